@@ -1,0 +1,32 @@
+"""Replay: the whole loop over past bars, day by day, in a home of its own."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+
+from flows.moment import moment
+from tasks.bars import known_history, read_source, store_bars, validate_bars
+from tasks.replay import Course, claim_home, live_through, replay_document, replay_stores
+
+
+@flow(name="replay")
+def replay(
+    bars: str,
+    start: datetime,
+    end: datetime,
+    strategy: str | None = None,
+    trials: int | None = None,
+    retrain_days: int = 7,
+    home: str = ".",
+    conf: str | None = None,
+) -> dict[str, Any]:
+    """Collect ``bars``, live through every day from ``start`` to ``end``, and return what happened."""
+    course = Course(moment(start), moment(end), retrain_days)
+    stores = replay_stores(bars, strategy, trials, Path(home), conf)
+    claim_home(stores, bars=bars, strategy=strategy, trials=trials, retrain_days=retrain_days, start=str(course.start))
+    store_bars(stores, validate_bars(stores, read_source(stores), course.end))
+    history = known_history(stores, course.end)
+    seconds = live_through(stores, history, course)
+    return replay_document(stores, course, seconds)

@@ -1,0 +1,33 @@
+"""Train: settled signals to a registered challenger, and the challenger against the champion."""
+
+from datetime import datetime
+from typing import Any
+
+from prefect import flow
+
+from flows.moment import moment, opened
+from tasks.bars import known_history
+from tasks.records import version_record
+from tasks.training import compare_with_champion, settled_samples, trained_version
+
+
+@flow(name="train")
+def train(
+    as_of: datetime | None = None, trials: int | None = None, home: str = ".", conf: str | None = None
+) -> dict[str, Any]:
+    """Train on what had settled by ``as_of``; the same data and settings return the version they gave before."""
+    stores, at = opened(home, conf), moment(as_of)
+    known = known_history(stores, at)
+    samples = settled_samples(stores, known)
+    version = trained_version(stores, known, samples, at, trials)
+    judged = compare_with_champion(stores, samples, version, at)
+    return version_record(judged)
+
+
+@flow(name="compare")
+def compare(as_of: datetime | None = None, home: str = ".", conf: str | None = None) -> dict[str, Any]:
+    """Hold the waiting challenger against the champion on what had settled by ``as_of``."""
+    stores, at = opened(home, conf), moment(as_of)
+    samples = settled_samples(stores, known_history(stores, at))
+    judged = compare_with_champion(stores, samples, stores.waiting_challenger(), at)
+    return version_record(judged)

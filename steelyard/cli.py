@@ -1,0 +1,177 @@
+"""The command line: starts flows, prints what they return, and says in one line what went wrong."""
+
+import json
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from steelyard import screen
+from steelyard.errors import FixConfiguration, SteelyardError
+from steelyard.settings import go_offline, prefect_server_configured
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Lets a machine-learned model earn its weight in a trading system that already works without it.",
+)
+
+Home = Annotated[Path, typer.Option("--home", help="Folder of all state: MLflow, ledger, lake.", show_default=False)]
+Conf = Annotated[Path | None, typer.Option("--conf", help="Folder of the settings; default ./conf.")]
+AsOf = Annotated[str | None, typer.Option("--as-of", help="Moment to speak for (ISO, UTC); default: now.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+Bars = Annotated[str, typer.Option("--bars", help="A bars file or folder, 'sample', or 'simulated:none|hidden|dying'.")]
+Trials = Annotated[int | None, typer.Option("--trials", min=1, max=10_000, help="Trials per search.")]
+
+HERE = Path()
+
+
+@app.command()
+def collect(home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: Json = False) -> None:
+    """Bring the source's bars into the lake, validated."""
+    from flows.collect import collect as flow
+
+    show(_run(flow, home, conf, as_of), as_json, screen.collected)
+
+
+@app.command()
+def train(
+    home: Home = HERE, conf: Conf = None, as_of: AsOf = None, trials: Trials = None, as_json: Json = False
+) -> None:
+    """Train a challenger on the settled signals, and compare it with the champion."""
+    from flows.train import train as flow
+
+    show(_run(flow, home, conf, as_of, trials=trials), as_json, screen.version)
+
+
+@app.command()
+def compare(home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: Json = False) -> None:
+    """Compare the waiting challenger with the champion."""
+    from flows.train import compare as flow
+
+    show(_run(flow, home, conf, as_of), as_json, screen.version)
+
+
+@app.command()
+def settle(home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: Json = False) -> None:
+    """Record opinions on new signals, and the outcomes of brackets that have ended."""
+    from flows.settle import settle as flow
+
+    show(_run(flow, home, conf, as_of), as_json, screen.settled)
+
+
+@app.command()
+def guard(home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: Json = False) -> None:
+    """Look at the limits, cut where one is breached, renew the lease."""
+    from flows.guard import guard as flow
+
+    show(_run(flow, home, conf, as_of), as_json, screen.guarded)
+
+
+@app.command()
+def weight(home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: Json = False) -> None:
+    """Evaluate the last period and review the gate, each once."""
+    from flows.weight import weight as flow
+
+    show(_run(flow, home, conf, as_of), as_json, screen.weighed)
+
+
+@app.command()
+def replay(
+    bars: Bars,
+    start: Annotated[str, typer.Option("--start", help="First day that is lived through (ISO date).")],
+    end: Annotated[str, typer.Option("--end", help="Last day (ISO date).")],
+    strategy: Annotated[str | None, typer.Option("--strategy", help="MODULE:CLASS of your own system.")] = None,
+    trials: Trials = None,
+    retrain_days: Annotated[int, typer.Option("--retrain-days", min=1, help="Days between trainings.")] = 7,
+    home: Home = HERE,
+    conf: Conf = None,
+    as_json: Json = False,
+) -> None:
+    """Live through past bars day by day, exactly as the scheduled flows would have."""
+    from flows.replay import replay as flow
+
+    document = _run_with_bar(
+        flow,
+        bars=bars,
+        start=moment(start),
+        end=moment(end),
+        strategy=strategy,
+        trials=trials,
+        retrain_days=retrain_days,
+        **_places(home, conf),
+    )
+    show(document, as_json, screen.replayed)
+
+
+@app.command()
+def demo(home: Home = Path("demo"), conf: Conf = None, as_json: Json = False) -> None:
+    """Replay the built-in sample and a simulated market whose edge dies; ends with a table of both and pictures."""
+    from flows.demo import demo as flow
+
+    show(_run_with_bar(flow, **_places(home, conf)), as_json, screen.demonstrated)
+
+
+def moment(text: str) -> datetime:
+    """Return an ISO date or time as UTC.
+
+    Raises:
+        FixConfiguration: If ``text`` is neither.
+    """
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise FixConfiguration(f"'{text}' is not an ISO date such as 2012-03-01") from error
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+
+
+def _places(home: Path, conf: Path | None) -> dict[str, Any]:
+    return {"home": str(home), "conf": str(conf) if conf else None}
+
+
+def _run(flow: Any, home: Path, conf: Path | None, as_of: str | None, **parameters: Any) -> Any:
+    at = moment(as_of) if as_of else None
+    return _run_with_bar(flow, as_of=at, **parameters, **_places(home, conf))
+
+
+def _run_with_bar(flow: Any, **parameters: Any) -> Any:
+    """Run a flow, recorded by the Prefect server where one is configured, with its progress on stderr."""
+    from tasks.progress import shown_by
+
+    call = flow if prefect_server_configured() else flow.fn
+    with screen.bars() as sink, shown_by(sink):
+        return call(**parameters)
+
+
+def show(document: Any, as_json: bool, as_text: Callable[[Any], None]) -> None:
+    """Print a flow's result: JSON on stdout, or tables for people."""
+    if as_json:
+        sys.stdout.write(json.dumps(document, indent=2, allow_nan=False) + "\n")
+    else:
+        as_text(document)
+
+
+def main() -> None:
+    """Run the command line; exit 0 done, 1 refused or failed with one clear line, 2 bad usage."""
+    go_offline()
+    sys.path.insert(0, str(Path.cwd()))  # a user's own strategy lies beside where the command is typed
+    try:
+        app()
+    except SteelyardError as error:
+        sys.exit(f"steelyard: {error}")
+    except KeyboardInterrupt:
+        sys.exit("steelyard: stopped; what was finished is kept, the same command continues")
+    except Exception as error:  # noqa: BLE001  # the last line: an operator gets one line, the traceback goes to a file
+        with tempfile.NamedTemporaryFile("w", prefix="steelyard-", suffix=".txt", delete=False) as file:
+            file.write(traceback.format_exc())
+        sys.exit(f"steelyard: unexpected {type(error).__name__}: {_one_line(error)}; the traceback is in {file.name}")
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]

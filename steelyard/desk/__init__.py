@@ -1,0 +1,1 @@
+"""The trading side: what a signal's confidence becomes once the model has been heard."""

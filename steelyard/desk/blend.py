@@ -1,0 +1,89 @@
+"""Blending: the model's opinion enters the existing system's confidence by the weight, and by nothing else (SPEC §4)."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from steelyard.weight.policy import Phase
+
+Arm = Literal["all", "control", "treatment"]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a signal is blended under.
+
+    Attributes:
+        weight: Weight in force at the decision, 0 to 0.70.
+        phase: Phase in force; in pilot half of the signals are control.
+        threshold: A trade is taken above this confidence (0-100).
+        ab_key: Key of the assignment hash.
+        model_version: Version that gave the opinion; empty without one.
+        latency_ms: Time the opinion took per signal, milliseconds.
+        fallback_reason: Why there is no opinion, None where there is one.
+    """
+
+    weight: float
+    phase: Phase
+    threshold: float
+    ab_key: str
+    model_version: str
+    latency_ms: float
+    fallback_reason: str | None = None
+
+
+def blend(weight: float, existing: Floats, ml: Floats) -> Floats:
+    """Return ``(1 − weight)·existing + weight·ml``, shape (n,), confidences 0-100.
+
+    At weight 0, and wherever ``ml`` is NaN (no opinion), the result is ``existing`` bit for bit.
+    """
+    if weight == 0:
+        return existing.copy()
+    return np.where(np.isnan(ml), existing, (1 - weight) * existing + weight * ml)
+
+
+def assign_arm(signal_id: str, phase: Phase, key: str) -> Arm:
+    """Return the arm of a signal: in pilot a keyed hash of its id splits them in halves, elsewhere all are treated."""
+    if phase != "pilot":
+        return "all"
+    digest = hashlib.blake2b(signal_id.encode(), key=key.encode()[:64], digest_size=1).digest()
+    return "treatment" if digest[0] & 1 else "control"
+
+
+def opinions(signals: pd.DataFrame, p_win: Floats, confidence_ml: Floats, terms: Terms) -> pd.DataFrame:
+    """Return the prediction rows of ``signals``, in their order, one row per signal.
+
+    Args:
+        signals: Signals with ``signal_id``, ``symbol``, ``side``, ``decided_at`` and ``confidence_existing``.
+        p_win: Calibrated probabilities, shape (n,); NaN means no opinion.
+        confidence_ml: The same on the existing system's scale, shape (n,); NaN means no opinion.
+        terms: Weight, phase and threshold in force.
+    """
+    existing = signals["confidence_existing"].to_numpy(dtype=np.float64)
+    blended = blend(terms.weight, existing, confidence_ml)
+    arms = [assign_arm(signal_id, terms.phase, terms.ab_key) for signal_id in signals["signal_id"]]
+    baseline, treated = existing > terms.threshold, blended > terms.threshold
+    return pd.DataFrame(
+        {
+            "signal_id": signals["signal_id"],
+            "symbol": signals["symbol"],
+            "side": signals["side"],
+            "decided_at": signals["decided_at"],
+            "model_version": terms.model_version,
+            "p_win": p_win,
+            "confidence_existing": existing,
+            "confidence_ml": confidence_ml,
+            "weight": terms.weight,
+            "blended": blended,
+            "arm": arms,
+            "decision": np.where(np.asarray(arms) == "control", baseline, treated),
+            "pivotal": baseline != treated,
+            "latency_ms": terms.latency_ms,
+            "fallback_reason": terms.fallback_reason,
+        }
+    )

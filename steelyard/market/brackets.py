@@ -1,0 +1,206 @@
+"""Brackets: how every signal is traded, labelled, settled and filled. One rule, one kernel (SPEC §2)."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import pandas as pd
+from numba import njit
+from numpy.typing import NDArray
+from pydantic import Field
+
+from steelyard.errors import FixData
+from steelyard.frozen import Frozen
+from steelyard.market.bars import Bars, Floats, naive
+from steelyard.market.indicators import atr
+
+ExitReason = Literal["stop", "target", "time"]
+REASONS = np.array([None, "stop", "target", "time"], dtype=object)
+OUTCOMES = (
+    "entry_at",
+    "entry_price",
+    "stop_price",
+    "target_price",
+    "stop_distance",
+    "exit_at",
+    "settled_at",
+    "exit_price",
+    "exit_reason",
+    "net_return",
+    "won",
+    "hold_minutes",
+    "slippage_bps",
+)
+
+
+class BracketPolicy(Frozen):
+    """Where stop and target lie, how long a trade may last, and what it costs."""
+
+    stop_atr: Annotated[float, Field(gt=0, le=20)] = 2.0
+    target_atr: Annotated[float, Field(gt=0, le=20)] = 2.0
+    atr_period: Annotated[int, Field(ge=2, le=100)] = 14
+    time_limit_bars: Annotated[int, Field(ge=1, le=10_000)] = 48
+    fee_bps: Annotated[float, Field(ge=0, le=500)] = 1.0
+    slippage_bps: Annotated[float, Field(ge=0, le=500)] = 2.0
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]  # numba has no types
+def settle(
+    opens: Floats,
+    highs: Floats,
+    lows: Floats,
+    closes: Floats,
+    decided: NDArray[np.int64],
+    sides: NDArray[np.int64],
+    stop_offsets: Floats,
+    target_offsets: Floats,
+    time_limit: int,
+) -> tuple[NDArray[np.int64], Floats, NDArray[np.int64]]:
+    """Return where, at which price and why each bracket ended.
+
+    A trade decided at the close of bar t enters at the open of t+1. On each bar, from that one on: an open beyond a level
+    (a gap) fills at the open; a bar that touches both levels counts as stopped; after ``time_limit`` bars the close ends it.
+
+    Args:
+        opens: Prices of one symbol, shape (n,); so ``highs``, ``lows``, ``closes``.
+        decided: Decision bar t of each signal, shape (m,).
+        sides: +1 buys, −1 sells, shape (m,).
+        stop_offsets: Distance from entry to stop, price units, positive, shape (m,); so ``target_offsets``.
+        time_limit: Bars a trade may last.
+
+    Returns:
+        Exit bar (−1 while the bars known do not end it), exit price before slippage (NaN then) and reason
+        (0 none, 1 stop, 2 target, 3 time), each of shape (m,).
+    """
+    n, m = len(opens), len(decided)
+    exit_bar = np.full(m, -1, dtype=np.int64)
+    exit_price = np.full(m, np.nan)
+    reason = np.zeros(m, dtype=np.int64)
+    for k in range(m):
+        first, side = decided[k] + 1, sides[k]
+        if first >= n:
+            continue
+        entry = opens[first]
+        stop, target = entry - side * stop_offsets[k], entry + side * target_offsets[k]
+        last = first + time_limit - 1
+        for i in range(first, min(last, n - 1) + 1):
+            opened = opens[i]
+            against, favour = (lows[i], highs[i]) if side > 0 else (highs[i], lows[i])
+            if (opened - stop) * side <= 0:
+                exit_bar[k], exit_price[k], reason[k] = i, opened, 1
+            elif (opened - target) * side >= 0:
+                exit_bar[k], exit_price[k], reason[k] = i, opened, 2
+            elif (against - stop) * side <= 0:
+                exit_bar[k], exit_price[k], reason[k] = i, stop, 1
+            elif (favour - target) * side >= 0:
+                exit_bar[k], exit_price[k], reason[k] = i, target, 2
+            elif i == last:
+                exit_bar[k], exit_price[k], reason[k] = i, closes[i], 3
+            if reason[k]:
+                break
+    return exit_bar, exit_price, reason
+
+
+def outcomes(bars: Mapping[str, Bars], signals: pd.DataFrame, policy: BracketPolicy) -> pd.DataFrame:
+    """Return the outcome of each signal (columns ``OUTCOMES``), index of ``signals``; NaT, NaN, NA while unsettled.
+
+    ``net_return`` is a fraction of the entry notional after fees and slippage on both sides; ``stop_distance`` a fraction
+    of the entry price; ``settled_at`` the close of the exit bar, when the outcome is known.
+
+    Raises:
+        FixData: If a signal's symbol or decision bar is not among ``bars``, or its ATR is not known there.
+    """
+    parts = [
+        _of_symbol(_required(bars, str(symbol)), rows, policy) for symbol, rows in signals.groupby("symbol", sort=False)
+    ]
+    if not parts:
+        parts = [_of_symbol(_no_bars(), signals, policy)]
+    return pd.concat(parts).loc[signals.index]
+
+
+def _required(bars: Mapping[str, Bars], symbol: str) -> Bars:
+    if symbol not in bars:
+        raise FixData(f"{symbol}: signals without bars; collect its bars first")
+    return bars[symbol]
+
+
+def _no_bars() -> Bars:
+    none = np.empty(0)
+    return Bars("", pd.Timedelta("1D"), np.empty(0, dtype="datetime64[ns]"), none, none, none, none, none)
+
+
+def _of_symbol(bars: Bars, signals: pd.DataFrame, policy: BracketPolicy) -> pd.DataFrame:
+    decided, sides = decision_bars(bars, signals), side_signs(signals)
+    ranges = _known_ranges(bars, decided, policy)
+    stops, targets = policy.stop_atr * ranges, policy.target_atr * ranges
+    exit_bar, exit_price, reason = settle(
+        bars.open, bars.high, bars.low, bars.close, decided, sides, stops, targets, policy.time_limit_bars
+    )
+    entered, ended = decided + 1 < len(bars), exit_bar >= 0
+    entry = _pick(bars.open, decided + 1, entered)
+    entry_at, exit_at = _pick(bars.timestamp, decided + 1, entered), _pick(bars.timestamp, exit_bar, ended)
+    settled_at = exit_at + bars.bar_size.to_timedelta64()
+    net = net_return(entry, exit_price, sides, policy)
+    won = pd.array(net > 0, dtype="boolean")
+    won[~ended] = pd.NA
+    columns = (
+        pd.to_datetime(entry_at, utc=True),
+        entry,
+        entry - sides * stops,
+        entry + sides * targets,
+        stops / entry,
+        pd.to_datetime(exit_at, utc=True),
+        pd.to_datetime(settled_at, utc=True),
+        exit_price,
+        REASONS[reason],
+        net,
+        won,
+        (settled_at - entry_at) / np.timedelta64(1, "m"),
+        np.where(ended, 2 * policy.slippage_bps, np.nan),
+    )
+    return pd.DataFrame(dict(zip(OUTCOMES, columns, strict=True)), index=signals.index)
+
+
+def net_return(entry: Floats, exit_price: Floats, sides: NDArray[np.int64], policy: BracketPolicy) -> Floats:
+    """Return the gain as a fraction of the entry notional, after slippage and fees on both sides; NaN where unsettled."""
+    slip, fee = policy.slippage_bps / 1e4, policy.fee_bps / 1e4
+    change = (exit_price * (1 - sides * slip)) / (entry * (1 + sides * slip))
+    return sides * (change - 1) - fee * (1 + change)
+
+
+def _known_ranges(bars: Bars, decided: NDArray[np.int64], policy: BracketPolicy) -> Floats:
+    ranges = atr(bars, policy.atr_period)[decided] if len(decided) else np.empty(0)
+    unknown = np.flatnonzero(~(ranges > 0))
+    if unknown.size:
+        at = bars.timestamp[decided[unknown[0]]]
+        raise FixData(f"{bars.symbol}: no ATR at {at}, so no bracket; it needs {policy.atr_period} moving bars before it")
+    return ranges
+
+
+def _pick(values: NDArray[Any], positions: NDArray[np.int64], valid: NDArray[np.bool_]) -> NDArray[Any]:
+    """Return ``values[positions]`` where valid, NaN or NaT elsewhere."""
+    missing = np.datetime64("NaT", "ns") if values.dtype.kind == "M" else np.nan
+    picked = np.full(len(positions), missing, dtype=values.dtype)
+    picked[valid] = values[positions[valid]]
+    return picked
+
+
+def decision_bars(bars: Bars, signals: pd.DataFrame) -> NDArray[np.int64]:
+    """Return the position of each signal's decision bar, shape (m,).
+
+    Raises:
+        FixData: If a signal was decided on a bar that does not exist.
+    """
+    stamps = naive(signals["timestamp"])
+    found = np.searchsorted(bars.timestamp, stamps)
+    if not len(stamps):
+        return np.empty(0, dtype=np.int64)
+    missing = np.flatnonzero(bars.timestamp[np.minimum(found, len(bars) - 1)] != stamps)
+    if missing.size:
+        raise FixData(f"{bars.symbol}: a signal names the bar {stamps[missing[0]]}, which does not exist")
+    return found.astype(np.int64)
+
+
+def side_signs(signals: pd.DataFrame) -> NDArray[np.int64]:
+    """Return +1 for each buy and −1 for each sell."""
+    return np.where((signals["side"] == "buy").to_numpy(dtype=bool), 1, -1).astype(np.int64)

@@ -1,0 +1,138 @@
+"""Reads ``conf/`` once: one YAML per subject, the file name is the field, unknown files and keys are refused."""
+
+import os
+import re
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError, field_validator
+
+from steelyard.errors import FixConfiguration
+from steelyard.frozen import Frozen
+from steelyard.gateways.quality import QualityPolicy
+from steelyard.gateways.sources import SourceSettings
+from steelyard.judging.books import SizingPolicy
+from steelyard.learning.training import LearningPolicy
+from steelyard.market.brackets import BracketPolicy
+from steelyard.market.strategy import StrategySettings
+from steelyard.weight.policy import WeightPolicy
+
+PROJECT = Path(__file__).resolve().parent.parent
+OFFLINE = {
+    "DO_NOT_TRACK": "true",
+    "GX_ANALYTICS_ENABLED": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
+}
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
+
+
+class ServiceSettings(Frozen):
+    """Where state lives. ``{home}`` stands for the home folder, ``${NAME}`` for an environment variable."""
+
+    lineage: str = Field("signal-confidence", pattern=r"^[A-Za-z0-9_.-]+$")
+    ledger: str = "sqlite:///{home}/.steelyard/ledger.db"
+    mlflow: str = "sqlite:///{home}/mlruns/mlflow.db"
+    artifacts: str = "{home}/mlruns/artifacts"
+    state: str = "{home}/.steelyard"
+
+    @field_validator("ledger", "mlflow", "artifacts", "state")
+    @classmethod
+    def _known_variables(cls, text: str) -> str:
+        missing = [name for name in _VARIABLE.findall(text) if name not in os.environ]
+        if missing:
+            raise ValueError(f"environment variable {missing[0]} is not set")
+        return text
+
+    def at(self, home: Path) -> Self:
+        """Return the settings with ``{home}`` and every ``${NAME}`` filled in."""
+
+        def filled(text: str) -> str:
+            with_variables = _VARIABLE.sub(lambda found: os.environ[found[1]], text)
+            return with_variables.replace("{home}", str(home.resolve()))
+
+        places = {name: filled(getattr(self, name)) for name in ("ledger", "mlflow", "artifacts", "state")}
+        return self.model_copy(update=places)
+
+
+class Settings(Frozen):
+    """Everything configurable, one field per file in ``conf/``."""
+
+    source: SourceSettings = SourceSettings()
+    quality: QualityPolicy = QualityPolicy()
+    strategy: StrategySettings = StrategySettings()
+    brackets: BracketPolicy = BracketPolicy()
+    learning: LearningPolicy = LearningPolicy()
+    books: SizingPolicy = SizingPolicy()
+    weight: WeightPolicy = WeightPolicy()
+    services: ServiceSettings = ServiceSettings()
+
+
+def load(conf: Path | None = None) -> Settings:
+    """Return the settings of the folder ``conf``; without one, ``./conf`` or else the project's own.
+
+    Raises:
+        FixConfiguration: A file or key is unknown, a value is out of bounds, or a file is not YAML.
+    """
+    folder = conf or default_conf()
+    if not folder.is_dir():
+        raise FixConfiguration(f"{folder}: no such configuration folder; pass --conf DIR")
+    known = set(Settings.model_fields)
+    files = sorted(folder.glob("*.y*ml"))
+    for file in files:
+        if file.stem not in known:
+            raise FixConfiguration(f"{file}: no such subject; known are {', '.join(sorted(known))}")
+    return Settings(**{file.stem: _subject(file) for file in files})
+
+
+def default_conf() -> Path:
+    """Return ``./conf`` where there is one, else the folder the project came with."""
+    here = Path("conf")
+    return here if here.is_dir() else PROJECT / "conf"
+
+
+def go_offline() -> None:
+    """Switch the libraries' telemetry and pickled results off, where the environment does not say otherwise."""
+    for name, value in OFFLINE.items():
+        os.environ.setdefault(name, value)
+
+
+def prefect_server_configured() -> bool:
+    """Whether the environment names a Prefect server that should record the runs."""
+    return bool(os.environ.get("PREFECT_API_URL"))
+
+
+def override(value: BaseModel, where: str, **changes: Any) -> Any:
+    """Return ``value`` with ``changes``, validated like the file it came from.
+
+    Raises:
+        FixConfiguration: If a change is out of bounds.
+    """
+    try:
+        return type(value).model_validate(value.model_dump() | changes)
+    except ValidationError as error:
+        raise FixConfiguration(f"{where}: {first_complaint(error)}") from error
+
+
+def _subject(file: Path) -> BaseModel:
+    model = Settings.model_fields[file.stem].annotation
+    try:
+        values = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+        return model.model_validate(values)  # type: ignore[union-attr, no-any-return]  # every field is a model
+    except yaml.YAMLError as error:
+        raise FixConfiguration(f"{file}: not YAML: {' '.join(str(error).split())}") from error
+    except ValidationError as error:
+        raise FixConfiguration(f"{file}: {first_complaint(error)}") from error
+
+
+def first_complaint(error: ValidationError) -> str:
+    """Return the first complaint of pydantic in one line: where, what, and the value it was given."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"]) or "the file"
+    if first["type"] == "extra_forbidden":
+        return f"unknown key {where}; remove it or correct its spelling"
+    return f"{where}: {first['msg'][:1].lower()}{first['msg'][1:]}, got {first['input']!r}"

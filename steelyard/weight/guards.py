@@ -1,0 +1,156 @@
+"""Limits: what takes weight away. Breakers and latched cuts, for the evaluation and the daily guard alike.
+
+Every limit is phrased as what must hold to be let through, so that NaN counts as a breach.
+"""
+
+import math
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from steelyard.judging.evidence import Evidence
+from steelyard.weight.changes import conclude, disabled, with_weight
+from steelyard.weight.journal import Decision, Kind, Rule
+from steelyard.weight.policy import WeightPolicy
+from steelyard.weight.state import State
+
+Standing = Literal["within", "breached", "latched", "no weight to cut"]
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """One limit of SPEC §6.2, measured; ``breached`` is the standing that multiplies the weight by ``factor``."""
+
+    name: str
+    figure: float
+    bound: float
+    factor: float
+    standing: Standing
+
+    @property
+    def rule(self) -> Rule:
+        """The limit as a line of the record."""
+        reason = f"{self.figure:.4g} against {self.bound:.4g}: {self.standing}"
+        return measured(self.name, self.figure, self.bound, fired=self.standing == "breached", reason=reason)
+
+
+def guard(state: State, evidence: Evidence, policy: WeightPolicy, as_of: datetime) -> Decision:
+    """Return what the daily guard decides: DISABLE, CUT, or HOLD with the latches released whose condition cleared."""
+    limited = limit("guard", state, evidence, policy, as_of, as_of)
+    if limited is not None:
+        return limited
+    cuts = measure_cuts(state, evidence, policy, as_of)
+    after = state.model_copy(update={"latches": latches_after(state, cuts, as_of), "as_of": as_of})
+    released = sorted(set(state.latches) - set(after.latches))
+    reason = f"back within bounds: {', '.join(released)}" if released else "no limit fires"
+    rules = (*breaker_rules(state, evidence, policy), *(c.rule for c in cuts))
+    return conclude("guard", as_of, as_of, "HOLD", (reason,), rules, state, after, evidence, policy)
+
+
+def limit(
+    kind: Kind, state: State, evidence: Evidence, policy: WeightPolicy, period_end: datetime, as_of: datetime
+) -> Decision | None:
+    """Return the decision a breached limit forces (groups 1 and 2 of SPEC §6), None when none fires."""
+    breakers = breaker_rules(state, evidence, policy)
+    fired = tuple(r.reason for r in breakers if r.fired)
+    if fired:
+        after = disabled(state, as_of)
+        return conclude(kind, period_end, as_of, "DISABLE", fired, breakers, state, after, evidence, policy)
+    cuts = measure_cuts(state, evidence, policy, as_of)
+    breached = [c for c in cuts if c.standing == "breached"]
+    if not breached:
+        return None
+    weight = state.weight * math.prod(c.factor for c in breached)
+    latched = state.model_copy(update={"latches": latches_after(state, cuts, as_of)})
+    after = with_weight(latched, weight, policy, as_of)
+    reasons = tuple(f"{c.name} ×{c.factor:g}: {c.rule.reason}" for c in breached)
+    rules = (*breakers, *(c.rule for c in cuts))
+    return conclude(kind, period_end, as_of, "CUT", reasons, rules, state, after, evidence, policy)
+
+
+def breaker_rules(state: State, evidence: Evidence, policy: WeightPolicy) -> tuple[Rule, Rule]:
+    """Return the circuit breakers (SPEC §6.1): accuracy, once there is enough of it, and the losing streak, always.
+
+    A lineage that already waits for its retraining is not disabled a second time, and before shadow there is no model
+    to disable.
+    """
+    armed = state.phase != "foundation" and not state.retrain_required
+    bound, streak = policy.limits.breaker_streak, evidence.losing_streak
+    streak_rule = measured(
+        "breaker_streak",
+        streak,
+        bound,
+        fired=armed and not streak <= bound,
+        reason=f"{streak} consecutive ML losses, at most {bound} allowed",
+    )
+    return _accuracy_breaker(armed, evidence, policy), streak_rule
+
+
+def _accuracy_breaker(armed: bool, evidence: Evidence, policy: WeightPolicy) -> Rule:
+    bound = policy.limits.breaker_accuracy
+    if evidence.settled < policy.min_settled:
+        reason = f"{evidence.settled} settled predictions of {policy.min_settled} needed"
+        return measured("breaker_accuracy", math.nan, bound, fired=False, reason=reason)
+    return measured(
+        "breaker_accuracy",
+        evidence.accuracy,
+        bound,
+        fired=armed and not evidence.accuracy >= bound,
+        reason=f"accuracy {evidence.accuracy:.1%}, at least {bound:.0%} needed",
+    )
+
+
+def measure_cuts(state: State, evidence: Evidence, policy: WeightPolicy, as_of: datetime) -> tuple[Cut, ...]:
+    """Return the limits of SPEC §6.2 as they stand; none without enough evidence."""
+    if evidence.settled < policy.min_settled:
+        return ()
+    limits, ml, base = policy.limits, evidence.books.ml, evidence.books.baseline
+    drawdown_bound = limits.drawdown_ratio * base.max_drawdown
+    sharpe_bound = shortfall_bound(base.sharpe, limits.sharpe_shortfall)
+    measures = (
+        ("accuracy", evidence.accuracy, limits.cut_accuracy, limits.cut_accuracy_factor, evidence.accuracy >= limits.cut_accuracy),
+        ("drawdown", ml.max_drawdown, drawdown_bound, limits.drawdown_factor, ml.max_drawdown <= drawdown_bound),
+        ("sharpe", ml.sharpe, sharpe_bound, limits.sharpe_factor, ml.sharpe >= sharpe_bound),
+    )
+    return tuple(
+        Cut(f"cut_{name}", figure, bound, factor, _standing(f"cut_{name}", bool(holds), state, policy, as_of))
+        for name, figure, bound, factor, holds in measures
+    )
+
+
+def _standing(name: str, holds: bool, state: State, policy: WeightPolicy, as_of: datetime) -> Standing:
+    if holds:
+        return "within"
+    if state.weight == 0:
+        return "no weight to cut"
+    fired_at = state.latches.get(name)
+    if fired_at is not None and as_of < fired_at + timedelta(days=policy.limits.latch_days):
+        return "latched"
+    return "breached"
+
+
+def latches_after(state: State, cuts: tuple[Cut, ...], as_of: datetime) -> dict[str, datetime]:
+    """Return the latches set after ``as_of``: still breached ones keep their moment, new ones start now.
+
+    Without enough evidence (no cuts measured) nothing is known to have cleared, so every latch stays.
+    """
+    if not cuts:
+        return dict(state.latches)
+    kept = {c.name: state.latches[c.name] for c in cuts if c.standing == "latched"}
+    return kept | {c.name: as_of for c in cuts if c.standing == "breached"}
+
+
+def shortfall_bound(baseline: float, share: float) -> float:
+    """Return the figure ``share`` under ``baseline``, which for a negative baseline lies further down (SPEC §6)."""
+    return baseline - share * abs(baseline)
+
+
+def measured(name: str, figure: float, bound: float, *, fired: bool, reason: str) -> Rule:
+    """Return a rule for the record; NaN and infinity, which JSON does not know, become None."""
+    return Rule(
+        name=name,
+        figure=float(figure) if math.isfinite(figure) else None,
+        bound=float(bound) if math.isfinite(bound) else None,
+        fired=fired,
+        reason=reason,
+    )

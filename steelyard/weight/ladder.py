@@ -1,0 +1,113 @@
+"""The monthly evaluation: limits before rewards, and the first group that fires decides (SPEC §6)."""
+
+from datetime import UTC, datetime, timedelta
+
+from steelyard.judging.evidence import Evidence
+from steelyard.weight.changes import conclude, with_weight
+from steelyard.weight.guards import Cut, breaker_rules, latches_after, limit, measure_cuts, measured, shortfall_bound
+from steelyard.weight.journal import Decision, Rule, Verdict
+from steelyard.weight.policy import WeightPolicy
+from steelyard.weight.state import State
+
+ANCHOR = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+def period_end(as_of: datetime, days: int) -> datetime:
+    """Return the end of the last whole period of ``days`` that closed by ``as_of``, counted from 2000-01-01 UTC."""
+    return ANCHOR + timedelta(days=days) * ((as_of - ANCHOR) // timedelta(days=days))
+
+
+def evaluate(state: State, evidence: Evidence, policy: WeightPolicy, period: datetime, as_of: datetime) -> Decision:
+    """Return what the evaluation of the period ending at ``period`` decides, made at ``as_of``.
+
+    Args:
+        state: State in force at ``as_of``.
+        evidence: What settled by the end of the period.
+        policy: Bounds and steps, from ``conf/weight.yaml``.
+        period: End of the evaluated period.
+        as_of: When the decision is made; not before ``period``.
+
+    Raises:
+        ValueError: If ``as_of`` lies before the period's end, or ``state.weight`` outside [0, policy.ceiling].
+    """
+    if as_of < period:
+        raise ValueError(f"{as_of=} lies before the end of the period {period}")
+    if not 0 <= state.weight <= policy.ceiling:
+        raise ValueError(f"weight {state.weight} must lie in [0, {policy.ceiling}]")
+
+    limited = limit("weight", state, evidence, policy, period, as_of)
+    if limited is not None:
+        return limited
+    cuts = measure_cuts(state, evidence, policy, as_of)
+    rules = (*breaker_rules(state, evidence, policy), *(c.rule for c in cuts))
+    verdict, step, reason, looked_at = _step(state, evidence, policy, cuts)
+    after = state.model_copy(update={"latches": latches_after(state, cuts, as_of), "as_of": as_of})
+    if step:
+        after = with_weight(after, state.weight + step, policy, as_of)
+    return conclude(
+        "weight", period, as_of, verdict, (reason,), (*rules, *looked_at), state, after, evidence, policy
+    )
+
+
+def _step(
+    state: State, evidence: Evidence, policy: WeightPolicy, cuts: tuple[Cut, ...]
+) -> tuple[Verdict, float, str, tuple[Rule, ...]]:
+    """Return verdict, change of weight, reason and the rules looked at, once no limit fires."""
+    if evidence.settled < policy.min_settled:
+        missing = policy.min_settled - evidence.settled
+        return "HOLD", 0.0, f"insufficient evidence: {missing} more settled predictions needed", ()
+    if state.phase in ("foundation", "shadow"):
+        return "HOLD", 0.0, f"phase {state.phase}: the weight is earned at the gate", ()
+    latched = [c.name for c in cuts if c.standing == "latched"]
+    if latched:
+        return "HOLD", 0.0, f"still breached since the last cut: {', '.join(latched)}", ()
+    return _reward(state, evidence, policy)
+
+
+def _reward(
+    state: State, evidence: Evidence, policy: WeightPolicy
+) -> tuple[Verdict, float, str, tuple[Rule, ...]]:
+    rules = raise_rules(evidence, policy)
+    lower = _lower_rule(evidence, policy)
+    if all(r.fired for r in rules):
+        return _raised(state, policy, rules)
+    if lower.fired:
+        return "CUT", -min(policy.steps.size, state.weight), f"step down: {lower.reason}", (*rules, lower)
+    missed = "; ".join(r.reason for r in rules if not r.fired)
+    return "HOLD", 0.0, f"no step up: {missed}", (*rules, lower)
+
+
+def _raised(
+    state: State, policy: WeightPolicy, rules: tuple[Rule, ...]
+) -> tuple[Verdict, float, str, tuple[Rule, ...]]:
+    room = policy.band(state.phase).ceiling - state.weight
+    if state.held:
+        return "HOLD", 0.0, "a step up is earned, but an operator holds the weight", rules
+    if not room > 1e-9:
+        return "HOLD", 0.0, f"a step up is earned, but {state.phase} ends at {state.weight:.0%}", rules
+    return "RAISE", min(policy.steps.size, room), f"step up: {'; '.join(r.reason for r in rules)}", rules
+
+
+def raise_rules(evidence: Evidence, policy: WeightPolicy) -> tuple[Rule, Rule]:
+    """Return what a step up asks for; NaN meets neither."""
+    ml, base, bound = evidence.books.ml.sharpe, evidence.books.baseline.sharpe, policy.steps.raise_accuracy
+    accuracy = measured(
+        "raise_accuracy",
+        evidence.accuracy,
+        bound,
+        fired=evidence.accuracy > bound,
+        reason=f"accuracy {evidence.accuracy:.1%}, over {bound:.0%} needed",
+    )
+    sharpe = measured(
+        "raise_sharpe", ml, base, fired=ml > base, reason=f"ML Sharpe {ml:.2f}, over the baseline's {base:.2f} needed"
+    )
+    return accuracy, sharpe
+
+
+def _lower_rule(evidence: Evidence, policy: WeightPolicy) -> Rule:
+    """Return the step down: accuracy under its bound, or Sharpe under the baseline's by the smaller shortfall."""
+    ml, base = evidence.books.ml.sharpe, evidence.books.baseline.sharpe
+    bound = shortfall_bound(base, policy.steps.sharpe_shortfall)
+    healthy = evidence.accuracy >= policy.steps.lower_accuracy and ml >= bound
+    reason = f"accuracy {evidence.accuracy:.1%}, ML Sharpe {ml:.2f} against {bound:.2f}"
+    return measured("lower", ml, bound, fired=not healthy, reason=reason)

@@ -1,0 +1,147 @@
+"""The gates: what each phase asks before the lineage may move up, and what is still missing, in words (SPEC §5)."""
+
+import math
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from steelyard.judging.evidence import Evidence
+from steelyard.weight.changes import conclude, lifted
+from steelyard.weight.guards import measured
+from steelyard.weight.journal import Decision, Rule
+from steelyard.weight.policy import PHASES, WeightPolicy
+from steelyard.weight.state import State
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a gate asks about besides the evidence.
+
+    Attributes:
+        settled_signals: Settled signals in the whole history, traded or not.
+        features_validated: The features passed their data contract.
+        has_champion: A version of the model serves.
+    """
+
+    settled_signals: int
+    features_validated: bool
+    has_champion: bool
+
+
+def review(
+    state: State, evidence: Evidence, standing: Standing, policy: WeightPolicy, period: datetime, as_of: datetime
+) -> Decision:
+    """Return what the gate review of the period ending at ``period`` decides; ``evidence`` is that of the phase."""
+    rules = criteria(state, evidence, standing, policy, period)
+    missing = tuple(r.reason for r in rules if not r.fired)
+    stay = state.model_copy(update={"as_of": as_of})
+    if state.phase == PHASES[-1]:
+        reason = "not stable yet: " + "; ".join(missing) if missing else "stable"
+        return conclude("gates", period, as_of, "HOLD", (reason,), rules, state, stay, evidence, policy)
+    if missing:
+        return conclude("gates", period, as_of, "HOLD", missing, rules, state, stay, evidence, policy)
+    following = PHASES[PHASES.index(state.phase) + 1]
+    if state.held:
+        reasons = (f"{following} is earned, but an operator holds the weight",)
+        return conclude("gates", period, as_of, "HOLD", reasons, rules, state, stay, evidence, policy)
+    reasons = (f"{state.phase} → {following}: every criterion met",)
+    after = lifted(state, following, policy, as_of)
+    return conclude("gates", period, as_of, "RAISE", reasons, rules, state, after, evidence, policy)
+
+
+def criteria(
+    state: State, evidence: Evidence, standing: Standing, policy: WeightPolicy, period: datetime
+) -> tuple[Rule, ...]:
+    """Return every criterion of the current phase; ``fired`` means met, the reason says what is missing."""
+    gates = policy.gates
+    if state.phase == "foundation":
+        return (
+            _at_least("settled_signals", standing.settled_signals, gates.foundation_settled, "settled signals"),
+            _is("features_validated", standing.features_validated, "validated features"),
+            _is("champion", standing.has_champion, "a champion"),
+        )
+    if state.phase == "shadow":
+        return _shadow(state, evidence, standing, policy, period)
+    if state.phase == "pilot":
+        return _pilot(state, evidence, policy, period)
+    if state.phase == "expansion":
+        return _expansion(state, evidence, policy, period)
+    return (
+        _days("stable_days", state, gates.stable_days, period),
+        _over("stable_improvement", evidence.books.improvement_blended, gates.stable_improvement, "improvement"),
+    )
+
+
+def _shadow(
+    state: State, evidence: Evidence, standing: Standing, policy: WeightPolicy, period: datetime
+) -> tuple[Rule, ...]:
+    gates = policy.gates
+    return (
+        _days("days", state, gates.shadow_days, period),
+        _is("champion", standing.has_champion, "a champion"),
+        _is("retrained", not state.retrain_required, "a champion trained after the breaker"),
+        _at_least("settled_predictions", evidence.settled, gates.shadow_settled, "settled predictions"),
+        _over("accuracy", evidence.accuracy, gates.shadow_accuracy, "accuracy"),
+        _over("no_information_rate", evidence.accuracy, evidence.no_information_rate, "accuracy"),
+        _floor("coverage", evidence.coverage, gates.shadow_coverage, "coverage"),
+        measured(
+            "latency_p99",
+            evidence.latency_p99_ms,
+            gates.shadow_latency_p99_ms,
+            fired=evidence.latency_p99_ms < gates.shadow_latency_p99_ms,
+            reason=f"p99 latency {evidence.latency_p99_ms:.2f} ms, under {gates.shadow_latency_p99_ms:g} ms needed",
+        ),
+    )
+
+
+def _pilot(state: State, evidence: Evidence, policy: WeightPolicy, period: datetime) -> tuple[Rule, ...]:
+    blended, base, fallback = evidence.books.blended, evidence.books.baseline, policy.gates.pilot_fallback_rate
+    return (
+        _days("days", state, policy.gates.pilot_days, period),
+        _at_least("settled_predictions", evidence.settled, policy.min_settled, "settled predictions"),
+        _floor("mean_return", blended.mean_return, base.mean_return, "blended mean return"),
+        _floor("win_rate", blended.win_rate, base.win_rate, "blended win rate"),
+        _floor("sharpe", blended.sharpe, base.sharpe, "blended Sharpe"),
+        _at_most("drawdown", blended.max_drawdown, base.max_drawdown, "blended drawdown"),
+        _at_most("fallback_rate", evidence.fallback_rate, fallback, "fallback rate"),
+    )
+
+
+def _expansion(state: State, evidence: Evidence, policy: WeightPolicy, period: datetime) -> tuple[Rule, ...]:
+    gates, top = policy.gates, policy.band("expansion").ceiling
+    return (
+        _days("days", state, gates.expansion_days, period),
+        _at_least("settled_predictions", evidence.settled, policy.min_settled, "settled predictions"),
+        _floor("weight_at_top", state.weight, top, "weight"),
+        _over("improvement", evidence.books.improvement_blended, gates.expansion_improvement, "return improvement"),
+        _at_most("drawdown", evidence.books.blended.max_drawdown, gates.expansion_drawdown, "blended drawdown"),
+    )
+
+
+def _days(name: str, state: State, needed: int, period: datetime) -> Rule:
+    passed = max((period - state.phase_since) / timedelta(days=1), 0.0)
+    missing = math.ceil(needed - passed)
+    words = f"{missing} more days in {state.phase}" if missing > 0 else f"{passed:.0f} days in {state.phase}"
+    return measured(name, passed, needed, fired=passed >= needed, reason=words)
+
+
+def _at_least(name: str, count: int, needed: int, what: str) -> Rule:
+    words = f"{needed - count} more {what}" if count < needed else f"{count} {what}"
+    return measured(name, count, needed, fired=count >= needed, reason=words)
+
+
+def _is(name: str, holds: bool, what: str) -> Rule:
+    return measured(name, float(holds), 1.0, fired=holds, reason=what if holds else f"{what} is missing")
+
+
+def _over(name: str, figure: float, bound: float, what: str) -> Rule:
+    return measured(name, figure, bound, fired=figure > bound, reason=f"{what} {figure:.4g}, over {bound:.4g} needed")
+
+
+def _floor(name: str, figure: float, bound: float, what: str) -> Rule:
+    met = figure >= bound - 1e-12
+    return measured(name, figure, bound, fired=met, reason=f"{what} {figure:.4g}, at least {bound:.4g} needed")
+
+
+def _at_most(name: str, figure: float, bound: float, what: str) -> Rule:
+    met = figure <= bound + 1e-12
+    return measured(name, figure, bound, fired=met, reason=f"{what} {figure:.4g}, at most {bound:.4g} allowed")

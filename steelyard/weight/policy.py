@@ -1,0 +1,112 @@
+"""The bounds of the weight: ``conf/weight.yaml``."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from steelyard.frozen import Frozen
+
+Phase = Literal["foundation", "shadow", "pilot", "expansion", "optimization"]
+PHASES: tuple[Phase, ...] = ("foundation", "shadow", "pilot", "expansion", "optimization")
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Days = Annotated[int, Field(ge=1, le=3650)]
+
+
+class Band(Frozen):
+    """Weights a phase allows; entering the phase lifts the weight to ``floor``."""
+
+    floor: Share
+    ceiling: Share
+
+
+class Bands(Frozen):
+    """One band for each phase that lets the model decide anything."""
+
+    pilot: Band = Band(floor=0.10, ceiling=0.20)
+    expansion: Band = Band(floor=0.20, ceiling=0.40)
+    optimization: Band = Band(floor=0.40, ceiling=0.70)
+
+
+class LimitPolicy(Frozen):
+    """Breakers and cuts of the evaluation and the daily guard (groups 1 and 2)."""
+
+    breaker_accuracy: Share = 0.45
+    breaker_streak: Annotated[int, Field(ge=1)] = 10
+    cut_accuracy: Share = 0.50
+    cut_accuracy_factor: Share = 0.5
+    drawdown_ratio: Annotated[float, Field(ge=1)] = 1.5
+    drawdown_factor: Share = 0.5
+    sharpe_shortfall: Share = 0.20
+    sharpe_factor: Share = 0.7
+    latch_days: Days = 30
+
+
+class StepPolicy(Frozen):
+    """Rewards of the evaluation (groups 3 and 4)."""
+
+    size: Annotated[float, Field(gt=0, le=0.25)] = 0.05
+    raise_accuracy: Share = 0.55
+    lower_accuracy: Share = 0.50
+    sharpe_shortfall: Share = 0.10
+
+
+class GatePolicy(Frozen):
+    """What each phase asks before it lets the lineage move up."""
+
+    foundation_settled: Annotated[int, Field(ge=1)] = 100
+    shadow_days: Days = 14
+    shadow_settled: Annotated[int, Field(ge=1)] = 50
+    shadow_accuracy: Share = 0.55
+    shadow_coverage: Share = 0.99
+    shadow_latency_p99_ms: Annotated[float, Field(gt=0)] = 50.0
+    pilot_days: Days = 14
+    pilot_fallback_rate: Share = 0.01
+    expansion_days: Days = 30
+    expansion_improvement: Share = 0.10
+    expansion_drawdown: Share = 0.05
+    stable_days: Days = 60
+    stable_improvement: Share = 0.20
+
+
+class WeightPolicy(Frozen):
+    """Everything that decides how far the weight may move, and how fast."""
+
+    ceiling: Annotated[float, Field(ge=0, le=0.70)] = 0.70
+    smallest: Share = 0.01
+    window_days: Days = 30
+    window_max_days: Days = 120
+    min_settled: Annotated[int, Field(ge=1)] = 20
+    evaluation_days: Days = 30
+    review_days: Days = 14
+    lease_days: Days = 3
+    ab_key: Annotated[str, Field(min_length=8)] = "steelyard-pilot"
+    bands: Bands = Bands()
+    limits: LimitPolicy = LimitPolicy()
+    steps: StepPolicy = StepPolicy()
+    gates: GatePolicy = GatePolicy()
+
+    @model_validator(mode="after")
+    def _bands_follow_each_other(self) -> Self:
+        edges = [0.0]
+        for band in (self.bands.pilot, self.bands.expansion, self.bands.optimization):
+            edges += [band.floor, band.ceiling]
+        if edges != sorted(edges):
+            raise ValueError("bands must rise without overlap: pilot, expansion, optimization")
+        if self.window_max_days < self.window_days:
+            raise ValueError(f"window_max_days {self.window_max_days} is under window_days {self.window_days}")
+        return self
+
+    def band(self, phase: Phase) -> Band:
+        """Return the band of ``phase``, its ceiling never above the overall one."""
+        if phase in ("foundation", "shadow"):
+            return Band(floor=0.0, ceiling=0.0)
+        band: Band = getattr(self.bands, phase)
+        return Band(floor=min(band.floor, self.ceiling), ceiling=min(band.ceiling, self.ceiling))
+
+    def phase_holding(self, weight: float, highest: Phase) -> Phase:
+        """Return the highest phase up to ``highest`` whose floor ``weight`` reaches; any weight above 0 is at least pilot."""
+        if weight <= 0:
+            return "shadow"
+        reached = [p for p in PHASES[2 : PHASES.index(highest) + 1] if weight >= self.band(p).floor]
+        return reached[-1] if reached else "pilot"

@@ -1,0 +1,53 @@
+"""Steps from a source to validated bars in the lake, and from the lake to the known history."""
+
+from datetime import datetime
+from typing import Any
+
+import pandas as pd
+
+from steelyard.gateways.lake import Appended
+from steelyard.gateways.quality import Checked
+from steelyard.gateways.sources import RawBars, read
+from steelyard.market.bars import by_symbol
+from steelyard.market.history import history
+from tasks.step import step
+from tasks.stores import Stores
+
+
+@step(retries=2, retry_delay_seconds=5)
+def read_source(stores: Stores) -> RawBars:
+    """Read the configured source as it is; nothing is filled or dropped."""
+    return read(stores.settings.source)
+
+
+@step()
+def validate_bars(stores: Stores, raw: RawBars, as_of: datetime) -> Checked:
+    """Hold the bars against their contract; bad rows are quarantined, a broken table rule stops the run."""
+    return stores.quality.check_bars(raw, pd.Timestamp(as_of))
+
+
+@step(retries=2, retry_delay_seconds=5)
+def store_bars(stores: Stores, checked: Checked) -> Appended:
+    """Append the good bars to the lake; what is there already stays as it is."""
+    return stores.lake.append(checked.good, checked.bar_size)
+
+
+@step()
+def known_history(stores: Stores, as_of: datetime) -> pd.DataFrame:
+    """Return every signal with its features and its outcome, as far as they were known at ``as_of``."""
+    bars = stores.lake.read(until=pd.Timestamp(as_of))
+    known: pd.DataFrame = history(by_symbol(bars, stores.lake.bar_size), stores.strategy, stores.settings.brackets)
+    return known
+
+
+def collected(checked: Checked, appended: Appended) -> dict[str, Any]:
+    """Return what a collection did, for people and machines."""
+    return {
+        "added": appended.added,
+        "already_there": appended.already_there,
+        "conflicting": appended.conflicting,
+        "quarantined": len(checked.quarantined),
+        "held_back": list(checked.held_back),
+        "findings": list(checked.findings),
+        "docs": str(checked.docs),
+    }

@@ -1,0 +1,48 @@
+"""What flows return: plain JSON values, the same for people and machines."""
+
+from typing import Any
+
+from steelyard.gateways.registry import Version
+from steelyard.weight.journal import Entry
+from steelyard.weight.state import State
+
+
+def decision_record(entry: Entry) -> dict[str, Any]:
+    """Return a journal entry as one flat record."""
+    decision = entry.decision
+    return {
+        "sequence": entry.sequence,
+        "as_of": decision.as_of.isoformat(),
+        "period_end": decision.period_end.isoformat(),
+        "kind": decision.kind,
+        "phase": decision.after.phase,
+        "weight_before": decision.before.weight,
+        "weight_after": decision.after.weight,
+        "verdict": decision.verdict,
+        "reasons": list(decision.reasons),
+        "rules": [rule.model_dump() for rule in decision.rules],
+        "run_id": entry.run_id,
+    }
+
+
+def state_record(state: State) -> dict[str, Any]:
+    """Return the state as JSON values."""
+    record: dict[str, Any] = state.model_dump(mode="json")
+    return record
+
+
+def version_record(version: Version) -> dict[str, Any]:
+    """Return a registered version as one flat record."""
+    return {
+        "as_of": version.as_of.isoformat(),
+        "version": version.number,
+        "stage": version.stage,
+        "family": version.family,
+        "accepted": version.stage in ("champion", "retired"),
+        "holdout_accuracy": version.metrics.get("holdout_accuracy"),
+        "no_information_rate": version.metrics.get("holdout_no_information_rate"),
+        "trials": version.metrics.get("trials"),
+        "verdict": version.verdict,
+        "reasons": list(version.reasons),
+        "run_id": version.run_id,
+    }

@@ -1,0 +1,81 @@
+"""The places a home keeps its state in, opened when first used."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from steelyard.gateways.lake import Lake
+from steelyard.gateways.ledger import Ledger
+from steelyard.gateways.quality import Quality
+from steelyard.gateways.registry import Registry
+from steelyard.learning.model import Model
+from steelyard.market.features import feature_names
+from steelyard.market.strategy import Strategy, load_strategy
+from steelyard.settings import PROJECT, Settings, load
+
+
+@dataclass(frozen=True)
+class Stores:
+    """Settings and gateways of one home."""
+
+    settings: Settings
+    home: Path
+
+    @cached_property
+    def lake(self) -> Lake:
+        """Validated bars."""
+        return Lake(self.state / "lake")
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """Signals, predictions, outcomes; migrated to the current tables."""
+        ledger = Ledger(self.settings.services.ledger)
+        ledger.migrate()
+        return ledger
+
+    @cached_property
+    def registry(self) -> Registry:
+        """Models, state and journal in MLflow."""
+        services = self.settings.services
+        return Registry(services.mlflow, services.artifacts, services.lineage)
+
+    @cached_property
+    def quality(self) -> Quality:
+        """Data contracts; quarantine and data docs lie under the state folder."""
+        return Quality(PROJECT / "expectations", self.state, self.settings.quality)
+
+    @cached_property
+    def strategy(self) -> Strategy:
+        """The existing system."""
+        return load_strategy(self.settings.strategy)
+
+    @cached_property
+    def feature_names(self) -> tuple[str, ...]:
+        """Names of the model's inputs, in order."""
+        return feature_names(self.strategy)
+
+    @property
+    def state(self) -> Path:
+        """Folder of lake, quarantine and data docs."""
+        return Path(self.settings.services.state)
+
+    @cached_property
+    def _models(self) -> dict[str, Model]:
+        return {}
+
+    def model(self, version: str) -> Model:
+        """Return a registered version, loaded once."""
+        if version not in self._models:
+            self._models[version] = Model.from_files(self.registry.load(version))
+        return self._models[version]
+
+
+def open_stores(home: Path | None = None, conf: Path | None = None) -> Stores:
+    """Return the stores of ``home`` (default: the current folder) under the settings in ``conf``."""
+    return stores_of(load(conf), home)
+
+
+def stores_of(settings: Settings, home: Path | None = None) -> Stores:
+    """Return the stores of ``home`` under ``settings``, addresses filled in."""
+    place = (home or Path()).resolve()
+    return Stores(settings.model_copy(update={"services": settings.services.at(place)}), place)

@@ -1,0 +1,110 @@
+"""Steps that decide about the weight: evidence from the ledger, a pure decision, an entry in the journal."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from steelyard.errors import FixConfiguration
+from steelyard.judging.evidence import Evidence, Window, gather
+from steelyard.weight.changes import with_lease
+from steelyard.weight.guards import guard
+from steelyard.weight.journal import Decision, Entry, Kind
+from steelyard.weight.ladder import evaluate, period_end
+from steelyard.weight.phases import Standing, review
+from steelyard.weight.state import State, initial_state
+from tasks.step import step
+from tasks.stores import Stores
+
+
+def current_state(stores: Stores, as_of: datetime) -> State:
+    """Return the lineage's state; a lineage nobody decided about starts in foundation at ``as_of``.
+
+    Raises:
+        FixConfiguration: If ``as_of`` lies before the last decision: what was decided then cannot be decided again.
+    """
+    state = stores.registry.state()
+    if state is None:
+        return stores.registry.renew_lease(initial_state(stores.settings.services.lineage, as_of), as_of)
+    if as_of < state.as_of:
+        raise FixConfiguration(
+            f"as of {as_of:%Y-%m-%d %H:%M} lies before the last decision of {state.as_of:%Y-%m-%d %H:%M}; "
+            "pass a later --as-of, or a home of its own to replay the past"
+        )
+    return state
+
+
+@step()
+def guard_weight(stores: Stores, as_of: datetime) -> Entry | None:
+    """Run the daily guard and, having checked, renew the lease; returns the entry where something changed."""
+    recorded = stores.registry.decided("guard", as_of)
+    if recorded is not None:
+        return recorded
+    state = current_state(stores, as_of)
+    policy = stores.settings.weight
+    evidence = monthly_evidence(stores, as_of, state)
+    decision = guard(state, evidence, policy, as_of)
+    entry = stores.registry.append(decision) if _matters(decision) else None
+    after = entry.state if entry else state
+    stores.registry.renew_lease(after, with_lease(after, policy, as_of).lease_until)
+    return entry
+
+
+@step()
+def evaluate_weight(stores: Stores, as_of: datetime) -> Entry:
+    """Evaluate the last whole period, once: the second time the recorded decision comes back."""
+
+    def decide(state: State, period: datetime) -> Decision:
+        return evaluate(state, monthly_evidence(stores, period, state), stores.settings.weight, period, as_of)
+
+    return _once(stores, "weight", stores.settings.weight.evaluation_days, as_of, decide)
+
+
+@step()
+def review_gates(stores: Stores, as_of: datetime, settled_signals: int) -> Entry:
+    """Review the gate of the current phase for the last whole period, once."""
+    registry, policy = stores.registry, stores.settings.weight
+
+    def decide(state: State, period: datetime) -> Decision:
+        standing = Standing(
+            settled_signals=settled_signals,
+            features_validated=registry.champion() is not None or registry.challenger() is not None,
+            has_champion=registry.champion() is not None,
+        )
+        return review(state, phase_evidence(stores, period, state), standing, policy, period, as_of)
+
+    return _once(stores, "gates", policy.review_days, as_of, decide)
+
+
+def _once(
+    stores: Stores, kind: Kind, days: int, as_of: datetime, decide: Callable[[State, datetime], Decision]
+) -> Entry:
+    period = period_end(as_of, days)
+    recorded = stores.registry.decided(kind, period)
+    if recorded is not None:
+        return recorded
+    return stores.registry.append(decide(current_state(stores, as_of), period))
+
+
+def _matters(decision: Decision) -> bool:
+    """Whether a guard's decision changes more than the moment it speaks for."""
+    return decision.after != decision.before.model_copy(update={"as_of": decision.after.as_of})
+
+
+def monthly_evidence(stores: Stores, end: datetime, state: State) -> Evidence:
+    """Return the evidence of the rolling window that ends at ``end`` (SPEC §6)."""
+    policy = stores.settings.weight
+    window = Window(policy.window_days, policy.min_settled, policy.window_max_days)
+    return _evidence(stores, end, state.evidence_since, window, policy.window_max_days)
+
+
+def phase_evidence(stores: Stores, end: datetime, state: State) -> Evidence:
+    """Return the evidence of the current phase: the rolling window, reaching back until the gate has what it counts."""
+    policy = stores.settings.weight
+    wanted = policy.gates.shadow_settled if state.phase == "shadow" else policy.min_settled
+    since = max(state.evidence_since, state.phase_since)
+    window = Window(policy.window_days, wanted)
+    return _evidence(stores, end, since, window, max((end - since).days + 1, policy.window_days))
+
+
+def _evidence(stores: Stores, end: datetime, since: datetime, window: Window, days: int) -> Evidence:
+    settled = stores.ledger.settled_predictions(end - timedelta(days=days), end)
+    return gather(settled, end, since, window, stores.settings.books)

@@ -1,0 +1,85 @@
+"""Evidence and states made to measure, for the rules of the weight."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pandas as pd
+
+from steelyard.judging.books import Books, SizingPolicy, judge
+from steelyard.judging.evidence import Evidence
+from steelyard.weight.policy import Phase, WeightPolicy
+from steelyard.weight.state import State
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+EARLIER = datetime(2025, 1, 1, tzinfo=UTC)
+POLICY = WeightPolicy()
+
+COLUMNS = {
+    "settled_at": "datetime64[ns, UTC]",
+    "decided_at": "datetime64[ns, UTC]",
+    "p_win": float,
+    "confidence_existing": float,
+    "confidence_ml": float,
+    "blended": float,
+    "net_return": float,
+    "stop_distance": float,
+    "won": bool,
+    "hold_minutes": float,
+    "slippage_bps": float,
+    "pivotal": bool,
+    "fallback_reason": object,
+    "latency_ms": float,
+}
+
+
+def no_settled() -> pd.DataFrame:
+    return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in COLUMNS.items()})
+
+
+def books(**figures: float) -> Books:
+    """Books whose measures are given as ``book__measure``, e.g. ``ml__sharpe=1.2``; healthy ones otherwise."""
+    empty = judge(no_settled(), EARLIER, NOW, SizingPolicy())
+    changes: dict[str, object] = {
+        name: replace(getattr(empty, name), sharpe=1.0, max_drawdown=0.02, win_rate=0.52, mean_return=0.001)
+        for name in ("baseline", "ml", "blended")
+    }
+    for name, figure in figures.items():
+        book, _, measure = name.partition("__")
+        changes[book if measure else name] = replace(changes[book], **{measure: figure}) if measure else figure
+    return replace(empty, **changes)
+
+
+def evidence(
+    settled: int = 60, accuracy: float = 0.58, streak: int = 3, rate: float = 0.52, **figures: float
+) -> Evidence:
+    """Evidence of a healthy month, changed where a test says so."""
+    return Evidence(
+        start=EARLIER,
+        end=NOW,
+        extended=False,
+        settled=settled,
+        accuracy=accuracy,
+        no_information_rate=rate,
+        losing_streak=streak,
+        coverage=figures.pop("coverage", 1.0),
+        fallback_rate=figures.pop("fallback_rate", 0.0),
+        latency_p99_ms=figures.pop("latency_p99_ms", 0.2),
+        books=books(**{"ml__sharpe": 1.5, **figures}),
+    )
+
+
+def state(phase: Phase = "pilot", weight: float = 0.10, **changes: object) -> State:
+    base = POLICY.band(phase).floor
+    document: dict[str, object] = {
+        "lineage": "signal-confidence",
+        "weight": weight,
+        "phase": phase,
+        "base": base,
+        "bonus": round(weight - base, 10),
+        "began": EARLIER,
+        "as_of": EARLIER,
+        "phase_since": EARLIER,
+        "evidence_since": EARLIER,
+        "lease_until": NOW,
+    }
+    return State.model_validate(document | changes)

@@ -1,0 +1,78 @@
+"""The chain of decisions: whole when untouched, broken at the right place when not."""
+
+from datetime import timedelta
+
+import pytest
+
+from made import NOW, POLICY, evidence, state
+from steelyard.weight.guards import guard
+from steelyard.weight.journal import Entry, decision_key, first_break, link
+from steelyard.weight.ladder import evaluate
+
+
+def chain(months: int) -> list[Entry]:
+    current, entries = state(weight=0.10), list[Entry]()
+    for number in range(months):
+        at = NOW + timedelta(days=30 * number)
+        decision = evaluate(current, evidence(), POLICY, at, at)
+        entry = link(decision, entries[-1] if entries else None).model_copy(update={"run_id": f"run{number}"})
+        entries.append(entry)
+        current = entry.state
+    return entries
+
+
+def test_an_untouched_chain_is_whole_and_replays_to_the_state() -> None:
+    """Each entry starts from the state the one before left, numbered from 1."""
+    entries = chain(4)
+
+    assert first_break(entries) is None
+    assert [entry.sequence for entry in entries] == [1, 2, 3, 4]
+    assert entries[-1].state.weight == 0.20
+
+
+def test_an_entry_survives_json() -> None:
+    """Written and read back, an entry is equal and still hashes to the same value."""
+    entry = chain(2)[1]
+
+    assert Entry.model_validate_json(entry.model_dump_json()) == entry
+
+
+@pytest.mark.parametrize(
+    ("tamper", "where"),
+    [
+        pytest.param(lambda e: [e[0], e[2], e[3]], "entry 3 (run run2): expected sequence 2", id="an entry removed"),
+        pytest.param(
+            lambda e: [e[0], _with_verdict(e[1]), e[2], e[3]], "entry 2 (run run1): its content was changed", id="changed"
+        ),
+        pytest.param(
+            lambda e: [e[0], e[1].model_copy(update={"previous_hash": "0" * 64}), e[2]],
+            "entry 2 (run run1): does not carry the hash",
+            id="cut from its predecessor",
+        ),
+    ],
+)
+def test_tampering_is_found_where_it_happened(tamper: object, where: str) -> None:
+    """The first broken link is named with its sequence and run."""
+    found = first_break(tamper(chain(4)))  # type: ignore[operator]
+
+    assert found is not None
+    assert found.startswith(where)
+
+
+def _with_verdict(entry: Entry) -> Entry:
+    return entry.model_copy(update={"decision": entry.decision.model_copy(update={"verdict": "RAISE", "reasons": ()})})
+
+
+def test_a_state_from_nowhere_is_found() -> None:
+    """An entry that starts from a weight nobody decided breaks the chain, though its own hash is right."""
+    first = chain(1)[0]
+    forged = guard(first.state.model_copy(update={"weight": 0.70}), evidence(), POLICY, NOW)
+    found = first_break([first, link(forged, first)])
+
+    assert found is not None
+    assert "starts from a state" in found
+
+
+def test_a_key_names_lineage_kind_and_period() -> None:
+    """The key under which a decision is recorded once."""
+    assert decision_key("signal-confidence", "weight", NOW) == "signal-confidence/weight/2026-03-01T00:00:00+00:00"

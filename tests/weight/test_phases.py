@@ -1,0 +1,104 @@
+"""The gates: what opens them, what keeps them shut, and the words for what is missing."""
+
+from datetime import timedelta
+
+import pytest
+
+from made import NOW, POLICY, evidence, state
+from steelyard.weight.phases import Standing, review
+from steelyard.weight.state import State
+
+READY = Standing(settled_signals=100, features_validated=True, has_champion=True)
+NAN = float("nan")
+
+
+def since(days: int) -> dict[str, object]:
+    return {"phase_since": NOW - timedelta(days=days)}
+
+
+@pytest.mark.parametrize(
+    ("standing", "missing"),
+    [
+        pytest.param(Standing(99, True, True), "1 more settled signals", id="one signal short"),
+        pytest.param(Standing(100, False, True), "validated features is missing", id="no validated features"),
+        pytest.param(Standing(100, True, False), "a champion is missing", id="no champion"),
+    ],
+)
+def test_foundation_says_what_is_missing(standing: Standing, missing: str) -> None:
+    """Each missing thing keeps the gate shut and is the one reason given."""
+    decision = review(state("foundation", 0.0), evidence(), standing, POLICY, NOW, NOW)
+
+    assert (decision.verdict, decision.after.phase, decision.reasons) == ("HOLD", "foundation", (missing,))
+
+
+@pytest.mark.parametrize(
+    ("phase", "weight", "following", "floor", "figures"),
+    [
+        pytest.param("foundation", 0.0, "shadow", 0.0, {}, id="foundation to shadow"),
+        pytest.param("shadow", 0.0, "pilot", 0.10, {"settled": 50}, id="shadow to pilot"),
+        pytest.param("pilot", 0.10, "expansion", 0.20, {}, id="pilot to expansion lifts to the floor"),
+        pytest.param("expansion", 0.40, "optimization", 0.40, {"improvement_blended": 0.11}, id="to optimization"),
+    ],
+)
+def test_a_gate_opens_when_all_hold(
+    phase: str, weight: float, following: str, floor: float, figures: dict[str, float]
+) -> None:
+    """With every criterion met the phase rises, the weight is at least its floor, and the phase starts now."""
+    after = review(state(phase, weight, **since(30)), evidence(**figures), READY, POLICY, NOW, NOW).after
+
+    assert (after.phase, after.weight, after.phase_since) == (following, floor, NOW)
+
+
+@pytest.mark.parametrize(
+    ("before", "figures", "words"),
+    [
+        pytest.param(state("shadow", 0.0, **since(8)), {}, "6 more days in shadow", id="6 days short"),
+        pytest.param(state("shadow", 0.0), {"settled": 39}, "11 more settled predictions", id="11 short"),
+        pytest.param(state("shadow", 0.0), {"accuracy": 0.55}, "over 0.55 needed", id="exactly 55 % is not over"),
+        pytest.param(state("shadow", 0.0), {"rate": 0.60}, "over 0.6 needed", id="under the no-information rate"),
+        pytest.param(state("shadow", 0.0), {"coverage": 0.98}, "coverage", id="coverage"),
+        pytest.param(state("shadow", 0.0), {"latency_p99_ms": 50.0}, "under 50 ms needed", id="latency"),
+        pytest.param(state("shadow", 0.0), {"latency_p99_ms": NAN}, "under 50 ms needed", id="NaN latency"),
+        pytest.param(state("shadow", 0.0, retrain_required=True), {}, "trained after the breaker", id="not retrained"),
+        pytest.param(state(), {"blended__mean_return": 0.0005}, "blended mean return", id="pilot mean return"),
+        pytest.param(state(), {"blended__win_rate": 0.5}, "blended win rate", id="pilot win rate"),
+        pytest.param(state(), {"blended__sharpe": NAN}, "blended Sharpe", id="pilot NaN Sharpe"),
+        pytest.param(state(), {"blended__max_drawdown": 0.03}, "blended drawdown", id="pilot drawdown"),
+        pytest.param(state(), {"fallback_rate": 0.02}, "fallback rate", id="pilot fallbacks"),
+        pytest.param(state("expansion", 0.35), {"improvement_blended": 0.2}, "weight 0.35", id="not at the top"),
+        pytest.param(state("expansion", 0.40), {"improvement_blended": 0.1}, "over 0.1 needed", id="improvement"),
+        pytest.param(state("expansion", 0.40), {"improvement_blended": NAN}, "improvement nan", id="NaN improvement"),
+        pytest.param(
+            state("expansion", 0.40),
+            {"improvement_blended": 0.2, "blended__max_drawdown": 0.051},
+            "at most 0.05 allowed",
+            id="drawdown over 5 %",
+        ),
+    ],
+)
+def test_one_unmet_criterion_keeps_the_gate_shut(before: State, figures: dict[str, float], words: str) -> None:
+    """The phase stays, and the first reason names the criterion, its figure and its bound."""
+    decision = review(before, evidence(**figures), READY, POLICY, NOW, NOW)
+
+    assert (decision.verdict, decision.after.phase, decision.after.weight) == ("HOLD", before.phase, before.weight)
+    assert any(words in reason for reason in decision.reasons)
+
+
+@pytest.mark.parametrize(
+    ("days", "improvement", "words"),
+    [(60, 0.21, "stable"), (59, 0.21, "not stable yet: 1 more days"), (60, 0.20, "not stable yet: improvement")],
+)
+def test_optimization_reports_when_it_is_stable(days: int, improvement: float, words: str) -> None:
+    """The last phase has no gate upward, only the word stable."""
+    before = state("optimization", 0.40, **since(days))
+    decision = review(before, evidence(improvement_blended=improvement), READY, POLICY, NOW, NOW)
+
+    assert decision.after.phase == "optimization"
+    assert decision.reasons[0].startswith(words)
+
+
+def test_a_held_lineage_does_not_move_up() -> None:
+    """With everything met, an operator's hold keeps the phase."""
+    decision = review(state("foundation", 0.0, held=True), evidence(), READY, POLICY, NOW, NOW)
+
+    assert (decision.verdict, decision.after.phase) == ("HOLD", "foundation")
