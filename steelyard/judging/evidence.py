@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from steelyard.judging import metrics
-from steelyard.judging.books import Books, SizingPolicy, judge
+from steelyard.judging.books import Books, SizingPolicy, finite, judge
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +62,12 @@ class Evidence:
             "end": self.end.isoformat(),
             "extended": int(self.extended),
             "settled": self.settled,
-            "accuracy": _finite(self.accuracy),
-            "no_information_rate": _finite(self.no_information_rate),
+            "accuracy": finite(self.accuracy),
+            "no_information_rate": finite(self.no_information_rate),
             "losing_streak": self.losing_streak,
-            "coverage": _finite(self.coverage),
-            "fallback_rate": _finite(self.fallback_rate),
-            "latency_p99_ms": _finite(self.latency_p99_ms),
+            "coverage": finite(self.coverage),
+            "fallback_rate": finite(self.fallback_rate),
+            "latency_p99_ms": finite(self.latency_p99_ms),
         }
         for name, measures in self.books.as_dict().items():
             if isinstance(measures, dict):
@@ -122,7 +122,3 @@ def _ml_losing_streak(judged: pd.DataFrame, sizing: SizingPolicy) -> int:
 
 def _p99(latency_ms: np.ndarray) -> float:
     return float(np.percentile(latency_ms, 99)) if latency_ms.size else float("nan")
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None

@@ -1,0 +1,290 @@
+"""Features: what the model knows about a signal at its decision close, and nothing later.
+
+Prices enter as ratios to the average true range or to each other, so scaling all prices changes no feature. A *signed*
+feature is seen from the side of the trade: it flips for sells, so that "momentum in my direction" is one number.
+
+Neutral values stand where a market has nothing to say, so that a feature is never NaN once warmed up: volume features
+are 0 where there is no volume (FX: NaN, index: 0), candle features 0 where high equals low, ranks 0 for a single symbol,
+ratios of volatility 1 where nothing moved before.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import talib
+from numba import njit
+from numpy.typing import NDArray
+
+from steelyard.market import indicators
+from steelyard.market.bars import Bars, Floats
+from steelyard.market.brackets import decision_bars, side_signs
+from steelyard.market.indicators import ratio
+from steelyard.market.strategy import Strategy
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """One number of the model's input; ``signed`` ones flip for sells."""
+
+    name: str
+    group: str
+    signed: bool
+    description: str
+
+
+FEATURES: tuple[Feature, ...] = (
+    Feature("ema_spread", "trend", True, "EMA12 minus EMA26, in ATRs"),
+    Feature("over_ema50", "trend", True, "close minus EMA50, in ATRs"),
+    Feature("ema26_slope", "trend", True, "change of EMA26 over 5 bars, in ATRs"),
+    Feature("di_difference", "trend", True, "+DI minus -DI over their sum"),
+    Feature("adx", "trend", False, "ADX14 over 100"),
+    Feature("efficiency20", "trend", True, "net change over the sum of absolute changes, 20 bars"),
+    Feature("rsi", "momentum", True, "RSI14 around 50, -1 to 1"),
+    Feature("macd_histogram", "momentum", True, "MACD histogram, in ATRs"),
+    Feature("change1", "momentum", True, "close against the close before, in ATRs"),
+    Feature("change5", "momentum", True, "close against 5 bars before, in ATRs"),
+    Feature("change20", "momentum", True, "close against 20 bars before, in ATRs"),
+    Feature("change60", "momentum", True, "close against 60 bars before, in ATRs"),
+    Feature("range_place14", "momentum", True, "place of the close in the 14-bar range, -0.5 to 0.5"),
+    Feature("range_place50", "momentum", True, "place of the close in the 50-bar range, -0.5 to 0.5"),
+    Feature("atr_ratio", "volatility", False, "ATR14 over ATR100"),
+    Feature("true_range", "volatility", False, "true range of the bar, in ATRs"),
+    Feature("deviation_ratio", "volatility", False, "deviation of changes over 10 bars against 60"),
+    Feature("down_share", "volatility", True, "share of squared changes that fell, 20 bars, around a half"),
+    Feature("autocorrelation", "volatility", False, "correlation of neighbouring changes, 50 bars"),
+    Feature("volume_now", "volume", False, "log of volume over its 20-bar mean"),
+    Feature("volume_trend", "volume", False, "log of the 20-bar over the 100-bar mean volume"),
+    Feature("volume_pressure", "volume", True, "volume of rising minus falling bars over all, 20 bars"),
+    Feature("body", "candle", True, "close minus open over high minus low"),
+    Feature("close_place", "candle", True, "place of the close within its bar, -1 to 1"),
+    Feature("body_share20", "candle", False, "mean share of the body in the bar, 20 bars"),
+    Feature("wick_balance20", "candle", True, "mean of lower minus upper wick over the range, 20 bars"),
+    Feature("gap", "candle", True, "open against the close before, in ATRs"),
+    Feature("hour_sin", "calendar", False, "hour of the day of the close (UTC) on a circle"),
+    Feature("hour_cos", "calendar", False, "the same, cosine"),
+    Feature("weekday_sin", "calendar", False, "weekday of the close (UTC) on a circle"),
+    Feature("weekday_cos", "calendar", False, "the same, cosine"),
+    Feature("rank_change20", "cross-section", True, "rank of change20 among symbols with this bar, -0.5 to 0.5"),
+    Feature("rank_volatility", "cross-section", False, "rank of atr_ratio among symbols with this bar, -0.5 to 0.5"),
+    Feature("rank_volume", "cross-section", False, "rank of volume_trend among symbols with this bar, -0.5 to 0.5"),
+    Feature("regime_trend", "regime", True, "mean efficiency20 of the symbols with this bar"),
+    Feature("regime_volatility", "regime", False, "mean atr_ratio of the symbols with this bar"),
+    Feature("regime_breadth", "regime", True, "share of symbols above their EMA50, around a half"),
+)
+_RANKED = {"rank_change20": "change20", "rank_volatility": "atr_ratio", "rank_volume": "volume_trend"}
+_MEANS = {"regime_trend": "efficiency20", "regime_volatility": "atr_ratio"}
+
+
+def feature_names(strategy: Strategy) -> tuple[str, ...]:
+    """Return the model's inputs in order: ``FEATURES``, then the system's confidence and its sub-scores."""
+    scores = (f"score_{name}" for name in strategy.score_names)
+    return (*(feature.name for feature in FEATURES), "confidence_existing", *scores)
+
+
+def feature_set_hash(names: Iterable[str]) -> str:
+    """Return 16 hexadecimal digits that change with any name or their order."""
+    return hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
+
+
+def features(bars: Mapping[str, Bars], signals: pd.DataFrame) -> pd.DataFrame:
+    """Return the features of each signal (columns ``FEATURES``), index of ``signals``, signed by its side."""
+    own = {symbol: at_every_bar(bars[symbol]) for symbol in bars}
+    table = pd.DataFrame(index=signals.index, columns=[f.name for f in FEATURES], dtype=np.float64)
+    for symbol, rows in signals.groupby("symbol", sort=False):
+        decided = decision_bars(bars[str(symbol)], rows)
+        for name, values in own[str(symbol)].items():
+            table.loc[rows.index, name] = values[decided]
+    for name, values in _across(bars, own, signals).items():
+        table[name] = values
+    signed = [feature.name for feature in FEATURES if feature.signed]
+    table[signed] = table[signed].mul(side_signs(signals), axis=0)
+    return table
+
+
+def at_every_bar(bars: Bars) -> dict[str, Floats]:
+    """Return every feature of one symbol alone at every bar, unsigned (from a buyer's side), shape (n,) each."""
+    atr = indicators.atr(bars)
+    before = _lagged(bars.close, 1)
+    change = np.nan_to_num(bars.close - before)
+    return {
+        **_trend(bars, atr, change),
+        **_momentum(bars, atr),
+        **_volatility(bars, atr, change),
+        **_volume(bars, change),
+        **_candle(bars, atr, before),
+        **_calendar(bars),
+    }
+
+
+def _trend(bars: Bars, atr: Floats, change: Floats) -> dict[str, Floats]:
+    slow = indicators.ema(bars.close, 26)
+    return {
+        "ema_spread": ratio(indicators.ema(bars.close, 12) - slow, atr, 0.0),
+        "over_ema50": ratio(bars.close - indicators.ema(bars.close, 50), atr, 0.0),
+        "ema26_slope": ratio(slow - _lagged(slow, 5), atr, 0.0),
+        "di_difference": indicators.directional_difference(bars),
+        "adx": indicators.adx(bars) / 100,
+        "efficiency20": ratio(bars.close - _lagged(bars.close, 20), _sum(np.abs(change), 20), 0.0),
+    }
+
+
+def _momentum(bars: Bars, atr: Floats) -> dict[str, Floats]:
+    changes = {f"change{n}": ratio(bars.close - _lagged(bars.close, n), atr, 0.0) for n in (1, 5, 20, 60)}
+    return {
+        "rsi": (indicators.rsi(bars.close) - 50) / 50,
+        "macd_histogram": ratio(indicators.macd_histogram(bars.close), atr, 0.0),
+        **changes,
+        "range_place14": _place(bars, 14),
+        "range_place50": _place(bars, 50),
+    }
+
+
+def _volatility(bars: Bars, atr: Floats, change: Floats) -> dict[str, Floats]:
+    true_range = np.asarray(talib.TRANGE(bars.high, bars.low, bars.close))
+    fallen = np.where(change < 0, change**2, 0.0)
+    return {
+        "atr_ratio": ratio(atr, indicators.atr(bars, 100), 1.0),
+        "true_range": ratio(true_range, atr, 1.0),
+        "deviation_ratio": ratio(deviation(change, 10), deviation(change, 60), 1.0),
+        "down_share": 0.5 - ratio(_sum(fallen, 20), _sum(change**2, 20), 0.5),
+        "autocorrelation": autocorrelation(change, 50),
+    }
+
+
+def _volume(bars: Bars, change: Floats) -> dict[str, Floats]:
+    volume = indicators.known_volume(bars)
+    short, long = mean(volume, 20), mean(volume, 100)
+    return {
+        "volume_now": _log(ratio(volume, short, 1.0)),
+        "volume_trend": _log(ratio(short, long, 1.0)),
+        "volume_pressure": ratio(mean(np.sign(change) * volume, 20), short, 0.0),
+    }
+
+
+def _candle(bars: Bars, atr: Floats, before: Floats) -> dict[str, Floats]:
+    height = bars.high - bars.low
+    body = ratio(bars.close - bars.open, height, 0.0)
+    upper = bars.high - np.maximum(bars.open, bars.close)
+    lower = np.minimum(bars.open, bars.close) - bars.low
+    return {
+        "body": body,
+        "close_place": ratio(2 * bars.close - bars.high - bars.low, height, 0.0),
+        "body_share20": mean(np.abs(body), 20),
+        "wick_balance20": mean(ratio(lower - upper, height, 0.0), 20),
+        "gap": ratio(bars.open - before, atr, 0.0),
+    }
+
+
+def _calendar(bars: Bars) -> dict[str, Floats]:
+    minutes = bars.closes_at.astype("datetime64[m]").astype(np.int64)
+    day = (minutes % 1440) / 1440 * 2 * np.pi
+    weekday = ((minutes // 1440 + 3) % 7) / 7 * 2 * np.pi  # 1970-01-01 was a Thursday
+    return {
+        "hour_sin": np.sin(day),
+        "hour_cos": np.cos(day),
+        "weekday_sin": np.sin(weekday),
+        "weekday_cos": np.cos(weekday),
+    }
+
+
+def _across(bars: Mapping[str, Bars], own: Mapping[str, Mapping[str, Floats]], signals: pd.DataFrame) -> dict[str, Floats]:
+    """Return ranks and regime of each signal among the symbols that have a bar with exactly its stamp."""
+    stamps = signals["timestamp"].dt.tz_localize(None).to_numpy(dtype="datetime64[ns]")
+    moments, at = np.unique(stamps, return_inverse=True)
+    symbols = sorted(bars)
+    column = signals["symbol"].map({symbol: number for number, symbol in enumerate(symbols)}).to_numpy(dtype=np.int64)
+    panels: dict[str, Floats] = {}
+    for name in {*_RANKED.values(), *_MEANS.values(), "over_ema50"}:
+        panels[name] = _panel(moments, [(bars[s].timestamp, own[s][name]) for s in symbols])
+    ranks = {name: _rank(panels[source], at, column) for name, source in _RANKED.items()}
+    means = {name: _row_mean(panels[source])[at] for name, source in _MEANS.items()}
+    above = np.where(np.isnan(panels["over_ema50"]), np.nan, np.sign(panels["over_ema50"]) / 2)
+    return {**ranks, **means, "regime_breadth": _row_mean(above)[at]}
+
+
+def _panel(moments: NDArray[np.datetime64], columns: list[tuple[NDArray[np.datetime64], Floats]]) -> Floats:
+    """Return values by moment (rows) and symbol (columns), NaN where a symbol has no bar."""
+    panel = np.full((len(moments), len(columns)), np.nan)
+    for number, (stamps, values) in enumerate(columns):
+        found = np.minimum(np.searchsorted(stamps, moments), len(stamps) - 1)
+        there = stamps[found] == moments
+        panel[there, number] = values[found[there]]
+    return panel
+
+
+def _rank(panel: Floats, at: NDArray[np.int64], column: NDArray[np.int64]) -> Floats:
+    """Return the share of others below minus above, halved: −0.5 lowest, 0.5 highest, 0 alone."""
+    rows, mine = panel[at], panel[at, column][:, None]
+    below, above = (rows < mine).sum(axis=1), (rows > mine).sum(axis=1)
+    others = np.isfinite(rows).sum(axis=1) - 1
+    return np.where(others > 0, (below - above) / (2 * np.maximum(others, 1)), 0.0)
+
+
+def _row_mean(panel: Floats) -> Floats:
+    known = np.isfinite(panel)
+    return np.where(known, panel, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+
+
+def _lagged(values: Floats, by: int) -> Floats:
+    lagged = np.full(len(values), np.nan)
+    lagged[by:] = values[: len(values) - by] if by < len(values) else []
+    return lagged
+
+
+def _sum(values: Floats, period: int) -> Floats:
+    return mean(values, period) * period
+
+
+def _place(bars: Bars, period: int) -> Floats:
+    highest = np.asarray(talib.MAX(bars.high, timeperiod=period))
+    lowest = np.asarray(talib.MIN(bars.low, timeperiod=period))
+    return ratio(bars.close - lowest, highest - lowest, 0.5) - 0.5
+
+
+def _log(values: Floats) -> Floats:
+    """Return the logarithm, bounded to ±5 so that a bar without trades stays a number."""
+    with np.errstate(divide="ignore"):
+        return np.clip(np.log(values), -5.0, 5.0)
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]  # numba has no types
+def mean(values: Floats, period: int) -> Floats:
+    """Return the rolling mean; each window is summed anew, so no rounding is carried from bar to bar."""
+    result = np.full(len(values), np.nan)
+    for end in range(period, len(values) + 1):
+        total = 0.0
+        for value in values[end - period : end]:
+            total += value
+        result[end - 1] = total / period
+    return result
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]  # numba has no types
+def deviation(values: Floats, period: int) -> Floats:
+    """Return the rolling standard deviation (of the window itself, not of a sample)."""
+    result = np.full(len(values), np.nan)
+    for end in range(period, len(values) + 1):
+        total = squares = 0.0
+        for value in values[end - period : end]:
+            total += value
+            squares += value * value
+        spread = squares / period - (total / period) ** 2
+        # differences of equal squares leave rounding behind; what lies under it is no spread at all
+        result[end - 1] = np.sqrt(spread) if spread > 1e-12 * squares / period else 0.0
+    return result
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]  # numba has no types
+def autocorrelation(values: Floats, period: int) -> Floats:
+    """Return the rolling lag-1 product of changes over their squares, −1 to 1; 0 where nothing moved."""
+    result = np.full(len(values), np.nan)
+    for end in range(period, len(values) + 1):
+        products = squares = 0.0
+        for i in range(end - period + 1, end):
+            products += values[i] * values[i - 1]
+            squares += values[i] * values[i]
+        result[end - 1] = products / squares if squares > 0 else 0.0
+    return result

@@ -1,0 +1,34 @@
+"""The history: every signal with its outcome and its features, cut to what was known at a moment."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from steelyard.market.bars import Bars
+from steelyard.market.brackets import OUTCOMES, BracketPolicy, outcomes
+from steelyard.market.features import features
+from steelyard.market.strategy import Strategy, signals
+
+_ENTRY = ("entry_at", "entry_price", "stop_price", "target_price", "stop_distance")
+_EXIT = tuple(name for name in OUTCOMES if name not in _ENTRY)
+
+
+def history(bars: Mapping[str, Bars], strategy: Strategy, bracket: BracketPolicy) -> pd.DataFrame:
+    """Return one row per signal on ``bars``, ordered by decision time: signal, outcome and feature columns."""
+    found = signals(bars, strategy)
+    return pd.concat([found, outcomes(bars, found, bracket), features(bars, found)], axis=1)
+
+
+def as_known(history: pd.DataFrame, as_of: pd.Timestamp) -> pd.DataFrame:
+    """Return ``history`` as it was known at ``as_of``: signals decided by then, outcomes blank where still open.
+
+    Equal to the history of the bars closed by ``as_of``, row for row.
+    """
+    known = history[(history["decided_at"] <= as_of).to_numpy()].reset_index(drop=True)
+    bar_size = known["decided_at"] - known["timestamp"]
+    not_entered = ~(known["entry_at"] + bar_size <= as_of).to_numpy()
+    still_open = ~(known["settled_at"] <= as_of).to_numpy()
+    for columns, unknown in ((_ENTRY, not_entered), (_EXIT, still_open)):
+        for name in columns:
+            known[name] = known[name].mask(unknown, None if name == "exit_reason" else pd.NA)
+    return known
