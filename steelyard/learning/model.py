@@ -1,0 +1,96 @@
+"""The model: a native booster, its calibration and its scale, stored as text or UBJ and JSON. Nothing in it is code."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from steelyard.errors import FixData
+from steelyard.learning.boosters import GROWN, SUFFIX, Grown
+from steelyard.learning.calibration import Calibration, Scale
+from steelyard.learning.policy import Family
+from steelyard.learning.samples import Floats
+
+DESCRIPTION = "model.json"
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Model:
+    """A version of the model, ready to predict.
+
+    Attributes:
+        stored: The booster in its library's own format.
+        feature_names: Columns it expects, in order.
+        trained_through: ISO time of the last outcome it was fitted, tuned or calibrated on.
+    """
+
+    family: Family
+    stored: bytes
+    grown: Grown
+    feature_names: tuple[str, ...]
+    calibration: Calibration
+    scale: Scale
+    trained_through: str
+
+    @classmethod
+    def of(
+        cls,
+        family: Family,
+        stored: bytes,
+        feature_names: tuple[str, ...],
+        calibration: Calibration,
+        scale: Scale,
+        trained_through: str,
+    ) -> "Model":
+        """Return the model around a stored booster."""
+        return cls(family, stored, GROWN[family](stored), feature_names, calibration, scale, trained_through)
+
+    def predict(self, x: Floats) -> tuple[Floats, Floats]:
+        """Return ``p_win`` and ``confidence_ml`` (0-100) of features ``x``, shape (n, k) → (n,) each.
+
+        Raises:
+            FixData: If ``x`` has not one column for each feature.
+        """
+        if x.ndim != 2 or x.shape[1] != len(self.feature_names):
+            raise FixData(f"features of shape {x.shape}, {len(self.feature_names)} columns expected; retrain the model")
+        p_win = self.calibration.apply(self.grown.predict(x))
+        return p_win, self.scale.apply(p_win)
+
+    def to_files(self) -> dict[str, bytes]:
+        """Return the files the model is stored as; the JSON carries the booster's SHA-256."""
+        booster = f"booster.{SUFFIX[self.family]}"
+        description = {
+            "format": FORMAT,
+            "family": self.family,
+            "booster": booster,
+            "sha256": hashlib.sha256(self.stored).hexdigest(),
+            "feature_names": self.feature_names,
+            "calibration": self.calibration.model_dump(),
+            "scale": self.scale.model_dump(),
+            "trained_through": self.trained_through,
+        }
+        return {booster: self.stored, DESCRIPTION: json.dumps(description, indent=1).encode()}
+
+    @classmethod
+    def from_files(cls, files: Mapping[str, bytes]) -> "Model":
+        """Return the model stored in ``files``.
+
+        Raises:
+            FixData: If a file is missing, or the booster is not the one that was stored.
+        """
+        if DESCRIPTION not in files:
+            raise FixData(f"stored model has no {DESCRIPTION}; retrain")
+        described: dict[str, Any] = json.loads(files[DESCRIPTION])
+        stored = files.get(described["booster"], b"")
+        if hashlib.sha256(stored).hexdigest() != described["sha256"]:
+            raise FixData(f"stored model: {described['booster']} is missing or was changed after training; retrain")
+        return cls.of(
+            described["family"],
+            stored,
+            tuple(described["feature_names"]),
+            Calibration.model_validate(described["calibration"]),
+            Scale.model_validate(described["scale"]),
+            described["trained_through"],
+        )

@@ -1,0 +1,39 @@
+"""The bounds of a training: ``conf/learning.yaml``."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from steelyard.frozen import Frozen
+
+Family = Literal["xgboost", "lightgbm"]
+FAMILIES: tuple[Family, ...] = ("lightgbm", "xgboost")
+
+
+class LearningPolicy(Frozen):
+    """How a model is searched, fitted, calibrated and admitted."""
+
+    min_settled: Annotated[int, Field(ge=200)] = 250
+    holdout_share: Annotated[float, Field(gt=0, le=0.5)] = 0.20
+    holdout_min: Annotated[int, Field(ge=20)] = 100
+    holdout_max: Annotated[int, Field(ge=20)] = 500
+    folds: Annotated[int, Field(ge=2, le=20)] = 5
+    embargo_hours: Annotated[float, Field(ge=0)] = 24.0
+    stop_share: Annotated[float, Field(gt=0, lt=0.5)] = 0.20
+    families: Annotated[tuple[Family, ...], Field(min_length=1)] = FAMILIES
+    trials: Annotated[int, Field(ge=1, le=10_000)] = 30
+    rounds: Annotated[int, Field(ge=10, le=5_000)] = 400
+    patience: Annotated[int, Field(ge=1)] = 50
+    seed: Annotated[int, Field(ge=0)] = 7
+    scale: Literal["matched", "probability"] = "matched"
+    gate_accuracy: Annotated[float, Field(ge=0, le=1)] = 0.55
+    bootstrap_samples: Annotated[int, Field(ge=100, le=100_000)] = 2_000
+    min_common: Annotated[int, Field(ge=20)] = 50
+
+    @model_validator(mode="after")
+    def _holdout_fits(self) -> Self:
+        if self.holdout_min > self.holdout_max:
+            raise ValueError(f"holdout_min {self.holdout_min} is over holdout_max {self.holdout_max}")
+        if self.min_settled < self.holdout_min + 100:
+            raise ValueError(f"min_settled {self.min_settled} leaves under 100 signals beside a holdout of {self.holdout_min}")
+        return self

@@ -1,0 +1,70 @@
+"""Samples: settled signals as arrays, ordered by decision time."""
+
+import hashlib
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+Index = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Samples:
+    """Settled signals to learn from, ordered by ``decided_at``.
+
+    Attributes:
+        signal_id: Ids, shape (n,).
+        decided_at: When each signal was known, UTC ``datetime64[ns]``, shape (n,); never falls.
+        settled_at: When its outcome was known, shape (n,).
+        x: Features, shape (n, k), finite.
+        won: Target: the bracket ended with a net gain, shape (n,).
+        confidence_existing: The existing system's confidence, 0-100, shape (n,).
+        feature_names: Columns of ``x``.
+    """
+
+    signal_id: NDArray[np.str_]
+    decided_at: NDArray[np.datetime64]
+    settled_at: NDArray[np.datetime64]
+    x: Floats
+    won: Bools
+    confidence_existing: Floats
+    feature_names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.won)
+
+    @classmethod
+    def from_history(cls, history: pd.DataFrame, feature_names: tuple[str, ...]) -> "Samples":
+        """Return the settled rows of a history frame."""
+        rows = history[history["won"].notna().to_numpy()]
+        return cls(
+            signal_id=rows["signal_id"].to_numpy(dtype=np.str_),
+            decided_at=_naive(rows["decided_at"]),
+            settled_at=_naive(rows["settled_at"]),
+            x=np.ascontiguousarray(rows[list(feature_names)].to_numpy(dtype=np.float64)),
+            won=rows["won"].to_numpy(dtype=bool),
+            confidence_existing=rows["confidence_existing"].to_numpy(dtype=np.float64),
+            feature_names=feature_names,
+        )
+
+    def take(self, index: Index) -> "Samples":
+        """Return the samples at ``index``, in its order."""
+        arrays: dict[str, Any] = {f.name: getattr(self, f.name)[index] for f in fields(self)[:-1]}
+        return Samples(**arrays, feature_names=self.feature_names)
+
+    @property
+    def data_hash(self) -> str:
+        """SHA-256 over every value and name."""
+        digest = hashlib.sha256("\n".join((*self.feature_names, *self.signal_id)).encode())
+        for values in (self.decided_at, self.settled_at, self.x, self.won, self.confidence_existing):
+            digest.update(np.ascontiguousarray(values).tobytes())
+        return digest.hexdigest()
+
+
+def _naive(stamps: pd.Series) -> NDArray[np.datetime64]:
+    return stamps.dt.tz_localize(None).to_numpy(dtype="datetime64[ns]")
