@@ -1,6 +1,6 @@
 """Steps from a source to validated bars in the lake, and from the lake to the known history."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import pandas as pd
@@ -23,7 +23,7 @@ def read_source(stores: Stores) -> RawBars:
 @step()
 def validate_bars(stores: Stores, raw: RawBars, as_of: datetime) -> Checked:
     """Hold the bars against their contract; bad rows are quarantined, a broken table rule stops the run."""
-    return stores.quality.check_bars(raw, pd.Timestamp(as_of))
+    return stores.quality.check_bars(raw, pd.Timestamp(as_of), now=pd.Timestamp(datetime.now(UTC)))
 
 
 @step(retries=2, retry_delay_seconds=5)

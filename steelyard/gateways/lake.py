@@ -1,0 +1,137 @@
+"""The lake: validated bars as one Parquet file per symbol. Appending is safe to repeat; nothing stored is overwritten."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+from filelock import FileLock, Timeout
+
+from steelyard.errors import CollectMoreData, FixData, RestoreService
+from steelyard.market.bars import COLUMNS
+
+LOCK_SECONDS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """How many bars were new, there already with the same values, or there with other values (which stay)."""
+
+    added: int
+    already_there: int
+    conflicting: int
+
+
+class Lake:
+    """Bars of one size under ``folder``, one file per symbol."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._description = folder / "lake.json"
+
+    @property
+    def bar_size(self) -> pd.Timedelta:
+        """Time from a bar's open to its close.
+
+        Raises:
+            CollectMoreData: If nothing was collected yet.
+        """
+        if not self._description.exists():
+            raise CollectMoreData(f"{self._folder}: no bars yet; run steelyard collect")
+        return pd.Timedelta(json.loads(self._description.read_text(encoding="utf-8"))["bar_size"])
+
+    def append(self, frame: pd.DataFrame, bar_size: pd.Timedelta) -> Appended:
+        """Store the bars of ``frame`` (columns ``COLUMNS``) that are not there yet.
+
+        Raises:
+            FixData: If the lake holds bars of another size.
+            RestoreService: If the lake cannot be written or another process holds it.
+        """
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(self._folder / ".lock", timeout=LOCK_SECONDS):
+                return self._append(frame, bar_size)
+        except (Timeout, PermissionError) as error:
+            raise RestoreService(f"{self._folder}: the lake cannot be written ({error}); stop the other process") from error
+
+    def _append(self, frame: pd.DataFrame, bar_size: pd.Timedelta) -> Appended:
+        if self._description.exists() and self.bar_size != bar_size:
+            raise FixData(f"{self._folder} holds bars of {self.bar_size}, these are of {bar_size}; pass another --home")
+        counts = [self._append_symbol(str(name), rows) for name, rows in frame.groupby("symbol", sort=True)]
+        if not self._description.exists():
+            _write(self._description, json.dumps({"bar_size": str(bar_size)}).encode())
+        return Appended(*(sum(column) for column in zip(*counts, strict=True))) if counts else Appended(0, 0, 0)
+
+    def _append_symbol(self, symbol: str, rows: pd.DataFrame) -> tuple[int, int, int]:
+        rows = rows[list(COLUMNS)].sort_values("timestamp", ignore_index=True)
+        stored = self._read_file(self._file(symbol)) if self._file(symbol).exists() else rows[:0]
+        both = rows.merge(stored, on=["symbol", "timestamp"], how="left", suffixes=("", "_stored"), indicator=True)
+        there = (both["_merge"] == "both").to_numpy()
+        values = [name for name in COLUMNS if name not in ("symbol", "timestamp")]
+        theirs = both[[f"{name}_stored" for name in values]].set_axis(values, axis=1)
+        same = ((both[values] == theirs) | (both[values].isna() & theirs.isna())).all(axis=1).to_numpy()
+        new = rows[~there]
+        if len(new):
+            merged = pd.concat([stored, new]).sort_values("timestamp", ignore_index=True)
+            _write(self._file(symbol), _parquet(merged))
+        return len(new), int((there & same).sum()), int((there & ~same).sum())
+
+    def read(self, until: pd.Timestamp | None = None, symbols: Iterable[str] | None = None) -> pd.DataFrame:
+        """Return the bars closed by ``until`` (None: all), sorted by symbol and timestamp.
+
+        Raises:
+            CollectMoreData: If nothing was collected yet.
+            RestoreService: If a file cannot be read.
+        """
+        bar_size = self.bar_size
+        files = sorted(self._folder.glob("symbol=*/bars.parquet"))
+        if symbols is not None:
+            wanted = {self._file(symbol) for symbol in symbols}
+            files = [file for file in files if file in wanted]
+        if not files:
+            raise CollectMoreData(f"{self._folder}: no bars of these symbols; run steelyard collect")
+        frame = pd.concat([self._read_file(file) for file in files], ignore_index=True)
+        if until is not None:
+            frame = frame[(frame["timestamp"] + bar_size <= until).to_numpy()]
+        return frame.sort_values(["symbol", "timestamp"], ignore_index=True)
+
+    def digest(self) -> str:
+        """Return a SHA-256 over the content of every file, in the order of their names."""
+        digest = hashlib.sha256()
+        for file in sorted(self._folder.rglob("*")):
+            if file.is_file() and file.name != ".lock":
+                digest.update(str(file.relative_to(self._folder)).encode() + file.read_bytes())
+        return digest.hexdigest()
+
+    def _file(self, symbol: str) -> Path:
+        return self._folder / f"symbol={symbol.replace('/', '_')}" / "bars.parquet"
+
+    @staticmethod
+    def _read_file(file: Path) -> pd.DataFrame:
+        try:
+            frame = pd.read_parquet(file, partitioning=None)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise RestoreService(f"{file}: cannot be read ({error}); restore it, or delete it and collect again") from error
+        frame["timestamp"] = frame["timestamp"].astype("datetime64[ns, UTC]")
+        return frame
+
+
+def _parquet(frame: pd.DataFrame) -> bytes:
+    buffer = pa.BufferOutputStream()
+    frame.to_parquet(buffer, index=False)
+    return bytes(buffer.getvalue())
+
+
+def _write(file: Path, content: bytes) -> None:
+    """Write a file so that a reader sees the old content or the new, and a crash leaves one of them."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_suffix(".partial")
+    with partial.open("wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+    partial.replace(file)

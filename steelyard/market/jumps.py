@@ -1,0 +1,133 @@
+"""Splits told from crashes, and symbols that may not be traded before somebody decides.
+
+With an adjusted close the adjustment decides: where its factor changes there was a split, where it does not the move was
+real. Without one, an overnight gap at a simple ratio may be either, and only the user can know.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date
+from typing import Annotated, Literal, cast
+
+import numpy as np
+import pandas as pd
+from pydantic import Field
+
+from steelyard.frozen import Frozen
+from steelyard.market.bars import PRICES
+
+Kind = Literal["split", "crash", "undecided", "reused"]
+SIMPLE = np.array([1.5, 2, 3, 4, 5, 6, 7, 8, 10, 15, 20, 25, 30, 40, 50, 100])
+TOLERANCE = 0.05
+"""A gap within 5 % of a simple ratio may be a split: overnight moves on split days are ordinary ones."""
+LEAST_GAP = 1.4
+LEAST_FACTOR = 1.2
+INCREDIBLE = 5.0
+"""A move beyond five times, up or down, that no adjustment explains is more often a wrong unit than the market."""
+REUSE_GAP = 3.0
+REUSE_HOLE = pd.Timedelta("30D")
+
+
+class JumpDecision(Frozen):
+    """What the user knows about a flagged jump: new shares for one old, or 1 for a real move."""
+
+    symbol: str
+    date: date
+    ratio: Annotated[float, Field(gt=0, le=10_000)]
+
+
+@dataclass(frozen=True, slots=True)
+class Jump:
+    """A move between two bars that needs an explanation; ``ratio`` is the open over the close before."""
+
+    symbol: str
+    timestamp: pd.Timestamp
+    ratio: float
+    kind: Kind
+
+    def __str__(self) -> str:
+        words = {
+            "split": "split, adjusted away",
+            "crash": "real move, kept",
+            "undecided": "split, bad data or real? held back until conf/source.yaml says (jumps)",
+            "reused": "ticker reused after a hole? held back until conf/source.yaml says (jumps)",
+        }
+        return f"{self.symbol} {self.timestamp:%Y-%m-%d} {self.ratio - 1:+.1%} overnight: {words[self.kind]}"
+
+
+def explain(frame: pd.DataFrame, decisions: Iterable[JumpDecision]) -> tuple[pd.DataFrame, list[Jump]]:
+    """Return bars on one price scale, and every jump with what it was taken for.
+
+    Args:
+        frame: Bars, sorted by symbol and timestamp; with a column ``adj_close`` they are adjusted by it.
+        decisions: What the user has decided about jumps.
+    """
+    if "adj_close" in frame:
+        return _adjusted(frame), _adjusted_jumps(frame, list(decisions))
+    return _decided(frame, list(decisions))
+
+
+def held_back(jumps: Iterable[Jump]) -> tuple[str, ...]:
+    """Return the symbols with a jump nobody has explained."""
+    return tuple(sorted({jump.symbol for jump in jumps if jump.kind in ("undecided", "reused")}))
+
+
+def _adjusted(frame: pd.DataFrame) -> pd.DataFrame:
+    factor = frame["adj_close"] / frame["close"]
+    adjusted = frame.drop(columns="adj_close")
+    adjusted[list(PRICES)] = adjusted[list(PRICES)].mul(factor, axis=0)
+    adjusted["volume"] = adjusted["volume"] / factor
+    return adjusted
+
+
+def _adjusted_jumps(frame: pd.DataFrame, decisions: list[JumpDecision]) -> list[Jump]:
+    factor = frame["adj_close"] / frame["close"]
+    change = factor / factor.groupby(frame["symbol"]).shift()
+    gap = _gaps(frame)
+    split = _beyond(change, LEAST_FACTOR) & _beyond(gap, LEAST_FACTOR)
+    known = np.zeros(len(frame), dtype=bool)
+    for decision in decisions:
+        known |= _at(frame, decision)
+    incredible = _beyond(gap, INCREDIBLE) & ~split & ~known
+    crash = _beyond(gap, LEAST_GAP) & ~split & ~incredible
+    found = {"split": split, "crash": crash, "undecided": incredible}
+    return [jump for kind, where in found.items() for jump in _listed(frame, gap, where, cast(Kind, kind))]
+
+
+def _decided(frame: pd.DataFrame, decisions: list[JumpDecision]) -> tuple[pd.DataFrame, list[Jump]]:
+    gap, hole = _gaps(frame), frame.groupby("symbol")["timestamp"].diff()
+    larger = np.maximum(gap, 1 / gap)
+    simple = (np.abs(larger.to_numpy()[:, None] / SIMPLE - 1) < TOLERANCE).any(axis=1) & _beyond(gap, LEAST_GAP)
+    reused = _beyond(gap, REUSE_GAP) & (hole > REUSE_HOLE).to_numpy()
+    adjusted, known = frame.copy(), np.zeros(len(frame), dtype=bool)
+    jumps: list[Jump] = []
+    for decision in decisions:
+        here = _at(frame, decision)
+        known |= here
+        before = ((frame["symbol"] == decision.symbol) & (frame["timestamp"].dt.date < decision.date)).to_numpy()
+        adjusted.loc[before, list(PRICES)] /= decision.ratio
+        adjusted.loc[before, "volume"] *= decision.ratio
+        jumps += _listed(frame, gap, here & _beyond(gap, LEAST_GAP), "crash" if decision.ratio == 1 else "split")
+    jumps += _listed(frame, gap, reused & ~known, "reused")
+    jumps += _listed(frame, gap, simple & ~reused & ~known, "undecided")
+    return adjusted, jumps
+
+
+def _at(frame: pd.DataFrame, decision: JumpDecision) -> np.ndarray:
+    return ((frame["symbol"] == decision.symbol) & (frame["timestamp"].dt.date == decision.date)).to_numpy()
+
+
+def _gaps(frame: pd.DataFrame) -> pd.Series:
+    """Return each open over the symbol's close before, NaN at its first bar."""
+    return frame["open"] / frame.groupby("symbol")["close"].shift()
+
+
+def _beyond(ratios: pd.Series, bound: float) -> np.ndarray:
+    """Return where a ratio lies outside [1/bound, bound]; NaN does not."""
+    values = ratios.to_numpy()
+    return np.asarray((values > bound) | (values < 1 / bound))
+
+
+def _listed(frame: pd.DataFrame, gap: pd.Series, where: np.ndarray, kind: Kind) -> list[Jump]:
+    rows = zip(frame["symbol"][where], frame["timestamp"][where], gap[where], strict=True)
+    return [Jump(str(symbol), stamp, float(ratio), kind) for symbol, stamp, ratio in rows]
