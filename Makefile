@@ -15,7 +15,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	touch $@
 
 demo: install
-	$(BIN)/steelyard --home $(DEMO) demo
+	$(BIN)/steelyard demo --home $(DEMO)
 
 test: install
 	$(BIN)/python -m pytest

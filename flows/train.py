@@ -8,7 +8,7 @@ from prefect import flow
 from flows.moment import moment, opened
 from tasks.bars import known_history
 from tasks.records import version_record
-from tasks.training import compare_with_champion, settled_samples, trained_version
+from tasks.training import compare_with_champion, settled_samples, trained_version, waiting_challenger
 
 
 @flow(name="train")
@@ -29,5 +29,5 @@ def compare(as_of: datetime | None = None, home: str = ".", conf: str | None = N
     """Hold the waiting challenger against the champion on what had settled by ``as_of``."""
     stores, at = opened(home, conf), moment(as_of)
     samples = settled_samples(stores, known_history(stores, at))
-    judged = compare_with_champion(stores, samples, stores.waiting_challenger(), at)
+    judged = compare_with_champion(stores, samples, waiting_challenger(stores), at)
     return version_record(judged)

@@ -13,7 +13,7 @@ from steelyard.frozen import Frozen
 from steelyard.gateways.quality import QualityPolicy
 from steelyard.gateways.sources import SourceSettings
 from steelyard.judging.books import SizingPolicy
-from steelyard.learning.training import LearningPolicy
+from steelyard.learning.policy import LearningPolicy
 from steelyard.market.brackets import BracketPolicy
 from steelyard.market.strategy import StrategySettings
 from steelyard.weight.policy import WeightPolicy
@@ -25,6 +25,9 @@ OFFLINE = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
 }
@@ -96,7 +99,7 @@ def default_conf() -> Path:
 
 
 def go_offline() -> None:
-    """Switch the libraries' telemetry and pickled results off, where the environment does not say otherwise."""
+    """Switch telemetry, pickles and minutes of retrying off, where the environment does not say otherwise."""
     for name, value in OFFLINE.items():
         os.environ.setdefault(name, value)
 

@@ -2,22 +2,20 @@
 
 import json
 from datetime import datetime
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from steelyard import report
+from steelyard import pictures
 from steelyard.desk.blend import Terms, opinions
 from steelyard.errors import CollectMoreData
-from steelyard.gateways.registry import Version
+from steelyard.gateways.ledger import OUTCOME
+from steelyard.gateways.registry import Registration, Version
 from steelyard.judging.books import Books, judge
-from steelyard.learning.comparison import Comparison, common_holdout
+from steelyard.learning.comparison import Comparison, common_rows
 from steelyard.learning.comparison import compare as compare_models
-from steelyard.learning.folds import holdout_split
 from steelyard.learning.samples import Samples
-from steelyard.learning.training import LearningPolicy, Training, train, training_key
-from steelyard.market.features import feature_set_hash
+from steelyard.learning.training import Training, gate, train, training_key
 from steelyard.settings import override
 from steelyard.weight.changes import conclude, with_champion
 from tasks.progress import tell
@@ -51,3 +49,137 @@ def trained_version(
         return found
     training = train(samples, policy, on_trial=lambda row: tell("tuning", row.number + 1, policy.trials, row.family))
     return _register(stores, known, samples, training, key, as_of)
+
+
+def _register(
+    stores: Stores, known: pd.DataFrame, samples: Samples, training: Training, key: str, as_of: datetime
+) -> Version:
+    """Store a training with its report; one whose scores could not be calibrated is refused at once."""
+    report_of = _backtest(stores, known, samples, training) if training.model else None
+    version = stores.registry.register(
+        Registration(
+            key=key,
+            as_of=as_of,
+            family=str(training.params["family"]),
+            trained_through=training.model.trained_through if training.model else "",
+            files=training.model.to_files() if training.model else {},
+            params={**training.params, **stores.settings.learning.model_dump(mode="json")},
+            metrics=training.metrics | (_improvements(report_of) if report_of else {}),
+            artifacts=_artifacts(samples, training, report_of),
+            verdict=training.verdict,
+            feature_names=samples.feature_names,
+            data_hash=samples.data_hash,
+            refused=() if training.model else training.reasons,
+        )
+    )
+    _note(stores, version)
+    return version
+
+
+def _backtest(stores: Stores, known: pd.DataFrame, samples: Samples, training: Training) -> Books:
+    """Return the three books on the holdout, blended at the highest weight a model may ever have."""
+    held_out = known.set_index("signal_id").loc[samples.signal_id[training.holdout]].reset_index()
+    terms = Terms(
+        weight=stores.settings.weight.ceiling,
+        phase="optimization",
+        threshold=stores.settings.books.threshold,
+        ab_key=stores.settings.weight.ab_key,
+        model_version="",
+        latency_ms=0.0,
+    )
+    rows = opinions(held_out, training.p_win, training.confidence_ml, terms)
+    settled = pd.concat([rows, held_out[list(OUTCOME)]], axis=1).sort_values("settled_at", ignore_index=True)
+    start, end = held_out["decided_at"].min(), settled["settled_at"].max()
+    return judge(settled, start.to_pydatetime(), end.to_pydatetime(), stores.settings.books)
+
+
+def _improvements(books: Books) -> dict[str, float]:
+    return {
+        "holdout_improvement_ml": books.improvement_ml,
+        "holdout_improvement_blended": books.improvement_blended,
+        **{f"holdout_{name}_sharpe": getattr(books, name).sharpe for name in ("baseline", "ml", "blended")},
+        **{f"holdout_{name}_return": getattr(books, name).total_return for name in ("baseline", "ml", "blended")},
+    }
+
+
+def _artifacts(samples: Samples, training: Training, books: Books | None) -> dict[str, bytes]:
+    artifacts = {"trials.csv": training.trials.to_csv(index=False).encode()}
+    if books is not None:
+        won = samples.won[training.holdout]
+        artifacts |= {
+            "backtest.json": json.dumps(books.as_dict(), indent=1).encode(),
+            "importance.json": json.dumps(training.importance, indent=1).encode(),
+            "importance.png": pictures.importance(training.importance),
+            "reliability.png": pictures.reliability(training.p_win, won),
+        }
+    return artifacts
+
+
+@step()
+def compare_with_champion(stores: Stores, samples: Samples, version: Version, as_of: datetime) -> Version:
+    """Let a challenger serve, or say why not; a version that was judged before stays as it was judged."""
+    registry, policy = stores.registry, stores.settings.learning
+    if version.stage == "challenger":
+        champion = registry.champion()
+        if champion is None:
+            reasons = gate(dict(version.metrics), policy)
+            wins, words = not reasons, reasons or ("first champion: " + version.verdict,)
+        else:
+            compared = _compare(stores, samples, champion, version)
+            wins, words = compared.wins, compared.reasons
+        version = registry.promote(version.number, words) if wins else registry.refuse(version.number, words)
+        _note(stores, version)
+    if version.stage == "champion":
+        _record_promotion(stores, version, as_of)
+    return version
+
+
+def _compare(stores: Stores, samples: Samples, champion: Version, challenger: Version) -> Comparison:
+    """Score both on the rows decided after the last outcome either of them was trained on."""
+    policy = stores.settings.learning
+    rows = np.arange(len(samples))
+    for version in (champion, challenger):
+        rows = common_rows(samples, rows, np.datetime64(version.trained_through), policy)
+    rows = rows[-policy.holdout_max :]
+    scores = [stores.model(version.number).predict(samples.x[rows])[0] for version in (champion, challenger)]
+    return compare_models(samples.won[rows], scores[0], scores[1], policy)
+
+
+def _record_promotion(stores: Stores, version: Version, as_of: datetime) -> None:
+    """Enter the promotion in the journal, once; a lineage that had to retrain starts its evidence afresh."""
+    if stores.registry.decided("promotion", version.as_of) is not None:
+        return
+    state = current_state(stores, as_of)
+    after = with_champion(state, version.as_of, as_of)
+    reasons = (f"version {version.number} serves", *version.reasons)
+    policy = stores.settings.weight
+    stores.registry.append(
+        conclude("promotion", version.as_of, as_of, "HOLD", reasons, (), state, after, None, policy)
+    )
+
+
+def waiting_challenger(stores: Stores) -> Version:
+    """Return the version that waits to be compared.
+
+    Raises:
+        CollectMoreData: If none waits.
+    """
+    waiting = stores.registry.challenger()
+    if waiting is None:
+        raise CollectMoreData("no challenger waits; run steelyard train")
+    return waiting
+
+
+def _note(stores: Stores, version: Version) -> None:
+    """Keep the ledger's copy of a version up to date."""
+    through = pd.Timestamp(version.trained_through, tz="UTC").to_pydatetime(warn=False) if version.trained_through else None
+    stores.ledger.record_model(
+        {
+            "version": version.number,
+            "run_id": version.run_id,
+            "family": version.family,
+            "metrics": dict(version.metrics),
+            "trained_through": through,
+            "stage": version.stage,
+        }
+    )

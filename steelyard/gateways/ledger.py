@@ -1,0 +1,335 @@
+"""The ledger: signals, models, predictions with their outcomes, and trades, in SQL (SPEC §7).
+
+SQLite (write-ahead log) by default, PostgreSQL by URL. Every write is safe to repeat: a row that is there stays as it is,
+an outcome is written once.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from alembic import command
+from alembic.config import Config
+from filelock import FileLock
+from sqlalchemy import JSON, BigInteger, DateTime, Engine, Index, MetaData, Table, create_engine, event, make_url, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import TypeDecorator
+
+from steelyard.errors import FixConfiguration, FixData, RestoreService
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+BUSY_SECONDS = 5
+BATCH = 500
+OUTCOME = ("settled_at", "net_return", "won", "exit_reason", "hold_minutes", "slippage_bps", "stop_distance")
+SETTLED = ("signal_id", "symbol", "side", "decided_at", "model_version", "p_win", "confidence_existing", "confidence_ml", "blended", "weight", "arm", "decision", "pivotal", "latency_ms", "fallback_reason", *OUTCOME)
+FLOATS = ("p_win", "confidence_existing", "confidence_ml", "blended", "weight", "latency_ms", "net_return", "hold_minutes", "slippage_bps", "stop_distance")
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """A UTC moment; SQLite stores no zone, so it is put back on reading."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Any) -> datetime | None:
+        """Refuse naive moments; store UTC."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise FixData(f"{value} names no zone; moments in the ledger are UTC")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Any) -> datetime | None:
+        """Return the moment with its zone."""
+        return value if value is None or value.tzinfo else value.replace(tzinfo=UTC)
+
+
+class Base(DeclarativeBase):
+    """All tables, with constraint names that migrations can refer to."""
+
+    metadata = MetaData(
+        naming_convention={"ix": "ix_%(table_name)s_%(column_0_N_name)s", "pk": "pk_%(table_name)s"}
+    )
+
+
+class TradeFeature(Base):
+    """A signal and its features, frozen when it was decided."""
+
+    __tablename__ = "ml_trade_features"
+    signal_id: Mapped[str] = mapped_column(primary_key=True)
+    symbol: Mapped[str]
+    timestamp: Mapped[datetime] = mapped_column(UtcTime)
+    decided_at: Mapped[datetime] = mapped_column(UtcTime, index=True)
+    side: Mapped[str]
+    confidence_existing: Mapped[float]
+    features: Mapped[dict[str, float]] = mapped_column(JSON)
+    feature_set_hash: Mapped[str]
+
+
+class RegisteredModel(Base):
+    """A registered version, as the ledger knows it; MLflow is the source."""
+
+    __tablename__ = "ml_models"
+    version: Mapped[str] = mapped_column(primary_key=True)
+    run_id: Mapped[str]
+    family: Mapped[str]
+    metrics: Mapped[dict[str, float | None]] = mapped_column(JSON)
+    trained_through: Mapped[datetime | None] = mapped_column(UtcTime)
+    stage: Mapped[str]
+
+
+class Prediction(Base):
+    """What was thought of a signal when it was decided, and later how it ended."""
+
+    __tablename__ = "ml_predictions"
+    signal_id: Mapped[str] = mapped_column(primary_key=True)
+    symbol: Mapped[str]
+    side: Mapped[str]
+    decided_at: Mapped[datetime] = mapped_column(UtcTime, index=True)
+    model_version: Mapped[str]
+    p_win: Mapped[float | None]
+    confidence_existing: Mapped[float]
+    confidence_ml: Mapped[float | None]
+    weight: Mapped[float]
+    blended: Mapped[float]
+    arm: Mapped[str]
+    decision: Mapped[bool]
+    pivotal: Mapped[bool]
+    latency_ms: Mapped[float]
+    fallback_reason: Mapped[str | None]
+    settled_at: Mapped[datetime | None] = mapped_column(UtcTime, index=True)
+    net_return: Mapped[float | None]
+    won: Mapped[bool | None]
+    exit_reason: Mapped[str | None]
+    hold_minutes: Mapped[float | None]
+    slippage_bps: Mapped[float | None]
+    stop_distance: Mapped[float | None]
+
+    __table_args__ = (Index("ix_ml_predictions_model_version_settled_at", "model_version", "settled_at"),)
+
+
+class Trade(Base):
+    """An order and its fills; the order's id is the signal's."""
+
+    __tablename__ = "trades"
+    signal_id: Mapped[str] = mapped_column(primary_key=True)
+    sequence: Mapped[int] = mapped_column(BigInteger, index=True)
+    broker: Mapped[str]
+    broker_order_id: Mapped[str | None]
+    symbol: Mapped[str]
+    side: Mapped[str]
+    quantity: Mapped[float]
+    stop_price: Mapped[float]
+    target_price: Mapped[float]
+    status: Mapped[str]
+    submitted_at: Mapped[datetime] = mapped_column(UtcTime)
+    entry_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    entry_price: Mapped[float | None]
+    exit_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    exit_price: Mapped[float | None]
+    exit_reason: Mapped[str | None]
+    fees: Mapped[float | None]
+
+
+TABLES: tuple[type[Base], ...] = (TradeFeature, RegisteredModel, Prediction, Trade)
+
+
+class Ledger:
+    """Signals and what became of them, at a database URL.
+
+    Every method raises ``RestoreService`` where the database cannot be reached or is locked.
+    """
+
+    def __init__(self, url: str) -> None:
+        try:
+            self._url = make_url(url)
+            self._url.get_dialect()
+        except (ArgumentError, NoSuchModuleError, ValueError) as error:
+            raise FixConfiguration("conf/services.yaml: ledger must be sqlite:///FILE or postgresql+psycopg://…") from error
+        self._address = self._url.render_as_string(hide_password=True)
+
+    @cached_property
+    def _engine(self) -> Engine:
+        if self._url.get_backend_name() != "sqlite":
+            return create_engine(self._url, pool_pre_ping=True, connect_args={"connect_timeout": BUSY_SECONDS})
+        Path(self._url.database or "").parent.mkdir(parents=True, exist_ok=True)
+        engine = create_engine(self._url, connect_args={"timeout": BUSY_SECONDS})
+        event.listen(engine, "connect", _write_ahead)
+        return engine
+
+    def migrate(self) -> None:
+        """Bring the tables to the current version; safe to repeat, and for several processes at once."""
+        settings = Config()
+        settings.set_main_option("script_location", str(MIGRATIONS))
+        with self._reached(), self._alone(), self._engine.begin() as connection:
+            settings.attributes["connection"] = connection
+            command.upgrade(settings, "head")
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Let one process of this machine migrate a SQLite file; PostgreSQL's own transaction does it there."""
+        if self._url.get_backend_name() != "sqlite" or not self._url.database:
+            yield
+            return
+        file = Path(self._url.database)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(file.with_suffix(".lock"), timeout=60):
+            yield
+
+    def record_features(self, signals: pd.DataFrame, names: Sequence[str], feature_set_hash: str) -> int:
+        """Freeze the features ``names`` of each signal; returns how many were new."""
+        columns = ["signal_id", "symbol", "timestamp", "decided_at", "side", "confidence_existing"]
+        rows = _rows(signals[columns])
+        for row, values in zip(rows, signals[list(names)].to_dict("records"), strict=True):
+            row |= {"features": values, "feature_set_hash": feature_set_hash}
+        return self._insert(TradeFeature, rows)
+
+    def record_predictions(self, predictions: pd.DataFrame) -> int:
+        """Record predictions (columns as in ``SETTLED`` up to the outcome); returns how many were new."""
+        columns = [name for name in SETTLED if name not in OUTCOME]
+        return self._insert(Prediction, _rows(predictions[columns]))
+
+    def record_outcomes(self, settled: pd.DataFrame) -> int:
+        """Write the outcome of each signal that has none yet; returns how many were written.
+
+        Args:
+            settled: ``signal_id`` and the columns of ``OUTCOME``, every outcome known.
+
+        Raises:
+            FixData: If a signal already has a different outcome; nothing is written then.
+        """
+        rows = _rows(settled[["signal_id", *OUTCOME]])
+        if not rows:
+            return 0
+        with self._reached(), self._engine.begin() as connection:
+            known = self._outcomes(connection, [row["signal_id"] for row in rows])
+            for row in rows:
+                _require_same(row, known.get(row["signal_id"]))
+            new = [row for row in rows if known.get(row["signal_id"], (row,))[0] is None]
+            for row in new:
+                outcome = {name: row[name] for name in OUTCOME}
+                connection.execute(update(Prediction).where(Prediction.signal_id == row["signal_id"]).values(outcome))
+        return len(new)
+
+    @staticmethod
+    def _outcomes(connection: Any, ids: list[str]) -> dict[str, tuple[Any, ...]]:
+        known: dict[str, tuple[Any, ...]] = {}
+        columns = (Prediction.signal_id, Prediction.settled_at, Prediction.net_return)
+        for start in range(0, len(ids), BATCH):
+            rows = connection.execute(select(*columns).where(Prediction.signal_id.in_(ids[start : start + BATCH])))
+            known |= {row[0]: tuple(row[1:]) for row in rows}
+        return known
+
+    def unsettled(self) -> pd.DataFrame:
+        """Return ``signal_id``, ``symbol`` and ``decided_at`` of predictions without an outcome."""
+        columns = (Prediction.signal_id, Prediction.symbol, Prediction.decided_at)
+        statement = select(*columns).where(Prediction.settled_at.is_(None)).order_by(Prediction.decided_at)
+        return self._frame(statement, ("signal_id", "symbol", "decided_at"))
+
+    def settled_predictions(self, since: datetime, until: datetime) -> pd.DataFrame:
+        """Return predictions settled in (since, until], ordered by ``settled_at`` (columns ``SETTLED``).
+
+        A missing opinion is NaN. Dtypes are the same with and without rows.
+        """
+        columns = [getattr(Prediction, name) for name in SETTLED]
+        inside = (Prediction.settled_at > since, Prediction.settled_at <= until)
+        statement = select(*columns).where(*inside).order_by(Prediction.settled_at, Prediction.signal_id)
+        return self._frame(statement, SETTLED)
+
+    def predictions(self, since: datetime, until: datetime) -> pd.DataFrame:
+        """Return predictions decided in (since, until], settled or not, ordered by ``decided_at``."""
+        columns = [getattr(Prediction, name) for name in SETTLED]
+        inside = (Prediction.decided_at > since, Prediction.decided_at <= until)
+        statement = select(*columns).where(*inside).order_by(Prediction.decided_at, Prediction.signal_id)
+        return self._frame(statement, SETTLED)
+
+    def record_model(self, row: dict[str, Any]) -> None:
+        """Record a registered version (columns of ``ml_models``), or bring its stage up to date."""
+        self._insert(RegisteredModel, [row])
+        stage = update(RegisteredModel).where(RegisteredModel.version == row["version"]).values(stage=row["stage"])
+        with self._reached(), self._engine.begin() as connection:
+            connection.execute(stage.where(RegisteredModel.stage != row["stage"]))
+
+    def digest(self) -> str:
+        """Return a SHA-256 over the content of every table, for telling whether anything changed."""
+        digest = hashlib.sha256()
+        with self._reached(), self._engine.connect() as connection:
+            for table in TABLES:
+                for row in connection.execute(select(table.__table__).order_by(*table.__table__.primary_key)):
+                    digest.update(repr(tuple(row)).encode())
+        return digest.hexdigest()
+
+    def _insert(self, table: type[Base], rows: list[dict[str, Any]]) -> int:
+        if not rows:
+            return 0
+        dialect = postgresql if self._url.get_backend_name() == "postgresql" else sqlite
+        new = 0
+        with self._reached(), self._engine.begin() as connection:
+            for start in range(0, len(rows), BATCH):
+                statement = dialect.insert(table).values(rows[start : start + BATCH]).on_conflict_do_nothing()
+                new += connection.execute(statement).rowcount
+        return new
+
+    def _frame(self, statement: Any, columns: Sequence[str]) -> pd.DataFrame:
+        with self._reached(), self._engine.connect() as connection:
+            rows = connection.execute(statement).all()
+        frame = pd.DataFrame.from_records([tuple(row) for row in rows], columns=list(columns))
+        for name in columns:
+            if name in FLOATS:
+                frame[name] = frame[name].astype("float64")
+            elif name.endswith("_at"):
+                frame[name] = pd.to_datetime(frame[name], utc=True).astype("datetime64[ns, UTC]")
+            elif name == "won":
+                frame[name] = frame[name].astype("boolean")
+            elif name in ("decision", "pivotal"):
+                frame[name] = frame[name].astype(bool)
+            else:
+                frame[name] = frame[name].astype(object).where(frame[name].notna(), None)
+        return frame
+
+    @contextmanager
+    def _reached(self) -> Iterator[None]:
+        try:
+            yield
+        except DBAPIError as error:
+            reason = " ".join(str(error.orig).split())[:160]
+            raise RestoreService(f"ledger {self._address} cannot be used: {reason}; nothing was changed") from error
+        except (SQLAlchemyError, ModuleNotFoundError, OSError) as error:
+            raise RestoreService(f"ledger {self._address}: {' '.join(str(error).split())[:160]}") from error
+
+
+def _write_ahead(connection: Any, _record: Any) -> None:
+    """Let readers and one writer work at the same time."""
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=NORMAL")
+    cursor.close()
+
+
+def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return rows of plain Python values; NaN, NaT and NA become None."""
+    columns = {name: _plain(frame[name]) for name in frame.columns}
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+
+def _plain(column: pd.Series) -> list[Any]:
+    if isinstance(column.dtype, pd.DatetimeTZDtype):
+        return [None if pd.isna(value) else value.to_pydatetime(warn=False) for value in column]
+    return column.astype(object).where(column.notna(), None).tolist()
+
+
+def _require_same(row: dict[str, Any], known: tuple[Any, ...] | None) -> None:
+    """Refuse an outcome that differs from the one written before."""
+    if known is None or known[0] is None or known == (row["settled_at"], row["net_return"]):
+        return
+    raise FixData(
+        f"{row['signal_id']} settled at {known[0]} with {known[1]:+.6f}, now it would be {row['settled_at']} with "
+        f"{row['net_return']:+.6f}; an outcome is written once: look for bars or conf/brackets.yaml that changed"
+    )
