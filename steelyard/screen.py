@@ -10,7 +10,7 @@ from rich.table import Table
 
 from steelyard.judging.books import TARGETS
 
-out = Console(highlight=False)
+out = Console(highlight=False, soft_wrap=True)
 MEASURES = {
     "trades": "trades",
     "total_return": "total return",
@@ -103,7 +103,8 @@ def replayed(document: Mapping[str, Any]) -> None:
         f"{document['signals_settled']} settled, {document['signals_per_month']} a month"
     )
     for training in document["trainings"]:
-        out.print(f"  {training['as_of'][:10]} version {training['version']}: {training['stage']}; {training['verdict']}")
+        words = training["verdict"] if training["accepted"] else "; ".join(training["reasons"])
+        out.print(f"  {training['as_of'][:10]} version {training['version']}: {training['stage']}; {words}")
     for made in document["decisions"]:
         if made["weight_after"] != made["weight_before"] or made["verdict"] != "HOLD":
             words = "; ".join(made["reasons"])

@@ -30,9 +30,10 @@ def record_opinions(stores: Stores, known: pd.DataFrame, state: State) -> int:
     names = stores.feature_names
     stores.ledger.record_features(new, names, feature_set_hash(names))
     champion = stores.registry.champion()
-    decided = new["decided_at"].to_numpy()
-    heard = decided >= np.datetime64(champion.as_of.replace(tzinfo=None)) if champion else np.zeros(len(new), bool)
-    in_force = np.array([state.weight_in_force(at) for at in new["decided_at"].dt.to_pydatetime()])
+    heard = np.full(len(new), champion is not None)
+    if champion is not None:
+        heard &= (new["decided_at"] >= champion.as_of).to_numpy()
+    in_force = np.array([state.weight_in_force(at) for at in new["decided_at"]])
     groups = new.groupby([heard, in_force], sort=False)
     rows = [_opinions(stores, group, champion if key[0] else None, state, float(key[1])) for key, group in groups]
     return stores.ledger.record_predictions(pd.concat(rows, ignore_index=True))

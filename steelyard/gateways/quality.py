@@ -181,9 +181,9 @@ class Quality:
     @cached_property
     def _definition(self) -> Any:
         """Great Expectations over data frames, imported when first used: it takes six seconds."""
+        logging.getLogger("great_expectations").setLevel(logging.ERROR)
         import great_expectations as gx
 
-        logging.getLogger("great_expectations").setLevel(logging.ERROR)
         context = gx.get_context(mode="ephemeral")
         context.variables.progress_bars = {"globally": False, "metric_calculations": False}
         context.enable_analytics(False)

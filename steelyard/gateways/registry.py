@@ -9,6 +9,7 @@ import math
 import sqlite3
 import tempfile
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -413,13 +414,15 @@ def _save_model(place: Path, training: Registration) -> None:
         data.mkdir()
         for name, content in training.files.items():
             (data / name).write_bytes(content)
-        mlflow.pyfunc.save_model(
-            str(place),
-            loader_module="steelyard.gateways.registry",
-            data_path=str(data),
-            signature=ModelSignature(inputs, outputs),
-            pip_requirements=[f"steelyard=={installed('steelyard')}"],
-        )
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*input example", category=UserWarning)
+            mlflow.pyfunc.save_model(
+                str(place),
+                loader_module="steelyard.gateways.registry",
+                data_path=str(data),
+                signature=ModelSignature(inputs, outputs),
+                pip_requirements=[f"steelyard=={installed('steelyard')}"],
+            )
 
 
 def _version(found: "ModelVersion") -> Version:

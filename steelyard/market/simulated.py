@@ -32,13 +32,13 @@ class SimulatedMarket(Frozen):
     """What to simulate; ``strength`` and ``volatility`` are per bar."""
 
     edge: Edge = "hidden"
-    symbols: Annotated[int, Field(ge=1, le=100)] = 6
+    symbols: Annotated[int, Field(ge=1, le=100)] = 8
     start: AwareDatetime = datetime(2020, 1, 1, tzinfo=UTC)
     end: AwareDatetime = datetime(2023, 1, 1, tzinfo=UTC)
     dies_at: AwareDatetime = datetime(2022, 1, 1, tzinfo=UTC)
     bar_hours: Annotated[int, Field(ge=1, le=24)] = 4
-    regime_bars: Annotated[int, Field(ge=10)] = 250
-    strength: Annotated[float, Field(ge=0, le=1)] = 0.15
+    regime_bars: Annotated[int, Field(ge=10)] = 80
+    strength: Annotated[float, Field(ge=0, le=1)] = 0.20
     volatility: Annotated[float, Field(gt=0, le=0.2)] = 0.008
     seed: Annotated[int, Field(ge=0)] = 7
 
