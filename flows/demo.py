@@ -20,7 +20,7 @@ REPLAYS: dict[str, dict[str, Any]] = {
     "A simulated market whose edge dies in January 2022": {
         "bars": "simulated:dying",
         "start": datetime(2020, 10, 1, tzinfo=UTC),
-        "end": datetime(2022, 10, 1, tzinfo=UTC),
+        "end": datetime(2022, 7, 1, tzinfo=UTC),
         "retrain_days": 30,
         "trials": 10,
         "folder": "simulated",

@@ -31,7 +31,7 @@ def review(
     state: State, evidence: Evidence, standing: Standing, policy: WeightPolicy, period: datetime, as_of: datetime
 ) -> Decision:
     """Return what the gate review of the period ending at ``period`` decides; ``evidence`` is that of the phase."""
-    rules = criteria(state, evidence, standing, policy, period)
+    rules = (*criteria(state, evidence, standing, policy, period), _no_latch(state))
     missing = tuple(r.reason for r in rules if not r.fired)
     stay = state.model_copy(update={"as_of": as_of})
     if state.phase == PHASES[-1]:
@@ -115,6 +115,13 @@ def _expansion(state: State, evidence: Evidence, policy: WeightPolicy, period: d
         _over("improvement", evidence.books.improvement_blended, gates.expansion_improvement, "return improvement"),
         _at_most("drawdown", evidence.books.blended.max_drawdown, gates.expansion_drawdown, "blended drawdown"),
     )
+
+
+def _no_latch(state: State) -> Rule:
+    """Limits before rewards: no gate opens while a limit that cut the weight is still breached."""
+    names = ", ".join(sorted(state.latches))
+    words = f"still breached since the last cut: {names}" if names else "no limit breached"
+    return measured("no_limit_breached", len(state.latches), 0, fired=not names, reason=words)
 
 
 def _days(name: str, state: State, needed: int, period: datetime) -> Rule:
