@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 from typing import Any
 
 import matplotlib as mpl
@@ -44,7 +45,7 @@ def story(title: str, document: Mapping[str, Any], equity: pd.DataFrame) -> byte
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(10, 6.2), layout="constrained")
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
-        figure.suptitle(title, x=0.01, ha="left", fontsize=12.5, fontweight="bold")
+        figure.suptitle(fill(title, 95), x=0.01, ha="left", fontsize=12.5, fontweight="bold")
         _draw_weight(upper, document)
         _draw_equity(lower, equity)
         return _png(figure)
@@ -116,9 +117,11 @@ def marked(decisions: Decisions) -> dict[str, list[Mapping[str, Any]]]:
 
 def _draw_weight(axes: Axes, document: Mapping[str, Any]) -> None:
     moments, weights = path_of(document)
-    for number, (phase, low, high) in enumerate(BANDS):
+    top = min(max(0.25, max(weights) + 0.06), 0.72)
+    for number, (phase, low, high) in enumerate(band for band in BANDS if band[1] < top):
         axes.axhspan(low, high, color=COLORS["blended"], alpha=0.05 + 0.04 * number, lw=0)
-        axes.text(1.0, (low + high) / 2, f" {phase}", transform=axes.get_yaxis_transform(), va="center", color=FAINT)
+        middle = (low + min(high, top)) / 2
+        axes.text(1.0, middle, f" {phase}", transform=axes.get_yaxis_transform(), va="center", color=FAINT)
     axes.step(np.array(moments), weights, where="post", color=INK, lw=1.8)
     for verdict, decisions in marked(document["decisions"]).items():
         marker, color, word = VERDICTS[verdict]
@@ -127,8 +130,7 @@ def _draw_weight(axes: Axes, document: Mapping[str, Any]) -> None:
         axes.scatter(np.array(places), heights, marker=marker, s=55, color=color, zorder=3, label=f"{word} ({len(places)})")
     promoted = [pd.Timestamp(p["as_of"]) for p in document["promotions"]]
     axes.scatter(np.array(promoted), [-0.02] * len(promoted), marker="|", s=60, color=COLORS["ml"], label="new champion")
-    top = max(0.25, max(weights) + 0.06)
-    axes.set(ylim=(-0.035, min(top, 0.72)), xlim=(moments[0], moments[-1]), ylabel="weight of the model")
+    axes.set(ylim=(-0.035, top), xlim=(moments[0], moments[-1]), ylabel="weight of the model")
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.legend(loc="upper left", frameon=False, ncols=4, fontsize=9)
     _dates(axes)

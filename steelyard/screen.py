@@ -100,7 +100,8 @@ def replayed(document: Mapping[str, Any]) -> None:
     """Print the course of a replay: trainings, decisions that changed something, and the three books."""
     out.print(
         f"{document['start'][:10]} to {document['end'][:10]}: {document['signals']} signals, "
-        f"{document['signals_settled']} settled, {document['signals_per_month']} a month"
+        f"{document['signals_settled']} settled, {document['signals_per_month']} a month; "
+        f"the model had an opinion on {document['signals_with_opinion']} of the settled ones"
     )
     for training in document["trainings"]:
         words = training["verdict"] if training["accepted"] else "; ".join(training["reasons"])

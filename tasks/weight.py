@@ -21,7 +21,10 @@ def current_state(stores: Stores, as_of: datetime) -> State:
     Raises:
         FixConfiguration: If ``as_of`` lies before the last decision: what was decided then cannot be decided again.
     """
-    state = stores.registry.state()
+    return _usable(stores, stores.registry.state(), as_of)
+
+
+def _usable(stores: Stores, state: State | None, as_of: datetime) -> State:
     if state is None:
         return stores.registry.renew_lease(initial_state(stores.settings.services.lineage, as_of), as_of)
     if as_of < state.as_of:
@@ -35,14 +38,16 @@ def current_state(stores: Stores, as_of: datetime) -> State:
 @step()
 def guard_weight(stores: Stores, as_of: datetime) -> Entry | None:
     """Run the daily guard and, having checked, renew the lease; returns the entry where something changed."""
-    recorded = stores.registry.decided("guard", as_of)
-    if recorded is not None:
-        return recorded
-    state = current_state(stores, as_of)
-    policy = stores.settings.weight
-    evidence = monthly_evidence(stores, as_of, state)
-    decision = guard(state, evidence, policy, as_of)
-    entry = stores.registry.append(decision) if _matters(decision) else None
+    found = stores.registry.state()
+    if found is not None and found.as_of >= as_of:
+        recorded = stores.registry.decided("guard", as_of)
+        if recorded is not None:
+            return recorded
+    state, policy = _usable(stores, found, as_of), stores.settings.weight
+    entry = None
+    if state.phase != "foundation":  # before shadow there is no model to limit
+        decision = guard(state, monthly_evidence(stores, as_of, state), policy, as_of)
+        entry = stores.registry.append(decision) if _matters(decision) else None
     after = entry.state if entry else state
     stores.registry.renew_lease(after, with_lease(after, policy, as_of).lease_until)
     return entry

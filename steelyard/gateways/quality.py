@@ -124,7 +124,8 @@ class Quality:
         Raises:
             FixData: If a rule is broken.
         """
-        return self._require("features", features)
+        not_finite = (~np.isfinite(features.to_numpy(dtype=np.float64))).sum(axis=1)
+        return self._require("features", features.assign(features_not_finite=not_finite))
 
     def _require(self, suite: str, frame: pd.DataFrame) -> Path:
         indexed = frame.reset_index(drop=True).assign(row=np.arange(len(frame)))
