@@ -41,9 +41,7 @@ def collect(home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: J
 
 
 @app.command()
-def train(
-    home: Home = HERE, conf: Conf = None, as_of: AsOf = None, trials: Trials = None, as_json: Json = False
-) -> None:
+def train(home: Home = HERE, conf: Conf = None, as_of: AsOf = None, trials: Trials = None, as_json: Json = False) -> None:
     """Train a challenger on the settled signals, and compare it with the champion."""
     from flows.train import train as flow
 

@@ -106,7 +106,10 @@ def _books(books: Mapping[str, Any]) -> str:
 
 
 def _trainings(trainings: list[Mapping[str, Any]]) -> str:
-    return _table(("as of", "version", "stage", "result"), [(t["as_of"][:10], t["version"], t["stage"], t["verdict"]) for t in trainings])
+    return _table(
+        ("as of", "version", "stage", "result"),
+        [(t["as_of"][:10], t["version"], t["stage"], t["verdict"]) for t in trainings],
+    )
 
 
 def _decisions(decisions: list[Mapping[str, Any]]) -> str:

@@ -26,7 +26,13 @@ PERCENT = {"total_return", "win_rate", "max_drawdown", "mean_return"}
 @contextmanager
 def bars() -> Iterator[Any]:
     """Yield a sink for ``tasks.progress`` that draws one bar for each thing under way, on stderr."""
-    columns = (TextColumn("{task.description:>9}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.fields[words]}"))
+    columns = (
+        TextColumn("{task.description:>9}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[words]}"),
+    )
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         tasks: dict[str, Any] = {}
 

@@ -3,7 +3,7 @@
 import os
 import re
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator
@@ -37,7 +37,7 @@ _VARIABLE = re.compile(r"\$\{(\w+)\}")
 class ServiceSettings(Frozen):
     """Where state lives. ``{home}`` stands for the home folder, ``${NAME}`` for an environment variable."""
 
-    lineage: str = Field("signal-confidence", pattern=r"^[A-Za-z0-9_.-]+$")
+    lineage: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")] = "signal-confidence"
     ledger: str = "sqlite:///{home}/.steelyard/ledger.db"
     mlflow: str = "sqlite:///{home}/mlruns/mlflow.db"
     artifacts: str = "{home}/mlruns/artifacts"
@@ -89,7 +89,7 @@ def load(conf: Path | None = None) -> Settings:
     for file in files:
         if file.stem not in known:
             raise FixConfiguration(f"{file}: no such subject; known are {', '.join(sorted(known))}")
-    return Settings(**{file.stem: _subject(file) for file in files})
+    return Settings.model_validate({file.stem: _subject(file) for file in files})
 
 
 def default_conf() -> Path:

@@ -34,14 +34,16 @@ def record_opinions(stores: Stores, known: pd.DataFrame, state: State) -> int:
     if champion is not None:
         heard &= (new["decided_at"] >= champion.as_of).to_numpy()
     in_force = np.array([state.weight_in_force(at) for at in new["decided_at"]])
-    groups = new.groupby([heard, in_force], sort=False)
-    rows = [_opinions(stores, group, champion if key[0] else None, state, float(key[1])) for key, group in groups]
+    rows = []
+    for was_there in (False, True):
+        for weight in np.unique(in_force):
+            group = new[(heard == was_there) & (in_force == weight)]
+            if len(group):
+                rows.append(_opinions(stores, group, champion if was_there else None, state, float(weight)))
     return stores.ledger.record_predictions(pd.concat(rows, ignore_index=True))
 
 
-def _opinions(
-    stores: Stores, signals: pd.DataFrame, champion: Version | None, state: State, weight: float
-) -> pd.DataFrame:
+def _opinions(stores: Stores, signals: pd.DataFrame, champion: Version | None, state: State, weight: float) -> pd.DataFrame:
     p_win = confidence_ml = np.full(len(signals), np.nan)
     latency_ms = 0.0
     if champion is not None:

@@ -36,9 +36,7 @@ def settled_samples(stores: Stores, known: pd.DataFrame) -> Samples:
 
 
 @step()
-def trained_version(
-    stores: Stores, known: pd.DataFrame, samples: Samples, as_of: datetime, trials: int | None
-) -> Version:
+def trained_version(stores: Stores, known: pd.DataFrame, samples: Samples, as_of: datetime, trials: int | None) -> Version:
     """Return the version these samples and settings give: the registered one, or a new one after a search and a fit."""
     policy = stores.settings.learning
     if trials:
@@ -78,7 +76,7 @@ def _register(
 
 def _backtest(stores: Stores, known: pd.DataFrame, samples: Samples, training: Training) -> Books:
     """Return the three books on the holdout, blended at the highest weight a model may ever have."""
-    held_out = known.set_index("signal_id").loc[samples.signal_id[training.holdout]].reset_index()
+    held_out = known.set_index("signal_id").loc[list(samples.signal_id[training.holdout])].reset_index()
     terms = Terms(
         weight=stores.settings.weight.ceiling,
         phase="optimization",
@@ -153,9 +151,7 @@ def _record_promotion(stores: Stores, version: Version, as_of: datetime) -> None
     after = with_champion(state, version.as_of, as_of)
     reasons = (f"version {version.number} serves", *version.reasons)
     policy = stores.settings.weight
-    stores.registry.append(
-        conclude("promotion", version.as_of, as_of, "HOLD", reasons, (), state, after, None, policy)
-    )
+    stores.registry.append(conclude("promotion", version.as_of, as_of, "HOLD", reasons, (), state, after, None, policy))
 
 
 def waiting_challenger(stores: Stores) -> Version:

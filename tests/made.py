@@ -49,9 +49,7 @@ def books(**figures: float) -> Books:
     return replace(empty, **changes)
 
 
-def evidence(
-    settled: int = 60, accuracy: float = 0.58, streak: int = 3, rate: float = 0.52, **figures: float
-) -> Evidence:
+def evidence(settled: int = 60, accuracy: float = 0.58, streak: int = 3, rate: float = 0.52, **figures: float) -> Evidence:
     """Evidence of a healthy month, changed where a test says so."""
     return Evidence(
         start=EARLIER,

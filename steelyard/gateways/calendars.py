@@ -51,4 +51,5 @@ def _missing_sessions(bars: pd.DataFrame, code: str) -> Iterator[str]:
         expected = market.sessions[(market.sessions >= present.iloc[0]) & (market.sessions <= present.iloc[-1])]
         missing = expected.difference(pd.DatetimeIndex(present))
         if len(missing):
-            yield f"{symbol}: {len(missing)} sessions of {code} missing, first {missing[0].date()}, last {missing[-1].date()}"
+            span = f"first {missing[0].date()}, last {missing[-1].date()}"
+            yield f"{symbol}: {len(missing)} sessions of {code} missing, {span}"

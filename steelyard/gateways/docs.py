@@ -26,7 +26,8 @@ def page(suite: str, source: str, lines: Sequence[Line], findings: Sequence[str]
     broken = sum(not passed for _, _, passed, _ in lines)
     verdict = "every rule holds" if not broken else f"{broken} of {len(lines)} rules broken"
     rows = "\n".join(
-        f'<tr><td class="{"good" if passed else "bad"}">{escape(words)}</td><td>{escape(rule)}</td><td>{escape(what)}</td></tr>'
+        f'<tr><td class="{"good" if passed else "bad"}">{escape(words)}</td>'
+        f"<td>{escape(rule)}</td><td>{escape(what)}</td></tr>"
         for rule, what, passed, words in sorted(lines, key=lambda line: line[2])
     )
     notes = "\n".join(f"<li>{escape(finding)}</li>" for finding in findings) or "<li>nothing else to report</li>"

@@ -16,7 +16,19 @@ import pandas as pd
 from alembic import command
 from alembic.config import Config
 from filelock import FileLock
-from sqlalchemy import JSON, BigInteger, DateTime, Engine, Index, MetaData, Table, create_engine, event, make_url, select, update
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    DateTime,
+    Engine,
+    Index,
+    MetaData,
+    create_engine,
+    event,
+    make_url,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -28,8 +40,36 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_SECONDS = 5
 BATCH = 500
 OUTCOME = ("settled_at", "net_return", "won", "exit_reason", "hold_minutes", "slippage_bps", "stop_distance")
-SETTLED = ("signal_id", "symbol", "side", "decided_at", "model_version", "p_win", "confidence_existing", "confidence_ml", "blended", "weight", "arm", "decision", "pivotal", "latency_ms", "fallback_reason", *OUTCOME)
-FLOATS = ("p_win", "confidence_existing", "confidence_ml", "blended", "weight", "latency_ms", "net_return", "hold_minutes", "slippage_bps", "stop_distance")
+SETTLED = (
+    "signal_id",
+    "symbol",
+    "side",
+    "decided_at",
+    "model_version",
+    "p_win",
+    "confidence_existing",
+    "confidence_ml",
+    "blended",
+    "weight",
+    "arm",
+    "decision",
+    "pivotal",
+    "latency_ms",
+    "fallback_reason",
+    *OUTCOME,
+)
+FLOATS = (
+    "p_win",
+    "confidence_existing",
+    "confidence_ml",
+    "blended",
+    "weight",
+    "latency_ms",
+    "net_return",
+    "hold_minutes",
+    "slippage_bps",
+    "stop_distance",
+)
 
 
 class UtcTime(TypeDecorator[datetime]):
@@ -54,9 +94,7 @@ class UtcTime(TypeDecorator[datetime]):
 class Base(DeclarativeBase):
     """All tables, with constraint names that migrations can refer to."""
 
-    metadata = MetaData(
-        naming_convention={"ix": "ix_%(table_name)s_%(column_0_N_name)s", "pk": "pk_%(table_name)s"}
-    )
+    metadata = MetaData(naming_convention={"ix": "ix_%(table_name)s_%(column_0_N_name)s", "pk": "pk_%(table_name)s"})
 
 
 class TradeFeature(Base):

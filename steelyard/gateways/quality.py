@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
@@ -25,9 +25,6 @@ from steelyard.gateways.docs import page
 from steelyard.gateways.sources import RawBars
 from steelyard.market.bars import COLUMNS
 from steelyard.market.jumps import explain, held_back
-
-if TYPE_CHECKING:
-    from great_expectations.core.batch import Batch
 
 FIRST_RULE = "duplicate"
 
@@ -97,7 +94,9 @@ class Quality:
         rules = _first_rules(frame, outcomes)
         quarantined = frame[rules != ""].assign(rule=rules[rules != ""])[[*raw.frame.columns, "row", "rule"]]
         kept = self._quarantine(quarantined)
-        good, jumps = explain(frame.loc[rules == "", raw.frame.columns].sort_values(["symbol", "timestamp"], ignore_index=True), raw.jumps)
+        good, jumps = explain(
+            frame.loc[rules == "", raw.frame.columns].sort_values(["symbol", "timestamp"], ignore_index=True), raw.jumps
+        )
         findings = (
             *_broken(quarantined),
             *(str(jump) for jump in jumps),
@@ -172,12 +171,8 @@ class Quality:
         if len(suite.expectations) != len(described["expectations"]):  # unknown types are dropped with only a log line
             raise FixConfiguration(f"{self._expectations / name}.json: an expectation has an unknown type")
         wanted = {"result_format": "COMPLETE", "unexpected_index_column_names": ["row"]}
-        result = self._batch(frame).validate(suite, result_format=wanted)
+        result = self._definition.get_batch(batch_parameters={"dataframe": frame}).validate(suite, result_format=wanted)
         return list(result.to_json_dict()["results"])
-
-    def _batch(self, frame: pd.DataFrame) -> "Batch":
-        batch: Batch = self._definition.get_batch(batch_parameters={"dataframe": frame})
-        return batch
 
     @cached_property
     def _definition(self) -> Any:
@@ -186,7 +181,7 @@ class Quality:
         import great_expectations as gx
 
         context = gx.get_context(mode="ephemeral")
-        context.variables.progress_bars = {"globally": False, "metric_calculations": False}
+        context.variables.progress_bars = {"globally": False, "metric_calculations": False}  # type: ignore[assignment]
         context.enable_analytics(False)
         asset = context.data_sources.add_pandas("frames").add_dataframe_asset("frame")
         return asset.add_batch_definition_whole_dataframe("whole")
@@ -274,7 +269,9 @@ def _broken(quarantined: pd.DataFrame) -> list[str]:
 def _without_volume(bars: pd.DataFrame) -> list[str]:
     """Return how many bars of each symbol have volume 0, where the symbol has volume at all."""
     silent = (bars["volume"] == 0).groupby(bars["symbol"]).agg(["sum", "all"])
-    return [f"{symbol}: {row['sum']} bars without volume" for symbol, row in silent.iterrows() if row["sum"] and not row["all"]]
+    return [
+        f"{symbol}: {row['sum']} bars without volume" for symbol, row in silent.iterrows() if row["sum"] and not row["all"]
+    ]
 
 
 def _write_changed(file: Path, content: bytes) -> None:

@@ -156,9 +156,7 @@ class Registry:
                 "reasons": json.dumps(training.refused),
             }
             source = f"{self._client.get_run(run_id).info.artifact_uri}/{MODEL}"
-            made = self._client.create_model_version(
-                self._lineage, source, run_id, tags=tags, description=training.verdict
-            )
+            made = self._client.create_model_version(self._lineage, source, run_id, tags=tags, description=training.verdict)
             if stage == "challenger":
                 self._client.set_registered_model_alias(self._lineage, "challenger", made.version)
             return _version(self._client.get_model_version(self._lineage, made.version))
@@ -209,7 +207,7 @@ class Registry:
     def load(self, number: str) -> dict[str, bytes]:
         """Return the stored files of a version, name → content."""
         with self._reached(), tempfile.TemporaryDirectory() as folder:
-            run_id = self._client.get_model_version(self._lineage, number).run_id
+            run_id = str(self._client.get_model_version(self._lineage, number).run_id)
             place = Path(self._client.download_artifacts(run_id, f"{MODEL}/data", folder))
             return {file.name: file.read_bytes() for file in place.rglob("*") if file.is_file()}
 
@@ -352,7 +350,10 @@ class Registry:
 
     def _experiment(self, name: str) -> str:
         if name not in self._experiments:
-            self._experiments[name] = self._client.get_experiment_by_name(name).experiment_id
+            found = self._client.get_experiment_by_name(name)
+            if found is None:
+                raise RestoreService(f"MLflow at {_masked(self._address)} lost its experiment {name}; restore the database")
+            self._experiments[name] = found.experiment_id
         return self._experiments[name]
 
     @cached_property
@@ -367,7 +368,9 @@ class Registry:
             yield
         except (MlflowException, OSError, Timeout, sqlite3.Error) as error:
             reason = " ".join(str(error).split())[:200]
-            raise RestoreService(f"MLflow at {_masked(self._address)} cannot be used: {reason}; nothing was changed") from error
+            raise RestoreService(
+                f"MLflow at {_masked(self._address)} cannot be used: {reason}; nothing was changed"
+            ) from error
 
 
 _ABOUT = """The model whose opinion may enter the trading system's confidence.
@@ -429,7 +432,7 @@ def _version(found: "ModelVersion") -> Version:
     tags = found.tags
     return Version(
         number=str(found.version),
-        run_id=found.run_id,
+        run_id=str(found.run_id),
         stage=tags["stage"],
         key=tags["training_key"],
         as_of=datetime.fromisoformat(tags["as_of"]),
@@ -443,7 +446,7 @@ def _version(found: "ModelVersion") -> Version:
 
 def _is_absent(error: Any) -> bool:
     """Whether MLflow says that an alias does not exist, as opposed to not answering."""
-    return error.error_code == "RESOURCE_DOES_NOT_EXIST" or "alias" in str(error) and "not found" in str(error)
+    return error.error_code == "RESOURCE_DOES_NOT_EXIST" or ("alias" in str(error) and "not found" in str(error))
 
 
 def _require_unlocked(file: Path) -> None:

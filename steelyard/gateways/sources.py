@@ -37,7 +37,7 @@ class SourceSettings(Frozen):
 
     kind: Literal["sample", "simulated", "files"] = "sample"
     path: str = ""
-    columns: dict[str, str] = {}
+    columns: dict[str, str] = Field(default_factory=dict)
     header: bool = True
     timezone: str = "UTC"
     bar_size: str = "auto"

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from steelyard.frozen import Frozen
 from steelyard.judging import metrics
+from steelyard.market.bars import naive
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -112,8 +113,8 @@ def account_returns(settled: pd.DataFrame, sizing: SizingPolicy) -> Floats:
 
 
 def equity_curves(settled: pd.DataFrame, start: datetime, end: datetime, sizing: SizingPolicy) -> pd.DataFrame:
-    """Return the additive equity of the three books by day (UTC), starting at 0; columns baseline, ml, blended."""
-    returns, stamps = account_returns(settled, sizing), _stamps(settled)
+    """Return the additive equity of the three books by day (UTC), from 0; columns baseline, ml, blended."""
+    returns, stamps = account_returns(settled, sizing), naive(settled["settled_at"])
     curves = {
         book: np.cumsum(metrics.daily_returns(stamps[taken], returns[taken], start, end))
         for book, taken in trades_taken(settled, sizing.threshold).items()
@@ -134,7 +135,7 @@ class _Common:
     def book(self, taken: Bools) -> Book:
         won = self.settled["won"].to_numpy(dtype=bool)
         earned = self.returns[taken]
-        daily = metrics.daily_returns(_stamps(self.settled)[taken], earned, self.start, self.end)
+        daily = metrics.daily_returns(naive(self.settled["settled_at"])[taken], earned, self.start, self.end)
         false_positive, false_negative = metrics.error_rates(taken, won)
         return Book(
             signals=len(taken),
@@ -153,10 +154,6 @@ class _Common:
             false_positive_rate=false_positive,
             false_negative_rate=false_negative,
         )
-
-
-def _stamps(settled: pd.DataFrame) -> NDArray[np.datetime64]:
-    return settled["settled_at"].dt.tz_localize(None).to_numpy(dtype="datetime64[ns]")
 
 
 def _improvement(book: Book, baseline: Book) -> float:

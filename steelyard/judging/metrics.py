@@ -28,7 +28,7 @@ def daily_returns(settled_at: NDArray[np.datetime64], returns: Floats, start: da
     days = max(int((np.datetime64(end.replace(tzinfo=None), "D") - first) / np.timedelta64(1, "D")), 1)
     offsets = (settled_at - first) / np.timedelta64(1, "D")
     day = np.clip(np.ceil(offsets).astype(np.int64) - 1, 0, days - 1)
-    return np.bincount(day, weights=returns, minlength=days)
+    return np.asarray(np.bincount(day, weights=returns, minlength=days), dtype=np.float64)
 
 
 def sharpe(daily: Floats) -> float:

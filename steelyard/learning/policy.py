@@ -35,5 +35,7 @@ class LearningPolicy(Frozen):
         if self.holdout_min > self.holdout_max:
             raise ValueError(f"holdout_min {self.holdout_min} is over holdout_max {self.holdout_max}")
         if self.min_settled < self.holdout_min + 100:
-            raise ValueError(f"min_settled {self.min_settled} leaves under 100 signals beside a holdout of {self.holdout_min}")
+            raise ValueError(
+                f"min_settled {self.min_settled} leaves under 100 signals beside a holdout of {self.holdout_min}"
+            )
         return self

@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from steelyard.market.bars import naive
+
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Index = NDArray[np.int64]
@@ -44,8 +46,8 @@ class Samples:
         rows = history[history["won"].notna().to_numpy()]
         return cls(
             signal_id=rows["signal_id"].to_numpy(dtype=np.str_),
-            decided_at=_naive(rows["decided_at"]),
-            settled_at=_naive(rows["settled_at"]),
+            decided_at=naive(rows["decided_at"]),
+            settled_at=naive(rows["settled_at"]),
             x=np.ascontiguousarray(rows[list(feature_names)].to_numpy(dtype=np.float64)),
             won=rows["won"].to_numpy(dtype=bool),
             confidence_existing=rows["confidence_existing"].to_numpy(dtype=np.float64),
@@ -64,7 +66,3 @@ class Samples:
         for values in (self.decided_at, self.settled_at, self.x, self.won, self.confidence_existing):
             digest.update(np.ascontiguousarray(values).tobytes())
         return digest.hexdigest()
-
-
-def _naive(stamps: pd.Series) -> NDArray[np.datetime64]:
-    return stamps.dt.tz_localize(None).to_numpy(dtype="datetime64[ns]")

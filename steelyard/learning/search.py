@@ -8,16 +8,17 @@ neither stopping nor pruning has looked at. Two threads share the folds; each bo
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import cast
 
 import numpy as np
 import optuna
 import pandas as pd
+from sklearn.metrics import log_loss
 
 from steelyard.learning.boosters import GROWING, Growing, Params, Table, quieten
 from steelyard.learning.folds import Fold
 from steelyard.learning.policy import Family, LearningPolicy
 from steelyard.learning.samples import Floats, Samples
-from sklearn.metrics import log_loss
 
 FIRST_RUNG = 25
 THREADS = 2
@@ -53,7 +54,10 @@ class SearchResult:
 
     def table(self) -> pd.DataFrame:
         """Return every trial, one row each, parameters spread over columns."""
-        rows = [{"number": t.number, "family": t.family, "state": t.state, "value": t.value, "rounds": t.rounds, **t.params} for t in self.trials]
+        rows = [
+            {"number": t.number, "family": t.family, "state": t.state, "value": t.value, "rounds": t.rounds, **t.params}
+            for t in self.trials
+        ]
         return pd.DataFrame(rows)
 
 
@@ -161,7 +165,7 @@ def rungs(rounds: int) -> list[int]:
 
 def suggest(trial: optuna.Trial, families: tuple[Family, ...]) -> tuple[Family, Params]:
     """Return a family and its parameters: shallow, slow and regularised, as weak signals ask for."""
-    family: Family = trial.suggest_categorical("family", families)
+    family = cast(Family, trial.suggest_categorical("family", families))
     rate = trial.suggest_float("learning_rate", 0.01, 0.15, log=True)
     depth = trial.suggest_int("max_depth", 2, 5)
     leaf = trial.suggest_int("min_leaf", 10, 120, log=True)

@@ -56,9 +56,7 @@ def training_key(data_hash: str, policy: LearningPolicy) -> str:
     return hashlib.sha256(f"{data_hash}\n{policy.model_dump_json()}".encode()).hexdigest()
 
 
-def train(
-    samples: Samples, policy: LearningPolicy, on_trial: Callable[[TrialRow], None] | None = None
-) -> Training:
+def train(samples: Samples, policy: LearningPolicy, on_trial: Callable[[TrialRow], None] | None = None) -> Training:
     """Search, fit, calibrate and score a model on ``samples``.
 
     The search sees folds of the development rows; calibration and scale are fitted on their out-of-fold predictions; the
@@ -112,11 +110,14 @@ def gate(metrics: Metrics, policy: LearningPolicy) -> tuple[str, ...]:
 
 
 def _fit(
-    samples: Samples, development: Index, test: Index, found: SearchResult, calibration: Calibration, policy: LearningPolicy
+    samples: Samples,
+    development: Index,
+    test: Index,
+    found: SearchResult,
+    calibration: Calibration,
+    policy: LearningPolicy,
 ) -> Model:
-    booster = GROWING[found.family](
-        found.params, Table.of(samples.x[development], samples.won[development]), policy.seed
-    )
+    booster = GROWING[found.family](found.params, Table.of(samples.x[development], samples.won[development]), policy.seed)
     for _ in range(found.rounds):
         booster.grow()
     scale = fit_scale(policy.scale, calibration.apply(found.out_of_fold), samples.confidence_existing[test])

@@ -79,7 +79,7 @@ def _bars(symbol: str, rows: pd.DataFrame, bar_size: pd.Timedelta) -> Bars:
 
 def naive(stamps: pd.Series) -> Stamps:
     """Return a UTC column as ``datetime64[ns]`` without a zone, which numpy does not know."""
-    return stamps.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy(dtype="datetime64[ns]")
+    return np.asarray(stamps.dt.tz_convert("UTC").dt.tz_localize(None), dtype="datetime64[ns]")
 
 
 def infer_bar_size(frame: pd.DataFrame) -> pd.Timedelta:

@@ -44,7 +44,7 @@ class BracketPolicy(Frozen):
     slippage_bps: Annotated[float, Field(ge=0, le=500)] = 2.0
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]  # numba has no types
+@njit(cache=True, nogil=True)
 def settle(
     opens: Floats,
     highs: Floats,
@@ -62,10 +62,14 @@ def settle(
     (a gap) fills at the open; a bar that touches both levels counts as stopped; after ``time_limit`` bars the close ends it.
 
     Args:
-        opens: Prices of one symbol, shape (n,); so ``highs``, ``lows``, ``closes``.
+        opens: Opens of one symbol, shape (n,).
+        highs: Highs, shape (n,).
+        lows: Lows, shape (n,).
+        closes: Closes, shape (n,).
         decided: Decision bar t of each signal, shape (m,).
         sides: +1 buys, −1 sells, shape (m,).
-        stop_offsets: Distance from entry to stop, price units, positive, shape (m,); so ``target_offsets``.
+        stop_offsets: Distance from entry to stop, price units, positive, shape (m,).
+        target_offsets: Distance from entry to target, shape (m,).
         time_limit: Bars a trade may last.
 
     Returns:
@@ -139,7 +143,7 @@ def _of_symbol(bars: Bars, signals: pd.DataFrame, policy: BracketPolicy) -> pd.D
     entered, ended = decided + 1 < len(bars), exit_bar >= 0
     entry = _pick(bars.open, decided + 1, entered)
     entry_at, exit_at = _pick(bars.timestamp, decided + 1, entered), _pick(bars.timestamp, exit_bar, ended)
-    settled_at = exit_at + bars.bar_size.to_timedelta64()
+    settled_at: NDArray[Any] = exit_at + bars.bar_size.to_timedelta64()
     net = net_return(entry, exit_price, sides, policy)
     won = pd.array(net > 0, dtype="boolean")
     won[~ended] = pd.NA
@@ -180,7 +184,7 @@ def _known_ranges(bars: Bars, decided: NDArray[np.int64], policy: BracketPolicy)
 def _pick(values: NDArray[Any], positions: NDArray[np.int64], valid: NDArray[np.bool_]) -> NDArray[Any]:
     """Return ``values[positions]`` where valid, NaN or NaT elsewhere."""
     missing = np.datetime64("NaT", "ns") if values.dtype.kind == "M" else np.nan
-    picked = np.full(len(positions), missing, dtype=values.dtype)
+    picked: NDArray[Any] = np.full(len(positions), missing, dtype=values.dtype)
     picked[valid] = values[positions[valid]]
     return picked
 

@@ -193,7 +193,8 @@ def _calendar(bars: Bars) -> dict[str, Floats]:
 def _across(bars: Mapping[str, Bars], own: Mapping[str, Mapping[str, Floats]], signals: pd.DataFrame) -> dict[str, Floats]:
     """Return ranks and regime of each signal among the symbols that have a bar with exactly its stamp."""
     stamps = signals["timestamp"].dt.tz_localize(None).to_numpy(dtype="datetime64[ns]")
-    moments, at = np.unique(stamps, return_inverse=True)
+    moments = np.unique(stamps)
+    at: NDArray[np.int64] = np.asarray(np.searchsorted(moments, stamps), dtype=np.int64)
     symbols = sorted(bars)
     column = signals["symbol"].map({symbol: number for number, symbol in enumerate(symbols)}).to_numpy(dtype=np.int64)
     panels: dict[str, Floats] = {}
@@ -225,7 +226,7 @@ def _rank(panel: Floats, at: NDArray[np.int64], column: NDArray[np.int64]) -> Fl
 
 def _row_mean(panel: Floats) -> Floats:
     known = np.isfinite(panel)
-    return np.where(known, panel, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+    return np.asarray(np.where(known, panel, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1))
 
 
 def _lagged(values: Floats, by: int) -> Floats:
@@ -250,7 +251,7 @@ def _log(values: Floats) -> Floats:
         return np.clip(np.log(values), -5.0, 5.0)
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]  # numba has no types
+@njit(cache=True, nogil=True)
 def mean(values: Floats, period: int) -> Floats:
     """Return the rolling mean; each window is summed anew, so no rounding is carried from bar to bar."""
     result = np.full(len(values), np.nan)
@@ -262,7 +263,7 @@ def mean(values: Floats, period: int) -> Floats:
     return result
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]  # numba has no types
+@njit(cache=True, nogil=True)
 def deviation(values: Floats, period: int) -> Floats:
     """Return the rolling standard deviation (of the window itself, not of a sample)."""
     result = np.full(len(values), np.nan)
@@ -277,7 +278,7 @@ def deviation(values: Floats, period: int) -> Floats:
     return result
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]  # numba has no types
+@njit(cache=True, nogil=True)
 def autocorrelation(values: Floats, period: int) -> Floats:
     """Return the rolling lag-1 product of changes over their squares, −1 to 1; 0 where nothing moved."""
     result = np.full(len(values), np.nan)

@@ -96,8 +96,8 @@ def _adjusted_jumps(frame: pd.DataFrame, decisions: list[JumpDecision]) -> list[
 
 def _decided(frame: pd.DataFrame, decisions: list[JumpDecision]) -> tuple[pd.DataFrame, list[Jump]]:
     gap, hole = _gaps(frame), frame.groupby("symbol")["timestamp"].diff()
-    larger = np.maximum(gap, 1 / gap)
-    simple = (np.abs(larger.to_numpy()[:, None] / SIMPLE - 1) < TOLERANCE).any(axis=1) & _beyond(gap, LEAST_GAP)
+    larger = np.maximum(gap.to_numpy(), 1 / gap.to_numpy())
+    simple = (np.abs(larger[:, None] / SIMPLE - 1) < TOLERANCE).any(axis=1) & _beyond(gap, LEAST_GAP)
     reused = _beyond(gap, REUSE_GAP) & (hole > REUSE_HOLE).to_numpy()
     adjusted, known = frame.copy(), np.zeros(len(frame), dtype=bool)
     jumps: list[Jump] = []
@@ -114,7 +114,7 @@ def _decided(frame: pd.DataFrame, decisions: list[JumpDecision]) -> tuple[pd.Dat
 
 
 def _at(frame: pd.DataFrame, decision: JumpDecision) -> np.ndarray:
-    return ((frame["symbol"] == decision.symbol) & (frame["timestamp"].dt.date == decision.date)).to_numpy()
+    return np.asarray((frame["symbol"] == decision.symbol) & (frame["timestamp"].dt.date == decision.date))
 
 
 def _gaps(frame: pd.DataFrame) -> pd.Series:

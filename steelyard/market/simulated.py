@@ -58,7 +58,7 @@ def _alive(market: SimulatedMarket, stamps: pd.DatetimeIndex) -> Floats:
         return np.zeros(len(stamps))
     if market.edge == "hidden":
         return np.ones(len(stamps))
-    return (stamps < market.dies_at).astype(np.float64)
+    return np.asarray(stamps < pd.Timestamp(market.dies_at), dtype=np.float64)
 
 
 def _symbol(
@@ -83,7 +83,7 @@ def _symbol(
     )
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]  # numba has no types
+@njit(cache=True)
 def _path(shocks: NDArray[np.float64], drift: NDArray[np.float64], volatility: float) -> tuple[Floats, Floats]:
     """Return the log price (n + 1 values, from 0) and the deviation of each change (n values).
 

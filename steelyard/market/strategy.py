@@ -123,7 +123,7 @@ def _turns(values: Floats, trend: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Return where ``values`` changed to the sign of the trend at this very bar."""
     sign = np.sign(np.nan_to_num(values))
     before = np.concatenate(([0.0], sign[:-1]))
-    return (sign == trend) & (before != sign) & (trend != 0)
+    return np.asarray((sign == trend) & (before != sign) & (trend != 0))
 
 
 def _squash(values: Floats, middle: float, width: float) -> Floats:
@@ -141,7 +141,9 @@ def load_strategy(settings: StrategySettings) -> Strategy:
     try:
         strategy = getattr(importlib.import_module(module_name), class_name)()
     except (ImportError, AttributeError, TypeError) as error:
-        raise FixConfiguration(f"strategy {settings.system}: {error}; name MODULE:CLASS, a class without arguments") from error
+        raise FixConfiguration(
+            f"strategy {settings.system}: {error}; name MODULE:CLASS, a class without arguments"
+        ) from error
     missing = [name for name in ("warmup", "score_names", "propose") if not hasattr(strategy, name)]
     if missing:
         raise FixConfiguration(f"strategy {settings.system} lacks {', '.join(missing)}; see docs/extending.md")
@@ -210,7 +212,7 @@ def _check_scan(bars: Bars, strategy: Strategy, scan: Scan, proposed: NDArray[np
     spread = np.linspace(first, len(bars) - 1, CHECKED_BARS).astype(np.int64)
     chosen = proposed[np.linspace(0, len(proposed) - 1, CHECKED_BARS).astype(np.int64)] if len(proposed) else proposed
     for bar in np.unique(np.concatenate([spread, chosen])):
-        candidate = cast(Strategy, strategy).propose(bars[: bar + 1])
+        candidate = strategy.propose(bars[: bar + 1])
         said = (0, 0.0) if candidate is None else (1 if candidate.side == "buy" else -1, candidate.confidence)
         scanned = (int(scan.side[bar]), float(scan.confidence[bar]) if scan.side[bar] else 0.0)
         if said[0] != scanned[0] or abs(said[1] - scanned[1]) > 1e-6:

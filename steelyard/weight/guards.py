@@ -108,7 +108,13 @@ def measure_cuts(state: State, evidence: Evidence, policy: WeightPolicy, as_of: 
     drawdown_bound = limits.drawdown_ratio * base.max_drawdown
     sharpe_bound = shortfall_bound(base.sharpe, limits.sharpe_shortfall)
     measures = (
-        ("accuracy", evidence.accuracy, limits.cut_accuracy, limits.cut_accuracy_factor, evidence.accuracy >= limits.cut_accuracy),
+        (
+            "accuracy",
+            evidence.accuracy,
+            limits.cut_accuracy,
+            limits.cut_accuracy_factor,
+            evidence.accuracy >= limits.cut_accuracy,
+        ),
         ("drawdown", ml.max_drawdown, drawdown_bound, limits.drawdown_factor, ml.max_drawdown <= drawdown_bound),
         ("sharpe", ml.sharpe, sharpe_bound, limits.sharpe_factor, ml.sharpe >= sharpe_bound),
     )

@@ -44,9 +44,7 @@ def evaluate(state: State, evidence: Evidence, policy: WeightPolicy, period: dat
     after = state.model_copy(update={"latches": latches_after(state, cuts, as_of), "as_of": as_of})
     if step:
         after = with_weight(after, state.weight + step, policy, as_of)
-    return conclude(
-        "weight", period, as_of, verdict, (reason,), (*rules, *looked_at), state, after, evidence, policy
-    )
+    return conclude("weight", period, as_of, verdict, (reason,), (*rules, *looked_at), state, after, evidence, policy)
 
 
 def _step(
@@ -64,9 +62,7 @@ def _step(
     return _reward(state, evidence, policy)
 
 
-def _reward(
-    state: State, evidence: Evidence, policy: WeightPolicy
-) -> tuple[Verdict, float, str, tuple[Rule, ...]]:
+def _reward(state: State, evidence: Evidence, policy: WeightPolicy) -> tuple[Verdict, float, str, tuple[Rule, ...]]:
     rules = raise_rules(evidence, policy)
     lower = _lower_rule(evidence, policy)
     if all(r.fired for r in rules):
@@ -77,9 +73,7 @@ def _reward(
     return "HOLD", 0.0, f"no step up: {missed}", (*rules, lower)
 
 
-def _raised(
-    state: State, policy: WeightPolicy, rules: tuple[Rule, ...]
-) -> tuple[Verdict, float, str, tuple[Rule, ...]]:
+def _raised(state: State, policy: WeightPolicy, rules: tuple[Rule, ...]) -> tuple[Verdict, float, str, tuple[Rule, ...]]:
     room = policy.band(state.phase).ceiling - state.weight
     if state.held:
         return "HOLD", 0.0, "a step up is earned, but an operator holds the weight", rules

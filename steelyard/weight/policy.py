@@ -105,7 +105,7 @@ class WeightPolicy(Frozen):
         return Band(floor=min(band.floor, self.ceiling), ceiling=min(band.ceiling, self.ceiling))
 
     def phase_holding(self, weight: float, highest: Phase) -> Phase:
-        """Return the highest phase up to ``highest`` whose floor ``weight`` reaches; any weight above 0 is at least pilot."""
+        """Return the highest phase up to ``highest`` whose floor ``weight`` reaches; above 0 at least pilot."""
         if weight <= 0:
             return "shadow"
         reached = [p for p in PHASES[2 : PHASES.index(highest) + 1] if weight >= self.band(p).floor]

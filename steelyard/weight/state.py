@@ -40,7 +40,7 @@ class State(Frozen):
     evidence_since: AwareDatetime
     lease_until: AwareDatetime
     decision_run_id: str | None = None
-    latches: dict[str, AwareDatetime] = {}
+    latches: dict[str, AwareDatetime] = Field(default_factory=dict)
     retrain_required: bool = False
     held: bool = False
 
@@ -51,6 +51,4 @@ class State(Frozen):
 
 def initial_state(lineage: str, as_of: datetime) -> State:
     """Return the state of a lineage that nothing has been decided about."""
-    return State(
-        lineage=lineage, began=as_of, as_of=as_of, phase_since=as_of, evidence_since=as_of, lease_until=as_of
-    )
+    return State(lineage=lineage, began=as_of, as_of=as_of, phase_since=as_of, evidence_since=as_of, lease_until=as_of)

@@ -50,7 +50,7 @@ def test_another_key_gives_another_split() -> None:
 
 
 def test_control_follows_the_existing_system_and_pivotal_marks_disagreement() -> None:
-    """In pilot a control signal is decided by the existing confidence, a treated one by the blend; both note whether they differ."""
+    """In pilot the existing confidence decides a control signal, the blend a treated one; both note a difference."""
     ids = [f"AAPL:{number}:buy" for number in range(50)]
     signals = pd.DataFrame(
         {

@@ -42,7 +42,9 @@ def test_an_entry_survives_json() -> None:
     [
         pytest.param(lambda e: [e[0], e[2], e[3]], "entry 3 (run run2): expected sequence 2", id="an entry removed"),
         pytest.param(
-            lambda e: [e[0], _with_verdict(e[1]), e[2], e[3]], "entry 2 (run run1): its content was changed", id="changed"
+            lambda e: [e[0], _with_verdict(e[1]), e[2], e[3]],
+            "entry 2 (run run1): its content was changed",
+            id="changed",
         ),
         pytest.param(
             lambda e: [e[0], e[1].model_copy(update={"previous_hash": "0" * 64}), e[2]],
