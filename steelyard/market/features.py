@@ -11,6 +11,7 @@ ratios of volatility 1 where nothing moved before.
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -194,7 +195,7 @@ def _across(bars: Mapping[str, Bars], own: Mapping[str, Mapping[str, Floats]], s
     """Return ranks and regime of each signal among the symbols that have a bar with exactly its stamp."""
     stamps = signals["timestamp"].dt.tz_localize(None).to_numpy(dtype="datetime64[ns]")
     moments = np.unique(stamps)
-    at: NDArray[np.int64] = np.asarray(np.searchsorted(moments, stamps), dtype=np.int64)
+    at = np.searchsorted(moments, stamps)
     symbols = sorted(bars)
     column = signals["symbol"].map({symbol: number for number, symbol in enumerate(symbols)}).to_numpy(dtype=np.int64)
     panels: dict[str, Floats] = {}
@@ -216,7 +217,7 @@ def _panel(moments: NDArray[np.datetime64], columns: list[tuple[NDArray[np.datet
     return panel
 
 
-def _rank(panel: Floats, at: NDArray[np.int64], column: NDArray[np.int64]) -> Floats:
+def _rank(panel: Floats, at: NDArray[np.integer[Any]], column: NDArray[np.int64]) -> Floats:
     """Return the share of others below minus above, halved: −0.5 lowest, 0.5 highest, 0 alone."""
     rows, mine = panel[at], panel[at, column][:, None]
     below, above = (rows < mine).sum(axis=1), (rows > mine).sum(axis=1)

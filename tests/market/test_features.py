@@ -1,0 +1,91 @@
+"""Features: finite, neutral where there is nothing to say, seen from the side of the trade."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from markets import bars_of, small_history, small_market
+from steelyard.market.bars import Bars
+from steelyard.market.features import FEATURES, at_every_bar, feature_names, feature_set_hash, features
+from steelyard.market.strategy import WARMUP, TrendStrategy, signals
+
+
+def test_there_are_30_to_45_features_and_none_is_missing() -> None:
+    """SPEC §3; every value of every signal is finite."""
+    names = list(feature_names(TrendStrategy()))
+
+    assert 30 <= len(names) <= 45
+    assert np.isfinite(small_history()[names].to_numpy()).all()
+
+
+@pytest.mark.parametrize("volume", [np.nan, 0.0], ids=["FX", "index"])
+def test_volume_features_are_neutral_without_volume(volume: float) -> None:
+    """0 in each, and the rest as before."""
+    found = signals(small_market(), TrendStrategy())
+    market = {name: replace(bars, volume=np.full(len(bars), volume)) for name, bars in small_market().items()}
+    silent, usual = features(market, found), features(small_market(), found)
+    about_volume = [f.name for f in FEATURES if f.group == "volume"] + ["rank_volume"]
+
+    assert (silent[about_volume] == 0).all(axis=None)
+    pd.testing.assert_frame_equal(silent.drop(columns=about_volume), usual.drop(columns=about_volume))
+
+
+def test_a_market_that_does_not_move_gives_numbers() -> None:
+    """Flat bars: neutral values, no NaN and no infinity after the warm-up."""
+    flat = bars_of([(100.0, 100.0, 100.0, 100.0)] * 200)
+
+    assert all(np.isfinite(values[WARMUP:]).all() for values in at_every_bar(flat).values())
+
+
+def test_a_single_symbol_ranks_in_the_middle() -> None:
+    """Nobody to be compared with: 0."""
+    alone = {"SIM00": small_market()["SIM00"]}
+    table = features(alone, signals(alone, TrendStrategy()))
+
+    assert (table[["rank_change20", "rank_volatility", "rank_volume"]] == 0).all(axis=None)
+
+
+def test_ranks_follow_the_order_of_the_symbols() -> None:
+    """Of three symbols with a bar the highest has 0.5, the middle 0, the lowest −0.5, seen by a buyer."""
+    found = signals(small_market(), TrendStrategy())
+    table = features(small_market(), found).assign(sign=np.where(found["side"] == "buy", 1, -1), symbol=found["symbol"])
+    change20 = {name: at_every_bar(bars)["change20"] for name, bars in small_market().items()}
+    bar = np.searchsorted(small_market()["SIM00"].timestamp, found["timestamp"].iloc[5].tz_localize(None).to_datetime64())
+    order = sorted(change20, key=lambda name: change20[name][bar])
+    expected = (order.index(found["symbol"].iloc[5]) - 1) / 2
+
+    assert table["rank_change20"].iloc[5] * table["sign"].iloc[5] == pytest.approx(expected)
+
+
+def mirrored(bars: Bars) -> Bars:
+    """The same path upside down, in log prices."""
+    top = bars.close.max() * bars.close.min()
+    return replace(bars, open=top / bars.open, high=top / bars.low, low=top / bars.high, close=top / bars.close)
+
+
+def test_a_signed_feature_flips_with_the_side() -> None:
+    """The same bars seen by a seller: signed features change their sign, the others stay."""
+    found = signals(small_market(), TrendStrategy())
+    flipped = found.assign(side=found["side"].map({"buy": "sell", "sell": "buy"}))
+    bought, sold = features(small_market(), found), features(small_market(), flipped)
+    signed = [f.name for f in FEATURES if f.signed]
+    unsigned = [f.name for f in FEATURES if not f.signed]
+
+    pd.testing.assert_frame_equal(bought[signed], -sold[signed])
+    pd.testing.assert_frame_equal(bought[unsigned], sold[unsigned])
+
+
+def test_upside_down_momentum_is_negative_momentum() -> None:
+    """RSI of the mirrored path is mirrored (exactly in ratios; here within the curvature of the logarithm)."""
+    bars = small_market()["SIM00"]
+    up, down = at_every_bar(bars)["rsi"][WARMUP:], at_every_bar(mirrored(bars))["rsi"][WARMUP:]
+
+    assert np.corrcoef(up, down)[0, 1] < -0.99
+
+
+def test_the_hash_of_a_feature_set_notices_order_and_names() -> None:
+    """Same names in another order are another set."""
+    assert feature_set_hash(["a", "b"]) != feature_set_hash(["b", "a"])
+    assert len(feature_set_hash(["a"])) == 16
