@@ -103,6 +103,7 @@ class XGBoost(Growing):
             "tree_method": "hist",
             "nthread": 1,
             "seed": seed,
+            "seed_per_iteration": True,  # its generator belongs to a thread, and folds change threads
         }
         self._table, self._stop = table, stop
         cached = [table.xgboost] if stop is None else [table.xgboost, stop.xgboost]

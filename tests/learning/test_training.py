@@ -1,0 +1,158 @@
+"""A training: what it finds, what it refuses, and that it can be repeated to the last bit."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from samples_made import made
+from steelyard.errors import CollectMoreData, FixData
+from steelyard.learning.boosters import GROWING, Table
+from steelyard.learning.folds import holdout_split, walk_forward
+from steelyard.learning.model import Model
+from steelyard.learning.policy import Family, LearningPolicy
+from steelyard.learning.samples import Samples
+from steelyard.learning.search import TrialRow, search
+from steelyard.learning.training import gate, train, training_key
+
+QUICK = LearningPolicy(trials=6, rounds=60, patience=20)
+
+
+@pytest.fixture(scope="module")
+def skilled() -> Samples:
+    return made(900, signal=1.2)
+
+
+def test_a_planted_signal_is_found_and_admitted(skilled: Samples) -> None:
+    """The holdout accuracy passes 55 %, the planted feature carries the gain, and every trial is in the table."""
+    seen: list[TrialRow] = []
+    training = train(skilled, QUICK, on_trial=seen.append)
+
+    assert training.reasons == ()
+    assert training.metrics["holdout_accuracy"] > 0.6
+    assert next(iter(training.importance)) == "f0"
+    assert len(training.trials) == len(seen) == 6
+    assert set(training.trials["state"]) <= {"complete", "pruned"}
+    assert "passes 55.0%" in training.verdict
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_noise_is_refused_with_a_reason(seed: int) -> None:
+    """Without a signal the model is not admitted, and the reason says by how much it missed or that it cannot be calibrated."""
+    training = train(made(900, signal=0.0, seed=seed), QUICK)
+
+    assert training.reasons
+    assert any("misses" in reason or "calibratable" in reason or "not above" in reason for reason in training.reasons)
+
+
+def test_same_data_and_seed_give_the_same_model(skilled: Samples) -> None:
+    """Byte for byte; and the key says so beforehand."""
+    first, second = train(skilled, QUICK), train(skilled, QUICK)
+
+    assert first.model is not None
+    assert second.model is not None
+    assert first.model.to_files() == second.model.to_files()
+    assert training_key(skilled.data_hash, QUICK) == training_key(skilled.take(np.arange(900)).data_hash, QUICK)
+    assert training_key(skilled.data_hash, QUICK) != training_key(skilled.take(np.arange(899)).data_hash, QUICK)
+
+
+@pytest.mark.parametrize("family", ["lightgbm", "xgboost"])
+def test_a_stored_model_predicts_to_the_last_bit_what_it_did(family: Family, skilled: Samples) -> None:
+    """Written as native text or UBJ plus JSON, and read back."""
+    model = train(skilled, QUICK.model_copy(update={"families": (family,)})).model
+    assert model is not None
+    files = model.to_files()
+    again = Model.from_files(files)
+
+    assert set(files) == {"model.json", "booster.txt" if family == "lightgbm" else "booster.ubj"}
+    for before, after in zip(model.predict(skilled.x), again.predict(skilled.x), strict=True):
+        assert before.tobytes() == after.tobytes()
+
+
+def test_a_changed_booster_is_not_loaded(skilled: Samples) -> None:
+    """One byte more, and the SHA-256 in the JSON does not fit."""
+    model = train(skilled, QUICK).model
+    assert model is not None
+    files = {name: content + b" " if name.startswith("booster") else content for name, content in model.to_files().items()}
+
+    with pytest.raises(FixData, match="was changed after training"):
+        Model.from_files(files)
+
+
+def test_features_that_do_not_fit_are_refused(skilled: Samples) -> None:
+    """A column too few."""
+    model = train(skilled, QUICK).model
+    assert model is not None
+
+    with pytest.raises(FixData, match="6 columns expected"):
+        model.predict(skilled.x[:, :5])
+
+
+def test_the_holdout_changes_nothing_but_its_own_score(skilled: Samples) -> None:
+    """With every holdout outcome turned round, the fitted model is the same, byte for byte."""
+    _, holdout = holdout_split(skilled, QUICK)
+    won = skilled.won.copy()
+    won[holdout] = ~won[holdout]
+    turned = train(replace(skilled, won=won), QUICK)
+    plain = train(skilled, QUICK)
+
+    assert turned.model is not None
+    assert plain.model is not None
+    assert turned.model.to_files() == plain.model.to_files()
+    assert turned.metrics["holdout_accuracy"] == pytest.approx(1 - plain.metrics["holdout_accuracy"])
+
+
+def test_a_scored_fold_does_not_stop_its_own_boosting(skilled: Samples) -> None:
+    """With the outcomes of the last test fold turned round, each trial stops at the same rounds."""
+    development, _ = holdout_split(skilled, QUICK)
+    folds = walk_forward(skilled, development, QUICK)
+    won = skilled.won.copy()
+    won[folds[-1].test] = ~won[folds[-1].test]
+    one = QUICK.model_copy(update={"trials": 1})
+
+    before, after = (search(samples, folds, one) for samples in (skilled, replace(skilled, won=won)))
+    assert before.rounds == after.rounds
+    np.testing.assert_array_equal(before.out_of_fold, after.out_of_fold)
+
+
+def test_pruned_trials_are_counted(skilled: Samples) -> None:
+    """Among thirty trials some are pruned, all are numbered, and only complete ones have a value."""
+    rows: list[TrialRow] = []
+    train(skilled, LearningPolicy(trials=30, rounds=120, patience=20), on_trial=rows.append)
+
+    assert [row.number for row in rows] == list(range(30))
+    assert {row.state for row in rows} == {"complete", "pruned"}
+    assert all(np.isnan(row.value) == (row.state == "pruned") for row in rows)
+    assert {row.family for row in rows} == {"lightgbm", "xgboost"}
+
+
+@pytest.mark.parametrize("family", ["lightgbm", "xgboost"])
+def test_the_first_rounds_of_a_booster_are_what_is_stored(family: Family, skilled: Samples) -> None:
+    """Grown to 20 and stored at 10, it predicts what 10 rounds did."""
+    from steelyard.learning.boosters import GROWN
+
+    table = Table.of(skilled.x, skilled.won)
+    booster = GROWING[family]({}, table, seed=1)
+    for _ in range(20):
+        booster.grow()
+
+    np.testing.assert_array_equal(GROWN[family](booster.to_bytes(10)).predict(skilled.x), booster.predict(table, 10))
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "rate", "reasons"),
+    [(0.551, 0.55, 0), (0.55, 0.50, 1), (0.56, 0.56, 1), (0.50, 0.60, 2), (float("nan"), 0.5, 2)],
+)
+def test_the_first_champions_gate(accuracy: float, rate: float, reasons: int) -> None:
+    """Over 55 % and over the no-information rate, each for itself; NaN passes neither."""
+    figures = {"holdout_accuracy": accuracy, "holdout_no_information_rate": rate}
+
+    assert len(gate(figures, LearningPolicy())) == reasons
+
+
+def test_one_outcome_only_is_refused() -> None:
+    """A fold that has seen nothing but wins cannot be learned from."""
+    samples = replace(made(400), won=np.ones(400, dtype=bool))
+
+    with pytest.raises(CollectMoreData, match="only one outcome"):
+        train(samples, QUICK)
