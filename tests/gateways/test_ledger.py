@@ -1,0 +1,180 @@
+"""The ledger, on real SQLite and PostgreSQL."""
+
+import sqlite3
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sqlalchemy import create_engine, inspect, text
+
+from made import EARLIER
+from settled import settled
+from steelyard.errors import FixConfiguration, FixData, RestoreService
+from steelyard.gateways.ledger import OUTCOME, Base, Ledger
+
+LONG_AGO, FAR_AHEAD = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def ledger(ledger_url: str) -> Ledger:
+    ledger = Ledger(ledger_url)
+    ledger.migrate()
+    return ledger
+
+
+def signals(n: int) -> pd.DataFrame:
+    frame = settled(n)
+    return frame.assign(timestamp=frame["decided_at"] - pd.Timedelta("1D"), ema_spread=0.5, rsi=np.arange(n, dtype=float))
+
+
+def test_migrations_make_the_tables_the_models_describe(ledger: Ledger, ledger_url: str) -> None:
+    """Every table, column and index of the models exists in the database, and migrating again changes nothing."""
+    ledger.migrate()
+    found = inspect(create_engine(ledger_url))
+    for table in Base.metadata.sorted_tables:
+        assert {column["name"] for column in found.get_columns(table.name)} == set(table.columns.keys())
+        assert {index["name"] for index in found.get_indexes(table.name)} == {index.name for index in table.indexes}
+
+
+def test_a_signals_life_is_written_once(ledger: Ledger) -> None:
+    """Features, prediction and outcome come back as they were written; writing them again changes nothing."""
+    frame = signals(5)
+
+    def write() -> tuple[int, int, int]:
+        features = ledger.record_features(frame, ["ema_spread", "rsi"], "hash")
+        return features, ledger.record_predictions(frame), ledger.record_outcomes(frame.head(3))
+
+    assert write() == (5, 5, 3)
+    before = ledger.digest()
+    assert write() == (0, 0, 0)
+    assert ledger.digest() == before
+    assert ledger.unsettled()["signal_id"].tolist() == ["S:3:buy", "S:4:buy"]
+    found = ledger.settled_predictions(LONG_AGO, FAR_AHEAD)
+    pd.testing.assert_frame_equal(found, settled(5).head(3)[found.columns], check_dtype=False)
+
+
+def test_a_frozen_prediction_is_never_changed(ledger: Ledger) -> None:
+    """A second opinion on the same signal is not recorded."""
+    ledger.record_predictions(settled(1, p_win=0.6))
+    ledger.record_predictions(settled(1, p_win=0.9))
+
+    assert ledger.predictions(LONG_AGO, FAR_AHEAD)["p_win"].tolist() == [0.6]
+
+
+def test_a_different_outcome_is_refused_and_nothing_is_written(ledger: Ledger) -> None:
+    """One signal of two would change: neither is touched, and the message names it."""
+    ledger.record_predictions(settled(2))
+    ledger.record_outcomes(settled(1))
+    before = ledger.digest()
+
+    with pytest.raises(FixData, match="S:0:buy settled at"):
+        ledger.record_outcomes(settled(2, net_return=[0.02, 0.01]))
+    assert ledger.digest() == before
+
+
+def test_an_outcome_of_an_unknown_signal_is_left_out(ledger: Ledger) -> None:
+    """Signals from before the lineage have outcomes but no prediction."""
+    assert ledger.record_outcomes(settled(2)) == 0
+
+
+def test_a_missing_opinion_is_nan(ledger: Ledger) -> None:
+    """Stored as NULL, read as NaN; a missing reason is None; the dtypes of an empty answer are those of a full one."""
+    empty = ledger.settled_predictions(LONG_AGO, FAR_AHEAD)
+    frame = settled(2, p_win=[np.nan, 0.5], fallback_reason=["no_model", None])
+    ledger.record_predictions(frame)
+    ledger.record_outcomes(frame)
+    found = ledger.settled_predictions(LONG_AGO, FAR_AHEAD)
+
+    assert np.isnan(found["p_win"].iloc[0])
+    assert found["fallback_reason"].tolist() == ["no_model", None]
+    assert found.dtypes.to_dict() == empty.dtypes.to_dict()
+
+
+def test_a_window_is_open_at_its_start_and_closed_at_its_end(ledger: Ledger) -> None:
+    """Settled at the start does not count, settled at the end does."""
+    frame = settled(3)
+    ledger.record_predictions(frame)
+    ledger.record_outcomes(frame)
+    moments = [stamp.to_pydatetime() for stamp in frame["settled_at"]]
+
+    assert ledger.settled_predictions(moments[0], moments[1])["signal_id"].tolist() == ["S:1:buy"]
+
+
+def test_a_models_stage_follows_the_registry(ledger: Ledger) -> None:
+    """Recorded as challenger, later champion: one row, the new stage."""
+    row = {"version": "1", "run_id": "r", "family": "xgboost", "metrics": {"a": 1.0}, "trained_through": EARLIER}
+    ledger.record_model({**row, "stage": "challenger"})
+    before = ledger.digest()
+    ledger.record_model({**row, "stage": "challenger"})
+    assert ledger.digest() == before
+    ledger.record_model({**row, "stage": "champion"})
+    assert ledger.digest() != before
+
+
+def test_the_last_month_is_found_by_an_index(tmp_path: Path) -> None:
+    """SQLite's own plan names the index on the settlement time."""
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    Ledger(url).migrate()
+    with create_engine(url).connect() as connection:
+        query = "EXPLAIN QUERY PLAN SELECT * FROM ml_predictions WHERE settled_at > '2026' ORDER BY settled_at"
+        plan = str(connection.execute(text(query)).all())
+    assert "USING INDEX ix_ml_predictions_settled_at" in plan
+
+
+def test_two_migrate_at_once(tmp_path: Path) -> None:
+    """Four threads on a new file: all succeed and the tables are there once."""
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    failures: list[BaseException] = []
+
+    def migrate() -> None:
+        try:
+            Ledger(url).migrate()
+        except RestoreService as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=migrate) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+    assert len(Ledger(url).unsettled()) == 0
+
+
+def test_a_locked_database_is_one_clear_line(tmp_path: Path) -> None:
+    """Another process holds the file: the message names it, and nothing was written."""
+    ledger = Ledger(f"sqlite:///{tmp_path}/ledger.db")
+    ledger.migrate()
+    other = sqlite3.connect(tmp_path / "ledger.db")
+    other.execute("BEGIN IMMEDIATE")
+
+    with pytest.raises(RestoreService, match=r"ledger\.db cannot be used: database is locked; nothing was changed"):
+        ledger.record_predictions(settled(1))
+    other.rollback()
+    assert ledger.record_predictions(settled(1)) == 1
+
+
+def test_an_unreachable_server_is_one_clear_line_without_its_password() -> None:
+    """Nothing listens there."""
+    with pytest.raises(RestoreService) as refused:
+        Ledger("postgresql+psycopg://trader:secret@127.0.0.1:1/x").migrate()
+    assert "127.0.0.1" in str(refused.value)
+    assert "secret" not in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("url", ["nonsense", "nosuch://x"])
+def test_an_address_that_is_none_is_refused(url: str) -> None:
+    """The message says what it must look like."""
+    with pytest.raises(FixConfiguration, match="ledger must be"):
+        Ledger(url)
+
+
+def test_the_outcome_columns_are_those_of_the_bracket() -> None:
+    """What settles a signal is what the bracket kernel gives."""
+    from steelyard.market.brackets import OUTCOMES
+
+    assert set(OUTCOME) <= set(OUTCOMES)

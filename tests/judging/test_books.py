@@ -1,0 +1,86 @@
+"""Three books over the same signals."""
+
+import json
+from datetime import timedelta
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from made import EARLIER
+from settled import settled
+from steelyard.judging.books import SizingPolicy, account_returns, equity_curves, judge
+
+END = EARLIER + timedelta(days=30)
+SIZING = SizingPolicy()
+
+
+def test_a_trade_is_sized_by_its_stop_and_capped() -> None:
+    """Half a percent at risk: 25 % of the account at a stop 2 % away, never more than the whole account."""
+    frame = settled(3, stop_distance=[0.02, 0.005, 0.001])
+
+    assert account_returns(frame, SIZING) == pytest.approx([0.0025, 0.01, 0.01])
+
+
+def test_each_book_takes_what_exceeds_70_on_its_own_scale() -> None:
+    """80/80, 80/60, 60/80 and no opinion: exactly 70 is not traded, NaN is not traded."""
+    frame = settled(
+        5, confidence_existing=[80, 80, 60, 80, 70], confidence_ml=[80, 60, 80, np.nan, 70.1], blended=[80, 70, 70.5, 80, 70]
+    )
+    books = judge(frame, EARLIER, END, SIZING)
+
+    assert (books.baseline.trades, books.ml.trades, books.blended.trades) == (3, 3, 3)
+    assert books.pivotal == 2
+    assert books.ml.hit_rate == pytest.approx(0.6)
+
+
+def test_errors_are_counted_among_losers_and_winners() -> None:
+    """One of two losers taken, one of three winners left."""
+    frame = settled(5, confidence_ml=[80, 60, 80, 80, 60], won=pd.array([False, False, True, True, True], dtype="boolean"))
+    book = judge(frame, EARLIER, END, SIZING).ml
+
+    assert book.false_positive_rate == pytest.approx(1 / 2)
+    assert book.false_negative_rate == pytest.approx(1 / 3)
+
+
+def test_improvement_is_relative_to_the_size_of_the_baseline_also_when_it_loses() -> None:
+    """From −1 % to +1 %: an improvement of 200 %."""
+    frame = settled(
+        4, net_return=[-0.02, -0.02, -0.02, 0.02], confidence_existing=[80, 80, 80, 80], confidence_ml=[60, 60, 60, 80]
+    )
+    books = judge(frame, EARLIER, END, SIZING)
+
+    assert books.baseline.total_return == pytest.approx(-0.01)
+    assert books.ml.total_return == pytest.approx(0.005)
+    assert books.improvement_ml == pytest.approx(1.5)
+    assert books.improvement_blended == 0
+
+
+def test_no_signals_give_nan_not_an_error_and_json_none() -> None:
+    """An empty window."""
+    books = judge(settled(0), EARLIER, END, SIZING)
+    document = json.loads(json.dumps(books.as_dict(), allow_nan=False))
+
+    assert np.isnan(books.ml.win_rate)
+    assert books.ml.sharpe == 0
+    assert document["ml"]["win_rate"] is None
+    assert document["improvement_ml"] is None
+
+
+def test_a_wider_window_dilutes_and_a_blend_at_weight_0_is_the_baseline() -> None:
+    """Same trades over twice the days: a smaller Sharpe; equal confidences: equal books."""
+    frame = settled(10, net_return=np.linspace(-0.01, 0.03, 10))
+    short, long = (judge(frame, EARLIER, EARLIER + timedelta(days=days), SIZING) for days in (10, 20))
+
+    assert short.baseline == short.blended
+    assert 0 < long.ml.sharpe < short.ml.sharpe
+
+
+def test_equity_ends_at_the_total_return() -> None:
+    """The last point of each curve is what the book says, and there is one point a day."""
+    frame = settled(10, net_return=np.linspace(-0.01, 0.03, 10), confidence_ml=[60, 80] * 5)
+    curves, books = equity_curves(frame, EARLIER, END, SIZING), judge(frame, EARLIER, END, SIZING)
+
+    assert len(curves) == 30
+    for name in ("baseline", "ml", "blended"):
+        assert curves[name].iloc[-1] == pytest.approx(getattr(books, name).total_return)
