@@ -312,7 +312,7 @@ class Ledger:
         with self._reached(), self._engine.begin() as connection:
             for start in range(0, len(rows), BATCH):
                 statement = dialect.insert(table).values(rows[start : start + BATCH]).on_conflict_do_nothing()
-                new += connection.execute(statement).rowcount
+                new += len(connection.execute(statement.returning(*table.__table__.primary_key)).all())
         return new
 
     def _frame(self, statement: Any, columns: Sequence[str]) -> pd.DataFrame:

@@ -107,7 +107,7 @@ class Registry:
             file.parent.mkdir(parents=True, exist_ok=True)
             _require_unlocked(file)
         client = MlflowClient(tracking_uri=self._address, registry_uri=self._address)
-        with self._locked():
+        with self._lock:
             self._prepare(client)
         if file is not None:
             with sqlite3.connect(file) as connection:
@@ -129,8 +129,9 @@ class Registry:
             raise FixConfiguration("conf/services.yaml: mlflow must be sqlite:///FILE, postgresql+psycopg://… or http://…")
         return Path(parsed.path[1:]) if parsed.scheme == "sqlite" else None
 
-    def _locked(self) -> AbstractContextManager[object]:
-        """Return a lock that one process of this machine holds at a time."""
+    @cached_property
+    def _lock(self) -> AbstractContextManager[object]:
+        """A lock that one process of this machine holds at a time; the holder may take it again."""
         file = self._file()
         return FileLock(file.with_suffix(".lock"), timeout=LOCK_SECONDS) if file is not None else nullcontext()
 
@@ -269,7 +270,7 @@ class Registry:
         Raises:
             RestoreService: If another process holds the journal.
         """
-        with self._reached(), self._locked():
+        with self._reached(), self._lock:
             recorded = self._recorded(decision.kind, decision.period_end)
             if recorded is not None:
                 return recorded

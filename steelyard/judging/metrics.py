@@ -42,8 +42,10 @@ def sharpe(daily: Floats) -> float:
         return float("nan")
     if not daily.any():
         return 0.0
-    deviation = daily.std(ddof=1)
-    return float(daily.mean() / deviation * np.sqrt(DAYS_A_YEAR)) if deviation > 0 else float("nan")
+    mean, deviation = daily.mean(), daily.std(ddof=1)
+    if not deviation > 1e-12 * abs(mean):  # equal days leave only rounding
+        return float("nan")
+    return float(mean / deviation * np.sqrt(DAYS_A_YEAR))
 
 
 def max_drawdown(returns: Floats) -> float:

@@ -72,7 +72,7 @@ def test_a_wider_window_dilutes_and_a_blend_at_weight_0_is_the_baseline() -> Non
     frame = settled(10, net_return=np.linspace(-0.01, 0.03, 10))
     short, long = (judge(frame, EARLIER, EARLIER + timedelta(days=days), SIZING) for days in (10, 20))
 
-    assert short.baseline == short.blended
+    assert short.as_dict()["baseline"] == short.as_dict()["blended"]
     assert 0 < long.ml.sharpe < short.ml.sharpe
 
 

@@ -41,7 +41,7 @@ def test_the_future_and_what_was_decided_before_since_are_never_looked_at() -> N
     changed.loc[50:, "net_return"] = -0.5
     changed.loc[50:, "won"] = False
 
-    assert at(frame, 50) == at(changed, 50)
+    assert at(frame, 50).figures() == at(changed, 50).figures()
     assert at(frame, 50, since_day=40).settled == 10
 
 
