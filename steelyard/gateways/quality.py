@@ -153,8 +153,9 @@ class Quality:
 
     def _hold(self, suite: str, frame: pd.DataFrame) -> list[Outcome]:
         described = _expanded(self._suite(suite), [str(column) for column in frame.columns])
-        result = self._validate(suite, described, frame)
-        return [_outcome(one) for one in result]
+        order = [one["meta"]["rule"] for one in described["expectations"]]
+        found = [_outcome(one) for one in self._validate(suite, described, frame)]
+        return sorted(found, key=lambda one: order.index(one.rule))  # results come in an order of their own
 
     def _suite(self, name: str) -> dict[str, Any]:
         file = self._expectations / f"{name}.json"

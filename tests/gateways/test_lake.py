@@ -1,0 +1,79 @@
+"""The lake: appending is safe to repeat, and reading never shows a bar that had not closed."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from markets import FOUR_HOURS
+from steelyard.errors import CollectMoreData, FixData, RestoreService
+from steelyard.gateways.lake import Appended, Lake
+from steelyard.market.simulated import SimulatedMarket, simulate
+
+BARS = simulate(SimulatedMarket(symbols=2, end=pd.Timestamp("2020-02-01", tz="UTC").to_pydatetime()))
+EARLY = BARS[BARS["timestamp"] < pd.Timestamp("2020-01-15", tz="UTC")]
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    return Lake(tmp_path / "lake")
+
+
+def test_collecting_twice_adds_nothing_and_later_bars_append(lake: Lake) -> None:
+    """The files stay as they are, byte for byte; then the rest is added."""
+    assert lake.append(EARLY, FOUR_HOURS) == Appended(len(EARLY), 0, 0)
+    before = lake.digest()
+    assert lake.append(EARLY, FOUR_HOURS) == Appended(0, len(EARLY), 0)
+    assert lake.digest() == before
+    assert lake.append(BARS, FOUR_HOURS) == Appended(len(BARS) - len(EARLY), len(EARLY), 0)
+    pd.testing.assert_frame_equal(lake.read(), BARS, check_dtype=False)
+
+
+def test_a_stored_bar_is_never_overwritten(lake: Lake) -> None:
+    """One that comes again with another close is counted and left out."""
+    lake.append(EARLY, FOUR_HOURS)
+    before = lake.digest()
+    changed = EARLY.assign(close=EARLY["close"].where(EARLY.index != 3, 1.0))
+
+    assert lake.append(changed, FOUR_HOURS) == Appended(0, len(EARLY) - 1, 1)
+    assert lake.digest() == before
+
+
+def test_bars_without_volume_are_recognised(lake: Lake) -> None:
+    """NaN volume equals NaN volume."""
+    silent = EARLY.assign(volume=float("nan"))
+    lake.append(silent, FOUR_HOURS)
+
+    assert lake.append(silent, FOUR_HOURS) == Appended(0, len(EARLY), 0)
+
+
+def test_reading_stops_at_the_last_closed_bar(lake: Lake) -> None:
+    """At 04:00 the bar of 00:00 is known, at 03:59 it is not."""
+    lake.append(BARS, FOUR_HOURS)
+
+    assert len(lake.read(until=pd.Timestamp("2020-01-01 04:00", tz="UTC"))) == 2
+    assert len(lake.read(until=pd.Timestamp("2020-01-01 03:59", tz="UTC"))) == 0
+    assert lake.read(symbols=["SIM01"])["symbol"].unique().tolist() == ["SIM01"]
+
+
+def test_another_bar_size_is_refused(lake: Lake) -> None:
+    """The message names both."""
+    lake.append(EARLY, FOUR_HOURS)
+
+    with pytest.raises(FixData, match="holds bars of 0 days 04:00:00, these are of 0 days 01:00:00"):
+        lake.append(EARLY, pd.Timedelta("1h"))
+
+
+def test_an_empty_lake_says_what_to_run(lake: Lake) -> None:
+    """Nothing collected yet."""
+    with pytest.raises(CollectMoreData, match="steelyard collect"):
+        lake.read()
+
+
+def test_a_broken_file_is_one_clear_line(lake: Lake, tmp_path: Path) -> None:
+    """It is named."""
+    lake.append(EARLY, FOUR_HOURS)
+    (tmp_path / "lake" / "symbol=SIM00" / "bars.parquet").write_bytes(b"gone")
+
+    with pytest.raises(RestoreService, match=r"symbol=SIM00/bars\.parquet: cannot be read"):
+        lake.read()

