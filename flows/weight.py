@@ -18,6 +18,6 @@ def weight(as_of: datetime | None = None, home: str = ".", conf: str | None = No
     settled_signals = int(known_history(stores, at)["won"].notna().sum())
     entries = [evaluate_weight(stores, at), review_gates(stores, at, settled_signals)]
     return {
-        "decisions": [decision_record(entry) for entry in entries],
+        "decisions": [decision_record(entry) for entry in entries if entry is not None],
         "state": state_record(current_state(stores, at)),
     }

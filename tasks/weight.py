@@ -54,8 +54,11 @@ def guard_weight(stores: Stores, as_of: datetime) -> Entry | None:
 
 
 @step()
-def evaluate_weight(stores: Stores, as_of: datetime) -> Entry:
-    """Evaluate the last whole period, once: the second time the recorded decision comes back."""
+def evaluate_weight(stores: Stores, as_of: datetime) -> Entry | None:
+    """Evaluate the last whole period, once: the second time the recorded decision comes back.
+
+    None while the lineage is younger than the end of that period.
+    """
 
     def decide(state: State, period: datetime) -> Decision:
         return evaluate(state, monthly_evidence(stores, period, state), stores.settings.weight, period, as_of)
@@ -64,8 +67,8 @@ def evaluate_weight(stores: Stores, as_of: datetime) -> Entry:
 
 
 @step()
-def review_gates(stores: Stores, as_of: datetime, settled_signals: int) -> Entry:
-    """Review the gate of the current phase for the last whole period, once."""
+def review_gates(stores: Stores, as_of: datetime, settled_signals: int) -> Entry | None:
+    """Review the gate of the current phase for the last whole period, once; None for a lineage younger than that."""
     registry, policy = stores.registry, stores.settings.weight
 
     def decide(state: State, period: datetime) -> Decision:
@@ -79,12 +82,13 @@ def review_gates(stores: Stores, as_of: datetime, settled_signals: int) -> Entry
     return _once(stores, "gates", policy.review_days, as_of, decide)
 
 
-def _once(stores: Stores, kind: Kind, days: int, as_of: datetime, decide: Callable[[State, datetime], Decision]) -> Entry:
+def _once(stores: Stores, kind: Kind, days: int, as_of: datetime, decide: Callable[[State, datetime], Decision]) -> Entry | None:
     period = period_end(as_of, days)
     recorded = stores.registry.decided(kind, period)
     if recorded is not None:
         return recorded
-    return stores.registry.append(decide(current_state(stores, as_of), period))
+    state = current_state(stores, as_of)
+    return stores.registry.append(decide(state, period)) if period > state.began else None
 
 
 def _matters(decision: Decision) -> bool:

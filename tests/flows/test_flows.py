@@ -1,0 +1,134 @@
+"""Flows on real stores: run twice they change nothing, and living day by day is what a replay replays."""
+
+import hashlib
+import sqlite3
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from flows.collect import collect
+from flows.guard import guard
+from flows.replay import replay
+from flows.settle import settle
+from flows.train import compare, train
+from flows.weight import weight
+from steelyard.errors import CollectMoreData, FixConfiguration
+from steelyard.gateways.lake import Lake
+from steelyard.gateways.ledger import Ledger
+from tasks.stores import open_stores
+
+START = datetime(2020, 6, 1, tzinfo=UTC)
+LONG_AGO, FAR_AHEAD = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
+TRIALS = 2
+
+
+@pytest.fixture
+def simulated(conf: Path) -> str:
+    """Settings whose source is a simulated market, searched quickly."""
+    (conf / "source.yaml").write_text("kind: simulated\nedge: hidden\nbar_size: auto\ncalendar: 24/7\n")
+    learning = (conf / "learning.yaml").read_text().replace("trials: 30", f"trials: {TRIALS}")
+    (conf / "learning.yaml").write_text(learning)
+    return str(conf)
+
+
+def live_one_day(day: datetime, home: str, conf: str, *, retrain: bool) -> None:
+    """What the schedules do on one day, in their order."""
+    collect.fn(day, home, conf)
+    settle.fn(day, home, conf)
+    if retrain:
+        train.fn(day, None, home, conf)
+    guard.fn(day, home, conf)
+    weight.fn(day, home, conf)
+
+
+def content(home: Path) -> dict[str, str]:
+    """What a home holds: lake, ledger, MLflow's database and every file beside them."""
+    with sqlite3.connect(home / "mlruns" / "mlflow.db") as connection:
+        registry = "\n".join(connection.iterdump())
+    files = [f for f in home.rglob("*") if f.is_file() and ".db" not in f.name and f.suffix != ".lock"]
+    return {
+        "lake": Lake(home / ".steelyard" / "lake").digest(),
+        "ledger": Ledger(f"sqlite:///{home}/.steelyard/ledger.db").digest(),
+        "registry": registry,
+        "files": str({str(f): hashlib.sha256(f.read_bytes()).hexdigest() for f in sorted(files)}),
+    }
+
+
+def test_running_every_flow_twice_changes_nothing(home: Path, simulated: str) -> None:
+    """A first day that trains and promotes, then the same day again: lake, ledger, registry and files stay as they are."""
+    live_one_day(START, str(home), simulated, retrain=True)
+    live_one_day(START + timedelta(days=5), str(home), simulated, retrain=False)
+    before = content(home)
+    live_one_day(START + timedelta(days=5), str(home), simulated, retrain=False)
+    assert content(home) == before
+
+    live_one_day(START + timedelta(days=6), str(home), simulated, retrain=True)
+    before = content(home)
+    live_one_day(START + timedelta(days=6), str(home), simulated, retrain=True)
+    assert content(home) == before
+
+
+def test_a_replay_writes_what_living_day_by_day_writes(home: Path, tmp_path: Path, simulated: str) -> None:
+    """Five days lived by the scheduled flows and five days replayed: the same predictions, outcomes, features, decisions."""
+    end = START + timedelta(days=5)
+    for number in range(6):
+        live_one_day(START + timedelta(days=number), str(home), simulated, retrain=number % 3 == 0)
+    replayed = tmp_path / "replayed"
+    replay.fn("simulated:hidden", START, end, trials=TRIALS, retrain_days=3, home=str(replayed), conf=simulated)
+    lived, again = (open_stores(place, Path(simulated)) for place in (home, replayed))
+
+    timed = ["latency_ms"]
+    for read in ("predictions", "settled_predictions"):
+        one, other = (getattr(stores.ledger, read)(LONG_AGO, FAR_AHEAD).drop(columns=timed) for stores in (lived, again))
+        assert len(one) > 5
+        pd.testing.assert_frame_equal(one, other)
+    assert _decided(lived) == _decided(again)
+    assert [v.key for v in lived.registry.versions()] == [v.key for v in again.registry.versions()]
+    state, other_state = lived.registry.state(), again.registry.state()
+    assert state is not None
+    assert other_state is not None
+    assert state.model_copy(update={"decision_run_id": None}) == other_state.model_copy(update={"decision_run_id": None})
+
+
+def _decided(stores: object) -> list[tuple[object, ...]]:
+    journal = stores.registry.journal()  # type: ignore[attr-defined]
+    return [
+        (e.decision.kind, e.decision.period_end, e.decision.verdict, e.decision.reasons, e.decision.rules) for e in journal
+    ]
+
+
+def test_a_flow_does_not_decide_about_the_past_again(home: Path, simulated: str) -> None:
+    """A lineage younger than a period decides nothing about it; later the recorded decision comes back; and no way back."""
+    live_one_day(START, str(home), simulated, retrain=False)
+    assert weight.fn(START, str(home), simulated)["decisions"] == []
+    later = START + timedelta(days=31)
+    decided = weight.fn(later, str(home), simulated)["decisions"]
+
+    assert [decision["kind"] for decision in decided] == ["weight", "gates"]
+    assert weight.fn(later + timedelta(days=1), str(home), simulated)["decisions"] == decided
+    with pytest.raises(FixConfiguration, match="lies before the last decision"):
+        settle.fn(START, str(home), simulated)
+
+
+def test_comparing_without_a_challenger_says_so(home: Path, simulated: str) -> None:
+    """Train comes first."""
+    collect.fn(START, str(home), simulated)
+    with pytest.raises(CollectMoreData, match="no challenger waits"):
+        compare.fn(START, str(home), simulated)
+
+
+def test_a_late_prediction_hears_no_model_that_was_not_there(home: Path, simulated: str) -> None:
+    """Signals decided before the champion was promoted fall back, whenever they are settled; those after do not."""
+    promoted = datetime(2020, 10, 1, tzinfo=UTC)
+    guard.fn(promoted - timedelta(days=3), str(home), simulated)
+    collect.fn(promoted + timedelta(days=3), str(home), simulated)
+    assert train.fn(promoted, 10, str(home), simulated)["stage"] == "champion"
+    settle.fn(promoted + timedelta(days=3), str(home), simulated)
+    rows = open_stores(home, Path(simulated)).ledger.predictions(LONG_AGO, FAR_AHEAD)
+
+    assert (rows.loc[rows["decided_at"] < promoted, "fallback_reason"] == "no_model").all()
+    assert rows.loc[rows["decided_at"] >= promoted, "p_win"].notna().all()
+    assert (rows["decided_at"] < promoted).any()
+    assert (rows["blended"] == rows["confidence_existing"]).all()

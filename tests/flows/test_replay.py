@@ -1,0 +1,63 @@
+"""Whole lives in simulated markets, through the command line."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+def live(command: Command, home: Path, edge: str, start: str, end: str) -> dict[str, Any]:
+    arguments = ("--start", start, "--end", end, "--trials", 6, "--retrain-days", 60, "--home", home, "--json")
+    code, out, err = command("replay", "--bars", f"simulated:{edge}", *arguments)
+    assert code == 0, err
+    document: dict[str, Any] = json.loads(out)
+    return document
+
+
+def test_without_an_edge_the_weight_never_leaves_0(command: Command, home: Path) -> None:
+    """Six months, and the model is refused or stays in shadow."""
+    document = live(command, home, "none", "2020-09-01", "2021-03-01")
+
+    assert all(decision["weight_after"] == 0 for decision in document["decisions"])
+    assert document["final"]["weight"] == 0
+    assert document["signals"] > 600
+
+
+def test_a_clear_edge_reaches_pilot_and_beyond(command: Command, home: Path) -> None:
+    """Six months: first champion, shadow, pilot, expansion; the ml book beats the baseline. And the document keeps its contract."""
+    document = live(command, home, "hidden", "2020-09-01", "2021-03-01")
+    phases = [decision["phase"] for decision in document["decisions"]]
+    books = document["books"]
+
+    assert "pilot" in phases
+    assert max(decision["weight_after"] for decision in document["decisions"]) >= 0.20
+    assert books["ml"]["total_return"] > books["baseline"]["total_return"]
+    assert set(document) >= {"signals", "trainings", "promotions", "decisions", "books", "final", "timing"}
+    assert all(
+        set(decision) >= {"as_of", "kind", "phase", "weight_before", "weight_after", "verdict", "rules"}
+        for decision in document["decisions"]
+    )
+    assert set(books) >= {"baseline", "ml", "blended"}
+    assert {decision["verdict"] for decision in document["decisions"]} <= {"RAISE", "HOLD", "CUT", "DISABLE"}
+
+
+@pytest.fixture
+def death(command: Command, home: Path) -> dict[str, Any]:
+    return live(command, home, "dying", "2021-06-01", "2022-04-01")
+
+
+def test_after_the_edge_dies_the_weight_comes_down_within_two_evaluations(death: dict[str, Any]) -> None:
+    """It stood above 0 on New Year 2022 and was lower 60 days later; and the whole way is in the decisions."""
+    before = [d["weight_after"] for d in death["decisions"] if d["as_of"] < "2022-01-01"][-1]
+    soon = [d["weight_after"] for d in death["decisions"] if d["as_of"] < "2022-03-02"][-1]
+
+    assert before >= 0.10
+    assert soon <= before / 2
+    weight = 0.0
+    for decision in death["decisions"]:
+        assert decision["weight_before"] == weight
+        weight = decision["weight_after"]
