@@ -6,6 +6,7 @@ import time
 import numpy as np
 import pandas as pd
 
+from steelyard.market import indicators
 from steelyard.market.bars import Bars
 from steelyard.market.features import at_every_bar
 
@@ -80,6 +81,33 @@ def in_pandas(bars: Bars) -> dict[str, pd.Series]:
     }
 
 
+def indicators_of(bars: Bars) -> list[np.ndarray]:
+    """Return EMA12, EMA26, RSI, MACD histogram, ADX, ATR and relative volume through TA-Lib."""
+    found = [indicators.ema(bars.close, 12), indicators.ema(bars.close, 26), indicators.rsi(bars.close)]
+    found += [indicators.macd_histogram(bars.close), indicators.adx(bars), indicators.atr(bars)]
+    return [*found, indicators.relative_volume(bars)]
+
+
+def indicators_in_pandas(bars: Bars) -> list[pd.Series]:
+    """Return the same by ewm and rolling."""
+    h, lo, c, v = (pd.Series(x) for x in (bars.high, bars.low, bars.close, bars.volume))
+    before, change = c.shift(), c.diff()
+
+    def wilder(x: pd.Series) -> pd.Series:
+        return x.ewm(alpha=1 / 14, adjust=False).mean()
+
+    atr = wilder(pd.concat([h - lo, (h - before).abs(), (lo - before).abs()], axis=1).max(axis=1))
+    fast, slow = c.ewm(span=12, adjust=False).mean(), c.ewm(span=26, adjust=False).mean()
+    up, down = h.diff(), -lo.diff()
+    plus = wilder(up.where((up > down) & (up > 0), 0.0)) / atr
+    minus = wilder(down.where((down > up) & (down > 0), 0.0)) / atr
+    gain, loss = wilder(change.clip(lower=0)), wilder(-change.clip(upper=0))
+    macd = fast - slow
+    histogram = macd - macd.ewm(span=9, adjust=False).mean()
+    adx = wilder(((plus - minus) / (plus + minus)).abs())
+    return [fast, slow, gain / (gain + loss), histogram, adx, atr, v / v.rolling(20).mean()]
+
+
 def main() -> None:
     """Check that both compute the same quantities, then print medians of interleaved runs and the ratio."""
     bars = made()
@@ -97,6 +125,12 @@ def main() -> None:
     for name, median in medians.items():
         print(f"{name:10} {len(ours)} features  {median:6.2f} s  {BARS / median / 1e6:6.2f} M bars/s")
     print(f"ratio {medians['pandas'] / medians['steelyard']:.1f}")
+    for name, compute in (("steelyard", indicators_of), ("pandas", indicators_in_pandas)):
+        started = time.perf_counter()
+        compute(bars)
+        seconds[f"{name} indicators"] = [time.perf_counter() - started]
+        print(f"{name:10} indicators {seconds[f'{name} indicators'][0]:6.3f} s")
+    print(f"ratio {seconds['pandas indicators'][0] / seconds['steelyard indicators'][0]:.1f}")
 
 
 if __name__ == "__main__":

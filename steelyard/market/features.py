@@ -75,6 +75,12 @@ FEATURES: tuple[Feature, ...] = (
     Feature("regime_volatility", "regime", False, "mean atr_ratio of the symbols with this bar"),
     Feature("regime_breadth", "regime", True, "share of symbols above their EMA50, around a half"),
 )
+_CIRCLE_MINUTE, _CIRCLE_WEEKDAY = 2 * np.pi * np.arange(1440) / 1440, 2 * np.pi * np.arange(7) / 7
+_SIN_MINUTE, _COS_MINUTE = np.sin(_CIRCLE_MINUTE), np.cos(_CIRCLE_MINUTE)
+_SIN_WEEKDAY, _COS_WEEKDAY = np.sin(_CIRCLE_WEEKDAY), np.cos(_CIRCLE_WEEKDAY)
+REFRESH = 256
+"""Bars after which a rolling sum is summed anew, counted from the first bar: rounding is not carried further, and a
+prefix of the bars gives the same values to the last bit."""
 _RANKED = {"rank_change20": "change20", "rank_volatility": "atr_ratio", "rank_volume": "volume_trend"}
 _MEANS = {"regime_trend": "efficiency20", "regime_volatility": "atr_ratio"}
 
@@ -125,15 +131,15 @@ def _trend(bars: Bars, atr: Floats, change: Floats) -> dict[str, Floats]:
     return {
         "ema_spread": ratio(indicators.ema(bars.close, 12) - slow, atr, 0.0),
         "over_ema50": ratio(bars.close - indicators.ema(bars.close, 50), atr, 0.0),
-        "ema26_slope": ratio(slow - _lagged(slow, 5), atr, 0.0),
+        "ema26_slope": change_over(slow, 5, atr),
         "di_difference": indicators.directional_difference(bars),
         "adx": indicators.adx(bars) / 100,
-        "efficiency20": ratio(bars.close - _lagged(bars.close, 20), _sum(np.abs(change), 20), 0.0),
+        "efficiency20": change_over(bars.close, 20, mean(np.abs(change), 20) * 20),
     }
 
 
 def _momentum(bars: Bars, atr: Floats) -> dict[str, Floats]:
-    changes = {f"change{n}": ratio(bars.close - _lagged(bars.close, n), atr, 0.0) for n in (1, 5, 20, 60)}
+    changes = {f"change{n}": change_over(bars.close, n, atr) for n in (1, 5, 20, 60)}
     return {
         "rsi": (indicators.rsi(bars.close) - 50) / 50,
         "macd_histogram": ratio(indicators.macd_histogram(bars.close), atr, 0.0),
@@ -145,12 +151,13 @@ def _momentum(bars: Bars, atr: Floats) -> dict[str, Floats]:
 
 def _volatility(bars: Bars, atr: Floats, change: Floats) -> dict[str, Floats]:
     true_range = np.asarray(talib.TRANGE(bars.high, bars.low, bars.close))
-    fallen = np.where(change < 0, change**2, 0.0)
+    squares = change * change
+    fallen = squares * (change < 0)
     return {
         "atr_ratio": ratio(atr, indicators.atr(bars, 100), 1.0),
         "true_range": ratio(true_range, atr, 1.0),
         "deviation_ratio": ratio(deviation(change, 10), deviation(change, 60), 1.0),
-        "down_share": 0.5 - ratio(_sum(fallen, 20), _sum(change**2, 20), 0.5),
+        "down_share": 0.5 - ratio(mean(fallen, 20), mean(squares, 20), 0.5),
         "autocorrelation": autocorrelation(change, 50),
     }
 
@@ -166,28 +173,25 @@ def _volume(bars: Bars, change: Floats) -> dict[str, Floats]:
 
 
 def _candle(bars: Bars, atr: Floats, before: Floats) -> dict[str, Floats]:
-    height = bars.high - bars.low
-    body = ratio(bars.close - bars.open, height, 0.0)
-    upper = bars.high - np.maximum(bars.open, bars.close)
-    lower = np.minimum(bars.open, bars.close) - bars.low
+    body, place, wicks = shapes(bars.open, bars.high, bars.low, bars.close)
     return {
         "body": body,
-        "close_place": ratio(2 * bars.close - bars.high - bars.low, height, 0.0),
+        "close_place": place,
         "body_share20": mean(np.abs(body), 20),
-        "wick_balance20": mean(ratio(lower - upper, height, 0.0), 20),
+        "wick_balance20": mean(wicks, 20),
         "gap": ratio(bars.open - before, atr, 0.0),
     }
 
 
 def _calendar(bars: Bars) -> dict[str, Floats]:
     minutes = bars.closes_at.astype("datetime64[m]").astype(np.int64)
-    day = (minutes % 1440) / 1440 * 2 * np.pi
-    weekday = ((minutes // 1440 + 3) % 7) / 7 * 2 * np.pi  # 1970-01-01 was a Thursday
+    days = minutes // 1440
+    minute, weekday = minutes - days * 1440, (days + 3) % 7  # 1970-01-01 was a Thursday
     return {
-        "hour_sin": np.sin(day),
-        "hour_cos": np.cos(day),
-        "weekday_sin": np.sin(weekday),
-        "weekday_cos": np.cos(weekday),
+        "hour_sin": _SIN_MINUTE[minute],
+        "hour_cos": _COS_MINUTE[minute],
+        "weekday_sin": _SIN_WEEKDAY[weekday],
+        "weekday_cos": _COS_WEEKDAY[weekday],
     }
 
 
@@ -236,10 +240,6 @@ def _lagged(values: Floats, by: int) -> Floats:
     return lagged
 
 
-def _sum(values: Floats, period: int) -> Floats:
-    return mean(values, period) * period
-
-
 def _place(bars: Bars, period: int) -> Floats:
     highest = np.asarray(talib.MAX(bars.high, timeperiod=period))
     lowest = np.asarray(talib.MIN(bars.low, timeperiod=period))
@@ -253,14 +253,43 @@ def _log(values: Floats) -> Floats:
 
 
 @njit(cache=True, nogil=True)
-def mean(values: Floats, period: int) -> Floats:
-    """Return the rolling mean; each window is summed anew, so no rounding is carried from bar to bar."""
+def shapes(opens: Floats, highs: Floats, lows: Floats, closes: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return body, place of the close and lower minus upper wick of each bar, over its height; 0 where it has none."""
+    body, place, wicks = np.zeros(len(opens)), np.zeros(len(opens)), np.zeros(len(opens))
+    for i in range(len(opens)):
+        height = highs[i] - lows[i]
+        if height == 0:
+            continue
+        body[i] = (closes[i] - opens[i]) / height
+        place[i] = (2 * closes[i] - highs[i] - lows[i]) / height
+        wicks[i] = (min(opens[i], closes[i]) - lows[i] - highs[i] + max(opens[i], closes[i])) / height
+    return body, place, wicks
+
+
+@njit(cache=True, nogil=True)
+def change_over(values: Floats, bars: int, scale: Floats) -> Floats:
+    """Return the change over ``bars`` bars in units of ``scale``; 0 where the scale is 0, NaN while either is unknown."""
     result = np.full(len(values), np.nan)
-    for end in range(period, len(values) + 1):
-        total = 0.0
-        for value in values[end - period : end]:
-            total += value
-        result[end - 1] = total / period
+    for i in range(bars, len(values)):
+        result[i] = (values[i] - values[i - bars]) / scale[i] if scale[i] != 0 else 0.0
+    return result
+
+
+@njit(cache=True, nogil=True)
+def mean(values: Floats, period: int) -> Floats:
+    """Return the rolling mean, exactly 0 for a window of zeros."""
+    result = np.full(len(values), np.nan)
+    total, moved = 0.0, 0
+    for i in range(len(values)):
+        total += values[i]
+        moved += values[i] != 0.0
+        if i >= period:
+            total -= values[i - period]
+            moved -= values[i - period] != 0.0
+        if i % REFRESH == 0:
+            total = values[max(0, i - period + 1) : i + 1].sum()
+        if i >= period - 1:
+            result[i] = total / period if moved else 0.0
     return result
 
 
@@ -268,25 +297,42 @@ def mean(values: Floats, period: int) -> Floats:
 def deviation(values: Floats, period: int) -> Floats:
     """Return the rolling standard deviation (of the window itself, not of a sample)."""
     result = np.full(len(values), np.nan)
-    for end in range(period, len(values) + 1):
-        total = squares = 0.0
-        for value in values[end - period : end]:
-            total += value
-            squares += value * value
-        spread = squares / period - (total / period) ** 2
-        # differences of equal squares leave rounding behind; what lies under it is no spread at all
-        result[end - 1] = np.sqrt(spread) if spread > 1e-12 * squares / period else 0.0
+    total = squares = 0.0
+    for i in range(len(values)):
+        total += values[i]
+        squares += values[i] * values[i]
+        if i >= period:
+            total -= values[i - period]
+            squares -= values[i - period] * values[i - period]
+        if i % REFRESH == 0:
+            window = values[max(0, i - period + 1) : i + 1]
+            total, squares = window.sum(), (window * window).sum()
+        if i >= period - 1:
+            spread = squares / period - (total / period) ** 2
+            # differences of equal squares leave rounding behind; what lies under it is no spread at all
+            result[i] = np.sqrt(spread) if spread > 1e-10 * squares / period else 0.0
     return result
 
 
 @njit(cache=True, nogil=True)
 def autocorrelation(values: Floats, period: int) -> Floats:
-    """Return the rolling lag-1 product of changes over their squares, −1 to 1; 0 where nothing moved."""
+    """Return the rolling lag-1 products of ``period`` changes over the sum of their squares; 0 where nothing moved."""
     result = np.full(len(values), np.nan)
-    for end in range(period, len(values) + 1):
-        products = squares = 0.0
-        for i in range(end - period + 1, end):
-            products += values[i] * values[i - 1]
-            squares += values[i] * values[i]
-        result[end - 1] = products / squares if squares > 0 else 0.0
+    products = squares = 0.0
+    moved = 0
+    for i in range(1, len(values)):
+        products += values[i] * values[i - 1]
+        squares += values[i] * values[i]
+        moved += values[i] != 0.0
+        out = i - period + 1
+        if out >= 1:
+            products -= values[out] * values[out - 1]
+            squares -= values[out] * values[out]
+            moved -= values[out] != 0.0
+        if i % REFRESH == 0:
+            first = max(1, out + 1)
+            products = (values[first : i + 1] * values[first - 1 : i]).sum()
+            squares = (values[first : i + 1] ** 2).sum()
+        if i >= period - 1:
+            result[i] = products / squares if moved else 0.0
     return result
