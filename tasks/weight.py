@@ -82,7 +82,9 @@ def review_gates(stores: Stores, as_of: datetime, settled_signals: int) -> Entry
     return _once(stores, "gates", policy.review_days, as_of, decide)
 
 
-def _once(stores: Stores, kind: Kind, days: int, as_of: datetime, decide: Callable[[State, datetime], Decision]) -> Entry | None:
+def _once(
+    stores: Stores, kind: Kind, days: int, as_of: datetime, decide: Callable[[State, datetime], Decision]
+) -> Entry | None:
     period = period_end(as_of, days)
     recorded = stores.registry.decided(kind, period)
     if recorded is not None:

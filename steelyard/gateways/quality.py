@@ -178,9 +178,10 @@ class Quality:
     @cached_property
     def _definition(self) -> Any:
         """Great Expectations over data frames, imported when first used: it takes six seconds."""
-        logging.getLogger("great_expectations").setLevel(logging.ERROR)
         import great_expectations as gx
 
+        for name in ("great_expectations", "great_expectations.data_context.types.base"):
+            logging.getLogger(name).setLevel(logging.ERROR)
         context = gx.get_context(mode="ephemeral")
         context.variables.progress_bars = {"globally": False, "metric_calculations": False}  # type: ignore[assignment]
         context.enable_analytics(False)

@@ -221,7 +221,7 @@ def _panel(moments: NDArray[np.datetime64], columns: list[tuple[NDArray[np.datet
     return panel
 
 
-def _rank(panel: Floats, at: NDArray[np.integer[Any]], column: NDArray[np.int64]) -> Floats:
+def _rank(panel: Floats, at: NDArray[Any], column: NDArray[np.int64]) -> Floats:
     """Return the share of others below minus above, halved: −0.5 lowest, 0.5 highest, 0 alone."""
     rows, mine = panel[at], panel[at, column][:, None]
     below, above = (rows < mine).sum(axis=1), (rows > mine).sum(axis=1)

@@ -28,7 +28,7 @@ def test_without_an_edge_the_weight_never_leaves_0(command: Command, home: Path)
 
 
 def test_a_clear_edge_reaches_pilot_and_beyond(command: Command, home: Path) -> None:
-    """Six months: first champion, shadow, pilot, expansion; the ml book beats the baseline. And the document keeps its contract."""
+    """Six months: champion, shadow, pilot, expansion; the ml book beats the baseline; the document keeps its contract."""
     document = live(command, home, "hidden", "2020-09-01", "2021-03-01")
     phases = [decision["phase"] for decision in document["decisions"]]
     books = document["books"]

@@ -212,7 +212,7 @@ def test_a_feature_that_is_no_number_stops_the_run(quality: Quality, value: floa
     broken = table.copy()
     broken.loc[7, "rsi"] = value
 
-    with pytest.raises(FixData, match="features_not_finite.*first in row 7"):
+    with pytest.raises(FixData, match=r"features_not_finite.*first in row 7"):
         quality.check_features(broken)
 
 

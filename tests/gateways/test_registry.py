@@ -131,19 +131,19 @@ def test_a_decision_is_recorded_once_and_the_journal_replays_to_the_state(regist
 def test_the_state_is_readable_in_the_page(registry: Registry) -> None:
     """Weight and phase are tags of their own."""
     decide(registry, 0)
-    tags = registry._client.get_registered_model("signal-confidence").tags  # noqa: SLF001  # what a person sees
+    tags = registry._client.get_registered_model("signal-confidence").tags  # what a person sees
 
     assert tags["phase"] == "pilot"
     assert tags["ml_weight"] == "0.1500"
 
 
 def test_a_process_that_died_before_writing_the_state_is_made_good(registry: Registry, tmp_path: Path) -> None:
-    """The run is finished, the state tag still says what was before: the next reader writes what follows from the journal."""
+    """The run is finished, the state tag still says what was before: the next reader writes what the journal says."""
     first = decide(registry, 0)
     stale = registry.state()
     second = decide(registry, 1)
     assert stale is not None
-    registry._write_state(stale)  # noqa: SLF001  # what a crash leaves behind
+    registry._write_state(stale)  # what a crash leaves behind
     reopened = Registry(f"sqlite:///{tmp_path}/mlruns/mlflow.db", f"{tmp_path}/mlruns/artifacts", "signal-confidence")
     found = reopened.state()
 

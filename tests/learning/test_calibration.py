@@ -41,7 +41,7 @@ def test_matched_scale_trades_equally_often() -> None:
     """On its reference, ml exceeds any confidence as often as the existing system does."""
     scale = fit_scale("matched", RAW, CONFIDENCE)
     for threshold in (30, 50, 70, 90):
-        assert (scale.apply(RAW) > threshold).mean() == pytest.approx((CONFIDENCE > threshold).mean(), abs=0.005)
+        assert (scale.apply(RAW) > threshold).mean() == pytest.approx((threshold < CONFIDENCE).mean(), abs=0.005)
 
 
 @settings(deadline=None, max_examples=50)

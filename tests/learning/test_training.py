@@ -38,7 +38,7 @@ def test_a_planted_signal_is_found_and_admitted(skilled: Samples) -> None:
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_noise_is_refused_with_a_reason(seed: int) -> None:
-    """Without a signal the model is not admitted, and the reason says by how much it missed or that it cannot be calibrated."""
+    """Without a signal the model is not admitted, and the reason says by how much it missed, or that it ranks nothing."""
     training = train(made(900, signal=0.0, seed=seed), QUICK)
 
     assert training.reasons

@@ -1,0 +1,79 @@
+"""What holds for the project as a whole."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from steelyard import settings
+from steelyard.errors import FixConfiguration
+from steelyard.settings import PROJECT, Settings, load
+
+
+def test_who_may_import_whom() -> None:
+    """The contracts in pyproject.toml hold."""
+    program = Path(sys.executable).with_name("lint-imports")
+    found = subprocess.run([program, "--no-cache"], cwd=PROJECT, capture_output=True, text=True, check=False)  # noqa: S603
+
+    assert found.returncode == 0, found.stdout
+
+
+@pytest.mark.parametrize("field", sorted(set(Settings.model_fields) - {"source"}))
+def test_the_files_in_conf_say_what_the_defaults_are(field: str) -> None:
+    """Every key is written out, and a folder without files behaves like the one that comes with the project."""
+    written = yaml.safe_load((PROJECT / "conf" / f"{field}.yaml").read_text())
+    model = Settings.model_fields[field].annotation
+    assert model is not None
+
+    assert model.model_validate(written) == model()
+    assert set(written) == set(model.model_fields)
+
+
+def test_every_number_in_conf_has_its_unit() -> None:
+    """A comment stands beside each."""
+    for file in (PROJECT / "conf").glob("*.yaml"):
+        for line in file.read_text().splitlines():
+            assert not re.match(r"\s*\w+: [\d.]+\s*$", line), f"{file.name}: {line}"
+
+
+def test_the_pins_name_no_index_and_no_host() -> None:
+    """Names, versions and markers, nothing else; and the four pins that are not free."""
+    lines = (PROJECT / "constraints.txt").read_text().splitlines()
+
+    assert all(re.fullmatch(r"[a-z0-9._-]+==\S+( ; .+)?", line) for line in lines)
+    assert {"sqlalchemy==2.0.58", "fastapi==0.150.0", "pandas==3.0.6"} <= set(lines)
+    assert "xgboost-cpu==3.2.0 ; sys_platform != 'darwin'" in lines
+
+
+def test_settings_in_the_current_folder_come_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """./conf where there is one, else the project's own; a folder that is not there is refused."""
+    monkeypatch.chdir(tmp_path)
+    assert settings.default_conf() == PROJECT / "conf"
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "weight.yaml").write_text("ceiling: 0.3")
+    assert load().weight.ceiling == 0.3
+    with pytest.raises(FixConfiguration, match="no such configuration folder"):
+        load(tmp_path / "nowhere")
+
+
+def test_a_secret_comes_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the address when it is used, not in the settings before."""
+    (tmp_path / "services.yaml").write_text("ledger: postgresql+psycopg://u:${LEDGER_PASSWORD}@h/d")
+    monkeypatch.setenv("LEDGER_PASSWORD", "planted")
+    loaded = load(tmp_path)
+
+    assert "planted" not in str(loaded)
+    assert loaded.services.at(tmp_path).ledger == "postgresql+psycopg://u:planted@h/d"
+    assert loaded.services.at(tmp_path).mlflow == f"sqlite:///{tmp_path}/mlruns/mlflow.db"
+
+
+def test_importing_the_blend_is_light() -> None:
+    """No Prefect, MLflow, Great Expectations, Optuna or booster comes with it."""
+    heavy = ["prefect", "mlflow", "great_expectations", "optuna", "xgboost", "lightgbm", "matplotlib", "sqlalchemy"]
+    code = f"import sys, steelyard.desk.blend; print([m for m in {heavy} if m in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PROJECT)  # noqa: S603
+
+    assert found.stdout.strip() == "[]"
