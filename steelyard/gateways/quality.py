@@ -107,6 +107,10 @@ class Quality:
         self._stop_if_too_bad(raw.name, frame, quarantined, kept)
         back = held_back(jumps)
         usable = good.loc[~good["symbol"].isin(back), list(COLUMNS)].reset_index(drop=True)
+        if usable.empty:
+            raise FixData(
+                f"{raw.name}: every symbol is held back ({', '.join(back)}); decide in conf/source.yaml (jumps), see {docs}"
+            )
         return Checked(usable, raw.bar_size, quarantined, findings, back, docs)
 
     def check_signals(self, signals: pd.DataFrame) -> Path:

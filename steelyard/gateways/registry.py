@@ -1,4 +1,4 @@
-"""The registry: models, the lineage's state and its journal, in MLflow (SPEC §7). The only file that speaks MLflow.
+"""The registry: models, the lineage's state and its journal, in MLflow (SPEC §7).
 
 "No champion" is None; a registry that cannot be reached raises ``RestoreService``. What others read is written last: a
 decision's run is finished before the state tag names it, a version's tags are set before an alias points to it.
@@ -9,13 +9,11 @@ import math
 import sqlite3
 import tempfile
 import time
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
@@ -23,6 +21,7 @@ from urllib.parse import urlparse
 from filelock import FileLock, Timeout
 
 from steelyard.errors import FixConfiguration, RestoreService
+from steelyard.gateways.pyfunc import save
 from steelyard.weight.journal import Decision, Entry, decision_key, link
 from steelyard.weight.state import State
 
@@ -171,7 +170,8 @@ class Registry:
             place = Path(folder)
             for name, content in training.artifacts.items():
                 (place / name).write_bytes(content)
-            _save_model(place / MODEL, training)
+            if training.files:
+                save(place / MODEL, training.files, training.feature_names)
             client.log_artifacts(run_id, folder)
         client.set_terminated(run_id)
         return run_id
@@ -378,55 +378,6 @@ _ABOUT = """The model whose opinion may enter the trading system's confidence.
 
 `ml_weight` is its share today, `phase` how far it has come; `steelyard.state` is the whole state. The alias `champion`
 is the version that serves. Every change of the weight is a run in the experiment `steelyard/decisions`."""
-
-
-class _Served:
-    """The stored model behind MLflow's pyfunc."""
-
-    def __init__(self, folder: str) -> None:
-        from steelyard.learning.model import Model
-
-        self._model = Model.from_files({file.name: file.read_bytes() for file in Path(folder).iterdir()})
-
-    def predict(self, model_input: Any, params: dict[str, Any] | None = None) -> Any:
-        """Return ``p_win`` and ``confidence_ml`` of a frame of features, one row each."""
-        del params
-        import pandas as pd
-
-        x = model_input[list(self._model.feature_names)].to_numpy(dtype="float64")
-        p_win, confidence_ml = self._model.predict(x)
-        return pd.DataFrame({"p_win": p_win, "confidence_ml": confidence_ml})
-
-
-def _load_pyfunc(path: str) -> _Served:
-    """Open a stored model; MLflow calls this by its name."""
-    return _Served(path)
-
-
-def _save_model(place: Path, training: Registration) -> None:
-    """Write the stored files as an MLflow model: native booster and JSON behind a loader module, no pickle."""
-    import mlflow.pyfunc
-    from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, DataType, Schema
-
-    if not training.files:
-        return
-    inputs = Schema([ColSpec(DataType.double, name) for name in training.feature_names])
-    outputs = Schema([ColSpec(DataType.double, name) for name in ("p_win", "confidence_ml")])
-    with tempfile.TemporaryDirectory() as folder:
-        data = Path(folder) / "stored"
-        data.mkdir()
-        for name, content in training.files.items():
-            (data / name).write_bytes(content)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*input example", category=UserWarning)
-            mlflow.pyfunc.save_model(
-                str(place),
-                loader_module="steelyard.gateways.registry",
-                data_path=str(data),
-                signature=ModelSignature(inputs, outputs),
-                pip_requirements=[f"steelyard=={installed('steelyard')}"],
-            )
 
 
 def _version(found: "ModelVersion") -> Version:

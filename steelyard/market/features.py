@@ -201,7 +201,9 @@ def _across(bars: Mapping[str, Bars], own: Mapping[str, Mapping[str, Floats]], s
     moments = np.unique(stamps)
     at = np.searchsorted(moments, stamps)
     symbols = sorted(bars)
-    column = signals["symbol"].map({symbol: number for number, symbol in enumerate(symbols)}).to_numpy(dtype=np.int64)
+    column = np.asarray(
+        signals["symbol"].map({symbol: number for number, symbol in enumerate(symbols)}).to_numpy(), dtype=np.int64
+    )
     panels: dict[str, Floats] = {}
     for name in {*_RANKED.values(), *_MEANS.values(), "over_ema50"}:
         panels[name] = _panel(moments, [(bars[s].timestamp, own[s][name]) for s in symbols])

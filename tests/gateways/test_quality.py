@@ -171,13 +171,15 @@ def test_every_defect_of_a_real_dirty_file_is_reported(quality: Quality) -> None
 
 
 def test_an_unexplained_jump_holds_its_symbol_back(quality: Quality) -> None:
-    """Half the price overnight, no adjusted close: none of its bars is passed on until the user decides."""
+    """Half the price overnight, no adjusted close: none of its bars is passed on until the user decides; others are."""
     frame = clean()
     frame.loc[10:, ["open", "high", "low", "close"]] /= 2
-    checked = quality.check_bars(raw(frame), NOW, NOW)
+    checked = quality.check_bars(raw(pd.concat([frame, clean().assign(symbol="Y")], ignore_index=True)), NOW, NOW)
 
     assert checked.held_back == ("X",)
-    assert checked.good.empty
+    assert set(checked.good["symbol"]) == {"Y"}
+    with pytest.raises(FixData, match=r"every symbol is held back \(X\); decide in conf/source.yaml"):
+        quality.check_bars(raw(frame), NOW, NOW)
 
 
 SIGNALS = small_history()
