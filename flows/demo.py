@@ -17,10 +17,10 @@ REPLAYS: dict[str, dict[str, Any]] = {
         "trials": 10,
         "folder": "sample",
     },
-    "A simulated market whose edge dies in January 2022": {
+    "A simulated market whose edge appears in July 2020 and dies in January 2022": {
         "bars": "simulated:dying",
         "start": datetime(2020, 10, 1, tzinfo=UTC),
-        "end": datetime(2022, 7, 1, tzinfo=UTC),
+        "end": datetime(2022, 4, 1, tzinfo=UTC),
         "retrain_days": 30,
         "trials": 10,
         "folder": "simulated",

@@ -1,4 +1,4 @@
-"""Simulated markets whose truth is known: no edge, an edge only a model can see, an edge that dies.
+"""Simulated markets whose truth is known: no edge, an edge only a model can see, an edge that appears and dies.
 
 Mechanism. Each symbol is in one of two hidden regimes, which change at random after ``regime_bars`` bars on average. In
 the *trending* regime the log price drifts along the prevailing move (the sign of a 12 over a 26 bar average of the log
@@ -8,7 +8,7 @@ bars of a trending one short wicks. Whoever reads the candles knows which regime
 
 - ``none``: the candles look the same, and there is no drift.
 - ``hidden``: as above.
-- ``dying``: as above until ``dies_at``; from there on the candles still look the same and the drift is gone.
+- ``dying``: the drift appears at ``appears_at`` and is gone from ``dies_at`` on; the candles look the same throughout.
 
 Volatility clusters as in GARCH(1,1) (Bollerslev, J. Econometrics 31, 1986). Same seed, same bars.
 """
@@ -35,6 +35,7 @@ class SimulatedMarket(Frozen):
     symbols: Annotated[int, Field(ge=1, le=100)] = 8
     start: AwareDatetime = datetime(2020, 1, 1, tzinfo=UTC)
     end: AwareDatetime = datetime(2023, 1, 1, tzinfo=UTC)
+    appears_at: AwareDatetime = datetime(2020, 7, 1, tzinfo=UTC)
     dies_at: AwareDatetime = datetime(2022, 1, 1, tzinfo=UTC)
     bar_hours: Annotated[int, Field(ge=1, le=24)] = 4
     regime_bars: Annotated[int, Field(ge=10)] = 80
@@ -58,7 +59,8 @@ def _alive(market: SimulatedMarket, stamps: pd.DatetimeIndex) -> Floats:
         return np.zeros(len(stamps))
     if market.edge == "hidden":
         return np.ones(len(stamps))
-    return np.asarray(stamps < pd.Timestamp(market.dies_at), dtype=np.float64)
+    lives = (stamps >= pd.Timestamp(market.appears_at)) & (stamps < pd.Timestamp(market.dies_at))
+    return np.asarray(lives, dtype=np.float64)
 
 
 def _symbol(
