@@ -142,6 +142,25 @@ def test_collect_speaks_to_people_and_machines(command: Command, home: Path) -> 
     assert Path(again["docs"]).exists()
 
 
+def test_each_command_speaks_to_people(command: Command, home: Path, conf: Path) -> None:
+    """From collecting to weighing, in words."""
+    (conf / "source.yaml").write_text("kind: simulated\nbar_size: auto\ncalendar: 24/7\n")
+
+    def said(name: str, day: str, *more: object) -> str:
+        code, out, err = command(name, "--as-of", day, "--home", home, "--conf", conf, *more)
+        assert code == 0, err
+        return out
+
+    assert "bars added" in said("collect", "2020-10-01")
+    assert "0 new predictions, 0 new outcomes" in said("settle", "2020-10-01")
+    assert "version 1 (" in said("train", "2020-10-01", "--trials", 2)
+    assert "phase foundation, weight 0.0%" in said("guard", "2020-10-01")
+    assert "new predictions" in said("settle", "2020-10-31")
+    weighed = said("weight", "2020-10-31")
+    assert "weight for the period to 2020-10-12" in weighed
+    assert "foundation → shadow" in weighed or "champion is missing" in weighed
+
+
 def test_another_replay_cannot_be_mixed_into_a_home(command: Command, home: Path) -> None:
     """The message names the note that says so; the first replay's ledger stays as it is."""
     arguments = ("replay", "--start", "2020-05-01", "--end", "2020-05-03", "--trials", 1, "--home", home)

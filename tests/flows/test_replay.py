@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 
+from steelyard import screen
+from tasks.report import draw_replay
+
 Command = Callable[..., tuple[int, str, str]]
 
 
@@ -61,3 +64,16 @@ def test_after_the_edge_dies_the_weight_comes_down_within_two_evaluations(death:
     for decision in death["decisions"]:
         assert decision["weight_before"] == weight
         weight = decision["weight_after"]
+
+
+def test_what_happened_is_drawn_and_told(death: dict[str, Any], home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Five pictures and a page whose first line is the answer; and a person at the terminal reads the same."""
+    words, files = draw_replay("A market", death, str(home), None)
+    screen.demonstrated({"replays": {"A market": {**death, "answer": words}}, "pictures": files})
+    told = capsys.readouterr().out
+
+    assert {Path(file).name for file in files} == {"story.png", "weight.png", "equity.png", "reliability.png", "report.html"}
+    assert words in (home / "report.html").read_text()
+    assert words in told
+    assert "DISABLE" in told
+    assert "The same signals, three books" in told
