@@ -25,8 +25,9 @@ def replay(
     """Collect ``bars``, live through every day from ``start`` to ``end``, and return what happened."""
     course = Course(moment(start), moment(end), retrain_days)
     stores = replay_stores(bars, strategy, trials, Path(home), conf)
+    checked = validate_bars(stores, read_source(stores), course.end)
     claim_home(stores, bars=bars, strategy=strategy, trials=trials, retrain_days=retrain_days, start=str(course.start))
-    store_bars(stores, validate_bars(stores, read_source(stores), course.end))
+    store_bars(stores, checked)
     history = known_history(stores, course.end)
     seconds = live_through(stores, history, course)
     return replay_document(stores, course, seconds)

@@ -66,6 +66,13 @@ class Course:
     end: datetime
     retrain_days: int
 
+    def __post_init__(self) -> None:
+        """Refuse a course that ends before it starts."""
+        if self.end <= self.start:
+            raise FixConfiguration(
+                f"a replay from {self.start:%Y-%m-%d} to {self.end:%Y-%m-%d} has no day; pass a later --end"
+            )
+
     def days_from(self, first: datetime) -> Iterator[datetime]:
         """Yield the midnights from ``first`` to the end."""
         while first <= self.end:

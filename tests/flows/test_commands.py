@@ -42,7 +42,7 @@ def test_unusable_bars_are_one_clear_line(
     assert (code, out) == (1, "")
     assert words in line(err)
     assert line(err).startswith("steelyard: ")
-    assert not (home / ".steelyard" / "lake").exists()
+    assert not home.exists()
 
 
 @pytest.mark.parametrize(
@@ -112,8 +112,14 @@ def test_a_locked_mlflow_is_one_clear_line(command: Command, home: Path) -> None
 
 @pytest.mark.parametrize(
     ("arguments", "code"),
-    [(["collect", "--as-of", "yesterday"], 1), (["replay"], 2), (["nonsense"], 2), (["train", "--trials", "0"], 2)],
-    ids=["not a date", "a missing option", "no such command", "out of bounds"],
+    [
+        (["collect", "--as-of", "yesterday"], 1),
+        (["replay", "--bars", "sample", "--start", "2010-01-02", "--end", "2010-01-01"], 1),
+        (["replay"], 2),
+        (["nonsense"], 2),
+        (["train", "--trials", "0"], 2),
+    ],
+    ids=["not a date", "an end before the start", "a missing option", "no such command", "out of bounds"],
 )
 def test_bad_usage_has_its_exit_code(command: Command, home: Path, arguments: list[str], code: int) -> None:
     """2 for what was typed, 1 for what it says."""
