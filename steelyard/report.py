@@ -1,19 +1,20 @@
 """The page of a replay: the answer first, then the pictures to move in, the books and every decision. Works offline."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
 import pandas as pd
 
 from steelyard.pictures import BANDS, COLORS, VERDICTS, marked, path_of
+from steelyard.wording import BOOKS, books_rows
 
 _STYLE = """
 :root { color-scheme: light dark; --line: #8884; }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 66rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.5rem; line-height: 1.25; } table { border-collapse: collapse; } .wide { overflow-x: auto; }
 th, td { text-align: left; padding: .25rem .9rem .25rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
-td.n { text-align: right; font-variant-numeric: tabular-nums; }
+td { font-variant-numeric: tabular-nums; } td:first-child { white-space: nowrap; }
 """.strip()
 
 
@@ -100,9 +101,7 @@ def _styled(figure: Any, title: str) -> str:
 
 
 def _books(books: Mapping[str, Any]) -> str:
-    names = ("baseline", "ml", "blended")
-    rows = [(m, *(_figure(books[name][m]) for name in names)) for m in books["baseline"]]
-    return _table(("", *names), rows)
+    return _table(("", *BOOKS, "target"), books_rows(books))
 
 
 def _trainings(trainings: list[Mapping[str, Any]]) -> str:
@@ -120,11 +119,7 @@ def _decisions(decisions: list[Mapping[str, Any]]) -> str:
     return _table(("as of", "kind", "verdict", "weight", "phase", "why"), rows)
 
 
-def _table(headings: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
+def _table(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     head = "".join(f'<th scope="col">{escape(h)}</th>' for h in headings)
-    body = "".join("<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows)
+    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-
-
-def _figure(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4g}"

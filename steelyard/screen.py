@@ -8,19 +8,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from steelyard.judging.books import TARGETS
+from steelyard.wording import BOOKS, books_rows
 
 out = Console(highlight=False, soft_wrap=True)
-MEASURES = {
-    "trades": "trades",
-    "total_return": "total return",
-    "mean_return": "mean return",
-    "win_rate": "win rate",
-    "profit_factor": "profit factor",
-    "sharpe": "Sharpe",
-    "max_drawdown": "max drawdown",
-}
-PERCENT = {"total_return", "win_rate", "max_drawdown", "mean_return"}
 
 
 @contextmanager
@@ -123,12 +113,9 @@ def replayed(document: Mapping[str, Any]) -> None:
 
 def books_table(books: Mapping[str, Any]) -> Table:
     """Return the three books side by side, the target of each measure beside it."""
-    table = Table(title="The same signals, three books", title_justify="left")
-    for heading in ("", "baseline", "ml", "blended", "target"):
-        table.add_column(heading, justify="left" if not heading else "right")
-    for measure, words in MEASURES.items():
-        figures = [_figure(measure, books[book][measure]) for book in ("baseline", "ml", "blended")]
-        table.add_row(words, *figures, _target(measure))
+    table = Table("", *BOOKS, "target", title="The same signals, three books", title_justify="left")
+    for row in books_rows(books):
+        table.add_row(*row)
     return table
 
 
@@ -141,18 +128,3 @@ def demonstrated(document: Mapping[str, Any]) -> None:
     out.rule("pictures")
     for picture in document["pictures"]:
         out.print(picture)
-
-
-def _figure(measure: str, value: float | None) -> str:
-    if value is None:
-        return "–"
-    if measure == "trades":
-        return f"{value:.0f}"
-    return f"{value:.2%}" if measure in PERCENT else f"{value:.2f}"
-
-
-def _target(measure: str) -> str:
-    if measure not in TARGETS:
-        return ""
-    bound, direction = TARGETS[measure]
-    return f"{direction} {_figure(measure, bound)}"

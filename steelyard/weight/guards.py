@@ -25,12 +25,13 @@ class Cut:
     figure: float
     bound: float
     factor: float
+    words: str
     standing: Standing
 
     @property
     def rule(self) -> Rule:
         """The limit as a line of the record."""
-        reason = f"{self.figure:.4g} against {self.bound:.4g}: {self.standing}"
+        reason = self.words if self.standing == "breached" else f"{self.words} ({self.standing})"
         return measured(self.name, self.figure, self.bound, fired=self.standing == "breached", reason=reason)
 
 
@@ -63,7 +64,7 @@ def limit(
     weight = state.weight * math.prod(c.factor for c in breached)
     latched = state.model_copy(update={"latches": latches_after(state, cuts, as_of)})
     after = with_weight(latched, weight, policy, as_of)
-    reasons = tuple(f"{c.name} ×{c.factor:g}: {c.rule.reason}" for c in breached)
+    reasons = tuple(f"×{c.factor:g}: {c.words}" for c in breached)
     rules = (*breakers, *(c.rule for c in cuts))
     return conclude(kind, period_end, as_of, "CUT", reasons, rules, state, after, evidence, policy)
 
@@ -105,22 +106,31 @@ def measure_cuts(state: State, evidence: Evidence, policy: WeightPolicy, as_of: 
     if evidence.settled < policy.min_settled:
         return ()
     limits, ml, base = policy.limits, evidence.books.ml, evidence.books.baseline
-    drawdown_bound = limits.drawdown_ratio * base.max_drawdown
-    sharpe_bound = shortfall_bound(base.sharpe, limits.sharpe_shortfall)
+    deepest = limits.drawdown_ratio * base.max_drawdown
+    lowest = shortfall_bound(base.sharpe, limits.sharpe_shortfall)
     measures = (
         (
-            "accuracy",
-            evidence.accuracy,
-            limits.cut_accuracy,
-            limits.cut_accuracy_factor,
+            "cut_accuracy",
+            (evidence.accuracy, limits.cut_accuracy, limits.cut_accuracy_factor),
+            f"accuracy {evidence.accuracy:.1%}, at least {limits.cut_accuracy:.0%} needed",
             evidence.accuracy >= limits.cut_accuracy,
         ),
-        ("drawdown", ml.max_drawdown, drawdown_bound, limits.drawdown_factor, ml.max_drawdown <= drawdown_bound),
-        ("sharpe", ml.sharpe, sharpe_bound, limits.sharpe_factor, ml.sharpe >= sharpe_bound),
+        (
+            "cut_drawdown",
+            (ml.max_drawdown, deepest, limits.drawdown_factor),
+            f"ML drawdown {ml.max_drawdown:.2%}, at most {deepest:.2%} allowed ({limits.drawdown_ratio:g} × the baseline's)",
+            ml.max_drawdown <= deepest,
+        ),
+        (
+            "cut_sharpe",
+            (ml.sharpe, lowest, limits.sharpe_factor),
+            f"ML Sharpe {ml.sharpe:.2f}, at least {lowest:.2f} needed ({limits.sharpe_shortfall:.0%} under the baseline's)",
+            ml.sharpe >= lowest,
+        ),
     )
     return tuple(
-        Cut(f"cut_{name}", figure, bound, factor, _standing(f"cut_{name}", bool(holds), state, policy, as_of))
-        for name, figure, bound, factor, holds in measures
+        Cut(name, *figures, words, _standing(name, bool(holds), state, policy, as_of))
+        for name, figures, words, holds in measures
     )
 
 

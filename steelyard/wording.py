@@ -1,0 +1,46 @@
+"""How measures are written for people, at the terminal and on pages alike."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from steelyard.judging.books import TARGETS
+
+BOOKS = ("baseline", "ml", "blended")
+MEASURES = {
+    "trades": "trades",
+    "total_return": "total return",
+    "mean_return": "mean return",
+    "win_rate": "win rate",
+    "profit_factor": "profit factor",
+    "payoff_ratio": "payoff ratio",
+    "sharpe": "Sharpe",
+    "max_drawdown": "max drawdown",
+    "hit_rate": "signals traded",
+    "trades_per_day": "trades a day",
+}
+_PERCENT = {"total_return", "win_rate", "max_drawdown", "mean_return", "hit_rate"}
+
+
+def books_rows(books: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """Return one row per measure: its name, the three books, its target."""
+    return [
+        (words, *(figure(measure, books[book].get(measure)) for book in BOOKS), target(measure))
+        for measure, words in MEASURES.items()
+    ]
+
+
+def figure(measure: str, value: float | None) -> str:
+    """Return a figure as it is read; a dash where there is none."""
+    if value is None:
+        return "–"
+    if measure == "trades":
+        return f"{value:.0f}"
+    return f"{value:.2%}" if measure in _PERCENT else f"{value:.2f}"
+
+
+def target(measure: str) -> str:
+    """Return what is hoped for, empty where nothing is."""
+    if measure not in TARGETS:
+        return ""
+    bound, direction = TARGETS[measure]
+    return f"{direction} {figure(measure, bound)}"
