@@ -9,7 +9,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
@@ -19,12 +19,21 @@ from steelyard.judging import metrics
 INK, FAINT = "#22262b", "#8a9099"
 COLORS = {"baseline": "#8a9099", "ml": "#d98a2b", "blended": "#2567a8"}
 VERDICTS = {
+    "HOLD": ("o", "#8a9099", "held"),
     "RAISE": ("^", "#1b7f5c", "raised"),
     "CUT": ("v", "#c8641e", "cut"),
     "DISABLE": ("X", "#a3195b", "disabled"),
 }
-"""Verdict → marker, colour (told apart without red and green), word."""
+"""Verdict → marker, colour (told apart without red and green), word; the quiet one first, so that it lies below."""
 BANDS = (("pilot", 0.10, 0.20), ("expansion", 0.20, 0.40), ("optimization", 0.40, 0.70))
+PHASES = {
+    "foundation": "#eceef1",
+    "shadow": "#cfd5dc",
+    "pilot": "#d3e2ef",
+    "expansion": "#a9c7e0",
+    "optimization": "#7faad0",
+}
+"""Phase → colour of its stretch of time."""
 STYLE = {
     "font.size": 10,
     "text.color": INK,
@@ -45,17 +54,17 @@ def story(title: str, document: Mapping[str, Any], equity: pd.DataFrame) -> byte
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(10, 6.2), layout="constrained")
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
-        figure.suptitle(fill(title, 95), x=0.01, ha="left", fontsize=12.5, fontweight="bold")
-        _draw_weight(upper, document)
-        _draw_equity(lower, equity)
+        figure.suptitle(fill(title, 84), x=0.01, ha="left", fontsize=12.5, fontweight="bold")
+        draw_weight(upper, document)
+        draw_equity(lower, equity)
         return _png(figure)
 
 
 def weight_path(document: Mapping[str, Any]) -> bytes:
-    """Return the weight over time, phase bands shaded, every decision that moved it marked."""
+    """Return the weight over time, phase bands shaded, every decision marked by its verdict."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(10, 4), layout="constrained")
-        _draw_weight(figure.subplots(), document)
+        draw_weight(figure.subplots(), document)
         return _png(figure)
 
 
@@ -64,7 +73,7 @@ def equity_curves(equity: pd.DataFrame) -> bytes:
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(10, 5), layout="constrained")
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-        _draw_equity(upper, equity)
+        draw_equity(upper, equity)
         for name in COLORS:
             lower.plot(equity.index, equity[name] - equity[name].cummax().clip(lower=0), color=COLORS[name], lw=1)
         lower.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
@@ -76,15 +85,7 @@ def reliability(p_win: NDArray[np.float64], won: NDArray[np.bool_]) -> bytes:
     """Return predicted against happened by groups of equal size; the diagonal is an honest model."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(5, 5), layout="constrained")
-        axes = figure.subplots()
-        predicted, happened, counts = metrics.reliability(p_win, won)
-        low, high = _limits(np.concatenate([predicted, happened]))
-        axes.plot([low, high], [low, high], color=FAINT, lw=1, ls=":")
-        error = 1.96 * np.sqrt(happened * (1 - happened) / np.maximum(counts, 1))
-        axes.errorbar(predicted, happened, yerr=error, fmt="o-", color=COLORS["blended"], lw=1.5, elinewidth=0.8)
-        axes.set(xlabel="predicted p_win", ylabel="share won (95 % interval)", xlim=(low, high), ylim=(low, high))
-        score, gap = metrics.brier(p_win, won), metrics.calibration_error(p_win, won)
-        axes.set_title(f"{len(won)} signals · Brier {score:.3f} · calibration error {gap:.3f}", fontsize=10, loc="left")
+        draw_reliability(figure.subplots(), p_win, won)
         return _png(figure)
 
 
@@ -110,40 +111,99 @@ def path_of(document: Mapping[str, Any]) -> tuple[list[pd.Timestamp], list[float
     return [*moments, pd.Timestamp(document["end"])], [*weights, weights[-1]]
 
 
+def phases_of(document: Mapping[str, Any]) -> list[tuple[str, pd.Timestamp, pd.Timestamp]]:
+    """Return the phases lived through, each with its first and last moment, from foundation on."""
+    entered = [("foundation", pd.Timestamp(document["start"]))]
+    for made in document["decisions"]:
+        if made["phase"] != entered[-1][0]:
+            entered.append((made["phase"], pd.Timestamp(made["as_of"])))
+    left = [*(since for _, since in entered[1:]), pd.Timestamp(document["end"])]
+    return [(phase, since, until) for (phase, since), until in zip(entered, left, strict=True)]
+
+
 def marked(decisions: Decisions) -> dict[str, list[Mapping[str, Any]]]:
-    """Return the decisions to mark, by verdict: those that moved the weight or the phase."""
-    return {verdict: [d for d in decisions if d["verdict"] == verdict] for verdict in VERDICTS}
+    """Return the decisions by verdict, as far as there are any."""
+    found = {verdict: [d for d in decisions if d["verdict"] == verdict] for verdict in VERDICTS}
+    return {verdict: made for verdict, made in found.items() if made}
 
 
-def _draw_weight(axes: Axes, document: Mapping[str, Any]) -> None:
+def top_of(weights: Sequence[float]) -> float:
+    """Return where the axis of the weight ends: above the highest weight, two bands at least, all of them at most."""
+    return min(max(0.25, max(weights) + 0.06), 0.72)
+
+
+def draw_weight(axes: Axes, document: Mapping[str, Any]) -> None:
+    """Draw the weight's path over its bands, the decisions, the promotions, and the phases in a strip below."""
     moments, weights = path_of(document)
-    top = min(max(0.25, max(weights) + 0.06), 0.72)
+    top = top_of(weights)
+    _draw_bands(axes, top)
+    axes.step(np.array(moments), weights, where="post", color=INK, lw=1.8)
+    for verdict, decisions in marked(document["decisions"]).items():
+        marker, color, word = VERDICTS[verdict]
+        places = np.array([pd.Timestamp(d["as_of"]) for d in decisions])
+        heights = [d["weight_after"] for d in decisions]
+        size = 5 if verdict == "HOLD" else 55
+        axes.scatter(places, heights, marker=marker, s=size, color=color, zorder=3, label=f"{word} ({len(places)})")
+    promoted = np.array([pd.Timestamp(p["as_of"]) for p in document["promotions"]])
+    if len(promoted):
+        label = f"new champion ({len(promoted)})"
+        axes.scatter(promoted, [-0.05 * top] * len(promoted), marker="|", s=60, color=COLORS["ml"], label=label)
+    axes.set(ylim=(-0.16 * top, top), xlim=(moments[0], moments[-1]), ylabel="weight of the model")
+    axes.set_yticks([tick for tick in axes.get_yticks() if 0 <= tick <= top])
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    _draw_phases(axes, document)
+    _legend(axes)
+    _dates(axes)
+
+
+def draw_equity(axes: Axes, equity: pd.DataFrame) -> None:
+    """Draw the three books; the baseline broad, so that it shows where the blended book lies on it."""
+    for name, color in COLORS.items():
+        width, alpha = (3.6, 0.6) if name == "baseline" else (1.6, 1.0)
+        label = f"{name} {equity[name].iloc[-1]:+.1%}"
+        axes.plot(equity.index, equity[name], color=color, lw=width, alpha=alpha, label=label)
+    axes.axhline(0, color=FAINT, lw=0.6)
+    axes.margins(x=0)
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.set_ylabel("gain on the account")
+    _legend(axes)
+    _dates(axes)
+
+
+def draw_reliability(axes: Axes, p_win: NDArray[np.float64], won: NDArray[np.bool_]) -> None:
+    """Draw the share won of each group with its 95 % interval, the diagonal, and the scores in the title."""
+    predicted, happened, counts = metrics.reliability(p_win, won)
+    error = 1.96 * np.sqrt(happened * (1 - happened) / counts)
+    low, high = _limits(np.concatenate([predicted, happened - error, happened + error]))
+    axes.plot([low, high], [low, high], color=FAINT, lw=1, ls=":")
+    axes.errorbar(predicted, happened, yerr=error, fmt="o-", color=COLORS["blended"], lw=1.2, elinewidth=0.8)
+    axes.set(xlabel="predicted p_win", ylabel="share won (95 % interval)", xlim=(low, high), ylim=(low, high))
+    score, gap = metrics.brier(p_win, won), metrics.calibration_error(p_win, won)
+    groups = f"{len(won)} signals in {len(counts)} groups of {counts.min()} to {counts.max()}"
+    axes.set_title(f"{groups}\nBrier {score:.3f} · calibration error {gap:.3f}", fontsize=10, loc="left")
+
+
+def _draw_bands(axes: Axes, top: float) -> None:
     for number, (phase, low, high) in enumerate(band for band in BANDS if band[1] < top):
         axes.axhspan(low, high, color=COLORS["blended"], alpha=0.05 + 0.04 * number, lw=0)
         middle = (low + min(high, top)) / 2
         axes.text(1.0, middle, f" {phase}", transform=axes.get_yaxis_transform(), va="center", color=FAINT)
-    axes.step(np.array(moments), weights, where="post", color=INK, lw=1.8)
-    for verdict, decisions in marked(document["decisions"]).items():
-        marker, color, word = VERDICTS[verdict]
-        places = [pd.Timestamp(d["as_of"]) for d in decisions]
-        heights = [d["weight_after"] for d in decisions]
-        axes.scatter(np.array(places), heights, marker=marker, s=55, color=color, zorder=3, label=f"{word} ({len(places)})")
-    promoted = [pd.Timestamp(p["as_of"]) for p in document["promotions"]]
-    axes.scatter(np.array(promoted), [-0.02] * len(promoted), marker="|", s=60, color=COLORS["ml"], label="new champion")
-    axes.set(ylim=(-0.035, top), xlim=(moments[0], moments[-1]), ylabel="weight of the model")
-    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    axes.legend(loc="upper left", frameon=False, ncols=4, fontsize=9)
-    _dates(axes)
 
 
-def _draw_equity(axes: Axes, equity: pd.DataFrame) -> None:
-    for name, color in COLORS.items():
-        axes.plot(equity.index, equity[name], color=color, lw=1.6, label=f"{name} {equity[name].iloc[-1]:+.1%}")
-    axes.axhline(0, color=FAINT, lw=0.6)
-    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    axes.set_ylabel("gain on the account")
-    axes.legend(loc="upper left", frameon=False, ncols=3, fontsize=9)
-    _dates(axes)
+def _draw_phases(axes: Axes, document: Mapping[str, Any]) -> None:
+    """Draw the strip of phases along the bottom, named where the name fits."""
+    stretches = [(phase, date2num(since), date2num(until)) for phase, since, until in phases_of(document)]
+    whole = stretches[-1][2] - stretches[0][1]
+    for phase, since, until in stretches:
+        axes.axvspan(since, until, ymin=0, ymax=0.06, color=PHASES[phase], lw=0)
+        if until - since > 0.0085 * len(phase) * whole:
+            place = ((since + until) / 2, 0.028)
+            axes.text(*place, phase, transform=axes.get_xaxis_transform(), ha="center", va="center", fontsize=7.5)
+
+
+def _legend(axes: Axes) -> None:
+    """Put the legend above the axes, where it covers nothing."""
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2, frameon=False, ncols=5, fontsize=9)
 
 
 def _dates(axes: Axes) -> None:

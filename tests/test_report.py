@@ -1,13 +1,17 @@
 """Pictures and the page of a replay."""
 
 import io
+import re
 from typing import Any
 
 import matplotlib.image
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.dates import date2num
+from matplotlib.figure import Figure
 
+from settled import settled
 from steelyard import pictures, report
 
 
@@ -20,19 +24,20 @@ def decision(day: str, verdict: str, before: float, after: float, phase: str) ->
         "weight_after": after,
         "verdict": verdict,
         "reasons": [f"because of {verdict} <b>"],
-        "rules": [],
+        "rules": [{"name": "accuracy", "figure": 0.44, "bound": 0.45, "fired": True, "reason": "44% under <45%>"}],
     }
 
 
 def document(*decisions: dict[str, Any], accepted: bool = True) -> dict[str, Any]:
-    book = {"trades": 3, "total_return": 0.1, "sharpe": None}
+    book = {"trades": 3, "total_return": 0.1, "sharpe": None, "win_rate": 0.515}
     training = {"as_of": "2020-01-01", "version": "1", "stage": "champion", "accepted": accepted, "holdout_accuracy": 0.539}
+    misses = "holdout accuracy 53.9% misses 55.0% by 1.1 points"
     return {
         "start": "2020-01-01T00:00:00+00:00",
         "end": "2020-12-31T00:00:00+00:00",
         "signals": 100,
         "signals_per_month": 8.2,
-        "trainings": [training | {"verdict": "holdout accuracy 53.9% misses 55.0% by 1.1 points"}],
+        "trainings": [training | {"verdict": f"{misses}; the booster beats a logistic regression", "reasons": [misses]}],
         "promotions": [{"as_of": "2020-01-01T00:00:00+00:00"}],
         "decisions": list(decisions),
         "books": {"baseline": book, "ml": book, "blended": book},
@@ -42,6 +47,7 @@ def document(*decisions: dict[str, Any], accepted: bool = True) -> dict[str, Any
     }
 
 
+STAY = decision("2020-02-01", "HOLD", 0.0, 0.0, "shadow")
 UP = decision("2020-03-01", "RAISE", 0.0, 0.15, "pilot")
 DOWN = decision("2020-06-01", "DISABLE", 0.15, 0.0, "shadow")
 DAYS = pd.date_range("2020-01-02", periods=50, freq="D")
@@ -54,7 +60,9 @@ EQUITY = pd.DataFrame({name: np.linspace(0, 0.1, 50) for name in ("baseline", "m
         pytest.param(document(UP), "The model decides 15% of the confidence, in phase pilot.", id="in charge of some"),
         pytest.param(document(UP, DOWN), "reached 15% and lost it: on 2020-06-01", id="rise and fall"),
         pytest.param(document(), "served in shadow, but never earned weight", id="shadow"),
-        pytest.param(document(accepted=False), "misses 55.0% by 1.1 points", id="refused, and by how much"),
+        pytest.param(
+            document(accepted=False), "2020-01-01: holdout accuracy 53.9% misses 55.0% by 1.1 points.", id="refused"
+        ),
     ],
 )
 def test_the_answer_comes_in_one_plain_sentence(told: dict[str, Any], words: str) -> None:
@@ -68,6 +76,41 @@ def test_the_path_of_the_weight_is_that_of_the_decisions() -> None:
 
     assert weights == [0.0, 0.15, 0.0, 0.0]
     assert [f"{moment:%m-%d}" for moment in moments] == ["01-01", "03-01", "06-01", "12-31"]
+
+
+def test_the_phases_follow_each_other_without_a_gap() -> None:
+    """From foundation at the start to the last phase at the end."""
+    stretches = pictures.phases_of(document(STAY, UP, DOWN))
+
+    assert [phase for phase, _, _ in stretches] == ["foundation", "shadow", "pilot", "shadow"]
+    assert [f"{since:%m-%d}" for _, since, _ in stretches] == ["01-01", "02-01", "03-01", "06-01"]
+    assert [until for _, _, until in stretches[:-1]] == [since for _, since, _ in stretches[1:]]
+    assert f"{stretches[-1][2]:%m-%d}" == "12-31"
+
+
+def test_every_decision_has_its_mark() -> None:
+    """At its day and the weight it left, told apart by verdict; promotions below; no empty entries in the legend."""
+    axes = Figure().subplots()
+    pictures.draw_weight(axes, document(STAY, UP, DOWN))
+    drawn = {str(mark.get_label()): mark.get_offsets().tolist() for mark in axes.collections}
+
+    assert drawn["held (1)"] == [[date2num(pd.Timestamp("2020-02-01")), 0.0]]
+    assert drawn["raised (1)"] == [[date2num(pd.Timestamp("2020-03-01")), 0.15]]
+    assert drawn["disabled (1)"] == [[date2num(pd.Timestamp("2020-06-01")), 0.0]]
+    assert drawn["new champion (1)"][0][0] == date2num(pd.Timestamp("2020-01-01"))
+    assert len(drawn) == 4
+    assert {"shadow", "pilot"} <= {text.get_text().strip() for text in axes.texts}
+
+
+def test_the_reliability_curve_says_how_many_and_how_good() -> None:
+    """A constant 60 % where half are won: Brier 0.26, off by 10 points; every interval lies within the axes."""
+    axes = Figure().subplots()
+    pictures.draw_reliability(axes, np.full(100, 0.6), np.tile([True, False], 50))
+    (segments,) = (part.get_segments() for part in axes.collections)
+
+    assert "100 signals in 10 groups of 10" in axes.get_title("left")
+    assert "Brier 0.260 · calibration error 0.100" in axes.get_title("left")
+    assert axes.get_ylim()[0] < min(segment[:, 1].min() for segment in segments)
 
 
 def test_every_picture_is_one() -> None:
@@ -86,13 +129,46 @@ def test_every_picture_is_one() -> None:
         assert image[..., :3].std() > 0.02
 
 
+def own_part(html: str) -> str:
+    """Everything but the chart library."""
+    return html[html.rindex("</script></head>") :]
+
+
 def test_the_page_says_the_answer_first_works_offline_and_escapes() -> None:
     """Nothing is fetched from anywhere; reasons are text, not markup."""
     html = report.page("A market", document(UP, DOWN), EQUITY)
-    own = html[html.rindex("</script></head>") :]
+    own = own_part(html)
 
-    assert "<h1>The model reached 15% and lost it" in own
+    assert own.index("<h1>The model reached 15% and lost it") < own.index("<table>")
     assert "because of RAISE &lt;b&gt;" in own
-    assert "src=" not in own
+    assert "because of RAISE <b>" not in own
+    assert not re.search(r"https?:|src=|href=", own)
     assert "<link" not in html
+    assert "<script src" not in html
     assert 'name="viewport"' in html
+    assert "color-scheme: light dark" in html
+
+
+def test_the_page_puts_the_targets_beside_the_books_and_the_rules_beside_the_reasons() -> None:
+    """A missing figure is a dash; each rule that was looked at is there to unfold."""
+    own = own_part(report.page("A market", document(UP), EQUITY))
+
+    assert '<td class="">win rate</td>' + '<td class="n">51.50%</td>' * 3 + '<td class="n">&gt; 52.00%</td>' in own
+    assert '<td class="">Sharpe</td>' + '<td class="n">–</td>' * 3 + '<td class="n">&gt; 1.50</td>' in own
+    assert "rules looked at: 1" in own
+    assert "● accuracy: 44% under &lt;45%&gt;" in own
+    assert "0.0% → 15.0%" in own
+
+
+def test_the_page_says_what_the_model_was_worth_where_it_had_an_opinion() -> None:
+    """Accuracy with its target and latency with its own; rows of a fallback are left out; without opinions, no such part."""
+    frame = settled(4, p_win=[0.6, 0.6, 0.4, np.nan], won=pd.array([True, True, True, False], dtype="boolean"))
+    own = own_part(report.page("A market", document(UP), EQUITY, frame))
+    silent = own_part(report.page("A market", document(UP), EQUITY, frame.assign(p_win=np.nan)))
+
+    assert "3 settled predictions" in own
+    assert '<td class="">accuracy</td><td class="n">66.7%</td><td class="n">&gt; 55.0%</td>' in own
+    assert '<td class="">latency p99, ms</td><td class="n">0.10</td><td class="n">&lt; 50.00</td>' in own
+    assert own.count("Plotly.newPlot") == 3
+    assert "settled predictions" not in silent
+    assert silent.count("Plotly.newPlot") == 2

@@ -1,9 +1,10 @@
 """Measures of trades, probabilities and equity.
 
-Returns are fractions of the account. Empty input gives NaN, never an error, and NaN in the input gives NaN: callers phrase
-their limits so that NaN falls on the safe side.
+Returns are fractions of the account. Empty input gives NaN, never an error, and NaN in the input gives NaN unless the
+docstring says that it is left out: callers phrase their limits so that NaN falls on the safe side.
 """
 
+import math
 from datetime import datetime
 
 import numpy as np
@@ -21,13 +22,13 @@ def daily_returns(settled_at: NDArray[np.datetime64], returns: Floats, start: da
     Args:
         settled_at: When each return was realised, UTC, shape (n,).
         returns: Fractions of the account, shape (n,).
-        start: The first day is the one after this moment.
-        end: Last moment counted.
+        start: The first day is the one that begins at or holds this moment.
+        end: Last moment counted; the day it falls into counts as one, however early it is.
     """
     first = np.datetime64(start.replace(tzinfo=None), "D")
-    days = max(int((np.datetime64(end.replace(tzinfo=None), "D") - first) / np.timedelta64(1, "D")), 1)
+    days = max(math.ceil((np.datetime64(end.replace(tzinfo=None)) - first) / np.timedelta64(1, "D")), 1)
     offsets = (settled_at - first) / np.timedelta64(1, "D")
-    day = np.clip(np.ceil(offsets).astype(np.int64) - 1, 0, days - 1)
+    day = (np.ceil(offsets).astype(np.int64) - 1).clip(0, days - 1)
     return np.asarray(np.bincount(day, weights=returns, minlength=days), dtype=np.float64)
 
 
@@ -56,31 +57,32 @@ def max_drawdown(returns: Floats) -> float:
 
 def win_rate(returns: Floats) -> float:
     """Return the share of returns above 0; NaN without any."""
-    return float((returns > 0).mean()) if len(returns) else float("nan")
+    return mean(np.where(np.isnan(returns), np.nan, returns > 0))
 
 
 def profit_factor(returns: Floats) -> float:
-    """Return gross gain over gross loss; infinity without a loss, NaN without trades."""
-    if not len(returns):
-        return float("nan")
-    gain, loss = returns[returns > 0].sum(), -returns[returns < 0].sum()
-    return float(gain / loss) if loss > 0 else float("inf")
+    """Return gross gain over gross loss; infinity for gains without a loss, NaN with neither."""
+    gain, loss = np.maximum(returns, 0).sum(), np.maximum(-returns, 0).sum()
+    if loss == 0:
+        return float("inf") if gain > 0 else float("nan")
+    return float(gain / loss)
 
 
 def payoff_ratio(returns: Floats) -> float:
     """Return the mean gain over the mean loss; NaN without both."""
-    gains, losses = returns[returns > 0], returns[returns < 0]
+    gains, losses = returns[~(returns <= 0)], returns[returns < 0]  # so written that NaN counts among the gains and shows
     return float(gains.mean() / -losses.mean()) if len(gains) and len(losses) else float("nan")
 
 
 def mean(values: Floats) -> float:
     """Return the arithmetic mean; NaN without values."""
-    return float(values.mean()) if len(values) else float("nan")
+    return float(values.sum() / len(values)) if len(values) else float("nan")
 
 
 def accuracy(p_win: Floats, won: Bools) -> float:
-    """Return the share of signals where ``p_win > 0.5`` said what happened; NaN without any."""
-    return mean(((p_win > 0.5) == won).astype(np.float64))
+    """Return the share of signals where ``p_win > 0.5`` said what happened; those without an opinion (NaN) are left out."""
+    known = ~np.isnan(p_win)
+    return mean(((p_win[known] > 0.5) == won[known]).astype(np.float64))
 
 
 def no_information_rate(won: Bools) -> float:
@@ -125,3 +127,12 @@ def longest_losing_streak(won: Bools) -> int:
     lost = np.concatenate(([0], (~won).astype(np.int64), [0]))
     edges = np.flatnonzero(np.diff(lost))
     return int((edges[1::2] - edges[::2]).max(initial=0))
+
+
+def latency_percentiles(latency_ms: Floats) -> tuple[float, float, float]:
+    """Return p50, p95 and p99 in milliseconds; NaN is left out, and the answer where nothing was measured."""
+    measured = latency_ms[~np.isnan(latency_ms)]
+    if not len(measured):
+        return float("nan"), float("nan"), float("nan")
+    p50, p95, p99 = np.percentile(measured, (50, 95, 99))
+    return float(p50), float(p95), float(p99)

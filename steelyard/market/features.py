@@ -166,17 +166,17 @@ def _volume(bars: Bars, change: Floats) -> dict[str, Floats]:
     volume = indicators.known_volume(bars)
     short, long = mean(volume, 20), mean(volume, 100)
     return {
-        "volume_now": _log(ratio(volume, short, 1.0)),
-        "volume_trend": _log(ratio(short, long, 1.0)),
+        "volume_now": log_ratio(volume, short),
+        "volume_trend": log_ratio(short, long),
         "volume_pressure": ratio(mean(np.sign(change) * volume, 20), short, 0.0),
     }
 
 
 def _candle(bars: Bars, atr: Floats, before: Floats) -> dict[str, Floats]:
-    body, place, wicks = shapes(bars.open, bars.high, bars.low, bars.close)
+    body, close_place, wicks = shapes(bars.open, bars.high, bars.low, bars.close)
     return {
         "body": body,
-        "close_place": place,
+        "close_place": close_place,
         "body_share20": mean(np.abs(body), 20),
         "wick_balance20": mean(wicks, 20),
         "gap": ratio(bars.open - before, atr, 0.0),
@@ -185,14 +185,19 @@ def _candle(bars: Bars, atr: Floats, before: Floats) -> dict[str, Floats]:
 
 def _calendar(bars: Bars) -> dict[str, Floats]:
     minutes = bars.closes_at.astype("datetime64[m]").astype(np.int64)
-    days = minutes // 1440
-    minute, weekday = minutes - days * 1440, (days + 3) % 7  # 1970-01-01 was a Thursday
-    return {
-        "hour_sin": _SIN_MINUTE[minute],
-        "hour_cos": _COS_MINUTE[minute],
-        "weekday_sin": _SIN_WEEKDAY[weekday],
-        "weekday_cos": _COS_WEEKDAY[weekday],
-    }
+    hour_sin, hour_cos = on_circle(minutes, 0, 1, _SIN_MINUTE, _COS_MINUTE)
+    weekday_sin, weekday_cos = on_circle(minutes, 3 * 1440, 1440, _SIN_WEEKDAY, _COS_WEEKDAY)  # 1970 began on a Thursday
+    return {"hour_sin": hour_sin, "hour_cos": hour_cos, "weekday_sin": weekday_sin, "weekday_cos": weekday_cos}
+
+
+@njit(cache=True, nogil=True)
+def on_circle(minutes: NDArray[np.int64], shift: int, unit: int, sines: Floats, cosines: Floats) -> tuple[Floats, Floats]:
+    """Return sine and cosine of ``(minutes + shift) / unit`` on a circle of as many steps as the tables have."""
+    sine, cosine = np.empty(len(minutes)), np.empty(len(minutes))
+    for i in range(len(minutes)):
+        step = (minutes[i] + shift) // unit % len(sines)
+        sine[i], cosine[i] = sines[step], cosines[step]
+    return sine, cosine
 
 
 def _across(bars: Mapping[str, Bars], own: Mapping[str, Mapping[str, Floats]], signals: pd.DataFrame) -> dict[str, Floats]:
@@ -245,13 +250,31 @@ def _lagged(values: Floats, by: int) -> Floats:
 def _place(bars: Bars, period: int) -> Floats:
     highest = np.asarray(talib.MAX(bars.high, timeperiod=period))
     lowest = np.asarray(talib.MIN(bars.low, timeperiod=period))
-    return ratio(bars.close - lowest, highest - lowest, 0.5) - 0.5
+    return place(bars.close, lowest, highest)
 
 
-def _log(values: Floats) -> Floats:
-    """Return the logarithm, bounded to ±5 so that a bar without trades stays a number."""
-    with np.errstate(divide="ignore"):
-        return np.clip(np.log(values), -5.0, 5.0)
+@njit(cache=True, nogil=True)
+def log_ratio(numerator: Floats, denominator: Floats) -> Floats:
+    """Return the logarithm of the quotient within ±5, so that a bar without trades stays a number; 0 over 0."""
+    result = np.empty(len(numerator))
+    for i in range(len(numerator)):
+        if denominator[i] == 0:
+            result[i] = 0.0
+        elif numerator[i] == 0:
+            result[i] = -5.0
+        else:
+            result[i] = min(max(np.log(numerator[i] / denominator[i]), -5.0), 5.0)
+    return result
+
+
+@njit(cache=True, nogil=True)
+def place(closes: Floats, lowest: Floats, highest: Floats) -> Floats:
+    """Return where the close stands between two levels, −0.5 to 0.5; 0 where they are one."""
+    result = np.empty(len(closes))
+    for i in range(len(closes)):
+        height = highest[i] - lowest[i]
+        result[i] = (closes[i] - lowest[i]) / height - 0.5 if height != 0 else 0.0
+    return result
 
 
 @njit(cache=True, nogil=True)

@@ -7,6 +7,7 @@ shorter than its warm-up gives NaN throughout. Formulas are TA-Lib's: Wilder, "N
 
 import numpy as np
 import talib
+from numba import njit
 
 from steelyard.market.bars import Bars, Floats
 
@@ -59,8 +60,10 @@ def known_volume(bars: Bars) -> Floats:
     return np.nan_to_num(bars.volume, nan=0.0)
 
 
+@njit(cache=True, nogil=True)
 def ratio(numerator: Floats, denominator: Floats, neutral: float) -> Floats:
     """Return the quotient, ``neutral`` where the denominator is 0, NaN where either is NaN."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        quotient = numerator / denominator
-    return np.where(denominator == 0, neutral, quotient)
+    result = np.empty(len(numerator))
+    for i in range(len(numerator)):
+        result[i] = numerator[i] / denominator[i] if denominator[i] != 0 else neutral
+    return result

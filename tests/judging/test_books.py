@@ -1,11 +1,16 @@
 """Three books over the same signals."""
 
 import json
+from dataclasses import asdict
 from datetime import timedelta
+from random import Random
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 
 from made import EARLIER
 from settled import settled
@@ -84,3 +89,37 @@ def test_equity_ends_at_the_total_return() -> None:
     assert len(curves) == 30
     for name in ("baseline", "ml", "blended"):
         assert curves[name].iloc[-1] == pytest.approx(getattr(books, name).total_return)
+
+
+SIGNALS = st.lists(st.tuples(st.floats(-0.05, 0.05), st.floats(0, 100)), min_size=1, max_size=30)
+
+
+def frame_of(signals: list[tuple[float, float]]) -> pd.DataFrame:
+    returns = np.array([net for net, _ in signals])
+    won = pd.array(returns > 0, dtype="boolean")
+    return settled(len(signals), net_return=returns, confidence_ml=[ml for _, ml in signals], won=won)
+
+
+@given(SIGNALS, st.randoms(use_true_random=False))
+@hypothesis_settings(max_examples=40, deadline=None)
+def test_the_order_of_the_rows_changes_no_sum_and_no_share(signals: list[tuple[float, float]], chance: Random) -> None:
+    """Only the drawdown, which follows time, depends on it."""
+    frame, order = frame_of(signals), list(range(len(signals)))
+    chance.shuffle(order)
+    straight, mixed = (asdict(judge(f, EARLIER, END, SIZING).ml) for f in (frame, frame.iloc[order]))
+
+    for measure in straight.keys() - {"max_drawdown"}:
+        assert mixed[measure] == pytest.approx(straight[measure], nan_ok=True), measure
+
+
+@given(SIGNALS)
+@hypothesis_settings(max_examples=40, deadline=None)
+def test_what_a_book_leaves_changes_nothing_in_what_it_earns(signals: list[tuple[float, float]]) -> None:
+    """The ml book over its own trades alone is the same book, with a hit rate of 1."""
+    frame = frame_of(signals)
+    whole = judge(frame, EARLIER, END, SIZING).ml
+    alone = judge(frame[frame["confidence_ml"] > 70], EARLIER, END, SIZING).ml
+
+    for measure in ("trades", "total_return", "mean_return", "win_rate", "profit_factor", "sharpe", "max_drawdown"):
+        assert getattr(alone, measure) == pytest.approx(getattr(whole, measure), nan_ok=True), measure
+    assert alone.hit_rate == 1 or whole.trades == 0

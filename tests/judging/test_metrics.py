@@ -29,8 +29,12 @@ def array(*values: float) -> np.ndarray:
         pytest.param(metrics.profit_factor, array(3.0, -1.0, -0.5), 2.0, id="profit factor"),
         pytest.param(metrics.profit_factor, array(3.0), INF, id="no loss"),
         pytest.param(metrics.profit_factor, NONE, NAN, id="no trades, no factor"),
+        pytest.param(metrics.profit_factor, array(0.0, 0.0), NAN, id="neither gain nor loss"),
+        pytest.param(metrics.profit_factor, array(1.0, NAN), NAN, id="NaN factor, not infinite"),
         pytest.param(metrics.payoff_ratio, array(3.0, 1.0, -1.0), 2.0, id="payoff"),
         pytest.param(metrics.payoff_ratio, array(3.0), NAN, id="no loss, no payoff"),
+        pytest.param(metrics.payoff_ratio, array(3.0, NAN, -1.0), NAN, id="NaN payoff"),
+        pytest.param(metrics.win_rate, array(1.0, NAN), NAN, id="NaN rate"),
         pytest.param(metrics.win_rate, array(1.0, 0.0, -1.0, -2.0), 0.25, id="a return of 0 is no win"),
         pytest.param(metrics.win_rate, NONE, NAN, id="no trades, no rate"),
         pytest.param(metrics.sharpe, array(0.0, 0.0, 0.0), 0.0, id="never traded"),
@@ -61,6 +65,14 @@ def test_days_without_trades_count_as_zero() -> None:
     assert daily == pytest.approx([0, 0, 0.03, 0, 0.04])
 
 
+def test_a_day_that_has_only_begun_is_a_day_of_its_own() -> None:
+    """An end at noon: what settles that morning does not count for the day before."""
+    stamps = np.array(["2026-01-02T20", "2026-01-03T09"], dtype="datetime64[ns]")
+    daily = metrics.daily_returns(stamps, array(0.01, 0.02), START, START + timedelta(days=2, hours=12))
+
+    assert daily == pytest.approx([0, 0.01, 0.02])
+
+
 def test_sharpe_of_session_days_is_that_of_calendar_days() -> None:
     """A return on five days of seven: √365 over all days agrees with √260 over sessions."""
     rng = np.random.default_rng(1)
@@ -81,6 +93,28 @@ def test_scores_of_probabilities() -> None:
     assert metrics.brier(p, won) == pytest.approx((0.01 + 0.36 + 0.16 + 0.25) / 4)
     assert metrics.log_loss(p, won) == pytest.approx(-np.log([0.9, 0.4, 0.6, 0.5]).mean())
     assert np.isnan(metrics.accuracy(NONE, np.empty(0, dtype=bool)))
+
+
+def test_a_signal_without_an_opinion_is_not_a_wrong_one() -> None:
+    """NaN is left out of the accuracy, and shows in the scores that cannot do without it."""
+    p, won = array(0.9, NAN, 0.4), np.array([True, True, True])
+
+    assert metrics.accuracy(p, won) == 0.5
+    assert np.isnan(metrics.brier(p, won))
+    assert np.isnan(metrics.log_loss(p, won))
+
+
+@pytest.mark.parametrize(
+    ("latency", "expected"),
+    [
+        pytest.param(np.arange(101.0), (50, 95, 99), id="0 to 100 ms"),
+        pytest.param(array(7.0, NAN), (7, 7, 7), id="one measured, one not"),
+        pytest.param(NONE, (NAN, NAN, NAN), id="nothing measured"),
+    ],
+)
+def test_latency_is_told_by_its_percentiles(latency: np.ndarray, expected: tuple[float, ...]) -> None:
+    """p50, p95 and p99 of what was measured."""
+    assert metrics.latency_percentiles(latency) == pytest.approx(expected, nan_ok=True)
 
 
 def test_an_honest_model_lies_on_the_diagonal() -> None:
