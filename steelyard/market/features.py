@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from steelyard.market import indicators
 from steelyard.market.bars import Bars, Floats
 from steelyard.market.brackets import decision_bars, side_signs
-from steelyard.market.indicators import ratio
+from steelyard.market.indicators import filling, ratio
 from steelyard.market.strategy import Strategy
 
 
@@ -253,28 +253,24 @@ def _place(bars: Bars, period: int) -> Floats:
     return place(bars.close, lowest, highest)
 
 
-@njit(cache=True, nogil=True)
-def log_ratio(numerator: Floats, denominator: Floats) -> Floats:
+@filling
+def log_ratio(out: Floats, numerator: Floats, denominator: Floats) -> None:
     """Return the logarithm of the quotient within ±5, so that a bar without trades stays a number; 0 over 0."""
-    result = np.empty(len(numerator))
     for i in range(len(numerator)):
         if denominator[i] == 0:
-            result[i] = 0.0
+            out[i] = 0.0
         elif numerator[i] == 0:
-            result[i] = -5.0
+            out[i] = -5.0
         else:
-            result[i] = min(max(np.log(numerator[i] / denominator[i]), -5.0), 5.0)
-    return result
+            out[i] = min(max(np.log(numerator[i] / denominator[i]), -5.0), 5.0)
 
 
-@njit(cache=True, nogil=True)
-def place(closes: Floats, lowest: Floats, highest: Floats) -> Floats:
+@filling
+def place(out: Floats, closes: Floats, lowest: Floats, highest: Floats) -> None:
     """Return where the close stands between two levels, −0.5 to 0.5; 0 where they are one."""
-    result = np.empty(len(closes))
     for i in range(len(closes)):
         height = highest[i] - lowest[i]
-        result[i] = (closes[i] - lowest[i]) / height - 0.5 if height != 0 else 0.0
-    return result
+        out[i] = (closes[i] - lowest[i]) / height - 0.5 if height != 0 else 0.0
 
 
 @njit(cache=True, nogil=True)
@@ -291,19 +287,16 @@ def shapes(opens: Floats, highs: Floats, lows: Floats, closes: Floats) -> tuple[
     return body, place, wicks
 
 
-@njit(cache=True, nogil=True)
-def change_over(values: Floats, bars: int, scale: Floats) -> Floats:
+@filling
+def change_over(out: Floats, values: Floats, bars: int, scale: Floats) -> None:
     """Return the change over ``bars`` bars in units of ``scale``; 0 where the scale is 0, NaN while either is unknown."""
-    result = np.full(len(values), np.nan)
     for i in range(bars, len(values)):
-        result[i] = (values[i] - values[i - bars]) / scale[i] if scale[i] != 0 else 0.0
-    return result
+        out[i] = (values[i] - values[i - bars]) / scale[i] if scale[i] != 0 else 0.0
 
 
-@njit(cache=True, nogil=True)
-def mean(values: Floats, period: int) -> Floats:
+@filling
+def mean(out: Floats, values: Floats, period: int) -> None:
     """Return the rolling mean, exactly 0 for a window of zeros."""
-    result = np.full(len(values), np.nan)
     total, moved = 0.0, 0
     for i in range(len(values)):
         total += values[i]
@@ -314,14 +307,12 @@ def mean(values: Floats, period: int) -> Floats:
         if i % REFRESH == 0:
             total = values[max(0, i - period + 1) : i + 1].sum()
         if i >= period - 1:
-            result[i] = total / period if moved else 0.0
-    return result
+            out[i] = total / period if moved else 0.0
 
 
-@njit(cache=True, nogil=True)
-def deviation(values: Floats, period: int) -> Floats:
+@filling
+def deviation(out: Floats, values: Floats, period: int) -> None:
     """Return the rolling standard deviation (of the window itself, not of a sample)."""
-    result = np.full(len(values), np.nan)
     total = squares = 0.0
     for i in range(len(values)):
         total += values[i]
@@ -335,29 +326,26 @@ def deviation(values: Floats, period: int) -> Floats:
         if i >= period - 1:
             spread = squares / period - (total / period) ** 2
             # differences of equal squares leave rounding behind; what lies under it is no spread at all
-            result[i] = np.sqrt(spread) if spread > 1e-10 * squares / period else 0.0
-    return result
+            out[i] = np.sqrt(spread) if spread > 1e-10 * squares / period else 0.0
 
 
-@njit(cache=True, nogil=True)
-def autocorrelation(values: Floats, period: int) -> Floats:
+@filling
+def autocorrelation(out: Floats, values: Floats, period: int) -> None:
     """Return the rolling lag-1 products of ``period`` changes over the sum of their squares; 0 where nothing moved."""
-    result = np.full(len(values), np.nan)
     products = squares = 0.0
     moved = 0
     for i in range(1, len(values)):
         products += values[i] * values[i - 1]
         squares += values[i] * values[i]
         moved += values[i] != 0.0
-        out = i - period + 1
-        if out >= 1:
-            products -= values[out] * values[out - 1]
-            squares -= values[out] * values[out]
-            moved -= values[out] != 0.0
+        gone = i - period + 1
+        if gone >= 1:
+            products -= values[gone] * values[gone - 1]
+            squares -= values[gone] * values[gone]
+            moved -= values[gone] != 0.0
         if i % REFRESH == 0:
-            first = max(1, out + 1)
+            first = max(1, gone + 1)
             products = (values[first : i + 1] * values[first - 1 : i]).sum()
             squares = (values[first : i + 1] ** 2).sum()
         if i >= period - 1:
-            result[i] = products / squares if moved else 0.0
-    return result
+            out[i] = products / squares if moved else 0.0

@@ -5,9 +5,14 @@ shorter than its warm-up gives NaN throughout. Formulas are TA-Lib's: Wilder, "N
 (1978) for RSI, ATR and ADX; Appel for MACD.
 """
 
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
 import numpy as np
 import talib
 from numba import njit
+from numpy.typing import NDArray
 
 from steelyard.market.bars import Bars, Floats
 
@@ -46,13 +51,13 @@ def directional_difference(bars: Bars, period: int = 14) -> Floats:
     """+DI minus −DI over their sum, −1 to 1; 0 where neither moves."""
     plus = np.asarray(talib.PLUS_DI(bars.high, bars.low, bars.close, timeperiod=period))
     minus = np.asarray(talib.MINUS_DI(bars.high, bars.low, bars.close, timeperiod=period))
-    return ratio(plus - minus, plus + minus, neutral=0.0)
+    return ratio(plus - minus, plus + minus, 0.0)
 
 
 def relative_volume(bars: Bars, period: int = 20) -> Floats:
     """Volume over its own moving average; 1 throughout where the market has no volume."""
     volume = known_volume(bars)
-    return ratio(volume, sma(volume, period), neutral=1.0)
+    return ratio(volume, sma(volume, period), 1.0)
 
 
 def known_volume(bars: Bars) -> Floats:
@@ -60,10 +65,24 @@ def known_volume(bars: Bars) -> Floats:
     return np.nan_to_num(bars.volume, nan=0.0)
 
 
-@njit(cache=True, nogil=True)
-def ratio(numerator: Floats, denominator: Floats, neutral: float) -> Floats:
+def filling(kernel: Callable[..., None]) -> Callable[..., Floats]:
+    """Compile ``kernel(out, first, …)`` into ``f(first, …)``, which returns an ``out`` of NaN, as long as ``first``, filled.
+
+    numpy allocates the result: on a million bars its memory takes half the time of what numba allocates.
+    """
+    compiled = njit(cache=True, nogil=True)(kernel)
+
+    @wraps(kernel)
+    def run(first: NDArray[Any], *others: Any) -> Floats:
+        out = np.full(len(first), np.nan)
+        compiled(out, first, *others)
+        return out
+
+    return run
+
+
+@filling
+def ratio(out: Floats, numerator: Floats, denominator: Floats, neutral: float) -> None:
     """Return the quotient, ``neutral`` where the denominator is 0, NaN where either is NaN."""
-    result = np.empty(len(numerator))
-    for i in range(len(numerator)):
-        result[i] = numerator[i] / denominator[i] if denominator[i] != 0 else neutral
-    return result
+    for i in range(len(out)):
+        out[i] = numerator[i] / denominator[i] if denominator[i] != 0 else neutral

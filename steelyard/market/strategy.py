@@ -103,8 +103,8 @@ class TrendStrategy:
         histogram, rsi = indicators.macd_histogram(bars.close), indicators.rsi(bars.close)
         trend = np.sign(np.nan_to_num(fast - slow)).astype(np.int64)
         triggered = _turns(fast - slow, trend) | _turns(histogram, trend) | _turns(rsi - 50, trend)
-        spread = indicators.ratio(fast - slow, indicators.atr(bars), neutral=0.0) * trend
-        momentum = indicators.ratio(histogram, indicators.atr(bars), neutral=0.0) * trend
+        spread = indicators.ratio(fast - slow, indicators.atr(bars), 0.0) * trend
+        momentum = indicators.ratio(histogram, indicators.atr(bars), 0.0) * trend
         parts = (
             _squash(spread, middle=0.6, width=0.6),
             _squash((rsi - 50) * trend, middle=5.0, width=6.0),
