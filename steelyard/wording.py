@@ -17,8 +17,20 @@ MEASURES = {
     "max_drawdown": "max drawdown",
     "hit_rate": "signals traded",
     "trades_per_day": "trades a day",
+    "mean_hold_minutes": "mean hold, minutes",
+    "mean_slippage_bps": "slippage, bps",
+    "false_positive_rate": "losers taken",
+    "false_negative_rate": "winners left",
 }
-_PERCENT = {"total_return", "win_rate", "max_drawdown", "mean_return", "hit_rate"}
+_PERCENT = {
+    "total_return",
+    "win_rate",
+    "max_drawdown",
+    "mean_return",
+    "hit_rate",
+    "false_positive_rate",
+    "false_negative_rate",
+}
 
 
 def books_rows(books: Mapping[str, Any]) -> list[tuple[str, ...]]:

@@ -23,7 +23,7 @@ def draw_replay(title: str, document: dict[str, Any], home: str, conf: str | Non
         "story.png": pictures.story(f"{title}: {answer}", document, equity),
         "weight.png": pictures.weight_path(document),
         "equity.png": pictures.equity_curves(equity),
-        "report.html": report.page(title, document, equity).encode(),
+        "report.html": report.page(title, document, equity, settled).encode(),
     }
     if len(judged):
         files["reliability.png"] = pictures.reliability(judged["p_win"].to_numpy(), judged["won"].to_numpy(dtype=bool))

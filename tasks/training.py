@@ -116,20 +116,31 @@ def _artifacts(samples: Samples, training: Training, books: Books | None) -> dic
 @step()
 def compare_with_champion(stores: Stores, samples: Samples, version: Version, as_of: datetime) -> Version:
     """Let a challenger serve, or say why not; a version that was judged before stays as it was judged."""
-    registry, policy = stores.registry, stores.settings.learning
     if version.stage == "challenger":
-        champion = registry.champion()
-        if champion is None:
-            reasons = gate(dict(version.metrics), policy)
-            wins, words = not reasons, reasons or ("first champion: " + version.verdict,)
-        else:
-            compared = _compare(stores, samples, champion, version)
-            wins, words = compared.wins, compared.reasons
-        version = registry.promote(version.number, words) if wins else registry.refuse(version.number, words)
+        wins, reasons = _judged(stores, samples, version, as_of)
+        judge_it = stores.registry.promote if wins else stores.registry.refuse
+        version = judge_it(version.number, reasons)
         _note(stores, version)
     if version.stage == "champion":
         _record_promotion(stores, version, as_of)
     return version
+
+
+def _judged(stores: Stores, samples: Samples, version: Version, as_of: datetime) -> tuple[bool, tuple[str, ...]]:
+    """Return whether a challenger may serve, and why.
+
+    The first champion, and one that follows a breaker, must pass the gate: better than a model that was taken out of
+    service says nothing yet. Where there is a champion it must be beaten, too.
+    """
+    champion = stores.registry.champion()
+    requalifies = champion is None or current_state(stores, as_of).retrain_required
+    missed = gate(dict(version.metrics), stores.settings.learning) if requalifies else ()
+    if missed:
+        return False, missed
+    if champion is None:
+        return True, (f"first champion: {version.verdict}",)
+    compared = _compare(stores, samples, champion, version)
+    return compared.wins, compared.reasons
 
 
 def _compare(stores: Stores, samples: Samples, champion: Version, challenger: Version) -> Comparison:

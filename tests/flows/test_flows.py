@@ -14,10 +14,16 @@ from flows.replay import replay
 from flows.settle import settle
 from flows.train import compare, train
 from flows.weight import weight
+from made import POLICY, evidence
 from steelyard.errors import CollectMoreData, FixConfiguration
 from steelyard.gateways.lake import Lake
 from steelyard.gateways.ledger import Ledger
+from steelyard.gateways.registry import Registration
+from steelyard.weight.guards import guard as limits
+from tasks.bars import known_history
 from tasks.stores import open_stores
+from tasks.training import compare_with_champion, settled_samples
+from tasks.weight import current_state
 
 START = datetime(2020, 6, 1, tzinfo=UTC)
 LONG_AGO, FAR_AHEAD = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
@@ -132,3 +138,32 @@ def test_a_late_prediction_hears_no_model_that_was_not_there(home: Path, simulat
     assert rows.loc[rows["decided_at"] >= promoted, "p_win"].notna().all()
     assert (rows["decided_at"] < promoted).any()
     assert (rows["blended"] == rows["confidence_existing"]).all()
+
+
+def test_after_a_breaker_a_challenger_must_pass_the_first_gate_again(home: Path, simulated: str) -> None:
+    """Better than a disabled champion is not enough: with 51 % on its holdout it is refused before any comparison."""
+    promoted = datetime(2020, 10, 1, tzinfo=UTC)
+    collect.fn(promoted, str(home), simulated)
+    train.fn(promoted, 10, str(home), simulated)
+    stores = open_stores(home, Path(simulated))
+    state = current_state(stores, promoted).model_copy(update={"phase": "shadow"})
+    stores.registry.append(limits(state, evidence(accuracy=0.40), POLICY, promoted + timedelta(days=1)))
+    later = promoted + timedelta(days=2)
+    samples = settled_samples(stores, known_history(stores, later))
+    weak = Registration(
+        key="weak",
+        as_of=later,
+        family="lightgbm",
+        trained_through="2020-08-01",
+        files=stores.registry.load("1"),
+        params={},
+        metrics={"holdout_accuracy": 0.51, "holdout_no_information_rate": 0.50},
+        artifacts={},
+        verdict="weak",
+        feature_names=samples.feature_names,
+        data_hash="",
+    )
+    judged = compare_with_champion(stores, samples, stores.registry.register(weak), later)
+
+    assert judged.stage == "refused"
+    assert judged.reasons == ("holdout accuracy 51.0% misses 55.0% by 4.0 points",)
