@@ -15,6 +15,9 @@ from steelyard.errors import CollectMoreData, FixData, RestoreService
 from steelyard.market.bars import COLUMNS
 
 LOCK_SECONDS = 60
+SHARED = 5
+SCALE = 1.2
+"""Stored closes all this many times the same bars' new ones: a split since. Dividends move a price far less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,8 @@ class Lake:
         """Store the bars of ``frame`` (columns ``COLUMNS``) that are not there yet.
 
         Raises:
-            FixData: If the lake holds bars of another size.
+            FixData: If the lake holds bars of another size, or a symbol's bars from before a split; the other symbols
+                are stored all the same.
             RestoreService: If the lake cannot be written or another process holds it.
         """
         try:
@@ -61,14 +65,21 @@ class Lake:
     def _append(self, frame: pd.DataFrame, bar_size: pd.Timedelta) -> Appended:
         if self._description.exists() and self.bar_size != bar_size:
             raise FixData(f"{self._folder} holds bars of {self.bar_size}, these are of {bar_size}; pass another --home")
-        counts = [self._append_symbol(str(name), rows) for name, rows in frame.groupby("symbol", sort=True)]
+        symbols = {str(name): rows for name, rows in frame.groupby("symbol", sort=True)}
+        rescaled = [name for name, rows in symbols.items() if _on_another_scale(self._stored(name, rows), rows)]
+        counts = [self._append_symbol(name, rows) for name, rows in symbols.items() if name not in rescaled]
         if not self._description.exists():
             _write(self._description, json.dumps({"bar_size": str(bar_size)}).encode())
+        if rescaled:
+            files = ", ".join(str(self._file(name)) for name in rescaled)
+            raise FixData(
+                f"{', '.join(rescaled)}: stored on another price scale, a split since? delete {files}; collect again"
+            )
         return Appended(*(sum(column) for column in zip(*counts, strict=True))) if counts else Appended(0, 0, 0)
 
     def _append_symbol(self, symbol: str, rows: pd.DataFrame) -> tuple[int, int, int]:
         rows = rows[list(COLUMNS)].sort_values("timestamp", ignore_index=True)
-        stored = self._read_file(self._file(symbol)) if self._file(symbol).exists() else rows[:0]
+        stored = self._stored(symbol, rows)
         both = rows.merge(stored, on=["symbol", "timestamp"], how="left", suffixes=("", "_stored"), indicator=True)
         there = (both["_merge"] == "both").to_numpy()
         values = [name for name in COLUMNS if name not in ("symbol", "timestamp")]
@@ -107,6 +118,11 @@ class Lake:
                 digest.update(str(file.relative_to(self._folder)).encode() + file.read_bytes())
         return digest.hexdigest()
 
+    def _stored(self, symbol: str, like: pd.DataFrame) -> pd.DataFrame:
+        """Return the stored bars of a symbol; where there are none, an empty frame like the one given."""
+        file = self._file(symbol)
+        return self._read_file(file) if file.exists() else like.loc[like.index[:0], list(COLUMNS)]
+
     def _file(self, symbol: str) -> Path:
         return self._folder / f"symbol={symbol.replace('/', '_')}" / "bars.parquet"
 
@@ -118,6 +134,13 @@ class Lake:
             raise RestoreService(f"{file}: cannot be read ({error}); restore it, or delete it and collect again") from error
         frame["timestamp"] = frame["timestamp"].astype("datetime64[ns, UTC]")
         return frame
+
+
+def _on_another_scale(stored: pd.DataFrame, rows: pd.DataFrame) -> bool:
+    """Whether the last bars both have differ by more than ``SCALE``; bars after them would seem to jump."""
+    both = rows.merge(stored, on="timestamp", suffixes=("", "_stored")).sort_values("timestamp")
+    ratio = (both["close_stored"] / both["close"]).tail(SHARED).median()
+    return bool(ratio > SCALE or ratio < 1 / SCALE)
 
 
 def _parquet(frame: pd.DataFrame) -> bytes:

@@ -23,7 +23,7 @@ from steelyard.frozen import Frozen
 from steelyard.gateways.calendars import holes
 from steelyard.gateways.docs import page
 from steelyard.gateways.sources import RawBars
-from steelyard.market.bars import COLUMNS
+from steelyard.market.bars import COLUMNS, PRICES
 from steelyard.market.jumps import explain, held_back
 
 FIRST_RULE = "duplicate"
@@ -42,7 +42,7 @@ class Checked:
     Attributes:
         good: Bars on one price scale, columns ``COLUMNS``, sorted; symbols held back are not among them.
         quarantined: Bars that broke a rule, as found, with columns ``row`` (position in the source) and ``rule``.
-        findings: Quarantined rules, jumps, holes and bars without volume, one line each.
+        findings: Quarantined rules, jumps, holes, bars without volume, filled weekends; one line each.
         held_back: Symbols with a jump only the user can explain.
         docs: Page with the result.
     """
@@ -100,8 +100,9 @@ class Quality:
         findings = (
             *_broken(quarantined),
             *(str(jump) for jump in jumps),
-            *holes(good, raw.bar_size, raw.calendar),
+            *holes(good, raw.bar_size, raw.calendar, raw.timezone),
             *_without_volume(frame),
+            *_filled_forward(good, raw),
         )
         docs = self._publish("bars", raw.name, outcomes, findings)
         self._stop_if_too_bad(raw.name, frame, quarantined, kept)
@@ -278,6 +279,16 @@ def _without_volume(bars: pd.DataFrame) -> list[str]:
     return [
         f"{symbol}: {row['sum']} bars without volume" for symbol, row in silent.iterrows() if row["sum"] and not row["all"]
     ]
+
+
+def _filled_forward(good: pd.DataFrame, raw: RawBars) -> list[str]:
+    """Return how many daily bars of a weekend only repeat the prices of the bar before."""
+    if raw.bar_size != pd.Timedelta("1D"):
+        return []
+    weekend = good["timestamp"].dt.tz_convert(raw.timezone).dt.dayofweek >= 5
+    repeats = (good.groupby("symbol")[list(PRICES)].diff() == 0).all(axis=1)
+    filled = good.loc[weekend & repeats, "symbol"].value_counts(sort=False)
+    return [f"{symbol}: {count} weekend bars repeat the bar before, filled forward?" for symbol, count in filled.items()]
 
 
 def _write_changed(file: Path, content: bytes) -> None:

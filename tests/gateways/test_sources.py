@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from pydantic import ValidationError
 
 from steelyard.errors import FixConfiguration, FixData
 from steelyard.gateways.sources import SourceSettings, from_argument, read
@@ -81,6 +82,8 @@ def test_a_missing_file_and_an_empty_folder_are_one_clear_line(tmp_path: Path) -
         pytest.param("2026-07-01 09:30:00", "America/New_York", "2026-07-01T13:30", id="summer time"),
         pytest.param("2026-01-01T09:00:00Z", "America/New_York", "2026-01-01T09:00", id="a zone of its own"),
         pytest.param("2026-01-01T09:00:00+01:00", "UTC", "2026-01-01T08:00", id="an offset"),
+        pytest.param("20260101", "UTC", "2026-01-01T00:00", id="a date without hyphens"),
+        pytest.param("20260101", "America/New_York", "2026-01-01T05:00", id="the same in New York"),
         pytest.param("1767225600", "UTC", "2026-01-01T00:00", id="epoch seconds"),
         pytest.param("1767225600000", "UTC", "2026-01-01T00:00", id="epoch milliseconds"),
         pytest.param("1767225600000000000", "UTC", "2026-01-01T00:00", id="epoch nanoseconds"),
@@ -158,3 +161,10 @@ def test_an_unknown_symbol_is_refused() -> None:
     """The message names it."""
     with pytest.raises(FixData, match="no bars of ZZZ"):
         read(SourceSettings(symbols=("AAPL", "ZZZ")))
+
+
+@pytest.mark.parametrize("zone", ["Mars/Base", "", "/etc/passwd"])
+def test_an_unknown_time_zone_is_refused(zone: str) -> None:
+    """Before any file is read."""
+    with pytest.raises(ValidationError, match="a time zone such as UTC"):
+        SourceSettings(timezone=zone)

@@ -23,6 +23,7 @@ def frame(closes: list[float], adjusted: list[float] | None = None, days: list[i
         pytest.param([100.0, 50.0], [50.0, 50.0], ["split"], id="the factor changes: a split"),
         pytest.param([100.0, 48.0], [50.0, 24.0], ["crash"], id="the factor stays: a crash"),
         pytest.param([100.0, 10_000.0], [100.0, 10_000.0], ["undecided"], id="a factor of a hundred is not believed"),
+        pytest.param([100.0, 20.0], [100.0, 20.0], ["undecided"], id="a 5:1 split the adjustment missed"),
         pytest.param([100.0, 95.0], [100.0, 95.0], [], id="an ordinary day"),
         pytest.param([100.0, 50.0], None, ["undecided"], id="no adjusted close: 2:1 or a crash?"),
         pytest.param([100.0, 14.3], None, ["undecided"], id="7:1"),
@@ -60,3 +61,20 @@ def test_a_decision_frees_the_symbol(ratio: float, first: float) -> None:
 
     assert bars["close"].iloc[0] == first
     assert held_back(jumps) == ()
+
+
+@pytest.mark.parametrize(
+    ("adjusted", "ratio", "first"),
+    [
+        pytest.param([100.0, 20.0], 5.0, 20.0, id="a split the adjustment missed"),
+        pytest.param([100.0, 20.0], 1.0, 100.0, id="a real move"),
+        pytest.param([20.0, 20.0], 5.0, 20.0, id="a split adjusted already, once is enough"),
+    ],
+)
+def test_a_decision_counts_beside_an_adjusted_close(adjusted: list[float], ratio: float, first: float) -> None:
+    """It adds what the adjustment missed, and never adjusts a second time."""
+    decision = JumpDecision(symbol="X", date=date(2020, 1, 2), ratio=ratio)
+    bars, jumps = explain(frame([100.0, 20.0], adjusted), (decision,))
+
+    assert bars["close"].tolist() == [first, 20.0]
+    assert [jump.kind for jump in jumps] == ["crash" if ratio == 1 else "split"]
