@@ -42,10 +42,14 @@ class Lake:
 
         Raises:
             CollectMoreData: If nothing was collected yet.
+            RestoreService: If the lake's description cannot be read.
         """
         if not self._description.exists():
             raise CollectMoreData(f"{self._folder}: no bars yet; run steelyard collect")
-        return pd.Timedelta(json.loads(self._description.read_text(encoding="utf-8"))["bar_size"])
+        try:
+            return pd.Timedelta(json.loads(self._description.read_text(encoding="utf-8"))["bar_size"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise RestoreService(f"{self._description}: cannot be read ({error}); restore it") from error
 
     def append(self, frame: pd.DataFrame, bar_size: pd.Timedelta) -> Appended:
         """Store the bars of ``frame`` (columns ``COLUMNS``) that are not there yet.
@@ -59,8 +63,12 @@ class Lake:
             self._folder.mkdir(parents=True, exist_ok=True)
             with FileLock(self._folder / ".lock", timeout=LOCK_SECONDS):
                 return self._append(frame, bar_size)
-        except (Timeout, PermissionError) as error:
-            raise RestoreService(f"{self._folder}: the lake cannot be written ({error}); stop the other process") from error
+        except Timeout as error:
+            raise RestoreService(f"{self._folder}: another process holds the lake; stop it or wait") from error
+        except OSError as error:
+            raise RestoreService(
+                f"{self._folder}: the lake cannot be written ({error}); make it a writable folder with space left"
+            ) from error
 
     def _append(self, frame: pd.DataFrame, bar_size: pd.Timedelta) -> Appended:
         if self._description.exists() and self.bar_size != bar_size:

@@ -19,10 +19,12 @@ from filelock import FileLock
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Connection,
     DateTime,
     Engine,
     Index,
     MetaData,
+    bindparam,
     create_engine,
     event,
     make_url,
@@ -30,13 +32,14 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, DontWrapMixin, SQLAlchemyError
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
 from steelyard.errors import FixConfiguration, FixData, RestoreService
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+DRIVERS = ("sqlite", "sqlite+pysqlite", "postgresql+psycopg")
 BUSY_SECONDS = 5
 BATCH = 500
 OUTCOME = ("settled_at", "net_return", "won", "exit_reason", "hold_minutes", "slippage_bps", "stop_distance")
@@ -70,6 +73,12 @@ FLOATS = (
     "slippage_bps",
     "stop_distance",
 )
+MOMENTS = ("decided_at", "settled_at", "trained_through")
+DTYPES = dict.fromkeys(FLOATS, "float64") | {"won": "boolean", "decision": "bool", "pivotal": "bool"}
+
+
+class NaiveMoment(DontWrapMixin, FixData):
+    """A moment without a zone; SQLAlchemy hands it on as it is."""
 
 
 class UtcTime(TypeDecorator[datetime]):
@@ -83,12 +92,14 @@ class UtcTime(TypeDecorator[datetime]):
         if value is None:
             return None
         if value.tzinfo is None:
-            raise FixData(f"{value} names no zone; moments in the ledger are UTC")
+            raise NaiveMoment(f"{value} names no zone; moments in the ledger are UTC")
         return value.astimezone(UTC)
 
     def process_result_value(self, value: datetime | None, dialect: Any) -> datetime | None:
-        """Return the moment with its zone."""
-        return value if value is None or value.tzinfo else value.replace(tzinfo=UTC)
+        """Return the moment in UTC, whatever zone the server's session has."""
+        if value is None:
+            return None
+        return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
 
 
 class Base(DeclarativeBase):
@@ -186,40 +197,46 @@ class Ledger:
     """
 
     def __init__(self, url: str) -> None:
+        wanted = "conf/services.yaml: ledger must be sqlite:///FILE or postgresql+psycopg://…"
         try:
             self._url = make_url(url)
-            self._url.get_dialect()
-        except (ArgumentError, NoSuchModuleError, ValueError) as error:
-            raise FixConfiguration("conf/services.yaml: ledger must be sqlite:///FILE or postgresql+psycopg://…") from error
+        except (ArgumentError, ValueError) as error:
+            raise FixConfiguration(wanted) from error
+        if self._url.drivername not in DRIVERS or not self._url.database:
+            raise FixConfiguration(f"{wanted}, not {self._url.render_as_string(hide_password=True)}")
+        self._on_server = self._url.get_backend_name() == "postgresql"
         self._address = self._url.render_as_string(hide_password=True)
 
     @cached_property
     def _engine(self) -> Engine:
-        if self._url.get_backend_name() != "sqlite":
-            return create_engine(self._url, pool_pre_ping=True, connect_args={"connect_timeout": BUSY_SECONDS})
-        Path(self._url.database or "").parent.mkdir(parents=True, exist_ok=True)
+        if self._on_server:
+            patience = {"connect_timeout": BUSY_SECONDS, "options": f"-c lock_timeout={BUSY_SECONDS}s"}
+            return create_engine(self._url, pool_pre_ping=True, connect_args=patience)
         engine = create_engine(self._url, connect_args={"timeout": BUSY_SECONDS})
         event.listen(engine, "connect", _write_ahead)
         return engine
 
     def migrate(self) -> None:
-        """Bring the tables to the current version; safe to repeat, and for several processes at once."""
+        """Bring the tables to the current version, wholly or not at all; safe to repeat, and for several at once."""
         settings = Config()
         settings.set_main_option("script_location", str(MIGRATIONS))
-        with self._reached(), self._alone(), self._engine.begin() as connection:
+        with self._reached(), self._alone() as connection:
             settings.attributes["connection"] = connection
             command.upgrade(settings, "head")
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Let one process of this machine migrate a SQLite file; PostgreSQL's own transaction does it there."""
-        if self._url.get_backend_name() != "sqlite" or not self._url.database:
-            yield
+    def _alone(self) -> Iterator[Connection]:
+        """Give a transaction that no other migration runs beside."""
+        if self._on_server:
+            with self._engine.begin() as connection:
+                connection.exec_driver_sql("SELECT pg_advisory_xact_lock(hashtext('steelyard.ledger'))")
+                yield connection
             return
-        file = Path(self._url.database)
+        file = Path(self._url.database or "")
         file.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(file.with_suffix(".lock"), timeout=60):
-            yield
+        with FileLock(file.with_suffix(".lock"), timeout=60), self._engine.begin() as connection:
+            connection.exec_driver_sql("BEGIN")  # the driver itself begins none before CREATE TABLE
+            yield connection
 
     def record_features(self, signals: pd.DataFrame, names: Sequence[str], feature_set_hash: str) -> int:
         """Freeze the features ``names`` of each signal; returns how many were new."""
@@ -246,23 +263,24 @@ class Ledger:
         rows = _rows(settled[["signal_id", *OUTCOME]])
         if not rows:
             return 0
+        table = Base.metadata.tables[Prediction.__tablename__]
+        write = update(table).where(table.c.signal_id == bindparam("of"), table.c.settled_at.is_(None))
         with self._reached(), self._engine.begin() as connection:
             known = self._outcomes(connection, [row["signal_id"] for row in rows])
             for row in rows:
                 _require_same(row, known.get(row["signal_id"]))
-            new = [row for row in rows if known.get(row["signal_id"], (row,))[0] is None]
-            for row in new:
-                outcome = {name: row[name] for name in OUTCOME}
-                connection.execute(update(Prediction).where(Prediction.signal_id == row["signal_id"]).values(outcome))
-        return len(new)
+            new = [_renamed(row) for row in rows if row["signal_id"] not in known]
+            return connection.execute(write, new).rowcount if new else 0
 
     @staticmethod
-    def _outcomes(connection: Any, ids: list[str]) -> dict[str, tuple[Any, ...]]:
-        known: dict[str, tuple[Any, ...]] = {}
-        columns = (Prediction.signal_id, Prediction.settled_at, Prediction.net_return)
+    def _outcomes(connection: Connection, ids: list[str]) -> dict[str, dict[str, Any]]:
+        """Return the outcomes written so far of the signals in ``ids``."""
+        known: dict[str, dict[str, Any]] = {}
+        columns = [getattr(Prediction, name) for name in ("signal_id", *OUTCOME)]
+        statement = select(*columns).where(Prediction.settled_at.is_not(None))
         for start in range(0, len(ids), BATCH):
-            rows = connection.execute(select(*columns).where(Prediction.signal_id.in_(ids[start : start + BATCH])))
-            known |= {row[0]: tuple(row[1:]) for row in rows}
+            rows = connection.execute(statement.where(Prediction.signal_id.in_(ids[start : start + BATCH])))
+            known |= {row.signal_id: dict(row._mapping) for row in rows}
         return known
 
     def unsettled(self) -> pd.DataFrame:
@@ -295,6 +313,12 @@ class Ledger:
         with self._reached(), self._engine.begin() as connection:
             connection.execute(stage.where(RegisteredModel.stage != row["stage"]))
 
+    def models(self) -> pd.DataFrame:
+        """Return every registered version (columns of ``ml_models``), oldest training first."""
+        columns = RegisteredModel.__table__.columns
+        order = (RegisteredModel.trained_through, RegisteredModel.version)
+        return self._frame(select(*columns).order_by(*order), columns.keys())
+
     def digest(self) -> str:
         """Return a SHA-256 over the content of every table, for telling whether anything changed."""
         digest = hashlib.sha256()
@@ -307,30 +331,16 @@ class Ledger:
     def _insert(self, table: type[Base], rows: list[dict[str, Any]]) -> int:
         if not rows:
             return 0
-        dialect = postgresql if self._url.get_backend_name() == "postgresql" else sqlite
-        new = 0
+        dialect = postgresql if self._on_server else sqlite
+        statement = dialect.insert(table).on_conflict_do_nothing().returning(*table.__table__.primary_key)
         with self._reached(), self._engine.begin() as connection:
-            for start in range(0, len(rows), BATCH):
-                statement = dialect.insert(table).values(rows[start : start + BATCH]).on_conflict_do_nothing()
-                new += len(connection.execute(statement.returning(*table.__table__.primary_key)).all())
-        return new
+            return len(connection.execute(statement, rows).all())
 
-    def _frame(self, statement: Any, columns: Sequence[str]) -> pd.DataFrame:
+    def _frame(self, statement: Any, names: Sequence[str]) -> pd.DataFrame:
         with self._reached(), self._engine.connect() as connection:
             rows = connection.execute(statement).all()
-        frame = pd.DataFrame.from_records([tuple(row) for row in rows], columns=list(columns))
-        for name in columns:
-            if name in FLOATS:
-                frame[name] = frame[name].astype("float64")
-            elif name.endswith("_at"):
-                frame[name] = pd.to_datetime(frame[name], utc=True).astype("datetime64[ns, UTC]")
-            elif name == "won":
-                frame[name] = frame[name].astype("boolean")
-            elif name in ("decision", "pivotal"):
-                frame[name] = frame[name].astype(bool)
-            else:
-                frame[name] = frame[name].astype(object).where(frame[name].notna(), None)
-        return frame
+        columns = zip(*rows, strict=True) if rows else ((),) * len(names)
+        return pd.DataFrame({name: _column(name, values) for name, values in zip(names, columns, strict=True)})
 
     @contextmanager
     def _reached(self) -> Iterator[None]:
@@ -363,11 +373,24 @@ def _plain(column: pd.Series) -> list[Any]:
     return column.astype(object).where(column.notna(), None).tolist()
 
 
-def _require_same(row: dict[str, Any], known: tuple[Any, ...] | None) -> None:
+def _column(name: str, values: Sequence[Any]) -> Any:
+    """Return values of the column ``name`` in its dtype; NULL becomes NaN, NaT or NA, in text None."""
+    if name in MOMENTS:
+        return pd.DatetimeIndex(list(values), dtype="datetime64[ns, UTC]")
+    return pd.Series(values, dtype=DTYPES.get(name, "object"))
+
+
+def _renamed(row: dict[str, Any]) -> dict[str, Any]:
+    """Name the signal ``of``: a bound name may not be that of a column."""
+    return {name: row[name] for name in OUTCOME} | {"of": row["signal_id"]}
+
+
+def _require_same(row: dict[str, Any], known: dict[str, Any] | None) -> None:
     """Refuse an outcome that differs from the one written before."""
-    if known is None or known[0] is None or known == (row["settled_at"], row["net_return"]):
+    if known is None or known == row:
         return
+    name = next(name for name in OUTCOME if known[name] != row[name])
     raise FixData(
-        f"{row['signal_id']} settled at {known[0]} with {known[1]:+.6f}, now it would be {row['settled_at']} with "
-        f"{row['net_return']:+.6f}; an outcome is written once: look for bars or conf/brackets.yaml that changed"
+        f"{row['signal_id']} settled with {name} {known[name]}, now it would be {row[name]}; "
+        "an outcome is written once: look for bars or conf/brackets.yaml that changed"
     )

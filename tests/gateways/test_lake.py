@@ -79,6 +79,28 @@ def test_a_broken_file_is_one_clear_line(lake: Lake, tmp_path: Path) -> None:
         lake.read()
 
 
+@pytest.mark.parametrize("content", ["", "{}", "[]", '{"bar_size": "long"}'])
+def test_a_broken_description_is_one_clear_line(lake: Lake, tmp_path: Path, content: str) -> None:
+    """It is named; nothing is appended to bars of a size nobody knows."""
+    lake.append(EARLY, FOUR_HOURS)
+    (tmp_path / "lake" / "lake.json").write_text(content)
+    before = lake.digest()
+
+    with pytest.raises(RestoreService, match=r"lake\.json: cannot be read"):
+        lake.read()
+    with pytest.raises(RestoreService, match=r"lake\.json: cannot be read"):
+        lake.append(BARS, FOUR_HOURS)
+    assert lake.digest() == before
+
+
+def test_a_lake_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -> None:
+    """Where a file stands in the place of the folder."""
+    (tmp_path / "lake").write_text("")
+
+    with pytest.raises(RestoreService, match=r"lake: the lake cannot be written .*writable folder"):
+        Lake(tmp_path / "lake").append(EARLY, FOUR_HOURS)
+
+
 def test_bars_from_before_a_split_are_not_continued_after_it(lake: Lake) -> None:
     """The stored past is four times too high for what follows: that symbol waits, the others are stored."""
     lake.append(EARLY, FOUR_HOURS)

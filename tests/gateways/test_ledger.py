@@ -1,13 +1,16 @@
 """The ledger, on real SQLite and PostgreSQL."""
 
 import sqlite3
-import threading
+import subprocess
+import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from alembic import op
 from sqlalchemy import create_engine, inspect, text
 
 from made import EARLIER
@@ -15,6 +18,16 @@ from settled import settled
 from steelyard.errors import FixConfiguration, FixData, RestoreService
 from steelyard.gateways.ledger import OUTCOME, Base, Ledger
 
+MIGRATE_SLOWLY = """
+import sys, time
+from alembic import op
+from steelyard.gateways.ledger import Ledger
+create = op.create_table
+op.create_table = lambda *args: (time.sleep(0.1), create(*args))
+print("ready", flush=True)
+sys.stdin.readline()
+Ledger(sys.argv[1]).migrate()
+"""
 LONG_AGO, FAR_AHEAD = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
 
 
@@ -64,15 +77,49 @@ def test_a_frozen_prediction_is_never_changed(ledger: Ledger) -> None:
     assert ledger.predictions(LONG_AGO, FAR_AHEAD)["p_win"].tolist() == [0.6]
 
 
-def test_a_different_outcome_is_refused_and_nothing_is_written(ledger: Ledger) -> None:
-    """One signal of two would change: neither is touched, and the message names it."""
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"net_return": [0.02, 0.01]}, "S:0:buy settled with net_return 0.01, now it would be 0.02"),
+        ({"exit_reason": ["time", "target"]}, "S:0:buy settled with exit_reason target, now it would be time"),
+    ],
+    ids=["return", "reason"],
+)
+def test_a_different_outcome_is_refused_and_nothing_is_written(
+    ledger: Ledger, change: dict[str, object], words: str
+) -> None:
+    """One signal of two would change: neither is touched, and the message names the signal and what differs."""
     ledger.record_predictions(settled(2))
     ledger.record_outcomes(settled(1))
     before = ledger.digest()
 
-    with pytest.raises(FixData, match="S:0:buy settled at"):
-        ledger.record_outcomes(settled(2, net_return=[0.02, 0.01]))
+    with pytest.raises(FixData, match=words):
+        ledger.record_outcomes(settled(2, **change))
     assert ledger.digest() == before
+
+
+def test_an_outcome_written_twice_in_one_go_counts_once(ledger: Ledger) -> None:
+    """The first of two rows for a signal is kept, whatever the second says."""
+    ledger.record_predictions(settled(1))
+    twice = pd.concat([settled(1), settled(1, net_return=0.5)])
+
+    assert ledger.record_outcomes(twice) == 1
+    assert ledger.settled_predictions(LONG_AGO, FAR_AHEAD)["net_return"].tolist() == [0.01]
+
+
+def test_thousands_of_rows_are_counted_as_new_or_known(ledger: Ledger) -> None:
+    """A year's signals in one go, then once more with a few new ones among them."""
+    ledger.record_predictions(settled(2500))
+
+    assert ledger.record_predictions(settled(2510)) == 10
+    assert ledger.record_outcomes(settled(2510)) == 2510
+    assert ledger.unsettled().empty
+
+
+def test_a_moment_without_a_zone_is_refused(ledger: Ledger) -> None:
+    """Nobody can tell which moment it means."""
+    with pytest.raises(FixData, match="2026-01-01 00:00:00 names no zone"):
+        ledger.settled_predictions(datetime(2026, 1, 1), FAR_AHEAD)
 
 
 def test_an_outcome_of_an_unknown_signal_is_left_out(ledger: Ledger) -> None:
@@ -111,41 +158,53 @@ def test_a_models_stage_follows_the_registry(ledger: Ledger) -> None:
     ledger.record_model({**row, "stage": "challenger"})
     assert ledger.digest() == before
     ledger.record_model({**row, "stage": "champion"})
-    assert ledger.digest() != before
+    assert ledger.models().to_dict("records") == [{**row, "stage": "champion"}]
 
 
-def test_the_last_month_is_found_by_an_index(tmp_path: Path) -> None:
-    """SQLite's own plan names the index on the settlement time."""
+@pytest.mark.parametrize("column", ["settled_at", "decided_at"])
+def test_the_last_month_is_found_by_an_index(tmp_path: Path, column: str) -> None:
+    """SQLite's own plan names the index on the time asked for."""
     url = f"sqlite:///{tmp_path}/ledger.db"
     Ledger(url).migrate()
     with create_engine(url).connect() as connection:
-        query = "EXPLAIN QUERY PLAN SELECT * FROM ml_predictions WHERE settled_at > '2026' ORDER BY settled_at"
+        query = f"EXPLAIN QUERY PLAN SELECT * FROM ml_predictions WHERE {column} > '2026' ORDER BY {column}"  # noqa: S608
         plan = str(connection.execute(text(query)).all())
-    assert "USING INDEX ix_ml_predictions_settled_at" in plan
+    assert f"USING INDEX ix_ml_predictions_{column}" in plan
 
 
-def test_two_migrate_at_once(tmp_path: Path) -> None:
-    """Four threads on a new file: all succeed and the tables are there once."""
-    url = f"sqlite:///{tmp_path}/ledger.db"
-    failures: list[BaseException] = []
-
-    def migrate() -> None:
-        try:
-            Ledger(url).migrate()
-        except RestoreService as error:
-            failures.append(error)
-
-    threads = [threading.Thread(target=migrate) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not failures
-    assert len(Ledger(url).unsettled()) == 0
+def test_several_migrate_at_once(ledger_url: str) -> None:
+    """Three processes on a new database, slow enough to meet: all succeed and the tables are there."""
+    command = [sys.executable, "-c", MIGRATE_SLOWLY, ledger_url]
+    running = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(3)]  # noqa: S603
+    for process in running:
+        process.stdout.readline()
+    for process in running:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    for process in running:
+        process.communicate(timeout=60)
+    assert [process.returncode for process in running] == [0, 0, 0]
+    assert Ledger(ledger_url).unsettled().empty
 
 
-def test_a_locked_database_is_one_clear_line(tmp_path: Path) -> None:
+def test_a_migration_that_is_cut_off_leaves_nothing(ledger_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Interrupted after the first table: no table stays, and the next migration succeeds."""
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(op, "create_index", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            Ledger(ledger_url).migrate()
+    assert inspect(create_engine(ledger_url)).get_table_names() == []
+    Ledger(ledger_url).migrate()
+    assert Ledger(ledger_url).unsettled().empty
+
+
+def test_a_locked_database_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another process holds the file: the message names it, and nothing was written."""
+    monkeypatch.setattr("steelyard.gateways.ledger.BUSY_SECONDS", 0.2)
     ledger = Ledger(f"sqlite:///{tmp_path}/ledger.db")
     ledger.migrate()
     other = sqlite3.connect(tmp_path / "ledger.db")
@@ -154,6 +213,19 @@ def test_a_locked_database_is_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(RestoreService, match=r"ledger\.db cannot be used: database is locked; nothing was changed"):
         ledger.record_predictions(settled(1))
     other.rollback()
+    assert ledger.record_predictions(settled(1)) == 1
+
+
+def test_a_locked_table_on_a_server_is_one_clear_line(postgres: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The wait ends, as it does on SQLite, and nothing was written."""
+    monkeypatch.setattr("steelyard.gateways.ledger.BUSY_SECONDS", 2)
+    url = postgres()
+    ledger = Ledger(url)
+    ledger.migrate()
+    with create_engine(url).begin() as other:
+        other.execute(text("LOCK TABLE ml_predictions"))
+        with pytest.raises(RestoreService, match="cannot be used: canceling statement due to lock timeout"):
+            ledger.record_predictions(settled(1))
     assert ledger.record_predictions(settled(1)) == 1
 
 
@@ -166,11 +238,12 @@ def test_an_unreachable_server_is_one_clear_line_without_its_password() -> None:
     assert "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize("url", ["nonsense", "nosuch://x"])
-def test_an_address_that_is_none_is_refused(url: str) -> None:
-    """The message says what it must look like."""
-    with pytest.raises(FixConfiguration, match="ledger must be"):
+@pytest.mark.parametrize("url", ["nonsense", "nosuch://x", "sqlite://", "mysql://trader:secret@h/d", "postgresql://h/d"])
+def test_an_address_that_is_none_of_a_ledger_is_refused(url: str) -> None:
+    """The message says what it must look like, and tells no password."""
+    with pytest.raises(FixConfiguration, match="ledger must be") as refused:
         Ledger(url)
+    assert "secret" not in str(refused.value)
 
 
 def test_the_outcome_columns_are_those_of_the_bracket() -> None:

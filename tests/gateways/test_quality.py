@@ -122,6 +122,48 @@ def test_too_many_bad_rows_stop_the_run(tmp_path: Path, suites: Path) -> None:
         Quality(suites, tmp_path, QualityPolicy()).check_bars(raw(frame), NOW, NOW)
 
 
+@pytest.mark.parametrize(
+    ("expectation", "kwargs", "words"),
+    [
+        ("expect_table_row_count_to_be_between", {"min_value": 1000}, "broken, found 20"),
+        ("expect_column_mean_to_be_between", {"column": "volume", "min_value": 9}, "broken, found 5.0"),
+        ("expect_column_values_to_not_be_null", {"column": "vwap"}, "broken, found no such column"),
+    ],
+    ids=["too few rows", "a mean out of bounds", "a column the frame has not"],
+)
+def test_a_broken_table_rule_stops_the_run(
+    tmp_path: Path, suites: Path, expectation: str, kwargs: dict[str, object], words: str
+) -> None:
+    """It names no row to quarantine; the message says rule, bound and what was found, and the page shows it."""
+    suite = json.loads((suites / "bars.json").read_text())
+    suite["expectations"].append({"type": expectation, "kwargs": kwargs, "meta": {"rule": "ours"}})
+    (tmp_path / "bars.json").write_text(json.dumps(suite))
+
+    with pytest.raises(FixData, match=rf"made: ours: .*{words}; see ") as refused:
+        Quality(tmp_path, tmp_path, QualityPolicy()).check_bars(raw(clean()), NOW, NOW)
+    assert "1 of " in Path(str(refused.value).rsplit("see ", 1)[1]).read_text()
+
+
+def test_bars_without_one_of_their_columns_stop_the_run(quality: Quality) -> None:
+    """A source of the user's own that forgot the volume."""
+    with pytest.raises(FixData, match=r"made: columns: .*broken, found "):
+        quality.check_bars(raw(clean().drop(columns="volume")), NOW, NOW)
+
+
+@pytest.mark.parametrize(
+    ("value", "rule"),
+    [(np.nan, "missing_adj_close"), (0.0, "adj_close_not_positive"), (np.inf, "adj_close_infinite")],
+)
+def test_a_bar_that_cannot_be_adjusted_is_quarantined(quality: Quality, value: float, rule: str) -> None:
+    """Prices times a factor that is no number would be no prices."""
+    frame = clean().assign(adj_close=clean()["close"])
+    frame.loc[5, "adj_close"] = value
+    checked = quality.check_bars(raw(frame), NOW, NOW)
+
+    assert checked.quarantined[["row", "rule"]].to_numpy().tolist() == [[5, rule]]
+    assert (checked.good["close"] > 0).all()
+
+
 def test_bars_not_closed_yet_are_left_out_not_quarantined(quality: Quality) -> None:
     """At 10:30 the bar of 10:00 is open; a replay of the past ignores what came later."""
     checked = quality.check_bars(raw(clean()), pd.Timestamp("2025-01-01 10:30", tz="UTC"), NOW)

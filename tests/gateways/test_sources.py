@@ -131,6 +131,25 @@ def test_a_file_without_a_header_is_mapped_by_position(tmp_path: Path) -> None:
     assert raw.bar_size == pd.Timedelta("1h")
 
 
+@pytest.mark.parametrize("heading", ["symbol", "Symbol", "TICKER"])
+def test_a_symbol_is_kept_as_it_is_written(tmp_path: Path, heading: str) -> None:
+    """Leading zeros, TRUE and NA are symbols like any other; blanks around one are not part of it; none is missing."""
+    rows = "".join(f"{name},2026-01-01,1,2,0.5,1.5,10\n" for name in ("000001", "TRUE", "NA", " IBM ", ""))
+    raw = read(files(write(tmp_path, f"{heading},{HEADER}{rows}"), bar_size="1D"))
+
+    assert raw.frame["symbol"].tolist()[:4] == ["000001", "TRUE", "NA", "IBM"]
+    assert raw.frame["symbol"].isna().tolist() == [False] * 4 + [True]
+
+
+def test_a_file_that_is_no_utf8_is_one_clear_line(tmp_path: Path) -> None:
+    """A heading from another code page."""
+    file = tmp_path / "AAA.csv"
+    file.write_bytes(HEADER.replace("volume", "volume,n\xf6te").encode("latin-1") + b"2026-01-01,1,2,0.5,1.5,10,x\n")
+
+    with pytest.raises(FixData, match=r"AAA\.csv: 'utf-8' codec can't decode"):
+        read(files(file))
+
+
 def test_the_sample_is_seven_real_stocks() -> None:
     """Daily, 2000-03 to 2013-03, with an adjusted close."""
     raw = read(SourceSettings())

@@ -28,8 +28,11 @@ def frame(closes: list[float], adjusted: list[float] | None = None, days: list[i
         pytest.param([100.0, 50.0], None, ["undecided"], id="no adjusted close: 2:1 or a crash?"),
         pytest.param([100.0, 14.3], None, ["undecided"], id="7:1"),
         pytest.param([10.0, 80.0], None, ["undecided"], id="1:8 reverse"),
-        pytest.param([100.0, 42.0], None, [], id="-58 % is no simple ratio"),
-        pytest.param([100.0, 55.0], None, [], id="-45 % is no simple ratio"),
+        pytest.param([1.16, 20.2], None, ["undecided"], id="1:20 reverse, on a day of -13 %"),
+        pytest.param([2.2, 18.6], None, ["undecided"], id="1:8 reverse, on a day of +6 %"),
+        pytest.param([100.0, 42.0], None, ["crash"], id="-58 % is no simple ratio"),
+        pytest.param([100.0, 55.0], None, ["crash"], id="-45 % is no simple ratio"),
+        pytest.param([100.0, 95.0], None, [], id="an ordinary day without an adjusted close"),
     ],
 )
 def test_a_jump_is_taken_for_what_it_is(closes: list[float], adjusted: list[float] | None, kinds: list[str]) -> None:
