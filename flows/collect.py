@@ -5,15 +5,18 @@ from typing import Any
 
 from prefect import flow
 
+from flows.failure import failed
 from flows.moment import moment, opened
+from tasks.alerts import announce_quarantine
 from tasks.bars import collected, read_source, store_bars, validate_bars
 
 
-@flow(name="collect")
+@flow(name="collect", on_failure=[failed], on_crashed=[failed])
 def collect(as_of: datetime | None = None, home: str = ".", conf: str | None = None) -> dict[str, Any]:
     """Bring every bar closed by ``as_of`` into the lake; bad rows are quarantined, bars already there stay."""
-    stores = opened(home, conf)
+    stores, at = opened(home, conf), moment(as_of)
     raw = read_source(stores)
-    checked = validate_bars(stores, raw, moment(as_of))
+    checked = validate_bars(stores, raw, at)
+    announce_quarantine(stores, checked, at)
     appended = store_bars(stores, checked)
     return collected(checked, appended)

@@ -5,15 +5,19 @@ from typing import Any
 
 from prefect import flow
 
+from flows.failure import failed
 from flows.moment import moment, opened
+from tasks.alerts import announce, notice_lapse
 from tasks.records import decision_record, state_record
 from tasks.weight import current_state, guard_weight
 
 
-@flow(name="guard")
+@flow(name="guard", on_failure=[failed], on_crashed=[failed])
 def guard(as_of: datetime | None = None, home: str = ".", conf: str | None = None) -> dict[str, Any]:
     """Cut or disable where a limit is breached at ``as_of``; renew the lease either way."""
     stores, at = opened(home, conf), moment(as_of)
+    notice_lapse(stores, stores.journal.state(), at)
     entry = guard_weight(stores, at)
+    announce(stores, [entry])
     state = current_state(stores, at)
     return {"decision": decision_record(entry) if entry else None, "state": state_record(state)}

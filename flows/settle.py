@@ -5,13 +5,14 @@ from typing import Any
 
 from prefect import flow
 
+from flows.failure import failed
 from flows.moment import moment, opened
 from tasks.bars import known_history
 from tasks.predictions import record_opinions, record_outcomes
 from tasks.weight import current_state
 
 
-@flow(name="settle")
+@flow(name="settle", on_failure=[failed], on_crashed=[failed])
 def settle(as_of: datetime | None = None, home: str = ".", conf: str | None = None) -> dict[str, Any]:
     """Record the champion's opinion on every signal decided by ``as_of``, and every outcome known by then."""
     stores, at = opened(home, conf), moment(as_of)

@@ -5,13 +5,14 @@ from typing import Any
 
 from prefect import flow
 
+from flows.failure import failed
 from flows.moment import moment, opened
 from tasks.bars import known_history
 from tasks.records import version_record
 from tasks.training import compare_with_champion, settled_samples, trained_version, waiting_challenger
 
 
-@flow(name="train")
+@flow(name="train", on_failure=[failed], on_crashed=[failed])
 def train(
     as_of: datetime | None = None, trials: int | None = None, home: str = ".", conf: str | None = None
 ) -> dict[str, Any]:
@@ -24,7 +25,7 @@ def train(
     return version_record(judged)
 
 
-@flow(name="compare")
+@flow(name="compare", on_failure=[failed], on_crashed=[failed])
 def compare(as_of: datetime | None = None, home: str = ".", conf: str | None = None) -> dict[str, Any]:
     """Hold the waiting challenger against the champion on what had settled by ``as_of``."""
     stores, at = opened(home, conf), moment(as_of)

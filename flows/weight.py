@@ -5,18 +5,21 @@ from typing import Any
 
 from prefect import flow
 
+from flows.failure import failed
 from flows.moment import moment, opened
+from tasks.alerts import announce
 from tasks.bars import known_history
 from tasks.records import decision_record, state_record
 from tasks.weight import current_state, evaluate_weight, review_gates
 
 
-@flow(name="weight")
+@flow(name="weight", on_failure=[failed], on_crashed=[failed])
 def weight(as_of: datetime | None = None, home: str = ".", conf: str | None = None) -> dict[str, Any]:
     """Decide about the last whole periods that closed by ``as_of``: limits before rewards, then the gate."""
     stores, at = opened(home, conf), moment(as_of)
     settled_signals = int(known_history(stores, at)["won"].notna().sum())
     entries = [evaluate_weight(stores, at), review_gates(stores, at, settled_signals)]
+    announce(stores, entries)
     return {
         "decisions": [decision_record(entry) for entry in entries if entry is not None],
         "state": state_record(current_state(stores, at)),

@@ -28,6 +28,8 @@ AsOf = Annotated[str | None, typer.Option("--as-of", help="Moment to speak for (
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 Bars = Annotated[str, typer.Option("--bars", help="A bars file or folder, 'sample', or 'simulated:none|hidden|dying'.")]
 Trials = Annotated[int | None, typer.Option("--trials", min=1, max=10_000, help="Trials per search.")]
+Reason = Annotated[str, typer.Option("--reason", help="Why, for the journal.", show_default=False)]
+By = Annotated[str | None, typer.Option("--by", help="Who, for the journal; default: your login.")]
 
 HERE = Path()
 
@@ -116,6 +118,77 @@ def demo(home: Home = Path("demo"), conf: Conf = None, as_json: Json = False) ->
     show(_run_with_bar(flow, **_places(home, conf)), as_json, screen.demonstrated)
 
 
+@app.command()
+def status(home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: Json = False) -> None:
+    """How things stand: weight, phase, versions, lease, limits, gate, next reviews, open alerts."""
+    from tasks.status import status as read
+    from tasks.stores import open_stores
+
+    at = moment(as_of) if as_of else datetime.now(UTC)
+    show(read(open_stores(home, conf), at), as_json, screen.status)
+
+
+@app.command()
+def why(
+    signal_id: Annotated[str, typer.Argument(help="SYMBOL:TIMESTAMP:side", show_default=False)],
+    home: Home = HERE,
+    conf: Conf = None,
+    as_json: Json = False,
+) -> None:
+    """Why a signal was traded or left: both confidences, the weight, the features that counted, the outcome."""
+    from tasks.stores import open_stores
+    from tasks.why import explained
+
+    show(explained(open_stores(home, conf), signal_id), as_json, screen.why)
+
+
+@app.command()
+def verify(
+    repair: Annotated[bool, typer.Option("--repair", help="Write state and aliases anew from the journal.")] = False,
+    home: Home = HERE,
+    conf: Conf = None,
+    as_json: Json = False,
+) -> None:
+    """Walk the chain of decisions, and hold state, tags and aliases against it; exit 1 where something is wrong."""
+    from tasks.stores import open_stores
+    from tasks.verify import verified
+
+    document = verified(open_stores(home, conf), repair=repair)
+    show(document, as_json, screen.verified)
+    if document["faults"]:
+        raise typer.Exit(1)
+
+
+@app.command()
+def rollback(reason: Reason, by: By = None, home: Home = HERE, conf: Conf = None, as_json: Json = False) -> None:
+    """Take the weight to 0 now; the model must be retrained and requalify from shadow."""
+    from flows.rollback import rollback as flow
+
+    show(_operate(flow, reason, by, home, conf), as_json, screen.operated)
+
+
+@app.command()
+def hold(reason: Reason, by: By = None, home: Home = HERE, conf: Conf = None, as_json: Json = False) -> None:
+    """Freeze the weight; limits still lower it."""
+    from flows.rollback import hold as flow
+
+    show(_operate(flow, reason, by, home, conf), as_json, screen.operated)
+
+
+@app.command()
+def resume(reason: Reason, by: By = None, home: Home = HERE, conf: Conf = None, as_json: Json = False) -> None:
+    """Let the weight move again."""
+    from flows.rollback import resume as flow
+
+    show(_operate(flow, reason, by, home, conf), as_json, screen.operated)
+
+
+def _operate(flow: Any, reason: str, by: str | None, home: Path, conf: Path | None) -> Any:
+    if not reason.strip():
+        raise FixConfiguration("--reason is empty; the journal needs one")
+    return _run(flow, home, conf, None, reason=reason, operator=by)
+
+
 def moment(text: str) -> datetime:
     """Return an ISO date or time as UTC.
 
@@ -140,11 +213,14 @@ def _run(flow: Any, home: Path, conf: Path | None, as_of: str | None, **paramete
 
 def _run_with_bar(flow: Any, **parameters: Any) -> Any:
     """Run a flow, recorded by the Prefect server where one is configured, with its progress on stderr."""
+    from flows.failure import telling
     from tasks.progress import shown_by
 
-    call = flow if prefect_server_configured() else flow.fn
     with screen.bars() as sink, shown_by(sink):
-        return call(**parameters)
+        if prefect_server_configured():
+            return flow(**parameters)
+        with telling(flow, parameters):
+            return flow.fn(**parameters)
 
 
 def show(document: Any, as_json: bool, as_text: Callable[[Any], None]) -> None:

@@ -22,3 +22,7 @@ class CollectMoreData(SteelyardError):
 
 class RestoreService(SteelyardError):
     """A database, registry or file store cannot be reached or is locked; nothing was changed."""
+
+
+class VerifyState(SteelyardError):
+    """What MLflow holds does not follow from the journal; ``steelyard verify`` names the place."""

@@ -15,6 +15,7 @@ from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
 from steelyard.judging import metrics
+from steelyard.weight.journal import Decision
 
 INK, FAINT = "#22262b", "#8a9099"
 COLORS = {"baseline": "#8a9099", "ml": "#d98a2b", "blended": "#2567a8"}
@@ -79,6 +80,29 @@ def equity_curves(equity: pd.DataFrame) -> bytes:
         lower.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         lower.set_ylabel("drawdown")
         return _png(figure)
+
+
+def decision(made: Decision, equity: pd.DataFrame) -> bytes:
+    """Return what a decision did to the weight, on the beam with its bands, above the books it rests on."""
+    words = f"{made.kind} {made.verdict}: {'; '.join(made.reasons)}"
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(9, 4.8), layout="constrained")
+        beam, below = figure.subplots(2, 1, height_ratios=(1, 4))
+        figure.suptitle(fill(words, 90), x=0.01, ha="left", fontsize=11, fontweight="bold")
+        _draw_beam(beam, made.before.weight, made.after.weight)
+        draw_equity(below, equity)
+        return _png(figure)
+
+
+def _draw_beam(axes: Axes, before: float, after: float) -> None:
+    for phase, floor, ceiling in BANDS:
+        axes.axvspan(floor, ceiling, color=PHASES[phase], lw=0)
+        axes.text((floor + ceiling) / 2, 0.8, phase, ha="center", va="top", fontsize=8, color=INK)
+    axes.annotate("", (after, 0.35), (before, 0.35), arrowprops={"arrowstyle": "->", "color": INK})
+    axes.plot(before, 0.35, "o", color=FAINT, ms=8)
+    axes.plot(after, 0.35, "o", color=COLORS["blended"], ms=10)
+    axes.set(xlim=(-0.02, 0.72), ylim=(0, 1), yticks=[], xlabel=f"weight {before:.1%} → {after:.1%}")
+    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
 
 
 def reliability(p_win: NDArray[np.float64], won: NDArray[np.bool_]) -> bytes:

@@ -1,6 +1,6 @@
 """What a person sees at the terminal: tables on stdout, progress on stderr."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -128,3 +128,150 @@ def demonstrated(document: Mapping[str, Any]) -> None:
     out.rule("pictures")
     for picture in document["pictures"]:
         out.print(picture)
+
+
+def operated(document: Mapping[str, Any]) -> None:
+    """Print what an operator's hand did."""
+    decision(document["decision"])
+    state(document["state"])
+
+
+def verified(document: Mapping[str, Any]) -> None:
+    """Print whether all is well, or every fault, the first broken link first."""
+    for fault in document["repaired"]:
+        out.print(f"repaired: {fault}")
+    if not document["faults"]:
+        out.print(f"{document['decisions']} decisions, the chain is whole, state, tags and aliases follow from it")
+    for fault in document["faults"]:
+        out.print(f"[bold]✗[/] {fault}")
+
+
+def status(document: Mapping[str, Any]) -> None:
+    """Print how things stand, the answer first."""
+    out.print(f"[bold]{document['answer']}[/]")
+    for name, words in (("fault", "the state tag {}: see steelyard verify"), ("brake", "the brake is pulled by {}")):
+        if document[name]:
+            out.print(f"[bold]✗[/] {words.format(document[name])}")
+    if document["state"]:
+        _standing(document)
+    for alert in document["alerts"]:
+        out.print(f"[bold]![/] undelivered since {alert['at'][:16]}: {alert['title']} ({alert['trouble']})")
+
+
+def _standing(document: Mapping[str, Any]) -> None:
+    out.print(_facts(document))
+    out.print(_rules("Limits", document["limits"], "fires", "holds"))
+    out.print(_rules(f"Gate out of {document['state']['phase']}", document["gate"], "met", "missing"))
+    out.print(_decisions(document["decisions"]))
+    out.print(_rollout([*document["rollout"], *document["milestones"]]))
+
+
+def _facts(document: Mapping[str, Any]) -> Table:
+    table, held = Table(show_header=False, box=None), document["state"]
+    table.add_row("weight", f"{held['weight']:.1%} = base {held['base']:.0%} + bonus {held['bonus']:+.1%}")
+    table.add_row("in force", f"{document['weight_in_force']:.1%}, lease {document['lease']['words']}")
+    table.add_row("champion", _version_words(document["champion"]))
+    table.add_row("challenger", _waiting_words(document))
+    table.add_row("improvement", _improvement_words(document["improvement"]))
+    for review in document["reviews"]:
+        table.add_row(f"next {review['kind']}", f"period to {review['period_end'][:10]}")
+    return table
+
+
+def _version_words(made: Mapping[str, Any] | None) -> str:
+    if made is None:
+        return "none"
+    return f"version {made['version']} ({made['family']}), trained {made['as_of'][:10]}: {made['verdict']}"
+
+
+def _waiting_words(document: Mapping[str, Any]) -> str:
+    words = _version_words(document["challenger"])
+    if document["challenger"] and document["shadow_window"]:
+        words += f"; waits for the champion's window in shadow: {', '.join(document['shadow_window'])}"
+    return words + (f"; queued: {', '.join(document['queued'])}" if document["queued"] else "")
+
+
+def _improvement_words(improvement: Mapping[str, Any]) -> str:
+    achieved = "unknown" if improvement["achieved"] is None else f"{improvement['achieved']:+.1%}"
+    expected = improvement["expected"]
+    return f"{achieved} over the baseline" + (f", {expected[0]:.0%} to {expected[1]:.0%} expected" if expected else "")
+
+
+def _rules(title: str, rules: Sequence[Mapping[str, Any]], fired: str, quiet: str) -> Table:
+    table = Table("", "figure", "bound", "", title=title, title_justify="left")
+    for rule in rules:
+        mark = f"[bold]{fired}[/]" if rule["fired"] else quiet
+        table.add_row(rule["name"], _number(rule["figure"]), _number(rule["bound"]), f"{mark}: {rule['reason']}")
+    return table
+
+
+def _number(figure: float | None) -> str:
+    return "–" if figure is None else f"{figure:.4g}"
+
+
+def _decisions(made: Sequence[Mapping[str, Any]]) -> Table:
+    table = Table("when", "what", "verdict", "weight", "why", title="Last decisions", title_justify="left")
+    for one in made:
+        moved = f"{one['weight_before']:.1%} → {one['weight_after']:.1%}"
+        table.add_row(one["as_of"][:10], one["kind"], one["verdict"], moved, "; ".join(one["reasons"]))
+    return table
+
+
+def _rollout(items: Sequence[Mapping[str, str]]) -> Table:
+    table = Table("", "from", "to", "", "", title="Rollout", title_justify="left")
+    for item in items:
+        table.add_row(item["name"], item["begins"][:10], item["due"][:10], item["standing"], item["words"])
+    return table
+
+
+def why(document: Mapping[str, Any]) -> None:
+    """Print why a signal was traded or left: the sum first, then what went into it, then how it ended."""
+    signal, existing, model = document["signal"], document["existing"], document["model"]
+    out.print(f"[bold]{signal['signal_id']}[/] decided {signal['decided_at'][:16]}")
+    out.print(f"[bold]{document['answer']}[/]")
+    table = Table(show_header=False, box=None)
+    table.add_row("existing system", f"{existing['confidence']:.1f}", _scores_words(existing["scores"]))
+    table.add_row("model", _said(model["confidence_ml"], ".1f"), _model_words(model))
+    table.add_row("blended", f"{document['blend']['blended']:.1f}", f"weight {document['blend']['weight']:.1%}")
+    table.add_row("arm", document["blend"]["arm"], "pivotal" if document["blend"]["pivotal"] else "not pivotal")
+    out.print(table)
+    if model["top_features"]:
+        out.print(_top(model["top_features"]))
+    if model["note"]:
+        out.print(model["note"])
+    out.print(_outcome_words(document["outcome"]))
+
+
+def _scores_words(scores: Mapping[str, float | None]) -> str:
+    return ", ".join(f"{name} {_said(score, '.0f')}" for name, score in scores.items())
+
+
+def _model_words(model: Mapping[str, Any]) -> str:
+    if not model["version"]:
+        return f"none ({model['fallback_reason']})"
+    replayed = model["replayed"]
+    again = "" if replayed is None else ", says the same today" if replayed["agrees"] else ", [bold]says otherwise today[/]"
+    return f"version {model['version']}, p_win {_said(model['p_win'], '.1%')}{again}"
+
+
+def _top(features: Sequence[Mapping[str, Any]]) -> Table:
+    table = Table("feature", "value", "log odds", "", title="What counted most (Shapley values)", title_justify="left")
+    largest = max(abs(one["log_odds"]) for one in features) or 1.0
+    for one in features:
+        bar = ("+" if one["log_odds"] > 0 else "−") * max(round(10 * abs(one["log_odds"]) / largest), 1)
+        table.add_row(one["name"], _said(one["value"], ".4g"), f"{one['log_odds']:+.3f}", bar)
+    return table
+
+
+def _outcome_words(outcome: Mapping[str, Any] | None) -> str:
+    if outcome is None:
+        return "outcome: not settled yet"
+    ended = "won" if outcome["won"] else "lost"
+    return (
+        f"outcome: {ended} {outcome['net_return']:+.2%} by {outcome['exit_reason']} "
+        f"after {outcome['hold_minutes']:.0f} minutes, {outcome['settled_at'][:16]}"
+    )
+
+
+def _said(figure: float | None, form: str) -> str:
+    return "–" if figure is None else format(figure, form)

@@ -1,5 +1,6 @@
 """Reads ``conf/`` once: one YAML per subject, the file name is the field, unknown files and keys are refused."""
 
+import getpass
 import os
 import re
 from pathlib import Path
@@ -42,8 +43,10 @@ class ServiceSettings(Frozen):
     mlflow: str = "sqlite:///{home}/mlruns/mlflow.db"
     artifacts: str = "{home}/mlruns/artifacts"
     state: str = "{home}/.steelyard"
+    pages: str = "http://127.0.0.1:5000"
+    refresh_seconds: Annotated[float, Field(gt=0, le=3600)] = 5.0
 
-    @field_validator("ledger", "mlflow", "artifacts", "state")
+    @field_validator("ledger", "mlflow", "artifacts", "state", "pages")
     @classmethod
     def _known_variables(cls, text: str) -> str:
         missing = [name for name in _VARIABLE.findall(text) if name not in os.environ]
@@ -58,7 +61,7 @@ class ServiceSettings(Frozen):
             with_variables = _VARIABLE.sub(lambda found: os.environ[found[1]], text)
             return with_variables.replace("{home}", str(home.resolve()))
 
-        places = {name: filled(getattr(self, name)) for name in ("ledger", "mlflow", "artifacts", "state")}
+        places = {name: filled(getattr(self, name)) for name in ("ledger", "mlflow", "artifacts", "state", "pages")}
         return self.model_copy(update=places)
 
 
@@ -102,6 +105,21 @@ def go_offline() -> None:
     """Switch telemetry, pickles and minutes of retrying off, where the environment does not say otherwise."""
     for name, value in OFFLINE.items():
         os.environ.setdefault(name, value)
+
+
+def seal_key() -> str:
+    """Return the secret that state and decisions are sealed with, empty where none is configured."""
+    return os.environ.get("STEELYARD_SEAL_KEY", "")
+
+
+def alert_channels() -> tuple[str, ...]:
+    """Return the addresses alerts go to, in apprise's form, separated by blanks in the environment."""
+    return tuple(os.environ.get("STEELYARD_ALERTS", "").split())
+
+
+def operator_name() -> str:
+    """Return who is working here, for the journal."""
+    return getpass.getuser()
 
 
 def prefect_server_configured() -> bool:

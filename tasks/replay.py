@@ -110,7 +110,7 @@ def live_through(stores: Stores, history: pd.DataFrame, course: Course) -> float
 
 def _first_day(stores: Stores, course: Course) -> datetime:
     """Return the first day not lived yet: the lease tells when the guard last ran."""
-    state = stores.registry.state()
+    state = stores.journal.state()
     if state is None:
         return course.start
     return max(course.start, state.lease_until - timedelta(days=stores.settings.weight.lease_days) + DAY)
@@ -179,7 +179,7 @@ def replay_document(stores: Stores, course: Course, seconds: float) -> dict[str,
     """Return what the replay gave, from what is recorded in the home."""
     settled = stores.ledger.settled_predictions(course.start, course.end)
     predictions = stores.ledger.predictions(course.start, course.end)
-    entries = stores.registry.journal()
+    entries = stores.journal.entries()
     state = current_state(stores, course.end)
     months = max((course.end - course.start).days / 30.0, 1.0)
     books = judge(settled, course.start, course.end, stores.settings.books)

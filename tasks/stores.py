@@ -4,13 +4,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from steelyard.gateways.alerts import Alerts
+from steelyard.gateways.brake import Brake
 from steelyard.gateways.lake import Lake
 from steelyard.gateways.ledger import Ledger
 from steelyard.gateways.quality import Quality
-from steelyard.gateways.registry import Registry
+from steelyard.gateways.registry import Journal, Registry
 from steelyard.learning.model import Model
 from steelyard.market.features import feature_names
 from steelyard.market.strategy import Strategy, load_strategy
+from steelyard.services import open_alerts, open_brake, open_registry
 from steelyard.settings import PROJECT, Settings, load
 
 
@@ -35,9 +38,23 @@ class Stores:
 
     @cached_property
     def registry(self) -> Registry:
-        """Models, state and journal in MLflow."""
-        services = self.settings.services
-        return Registry(services.mlflow, services.artifacts, services.lineage)
+        """Models in MLflow, and the journal of what they may decide."""
+        return open_registry(self.settings.services)
+
+    @property
+    def journal(self) -> Journal:
+        """State and decisions of the lineage."""
+        return self.registry.journal
+
+    @cached_property
+    def brake(self) -> Brake:
+        """What takes the weight away from trading processes of this home, with or without MLflow."""
+        return open_brake(self.settings.services)
+
+    @cached_property
+    def alerts(self) -> Alerts:
+        """What an operator must be told."""
+        return open_alerts(self.settings.services)
 
     @cached_property
     def quality(self) -> Quality:

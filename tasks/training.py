@@ -18,6 +18,7 @@ from steelyard.learning.samples import Samples
 from steelyard.learning.training import Training, gate, train, training_key
 from steelyard.settings import override
 from steelyard.weight.changes import conclude, with_champion
+from steelyard.weight.phases import window_left
 from tasks.progress import tell
 from tasks.step import step
 from tasks.stores import Stores
@@ -115,15 +116,39 @@ def _artifacts(samples: Samples, training: Training, books: Books | None) -> dic
 
 @step()
 def compare_with_champion(stores: Stores, samples: Samples, version: Version, as_of: datetime) -> Version:
-    """Let a challenger serve, or say why not; a version that was judged before stays as it was judged."""
-    if version.stage == "challenger":
-        wins, reasons = _judged(stores, samples, version, as_of)
-        judge_it = stores.registry.promote if wins else stores.registry.refuse
-        version = judge_it(version.number, reasons)
-        _note(stores, version)
-    if version.stage == "champion":
-        _record_promotion(stores, version, as_of)
-    return version
+    """Let the version that waits longest serve, or say why not, then the next; returns ``version`` as it stands then.
+
+    The rule of the queue is in docs/decisions/0010: a champion in shadow keeps its place until its window is over, and
+    behind the version that waits there is one seat, for the latest.
+    """
+    with stores.journal.deciding():
+        _supersede(stores)
+        while (challenger := stores.registry.challenger()) is not None and not shadow_window(stores, as_of):
+            wins, reasons = _judged(stores, samples, challenger, as_of)
+            if wins:
+                _promote(stores, challenger, reasons, as_of)
+            else:
+                stores.registry.refuse(challenger.number, reasons)
+            _note(stores, stores.registry.version(challenger.number))
+        return stores.registry.version(version.number)
+
+
+def _supersede(stores: Stores) -> None:
+    """Free the seat behind the version that waits for the latest one."""
+    waiting = stores.registry.waiting()
+    for version in waiting[1:-1]:
+        reason = f"superseded by version {waiting[-1].number} before its turn came"
+        _note(stores, stores.registry.refuse(version.number, (reason,)))
+
+
+def shadow_window(stores: Stores, as_of: datetime) -> tuple[str, ...]:
+    """Return what is missing before the champion in shadow may be replaced; empty when nothing shields it."""
+    champion, state = stores.registry.champion(), current_state(stores, as_of)
+    if champion is None or champion.serving_since is None or state.phase != "shadow":
+        return ()
+    settled = stores.ledger.settled_predictions(champion.serving_since, as_of)
+    own = int((settled["model_version"] == champion.number).sum())
+    return window_left(state, champion.serving_since, own, stores.settings.weight, as_of)
 
 
 def _judged(stores: Stores, samples: Samples, version: Version, as_of: datetime) -> tuple[bool, tuple[str, ...]]:
@@ -154,15 +179,14 @@ def _compare(stores: Stores, samples: Samples, champion: Version, challenger: Ve
     return compare_models(samples.won[rows], scores[0], scores[1], policy)
 
 
-def _record_promotion(stores: Stores, version: Version, as_of: datetime) -> None:
-    """Enter the promotion in the journal, once; a lineage that had to retrain starts its evidence afresh."""
-    if stores.registry.decided("promotion", version.as_of) is not None:
-        return
-    state = current_state(stores, as_of)
-    after = with_champion(state, version.as_of, as_of)
-    reasons = (f"version {version.number} serves", *version.reasons)
-    policy = stores.settings.weight
-    stores.registry.append(conclude("promotion", version.as_of, as_of, "HOLD", reasons, (), state, after, None, policy))
+def _promote(stores: Stores, version: Version, reasons: tuple[str, ...], as_of: datetime) -> None:
+    """Enter the promotion in the journal, which lets the version serve and retires the one before."""
+    state, policy = current_state(stores, as_of), stores.settings.weight
+    after = with_champion(state, version.number, version.as_of, as_of)
+    words = (f"version {version.number} serves", *reasons)
+    stores.journal.append(conclude("promotion", as_of, as_of, "HOLD", words, (), state, after, None, policy))
+    if state.champion is not None:
+        _note(stores, stores.registry.version(state.champion))
 
 
 def waiting_challenger(stores: Stores) -> Version:

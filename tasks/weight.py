@@ -3,7 +3,9 @@
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
+from steelyard import pictures
 from steelyard.errors import FixConfiguration
+from steelyard.judging.books import equity_curves
 from steelyard.judging.evidence import Evidence, Window, gather
 from steelyard.weight.changes import with_lease
 from steelyard.weight.guards import guard
@@ -21,12 +23,12 @@ def current_state(stores: Stores, as_of: datetime) -> State:
     Raises:
         FixConfiguration: If ``as_of`` lies before the last decision: what was decided then cannot be decided again.
     """
-    return _usable(stores, stores.registry.state(), as_of)
+    return _usable(stores, stores.journal.state(), as_of)
 
 
 def _usable(stores: Stores, state: State | None, as_of: datetime) -> State:
     if state is None:
-        return stores.registry.renew_lease(initial_state(stores.settings.services.lineage, as_of), as_of)
+        return stores.journal.begin(initial_state(stores.settings.services.lineage, as_of))
     if as_of < state.as_of:
         raise FixConfiguration(
             f"as of {as_of:%Y-%m-%d %H:%M} lies before the last decision of {state.as_of:%Y-%m-%d %H:%M}; "
@@ -38,19 +40,24 @@ def _usable(stores: Stores, state: State | None, as_of: datetime) -> State:
 @step()
 def guard_weight(stores: Stores, as_of: datetime) -> Entry | None:
     """Run the daily guard and, having checked, renew the lease; returns the entry where something changed."""
-    found = stores.registry.state()
-    if found is not None and found.as_of >= as_of:
-        recorded = stores.registry.decided("guard", as_of)
-        if recorded is not None:
-            return recorded
-    state, policy = _usable(stores, found, as_of), stores.settings.weight
-    entry = None
-    if state.phase != "foundation":  # before shadow there is no model to limit
-        decision = guard(state, monthly_evidence(stores, as_of, state), policy, as_of)
-        entry = stores.registry.append(decision) if _matters(decision) else None
-    after = entry.state if entry else state
-    stores.registry.renew_lease(after, with_lease(after, policy, as_of).lease_until)
-    return entry
+    with stores.journal.deciding():
+        found = stores.journal.state()
+        if found is not None and found.as_of >= as_of:
+            recorded = stores.journal.decided("guard", as_of)
+            if recorded is not None:
+                return recorded
+        state, policy = _usable(stores, found, as_of), stores.settings.weight
+        entry = _guarded(stores, state, as_of)
+        stores.journal.renew_lease(with_lease(entry.state if entry else state, policy, as_of).lease_until)
+        return entry
+
+
+def _guarded(stores: Stores, state: State, as_of: datetime) -> Entry | None:
+    if state.phase == "foundation":  # there is no model to limit
+        return None
+    evidence = monthly_evidence(stores, as_of, state)
+    decision = guard(state, evidence, stores.settings.weight, as_of)
+    return record(stores, decision, evidence) if _matters(decision) else None
 
 
 @step()
@@ -60,8 +67,9 @@ def evaluate_weight(stores: Stores, as_of: datetime) -> Entry | None:
     None while the lineage is younger than the end of that period.
     """
 
-    def decide(state: State, period: datetime) -> Decision:
-        return evaluate(state, monthly_evidence(stores, period, state), stores.settings.weight, period, as_of)
+    def decide(state: State, period: datetime) -> tuple[Decision, Evidence]:
+        evidence = monthly_evidence(stores, period, state)
+        return evaluate(state, evidence, stores.settings.weight, period, as_of), evidence
 
     return _once(stores, "weight", stores.settings.weight.evaluation_days, as_of, decide)
 
@@ -69,28 +77,44 @@ def evaluate_weight(stores: Stores, as_of: datetime) -> Entry | None:
 @step()
 def review_gates(stores: Stores, as_of: datetime, settled_signals: int) -> Entry | None:
     """Review the gate of the current phase for the last whole period, once; None for a lineage younger than that."""
-    registry, policy = stores.registry, stores.settings.weight
 
-    def decide(state: State, period: datetime) -> Decision:
-        standing = Standing(
-            settled_signals=settled_signals,
-            features_validated=registry.champion() is not None or registry.challenger() is not None,
-            has_champion=registry.champion() is not None,
-        )
-        return review(state, phase_evidence(stores, period, state), standing, policy, period, as_of)
+    def decide(state: State, period: datetime) -> tuple[Decision, Evidence]:
+        evidence = phase_evidence(stores, period, state)
+        standing = gate_standing(stores, state, settled_signals)
+        return review(state, evidence, standing, stores.settings.weight, period, as_of), evidence
 
-    return _once(stores, "gates", policy.review_days, as_of, decide)
+    return _once(stores, "gates", stores.settings.weight.review_days, as_of, decide)
+
+
+def gate_standing(stores: Stores, state: State, settled_signals: int) -> Standing:
+    """Return what the gate asks about besides the evidence; features are validated before any training."""
+    validated = state.champion is not None or stores.registry.challenger() is not None
+    return Standing(settled_signals, validated, has_champion=state.champion is not None)
 
 
 def _once(
-    stores: Stores, kind: Kind, days: int, as_of: datetime, decide: Callable[[State, datetime], Decision]
+    stores: Stores,
+    kind: Kind,
+    days: int,
+    as_of: datetime,
+    decide: Callable[[State, datetime], tuple[Decision, Evidence]],
 ) -> Entry | None:
     period = period_end(as_of, days)
-    recorded = stores.registry.decided(kind, period)
-    if recorded is not None:
-        return recorded
-    state = current_state(stores, as_of)
-    return stores.registry.append(decide(state, period)) if period > state.began else None
+    with stores.journal.deciding():
+        recorded = stores.journal.decided(kind, period)
+        if recorded is not None:
+            return recorded
+        state = current_state(stores, as_of)
+        return record(stores, *decide(state, period)) if period > state.began else None
+
+
+def record(stores: Stores, decision: Decision, evidence: Evidence) -> Entry:
+    """Enter a decision in the journal; one that rests on opinions carries a picture of them."""
+    if not evidence.settled:
+        return stores.journal.append(decision)
+    settled = stores.ledger.settled_predictions(evidence.start, evidence.end)
+    equity = equity_curves(settled, evidence.start, evidence.end, stores.settings.books)
+    return stores.journal.append(decision, {"decision.png": pictures.decision(decision, equity)})
 
 
 def _matters(decision: Decision) -> bool:

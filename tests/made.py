@@ -5,8 +5,9 @@ from datetime import UTC, datetime
 
 import pandas as pd
 
+from steelyard.judging.arms import Arms
 from steelyard.judging.books import Books, SizingPolicy, judge
-from steelyard.judging.evidence import Evidence
+from steelyard.judging.evidence import Evidence, VersionFigures
 from steelyard.weight.policy import Phase, WeightPolicy
 from steelyard.weight.state import State
 
@@ -29,6 +30,8 @@ COLUMNS = {
     "pivotal": bool,
     "fallback_reason": object,
     "latency_ms": float,
+    "arm": object,
+    "decision": bool,
 }
 
 
@@ -62,6 +65,8 @@ def evidence(settled: int = 60, accuracy: float = 0.58, streak: int = 3, rate: f
         coverage=figures.pop("coverage", 1.0),
         fallback_rate=figures.pop("fallback_rate", 0.0),
         latency_p99_ms=figures.pop("latency_p99_ms", 0.2),
+        arms=Arms(30, 30, 0.0, 0.0, 0.001, 1.0),
+        versions={"1": VersionFigures(settled, accuracy, 0.01)},
         books=books(**{"ml__sharpe": 1.5, **figures}),
     )
 

@@ -6,7 +6,7 @@ an outcome is written once.
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 from alembic import command
 from alembic.config import Config
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from sqlalchemy import (
     JSON,
     BigInteger,
@@ -27,6 +27,7 @@ from sqlalchemy import (
     bindparam,
     create_engine,
     event,
+    func,
     make_url,
     select,
     update,
@@ -41,6 +42,7 @@ from steelyard.errors import FixConfiguration, FixData, RestoreService
 MIGRATIONS = Path(__file__).parent / "migrations"
 DRIVERS = ("sqlite", "sqlite+pysqlite", "postgresql+psycopg")
 BUSY_SECONDS = 5
+ALONE_SECONDS = 60
 BATCH = 500
 OUTCOME = ("settled_at", "net_return", "won", "exit_reason", "hold_minutes", "slippage_bps", "stop_distance")
 SETTLED = (
@@ -225,6 +227,33 @@ class Ledger:
             command.upgrade(settings, "head")
 
     @contextmanager
+    def alone(self, task: str) -> Iterator[None]:
+        """Let one process at a time do ``task``, on every machine that shares this ledger; the lock dies with its process.
+
+        Raises:
+            RestoreService: If the ledger cannot be reached, or another process does not finish.
+        """
+        with ExitStack() as held:
+            self._take(held, task)
+            yield
+
+    def _take(self, held: ExitStack, task: str) -> None:
+        if self._on_server:
+            with self._reached():
+                connection = held.enter_context(self._engine.begin())
+                connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{ALONE_SECONDS}s'")
+                connection.execute(select(func.pg_advisory_xact_lock(func.hashtext(f"steelyard.{task}"))))
+            return
+        file = Path(self._url.database or "")
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            held.enter_context(FileLock(file.with_name(f"{task}.lock"), timeout=ALONE_SECONDS))
+        except (Timeout, OSError) as error:
+            raise RestoreService(
+                f"{file.with_name(f'{task}.lock')}: another process holds it or it cannot be written"
+            ) from error
+
+    @contextmanager
     def _alone(self) -> Iterator[Connection]:
         """Give a transaction that no other migration runs beside."""
         if self._on_server:
@@ -305,6 +334,25 @@ class Ledger:
         inside = (Prediction.decided_at > since, Prediction.decided_at <= until)
         statement = select(*columns).where(*inside).order_by(Prediction.decided_at, Prediction.signal_id)
         return self._frame(statement, SETTLED)
+
+    def signal(self, signal_id: str) -> dict[str, Any] | None:
+        """Return everything known of a predicted signal: columns ``SETTLED``, ``features`` and ``feature_set_hash``.
+
+        None when there is no such prediction.
+        """
+        columns = [getattr(Prediction, name) for name in SETTLED]
+        statement = select(*columns, TradeFeature.features, TradeFeature.feature_set_hash).where(
+            Prediction.signal_id == signal_id, TradeFeature.signal_id == signal_id
+        )
+        with self._reached(), self._engine.connect() as connection:
+            row = connection.execute(statement).mappings().first()
+        return dict(row) if row else None
+
+    def latest_ids(self, most: int) -> list[str]:
+        """Return the ids of the latest predicted signals, newest first."""
+        statement = select(Prediction.signal_id).order_by(Prediction.decided_at.desc(), Prediction.signal_id).limit(most)
+        with self._reached(), self._engine.connect() as connection:
+            return list(connection.execute(statement).scalars())
 
     def record_model(self, row: dict[str, Any]) -> None:
         """Record a registered version (columns of ``ml_models``), or bring its stage up to date."""

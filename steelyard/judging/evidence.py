@@ -1,13 +1,15 @@
 """The evidence a decision rests on: what the last settled signals say, and how far back they had to be fetched."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 
 import numpy as np
 import pandas as pd
 
 from steelyard.judging import metrics
-from steelyard.judging.books import Books, SizingPolicy, finite, judge
+from steelyard.judging.arms import Arms, compare_arms
+from steelyard.judging.books import Books, SizingPolicy, account_returns, finite, judge
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,21 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
+class VersionFigures:
+    """What one version of the model contributed to a window that several may share.
+
+    Attributes:
+        settled: Settled signals it had an opinion on.
+        accuracy: Share of them where it was right.
+        ml_return: Account return of those the ml book took, summed.
+    """
+
+    settled: int
+    accuracy: float
+    ml_return: float
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """What settled signals say about model and system over one window.
 
@@ -41,6 +58,8 @@ class Evidence:
         fallback_rate: Share of all settled signals where the existing system had to decide alone; NaN without signals.
         latency_p99_ms: 99th percentile of the time a prediction took, milliseconds.
         books: The three books over the same signals.
+        arms: The arms of the pilot among them.
+        versions: Figures of each version that had opinions among them.
     """
 
     start: datetime
@@ -54,6 +73,8 @@ class Evidence:
     fallback_rate: float
     latency_p99_ms: float
     books: Books
+    arms: Arms
+    versions: Mapping[str, VersionFigures]
 
     def figures(self) -> dict[str, float | int | str | None]:
         """Return every figure under a flat name; NaN and infinity become None."""
@@ -74,6 +95,9 @@ class Evidence:
                 flat |= {f"{name}_{measure}": figure for measure, figure in measures.items()}
             else:
                 flat[name] = measures
+        flat |= {f"arms_{name}": finite(figure) for name, figure in asdict(self.arms).items()}
+        for version, parts in self.versions.items():
+            flat |= {f"version_{version}_{name}": finite(figure) for name, figure in asdict(parts).items()}
         return flat
 
 
@@ -100,7 +124,21 @@ def gather(settled: pd.DataFrame, end: datetime, since: datetime, window: Window
         fallback_rate=float(rows["fallback_reason"].notna().mean()) if len(rows) else float("nan"),
         latency_p99_ms=_p99(judged["latency_ms"].to_numpy(dtype=float)),
         books=judge(rows, start, end, sizing),
+        arms=compare_arms(rows, sizing),
+        versions=_by_version(judged, sizing),
     )
+
+
+def _by_version(judged: pd.DataFrame, sizing: SizingPolicy) -> dict[str, VersionFigures]:
+    right = (judged["p_win"].to_numpy(dtype=float) > 0.5) == judged["won"].to_numpy(dtype=bool)
+    taken = judged["confidence_ml"].to_numpy(dtype=float) > sizing.threshold
+    earned = np.where(taken, account_returns(judged, sizing), 0.0)
+    version = judged["model_version"].to_numpy(dtype=object)
+    return {
+        str(name): VersionFigures(int(here.sum()), float(right[here].mean()), float(earned[here].sum()))
+        for name in sorted(set(version))
+        for here in [version == name]
+    }
 
 
 def _start(opinions: pd.Series, end: datetime, window: Window) -> datetime:

@@ -140,6 +140,14 @@ class Grown(ABC):
         """Return raw probabilities of ``x``, shape (n, k) → (n,)."""
 
     @abstractmethod
+    def contributions(self, x: Floats) -> Floats:
+        """Return what each feature adds to the raw log odds, and the expected value last, shape (n, k) → (n, k + 1).
+
+        Exact Shapley values of the trees (Lundberg et al., "From local explanations to global understanding with
+        explainable AI for trees", Nature Machine Intelligence 2, 2020), as the libraries compute them.
+        """
+
+    @abstractmethod
     def gain(self, features: int) -> Floats:
         """Return each feature's share of the total gain, shape (features,), zeros where no split was made."""
 
@@ -153,6 +161,10 @@ class GrownLightGBM(Grown):
     def predict(self, x: Floats) -> Floats:
         """Return raw probabilities, shape (n,)."""
         return np.asarray(self._booster.predict(x, num_threads=1))
+
+    def contributions(self, x: Floats) -> Floats:
+        """Return what each feature adds to the raw log odds, shape (n, k + 1)."""
+        return np.asarray(self._booster.predict(x, pred_contrib=True, num_threads=1), dtype=np.float64)
 
     def gain(self, features: int) -> Floats:
         """Return each feature's share of the total gain."""
@@ -169,6 +181,10 @@ class GrownXGBoost(Grown):
     def predict(self, x: Floats) -> Floats:
         """Return raw probabilities, shape (n,)."""
         return np.asarray(self._booster.predict(xgb.DMatrix(x, nthread=1)), dtype=np.float64)
+
+    def contributions(self, x: Floats) -> Floats:
+        """Return what each feature adds to the raw log odds, shape (n, k + 1)."""
+        return np.asarray(self._booster.predict(xgb.DMatrix(x, nthread=1), pred_contribs=True), dtype=np.float64)
 
     def gain(self, features: int) -> Floats:
         """Return each feature's share of the total gain."""

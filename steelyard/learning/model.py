@@ -53,10 +53,26 @@ class Model:
         Raises:
             FixData: If ``x`` has not one column for each feature.
         """
-        if x.ndim != 2 or x.shape[1] != len(self.feature_names):
-            raise FixData(f"features of shape {x.shape}, {len(self.feature_names)} columns expected; retrain the model")
+        self._require_columns(x)
         p_win = self.calibration.apply(self.grown.predict(x))
         return p_win, self.scale.apply(p_win)
+
+    def contributions(self, x: Floats) -> Floats:
+        """Return what each feature adds to the log odds of ``p_win``, and the expected value last, shape (n, k + 1).
+
+        Each row sums to the log odds: Platt scaling stretches the booster's Shapley values and shifts their base.
+
+        Raises:
+            FixData: If ``x`` has not one column for each feature.
+        """
+        self._require_columns(x)
+        stretched = self.calibration.slope * self.grown.contributions(x)
+        stretched[:, -1] += self.calibration.intercept
+        return stretched
+
+    def _require_columns(self, x: Floats) -> None:
+        if x.ndim != 2 or x.shape[1] != len(self.feature_names):
+            raise FixData(f"features of shape {x.shape}, {len(self.feature_names)} columns expected; retrain the model")
 
     def to_files(self) -> dict[str, bytes]:
         """Return the files the model is stored as; the JSON carries the booster's SHA-256."""

@@ -85,9 +85,13 @@ _RANKED = {"rank_change20": "change20", "rank_volatility": "atr_ratio", "rank_vo
 _MEANS = {"regime_trend": "efficiency20", "regime_volatility": "atr_ratio"}
 
 
+SCORE = "score_"
+"""What the name of a sub-score of the existing system begins with."""
+
+
 def feature_names(strategy: Strategy) -> tuple[str, ...]:
     """Return the model's inputs in order: ``FEATURES``, then the system's confidence and its sub-scores."""
-    scores = (f"score_{name}" for name in strategy.score_names)
+    scores = (f"{SCORE}{name}" for name in strategy.score_names)
     return (*(feature.name for feature in FEATURES), "confidence_existing", *scores)
 
 

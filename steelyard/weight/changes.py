@@ -41,16 +41,16 @@ def disabled(state: State, as_of: datetime) -> State:
     )
 
 
-def with_champion(state: State, trained_as_of: datetime, as_of: datetime) -> State:
-    """Return the state after a promotion: a lineage that had to retrain starts its evidence afresh with this champion.
+def with_champion(state: State, version: str, trained_as_of: datetime, as_of: datetime) -> State:
+    """Return the state after the promotion of ``version``, which was trained on what was known at ``trained_as_of``.
 
-    Otherwise the weight and its evidence belong to the lineage, and the new champion inherits both.
+    Weight and evidence belong to the lineage, and the new champion inherits both; only a lineage that had to retrain
+    starts its evidence afresh.
     """
+    serving = state.model_copy(update={"champion": version, "as_of": as_of})
     if not state.retrain_required or trained_as_of <= state.evidence_since:
-        return state.model_copy(update={"as_of": as_of})
-    return state.model_copy(
-        update={"retrain_required": False, "evidence_since": as_of, "phase_since": as_of, "as_of": as_of}
-    )
+        return serving
+    return serving.model_copy(update={"retrain_required": False, "evidence_since": as_of, "phase_since": as_of})
 
 
 def with_lease(state: State, policy: WeightPolicy, as_of: datetime) -> State:
@@ -84,6 +84,7 @@ def conclude(
     after: State,
     evidence: Evidence | None,
     policy: WeightPolicy,
+    operator: str | None = None,
 ) -> Decision:
     """Return the decision for the record, with the evidence and the policy it was made under."""
     return Decision(
@@ -98,4 +99,5 @@ def conclude(
         after=after,
         evidence=evidence.figures() if evidence else {},
         policy=policy.model_dump(mode="json", exclude={"ab_key"}),
+        operator=operator,
     )

@@ -48,6 +48,18 @@ def guard(state: State, evidence: Evidence, policy: WeightPolicy, as_of: datetim
     return conclude("guard", as_of, as_of, "HOLD", (reason,), rules, state, after, evidence, policy)
 
 
+def streak_breaker(state: State, streak: int, policy: WeightPolicy, as_of: datetime) -> Decision | None:
+    """Return the decision that the latest ``streak`` of consecutive ML losses forces, None for none.
+
+    For the trading process, which calls it on every settled outcome and waits for no guard.
+    """
+    rule = _streak_rule(state, streak, policy)
+    if not rule.fired:
+        return None
+    after = disabled(state, as_of)
+    return conclude("guard", as_of, as_of, "DISABLE", (rule.reason,), (rule,), state, after, None, policy)
+
+
 def limit(
     kind: Kind, state: State, evidence: Evidence, policy: WeightPolicy, period_end: datetime, as_of: datetime
 ) -> Decision | None:
@@ -75,16 +87,17 @@ def breaker_rules(state: State, evidence: Evidence, policy: WeightPolicy) -> tup
     A lineage that already waits for its retraining is not disabled a second time, and before shadow there is no model
     to disable.
     """
-    armed = state.phase != "foundation" and not state.retrain_required
-    bound, streak = policy.limits.breaker_streak, evidence.losing_streak
-    streak_rule = measured(
-        "breaker_streak",
-        streak,
-        bound,
-        fired=armed and not streak <= bound,
-        reason=f"{streak} consecutive ML losses, at most {bound} allowed",
-    )
-    return _accuracy_breaker(armed, evidence, policy), streak_rule
+    return _accuracy_breaker(_armed(state), evidence, policy), _streak_rule(state, evidence.losing_streak, policy)
+
+
+def _armed(state: State) -> bool:
+    return state.phase != "foundation" and not state.retrain_required
+
+
+def _streak_rule(state: State, streak: int, policy: WeightPolicy) -> Rule:
+    bound = policy.limits.breaker_streak
+    reason = f"{streak} consecutive ML losses, at most {bound} allowed"
+    return measured("breaker_streak", streak, bound, fired=_armed(state) and not streak <= bound, reason=reason)
 
 
 def _accuracy_breaker(armed: bool, evidence: Evidence, policy: WeightPolicy) -> Rule:

@@ -6,11 +6,10 @@ Each entry carries the SHA-256 of its own content and of the entry before it, as
 
 import hashlib
 import json
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, Field
 
 from steelyard.frozen import Frozen
 from steelyard.weight.state import State
@@ -39,7 +38,11 @@ class Rule(Frozen):
 
 
 class Decision(Frozen):
-    """One change, or refusal to change, of the weight or phase, with everything it rested on."""
+    """One change, or refusal to change, of the weight or phase, with everything it rested on.
+
+    Attributes:
+        operator: Who asked for it; None where a rule decided.
+    """
 
     lineage: str
     kind: Kind
@@ -52,15 +55,21 @@ class Decision(Frozen):
     after: State
     evidence: dict[str, float | int | str | None]
     policy: dict[str, Any]
+    operator: str | None = None
 
     @property
-    def changes(self) -> bool:
-        """Whether the state after differs from the state before."""
-        return self.after != self.before
+    def key(self) -> str:
+        """Key under which it is recorded at most once: its period, or the version it promotes."""
+        subject = self.after.champion if self.kind == "promotion" else self.period_end.isoformat()
+        return decision_key(self.lineage, self.kind, str(subject))
 
 
 class Entry(Frozen):
-    """A decision in its place in the journal."""
+    """A decision in its place in the journal.
+
+    Attributes:
+        intact: Whether the content, as it was read, still has the hash it was recorded with.
+    """
 
     sequence: int
     decision: Decision
@@ -68,34 +77,51 @@ class Entry(Frozen):
     previous_hash: str
     hash: str
     run_id: str | None = None
+    intact: bool = Field(default=True, exclude=True)
 
     @property
     def state(self) -> State:
-        """State in force after this entry, naming its own run."""
-        return self.decision.after.model_copy(update={"sequence": self.sequence, "decision_run_id": self.run_id})
+        """State in force after this entry, naming its own run and hash."""
+        place = {"sequence": self.sequence, "decision_run_id": self.run_id, "decision_hash": self.hash}
+        return self.decision.after.model_copy(update=place)
+
+    @classmethod
+    def read(cls, text: str) -> "Entry":
+        """Return the entry written as ``text``.
+
+        The hash is held against what stands in the text rather than against what this version makes of it, so that a
+        journal outlives new fields.
+
+        Raises:
+            ValueError: If the text is not an entry.
+        """
+        document = json.loads(text)
+        entry = cls.model_validate(document)
+        found = content_hash(document["decision"], entry.sequence, entry.previous_hash)
+        return entry.model_copy(update={"intact": found == entry.hash})
 
 
-def decision_key(lineage: str, kind: str, period_end: datetime) -> str:
+def decision_key(lineage: str, kind: str, subject: str) -> str:
     """Return the key under which at most one decision is ever recorded."""
-    return f"{lineage}/{kind}/{period_end.isoformat()}"
+    return f"{lineage}/{kind}/{subject}"
 
 
-def link(decision: Decision, previous: Entry | None) -> Entry:
-    """Return ``decision`` as the entry that follows ``previous`` (None: the first)."""
-    sequence = previous.sequence + 1 if previous else 1
+def link(decision: Decision, previous: Entry | None, sequence: int | None = None) -> Entry:
+    """Return ``decision`` as the entry that follows ``previous`` (None: the first), by default with the next number."""
+    sequence = sequence or (previous.sequence + 1 if previous else 1)
     previous_hash = previous.hash if previous else GENESIS
     return Entry(
         sequence=sequence,
         decision=decision,
         previous_run_id=previous.run_id if previous else None,
         previous_hash=previous_hash,
-        hash=content_hash(decision, sequence, previous_hash),
+        hash=content_hash(decision.model_dump(mode="json"), sequence, previous_hash),
     )
 
 
-def content_hash(decision: Decision, sequence: int, previous_hash: str) -> str:
-    """Return the SHA-256 over the canonical JSON of an entry, its place and its predecessor's hash."""
-    document = {"decision": decision.model_dump(mode="json"), "sequence": sequence, "previous_hash": previous_hash}
+def content_hash(decision: Mapping[str, Any], sequence: int, previous_hash: str) -> str:
+    """Return the SHA-256 over the canonical JSON of a decision, its place and its predecessor's hash."""
+    document = {"decision": decision, "sequence": sequence, "previous_hash": previous_hash}
     return hashlib.sha256(json.dumps(document, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
@@ -105,24 +131,26 @@ def first_break(entries: Sequence[Entry]) -> str | None:
     for entry in entries:
         fault = _fault(entry, previous)
         if fault:
-            return f"entry {entry.sequence} (run {entry.run_id}): {fault}"
+            return f"decision {entry.sequence} (run {entry.run_id}): {fault}"
         previous = entry
     return None
 
 
 def _fault(entry: Entry, previous: Entry | None) -> str | None:
-    expected = link(entry.decision, previous)
-    if entry.sequence != expected.sequence:
-        return f"expected sequence {expected.sequence}; an entry is missing or repeated"
-    if entry.previous_hash != expected.previous_hash:
-        return "does not carry the hash of the entry before it"
-    if entry.hash != expected.hash:
+    expected = previous.sequence + 1 if previous else 1
+    if entry.sequence > expected:
+        return f"decision {expected} (run {entry.previous_run_id}) before it is missing"
+    if entry.sequence < expected:
+        return "is there twice"
+    if entry.previous_hash != (previous.hash if previous else GENESIS):
+        return "does not carry the hash of the decision before it"
+    if not entry.intact:
         return "its content was changed after it was recorded"
-    if previous and not _follows(entry.decision.before, previous.state):
-        return "starts from a state the entry before it did not leave"
+    if previous and not follows(entry.decision.before, previous.state):
+        return "starts from a state the decision before it did not leave"
     return None
 
 
-def _follows(before: State, left: State) -> bool:
-    """Whether ``before`` is the state ``left``, but for the lease, which is renewed between decisions."""
-    return before.model_copy(update={"lease_until": left.lease_until}) == left
+def follows(found: State, left: State) -> bool:
+    """Whether ``found`` is the state that was ``left``, but for the lease, which is renewed between decisions."""
+    return found.model_copy(update={"lease_until": left.lease_until}) == left

@@ -4,11 +4,12 @@ import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from steelyard.judging.arms import Arms
 from steelyard.judging.evidence import Evidence
 from steelyard.weight.changes import conclude, lifted
 from steelyard.weight.guards import measured
 from steelyard.weight.journal import Decision, Rule
-from steelyard.weight.policy import PHASES, WeightPolicy
+from steelyard.weight.policy import PHASES, GatePolicy, WeightPolicy
 from steelyard.weight.state import State
 
 
@@ -103,7 +104,50 @@ def _pilot(state: State, evidence: Evidence, policy: WeightPolicy, period: datet
         _floor("sharpe", blended.sharpe, base.sharpe, "blended Sharpe"),
         _at_most("drawdown", blended.max_drawdown, base.max_drawdown, "blended drawdown"),
         _at_most("fallback_rate", evidence.fallback_rate, fallback, "fallback rate"),
+        _arms(evidence.arms, policy.gates),
+        sample_ratio(evidence.arms, policy.gates),
     )
+
+
+def _arms(arms: Arms, gates: GatePolicy) -> Rule:
+    """Treatment may earn less than control only by what chance explains."""
+    fewest = min(arms.control, arms.treatment)
+    if fewest < gates.pilot_arm_signals:
+        words = f"{gates.pilot_arm_signals - fewest} more settled signals in the smaller arm"
+        return measured("arms", math.nan, math.nan, fired=False, reason=words)
+    bound = -gates.pilot_arm_errors * arms.standard_error
+    words = f"treatment earned {arms.difference:+.4%} a signal over control, at least {bound:+.4%} needed"
+    return measured("arms", arms.difference, bound, fired=arms.difference >= bound - 1e-12, reason=words)
+
+
+def sample_ratio(arms: Arms, gates: GatePolicy) -> Rule:
+    """Return whether the split of the arms is one that halves explain; with a broken one they cannot be compared."""
+    p, bound = arms.sample_ratio_p, gates.pilot_sample_ratio_p
+    words = f"{arms.treatment} treatment and {arms.control} control signals"
+    met = not p < bound  # without any signal nothing speaks against the split
+    reason = words if met else f"{words}: the split is off (p = {p:.1g}), look for signals lost in one arm"
+    return measured("sample_ratio", p, bound, fired=met, reason=reason)
+
+
+def window_left(
+    state: State, serving_since: datetime, settled: int, policy: WeightPolicy, as_of: datetime
+) -> tuple[str, ...]:
+    """Return what is missing before the champion in shadow may be replaced; empty once its window is over.
+
+    Args:
+        state: State in force; only in shadow, and not while a retraining is required, is a version shielded.
+        serving_since: When the version became the champion.
+        settled: Settled predictions of this version.
+        policy: Its ``gates.shadow_days`` and ``gates.shadow_settled`` make the window, ``window_max_days`` ends it.
+        as_of: Now.
+    """
+    served = (as_of - max(serving_since, state.phase_since)) / timedelta(days=1)
+    if state.phase != "shadow" or state.retrain_required or served >= policy.window_max_days:
+        return ()
+    days = math.ceil(policy.gates.shadow_days - served)
+    predictions = policy.gates.shadow_settled - settled
+    missing = ((days, "more days"), (predictions, "more settled predictions"))
+    return tuple(f"{count} {what}" for count, what in missing if count > 0)
 
 
 def _expansion(state: State, evidence: Evidence, policy: WeightPolicy, period: datetime) -> tuple[Rule, ...]:

@@ -62,11 +62,33 @@ class GatePolicy(Frozen):
     shadow_latency_p99_ms: Annotated[float, Field(gt=0)] = 50.0
     pilot_days: Days = 14
     pilot_fallback_rate: Share = 0.01
+    pilot_arm_signals: Annotated[int, Field(ge=2)] = 10
+    pilot_arm_errors: Annotated[float, Field(ge=0)] = 1.645
+    pilot_sample_ratio_p: Share = 0.001
     expansion_days: Days = 30
     expansion_improvement: Share = 0.10
     expansion_drawdown: Share = 0.05
     stable_days: Days = 60
     stable_improvement: Share = 0.20
+
+
+class RolloutPolicy(Frozen):
+    """What is hoped for and by when; nothing decides by it."""
+
+    phase_weeks: Annotated[int, Field(ge=1, le=52)] = 2
+    expected_pilot: tuple[Share, Share] = (0.02, 0.05)
+    expected_expansion: tuple[Share, Share] = (0.05, 0.10)
+    expected_optimization: tuple[Share, Share] = (0.15, 0.25)
+    month_2_accuracy: Share = 0.55
+    month_4_weight: Share = 0.30
+    month_4_improvement: Share = 0.10
+    month_4_sharpe: float = 1.5
+    month_4_win_rate: Share = 0.52
+    month_6_weight: Share = 0.50
+    month_6_improvement: Share = 0.20
+    month_6_sharpe: float = 1.8
+    month_6_win_rate: Share = 0.55
+    month_6_profit_factor: float = 2.0
 
 
 class WeightPolicy(Frozen):
@@ -85,6 +107,7 @@ class WeightPolicy(Frozen):
     limits: LimitPolicy = LimitPolicy()
     steps: StepPolicy = StepPolicy()
     gates: GatePolicy = GatePolicy()
+    rollout: RolloutPolicy = RolloutPolicy()
 
     @model_validator(mode="after")
     def _bands_follow_each_other(self) -> Self:

@@ -22,7 +22,8 @@ class State(Frozen):
         evidence_since: Outcomes of predictions made before this moment are not evidence any more (a breaker fired, or
             the lineage requalifies with a new champion).
         lease_until: After this moment the trading side uses weight 0.
-        decision_run_id: MLflow run of the last decision.
+        decision_run_id: MLflow run of the last decision; ``decision_hash`` is what the journal recorded for it.
+        champion: Version that serves; None before the first.
         latches: Cuts that fired and have not been released, with the moment they fired.
         retrain_required: A breaker fired: only a champion trained afterwards may leave shadow.
         held: An operator froze the weight; limits still lower it.
@@ -40,6 +41,8 @@ class State(Frozen):
     evidence_since: AwareDatetime
     lease_until: AwareDatetime
     decision_run_id: str | None = None
+    decision_hash: str | None = None
+    champion: str | None = None
     latches: dict[str, AwareDatetime] = Field(default_factory=dict)
     retrain_required: bool = False
     held: bool = False

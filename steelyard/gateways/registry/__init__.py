@@ -1,0 +1,6 @@
+"""The registry in MLflow: versions of the model, the lineage's state, its journal, and whether they agree."""
+
+from steelyard.gateways.registry.journal import Journal
+from steelyard.gateways.registry.models import Registration, Registry, Version
+
+__all__ = ["Journal", "Registration", "Registry", "Version"]

@@ -1,0 +1,378 @@
+"""State and journal of a lineage in MLflow: each decision one finished run, the state tag written last (SPEC §7).
+
+Runs are the truth, the state tag is what others read quickly. A process that dies between the two is made good by the
+next reader. State and decisions are sealed (HMAC-SHA256, RFC 2104): what was written by any other way is not believed.
+"""
+
+import hashlib
+import hmac
+import json
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from steelyard.errors import RestoreService, VerifyState
+from steelyard.gateways.registry.tracking import DECISIONS, Figures, Tracking, flat
+from steelyard.weight.journal import Decision, Entry, decision_key, first_break, follows, link
+from steelyard.weight.state import State
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+STATE = "steelyard.state"
+ENTRY = "decision.json"
+PLAIN = "steelyard"
+"""Key of the seal where no secret is configured: it finds a change by hand, not a forger who reads this."""
+
+SEARCHED = 20
+"""Decisions looked at, from the latest back, for one that is as it was recorded."""
+
+Lock = Callable[[], AbstractContextManager[object]]
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """The state tag as it was found: a state, or why what stands there cannot be believed; neither when there is none."""
+
+    state: State | None = None
+    fault: str | None = None
+
+
+class Journal:
+    """State and decisions of one lineage.
+
+    Args:
+        tracking: Where they are kept.
+        lock: Gives a context in which no other process changes the lineage.
+        seal_key: Secret of the seal; empty for none.
+        seat: What makes a promotion's version the one that serves; safe to repeat.
+    """
+
+    def __init__(self, tracking: Tracking, lock: Lock, seal_key: str, seat: Callable[[Entry], None]) -> None:
+        self._tracking = tracking
+        self._lock = lock
+        self._key = (seal_key or PLAIN).encode()
+        self._seat = seat
+        self._mine = threading.RLock()
+        self._depth = 0
+        self._completed = False
+
+    @contextmanager
+    def deciding(self, *, even_without_lock: bool = False) -> Iterator[None]:
+        """Keep every other process from changing the lineage between reading it and writing to it; may be nested.
+
+        Args:
+            even_without_lock: Go on where the lock's own place cannot be reached: nobody else can decide then either.
+
+        Raises:
+            RestoreService: If another process does not let go.
+        """
+        with self._mine, ExitStack() as held:
+            if self._depth == 0:
+                self._take(held, even_without_lock)
+            self._depth += 1
+            try:
+                yield
+            finally:
+                self._depth -= 1
+
+    def _take(self, held: ExitStack, even_without_lock: bool) -> None:
+        try:
+            held.enter_context(self._lock())
+        except RestoreService:
+            if not even_without_lock:
+                raise
+
+    def begin(self, state: State) -> State:
+        """Write the first state of a lineage nobody decided about yet."""
+        with self._tracking.reached(), self.deciding():
+            return self.state() or self._write(state)
+
+    def state(self) -> State | None:
+        """Return the lineage's state, None when there never was one.
+
+        What a process that died left undone is completed here, once for each journal that is opened.
+
+        Raises:
+            VerifyState: If the state tag does not follow from the journal.
+        """
+        with self._tracking.reached():
+            stored = self._stored() if self._completed else self._completed_state()
+            if stored.fault:
+                raise VerifyState(
+                    f"the state of {self._tracking.lineage} {stored.fault}; the trading side goes by the journal; "
+                    "see steelyard verify, then steelyard verify --repair"
+                )
+            self._completed = True
+            return stored.state
+
+    def _completed_state(self) -> Stored:
+        """Return the state tag, held against the journal, after a decision that was cut short has taken effect."""
+        last = self._last()
+        if last is not None and _behind(self._stored(), last):
+            with self.deciding(even_without_lock=True):
+                last = self._last()
+                if last is not None and _behind(self._stored(), last):
+                    self._take_effect(last)
+        return self._checked(self._stored(), last)
+
+    def verified(self) -> tuple[State | None, str | None]:
+        """Return the state as far as it can be believed, and what is wrong with the state tag, None for nothing.
+
+        Where the tag does not follow from the journal the state is the one the last sealed decision left.
+        """
+        with self._tracking.reached():
+            stored = self._completed_state()
+            if stored.fault is None:
+                return stored.state, None
+            last = self._last()
+            return (last.state if last else None), stored.fault
+
+    def append(self, decision: Decision, files: Mapping[str, bytes] | None = None) -> Entry:
+        """Record a decision once: where its key is recorded already, that decision comes back.
+
+        Args:
+            decision: What was decided, from the state in force.
+            files: Pictures and reports, name → content.
+
+        Raises:
+            RestoreService: If another process decided in between.
+        """
+        with self._tracking.reached(), self.deciding(even_without_lock=decision.kind == "rollback"):
+            recorded = self._recorded(decision.key)
+            if recorded is not None:
+                return recorded
+            last = self._last()
+            if last is not None and not follows(decision.before, last.state):
+                raise RestoreService("another decision was made meanwhile; run the same command again")
+            self._drop_unfinished()
+            entry = self._record(link(decision, last, self._next_sequence()), files or {})
+            self._take_effect(entry)
+            return entry
+
+    def _record(self, entry: Entry, files: Mapping[str, bytes]) -> Entry:
+        decision = entry.decision
+        name = f"{decision.kind} {decision.period_end:%Y-%m-%d} {decision.verdict}"
+        with self._tracking.run(DECISIONS, name, {"lineage": decision.lineage, "key": decision.key}) as run_id:
+            entry = entry.model_copy(update={"run_id": run_id})
+            figures = Figures(_metrics(entry), flat(decision.policy), self._tags(entry))
+            content = json.dumps(entry.model_dump(mode="json"), indent=1).encode()
+            self._tracking.fill(run_id, figures, {**files, ENTRY: content})
+        return entry
+
+    def _tags(self, entry: Entry) -> dict[str, str]:
+        decision = entry.decision
+        return {
+            "kind": decision.kind,
+            "sequence": str(entry.sequence),
+            "verdict": decision.verdict,
+            "reasons": "; ".join(decision.reasons),
+            "operator": decision.operator or "",
+            "phase": decision.after.phase,
+            "as_of": decision.as_of.isoformat(),
+            "previous_run_id": entry.previous_run_id or "",
+            "previous_hash": entry.previous_hash,
+            "hash": entry.hash,
+            "seal": self._sealed(entry.hash),
+        }
+
+    def _take_effect(self, entry: Entry) -> None:
+        """Do what a recorded decision says; safe to repeat, and the state is written last."""
+        if entry.decision.kind == "promotion":
+            self._seat(entry)
+        before = self._stored().state
+        lease = max(entry.state.lease_until, before.lease_until) if before else entry.state.lease_until
+        self._write(entry.state.model_copy(update={"lease_until": lease}))
+
+    def _checked(self, stored: Stored, last: Entry | None) -> Stored:
+        """Hold the state tag against the last decision."""
+        if stored.state is None or stored.fault:
+            return stored
+        sequence = last.sequence if last else 0
+        if stored.state.sequence > sequence:
+            return Stored(
+                fault=f"names decision {stored.state.sequence} (run {stored.state.decision_run_id}), which is missing"
+            )
+        if last is not None and not follows(stored.state, last.state):
+            return Stored(fault=f"is not what decision {last.sequence} (run {last.run_id}) left")
+        return stored
+
+    def decided(self, kind: str, period_end: datetime) -> Entry | None:
+        """Return the recorded decision about a period, None when it is still open."""
+        state = self.state()
+        if state is None or state.as_of < period_end:
+            return None  # nothing was decided at or after the period's end
+        with self._tracking.reached():
+            return self._recorded(decision_key(self._tracking.lineage, kind, period_end.isoformat()))
+
+    def entries(self, last: int | None = None) -> list[Entry]:
+        """Return every decision in order, or the ``last`` ones."""
+        with self._tracking.reached():
+            runs = self._tracking.decisions(limit=last) if last else self._tracking.decisions()
+            return [self._entry(run) for run in reversed(runs)]
+
+    def count(self) -> int:
+        """Return how many decisions are recorded."""
+        with self._tracking.reached():
+            return len(self._tracking.decisions())
+
+    def page(self, run_id: str) -> str:
+        """Return the path of a decision's run among MLflow's pages."""
+        with self._tracking.reached():
+            return f"/#/experiments/{self._tracking.experiment(DECISIONS)}/runs/{run_id}"
+
+    def renew_lease(self, until: datetime) -> State:
+        """Let the weight stay in force until ``until``, or longer where it already does; nothing else changes.
+
+        Raises:
+            RestoreService: If nothing was ever decided.
+        """
+        with self._tracking.reached(), self.deciding():
+            state = self.state()
+            if state is None:
+                raise RestoreService(f"MLflow lost the state of {self._tracking.lineage}; restore the database")
+            if until <= state.lease_until:
+                return state
+            return self._write(state.model_copy(update={"lease_until": until}))
+
+    def repair(self) -> None:
+        """Write the state the last sealed decision left over whatever the state tag says."""
+        with self._tracking.reached(), self.deciding():
+            last = self._last()
+            if last is not None:
+                self._take_effect(last)
+
+    def faults(self) -> list[str]:
+        """Return what is wrong with chain, runs and state, the first broken or missing link first; empty for nothing."""
+        with self._tracking.reached():
+            stored = self._completed_state()
+            runs = self._tracking.decisions()[::-1]
+            entries = [self._entry_or_none(run) for run in runs]
+            missing = [
+                f"{_named(run)}: its {ENTRY} is gone or cannot be read"
+                for run, e in zip(runs, entries, strict=True)
+                if not e
+            ]
+            read = [(run, entry) for run, entry in zip(runs, entries, strict=True) if entry]
+            broken = first_break([entry for _, entry in read])
+            last = read[-1][1] if read else None
+            return [
+                *missing,
+                *([broken] if broken else []),
+                *(fault for run, entry in read for fault in self._run_faults(run, entry)),
+                *([f"the state tag {stored.fault}"] if stored.fault else []),
+                *self._readable_faults(last),
+                *(f"run {run.info.run_id}: begun, never finished" for run in self._tracking.decisions(status="RUNNING")),
+            ]
+
+    def _run_faults(self, run: "Run", entry: Entry) -> Iterator[str]:
+        tags = run.data.tags
+        for name, value in self._tags(entry).items():
+            if tags.get(name) != value[:5000]:
+                what = "is not sealed with this key" if name == "seal" else f"its tag {name} was changed"
+                yield f"{_named(run)}: {what}"
+        for name, figure in _metrics(entry).items():
+            if run.data.metrics.get(name) != figure:
+                yield f"{_named(run)}: its metric {name} was changed"
+
+    def _readable_faults(self, last: Entry | None) -> Iterator[str]:
+        if last is None:
+            return
+        tags = self._tracking.client.get_registered_model(self._tracking.lineage).tags
+        for name, value in _readable(last.state).items():
+            if tags.get(name) != value:
+                yield f"the tag {name} says {tags.get(name)}, the journal {value}"
+
+    def _stored(self) -> Stored:
+        text = self._tracking.client.get_registered_model(self._tracking.lineage).tags.get(STATE)
+        if not text:
+            return Stored()
+        try:
+            document = json.loads(text)
+            seal = document.pop("seal", "")
+            state = State.model_validate(document)
+        except (ValueError, AttributeError):
+            return Stored(fault="is not a state")
+        if not hmac.compare_digest(seal, self._sealed(_canonical(document))):
+            return Stored(fault="was changed by hand, or is sealed with another key")
+        return Stored(state)
+
+    def _write(self, state: State) -> State:
+        document = state.model_dump(mode="json")
+        sealed = json.dumps({**document, "seal": self._sealed(_canonical(document))})
+        tags = self._tracking.client.get_registered_model(self._tracking.lineage).tags
+        for name, value in {**_readable(state), STATE: sealed}.items():
+            if tags.get(name) != value:
+                self._tracking.client.set_registered_model_tag(self._tracking.lineage, name, value)
+        return state
+
+    def _sealed(self, text: str) -> str:
+        return hmac.new(self._key, text.encode(), hashlib.sha256).hexdigest()
+
+    def _drop_unfinished(self) -> None:
+        """Mark runs whose process died before the decision was recorded; whoever decides holds the lock."""
+        for run in self._tracking.decisions(status="RUNNING"):
+            self._tracking.client.set_terminated(run.info.run_id, status="KILLED")
+
+    def _recorded(self, key: str) -> Entry | None:
+        runs = self._tracking.decisions(f" and tags.key = '{key}'", limit=1)
+        return self._entry(runs[0]) if runs else None
+
+    def _next_sequence(self) -> int:
+        """Return a number no decision ever had, so that one that was removed leaves a gap."""
+        state = self._stored().state
+        runs = self._tracking.decisions(limit=1)
+        return 1 + max(state.sequence if state else 0, *(int(run.data.tags["sequence"]) for run in runs), 0)
+
+    def _last(self) -> Entry | None:
+        """Return the last decision whose content and seal are as they were recorded."""
+        for run in self._tracking.decisions(limit=SEARCHED):
+            recorded = run.data.tags.get("hash", "")
+            if not hmac.compare_digest(run.data.tags.get("seal", ""), self._sealed(recorded)):
+                continue
+            entry = self._entry_or_none(run)
+            if entry is not None and entry.intact and entry.hash == recorded:
+                return entry
+        return None
+
+    def _entry_or_none(self, run: "Run") -> Entry | None:
+        try:
+            return self._entry(run)
+        except VerifyState:
+            return None
+
+    def _entry(self, run: "Run") -> Entry:
+        where = _named(run)
+        text = self._tracking.read(run.info.run_id, ENTRY)
+        if text is None:
+            raise VerifyState(f"{where}: its {ENTRY} is gone; restore the artifact")
+        try:
+            return Entry.read(text)
+        except (ValueError, KeyError) as error:
+            raise VerifyState(f"{where}: its {ENTRY} cannot be read; restore the artifact") from error
+
+
+def _behind(stored: Stored, last: Entry) -> bool:
+    """Whether the state tag is one that a process which died did not get to write."""
+    return stored.fault is None and (stored.state is None or stored.state.sequence < last.sequence)
+
+
+def _named(run: "Run") -> str:
+    return f"decision {run.data.tags.get('sequence')} (run {run.info.run_id})"
+
+
+def _readable(state: State) -> dict[str, str]:
+    return {"ml_weight": f"{state.weight:.4f}", "phase": state.phase}
+
+
+def _metrics(entry: Entry) -> dict[str, float]:
+    figures = {name: float(v) for name, v in entry.decision.evidence.items() if isinstance(v, int | float)}
+    weights = {"weight_before": entry.decision.before.weight, "weight_after": entry.decision.after.weight}
+    return {**figures, **weights, "sequence": float(entry.sequence)}
+
+
+def _canonical(document: Mapping[str, Any]) -> str:
+    return json.dumps(document, sort_keys=True, separators=(",", ":"))

@@ -1,0 +1,264 @@
+"""Registered versions of the model: trained, waiting, serving, refused, retired (SPEC §7).
+
+"No champion" is None; a registry that cannot be reached raises ``RestoreService``. A version's tags are the truth, aliases
+follow them: whoever reads next moves an alias that a process which died left behind.
+"""
+
+import json
+import math
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from steelyard.errors import RestoreService
+from steelyard.gateways.pyfunc import save
+from steelyard.gateways.registry.journal import Journal, Lock
+from steelyard.gateways.registry.tracking import TRAINING, Figures, Tracking, is_absent
+from steelyard.weight.journal import Entry
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
+
+MODEL = "model"
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A registered version of the model.
+
+    Attributes:
+        stage: challenger, champion, refused or retired.
+        key: Training key: same data and settings, same version.
+        as_of: Moment the training spoke for.
+        trained_through: ISO time of the last outcome it was fitted, tuned or calibrated on; empty without a model.
+        verdict: The training's result in one sentence.
+        reasons: Why it serves or does not, once that was decided.
+        serving_since: When it became the champion; None for one that never served.
+    """
+
+    number: str
+    run_id: str
+    stage: str
+    key: str
+    as_of: datetime
+    trained_through: str
+    family: str
+    metrics: Mapping[str, float]
+    verdict: str
+    reasons: tuple[str, ...]
+    serving_since: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """What a training hands to the registry.
+
+    Attributes:
+        files: The stored model, name → content; empty when the training was refused before a model came of it.
+        artifacts: Pictures, tables and reports, name → content.
+        refused: Why the version may not serve; empty for a challenger.
+    """
+
+    key: str
+    as_of: datetime
+    family: str
+    trained_through: str
+    files: Mapping[str, bytes]
+    params: Mapping[str, Any]
+    metrics: Mapping[str, float]
+    artifacts: Mapping[str, bytes]
+    verdict: str
+    feature_names: tuple[str, ...]
+    data_hash: str
+    refused: tuple[str, ...] = ()
+
+
+class Registry:
+    """Models of one lineage at an MLflow address, and the journal of what they may decide.
+
+    Args:
+        address: ``sqlite:///FILE``, ``postgresql+psycopg://…`` or the ``http://`` address of a server.
+        artifacts: Where files lie when there is no server.
+        lineage: Name of the registered model.
+        lock: Gives a context in which no other process changes the lineage.
+        seal_key: Secret the state and the decisions are sealed with.
+    """
+
+    def __init__(self, address: str, artifacts: str, lineage: str, lock: Lock, seal_key: str = "") -> None:
+        self._tracking = Tracking(address, artifacts, lineage)
+        self.journal = Journal(self._tracking, lock, seal_key, self._seat)
+
+    def register(self, training: Registration) -> Version:
+        """Store a training as one finished run and one version; a version with the same key comes back as it is."""
+        with self._tracking.reached(), self.journal.deciding():
+            found = self.find(training.key)
+            if found is not None:
+                return found
+            run_id = self._log(training)
+            tags = {
+                "stage": "refused" if training.refused else "challenger",
+                "training_key": training.key,
+                "as_of": training.as_of.isoformat(),
+                "trained_through": training.trained_through,
+                "family": training.family,
+                "data_hash": training.data_hash,
+                "metrics": json.dumps({k: v for k, v in training.metrics.items() if math.isfinite(v)}),
+                "verdict": training.verdict,
+                "reasons": json.dumps(training.refused),
+            }
+            client, lineage = self._tracking.client, self._tracking.lineage
+            source = f"{client.get_run(run_id).info.artifact_uri}/{MODEL}"
+            made = client.create_model_version(lineage, source, run_id, tags=tags, description=training.verdict)
+            self._align_challenger()
+            return self.version(made.version)
+
+    def _log(self, training: Registration) -> str:
+        tags = {"training_key": training.key, "data_hash": training.data_hash, "verdict": training.verdict}
+        with self._tracking.run(TRAINING, f"train {training.as_of:%Y-%m-%d}", tags) as run_id:
+            figures = Figures(training.metrics, training.params)
+            self._tracking.fill(run_id, figures, training.artifacts)
+            if training.files:
+                with tempfile.TemporaryDirectory() as folder:
+                    save(Path(folder, MODEL), training.files, training.feature_names)
+                    self._tracking.client.log_artifacts(run_id, folder)
+        return run_id
+
+    def find(self, key: str) -> Version | None:
+        """Return the version of a training key, None when it was never trained."""
+        return next((version for version in self.versions() if version.key == key), None)
+
+    def versions(self) -> list[Version]:
+        """Return every version, oldest first."""
+        with self._tracking.reached():
+            wanted = f"name='{self._tracking.lineage}'"
+            found = self._tracking.client.search_model_versions(wanted, max_results=10_000)
+            return sorted((_version(one) for one in found), key=lambda version: int(version.number))
+
+    def version(self, number: str) -> Version:
+        """Return a registered version.
+
+        Raises:
+            RestoreService: If it is not there (any more).
+        """
+        from mlflow.exceptions import MlflowException
+
+        with self._tracking.reached():
+            try:
+                return _version(self._tracking.client.get_model_version(self._tracking.lineage, number))
+            except MlflowException as error:
+                if not is_absent(error):
+                    raise
+                raise RestoreService(f"version {number} is not in the registry any more; restore it") from error
+
+    def champion(self) -> Version | None:
+        """Return the version that serves, as the journal has it; None when none does."""
+        state = self.journal.state()
+        return self.version(state.champion) if state and state.champion else None
+
+    def challenger(self) -> Version | None:
+        """Return the version that is compared next, None when none waits: of those that wait, the oldest."""
+        return next(iter(self.waiting()), None)
+
+    def waiting(self) -> list[Version]:
+        """Return every version that waits to be compared, oldest first; what was cut short is completed."""
+        self.journal.state()
+        with self._tracking.reached():
+            self._align_challenger()
+        return [version for version in self.versions() if version.stage == "challenger"]
+
+    def load(self, number: str) -> dict[str, bytes]:
+        """Return the stored files of a version, name → content."""
+        with self._tracking.reached(), tempfile.TemporaryDirectory() as folder:
+            run_id = self.version(number).run_id
+            place = Path(self._tracking.client.download_artifacts(run_id, f"{MODEL}/data", folder))
+            return {file.name: file.read_bytes() for file in place.rglob("*") if file.is_file()}
+
+    def refuse(self, number: str, reasons: tuple[str, ...]) -> Version:
+        """Keep a version registered and say why it does not serve. Safe to repeat."""
+        with self._tracking.reached(), self.journal.deciding():
+            self._tag(number, {"reasons": json.dumps(reasons), "stage": "refused"})
+            self._align_challenger()
+            return self.version(number)
+
+    def _seat(self, entry: Entry) -> None:
+        """Let the version a promotion names serve, and retire the one before. Safe to repeat."""
+        number, before = str(entry.state.champion), entry.decision.before.champion
+        if before not in (None, number):
+            self._tag(str(before), {"stage": "retired"})
+        since, reasons = entry.decision.as_of.isoformat(), json.dumps(entry.decision.reasons)
+        self._tag(number, {"reasons": reasons, "serving_since": since, "stage": "champion"})
+        self._point("champion", number)
+        self._align_challenger()
+
+    def _align_challenger(self) -> None:
+        """Let the alias name the oldest version that waits."""
+        waiting = [version.number for version in self.versions() if version.stage == "challenger"]
+        self._point("challenger", waiting[0] if waiting else None)
+
+    def _point(self, alias: str, number: str | None) -> None:
+        client, lineage = self._tracking.client, self._tracking.lineage
+        present = client.get_registered_model(lineage).aliases.get(alias)
+        if number is None and present is not None:
+            client.delete_registered_model_alias(lineage, alias)
+        elif number is not None and str(present) != number:
+            client.set_registered_model_alias(lineage, alias, number)
+
+    def _tag(self, number: str, tags: Mapping[str, str]) -> None:
+        for name, value in tags.items():
+            self._tracking.client.set_model_version_tag(self._tracking.lineage, number, name, value)
+
+    def align(self) -> None:
+        """Let both aliases say what the journal and the versions' tags say. Safe to repeat."""
+        state = self.journal.state()
+        with self._tracking.reached(), self.journal.deciding():
+            self._point("champion", state.champion if state else None)
+            self._align_challenger()
+
+    def misplaced(self) -> list[str]:
+        """Return what aliases and stages say against the journal and each other, one line each."""
+        state, _ = self.journal.verified()
+        champion = state.champion if state else None
+        versions = self.versions()
+        with self._tracking.reached():
+            aliases = self._tracking.client.get_registered_model(self._tracking.lineage).aliases
+        waiting = [version.number for version in versions if version.stage == "challenger"]
+        return [
+            *_alias_faults("champion", aliases.get("champion"), champion),
+            *_alias_faults("challenger", aliases.get("challenger"), waiting[0] if waiting else None),
+            *(
+                f"version {version.number} has the stage champion, but the journal lets {champion or 'none'} serve"
+                for version in versions
+                if version.stage == "champion" and version.number != champion
+            ),
+            *(
+                f"version {version.number} serves by the journal, but has the stage {version.stage}"
+                for version in versions
+                if version.number == champion and version.stage != "champion"
+            ),
+        ]
+
+
+def _alias_faults(alias: str, found: object, expected: str | None) -> list[str]:
+    if (found is None and expected is None) or str(found) == expected:
+        return []
+    return [f"the alias {alias} names version {found or 'none'}, it should name {expected or 'none'}"]
+
+
+def _version(found: "ModelVersion") -> Version:
+    tags: dict[str, Any] = found.tags
+    return Version(
+        number=str(found.version),
+        run_id=str(found.run_id),
+        stage=tags["stage"],
+        key=tags["training_key"],
+        as_of=datetime.fromisoformat(tags["as_of"]),
+        trained_through=tags["trained_through"],
+        family=tags["family"],
+        metrics=json.loads(tags["metrics"]),
+        verdict=tags["verdict"],
+        reasons=tuple(json.loads(tags["reasons"])),
+        serving_since=datetime.fromisoformat(tags["serving_since"]) if "serving_since" in tags else None,
+    )

@@ -1,0 +1,26 @@
+"""Opens what ``conf/services.yaml`` names, for flows and trading processes alike."""
+
+from pathlib import Path
+
+from steelyard.gateways.alerts import Alerts
+from steelyard.gateways.brake import Brake
+from steelyard.gateways.ledger import Ledger
+from steelyard.gateways.registry import Registry
+from steelyard.settings import ServiceSettings, alert_channels, seal_key
+
+
+def open_registry(services: ServiceSettings) -> Registry:
+    """Return the registry; whoever changes it holds a lock where the ledger lies, which every process shares."""
+    ledger = Ledger(services.ledger)
+
+    return Registry(services.mlflow, services.artifacts, services.lineage, lambda: ledger.alone("journal"), seal_key())
+
+
+def open_brake(services: ServiceSettings) -> Brake:
+    """Return the brake of the home."""
+    return Brake(Path(services.state))
+
+
+def open_alerts(services: ServiceSettings) -> Alerts:
+    """Return the alerts of the home and where they go."""
+    return Alerts(Path(services.state) / "alerts", alert_channels())

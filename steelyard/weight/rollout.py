@@ -1,0 +1,117 @@
+"""Where a lineage stands in its rollout: the checklist of the phases and the measures of month 2, 4 and 6 (SPEC §5)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from steelyard.judging.evidence import Evidence
+from steelyard.weight.policy import PHASES, Phase, RolloutPolicy
+from steelyard.weight.state import State
+
+Standing = Literal["done", "due", "late", "ahead"]
+MONTH = timedelta(days=30)
+WEEK = timedelta(days=7)
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One line of the rollout.
+
+    Attributes:
+        begins: When its time begins; ``due`` is when it is over.
+        standing: done, due (its time runs), late (its time is over) or ahead (its time has not come).
+    """
+
+    name: str
+    begins: datetime
+    due: datetime
+    standing: Standing
+    words: str
+
+
+def checklist(state: State, entered: Mapping[Phase, datetime], policy: RolloutPolicy, as_of: datetime) -> tuple[Item, ...]:
+    """Return the phases with the weeks they are planned for, counted from ``state.began``.
+
+    Args:
+        state: State in force.
+        entered: When each phase was first entered, as far as it was.
+        policy: ``phase_weeks`` from one phase to the next.
+        as_of: Now.
+    """
+    return tuple(_phase(number, phase, state, entered, policy, as_of) for number, phase in enumerate(PHASES))
+
+
+def _phase(
+    number: int, phase: Phase, state: State, entered: Mapping[Phase, datetime], policy: RolloutPolicy, as_of: datetime
+) -> Item:
+    begins = state.began + number * policy.phase_weeks * WEEK
+    due = begins + policy.phase_weeks * WEEK
+    last = phase == PHASES[-1]
+    done = PHASES.index(state.phase) > number or (last and state.phase == phase)
+    if phase == state.phase:
+        words = f"since {state.phase_since:%Y-%m-%d}"
+    elif phase in entered:
+        words = f"entered {entered[phase]:%Y-%m-%d}"
+    else:
+        words = "not entered yet"
+    return Item(phase, begins, due, "done" if done else _standing(begins, due, as_of), words)
+
+
+def milestones(state: State, evidence: Evidence | None, policy: RolloutPolicy, as_of: datetime) -> tuple[Item, ...]:
+    """Return the measures hoped for in month 2, 4 and 6; what is not known is not done."""
+    seen = evidence
+    nan = float("nan")
+    measures: Sequence[tuple[int, Sequence[tuple[str, float, float]]]] = (
+        (2, (("accuracy", seen.accuracy if seen else nan, policy.month_2_accuracy),)),
+        (
+            4,
+            (
+                ("weight", state.weight, policy.month_4_weight),
+                ("improvement", seen.books.improvement_blended if seen else nan, policy.month_4_improvement),
+                ("Sharpe", seen.books.blended.sharpe if seen else nan, policy.month_4_sharpe),
+                ("win rate", seen.books.blended.win_rate if seen else nan, policy.month_4_win_rate),
+            ),
+        ),
+        (
+            6,
+            (
+                ("weight", state.weight, policy.month_6_weight),
+                ("improvement", seen.books.improvement_blended if seen else nan, policy.month_6_improvement),
+                ("Sharpe", seen.books.blended.sharpe if seen else nan, policy.month_6_sharpe),
+                ("win rate", seen.books.blended.win_rate if seen else nan, policy.month_6_win_rate),
+                ("profit factor", seen.books.blended.profit_factor if seen else nan, policy.month_6_profit_factor),
+            ),
+        ),
+    )
+    return tuple(_milestone(state, month, figures, as_of) for month, figures in measures)
+
+
+def _milestone(state: State, month: int, figures: Sequence[tuple[str, float, float]], as_of: datetime) -> Item:
+    begins, due = state.began + (month - 1) * MONTH, state.began + month * MONTH
+    reached = month > 2 or state.phase != "foundation"
+    done = reached and all(figure >= bound if name == "weight" else figure > bound for name, figure, bound in figures)
+    words = ", ".join(f"{name} {_said(name, figure)} of {_said(name, bound)}" for name, figure, bound in figures)
+    return Item(f"month {month}", begins, due, "done" if done else _standing(begins, due, as_of), words)
+
+
+def expected_improvement(phase: Phase, policy: RolloutPolicy) -> tuple[float, float] | None:
+    """Return the improvement over the baseline that is expected in a phase, from and to; None where none is."""
+    ranges: Mapping[str, tuple[float, float]] = {
+        "pilot": policy.expected_pilot,
+        "expansion": policy.expected_expansion,
+        "optimization": policy.expected_optimization,
+    }
+    return ranges.get(phase)
+
+
+def _standing(begins: datetime, due: datetime, as_of: datetime) -> Standing:
+    if as_of >= due:
+        return "late"
+    return "due" if as_of >= begins else "ahead"
+
+
+def _said(name: str, figure: float) -> str:
+    if figure != figure:
+        return "unknown"
+    return f"{figure:.2f}" if name in ("Sharpe", "profit factor") else f"{figure:.1%}"

@@ -1,0 +1,168 @@
+"""Steps that say how things stand; they look and change nothing."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from steelyard.errors import CollectMoreData
+from steelyard.gateways.alerts import Stored
+from steelyard.gateways.registry import Version
+from steelyard.judging.books import finite
+from steelyard.judging.evidence import Evidence
+from steelyard.weight.guards import breaker_rules, measure_cuts
+from steelyard.weight.journal import Entry, Rule
+from steelyard.weight.ladder import period_end
+from steelyard.weight.phases import criteria
+from steelyard.weight.policy import Phase
+from steelyard.weight.rollout import Item, checklist, expected_improvement, milestones
+from steelyard.weight.state import State
+from tasks.alerts import page
+from tasks.bars import known_history
+from tasks.records import decision_record, state_record, version_record
+from tasks.stores import Stores
+from tasks.training import shadow_window
+from tasks.weight import gate_standing, monthly_evidence, phase_evidence
+
+LAST_DECISIONS = 5
+
+
+def status(stores: Stores, as_of: datetime) -> dict[str, Any]:
+    """Return how the lineage stands at ``as_of``, as plain JSON values; the state is the last that can be believed."""
+    state, fault = stores.journal.verified()
+    document = {
+        "lineage": stores.settings.services.lineage,
+        "as_of": as_of.isoformat(),
+        "fault": fault,
+        "brake": stores.brake.words if stores.brake.pulled else None,
+        "alerts": [_alert(stored) for stored in stores.alerts.open()],
+        "state": None,
+    }
+    if state is None:
+        return document | {"answer": "Nothing was decided here yet; the existing system decides alone."}
+    return document | _lineage(stores, state, as_of)
+
+
+def _lineage(stores: Stores, state: State, as_of: datetime) -> dict[str, Any]:
+    policy, entries = stores.settings.weight, stores.journal.entries()
+    evidence = monthly_evidence(stores, as_of, state)
+    in_force = 0.0 if stores.brake.pulled else state.weight_in_force(as_of)
+    limits = (*breaker_rules(state, evidence, policy), *(c.rule for c in measure_cuts(state, evidence, policy, as_of)))
+    return {
+        "answer": answer(state, in_force, as_of),
+        "state": state_record(state),
+        "weight_in_force": in_force,
+        "lease": _lease(state, as_of),
+        **_versions(stores, state, as_of),
+        "decisions": [_decision(stores, entry) for entry in reversed(entries[-LAST_DECISIONS:])],
+        "reviews": _reviews(stores, as_of),
+        "limits": [rule.model_dump() for rule in limits],
+        "gate": [rule.model_dump() for rule in _gate(stores, state, as_of)],
+        "evidence": evidence.figures(),
+        "improvement": _improvement(stores, state, evidence),
+        "rollout": [_item(item) for item in checklist(state, _entered(entries), policy.rollout, as_of)],
+        "milestones": [_item(item) for item in milestones(state, evidence, policy.rollout, as_of)],
+    }
+
+
+def answer(state: State, in_force: float, as_of: datetime) -> str:
+    """Return in one sentence what the model decides, and what stands in its way."""
+    if in_force:
+        words = f"The model decides {in_force:.1%} of the confidence"
+    elif state.weight:
+        words = f"The model decides nothing now: its weight of {state.weight:.1%} is out of force"
+    else:
+        words = "The existing system decides alone"
+    words += f"; phase {state.phase} since {state.phase_since:%Y-%m-%d}"
+    if state.held:
+        words += "; held by an operator"
+    if state.retrain_required:
+        words += "; a retraining is required"
+    return f"{words}{_lapse(state, as_of)}."
+
+
+def _lapse(state: State, as_of: datetime) -> str:
+    if as_of <= state.lease_until:
+        return ""
+    return f"; the lease ended on {state.lease_until:%Y-%m-%d %H:%M} UTC, no guard has run since"
+
+
+def _lease(state: State, as_of: datetime) -> dict[str, Any]:
+    left = (state.lease_until - as_of) / timedelta(days=1)
+    words = f"runs {left:.1f} more days" if left >= 0 else f"ran out {-left:.1f} days ago"
+    return {"until": state.lease_until.isoformat(), "days_left": round(left, 3), "words": words}
+
+
+def _versions(stores: Stores, state: State, as_of: datetime) -> dict[str, Any]:
+    champion = stores.registry.version(state.champion) if state.champion else None
+    waiting = [version for version in stores.registry.versions() if version.stage == "challenger"]
+    return {
+        "champion": version_record(champion) if champion else None,
+        "challenger": version_record(waiting[0]) if waiting else None,
+        "queued": [version.number for version in waiting[1:]],
+        "shadow_window": _shield(stores, champion, as_of),
+    }
+
+
+def _shield(stores: Stores, champion: Version | None, as_of: datetime) -> list[str]:
+    return list(shadow_window(stores, as_of)) if champion else []
+
+
+def _decision(stores: Stores, entry: Entry) -> dict[str, Any]:
+    return decision_record(entry) | {"operator": entry.decision.operator, "page": page(stores, entry.run_id)}
+
+
+def _reviews(stores: Stores, as_of: datetime) -> list[dict[str, str]]:
+    policy = stores.settings.weight
+    due = {"weight": policy.evaluation_days, "gates": policy.review_days}
+    return [
+        {"kind": kind, "period_end": (period_end(as_of, days) + timedelta(days=days)).isoformat()}
+        for kind, days in due.items()
+    ]
+
+
+def _gate(stores: Stores, state: State, as_of: datetime) -> tuple[Rule, ...]:
+    standing = gate_standing(stores, state, _settled_signals(stores, state, as_of))
+    return criteria(state, phase_evidence(stores, as_of, state), standing, stores.settings.weight, as_of)
+
+
+def _settled_signals(stores: Stores, state: State, as_of: datetime) -> int:
+    """Return how many signals have settled, which only the first gate asks."""
+    if state.phase != "foundation":
+        return 0
+    try:
+        return int(known_history(stores, as_of)["won"].notna().sum())
+    except CollectMoreData:
+        return 0
+
+
+def _improvement(stores: Stores, state: State, evidence: Evidence) -> dict[str, Any]:
+    expected = expected_improvement(state.phase, stores.settings.weight.rollout)
+    achieved = finite(evidence.books.improvement_blended)
+    return {"achieved": achieved, "expected": list(expected) if expected else None}
+
+
+def _entered(entries: list[Entry]) -> dict[Phase, datetime]:
+    entered: dict[Phase, datetime] = {}
+    for entry in entries:
+        entered.setdefault(entry.decision.after.phase, entry.decision.after.phase_since)
+    return entered
+
+
+def _item(item: Item) -> dict[str, str]:
+    return {
+        "name": item.name,
+        "begins": item.begins.isoformat(),
+        "due": item.due.isoformat(),
+        "standing": item.standing,
+        "words": item.words,
+    }
+
+
+def _alert(stored: Stored) -> dict[str, Any]:
+    alert = stored.alert
+    return {
+        "at": alert.at.isoformat(),
+        "kind": alert.kind,
+        "title": alert.title,
+        "attempts": stored.attempts,
+        "trouble": stored.trouble,
+    }

@@ -1,0 +1,29 @@
+"""Steps that hold MLflow against the journal, and put right what follows from it."""
+
+from typing import Any
+
+from tasks.stores import Stores
+
+
+def verified(stores: Stores, *, repair: bool = False) -> dict[str, Any]:
+    """Return what is wrong with chain, runs, state, tags and aliases, the first broken or missing link first.
+
+    Args:
+        stores: The home.
+        repair: Write state, readable tags and aliases anew from the journal; the chain itself cannot be mended.
+    """
+    found = _faults(stores)
+    if not repair or not found:
+        return _document(stores, found, ())
+    stores.journal.repair()
+    stores.registry.align()
+    left = _faults(stores)
+    return _document(stores, left, [fault for fault in found if fault not in left])
+
+
+def _faults(stores: Stores) -> list[str]:
+    return [*stores.journal.faults(), *stores.registry.misplaced()]
+
+
+def _document(stores: Stores, faults: Any, repaired: Any) -> dict[str, Any]:
+    return {"decisions": stores.journal.count(), "faults": list(faults), "repaired": list(repaired)}

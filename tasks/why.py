@@ -1,0 +1,102 @@
+"""Steps that explain one decision from what was frozen when it was made."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from steelyard.errors import FixConfiguration, RestoreService
+from steelyard.learning.model import Model
+from steelyard.market.features import SCORE
+from tasks.stores import Stores
+
+TOP = 8
+AGREES = 1e-9
+NEAREST = 3
+
+
+def explained(stores: Stores, signal_id: str) -> dict[str, Any]:
+    """Return why a signal was traded or left, as plain JSON values; what is not known is None.
+
+    Raises:
+        FixConfiguration: If no prediction has this id.
+    """
+    row = stores.ledger.signal(signal_id)
+    if row is None:
+        latest = ", ".join(stores.ledger.latest_ids(NEAREST)) or "none"
+        raise FixConfiguration(
+            f"no signal {signal_id} was predicted here; an id is SYMBOL:TIMESTAMP:side, the latest: {latest}"
+        )
+    row = {name: _plain(value) for name, value in row.items()}
+    threshold = stores.settings.books.threshold
+    return {
+        "signal": {name: row[name] for name in ("signal_id", "symbol", "side", "decided_at")},
+        "answer": answer(row, threshold),
+        "existing": {"confidence": row["confidence_existing"], "scores": _scores(row["features"])},
+        "model": _model(stores, row),
+        "blend": {name: row[name] for name in ("weight", "blended", "arm", "decision", "pivotal")}
+        | {"threshold": threshold},
+        "outcome": _outcome(row),
+    }
+
+
+def answer(row: Mapping[str, Any], threshold: float) -> str:
+    """Return the decision and the sum behind it in one sentence."""
+    verdict, weight, existing = "traded" if row["decision"] else "left", row["weight"], row["confidence_existing"]
+    if row["confidence_ml"] is None:
+        words = f"the existing system decided alone ({row['fallback_reason']}): {existing:.1f} against {threshold:g}"
+    elif row["arm"] == "control":
+        words = f"control arm of the pilot, the existing system decided: {existing:.1f} against {threshold:g}"
+    else:
+        parts = f"{1 - weight:.0%} × {existing:.1f} + {weight:.0%} × {row['confidence_ml']:.1f}"
+        words = f"{parts} = {row['blended']:.1f} against {threshold:g}"
+    return f"{verdict}: {words}{'; pivotal: without the model it would have ended otherwise' if _turned(row) else ''}"
+
+
+def _turned(row: Mapping[str, Any]) -> bool:
+    return bool(row["pivotal"]) and row["arm"] != "control"
+
+
+def _scores(features: Mapping[str, float]) -> dict[str, float | None]:
+    return {name.removeprefix(SCORE): _plain(value) for name, value in features.items() if name.startswith(SCORE)}
+
+
+def _model(stores: Stores, row: Mapping[str, Any]) -> dict[str, Any]:
+    said = {name: row[name] for name in ("p_win", "confidence_ml", "latency_ms", "fallback_reason")}
+    if not row["model_version"]:
+        return {"version": None, **said, "top_features": [], "replayed": None, "note": "no model was asked"}
+    try:
+        model = stores.model(row["model_version"])
+    except RestoreService as error:
+        return {"version": row["model_version"], **said, "top_features": [], "replayed": None, "note": str(error)}
+    return {"version": row["model_version"], "family": model.family, **said, **_replayed(model, row)}
+
+
+def _replayed(model: Model, row: Mapping[str, Any]) -> dict[str, Any]:
+    """Ask the stored model again about the frozen features: what it says now must be what it said then."""
+    if set(model.feature_names) - set(row["features"]):
+        return {"top_features": [], "replayed": None, "note": "the frozen features are not those of this version"}
+    x = np.array([[row["features"][name] for name in model.feature_names]], dtype=np.float64)
+    p_win = float(model.predict(x)[0][0])
+    contributions = model.contributions(x)[0][:-1]
+    order = np.argsort(-np.abs(contributions), kind="stable")[:TOP]
+    top = [
+        {"name": model.feature_names[n], "value": _plain(float(x[0, n])), "log_odds": float(contributions[n])} for n in order
+    ]
+    agrees = row["p_win"] is not None and abs(p_win - row["p_win"]) < AGREES
+    return {"top_features": top, "replayed": {"p_win": p_win, "agrees": agrees}, "note": None}
+
+
+def _outcome(row: Mapping[str, Any]) -> dict[str, Any] | None:
+    if row["settled_at"] is None:
+        return None
+    names = ("settled_at", "exit_reason", "net_return", "won", "hold_minutes", "slippage_bps")
+    return {name: row[name] for name in names}
+
+
+def _plain(value: Any) -> Any:
+    """Return a JSON value: moments as text, NaN as None."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value.isoformat() if hasattr(value, "isoformat") else value

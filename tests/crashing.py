@@ -1,0 +1,87 @@
+"""What other processes do in the tests of crashes and of several deciding at once; they import it by name."""
+
+import os
+import signal
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from made import NOW, POLICY, evidence
+from registries import open_registry
+from steelyard.gateways.registry import Registration, Registry
+from steelyard.weight.changes import conclude, with_champion
+from steelyard.weight.journal import Decision
+from steelyard.weight.ladder import evaluate
+
+WRITES = (
+    "create_run",
+    "log_batch",
+    "log_artifacts",
+    "set_terminated",
+    "create_model_version",
+    "set_model_version_tag",
+    "set_registered_model_tag",
+    "set_registered_model_alias",
+    "delete_registered_model_alias",
+)
+"""Every call of MLflow's client that changes something there."""
+
+
+def training(key: str) -> Registration:
+    """A training whose model was never stored: what counts here is the order of the writes."""
+    return Registration(
+        key=key,
+        as_of=NOW,
+        family="xgboost",
+        trained_through="2026-02-01",
+        files={},
+        params={},
+        metrics={},
+        artifacts={"trials.csv": b"number"},
+        verdict="passes",
+        feature_names=("a",),
+        data_hash="d",
+    )
+
+
+def month(registry: Registry, number: int = 1) -> Decision:
+    at = NOW + timedelta(days=30 * number)
+    before = registry.journal.state()
+    assert before is not None
+    return evaluate(before, evidence(), POLICY, at, at)
+
+
+def promotion(registry: Registry, number: str) -> Decision:
+    before = registry.journal.state()
+    assert before is not None
+    after = with_champion(before, number, NOW, NOW)
+    return conclude("promotion", NOW, NOW, "HOLD", ("better",), (), before, after, None, POLICY)
+
+
+ACTIONS: dict[str, Callable[[Registry], object]] = {
+    "decide": lambda registry: registry.journal.append(month(registry), {"decision.png": b"picture"}),
+    "promote": lambda registry: registry.journal.append(promotion(registry, "2")),
+    "register": lambda registry: registry.register(training("c")),
+    "refuse": lambda registry: registry.refuse("2", ("worse",)),
+    "renew": lambda registry: registry.journal.renew_lease(NOW + timedelta(days=400)),
+}
+
+
+def killed_at(folder: str, action: str, write: int) -> None:
+    """Do ``action`` in this process and die of SIGKILL just before the given write."""
+    registry = open_registry(Path(folder))
+    registry.journal.state()
+    client, count = registry._tracking.client, iter(range(1, 1000))
+
+    def dying(call: Callable[..., Any]) -> Callable[..., Any]:
+        def write_or_die(*args: Any, **kwargs: Any) -> Any:
+            if next(count) == write:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return call(*args, **kwargs)
+
+        return write_or_die
+
+    for name in WRITES:
+        setattr(client, name, dying(getattr(client, name)))
+    ACTIONS[action](registry)

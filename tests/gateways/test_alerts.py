@@ -1,0 +1,188 @@
+"""Alerts, delivered to a real web server on this machine."""
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from steelyard.gateways import alerts as module
+from steelyard.gateways.alerts import Alert, Alerts
+
+NOW = datetime.now(UTC)
+CUT = Alert(
+    key="signal-confidence/guard/1",
+    at=NOW,
+    kind="cut",
+    title="weight cut from 20 % to 10 %",
+    figure="accuracy 48.0 %, at least 50 % needed",
+    advice="look at the run",
+    link="http://127.0.0.1:5000/#/experiments/1/runs/abc",
+)
+
+
+class Server:
+    """A web server that takes notifications, or not."""
+
+    def __init__(self) -> None:
+        self.received: list[dict[str, str]] = []
+        self.status = 200
+        self.delay = 0.0
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:  # the name http.server calls
+                content = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                time.sleep(outer.delay)
+                if outer.status == 200:
+                    outer.received.append(content)
+                self.send_response(outer.status)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+
+    @property
+    def address(self) -> str:
+        return f"json://127.0.0.1:{self.http.server_port}/s3cr3t-token"
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    made = Server()
+    yield made
+    made.http.shutdown()
+    made.http.server_close()
+
+
+DEAD = "json://127.0.0.1:9/s3cr3t-token"
+
+
+def test_an_alert_says_what_happened_and_is_sent_once(server: Server, tmp_path: Path) -> None:
+    """Title, figure and bound, advice, link; the same key again sends nothing, also from another process."""
+    alerts = Alerts(tmp_path, (server.address,))
+    alerts.post(CUT)
+    alerts.post(CUT)
+    Alerts(tmp_path, (server.address,)).post(CUT)
+
+    assert len(server.received) == 1
+    assert server.received[0]["title"] == "Steelyard: weight cut from 20 % to 10 %"
+    assert server.received[0]["message"] == f"{CUT.figure}\n{CUT.advice}\n{CUT.link}"
+    assert alerts.open() == []
+    assert [stored.alert for stored in alerts.recent(5)] == [CUT]
+
+
+@pytest.mark.parametrize("status", [500, 403])
+def test_a_channel_that_does_not_take_it_is_tried_again(server: Server, tmp_path: Path, status: int) -> None:
+    """Open and visible, with the number of attempts, until it is taken."""
+    alerts = Alerts(tmp_path, (server.address,))
+    server.status = status
+    alerts.post(CUT)
+    assert alerts.deliver() == 1
+    [waiting] = alerts.open()
+    assert (waiting.attempts, waiting.trouble) == (2, "channel 1 did not take it")
+
+    server.status = 200
+    assert alerts.deliver() == 0
+    assert len(server.received) == 1
+
+
+def test_a_dead_channel_neither_stops_the_others_nor_makes_them_repeat(server: Server, tmp_path: Path) -> None:
+    """Each channel takes it once, whatever happens beside it."""
+    alerts = Alerts(tmp_path, (DEAD, server.address, "no address at all"))
+    alerts.post(CUT)
+    alerts.deliver()
+
+    assert len(server.received) == 1
+    [waiting] = alerts.open()
+    assert waiting.trouble == "channel 1 did not take it; channel 3 is not an address apprise knows"
+
+
+def test_a_slow_channel_costs_seconds_at_most(server: Server, tmp_path: Path) -> None:
+    """It is given up after the timeout, and tried again later."""
+    server.delay = 30
+    started = time.monotonic()
+    alerts = Alerts(tmp_path, (server.address,))
+    alerts.post(CUT)
+
+    assert time.monotonic() - started < 15
+    assert len(alerts.open()) == 1
+
+
+def test_without_a_channel_an_alert_waits_for_one(server: Server, tmp_path: Path) -> None:
+    """It is visible, counts no attempts, and is sent once there is one."""
+    Alerts(tmp_path, ()).post(CUT)
+    [waiting] = Alerts(tmp_path, ()).open()
+    assert (waiting.attempts, waiting.trouble) == (0, "no channel configured")
+
+    assert Alerts(tmp_path, (server.address,)).deliver() == 0
+    assert len(server.received) == 1
+
+
+@pytest.mark.parametrize("at", [NOW, NOW - timedelta(days=15)], ids=["after twenty attempts", "after two weeks"])
+def test_what_nobody_takes_is_given_up(tmp_path: Path, at: datetime) -> None:
+    """And says so."""
+    alerts = Alerts(tmp_path, ("no address at all",))
+    alerts.post(CUT.model_copy(update={"at": at}))
+    for _ in range(module.MOST_ATTEMPTS):
+        alerts.deliver()
+
+    assert alerts.open() == []
+    assert alerts.recent(1)[0].given_up
+
+
+def test_a_token_is_written_nowhere(
+    server: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not in the files, the log at its most talkative, the output, or the object's own words."""
+    caplog.set_level(logging.DEBUG)
+    for name in module.TALKATIVE:
+        logging.getLogger(name).setLevel(logging.DEBUG)
+    alerts = Alerts(tmp_path, (server.address, DEAD, "nonsense://s3cr3t-token"))
+    alerts.post(CUT)
+    written = "".join(file.read_text() for file in tmp_path.rglob("*") if file.is_file())
+    out, err = capsys.readouterr()
+
+    assert len(server.received) == 1
+    assert "s3cr3t-token" not in written + caplog.text + out + err + repr(alerts)
+
+
+def test_several_at_once_send_it_once(server: Server, tmp_path: Path) -> None:
+    """Four threads have the same to tell."""
+    alerts = Alerts(tmp_path, (server.address,))
+    threads = [threading.Thread(target=alerts.post, args=(CUT,)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    alerts.deliver()
+
+    assert len(server.received) == 1
+
+
+def test_a_damaged_file_stops_nothing(server: Server, tmp_path: Path) -> None:
+    """It is shown as what it is; the others go out."""
+    alerts = Alerts(tmp_path, (server.address,))
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open" / "broken.json").write_text("{")
+    alerts.post(CUT)
+
+    assert len(server.received) == 1
+    assert [stored.trouble for stored in alerts.open()] == ["cannot be read: broken.json"]
+    assert alerts.recent(5)[0].alert.title in (CUT.title, "an alert that cannot be read")
+
+
+def test_where_nothing_can_be_kept_it_is_sent_at_once(server: Server, tmp_path: Path) -> None:
+    """A file stands where the folder should be."""
+    (tmp_path / "alerts").write_text("")
+    Alerts(tmp_path / "alerts", (server.address,)).post(CUT)
+
+    assert len(server.received) == 1

@@ -1,0 +1,245 @@
+"""State and journal on a real MLflow database: written once, sealed, completed, verified."""
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from made import EARLIER, NOW, POLICY, evidence, state
+from registries import LINEAGE, open_registry
+from steelyard.errors import RestoreService, VerifyState
+from steelyard.gateways.registry import Registry
+from steelyard.gateways.registry.journal import STATE
+from steelyard.weight.journal import Entry, first_break
+from steelyard.weight.ladder import evaluate
+from steelyard.weight.rollback import roll_back
+from steelyard.weight.state import initial_state
+
+
+def decide(registry: Registry, month: int) -> Entry:
+    """Evaluate one healthy month from the state in force, pilot at 10 % first."""
+    at = NOW + timedelta(days=30 * month)
+    before = registry.journal.state() if month else state()
+    assert before is not None
+    return registry.journal.append(evaluate(before, evidence(), POLICY, at, at))
+
+
+def reopened(registry: Registry, seal_key: str = "") -> Registry:
+    """The same database, opened by another process."""
+    artifacts = Path(registry._tracking._artifacts)
+    return open_registry(artifacts.parent, seal_key=seal_key)
+
+
+def test_a_decision_is_recorded_once_and_the_journal_replays_to_the_state(registry: Registry) -> None:
+    """Three months: three entries in a whole chain; the same month again returns its entry; the last entry is the state."""
+    journal = registry.journal
+    journal.begin(initial_state(LINEAGE, EARLIER))
+    entries = [decide(registry, month) for month in range(3)]
+    again = journal.append(evaluate(state(), evidence(accuracy=0.3), POLICY, NOW, NOW))
+
+    assert again == entries[0]
+    assert journal.decided("weight", NOW) == entries[0]
+    assert journal.decided("weight", NOW + timedelta(days=300)) is None
+    assert journal.entries() == entries
+    assert journal.entries(last=1) == entries[-1:]
+    assert first_break(entries) is None
+    assert journal.state() == entries[-1].state
+    assert journal.faults() == []
+
+
+def test_the_run_of_a_decision_says_everything_without_opening_a_file(registry: Registry) -> None:
+    """Policy as params, evidence as metrics, verdict, reasons and the chain as tags, pictures beside the document."""
+    first = decide(registry, 0)
+    at = NOW + timedelta(days=30)
+    made = evaluate(first.state, evidence(), POLICY, at, at)
+    entry = registry.journal.append(made, {"decision.png": b"picture"})
+    client = registry._tracking.client
+    run = client.get_run(str(entry.run_id))
+
+    assert run.info.status == "FINISHED"
+    assert run.data.params["limits.breaker_accuracy"] == "0.45"
+    assert run.data.metrics["accuracy"] == 0.58
+    assert (run.data.metrics["weight_before"], run.data.metrics["weight_after"]) == (0.15, 0.20)
+    assert run.data.tags["previous_run_id"] == first.run_id
+    assert run.data.tags["previous_hash"] == first.hash
+    assert run.data.tags["reasons"].startswith("step up")
+    assert {file.path for file in client.list_artifacts(str(entry.run_id))} == {"decision.json", "decision.png"}
+
+
+def test_the_state_is_readable_in_the_page(registry: Registry) -> None:
+    """Weight and phase are tags of their own."""
+    decide(registry, 0)
+    tags = registry._tracking.client.get_registered_model(LINEAGE).tags
+
+    assert tags["phase"] == "pilot"
+    assert tags["ml_weight"] == "0.1500"
+
+
+def test_renewing_the_lease_changes_nothing_else_and_never_shortens_it(registry: Registry) -> None:
+    """Same sequence, later lease."""
+    entry = decide(registry, 0)
+    renewed = registry.journal.renew_lease(NOW + timedelta(days=3))
+
+    assert renewed == entry.state.model_copy(update={"lease_until": NOW + timedelta(days=3)})
+    assert registry.journal.renew_lease(NOW + timedelta(days=2)) == renewed
+    assert registry.journal.state() == renewed
+    assert registry.journal.faults() == []
+
+
+def test_a_decision_from_a_state_that_is_gone_is_refused(registry: Registry) -> None:
+    """Somebody else decided in between: nothing is recorded, and running again decides from what is there now."""
+    decide(registry, 0)
+    at = NOW + timedelta(days=30)
+    with pytest.raises(RestoreService, match="another decision was made meanwhile"):
+        registry.journal.append(evaluate(state(), evidence(), POLICY, at, at))
+    assert len(registry.journal.entries()) == 1
+
+
+def _edit_tag(registry: Registry, **changes: object) -> None:
+    client = registry._tracking.client
+    document = json.loads(client.get_registered_model(LINEAGE).tags[STATE])
+    client.set_registered_model_tag(LINEAGE, STATE, json.dumps(document | changes))
+
+
+def _delete_last_run(registry: Registry) -> None:
+    client = registry._tracking.client
+    client.delete_run(str(registry.journal.entries()[-1].run_id))
+
+
+def _artifact(registry: Registry, sequence: int) -> Path:
+    run_id = registry.journal.entries()[sequence - 1].run_id
+    return next(Path(registry._tracking._artifacts).rglob(f"{run_id}/artifacts/decision.json"))
+
+
+def _edit_artifact(registry: Registry, sequence: int) -> None:
+    file = _artifact(registry, sequence)
+    file.write_text(file.read_text().replace('"accuracy": 0.58', '"accuracy": 0.98'))
+
+
+def _forge_run(registry: Registry) -> None:
+    """A run by hand that says what a decision would say, but for the seal."""
+    client = registry._tracking.client
+    copied = registry._tracking.decisions(limit=1)[0]
+    tags = {**copied.data.tags, "sequence": "99", "seal": "0" * 64, "mlflow.runName": "forged"}
+    run = client.create_run(copied.info.experiment_id, tags=tags)
+    client.log_metric(run.info.run_id, "sequence", 99)
+    client.log_artifact(run.info.run_id, str(_artifact(registry, 3)))
+    client.set_terminated(run.info.run_id)
+
+
+DAMAGES: dict[str, tuple[Callable[[Registry], None], str, bool]] = {
+    "weight edited": (lambda r: _edit_tag(r, weight=0.7), "the state tag was changed by hand", True),
+    "lease edited": (lambda r: _edit_tag(r, lease_until="2099-01-01T00:00:00Z"), "the state tag was changed by hand", True),
+    "weight over the limit": (lambda r: _edit_tag(r, weight=0.9), "the state tag is not a state", True),
+    "not even JSON": (
+        lambda r: r._tracking.client.set_registered_model_tag(LINEAGE, STATE, "{"),
+        "the state tag is not a state",
+        True,
+    ),
+    "last decision deleted": (_delete_last_run, "the state tag names decision 3", True),
+    "middle decision deleted": (
+        lambda r: r._tracking.client.delete_run(str(r.journal.entries()[1].run_id)),
+        "decision 3 (run {2}): decision 2 (run {1}) before it is missing",
+        False,
+    ),
+    "decision edited": (lambda r: _edit_artifact(r, 2), "decision 2 (run {1}): its content was changed", False),
+    "last decision edited": (lambda r: _edit_artifact(r, 3), "decision 3 (run {2}): its content was changed", True),
+    "decision's file gone": (
+        lambda r: _artifact(r, 2).unlink(),
+        "decision 2 (run {1}): its decision.json is gone or cannot be read",
+        False,
+    ),
+    "verdict tag edited": (
+        lambda r: r._tracking.client.set_tag(str(r.journal.entries()[0].run_id), "verdict", "CUT"),
+        "decision 1 (run {0}): its tag verdict was changed",
+        False,
+    ),
+    "metric edited": (
+        lambda r: r._tracking.client.log_metric(str(r.journal.entries()[0].run_id), "accuracy", 0.9),
+        "decision 1 (run {0}): its metric accuracy was changed",
+        False,
+    ),
+    "readable tag edited": (
+        lambda r: r._tracking.client.set_registered_model_tag(LINEAGE, "ml_weight", "0.7000"),
+        "the tag ml_weight says 0.7000, the journal 0.2000",
+        False,
+    ),
+    "decision forged": (_forge_run, "is there twice", False),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_what_was_changed_by_hand_is_found_and_not_believed(registry: Registry, damage: str) -> None:
+    """Verify names the first place; where the state itself is in doubt flows stop and traders go by the journal."""
+    entries = [decide(registry, month) for month in range(3)]
+    break_it, words, doubted = DAMAGES[damage]
+    break_it(registry)
+    other = reopened(registry)
+    faults = other.journal.faults()
+
+    assert any(words.format(*(entry.run_id for entry in entries)) in fault for fault in faults), faults
+    believed, fault = reopened(registry).journal.verified()
+    assert believed is not None
+    assert believed.weight <= 0.20
+    assert believed.lease_until < NOW + timedelta(days=300)
+    assert (fault is not None) is doubted
+    if doubted:
+        with pytest.raises(VerifyState, match="steelyard verify"):
+            reopened(registry).journal.state()
+    else:
+        assert reopened(registry).journal.state() == believed
+
+
+def test_repair_writes_what_the_journal_says(registry: Registry) -> None:
+    """A weight edited by hand goes back to what was decided; a second look finds nothing."""
+    decide(registry, 0)
+    _edit_tag(registry, weight=0.6, lease_until="2099-01-01T00:00:00Z")
+    other = reopened(registry)
+    other.journal.repair()
+
+    assert other.journal.faults() == []
+    found = other.journal.state()
+    assert found is not None
+    assert (found.weight, found.lease_until) == (0.15, NOW)
+
+
+def test_a_rollback_works_on_a_state_that_is_in_doubt(registry: Registry) -> None:
+    """The operator is not stopped by what is wrong: weight 0 from the last state that can be believed."""
+    decide(registry, 0)
+    _edit_tag(registry, weight=0.7)
+    other = reopened(registry)
+    believed, _ = other.journal.verified()
+    assert believed is not None
+    entry = other.journal.append(roll_back(believed, None, (), "tags look odd", "anna", POLICY, NOW))
+
+    assert entry.decision.before.weight == 0.15
+    assert entry.decision.operator == "anna"
+    assert other.journal.state() == entry.state
+    assert other.journal.faults() == []
+
+
+def test_a_decision_that_was_removed_leaves_a_gap_for_ever(registry: Registry) -> None:
+    """Its number is not given to the next one."""
+    for month in range(2):
+        decide(registry, month)
+    _delete_last_run(registry)
+    other = reopened(registry)
+    believed, _ = other.journal.verified()
+    assert believed is not None
+    entry = other.journal.append(roll_back(believed, None, (), "a decision is gone", "anna", POLICY, NOW))
+
+    assert entry.sequence == 3
+    assert other.journal.faults()[0].startswith(f"decision 3 (run {entry.run_id}): decision 2")
+
+
+def test_another_key_is_not_believed(registry: Registry) -> None:
+    """State and decisions sealed without the secret are a forgery to who has one."""
+    decide(registry, 0)
+    other = reopened(registry, seal_key="secret")
+
+    with pytest.raises(VerifyState, match="changed by hand, or is sealed with another key"):
+        other.journal.state()
+    assert other.journal.verified()[0] is None
+    assert any("is not sealed with this key" in fault for fault in other.journal.faults())

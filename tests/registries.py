@@ -1,0 +1,38 @@
+"""Registries on MLflow databases of their own, opened as a home opens them."""
+
+import sqlite3
+from pathlib import Path
+
+from made import NOW, POLICY
+from steelyard.gateways.ledger import Ledger
+from steelyard.gateways.registry import Registry, Version
+from steelyard.weight.changes import conclude, with_champion
+from steelyard.weight.state import initial_state
+
+LINEAGE = "signal-confidence"
+
+
+def open_registry(folder: Path, address: str | None = None, seal_key: str = "") -> Registry:
+    """The registry of ``folder``, or of a server at ``address``."""
+    ledger = Ledger(f"sqlite:///{folder}/ledger.db")
+    place = address or f"sqlite:///{folder}/mlflow.db"
+    return Registry(place, f"{folder}/artifacts", LINEAGE, lambda: ledger.alone("journal"), seal_key)
+
+
+def copied(source: Path, folder: Path) -> Path:
+    """A copy of the MLflow database in ``source``; what is logged from now on lands in ``folder``."""
+    folder.mkdir(parents=True)
+    with sqlite3.connect(source / "mlflow.db") as original, sqlite3.connect(folder / "mlflow.db") as copy:
+        original.backup(copy)
+        for name in ("training", "decisions"):
+            place = (f"{folder}/artifacts/{name}", f"steelyard/{name}")
+            copy.execute("UPDATE experiments SET artifact_location = ? WHERE name = ?", place)
+    return folder
+
+
+def promote(registry: Registry, number: str, reasons: tuple[str, ...] = ("better",)) -> Version:
+    """Let a version serve, by a decision in the journal."""
+    state = registry.journal.state() or registry.journal.begin(initial_state(LINEAGE, NOW))
+    after = with_champion(state, number, NOW, NOW)
+    registry.journal.append(conclude("promotion", NOW, NOW, "HOLD", reasons, (), state, after, None, POLICY))
+    return registry.version(number)
