@@ -160,33 +160,39 @@ def verify(
 
 
 @app.command()
-def rollback(reason: Reason, by: By = None, home: Home = HERE, conf: Conf = None, as_json: Json = False) -> None:
+def rollback(
+    reason: Reason, by: By = None, home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: Json = False
+) -> None:
     """Take the weight to 0 now; the model must be retrained and requalify from shadow."""
     from flows.rollback import rollback as flow
 
-    show(_operate(flow, reason, by, home, conf), as_json, screen.operated)
+    show(_operate(flow, reason, by, home, conf, as_of), as_json, screen.operated)
 
 
 @app.command()
-def hold(reason: Reason, by: By = None, home: Home = HERE, conf: Conf = None, as_json: Json = False) -> None:
+def hold(
+    reason: Reason, by: By = None, home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: Json = False
+) -> None:
     """Freeze the weight; limits still lower it."""
     from flows.rollback import hold as flow
 
-    show(_operate(flow, reason, by, home, conf), as_json, screen.operated)
+    show(_operate(flow, reason, by, home, conf, as_of), as_json, screen.operated)
 
 
 @app.command()
-def resume(reason: Reason, by: By = None, home: Home = HERE, conf: Conf = None, as_json: Json = False) -> None:
+def resume(
+    reason: Reason, by: By = None, home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: Json = False
+) -> None:
     """Let the weight move again."""
     from flows.rollback import resume as flow
 
-    show(_operate(flow, reason, by, home, conf), as_json, screen.operated)
+    show(_operate(flow, reason, by, home, conf, as_of), as_json, screen.operated)
 
 
-def _operate(flow: Any, reason: str, by: str | None, home: Path, conf: Path | None) -> Any:
+def _operate(flow: Any, reason: str, by: str | None, home: Path, conf: Path | None, as_of: str | None) -> Any:
     if not reason.strip():
         raise FixConfiguration("--reason is empty; the journal needs one")
-    return _run(flow, home, conf, None, reason=reason, operator=by)
+    return _run(flow, home, conf, as_of, reason=reason, operator=by)
 
 
 def moment(text: str) -> datetime:

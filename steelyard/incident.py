@@ -75,7 +75,8 @@ def _evidence(found: Incident) -> list[str]:
 def _drift(found: Incident) -> str:
     if found.evidence is None or found.holdout_accuracy is None:
         return "Unknown: no evidence, or no champion."
-    return f"Accuracy {found.evidence.accuracy:.1%} in the window, {found.holdout_accuracy:.1%} on the champion's holdout."
+    now = f"{found.evidence.accuracy:.1%}" if found.evidence.settled else "unknown"
+    return f"Accuracy {now} in the window, {found.holdout_accuracy:.1%} on the champion's holdout."
 
 
 def _worst(settled: pd.DataFrame | None) -> list[str]:
@@ -83,7 +84,7 @@ def _worst(settled: pd.DataFrame | None) -> list[str]:
         return ["Unknown."]
     pivotal = settled[settled["pivotal"].to_numpy(dtype=bool)].nsmallest(WORST, "net_return")
     if pivotal.empty:
-        return ["None: baseline and blended agreed on every signal."]
+        return ["None: on every signal that settled in the window baseline and blended agreed."]
     head = ("signal", "existing", "model", "blended", "arm", "traded", "net return")
     return [_table(head, (_trade_row(row) for row in pivotal.to_dict("records")))]
 

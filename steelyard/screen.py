@@ -78,13 +78,18 @@ def weighed(document: Mapping[str, Any]) -> None:
 def decision(made: Mapping[str, Any]) -> None:
     """Print one decision with its reasons and every rule that was looked at."""
     out.print(
-        f"{made['kind']} for the period to {made['period_end'][:10]}: [bold]{made['verdict']}[/] "
-        f"{made['weight_before']:.1%} → {made['weight_after']:.1%}"
+        f"{made['kind']} {_when(made)}: [bold]{made['verdict']}[/] {made['weight_before']:.1%} → {made['weight_after']:.1%}"
     )
     for reason in made["reasons"]:
         out.print(f"  {reason}")
     for rule in made["rules"]:
         out.print(f"    {'●' if rule['fired'] else '○'} {rule['name']}: {rule['reason']}", style="dim")
+
+
+def _when(made: Mapping[str, Any]) -> str:
+    if made["kind"] in ("weight", "gates"):
+        return f"for the period to {made['period_end'][:10]}"
+    return f"on {made['as_of'][:10]}"
 
 
 def state(document: Mapping[str, Any]) -> None:

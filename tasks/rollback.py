@@ -87,13 +87,13 @@ def _keep(stores: Stores, entry: Entry, text: str) -> None:
     (folder / f"{entry.decision.as_of:%Y-%m-%dT%H%M%S}.md").write_text(text, encoding="utf-8")
 
 
-@step()
+@step(one_at_a_time=True)
 def hold_weight(stores: Stores, reason: str, operator: str, as_of: datetime) -> Entry:
     """Freeze the weight; where it is frozen already, the entry that froze it comes back."""
     return _switch(stores, reason, operator, as_of, hold, held=True)
 
 
-@step()
+@step(one_at_a_time=True)
 def resume_weight(stores: Stores, reason: str, operator: str, as_of: datetime) -> Entry:
     """Let the weight move again.
 

@@ -114,7 +114,7 @@ def _artifacts(samples: Samples, training: Training, books: Books | None) -> dic
     return artifacts
 
 
-@step()
+@step(one_at_a_time=True)
 def compare_with_champion(stores: Stores, samples: Samples, version: Version, as_of: datetime) -> Version:
     """Let the version that waits longest serve, or say why not, then the next; returns ``version`` as it stands then.
 

@@ -37,7 +37,7 @@ def _usable(stores: Stores, state: State | None, as_of: datetime) -> State:
     return state
 
 
-@step()
+@step(one_at_a_time=True)
 def guard_weight(stores: Stores, as_of: datetime) -> Entry | None:
     """Run the daily guard and, having checked, renew the lease; returns the entry where something changed."""
     with stores.journal.deciding():
@@ -60,7 +60,7 @@ def _guarded(stores: Stores, state: State, as_of: datetime) -> Entry | None:
     return record(stores, decision, evidence) if _matters(decision) else None
 
 
-@step()
+@step(one_at_a_time=True)
 def evaluate_weight(stores: Stores, as_of: datetime) -> Entry | None:
     """Evaluate the last whole period, once: the second time the recorded decision comes back.
 
@@ -74,7 +74,7 @@ def evaluate_weight(stores: Stores, as_of: datetime) -> Entry | None:
     return _once(stores, "weight", stores.settings.weight.evaluation_days, as_of, decide)
 
 
-@step()
+@step(one_at_a_time=True)
 def review_gates(stores: Stores, as_of: datetime, settled_signals: int) -> Entry | None:
     """Review the gate of the current phase for the last whole period, once; None for a lineage younger than that."""
 

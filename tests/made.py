@@ -52,7 +52,17 @@ def books(**figures: float) -> Books:
     return replace(empty, **changes)
 
 
-def evidence(settled: int = 60, accuracy: float = 0.58, streak: int = 3, rate: float = 0.52, **figures: float) -> Evidence:
+EVEN = Arms(30, 30, 0.0, 0.0, 0.001, 1.0)
+
+
+def evidence(
+    settled: int = 60,
+    accuracy: float = 0.58,
+    streak: int = 3,
+    rate: float = 0.52,
+    arms: Arms = EVEN,
+    **figures: float,
+) -> Evidence:
     """Evidence of a healthy month, changed where a test says so."""
     return Evidence(
         start=EARLIER,
@@ -65,7 +75,7 @@ def evidence(settled: int = 60, accuracy: float = 0.58, streak: int = 3, rate: f
         coverage=figures.pop("coverage", 1.0),
         fallback_rate=figures.pop("fallback_rate", 0.0),
         latency_p99_ms=figures.pop("latency_p99_ms", 0.2),
-        arms=Arms(30, 30, 0.0, 0.0, 0.001, 1.0),
+        arms=arms,
         versions={"1": VersionFigures(settled, accuracy, 0.01)},
         books=books(**{"ml__sharpe": 1.5, **figures}),
     )

@@ -341,9 +341,9 @@ class Ledger:
         None when there is no such prediction.
         """
         columns = [getattr(Prediction, name) for name in SETTLED]
-        statement = select(*columns, TradeFeature.features, TradeFeature.feature_set_hash).where(
-            Prediction.signal_id == signal_id, TradeFeature.signal_id == signal_id
-        )
+        frozen = (TradeFeature.features, TradeFeature.feature_set_hash)
+        same = Prediction.signal_id == TradeFeature.signal_id
+        statement = select(*columns, *frozen).join(TradeFeature, same).where(Prediction.signal_id == signal_id)
         with self._reached(), self._engine.connect() as connection:
             row = connection.execute(statement).mappings().first()
         return dict(row) if row else None

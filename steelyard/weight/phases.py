@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from steelyard.judging.arms import Arms
 from steelyard.judging.evidence import Evidence
 from steelyard.weight.changes import conclude, lifted
-from steelyard.weight.guards import measured
+from steelyard.weight.guards import breaker_rules, measure_cuts, measured
 from steelyard.weight.journal import Decision, Rule
 from steelyard.weight.policy import PHASES, GatePolicy, WeightPolicy
 from steelyard.weight.state import State
@@ -32,7 +32,7 @@ def review(
     state: State, evidence: Evidence, standing: Standing, policy: WeightPolicy, period: datetime, as_of: datetime
 ) -> Decision:
     """Return what the gate review of the period ending at ``period`` decides; ``evidence`` is that of the phase."""
-    rules = (*criteria(state, evidence, standing, policy, period), _no_latch(state))
+    rules = (*criteria(state, evidence, standing, policy, period), _no_limit(state, evidence, policy, as_of))
     missing = tuple(r.reason for r in rules if not r.fired)
     stay = state.model_copy(update={"as_of": as_of})
     if state.phase == PHASES[-1]:
@@ -161,11 +161,13 @@ def _expansion(state: State, evidence: Evidence, policy: WeightPolicy, period: d
     )
 
 
-def _no_latch(state: State) -> Rule:
-    """Limits before rewards: no gate opens while a limit that cut the weight is still breached."""
-    names = ", ".join(sorted(state.latches))
-    words = f"still breached since the last cut: {names}" if names else "no limit breached"
-    return measured("no_limit_breached", len(state.latches), 0, fired=not names, reason=words)
+def _no_limit(state: State, evidence: Evidence, policy: WeightPolicy, as_of: datetime) -> Rule:
+    """Limits before rewards: no gate opens while a limit is breached, on this evidence or since the last cut."""
+    breached = {cut.name for cut in measure_cuts(state, evidence, policy, as_of) if cut.standing != "within"}
+    fired = {rule.name for rule in breaker_rules(state, evidence, policy) if rule.fired}
+    names = sorted({*state.latches, *breached, *fired})
+    words = f"limits breached: {', '.join(names)}" if names else "no limit breached"
+    return measured("no_limit_breached", len(names), 0, fired=not names, reason=words)
 
 
 def _days(name: str, state: State, needed: int, period: datetime) -> Rule:

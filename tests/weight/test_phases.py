@@ -1,11 +1,13 @@
 """The gates: what opens them, what keeps them shut, and the words for what is missing."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from made import NOW, POLICY, evidence, state
-from steelyard.weight.phases import Standing, review
+from steelyard.judging.arms import Arms
+from steelyard.weight.phases import Standing, review, window_left
 from steelyard.weight.state import State
 
 READY = Standing(settled_signals=100, features_validated=True, has_champion=True)
@@ -65,6 +67,12 @@ def test_a_gate_opens_when_all_hold(
         pytest.param(state(), {"blended__sharpe": NAN}, "blended Sharpe", id="pilot NaN Sharpe"),
         pytest.param(state(), {"blended__max_drawdown": 0.03}, "blended drawdown", id="pilot drawdown"),
         pytest.param(state(), {"fallback_rate": 0.02}, "fallback rate", id="pilot fallbacks"),
+        pytest.param(state(), {"arms": Arms(30, 4, 0, 0, 1, 1)}, "6 more settled signals in the smaller arm", id="few"),
+        pytest.param(state(), {"arms": Arms(30, 30, 0.01, 0, 0.001, 1)}, "treatment earned -1.0000%", id="treatment worse"),
+        pytest.param(state(), {"arms": Arms(30, 30, NAN, 0, 0.001, 1)}, "treatment earned", id="NaN in an arm"),
+        pytest.param(state(), {"arms": Arms(20, 80, 0, 0, 1, 1e-9)}, "the split is off (p = 1e-09)", id="split off"),
+        pytest.param(state("shadow", 0.0), {"ml__max_drawdown": 0.9}, "limits breached: cut_drawdown", id="limit breached"),
+        pytest.param(state(latches={"cut_sharpe": NOW}), {}, "limits breached: cut_sharpe", id="limit latched"),
         pytest.param(state("expansion", 0.35), {"improvement_blended": 0.2}, "weight 0.35", id="not at the top"),
         pytest.param(state("expansion", 0.40), {"improvement_blended": 0.1}, "over 0.1 needed", id="improvement"),
         pytest.param(state("expansion", 0.40), {"improvement_blended": NAN}, "improvement nan", id="NaN improvement"),
@@ -76,7 +84,7 @@ def test_a_gate_opens_when_all_hold(
         ),
     ],
 )
-def test_one_unmet_criterion_keeps_the_gate_shut(before: State, figures: dict[str, float], words: str) -> None:
+def test_one_unmet_criterion_keeps_the_gate_shut(before: State, figures: dict[str, Any], words: str) -> None:
     """The phase stays, and the first reason names the criterion, its figure and its bound."""
     decision = review(before, evidence(**figures), READY, POLICY, NOW, NOW)
 
@@ -102,3 +110,21 @@ def test_a_held_lineage_does_not_move_up() -> None:
     decision = review(state("foundation", 0.0, held=True), evidence(), READY, POLICY, NOW, NOW)
 
     assert (decision.verdict, decision.after.phase) == ("HOLD", "foundation")
+
+
+@pytest.mark.parametrize(
+    ("before", "days", "settled", "left"),
+    [
+        pytest.param(state("shadow", 0.0, **since(30)), 8, 39, ("6 more days", "11 more settled predictions"), id="neither"),
+        pytest.param(state("shadow", 0.0, **since(30)), 14, 50, (), id="both met"),
+        pytest.param(state("shadow", 0.0, **since(3)), 20, 50, ("11 more days",), id="served before shadow began"),
+        pytest.param(state("shadow", 0.0, **since(300)), 120, 3, (), id="too few signals: not for ever"),
+        pytest.param(state("shadow", 0.0, retrain_required=True, **since(3)), 3, 3, (), id="a disabled one is not shielded"),
+        pytest.param(state("pilot", 0.1, **since(3)), 3, 3, (), id="out of shadow"),
+    ],
+)
+def test_a_champion_in_shadow_keeps_its_place_until_its_window_is_over(
+    before: State, days: int, settled: int, left: tuple[str, ...]
+) -> None:
+    """Days and settled predictions of its own, as its gate counts them; what is missing is said."""
+    assert window_left(before, NOW - timedelta(days=days), settled, POLICY, NOW) == left

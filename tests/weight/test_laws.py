@@ -1,0 +1,127 @@
+"""Laws of the weight: whatever the evidence, the schedule and the operator bring (SPEC §5, §6)."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from made import NOW, POLICY, evidence, state
+from steelyard.judging.evidence import Evidence
+from steelyard.weight.changes import with_champion
+from steelyard.weight.guards import breaker_rules, guard, measure_cuts, streak_breaker
+from steelyard.weight.journal import Decision
+from steelyard.weight.ladder import evaluate, period_end
+from steelyard.weight.phases import Standing, review
+from steelyard.weight.policy import PHASES
+from steelyard.weight.rollback import hold, resume, roll_back
+from steelyard.weight.state import State
+
+NAN, INFINITE = float("nan"), float("inf")
+DAY = timedelta(days=1)
+READY = Standing(settled_signals=1000, features_validated=True, has_champion=True)
+
+good_or_odd = st.sampled_from([0.9, 1.5, 3.0, -2.0, 0.0, NAN, INFINITE, -INFINITE])
+figures = st.fixed_dictionaries(
+    {
+        "settled": st.sampled_from([0, 19, 20, 60, 200]),
+        "accuracy": st.sampled_from([0.3, 0.449, 0.49, 0.52, 0.56, 0.7, 1.0, NAN]),
+        "streak": st.sampled_from([0, 5, 10, 11]),
+        "rate": st.sampled_from([0.5, 0.56, NAN]),
+        "ml__sharpe": good_or_odd,
+        "baseline__sharpe": good_or_odd,
+        "blended__sharpe": good_or_odd,
+        "ml__max_drawdown": st.sampled_from([0.0, 0.02, 0.1, NAN]),
+        "baseline__max_drawdown": st.sampled_from([0.0, 0.02, 0.1, NAN]),
+        "blended__max_drawdown": st.sampled_from([0.0, 0.02, 0.1, NAN]),
+        "blended__mean_return": st.sampled_from([0.002, -0.1, NAN]),
+        "blended__win_rate": st.sampled_from([0.6, 0.1, NAN]),
+        "improvement_blended": st.sampled_from([0.5, 0.0, NAN, INFINITE]),
+        "coverage": st.sampled_from([1.0, 0.5, NAN]),
+        "fallback_rate": st.sampled_from([0.0, 0.5, NAN]),
+        "latency_p99_ms": st.sampled_from([0.1, 80.0, NAN]),
+    }
+)
+healthy = st.just({"settled": 60, "accuracy": 0.7, "improvement_blended": 0.5, "blended__sharpe": 1.2})
+stretches = st.lists(
+    st.tuples(
+        st.one_of(healthy, figures), st.integers(1, 40), st.sampled_from(["", "", "", "hold", "resume", "rollback", "train"])
+    ),
+    min_size=1,
+    max_size=14,
+)
+
+
+class Life:
+    """A lineage under the schedules: guard daily, gates and evaluation as their periods end, each run twice a day."""
+
+    def __init__(self, first: State) -> None:
+        self.state = first
+        self.recorded: dict[str, Decision] = {}
+        self.rises: list[tuple[str, datetime]] = []
+
+    def decide(self, decision: Decision, seen: Evidence) -> None:
+        """Take effect once for each key, as the journal does, and hold every law."""
+        if decision.key in self.recorded:
+            return
+        self.recorded[decision.key] = decision
+        before, after = self.state.weight, decision.after.weight
+        assert 0.0 <= after <= POLICY.ceiling <= 0.70
+        assert after <= POLICY.band(decision.after.phase).ceiling
+        if after > before:
+            self._may_rise(decision, seen)
+        self.state = decision.after
+
+    def _may_rise(self, decision: Decision, seen: Evidence) -> None:
+        assert decision.kind in ("weight", "gates")
+        assert decision.verdict == "RAISE"
+        assert not self.state.held
+        assert not any(rule.fired for rule in breaker_rules(self.state, seen, POLICY))
+        assert all(cut.standing == "within" for cut in measure_cuts(self.state, seen, POLICY, decision.as_of))
+        assert all(rule.figure is not None for rule in decision.rules if rule.fired)
+        assert (decision.kind, decision.period_end) not in self.rises
+        self.rises.append((decision.kind, decision.period_end))
+
+    def live(self, day: datetime, seen: Evidence, asked: str) -> None:
+        """What the schedules and the operator do on one day."""
+        policy: Any = POLICY
+        if asked == "rollback":
+            self.decide(roll_back(self.state, seen, (), "why", "who", policy, day), seen)
+        elif asked in ("hold", "resume"):
+            self.decide({"hold": hold, "resume": resume}[asked](self.state, "why", "who", policy, day), seen)
+        elif asked == "train":
+            self.state = with_champion(self.state, "2", day, day)
+        for _ in range(2):
+            self.decide(guard(self.state, seen, policy, day), seen)
+            month, fortnight = period_end(day, policy.evaluation_days), period_end(day, policy.review_days)
+            self.decide(evaluate(self.state, seen, policy, month, day), seen)
+            self.decide(review(self.state, seen, READY, policy, fortnight, day), seen)
+        tripped = streak_breaker(self.state, seen.losing_streak, policy, day)
+        if tripped is not None:
+            self.decide(tripped.model_copy(update={"as_of": day + DAY / 2, "period_end": day + DAY / 2}), seen)
+
+
+@settings(deadline=None, max_examples=150)
+@given(stretches=stretches, phase=st.sampled_from(PHASES))
+def test_no_life_breaks_a_law(stretches: list[tuple[dict[str, float], int, str]], phase: str) -> None:
+    """The weight stays in [0, 0.70] and its band; it rises on no breached limit, on no NaN, and once in a period."""
+    life = Life(state(phase, POLICY.band(phase).floor, champion="1"))  # type: ignore[arg-type]
+    day = NOW
+    for made, days, asked in stretches:
+        seen = evidence(**made)
+        for number in range(days):
+            life.live(day, seen, asked if number == 0 else "")
+            day += DAY
+
+
+def test_a_healthy_life_reaches_the_ceiling() -> None:
+    """The laws are not kept by never rising: two good years end at 70 %."""
+    life, seen = (
+        Life(state("shadow", 0.0, champion="1")),
+        evidence(accuracy=0.7, improvement_blended=0.5, blended__sharpe=1.2),
+    )
+    for number in range(730):
+        life.live(NOW + number * DAY, seen, "")
+
+    assert life.state.weight == 0.70
+    assert life.state.phase == "optimization"

@@ -1,0 +1,68 @@
+"""The operator's hand: always allowed, and for the record."""
+
+from datetime import timedelta
+
+import pytest
+
+from made import NOW, POLICY, evidence, state
+from steelyard.weight.guards import guard, streak_breaker
+from steelyard.weight.phases import Standing, review
+from steelyard.weight.rollback import hold, resume, roll_back
+
+READY = Standing(settled_signals=1000, features_validated=True, has_champion=True)
+
+
+@pytest.mark.parametrize(("phase", "weight"), [("pilot", 0.15), ("optimization", 0.7), ("shadow", 0.0)])
+def test_a_rollback_takes_everything_and_asks_for_a_retraining(phase: str, weight: float) -> None:
+    """Weight 0, shadow, evidence afresh, a retraining; reason and name are in the decision."""
+    made = roll_back(state(phase, weight), None, (), "fills look odd", "anna", POLICY, NOW)  # type: ignore[arg-type]
+
+    assert (made.verdict, made.after.weight, made.after.phase, made.after.retrain_required) == (
+        "DISABLE",
+        0.0,
+        "shadow",
+        True,
+    )
+    assert made.after.evidence_since == made.after.phase_since == NOW
+    assert (made.operator, made.reasons) == ("anna", ("rolled back by anna: fills look odd",))
+
+
+def test_a_rollback_before_any_champion_stays_in_foundation() -> None:
+    """There is nothing that could requalify."""
+    made = roll_back(state("foundation", 0.0), None, (), "careful", "anna", POLICY, NOW)
+
+    assert (made.after.phase, made.after.retrain_required) == ("foundation", False)
+
+
+def test_after_a_rollback_no_gate_opens_before_a_retraining() -> None:
+    """Healthy evidence is not enough."""
+    left = roll_back(state("pilot", 0.15), None, (), "why", "anna", POLICY, NOW).after
+    later = NOW + timedelta(days=30)
+    made = review(left, evidence(), READY, POLICY, later, later)
+
+    assert made.after.phase == "shadow"
+    assert "a champion trained after the breaker is missing" in made.reasons
+
+
+def test_a_held_weight_is_lowered_but_not_raised_until_it_is_resumed() -> None:
+    """Hold, a cut, resume: the cut happened, and nothing missed is made up for."""
+    held = hold(state("expansion", 0.30), "earnings", "anna", POLICY, NOW).after
+    cut = guard(held, evidence(accuracy=0.49), POLICY, NOW + timedelta(days=1)).after
+    resumed = resume(cut, "over", "anna", POLICY, NOW + timedelta(days=2)).after
+
+    assert (held.held, held.weight) == (True, 0.30)
+    assert (cut.held, cut.weight) == (True, 0.15)
+    assert (resumed.held, resumed.weight) == (False, 0.15)
+
+
+@pytest.mark.parametrize(
+    ("phase", "streak", "trips"),
+    [("pilot", 10, False), ("pilot", 11, True), ("shadow", 11, True), ("foundation", 99, False)],
+)
+def test_the_streak_breaker_needs_nothing_but_the_streak(phase: str, streak: int, trips: bool) -> None:
+    """More than ten losses in a row and the weight is 0, without waiting for a guard."""
+    made = streak_breaker(state(phase, POLICY.band(phase).floor), streak, POLICY, NOW)  # type: ignore[arg-type]
+
+    assert (made is not None) is trips
+    if made is not None:
+        assert (made.verdict, made.after.weight, made.after.retrain_required) == ("DISABLE", 0.0, True)
