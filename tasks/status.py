@@ -5,7 +5,6 @@ from typing import Any
 
 from steelyard.errors import CollectMoreData
 from steelyard.gateways.alerts import Stored
-from steelyard.gateways.registry import Version
 from steelyard.judging.books import finite
 from steelyard.judging.evidence import Evidence
 from steelyard.weight.guards import breaker_rules, measure_cuts
@@ -98,12 +97,8 @@ def _versions(stores: Stores, state: State, as_of: datetime) -> dict[str, Any]:
         "champion": version_record(champion) if champion else None,
         "challenger": version_record(waiting[0]) if waiting else None,
         "queued": [version.number for version in waiting[1:]],
-        "shadow_window": _shield(stores, champion, as_of),
+        "shadow_window": list(shadow_window(stores, state, as_of)),
     }
-
-
-def _shield(stores: Stores, champion: Version | None, as_of: datetime) -> list[str]:
-    return list(shadow_window(stores, as_of)) if champion else []
 
 
 def _decision(stores: Stores, entry: Entry) -> dict[str, Any]:
@@ -121,7 +116,8 @@ def _reviews(stores: Stores, as_of: datetime) -> list[dict[str, str]]:
 
 def _gate(stores: Stores, state: State, as_of: datetime) -> tuple[Rule, ...]:
     standing = gate_standing(stores, state, _settled_signals(stores, state, as_of))
-    return criteria(state, phase_evidence(stores, as_of, state), standing, stores.settings.weight, as_of)
+    evidence = phase_evidence(stores, as_of, state)
+    return criteria(state, evidence, standing, stores.settings.weight, as_of, as_of)
 
 
 def _settled_signals(stores: Stores, state: State, as_of: datetime) -> int:

@@ -19,6 +19,7 @@ from steelyard.learning.training import Training, gate, train, training_key
 from steelyard.settings import override
 from steelyard.weight.changes import conclude, with_champion
 from steelyard.weight.phases import window_left
+from steelyard.weight.state import State
 from tasks.progress import tell
 from tasks.step import step
 from tasks.stores import Stores
@@ -123,7 +124,9 @@ def compare_with_champion(stores: Stores, samples: Samples, version: Version, as
     """
     with stores.journal.deciding():
         _supersede(stores)
-        while (challenger := stores.registry.challenger()) is not None and not shadow_window(stores, as_of):
+        while (challenger := stores.registry.challenger()) is not None:
+            if shadow_window(stores, current_state(stores, as_of), as_of):
+                break
             wins, reasons = _judged(stores, samples, challenger, as_of)
             if wins:
                 _promote(stores, challenger, reasons, as_of)
@@ -141,14 +144,15 @@ def _supersede(stores: Stores) -> None:
         _note(stores, stores.registry.refuse(version.number, (reason,)))
 
 
-def shadow_window(stores: Stores, as_of: datetime) -> tuple[str, ...]:
+def shadow_window(stores: Stores, state: State, as_of: datetime) -> tuple[str, ...]:
     """Return what is missing before the champion in shadow may be replaced; empty when nothing shields it."""
-    champion, state = stores.registry.champion(), current_state(stores, as_of)
-    if champion is None or champion.serving_since is None or state.phase != "shadow":
+    if state.phase != "shadow" or state.champion is None:
         return ()
-    settled = stores.ledger.settled_predictions(champion.serving_since, as_of)
+    champion = stores.registry.version(state.champion)
+    since = champion.serving_since or champion.as_of
+    settled = stores.ledger.settled_predictions(since, as_of)
     own = int((settled["model_version"] == champion.number).sum())
-    return window_left(state, champion.serving_since, own, stores.settings.weight, as_of)
+    return window_left(state, since, own, stores.settings.weight, as_of)
 
 
 def _judged(stores: Stores, samples: Samples, version: Version, as_of: datetime) -> tuple[bool, tuple[str, ...]]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, Field
 
 from steelyard.frozen import Frozen
 
@@ -60,6 +60,7 @@ class Stored(Frozen):
     """An alert and how far it came.
 
     Attributes:
+        kept_at: When it was posted; what happened may lie further back.
         taken: Channels that took it, by the hash of their address.
         attempts: How often it was tried.
         trouble: Why it is still here; names channels by their place in the configuration.
@@ -67,6 +68,7 @@ class Stored(Frozen):
     """
 
     alert: Alert
+    kept_at: AwareDatetime = Field(default_factory=lambda: datetime.now(UTC))
     taken: tuple[str, ...] = ()
     attempts: int = 0
     last_tried: AwareDatetime | None = None
@@ -121,7 +123,7 @@ class Alerts:
         now = datetime.now(UTC)
         taken, trouble = _deliver(stored.alert, self.channels, stored.taken)
         attempts = stored.attempts + (1 if self.channels else 0)
-        over = attempts >= MOST_ATTEMPTS or now - stored.alert.at > LONGEST_WAIT
+        over = attempts >= MOST_ATTEMPTS or now - stored.kept_at > LONGEST_WAIT
         tried = {"taken": taken, "attempts": attempts, "last_tried": now, "trouble": trouble}
         _write(file, stored.model_copy(update={**tried, "given_up": bool(trouble) and over}))
         if not trouble or over:

@@ -32,7 +32,7 @@ def review(
     state: State, evidence: Evidence, standing: Standing, policy: WeightPolicy, period: datetime, as_of: datetime
 ) -> Decision:
     """Return what the gate review of the period ending at ``period`` decides; ``evidence`` is that of the phase."""
-    rules = (*criteria(state, evidence, standing, policy, period), _no_limit(state, evidence, policy, as_of))
+    rules = criteria(state, evidence, standing, policy, period, as_of)
     missing = tuple(r.reason for r in rules if not r.fired)
     stay = state.model_copy(update={"as_of": as_of})
     if state.phase == PHASES[-1]:
@@ -50,9 +50,15 @@ def review(
 
 
 def criteria(
-    state: State, evidence: Evidence, standing: Standing, policy: WeightPolicy, period: datetime
+    state: State, evidence: Evidence, standing: Standing, policy: WeightPolicy, period: datetime, as_of: datetime
 ) -> tuple[Rule, ...]:
     """Return every criterion of the current phase; ``fired`` means met, the reason says what is missing."""
+    return (*_of_phase(state, evidence, standing, policy, period), _no_limit(state, evidence, policy, as_of))
+
+
+def _of_phase(
+    state: State, evidence: Evidence, standing: Standing, policy: WeightPolicy, period: datetime
+) -> tuple[Rule, ...]:
     gates = policy.gates
     if state.phase == "foundation":
         return (

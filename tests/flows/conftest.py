@@ -7,9 +7,7 @@ from pathlib import Path
 import pytest
 
 from steelyard import cli
-from steelyard.settings import PROJECT, go_offline
-
-go_offline()
+from steelyard.settings import PROJECT
 
 
 @pytest.fixture

@@ -35,14 +35,6 @@ def ledger_url(request: pytest.FixtureRequest, tmp_path: Path, postgres: Callabl
     return f"sqlite:///{tmp_path}/state/ledger.db" if request.param == "sqlite" else postgres()
 
 
-@pytest.fixture(scope="session")
-def empty_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated MLflow database, made once: migrating takes seconds."""
-    folder = tmp_path_factory.mktemp("mlflow")
-    open_registry(folder).journal.state()
-    return folder
-
-
 @pytest.fixture
 def registry(empty_mlflow: Path, tmp_path: Path) -> Registry:
     """A registry of its own for each test, experiments made anew so that artifacts land in its folder."""

@@ -1,0 +1,415 @@
+"""What an operator does and sees: status, why, verify, rollback, hold, resume, and the alerts that come by themselves."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from homes import LAST, pilot_home, promote, registration
+
+from flows.guard import guard
+from flows.weight import weight
+from made import EARLIER
+from registries import LINEAGE
+from settled import settled
+from tasks.alerts import announce
+from tasks.stores import Stores, open_stores
+from tasks.training import shadow_window
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def pilot(home: Path, empty_mlflow: Path) -> Stores:
+    return pilot_home(home, empty_mlflow)
+
+
+@pytest.fixture
+def received(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, str]]]:
+    """What a web server on this machine was told, configured as the only channel."""
+    messages: list[dict[str, str]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:  # the name http.server calls
+            messages.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("STEELYARD_ALERTS", f"json://127.0.0.1:{server.server_port}/planted-channel-token")
+    yield messages
+    server.shutdown()
+    server.server_close()
+
+
+def lose_everything(stores: Stores) -> None:
+    """Thirty signals after the last one, each taken by the ml book and lost."""
+    frame = settled(
+        90, p_win=0.6, confidence_ml=90.0, net_return=-0.02, won=[False] * 90, model_version="1", arm="all", weight=0.15
+    ).iloc[61:]
+    stores.ledger.record_predictions(frame)
+    stores.ledger.record_outcomes(frame)
+
+
+# status
+
+
+def test_status_says_how_things_stand(pilot: Stores, command: Command) -> None:
+    """One answer, weight with base and bonus, lease, versions, reviews, every criterion with figure, bound and words."""
+    code, out, err = command("status", "--home", pilot.home, "--as-of", LAST.isoformat(), "--json")
+    document = json.loads(out)
+
+    assert code == 0, err
+    assert document["answer"] == "The model decides 15.0% of the confidence; phase pilot since 2025-01-16."
+    assert (document["state"]["base"], document["state"]["bonus"], document["weight_in_force"]) == (0.1, 0.05, 0.15)
+    assert document["lease"]["days_left"] == 3.0
+    assert (document["champion"]["version"], document["challenger"]) == ("1", None)
+    assert [review["kind"] for review in document["reviews"]] == ["weight", "gates"]
+    assert {rule["name"] for rule in document["gate"]} >= {
+        "days",
+        "arms",
+        "sample_ratio",
+        "fallback_rate",
+        "no_limit_breached",
+    }
+    assert all(rule["reason"] for rule in document["gate"])
+    assert document["decisions"][0]["page"].startswith("http://127.0.0.1:5000/#/experiments/")
+    assert {item["standing"] for item in document["rollout"]} <= {"done", "due", "late", "ahead"}
+    assert (document["fault"], document["brake"], document["alerts"]) == (None, None, [])
+
+
+def test_status_reads_well(pilot: Stores, command: Command) -> None:
+    """The same for people, the answer first."""
+    _, out, _ = command("status", "--home", pilot.home, "--as-of", LAST.isoformat())
+
+    assert out.startswith("The model decides 15.0% of the confidence")
+    for words in ("base 10% + bonus +5.0%", "lease runs 3.0 more days", "version 1", "Gate out of pilot", "Last decisions"):
+        assert words in out
+
+
+def test_status_says_what_is_out_of_force_and_why(pilot: Stores, command: Command) -> None:
+    """A lease that ran out, a pulled brake, a state changed by hand, an alert nobody took."""
+    client = pilot.registry._tracking.client
+    client.set_registered_model_tag(LINEAGE, "steelyard.state", "{}")
+    pilot.brake.pull("anna", "MLflow was down")
+    _, out, _ = command("status", "--home", pilot.home, "--as-of", (LAST + timedelta(days=9)).isoformat())
+
+    assert "is out of force" in out
+    assert "no guard has run since" in out
+    assert "the state tag is not a state" in out
+    assert "the brake is pulled by anna: MLflow was down" in out
+
+
+def test_status_of_an_empty_home_is_a_sentence(home: Path, command: Command) -> None:
+    """Not an error."""
+    code, out, _ = command("status", "--home", home)
+
+    assert (code, out) == (0, "Nothing was decided here yet; the existing system decides alone.\n")
+
+
+# why
+
+
+def test_why_explains_a_signal_and_asks_the_stored_model_again(pilot: Stores, command: Command) -> None:
+    """Both confidences, the sum, arm, version, what counted, the outcome; and the model says today what it said then."""
+    code, out, err = command("why", "S:11:buy", "--home", pilot.home, "--json")
+    document = json.loads(out)
+
+    assert code == 0, err
+    assert document["answer"].startswith(("traded: 85% × ", "left: 85% × "))
+    assert document["blend"]["arm"] == "treatment"
+    assert document["model"]["version"] == "1"
+    assert document["model"]["replayed"]["agrees"]
+    assert document["model"]["top_features"][0]["name"] == "f0"
+    assert document["outcome"]["exit_reason"] == "target"
+
+
+@pytest.mark.parametrize(
+    ("signal", "words"),
+    [
+        pytest.param("S:10:buy", "control arm of the pilot, the existing system decided", id="control"),
+        pytest.param("S:59:buy", "outcome: not settled yet", id="not settled"),
+        pytest.param("S:11:buy", "says the same today", id="treatment"),
+    ],
+)
+def test_why_reads_well(pilot: Stores, command: Command, signal: str, words: str) -> None:
+    """For people."""
+    code, out, _ = command("why", signal, "--home", pilot.home)
+
+    assert code == 0
+    assert words in out
+
+
+def test_why_of_a_signal_nobody_predicted_is_one_line(pilot: Stores, command: Command) -> None:
+    """With ids that exist."""
+    code, out, err = command("why", "AAPL", "--home", pilot.home)
+
+    assert (code, out) == (1, "")
+    assert "no signal AAPL was predicted here" in err
+    assert "S:59:buy" in err
+
+
+def test_why_without_a_model_says_who_decided(pilot: Stores, command: Command) -> None:
+    """No model was there: no features counted, and the existing system decided alone."""
+    frame = settled(200, p_win=float("nan"), confidence_ml=float("nan"), model_version="", fallback_reason="no_model").iloc[
+        150:151
+    ]
+    pilot.ledger.record_features(frame.assign(timestamp=frame["decided_at"], f0=1.0), ["f0"], "other")
+    pilot.ledger.record_predictions(frame)
+    _, out, _ = command("why", "S:150:buy", "--home", pilot.home)
+
+    assert "the existing system decided alone (no_model): 80.0 against 70" in out
+    assert "no model was asked" in out
+
+
+# rollback, hold, resume
+
+
+def test_a_rollback_takes_the_weight_and_says_why(pilot: Stores, command: Command, received: list[dict[str, str]]) -> None:
+    """Weight 0, in the journal with name and reason, an incident report in run and home, an alert, no brake."""
+    arguments = ("--reason", "fills look odd", "--by", "anna", "--home", pilot.home, "--as-of", LAST.isoformat())
+    code, out, err = command("rollback", *arguments)
+    state, fault = pilot.journal.verified()
+    [entry] = pilot.journal.entries(last=1)
+    run_files = {file.path for file in pilot.registry._tracking.client.list_artifacts(str(entry.run_id))}
+    [report] = (pilot.state / "incidents").iterdir()
+
+    assert code == 0, err
+    assert "rolled back by anna: fills look odd" in out
+    assert state is not None
+    assert (state.weight, state.phase, state.retrain_required, fault) == (0.0, "shadow", True, None)
+    assert (entry.decision.operator, entry.decision.kind) == ("anna", "rollback")
+    assert run_files == {"decision.json", "incident.md"}
+    assert not pilot.brake.pulled
+    assert [message["title"] for message in received] == [
+        "Steelyard: rollback: signal-confidence: weight 15.0% → 0.0%, pilot → shadow"
+    ]
+    assert entry.run_id in received[0]["message"]
+    for words in (
+        "Rolled back by anna",
+        "settled predictions from",
+        "Worst pivotal trades",
+        "| S:",
+        "shadow → pilot",
+        "60.0%",
+    ):
+        assert words in report.read_text()
+
+
+def test_a_rollback_without_mlflow_pulls_the_brake(pilot: Stores, command: Command, conf: Path) -> None:
+    """Nothing can be recorded, so the file that trading processes look at stays; a later rollback records and lets go."""
+    services = (conf / "services.yaml").read_text()
+    (conf / "services.yaml").write_text(services.replace("sqlite:///{home}/mlruns/mlflow.db", "http://127.0.0.1:9"))
+    code, _, err = command("rollback", "--reason", "now", "--by", "anna", "--home", pilot.home, "--conf", conf)
+
+    assert code == 1
+    assert "the brake is pulled, trading processes of" in err
+    assert (pilot.brake.pulled, pilot.brake.words) == (True, "anna: now")
+    assert command("rollback", "--reason", "now", "--by", "anna", "--home", pilot.home)[0] == 0
+    assert not pilot.brake.pulled
+
+
+def test_a_rollback_without_the_ledger_still_takes_the_weight(pilot: Stores, command: Command) -> None:
+    """The report says that there is no evidence; the operator is not stopped by it."""
+    file = pilot.state / "ledger.db"
+    file.unlink()
+    file.mkdir()
+    code, _, err = command("rollback", "--reason", "disk is gone", "--by", "anna", "--home", pilot.home)
+
+    assert code == 0, err
+    [report] = (pilot.state / "incidents").iterdir()
+    assert "Could not be gathered" in report.read_text()
+    assert pilot.journal.verified()[0].weight == 0.0  # type: ignore[union-attr]
+
+
+def test_a_rollback_needs_a_lineage_and_a_reason(home: Path, pilot: Stores, command: Command, tmp_path: Path) -> None:
+    """One line each, and no brake stays behind."""
+    code, _, err = command("rollback", "--reason", "  ", "--home", pilot.home)
+    assert (code, "--reason is empty" in err) == (1, True)
+    assert command("rollback", "--home", pilot.home)[0] == 2
+    code, _, err = command("rollback", "--reason", "why", "--home", tmp_path / "empty")
+    assert (code, "there is no weight to take away" in err) == (1, True)
+    assert not open_stores(tmp_path / "empty").brake.pulled
+
+
+def test_hold_and_resume_are_recorded_once(pilot: Stores, command: Command) -> None:
+    """Held twice is held once; resumed; and resuming what nobody holds is refused."""
+    run = ("--home", pilot.home, "--by", "anna")
+    assert command("resume", "--reason", "why", *run)[0] == 1
+    assert command("hold", "--reason", "earnings", *run)[0] == 0
+    _, out, _ = command("hold", "--reason", "again", *run)
+    assert "held by anna: earnings" in out
+    _, out, _ = command("status", "--home", pilot.home)
+    assert "held by an operator" in out
+    assert command("resume", "--reason", "over", *run)[0] == 0
+
+    assert [entry.decision.kind for entry in pilot.journal.entries()[-2:]] == ["hold", "resume"]
+
+
+# verify
+
+
+def test_verify_names_what_was_changed_and_repairs_what_follows_from_the_journal(pilot: Stores, command: Command) -> None:
+    """Exit 1 with the place, exit 0 after the repair; the guard refuses in between."""
+    assert command("verify", "--home", pilot.home)[0] == 0
+    client = pilot.registry._tracking.client
+    client.set_registered_model_tag(LINEAGE, "ml_weight", "0.7000")
+    client.delete_registered_model_alias(LINEAGE, "champion")
+    tags = client.get_registered_model(LINEAGE).tags
+    client.set_registered_model_tag(LINEAGE, "steelyard.state", tags["steelyard.state"].replace("0.15", "0.65"))
+    code, out, _ = command("verify", "--home", pilot.home)
+
+    assert code == 1
+    for words in (
+        "the state tag was changed by hand",
+        "the tag ml_weight says 0.7000, the journal 0.1500",
+        "the alias champion names version none, it should name 1",
+    ):
+        assert words in out
+    code, _, err = command("guard", "--home", pilot.home, "--as-of", LAST.isoformat())
+    assert (code, "steelyard verify --repair" in err) == (1, True)
+    code, out, _ = command("verify", "--repair", "--home", pilot.home, "--json")
+    assert (code, json.loads(out)["faults"]) == (0, [])
+    assert len(json.loads(out)["repaired"]) == 3
+    assert command("guard", "--home", pilot.home, "--as-of", LAST.isoformat())[0] == 0
+
+
+# alerts
+
+
+def test_a_cut_and_a_lapsed_lease_are_told_once(pilot: Stores, received: list[dict[str, str]]) -> None:
+    """The guard comes back after a week: the lease was out, and every signal since was lost."""
+    lose_everything(pilot)
+    late = LAST + timedelta(days=28)
+    for _ in range(2):
+        guard.fn(late, str(pilot.home))
+
+    titles = [message["title"] for message in received]
+    assert len(titles) == 2
+    assert titles[0].startswith("Steelyard: lease expired: signal-confidence: trading has used weight 0 since 2025-03-05")
+    assert titles[1] == "Steelyard: disable: signal-confidence: weight 15.0% → 0.0%, pilot → shadow"
+    assert "consecutive ML losses, at most 10 allowed" in received[1]["message"]
+    assert "must be retrained" in received[1]["message"]
+    assert "http://127.0.0.1:5000/#/experiments/" in received[1]["message"]
+
+
+def test_a_failed_flow_is_told_and_fails_all_the_same(
+    pilot: Stores, command: Command, received: list[dict[str, str]]
+) -> None:
+    """Settling without bars: exit 1, one line, one alert however often it is tried that day."""
+    for _ in range(2):
+        assert command("settle", "--home", pilot.home)[0] == 1
+
+    [message] = received
+    assert message["title"] == "Steelyard: flow failed: settle"
+    assert "no bars yet; run steelyard collect" in message["message"]
+
+
+def test_a_channel_that_is_down_fails_no_flow_and_status_shows_it(
+    pilot: Stores, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The guard disables; the alert waits."""
+    monkeypatch.setenv("STEELYARD_ALERTS", "json://127.0.0.1:9/planted")
+    lose_everything(pilot)
+    late = (LAST + timedelta(days=28)).isoformat()
+    assert command("guard", "--home", pilot.home, "--as-of", late)[0] == 0
+    _, out, _ = command("status", "--home", pilot.home, "--as-of", late)
+
+    assert "undelivered since" in out
+    assert "disable: signal-confidence" in out
+    assert "planted" not in out
+
+
+def test_a_split_that_is_off_is_told(pilot: Stores, received: list[dict[str, str]]) -> None:
+    """Sixty treatment signals and hardly a control: the gate stays shut, and somebody must look."""
+    frame = settled(150, p_win=0.6, confidence_ml=80.0, arm="treatment", model_version="1", weight=0.15).iloc[70:140]
+    pilot.ledger.record_predictions(frame)
+    pilot.ledger.record_outcomes(frame)
+    [entry] = [e for e in _weighed(pilot, 140) if e["kind"] == "gates"]
+
+    assert entry["phase"] == "pilot"
+    assert any("the split is off" in reason for reason in entry["reasons"])
+    assert any(message["title"].startswith("Steelyard: sample ratio") for message in received)
+
+
+def _weighed(stores: Stores, day: int) -> list[dict[str, object]]:
+    """Decide without bars: the gate out of pilot asks for none."""
+    from tasks.records import decision_record
+    from tasks.weight import evaluate_weight, review_gates
+
+    at = EARLIER + timedelta(days=day)
+    entries = [evaluate_weight(stores, at), review_gates(stores, at, 0)]
+    announce(stores, entries)
+    return [decision_record(entry) for entry in entries if entry]
+
+
+def test_two_decisions_that_need_no_telling_tell_nothing(pilot: Stores, received: list[dict[str, str]]) -> None:
+    """A healthy evaluation is in the journal, not in the mail."""
+    assert len(_weighed(pilot, 60)) == 2
+    assert received == []
+    assert weight.name == "weight"
+
+
+# the queue
+
+
+def test_a_challenger_waits_while_the_champion_is_in_its_shadow_window(home: Path, empty_mlflow: Path) -> None:
+    """The champion in shadow keeps its place; behind the one that waits there is one seat, for the latest."""
+    from tasks.training import compare_with_champion
+
+    stores = pilot_home(home, empty_mlflow, weight=0.0, phase="shadow")
+    early = EARLIER + timedelta(days=20)
+    before = stores.journal.state()
+    assert before is not None
+    assert shadow_window(stores, before, early) == ("9 more days", "30 more settled predictions")
+    samples = None  # nothing is compared while the window is open
+    for key in ("b", "c", "d"):
+        version = stores.registry.register(registration(key, early))
+        compare_with_champion(stores, samples, version, early)  # type: ignore[arg-type]
+
+    assert [(v.number, v.stage) for v in stores.registry.versions()] == [
+        ("1", "champion"),
+        ("2", "challenger"),
+        ("3", "refused"),
+        ("4", "challenger"),
+    ]
+    assert stores.registry.version("3").reasons == ("superseded by version 4 before its turn came",)
+    assert stores.registry.misplaced() == []
+    promote(stores, "4", early)
+    assert stores.registry.misplaced() == []
+
+
+# secrets
+
+
+def test_no_secret_is_written_anywhere(
+    pilot: Stores, command: Command, conf: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Planted in every place a secret is configured; looked for in MLflow, ledger, state folder, log and output."""
+    caplog.set_level("DEBUG")
+    monkeypatch.setenv("STEELYARD_SEAL_KEY", "planted-seal-key")
+    monkeypatch.setenv("STEELYARD_ALERTS", "json://127.0.0.1:9/planted-token slack://planted/planted")
+    monkeypatch.setenv("LEDGER_PASSWORD", "planted-password")
+    weight_file = (conf / "weight.yaml").read_text().replace("ab_key: steelyard-pilot", "ab_key: planted-ab-key")
+    (conf / "weight.yaml").write_text(weight_file)
+    lose_everything(pilot)
+    late, said = (LAST + timedelta(days=28)).isoformat(), []
+    assert command("verify", "--home", pilot.home, "--conf", conf)[0] == 1  # sealed without the key until now
+    for arguments in (("verify", "--repair"), ("guard", "--as-of", late), ("status",), ("rollback", "--reason", "r")):
+        said += command(*arguments, "--home", pilot.home, "--conf", conf)[1:]
+    services = (conf / "services.yaml").read_text()
+    ledger = "ledger: postgresql+psycopg://user:${LEDGER_PASSWORD}@127.0.0.1:9/none #"
+    (conf / "services.yaml").write_text(services.replace("ledger: ", ledger))
+    said += command("settle", "--home", pilot.home, "--conf", conf)[1:]
+    files = [file for file in pilot.home.rglob("*") if file.is_file()]
+
+    assert any("mlflow.db" in file.name for file in files)
+    assert [file for file in files if b"planted" in file.read_bytes()] == []
+    assert "planted" not in caplog.text + "".join(said)

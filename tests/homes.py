@@ -1,0 +1,105 @@
+"""A home in pilot, made in a second: a champion that serves, settled predictions with their frozen features."""
+
+from datetime import datetime, timedelta
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from made import EARLIER, POLICY, state
+from registries import LINEAGE, copied
+from samples_made import NAMES, made
+from settled import settled
+from steelyard.gateways.registry import Registration
+from steelyard.learning.model import Model
+from steelyard.learning.policy import LearningPolicy
+from steelyard.learning.training import train
+from steelyard.market.features import feature_set_hash
+from steelyard.weight.changes import conclude, with_champion
+from steelyard.weight.state import initial_state
+from tasks.stores import Stores, open_stores
+
+SIGNALS = 60
+LAST = EARLIER + timedelta(days=SIGNALS)
+SAMPLES = made(500, signal=1.5)
+
+
+@cache
+def model() -> Model:
+    """A small model that knows something."""
+    found = train(SAMPLES, LearningPolicy(trials=2, rounds=20)).model
+    assert found is not None
+    return found
+
+
+def registration(key: str, as_of: datetime, **changes: object) -> Registration:
+    """A training of that model."""
+    plain: dict[str, object] = {
+        "key": key,
+        "as_of": as_of,
+        "family": model().family,
+        "trained_through": "2020-04-10T00:00:00",
+        "files": model().to_files(),
+        "params": {"rounds": 20},
+        "metrics": {"holdout_accuracy": 0.6, "holdout_no_information_rate": 0.52},
+        "artifacts": {"trials.csv": b"number"},
+        "verdict": "holdout accuracy 60.0% passes 55.0%",
+        "feature_names": NAMES,
+        "data_hash": "d",
+    }
+    return Registration(**(plain | changes))  # type: ignore[arg-type]
+
+
+def pilot_home(home: Path, empty: Path, conf: Path | None = None, weight: float = 0.15, phase: str = "pilot") -> Stores:
+    """Live to ``LAST`` in ``home``: version 1 serves since the first day, the weight has been up since day 15."""
+    copied(empty, home / "mlruns")
+    stores = open_stores(home, conf)
+    _record(stores, weight)
+    journal = stores.journal
+    journal.begin(initial_state(LINEAGE, EARLIER))
+    stores.registry.register(registration("a", EARLIER))
+    promote(stores, "1", EARLIER)
+    before, at = journal.state(), EARLIER + timedelta(days=15)
+    assert before is not None
+    up = state(phase, weight, champion="1", phase_since=at, as_of=at, lease_until=at)  # type: ignore[arg-type]
+    journal.append(conclude("gates", at, at, "RAISE", ("shadow → pilot",), (), before, up, None, POLICY))
+    journal.renew_lease(LAST + timedelta(days=3))
+    return stores
+
+
+def promote(stores: Stores, number: str, at: datetime) -> None:
+    """Let a version serve."""
+    before = stores.journal.state()
+    assert before is not None
+    after = with_champion(before, number, at, at)
+    stores.journal.append(
+        conclude("promotion", at, at, "HOLD", (f"version {number} serves",), (), before, after, None, POLICY)
+    )
+
+
+def _record(stores: Stores, weight: float) -> None:
+    x = SAMPLES.x[:SIGNALS]
+    p_win, confidence_ml = model().predict(x)
+    existing = 60.0 + 3.0 * (np.arange(SIGNALS) % 10)
+    blended = (1 - weight) * existing + weight * confidence_ml
+    arm = np.where(np.arange(SIGNALS) % 2 == 0, "control", "treatment")
+    won = SAMPLES.won[:SIGNALS]
+    frame = settled(
+        SIGNALS,
+        p_win=p_win,
+        confidence_existing=existing,
+        confidence_ml=confidence_ml,
+        blended=blended,
+        weight=weight,
+        arm=arm,
+        decision=np.where(arm == "control", existing > 70, blended > 70),
+        pivotal=(existing > 70) != (blended > 70),
+        net_return=np.where(won, 0.01, -0.01),
+        won=pd.array(won, dtype="boolean"),
+        timestamp=lambda rows: rows["decided_at"],
+    )
+    frame[list(NAMES)] = x
+    stores.ledger.record_features(frame, NAMES, feature_set_hash(NAMES))
+    stores.ledger.record_predictions(frame)
+    stores.ledger.record_outcomes(frame.iloc[:-1])
