@@ -3,7 +3,7 @@
 import os
 import signal
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ from steelyard.gateways.registry import Registration, Registry
 from steelyard.weight.changes import conclude, with_champion
 from steelyard.weight.journal import Decision
 from steelyard.weight.ladder import evaluate
+from tasks.stores import open_stores
+from tasks.weight import evaluate_weight
 
 WRITES = (
     "create_run",
@@ -85,3 +87,11 @@ def killed_at(folder: str, action: str, write: int) -> None:
     for name in WRITES:
         setattr(client, name, dying(getattr(client, name)))
     ACTIONS[action](registry)
+
+
+def evaluate_at_once(home: str, conf: str, as_of: datetime, start: Any, answers: Any) -> None:
+    """Evaluate the month when everybody is ready, and say which run recorded it."""
+    stores = open_stores(Path(home), Path(conf))
+    start.wait(60)
+    entry = evaluate_weight(stores, as_of)
+    answers.put(entry.run_id if entry else None)

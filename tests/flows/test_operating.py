@@ -8,10 +8,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from homes import LAST, pilot_home, promote, registration
 
 from flows.guard import guard
 from flows.weight import weight
+from homes import LAST, pilot_home, promote, registration
 from made import EARLIER
 from registries import LINEAGE
 from settled import settled

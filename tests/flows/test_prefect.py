@@ -1,15 +1,21 @@
 """With a Prefect server the same flows are recorded there, steps and all."""
 
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL
 from prefect.testing.utilities import prefect_test_harness
 
 from flows.collect import collect
+from flows.settle import settle
 from steelyard.market.simulated import SimulatedMarket
+from tasks.step import DECIDING, step
+from tasks.stores import open_stores
 
 
 @pytest.fixture(scope="module")
@@ -63,3 +69,38 @@ def test_the_command_line_uses_the_server_that_is_configured(
     assert set(states) == {"Completed"}
     assert steps.count("live_through") == 1
     assert "guard_weight" not in steps
+
+
+def test_steps_that_decide_wait_for_each_other(server: str) -> None:
+    """Three runs at once on one server: never two of them inside; the limit is there to be seen."""
+    inside, most = list[int](), list[int]()
+
+    @step(one_at_a_time=True)
+    def decide(number: int) -> None:
+        inside.append(number)
+        most.append(len(inside))
+        time.sleep(0.5)
+        inside.remove(number)
+
+    @flow
+    def deciding(number: int) -> None:
+        decide(number)
+
+    threads = [threading.Thread(target=deciding, args=(number,)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert most == [1, 1, 1]
+    with get_client(sync_client=True) as client:
+        assert client.read_global_concurrency_limit_by_name(DECIDING).limit == 1
+
+
+def test_a_failed_run_is_told(server: str, home: Path) -> None:
+    """Settling without bars: the run fails, and its hook leaves an alert in the home."""
+    assert settle(home=str(home), return_state=True).is_failed()
+    [alert] = open_stores(home).alerts.open()
+
+    assert alert.alert.title == "flow failed: settle"
+    assert "no bars yet" in alert.alert.figure

@@ -1,26 +1,32 @@
 """A process killed at any write to MLflow, and eight deciding at once: what is left is whole (SPEC §6, §7)."""
 
 import multiprocessing
+import shutil
 import signal
+from collections.abc import Callable
 from datetime import timedelta
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
 import pytest
 
-from crashing import ACTIONS, killed_at, training
+from crashing import ACTIONS, evaluate_at_once, killed_at, training
+from homes import LAST, pilot_home
 from made import NOW, POLICY, state
 from registries import LINEAGE, copied, open_registry, promote
 from steelyard.gateways.registry import Registry
+from steelyard.settings import PROJECT
 from steelyard.weight.changes import conclude
+from steelyard.weight.ladder import period_end
 from steelyard.weight.state import initial_state
+from tasks.weight import evaluate_weight
 
 
 @pytest.fixture(scope="session")
 def processes() -> ForkServerContext:
     """New processes that have their imports behind them."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["mlflow", "mlflow.store.tracking.sqlalchemy_store", "crashing"])
+    context.set_forkserver_preload(["mlflow", "crashing"])
     return context
 
 
@@ -75,3 +81,38 @@ def whole(registry: Registry, *, finished: bool = False) -> None:
     assert found is not None
     assert found.weight == entries[-1].state.weight
     assert found.champion == entries[-1].state.champion
+
+
+PROCESSES = 8
+
+
+@pytest.mark.parametrize("ledger", ["sqlite", "postgresql"])
+def test_eight_that_evaluate_the_same_month_at_once_give_one_step_and_one_run(
+    tmp_path: Path,
+    empty_mlflow: Path,
+    processes: ForkServerContext,
+    postgres: Callable[[], str],
+    ledger: str,
+) -> None:
+    """One decides, seven return that decision; a late rerun returns it, too. No server, no limit of Prefect's."""
+    conf = Path(shutil.copytree(PROJECT / "conf", tmp_path / "conf"))
+    if ledger == "postgresql":
+        services = (conf / "services.yaml").read_text()
+        (conf / "services.yaml").write_text(services.replace("sqlite:///{home}/.steelyard/ledger.db", postgres()))
+    stores = pilot_home(tmp_path / "home", empty_mlflow, conf)
+    before = stores.journal.count()
+    start, answers = processes.Barrier(PROCESSES), processes.Queue()
+    arguments = (str(tmp_path / "home"), str(conf), LAST, start, answers)
+    workers = [processes.Process(target=evaluate_at_once, args=arguments) for _ in range(PROCESSES)]
+    for worker in workers:
+        worker.start()
+    said = {answers.get(timeout=120) for _ in workers}
+    for worker in workers:
+        worker.join(60)
+    late = evaluate_weight(stores, period_end(LAST, 30) + timedelta(days=29))
+
+    assert len(said) == 1
+    assert stores.journal.count() == before + 1
+    assert late is not None
+    assert said == {late.run_id}
+    assert stores.journal.faults() == []

@@ -1,0 +1,103 @@
+"""Reading the state: from the trading side's watch, from the database, through a running MLflow server."""
+
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from steelyard.desk.watch import Watch
+from steelyard.gateways.brake import Brake
+from steelyard.gateways.ledger import Ledger
+from steelyard.gateways.registry import Registry
+from steelyard.settings import go_offline
+from steelyard.weight.changes import conclude, with_lease
+from steelyard.weight.policy import WeightPolicy
+from steelyard.weight.state import initial_state
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+POLICY = WeightPolicy()
+
+
+def main() -> None:
+    """Print medians and 99th percentiles, all from one run."""
+    go_offline()
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        direct = opened(home, f"sqlite:///{home}/mlflow.db")
+        decide(direct, 30)
+        process, address = serve(home)
+        try:
+            served = opened(home, address)
+            report("watch.weight(), the trading side's cache", watch_of(direct, home), 200_000, "µs")
+            report("journal.state(), SQLite", direct.journal.state, 200, "ms")
+            report("journal.state(), MLflow server", served.journal.state, 200, "ms")
+            report("journal.verified(), SQLite", direct.journal.verified, 100, "ms")
+            report("journal.verified(), MLflow server", served.journal.verified, 100, "ms")
+            report("one decision appended, SQLite", lambda: decide(direct, 1), 20, "ms")
+            report("one decision appended, MLflow server", lambda: decide(served, 1), 20, "ms")
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def opened(home: Path, address: str) -> Registry:
+    """Return the registry at an address."""
+    ledger = Ledger(f"sqlite:///{home}/ledger.db")
+    return Registry(address, f"{home}/artifacts", "signal-confidence", lambda: ledger.alone("journal"))
+
+
+def decide(registry: Registry, times: int) -> None:
+    """Append so many decisions that change nothing but the moment."""
+    for _ in range(times):
+        state = registry.journal.state() or registry.journal.begin(initial_state("signal-confidence", NOW))
+        at = state.as_of + timedelta(hours=1)
+        after = with_lease(state.model_copy(update={"as_of": at}), POLICY, at)
+        registry.journal.append(conclude("guard", at, at, "HOLD", ("made",), (), state, after, None, POLICY))
+
+
+def watch_of(registry: Registry, home: Path) -> Callable[[], float]:
+    """Return the read of a watch that has looked once."""
+    watching = Watch(registry.journal.verified, Brake(home), 5.0)
+    watching.refresh()
+    return lambda: watching.weight(NOW)
+
+
+def serve(home: Path) -> tuple[subprocess.Popen[bytes], str]:
+    """Start an MLflow server on this machine and wait until it answers."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    store = ["--backend-store-uri", f"sqlite:///{home}/mlflow.db", "--artifacts-destination", f"{home}/artifacts"]
+    command = [sys.executable, "-m", "mlflow", "server", *store, "--port", str(port), "--workers", "1"]
+    quiet = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    process = subprocess.Popen(command, env=quiet, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603
+    for _ in range(600):
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2):  # this machine
+                return process, f"http://127.0.0.1:{port}"
+        except OSError:
+            time.sleep(0.2)
+    raise SystemExit("the MLflow server did not start")
+
+
+def report(what: str, read: Callable[[], object], times: int, unit: str) -> None:
+    """Print the median and the 99th percentile of ``read``."""
+    factor = {"µs": 1e6, "ms": 1e3}[unit]
+    read()
+    taken = []
+    for _ in range(times):
+        started = time.perf_counter()
+        read()
+        taken.append((time.perf_counter() - started) * factor)
+    print(f"{what:44} p50 {statistics.median(taken):8.2f} {unit}   p99 {statistics.quantiles(taken, n=100)[98]:8.2f} {unit}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,132 @@
+"""The state as a trading process sees it: at hand, up to date within its interval, 0 wherever there is doubt."""
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from flows.rollback import rollback
+from homes import LAST, pilot_home
+from registries import LINEAGE
+from steelyard.desk.watch import Watch, watch
+from steelyard.gateways.brake import Brake
+from steelyard.weight.state import State
+from tasks.stores import Stores
+
+QUICK = 0.1
+
+
+@pytest.fixture
+def pilot(tmp_path: Path, empty_mlflow: Path) -> Stores:
+    return pilot_home(tmp_path / "home", empty_mlflow)
+
+
+@pytest.fixture
+def watching(pilot: Stores) -> Iterator[Watch]:
+    """A watch of the kind a trading process starts, looking ten times a second."""
+    other = watch(pilot.home)
+    started = Watch(other._read, other._brake, QUICK).start()
+    yield started
+    started.stop()
+
+
+def becomes(watching: Watch, weight: float, seconds: float = 10.0) -> bool:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until and watching.weight(LAST) != weight:
+        time.sleep(0.01)
+    return watching.weight(LAST) == weight
+
+
+def test_a_rollback_reaches_a_running_trading_process(pilot: Stores, watching: Watch) -> None:
+    """Weight 15 % before, 0 within the interval after; by default the interval is five seconds."""
+    assert watching.weight(LAST) == 0.15
+    rollback.fn(reason="now", operator="anna", as_of=LAST, home=str(pilot.home))
+
+    assert becomes(watching, 0.0)
+    assert pilot.settings.services.refresh_seconds == 5.0
+    assert watching.state is not None
+    assert watching.state.phase == "shadow"
+
+
+def test_a_pulled_brake_is_seen_while_the_registry_hangs(pilot: Stores, tmp_path: Path) -> None:
+    """MLflow takes for ever; the file takes the interval."""
+    hanging = threading.Event()
+    calls = iter(range(1000))
+
+    def read() -> tuple[State | None, str | None]:
+        if next(calls):
+            hanging.wait(30)
+        return pilot.journal.verified()
+
+    watching = Watch(read, pilot.brake, QUICK).start()
+    time.sleep(3 * QUICK)
+    pilot.brake.pull("anna", "now")
+
+    assert becomes(watching, 0.0, seconds=2.0)
+    assert watching.reason(LAST) == "brake"
+    pilot.brake.release()
+    assert becomes(watching, 0.15, seconds=2.0)
+    hanging.set()
+    watching.stop()
+
+
+def test_the_weight_is_0_once_the_lease_ran_out(watching: Watch) -> None:
+    """A dead scheduler leaves no model in charge, though nobody wrote anything."""
+    assert watching.weight(LAST + timedelta(days=3)) == 0.15
+    assert watching.weight(LAST + timedelta(days=3, seconds=1)) == 0.0
+    assert watching.reason(LAST + timedelta(days=4)) == "lease_expired"
+    assert watching.reason(LAST) is None
+
+
+def test_a_state_changed_by_hand_is_not_believed(pilot: Stores, watching: Watch) -> None:
+    """70 % by hand in the page: the trading side stays at what the journal says, and says what is wrong."""
+    client = pilot.registry._tracking.client
+    document = json.loads(client.get_registered_model(LINEAGE).tags["steelyard.state"])
+    forged = json.dumps(document | {"weight": 0.7, "lease_until": "2099-01-01T00:00:00Z"})
+    client.set_registered_model_tag(LINEAGE, "steelyard.state", forged)
+    until = time.monotonic() + 10
+    while watching.trouble is None and time.monotonic() < until:
+        time.sleep(0.05)
+
+    assert watching.trouble is not None
+    assert "changed by hand" in watching.trouble
+    assert watching.state is not None
+    assert watching.state.weight == 0.15
+    assert watching.state.lease_until < LAST
+
+
+def test_before_the_first_look_and_without_a_lineage_the_weight_is_0(tmp_path: Path) -> None:
+    """Nothing is known."""
+    empty = Watch(lambda: (None, None), Brake(tmp_path), 5.0)
+
+    assert (empty.weight(LAST), empty.reason(LAST), empty.trouble) == (0.0, "no_state", "not looked yet")
+    empty.refresh()
+    assert (empty.weight(LAST), empty.trouble) == (0.0, None)
+
+
+def test_whatever_a_look_raises_the_process_goes_on(tmp_path: Path) -> None:
+    """Also what nobody thought of."""
+
+    def broken() -> tuple[State | None, str | None]:
+        raise ZeroDivisionError("odd")
+
+    watching = Watch(broken, Brake(tmp_path), 5.0)
+    watching.refresh()
+
+    assert watching.trouble == "ZeroDivisionError: odd"
+    assert watching.weight(LAST) == 0.0
+
+
+def test_importing_the_watch_is_light() -> None:
+    """MLflow comes with the first look, in the background."""
+    heavy = ["prefect", "mlflow", "great_expectations", "optuna", "xgboost", "lightgbm", "matplotlib", "sqlalchemy"]
+    code = f"import sys, steelyard.desk.watch; print([m for m in {heavy} if m in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603
+
+    assert found.stdout.strip() == "[]"

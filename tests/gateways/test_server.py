@@ -1,0 +1,123 @@
+"""The same registry through a running MLflow server, and what a trading process does when that server stops."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from crashing import training
+from made import NOW, POLICY, evidence, state
+from registries import open_registry, promote
+from steelyard.desk.watch import Watch
+from steelyard.errors import RestoreService
+from steelyard.gateways.brake import Brake
+from steelyard.gateways.registry import Registry
+from steelyard.weight.changes import conclude
+from steelyard.weight.ladder import evaluate
+
+
+@dataclass
+class Server:
+    """A running MLflow server of its own."""
+
+    address: str
+    process: subprocess.Popen[bytes]
+    folder: Path
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait(30)
+
+
+def answers(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{address}/health", timeout=2) as answer:  # noqa: S310  # this machine
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, empty_mlflow: Path) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("server")
+    (folder / "mlflow.db").write_bytes((empty_mlflow / "mlflow.db").read_bytes())
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    arguments = [
+        "server",
+        "--backend-store-uri",
+        f"sqlite:///{folder}/mlflow.db",
+        "--artifacts-destination",
+        folder / "artifacts",
+    ]
+    quiet = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    process = subprocess.Popen(  # noqa: S603  # our own arguments
+        [sys.executable, "-m", "mlflow", "server", *store, "--port", str(port), "--workers", "1"],
+        env=quiet,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    made = Server(f"http://127.0.0.1:{port}", process, folder)
+    until = time.monotonic() + 120
+    while not answers(made.address) and time.monotonic() < until:
+        time.sleep(0.2)
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="module")
+def registry(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Registry:
+    """A champion in pilot, decided through the server."""
+    found = open_registry(tmp_path_factory.mktemp("client"), server.address)
+    found.register(training("a"))
+    promote(found, "1")
+    before = found.journal.state()
+    assert before is not None
+    pilot = state(champion="1").model_copy(update={"as_of": NOW})
+    found.journal.append(conclude("gates", NOW, NOW, "RAISE", ("made",), (), before, pilot, None, POLICY))
+    return found
+
+
+def test_deciding_through_a_server_is_the_same(registry: Registry) -> None:
+    """Registered, promoted, raised; recorded once, chained, verified; the champion's alias is where it belongs."""
+    at = NOW + timedelta(days=30)
+    before = registry.journal.state()
+    assert before is not None
+    entry = registry.journal.append(evaluate(before, evidence(), POLICY, at, at), {"decision.png": b"picture"})
+
+    assert registry.journal.append(evaluate(before, evidence(), POLICY, at, at)) == entry
+    assert registry.journal.state() == entry.state
+    assert registry.journal.faults() + registry.misplaced() == []
+    assert [e.sequence for e in registry.journal.entries()] == [1, 2, 3]
+
+
+def test_when_the_server_stops_trading_goes_on_with_the_last_state(
+    registry: Registry, server: Server, tmp_path: Path
+) -> None:
+    """Until its lease; flows say in one line what cannot be reached. Last in this file: it stops the server."""
+    registry.journal.renew_lease(NOW + timedelta(days=40))
+    watching = Watch(registry.journal.verified, Brake(tmp_path), 5.0)
+    watching.refresh()
+    before = watching.weight(NOW)
+    server.stop()
+    watching.refresh()
+
+    assert before > 0
+    assert watching.weight(NOW) == before
+    assert watching.weight(NOW + timedelta(days=41)) == 0.0
+    assert watching.trouble is not None
+    assert "cannot be used" in watching.trouble
+    with pytest.raises(RestoreService, match=r"MLflow at http://127.0.0.1:\d+ cannot be used"):
+        registry.journal.state()
