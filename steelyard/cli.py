@@ -145,6 +145,7 @@ def why(
 @app.command()
 def verify(
     repair: Annotated[bool, typer.Option("--repair", help="Write state and aliases anew from the journal.")] = False,
+    reseal: Annotated[bool, typer.Option("--reseal", help="Seal a whole chain anew, after a change of the key.")] = False,
     home: Home = HERE,
     conf: Conf = None,
     as_json: Json = False,
@@ -153,7 +154,7 @@ def verify(
     from tasks.stores import open_stores
     from tasks.verify import verified
 
-    document = verified(open_stores(home, conf), repair=repair)
+    document = verified(open_stores(home, conf), repair=repair, reseal=reseal)
     show(document, as_json, screen.verified)
     if document["faults"]:
         raise typer.Exit(1)

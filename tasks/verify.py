@@ -5,16 +5,19 @@ from typing import Any
 from tasks.stores import Stores
 
 
-def verified(stores: Stores, *, repair: bool = False) -> dict[str, Any]:
+def verified(stores: Stores, *, repair: bool = False, reseal: bool = False) -> dict[str, Any]:
     """Return what is wrong with chain, runs, state, tags and aliases, the first broken or missing link first.
 
     Args:
         stores: The home.
         repair: Write state, readable tags and aliases anew from the journal; the chain itself cannot be mended.
+        reseal: Seal a whole chain with the present key first.
     """
     found = _faults(stores)
-    if not repair or not found:
+    if not found or not (repair or reseal):
         return _document(stores, found, ())
+    if reseal:
+        stores.journal.reseal()
     stores.journal.repair()
     stores.registry.align()
     left = _faults(stores)

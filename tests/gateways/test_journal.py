@@ -243,3 +243,25 @@ def test_another_key_is_not_believed(registry: Registry) -> None:
         other.journal.state()
     assert other.journal.verified()[0] is None
     assert any("is not sealed with this key" in fault for fault in other.journal.faults())
+
+
+def test_a_whole_chain_is_sealed_with_a_new_key_and_a_broken_one_is_not(registry: Registry) -> None:
+    """After the key was set everything is believed again; what was edited in between is not sealed."""
+    entries = [decide(registry, month) for month in range(3)]
+    other = reopened(registry, seal_key="secret")
+    other.journal.reseal()
+    assert other.journal.faults() == []
+    assert other.journal.state() == entries[-1].state
+
+    _edit_artifact(registry, 2)
+    with pytest.raises(VerifyState, match="only a whole chain is sealed anew"):
+        reopened(registry, seal_key="changed").journal.reseal()
+
+
+def test_a_new_key_before_any_decision_starts_afresh(registry: Registry) -> None:
+    """There is nothing to believe yet."""
+    registry.journal.begin(initial_state(LINEAGE, EARLIER))
+    other = reopened(registry, seal_key="secret")
+    other.journal.reseal()
+
+    assert other.journal.state() is None

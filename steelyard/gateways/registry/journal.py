@@ -245,6 +245,25 @@ class Journal:
             if last is not None:
                 self._take_effect(last)
 
+    def reseal(self) -> None:
+        """Seal decisions and state with the present key, after it was set or changed; the lease is the last decision's.
+
+        Raises:
+            VerifyState: If the chain is not whole: what cannot be believed is not sealed.
+        """
+        with self._tracking.reached(), self.deciding():
+            runs = self._tracking.decisions()[::-1]
+            entries = [self._entry(run) for run in runs]
+            broken = first_break(entries)
+            if broken:
+                raise VerifyState(f"{broken}; only a whole chain is sealed anew")
+            for run, entry in zip(runs, entries, strict=True):
+                self._tracking.client.set_tag(run.info.run_id, "seal", self._sealed(entry.hash))
+            if entries:
+                self._write(entries[-1].state)
+            elif self._stored().fault:
+                self._tracking.client.delete_registered_model_tag(self._tracking.lineage, STATE)
+
     def faults(self) -> list[str]:
         """Return what is wrong with chain, runs and state, the first broken or missing link first; empty for nothing."""
         with self._tracking.reached():
