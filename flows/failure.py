@@ -9,7 +9,7 @@ from prefect.client.schemas.objects import FlowRun
 
 from flows.moment import opened
 from steelyard.errors import FixConfiguration, SteelyardError
-from tasks.alerts import failure
+from tasks.alerts import announce_failure
 
 
 def failed(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
@@ -23,7 +23,7 @@ def tell(name: str, parameters: dict[str, Any], words: str) -> None:
         stores = opened(parameters.get("home", "."), parameters.get("conf"))
     except FixConfiguration:
         return
-    failure(stores, name, words)
+    announce_failure(stores, name, words)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from pathlib import Path
 from steelyard.gateways.alerts import Alerts
 from steelyard.gateways.brake import Brake
 from steelyard.gateways.ledger import Ledger
-from steelyard.gateways.registry import Registry
+from steelyard.gateways.registry import Journal, Registry
 from steelyard.settings import ServiceSettings, alert_channels, seal_key
 
 
@@ -14,6 +14,11 @@ def open_registry(services: ServiceSettings) -> Registry:
     ledger = Ledger(services.ledger)
 
     return Registry(services.mlflow, services.artifacts, services.lineage, lambda: ledger.alone("journal"), seal_key())
+
+
+def page_of(services: ServiceSettings, journal: Journal, run_id: str | None) -> str:
+    """Return the address of a decision's run among MLflow's pages; empty without one."""
+    return f"{services.pages.rstrip('/')}{journal.page(run_id)}" if run_id else ""
 
 
 def open_brake(services: ServiceSettings) -> Brake:

@@ -14,7 +14,6 @@ from steelyard.weight.phases import criteria
 from steelyard.weight.policy import Phase
 from steelyard.weight.rollout import Item, checklist, expected_improvement, milestones
 from steelyard.weight.state import State
-from tasks.alerts import page
 from tasks.bars import known_history
 from tasks.records import decision_record, state_record, version_record
 from tasks.stores import Stores
@@ -102,7 +101,7 @@ def _versions(stores: Stores, state: State, as_of: datetime) -> dict[str, Any]:
 
 
 def _decision(stores: Stores, entry: Entry) -> dict[str, Any]:
-    return decision_record(entry) | {"operator": entry.decision.operator, "page": page(stores, entry.run_id)}
+    return decision_record(entry) | {"operator": entry.decision.operator, "page": stores.page(entry.run_id)}
 
 
 def _reviews(stores: Stores, as_of: datetime) -> list[dict[str, str]]:

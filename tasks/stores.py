@@ -13,7 +13,7 @@ from steelyard.gateways.registry import Journal, Registry
 from steelyard.learning.model import Model
 from steelyard.market.features import feature_names
 from steelyard.market.strategy import Strategy, load_strategy
-from steelyard.services import open_alerts, open_brake, open_registry
+from steelyard.services import open_alerts, open_brake, open_registry, page_of
 from steelyard.settings import PROJECT, Settings, load
 
 
@@ -70,6 +70,10 @@ class Stores:
     def feature_names(self) -> tuple[str, ...]:
         """Names of the model's inputs, in order."""
         return feature_names(self.strategy)
+
+    def page(self, run_id: str | None) -> str:
+        """Return the address of a decision's run among MLflow's pages; empty without one."""
+        return page_of(self.settings.services, self.journal, run_id)
 
     @property
     def state(self) -> Path:

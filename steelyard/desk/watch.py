@@ -2,13 +2,21 @@
 
 import threading
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from steelyard.gateways.brake import Brake
+from steelyard.weight.guards import streak_breaker
+from steelyard.weight.journal import Entry
+from steelyard.weight.policy import WeightPolicy
 from steelyard.weight.state import State
 
+if TYPE_CHECKING:
+    from steelyard.gateways.registry import Journal
+
 Verified = Callable[[], tuple[State | None, str | None]]
+Tell = Callable[[State, datetime], None]
 
 
 class Watch:
@@ -22,13 +30,15 @@ class Watch:
         read: Returns the verified state and what is wrong with the state tag (``Journal.verified``).
         brake: The brake of the home.
         refresh_seconds: How often both are looked at.
+        tell: Is called in the background with the state and the moment, at every look; for what an operator must know.
 
     Attributes:
         trouble: Why the last look brought nothing new; None when it did.
     """
 
-    def __init__(self, read: Verified, brake: Brake, refresh_seconds: float) -> None:
+    def __init__(self, read: Verified, brake: Brake, refresh_seconds: float, tell: Tell | None = None) -> None:
         self._read = read
+        self._tell = tell
         self._brake = brake
         self._seconds = refresh_seconds
         self._state: State | None = None
@@ -58,6 +68,8 @@ class Watch:
         """Look once; what goes wrong is kept in ``trouble``."""
         self._braked = self._brake.pulled
         try:
+            if self._tell is not None and self._state is not None:
+                self._tell(self._state, datetime.now(UTC))
             self._state, self.trouble = self._read()
         except Exception as error:  # noqa: BLE001  # the trading side's border: whatever happens, it goes on with what it has
             self.trouble = f"{type(error).__name__}: {error}"
@@ -82,9 +94,34 @@ class Watch:
 
 
 def watch(home: Path, conf: Path | None = None) -> Watch:
-    """Return the watch over a home under the settings in ``conf`` (default: the project's), not started yet."""
-    from steelyard.services import open_brake, open_registry
+    """Return the watch over a home under the settings in ``conf`` (default: the project's), not started yet.
+
+    It tells the operator when the lease has run out: the flows that would say so may be what stopped.
+    """
+    from steelyard.notices import lapse
+    from steelyard.services import open_alerts, open_brake, open_registry
     from steelyard.settings import load
 
     services = load(conf).services.at(home)
-    return Watch(open_registry(services).journal.verified, open_brake(services), services.refresh_seconds)
+    alerts = open_alerts(services)
+
+    def tell(state: State, at: datetime) -> None:
+        alert = lapse(state, at, services.pages)
+        if alert:
+            alerts.post(alert)
+
+    return Watch(open_registry(services).journal.verified, open_brake(services), services.refresh_seconds, tell)
+
+
+def trip(journal: "Journal", streak: int, policy: WeightPolicy, at: datetime) -> Entry | None:
+    """Disable the model where ``streak`` consecutive ML losses break the limit, at once; None where they do not.
+
+    For the trading process, on every settled outcome.
+    """
+    state, _ = journal.verified()
+    if state is None or streak_breaker(state, streak, policy, at) is None:
+        return None
+    with journal.deciding():
+        state, _ = journal.verified()
+        decision = streak_breaker(state, streak, policy, at) if state else None
+        return journal.append(decision) if decision else None

@@ -1,0 +1,101 @@
+"""What an operator is told, in words: what happened, the figure and its bound, what to do, where to look."""
+
+from datetime import datetime
+
+from steelyard.gateways.alerts import Alert
+from steelyard.gateways.quality import Checked
+from steelyard.weight.journal import Decision, Entry
+from steelyard.weight.policy import PHASES
+from steelyard.weight.state import State
+
+ADVICE = {
+    "rollback": "Retrain (steelyard train); the next champion must pass the first gate. The run has the incident report.",
+    "disable": "The champion must be retrained and requalify from shadow; look at the run for what went wrong.",
+    "demotion": "Nothing has to be done; look at the run if it comes as a surprise. steelyard rollback takes the rest.",
+    "cut": "Nothing has to be done; look at the run if it comes as a surprise. steelyard rollback takes the rest.",
+    "sample ratio": "Look for signals that get no prediction or no outcome in one arm; the pilot's gate stays shut.",
+    "lease": "Look why the daily guard did not run; it renews the lease once it does.",
+}
+
+
+def of_decision(entry: Entry, link: str) -> list[Alert]:
+    """Return the alerts of a decision, most important first; most decisions have none."""
+    return [_told(entry.decision, kind, link) for kind in kinds(entry.decision)]
+
+
+def kinds(made: Decision) -> list[str]:
+    """Return what about a decision an operator must be told, most important first."""
+    found = []
+    if made.kind == "rollback":
+        found = ["rollback"]
+    elif made.verdict == "DISABLE":
+        found = ["disable"]
+    elif PHASES.index(made.after.phase) < PHASES.index(made.before.phase):
+        found = ["demotion"]
+    elif made.after.weight < made.before.weight:
+        found = ["cut"]
+    if any(rule.name == "sample_ratio" and not rule.fired for rule in made.rules):
+        found.append("sample ratio")
+    return found
+
+
+def _told(made: Decision, kind: str, link: str) -> Alert:
+    moved = f"{made.before.weight:.1%} → {made.after.weight:.1%}, {made.before.phase} → {made.after.phase}"
+    words = "the split of the pilot's arms is off" if kind == "sample ratio" else f"weight {moved}"
+    split = [rule.reason for rule in made.rules if rule.name == "sample_ratio"]
+    return Alert(
+        key=f"{made.key}/{kind}",
+        at=made.as_of,
+        kind=kind,
+        title=f"{kind}: {made.lineage}: "
+        + ("the split of the pilot's arms is off" if kind == "sample ratio" else f"weight {moved}"),
+        figure="; ".join(split if kind == "sample ratio" else made.reasons),
+        advice=ADVICE[kind],
+        link=link,
+    )
+
+
+def lapse(state: State, at: datetime, link: str) -> Alert | None:
+    """Return the alert of a weight that is out of force because nobody renewed the lease; None where none is."""
+    if not state.weight or at <= state.lease_until:
+        return None
+    return Alert(
+        key=f"{state.lineage}/lease/{state.lease_until.isoformat()}",
+        at=at,
+        kind="lease",
+        title=f"lease expired: {state.lineage}: trading has used weight 0 since {state.lease_until:%Y-%m-%d %H:%M} UTC",
+        figure=f"lease over for {(at - state.lease_until).days} days, the weight of {state.weight:.1%} out of force",
+        advice=ADVICE["lease"],
+        link=link,
+    )
+
+
+def quarantine(lineage: str, checked: Checked, at: datetime) -> Alert | None:
+    """Return the alert of symbols held back and bars in quarantine, one for each day; None where there are neither."""
+    held = sorted(checked.held_back)
+    symbols = sorted({str(symbol) for symbol in checked.quarantined["symbol"]})
+    parts = [f"held back: {', '.join(held)}"] if held else []
+    parts += [f"{len(checked.quarantined)} bars of {', '.join(symbols[:10])} in quarantine"] if symbols else []
+    if not parts:
+        return None
+    return Alert(
+        key=f"{lineage}/quarantine/{at:%Y-%m-%d}/{','.join((*held, *symbols))}",
+        at=at,
+        kind="quarantine",
+        title=f"quarantine: {'; '.join(parts)}",
+        figure="; ".join(checked.findings[:5]),
+        advice="Symbols held back wait for a decision in conf/source.yaml; the page says which rules broke.",
+        link=str(checked.docs),
+    )
+
+
+def failure(lineage: str, flow: str, words: str, at: datetime) -> Alert:
+    """Return the alert of a flow that failed, one for each flow and day."""
+    return Alert(
+        key=f"{lineage}/flow/{flow}/{at:%Y-%m-%d}",
+        at=at,
+        kind="flow",
+        title=f"flow failed: {flow}",
+        figure=" ".join(words.split())[:500],
+        advice=f"Put right what it says, then run steelyard {flow} again; what it did so far stays.",
+    )
