@@ -8,7 +8,7 @@ import numpy as np
 
 from steelyard.errors import FixConfiguration, RestoreService
 from steelyard.learning.model import Model
-from steelyard.market.features import SCORE
+from steelyard.market.features import SCORE, feature_set_hash
 from tasks.stores import Stores
 
 TOP = 8
@@ -24,10 +24,7 @@ def explained(stores: Stores, signal_id: str) -> dict[str, Any]:
     """
     row = stores.ledger.signal(signal_id)
     if row is None:
-        latest = ", ".join(stores.ledger.latest_ids(NEAREST)) or "none"
-        raise FixConfiguration(
-            f"no signal {signal_id} was predicted here; an id is SYMBOL:TIMESTAMP:side, the latest: {latest}"
-        )
+        raise FixConfiguration(f"no signal {signal_id} was predicted here; {_nearest(stores, signal_id)}")
     row = {name: _plain(value) for name, value in row.items()}
     threshold = stores.settings.books.threshold
     return {
@@ -39,6 +36,15 @@ def explained(stores: Stores, signal_id: str) -> dict[str, Any]:
         | {"threshold": threshold},
         "outcome": _outcome(row),
     }
+
+
+def _nearest(stores: Stores, signal_id: str) -> str:
+    """Return ids that begin as ``signal_id`` does: with all of it, or at least with its symbol; else the latest."""
+    for start in (signal_id, f"{signal_id.partition(':')[0]}:"):
+        known = stores.ledger.like(start) if start.strip(":") else []
+        if known:
+            return f"known are {', '.join(known)}"
+    return f"an id is SYMBOL:TIMESTAMP:side, the latest: {', '.join(stores.ledger.latest_ids(NEAREST)) or 'none'}"
 
 
 def answer(row: Mapping[str, Any], threshold: float) -> str:
@@ -64,19 +70,24 @@ def _scores(features: Mapping[str, float]) -> dict[str, float | None]:
 
 def _model(stores: Stores, row: Mapping[str, Any]) -> dict[str, Any]:
     said = {name: row[name] for name in ("p_win", "confidence_ml", "latency_ms", "fallback_reason")}
-    if not row["model_version"]:
-        return {"version": None, **said, "top_features": [], "replayed": None, "note": "no model was asked"}
+    version = row["model_version"] or None
+    if version is None:
+        return {"version": None, "family": None, **said, **_silent("no model was asked")}
     try:
-        model = stores.model(row["model_version"])
+        model = stores.model(version)
     except RestoreService as error:
-        return {"version": row["model_version"], **said, "top_features": [], "replayed": None, "note": str(error)}
-    return {"version": row["model_version"], "family": model.family, **said, **_replayed(model, row)}
+        return {"version": version, "family": None, **said, **_silent(str(error))}
+    return {"version": version, "family": model.family, **said, **_replayed(model, row)}
+
+
+def _silent(note: str) -> dict[str, Any]:
+    return {"top_features": [], "replayed": None, "note": note}
 
 
 def _replayed(model: Model, row: Mapping[str, Any]) -> dict[str, Any]:
     """Ask the stored model again about the frozen features: what it says now must be what it said then."""
-    if set(model.feature_names) - set(row["features"]):
-        return {"top_features": [], "replayed": None, "note": "the frozen features are not those of this version"}
+    if feature_set_hash(model.feature_names) != row["feature_set_hash"]:
+        return _silent("the frozen features are not those of this version, so it cannot be asked again")
     x = np.array([[row["features"][name] for name in model.feature_names]], dtype=np.float64)
     p_win = float(model.predict(x)[0][0])
     contributions = model.contributions(x)[0][:-1]

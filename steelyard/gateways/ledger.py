@@ -348,6 +348,15 @@ class Ledger:
             row = connection.execute(statement).mappings().first()
         return dict(row) if row else None
 
+    def like(self, text: str, most: int = 5) -> list[str]:
+        """Return up to ``most`` ids of predicted signals that start with ``text``, newest first; case does not matter."""
+        starts = Prediction.signal_id.istartswith(text, autoescape=True)
+        newest = (Prediction.decided_at.desc(), Prediction.signal_id)
+        with self._reached(), self._engine.connect() as connection:
+            return list(
+                connection.execute(select(Prediction.signal_id).where(starts).order_by(*newest).limit(most)).scalars()
+            )
+
     def latest_ids(self, most: int) -> list[str]:
         """Return the ids of the latest predicted signals, newest first."""
         statement = select(Prediction.signal_id).order_by(Prediction.decided_at.desc(), Prediction.signal_id).limit(most)

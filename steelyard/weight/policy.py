@@ -11,6 +11,7 @@ PHASES: tuple[Phase, ...] = ("foundation", "shadow", "pilot", "expansion", "opti
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Days = Annotated[int, Field(ge=1, le=3650)]
+Ratio = Annotated[float, Field(ge=0, le=100)]
 
 
 class Band(Frozen):
@@ -76,19 +77,28 @@ class RolloutPolicy(Frozen):
     """What is hoped for and by when; nothing decides by it."""
 
     phase_weeks: Annotated[int, Field(ge=1, le=52)] = 2
+    optimization_month: Annotated[int, Field(ge=1, le=120)] = 3
     expected_pilot: tuple[Share, Share] = (0.02, 0.05)
     expected_expansion: tuple[Share, Share] = (0.05, 0.10)
     expected_optimization: tuple[Share, Share] = (0.15, 0.25)
     month_2_accuracy: Share = 0.55
     month_4_weight: Share = 0.30
     month_4_improvement: Share = 0.10
-    month_4_sharpe: float = 1.5
+    month_4_sharpe: Ratio = 1.5
     month_4_win_rate: Share = 0.52
     month_6_weight: Share = 0.50
     month_6_improvement: Share = 0.20
-    month_6_sharpe: float = 1.8
+    month_6_sharpe: Ratio = 1.8
     month_6_win_rate: Share = 0.55
-    month_6_profit_factor: float = 2.0
+    month_6_profit_factor: Ratio = 2.0
+
+    @model_validator(mode="after")
+    def _ranges_rise(self) -> Self:
+        for name in ("expected_pilot", "expected_expansion", "expected_optimization"):
+            low, high = getattr(self, name)
+            if low > high:
+                raise ValueError(f"{name} must rise, got {low} to {high}")
+        return self
 
 
 class WeightPolicy(Frozen):

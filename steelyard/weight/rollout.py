@@ -33,10 +33,13 @@ class Item:
 def checklist(state: State, entered: Mapping[Phase, datetime], policy: RolloutPolicy, as_of: datetime) -> tuple[Item, ...]:
     """Return the phases with the weeks they are planned for, counted from ``state.began``.
 
+    A phase is done once it was left upward, and the last one once it was reached: a later fall back undoes neither, and
+    the words say where the lineage stands now.
+
     Args:
         state: State in force.
         entered: When each phase was first entered, as far as it was.
-        policy: ``phase_weeks`` from one phase to the next.
+        policy: ``phase_weeks`` from one phase to the next; the last has the month ``optimization_month``.
         as_of: Now.
     """
     return tuple(_phase(number, phase, state, entered, policy, as_of) for number, phase in enumerate(PHASES))
@@ -45,17 +48,25 @@ def checklist(state: State, entered: Mapping[Phase, datetime], policy: RolloutPo
 def _phase(
     number: int, phase: Phase, state: State, entered: Mapping[Phase, datetime], policy: RolloutPolicy, as_of: datetime
 ) -> Item:
-    begins = state.began + number * policy.phase_weeks * WEEK
-    due = begins + policy.phase_weeks * WEEK
-    last = phase == PHASES[-1]
-    done = PHASES.index(state.phase) > number or (last and state.phase == phase)
+    begins, due = _weeks(number, phase, state.began, policy)
+    proofs = PHASES[number + 1 :] or (phase,)
+    done = state.phase in proofs or any(later in entered for later in proofs)
     if phase == state.phase:
         words = f"since {state.phase_since:%Y-%m-%d}"
     elif phase in entered:
-        words = f"entered {entered[phase]:%Y-%m-%d}"
+        fallen = PHASES.index(state.phase) < number
+        words = f"entered {entered[phase]:%Y-%m-%d}{f', now in {state.phase}' if fallen else ''}"
     else:
-        words = "not entered yet"
+        words = "not entered"
     return Item(phase, begins, due, "done" if done else _standing(begins, due, as_of), words)
+
+
+def _weeks(number: int, phase: Phase, began: datetime, policy: RolloutPolicy) -> tuple[datetime, datetime]:
+    if phase == PHASES[-1]:
+        due = began + policy.optimization_month * MONTH
+        return due - MONTH, due
+    begins = began + number * policy.phase_weeks * WEEK
+    return begins, begins + policy.phase_weeks * WEEK
 
 
 def milestones(state: State, evidence: Evidence | None, policy: RolloutPolicy, as_of: datetime) -> tuple[Item, ...]:
@@ -92,6 +103,8 @@ def _milestone(state: State, month: int, figures: Sequence[tuple[str, float, flo
     reached = month > 2 or state.phase != "foundation"
     done = reached and all(figure >= bound if name == "weight" else figure > bound for name, figure, bound in figures)
     words = ", ".join(f"{name} {_said(name, figure)} of {_said(name, bound)}" for name, figure, bound in figures)
+    if month == 2:
+        words = f"phase {state.phase}{'' if reached else ' of shadow'}, {words}"
     return Item(f"month {month}", begins, due, "done" if done else _standing(begins, due, as_of), words)
 
 

@@ -251,3 +251,31 @@ def test_the_outcome_columns_are_those_of_the_bracket() -> None:
     from steelyard.market.brackets import OUTCOMES
 
     assert set(OUTCOME) <= set(OUTCOMES)
+
+
+def test_a_signal_comes_back_with_its_frozen_features(ledger: Ledger) -> None:
+    """Prediction, outcome and features in one row; None for what is not known yet, and for a signal never predicted."""
+    frame = signals(2)
+    frame["p_win"] = [0.6, np.nan]
+    ledger.record_features(frame, ["ema_spread", "rsi"], "hash")
+    ledger.record_predictions(frame)
+    ledger.record_outcomes(frame.head(1))
+    settled_one, open_one = ledger.signal("S:0:buy"), ledger.signal("S:1:buy")
+
+    assert settled_one is not None
+    assert open_one is not None
+    assert settled_one["features"] == {"ema_spread": 0.5, "rsi": 0.0}
+    assert (settled_one["feature_set_hash"], settled_one["p_win"], settled_one["won"]) == ("hash", 0.6, True)
+    assert settled_one["decided_at"] == EARLIER
+    assert [open_one[name] for name in ("p_win", *OUTCOME)] == [None] * (1 + len(OUTCOME))
+    assert ledger.signal("S:2:buy") is None
+
+
+def test_ids_are_found_by_how_they_start(ledger: Ledger) -> None:
+    """At most five, newest first, in either case; a percent sign stands for itself."""
+    ledger.record_predictions(signals(8))
+
+    assert ledger.like("s:") == [f"S:{n}:buy" for n in (7, 6, 5, 4, 3)]
+    assert ledger.like("S:2") == ["S:2:buy"]
+    assert ledger.like("%") == ledger.like("S_") == ledger.like("buy") == []
+    assert ledger.latest_ids(2) == ["S:7:buy", "S:6:buy"]

@@ -8,6 +8,7 @@ import pytest
 from samples_made import made
 from steelyard.errors import CollectMoreData, FixData
 from steelyard.learning.boosters import GROWING, Table
+from steelyard.learning.calibration import logit
 from steelyard.learning.folds import holdout_split, walk_forward
 from steelyard.learning.model import Model
 from steelyard.learning.policy import Family, LearningPolicy
@@ -156,3 +157,30 @@ def test_one_outcome_only_is_refused() -> None:
 
     with pytest.raises(CollectMoreData, match="only one outcome"):
         train(samples, QUICK)
+
+
+@pytest.mark.parametrize("family", ["lightgbm", "xgboost"])
+def test_what_the_features_contribute_adds_up(family: Family, skilled: Samples) -> None:
+    """To the log odds of the raw score and, stretched as the calibration does, to those of ``p_win``; NaN features too."""
+    model = train(skilled, QUICK.model_copy(update={"families": (family,)})).model
+    assert model is not None
+    x = skilled.x.copy()
+    x[0, 1] = np.nan
+    before = x.tobytes()
+    raw, calibrated = model.grown.contributions(x), model.contributions(x)
+
+    assert raw.shape == calibrated.shape == (900, 7)
+    np.testing.assert_allclose(raw.sum(axis=1), logit(model.grown.predict(x)), atol=1e-4)
+    np.testing.assert_allclose(calibrated.sum(axis=1), logit(model.predict(x)[0]), atol=1e-4)
+    assert np.abs(calibrated[:, :-1]).mean(axis=0).argmax() == 0
+    assert np.ptp(calibrated[:, -1]) == 0
+    assert x.tobytes() == before
+
+
+def test_contributions_of_features_that_do_not_fit_are_refused(skilled: Samples) -> None:
+    """A column too few."""
+    model = train(skilled, QUICK).model
+    assert model is not None
+
+    with pytest.raises(FixData, match="6 columns expected"):
+        model.contributions(skilled.x[:, :5])

@@ -3,8 +3,10 @@
 from datetime import timedelta
 
 import pytest
+from pydantic import ValidationError
 
 from made import EARLIER, POLICY, evidence, state
+from steelyard.weight.policy import Phase, RolloutPolicy
 from steelyard.weight.rollout import checklist, expected_improvement, milestones
 
 ROLLOUT = POLICY.rollout
@@ -22,13 +24,16 @@ def at(weeks: float) -> dict[str, str]:
         pytest.param(1, "ahead", "ahead", "ahead", id="earlier than planned"),
         pytest.param(5, "due", "ahead", "ahead", id="in its weeks"),
         pytest.param(6, "late", "due", "ahead", id="its weeks are over"),
+        pytest.param(8, "late", "late", "ahead", id="eight weeks are not two months"),
+        pytest.param(60 / 7, "late", "late", "due", id="month 3 begins"),
+        pytest.param(90 / 7, "late", "late", "late", id="month 3 is over"),
         pytest.param(20, "late", "late", "late", id="all over"),
     ],
 )
 def test_a_phase_is_due_in_its_weeks_and_late_after_them(
     weeks: float, pilot: str, expansion: str, optimization: str
 ) -> None:
-    """Two weeks for each; what was left upward is done."""
+    """Two weeks for each, the last in month 3; what was left upward is done."""
     found = at(weeks)
 
     assert (found["foundation"], found["shadow"]) == ("done", "done")
@@ -40,6 +45,43 @@ def test_the_last_phase_is_done_when_it_is_reached() -> None:
     found = checklist(state("optimization", 0.4), {}, ROLLOUT, EARLIER)
 
     assert {item.standing for item in found} == {"done"}
+
+
+@pytest.mark.parametrize(
+    ("phase", "entered", "standings", "words"),
+    [
+        pytest.param("foundation", (), ("due", "ahead", "ahead", "ahead", "ahead"), "not entered", id="the first day"),
+        pytest.param(
+            "pilot",
+            ("shadow", "pilot", "expansion"),
+            ("done", "done", "done", "ahead", "ahead"),
+            "entered 2025-01-01, now in pilot",
+            id="fallen out of expansion",
+        ),
+        pytest.param(
+            "shadow",
+            ("shadow", "pilot", "expansion", "optimization"),
+            ("done", "done", "done", "done", "done"),
+            "entered 2025-01-01, now in shadow",
+            id="disabled at the top",
+        ),
+        pytest.param(
+            "optimization",
+            ("shadow", "pilot", "expansion", "optimization"),
+            ("done", "done", "done", "done", "done"),
+            "entered 2025-01-01",
+            id="at the top",
+        ),
+    ],
+)
+def test_a_fall_back_does_not_undo_what_was_reached(
+    phase: Phase, entered: tuple[Phase, ...], standings: tuple[str, ...], words: str
+) -> None:
+    """A phase left upward stays done; the words of expansion say where the lineage stands now."""
+    found = checklist(state(phase, 0.0), dict.fromkeys(entered, EARLIER), ROLLOUT, EARLIER)
+
+    assert tuple(item.standing for item in found) == standings
+    assert found[3].words == words
 
 
 def test_month_2_asks_for_shadow_and_accuracy() -> None:
@@ -55,6 +97,57 @@ def test_month_2_asks_for_shadow_and_accuracy() -> None:
     assert standings == ["done", "due", "due", "late"]
 
 
+def test_month_2_says_which_phase_is_missing() -> None:
+    """Good accuracy in foundation is not enough, and the words say so."""
+    words = [
+        milestones(state(phase, 0.0), evidence(accuracy=0.56), ROLLOUT, EARLIER)[0].words
+        for phase in ("foundation", "shadow")
+    ]
+
+    assert words == ["phase foundation of shadow, accuracy 56.0% of 55.0%", "phase shadow, accuracy 56.0% of 55.0%"]
+
+
+@pytest.mark.parametrize(
+    ("figures", "weight", "standing"),
+    [
+        pytest.param({}, 0.30, "done", id="all met, the weight exactly"),
+        pytest.param({}, 0.29, "due", id="weight"),
+        pytest.param({"improvement_blended": 0.10}, 0.30, "due", id="an improvement of exactly 10 % is not over"),
+        pytest.param({"blended__sharpe": 1.5}, 0.30, "due", id="Sharpe"),
+        pytest.param({"blended__win_rate": 0.52}, 0.30, "due", id="win rate"),
+        *(
+            pytest.param({name: float("nan")}, 0.30, "due", id=f"NaN {name}")
+            for name in ("improvement_blended", "blended__sharpe", "blended__win_rate")
+        ),
+    ],
+)
+def test_month_4_asks_for_all_of_it(figures: dict[str, float], weight: float, standing: str) -> None:
+    """Each bound for itself; NaN meets none and is called unknown."""
+    good = {"blended__sharpe": 1.6, "blended__win_rate": 0.53, "improvement_blended": 0.11}
+    item = milestones(state("expansion", weight), evidence(**good | figures), ROLLOUT, EARLIER + timedelta(days=100))[1]
+
+    assert item.standing == standing
+    assert ("unknown" in item.words) == any(figure != figure for figure in figures.values())
+
+
+@pytest.mark.parametrize(
+    ("days", "standings"),
+    [
+        pytest.param(0, ("ahead", "ahead", "ahead"), id="the first day"),
+        pytest.param(30, ("due", "ahead", "ahead"), id="month 2 begins"),
+        pytest.param(60, ("late", "ahead", "ahead"), id="month 2 is over"),
+        pytest.param(90, ("late", "due", "ahead"), id="month 4 begins"),
+        pytest.param(179, ("late", "late", "due"), id="the last day of month 6"),
+        pytest.param(180, ("late", "late", "late"), id="month 6 is over"),
+    ],
+)
+def test_without_evidence_nothing_is_done(days: int, standings: tuple[str, ...]) -> None:
+    """Not even at the highest weight; each is due in its month of 30 days, and late after it."""
+    found = milestones(state("optimization", 0.70), None, ROLLOUT, EARLIER + timedelta(days=days))
+
+    assert tuple(item.standing for item in found) == standings
+
+
 def test_month_6_asks_for_all_of_it() -> None:
     """One figure short and it is not done; the words give each figure beside its bound."""
     now = EARLIER + timedelta(days=170)
@@ -66,7 +159,31 @@ def test_month_6_asks_for_all_of_it() -> None:
     assert short.words.startswith("weight 50.0% of 50.0%, improvement 25.0% of 20.0%, Sharpe 1.80 of 1.80")
 
 
-def test_the_expected_improvement_is_that_of_the_phase() -> None:
+@pytest.mark.parametrize(
+    ("phase", "expected"),
+    [
+        ("foundation", None),
+        ("shadow", None),
+        ("pilot", (0.02, 0.05)),
+        ("expansion", (0.05, 0.10)),
+        ("optimization", (0.15, 0.25)),
+    ],
+)
+def test_the_expected_improvement_is_that_of_the_phase(phase: Phase, expected: tuple[float, float] | None) -> None:
     """Before pilot none is expected."""
-    assert expected_improvement("pilot", ROLLOUT) == (0.02, 0.05)
-    assert expected_improvement("shadow", ROLLOUT) is None
+    assert expected_improvement(phase, ROLLOUT) == expected
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"expected_pilot": (0.05, 0.02)}, "expected_pilot must rise"),
+        ({"month_6_sharpe": -1.0}, "greater than or equal to 0"),
+        ({"optimization_month": 0}, "greater than or equal to 1"),
+    ],
+    ids=["a range turned round", "a negative Sharpe", "month 0"],
+)
+def test_a_plan_out_of_bounds_is_refused(change: dict[str, object], words: str) -> None:
+    """With the key and the bound."""
+    with pytest.raises(ValidationError, match=words):
+        RolloutPolicy.model_validate(change)

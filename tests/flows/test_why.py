@@ -1,0 +1,137 @@
+"""Why, on a home that was lived in: seven weeks of a simulated market, from foundation to pilot and beyond."""
+
+import json
+import sqlite3
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from flows.replay import replay
+from steelyard.errors import FixConfiguration
+from tasks.stores import Stores, open_stores
+from tasks.why import explained
+
+Command = Callable[..., tuple[int, str, str]]
+LONG_AGO, FAR_AHEAD = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
+FROM, TO = datetime(2020, 9, 1, tzinfo=UTC), datetime(2020, 10, 20, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def lived(tmp_path_factory: pytest.TempPathFactory) -> Stores:
+    """Lived once; the tests here only look."""
+    home = tmp_path_factory.mktemp("lived")
+    replay.fn("simulated:hidden", FROM, TO, trials=3, retrain_days=10, home=str(home))
+    return open_stores(home)
+
+
+@pytest.fixture(scope="module")
+def rows(lived: Stores) -> pd.DataFrame:
+    return lived.ledger.predictions(LONG_AGO, FAR_AHEAD)
+
+
+def first(rows: pd.DataFrame, condition: str) -> str:
+    """Id of the first signal for which ``condition`` holds."""
+    return str(rows.query(condition)["signal_id"].iloc[0])
+
+
+def test_every_recorded_signal_can_be_explained(lived: Stores, rows: pd.DataFrame) -> None:
+    """As strict JSON; each version says alone what it said among others, and the sum is the one that was traded on."""
+    documents = [explained(lived, signal_id) for signal_id in rows["signal_id"]]
+    json.dumps(documents, allow_nan=False)
+
+    assert {d["blend"]["arm"] for d in documents} == {"all", "control", "treatment"}
+    assert len({d["model"]["version"] for d in documents}) > 1
+    assert all(d["model"]["replayed"]["agrees"] for d in documents)
+    assert all(len(d["model"]["top_features"]) == 8 for d in documents)
+    assert [d["answer"].startswith("traded: ") for d in documents] == rows["decision"].tolist()
+
+
+def test_the_document_keeps_its_contract(lived: Stores, rows: pd.DataFrame) -> None:
+    """The same keys for every signal; the largest contribution first."""
+    document = explained(lived, first(rows, "settled_at.notna()"))
+    sizes = [abs(one["log_odds"]) for one in document["model"]["top_features"]]
+
+    assert list(document) == ["signal", "answer", "existing", "model", "blend", "outcome"]
+    assert list(document["existing"]["scores"]) == ["ema_spread", "rsi", "macd", "adx", "volume"]
+    assert {"version", "family", "p_win", "confidence_ml", "latency_ms", "fallback_reason"} < set(document["model"])
+    assert sizes == sorted(sizes, reverse=True)
+    assert set(document["outcome"]) == {
+        "settled_at",
+        "exit_reason",
+        "net_return",
+        "won",
+        "hold_minutes",
+        "slippage_bps",
+    }
+
+
+@pytest.mark.parametrize(
+    ("condition", "words"),
+    [
+        pytest.param("arm == 'control' and pivotal", "control arm of the pilot, the existing system decided", id="control"),
+        pytest.param("arm == 'treatment'", "90% × ", id="treatment"),
+        pytest.param("pivotal and arm == 'all'", "pivotal: without the model it would have ended otherwise", id="pivotal"),
+        pytest.param("weight == 0", "100% × ", id="weight 0"),
+        pytest.param("settled_at.isna()", "outcome: not settled yet", id="unsettled"),
+        pytest.param("won == True", "outcome: won +", id="won"),
+    ],
+)
+def test_the_terminal_answers_first(command: Command, lived: Stores, rows: pd.DataFrame, condition: str, words: str) -> None:
+    """The answer under the signal's name, and the words that fit the case."""
+    signal_id = first(rows, condition)
+    code, out, err = command("why", signal_id, "--home", lived.home)
+    verdict = "traded: " if rows.set_index("signal_id").loc[signal_id, "decision"] else "left: "
+
+    assert code == 0, err
+    assert out.splitlines()[0].startswith(signal_id)
+    assert out.splitlines()[1].startswith(verdict)
+    assert words in out
+    assert "What counted most" in out
+
+
+def test_the_command_writes_what_the_step_returns(command: Command, lived: Stores, rows: pd.DataFrame) -> None:
+    """One JSON document on stdout."""
+    signal_id = first(rows, "settled_at.isna()")
+    document: dict[str, Any] = json.loads(command("why", signal_id, "--home", lived.home, "--json")[1])
+
+    assert document == explained(lived, signal_id)
+    assert document["outcome"] is None
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        pytest.param("sim01", "known are SIM01:2020-10", id="a symbol in small letters"),
+        pytest.param("SIM01:2020-09-0", "known are SIM01:2020-09-0", id="the start of an id"),
+        pytest.param("SIM01:1999-01-01T00:00:00Z:buy", "known are SIM01:2020-10", id="another moment"),
+        pytest.param("NOPE", "an id is SYMBOL:TIMESTAMP:side, the latest: SIM0", id="nothing like it"),
+        pytest.param("", "an id is SYMBOL:TIMESTAMP:side, the latest: SIM0", id="nothing"),
+        pytest.param("%", "an id is SYMBOL:TIMESTAMP:side, the latest: SIM0", id="a wildcard"),
+    ],
+)
+def test_an_unknown_signal_is_one_line_with_the_nearest_ids(lived: Stores, asked: str, words: str) -> None:
+    """Those that begin alike, else the latest; and how an id looks."""
+    with pytest.raises(FixConfiguration) as refused:
+        explained(lived, asked)
+
+    assert f"no signal {asked} was predicted here; {words}" in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_other_features_than_the_versions_are_not_shown_to_it(lived: Stores, rows: pd.DataFrame, tmp_path: Path) -> None:
+    """The hash beside the frozen features is another: the decision is still explained, and a sentence says what is not."""
+    signal_id = first(rows, "settled_at.notna()")
+    copy = tmp_path / "ledger.db"
+    with sqlite3.connect(lived.state / "ledger.db") as source, sqlite3.connect(copy) as other:
+        source.backup(other)
+        other.execute("UPDATE ml_trade_features SET feature_set_hash = 'another'")
+    services = lived.settings.services.model_copy(update={"ledger": f"sqlite:///{copy}"})
+    document = explained(Stores(lived.settings.model_copy(update={"services": services}), lived.home), signal_id)
+
+    assert document["model"]["note"] == "the frozen features are not those of this version, so it cannot be asked again"
+    assert (document["model"]["top_features"], document["model"]["replayed"]) == ([], None)
+    assert document["answer"] == explained(lived, signal_id)["answer"]
