@@ -47,8 +47,7 @@ def _told(made: Decision, kind: str, link: str) -> Alert:
         key=f"{made.key}/{kind}",
         at=made.as_of,
         kind=kind,
-        title=f"{kind}: {made.lineage}: "
-        + ("the split of the pilot's arms is off" if kind == "sample ratio" else f"weight {moved}"),
+        title=f"{kind}: {made.lineage}: {words}",
         figure="; ".join(split if kind == "sample ratio" else made.reasons),
         advice=ADVICE[kind],
         link=link,
