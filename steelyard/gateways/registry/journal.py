@@ -110,14 +110,18 @@ class Journal:
             return stored.state
 
     def _completed_state(self) -> Stored:
-        """Return the state tag, held against the journal, after a decision that was cut short has taken effect."""
-        last = self._last()
-        if last is not None and _behind(self._stored(), last):
+        """Return the state tag, held against the journal, after a decision that was cut short has taken effect.
+
+        The tag is read first: a decision made meanwhile then makes it look behind, never ahead.
+        """
+        stored, last = self._stored(), self._last()
+        if last is not None and _behind(stored, last):
             with self.deciding(even_without_lock=True):
-                last = self._last()
-                if last is not None and _behind(self._stored(), last):
+                stored, last = self._stored(), self._last()
+                if last is not None and _behind(stored, last):
                     self._take_effect(last)
-        return self._checked(self._stored(), last)
+                    stored = self._stored()
+        return self._checked(stored, last)
 
     def verified(self) -> tuple[State | None, str | None]:
         """Return the state as far as it can be believed, and what is wrong with the state tag, None for nothing.
