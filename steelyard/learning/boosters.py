@@ -1,5 +1,6 @@
 """Both families behind one small face: grown round by round on one thread, stored as text or UBJ, never as code."""
 
+import json
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,7 @@ import numpy as np
 import xgboost as xgb
 from numpy.typing import NDArray
 
+from steelyard.learning.forest import Forest, from_lightgbm, from_xgboost
 from steelyard.learning.policy import Family
 from steelyard.learning.samples import Bools, Floats
 
@@ -148,6 +150,10 @@ class Grown(ABC):
         """
 
     @abstractmethod
+    def forest(self) -> Forest:
+        """Return the trees as flat arrays."""
+
+    @abstractmethod
     def gain(self, features: int) -> Floats:
         """Return each feature's share of the total gain, shape (features,), zeros where no split was made."""
 
@@ -165,6 +171,10 @@ class GrownLightGBM(Grown):
     def contributions(self, x: Floats) -> Floats:
         """Return what each feature adds to the raw log odds, shape (n, k + 1)."""
         return np.asarray(self._booster.predict(x, pred_contrib=True, num_threads=1), dtype=np.float64)
+
+    def forest(self) -> Forest:
+        """Return the trees as flat arrays."""
+        return from_lightgbm(self._booster.dump_model())
 
     def gain(self, features: int) -> Floats:
         """Return each feature's share of the total gain."""
@@ -185,6 +195,10 @@ class GrownXGBoost(Grown):
     def contributions(self, x: Floats) -> Floats:
         """Return what each feature adds to the raw log odds, shape (n, k + 1)."""
         return np.asarray(self._booster.predict(xgb.DMatrix(x, nthread=1), pred_contribs=True), dtype=np.float64)
+
+    def forest(self) -> Forest:
+        """Return the trees as flat arrays."""
+        return from_xgboost(json.loads(self._booster.save_raw("json")))
 
     def gain(self, features: int) -> Floats:
         """Return each feature's share of the total gain."""

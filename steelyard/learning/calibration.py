@@ -4,7 +4,6 @@ from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field
-from sklearn.linear_model import LogisticRegression
 
 from steelyard.frozen import Frozen
 from steelyard.learning.samples import Bools, Floats
@@ -59,6 +58,8 @@ def fit_calibration(raw: Floats, won: Bools) -> Calibration | str:
 
     A score that does not rise with the share won cannot be calibrated monotonically: the model is refused.
     """
+    from sklearn.linear_model import LogisticRegression
+
     if won.all() or not won.any():
         return "not calibratable: every out-of-fold outcome is the same"
     fitted = LogisticRegression(C=1e6).fit(logit(raw)[:, None], won)

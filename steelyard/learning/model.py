@@ -4,16 +4,16 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+
+import numpy as np
 
 from steelyard.errors import FixData
 from steelyard.learning.boosters import GROWN, SUFFIX, Grown
 from steelyard.learning.calibration import Calibration, Scale
+from steelyard.learning.forest import PROOF_ROWS, Proof, from_bytes, to_bytes
 from steelyard.learning.policy import Family
 from steelyard.learning.samples import Floats
-
-DESCRIPTION = "model.json"
-FORMAT = 1
+from steelyard.learning.scorer import DESCRIPTION, FORMAT, TREES, described_by
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,6 +24,7 @@ class Model:
         stored: The booster in its library's own format.
         feature_names: Columns it expects, in order.
         trained_through: ISO time of the last outcome it was fitted, tuned or calibrated on.
+        trees: The booster's trees as flat arrays, with the rows they are held against.
     """
 
     family: Family
@@ -33,6 +34,7 @@ class Model:
     calibration: Calibration
     scale: Scale
     trained_through: str
+    trees: bytes
 
     @classmethod
     def of(
@@ -43,9 +45,15 @@ class Model:
         calibration: Calibration,
         scale: Scale,
         trained_through: str,
+        x: Floats,
     ) -> "Model":
-        """Return the model around a stored booster."""
-        return cls(family, stored, GROWN[family](stored), feature_names, calibration, scale, trained_through)
+        """Return the model around a stored booster that was fitted on the rows ``x``, shape (n, k)."""
+        grown = GROWN[family](stored)
+        rows = x[np.linspace(0, len(x) - 1, min(PROOF_ROWS, len(x))).astype(np.int64)]
+        proof = Proof(rows, grown.predict(rows), x.min(axis=0), x.max(axis=0))
+        trees = to_bytes(grown.forest(), proof)
+        from_bytes(trees)  # what the trading side would refuse is not stored
+        return cls(family, stored, grown, feature_names, calibration, scale, trained_through, trees)
 
     def predict(self, x: Floats) -> tuple[Floats, Floats]:
         """Return ``p_win`` and ``confidence_ml`` (0-100) of features ``x``, shape (n, k) → (n,) each.
@@ -79,6 +87,7 @@ class Model:
         booster = f"booster.{SUFFIX[self.family]}"
         description = {
             "format": FORMAT,
+            "trees_sha256": hashlib.sha256(self.trees).hexdigest(),
             "family": self.family,
             "booster": booster,
             "sha256": hashlib.sha256(self.stored).hexdigest(),
@@ -87,7 +96,7 @@ class Model:
             "scale": self.scale.model_dump(),
             "trained_through": self.trained_through,
         }
-        return {booster: self.stored, DESCRIPTION: json.dumps(description, indent=1).encode()}
+        return {booster: self.stored, TREES: self.trees, DESCRIPTION: json.dumps(description, indent=1).encode()}
 
     @classmethod
     def from_files(cls, files: Mapping[str, bytes]) -> "Model":
@@ -96,17 +105,18 @@ class Model:
         Raises:
             FixData: If a file is missing, or the booster is not the one that was stored.
         """
-        if DESCRIPTION not in files:
-            raise FixData(f"stored model has no {DESCRIPTION}; retrain")
-        described: dict[str, Any] = json.loads(files[DESCRIPTION])
+        described = described_by(files)
         stored = files.get(described["booster"], b"")
         if hashlib.sha256(stored).hexdigest() != described["sha256"]:
             raise FixData(f"stored model: {described['booster']} is missing or was changed after training; retrain")
-        return cls.of(
-            described["family"],
+        family: Family = described["family"]
+        return cls(
+            family,
             stored,
+            GROWN[family](stored),
             tuple(described["feature_names"]),
             Calibration.model_validate(described["calibration"]),
             Scale.model_validate(described["scale"]),
             described["trained_through"],
+            files.get(TREES, b""),
         )

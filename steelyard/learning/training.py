@@ -128,6 +128,7 @@ def _fit(
         calibration,
         scale,
         str(samples.settled_at[development].max()),
+        samples.x[development],
     )
 
 

@@ -65,7 +65,7 @@ def test_a_stored_model_predicts_to_the_last_bit_what_it_did(family: Family, ski
     files = model.to_files()
     again = Model.from_files(files)
 
-    assert set(files) == {"model.json", "booster.txt" if family == "lightgbm" else "booster.ubj"}
+    assert set(files) == {"model.json", "forest.npz", "booster.txt" if family == "lightgbm" else "booster.ubj"}
     for before, after in zip(model.predict(skilled.x), again.predict(skilled.x), strict=True):
         assert before.tobytes() == after.tobytes()
 

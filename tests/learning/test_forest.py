@@ -1,0 +1,129 @@
+"""The trees as the trading side walks them: what the native libraries say, for both families."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from samples_made import made
+from steelyard.errors import FixData
+from steelyard.learning import forest as module
+from steelyard.learning.boosters import GROWING, GROWN, Table
+from steelyard.learning.forest import Proof, from_bytes, to_bytes
+from steelyard.learning.model import Model
+from steelyard.learning.policy import Family, LearningPolicy
+from steelyard.learning.scorer import DESCRIPTION, TREES, Scorer
+from steelyard.learning.training import train
+
+SAMPLES = made(1500, signal=1.2, seed=5)
+ROWS = np.random.default_rng(1).normal(scale=1.5, size=(5000, 6))
+FAMILIES: tuple[Family, ...] = ("lightgbm", "xgboost")
+
+
+def grown(family: Family, rounds: int = 120) -> bytes:
+    booster = GROWING[family]({"learning_rate": 0.1}, Table.of(SAMPLES.x, SAMPLES.won), 3)
+    for _ in range(rounds):
+        booster.grow()
+    return booster.to_bytes(rounds)
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def model(request: pytest.FixtureRequest) -> Model:
+    found = train(SAMPLES, LearningPolicy(trials=3, rounds=40, families=(request.param,))).model
+    assert found is not None
+    return found
+
+
+def test_lightgbm_is_met_to_the_last_bit() -> None:
+    """5,000 rows, 120 trees."""
+    native = GROWN["lightgbm"](grown("lightgbm"))
+
+    assert native.forest().predict(ROWS).tobytes() == native.predict(ROWS).tobytes()
+
+
+def test_xgboost_is_met_to_single_precision() -> None:
+    """XGBoost adds its leaves in single precision, and a row exactly at a bound goes the same way."""
+    native = GROWN["xgboost"](grown("xgboost"))
+    trees = native.forest()
+    at_bounds = np.repeat(ROWS[:1], 500, axis=0)
+    inner = np.flatnonzero(trees.feature >= 0)[:500]
+    at_bounds[np.arange(len(inner)), trees.feature[inner]] = np.nextafter(
+        trees.threshold[inner].astype(np.float32), np.float32(np.inf)
+    )
+
+    assert np.abs(trees.predict(ROWS) - native.predict(ROWS)).max() < 2e-7
+    assert np.abs(trees.predict(at_bounds) - native.predict(at_bounds)).max() < 2e-7
+
+
+def test_a_scorer_says_what_the_model_says(model: Model) -> None:
+    """Both numbers, row by row, from the stored files alone."""
+    scorer = Scorer.from_files(model.to_files())
+    p_win, confidence = model.predict(SAMPLES.x[:300])
+    scored = np.array([scorer.score(row) for row in SAMPLES.x[:300]])
+
+    np.testing.assert_allclose(scored[:, 0], p_win, atol=3e-7)
+    np.testing.assert_allclose(scored[:, 1], confidence, atol=2e-3)
+    assert scorer.feature_names == model.feature_names
+
+
+def test_a_probability_scale_is_a_hundred_times_p_win() -> None:
+    """The other way to put both systems on one scale."""
+    found = train(SAMPLES, LearningPolicy(trials=2, rounds=20, scale="probability")).model
+    assert found is not None
+    p_win, confidence = Scorer.from_files(found.to_files()).score(SAMPLES.x[0])
+
+    assert confidence == 100 * p_win
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e9])
+def test_a_row_the_model_may_not_be_asked_about(model: Model, value: float) -> None:
+    """NaN, infinity, or far outside of what training saw."""
+    scorer = Scorer.from_files(model.to_files())
+    row = SAMPLES.x[0].copy()
+    assert scorer.usable(row)
+    row[3] = value
+
+    assert not scorer.usable(row)
+
+
+def test_changed_files_are_refused(model: Model) -> None:
+    """A byte in the trees, the trees of another model, no trees, no description, an older format."""
+    files = model.to_files()
+    for broken in (
+        files | {TREES: files[TREES][:-1] + b"x"},
+        files | {TREES: b""},
+        {name: content for name, content in files.items() if name != TREES},
+        {name: content for name, content in files.items() if name != DESCRIPTION},
+        files | {DESCRIPTION: files[DESCRIPTION].replace(b'"format": 2', b'"format": 1')},
+        files | {DESCRIPTION: b"{"},
+    ):
+        with pytest.raises(FixData, match="retrain"):
+            Scorer.from_files(broken)
+
+
+def test_trees_that_predict_anything_else_are_refused() -> None:
+    """The kernel is held against the native predictions before it serves, and damaged trees are never walked."""
+    native = GROWN["lightgbm"](grown("lightgbm", 20))
+    trees, x = native.forest(), SAMPLES.x[:50]
+    proof = Proof(x, native.predict(x), x.min(axis=0), x.max(axis=0))
+    assert from_bytes(to_bytes(trees, proof))[0].predict(x).tobytes() == proof.raw.tobytes()
+
+    with pytest.raises(FixData, match="off what the booster did"):
+        from_bytes(to_bytes(trees, Proof(x, proof.raw + 1e-3, proof.low, proof.high)))
+    trees.left[0] = 10**6
+    with pytest.raises(FixData, match="a node names one that is not behind it"):
+        from_bytes(to_bytes(trees, proof))
+    with pytest.raises(FixData, match="cannot be read"):
+        from_bytes(b"PK nonsense")
+    assert module.PROOF_ROWS >= 200
+
+
+def test_a_scorer_needs_no_booster() -> None:
+    """Nor scikit-learn: what trades imports neither."""
+    code = (
+        "import sys, steelyard.learning.scorer; print([m for m in ('xgboost', 'lightgbm', 'sklearn') if m in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603
+
+    assert found.stdout.strip() == "[]"
