@@ -65,12 +65,17 @@ class Watch:
         return None if at <= self._state.lease_until else "lease_expired"
 
     def refresh(self) -> None:
-        """Look once; what goes wrong is kept in ``trouble``."""
-        self._braked = self._brake.pulled
+        """Look once; what goes wrong is kept in ``trouble``.
+
+        A brake that was let go counts as pulled until the state was read afterwards: what is let go for is in there.
+        """
+        self._look_at_brake()
+        pulled = self._brake.pulled
         try:
             if self._tell is not None and self._state is not None:
                 self._tell(self._state, datetime.now(UTC))
             self._state, self.trouble = self._read()
+            self._braked = pulled or self._brake.pulled
         except Exception as error:  # noqa: BLE001  # the trading side's border: whatever happens, it goes on with what it has
             self.trouble = f"{type(error).__name__}: {error}"
 
@@ -86,7 +91,7 @@ class Watch:
         self._stopped.set()
 
     def _look_at_brake(self) -> None:
-        self._braked = self._brake.pulled
+        self._braked = self._braked or self._brake.pulled
 
     def _repeat(self, look: Callable[[], None]) -> None:
         while not self._stopped.wait(self._seconds):

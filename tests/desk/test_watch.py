@@ -49,6 +49,10 @@ def test_a_rollback_reaches_a_running_trading_process(pilot: Stores, watching: W
     rollback.fn(reason="now", operator="anna", as_of=LAST, home=str(pilot.home))
 
     assert becomes(watching, 0.0)
+    until = time.monotonic() + 10
+    while watching.reason(LAST) == "brake" and time.monotonic() < until:
+        assert watching.weight(LAST) == 0.0
+        time.sleep(0.01)
     assert pilot.settings.services.refresh_seconds == 5.0
     assert watching.state is not None
     assert watching.state.phase == "shadow"
@@ -71,8 +75,10 @@ def test_a_pulled_brake_is_seen_while_the_registry_hangs(pilot: Stores, tmp_path
     assert becomes(watching, 0.0, seconds=2.0)
     assert watching.reason(LAST) == "brake"
     pilot.brake.release()
-    assert becomes(watching, 0.15, seconds=2.0)
+    time.sleep(3 * QUICK)
+    assert watching.weight(LAST) == 0.0  # until the state was read again
     hanging.set()
+    assert becomes(watching, 0.15, seconds=2.0)
     watching.stop()
 
 
