@@ -11,6 +11,7 @@ import numpy as np
 from numba import njit
 from talib import stream
 
+from steelyard.errors import FixData
 from steelyard.market.bars import Bars, Floats
 from steelyard.market.features import (
     _COS_MINUTE,
@@ -35,6 +36,9 @@ class SymbolStream:
 
     Args:
         bars: History so far, oldest first; the more, the closer the indicators are to those of the whole history.
+
+    Raises:
+        FixData: If a price is not a number, here and in ``follow``.
     """
 
     def __init__(self, bars: Bars) -> None:
@@ -55,6 +59,7 @@ class SymbolStream:
         if self._handles is None or not continues or new > KEPT or not self._same_close(bars, new):
             self._restart(bars)
             return
+        _require_finite(bars[len(bars) - new :])
         for at in range(len(bars) - new, len(bars)):
             self._append(bars, at)
         self._compute(bars)
@@ -63,6 +68,7 @@ class SymbolStream:
         return bool(bars.close[len(bars) - new - 1] == self._columns[3, self._end - 1])
 
     def _restart(self, bars: Bars) -> None:
+        _require_finite(bars)
         self.newest = bars.timestamp[-1]
         self._handles: _Handles | None = None
         if len(bars) <= WARMUP:
@@ -106,6 +112,14 @@ class SymbolStream:
 
 
 _CALENDAR = OWN.index("hour_sin")
+
+
+def _require_finite(bars: Bars) -> None:
+    """Refuse what is no number before any state is touched: the indicators would never recover. NaN is no volume."""
+    if not np.isfinite(bars.open + bars.high + bars.low + bars.close).all() or np.isinf(bars.volume).any():
+        raise FixData(
+            f"{bars.symbol}: a price or volume up to {bars.timestamp[-1]} is not a number; correct or drop the bar"
+        )
 
 
 class _Handles:

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from steelyard.errors import RestoreService
-from steelyard.gateways.pyfunc import save
 from steelyard.gateways.registry.journal import Journal, Lock
 from steelyard.gateways.registry.tracking import TRAINING, Figures, Tracking, is_absent
 from steelyard.weight.journal import Entry
@@ -116,6 +115,8 @@ class Registry:
             return self.version(made.version)
 
     def _log(self, training: Registration) -> str:
+        from steelyard.gateways.pyfunc import save  # brings both boosters, which whoever only loads does not need
+
         tags = {"training_key": training.key, "data_hash": training.data_hash, "verdict": training.verdict}
         with self._tracking.run(TRAINING, f"train {training.as_of:%Y-%m-%d}", tags) as run_id:
             figures = Figures(training.metrics, training.params)

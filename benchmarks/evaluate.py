@@ -1,0 +1,139 @@
+"""One evaluation of a signal: the session against the usual ways to ask a model, hot and with cold caches."""
+
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import lightgbm as lgb
+import numpy as np
+import pandas as pd
+
+from steelyard.desk.bundle import Champion
+from steelyard.desk.session import Session, SessionPolicy, Signal
+from steelyard.desk.watch import Watch
+from steelyard.gateways.brake import Brake
+from steelyard.gateways.pyfunc import save
+from steelyard.learning.boosters import GROWING, Table
+from steelyard.learning.calibration import Calibration, Scale
+from steelyard.learning.model import Model
+from steelyard.market.bars import Bars
+from steelyard.market.features import FEATURES, features
+from steelyard.market.strategy import TrendStrategy
+from steelyard.settings import go_offline
+from steelyard.weight.state import State
+
+RNG = np.random.default_rng(1)
+NAMES = (*(feature.name for feature in FEATURES), "confidence_existing", *(f"score_{n}" for n in TrendStrategy.score_names))
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+BARS, FIRST, TREES = 3000, 800, 300
+
+
+def main() -> None:
+    """Print medians and 99th percentiles of one run, and how many times slower each peer is."""
+    go_offline()
+    bars = {"X": market()}
+    model = trained(bars)
+    with tempfile.TemporaryDirectory() as folder:
+        session = opened(model, Path(folder))
+        session.warm({"X": bars["X"][:FIRST]})
+        hot = report("session.evaluate, hot", evaluated(session, bars), quiet=False)
+        session.warm({"X": bars["X"][:FIRST]})
+        report("session.evaluate, 0.5 ms apart, 16 MB touched", evaluated(session, bars, disturbed=True), quiet=False)
+        print(f"{'fallbacks':52} {dict(session.fallbacks) or 'none'}")
+        for name, ask in peers(model, Path(folder)).items():
+            median = report(name, [timed(ask) for _ in range(300)], quiet=True)
+            print(f"{name:52} p50 {median:9.1f} µs   {median / hot:6.1f} × the whole evaluation")
+
+
+def market() -> Bars:
+    """Return hourly bars of a random walk."""
+    close = 100 * np.exp(np.cumsum(RNG.normal(0, 0.01, BARS)))
+    open_ = np.concatenate([close[:1], close[:-1]])
+    stamps = np.datetime64("2024-01-01", "ns") + np.arange(BARS) * np.timedelta64(1, "h")
+    high, low = np.maximum(open_, close) * 1.001, np.minimum(open_, close) * 0.999
+    return Bars("X", pd.Timedelta("1h"), stamps, open_, high, low, close, RNG.uniform(1, 100, BARS))
+
+
+def trained(bars: dict[str, Bars]) -> Model:
+    """Return a LightGBM model of 300 trees over the 43 features of real rows."""
+    at = np.arange(200, BARS)
+    stamps = pd.to_datetime(bars["X"].timestamp[at], utc=True)
+    rows = features(bars, pd.DataFrame({"symbol": "X", "timestamp": stamps, "side": "buy"})).to_numpy()
+    x = np.column_stack([rows, RNG.uniform(0, 100, (len(rows), 6))])
+    won = RNG.random(len(x)) < 1 / (1 + np.exp(-x[:, 0]))
+    booster = GROWING["lightgbm"]({"learning_rate": 0.02, "num_leaves": 15}, Table.of(x, won), 1)
+    for _ in range(TREES):
+        booster.grow()
+    scale = Scale(kind="matched", p_win=tuple(np.linspace(0.2, 0.8, 501)), confidence=tuple(np.linspace(20, 95, 501)))
+    return Model.of("lightgbm", booster.to_bytes(TREES), NAMES, Calibration(slope=1, intercept=0), scale, "2024-01-01", x)
+
+
+def opened(model: Model, folder: Path) -> Session:
+    """Return a session in expansion at 25 %."""
+    state = State(
+        lineage="x", weight=0.25, phase="expansion", base=0.2, bonus=0.05, began=NOW, as_of=NOW, phase_since=NOW,
+        evidence_since=NOW, lease_until=NOW + timedelta(days=3), champion="1",
+    )  # fmt: skip
+    watch = Watch(lambda: (state, None), Brake(folder), 5.0)
+    watch.refresh()
+    champion = Champion(lambda _: model.to_files(), folder / "bundle")
+    champion.follow(state)
+    return Session(watch, champion, TrendStrategy.score_names, 70.0, "steelyard-pilot", SessionPolicy())
+
+
+def evaluated(session: Session, bars: dict[str, Bars], *, disturbed: bool = False) -> list[float]:
+    """Return the microseconds of one evaluation for each new bar, features and blend included."""
+    scores = dict.fromkeys(TrendStrategy.score_names, 50.0)
+    other = np.ones(2_000_000)
+    taken = []
+    for end in range(FIRST + 1, BARS):
+        known = {"X": bars["X"][:end]}
+        signal = Signal(f"X:{end}:buy", "X", "buy", NOW, 71.0, scores)
+        if disturbed:
+            time.sleep(0.0005)
+            other += 1.0
+        started = time.perf_counter()
+        session.evaluate(signal, known)
+        taken.append((time.perf_counter() - started) * 1e6)
+    return taken[50:]
+
+
+def peers(model: Model, folder: Path) -> dict[str, Callable[[], object]]:
+    """Return other ways to ask the same model about one row whose features are already there."""
+    import mlflow.pyfunc
+
+    row = np.clip(RNG.normal(size=(1, len(NAMES))), -1, 1)
+    frame = pd.DataFrame(row, columns=list(NAMES))
+    save(folder / "pyfunc", model.to_files(), NAMES)
+    served = mlflow.pyfunc.load_model(str(folder / "pyfunc"))
+    wrapper = lgb.LGBMClassifier(n_estimators=TREES, num_leaves=15, verbose=-1, n_jobs=1)
+    wrapper.fit(RNG.normal(size=(2000, len(NAMES))), RNG.integers(0, 2, 2000))
+    booster = lgb.Booster(model_str=model.stored.decode())
+    return {
+        "the model alone: LightGBM Booster.predict": lambda: booster.predict(row, num_threads=1),
+        "the model alone: scikit-learn wrapper predict_proba": lambda: wrapper.predict_proba(row),
+        "the model alone: MLflow pyfunc predict": lambda: served.predict(frame),
+    }
+
+
+def timed(ask: Callable[[], object]) -> float:
+    """Return the microseconds of one call."""
+    started = time.perf_counter()
+    ask()
+    return (time.perf_counter() - started) * 1e6
+
+
+def report(name: str, taken: list[float], *, quiet: bool) -> float:
+    """Return the median, and print it with the 99th percentile unless ``quiet``."""
+    if not quiet:
+        p50, p99 = statistics.median(taken), statistics.quantiles(taken, n=100)[98]
+        print(f"{name:52} p50 {p50:9.1f} µs   p99 {p99:9.1f} µs   ({len(taken)} calls)")
+    return statistics.median(taken)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

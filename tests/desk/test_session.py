@@ -1,0 +1,373 @@
+"""The trading side: the same numbers as the batch, and the existing system's decisions whatever fails."""
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from steelyard.desk.blend import Terms, opinions
+from steelyard.desk.bundle import Bundle, Champion
+from steelyard.desk.session import Evaluation, Session, SessionPolicy, Signal
+from steelyard.desk.watch import Watch
+from steelyard.errors import RestoreService
+from steelyard.gateways.brake import Brake
+from steelyard.learning.model import Model
+from steelyard.learning.policy import LearningPolicy
+from steelyard.learning.samples import Samples
+from steelyard.learning.scorer import TREES
+from steelyard.learning.training import train
+from steelyard.market.bars import Bars, by_symbol
+from steelyard.market.brackets import BracketPolicy
+from steelyard.market.features import feature_names
+from steelyard.market.history import history
+from steelyard.market.simulated import SimulatedMarket, simulate
+from steelyard.market.strategy import TrendStrategy
+from steelyard.weight.policy import Phase
+from steelyard.weight.state import State
+
+NOW = datetime(2030, 1, 1, tzinfo=UTC)
+STRATEGY = TrendStrategy()
+NAMES = feature_names(STRATEGY)
+THRESHOLD, KEY = 70.0, "steelyard-pilot"
+MANY = 10_000
+
+
+@cache
+def market() -> tuple[Mapping[str, Bars], pd.DataFrame]:
+    """A simulated market and every signal on it, with its batch features."""
+    frame = simulate(SimulatedMarket(edge="hidden"))
+    symbols = sorted(frame["symbol"].unique())[:4]
+    bars = by_symbol(frame[frame["symbol"].isin(symbols)], pd.Timedelta("4h"))
+    return bars, history(bars, STRATEGY, BracketPolicy())
+
+
+@cache
+def model() -> Model:
+    known = market()[1]
+    found = train(Samples.from_history(known[known["won"].notna()], NAMES), LearningPolicy(trials=2, rounds=60)).model
+    assert found is not None
+    return found
+
+
+def state(weight: float = 0.25, phase: Phase = "expansion", **changes: object) -> State:
+    plain: dict[str, object] = {
+        "lineage": "x",
+        "weight": weight,
+        "phase": phase,
+        "began": NOW,
+        "as_of": NOW,
+        "phase_since": NOW,
+        "evidence_since": NOW,
+        "lease_until": NOW + timedelta(days=3),
+        "champion": "1",
+    }
+    return State.model_validate(plain | changes)
+
+
+def opened(folder: Path, found: State | None, load: Callable[[str], Mapping[str, bytes]] | None = None) -> Session:
+    watch = Watch(lambda: (found, None), Brake(folder), 5.0)
+    watch.refresh()
+    champion = Champion(load or (lambda _: model().to_files()), folder / "bundle")
+    if found is not None:
+        champion.follow(found)
+    return Session(watch, champion, STRATEGY.score_names, THRESHOLD, KEY, SessionPolicy())
+
+
+def signal_of(row: pd.Series) -> Signal:
+    return Signal(
+        signal_id=row["signal_id"],
+        symbol=row["symbol"],
+        side=row["side"],
+        decided_at=row["decided_at"].to_pydatetime(),
+        confidence=float(row["confidence_existing"]),
+        scores={name: float(row[f"score_{name}"]) for name in STRATEGY.score_names},
+    )
+
+
+def lived(session: Session, most: int) -> tuple[list[Evaluation], pd.DataFrame]:
+    """Evaluate the last ``most`` signals as they come, each with the bars closed by then."""
+    bars, known = market()
+    rows = known.tail(most).reset_index(drop=True)
+    first = rows["decided_at"].iloc[0]
+    session.warm(upto(bars, first - pd.Timedelta("4h")))
+    return [session.evaluate(signal_of(row), upto(bars, row["decided_at"])) for _, row in rows.iterrows()], rows
+
+
+def upto(bars: Mapping[str, Bars], moment: pd.Timestamp) -> dict[str, Bars]:
+    until = moment.tz_convert("UTC").tz_localize(None).to_datetime64()
+    return {symbol: one[: int(np.searchsorted(one.closes_at, until, side="right"))] for symbol, one in bars.items()}
+
+
+@pytest.mark.parametrize(("weight", "phase"), [(0.25, "expansion"), (0.15, "pilot"), (0.0, "shadow")])
+def test_a_session_says_row_for_row_what_the_batch_says(tmp_path: Path, weight: float, phase: Phase) -> None:
+    """Features bar by bar, the kernel and the blend against the whole history, the booster and the frame."""
+    session = opened(tmp_path, state(weight, phase, lease_until=NOW + timedelta(days=9999)))
+    found, rows = lived(session, 250)
+    p_win, confidence_ml = model().predict(rows[list(NAMES)].to_numpy(dtype=float))
+    terms = Terms(weight=weight, phase=phase, threshold=THRESHOLD, ab_key=KEY, model_version="1", latency_ms=0.0)
+    batch = opinions(rows, p_win, confidence_ml, terms)
+
+    assert session.fallbacks == {}
+    np.testing.assert_allclose([e.p_win for e in found], batch["p_win"], atol=1e-6)
+    np.testing.assert_allclose([e.blended for e in found], batch["blended"], atol=1e-3)
+    for name in ("signal_id", "arm", "decision", "pivotal", "weight", "model_version", "confidence_existing"):
+        assert [getattr(e, name) for e in found] == batch[name].tolist(), name
+    assert {e.arm for e in found} == ({"control", "treatment"} if phase == "pilot" else {"all"})
+
+
+# faults
+
+
+class Raising:
+    """A model that raises."""
+
+    feature_names = NAMES
+
+    def usable(self, row: object) -> bool:
+        return True
+
+    def score(self, row: object) -> tuple[float, float]:
+        raise ZeroDivisionError
+
+
+class Sleeping(Raising):
+    """A model that does not come back."""
+
+    def score(self, row: object) -> tuple[float, float]:
+        time.sleep(3600)
+        return 0.5, 50.0
+
+
+class Odd(Raising):
+    """A model that answers nonsense."""
+
+    def score(self, row: object) -> tuple[float, float]:
+        return float("nan"), 900.0
+
+
+def unreachable(_: str) -> Mapping[str, bytes]:
+    raise RestoreService("MLflow cannot be used")
+
+
+def with_scorer(session: Session, scorer: object) -> Session:
+    session._champion.bundle = Bundle("1", scorer)  # type: ignore[arg-type]
+    return session
+
+
+def no_mlflow(folder: Path, weight: float) -> Session:
+    watch = Watch(lambda: unreachable(""), Brake(folder), 5.0)  # type: ignore[arg-type, return-value]
+    watch.refresh()
+    champion = Champion(unreachable, folder / "bundle")
+    champion.restore()
+    return Session(watch, champion, STRATEGY.score_names, THRESHOLD, KEY, SessionPolicy())
+
+
+def corrupt(folder: Path, weight: float) -> Session:
+    """The bundle on disk lost a byte, and MLflow is not there to bring another."""
+    opened(folder, state(weight))
+    trees = folder / "bundle" / "1" / TREES
+    trees.write_bytes(trees.read_bytes()[:-1])
+    return no_mlflow(folder, weight)
+
+
+def braked(folder: Path, weight: float) -> Session:
+    Brake(folder).pull("anna", "now")
+    return opened(folder, state(weight))
+
+
+FAULTS: dict[str, tuple[Callable[[Path, float], Session], set[str]]] = {
+    "MLflow stopped": (no_mlflow, {"no_model"}),
+    "corrupt bundle": (corrupt, {"no_model"}),
+    "no champion": (lambda f, w: opened(f, state(w, champion=None)), {"no_model"}),
+    "lease expired": (lambda f, w: opened(f, state(w, lease_until=NOW - timedelta(seconds=1))), {"lease_expired"}),
+    "brake pulled": (braked, {"brake"}),
+    "model that raises": (lambda f, w: with_scorer(opened(f, state(w)), Raising()), {"exception"}),
+    "model that sleeps": (lambda f, w: with_scorer(opened(f, state(w)), Sleeping()), {"deadline"}),
+    "model that answers nonsense": (lambda f, w: with_scorer(opened(f, state(w)), Odd()), {"odd_opinion"}),
+}
+
+
+def hammered(session: Session, bars: Mapping[str, Bars], decided_at: datetime = NOW, times: int = MANY) -> list[Evaluation]:
+    """Ask about ``times`` signals at the same bar, confidences all over the scale."""
+    scores = dict.fromkeys(STRATEGY.score_names, 50.0)
+    confidences = np.random.default_rng(0).uniform(0, 100, times)
+    return [
+        session.evaluate(Signal(f"S:{n}:buy", "SIM00", "buy", decided_at, float(confidence), scores), bars)
+        for n, confidence in enumerate(confidences)
+    ]
+
+
+def decided_alone(found: list[Evaluation]) -> bool:
+    """Whether every decision and every confidence is the existing system's, to the last bit."""
+    return all(e.decision == (e.confidence_existing > THRESHOLD) and e.blended == e.confidence_existing for e in found)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("weight", [0.0, 0.25])
+def test_ten_thousand_evaluations_under_a_fault_are_the_existing_systems(tmp_path: Path, fault: str, weight: float) -> None:
+    """No exception, no wait, the reason counted; also at a weight of 25 %, which is then not in force."""
+    open_it, reasons = FAULTS[fault]
+    bars = {symbol: one[:400] for symbol, one in market()[0].items()}
+    session = open_it(tmp_path, weight)
+    session.warm(bars)
+    started = time.monotonic()
+    found = hammered(session, bars)
+
+    assert time.monotonic() - started < 60
+    assert decided_alone(found)
+    if weight or fault not in ("lease expired", "brake pulled"):
+        assert set(session.fallbacks) == reasons
+        assert session.fallbacks.total() == MANY
+    assert {e.weight for e in found} == {0.0}
+
+
+def test_at_weight_0_a_healthy_model_changes_nothing(tmp_path: Path) -> None:
+    """Ten thousand opinions, recorded and without effect."""
+    bars = {symbol: one[:400] for symbol, one in market()[0].items()}
+    session = opened(tmp_path, state(0.0, "shadow"))
+    session.warm(bars)
+    found = hammered(session, bars)
+
+    assert decided_alone(found)
+    assert all(0 < e.p_win < 1 for e in found)
+    assert not any(e.pivotal for e in found)
+
+
+def test_a_clock_that_jumps_ahead_ends_the_lease_and_back_does_not_extend_it(tmp_path: Path) -> None:
+    """The lease is held against the signal's own moment."""
+    bars = {symbol: one[:400] for symbol, one in market()[0].items()}
+    session = opened(tmp_path, state())
+    session.warm(bars)
+
+    assert {e.weight for e in hammered(session, bars, NOW, 10)} == {0.25}
+    assert decided_alone(hammered(session, bars, NOW + timedelta(days=3650), 10))
+    assert {e.weight for e in hammered(session, bars, NOW, 10)} == {0.25}
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        pytest.param({"close": np.nan}, "exception", id="NaN in the newest bar"),
+        pytest.param({"volume": np.inf}, "exception", id="infinite volume"),
+        pytest.param({"close": 1e12, "high": 1e12}, "features_out_of_range", id="a price from nowhere"),
+    ],
+)
+def test_bars_that_cannot_be_believed(tmp_path: Path, change: dict[str, float], reason: str) -> None:
+    """The existing system decides, and with the next good history the model is asked again."""
+    bars = dict(market()[0])
+    good = {symbol: one[:400] for symbol, one in bars.items()}
+    bad = {**good, "SIM00": _changed(bars["SIM00"][:401], change)}
+    session = opened(tmp_path, state())
+    session.warm(good)
+    found = hammered(session, bad, times=20)
+    assert decided_alone(found)
+    assert set(session.fallbacks) == {reason}
+
+    healed = hammered(session, {symbol: one[:402] for symbol, one in bars.items()}, times=20)
+    assert all(e.fallback_reason is None for e in healed)
+
+
+def _changed(bars: Bars, change: dict[str, float]) -> Bars:
+    columns = {name: getattr(bars, name).copy() for name in change}
+    for name, value in change.items():
+        columns[name][-1] = value
+    return replace(bars, **columns)
+
+
+def test_a_late_answer_is_thrown_away_and_the_next_question_waits_for_no_one(tmp_path: Path) -> None:
+    """While the model is stuck every evaluation is instant; when it comes back, so does the model."""
+    bars = {symbol: one[:400] for symbol, one in market()[0].items()}
+    session = opened(tmp_path, state())
+    session.warm(bars)
+    stuck = threading.Event()
+    healthy = session._champion.bundle
+
+    class Stuck(Raising):
+        def score(self, row: object) -> tuple[float, float]:
+            stuck.wait(30)
+            return 0.99, 99.0
+
+    with_scorer(session, Stuck())
+    [late] = hammered(session, bars, times=1)
+    session._champion.bundle = healthy
+    started = time.monotonic()
+    waiting = hammered(session, bars, times=1000)
+    assert time.monotonic() - started < 5
+    stuck.set()
+    time.sleep(0.2)
+    back = hammered(session, bars, times=10)
+
+    assert late.fallback_reason == "deadline"
+    assert 45 < late.latency_ms < 500
+    assert {e.fallback_reason for e in waiting} == {"deadline"}
+    assert {e.fallback_reason for e in back} == {None}
+    assert all(e.p_win != 0.99 for e in back)
+
+
+# the bundle
+
+
+def test_a_swap_never_blocks_and_is_whole(tmp_path: Path) -> None:
+    """While versions change under it, every evaluation is of one version, with that version's numbers."""
+    bars = {symbol: one[:400] for symbol, one in market()[0].items()}
+    session = opened(tmp_path, state())
+    session.warm(bars)
+    champion, stop = session._champion, threading.Event()
+
+    def swap() -> None:
+        number = 1
+        while not stop.is_set():
+            number += 1
+            champion.follow(state(champion=str(number)))
+
+    swapping = threading.Thread(target=swap)
+    swapping.start()
+    found = hammered(session, bars, times=3000)
+    stop.set()
+    swapping.join()
+
+    assert {e.fallback_reason for e in found} <= {None, "deadline"}
+    assert len({e.model_version for e in found}) > 2
+
+
+def test_the_last_good_bundle_starts_a_process_without_mlflow(tmp_path: Path) -> None:
+    """Kept on disk when it was swapped in; only the newest stays; a version that cannot be loaded changes nothing."""
+    champion = Champion(lambda _: model().to_files(), tmp_path)
+    champion.follow(state(champion="1"))
+    champion.follow(state(champion="2"))
+    broken = Champion(unreachable, tmp_path)
+    broken.restore()
+    assert broken.bundle is not None
+    assert broken.bundle.version == "2"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["2", "current"]
+    with pytest.raises(RestoreService):
+        broken.follow(state(champion="3"))
+    assert broken.bundle.version == "2"
+
+
+def test_importing_the_session_is_light() -> None:
+    """No orchestration, registry, contracts, search, scikit-learn or booster comes with it."""
+    heavy = [
+        "prefect",
+        "mlflow",
+        "great_expectations",
+        "evidently",
+        "optuna",
+        "sklearn",
+        "xgboost",
+        "lightgbm",
+        "matplotlib",
+    ]
+    code = f"import sys, steelyard.desk.session; print([m for m in {heavy} if m in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603
+
+    assert found.stdout.strip() == "[]"
