@@ -92,7 +92,7 @@ def evaluated(session: Session, bars: dict[str, Bars], *, disturbed: bool = Fals
     taken = []
     for end in range(FIRST + 1, BARS):
         known = {"X": bars["X"][:end]}
-        signal = Signal(f"X:{end}:buy", "X", "buy", NOW, 71.0, scores)
+        signal = Signal(f"X:{end}:buy", "X", "buy", NOW, NOW, 71.0, scores)
         if disturbed:
             time.sleep(0.0005)
             other += 1.0

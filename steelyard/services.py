@@ -16,6 +16,11 @@ def open_registry(services: ServiceSettings) -> Registry:
     return Registry(services.mlflow, services.artifacts, services.lineage, lambda: ledger.alone("journal"), seal_key())
 
 
+def open_ledger(services: ServiceSettings) -> Ledger:
+    """Return the ledger; it is migrated when it is first used through ``Stores`` or the recorder."""
+    return Ledger(services.ledger)
+
+
 def page_of(services: ServiceSettings, journal: Journal, run_id: str | None) -> str:
     """Return the address of a decision's run among MLflow's pages; empty without one."""
     return f"{services.pages.rstrip('/')}{journal.page(run_id)}" if run_id else ""

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Self
 import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
+from steelyard.desk.session import SessionPolicy
 from steelyard.errors import FixConfiguration
 from steelyard.frozen import Frozen
 from steelyard.gateways.quality import QualityPolicy
@@ -76,6 +77,7 @@ class Settings(Frozen):
     learning: LearningPolicy = LearningPolicy()
     books: SizingPolicy = SizingPolicy()
     weight: WeightPolicy = WeightPolicy()
+    desk: SessionPolicy = SessionPolicy()
     services: ServiceSettings = ServiceSettings()
 
 

@@ -58,9 +58,16 @@ def _opinions(stores: Stores, signals: pd.DataFrame, champion: Version | None, s
         ab_key=stores.settings.weight.ab_key,
         model_version=champion.number if champion else "",
         latency_ms=latency_ms,
-        fallback_reason=None if champion else "no_model",
+        fallback_reason=_reason(champion, state, weight),
     )
     return opinions(signals, p_win, confidence_ml, terms)
+
+
+def _reason(champion: Version | None, state: State, weight: float) -> str | None:
+    """Return why the existing system decides alone; a weight that is 0 by decision is no such reason."""
+    if champion is None:
+        return "no_model"
+    return "lease_expired" if state.weight and not weight else None
 
 
 @step()

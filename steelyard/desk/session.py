@@ -10,7 +10,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated
 
@@ -19,6 +19,7 @@ from pydantic import Field
 
 from steelyard.desk.blend import Arm, assign_arm
 from steelyard.desk.bundle import Bundle, Champion
+from steelyard.desk.recorder import Recorder
 from steelyard.desk.watch import Watch
 from steelyard.frozen import Frozen
 from steelyard.market.bars import Bars, Floats
@@ -40,7 +41,7 @@ class Signal:
     """A trade the existing system proposes at a bar's close.
 
     Attributes:
-        decided_at: The close of the decision bar, aware.
+        timestamp: Open time of the decision bar, aware; ``decided_at`` its close.
         confidence: The existing system's, 0 to 100.
         scores: Its sub-scores, 0 to 100.
     """
@@ -48,6 +49,7 @@ class Signal:
     signal_id: str
     symbol: str
     side: Side
+    timestamp: datetime
     decided_at: datetime
     confidence: float
     scores: Mapping[str, float]
@@ -65,12 +67,13 @@ class Evaluation:
         pivotal: Baseline and blended disagree.
         fallback_reason: Why the existing system decided alone; None where it did not.
         latency_ms: What the whole evaluation took.
-        features: The row the model was asked about, in its order; empty without one.
+        features: The features at the decision, in the model's order; empty where they could not be computed.
     """
 
     signal_id: str
     symbol: str
     side: Side
+    timestamp: datetime
     decided_at: datetime
     model_version: str
     p_win: float
@@ -86,15 +89,17 @@ class Evaluation:
     features: Floats
 
 
+_NONE = np.empty(0)
+
+
 @dataclass(frozen=True, slots=True)
 class _Opinion:
-    p_win: float
-    confidence_ml: float
-    features: Floats
+    """What the ML side says: an opinion, or the reason there is none; the features where they are known."""
 
-
-class _Unusable(Exception):  # a reason to fall back, no error anyone sees
-    """The model may not be asked about this row."""
+    reason: str | None
+    features: Floats = field(default_factory=lambda: _NONE)
+    p_win: float = NAN
+    confidence_ml: float = NAN
 
 
 class Session:
@@ -107,6 +112,7 @@ class Session:
         threshold: A trade is taken above this confidence.
         ab_key: Key of the hash that assigns the pilot's signals.
         policy: Deadline.
+        recorder: Takes every evaluation off the hot path; None keeps no record.
 
     Attributes:
         fallbacks: How often the existing system decided alone, by reason.
@@ -120,6 +126,7 @@ class Session:
         threshold: float,
         ab_key: str,
         policy: SessionPolicy,
+        recorder: Recorder | None = None,
     ) -> None:
         self._watch = watch
         self._champion = champion
@@ -129,6 +136,7 @@ class Session:
         self._deadline = policy.deadline_ms / 1e3
         self._features: FeatureStream | None = None
         self._worker = _Worker()
+        self._recorder = recorder
         self.fallbacks: Counter[str] = Counter()
 
     def warm(self, bars: Mapping[str, Bars]) -> None:
@@ -151,29 +159,28 @@ class Session:
         """
         started = time.perf_counter()
         state, bundle = self._watch.state, self._champion.bundle
-        opinion, reason = self._opinion(signal, bars, bundle)
-        weight = 0.0
+        opinion = self._opinion(signal, bars, bundle)
+        weight, reason = 0.0, opinion.reason
         if reason is None:
-            reason = self._watch.reason(signal.decided_at) if state is not None and state.weight else None
             weight = self._watch.weight(signal.decided_at)
+            reason = self._watch.reason(signal.decided_at) if state is not None and state.weight else None
         phase = state.phase if state is not None else "foundation"
         arm = assign_arm(signal.signal_id, phase, self._ab_key)
         existing = signal.confidence
-        blended = existing
-        if weight and opinion is not None:
-            blended = (1 - weight) * existing + weight * opinion.confidence_ml
+        blended = (1 - weight) * existing + weight * opinion.confidence_ml if weight else existing
         baseline, treated = existing > self._threshold, blended > self._threshold
         if reason is not None:
             self.fallbacks[reason] += 1
-        return Evaluation(
+        evaluation = Evaluation(
             signal_id=signal.signal_id,
             symbol=signal.symbol,
             side=signal.side,
+            timestamp=signal.timestamp,
             decided_at=signal.decided_at,
-            model_version=bundle.version if bundle is not None and opinion is not None else "",
-            p_win=opinion.p_win if opinion else NAN,
+            model_version=bundle.version if bundle is not None and opinion.reason is None else "",
+            p_win=opinion.p_win,
             confidence_existing=existing,
-            confidence_ml=opinion.confidence_ml if opinion else NAN,
+            confidence_ml=opinion.confidence_ml,
             weight=weight,
             blended=blended,
             arm=arm,
@@ -181,51 +188,45 @@ class Session:
             pivotal=baseline != treated,
             latency_ms=(time.perf_counter() - started) * 1e3,
             fallback_reason=reason,
-            features=opinion.features if opinion else _NONE,
+            features=opinion.features,
         )
+        if self._recorder is not None:
+            self._recorder.record(evaluation)
+        return evaluation
 
-    def _opinion(
-        self, signal: Signal, bars: Mapping[str, Bars], bundle: Bundle | None
-    ) -> tuple[_Opinion | None, str | None]:
-        """Return the model's opinion, or why there is none."""
+    def _opinion(self, signal: Signal, bars: Mapping[str, Bars], bundle: Bundle | None) -> _Opinion:
         try:
-            found = self._worker.ask(lambda: self._asked(signal, bars, bundle), self._deadline)
+            return self._worker.ask(lambda: self._asked(signal, bars, bundle), self._deadline)
         except _Late:
-            return None, "deadline"
-        except _Unusable as error:
-            return None, str(error)
+            return _Opinion("deadline")
         except Exception:  # noqa: BLE001  # the border: whatever the ML side does, the trade goes on
             self._features = None
-            return None, "exception"
-        return (found, None) if found is not None else (None, "no_model")
+            return _Opinion("exception")
 
-    def _asked(self, signal: Signal, bars: Mapping[str, Bars], bundle: Bundle | None) -> _Opinion | None:
+    def _asked(self, signal: Signal, bars: Mapping[str, Bars], bundle: Bundle | None) -> _Opinion:
         if self._features is None:
             self._features = FeatureStream(bars)
         else:
             self._features.follow(bars)
+        row = self._row(signal, self._features)
         if bundle is None:
-            return None
-        row = self._row(signal, self._features, bundle)
+            return _Opinion("no_model", row)
+        if len(row) != len(bundle.scorer.feature_names):
+            return _Opinion("other_features", row)
         if not bundle.scorer.usable(row):
-            raise _Unusable("features_missing" if not np.isfinite(row).all() else "features_out_of_range")
+            return _Opinion("features_out_of_range" if np.isfinite(row).all() else "features_missing", row)
         p_win, confidence_ml = bundle.scorer.score(row)
         if not (math.isfinite(p_win) and 0.0 <= confidence_ml <= 100.0):
-            raise _Unusable("odd_opinion")
-        return _Opinion(p_win, confidence_ml, row)
+            return _Opinion("odd_opinion", row)
+        return _Opinion(None, row, p_win, confidence_ml)
 
-    def _row(self, signal: Signal, stream: FeatureStream, bundle: Bundle) -> Floats:
+    def _row(self, signal: Signal, stream: FeatureStream) -> Floats:
         row = np.empty(len(FEATURES) + 1 + len(self._score_names))
-        if len(row) != len(bundle.scorer.feature_names):
-            raise _Unusable("other_features")
         row[: len(FEATURES)] = stream.at(signal.symbol, 1 if signal.side == "buy" else -1)
         row[len(FEATURES)] = signal.confidence
         for number, name in enumerate(self._score_names, start=len(FEATURES) + 1):
             row[number] = signal.scores[name]
         return row
-
-
-_NONE = np.empty(0)
 
 
 class _Late(Exception):  # a reason to fall back, no error anyone sees
@@ -239,12 +240,12 @@ class _Worker:
     """
 
     def __init__(self) -> None:
-        self._jobs: queue.SimpleQueue[tuple[int, Callable[[], _Opinion | None]]] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[tuple[int, Callable[[], _Opinion]]] = queue.SimpleQueue()
         self._answers: queue.SimpleQueue[tuple[int, _Opinion | None, Exception | None]] = queue.SimpleQueue()
         self._asked = self._answered = 0
         threading.Thread(target=self._work, name="steelyard-opinion", daemon=True).start()
 
-    def ask(self, job: Callable[[], _Opinion | None], seconds: float) -> _Opinion | None:
+    def ask(self, job: Callable[[], _Opinion], seconds: float) -> _Opinion:
         """Return what ``job`` returns, raise what it raises.
 
         Raises:
@@ -260,8 +261,8 @@ class _Worker:
             self._answered, answer, error = self._answers.get(timeout=seconds)
         except queue.Empty:
             raise _Late from None
-        if error is not None:
-            raise error
+        if answer is None:
+            raise error or _Late
         return answer
 
     def _work(self) -> None:

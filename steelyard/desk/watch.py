@@ -1,9 +1,8 @@
 """The state as a trading process sees it: looked up in the background, read in nanoseconds, 0 wherever there is doubt."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from steelyard.gateways.brake import Brake
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from steelyard.gateways.registry import Journal
 
 Verified = Callable[[], tuple[State | None, str | None]]
-Tell = Callable[[State, datetime], None]
+After = Callable[[State, datetime], None]
 
 
 class Watch:
@@ -30,18 +29,27 @@ class Watch:
         read: Returns the verified state and what is wrong with the state tag (``Journal.verified``).
         brake: The brake of the home.
         refresh_seconds: How often both are looked at.
-        tell: Is called in the background with the state and the moment, at every look; for what an operator must know.
+        after: Are called in the background with the state and the moment, at every look that brought one: to load what the
+            state names, to tell an operator what it means.
+        first: The state to begin with, until the first look brings one; its lease bounds it like any other.
 
     Attributes:
         trouble: Why the last look brought nothing new; None when it did.
     """
 
-    def __init__(self, read: Verified, brake: Brake, refresh_seconds: float, tell: Tell | None = None) -> None:
+    def __init__(
+        self,
+        read: Verified,
+        brake: Brake,
+        refresh_seconds: float,
+        after: Sequence[After] = (),
+        first: State | None = None,
+    ) -> None:
         self._read = read
-        self._tell = tell
+        self._after = after
         self._brake = brake
         self._seconds = refresh_seconds
-        self._state: State | None = None
+        self._state = first
         self._braked = brake.pulled
         self._stopped = threading.Event()
         self.trouble: str | None = "not looked yet"
@@ -72,10 +80,11 @@ class Watch:
         self._look_at_brake()
         pulled = self._brake.pulled
         try:
-            if self._tell is not None and self._state is not None:
-                self._tell(self._state, datetime.now(UTC))
             self._state, self.trouble = self._read()
             self._braked = pulled or self._brake.pulled
+            if self._state is not None:
+                for act in self._after:
+                    act(self._state, datetime.now(UTC))
         except Exception as error:  # noqa: BLE001  # the trading side's border: whatever happens, it goes on with what it has
             self.trouble = f"{type(error).__name__}: {error}"
 
@@ -96,26 +105,6 @@ class Watch:
     def _repeat(self, look: Callable[[], None]) -> None:
         while not self._stopped.wait(self._seconds):
             look()
-
-
-def watch(home: Path, conf: Path | None = None) -> Watch:
-    """Return the watch over a home under the settings in ``conf`` (default: the project's), not started yet.
-
-    It tells the operator when the lease has run out: the flows that would say so may be what stopped.
-    """
-    from steelyard.notices import lapse
-    from steelyard.services import open_alerts, open_brake, open_registry
-    from steelyard.settings import load
-
-    services = load(conf).services.at(home)
-    alerts = open_alerts(services)
-
-    def tell(state: State, at: datetime) -> None:
-        alert = lapse(state, at, services.pages)
-        if alert:
-            alerts.post(alert)
-
-    return Watch(open_registry(services).journal.verified, open_brake(services), services.refresh_seconds, tell)
 
 
 def trip(journal: "Journal", streak: int, policy: WeightPolicy, at: datetime) -> Entry | None:

@@ -87,6 +87,7 @@ def signal_of(row: pd.Series) -> Signal:
         signal_id=row["signal_id"],
         symbol=row["symbol"],
         side=row["side"],
+        timestamp=row["timestamp"].to_pydatetime(),
         decided_at=row["decided_at"].to_pydatetime(),
         confidence=float(row["confidence_existing"]),
         scores={name: float(row[f"score_{name}"]) for name in STRATEGY.score_names},
@@ -201,7 +202,7 @@ def hammered(session: Session, bars: Mapping[str, Bars], decided_at: datetime = 
     scores = dict.fromkeys(STRATEGY.score_names, 50.0)
     confidences = np.random.default_rng(0).uniform(0, 100, times)
     return [
-        session.evaluate(Signal(f"S:{n}:buy", "SIM00", "buy", decided_at, float(confidence), scores), bars)
+        session.evaluate(Signal(f"S:{n}:buy", "SIM00", "buy", decided_at, decided_at, float(confidence), scores), bars)
         for n, confidence in enumerate(confidences)
     ]
 

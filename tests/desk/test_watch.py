@@ -14,8 +14,9 @@ import pytest
 from flows.rollback import rollback
 from homes import LAST, pilot_home
 from registries import LINEAGE
-from steelyard.desk.watch import Watch, trip, watch
+from steelyard.desk.watch import Watch, trip
 from steelyard.gateways.brake import Brake
+from steelyard.trading import watch
 from steelyard.weight.state import State
 from tasks.stores import Stores
 

@@ -309,10 +309,13 @@ class Journal:
             if tags.get(name) != value:
                 yield f"the tag {name} says {tags.get(name)}, the journal {value}"
 
-    def _stored(self) -> Stored:
-        text = self._tracking.client.get_registered_model(self._tracking.lineage).tags.get(STATE)
-        if not text:
-            return Stored()
+    def sealed(self, state: State) -> str:
+        """Return a state as the text it is stored and kept on disk by."""
+        document = state.model_dump(mode="json")
+        return json.dumps({**document, "seal": self._sealed(_canonical(document))})
+
+    def unsealed(self, text: str) -> Stored:
+        """Return the state of such a text, or why it cannot be believed."""
         try:
             document = json.loads(text)
             seal = document.pop("seal", "")
@@ -323,11 +326,13 @@ class Journal:
             return Stored(fault="was changed by hand, or is sealed with another key")
         return Stored(state)
 
+    def _stored(self) -> Stored:
+        text = self._tracking.client.get_registered_model(self._tracking.lineage).tags.get(STATE)
+        return self.unsealed(text) if text else Stored()
+
     def _write(self, state: State) -> State:
-        document = state.model_dump(mode="json")
-        sealed = json.dumps({**document, "seal": self._sealed(_canonical(document))})
         tags = self._tracking.client.get_registered_model(self._tracking.lineage).tags
-        for name, value in {**_readable(state), STATE: sealed}.items():
+        for name, value in {**_readable(state), STATE: self.sealed(state)}.items():
             if tags.get(name) != value:
                 self._tracking.client.set_registered_model_tag(self._tracking.lineage, name, value)
         return state

@@ -1,0 +1,170 @@
+"""Records evaluations off the hot path: a queue, a writer thread, the spool on disk, and from there the ledger.
+
+What was handed over is on disk ``POLL_SECONDS`` and one disk write later, whatever happens to the process then; it is in the
+ledger as soon as the database is there, in order, once.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import asdict
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+import pandas as pd
+
+from steelyard.errors import RestoreService
+from steelyard.gateways.spool import Spool
+from steelyard.market.features import FEATURES, feature_set_hash
+
+if TYPE_CHECKING:
+    from steelyard.desk.session import Evaluation
+    from steelyard.gateways.ledger import Ledger
+
+POLL_SECONDS = 0.05
+RETRY_SECONDS = 5.0
+BATCH = 500
+MOST = 1_000_000
+"""Evaluations kept in memory while the disk cannot be written; beyond it the oldest are lost, and counted."""
+
+
+class Line(msgspec.Struct, frozen=True):
+    """One evaluation in the spool; None stands for NaN."""
+
+    signal_id: str
+    symbol: str
+    side: str
+    timestamp: datetime
+    decided_at: datetime
+    model_version: str
+    p_win: float | None
+    confidence_existing: float
+    confidence_ml: float | None
+    weight: float
+    blended: float
+    arm: str
+    decision: bool
+    pivotal: bool
+    latency_ms: float
+    fallback_reason: str | None
+    features: list[float | None]
+
+
+class Recorder:
+    """Takes evaluations from the trading thread and sees them into the ledger.
+
+    Args:
+        ledger: Where they belong.
+        spool: Where they wait.
+        score_names: The existing system's sub-scores, which complete the names of the features.
+
+    Attributes:
+        lost: Evaluations that neither disk nor memory could keep.
+        trouble: Why something waits; None when nothing does.
+    """
+
+    def __init__(self, ledger: "Ledger", spool: Spool, score_names: tuple[str, ...]) -> None:
+        self._ledger = ledger
+        self._spool = spool
+        self._names = (*(f.name for f in FEATURES), "confidence_existing", *(f"score_{name}" for name in score_names))
+        self._hash = feature_set_hash(self._names)
+        self._queue: deque[Evaluation] = deque(maxlen=MOST)
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._write, name="steelyard-recorder", daemon=True)
+        self._migrated = False
+        self._wait = 0.0
+        self.lost = 0
+        self.trouble: str | None = None
+
+    def start(self) -> "Recorder":
+        """Open the spool and start the writer.
+
+        Raises:
+            RestoreService: If another process records in this home, or its disk cannot be written.
+        """
+        self._spool.open()
+        self._thread.start()
+        return self
+
+    def record(self, evaluation: "Evaluation") -> None:
+        """Hand over an evaluation; a microsecond."""
+        if len(self._queue) == MOST:
+            self.lost += 1
+        self._queue.append(evaluation)
+
+    def stop(self) -> None:
+        """Write what is left and leave the spool."""
+        self._stopping.set()
+        self._thread.join(60)
+        self._spool.close()
+
+    def _write(self) -> None:
+        while not self._stopping.wait(POLL_SECONDS):
+            self.flush()
+        self._wait = 0.0
+        self.flush()
+
+    def flush(self) -> None:
+        """Bring the queue to disk and the disk to the ledger; what cannot be done now is tried again."""
+        try:
+            self._to_disk()
+            self._wait -= POLL_SECONDS
+            if self._wait <= 0:
+                self._to_ledger()
+                self.trouble = None
+        except RestoreService as error:
+            self.trouble = str(error)
+            self._wait = RETRY_SECONDS
+
+    def _to_disk(self) -> None:
+        while self._queue:
+            taken = [self._queue.popleft() for _ in range(min(len(self._queue), BATCH))]
+            try:
+                self._spool.append([_line(evaluation) for evaluation in taken])
+            except RestoreService:
+                self._queue.extendleft(reversed(taken))
+                raise
+
+    def _to_ledger(self) -> None:
+        while True:
+            lines, place = self._spool.waiting(BATCH)
+            if not lines:
+                return
+            self._store(list(self._read(lines)))
+            self._spool.drained(place)
+
+    def _read(self, lines: Iterable[bytes]) -> Iterable[Line]:
+        for line in lines:
+            try:
+                yield msgspec.json.decode(line, type=Line)
+            except (msgspec.DecodeError, msgspec.ValidationError):
+                self._spool.set_aside(line)
+
+    def _store(self, lines: list[Line]) -> None:
+        if not self._migrated:
+            self._ledger.migrate()
+            self._migrated = True
+        if not lines:
+            return
+        frame = pd.DataFrame([msgspec.structs.asdict(line) for line in lines])
+        for name in ("p_win", "confidence_ml"):
+            frame[name] = frame[name].astype("float64")
+        known = frame[[self._complete(line) for line in lines]]
+        if len(known):
+            values = np.array(known["features"].tolist(), dtype=np.float64)
+            signals = known.drop(columns=["features", "confidence_existing"]).reset_index(drop=True)
+            columns = pd.DataFrame(values, columns=list(self._names))
+            self._ledger.record_features(pd.concat([signals, columns], axis=1), self._names, self._hash)
+        self._ledger.record_predictions(frame)
+
+    def _complete(self, line: Line) -> bool:
+        """Whether every feature is known: only then are they frozen, as the batch freezes them."""
+        return len(line.features) == len(self._names) and None not in line.features
+
+
+def _line(evaluation: "Evaluation") -> dict[str, Any]:
+    document = asdict(evaluation)
+    document["features"] = evaluation.features.tolist()
+    return document

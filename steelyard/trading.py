@@ -1,0 +1,69 @@
+"""Opens what a trading process needs over a home: the watch, the session, the recorder."""
+
+import os
+from datetime import datetime
+from pathlib import Path
+
+from steelyard.desk.bundle import Champion
+from steelyard.desk.recorder import Recorder
+from steelyard.desk.session import Session
+from steelyard.desk.watch import After, Watch
+from steelyard.gateways.registry import Registry
+from steelyard.gateways.spool import Spool
+from steelyard.market.strategy import load_strategy
+from steelyard.notices import lapse
+from steelyard.services import open_alerts, open_brake, open_ledger, open_registry
+from steelyard.settings import ServiceSettings, Settings, load
+from steelyard.weight.state import State
+
+
+def watch(home: Path, conf: Path | None = None) -> Watch:
+    """Return the watch over a home under the settings in ``conf`` (default: the project's), not started yet.
+
+    It tells the operator when the lease has run out: the flows that would say so may be what stopped.
+    """
+    services = load(conf).services.at(home)
+    return _watch(services, open_registry(services), ())
+
+
+def _watch(services: ServiceSettings, registry: Registry, after: tuple[After, ...]) -> Watch:
+    """Return a watch that begins with the state on disk and keeps it there."""
+    alerts, kept = open_alerts(services), Path(services.state) / "state.json"
+
+    def tell(state: State, at: datetime) -> None:
+        alert = lapse(state, at, services.pages)
+        if alert:
+            alerts.post(alert)
+
+    def keep(state: State, _: datetime) -> None:
+        new = kept.with_suffix(".new")
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        new.write_text(registry.journal.sealed(state), encoding="utf-8")
+        os.replace(new, kept)
+
+    first = registry.journal.unsealed(kept.read_text(encoding="utf-8")).state if kept.exists() else None
+    journal = registry.journal
+    return Watch(journal.verified, open_brake(services), services.refresh_seconds, (*after, tell, keep), first)
+
+
+def open_session(home: Path, conf: Path | None = None) -> Session:
+    """Return a session over a home, its watch and its recorder running; ``Session.warm`` it before the first trade.
+
+    Without MLflow it starts with the last good model and the last state, as far as that state's lease reaches.
+    """
+    settings: Settings = load(conf)
+    services = settings.services.at(home)
+    registry, state = open_registry(services), Path(services.state)
+    champion = Champion(registry.load, state / "bundle")
+    champion.restore()
+    strategy = load_strategy(settings.strategy)
+    recorder = Recorder(open_ledger(services), Spool(state / "spool"), strategy.score_names)
+    return Session(
+        _watch(services, registry, (lambda found, _: champion.follow(found),)).start(),
+        champion,
+        strategy.score_names,
+        settings.books.threshold,
+        settings.weight.ab_key,
+        settings.desk,
+        recorder.start(),
+    )

@@ -1,0 +1,162 @@
+"""Recording off the hot path: in the ledger in order, once, whatever the database or the disk does meanwhile."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from made import EARLIER
+from steelyard.desk.recorder import Recorder
+from steelyard.desk.session import Evaluation
+from steelyard.gateways.ledger import Ledger
+from steelyard.gateways.spool import Spool
+from steelyard.market.features import feature_names
+from steelyard.market.strategy import TrendStrategy
+
+SCORES = TrendStrategy.score_names
+NAMES = feature_names(TrendStrategy())
+LATER = EARLIER + timedelta(days=9999)
+LONG_AGO = EARLIER - timedelta(days=9999)
+
+
+def evaluation(number: int, *, known: bool = True) -> Evaluation:
+    at = EARLIER + timedelta(minutes=number)
+    return Evaluation(
+        signal_id=f"S:{number:06d}:buy",
+        symbol="S",
+        side="buy",
+        timestamp=at,
+        decided_at=at + timedelta(hours=1),
+        model_version="1" if known else "",
+        p_win=0.6 if known else float("nan"),
+        confidence_existing=71.5,
+        confidence_ml=80.25 if known else float("nan"),
+        weight=0.25,
+        blended=73.6875,
+        arm="all",
+        decision=True,
+        pivotal=False,
+        latency_ms=0.07,
+        fallback_reason=None if known else "exception",
+        features=np.arange(len(NAMES), dtype=float) if known else np.empty(0),
+    )
+
+
+@pytest.fixture
+def recorder(tmp_path: Path) -> Iterator[Recorder]:
+    made = Recorder(Ledger(f"sqlite:///{tmp_path}/ledger.db"), Spool(tmp_path / "spool"), SCORES).start()
+    yield made
+    made.stop()
+
+
+def recorded(folder: Path) -> list[str]:
+    ledger = Ledger(f"sqlite:///{folder}/ledger.db")
+    ledger.migrate()
+    return ledger.predictions(LONG_AGO, LATER)["signal_id"].tolist()
+
+
+def test_what_was_evaluated_is_in_the_ledger_to_the_last_bit(recorder: Recorder, tmp_path: Path) -> None:
+    """Every number, the features under their names, and NaN where there was no opinion."""
+    recorder.record(evaluation(1))
+    recorder.record(evaluation(2, known=False))
+    recorder.stop()
+    ledger = Ledger(f"sqlite:///{tmp_path}/ledger.db")
+    first, second = ledger.predictions(LONG_AGO, LATER).to_dict("records")
+    found = ledger.signal("S:000001:buy")
+
+    assert (first["p_win"], first["confidence_ml"], first["blended"], first["weight"]) == (0.6, 80.25, 73.6875, 0.25)
+    assert first["decided_at"] == evaluation(1).decided_at
+    assert np.isnan(second["p_win"])
+    assert second["fallback_reason"] == "exception"
+    assert found is not None
+    assert found["features"] == {name: float(number) for number, name in enumerate(NAMES)}
+    assert recorder.lost == 0
+
+
+def test_while_the_database_is_down_it_waits_on_disk_and_drains_by_itself(tmp_path: Path) -> None:
+    """In order and once, also for a process that was replaced meanwhile."""
+    (tmp_path / "ledger.db").mkdir()
+    down = Recorder(Ledger(f"sqlite:///{tmp_path}/ledger.db"), Spool(tmp_path / "spool"), SCORES).start()
+    for number in range(1200):
+        down.record(evaluation(number))
+    down.stop()
+    assert down.trouble is not None
+    (tmp_path / "ledger.db").rmdir()
+    up = Recorder(Ledger(f"sqlite:///{tmp_path}/ledger.db"), Spool(tmp_path / "spool"), SCORES).start()
+    up.record(evaluation(1200))
+    up.stop()
+
+    assert recorded(tmp_path) == [f"S:{number:06d}:buy" for number in range(1201)]
+    assert up.trouble is None
+
+
+def test_lines_that_were_stored_before_the_crash_are_not_stored_twice(tmp_path: Path) -> None:
+    """The mark is lost, so everything is drained again."""
+    for _ in range(2):
+        recorder = Recorder(Ledger(f"sqlite:///{tmp_path}/ledger.db"), Spool(tmp_path / "spool"), SCORES).start()
+        recorder.record(evaluation(1))
+        recorder.stop()
+        (tmp_path / "spool" / "drained").unlink()
+
+    assert recorded(tmp_path) == ["S:000001:buy"]
+
+
+def test_a_full_disk_keeps_it_in_memory_until_there_is_room(tmp_path: Path) -> None:
+    """And trading does not notice."""
+    spool = Spool(tmp_path / "spool")
+    recorder = Recorder(Ledger(f"sqlite:///{tmp_path}/ledger.db"), spool, SCORES).start()
+    lines = tmp_path / "spool" / "lines.jsonl"
+    lines.unlink()
+    os.symlink("/dev/full", lines)
+    for number in range(10):
+        recorder.record(evaluation(number))
+    time.sleep(0.3)
+    assert recorder.trouble is not None
+    lines.unlink()
+    recorder.stop()
+
+    assert len(recorded(tmp_path)) == 10
+    assert recorder.lost == 0
+
+
+def test_a_damaged_line_is_set_aside_and_the_others_go_on(tmp_path: Path) -> None:
+    """Where an operator finds it."""
+    spool = Spool(tmp_path / "spool")
+    spool.open()
+    spool.append([{"nonsense": 1}])
+    spool.close()
+    recorder = Recorder(Ledger(f"sqlite:///{tmp_path}/ledger.db"), Spool(tmp_path / "spool"), SCORES).start()
+    recorder.record(evaluation(1))
+    recorder.stop()
+
+    assert recorded(tmp_path) == ["S:000001:buy"]
+    assert (tmp_path / "spool" / "damaged.jsonl").read_text() == '{"nonsense":1}\n'
+
+
+def test_a_killed_process_loses_what_was_handed_over_in_the_last_moment_at_most(tmp_path: Path) -> None:
+    """Kill -9 half a second after the last of 2,000: the next process finds every one."""
+    code = (
+        f"import sys, time; sys.path[:0] = [{str(Path(__file__).parent)!r}, {str(Path(__file__).parent.parent)!r}]\n"
+        "from pathlib import Path; import test_recorder as t\n"
+        f"folder = Path({str(tmp_path)!r})\n"
+        "r = t.Recorder(t.Ledger(f'sqlite:///{folder}/none/ledger.db'), t.Spool(folder / 'spool'), t.SCORES).start()\n"
+        "[r.record(t.evaluation(n)) for n in range(2000)]\n"
+        "time.sleep(0.5); print('there', flush=True); time.sleep(60)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)  # noqa: S603  # our own code
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"there\n"
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    after = Recorder(Ledger(f"sqlite:///{tmp_path}/ledger.db"), Spool(tmp_path / "spool"), SCORES).start()
+    after.stop()
+    first = Ledger(f"sqlite:///{tmp_path}/none/ledger.db").predictions(LONG_AGO, LATER)["signal_id"].tolist()
+
+    assert sorted({*first, *recorded(tmp_path)}) == [f"S:{number:06d}:buy" for number in range(2000)]
