@@ -139,6 +139,12 @@ class Session:
         self._recorder = recorder
         self.fallbacks: Counter[str] = Counter()
 
+    def close(self) -> None:
+        """Stop looking, and write what is not recorded yet."""
+        self._watch.stop()
+        if self._recorder is not None:
+            self._recorder.stop()
+
     def warm(self, bars: Mapping[str, Bars]) -> None:
         """Take in the history and run every kernel once, so that no trade waits for a compilation.
 
@@ -163,7 +169,7 @@ class Session:
         weight, reason = 0.0, opinion.reason
         if reason is None:
             weight = self._watch.weight(signal.decided_at)
-            reason = self._watch.reason(signal.decided_at) if state is not None and state.weight else None
+            reason = self._watch.reason(signal.decided_at) if state is None or state.weight else None
         phase = state.phase if state is not None else "foundation"
         arm = assign_arm(signal.signal_id, phase, self._ab_key)
         existing = signal.confidence
