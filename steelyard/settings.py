@@ -9,6 +9,7 @@ from typing import Annotated, Any, Self
 import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
+from steelyard.desk.risk import RiskPolicy
 from steelyard.desk.session import SessionPolicy
 from steelyard.errors import FixConfiguration
 from steelyard.frozen import Frozen
@@ -78,6 +79,7 @@ class Settings(Frozen):
     books: SizingPolicy = SizingPolicy()
     weight: WeightPolicy = WeightPolicy()
     desk: SessionPolicy = SessionPolicy()
+    risk: RiskPolicy = RiskPolicy()
     services: ServiceSettings = ServiceSettings()
 
 

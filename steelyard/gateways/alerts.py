@@ -10,7 +10,7 @@ import logging
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -87,33 +87,35 @@ class Alerts:
     channels: tuple[str, ...] = field(repr=False)
 
     def post(self, alert: Alert) -> None:
-        """Keep an alert, once for each key, and try to deliver what is open."""
+        """Keep an alert, once for each key, and try to deliver it; the ones before it wait for ``deliver``."""
         try:
-            self._keep(alert)
+            file = self._keep(alert)
         except OSError:
             _deliver(alert, self.channels, ())  # a full disk is when it counts
             return
-        self.deliver()
+        if file is not None:
+            with suppress(OSError), FileLock(self.folder / ".delivering", timeout=KEEP_SECONDS):
+                self._try(file)
 
-    def _keep(self, alert: Alert) -> None:
+    def _keep(self, alert: Alert) -> Path | None:
+        """Write an alert down; returns its file, None where it was there already."""
         name = f"{hashlib.sha256(alert.key.encode()).hexdigest()[:16]}.json"
         for folder in (self._open, self._sent):
             folder.mkdir(parents=True, exist_ok=True)
         with FileLock(self.folder / ".keeping", timeout=KEEP_SECONDS):
-            if not (self._open / name).exists() and not (self._sent / name).exists():
-                _write(self._open / name, Stored(alert=alert, trouble="not tried yet"))
+            if (self._open / name).exists() or (self._sent / name).exists():
+                return None
+            _write(self._open / name, Stored(alert=alert, trouble="not tried yet"))
+            return self._open / name
 
     def deliver(self) -> int:
         """Try every open alert on the channels that have not taken it; returns how many stay open.
 
         Where another process is delivering, it is left to that one.
         """
-        try:
-            with FileLock(self.folder / ".delivering", timeout=0):
-                for file in sorted(self._open.glob("*.json")):
-                    self._try(file)
-        except OSError:  # another process delivers, or the folder cannot be written
-            pass
+        with suppress(OSError), FileLock(self.folder / ".delivering", timeout=0):
+            for file in sorted(self._open.glob("*.json")):
+                self._try(file)
         return len(self.open())
 
     def _try(self, file: Path) -> None:
@@ -123,7 +125,7 @@ class Alerts:
         now = datetime.now(UTC)
         taken, trouble = _deliver(stored.alert, self.channels, stored.taken)
         attempts = stored.attempts + (1 if self.channels else 0)
-        over = attempts >= MOST_ATTEMPTS or now - stored.kept_at > LONGEST_WAIT
+        over = bool(self.channels) and (attempts >= MOST_ATTEMPTS or now - stored.kept_at > LONGEST_WAIT)
         tried = {"taken": taken, "attempts": attempts, "last_tried": now, "trouble": trouble}
         _write(file, stored.model_copy(update={**tried, "given_up": bool(trouble) and over}))
         if not trouble or over:
