@@ -73,13 +73,17 @@ def state(weight: float = 0.25, phase: Phase = "expansion", **changes: object) -
     return State.model_validate(plain | changes)
 
 
-def opened(folder: Path, found: State | None, load: Callable[[str], Mapping[str, bytes]] | None = None) -> Session:
+PATIENT = SessionPolicy(deadline_ms=10_000)
+"""For tests of anything but the deadline: the machine may be busy."""
+
+
+def opened(folder: Path, found: State | None, policy: SessionPolicy = PATIENT) -> Session:
     watch = Watch(lambda: (found, None), Brake(folder), 5.0)
     watch.refresh()
-    champion = Champion(load or (lambda _: model().to_files()), folder / "bundle")
+    champion = Champion(lambda _: model().to_files(), folder / "bundle")
     if found is not None:
         champion.follow(found)
-    return Session(watch, champion, STRATEGY.score_names, THRESHOLD, KEY, SessionPolicy())
+    return Session(watch, champion, STRATEGY.score_names, THRESHOLD, KEY, policy)
 
 
 def signal_of(row: pd.Series) -> Signal:
@@ -169,7 +173,7 @@ def no_mlflow(folder: Path, weight: float) -> Session:
     watch.refresh()
     champion = Champion(unreachable, folder / "bundle")
     champion.restore()
-    return Session(watch, champion, STRATEGY.score_names, THRESHOLD, KEY, SessionPolicy())
+    return Session(watch, champion, STRATEGY.score_names, THRESHOLD, KEY, PATIENT)
 
 
 def corrupt(folder: Path, weight: float) -> Session:
@@ -192,7 +196,7 @@ FAULTS: dict[str, tuple[Callable[[Path, float], Session], set[str]]] = {
     "lease expired": (lambda f, w: opened(f, state(w, lease_until=NOW - timedelta(seconds=1))), {"lease_expired"}),
     "brake pulled": (braked, {"brake"}),
     "model that raises": (lambda f, w: with_scorer(opened(f, state(w)), Raising()), {"exception"}),
-    "model that sleeps": (lambda f, w: with_scorer(opened(f, state(w)), Sleeping()), {"deadline"}),
+    "model that sleeps": (lambda f, w: with_scorer(opened(f, state(w), SessionPolicy()), Sleeping()), {"deadline"}),
     "model that answers nonsense": (lambda f, w: with_scorer(opened(f, state(w)), Odd()), {"odd_opinion"}),
 }
 
@@ -287,7 +291,7 @@ def _changed(bars: Bars, change: dict[str, float]) -> Bars:
 def test_a_late_answer_is_thrown_away_and_the_next_question_waits_for_no_one(tmp_path: Path) -> None:
     """While the model is stuck every evaluation is instant; when it comes back, so does the model."""
     bars = {symbol: one[:400] for symbol, one in market()[0].items()}
-    session = opened(tmp_path, state())
+    session = opened(tmp_path, state(), SessionPolicy(deadline_ms=500))
     session.warm(bars)
     stuck = threading.Event()
     healthy = session._champion.bundle
@@ -304,11 +308,11 @@ def test_a_late_answer_is_thrown_away_and_the_next_question_waits_for_no_one(tmp
     waiting = hammered(session, bars, times=1000)
     assert time.monotonic() - started < 5
     stuck.set()
-    time.sleep(0.2)
+    time.sleep(0.5)
     back = hammered(session, bars, times=10)
 
     assert late.fallback_reason == "deadline"
-    assert 45 < late.latency_ms < 500
+    assert 450 < late.latency_ms < 5000
     assert {e.fallback_reason for e in waiting} == {"deadline"}
     assert {e.fallback_reason for e in back} == {None}
     assert all(e.p_win != 0.99 for e in back)
@@ -336,7 +340,7 @@ def test_a_swap_never_blocks_and_is_whole(tmp_path: Path) -> None:
     stop.set()
     swapping.join()
 
-    assert {e.fallback_reason for e in found} <= {None, "deadline"}
+    assert {e.fallback_reason for e in found} == {None}
     assert len({e.model_version for e in found}) > 2
 
 

@@ -1,5 +1,6 @@
 """A trading process over a real home: what it writes is what the scheduled flows would have written."""
 
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from steelyard.market.features import feature_names
 from steelyard.market.history import as_known, history
 from steelyard.market.simulated import SimulatedMarket, simulate
 from steelyard.market.strategy import TrendStrategy
+from steelyard.settings import PROJECT
 from steelyard.trading import open_session
 from steelyard.weight.changes import conclude
 from steelyard.weight.state import initial_state
@@ -39,10 +41,16 @@ def market() -> tuple[dict[str, Bars], pd.DataFrame]:
     return bars, history(bars, STRATEGY, BracketPolicy())
 
 
+def conf_of(place: Path) -> Path:
+    return place / "conf"
+
+
 def home_of(place: Path, empty: Path, known: pd.DataFrame) -> Stores:
     """A lineage in pilot at 15 % since ``BEGAN``, whose champion knows something about this market."""
     copied(empty, place / "mlruns")
-    stores = open_stores(place)
+    shutil.copytree(PROJECT / "conf", conf_of(place))
+    (conf_of(place) / "desk.yaml").write_text("deadline_ms: 10000  # the machine may be busy")
+    stores = open_stores(place, conf_of(place))
     settled = as_known(known, pd.Timestamp(BEGAN))
     samples = Samples.from_history(settled[settled["won"].notna()], feature_names(STRATEGY))
     model = train(samples, LearningPolicy(trials=2, rounds=40)).model
@@ -67,7 +75,7 @@ def upto(bars: dict[str, Bars], moment: pd.Timestamp) -> dict[str, Bars]:
 
 def trade(stores: Stores, bars: dict[str, Bars], rows: pd.DataFrame) -> None:
     """Evaluate each signal as its bar closes, in a process of its own over the home."""
-    session = open_session(stores.home)
+    session = open_session(stores.home, conf_of(stores.home))
     session.warm(upto(bars, rows["decided_at"].iloc[0] - BAR))
     for row in rows.to_dict("records"):
         moments = {name: row[name].to_pydatetime() for name in ("timestamp", "decided_at")}
@@ -109,7 +117,7 @@ def test_a_process_starts_without_mlflow(
     """With the model and the state that were there last; a state changed on disk is not believed."""
     bars, known = market
     stores = home_of(tmp_path, empty_mlflow, known)
-    open_session(stores.home).close()
+    open_session(stores.home, conf_of(stores.home)).close()
     (tmp_path / "mlruns" / "mlflow.db").rename(tmp_path / "gone.db")
     (tmp_path / "mlruns" / "mlflow.db").mkdir()
     row = known[(known["decided_at"] > pd.Timestamp(BEGAN)).to_numpy()].iloc[0]
@@ -117,7 +125,7 @@ def test_a_process_starts_without_mlflow(
     moments = (row["timestamp"].to_pydatetime(), row["decided_at"].to_pydatetime())
     signal = Signal("S:1:buy", row["symbol"], row["side"], *moments, float(row["confidence_existing"]), scores)
 
-    session = open_session(stores.home)
+    session = open_session(stores.home, conf_of(stores.home))
     session.warm(upto(bars, row["decided_at"] - BAR))
     found = session.evaluate(signal, upto(bars, row["decided_at"]))
     session.close()
@@ -125,7 +133,7 @@ def test_a_process_starts_without_mlflow(
 
     kept = stores.state / "state.json"
     kept.write_text(kept.read_text().replace("0.15", "0.65"))
-    session = open_session(stores.home)
+    session = open_session(stores.home, conf_of(stores.home))
     session.warm(upto(bars, row["decided_at"] - BAR))
     found = session.evaluate(signal, upto(bars, row["decided_at"]))
     session.close()
