@@ -7,8 +7,9 @@ from prefect import flow
 
 from flows.failure import failed
 from flows.moment import moment, opened
+from tasks.alerts import announce
 from tasks.bars import known_history
-from tasks.predictions import record_opinions, record_outcomes
+from tasks.predictions import record_opinions, record_outcomes, watch_streak
 from tasks.weight import current_state
 
 
@@ -19,4 +20,5 @@ def settle(as_of: datetime | None = None, home: str = ".", conf: str | None = No
     known = known_history(stores, at)
     predictions = record_opinions(stores, known, current_state(stores, at))
     outcomes = record_outcomes(stores, known)
+    announce(stores, [watch_streak(stores, at)])
     return {"as_of": at.isoformat(), "predictions": predictions, "outcomes": outcomes}

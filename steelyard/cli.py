@@ -67,6 +67,14 @@ def settle(home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: Js
 
 
 @app.command()
+def trade(home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: Json = False) -> None:
+    """Trade the signals of the newest bar: evaluate, size, order; write the fills of the orders before."""
+    from flows.trade import trade as flow
+
+    show(_run(flow, home, conf, as_of), as_json, screen.traded)
+
+
+@app.command()
 def guard(home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: Json = False) -> None:
     """Look at the limits, cut where one is breached, renew the lease."""
     from flows.guard import guard as flow

@@ -60,6 +60,14 @@ def settled(document: Mapping[str, Any]) -> None:
     out.print(f"{document['predictions']} new predictions, {document['outcomes']} new outcomes")
 
 
+def traded(document: Mapping[str, Any]) -> None:
+    """Print what a trading run filled and ordered, and why it left what it left."""
+    out.print(f"{document['filled']} trades changed by fills, {len(document['signals'])} new signals")
+    for one in document["signals"]:
+        done = f"[bold]ordered[/] {one['size']:.2%}" if one["veto"] is None else f"left ({one['veto']})"
+        out.print(f"  {one['signal_id']}: {one['blended']:.1f} at weight {one['weight']:.1%}: {done}: {one['words']}")
+
+
 def guarded(document: Mapping[str, Any]) -> None:
     """Print what the guard did, and until when the lease runs."""
     if document["decision"]:

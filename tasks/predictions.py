@@ -2,16 +2,20 @@
 
 import time
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from steelyard.desk.blend import Terms, opinions
+from steelyard.desk.watch import trip
 from steelyard.gateways.registry import Version
 from steelyard.market.features import feature_set_hash
+from steelyard.weight.journal import Entry
 from steelyard.weight.state import State
 from tasks.step import step
 from tasks.stores import Stores
+from tasks.weight import monthly_evidence
 
 
 @step()
@@ -86,4 +90,45 @@ def record_outcomes(stores: Stores, known: pd.DataFrame, since: datetime | None 
     if since is not None:
         settled = settled[(settled["settled_at"] > since).to_numpy(dtype=bool)]
     open_ids = stores.ledger.unsettled()["signal_id"]
-    return stores.ledger.record_outcomes(settled[settled["signal_id"].isin(open_ids)])
+    return stores.ledger.record_outcomes(_as_filled(stores, settled[settled["signal_id"].isin(open_ids)]))
+
+
+def _as_filled(stores: Stores, settled: pd.DataFrame) -> pd.DataFrame:
+    """Return outcomes in which traded signals end as the broker filled them; those it still works on are left out.
+
+    Slippage is measured against what the bracket kernel says about the same bars.
+    """
+    trades = stores.ledger.trades(("submitted", "open", "closed")).set_index("signal_id")
+    traded = settled["signal_id"].isin(trades.index)
+    if not traded.any():
+        return settled
+    working = trades.index[trades["status"] != "closed"]
+    kept = settled[~settled["signal_id"].isin(working)].copy()
+    for at, row in kept[kept["signal_id"].isin(trades.index)].iterrows():
+        for name, value in _filled(trades.loc[row["signal_id"]], row).items():
+            kept.loc[at, name] = value
+    return kept
+
+
+def _filled(trade: pd.Series, row: pd.Series) -> dict[str, Any]:
+    side = 1 if trade["side"] == "buy" else -1
+    entry, left = trade["entry_price"], trade["exit_price"]
+    net = side * (left / entry - 1) - trade["fees"] / (trade["quantity"] * entry)
+    slipped = side * (entry / row["entry_price"] - 1) + side * (1 - left / row["exit_price"])
+    return {
+        "settled_at": trade["exit_at"],
+        "net_return": net,
+        "won": bool(net > 0),
+        "exit_reason": trade["exit_reason"],
+        "hold_minutes": (trade["exit_at"] - trade["entry_at"]) / pd.Timedelta("1min"),
+        "slippage_bps": slipped * 1e4,
+    }
+
+
+@step()
+def watch_streak(stores: Stores, as_of: datetime) -> Entry | None:
+    """Disable the model at once where the outcomes settled by ``as_of`` broke the limit on consecutive losses."""
+    state = stores.journal.state()
+    if state is None or state.phase == "foundation" or as_of < state.as_of:
+        return None
+    return trip(stores.journal, monthly_evidence(stores, as_of, state).losing_streak, stores.settings.weight, as_of)

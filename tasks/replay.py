@@ -18,7 +18,7 @@ from steelyard.market.history import as_known
 from steelyard.settings import load, override
 from steelyard.weight.ladder import period_end
 from steelyard.weight.state import State
-from tasks.predictions import record_opinions, record_outcomes
+from tasks.predictions import record_opinions, record_outcomes, watch_streak
 from tasks.progress import tell
 from tasks.records import decision_record, version_record
 from tasks.step import step
@@ -121,6 +121,7 @@ def _settle_day(stores: Stores, past: Past, state: State, day: datetime) -> None
     if len(news):
         record_opinions(stores, news, state)
         record_outcomes(stores, news, since=day - DAY)
+        watch_streak(stores, day)
 
 
 def _retrain(stores: Stores, past: Past, day: datetime) -> CollectMoreData | None:

@@ -23,6 +23,7 @@ class Stores:
 
     settings: Settings
     home: Path
+    conf: Path | None = None
 
     @cached_property
     def lake(self) -> Lake:
@@ -93,10 +94,10 @@ class Stores:
 
 def open_stores(home: Path | None = None, conf: Path | None = None) -> Stores:
     """Return the stores of ``home`` (default: the current folder) under the settings in ``conf``."""
-    return stores_of(load(conf), home)
+    return stores_of(load(conf), home, conf)
 
 
-def stores_of(settings: Settings, home: Path | None = None) -> Stores:
+def stores_of(settings: Settings, home: Path | None = None, conf: Path | None = None) -> Stores:
     """Return the stores of ``home`` under ``settings``, addresses filled in."""
     place = (home or Path()).resolve()
-    return Stores(settings.model_copy(update={"services": settings.services.at(place)}), place)
+    return Stores(settings.model_copy(update={"services": settings.services.at(place)}), place, conf)

@@ -74,8 +74,16 @@ FLOATS = (
     "hold_minutes",
     "slippage_bps",
     "stop_distance",
+    "quantity",
+    "stop_price",
+    "target_price",
+    "entry_price",
+    "exit_price",
+    "fees",
+    "stop_offset",
+    "target_offset",
 )
-MOMENTS = ("decided_at", "settled_at", "trained_through")
+MOMENTS = ("decided_at", "settled_at", "trained_through", "timestamp", "submitted_at", "entry_at", "exit_at")
 DTYPES = dict.fromkeys(FLOATS, "float64") | {"won": "boolean", "decision": "bool", "pivotal": "bool"}
 
 
@@ -167,7 +175,10 @@ class Prediction(Base):
 
 
 class Trade(Base):
-    """An order and its fills; the order's id is the signal's."""
+    """An order and its fills, or why risk left it; the order's id is the signal's.
+
+    Status: vetoed (never ordered), submitted, open (entered), closed, rejected or canceled.
+    """
 
     __tablename__ = "trades"
     signal_id: Mapped[str] = mapped_column(primary_key=True)
@@ -179,7 +190,7 @@ class Trade(Base):
     quantity: Mapped[float]
     stop_price: Mapped[float]
     target_price: Mapped[float]
-    status: Mapped[str]
+    status: Mapped[str] = mapped_column(index=True)
     submitted_at: Mapped[datetime] = mapped_column(UtcTime)
     entry_at: Mapped[datetime | None] = mapped_column(UtcTime)
     entry_price: Mapped[float | None]
@@ -187,6 +198,10 @@ class Trade(Base):
     exit_price: Mapped[float | None]
     exit_reason: Mapped[str | None]
     fees: Mapped[float | None]
+    timestamp: Mapped[datetime | None] = mapped_column(UtcTime)
+    stop_offset: Mapped[float | None]
+    target_offset: Mapped[float | None]
+    veto: Mapped[str | None]
 
 
 TABLES: tuple[type[Base], ...] = (TradeFeature, RegisteredModel, Prediction, Trade)
@@ -362,6 +377,26 @@ class Ledger:
         statement = select(Prediction.signal_id).order_by(Prediction.decided_at.desc(), Prediction.signal_id).limit(most)
         with self._reached(), self._engine.connect() as connection:
             return list(connection.execute(statement).scalars())
+
+    def record_trades(self, rows: list[dict[str, Any]]) -> int:
+        """Record orders and vetoes (columns of ``trades``), each signal's once; returns how many were new."""
+        empty = dict.fromkeys(Trade.__table__.columns.keys())
+        return self._insert(Trade, [empty | row for row in rows])
+
+    def fill_trades(self, changes: list[dict[str, Any]]) -> None:
+        """Write what changed about trades: ``signal_id`` and the new values."""
+        with self._reached(), self._engine.begin() as connection:
+            for change in changes:
+                values = {name: value for name, value in change.items() if name != "signal_id"}
+                connection.execute(update(Trade).where(Trade.signal_id == change["signal_id"]).values(values))
+
+    def trades(self, status: Sequence[str] = ()) -> pd.DataFrame:
+        """Return trades (columns of ``trades``) of these statuses, all without any, in the order they were decided."""
+        columns = Trade.__table__.columns
+        statement = select(*columns).order_by(Trade.sequence, Trade.signal_id)
+        if status:
+            statement = statement.where(Trade.status.in_(list(status)))
+        return self._frame(statement, columns.keys())
 
     def record_model(self, row: dict[str, Any]) -> None:
         """Record a registered version (columns of ``ml_models``), or bring its stage up to date."""

@@ -1,0 +1,165 @@
+"""Steps of a trading run: the newest bars' signals, evaluated, sized, ordered; every veto and every fill in the ledger."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+
+from steelyard.desk.risk import Account, Assessment, Proposal, assess
+from steelyard.desk.session import Evaluation, Session, Signal
+from steelyard.gateways.brokers import WORKING, Broker, Order, PaperBroker, exposures, order_row
+from steelyard.market.bars import Bars, by_symbol
+from steelyard.market.features import FEATURES
+from steelyard.market.indicators import atr
+from steelyard.market.strategy import signals
+from steelyard.trading import open_session
+from tasks.step import step
+from tasks.stores import Stores
+from tasks.weight import current_state
+
+STALE = "stale"
+_NAMES = [feature.name for feature in FEATURES]
+_VOLATILITY, _TREND = _NAMES.index("regime_volatility"), _NAMES.index("regime_trend")
+
+
+@dataclass(frozen=True, slots=True)
+class Newest:
+    """The bars known at a moment, and the signals nobody has dealt with yet, oldest first."""
+
+    bars: Mapping[str, Bars]
+    signals: pd.DataFrame
+
+
+@step()
+def newest_signals(stores: Stores, as_of: datetime) -> Newest:
+    """Return the signals decided since the lineage began that have no order and no veto yet."""
+    bars = by_symbol(stores.lake.read(until=pd.Timestamp(as_of)), stores.lake.bar_size)
+    found = signals(bars, stores.strategy)
+    began, done = pd.Timestamp(current_state(stores, as_of).began), set(stores.ledger.trades()["signal_id"])
+    new = (found["decided_at"] > began) & ~found["signal_id"].isin(done)
+    return Newest(bars, found[new.to_numpy(dtype=bool)].reset_index(drop=True))
+
+
+@step()
+def fill(stores: Stores, bars: Mapping[str, Bars]) -> int:
+    """Let the broker write the fills the bars brought; returns how many trades changed."""
+    return broker_of(stores).advance(bars)
+
+
+@step()
+def trade_signals(stores: Stores, newest: Newest) -> list[dict[str, Any]]:
+    """Evaluate the signals of the newest bars, size them, order them; what came too late is noted and left.
+
+    Only a signal whose entry bar has not opened yet can be traded as it was decided.
+    """
+    rows = cast(list[dict[str, Any]], newest.signals.to_dict("records"))
+    fresh = [row for row in rows if _is_fresh(newest.bars, row)]
+    stale = [row for row in rows if not _is_fresh(newest.bars, row)]
+    stores.ledger.record_trades([_left(stores, newest.bars, row, STALE) for row in stale])
+    if not fresh:
+        return []
+    session = open_session(stores.home, stores.conf)
+    try:
+        session.warm(newest.bars)
+        return [_traded(stores, session, newest.bars, row) for row in fresh]
+    finally:
+        session.close()
+
+
+def broker_of(stores: Stores) -> Broker:
+    """Return the configured broker."""
+    return PaperBroker(stores.ledger, stores.settings.brackets, stores.settings.risk.start_equity)
+
+
+def _is_fresh(bars: Mapping[str, Bars], row: Mapping[str, Any]) -> bool:
+    newest = max(one.timestamp[-1] for one in bars.values())
+    return bool(_stamp(row["timestamp"]) == newest == bars[row["symbol"]].timestamp[-1])
+
+
+def _stamp(moment: pd.Timestamp) -> np.datetime64:
+    return moment.tz_convert("UTC").tz_localize(None).to_datetime64()
+
+
+def _traded(stores: Stores, session: Session, bars: Mapping[str, Bars], row: Mapping[str, Any]) -> dict[str, Any]:
+    evaluation = session.evaluate(_signal(stores, row), bars)
+    broker, order = broker_of(stores), _order(stores, bars, row)
+    assessed = _assessed(stores, broker, bars, order, evaluation)
+    if assessed.veto is None:
+        broker.submit(_sized(order, assessed.size * broker.equity(bars) / order.price))
+    else:
+        stores.ledger.record_trades([order_row(order, broker.name, "vetoed", assessed.veto)])
+    return _record(evaluation, assessed)
+
+
+def _signal(stores: Stores, row: Mapping[str, Any]) -> Signal:
+    return Signal(
+        signal_id=row["signal_id"],
+        symbol=row["symbol"],
+        side=row["side"],
+        timestamp=row["timestamp"].to_pydatetime(),
+        decided_at=row["decided_at"].to_pydatetime(),
+        confidence=float(row["confidence_existing"]),
+        scores={name: float(row[f"score_{name}"]) for name in stores.strategy.score_names},
+    )
+
+
+def _order(stores: Stores, bars: Mapping[str, Bars], row: Mapping[str, Any]) -> Order:
+    """Return the order of a signal, its quantity not decided yet."""
+    one, policy = bars[row["symbol"]], stores.settings.brackets
+    at = int(np.searchsorted(one.timestamp, _stamp(row["timestamp"])))
+    distance = float(atr(one[: at + 1], policy.atr_period)[-1])
+    return Order(
+        signal_id=row["signal_id"],
+        symbol=row["symbol"],
+        side=row["side"],
+        timestamp=row["timestamp"].to_pydatetime(),
+        decided_at=row["decided_at"].to_pydatetime(),
+        quantity=0.0,
+        price=float(one.close[at]),
+        stop_offset=policy.stop_atr * distance,
+        target_offset=policy.target_atr * distance,
+    )
+
+
+def _sized(order: Order, quantity: float) -> Order:
+    return Order(**{name: getattr(order, name) for name in Order.__slots__} | {"quantity": quantity})
+
+
+def _assessed(stores: Stores, broker: Broker, bars: Mapping[str, Bars], order: Order, evaluation: Evaluation) -> Assessment:
+    regime = evaluation.features if len(evaluation.features) else np.full(len(FEATURES), np.nan)
+    proposal = Proposal(
+        symbol=order.symbol,
+        side=order.side,
+        decision=evaluation.decision,
+        price=order.price,
+        stop_offset=order.stop_offset,
+        volatility=float(regime[_VOLATILITY]),
+        trend=float(regime[_TREND]),
+    )
+    equity = broker.equity(bars)
+    account = Account(equity, exposures(stores.ledger.trades(WORKING), bars, equity))
+    return assess(proposal, account, stores.settings.risk, stores.settings.books)
+
+
+def _left(stores: Stores, bars: Mapping[str, Bars], row: Mapping[str, Any], veto: str) -> dict[str, Any]:
+    return order_row(_order(stores, bars, row), broker_of(stores).name, "vetoed", veto)
+
+
+def _record(evaluation: Evaluation, assessed: Assessment) -> dict[str, Any]:
+    return {
+        "signal_id": evaluation.signal_id,
+        "side": evaluation.side,
+        "confidence_existing": evaluation.confidence_existing,
+        "blended": evaluation.blended,
+        "weight": evaluation.weight,
+        "arm": evaluation.arm,
+        "fallback_reason": evaluation.fallback_reason,
+        "decision": evaluation.decision,
+        "size": assessed.size,
+        "regime": assessed.regime,
+        "veto": assessed.veto,
+        "words": assessed.words,
+    }

@@ -1,0 +1,127 @@
+"""Paper trading in simulated time: every trade can be traced from signal to outcome, and nothing happens twice."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from flows.collect import collect
+from flows.guard import guard
+from flows.settle import settle
+from flows.trade import trade
+from steelyard.gateways.brokers import PaperBroker
+from tasks.bars import known_history
+from tasks.predictions import record_outcomes
+from tasks.stores import Stores, open_stores
+from tasks.trading import broker_of
+
+Command = Callable[..., tuple[int, str, str]]
+MONDAY = datetime(2012, 6, 4, tzinfo=UTC)
+
+
+@pytest.fixture
+def patient(conf: Path) -> str:
+    """Nothing is said here about deadlines: the machine may be busy."""
+    (conf / "desk.yaml").write_text("deadline_ms: 10000  # milliseconds")
+    return str(conf)
+
+
+def lived(home: Path, conf: str, days: int) -> Stores:
+    """Collect once, then trade and settle day by day on the sample's bars."""
+    collect.fn(MONDAY - timedelta(days=1), str(home), conf)
+    guard.fn(MONDAY - timedelta(days=1), str(home), conf)
+    for number in range(days):
+        day = MONDAY + timedelta(days=number, hours=22)
+        collect.fn(day, str(home), conf)
+        trade.fn(day, str(home), conf)
+        settle.fn(day, str(home), conf)
+    return open_stores(home, Path(conf))
+
+
+def test_two_weeks_on_the_sample_can_be_traced_from_signal_to_outcome(home: Path, patient: str) -> None:
+    """Every signal has a prediction and either an order or a veto with a code; every order ends as the kernel says."""
+    stores = lived(home, patient, 14)
+    end = MONDAY + timedelta(days=120)
+    collect.fn(end, str(home), patient)
+    trade.fn(end, str(home), patient)
+    settle.fn(end, str(home), patient)
+    trades = stores.ledger.trades()
+    trades = trades[(trades["timestamp"] < pd.Timestamp(MONDAY) + pd.Timedelta("14D")).to_numpy(dtype=bool)]
+    ordered = trades[trades["status"] != "vetoed"]
+    settled = stores.ledger.settled_predictions(MONDAY, end).set_index("signal_id")
+
+    assert len(ordered) >= 1
+    assert set(trades["status"]) <= {"vetoed", "closed"}
+    assert set(trades.loc[trades["status"] == "vetoed", "veto"]) <= {"not_decided", "stale", "symbol_taken", "too_wild"}
+    for row in ordered.to_dict("records"):
+        outcome = settled.loc[row["signal_id"]]
+        assert outcome["decision"]
+        assert outcome["exit_reason"] == row["exit_reason"]
+        assert outcome["slippage_bps"] == pytest.approx(4.0, abs=0.01)
+        assert row["quantity"] > 0
+        assert row["entry_at"] > row["timestamp"]
+    by_bars = known_history(stores, end).set_index("signal_id").loc[ordered["signal_id"]]
+    assert settled.loc[ordered["signal_id"], "net_return"].tolist() == pytest.approx(
+        by_bars["net_return"].tolist(), abs=1e-12
+    )
+    assert settled.loc[ordered["signal_id"], "hold_minutes"].tolist() == by_bars["hold_minutes"].tolist()
+
+
+def test_trading_twice_orders_nothing_twice(home: Path, patient: str) -> None:
+    """The same moment again: the ledger stays as it is, to the last byte."""
+    stores = lived(home, patient, 5)
+    before = stores.ledger.digest()
+    for number in range(5):
+        day = MONDAY + timedelta(days=number, hours=22)
+        trade.fn(day, str(home), patient)
+    again = MONDAY + timedelta(days=4, hours=22)
+    trade.fn(again, str(home), patient)
+    settle.fn(again, str(home), patient)
+
+    assert stores.ledger.digest() == before
+
+
+def test_a_signal_whose_entry_has_passed_is_noted_and_left(home: Path, patient: str) -> None:
+    """The process was away for two months: what it missed is stale, and only the newest bar's signals may be traded."""
+    lived(home, patient, 1)
+    late = MONDAY + timedelta(days=60, hours=22)
+    collect.fn(late, str(home), patient)
+    document = trade.fn(late, str(home), patient)
+    trades = open_stores(home, Path(patient)).ledger.trades()
+    missed = trades[trades["timestamp"] < pd.Timestamp(late) - pd.Timedelta("5D")]
+
+    assert len(missed) >= 3
+    assert set(missed["veto"].dropna()) <= {"stale", "not_decided"}
+    assert {one["veto"] for one in document["signals"]} <= {None, "not_decided", "symbol_taken"}
+
+
+def test_the_broker_goes_on_after_a_restart_and_adds_up(home: Path, patient: str) -> None:
+    """A broker opened anew knows every trade; equity is start plus what the trades brought, fees taken off."""
+    stores = lived(home, patient, 14)
+    end = MONDAY + timedelta(days=120)
+    collect.fn(end, str(home), patient)
+    trade.fn(end, str(home), patient)
+    broker = broker_of(open_stores(home, Path(patient)))
+    closed = stores.ledger.trades(("closed",))
+    sign = closed["side"].map({"buy": 1, "sell": -1}).astype(float)
+    brought = (closed["quantity"] * sign * (closed["exit_price"] - closed["entry_price"]) - closed["fees"]).sum()
+
+    assert isinstance(broker, PaperBroker)
+    assert broker.equity({}) == pytest.approx(100_000 + brought)
+    assert broker.advance({}) == 0
+    assert record_outcomes(stores, known_history(stores, end)) >= 0
+
+
+def test_the_command_line_says_what_was_ordered_and_why_not(home: Path, patient: str, command: Command) -> None:
+    """One line for each signal."""
+    stores = lived(home, patient, 9)
+    first = stores.ledger.trades()["submitted_at"].iloc[0]
+    code, out, err = command(
+        "trade", "--home", home, "--conf", patient, "--as-of", (MONDAY + timedelta(days=30)).isoformat()
+    )  # type: ignore[operator]
+
+    assert code == 0, err
+    assert "trades changed by fills" in out
+    assert first >= MONDAY
