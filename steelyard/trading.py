@@ -43,7 +43,7 @@ def _watch(services: ServiceSettings, registry: Registry, after: tuple[After, ..
 
     first = registry.journal.unsealed(kept.read_text(encoding="utf-8")).state if kept.exists() else None
     journal = registry.journal
-    return Watch(journal.verified, open_brake(services), services.refresh_seconds, (*after, tell, keep), first)
+    return Watch(journal.verified, open_brake(services), services.refresh_seconds, (tell, keep, *after), first)
 
 
 def open_session(home: Path, conf: Path | None = None) -> Session:

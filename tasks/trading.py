@@ -18,7 +18,6 @@ from steelyard.market.strategy import signals
 from steelyard.trading import open_session
 from tasks.step import step
 from tasks.stores import Stores
-from tasks.weight import current_state
 
 STALE = "stale"
 _NAMES = [feature.name for feature in FEATURES]
@@ -29,18 +28,23 @@ _VOLATILITY, _TREND = _NAMES.index("regime_volatility"), _NAMES.index("regime_tr
 class Newest:
     """The bars known at a moment, and the signals nobody has dealt with yet, oldest first."""
 
+    as_of: datetime
     bars: Mapping[str, Bars]
     signals: pd.DataFrame
 
 
 @step()
 def newest_signals(stores: Stores, as_of: datetime) -> Newest:
-    """Return the signals decided since the lineage began that have no order and no veto yet."""
+    """Return the signals without order or veto: those of the newest bar, and what was missed since the last one noted.
+
+    MLflow is not asked: whatever state it is in, the existing system's signals are traded.
+    """
     bars = by_symbol(stores.lake.read(until=pd.Timestamp(as_of)), stores.lake.bar_size)
-    found = signals(bars, stores.strategy)
-    began, done = pd.Timestamp(current_state(stores, as_of).began), set(stores.ledger.trades()["signal_id"])
-    new = (found["decided_at"] > began) & ~found["signal_id"].isin(done)
-    return Newest(bars, found[new.to_numpy(dtype=bool)].reset_index(drop=True))
+    found, noted = signals(bars, stores.strategy), stores.ledger.trades()
+    newest = pd.Timestamp(max(one.closes_at[-1] for one in bars.values()), tz="UTC")
+    since = min(noted["submitted_at"].max(), newest) if len(noted) else newest
+    new = (found["decided_at"] >= since) & ~found["signal_id"].isin(noted["signal_id"])
+    return Newest(as_of, bars, found[new.to_numpy(dtype=bool)].reset_index(drop=True))
 
 
 @step()
@@ -53,11 +57,12 @@ def fill(stores: Stores, bars: Mapping[str, Bars]) -> int:
 def trade_signals(stores: Stores, newest: Newest) -> list[dict[str, Any]]:
     """Evaluate the signals of the newest bars, size them, order them; what came too late is noted and left.
 
-    Only a signal whose entry bar has not opened yet can be traded as it was decided.
+    Only a signal whose entry is still to come, or has just come, can be traded as it was decided.
     """
     rows = cast(list[dict[str, Any]], newest.signals.to_dict("records"))
-    fresh = [row for row in rows if _is_fresh(newest.bars, row)]
-    stale = [row for row in rows if not _is_fresh(newest.bars, row)]
+    latest = stores.settings.risk.entry_delay * stores.lake.bar_size
+    fresh = [row for row in rows if newest.as_of - row["decided_at"] <= latest and _is_newest(newest.bars, row)]
+    stale = [row for row in rows if row not in fresh]
     stores.ledger.record_trades([_left(stores, newest.bars, row, STALE) for row in stale])
     if not fresh:
         return []
@@ -74,7 +79,7 @@ def broker_of(stores: Stores) -> Broker:
     return PaperBroker(stores.ledger, stores.settings.brackets, stores.settings.risk.start_equity)
 
 
-def _is_fresh(bars: Mapping[str, Bars], row: Mapping[str, Any]) -> bool:
+def _is_newest(bars: Mapping[str, Bars], row: Mapping[str, Any]) -> bool:
     newest = max(one.timestamp[-1] for one in bars.values())
     return bool(_stamp(row["timestamp"]) == newest == bars[row["symbol"]].timestamp[-1])
 

@@ -142,6 +142,7 @@ class Session:
     def close(self) -> None:
         """Stop looking, and write what is not recorded yet."""
         self._watch.stop()
+        self._worker.stop()
         if self._recorder is not None:
             self._recorder.stop()
 
@@ -246,7 +247,7 @@ class _Worker:
     """
 
     def __init__(self) -> None:
-        self._jobs: queue.SimpleQueue[tuple[int, Callable[[], _Opinion]]] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[tuple[int, Callable[[], _Opinion]] | None] = queue.SimpleQueue()
         self._answers: queue.SimpleQueue[tuple[int, _Opinion | None, Exception | None]] = queue.SimpleQueue()
         self._asked = self._answered = 0
         threading.Thread(target=self._work, name="steelyard-opinion", daemon=True).start()
@@ -271,9 +272,13 @@ class _Worker:
             raise error or _Late
         return answer
 
+    def stop(self) -> None:
+        """Let the thread end after the job it has."""
+        self._jobs.put(None)
+
     def _work(self) -> None:
-        while True:
-            number, job = self._jobs.get()
+        while (asked := self._jobs.get()) is not None:
+            number, job = asked
             try:
                 self._answers.put((number, job(), None))
             except Exception as error:  # noqa: BLE001  # handed to who asked

@@ -14,6 +14,9 @@ from steelyard.weight.state import State
 if TYPE_CHECKING:
     from steelyard.gateways.registry import Journal
 
+FIRST_LOOK_SECONDS = 15.0
+"""How long a start waits for a registry that hangs: by then a trade may wait for it."""
+
 Verified = Callable[[], tuple[State | None, str | None]]
 After = Callable[[State, datetime], None]
 
@@ -52,6 +55,7 @@ class Watch:
         self._state = first
         self._braked = brake.pulled
         self._stopped = threading.Event()
+        self._looked = threading.Event()
         self.trouble: str | None = "not looked yet"
 
     @property
@@ -89,11 +93,16 @@ class Watch:
             self.trouble = f"{type(error).__name__}: {error}"
 
     def start(self) -> "Watch":
-        """Look once, and from then on in the background until ``stop``."""
-        self.refresh()
-        for look in (self.refresh, self._look_at_brake):
-            threading.Thread(target=self._repeat, args=(look,), name="steelyard-watch", daemon=True).start()
+        """Look from now on in the background, until ``stop``; returns after the first look, or without it where it hangs."""
+        threading.Thread(target=self._repeat, args=(self._look_at_brake,), name="steelyard-brake", daemon=True).start()
+        threading.Thread(target=self._look_and_repeat, name="steelyard-watch", daemon=True).start()
+        self._looked.wait(FIRST_LOOK_SECONDS)
         return self
+
+    def _look_and_repeat(self) -> None:
+        self.refresh()
+        self._looked.set()
+        self._repeat(self.refresh)
 
     def stop(self) -> None:
         """Look no more."""

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import pandas as pd
 
-from steelyard.market.bars import Bars, naive
-from steelyard.market.brackets import REASONS, BracketPolicy, settle
+from steelyard.market.bars import Bars
+from steelyard.market.brackets import REASONS, BracketPolicy, decision_bars, settle, side_signs
 from steelyard.market.strategy import Side
 
 if TYPE_CHECKING:
@@ -79,18 +79,23 @@ class PaperBroker:
         self._ledger.record_trades([order_row(order, self.name)])
 
     def advance(self, bars: Mapping[str, Bars]) -> int:
-        """Enter and end what the bars known now enter and end; what is written once is not written again."""
+        """Enter and end what the bars known now enter and end; what is written once is not written again.
+
+        Raises:
+            FixData: If the decision bar of a trade is not among the bars any more.
+        """
         working = self._ledger.trades(WORKING)
         changes: list[dict[str, Any]] = []
         for symbol, trades in working.groupby("symbol", sort=False):
             if str(symbol) in bars:
-                changes += self._fills(bars[str(symbol)], trades)
+                one = bars[str(symbol)]
+                decided = (trades["timestamp"] <= pd.Timestamp(one.timestamp[-1], tz="UTC")).to_numpy(dtype=bool)
+                changes += self._fills(one, trades[decided])
         self._ledger.fill_trades(changes)
         return len(changes)
 
     def _fills(self, bars: Bars, trades: pd.DataFrame) -> Iterable[dict[str, Any]]:
-        decided = np.searchsorted(bars.timestamp, naive(trades["timestamp"])).astype(np.int64)
-        sides = np.where((trades["side"] == "buy").to_numpy(), 1, -1).astype(np.int64)
+        decided, sides = decision_bars(bars, trades), side_signs(trades)
         stops, targets = (trades[name].to_numpy(dtype=np.float64) for name in ("stop_offset", "target_offset"))
         limit = self._policy.time_limit_bars
         exits = settle(bars.open, bars.high, bars.low, bars.close, decided, sides, stops, targets, limit)
