@@ -1,4 +1,4 @@
-"""One evaluation of a signal: the session against the usual ways to ask a model, hot and with cold caches."""
+"""One evaluation of a signal, features, model, blend, risk and recording included, against the usual ways to ask a model."""
 
 import statistics
 import sys
@@ -13,10 +13,15 @@ import numpy as np
 import pandas as pd
 
 from steelyard.desk.bundle import Champion
+from steelyard.desk.recorder import Recorder
+from steelyard.desk.risk import Account, Proposal, RiskPolicy, assess
 from steelyard.desk.session import Session, SessionPolicy, Signal
 from steelyard.desk.watch import Watch
 from steelyard.gateways.brake import Brake
+from steelyard.gateways.ledger import Ledger
 from steelyard.gateways.pyfunc import save
+from steelyard.gateways.spool import Spool
+from steelyard.judging.books import SizingPolicy
 from steelyard.learning.boosters import GROWING, Table
 from steelyard.learning.calibration import Calibration, Scale
 from steelyard.learning.model import Model
@@ -30,6 +35,8 @@ RNG = np.random.default_rng(1)
 NAMES = (*(feature.name for feature in FEATURES), "confidence_existing", *(f"score_{n}" for n in TrendStrategy.score_names))
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 BARS, FIRST, TREES = 3000, 800, 300
+ACCOUNT, RISK, SIZING = Account(100_000.0, {"Y": 0.5}), RiskPolicy(), SizingPolicy()
+_VOLATILITY = NAMES.index("regime_volatility")
 
 
 def main() -> None:
@@ -38,15 +45,17 @@ def main() -> None:
     bars = {"X": market()}
     model = trained(bars)
     with tempfile.TemporaryDirectory() as folder:
-        session = opened(model, Path(folder))
+        recorder = Recorder(Ledger(f"sqlite:///{folder}/ledger.db"), Spool(Path(folder, "spool")), TrendStrategy.score_names)
+        session = opened(model, Path(folder), recorder.start())
         session.warm({"X": bars["X"][:FIRST]})
-        hot = report("session.evaluate, hot", evaluated(session, bars), quiet=False)
+        hot = report("evaluate, risk and record, hot", evaluated(session, bars), quiet=False)
         session.warm({"X": bars["X"][:FIRST]})
-        report("session.evaluate, 0.5 ms apart, 16 MB touched", evaluated(session, bars, disturbed=True), quiet=False)
+        report("the same, 0.5 ms apart, 16 MB touched between", evaluated(session, bars, disturbed=True), quiet=False)
         print(f"{'fallbacks':52} {dict(session.fallbacks) or 'none'}")
         for name, ask in peers(model, Path(folder)).items():
             median = report(name, [timed(ask) for _ in range(300)], quiet=True)
             print(f"{name:52} p50 {median:9.1f} µs   {median / hot:6.1f} × the whole evaluation")
+        session.close()
 
 
 def market() -> Bars:
@@ -72,7 +81,7 @@ def trained(bars: dict[str, Bars]) -> Model:
     return Model.of("lightgbm", booster.to_bytes(TREES), NAMES, Calibration(slope=1, intercept=0), scale, "2024-01-01", x)
 
 
-def opened(model: Model, folder: Path) -> Session:
+def opened(model: Model, folder: Path, recorder: Recorder) -> Session:
     """Return a session in expansion at 25 %."""
     state = State(
         lineage="x", weight=0.25, phase="expansion", base=0.2, bonus=0.05, began=NOW, as_of=NOW, phase_since=NOW,
@@ -82,7 +91,7 @@ def opened(model: Model, folder: Path) -> Session:
     watch.refresh()
     champion = Champion(lambda _: model.to_files(), folder / "bundle")
     champion.follow(state)
-    return Session(watch, champion, TrendStrategy.score_names, 70.0, "steelyard-pilot", SessionPolicy())
+    return Session(watch, champion, TrendStrategy.score_names, 70.0, "steelyard-pilot", SessionPolicy(), recorder)
 
 
 def evaluated(session: Session, bars: dict[str, Bars], *, disturbed: bool = False) -> list[float]:
@@ -92,12 +101,15 @@ def evaluated(session: Session, bars: dict[str, Bars], *, disturbed: bool = Fals
     taken = []
     for end in range(FIRST + 1, BARS):
         known = {"X": bars["X"][:end]}
-        signal = Signal(f"X:{end}:buy", "X", "buy", NOW, NOW, 71.0, scores)
+        stamp = pd.Timestamp(bars["X"].timestamp[end - 1], tz="UTC").to_pydatetime()
+        signal = Signal(f"X:{len(taken)}:{disturbed}", "X", "buy", stamp, NOW, 71.0, scores)
         if disturbed:
             time.sleep(0.0005)
             other += 1.0
         started = time.perf_counter()
-        session.evaluate(signal, known)
+        found = session.evaluate(signal, known)
+        proposal = Proposal("X", "buy", found.decision, 100.0, 2.0, float(found.features[_VOLATILITY]), 0.0)
+        assess(proposal, ACCOUNT, RISK, SIZING)
         taken.append((time.perf_counter() - started) * 1e6)
     return taken[50:]
 

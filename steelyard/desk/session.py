@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated
 
 import numpy as np
@@ -103,7 +103,7 @@ class _Opinion:
 
 
 class Session:
-    """Evaluates signals under the champion and the weight a ``Watch`` keeps at hand.
+    """Evaluates signals, one thread's, under the champion and the weight a ``Watch`` keeps at hand.
 
     Args:
         watch: The state, looked up in the background.
@@ -161,16 +161,15 @@ class Session:
         """Return what to do about ``signal``; never raises for anything on the ML side, never waits past the deadline.
 
         Args:
-            signal: Decided at the newest bar of its symbol.
+            signal: Decided at the newest bar of its symbol; one of another bar is not the model's to judge.
             bars: The universe up to the decision bar, the same histories grown by the bars that came since the last call.
         """
         started = time.perf_counter()
-        state, bundle = self._watch.state, self._champion.bundle
+        (state, weight, out_of_force), bundle = self._watch.terms(signal.decided_at), self._champion.bundle
         opinion = self._opinion(signal, bars, bundle)
-        weight, reason = 0.0, opinion.reason
-        if reason is None:
-            weight = self._watch.weight(signal.decided_at)
-            reason = self._watch.reason(signal.decided_at) if state is None or state.weight else None
+        reason = opinion.reason or out_of_force
+        if reason is not None:
+            weight = 0.0
         phase = state.phase if state is not None else "foundation"
         arm = assign_arm(signal.signal_id, phase, self._ab_key)
         existing = signal.confidence
@@ -215,6 +214,8 @@ class Session:
             self._features = FeatureStream(bars)
         else:
             self._features.follow(bars)
+        if self._features.newest(signal.symbol) != _stamp(signal.timestamp):
+            return _Opinion("other_bar")
         row = self._row(signal, self._features)
         if bundle is None:
             return _Opinion("no_model", row)
@@ -234,6 +235,10 @@ class Session:
         for number, name in enumerate(self._score_names, start=len(FEATURES) + 1):
             row[number] = signal.scores[name]
         return row
+
+
+def _stamp(moment: datetime) -> np.datetime64:
+    return np.datetime64(moment.astimezone(UTC).replace(tzinfo=None), "ns")
 
 
 class _Late(Exception):  # a reason to fall back, no error anyone sees

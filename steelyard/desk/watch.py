@@ -68,13 +68,18 @@ class Watch:
         state = self._state
         return 0.0 if state is None or self._braked else state.weight_in_force(at)
 
-    def reason(self, at: datetime) -> str | None:
-        """Return why the weight is out of force at ``at``: brake, no_state or lease_expired; None where it is not."""
-        if self._braked:
-            return "brake"
-        if self._state is None:
-            return "no_state"
-        return None if at <= self._state.lease_until else "lease_expired"
+    def terms(self, at: datetime) -> tuple[State | None, float, str | None]:
+        """Return state, weight in force at ``at``, and why it is out of force: brake, no_state, lease_expired, or None.
+
+        All three are of one look: a state that changes meanwhile changes none of them.
+        """
+        state, braked = self._state, self._braked
+        if state is None:
+            return None, 0.0, "brake" if braked else "no_state"
+        if braked and state.weight:
+            return state, 0.0, "brake"
+        weight = state.weight_in_force(at)
+        return state, weight, "lease_expired" if state.weight and not weight else None
 
     def refresh(self) -> None:
         """Look once; what goes wrong is kept in ``trouble``.

@@ -282,6 +282,10 @@ class FeatureStream:
             elif len(one):
                 self._symbols[symbol] = SymbolStream(one)
 
+    def newest(self, symbol: str) -> np.datetime64:
+        """Return the open time of the newest bar of ``symbol`` that was taken in."""
+        return self._symbols[symbol].newest
+
     def at(self, symbol: str, side: int) -> Floats:
         """Return the features of a signal at the newest bar of ``symbol``, order of ``FEATURES``, from its own side.
 

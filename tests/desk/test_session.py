@@ -204,9 +204,10 @@ FAULTS: dict[str, tuple[Callable[[Path, float], Session], set[str]]] = {
 def hammered(session: Session, bars: Mapping[str, Bars], decided_at: datetime = NOW, times: int = MANY) -> list[Evaluation]:
     """Ask about ``times`` signals at the same bar, confidences all over the scale."""
     scores = dict.fromkeys(STRATEGY.score_names, 50.0)
+    stamp = pd.Timestamp(bars["SIM00"].timestamp[-1], tz="UTC").to_pydatetime()
     confidences = np.random.default_rng(0).uniform(0, 100, times)
     return [
-        session.evaluate(Signal(f"S:{n}:buy", "SIM00", "buy", decided_at, decided_at, float(confidence), scores), bars)
+        session.evaluate(Signal(f"S:{n}:buy", "SIM00", "buy", stamp, decided_at, float(confidence), scores), bars)
         for n, confidence in enumerate(confidences)
     ]
 
@@ -316,6 +317,20 @@ def test_a_late_answer_is_thrown_away_and_the_next_question_waits_for_no_one(tmp
     assert {e.fallback_reason for e in waiting} == {"deadline"}
     assert {e.fallback_reason for e in back} == {None}
     assert all(e.p_win != 0.99 for e in back)
+
+
+@pytest.mark.parametrize("ahead", [-1, 1])
+def test_bars_of_another_moment_are_not_looked_at(tmp_path: Path, ahead: int) -> None:
+    """A signal is judged at its own bar: with bars past it that would be look-ahead, with fewer it would be old news."""
+    bars = {symbol: one[:400] for symbol, one in market()[0].items()}
+    session = opened(tmp_path, state())
+    session.warm(bars)
+    stamp = pd.Timestamp(market()[0]["SIM00"].timestamp[399 - ahead], tz="UTC").to_pydatetime()
+    scores = dict.fromkeys(STRATEGY.score_names, 50.0)
+    found = session.evaluate(Signal("S:1:buy", "SIM00", "buy", stamp, NOW, 71.0, scores), bars)
+
+    assert (found.fallback_reason, found.blended) == ("other_bar", 71.0)
+    assert decided_alone([found])
 
 
 # the bundle

@@ -51,7 +51,7 @@ def test_a_rollback_reaches_a_running_trading_process(pilot: Stores, watching: W
 
     assert becomes(watching, 0.0)
     until = time.monotonic() + 10
-    while watching.reason(LAST) == "brake" and time.monotonic() < until:
+    while watching.terms(LAST)[2] == "brake" and time.monotonic() < until:
         assert watching.weight(LAST) == 0.0
         time.sleep(0.01)
     assert pilot.settings.services.refresh_seconds == 5.0
@@ -74,7 +74,7 @@ def test_a_pulled_brake_is_seen_while_the_registry_hangs(pilot: Stores, tmp_path
     pilot.brake.pull("anna", "now")
 
     assert becomes(watching, 0.0, seconds=2.0)
-    assert watching.reason(LAST) == "brake"
+    assert watching.terms(LAST)[2] == "brake"
     pilot.brake.release()
     time.sleep(3 * QUICK)
     assert watching.weight(LAST) == 0.0  # until the state was read again
@@ -87,8 +87,8 @@ def test_the_weight_is_0_once_the_lease_ran_out(watching: Watch) -> None:
     """A dead scheduler leaves no model in charge, though nobody wrote anything."""
     assert watching.weight(LAST + timedelta(days=3)) == 0.15
     assert watching.weight(LAST + timedelta(days=3, seconds=1)) == 0.0
-    assert watching.reason(LAST + timedelta(days=4)) == "lease_expired"
-    assert watching.reason(LAST) is None
+    assert watching.terms(LAST + timedelta(days=4))[1:] == (0.0, "lease_expired")
+    assert watching.terms(LAST)[1:] == (0.15, None)
 
 
 def test_a_state_changed_by_hand_is_not_believed(pilot: Stores, watching: Watch) -> None:
@@ -112,7 +112,7 @@ def test_before_the_first_look_and_without_a_lineage_the_weight_is_0(tmp_path: P
     """Nothing is known."""
     empty = Watch(lambda: (None, None), Brake(tmp_path), 5.0)
 
-    assert (empty.weight(LAST), empty.reason(LAST), empty.trouble) == (0.0, "no_state", "not looked yet")
+    assert (empty.terms(LAST), empty.trouble) == ((None, 0.0, "no_state"), "not looked yet")
     empty.refresh()
     assert (empty.weight(LAST), empty.trouble) == (0.0, None)
 
