@@ -5,11 +5,11 @@ ledger as soon as the database is there, in order, once.
 """
 
 import threading
+import time
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import asdict
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 0.05
 RETRY_SECONDS = 5.0
+QUIET_SECONDS, LONGEST_SECONDS = 0.25, 5.0
+"""The ledger is written to once nothing was evaluated for so long, or after so long at the latest: pandas and SQL would take
+the processor from the trade that is being decided."""
 BATCH = 500
 MOST = 1_000_000
 """Evaluations kept in memory while the disk cannot be written; beyond it the oldest are lost, and counted."""
@@ -75,6 +78,7 @@ class Recorder:
         self._thread = threading.Thread(target=self._write, name="steelyard-recorder", daemon=True)
         self._migrated = False
         self._wait = 0.0
+        self._recorded_at = self._stored_at = 0.0
         self.lost = 0
         self.trouble: str | None = None
 
@@ -85,6 +89,7 @@ class Recorder:
             RestoreService: If another process records in this home, or its disk cannot be written.
         """
         self._spool.open()
+        self._stored_at = time.monotonic()
         self._thread.start()
         return self
 
@@ -93,6 +98,7 @@ class Recorder:
         if len(self._queue) == MOST:
             self.lost += 1
         self._queue.append(evaluation)
+        self._recorded_at = time.monotonic()
 
     def stop(self) -> None:
         """Write what is left and leave the spool."""
@@ -103,17 +109,18 @@ class Recorder:
     def _write(self) -> None:
         while not self._stopping.wait(POLL_SECONDS):
             self.flush()
-        self._wait = 0.0
+        self._wait = self._recorded_at = 0.0
         self.flush()
 
     def flush(self) -> None:
-        """Bring the queue to disk and the disk to the ledger; what cannot be done now is tried again."""
+        """Bring the queue to disk and, when it is quiet, the disk to the ledger; what cannot be done now is tried again."""
         try:
             self._to_disk()
             self._wait -= POLL_SECONDS
-            if self._wait <= 0:
+            now = time.monotonic()
+            if self._wait <= 0 and (now - self._recorded_at > QUIET_SECONDS or now - self._stored_at > LONGEST_SECONDS):
                 self._to_ledger()
-                self.trouble = None
+                self._stored_at, self.trouble = now, None
         except RestoreService as error:
             self.trouble = str(error)
             self._wait = RETRY_SECONDS
@@ -164,7 +171,9 @@ class Recorder:
         return len(line.features) == len(self._names) and None not in line.features
 
 
-def _line(evaluation: "Evaluation") -> dict[str, Any]:
-    document = asdict(evaluation)
-    document["features"] = evaluation.features.tolist()
-    return document
+def _line(evaluation: "Evaluation") -> Line:
+    """Return an evaluation as a line; NaN is written as null."""
+    return Line(**{name: getattr(evaluation, name) for name in _PLAIN}, features=evaluation.features.tolist())
+
+
+_PLAIN = Line.__struct_fields__[:-1]
