@@ -1,7 +1,7 @@
 """Steps around a signal's life: the model's opinion when it is decided, the outcome when its bracket has ended."""
 
 import time
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -10,12 +10,12 @@ import pandas as pd
 from steelyard.desk.blend import Terms, opinions
 from steelyard.desk.watch import trip
 from steelyard.gateways.registry import Version
+from steelyard.judging.evidence import losses_in_a_row
 from steelyard.market.features import feature_set_hash
 from steelyard.weight.journal import Entry
 from steelyard.weight.state import State
 from tasks.step import step
 from tasks.stores import Stores
-from tasks.weight import monthly_evidence
 
 
 @step()
@@ -127,8 +127,11 @@ def _filled(trade: pd.Series, row: pd.Series) -> dict[str, Any]:
 
 @step()
 def watch_streak(stores: Stores, as_of: datetime) -> Entry | None:
-    """Disable the model at once where the outcomes settled by ``as_of`` broke the limit on consecutive losses."""
-    state = stores.journal.state()
+    """Disable the model at once where the latest ML outcomes settled by ``as_of`` are more losses in a row than allowed."""
+    state, policy = stores.journal.state(), stores.settings.weight
     if state is None or state.phase == "foundation" or as_of < state.as_of:
         return None
-    return trip(stores.journal, monthly_evidence(stores, as_of, state).losing_streak, stores.settings.weight, as_of)
+    since = max(state.evidence_since, as_of - timedelta(days=policy.window_max_days))
+    settled = stores.ledger.settled_predictions(since, as_of)
+    streak = losses_in_a_row(settled[(settled["decided_at"] >= since).to_numpy(dtype=bool)], stores.settings.books)
+    return trip(stores.journal, streak, policy, as_of) if streak > policy.limits.breaker_streak else None

@@ -120,8 +120,8 @@ def _settle_day(stores: Stores, past: Past, state: State, day: datetime) -> None
     news = past.news(day - DAY, day)
     if len(news):
         record_opinions(stores, news, state)
-        record_outcomes(stores, news, since=day - DAY)
-        watch_streak(stores, day)
+        if record_outcomes(stores, news, since=day - DAY):
+            watch_streak(stores, day)
 
 
 def _retrain(stores: Stores, past: Past, day: datetime) -> CollectMoreData | None:

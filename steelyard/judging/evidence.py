@@ -153,6 +153,13 @@ def _start(opinions: pd.Series, end: datetime, window: Window) -> datetime:
     return start if window.max_days is None else max(start, end - timedelta(days=window.max_days))
 
 
+def losses_in_a_row(settled: pd.DataFrame, sizing: SizingPolicy) -> int:
+    """Return how many of the latest signals that the ml book took were lost, one after the other."""
+    taken = settled["confidence_ml"].to_numpy(dtype=float) > sizing.threshold
+    won = np.flatnonzero(settled["won"].to_numpy(dtype=bool)[taken])
+    return int(taken.sum() - (won[-1] + 1 if won.size else 0))
+
+
 def _ml_losing_streak(judged: pd.DataFrame, sizing: SizingPolicy) -> int:
     taken = judged["confidence_ml"].to_numpy(dtype=float) > sizing.threshold
     return metrics.longest_losing_streak(judged["won"].to_numpy(dtype=bool)[taken])

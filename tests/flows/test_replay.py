@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from flows.replay import replay
 from steelyard import screen
 from tasks.report import draw_replay
 
@@ -48,9 +50,17 @@ def test_a_clear_edge_reaches_pilot_and_beyond(command: Command, home: Path) -> 
     assert {decision["verdict"] for decision in document["decisions"]} <= {"RAISE", "HOLD", "CUT", "DISABLE"}
 
 
+@pytest.fixture(scope="module")
+def dead(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path]:
+    """Ten months around the death of an edge, lived once for all tests about it, and the home they were lived in."""
+    home = tmp_path_factory.mktemp("dead")
+    start, end = (datetime.fromisoformat(f"{day}T00:00:00+00:00") for day in ("2021-06-01", "2022-04-01"))
+    return replay.fn("simulated:dying", start, end, trials=6, retrain_days=60, home=str(home)), home
+
+
 @pytest.fixture
-def death(command: Command, home: Path) -> dict[str, Any]:
-    return live(command, home, "dying", "2021-06-01", "2022-04-01")
+def death(dead: tuple[dict[str, Any], Path]) -> dict[str, Any]:
+    return dead[0]
 
 
 def test_after_the_edge_dies_the_weight_comes_down_within_two_evaluations(death: dict[str, Any]) -> None:
@@ -66,8 +76,9 @@ def test_after_the_edge_dies_the_weight_comes_down_within_two_evaluations(death:
         weight = decision["weight_after"]
 
 
-def test_what_happened_is_drawn_and_told(death: dict[str, Any], home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_happened_is_drawn_and_told(dead: tuple[dict[str, Any], Path], capsys: pytest.CaptureFixture[str]) -> None:
     """Five pictures and a page whose first line is the answer; and a person at the terminal reads the same."""
+    death, home = dead
     words, files = draw_replay("A market", death, str(home), None)
     screen.demonstrated({"replays": {"A market": {**death, "answer": words}}, "pictures": files})
     told = capsys.readouterr().out

@@ -29,12 +29,11 @@ def patient(conf: Path) -> str:
 
 
 def lived(home: Path, conf: str, days: int) -> Stores:
-    """Collect once, then trade and settle day by day on the sample's bars."""
-    collect.fn(MONDAY - timedelta(days=1), str(home), conf)
+    """Collect once, then trade and settle day by day on the sample's bars; no run reads past its own moment."""
+    collect.fn(MONDAY + timedelta(days=150), str(home), conf)
     guard.fn(MONDAY - timedelta(days=1), str(home), conf)
     for number in range(days):
         day = MONDAY + timedelta(days=number, minutes=10)
-        collect.fn(day, str(home), conf)
         trade.fn(day, str(home), conf)
         settle.fn(day, str(home), conf)
     return open_stores(home, Path(conf))
@@ -44,7 +43,6 @@ def test_two_weeks_on_the_sample_can_be_traced_from_signal_to_outcome(home: Path
     """Every signal has a prediction and either an order or a veto with a code; every order ends as the kernel says."""
     stores = lived(home, patient, 14)
     end = MONDAY + timedelta(days=120)
-    collect.fn(end, str(home), patient)
     trade.fn(end, str(home), patient)
     settle.fn(end, str(home), patient)
     trades = stores.ledger.trades()
@@ -87,7 +85,6 @@ def test_a_signal_whose_entry_has_passed_is_noted_and_left(home: Path, patient: 
     """The process was away for two months: what it missed is stale, and only the newest bar's signals may be traded."""
     lived(home, patient, 1)
     late = MONDAY + timedelta(days=60, minutes=10)
-    collect.fn(late, str(home), patient)
     document = trade.fn(late, str(home), patient)
     trades = open_stores(home, Path(patient)).ledger.trades()
     missed = trades[trades["timestamp"] < pd.Timestamp(late) - pd.Timedelta("5D")]
@@ -103,7 +100,6 @@ def test_a_signal_is_stale_once_its_entry_has_passed(home: Path, patient: str, h
     lived(home, patient, 1)
     close = datetime(2011, 8, 17, tzinfo=UTC)
     late = close + timedelta(hours=hours)
-    collect.fn(late, str(home), patient)
     trade.fn(late, str(home), patient)
     trades = open_stores(home, Path(patient)).ledger.trades()
     newest = trades[(trades["submitted_at"] == pd.Timestamp(close)).to_numpy(dtype=bool)]
@@ -116,7 +112,6 @@ def test_the_broker_goes_on_after_a_restart_and_adds_up(home: Path, patient: str
     """A broker opened anew knows every trade; equity is start plus what the trades brought, fees taken off."""
     stores = lived(home, patient, 14)
     end = MONDAY + timedelta(days=120)
-    collect.fn(end, str(home), patient)
     trade.fn(end, str(home), patient)
     broker = broker_of(open_stores(home, Path(patient)))
     closed = stores.ledger.trades(("closed",))
@@ -150,7 +145,6 @@ def test_without_mlflow_the_existing_system_trades(home: Path, patient: str) -> 
     signals = []
     for number in range(1, 10):
         day = MONDAY + timedelta(days=number, minutes=10)
-        collect.fn(day, str(home), patient)
         signals += trade.fn(day, str(home), patient)["signals"]
     ordered = [one for one in signals if one["veto"] is None]
 

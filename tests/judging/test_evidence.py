@@ -9,7 +9,7 @@ import pytest
 from made import EARLIER
 from settled import settled
 from steelyard.judging.books import SizingPolicy
-from steelyard.judging.evidence import Evidence, Window, gather
+from steelyard.judging.evidence import Evidence, Window, gather, losses_in_a_row
 
 SIZING = SizingPolicy()
 MONTHLY = Window(days=30, min_settled=20, max_days=120)
@@ -59,6 +59,24 @@ def test_the_streak_counts_trades_of_the_ml_book_only() -> None:
 
     assert at(settled(5, won=won, confidence_ml=[80, 80, 60, 80, 80]), 10).losing_streak == 3
     assert at(settled(5, won=won[::-1], confidence_ml=80.0), 10).losing_streak == 4
+
+
+@pytest.mark.parametrize(
+    ("won", "confidence", "streak"),
+    [
+        pytest.param([True, False, False, False], [80] * 4, 3, id="three since the last win"),
+        pytest.param([False, False, False, True], [80] * 4, 0, id="the last one won"),
+        pytest.param([False] * 4, [80] * 4, 4, id="none ever won"),
+        pytest.param([True, False, True, False], [80, 80, 60, 80], 2, id="a win left aside breaks nothing"),
+        pytest.param([False] * 4, [60, np.nan, 60, 60], 0, id="nothing taken"),
+    ],
+)
+def test_the_losses_in_a_row_are_the_latest_of_the_ml_book(won: list[bool], confidence: list[float], streak: int) -> None:
+    """What the trading side counts, outcome by outcome."""
+    frame = settled(4, won=pd.array(won, dtype="boolean"), confidence_ml=confidence)
+
+    assert losses_in_a_row(frame, SIZING) == streak
+    assert losses_in_a_row(frame[:0], SIZING) == 0
 
 
 def test_an_empty_window_has_no_figures_and_no_error() -> None:
