@@ -75,9 +75,16 @@ def _limits(stores: Stores, state: State, evidence: Evidence | None, as_of: date
 def _incident(
     stores: Stores, decision: Decision, evidence: Evidence | None, settled: pd.DataFrame | None, trouble: str
 ) -> Incident:
-    champion = stores.registry.version(decision.before.champion) if decision.before.champion else None
-    holdout = champion.metrics.get("holdout_accuracy") if champion else None
-    return Incident(decision, evidence, settled, stores.journal.entries(last=LAST_DECISIONS), holdout, trouble)
+    last = stores.journal.entries(last=LAST_DECISIONS)
+    return Incident(decision, evidence, settled, last, _holdout_accuracy(stores, decision.before.champion), trouble)
+
+
+def _holdout_accuracy(stores: Stores, champion: str | None) -> float | None:
+    """Return what the champion reached when it was trained; a version somebody deleted keeps nobody from rolling back."""
+    try:
+        return stores.registry.version(champion).metrics.get("holdout_accuracy") if champion else None
+    except RestoreService:
+        return None
 
 
 def _keep(stores: Stores, entry: Entry, text: str) -> None:

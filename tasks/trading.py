@@ -1,7 +1,7 @@
 """Steps of a trading run: the newest bars' signals, evaluated, sized, ordered; every veto and every fill in the ledger."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, cast
 
@@ -61,8 +61,9 @@ def trade_signals(stores: Stores, newest: Newest) -> list[dict[str, Any]]:
     """
     rows = cast(list[dict[str, Any]], newest.signals.to_dict("records"))
     latest = stores.settings.risk.entry_delay * stores.lake.bar_size
-    fresh = [row for row in rows if newest.as_of - row["decided_at"] <= latest and _is_newest(newest.bars, row)]
-    stale = [row for row in rows if row not in fresh]
+    in_time = [newest.as_of - row["decided_at"] <= latest and _is_newest(newest.bars, row) for row in rows]
+    fresh = [row for row, good in zip(rows, in_time, strict=True) if good]
+    stale = [row for row, good in zip(rows, in_time, strict=True) if not good]
     stores.ledger.record_trades([_left(stores, newest.bars, row, STALE) for row in stale])
     if not fresh:
         return []
@@ -91,9 +92,10 @@ def _stamp(moment: pd.Timestamp) -> np.datetime64:
 def _traded(stores: Stores, session: Session, bars: Mapping[str, Bars], row: Mapping[str, Any]) -> dict[str, Any]:
     evaluation = session.evaluate(_signal(stores, row), bars)
     broker, order = broker_of(stores), _order(stores, bars, row)
-    assessed = _assessed(stores, broker, bars, order, evaluation)
+    equity = broker.equity(bars)
+    assessed = _assessed(stores, equity, bars, order, evaluation)
     if assessed.veto is None:
-        broker.submit(_sized(order, assessed.size * broker.equity(bars) / order.price))
+        broker.submit(replace(order, quantity=assessed.size * equity / order.price))
     else:
         stores.ledger.record_trades([order_row(order, broker.name, "vetoed", assessed.veto)])
     return _record(evaluation, assessed)
@@ -129,11 +131,7 @@ def _order(stores: Stores, bars: Mapping[str, Bars], row: Mapping[str, Any]) -> 
     )
 
 
-def _sized(order: Order, quantity: float) -> Order:
-    return Order(**{name: getattr(order, name) for name in Order.__slots__} | {"quantity": quantity})
-
-
-def _assessed(stores: Stores, broker: Broker, bars: Mapping[str, Bars], order: Order, evaluation: Evaluation) -> Assessment:
+def _assessed(stores: Stores, equity: float, bars: Mapping[str, Bars], order: Order, evaluation: Evaluation) -> Assessment:
     regime = evaluation.features if len(evaluation.features) else np.full(len(FEATURES), np.nan)
     proposal = Proposal(
         symbol=order.symbol,
@@ -144,7 +142,6 @@ def _assessed(stores: Stores, broker: Broker, bars: Mapping[str, Bars], order: O
         volatility=float(regime[_VOLATILITY]),
         trend=float(regime[_TREND]),
     )
-    equity = broker.equity(bars)
     account = Account(equity, exposures(stores.ledger.trades(WORKING), bars, equity))
     return assess(proposal, account, stores.settings.risk, stores.settings.books)
 

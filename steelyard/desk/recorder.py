@@ -17,7 +17,7 @@ import pandas as pd
 
 from steelyard.errors import RestoreService
 from steelyard.gateways.spool import Spool
-from steelyard.market.features import FEATURES, feature_set_hash
+from steelyard.market.features import feature_set_hash, row_names
 
 if TYPE_CHECKING:
     from steelyard.desk.session import Evaluation
@@ -71,7 +71,7 @@ class Recorder:
     def __init__(self, ledger: "Ledger", spool: Spool, score_names: tuple[str, ...]) -> None:
         self._ledger = ledger
         self._spool = spool
-        self._names = (*(f.name for f in FEATURES), "confidence_existing", *(f"score_{name}" for name in score_names))
+        self._names = row_names(score_names)
         self._hash = feature_set_hash(self._names)
         self._queue: deque[Evaluation] = deque(maxlen=MOST)
         self._stopping = threading.Event()

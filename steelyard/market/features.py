@@ -91,8 +91,12 @@ SCORE = "score_"
 
 def feature_names(strategy: Strategy) -> tuple[str, ...]:
     """Return the model's inputs in order: ``FEATURES``, then the system's confidence and its sub-scores."""
-    scores = (f"{SCORE}{name}" for name in strategy.score_names)
-    return (*(feature.name for feature in FEATURES), "confidence_existing", *scores)
+    return row_names(strategy.score_names)
+
+
+def row_names(score_names: Iterable[str]) -> tuple[str, ...]:
+    """Return the model's inputs for a system with these sub-scores."""
+    return (*(feature.name for feature in FEATURES), "confidence_existing", *(f"{SCORE}{name}" for name in score_names))
 
 
 def feature_set_hash(names: Iterable[str]) -> str:

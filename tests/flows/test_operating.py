@@ -229,6 +229,20 @@ def test_a_rollback_without_the_ledger_still_takes_the_weight(pilot: Stores, com
     assert pilot.journal.verified()[0].weight == 0.0  # type: ignore[union-attr]
 
 
+def test_a_rollback_works_on_a_damaged_journal(pilot: Stores, command: Command) -> None:
+    """A decision's file and the champion's version are gone: the weight is taken away, and verify says what is missing."""
+    client, first = pilot.registry._tracking.client, pilot.journal.entries()[0]
+    next(Path(pilot.registry._tracking._artifacts).rglob(f"{first.run_id}/artifacts/decision.json")).unlink()
+    client.delete_model_version(LINEAGE, "1")
+    code, _, err = command("rollback", "--reason", "damaged", "--by", "anna", "--home", pilot.home)
+
+    assert code == 0, err
+    assert pilot.journal.verified()[0].weight == 0.0  # type: ignore[union-attr]
+    assert not pilot.brake.pulled
+    code, out, _ = command("verify", "--home", pilot.home)
+    assert (code, "decision.json is gone" in out) == (1, True)
+
+
 def test_a_rollback_needs_a_lineage_and_a_reason(home: Path, pilot: Stores, command: Command, tmp_path: Path) -> None:
     """One line each, and no brake stays behind."""
     code, _, err = command("rollback", "--reason", "  ", "--home", pilot.home)

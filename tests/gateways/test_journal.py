@@ -265,3 +265,16 @@ def test_a_new_key_before_any_decision_starts_afresh(registry: Registry) -> None
     other.journal.reseal()
 
     assert other.journal.state() is None
+
+
+def test_a_run_made_by_hand_does_not_stand_for_a_decision(registry: Registry) -> None:
+    """Somebody made a run under next month's key: next month is decided all the same."""
+    first = decide(registry, 0)
+    at = NOW + timedelta(days=30)
+    made = evaluate(first.state, evidence(), POLICY, at, at)
+    client, copied = registry._tracking.client, registry._tracking.decisions(limit=1)[0]
+    run = client.create_run(copied.info.experiment_id, tags={**copied.data.tags, "key": made.key, "hash": "0" * 64})
+    client.set_terminated(run.info.run_id)
+
+    assert registry.journal.append(made).state.weight == made.after.weight
+    assert registry.journal.decided("weight", at) == registry.journal.append(made)

@@ -213,10 +213,10 @@ class Journal:
             return self._recorded(decision_key(self._tracking.lineage, kind, period_end.isoformat()))
 
     def entries(self, last: int | None = None) -> list[Entry]:
-        """Return every decision in order, or the ``last`` ones."""
+        """Return every decision in order, or the ``last`` ones; one whose file is gone is left out, ``faults`` names it."""
         with self._tracking.reached():
             runs = self._tracking.decisions(limit=last) if last else self._tracking.decisions()
-            return [self._entry(run) for run in reversed(runs)]
+            return [entry for run in reversed(runs) if (entry := self._entry_or_none(run))]
 
     def count(self) -> int:
         """Return how many decisions are recorded."""
@@ -346,8 +346,9 @@ class Journal:
             self._tracking.client.set_terminated(run.info.run_id, status="KILLED")
 
     def _recorded(self, key: str) -> Entry | None:
-        runs = self._tracking.decisions(f" and tags.key = '{key}'", limit=1)
-        return self._entry(runs[0]) if runs else None
+        """Return the decision recorded under ``key``; a run somebody made by hand is none."""
+        runs = self._tracking.decisions(f" and tags.key = '{key}'", limit=SEARCHED)
+        return next((entry for run in runs if (entry := self._believed(run))), None)
 
     def _next_sequence(self) -> int:
         """Return a number no decision ever had, so that one that was removed leaves a gap."""
@@ -357,14 +358,15 @@ class Journal:
 
     def _last(self) -> Entry | None:
         """Return the last decision whose content and seal are as they were recorded."""
-        for run in self._tracking.decisions(limit=SEARCHED):
-            recorded = run.data.tags.get("hash", "")
-            if not hmac.compare_digest(run.data.tags.get("seal", ""), self._sealed(recorded)):
-                continue
-            entry = self._entry_or_none(run)
-            if entry is not None and entry.intact and entry.hash == recorded:
-                return entry
-        return None
+        return next((entry for run in self._tracking.decisions(limit=SEARCHED) if (entry := self._believed(run))), None)
+
+    def _believed(self, run: "Run") -> Entry | None:
+        """Return the decision of a run, None where content, hash or seal are not as they were recorded."""
+        recorded = run.data.tags.get("hash", "")
+        if not hmac.compare_digest(run.data.tags.get("seal", ""), self._sealed(recorded)):
+            return None
+        entry = self._entry_or_none(run)
+        return entry if entry is not None and entry.intact and entry.hash == recorded else None
 
     def _entry_or_none(self, run: "Run") -> Entry | None:
         try:

@@ -212,10 +212,16 @@ class Registry:
             self._tracking.client.set_model_version_tag(self._tracking.lineage, number, name, value)
 
     def align(self) -> None:
-        """Let both aliases say what the journal and the versions' tags say. Safe to repeat."""
+        """Let stages and aliases say who serves by the journal. Safe to repeat."""
         state = self.journal.state()
+        champion = state.champion if state else None
         with self._tracking.reached(), self.journal.deciding():
-            self._point("champion", state.champion if state else None)
+            for version in self.versions():
+                if version.number == champion:
+                    self._tag(version.number, {"stage": "champion"})
+                elif version.stage == "champion":
+                    self._tag(version.number, {"stage": "retired" if version.serving_since else "refused"})
+            self._point("champion", champion)
             self._align_challenger()
 
     def misplaced(self) -> list[str]:
