@@ -24,5 +24,9 @@ class RestoreService(SteelyardError):
     """A database, registry or file store cannot be reached or is locked; nothing was changed."""
 
 
+class ReconcileAccount(SteelyardError):
+    """The broker's account and the ledger disagree; nothing is ordered until an operator has put that right."""
+
+
 class VerifyState(SteelyardError):
     """What MLflow holds does not follow from the journal; ``steelyard verify`` names the place."""

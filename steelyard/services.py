@@ -2,11 +2,14 @@
 
 from pathlib import Path
 
+from steelyard.errors import FixConfiguration
 from steelyard.gateways.alerts import Alerts
 from steelyard.gateways.brake import Brake
+from steelyard.gateways.brokers import Broker, BrokerSettings, PaperBroker
 from steelyard.gateways.ledger import Ledger
 from steelyard.gateways.registry import Journal, Registry
-from steelyard.settings import ServiceSettings, alert_channels, seal_key
+from steelyard.market.brackets import BracketPolicy
+from steelyard.settings import ServiceSettings, alert_channels, alpaca_keys, seal_key
 
 
 def open_registry(services: ServiceSettings) -> Registry:
@@ -34,3 +37,18 @@ def open_brake(services: ServiceSettings) -> Brake:
 def open_alerts(services: ServiceSettings) -> Alerts:
     """Return the alerts of the home and where they go."""
     return Alerts(Path(services.state) / "alerts", alert_channels())
+
+
+def open_broker(settings: BrokerSettings, policy: BracketPolicy, ledger: Ledger) -> Broker:
+    """Return the configured broker.
+
+    Raises:
+        FixConfiguration: If Alpaca's keys or its library are missing.
+    """
+    if settings.name == "paper":
+        return PaperBroker(ledger, policy, settings.start_equity)
+    try:
+        from steelyard.gateways.alpaca import AlpacaBroker
+    except ModuleNotFoundError as error:
+        raise FixConfiguration("conf/broker.yaml names alpaca; install it: pip install 'steelyard[alpaca]'") from error
+    return AlpacaBroker(ledger, policy, settings, alpaca_keys())

@@ -13,6 +13,7 @@ from steelyard.desk.risk import RiskPolicy
 from steelyard.desk.session import SessionPolicy
 from steelyard.errors import FixConfiguration
 from steelyard.frozen import Frozen
+from steelyard.gateways.brokers import BrokerSettings
 from steelyard.gateways.quality import QualityPolicy
 from steelyard.gateways.sources import SourceSettings
 from steelyard.judging.books import SizingPolicy
@@ -80,6 +81,7 @@ class Settings(Frozen):
     weight: WeightPolicy = WeightPolicy()
     desk: SessionPolicy = SessionPolicy()
     risk: RiskPolicy = RiskPolicy()
+    broker: BrokerSettings = BrokerSettings()
     services: ServiceSettings = ServiceSettings()
 
 
@@ -115,6 +117,19 @@ def go_offline() -> None:
 def seal_key() -> str:
     """Return the secret that state and decisions are sealed with, empty where none is configured."""
     return os.environ.get("STEELYARD_SEAL_KEY", "")
+
+
+def alpaca_keys() -> tuple[str, str]:
+    """Return Alpaca's key and secret.
+
+    Raises:
+        FixConfiguration: If the environment does not hold both.
+    """
+    names = ("APCA_API_KEY_ID", "APCA_API_SECRET_KEY")
+    for name in names:
+        if not os.environ.get(name):
+            raise FixConfiguration(f"environment variable {name} is not set; conf/broker.yaml names alpaca")
+    return os.environ[names[0]], os.environ[names[1]]
 
 
 def alert_channels() -> tuple[str, ...]:

@@ -10,16 +10,17 @@ import pandas as pd
 
 from steelyard.desk.risk import Account, Assessment, Proposal, assess
 from steelyard.desk.session import Evaluation, Session, Signal
-from steelyard.gateways.brokers import WORKING, Broker, Order, PaperBroker, exposures, order_row
+from steelyard.gateways.brokers import WORKING, Broker, Order, exposures, order_row
 from steelyard.market.bars import Bars, by_symbol
 from steelyard.market.features import FEATURES
 from steelyard.market.indicators import atr
 from steelyard.market.strategy import signals
+from steelyard.services import open_broker
 from steelyard.trading import open_session
 from tasks.step import step
 from tasks.stores import Stores
 
-STALE = "stale"
+STALE, REFUSED = "stale", "broker_rejected"
 _NAMES = [feature.name for feature in FEATURES]
 _VOLATILITY, _TREND = _NAMES.index("regime_volatility"), _NAMES.index("regime_trend")
 
@@ -77,7 +78,7 @@ def trade_signals(stores: Stores, newest: Newest) -> list[dict[str, Any]]:
 
 def broker_of(stores: Stores) -> Broker:
     """Return the configured broker."""
-    return PaperBroker(stores.ledger, stores.settings.brackets, stores.settings.risk.start_equity)
+    return open_broker(stores.settings.broker, stores.settings.brackets, stores.ledger)
 
 
 def _is_newest(bars: Mapping[str, Bars], row: Mapping[str, Any]) -> bool:
@@ -94,11 +95,22 @@ def _traded(stores: Stores, session: Session, bars: Mapping[str, Bars], row: Map
     broker, order = broker_of(stores), _order(stores, bars, row)
     equity = broker.equity(bars)
     assessed = _assessed(stores, equity, bars, order, evaluation)
-    if assessed.veto is None:
-        broker.submit(replace(order, quantity=assessed.size * equity / order.price))
-    else:
-        stores.ledger.record_trades([order_row(order, broker.name, "vetoed", assessed.veto)])
-    return _record(evaluation, assessed)
+    veto: str | None = assessed.veto
+    words = assessed.words
+    if veto is None:
+        veto, words = _ordered(broker, replace(order, quantity=assessed.size * equity / order.price), words)
+    if veto not in (None, REFUSED):
+        stores.ledger.record_trades([order_row(order, broker.name, "vetoed", veto)])
+    return _record(evaluation, assessed) | {"veto": veto, "words": words}
+
+
+def _ordered(broker: Broker, order: Order, words: str) -> tuple[str | None, str]:
+    """Order what can be ordered of it; returns a veto and its words where it came to nothing."""
+    quantity = broker.tradable(order.quantity)
+    if not quantity:
+        return "too_small", f"{order.quantity:.3g} units, {broker.name} takes whole ones"
+    refusal = broker.submit(replace(order, quantity=quantity))
+    return (REFUSED, refusal) if refusal else (None, words)
 
 
 def _signal(stores: Stores, row: Mapping[str, Any]) -> Signal:
@@ -162,6 +174,4 @@ def _record(evaluation: Evaluation, assessed: Assessment) -> dict[str, Any]:
         "decision": evaluation.decision,
         "size": assessed.size,
         "regime": assessed.regime,
-        "veto": assessed.veto,
-        "words": assessed.words,
     }

@@ -34,7 +34,6 @@ Scale = Annotated[float, Field(ge=0, le=1)]
 class RiskPolicy(Frozen):
     """Bounds of what is traded (``conf/risk.yaml``)."""
 
-    start_equity: Annotated[float, Field(gt=0)] = 100_000.0
     entry_delay: Share = 0.25
     calm_below: Annotated[float, Field(gt=0)] = 0.8
     storm_above: Annotated[float, Field(gt=0)] = 1.4

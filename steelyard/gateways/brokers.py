@@ -1,16 +1,20 @@
 """Brokers: who carries out a bracket. The embedded one fills by the bracket kernel, with its state in the ledger.
 
-The signal's id is the order's, so a repeated submit is one order.
+The signal's id is the order's, so a repeated submit is one order. Before it trades a broker holds its account against the
+ledger; what neither side can explain stops trading.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
 import numpy as np
 import pandas as pd
+from pydantic import Field
 
+from steelyard.errors import ReconcileAccount
+from steelyard.frozen import Frozen
 from steelyard.market.bars import Bars
 from steelyard.market.brackets import REASONS, BracketPolicy, decision_bars, settle, side_signs
 from steelyard.market.strategy import Side
@@ -19,6 +23,16 @@ if TYPE_CHECKING:
     from steelyard.gateways.ledger import Ledger
 
 WORKING = ("submitted", "open")
+
+
+class BrokerSettings(Frozen):
+    """Who carries out the orders (``conf/broker.yaml``); Alpaca's keys come from the environment alone."""
+
+    name: Literal["paper", "alpaca"] = "paper"
+    start_equity: Annotated[float, Field(gt=0)] = 100_000.0
+    live: bool = False
+    address: Annotated[str, Field(pattern=r"^https?://")] | None = None
+    timeout_seconds: Annotated[float, Field(gt=0, le=60)] = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +62,18 @@ class Broker(Protocol):
 
     name: str
 
-    def submit(self, order: Order) -> None:
-        """Place a bracket order; the same signal's a second time changes nothing."""
+    def submit(self, order: Order) -> str | None:
+        """Place a bracket order, a second time without effect; returns the words of a refusal, None where it stands."""
 
     def advance(self, bars: Mapping[str, Bars]) -> int:
-        """Write the fills that became known; returns how many trades changed."""
+        """Write the fills that became known, and hold the account against the ledger; returns how many trades changed.
+
+        Raises:
+            ReconcileAccount: If there are orders or positions that nobody can explain; nothing may be ordered then.
+        """
+
+    def tradable(self, quantity: float) -> float:
+        """Return the next smaller quantity that can be ordered."""
 
     def equity(self, bars: Mapping[str, Bars]) -> float:
         """Return what the account is worth at the newest closes."""
@@ -78,19 +99,24 @@ class PaperBroker:
         """Note the order; it is entered at the open of the bar after its decision bar."""
         self._ledger.record_trades([order_row(order, self.name)])
 
+    def tradable(self, quantity: float) -> float:
+        """Return the quantity; any fraction can be ordered."""
+        return quantity
+
     def advance(self, bars: Mapping[str, Bars]) -> int:
         """Enter and end what the bars known now enter and end; what is written once is not written again.
 
         Raises:
             FixData: If the decision bar of a trade is not among the bars any more.
+            ReconcileAccount: If another broker still works on trades, or the lake has no bars of a symbol that is held.
         """
-        working = self._ledger.trades(WORKING)
+        working = own_trades(self._ledger, self.name)
+        _require_bars(working, bars)
         changes: list[dict[str, Any]] = []
         for symbol, trades in working.groupby("symbol", sort=False):
-            if str(symbol) in bars:
-                one = bars[str(symbol)]
-                decided = (trades["timestamp"] <= pd.Timestamp(one.timestamp[-1], tz="UTC")).to_numpy(dtype=bool)
-                changes += self._fills(one, trades[decided])
+            one = bars[str(symbol)]
+            decided = (trades["timestamp"] <= pd.Timestamp(one.timestamp[-1], tz="UTC")).to_numpy(dtype=bool)
+            changes += self._fills(one, trades[decided])
         self._ledger.fill_trades(changes)
         return len(changes)
 
@@ -136,7 +162,7 @@ class PaperBroker:
 
     def equity(self, bars: Mapping[str, Bars]) -> float:
         """Return start, what was realised, and what is open at the newest closes, fees taken off."""
-        trades = self._ledger.trades(("open", "closed"))
+        trades = self._ledger.trades(("open", "closed"), self.name)
         total = self._start
         for row in trades.to_dict("records"):
             newest = bars[row["symbol"]].close[-1] if row["symbol"] in bars else row["entry_price"]
@@ -144,6 +170,33 @@ class PaperBroker:
             side = 1 if row["side"] == "buy" else -1
             total += row["quantity"] * side * (float(price) - row["entry_price"]) - row["fees"]
         return total
+
+
+def own_trades(ledger: "Ledger", name: str) -> pd.DataFrame:
+    """Return the trades the broker ``name`` works on.
+
+    Raises:
+        ReconcileAccount: If another broker works on some: its orders would be forgotten, and the symbols taken twice.
+    """
+    working = ledger.trades(WORKING)
+    others = working[working["broker"] != name]
+    if len(others):
+        first = others.iloc[0]
+        raise ReconcileAccount(
+            f"{len(others)} trades are still working at the broker {first['broker']} ({first['signal_id']} first), "
+            f"conf/broker.yaml names {name}; name {first['broker']} again until they have ended"
+        )
+    return working
+
+
+def _require_bars(working: pd.DataFrame, bars: Mapping[str, Bars]) -> None:
+    unknown = working[~working["symbol"].isin(list(bars))]
+    if len(unknown):
+        first = unknown.iloc[0]
+        raise ReconcileAccount(
+            f"{first['signal_id']} is {first['status']}, but the lake has no bars of {first['symbol']}; "
+            "collect them again (conf/source.yaml), then trade"
+        )
 
 
 def order_row(order: Order, broker: str, status: str = "submitted", veto: str | None = None) -> dict[str, Any]:

@@ -390,12 +390,17 @@ class Ledger:
                 values = {name: value for name, value in change.items() if name != "signal_id"}
                 connection.execute(update(Trade).where(Trade.signal_id == change["signal_id"]).values(values))
 
-    def trades(self, status: Sequence[str] = ()) -> pd.DataFrame:
-        """Return trades (columns of ``trades``) of these statuses, all without any, in the order they were decided."""
+    def trades(self, status: Sequence[str] = (), broker: str | None = None) -> pd.DataFrame:
+        """Return trades (columns of ``trades``) of these statuses and this broker, in the order they were decided.
+
+        Without a status or a broker, those of all.
+        """
         columns = Trade.__table__.columns
         statement = select(*columns).order_by(Trade.sequence, Trade.signal_id)
         if status:
             statement = statement.where(Trade.status.in_(list(status)))
+        if broker:
+            statement = statement.where(Trade.broker == broker)
         return self._frame(statement, columns.keys())
 
     def record_model(self, row: dict[str, Any]) -> None:

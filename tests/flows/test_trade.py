@@ -7,10 +7,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from alpaca_server import served
 from flows.collect import collect
 from flows.guard import guard
 from flows.settle import settle
 from flows.trade import trade
+from steelyard.errors import ReconcileAccount
 from steelyard.gateways.brokers import PaperBroker
 from tasks.bars import known_history
 from tasks.predictions import record_outcomes
@@ -152,3 +154,22 @@ def test_without_mlflow_the_existing_system_trades(home: Path, patient: str) -> 
     assert all(one["decision"] == (one["confidence_existing"] > 70) for one in signals)
     assert {one["weight"] for one in signals} == {0.0}
     assert len(stores.ledger.trades(("submitted", "open", "closed"))) >= len(ordered)
+
+
+def test_alpaca_gets_one_order_for_each_traded_signal(home: Path, patient: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same bars through Alpaca: whole units under the signal's id; a foreign position stops everything."""
+    for name, value in {"APCA_API_KEY_ID": "key", "APCA_API_SECRET_KEY": "secret"}.items():
+        monkeypatch.setenv(name, value)
+    with served() as (account, address):
+        (Path(patient) / "broker.yaml").write_text(f"name: alpaca\naddress: {address}\n")
+        lived(home, patient, 9)
+        stores = open_stores(home, Path(patient))
+        ordered = stores.ledger.trades(("submitted",))
+
+        assert len(ordered) >= 1
+        assert [one["client_order_id"] for one in account.orders] == ordered["signal_id"].tolist()
+        assert all(float(one["qty"]).is_integer() for one in account.orders)
+        account.positions["TSLA"] = 1.0
+        with pytest.raises(ReconcileAccount, match="TSLA"):
+            trade.fn(MONDAY + timedelta(days=9, minutes=10), str(home), patient)
+        assert len(account.orders) == len(ordered)

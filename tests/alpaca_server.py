@@ -1,0 +1,227 @@
+"""A local account that speaks Alpaca's documented endpoints over HTTP, and can be told to misbehave."""
+
+import json
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlparse
+
+ENDED = ("filled", "canceled", "expired", "rejected", "replaced")
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat()
+
+
+class Account:
+    """Orders and positions of one account; a market order waits until ``fill`` is called.
+
+    Attributes:
+        faults: What happens to the next requests, one each, oldest first: a method, a kind (status, drop_before, drop_after,
+            hang_after) and its value. "after" means that the request was carried out and only the answer is lost.
+    """
+
+    def __init__(self) -> None:
+        self.orders: list[dict[str, Any]] = []
+        self.positions: dict[str, float] = {}
+        self.faults: list[tuple[str, str, Any]] = []
+        self.requests: list[tuple[str, str]] = []
+        self.blocked = False
+        self.keys = ("key", "secret")
+        self.lock = threading.RLock()
+
+    def order(self, client_order_id: str) -> dict[str, Any]:
+        return next(one for one in self.orders if one["client_order_id"] == client_order_id)
+
+    def place(self, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        """POST /v2/orders."""
+        with self.lock:
+            if any(one["client_order_id"] == body["client_order_id"] for one in self.orders):
+                return 422, {"code": 40010001, "message": "client_order_id must be unique"}
+            if float(body["qty"]) > 100_000:
+                return 403, {"code": 40310000, "message": "insufficient buying power"}
+            entry = made(body["symbol"], body["side"], body["qty"], "market", body["client_order_id"])
+            entry["order_class"] = body.get("order_class", "simple")
+            if "take_profit" in body:
+                other = "sell" if body["side"] == "buy" else "buy"
+                limit, stop = body["take_profit"]["limit_price"], body["stop_loss"]["stop_price"]
+                entry["legs"] = [
+                    made(body["symbol"], other, body["qty"], "limit", str(uuid.uuid4()), "held", limit_price=str(limit)),
+                    made(body["symbol"], other, body["qty"], "stop", str(uuid.uuid4()), "held", stop_price=str(stop)),
+                ]
+            self.orders.append(entry)
+            return 200, entry
+
+    def fill(self, order: dict[str, Any], price: float, quantity: float | None = None) -> None:
+        """Fill an order, or part of it; a filled entry wakes its legs, a filled leg cancels the other."""
+        with self.lock:
+            done = float(order["filled_qty"])
+            units = float(order["qty"]) - done if quantity is None else quantity
+            order["filled_qty"], order["filled_avg_price"] = str(done + units), str(price)
+            whole = done + units == float(order["qty"])
+            order["status"] = "filled" if whole else "partially_filled"
+            order["filled_at"] = now() if whole else None
+            signed = units if order["side"] == "buy" else -units
+            self.positions[order["symbol"]] = self.positions.get(order["symbol"], 0.0) + signed
+            if whole:
+                for leg in order["legs"] or ():
+                    leg["status"] = "new" if leg["type"] == "limit" else "held"
+                self._cancel_siblings(order)
+
+    def _cancel_siblings(self, order: dict[str, Any]) -> None:
+        for parent in self.orders:
+            if order in (parent["legs"] or ()):
+                for leg in parent["legs"]:
+                    if leg is not order:
+                        leg["status"] = "canceled"
+
+    def cancel(self, order: dict[str, Any]) -> int:
+        """DELETE /v2/orders/{id}."""
+        with self.lock:
+            if order["status"] in ENDED:
+                return 422
+            order["status"] = "canceled"
+            for leg in order["legs"] or ():
+                leg["status"] = "canceled"
+            self._cancel_siblings(order)
+            return 204
+
+    def everything(self) -> list[dict[str, Any]]:
+        return [one for parent in self.orders for one in (parent, *(parent["legs"] or ()))]
+
+    def listed(self, query: dict[str, list[str]]) -> list[dict[str, Any]]:
+        """GET /v2/orders."""
+        nested = query.get("nested", ["false"])[0].lower() == "true"
+        found = self.orders if nested else [one | {"legs": None} for one in self.everything()]
+        if query.get("status", ["open"])[0] == "open":
+            found = [one for one in found if one["status"] not in ENDED]
+        symbols = query.get("symbols", [""])[0]
+        return [one for one in found if not symbols or one["symbol"] in symbols.split(",")]
+
+
+def made(symbol: str, side: str, quantity: Any, kind: str, client_id: str, status: str = "accepted", **more: Any) -> Any:
+    plain = {
+        "id": str(uuid.uuid4()),
+        "client_order_id": client_id,
+        "symbol": symbol,
+        "side": side,
+        "qty": str(quantity),
+        "filled_qty": "0",
+        "filled_avg_price": None,
+        "filled_at": None,
+        "type": kind,
+        "order_type": kind,
+        "order_class": "simple",
+        "status": status,
+        "time_in_force": "gtc",
+        "extended_hours": False,
+        "legs": None,
+        "replaced_by": None,
+    }
+    return plain | dict.fromkeys(("created_at", "updated_at", "submitted_at"), now()) | more
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers for the account of its server."""
+
+    account: Account
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *args: object) -> None:
+        """Say nothing."""
+
+    def do_GET(self) -> None:
+        self.served("GET")
+
+    def do_POST(self) -> None:
+        self.served("POST")
+
+    def do_DELETE(self) -> None:
+        self.served("DELETE")
+
+    def served(self, method: str) -> None:
+        account, url = self.account, urlparse(self.path)
+        body = json.loads(self.rfile.read(int(self.headers.get("content-length", 0))) or "null")
+        account.requests.append((method, url.path))
+        fault = self.fault(method)
+        if fault and fault[1] == "drop_before":
+            self.drop()
+            return
+        if fault and fault[1] == "status":
+            self.answer(fault[2], {"code": fault[2] * 100, "message": "as told"})
+            return
+        status, content = self.of(method, url.path, parse_qs(url.query), body)
+        if fault and fault[1] == "hang_after":
+            time.sleep(fault[2])
+        if fault and fault[1] in ("drop_after", "hang_after"):
+            self.drop()
+            return
+        self.answer(status, content)
+
+    def fault(self, method: str) -> tuple[str, str, Any] | None:
+        faults = self.account.faults
+        return faults.pop(0) if faults and faults[0][0] in (method, "*") else None
+
+    def drop(self) -> None:
+        self.close_connection = True
+        self.connection.close()
+
+    def of(self, method: str, path: str, query: dict[str, list[str]], body: Any) -> tuple[int, Any]:
+        account = self.account
+        if (self.headers["APCA-API-KEY-ID"], self.headers["APCA-API-SECRET-KEY"]) != account.keys:
+            return 401, {"code": 40110000, "message": "request is not authorized"}
+        if path == "/v2/account":
+            return 200, {
+                "id": str(uuid.uuid4()),
+                "account_number": "1",
+                "status": "ACTIVE",
+                "equity": "50000",
+                "trading_blocked": account.blocked,
+            }
+        if path == "/v2/positions":
+            return 200, [position(symbol, units) for symbol, units in account.positions.items() if units]
+        if path == "/v2/orders:by_client_order_id":
+            found = [one for one in account.orders if one["client_order_id"] == query["client_order_id"][0]]
+            return (200, found[0]) if found else (404, {"code": 40410000, "message": "order not found"})
+        if path == "/v2/orders":
+            return account.place(body) if method == "POST" else (200, account.listed(query))
+        one = next(one for one in account.everything() if one["id"] == path.rsplit("/", 1)[1])
+        return (account.cancel(one), None) if method == "DELETE" else (200, one)
+
+    def answer(self, status: int, content: Any) -> None:
+        data = b"" if content is None else json.dumps(content).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+
+def position(symbol: str, units: float) -> dict[str, Any]:
+    return {
+        "asset_id": str(uuid.uuid4()),
+        "symbol": symbol,
+        "exchange": "NASDAQ",
+        "asset_class": "us_equity",
+        "avg_entry_price": "100",
+        "qty": str(units),
+        "side": "long" if units > 0 else "short",
+        "cost_basis": "0",
+    }
+
+
+@contextmanager
+def served() -> Iterator[tuple[Account, str]]:
+    """Give an account and the address it listens at."""
+    account = Account()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (Handler,), {"account": account}))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield account, f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()

@@ -1,0 +1,330 @@
+"""Alpaca over real sockets: one order for one signal whatever the network does, and an account that must be explained."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from alpaca_server import Account, made, served
+from steelyard.errors import FixConfiguration, ReconcileAccount, RestoreService
+from steelyard.gateways.alpaca import AlpacaBroker
+from steelyard.gateways.brokers import BrokerSettings, Order, PaperBroker
+from steelyard.gateways.ledger import Ledger
+from steelyard.market.bars import Bars
+from steelyard.market.brackets import BracketPolicy
+from steelyard.services import open_broker
+
+DAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=1)
+ORDER = Order(
+    signal_id=f"AAPL:{DAY.isoformat()}:buy",
+    symbol="AAPL",
+    side="buy",
+    timestamp=DAY,
+    decided_at=DAY + timedelta(days=1),
+    quantity=10.0,
+    price=200.0,
+    stop_offset=4.004,
+    target_offset=4.0,
+)
+ID = ORDER.signal_id
+KEYS = ("key", "secret")
+
+
+@pytest.fixture
+def account() -> Iterator[tuple[Account, str]]:
+    with served() as found:
+        yield found
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    made = Ledger(f"sqlite:///{tmp_path}/ledger.db")
+    made.migrate()
+    return made
+
+
+@pytest.fixture
+def alpaca(account: tuple[Account, str], ledger: Ledger) -> AlpacaBroker:
+    return opened(account[1], ledger)
+
+
+def opened(address: str, ledger: Ledger, keys: tuple[str, str] = KEYS, seconds: float = 0.5) -> AlpacaBroker:
+    settings = BrokerSettings(name="alpaca", address=address, timeout_seconds=seconds)
+    return AlpacaBroker(ledger, BracketPolicy(), settings, keys)
+
+
+def history(bars: int = 1) -> dict[str, Bars]:
+    """Bars that follow the decision bar."""
+    flat = np.full(bars + 1, 200.0)
+    stamps = np.datetime64(DAY.replace(tzinfo=None), "ns") + np.arange(bars + 1) * np.timedelta64(1, "D")
+    return {"AAPL": Bars("AAPL", pd.Timedelta("1D"), stamps, flat, flat, flat, flat, flat)}
+
+
+def row(ledger: Ledger, signal_id: str = ID) -> pd.Series:
+    return ledger.trades().set_index("signal_id").loc[signal_id]
+
+
+def test_a_bracket_goes_from_order_to_target(account: tuple[Account, str], alpaca: AlpacaBroker, ledger: Ledger) -> None:
+    """Entry, legs and exit as Alpaca reports them; the levels are whole cents."""
+    here, _ = account
+
+    assert alpaca.submit(ORDER) is None
+    placed = here.order(ID)
+    assert [leg.get("limit_price") or leg.get("stop_price") for leg in placed["legs"]] == ["204.0", "196.0"]
+    assert alpaca.advance(history()) == 0
+    here.fill(placed, 200.5)
+    assert alpaca.advance(history()) == 1
+    assert (row(ledger)["status"], row(ledger)["entry_price"]) == ("open", 200.5)
+    here.fill(placed["legs"][0], 204.0)
+    assert alpaca.advance(history()) == 1
+    assert row(ledger)[["status", "exit_price", "exit_reason"]].tolist() == ["closed", 204.0, "target"]
+    assert alpaca.advance(history()) == 0
+    assert alpaca.equity({}) == 50_000.0
+
+
+def test_a_sell_is_a_short_with_levels_the_other_way_round(account: tuple[Account, str], alpaca: AlpacaBroker) -> None:
+    """And its position is negative in the account, as the ledger expects it."""
+    here, _ = account
+    alpaca.submit(replace(ORDER, side="sell", signal_id=ID.replace("buy", "sell")))
+    placed = here.orders[0]
+    here.fill(placed, 199.0)
+
+    assert [leg.get("limit_price") or leg.get("stop_price") for leg in placed["legs"]] == ["196.0", "204.0"]
+    assert alpaca.advance(history()) == 1
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        [("POST", "drop_after", None)],
+        [("POST", "hang_after", 1.0)],
+        [("POST", "drop_before", None)],
+        [("POST", "status", 503), ("POST", "drop_after", None)],
+        [("POST", "status", 429)],
+    ],
+)
+def test_an_order_that_may_have_arrived_is_one_order(
+    account: tuple[Account, str], alpaca: AlpacaBroker, ledger: Ledger, faults: list[tuple[str, str, object]]
+) -> None:
+    """Lost before or after it was accepted: it is sent again under the same id, and there is exactly one."""
+    here, _ = account
+    here.faults = list(faults)
+
+    assert alpaca.submit(ORDER) is None
+    assert [one["client_order_id"] for one in here.orders] == [ID]
+    assert row(ledger)["broker_order_id"] == here.orders[0]["id"]
+
+
+def test_the_same_signal_again_is_the_same_order(account: tuple[Account, str], alpaca: AlpacaBroker, ledger: Ledger) -> None:
+    """Submitted twice, and once more by a process that never saw the ledger's row."""
+    here, address = account
+    alpaca.submit(ORDER)
+    alpaca.submit(ORDER)
+
+    assert len(here.orders) == 1
+    assert opened(address, ledger).submit(ORDER) is None
+    assert len(here.orders) == 1
+
+
+@pytest.mark.parametrize("arrived", [True, False])
+def test_a_lost_connection_leaves_the_question_to_the_next_start(
+    account: tuple[Account, str], alpaca: AlpacaBroker, ledger: Ledger, arrived: bool
+) -> None:
+    """Every try fails: the caller is told, and the next start finds the order at Alpaca, or that it never came."""
+    here, address = account
+    here.faults = [("POST", "drop_after" if arrived else "drop_before", None), *[("*", "drop_before", None)] * 8]
+
+    with pytest.raises(RestoreService, match="alpaca cannot be reached"):
+        alpaca.submit(ORDER)
+    here.faults = []
+    opened(address, ledger).advance(history())
+    assert row(ledger)["status"] == ("submitted" if arrived else "canceled")
+    assert row(ledger)["veto"] == (None if arrived else "not_sent")
+
+
+def test_a_refusal_is_told_in_alpacas_words_and_noted(
+    account: tuple[Account, str], alpaca: AlpacaBroker, ledger: Ledger
+) -> None:
+    """No buying power: no order, a row with the code."""
+    assert alpaca.submit(replace(ORDER, quantity=1e6)) == "insufficient buying power"
+    assert row(ledger)[["status", "veto"]].tolist() == ["rejected", "broker_rejected"]
+    assert alpaca.advance(history()) == 0
+
+
+@pytest.mark.parametrize(("status", "noted"), [("rejected", "rejected"), ("expired", "canceled"), ("canceled", "canceled")])
+def test_an_entry_that_ends_unfilled_is_noted(
+    account: tuple[Account, str], alpaca: AlpacaBroker, ledger: Ledger, status: str, noted: str
+) -> None:
+    """Accepted first, and then not filled: the trade never was."""
+    alpaca.submit(ORDER)
+    account[0].order(ID)["status"] = status
+    alpaca.advance(history())
+
+    assert row(ledger)["status"] == noted
+    assert row(ledger)["veto"] in ("broker_rejected", "not_filled")
+
+
+def test_a_partly_filled_entry_that_ends_is_left_at_once(
+    account: tuple[Account, str], alpaca: AlpacaBroker, ledger: Ledger
+) -> None:
+    """Legs wake only with the whole entry: what came is unprotected, and the next run leaves it at the market."""
+    here, _ = account
+    alpaca.submit(ORDER)
+    here.fill(here.order(ID), 200.0, 4.0)
+    alpaca.advance(history())
+    assert row(ledger)[["status", "quantity"]].tolist() == ["open", 4.0]
+
+    here.cancel(here.order(ID))
+    alpaca.advance(history())
+    leaving = here.order(f"{ID}:unprotected:1")
+    assert (leaving["side"], float(leaving["qty"])) == ("sell", 4.0)
+    alpaca.advance(history())
+    assert len(here.orders) == 2
+    here.fill(leaving, 199.0)
+    alpaca.advance(history())
+    assert row(ledger)[["status", "exit_price", "exit_reason"]].tolist() == ["closed", 199.0, "unprotected"]
+
+
+def test_an_exit_in_parts_is_their_mean(account: tuple[Account, str], alpaca: AlpacaBroker, ledger: Ledger) -> None:
+    """Target fills four, the stop the rest: one exit at the mean price, by the larger part."""
+    here, _ = account
+    alpaca.submit(ORDER)
+    entry = here.order(ID)
+    here.fill(entry, 200.0)
+    here.fill(entry["legs"][0], 204.0, 4.0)
+    alpaca.advance(history())
+    assert row(ledger)["status"] == "open"
+
+    here.fill(entry["legs"][1], 196.0, 6.0)
+    entry["legs"][0]["status"] = "canceled"
+    alpaca.advance(history())
+    assert row(ledger)[["status", "exit_reason"]].tolist() == ["closed", "stop"]
+    assert row(ledger)["exit_price"] == pytest.approx(199.2)
+
+
+def test_what_is_over_its_time_is_left_at_the_market(
+    account: tuple[Account, str], alpaca: AlpacaBroker, ledger: Ledger
+) -> None:
+    """Forty-eight bars: the legs are cancelled, the position is sold, the reason is the kernel's."""
+    here, _ = account
+    alpaca.submit(ORDER)
+    here.fill(here.order(ID), 200.0)
+    alpaca.advance(history(47))
+    assert len(here.orders) == 1
+
+    alpaca.advance(history(48))
+    here.fill(here.order(f"{ID}:time:1"), 201.0)
+    alpaca.advance(history(49))
+    assert row(ledger)[["status", "exit_reason", "exit_price"]].tolist() == ["closed", "time", 201.0]
+    assert {leg["status"] for leg in here.order(ID)["legs"]} == {"canceled"}
+
+
+def test_a_position_closed_by_hand_ends_the_trade(
+    account: tuple[Account, str], alpaca: AlpacaBroker, ledger: Ledger
+) -> None:
+    """Somebody closed it on Alpaca's page: the price is the account's own."""
+    here, _ = account
+    alpaca.submit(ORDER)
+    entry = here.order(ID)
+    here.fill(entry, 200.0)
+    here.cancel(entry["legs"][0])
+    hand = made("AAPL", "sell", 10, "market", "by-somebody")
+    here.orders.append(hand)
+    here.fill(hand, 202.0)
+    alpaca.advance(history())
+
+    assert row(ledger)[["status", "exit_reason", "exit_price"]].tolist() == ["closed", "by_hand", 202.0]
+
+
+def test_what_nobody_can_explain_stops_trading(account: tuple[Account, str], alpaca: AlpacaBroker) -> None:
+    """A foreign position, a foreign order, a position that vanished, a blocked account: one clear line each."""
+    here, _ = account
+    here.positions["TSLA"] = 5.0
+    with pytest.raises(ReconcileAccount, match="the account holds 5 TSLA, the ledger knows of 0"):
+        alpaca.advance(history())
+    here.positions.clear()
+
+    here.orders.append(made("TSLA", "buy", 1, "market", "somebody-else"))
+    with pytest.raises(ReconcileAccount, match="an order somebody-else on TSLA is open"):
+        alpaca.advance(history())
+    here.orders.clear()
+
+    alpaca.submit(ORDER)
+    here.fill(here.order(ID), 200.0)
+    here.positions.clear()
+    with pytest.raises(ReconcileAccount, match="the ledger holds 10 AAPL, the account none"):
+        alpaca.advance(history())
+
+    here.blocked = True
+    with pytest.raises(ReconcileAccount, match="blocked"):
+        alpaca.advance(history())
+
+
+def test_a_fill_between_two_questions_is_no_disagreement(
+    account: tuple[Account, str], alpaca: AlpacaBroker, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The target fills after the orders were read and before the positions are: the second look agrees."""
+    here, _ = account
+    alpaca.submit(ORDER)
+    entry = here.order(ID)
+    here.fill(entry, 200.0)
+    listed = here.listed
+
+    def late(query: dict[str, list[str]]) -> list[dict[str, object]]:
+        found = [one | {"legs": [dict(leg) for leg in one["legs"] or ()]} for one in listed(query)]
+        if entry["legs"][0]["status"] == "new":
+            here.fill(entry["legs"][0], 204.0)
+        return found
+
+    monkeypatch.setattr(here, "listed", late)
+    alpaca.advance(history())
+    assert row(ledger)["status"] == "closed"
+
+
+def test_keys_are_asked_for_and_named(account: tuple[Account, str], ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Missing ones before anything is sent, wrong ones by Alpaca's answer."""
+    with pytest.raises(FixConfiguration, match="alpaca refuses APCA_API_KEY_ID"):
+        opened(account[1], ledger, ("key", "wrong")).advance({})
+    monkeypatch.delenv("APCA_API_KEY_ID", raising=False)
+    with pytest.raises(FixConfiguration, match="APCA_API_KEY_ID is not set"):
+        open_broker(BrokerSettings(name="alpaca"), BracketPolicy(), ledger)
+    monkeypatch.setenv("APCA_API_KEY_ID", "key")
+    monkeypatch.setenv("APCA_API_SECRET_KEY", "secret")
+    assert open_broker(BrokerSettings(name="alpaca"), BracketPolicy(), ledger).name == "alpaca"
+
+
+def test_the_paper_account_is_the_default(ledger: Ledger) -> None:
+    """Real money takes ``live: true``."""
+    paper, live = (AlpacaBroker(ledger, BracketPolicy(), BrokerSettings(live=live), KEYS) for live in (False, True))
+
+    assert "paper-api" in paper._client._base_url
+    assert "paper-api" not in live._client._base_url
+
+
+def test_a_change_of_broker_waits_for_open_trades(
+    account: tuple[Account, str], alpaca: AlpacaBroker, ledger: Ledger
+) -> None:
+    """Trades at one broker and a configuration that names the other: nobody trades over them."""
+    alpaca.submit(ORDER)
+    paper = PaperBroker(ledger, BracketPolicy(), 1e5)
+
+    with pytest.raises(ReconcileAccount, match="still working at the broker alpaca"):
+        paper.advance(history())
+
+
+def test_paper_trades_without_bars_stop_trading(ledger: Ledger) -> None:
+    """A symbol whose bars were deleted can be neither filled nor sized."""
+    paper = PaperBroker(ledger, BracketPolicy(), 1e5)
+    paper.submit(ORDER)
+
+    with pytest.raises(ReconcileAccount, match="the lake has no bars of AAPL"):
+        paper.advance({})
+
+
+def test_only_whole_units_are_ordered(alpaca: AlpacaBroker) -> None:
+    """A bracket takes no fractions; less than one is nothing."""
+    assert [alpaca.tradable(units) for units in (10.9, 1.0, 0.7)] == [10.0, 1.0, 0.0]
