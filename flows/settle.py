@@ -20,5 +20,5 @@ def settle(as_of: datetime | None = None, home: str = ".", conf: str | None = No
     known = known_history(stores, at)
     predictions = record_opinions(stores, known, current_state(stores, at))
     outcomes = record_outcomes(stores, known)
-    announce(stores, [watch_streak(stores, at) if outcomes else None])
+    announce(stores, [watch_streak(stores, at)])
     return {"as_of": at.isoformat(), "predictions": predictions, "outcomes": outcomes}

@@ -1,18 +1,20 @@
 """Opens what a trading process needs over a home: the watch, the session, the recorder."""
 
 import os
-from datetime import datetime
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 from steelyard.desk.bundle import Champion
 from steelyard.desk.recorder import Recorder
 from steelyard.desk.session import Session
+from steelyard.desk.streak import StreakBreaker
 from steelyard.desk.watch import After, Watch
 from steelyard.gateways.registry import Registry
 from steelyard.gateways.spool import Spool
 from steelyard.market.strategy import load_strategy
-from steelyard.notices import lapse
-from steelyard.services import open_alerts, open_brake, open_ledger, open_registry
+from steelyard.notices import lapse, of_decision
+from steelyard.services import open_alerts, open_brake, open_ledger, open_registry, page_of
 from steelyard.settings import ServiceSettings, Settings, load
 from steelyard.weight.state import State
 
@@ -28,7 +30,7 @@ def watch(home: Path, conf: Path | None = None) -> Watch:
 
 def _watch(services: ServiceSettings, registry: Registry, after: tuple[After, ...]) -> Watch:
     """Return a watch that begins with the state on disk and keeps it there."""
-    alerts, kept = open_alerts(services), Path(services.state) / "state.json"
+    alerts, kept = open_alerts(services), _kept(services)
 
     def tell(state: State, at: datetime) -> None:
         alert = lapse(state, at, services.pages)
@@ -41,9 +43,18 @@ def _watch(services: ServiceSettings, registry: Registry, after: tuple[After, ..
         new.write_text(registry.journal.sealed(state), encoding="utf-8")
         os.replace(new, kept)
 
-    first = registry.journal.unsealed(kept.read_text(encoding="utf-8")).state if kept.exists() else None
-    journal = registry.journal
-    return Watch(journal.verified, open_brake(services), services.refresh_seconds, (tell, keep, *after), first)
+    first, seconds = kept_state(services, registry), services.refresh_seconds
+    return Watch(registry.journal.verified, open_brake(services), seconds, (tell, keep, *after), first)
+
+
+def kept_state(services: ServiceSettings, registry: Registry) -> State | None:
+    """Return the state the last trading process left on disk; None without one, or one nobody sealed."""
+    kept = _kept(services)
+    return registry.journal.unsealed(kept.read_text(encoding="utf-8")).state if kept.exists() else None
+
+
+def _kept(services: ServiceSettings) -> Path:
+    return Path(services.state) / "state.json"
 
 
 def open_session(home: Path, conf: Path | None = None) -> Session:
@@ -57,9 +68,11 @@ def open_session(home: Path, conf: Path | None = None) -> Session:
     champion = Champion(registry.load, state / "bundle")
     champion.restore()
     strategy = load_strategy(settings.strategy)
-    recorder = Recorder(open_ledger(services), Spool(state / "spool"), strategy.score_names)
+    watching = _watch(services, registry, (lambda found, _: champion.follow(found),))
+    look = _breaker(settings, services, registry, watching)
+    recorder = Recorder(open_ledger(services), Spool(state / "spool"), strategy.score_names, look)
     return Session(
-        _watch(services, registry, (lambda found, _: champion.follow(found),)).start(),
+        watching.start(),
         champion,
         strategy.score_names,
         settings.books.threshold,
@@ -67,3 +80,23 @@ def open_session(home: Path, conf: Path | None = None) -> Session:
         settings.desk,
         recorder.start(),
     )
+
+
+def _breaker(settings: Settings, services: ServiceSettings, registry: Registry, watching: Watch) -> Callable[[], None]:
+    """Return what looks at the streak after an outcome: the brake first, by the state at hand, then the journal."""
+    alerts, journal = open_alerts(services), registry.journal
+    breaker = StreakBreaker(
+        open_ledger(services), journal, open_brake(services), settings.weight, settings.books, watching.look_at_brake
+    )
+
+    def look() -> None:
+        at = datetime.now(UTC)
+        breaker.check(watching.state, at)
+        entry = breaker.look(at)
+        watching.refresh()
+        if entry is not None:
+            for alert in of_decision(entry, page_of(services, journal, entry.run_id)):
+                alerts.post(alert)
+            alerts.deliver()
+
+    return look

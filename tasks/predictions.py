@@ -1,16 +1,15 @@
 """Steps around a signal's life: the model's opinion when it is decided, the outcome when its bracket has ended."""
 
 import time
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from steelyard.desk.blend import Terms, opinions
-from steelyard.desk.watch import trip
+from steelyard.desk.streak import StreakBreaker
 from steelyard.gateways.registry import Version
-from steelyard.judging.evidence import losses_in_a_row
 from steelyard.market.features import feature_set_hash
 from steelyard.weight.journal import Entry
 from steelyard.weight.state import State
@@ -128,10 +127,10 @@ def _filled(trade: pd.Series, row: pd.Series) -> dict[str, Any]:
 @step()
 def watch_streak(stores: Stores, as_of: datetime) -> Entry | None:
     """Disable the model at once where the latest ML outcomes settled by ``as_of`` are more losses in a row than allowed."""
-    state, policy = stores.journal.state(), stores.settings.weight
-    if state is None or state.phase == "foundation" or as_of < state.as_of:
-        return None
-    since = max(state.evidence_since, as_of - timedelta(days=policy.window_max_days))
-    settled = stores.ledger.settled_predictions(since, as_of)
-    streak = losses_in_a_row(settled[(settled["decided_at"] >= since).to_numpy(dtype=bool)], stores.settings.books)
-    return trip(stores.journal, streak, policy, as_of) if streak > policy.limits.breaker_streak else None
+    return breaker_of(stores).look(as_of)
+
+
+def breaker_of(stores: Stores) -> StreakBreaker:
+    """Return the streak breaker of the home."""
+    settings = stores.settings
+    return StreakBreaker(stores.ledger, stores.journal, stores.brake, settings.weight, settings.books)

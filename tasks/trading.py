@@ -10,13 +10,16 @@ import pandas as pd
 
 from steelyard.desk.risk import Account, Assessment, Proposal, assess
 from steelyard.desk.session import Evaluation, Session, Signal
+from steelyard.desk.streak import OPERATOR
 from steelyard.gateways.brokers import WORKING, Broker, Order, exposures, order_row
 from steelyard.market.bars import Bars, by_symbol
 from steelyard.market.features import FEATURES
+from steelyard.market.history import history
 from steelyard.market.indicators import atr
 from steelyard.market.strategy import signals
 from steelyard.services import open_broker
-from steelyard.trading import open_session
+from steelyard.trading import kept_state, open_session
+from tasks.predictions import breaker_of, record_outcomes
 from tasks.step import step
 from tasks.stores import Stores
 
@@ -52,6 +55,17 @@ def newest_signals(stores: Stores, as_of: datetime) -> Newest:
 def fill(stores: Stores, bars: Mapping[str, Bars]) -> int:
     """Let the broker write the fills the bars brought; returns how many trades changed."""
     return broker_of(stores).advance(bars)
+
+
+@step()
+def settle_outcomes(stores: Stores, newest: Newest) -> bool:
+    """Write the outcomes the bars brought; returns whether the streak breaker's brake is pulled.
+
+    MLflow is not asked here: the state is the one the last trading process left on disk.
+    """
+    record_outcomes(stores, history(newest.bars, stores.strategy, stores.settings.brackets))
+    state = kept_state(stores.settings.services, stores.registry)
+    return breaker_of(stores).check(state, newest.as_of) or stores.brake.operator == OPERATOR
 
 
 @step()

@@ -30,7 +30,7 @@ def explained(stores: Stores, signal_id: str) -> dict[str, Any]:
     return {
         "signal": {name: row[name] for name in ("signal_id", "symbol", "side", "decided_at")},
         "answer": answer(row, threshold),
-        "existing": {"confidence": row["confidence_existing"], "scores": _scores(row["features"])},
+        "existing": {"confidence": row["confidence_existing"], "scores": _scores(row["features"] or {})},
         "model": _model(stores, row),
         "blend": {name: row[name] for name in ("weight", "blended", "arm", "decision", "pivotal")}
         | {"threshold": threshold},

@@ -7,7 +7,7 @@ ledger as soon as the database is there, in order, once.
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 import pandas as pd
 
-from steelyard.errors import RestoreService
+from steelyard.errors import FixData, RestoreService
 from steelyard.gateways.spool import Spool
 from steelyard.market.features import feature_set_hash, row_names
 
@@ -55,31 +55,60 @@ class Line(msgspec.Struct, frozen=True):
     features: list[float | None]
 
 
+class Outcome(msgspec.Struct, frozen=True, tag="outcome"):
+    """How a signal ended, as its trader tells it.
+
+    Attributes:
+        settled_at: When its bracket ended, aware.
+        net_return: Fraction of the entry notional, after fees and slippage.
+        stop_distance: Distance of the stop, a fraction of the entry price.
+        slippage_bps: Of entry and exit together, basis points.
+    """
+
+    signal_id: str
+    settled_at: datetime
+    net_return: float
+    won: bool
+    exit_reason: str
+    hold_minutes: float
+    slippage_bps: float
+    stop_distance: float
+
+
 class Recorder:
-    """Takes evaluations from the trading thread and sees them into the ledger.
+    """Takes evaluations and outcomes from the trading thread and sees them into the ledger.
 
     Args:
         ledger: Where they belong.
         spool: Where they wait.
         score_names: The existing system's sub-scores, which complete the names of the features.
+        after_outcomes: Is called by the writer once outcomes are in the ledger, again until it goes through.
 
     Attributes:
         lost: Evaluations that neither disk nor memory could keep.
+        set_aside: Outcomes that were refused: of a signal nobody predicted, or other than the one recorded.
         trouble: Why something waits; None when nothing does.
     """
 
-    def __init__(self, ledger: "Ledger", spool: Spool, score_names: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        ledger: "Ledger",
+        spool: Spool,
+        score_names: tuple[str, ...],
+        after_outcomes: Callable[[], None] = lambda: None,
+    ) -> None:
         self._ledger = ledger
         self._spool = spool
         self._names = row_names(score_names)
         self._hash = feature_set_hash(self._names)
-        self._queue: deque[Evaluation] = deque(maxlen=MOST)
+        self._after_outcomes = after_outcomes
+        self._queue: deque[Evaluation | Outcome] = deque(maxlen=MOST)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._write, name="steelyard-recorder", daemon=True)
-        self._migrated = False
+        self._migrated = self._urgent = self._settled = False
         self._wait = 0.0
         self._recorded_at = self._stored_at = 0.0
-        self.lost = 0
+        self.lost = self.set_aside = 0
         self.trouble: str | None = None
 
     def start(self) -> "Recorder":
@@ -100,6 +129,11 @@ class Recorder:
         self._queue.append(evaluation)
         self._recorded_at = time.monotonic()
 
+    def settle(self, outcome: Outcome) -> None:
+        """Hand over an outcome, which goes to the ledger without waiting for quiet: a breaker may hang on it."""
+        self._queue.append(outcome)
+        self._urgent = True
+
     def stop(self) -> None:
         """Write what is left and leave the spool."""
         self._stopping.set()
@@ -117,13 +151,27 @@ class Recorder:
         try:
             self._to_disk()
             self._wait -= POLL_SECONDS
-            now = time.monotonic()
-            if self._wait <= 0 and (now - self._recorded_at > QUIET_SECONDS or now - self._stored_at > LONGEST_SECONDS):
+            if self._wait <= 0 and self._due():
+                self._urgent = False
                 self._to_ledger()
-                self._stored_at, self.trouble = now, None
+                self._stored_at, self.trouble = time.monotonic(), None
+                self._tell()
         except RestoreService as error:
             self.trouble = str(error)
             self._wait = RETRY_SECONDS
+
+    def _due(self) -> bool:
+        now = time.monotonic()
+        return self._urgent or now - self._recorded_at > QUIET_SECONDS or now - self._stored_at > LONGEST_SECONDS
+
+    def _tell(self) -> None:
+        if not self._settled:
+            return
+        try:
+            self._after_outcomes()
+            self._settled = False
+        except Exception as error:  # the border of the writer, which must live on
+            raise RestoreService(f"after an outcome: {type(error).__name__}: {error}") from error
 
     def _to_disk(self) -> None:
         while self._queue:
@@ -142,17 +190,33 @@ class Recorder:
             self._store(list(self._read(lines)))
             self._spool.drained(place)
 
-    def _read(self, lines: Iterable[bytes]) -> Iterable[Line]:
+    def _read(self, lines: Iterable[bytes]) -> Iterable[Line | Outcome]:
         for line in lines:
+            kind: type[Line | Outcome] = Outcome if line.startswith(_OUTCOME) else Line
             try:
-                yield msgspec.json.decode(line, type=Line)
+                yield msgspec.json.decode(line, type=kind)
             except (msgspec.DecodeError, msgspec.ValidationError):
                 self._spool.set_aside(line)
 
-    def _store(self, lines: list[Line]) -> None:
+    def _store(self, lines: Sequence[Line | Outcome]) -> None:
         if not self._migrated:
             self._ledger.migrate()
             self._migrated = True
+        self._store_evaluations([line for line in lines if isinstance(line, Line)])
+        for line in lines:
+            if isinstance(line, Outcome):
+                self._store_outcome(line)
+
+    def _store_outcome(self, outcome: Outcome) -> None:
+        """Write an outcome once; what nobody predicted, or differs from what is recorded, is set aside."""
+        try:
+            require_predicted(self._ledger, outcome.signal_id)
+            self._settled |= self._ledger.record_outcomes(pd.DataFrame([msgspec.structs.asdict(outcome)])) > 0
+        except FixData:
+            self.set_aside += 1
+            self._spool.set_aside(msgspec.json.encode(outcome) + b"\n")
+
+    def _store_evaluations(self, lines: list[Line]) -> None:
         if not lines:
             return
         frame = pd.DataFrame([msgspec.structs.asdict(line) for line in lines])
@@ -171,9 +235,24 @@ class Recorder:
         return len(line.features) == len(self._names) and None not in line.features
 
 
-def _line(evaluation: "Evaluation") -> Line:
-    """Return an evaluation as a line; NaN is written as null."""
+def require_predicted(ledger: "Ledger", signal_id: str) -> None:
+    """Refuse an outcome of a signal that was never evaluated.
+
+    Raises:
+        FixData: If there is no prediction of it.
+    """
+    if ledger.signal(signal_id) is None:
+        raise FixData(f"{signal_id}: no such signal was evaluated here; its outcome belongs to nothing")
+
+
+def _line(taken: "Evaluation | Outcome") -> Line | Outcome:
+    """Return what is written of an evaluation or an outcome; NaN is written as null."""
+    return taken if isinstance(taken, Outcome) else _line_of(taken)
+
+
+def _line_of(evaluation: "Evaluation") -> Line:
     return Line(**{name: getattr(evaluation, name) for name in _PLAIN}, features=evaluation.features.tolist())
 
 
 _PLAIN = Line.__struct_fields__[:-1]
+_OUTCOME = b'{"type":"outcome"'

@@ -19,8 +19,9 @@ from pydantic import Field
 
 from steelyard.desk.blend import Arm, assign_arm
 from steelyard.desk.bundle import Bundle, Champion
-from steelyard.desk.recorder import Recorder
+from steelyard.desk.recorder import Outcome, Recorder
 from steelyard.desk.watch import Watch
+from steelyard.errors import FixData
 from steelyard.frozen import Frozen
 from steelyard.market.bars import Bars, Floats
 from steelyard.market.features import FEATURES
@@ -199,6 +200,16 @@ class Session:
         if self._recorder is not None:
             self._recorder.record(evaluation)
         return evaluation
+
+    def settle(self, outcome: Outcome) -> None:
+        """Tell how a signal ended; the streak breaker looks as soon as it is in the ledger, a tenth of a second later.
+
+        Raises:
+            FixData: If this session keeps no record.
+        """
+        if self._recorder is None:
+            raise FixData(f"{outcome.signal_id}: this session keeps no record; open it with a recorder")
+        self._recorder.settle(outcome)
 
     def _opinion(self, signal: Signal, bars: Mapping[str, Bars], bundle: Bundle | None) -> _Opinion:
         try:

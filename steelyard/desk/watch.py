@@ -3,16 +3,9 @@
 import threading
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 from steelyard.gateways.brake import Brake
-from steelyard.weight.guards import streak_breaker
-from steelyard.weight.journal import Entry
-from steelyard.weight.policy import WeightPolicy
 from steelyard.weight.state import State
-
-if TYPE_CHECKING:
-    from steelyard.gateways.registry import Journal
 
 FIRST_LOOK_SECONDS = 15.0
 """How long a start waits for a registry that hangs: by then a trade may wait for it."""
@@ -86,7 +79,7 @@ class Watch:
 
         A brake that was let go counts as pulled until the state was read afterwards: what is let go for is in there.
         """
-        self._look_at_brake()
+        self.look_at_brake()
         pulled = self._brake.pulled
         try:
             self._state, self.trouble = self._read()
@@ -99,7 +92,7 @@ class Watch:
 
     def start(self) -> "Watch":
         """Look from now on in the background, until ``stop``; returns after the first look, or without it where it hangs."""
-        threading.Thread(target=self._repeat, args=(self._look_at_brake,), name="steelyard-brake", daemon=True).start()
+        threading.Thread(target=self._repeat, args=(self.look_at_brake,), name="steelyard-brake", daemon=True).start()
         threading.Thread(target=self._look_and_repeat, name="steelyard-watch", daemon=True).start()
         self._looked.wait(FIRST_LOOK_SECONDS)
         return self
@@ -113,23 +106,10 @@ class Watch:
         """Look no more."""
         self._stopped.set()
 
-    def _look_at_brake(self) -> None:
+    def look_at_brake(self) -> None:
+        """Look at the brake now; a pulled one counts until a state was read after it was let go."""
         self._braked = self._braked or self._brake.pulled
 
     def _repeat(self, look: Callable[[], None]) -> None:
         while not self._stopped.wait(self._seconds):
             look()
-
-
-def trip(journal: "Journal", streak: int, policy: WeightPolicy, at: datetime) -> Entry | None:
-    """Disable the model where ``streak`` consecutive ML losses break the limit, at once; None where they do not.
-
-    For the trading process, on every settled outcome.
-    """
-    state, _ = journal.verified()
-    if state is None or streak_breaker(state, streak, policy, at) is None:
-        return None
-    with journal.deciding():
-        state, _ = journal.verified()
-        decision = streak_breaker(state, streak, policy, at) if state else None
-        return journal.append(decision) if decision else None

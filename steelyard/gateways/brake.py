@@ -29,13 +29,21 @@ class Brake:
         return True
 
     @property
+    def operator(self) -> str:
+        """Who pulled it; "unknown" where that cannot be read."""
+        return self._told()[0]
+
+    @property
     def words(self) -> str:
         """Who pulled it, and why."""
+        return ": ".join(self._told())
+
+    def _told(self) -> tuple[str, ...]:
         try:
             pulled = json.loads(self._file.read_text(encoding="utf-8"))
-            return f"{pulled['operator']}: {pulled['reason']}"
+            return str(pulled["operator"]), str(pulled["reason"])
         except (OSError, ValueError, KeyError, TypeError):
-            return "unknown"
+            return ("unknown",)
 
     def pull(self, operator: str, reason: str) -> None:
         """Take the weight away, at the latest when the trading process looks again.

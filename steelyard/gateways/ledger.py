@@ -353,12 +353,12 @@ class Ledger:
     def signal(self, signal_id: str) -> dict[str, Any] | None:
         """Return everything known of a predicted signal: columns ``SETTLED``, ``features`` and ``feature_set_hash``.
 
-        None when there is no such prediction.
+        None when there is no such prediction; features are None where they could not be computed when it was made.
         """
         columns = [getattr(Prediction, name) for name in SETTLED]
         frozen = (TradeFeature.features, TradeFeature.feature_set_hash)
         same = Prediction.signal_id == TradeFeature.signal_id
-        statement = select(*columns, *frozen).join(TradeFeature, same).where(Prediction.signal_id == signal_id)
+        statement = select(*columns, *frozen).join(TradeFeature, same, isouter=True).where(Prediction.signal_id == signal_id)
         with self._reached(), self._engine.connect() as connection:
             row = connection.execute(statement).mappings().first()
         return dict(row) if row else None

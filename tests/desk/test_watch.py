@@ -14,7 +14,7 @@ import pytest
 from flows.rollback import rollback
 from homes import LAST, pilot_home
 from registries import LINEAGE
-from steelyard.desk.watch import Watch, trip
+from steelyard.desk.watch import Watch
 from steelyard.gateways.brake import Brake
 from steelyard.trading import watch
 from steelyard.weight.state import State
@@ -138,21 +138,6 @@ def test_a_dead_scheduler_is_told_by_the_trading_process(pilot: Stores) -> None:
 
     [told] = pilot.alerts.open()
     assert told.alert.title.startswith("lease expired: signal-confidence: trading has used weight 0 since 2025-03-05")
-
-
-@pytest.mark.parametrize(("streak", "weight"), [(10, 0.15), (11, 0.0)])
-def test_the_streak_breaker_trips_from_the_trading_side(pilot: Stores, streak: int, weight: float) -> None:
-    """At once, in the journal, and a second time changes nothing."""
-    journal = watch(pilot.home)._read.__self__  # type: ignore[attr-defined]
-    entry = trip(journal, streak, pilot.settings.weight, LAST)
-    again = trip(journal, streak, pilot.settings.weight, LAST + timedelta(days=1))
-    found = pilot.journal.state()
-
-    assert found is not None
-    assert found.weight == weight
-    assert (entry is not None) is (weight == 0.0)
-    assert again is None
-    assert pilot.journal.faults() == []
 
 
 def test_importing_the_watch_is_light() -> None:

@@ -1,0 +1,167 @@
+"""The streak breaker: eleven ML losses in a row are answered at once, whoever noticed them and whatever is down."""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from homes import LAST, pilot_home
+from settled import settled
+from steelyard.desk.recorder import Outcome
+from steelyard.desk.session import Session
+from steelyard.desk.streak import OPERATOR
+from steelyard.errors import RestoreService
+from steelyard.trading import open_session, watch
+from tasks.predictions import breaker_of
+from tasks.rollback import roll_back_weight
+from tasks.stores import Stores, stores_of
+
+NOW = datetime.now(UTC)
+
+
+@pytest.fixture
+def pilot(tmp_path: Path, empty_mlflow: Path) -> Stores:
+    return pilot_home(tmp_path, empty_mlflow)
+
+
+def lost(stores: Stores, count: int, end: datetime = LAST, *, won: int = 0) -> None:
+    """The ml book takes ``count`` signals and loses them, the first ``won`` excepted."""
+    stores.ledger.record_predictions(taken(count, end))
+    frame = taken(count, end)
+    frame["won"] = pd.array(np.arange(count) < won, dtype="boolean")
+    frame["net_return"] = np.where(frame["won"], 0.01, -0.01)
+    stores.ledger.record_outcomes(frame)
+
+
+def taken(count: int, end: datetime) -> pd.DataFrame:
+    frame = settled(count, confidence_ml=90.0)
+    for name, ago in (("decided_at", 2), ("settled_at", 1)):
+        frame[name] = [pd.Timestamp(end) - pd.Timedelta(minutes=ago + 60 - number) for number in range(count)]
+    frame["signal_id"] = [f"L:{number:02d}:{end:%Y%m%d}:buy" for number in range(count)]
+    return frame
+
+
+@pytest.mark.parametrize(("streak", "weight"), [(10, 0.15), (11, 0.0)])
+def test_eleven_losses_disable_and_ten_do_not(pilot: Stores, streak: int, weight: float) -> None:
+    """In the journal, once; the brake was only pulled for the time that took."""
+    lost(pilot, streak + 1, won=1)
+    entry = breaker_of(pilot).look(LAST)
+    again = breaker_of(pilot).look(LAST + timedelta(days=1))
+    found = pilot.journal.state()
+
+    assert found is not None
+    assert found.weight == weight
+    assert (entry is not None) is (weight == 0.0)
+    assert again is None
+    assert not pilot.brake.pulled
+    assert pilot.journal.faults() == []
+
+
+def test_without_mlflow_the_brake_stays_until_the_journal_can_be_written(pilot: Stores) -> None:
+    """Every trading process of the home is at weight 0 meanwhile; the next look writes the decision and lets go."""
+    lost(pilot, 11)
+    nowhere = pilot.settings.services.model_copy(update={"mlflow": "http://127.0.0.1:9"})
+    cut_off = stores_of(pilot.settings.model_copy(update={"services": nowhere}), pilot.home)
+    assert breaker_of(cut_off).check(pilot.journal.state(), LAST)
+    with pytest.raises(RestoreService):
+        breaker_of(cut_off).look(LAST)
+    assert pilot.brake.words == f"{OPERATOR}: 11 ML losses in a row by {LAST:%Y-%m-%d %H:%M}"
+
+    entry = breaker_of(pilot).look(LAST)
+    assert entry is not None
+    assert entry.decision.verdict == "DISABLE"
+    assert not pilot.brake.pulled
+
+
+def test_who_died_after_the_decision_leaves_no_brake_behind(pilot: Stores) -> None:
+    """The decision is recorded, the brake still pulled: the next look lets go, and decides nothing again."""
+    lost(pilot, 11)
+    breaker_of(pilot).look(LAST)
+    pilot.brake.pull(OPERATOR, "11 ML losses in a row")
+
+    assert breaker_of(pilot).look(LAST + timedelta(hours=1)) is None
+    assert not pilot.brake.pulled
+
+
+def test_an_operators_brake_is_not_let_go(pilot: Stores) -> None:
+    """Somebody else pulled it, for a reason of their own."""
+    pilot.brake.pull("operator", "odd fills")
+    breaker_of(pilot).look(LAST)
+
+    assert pilot.brake.pulled
+    roll_back_weight(pilot, "odd fills", "operator", LAST)
+    assert not pilot.brake.pulled
+
+
+def told(session: Session, count: int) -> None:
+    for number, row in enumerate(taken(count, NOW).to_dict("records")):
+        session.settle(
+            Outcome(
+                signal_id=row["signal_id"],
+                settled_at=row["settled_at"].to_pydatetime(),
+                net_return=-0.01 - number / 1e4,
+                won=False,
+                exit_reason="stop",
+                hold_minutes=60.0,
+                slippage_bps=4.0,
+                stop_distance=0.02,
+            )
+        )
+
+
+def until(found: Callable[[], bool], seconds: float = 20.0) -> bool:
+    end = time.monotonic() + seconds
+    while not found() and time.monotonic() < end:
+        time.sleep(0.02)
+    return found()
+
+
+def test_outcomes_told_to_a_session_take_the_weight_from_its_next_evaluation(pilot: Stores) -> None:
+    """The eleventh loss: this process is at weight 0 before the journal is written, and the journal follows by itself."""
+    pilot.journal.renew_lease(NOW + timedelta(days=3))
+    pilot.ledger.record_predictions(taken(11, NOW))
+    session = open_session(pilot.home)
+    watching = session._watch
+    assert watching.weight(NOW) == 0.15
+    told(session, 10)
+    assert until(lambda: len(pilot.ledger.settled_predictions(NOW - timedelta(days=1), NOW)) == 10)
+    assert watching.weight(NOW) == 0.15
+
+    told(session, 11)
+    assert until(lambda: watching.weight(NOW) == 0.0)
+    assert until(lambda: not pilot.brake.pulled and pilot.journal.entries()[-1].decision.verdict == "DISABLE")
+    session.close()
+    assert [one.alert.kind for one in pilot.alerts.open()] == ["disable"]
+
+
+def test_an_outcome_nobody_predicted_or_a_second_one_is_set_aside(pilot: Stores) -> None:
+    """The rest goes on, and an operator finds the line."""
+    pilot.ledger.record_predictions(taken(2, NOW))
+    session = open_session(pilot.home)
+    told(session, 3)
+    told(session, 1)
+    recorder = session._recorder
+    assert recorder is not None
+    assert until(lambda: recorder.set_aside == 1)
+    session.settle(Outcome("L:00:" + f"{NOW:%Y%m%d}:buy", NOW, 0.5, True, "target", 1.0, 0.0, 0.02))
+    assert until(lambda: recorder.set_aside == 2)
+    session.close()
+
+    aside = (pilot.home / ".steelyard" / "spool" / "damaged.jsonl").read_text().splitlines()
+    assert len(aside) == 2
+    assert "L:02:" in aside[0]
+
+
+def test_a_watch_alone_sees_the_brake(pilot: Stores) -> None:
+    """Another process of the same home, which told nothing."""
+    other = watch(pilot.home)
+    other.refresh()
+    lost(pilot, 11)
+    breaker_of(pilot).check(pilot.journal.state(), LAST)
+    other.look_at_brake()
+
+    assert other.terms(LAST)[1:] == (0.0, "brake")
