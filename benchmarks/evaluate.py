@@ -13,9 +13,10 @@ import numpy as np
 import pandas as pd
 
 from steelyard.desk.bundle import Champion
+from steelyard.desk.policy import DeskPolicy
 from steelyard.desk.recorder import Recorder
 from steelyard.desk.risk import Account, Proposal, RiskPolicy, assess
-from steelyard.desk.session import Session, SessionPolicy, Signal
+from steelyard.desk.session import Session, Signal
 from steelyard.desk.watch import Watch
 from steelyard.gateways.brake import Brake
 from steelyard.gateways.ledger import Ledger
@@ -91,7 +92,7 @@ def opened(model: Model, folder: Path, recorder: Recorder) -> Session:
     watch.refresh()
     champion = Champion(lambda _: model.to_files(), folder / "bundle")
     champion.follow(state)
-    return Session(watch, champion, TrendStrategy.score_names, 70.0, "steelyard-pilot", SessionPolicy(), recorder)
+    return Session(watch, champion, TrendStrategy.score_names, 70.0, "steelyard-pilot", DeskPolicy(), recorder)
 
 
 def evaluated(session: Session, bars: dict[str, Bars], *, disturbed: bool = False) -> list[float]:

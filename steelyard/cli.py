@@ -75,6 +75,25 @@ def trade(home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: Jso
 
 
 @app.command()
+def serve(
+    host: Annotated[
+        str, typer.Option("--host", help="Address to listen at; loopback unless you know better.")
+    ] = "127.0.0.1",
+    port: Annotated[int | None, typer.Option("--port", min=0, max=65_535, help="Default: conf/desk.yaml.")] = None,
+    home: Home = HERE,
+    conf: Conf = None,
+) -> None:
+    """Evaluate signals over HTTP until Ctrl-C; needs the token in STEELYARD_TOKEN."""
+    from steelyard.desk.service import run, service
+    from steelyard.serving import open_desk
+    from steelyard.settings import load, service_token
+
+    policy, token = load(conf).desk, service_token()
+    app = service(open_desk(home, conf), token, policy)
+    run(app, host, policy.port if port is None else port, screen.serving)
+
+
+@app.command()
 def guard(home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: Json = False) -> None:
     """Look at the limits, cut where one is breached, renew the lease."""
     from flows.guard import guard as flow

@@ -68,6 +68,11 @@ def traded(document: Mapping[str, Any]) -> None:
         out.print(f"  {one['signal_id']}: {one['blended']:.1f} at weight {one['weight']:.1%}: {done}: {one['words']}")
 
 
+def serving(address: str) -> None:
+    """Say on stderr where the service listens."""
+    Console(stderr=True, highlight=False, soft_wrap=True).print(f"serving at {address}; Ctrl-C stops")
+
+
 def guarded(document: Mapping[str, Any]) -> None:
     """Print what the guard did, and until when the lease runs."""
     if document["decision"]:

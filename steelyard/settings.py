@@ -9,8 +9,8 @@ from typing import Annotated, Any, Self
 import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
+from steelyard.desk.policy import DeskPolicy
 from steelyard.desk.risk import RiskPolicy
-from steelyard.desk.session import SessionPolicy
 from steelyard.errors import FixConfiguration
 from steelyard.frozen import Frozen
 from steelyard.gateways.brokers import BrokerSettings
@@ -36,6 +36,7 @@ OFFLINE = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
 }
+LEAST_TOKEN = 16
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
@@ -79,7 +80,7 @@ class Settings(Frozen):
     learning: LearningPolicy = LearningPolicy()
     books: SizingPolicy = SizingPolicy()
     weight: WeightPolicy = WeightPolicy()
-    desk: SessionPolicy = SessionPolicy()
+    desk: DeskPolicy = DeskPolicy()
     risk: RiskPolicy = RiskPolicy()
     broker: BrokerSettings = BrokerSettings()
     services: ServiceSettings = ServiceSettings()
@@ -130,6 +131,21 @@ def alpaca_keys() -> tuple[str, str]:
         if not os.environ.get(name):
             raise FixConfiguration(f"environment variable {name} is not set; conf/broker.yaml names alpaca")
     return os.environ[names[0]], os.environ[names[1]]
+
+
+def service_token() -> str:
+    """Return the token that requests to the service must carry.
+
+    Raises:
+        FixConfiguration: If the environment holds none, or a short one.
+    """
+    token = os.environ.get("STEELYARD_TOKEN", "")
+    if len(token) < LEAST_TOKEN:
+        raise FixConfiguration(
+            f"environment variable STEELYARD_TOKEN holds {len(token)} characters, at least {LEAST_TOKEN} are needed; "
+            "set it to a long random secret"
+        )
+    return token
 
 
 def alert_channels() -> tuple[str, ...]:

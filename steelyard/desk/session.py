@@ -12,29 +12,22 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Annotated
 
 import numpy as np
-from pydantic import Field
 
 from steelyard.desk.blend import Arm, assign_arm
 from steelyard.desk.bundle import Bundle, Champion
+from steelyard.desk.policy import DeskPolicy
 from steelyard.desk.recorder import Outcome, Recorder
 from steelyard.desk.watch import Watch
 from steelyard.errors import FixData
-from steelyard.frozen import Frozen
 from steelyard.market.bars import Bars, Floats
 from steelyard.market.features import FEATURES
 from steelyard.market.strategy import Side
 from steelyard.market.stream import FeatureStream
+from steelyard.weight.state import State
 
 NAN = float("nan")
-
-
-class SessionPolicy(Frozen):
-    """How a trading process decides (``conf/desk.yaml``)."""
-
-    deadline_ms: Annotated[float, Field(gt=0, le=10_000)] = 50.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +96,30 @@ class _Opinion:
     confidence_ml: float = NAN
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a trading process stands.
+
+    Attributes:
+        state: The last verified state; None before the first.
+        weight: In force now; ``out_of_force`` says why it is not the state's, None where it is.
+        version: Of the model that is served; empty without one.
+        fallbacks: How often the existing system decided alone, by reason.
+        lost: Evaluations neither disk nor memory could keep.
+        set_aside: Outcomes that were refused.
+        troubles: Why something is old or waits.
+    """
+
+    state: State | None
+    weight: float
+    out_of_force: str | None
+    version: str
+    fallbacks: Mapping[str, int]
+    lost: int
+    set_aside: int
+    troubles: tuple[str, ...]
+
+
 class Session:
     """Evaluates signals, one thread's, under the champion and the weight a ``Watch`` keeps at hand.
 
@@ -126,7 +143,7 @@ class Session:
         score_names: tuple[str, ...],
         threshold: float,
         ab_key: str,
-        policy: SessionPolicy,
+        policy: DeskPolicy,
         recorder: Recorder | None = None,
     ) -> None:
         self._watch = watch
@@ -200,6 +217,22 @@ class Session:
         if self._recorder is not None:
             self._recorder.record(evaluation)
         return evaluation
+
+    def standing(self, at: datetime) -> Standing:
+        """Return how this process stands at ``at``; from memory, nothing is asked."""
+        state, weight, out_of_force = self._watch.terms(at)
+        bundle, recorder = self._champion.bundle, self._recorder
+        troubles = (self._watch.trouble, recorder.trouble if recorder else None)
+        return Standing(
+            state=state,
+            weight=weight,
+            out_of_force=out_of_force,
+            version=bundle.version if bundle else "",
+            fallbacks=dict(self.fallbacks),
+            lost=recorder.lost if recorder else 0,
+            set_aside=recorder.set_aside if recorder else 0,
+            troubles=tuple(trouble for trouble in troubles if trouble),
+        )
 
     def settle(self, outcome: Outcome) -> None:
         """Tell how a signal ended; the streak breaker looks as soon as it is in the ledger, a tenth of a second later.

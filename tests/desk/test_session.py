@@ -16,7 +16,8 @@ import pytest
 
 from steelyard.desk.blend import Terms, opinions
 from steelyard.desk.bundle import Bundle, Champion
-from steelyard.desk.session import Evaluation, Session, SessionPolicy, Signal
+from steelyard.desk.policy import DeskPolicy
+from steelyard.desk.session import Evaluation, Session, Signal
 from steelyard.desk.watch import Watch
 from steelyard.errors import RestoreService
 from steelyard.gateways.brake import Brake
@@ -73,11 +74,11 @@ def state(weight: float = 0.25, phase: Phase = "expansion", **changes: object) -
     return State.model_validate(plain | changes)
 
 
-PATIENT = SessionPolicy(deadline_ms=10_000)
+PATIENT = DeskPolicy(deadline_ms=10_000)
 """For tests of anything but the deadline: the machine may be busy."""
 
 
-def opened(folder: Path, found: State | None, policy: SessionPolicy = PATIENT) -> Session:
+def opened(folder: Path, found: State | None, policy: DeskPolicy = PATIENT) -> Session:
     watch = Watch(lambda: (found, None), Brake(folder), 5.0)
     watch.refresh()
     champion = Champion(lambda _: model().to_files(), folder / "bundle")
@@ -196,7 +197,7 @@ FAULTS: dict[str, tuple[Callable[[Path, float], Session], set[str]]] = {
     "lease expired": (lambda f, w: opened(f, state(w, lease_until=NOW - timedelta(seconds=1))), {"lease_expired"}),
     "brake pulled": (braked, {"brake"}),
     "model that raises": (lambda f, w: with_scorer(opened(f, state(w)), Raising()), {"exception"}),
-    "model that sleeps": (lambda f, w: with_scorer(opened(f, state(w), SessionPolicy()), Sleeping()), {"deadline"}),
+    "model that sleeps": (lambda f, w: with_scorer(opened(f, state(w), DeskPolicy()), Sleeping()), {"deadline"}),
     "model that answers nonsense": (lambda f, w: with_scorer(opened(f, state(w)), Odd()), {"odd_opinion"}),
 }
 
@@ -292,7 +293,7 @@ def _changed(bars: Bars, change: dict[str, float]) -> Bars:
 def test_a_late_answer_is_thrown_away_and_the_next_question_waits_for_no_one(tmp_path: Path) -> None:
     """While the model is stuck every evaluation is instant; when it comes back, so does the model."""
     bars = {symbol: one[:400] for symbol, one in market()[0].items()}
-    session = opened(tmp_path, state(), SessionPolicy(deadline_ms=500))
+    session = opened(tmp_path, state(), DeskPolicy(deadline_ms=500))
     session.warm(bars)
     stuck = threading.Event()
     healthy = session._champion.bundle

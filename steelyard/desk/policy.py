@@ -1,0 +1,16 @@
+"""How a trading process decides, and what it takes over HTTP."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from steelyard.frozen import Frozen
+
+
+class DeskPolicy(Frozen):
+    """Deadline of the ML side, and limits of ``steelyard serve`` (``conf/desk.yaml``)."""
+
+    deadline_ms: Annotated[float, Field(gt=0, le=10_000)] = 50.0
+    port: Annotated[int, Field(ge=1, le=65_535)] = 8787
+    max_request_bytes: Annotated[int, Field(ge=1_000)] = 1_000_000
+    requests_per_second: Annotated[int, Field(ge=1)] = 1_000

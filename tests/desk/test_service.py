@@ -1,0 +1,292 @@
+"""The service as a process of its own: the same decisions as in-process, and nothing that should not get in."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pandas as pd
+import pytest
+
+from pilots import BAR, BEGAN, END, STRATEGY, conf_of, frame, home_of, market
+from steelyard.desk.session import Signal
+from steelyard.trading import open_session
+from tasks.stores import Stores
+
+TOKEN = "a-long-enough-token"  # noqa: S105  # opens nothing but this test's own process
+RIGHT = {"Authorization": f"Bearer {TOKEN}"}
+SERVE = [sys.executable, "-c", "from steelyard.cli import main; main()", "serve", "--port", "0"]
+
+
+@dataclass(frozen=True)
+class Served:
+    """A running service and the home it trades from."""
+
+    url: str
+    stores: Stores
+    process: subprocess.Popen[str]
+
+    def post(self, path: str, body: Any, headers: dict[str, str] | None = None) -> httpx.Response:
+        return httpx.post(self.url + path, json=body, headers=RIGHT if headers is None else headers)
+
+    def get(self, path: str) -> httpx.Response:
+        return httpx.get(self.url + path, headers=RIGHT)
+
+
+def started(stores: Stores, **variables: str) -> Served:
+    variables = {"STEELYARD_TOKEN": TOKEN} | variables
+    command = [*SERVE, "--home", str(stores.home), "--conf", str(conf_of(stores.home))]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | variables)  # noqa: S603
+    assert process.stderr is not None
+    line = process.stderr.readline()
+    found = re.search(r"serving at (http://[^;]+);", line)
+    assert found, line
+    return Served(found[1], stores, process)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory, empty_mlflow: Path) -> Stores:
+    return opened(tmp_path_factory.mktemp("served"), empty_mlflow)
+
+
+def opened(place: Path, empty: Path) -> Stores:
+    """A home whose lake ends where its lineage begins."""
+    stores, bars = home_of(place, empty, market()[1]), frame()
+    known = bars[(bars["timestamp"] + BAR <= pd.Timestamp(BEGAN)).to_numpy()]
+    stores.lake.append(known, BAR)
+    return stores
+
+
+@pytest.fixture(scope="module")
+def served(home: Stores) -> Iterator[Served]:
+    running = started(home)
+    yield running
+    running.process.send_signal(signal.SIGINT)
+    assert running.process.wait(30) == 0
+
+
+def rows() -> list[dict[str, Any]]:
+    """The signals after ``BEGAN``, oldest first."""
+    known = market()[1]
+    inside = (known["decided_at"] > pd.Timestamp(BEGAN)) & (known["decided_at"] <= pd.Timestamp(END))
+    return known[inside.to_numpy()].head(12).to_dict("records")  # type: ignore[return-value]
+
+
+def stamp(moment: pd.Timestamp) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def asked(row: dict[str, Any], since: pd.Timestamp) -> dict[str, Any]:
+    """A signal with the bars of the universe that closed since ``since``."""
+    bars = frame()
+    new = bars[((bars["timestamp"] + BAR > since) & (bars["timestamp"] <= row["timestamp"])).to_numpy()]
+    sent = new.assign(timestamp=[stamp(one) for one in new["timestamp"]]).to_dict("records")
+    return {
+        "symbol": row["symbol"],
+        "side": row["side"],
+        "timestamp": stamp(row["timestamp"]),
+        "confidence": float(row["confidence_existing"]),
+        "scores": {name: float(row[f"score_{name}"]) for name in STRATEGY.score_names},
+        "bars": sent,
+    }
+
+
+def until_settled(served: Served, signal_id: str) -> dict[str, Any] | None:
+    end = time.monotonic() + 20
+    while time.monotonic() < end:
+        found = served.stores.ledger.signal(signal_id)
+        if found is not None and found["settled_at"] is not None:
+            return found
+        time.sleep(0.05)
+    return None
+
+
+def in_process(stores: Stores, row: dict[str, Any]) -> Any:
+    bars = market()[0]
+    stop = row["timestamp"].tz_localize(None).to_datetime64()
+    bars = {symbol: one[: int((one.timestamp <= stop).sum())] for symbol, one in bars.items()}
+    session = open_session(stores.home, conf_of(stores.home))
+    session.warm(bars)
+    found = session.evaluate(
+        Signal(
+            signal_id=row["signal_id"],
+            symbol=row["symbol"],
+            side=row["side"],
+            timestamp=row["timestamp"].to_pydatetime(),
+            decided_at=row["decided_at"].to_pydatetime(),
+            confidence=float(row["confidence_existing"]),
+            scores={name: float(row[f"score_{name}"]) for name in STRATEGY.score_names},
+        ),
+        bars,
+    )
+    session.close()
+    return found
+
+
+def test_the_same_decision_as_in_process_and_the_same_again(served: Served, tmp_path: Path, empty_mlflow: Path) -> None:
+    """Bar by bar over HTTP against a session over the whole history; a repeated request gets the recorded answer."""
+    since, twin = pd.Timestamp(BEGAN), home_of(tmp_path, empty_mlflow, market()[1])
+    for row in rows():
+        answer = served.post("/evaluate", asked(row, since)).json()
+        since = row["decided_at"]
+        assert answer["fallback_reason"] is None, answer
+        assert answer["signal_id"] == row["signal_id"]
+        last = answer
+    found = in_process(twin, rows()[-1])
+
+    assert last["p_win"] == pytest.approx(found.p_win, abs=1e-9)
+    assert last["blended"] == pytest.approx(found.blended, abs=1e-9)
+    assert (last["decision"], last["arm"], last["weight"]) == (found.decision, found.arm, found.weight)
+    assert found.weight == 0.15
+    again = asked(rows()[-1], since)
+    assert served.post("/evaluate", again).json() == last
+    refused = served.post("/evaluate", again | {"confidence": 1.0})
+    assert refused.status_code == 409
+    assert "a signal is decided once" in refused.json()["detail"]
+
+
+def test_an_outcome_is_taken_once_and_only_for_a_signal_that_was_evaluated(served: Served) -> None:
+    """202 and again 202, 409 for another one, 404 for a signal nobody knows; the ledger has it within seconds."""
+    row = rows()[0]
+    served.post("/evaluate", asked(row, pd.Timestamp(BEGAN)))
+    told = {
+        "signal_id": row["signal_id"],
+        "settled_at": stamp(pd.Timestamp(BEGAN) + pd.Timedelta("2D")),
+        "net_return": 0.01,
+        "exit_reason": "target",
+        "hold_minutes": 60,
+        "stop_distance": 0.02,
+    }
+    assert served.post("/outcome", told).status_code == 202
+    assert served.post("/outcome", told).json() == {"signal_id": row["signal_id"], "won": True}
+    found = until_settled(served, row["signal_id"])
+    assert found is not None
+    assert (found["net_return"], found["exit_reason"]) == (0.01, "target")
+
+    assert served.post("/outcome", told | {"net_return": -0.5}).status_code == 409
+    nobody = told | {"signal_id": "ZZZ:2020-09-02T00:00:00Z:buy"}
+    assert served.post("/outcome", nobody).status_code == 404
+
+
+def test_bars_that_cannot_be_are_noted_and_the_existing_system_decides(served: Served) -> None:
+    """A low above the high: the trade is decided all the same, and the answer says what was wrong."""
+    row = rows()[1]
+    odd = asked(row, pd.Timestamp(END))
+    late = row["timestamp"] + pd.Timedelta("40D")
+    bar = {"symbol": row["symbol"], "timestamp": stamp(late), "open": 1.0, "high": 1.0, "low": 2.0, "close": 1.0}
+    answer = served.post("/evaluate", odd | {"timestamp": stamp(late), "bars": [bar]}).json()
+
+    assert answer["fallback_reason"] == "other_bar"
+    assert answer["decision"] == (row["confidence_existing"] > 70)
+    assert "do not lie between low 2 and high 1; not taken in" in answer["note"]
+
+
+def test_state_health_and_metrics_say_how_it_stands(served: Served) -> None:
+    """The lease of 2020 ran out: weight 0 by now, and why."""
+    served.post("/evaluate", asked(rows()[0], pd.Timestamp(BEGAN)))
+    state = served.get("/state").json()
+    metrics = served.get("/metrics").text
+
+    assert (state["phase"], state["decided_weight"], state["weight"]) == ("pilot", 0.15, 0.0)
+    assert (state["out_of_force"], state["served_version"]) == ("lease_expired", "1")
+    assert httpx.get(served.url + "/healthz").json() == {"status": "ok"}
+    assert 'steelyard_evaluation_seconds_bucket{decision="leave"' in metrics
+    assert "steelyard_weight 0.0" in metrics
+
+
+def test_nothing_gets_in_without_the_token(served: Served) -> None:
+    """No token, a wrong one, a longer one; only the health needs none."""
+    for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": f"Bearer {TOKEN}x"}):
+        for method, path in (("POST", "/evaluate"), ("POST", "/outcome"), ("GET", "/state"), ("GET", "/metrics")):
+            answer = httpx.request(method, served.url + path, headers=headers, json={})
+            assert answer.status_code in (401, 429), path
+    assert httpx.get(served.url + "/openapi.json").status_code in (401, 429)
+
+
+def test_a_request_too_large_is_refused_before_it_is_read(served: Served) -> None:
+    """By what it says, and by what it turns out to be where it says nothing."""
+    large = b'{"symbol":"' + b"x" * 1_100_000 + b'"}'
+    said = httpx.post(served.url + "/evaluate", content=large, headers=RIGHT)
+    unsaid = httpx.post(served.url + "/evaluate", content=iter([large[:600_000], large[600_000:]]), headers=RIGHT)
+
+    assert (said.status_code, unsaid.status_code) == (413, 413)
+    assert "larger than 1000000 bytes" in unsaid.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"confidence": 101}, "confidence: input should be less than or equal to 100"),
+        ({"confidence": float("nan")}, "confidence: "),
+        ({"confidence": 10**400}, "confidence: "),
+        ({"side": "long"}, "side: input should be 'buy' or 'sell'"),
+        ({"timestamp": "2023-02-29T00:00:00Z"}, "timestamp: string should match pattern"),
+        ({"symbl": "A"}, "symbl: extra inputs are not permitted"),
+        ({"bars": [{}]}, "bars.0.symbol: field required"),
+    ],
+)
+def test_a_malformed_request_gets_one_line(served: Served, change: dict[str, Any], words: str) -> None:
+    """Which field, and what is wrong with it."""
+    body = json.dumps(asked(rows()[0], pd.Timestamp(END)) | change)
+    answer = httpx.post(served.url + "/evaluate", content=body, headers=RIGHT | {"content-type": "application/json"})
+
+    assert answer.status_code == 422
+    assert answer.json()["detail"].startswith(words)
+
+
+def test_openapi_and_service_agree(served: Served, tmp_path: Path) -> None:
+    """Requests made up from the document, valid and not: no crash, no undocumented answer, no accepted nonsense."""
+    fuzz = [
+        sys.executable,
+        "-m",
+        "schemathesis.cli",
+        "run",
+        f"{served.url}/openapi.json",
+        "-H",
+        f"Authorization: Bearer {TOKEN}",
+    ]
+    options = ["--max-examples", "100", "--seed", "1", "--no-color", "--generation-database", "none"]
+    found = subprocess.run([*fuzz, *options], capture_output=True, text=True, cwd=tmp_path, check=False)  # noqa: S603
+
+    assert found.returncode == 0, found.stdout[:6000]
+
+
+def test_a_restart_remembers_what_it_answered(tmp_path: Path, empty_mlflow: Path) -> None:
+    """The same signal after a restart: the answer of before, from the ledger."""
+    home = opened(tmp_path, empty_mlflow)
+    recent = (pd.Timestamp.now("UTC") - timedelta(days=1)).floor("4h")
+    row = rows()[0] | {"timestamp": recent}
+    body = asked(row, pd.Timestamp(END)) | {"bars": [], "symbol": "NEW"}
+    first = started(home)
+    given = first.post("/evaluate", body).json()
+    first.process.send_signal(signal.SIGINT)
+    assert first.process.wait(60) == 0
+    second = started(home)
+    again = second.post("/evaluate", body).json()
+    second.process.send_signal(signal.SIGINT)
+    second.process.wait(60)
+
+    assert again == given | {"note": None}
+
+
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [({"STEELYARD_TOKEN": ""}, "STEELYARD_TOKEN holds 0 characters"), ({"STEELYARD_TOKEN": "short"}, "holds 5 characters")],
+)
+def test_it_does_not_start_without_a_token(home: Stores, variables: dict[str, str], words: str) -> None:
+    """One line, exit 1."""
+    command = [*SERVE, "--home", str(home.home), "--conf", str(conf_of(home.home))]
+    found = subprocess.run(command, capture_output=True, text=True, env=os.environ | variables, check=False)  # noqa: S603
+
+    assert found.returncode == 1
+    assert words in found.stderr
+    assert len(found.stderr.strip().splitlines()) == 1

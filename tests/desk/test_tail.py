@@ -1,0 +1,81 @@
+"""Bars sent to a trading process: appended in order, never rewritten, never changed under a reader."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from steelyard.desk import tail
+from steelyard.desk.tail import KEPT, Bar, Tail
+from steelyard.market.bars import Bars
+
+HOUR = pd.Timedelta("1h")
+START = np.datetime64("2026-01-01", "ns")
+
+
+def bar(number: int, symbol: str = "A", **changes: float) -> Bar:
+    prices = {"open": 10.0, "high": 12.0, "low": 9.0, "close": 10.0 + number % 2, "volume": 1.0} | changes
+    return Bar(symbol, START + number * np.timedelta64(1, "h"), **prices)
+
+
+def test_bars_are_appended_and_known_ones_left() -> None:
+    """A client that sends too much changes nothing."""
+    known = Tail({}, HOUR)
+    assert known.take([bar(0), bar(1), bar(0), bar(1), bar(2), bar(0, "B")]) is None
+
+    assert known.bars["A"].timestamp.tolist() == [bar(number).timestamp.astype("int64") for number in range(3)]
+    assert known.bars["A"].close.tolist() == [10.0, 11.0, 10.0]
+    assert len(known.bars["B"]) == 1
+
+
+def test_a_history_that_outgrows_its_room_keeps_its_end_and_leaves_old_views_alone() -> None:
+    """What somebody reads meanwhile stays as it was."""
+    known = Tail({}, HOUR)
+    known.take([bar(number) for number in range(KEPT)])
+    before, closes = known.bars["A"], known.bars["A"].close.copy()
+    known.take([bar(number, close=11.5) for number in range(KEPT, 2 * KEPT + 10)])
+    after = known.bars["A"]
+
+    assert np.array_equal(before.close, closes)
+    assert len(before) == KEPT
+    assert KEPT <= len(after) < 2 * KEPT
+    assert after.timestamp[-1] == bar(2 * KEPT + 9).timestamp
+    assert (np.diff(after.timestamp) == np.timedelta64(1, "h")).all()
+
+
+def test_it_begins_with_what_the_lake_knows() -> None:
+    """The first bar that comes continues it."""
+    close = np.arange(50, dtype=float) + 10
+    stamps = START + np.arange(50) * np.timedelta64(1, "h")
+    known = Tail({"A": Bars("A", HOUR, stamps, close, close, close, close, close)}, HOUR)
+    known.take([bar(50)])
+
+    assert known.bars["A"].close[-2:].tolist() == [59.0, 10.0]
+
+
+@pytest.mark.parametrize(
+    ("odd", "words"),
+    [
+        (bar(1, low=11.0), "do not lie between low 11 and high 12"),
+        (bar(1, high=9.5), "do not lie between low 9 and high 9.5"),
+        (bar(0, close=11.0), "close 11 is not the 10 that was taken in before"),
+    ],
+)
+def test_what_cannot_be_is_said_and_nothing_after_it_is_taken(odd: Bar, words: str) -> None:
+    """A hole would be filled with nothing."""
+    known = Tail({}, HOUR)
+    known.take([bar(0)])
+    wrong = known.take([odd, bar(2)])
+
+    assert wrong is not None
+    assert words in wrong
+    assert len(known.bars["A"]) == 1
+
+
+def test_symbols_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that makes up names cannot fill the memory."""
+    monkeypatch.setattr(tail, "SYMBOLS", 2)
+    known = Tail({}, HOUR)
+    wrong = known.take([bar(0, name) for name in ("A", "B", "C")])
+
+    assert wrong is not None
+    assert "more than 2 symbols" in wrong

@@ -1,0 +1,71 @@
+"""A lineage in pilot on a simulated market, whose champion was really trained on it."""
+
+import shutil
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
+
+import pandas as pd
+
+from homes import promote, registration
+from made import POLICY
+from registries import LINEAGE, copied
+from steelyard.learning.policy import LearningPolicy
+from steelyard.learning.samples import Samples
+from steelyard.learning.training import train
+from steelyard.market.bars import Bars, by_symbol
+from steelyard.market.brackets import BracketPolicy
+from steelyard.market.features import feature_names
+from steelyard.market.history import as_known, history
+from steelyard.market.simulated import SimulatedMarket, simulate
+from steelyard.market.strategy import TrendStrategy
+from steelyard.settings import PROJECT
+from steelyard.weight.changes import conclude
+from steelyard.weight.state import initial_state
+from tasks.stores import Stores, open_stores
+
+STRATEGY = TrendStrategy()
+BAR = pd.Timedelta("4h")
+BEGAN = datetime(2020, 9, 1, tzinfo=UTC)
+END = datetime(2020, 9, 25, tzinfo=UTC)
+
+
+@cache
+def frame() -> pd.DataFrame:
+    """Bars of three symbols, with an edge the rules do not see."""
+    return simulate(SimulatedMarket(edge="hidden", symbols=3))
+
+
+@cache
+def market() -> tuple[dict[str, Bars], pd.DataFrame]:
+    """The same by symbol, and every signal with features and outcome."""
+    bars = by_symbol(frame(), BAR)
+    return bars, history(bars, STRATEGY, BracketPolicy())
+
+
+def conf_of(place: Path) -> Path:
+    """Its settings."""
+    return place / "conf"
+
+
+def home_of(place: Path, empty: Path, known: pd.DataFrame) -> Stores:
+    """A lineage in pilot at 15 % since ``BEGAN``, whose champion knows something about this market."""
+    copied(empty, place / "mlruns")
+    shutil.copytree(PROJECT / "conf", conf_of(place))
+    (conf_of(place) / "desk.yaml").write_text("deadline_ms: 10000  # the machine may be busy")
+    stores = open_stores(place, conf_of(place))
+    settled = as_known(known, pd.Timestamp(BEGAN))
+    samples = Samples.from_history(settled[settled["won"].notna()], feature_names(STRATEGY))
+    model = train(samples, LearningPolicy(trials=2, rounds=40)).model
+    assert model is not None
+    journal = stores.journal
+    journal.begin(initial_state(LINEAGE, BEGAN))
+    trained = {"files": model.to_files(), "feature_names": model.feature_names, "trained_through": model.trained_through}
+    stores.registry.register(registration("a", BEGAN, **trained))
+    promote(stores, "1", BEGAN)
+    before = journal.state()
+    assert before is not None
+    up = before.model_copy(update={"phase": "pilot", "weight": 0.15, "base": 0.1, "bonus": 0.05})
+    journal.append(conclude("gates", BEGAN, BEGAN, "RAISE", ("made",), (), before, up, None, POLICY))
+    journal.renew_lease(END + timedelta(days=3))
+    return stores
