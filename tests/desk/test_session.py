@@ -17,10 +17,13 @@ import pytest
 from steelyard.desk.blend import Terms, opinions
 from steelyard.desk.bundle import Bundle, Champion
 from steelyard.desk.policy import DeskPolicy
+from steelyard.desk.recorder import Recorder
 from steelyard.desk.session import Evaluation, Session, Signal
 from steelyard.desk.watch import Watch
 from steelyard.errors import RestoreService
 from steelyard.gateways.brake import Brake
+from steelyard.gateways.ledger import Ledger
+from steelyard.gateways.spool import Spool
 from steelyard.learning.model import Model
 from steelyard.learning.policy import LearningPolicy
 from steelyard.learning.samples import Samples
@@ -78,13 +81,13 @@ PATIENT = DeskPolicy(deadline_ms=10_000)
 """For tests of anything but the deadline: the machine may be busy."""
 
 
-def opened(folder: Path, found: State | None, policy: DeskPolicy = PATIENT) -> Session:
+def opened(folder: Path, found: State | None, policy: DeskPolicy = PATIENT, recorder: Recorder | None = None) -> Session:
     watch = Watch(lambda: (found, None), Brake(folder), 5.0)
     watch.refresh()
     champion = Champion(lambda _: model().to_files(), folder / "bundle")
     if found is not None:
         champion.follow(found)
-    return Session(watch, champion, STRATEGY.score_names, THRESHOLD, KEY, policy)
+    return Session(watch, champion, STRATEGY.score_names, THRESHOLD, KEY, policy, recorder)
 
 
 def signal_of(row: pd.Series) -> Signal:
@@ -235,6 +238,25 @@ def test_ten_thousand_evaluations_under_a_fault_are_the_existing_systems(tmp_pat
         assert set(session.fallbacks) == reasons
         assert session.fallbacks.total() == MANY
     assert {e.weight for e in found} == {0.0}
+
+
+@pytest.mark.parametrize("fault", ["database stopped", "full disk"])
+def test_ten_thousand_evaluations_that_cannot_be_recorded_are_decided_all_the_same(tmp_path: Path, fault: str) -> None:
+    """What waits is kept and counted; no evaluation notices."""
+    bars = {symbol: one[:400] for symbol, one in market()[0].items()}
+    if fault == "database stopped":
+        (tmp_path / "ledger.db").mkdir()
+    recorder = Recorder(Ledger(f"sqlite:///{tmp_path}/ledger.db"), Spool(tmp_path / "spool"), STRATEGY.score_names).start()
+    if fault == "full disk":
+        (tmp_path / "spool" / "lines.jsonl").unlink()
+        (tmp_path / "spool" / "lines.jsonl").symlink_to("/dev/full")
+    session = opened(tmp_path, state(0.0, "shadow"), recorder=recorder)
+    session.warm(bars)
+
+    assert decided_alone(hammered(session, bars))
+    session.close()
+    assert recorder.trouble is not None
+    assert recorder.lost == 0
 
 
 def test_at_weight_0_a_healthy_model_changes_nothing(tmp_path: Path) -> None:
