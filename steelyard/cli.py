@@ -156,6 +156,22 @@ def status(home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: Js
 
 
 @app.command()
+def report(
+    out: Annotated[Path | None, typer.Option("--out", help="The file to write; default: report.html in the home.")] = None,
+    home: Home = HERE,
+    conf: Conf = None,
+    as_of: AsOf = None,
+    as_json: Json = False,
+) -> None:
+    """Write how things stand as one page: weight, decisions, books, gate, limits, calibration, alerts."""
+    from tasks.report import written_report
+    from tasks.stores import open_stores
+
+    at = moment(as_of) if as_of else datetime.now(UTC)
+    show(written_report(open_stores(home, conf), at, out or home / "report.html"), as_json, screen.reported)
+
+
+@app.command()
 def why(
     signal_id: Annotated[str, typer.Argument(help="SYMBOL:TIMESTAMP:side", show_default=False)],
     home: Home = HERE,

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from steelyard.wording import BOOKS, books_rows
+from steelyard.wording import BOOKS, books_rows, number
 
 out = Console(highlight=False, soft_wrap=True)
 
@@ -71,6 +71,12 @@ def traded(document: Mapping[str, Any]) -> None:
 def serving(address: str) -> None:
     """Say on stderr where the service listens."""
     Console(stderr=True, highlight=False, soft_wrap=True).print(f"serving at {address}; Ctrl-C stops")
+
+
+def reported(document: Mapping[str, Any]) -> None:
+    """Print the answer, and where the page is."""
+    out.print(f"[bold]{document['answer']}[/]")
+    out.print(document["page"])
 
 
 def guarded(document: Mapping[str, Any]) -> None:
@@ -219,12 +225,8 @@ def _rules(title: str, rules: Sequence[Mapping[str, Any]], fired: str, quiet: st
     table = Table("", "figure", "bound", "", title=title, title_justify="left")
     for rule in rules:
         mark = f"[bold]{fired}[/]" if rule["fired"] else quiet
-        table.add_row(rule["name"], _number(rule["figure"]), _number(rule["bound"]), f"{mark}: {rule['reason']}")
+        table.add_row(rule["name"], number(rule["figure"]), number(rule["bound"]), f"{mark}: {rule['reason']}")
     return table
-
-
-def _number(figure: float | None) -> str:
-    return "–" if figure is None else f"{figure:.4g}"
 
 
 def _decisions(made: Sequence[Mapping[str, Any]]) -> Table:

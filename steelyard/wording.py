@@ -56,3 +56,8 @@ def target(measure: str) -> str:
         return ""
     bound, direction = TARGETS[measure]
     return f"{direction} {figure(measure, bound)}"
+
+
+def number(value: float | None) -> str:
+    """Return a rule's figure or bound; a dash where there is none."""
+    return "–" if value is None else f"{value:.4g}"

@@ -1,13 +1,21 @@
-"""Steps that draw what happened."""
+"""Steps that draw what happened, and how a lineage stands."""
 
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from steelyard import pictures, report
-from steelyard.judging.books import equity_curves
+from steelyard.errors import CollectMoreData, FixConfiguration
+from steelyard.gateways.alerts import Stored
+from steelyard.judging.books import equity_curves, judge
+from tasks.records import decision_record, version_record
+from tasks.status import status
 from tasks.step import step
-from tasks.stores import open_stores
+from tasks.stores import Stores, open_stores
+
+RECENT_ALERTS = 10
 
 
 @step()
@@ -31,3 +39,56 @@ def draw_replay(title: str, document: dict[str, Any], home: str, conf: str | Non
     for name, content in files.items():
         (folder / name).write_bytes(content)
     return answer, [str(folder / name) for name in files]
+
+
+@step()
+def lineage_report(stores: Stores, as_of: datetime) -> tuple[dict[str, Any], str]:
+    """Return how the lineage stands at ``as_of``, as plain JSON values and as one page; it looks and changes nothing.
+
+    Raises:
+        CollectMoreData: If nothing was decided here yet.
+    """
+    document = status(stores, as_of)
+    if document["state"] is None:
+        raise CollectMoreData(f"{stores.home}: nothing was decided here yet; run steelyard guard, then report")
+    start, last = (datetime.fromisoformat(document["state"][name]) for name in ("began", "as_of"))
+    end, sizing = max(as_of, last), stores.settings.books
+    settled = stores.ledger.settled_predictions(start, end)
+    document |= _life(stores, start, end, settled)
+    equity = equity_curves(settled, start, end, sizing)
+    return document, report.standing(document, equity, settled, sizing)
+
+
+def written_report(stores: Stores, as_of: datetime, file: Path) -> dict[str, Any]:
+    """Write the page into ``file``; returns what it says.
+
+    Raises:
+        FixConfiguration: If the file cannot be written.
+    """
+    document, content = lineage_report(stores, as_of)
+    try:
+        file.write_text(content, encoding="utf-8")
+    except OSError as error:
+        raise FixConfiguration(f"{file} cannot be written ({error.strerror}); pass another --out") from error
+    return document | {"page": str(file)}
+
+
+def _life(stores: Stores, start: datetime, end: datetime, settled: pd.DataFrame) -> dict[str, Any]:
+    """Return what the page shows beyond the status: the whole life of the lineage."""
+    entries = stores.journal.entries()
+    return {
+        "start": start.isoformat(),
+        "end": end.isoformat(),
+        "signals": len(stores.ledger.predictions(start, end)),
+        "signals_settled": len(settled),
+        "decisions": [decision_record(entry) | {"page": stores.page(entry.run_id)} for entry in entries],
+        "promotions": [decision_record(entry) for entry in entries if entry.decision.kind == "promotion"],
+        "trainings": [version_record(version) for version in stores.registry.versions()],
+        "books": judge(settled, start, end, stores.settings.books).as_dict(),
+        "recent_alerts": [_alert(stored) for stored in stores.alerts.recent(RECENT_ALERTS)],
+    }
+
+
+def _alert(stored: Stored) -> dict[str, str]:
+    alert = stored.alert
+    return {"at": alert.at.isoformat(), "kind": alert.kind, "title": alert.title, "trouble": stored.trouble}

@@ -1,0 +1,101 @@
+"""The page of a lineage: the answer first, every decision to be found, and nothing it needs from elsewhere."""
+
+import json
+import re
+from collections.abc import Callable
+from datetime import timedelta
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from homes import LAST, pilot_home
+from steelyard.gateways.alerts import Alert
+from tasks.report import lineage_report
+from tasks.rollback import roll_back_weight
+from tasks.stores import Stores
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def pilot(tmp_path: Path, empty_mlflow: Path) -> Stores:
+    return pilot_home(tmp_path, empty_mlflow)
+
+
+class Outline(HTMLParser):
+    """Headings and landmarks in order, ids and links, and the text of everything but scripts."""
+
+    def __init__(self, content: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.ids: set[str] = set()
+        self.links: list[str] = []
+        self.text = ""
+        self.addresses: list[str] = []
+        self._silent = False
+        self.feed(content)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = dict(attrs)
+        self.tags.append(tag)
+        self._silent = tag in ("script", "style")
+        self.ids |= {found["id"] or ""} if "id" in found else set()
+        self.links += [found["href"] or ""] if tag == "a" else []
+        self.addresses += [found[name] or "" for name in ("src", "data") if name in found]
+
+    def handle_endtag(self, tag: str) -> None:
+        self._silent = False
+
+    def handle_data(self, data: str) -> None:
+        self.text += "" if self._silent else data
+
+
+def test_the_page_answers_first_and_leads_to_every_decision(pilot: Stores) -> None:
+    """The heading is the answer, the reason follows, every decision has its row and its run."""
+    document, content = lineage_report(pilot, LAST)
+    page = Outline(content)
+    entries = pilot.journal.entries()
+
+    assert "The model decides 15.0% of the confidence; phase pilot" in page.text[:400]
+    assert "Because of the gates decision of 2025-01-16 (RAISE): shadow → pilot." in page.text
+    assert page.tags.index("main") < page.tags.index("h1")
+    assert page.tags.count("h1") == 1
+    assert {f"decision-{entry.sequence}" for entry in entries} <= page.ids
+    assert [link for link in page.links if entries[-1].run_id in link]
+    assert page.addresses == []
+    assert document["books"]["blended"]["trades"] > 0
+    assert len(re.findall(r'role="img" aria-label="[^"]+"', content)) == 4
+
+
+def test_pivotal_signals_alerts_and_a_rollback_are_on_it(pilot: Stores) -> None:
+    """What the weight turned and what that brought; what an operator was told; why it stands at 0."""
+    pilot.alerts.post(Alert(key="k", at=LAST, kind="cut", title="a cut <b>", advice="look"))
+    roll_back_weight(pilot, "fills look odd", "operator", LAST)
+    document, content = lineage_report(pilot, LAST + timedelta(days=1))
+    page = Outline(content)
+
+    assert document["answer"].startswith("The existing system decides alone")
+    assert "fills look odd" in page.text
+    assert "a cut <b>" in page.text
+    assert re.search(r"[0-9]+ signals, [+−-][0-9.]+% on the account", page.text)
+
+
+def test_the_command_writes_the_page_and_prints_the_document(pilot: Stores, command: Command) -> None:
+    """To report.html of the home, or where one says; one line where that cannot be written."""
+    code, out, err = command("report", "--home", str(pilot.home), "--as-of", LAST.isoformat(), "--json")
+    assert code == 0, err
+    assert json.loads(out)["page"] == str(pilot.home / "report.html")
+    assert (pilot.home / "report.html").read_text().startswith("<!doctype html>")
+
+    code, _, err = command("report", "--home", str(pilot.home), "--out", str(pilot.home / "no" / "where.html"))
+    assert code == 1
+    assert "cannot be written" in err.strip().splitlines()[-1]
+
+
+def test_without_a_lineage_there_is_nothing_to_report(tmp_path: Path, empty_mlflow: Path, command: Command) -> None:
+    """One line that says what to run."""
+    code, _, err = command("report", "--home", str(tmp_path))
+
+    assert code == 1
+    assert "nothing was decided here yet" in err
