@@ -110,6 +110,14 @@ def weight(home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: Js
 
 
 @app.command()
+def drift(home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: Json = False) -> None:
+    """Ask whether the market has left the world the champion was trained in, and for a training where it has."""
+    from flows.drift import drift as flow
+
+    show(_run(flow, home, conf, as_of), as_json, screen.drifted)
+
+
+@app.command()
 def replay(
     bars: Bars,
     start: Annotated[str, typer.Option("--start", help="First day that is lived through (ISO date).")],

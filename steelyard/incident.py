@@ -8,7 +8,7 @@ import pandas as pd
 
 from steelyard.judging.evidence import Evidence
 from steelyard.weight.journal import Decision, Entry
-from steelyard.wording import BOOKS, books_rows
+from steelyard.wording import BOOKS, books_rows, drift_words
 
 WORST = 10
 
@@ -23,6 +23,7 @@ class Incident:
         settled: The settled predictions of the same window.
         last: The decisions before it, oldest first.
         holdout_accuracy: Of the champion when it was trained; None without one.
+        drift: The last check for drift (row of ``ml_drift``); None before the first.
         trouble: Why there is no evidence.
     """
 
@@ -31,6 +32,7 @@ class Incident:
     settled: pd.DataFrame | None
     last: Sequence[Entry]
     holdout_accuracy: float | None
+    drift: Mapping[str, Any] | None
     trouble: str
 
 
@@ -73,10 +75,12 @@ def _evidence(found: Incident) -> list[str]:
 
 
 def _drift(found: Incident) -> str:
+    words = drift_words(found.drift)
+    checked = f"{words[:1].upper()}{words[1:]}."
     if found.evidence is None or found.holdout_accuracy is None:
-        return "Unknown: no evidence, or no champion."
+        return f"{checked} Accuracy unknown: no evidence, or no champion."
     now = f"{found.evidence.accuracy:.1%}" if found.evidence.settled else "unknown"
-    return f"Accuracy {now} in the window, {found.holdout_accuracy:.1%} on the champion's holdout."
+    return f"{checked} Accuracy {now} in the window, {found.holdout_accuracy:.1%} on the champion's holdout."
 
 
 def _worst(settled: pd.DataFrame | None) -> list[str]:

@@ -1,6 +1,8 @@
 """What an operator is told, in words: what happened, the figure and its bound, what to do, where to look."""
 
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 from steelyard.gateways.alerts import Alert
 from steelyard.gateways.quality import Checked
@@ -85,6 +87,19 @@ def quarantine(lineage: str, checked: Checked, at: datetime) -> Alert | None:
         figure="; ".join(checked.findings[:5]),
         advice="Symbols held back wait for a decision in conf/source.yaml; the page says which rules broke.",
         link=str(checked.docs),
+    )
+
+
+def drift(lineage: str, found: Mapping[str, Any], training: str) -> Alert:
+    """Return the alert of a market that has left the champion's training rows."""
+    return Alert(
+        key=str(found["key"]),
+        at=datetime.fromisoformat(found["as_of"]),
+        kind="drift",
+        title=f"drift: {lineage}: version {found['model_version']} should be retrained",
+        figure="; ".join(found["reasons"])[:500],
+        advice=f"{training[:1].upper()}{training[1:]}. The weight stays until a limit or a gate moves it.",
+        link=str(found["page"]),
     )
 
 

@@ -125,6 +125,29 @@ def importance(shares: Mapping[str, float], most: int = 20) -> bytes:
         return _png(figure)
 
 
+def drift_map(checks: Sequence[Mapping[str, Any]], most: int = 20) -> bytes:
+    """Return how far the most important features moved, check by check; 1 is the bound, what was not judged is blank.
+
+    Args:
+        checks: Rows of ``ml_drift``, oldest first, at least one.
+        most: Features shown.
+    """
+    names = [column["name"] for column in checks[-1]["columns"]][:most]
+    moved = np.full((len(names), len(checks)), np.nan)
+    for number, check in enumerate(checks):
+        for column in check["columns"]:
+            if column["name"] in names and column["psi"] is not None:
+                moved[names.index(column["name"]), number] = column["psi"] / column["bound"]
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(8, 1.5 + 0.25 * len(names)), layout="constrained")
+        axes = figure.subplots()
+        drawn = axes.imshow(moved, aspect="auto", cmap="magma_r", vmin=0, vmax=2)
+        axes.set_yticks(range(len(names)), names)
+        axes.set_xticks(range(len(checks)), [f"{check['as_of']:%m-%d}" for check in checks], rotation=45)
+        figure.colorbar(drawn, label="PSI over its bound")
+        return _png(figure)
+
+
 def path_of(document: Mapping[str, Any]) -> tuple[list[pd.Timestamp], list[float]]:
     """Return the moments at which the weight changed, and the weight from each on; start and end included."""
     moments, weights = [pd.Timestamp(document["start"])], [0.0]

@@ -10,9 +10,10 @@ import pandas as pd
 from steelyard import charts
 from steelyard.charts import Document, cell, folded_rules, head, linked, table
 from steelyard.judging.books import SizingPolicy, account_returns, finite
-from steelyard.wording import number
+from steelyard.wording import drift_words, number
 
-PIVOTAL = 20
+PIVOTAL, MOVED = 20, 10
+_SIZES = ("importance", "psi", "bound")
 
 
 def answer(document: Document) -> str:
@@ -74,6 +75,7 @@ def standing(document: Document, equity: pd.DataFrame, settled: pd.DataFrame, si
 <h2>The same signals, three books</h2>{charts.books_table(document["books"])}
 <h2>Signals on which the weight decided</h2>{_pivotal(settled, sizing)}
 {model}
+<h2>Drift since the champion was trained</h2>{_drift(document["drift"])}
 <h2>Alerts</h2>{_alerts(document["recent_alerts"])}
 <h2>Rollout</h2>{_rollout([*document["rollout"], *document["milestones"]])}
 <h2>Trainings</h2>{_trainings(document["trainings"])}
@@ -170,6 +172,19 @@ def _turned(row: dict[Any, Any]) -> list[str]:
     figures = (f"{row['confidence_existing']:.1f}", f"{row['blended']:.1f}", f"{row['weight']:.1%}")
     then = f"{'taken' if row['decision'] else 'left'}, {'won' if row['won'] else 'lost'}"
     return [cell(row["signal_id"]), *(cell(one, "n") for one in figures), cell(then), cell(f"{row['gained']:+.2%}", "n")]
+
+
+def _drift(check: Document | None) -> str:
+    """Return verdict and reasons of the last check, and the features that moved most."""
+    words = f"<p>{escape(drift_words(check))}</p>"
+    judged = [] if check is None else [one for one in check["columns"] if one["psi"] is not None]
+    moved = sorted(judged, key=lambda one: one["psi"] / one["bound"], reverse=True)[:MOVED]
+    rows = [
+        [cell(one["name"]), *(cell(number(one[name]), "n") for name in _SIZES), cell("drifted" if one["drifted"] else "")]
+        for one in moved
+    ]
+    headings = [head("feature"), *(head(name, "n") for name in ("importance", "PSI", "bound")), head("standing")]
+    return words + (table(headings, rows) if rows else "")
 
 
 def _alerts(alerts: Sequence[Document]) -> str:

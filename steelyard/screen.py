@@ -8,8 +8,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from steelyard.wording import BOOKS, books_rows, number
+from steelyard.wording import BOOKS, books_rows, drift_words, number
 
+TOP = 10
 out = Console(highlight=False, soft_wrap=True)
 
 
@@ -76,6 +77,26 @@ def serving(address: str) -> None:
 def reported(document: Mapping[str, Any]) -> None:
     """Print the answer, and where the page is."""
     out.print(f"[bold]{document['answer']}[/]")
+    out.print(document["page"])
+
+
+def drifted(document: Mapping[str, Any] | None) -> None:
+    """Print the verdict, the reasons, and the features that moved most."""
+    if document is None:
+        out.print("There is no champion that anything could have drifted from.")
+        return
+    out.print(f"[bold]{document['verdict']}[/]: version {document['model_version']}, {document['as_of'][:10]}")
+    for reason in document["reasons"]:
+        out.print(f"  {reason}")
+    if document["training"]:
+        out.print(document["training"])
+    table = Table("feature", "importance", "PSI", "bound", "")
+    judged = [column for column in document["columns"] if column["psi"] is not None]
+    for column in sorted(judged, key=lambda column: column["bound"] - column["psi"])[:TOP]:
+        share = "–" if column["importance"] is None else f"{column['importance']:.1%}"
+        mark = "[bold]drifted[/]" if column["drifted"] else ""
+        table.add_row(column["name"], share, number(column["psi"]), number(column["bound"]), mark)
+    out.print(table)
     out.print(document["page"])
 
 
@@ -197,6 +218,7 @@ def _facts(document: Mapping[str, Any]) -> Table:
     table.add_row("champion", _version_words(document["champion"]))
     table.add_row("challenger", _waiting_words(document))
     table.add_row("improvement", _improvement_words(document["improvement"]))
+    table.add_row("drift", drift_words(document["drift"]))
     for review in document["reviews"]:
         table.add_row(f"next {review['kind']}", f"period to {review['period_end'][:10]}")
     return table

@@ -17,6 +17,7 @@ from steelyard.gateways.brokers import BrokerSettings
 from steelyard.gateways.quality import QualityPolicy
 from steelyard.gateways.sources import SourceSettings
 from steelyard.judging.books import SizingPolicy
+from steelyard.judging.drift import DriftPolicy
 from steelyard.learning.policy import LearningPolicy
 from steelyard.market.brackets import BracketPolicy
 from steelyard.market.strategy import StrategySettings
@@ -79,6 +80,7 @@ class Settings(Frozen):
     brackets: BracketPolicy = BracketPolicy()
     learning: LearningPolicy = LearningPolicy()
     books: SizingPolicy = SizingPolicy()
+    drift: DriftPolicy = DriftPolicy()
     weight: WeightPolicy = WeightPolicy()
     desk: DeskPolicy = DeskPolicy()
     risk: RiskPolicy = RiskPolicy()

@@ -61,3 +61,10 @@ def target(measure: str) -> str:
 def number(value: float | None) -> str:
     """Return a rule's figure or bound; a dash where there is none."""
     return "–" if value is None else f"{value:.4g}"
+
+
+def drift_words(check: Mapping[str, Any] | None) -> str:
+    """Return the verdict of a check for drift (row of ``ml_drift``) and why."""
+    if check is None:
+        return "not looked at yet; run steelyard drift"
+    return f"{check['verdict']} on {check['as_of'][:10]}, version {check['model_version']}: {'; '.join(check['reasons'])}"

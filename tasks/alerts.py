@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from typing import Any
 
 from steelyard import notices
 from steelyard.gateways.quality import Checked
@@ -34,6 +35,14 @@ def announce_quarantine(stores: Stores, checked: Checked, as_of: datetime) -> No
     alert = notices.quarantine(stores.settings.services.lineage, checked, as_of)
     if alert:
         stores.alerts.post(alert)
+    stores.alerts.deliver()
+
+
+@step()
+def announce_drift(stores: Stores, found: dict[str, Any], training: str | None) -> None:
+    """Tell that drift asks for a training, and what was done about it."""
+    if training:
+        stores.alerts.post(notices.drift(stores.settings.services.lineage, found, training))
     stores.alerts.deliver()
 
 

@@ -12,6 +12,7 @@ from steelyard.weight.guards import breaker_rules, measure_cuts
 from steelyard.weight.journal import Decision, Entry, Rule
 from steelyard.weight.rollback import hold, resume, roll_back
 from steelyard.weight.state import State
+from tasks.status import last_drift
 from tasks.step import step
 from tasks.stores import Stores
 from tasks.weight import current_state, monthly_evidence
@@ -76,7 +77,8 @@ def _incident(
     stores: Stores, decision: Decision, evidence: Evidence | None, settled: pd.DataFrame | None, trouble: str
 ) -> Incident:
     last = stores.journal.entries(last=LAST_DECISIONS)
-    return Incident(decision, evidence, settled, last, _holdout_accuracy(stores, decision.before.champion), trouble)
+    accuracy = _holdout_accuracy(stores, decision.before.champion)
+    return Incident(decision, evidence, settled, last, accuracy, None if trouble else last_drift(stores), trouble)
 
 
 def _holdout_accuracy(stores: Stores, champion: str | None) -> float | None:

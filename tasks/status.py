@@ -56,6 +56,7 @@ def _lineage(stores: Stores, state: State, as_of: datetime) -> dict[str, Any]:
         "gate": [rule.model_dump() for rule in _gate(stores, state, as_of)],
         "evidence": evidence.figures(),
         "improvement": _improvement(stores, state, evidence),
+        "drift": last_drift(stores),
         "rollout": [_item(item) for item in checklist(state, _entered(entries), policy.rollout, as_of)],
         "milestones": [_item(item) for item in milestones(state, evidence, policy.rollout, as_of)],
     }
@@ -140,6 +141,12 @@ def _entered(entries: list[Entry]) -> dict[Phase, datetime]:
     for entry in entries:
         entered.setdefault(entry.decision.after.phase, entry.decision.after.phase_since)
     return entered
+
+
+def last_drift(stores: Stores) -> dict[str, Any] | None:
+    """Return the latest check for drift; None before the first."""
+    checks = stores.ledger.drift_checks(1)
+    return None if not checks else checks[0] | {"as_of": checks[0]["as_of"].isoformat()}
 
 
 def _item(item: Item) -> dict[str, str]:

@@ -24,7 +24,7 @@ def copied(source: Path, folder: Path) -> Path:
     folder.mkdir(parents=True)
     with sqlite3.connect(source / "mlflow.db") as original, sqlite3.connect(folder / "mlflow.db") as copy:
         original.backup(copy)
-        for name in ("training", "decisions"):
+        for name in ("training", "decisions", "observations"):
             place = (f"{folder}/artifacts/{name}", f"steelyard/{name}")
             copy.execute("UPDATE experiments SET artifact_location = ? WHERE name = ?", place)
     return folder

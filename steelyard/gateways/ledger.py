@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from alembic import command
 from alembic.config import Config
@@ -204,7 +205,22 @@ class Trade(Base):
     veto: Mapped[str | None]
 
 
-TABLES: tuple[type[Base], ...] = (TradeFeature, RegisteredModel, Prediction, Trade)
+class DriftCheck(Base):
+    """How far the market was from the champion's training rows, and what that asked for; one a day and version."""
+
+    __tablename__ = "ml_drift"
+    key: Mapped[str] = mapped_column(primary_key=True)
+    as_of: Mapped[datetime] = mapped_column(UtcTime, index=True)
+    model_version: Mapped[str]
+    verdict: Mapped[str]
+    share: Mapped[float | None]
+    reasons: Mapped[list[str]] = mapped_column(JSON)
+    columns: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
+    run_id: Mapped[str]
+    asked: Mapped[bool]
+
+
+TABLES: tuple[type[Base], ...] = (TradeFeature, RegisteredModel, Prediction, Trade, DriftCheck)
 
 
 class Ledger:
@@ -402,6 +418,26 @@ class Ledger:
         if broker:
             statement = statement.where(Trade.broker == broker)
         return self._frame(statement, columns.keys())
+
+    def frozen_features(self, since: datetime, until: datetime) -> pd.DataFrame:
+        """Return the features frozen for the signals decided in (since, until], one column each, index ``signal_id``."""
+        inside = (TradeFeature.decided_at > since, TradeFeature.decided_at <= until)
+        order = (TradeFeature.decided_at, TradeFeature.signal_id)
+        statement = select(TradeFeature.signal_id, TradeFeature.features).where(*inside).order_by(*order)
+        with self._reached(), self._engine.connect() as connection:
+            rows = connection.execute(statement).all()
+        return pd.DataFrame([row.features for row in rows], index=[row.signal_id for row in rows], dtype=np.float64)
+
+    def record_drift(self, row: dict[str, Any]) -> int:
+        """Record a check (columns of ``ml_drift``) once for each key; returns how many were new."""
+        return self._insert(DriftCheck, [row])
+
+    def drift_checks(self, most: int) -> list[dict[str, Any]]:
+        """Return the latest checks (columns of ``ml_drift``), newest first."""
+        columns = DriftCheck.__table__.columns
+        statement = select(*columns).order_by(DriftCheck.as_of.desc(), DriftCheck.key).limit(most)
+        with self._reached(), self._engine.connect() as connection:
+            return [dict(row) for row in connection.execute(statement).mappings()]
 
     def record_model(self, row: dict[str, Any]) -> None:
         """Record a registered version (columns of ``ml_models``), or bring its stage up to date."""

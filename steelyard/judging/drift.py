@@ -50,6 +50,9 @@ class DriftPolicy(Frozen):
         retrain_share: … and from which on to retrain.
         watch_alpha: One-sided probability of performance this much worse by chance, under which to watch.
         retrain_alpha: … and under which to retrain.
+        window_days: Days that are held against the training rows.
+        most_days: How far back the window reaches where it holds fewer than ``least_rows`` signals.
+        cooldown_days: After a retraining was asked for, how long none is asked for again.
     """
 
     least_rows: Annotated[int, Field(ge=3 * ROWS_A_BAND)] = 100
@@ -60,6 +63,9 @@ class DriftPolicy(Frozen):
     retrain_share: Share = 0.3
     watch_alpha: Chance = 0.1
     retrain_alpha: Chance = 0.01
+    window_days: Annotated[int, Field(ge=1)] = 30
+    most_days: Annotated[int, Field(ge=1)] = 180
+    cooldown_days: Annotated[int, Field(ge=1)] = 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +201,8 @@ def drift(
     """Return how far ``current`` is from ``reference``, the rows the champion was trained on.
 
     Args:
-        reference: The features and ``p_win`` by row; any numeric dtype. NaN and infinity are a band of their own.
+        reference: The features and ``p_win`` by row; any numeric dtype. NaN and infinity are a band of their own, but for
+            ``p_win``: rows without one say nothing about predictions (rows the model was fitted on must have none).
         current: The same, of the time that is judged.
         importance: The model's features, any scale; normalised here, negative and NaN count as 0, equal shares when
             nothing is left. Columns it does not name are not looked at; those it names are all reported.
@@ -203,7 +210,8 @@ def drift(
         policy: Bounds.
     """
     shares = _normalised(importance)
-    *columns, prediction = _columns(reference, current, shares | {PREDICTION: NAN}, policy)
+    columns = _columns(reference, current, shares, policy, beside=1)
+    [prediction] = _columns(_opinions(reference), _opinions(current), {PREDICTION: NAN}, policy, beside=len(columns))
     ranked = tuple(sorted(columns, key=lambda column: (-column.importance, column.name)))
     compared = _comparisons(*performance, policy) if performance else ()
     findings = [*map(_of_performance, compared), _of_inputs(ranked, policy), _of_prediction(prediction, ranked)]
@@ -256,20 +264,25 @@ def _normalised(importance: Mapping[str, float]) -> dict[str, float]:
 
 
 def _columns(
-    reference: pd.DataFrame, current: pd.DataFrame, shares: Mapping[str, float], policy: DriftPolicy
+    reference: pd.DataFrame, current: pd.DataFrame, shares: Mapping[str, float], policy: DriftPolicy, *, beside: int
 ) -> list[Column]:
+    """Return the columns judged; ``beside`` are judged elsewhere, and share the probability of a false alarm."""
     before, now = _numbers(reference, shares), _numbers(current, shares)
     unjudged = {name: _unjudged(before.get(name), now.get(name), policy.least_rows) for name in shares}
     judged = [name for name in shares if not unjudged[name]]
     bands = {name: _Bands.of(before[name], now[name]) for name in judged}
     psi, distance = _effects(bands, {name: (before[name], now[name]) for name in judged})
-    alpha = policy.alpha / max(len(judged), 1)
+    alpha = policy.alpha / (len(judged) + beside)
     return [
         Column(name, share, psi[name], max(policy.psi_bound, bands[name].noise(alpha)), distance.get(name, NAN))
         if name in bands
         else Column(name, share, unjudged=unjudged[name])
         for name, share in shares.items()
     ]
+
+
+def _opinions(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame[frame[PREDICTION].notna().to_numpy(dtype=bool)] if PREDICTION in frame else frame
 
 
 def _numbers(frame: pd.DataFrame, names: Iterable[str]) -> dict[str, Floats]:

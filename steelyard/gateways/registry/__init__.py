@@ -2,5 +2,6 @@
 
 from steelyard.gateways.registry.journal import Journal
 from steelyard.gateways.registry.models import Registration, Registry, Version
+from steelyard.gateways.registry.tracking import Figures
 
-__all__ = ["Journal", "Registration", "Registry", "Version"]
+__all__ = ["Figures", "Journal", "Registration", "Registry", "Version"]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from steelyard.errors import RestoreService
 from steelyard.gateways.registry.journal import Journal, Lock
+from steelyard.gateways.registry.observations import Observations
 from steelyard.gateways.registry.tracking import TRAINING, Figures, Tracking, is_absent
 from steelyard.weight.journal import Entry
 
@@ -89,6 +90,7 @@ class Registry:
     def __init__(self, address: str, artifacts: str, lineage: str, lock: Lock, seal_key: str = "") -> None:
         self._tracking = Tracking(address, artifacts, lineage)
         self.journal = Journal(self._tracking, lock, seal_key, self._seat)
+        self.observations = Observations(self._tracking)
 
     def register(self, training: Registration) -> Version:
         """Store a training as one finished run and one version; a version with the same key comes back as it is."""

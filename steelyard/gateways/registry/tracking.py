@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-TRAINING, DECISIONS = "steelyard/training", "steelyard/decisions"
+TRAINING, DECISIONS, OBSERVATIONS = "steelyard/training", "steelyard/decisions", "steelyard/observations"
 LOCK_SECONDS = 60
 PROBE_SECONDS = 2
 
@@ -60,7 +60,7 @@ class Tracking:
         return client
 
     def _prepare(self, client: "MlflowClient") -> None:
-        for name in (TRAINING, DECISIONS):
+        for name in (TRAINING, DECISIONS, OBSERVATIONS):
             if client.get_experiment_by_name(name) is None:
                 place = None if self._address.startswith("http") else f"{self._artifacts}/{name.rpartition('/')[2]}"
                 _unless_there(client.create_experiment, name, artifact_location=place)

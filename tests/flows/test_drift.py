@@ -1,0 +1,136 @@
+"""The drift flow over a home whose champion was really trained: judged once a day, training asked for once in a while."""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from prefect.testing.utilities import prefect_test_harness
+
+import tasks.drift
+from flows.drift import drift
+from flows.train import train
+from pilots import BAR, BEGAN, conf_of, frame, home_of, market
+from steelyard.market.features import feature_names, feature_set_hash
+from steelyard.market.history import as_known
+from steelyard.settings import PROJECT
+from tasks.predictions import record_opinions
+from tasks.stores import Stores
+
+Command = Callable[..., tuple[int, str, str]]
+DAY = datetime(2021, 3, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def pilot(tmp_path: Path, empty_mlflow: Path) -> Stores:
+    stores = home_of(tmp_path, empty_mlflow, market()[1])
+    bars = frame()
+    stores.lake.append(bars[(bars["timestamp"] + BAR <= pd.Timestamp(DAY) + pd.Timedelta("30D")).to_numpy()], BAR)
+    return stores
+
+
+def lived(stores: Stores, until: datetime = DAY, **moved: float) -> None:
+    """Signals since the champion was trained, their frozen features moved by as many deviations."""
+    known = as_known(market()[1], pd.Timestamp(until))
+    new = known[(known["decided_at"] > pd.Timestamp(BEGAN)).to_numpy()].copy()
+    for name, by in moved.items():
+        new[name] = new[name] + by * new[name].std()
+    state = stores.journal.state()
+    assert state is not None
+    names = feature_names(stores.strategy)
+    stores.ledger.record_features(new, names, feature_set_hash(names))
+    record_opinions(stores, new, state)
+
+
+def asked(stores: Stores, day: datetime = DAY) -> dict[str, Any]:
+    found = drift.fn(day, str(stores.home), str(conf_of(stores.home)))
+    assert found is not None
+    return found
+
+
+def important(stores: Stores, count: int) -> list[str]:
+    model = stores.model("1")
+    order = np.argsort(-model.grown.gain(len(model.feature_names)))
+    return [model.feature_names[number] for number in order[:count]]
+
+
+def test_an_unchanged_market_is_fine_and_said_once(pilot: Stores) -> None:
+    """Scores in the ledger, page and picture in MLflow; the same day again returns the same check."""
+    lived(pilot)
+    found, again = asked(pilot), asked(pilot)
+    [row] = pilot.ledger.drift_checks(5)
+
+    assert found["verdict"] in ("fine", "watch")
+    assert found["training"] is None
+    assert again["run_id"] == found["run_id"]
+    assert not again["new"]
+    assert [column["name"] for column in row["columns"]][-1] == "p_win"
+    assert all(column["psi"] is not None for column in row["columns"] if not column["unjudged"])
+    client = pilot.registry.observations._tracking.client
+    assert {file.path for file in client.list_artifacts(found["run_id"])} == {"drift.json", "drift.html", "drift.png"}
+    assert pilot.alerts.open() == []
+
+
+def test_a_moved_market_asks_for_a_training_once_per_cooldown(pilot: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retrain, an alert, and nothing more for two weeks; then again."""
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    lived(pilot, **dict.fromkeys(important(pilot, 8), 3.0))
+    days = [DAY, DAY + timedelta(days=1), DAY + timedelta(days=15)]
+    first, second, later = (asked(pilot, day) for day in days)
+
+    assert [one["verdict"] for one in (first, second, later)] == ["retrain"] * 3
+    assert [one["asked"] for one in (first, second, later)] == [True, False, True]
+    assert first["training"] == "no Prefect server is configured; run steelyard train"
+    assert [one.alert.kind for one in pilot.alerts.open()] == ["drift", "drift"]
+    assert pilot.journal.state() is not None
+    assert pilot.journal.state().weight == 0.15  # type: ignore[union-attr]
+
+
+def test_a_server_that_knows_the_deployment_gets_a_run(pilot: Stores) -> None:
+    """Prefect's own server: a run is scheduled, with the home as its parameter; without the deployment it is said."""
+    found = {"new": True, "asked": True}
+    with prefect_test_harness(server_startup_timeout=120), pytest.MonkeyPatch.context() as environment:
+        environment.setattr(tasks.drift, "prefect_server_configured", lambda: True)
+        assert tasks.drift.ask_for_training(pilot, found) == (
+            f"the Prefect server knows no deployment {tasks.drift.TRAINING}; run steelyard train"
+        )
+        flow = train.from_source(str(PROJECT), "flows/train.py:train")
+        flow.to_deployment(tasks.drift.TRAINING.rpartition("/")[2]).apply()  # type: ignore[union-attr]
+        said = tasks.drift.ask_for_training(pilot, found)
+
+    assert said is not None
+    assert said.startswith("training started: ")
+    assert tasks.drift.ask_for_training(pilot, found | {"new": False}) is None
+
+
+def test_few_signals_are_not_judged(pilot: Stores) -> None:
+    """Said, and no alarm."""
+    lived(pilot, BEGAN + timedelta(days=10))
+    found = asked(pilot, BEGAN + timedelta(days=10))
+
+    assert found["verdict"] == "fine"
+    assert "not judged" in found["reasons"][0]
+
+
+def test_the_command_prints_verdict_and_features(pilot: Stores, command: Command) -> None:
+    """And as JSON; without a champion there is nothing to drift from."""
+    lived(pilot)
+    places = ["--home", str(pilot.home), "--conf", str(conf_of(pilot.home)), "--as-of", DAY.isoformat()]
+    code, out, err = command("drift", *places)
+    assert code == 0, err
+    assert "version 1, 2021-03-01" in out
+    assert "PSI" in out
+    code, out, _ = command("drift", *places, "--json")
+    assert json.loads(out)["model_version"] == "1"
+
+
+def test_without_a_champion_nothing_is_judged(tmp_path: Path, command: Command) -> None:
+    """One sentence."""
+    code, out, err = command("drift", "--home", str(tmp_path))
+
+    assert code == 0, err
+    assert "no champion" in out
