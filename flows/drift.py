@@ -7,8 +7,10 @@ from prefect import flow
 
 from flows.failure import failed
 from flows.moment import moment, opened
+from steelyard import summaries
 from tasks.alerts import announce_drift
 from tasks.drift import ask_for_training, judge_drift
+from tasks.summaries import publish
 
 
 @flow(name="drift", on_failure=[failed], on_crashed=[failed])
@@ -20,4 +22,5 @@ def drift(as_of: datetime | None = None, home: str = ".", conf: str | None = Non
         return None
     training = ask_for_training(stores, found)
     announce_drift(stores, found, training)
+    publish("drift", summaries.drifted(found))
     return found | {"training": training}

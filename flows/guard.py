@@ -7,8 +7,10 @@ from prefect import flow
 
 from flows.failure import failed
 from flows.moment import moment, opened
+from steelyard import summaries
 from tasks.alerts import announce, notice_lapse
-from tasks.records import decision_record, state_record
+from tasks.records import decision_records, state_record
+from tasks.summaries import publish
 from tasks.weight import current_state, guard_weight
 
 
@@ -19,5 +21,6 @@ def guard(as_of: datetime | None = None, home: str = ".", conf: str | None = Non
     notice_lapse(stores, stores.journal.state(), at)
     entry = guard_weight(stores, at)
     announce(stores, [entry])
-    state = current_state(stores, at)
-    return {"decision": decision_record(entry) if entry else None, "state": state_record(state)}
+    made, state = decision_records(stores, [entry]), state_record(current_state(stores, at))
+    publish("guard", summaries.decided(made, state))
+    return {"decision": made[0] if made else None, "state": state}

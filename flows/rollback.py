@@ -7,11 +7,13 @@ from prefect import flow
 
 from flows.failure import failed
 from flows.moment import moment, opened
+from steelyard import summaries
 from steelyard.settings import operator_name
 from tasks.alerts import announce
-from tasks.records import decision_record, state_record
+from tasks.records import decision_records, state_record
 from tasks.rollback import hold_weight, resume_weight, roll_back_weight
 from tasks.stores import Stores
+from tasks.summaries import publish
 from tasks.weight import current_state
 
 
@@ -47,5 +49,6 @@ def resume(
 
 
 def _outcome(stores: Stores, entry: Any, at: datetime) -> dict[str, Any]:
-    state = current_state(stores, max(at, entry.decision.as_of))
-    return {"decision": decision_record(entry), "state": state_record(state)}
+    made, state = decision_records(stores, [entry]), state_record(current_state(stores, max(at, entry.decision.as_of)))
+    publish(entry.decision.kind, summaries.decided(made, state))
+    return {"decision": made[0], "state": state}

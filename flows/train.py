@@ -7,8 +7,12 @@ from prefect import flow
 
 from flows.failure import failed
 from flows.moment import moment, opened
+from steelyard import summaries
+from steelyard.gateways.registry import Version
 from tasks.bars import known_history
 from tasks.records import version_record
+from tasks.stores import Stores
+from tasks.summaries import progress, publish
 from tasks.training import compare_with_champion, settled_samples, trained_version, waiting_challenger
 
 
@@ -20,9 +24,9 @@ def train(
     stores, at = opened(home, conf), moment(as_of)
     known = known_history(stores, at)
     samples = settled_samples(stores, known)
-    version = trained_version(stores, known, samples, at, trials)
-    judged = compare_with_champion(stores, samples, version, at)
-    return version_record(judged)
+    with progress("train"):
+        version = trained_version(stores, known, samples, at, trials)
+    return _judged(stores, compare_with_champion(stores, samples, version, at), "train")
 
 
 @flow(name="compare", on_failure=[failed], on_crashed=[failed])
@@ -30,5 +34,10 @@ def compare(as_of: datetime | None = None, home: str = ".", conf: str | None = N
     """Hold the waiting challenger against the champion on what had settled by ``as_of``."""
     stores, at = opened(home, conf), moment(as_of)
     samples = settled_samples(stores, known_history(stores, at))
-    judged = compare_with_champion(stores, samples, waiting_challenger(stores), at)
-    return version_record(judged)
+    return _judged(stores, compare_with_champion(stores, samples, waiting_challenger(stores), at), "compare")
+
+
+def _judged(stores: Stores, version: Version, name: str) -> dict[str, Any]:
+    document = version_record(version)
+    publish(name, summaries.trained(document, stores.training_page(version.run_id)))
+    return document

@@ -7,9 +7,11 @@ from prefect import flow
 
 from flows.failure import failed
 from flows.moment import moment, opened
+from steelyard import summaries
 from tasks.alerts import announce
 from tasks.bars import known_history
-from tasks.records import decision_record, state_record
+from tasks.records import decision_records, state_record
+from tasks.summaries import publish
 from tasks.weight import current_state, evaluate_weight, review_gates
 
 
@@ -20,7 +22,6 @@ def weight(as_of: datetime | None = None, home: str = ".", conf: str | None = No
     settled_signals = int(known_history(stores, at)["won"].notna().sum())
     entries = [evaluate_weight(stores, at), review_gates(stores, at, settled_signals)]
     announce(stores, entries)
-    return {
-        "decisions": [decision_record(entry) for entry in entries if entry is not None],
-        "state": state_record(current_state(stores, at)),
-    }
+    made, state = decision_records(stores, entries), state_record(current_state(stores, at))
+    publish("weight", summaries.decided(made, state))
+    return {"decisions": made, "state": state}

@@ -118,6 +118,14 @@ def drift(home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: Jso
 
 
 @app.command()
+def review(home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: Json = False) -> None:
+    """Write the report of the last whole period, once: in the home and in MLflow."""
+    from flows.review import review as flow
+
+    show(_run(flow, home, conf, as_of), as_json, screen.reported)
+
+
+@app.command()
 def replay(
     bars: Bars,
     start: Annotated[str, typer.Option("--start", help="First day that is lived through (ISO date).")],

@@ -1,10 +1,12 @@
 """What flows return: plain JSON values, the same for people and machines."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from steelyard.gateways.registry import Version
 from steelyard.weight.journal import Entry
 from steelyard.weight.state import State
+from tasks.stores import Stores
 
 
 def decision_record(entry: Entry) -> dict[str, Any]:
@@ -23,6 +25,11 @@ def decision_record(entry: Entry) -> dict[str, Any]:
         "rules": [rule.model_dump() for rule in decision.rules],
         "run_id": entry.run_id,
     }
+
+
+def decision_records(stores: Stores, entries: Iterable[Entry | None]) -> list[dict[str, Any]]:
+    """Return the entries there are, each with its page in MLflow."""
+    return [decision_record(entry) | {"page": stores.page(entry.run_id)} for entry in entries if entry is not None]
 
 
 def state_record(state: State) -> dict[str, Any]:

@@ -9,7 +9,9 @@ import pandas as pd
 from steelyard import pictures, report
 from steelyard.errors import CollectMoreData, FixConfiguration
 from steelyard.gateways.alerts import Stored
+from steelyard.gateways.registry import Figures
 from steelyard.judging.books import equity_curves, judge
+from steelyard.weight.ladder import period_end
 from tasks.records import decision_record, version_record
 from tasks.status import status
 from tasks.step import step
@@ -71,6 +73,39 @@ def written_report(stores: Stores, as_of: datetime, file: Path) -> dict[str, Any
     except OSError as error:
         raise FixConfiguration(f"{file} cannot be written ({error.strerror}); pass another --out") from error
     return document | {"page": str(file)}
+
+
+@step()
+def review_performance(stores: Stores, as_of: datetime) -> dict[str, Any]:
+    """Write the report of the last whole period into ``reports/`` and into MLflow, once; later the same run comes back.
+
+    Raises:
+        CollectMoreData: If nothing was decided here yet.
+    """
+    period = period_end(as_of, stores.settings.weight.evaluation_days)
+    key = f"{stores.settings.services.lineage}/review/{period:%Y-%m-%d}"
+    observations, file = stores.registry.observations, stores.state / "reports" / f"{period:%Y-%m-%d}.html"
+    document, content = lineage_report(stores, as_of)
+    run_id = observations.find(key)
+    if run_id is None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content, encoding="utf-8")
+        figures = Figures(_figures(document), {}, {"answer": document["answer"]})
+        run_id = observations.record(key, f"review {period:%Y-%m-%d}", figures, {"report.html": content.encode()})
+    page = f"{stores.settings.services.pages.rstrip('/')}{observations.page(run_id)}"
+    because = report.because(document["decisions"])
+    return document | {"because": because, "page": str(file), "run_id": run_id, "run_page": page}
+
+
+def _figures(document: dict[str, Any]) -> dict[str, float]:
+    """Return weight and the measures of the three books as plain metrics; what is unknown is left out."""
+    books = {
+        f"{book}_{measure}": value
+        for book in ("baseline", "ml", "blended")
+        for measure, value in document["books"][book].items()
+        if value is not None
+    }
+    return {"weight": document["state"]["weight"], "weight_in_force": document["weight_in_force"], **books}
 
 
 def _life(stores: Stores, start: datetime, end: datetime, settled: pd.DataFrame) -> dict[str, Any]:

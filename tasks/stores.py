@@ -76,6 +76,10 @@ class Stores:
         """Return the address of a decision's run among MLflow's pages; empty without one."""
         return page_of(self.settings.services, self.journal, run_id)
 
+    def training_page(self, run_id: str) -> str:
+        """Return the address of a training's run among MLflow's pages."""
+        return f"{self.settings.services.pages.rstrip('/')}{self.registry.page(run_id)}"
+
     @property
     def state(self) -> Path:
         """Folder of lake, quarantine and data docs."""

@@ -12,10 +12,16 @@ from prefect.settings import PREFECT_API_URL
 from prefect.testing.utilities import prefect_test_harness
 
 from flows.collect import collect
+from flows.guard import guard
+from flows.review import review
+from flows.rollback import rollback
 from flows.settle import settle
+from homes import LAST, pilot_home
 from steelyard.market.simulated import SimulatedMarket
+from tasks.progress import tell
 from tasks.step import DECIDING, step
 from tasks.stores import open_stores
+from tasks.summaries import progress
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +46,27 @@ def test_a_flow_run_is_recorded_with_its_steps(server: str, home: Path) -> None:
     assert document["added"] > 18_000
     assert states == ["Completed"]
     assert sorted(steps) == ["announce_quarantine", "read_source", "store_bars", "validate_bars"]
+
+
+def artifacts() -> dict[str, str]:
+    """The latest artifact of each key, as text."""
+    with get_client(sync_client=True) as client:
+        found = client.read_latest_artifacts(limit=50)
+        return {str(one.key): str(one.data) for one in found}
+
+
+def test_a_long_fit_says_how_far_it_is(server: str) -> None:
+    """A progress artifact that ends at one hundred."""
+
+    @flow(name="fits")
+    def fits() -> None:
+        with progress("fit"):
+            for number in range(3):
+                tell("trials", number + 1, 3)
+
+    fits()
+
+    assert float(artifacts()["fit-progress"]) == 100.0
 
 
 def test_the_command_line_uses_the_server_that_is_configured(
@@ -104,3 +131,20 @@ def test_a_failed_run_is_told(server: str, home: Path) -> None:
 
     assert alert.alert.title == "flow failed: settle"
     assert "no bars yet" in alert.alert.figure
+
+
+def test_runs_that_decide_leave_a_summary_on_their_page(server: str, tmp_path: Path, empty_mlflow: Path) -> None:
+    """Verdict first, then why, the rules with figure and bound, and the way to MLflow."""
+    home = str(pilot_home(tmp_path, empty_mlflow).home)
+    guard(as_of=LAST, home=home)
+    rollback(reason="odd fills", operator="operator", as_of=LAST, home=home)
+    review(as_of=LAST, home=home)
+    found = artifacts()
+
+    assert found["guard-summary"].startswith("**Nothing changed.** Weight 15.0%, phase pilot")
+    assert found["rollback-summary"].startswith("**DISABLE** (rollback): weight 15.0% → 0.0%, phase shadow")
+    assert "odd fills" in found["rollback-summary"]
+    assert "| rule | figure | bound |" in found["rollback-summary"]
+    assert "[The decision in MLflow](http://127.0.0.1:5000/#/experiments/" in found["rollback-summary"]
+    assert found["review-summary"].startswith("**The existing system decides alone")
+    assert "[The report in MLflow](" in found["review-summary"]

@@ -93,6 +93,23 @@ def test_the_command_writes_the_page_and_prints_the_document(pilot: Stores, comm
     assert "cannot be written" in err.strip().splitlines()[-1]
 
 
+def test_a_review_is_written_once_per_period(pilot: Stores, command: Command) -> None:
+    """In the home and in MLflow; run again in the same period, the same run comes back."""
+    places = ["review", "--home", str(pilot.home), "--json", "--as-of"]
+    first, again, next_one = (
+        json.loads(command(*places, (LAST + timedelta(days=days)).isoformat())[1]) for days in (0, 1, 31)
+    )
+
+    assert first["run_id"] == again["run_id"] != next_one["run_id"]
+    assert first["run_page"].startswith("http://127.0.0.1:5000/#/experiments/")
+    assert Path(first["page"]).parent == pilot.home / ".steelyard" / "reports"
+    kept = pilot.registry.observations._tracking.read(first["run_id"], "report.html")
+    assert kept == Path(first["page"]).read_text()
+    metrics = pilot.registry.observations._tracking.client.get_run(first["run_id"]).data.metrics
+    assert metrics["weight"] == 0.15
+    assert "blended_sharpe" in metrics
+
+
 def test_without_a_lineage_there_is_nothing_to_report(tmp_path: Path, empty_mlflow: Path, command: Command) -> None:
     """One line that says what to run."""
     code, _, err = command("report", "--home", str(tmp_path))

@@ -129,6 +129,11 @@ class Registry:
                     self._tracking.client.log_artifacts(run_id, folder)
         return run_id
 
+    def page(self, run_id: str) -> str:
+        """Return the path of a training's run among MLflow's pages."""
+        with self._tracking.reached():
+            return f"/#/experiments/{self._tracking.experiment(TRAINING)}/runs/{run_id}"
+
     def find(self, key: str) -> Version | None:
         """Return the version of a training key, None when it was never trained."""
         return next((version for version in self.versions() if version.key == key), None)

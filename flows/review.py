@@ -1,0 +1,20 @@
+"""Review: once a month, how the lineage stands, as a page that is kept."""
+
+from datetime import datetime
+from typing import Any
+
+from prefect import flow
+
+from flows.failure import failed
+from flows.moment import moment, opened
+from steelyard import summaries
+from tasks.report import review_performance
+from tasks.summaries import publish
+
+
+@flow(name="review", on_failure=[failed], on_crashed=[failed])
+def review(as_of: datetime | None = None, home: str = ".", conf: str | None = None) -> dict[str, Any]:
+    """Write the report of the last whole period, once: in the home, in MLflow, and linked from this run."""
+    document = review_performance(opened(home, conf), moment(as_of))
+    publish("review", summaries.reviewed(document))
+    return document
