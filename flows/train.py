@@ -9,23 +9,32 @@ from flows.failure import failed
 from flows.moment import moment, opened
 from steelyard import summaries
 from steelyard.gateways.registry import Version
+from steelyard.learning.policy import Retraining
 from tasks.bars import known_history
 from tasks.records import version_record
 from tasks.stores import Stores
 from tasks.summaries import progress, publish
-from tasks.training import compare_with_champion, settled_samples, trained_version, waiting_challenger
+from tasks.training import AS_CONFIGURED, compare_with_champion, settled_samples, trained_version, waiting_challenger
 
 
 @flow(name="train", on_failure=[failed], on_crashed=[failed])
 def train(
-    as_of: datetime | None = None, trials: int | None = None, home: str = ".", conf: str | None = None
+    request: Retraining = AS_CONFIGURED, as_of: datetime | None = None, home: str = ".", conf: str | None = None
 ) -> dict[str, Any]:
-    """Train on what had settled by ``as_of``; the same data and settings return the version they gave before."""
+    """Train on what had settled by ``as_of``; the same data and settings return the version they gave before.
+
+    Args:
+        request: What this training does otherwise than configured, and why.
+        as_of: Moment to speak for; the scheduled time.
+        home: Folder of all state.
+        conf: Folder of the settings.
+    """
     stores, at = opened(home, conf), moment(as_of)
     known = known_history(stores, at)
     samples = settled_samples(stores, known)
+    learned = settled_samples(stores, known, request.symbols) if request.symbols else samples
     with progress("train"):
-        version = trained_version(stores, known, samples, at, trials)
+        version = trained_version(stores, known, learned, at, request)
     return _judged(stores, compare_with_champion(stores, samples, version, at), "train")
 
 

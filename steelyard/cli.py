@@ -43,11 +43,26 @@ def collect(home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: J
 
 
 @app.command()
-def train(home: Home = HERE, conf: Conf = None, as_of: AsOf = None, trials: Trials = None, as_json: Json = False) -> None:
+def train(
+    trials: Trials = None,
+    family: Annotated[list[str] | None, typer.Option("--family", help="Only this booster; lightgbm or xgboost.")] = None,
+    symbol: Annotated[
+        list[str] | None, typer.Option("--symbol", help="Learn from this symbol's signals alone; repeat it.")
+    ] = None,
+    reason: Annotated[str, typer.Option("--reason", help="Why, kept with the run in MLflow.")] = "",
+    home: Home = HERE,
+    conf: Conf = None,
+    as_of: AsOf = None,
+    as_json: Json = False,
+) -> None:
     """Train a challenger on the settled signals, and compare it with the champion."""
     from flows.train import train as flow
+    from steelyard.learning.policy import Retraining
+    from steelyard.settings import override
 
-    show(_run(flow, home, conf, as_of, trials=trials), as_json, screen.version)
+    asked = {"trials": trials, "families": family or (), "symbols": symbol or (), "reason": reason}
+    request = override(Retraining(), "train", **asked)
+    show(_run(flow, home, conf, as_of, request=request), as_json, screen.version)
 
 
 @app.command()

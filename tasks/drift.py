@@ -138,7 +138,9 @@ def ask_for_training(stores: Stores, found: dict[str, Any]) -> str | None:
         return None
     if not prefect_server_configured():
         return "no Prefect server is configured; run steelyard train"
-    parameters = {"home": str(stores.home), "conf": str(stores.conf) if stores.conf else None}
+    places = {"home": str(stores.home), "conf": str(stores.conf) if stores.conf else None}
+    reason = f"drift of {found['as_of'][:10]}: {'; '.join(found['reasons'])}"[:500]
+    parameters = places | {"request": {"reason": reason}}
     try:
         run = run_deployment(TRAINING, parameters=parameters, timeout=0, as_subflow=False)
     except ObjectNotFound:

@@ -129,7 +129,7 @@ def _retrain(stores: Stores, past: Past, day: datetime) -> CollectMoreData | Non
     known = past.known(day)
     try:
         samples = settled_samples(stores, known)
-        version = trained_version(stores, known, samples, day, None)
+        version = trained_version(stores, known, samples, day)
     except CollectMoreData as error:
         return error
     compare_with_champion(stores, samples, version, day)

@@ -1,19 +1,23 @@
 """Steps from the known history to a registered version, and from there to the champion's place or a reasoned refusal."""
 
 import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from steelyard import pictures
 from steelyard.desk.blend import Terms, opinions
-from steelyard.errors import CollectMoreData
+from steelyard.errors import CollectMoreData, FixConfiguration
 from steelyard.gateways.ledger import OUTCOME
 from steelyard.gateways.registry import Registration, Version
 from steelyard.judging.books import Books, judge
 from steelyard.learning.comparison import Comparison, common_rows
 from steelyard.learning.comparison import compare as compare_models
+from steelyard.learning.policy import Retraining
 from steelyard.learning.samples import Samples
 from steelyard.learning.training import Training, gate, train, training_key
 from steelyard.settings import override
@@ -25,11 +29,21 @@ from tasks.step import step
 from tasks.stores import Stores
 from tasks.weight import current_state
 
+AS_CONFIGURED = Retraining()
+FEW = 20
+
 
 @step()
-def settled_samples(stores: Stores, known: pd.DataFrame) -> Samples:
-    """Return the settled signals to learn from, once signals and features passed their data contracts."""
+def settled_samples(stores: Stores, known: pd.DataFrame, symbols: Sequence[str] = ()) -> Samples:
+    """Return the settled signals to learn from, once signals and features passed their data contracts.
+
+    Raises:
+        FixConfiguration: If one of ``symbols`` has no signals; without any, all are taken.
+        CollectMoreData: If there are no signals at all.
+    """
     names = stores.feature_names
+    if symbols:
+        known = known[known["symbol"].isin(_known_symbols(known, symbols)).to_numpy()]
     if known.empty:
         raise CollectMoreData("no signals at all in the bars known so far; collect more bars")
     stores.quality.check_signals(known)
@@ -37,33 +51,57 @@ def settled_samples(stores: Stores, known: pd.DataFrame) -> Samples:
     return Samples.from_history(known, names)
 
 
+def _known_symbols(known: pd.DataFrame, symbols: Sequence[str]) -> Sequence[str]:
+    missing = sorted(set(symbols) - set(known["symbol"]))
+    if missing:
+        raise FixConfiguration(
+            f"symbols: no signals of {', '.join(missing)}; collected are {_few(known['symbol'].unique())}"
+        )
+    return symbols
+
+
+def _few(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names)[:FEW])
+
+
 @step()
-def trained_version(stores: Stores, known: pd.DataFrame, samples: Samples, as_of: datetime, trials: int | None) -> Version:
+def trained_version(
+    stores: Stores, known: pd.DataFrame, samples: Samples, as_of: datetime, request: Retraining = AS_CONFIGURED
+) -> Version:
     """Return the version these samples and settings give: the registered one, or a new one after a search and a fit."""
     policy = stores.settings.learning
-    if trials:
-        policy = override(policy, "trials", trials=trials)
+    changes = {name: getattr(request, name) for name in ("trials", "families") if getattr(request, name)}
+    if changes:
+        policy = override(policy, "the training asked for", **changes)
     key = training_key(samples.data_hash, policy)
     found = stores.registry.find(key)
     if found is not None:
         return found
     training = train(samples, policy, on_trial=lambda row: tell("tuning", row.number + 1, policy.trials, row.family))
-    return _register(stores, known, samples, training, key, as_of)
+    params = policy.model_dump(mode="json") | {"reason": request.reason, "symbols": ", ".join(request.symbols)}
+    return _register(stores, known, samples, training, Asked(key, as_of, params))
 
 
-def _register(
-    stores: Stores, known: pd.DataFrame, samples: Samples, training: Training, key: str, as_of: datetime
-) -> Version:
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a training was asked for under: its key, its moment, and the settings that go into its run."""
+
+    key: str
+    as_of: datetime
+    params: Mapping[str, Any]
+
+
+def _register(stores: Stores, known: pd.DataFrame, samples: Samples, training: Training, asked: Asked) -> Version:
     """Store a training with its report; one whose scores could not be calibrated is refused at once."""
     report_of = _backtest(stores, known, samples, training) if training.model else None
     version = stores.registry.register(
         Registration(
-            key=key,
-            as_of=as_of,
+            key=asked.key,
+            as_of=asked.as_of,
             family=str(training.params["family"]),
             trained_through=training.model.trained_through if training.model else "",
             files=training.model.to_files() if training.model else {},
-            params={**training.params, **stores.settings.learning.model_dump(mode="json")},
+            params={**training.params, **asked.params},
             metrics=training.metrics | (_improvements(report_of) if report_of else {}),
             artifacts=_artifacts(samples, training, report_of),
             verdict=training.verdict,

@@ -39,3 +39,23 @@ class LearningPolicy(Frozen):
                 f"min_settled {self.min_settled} leaves under 100 signals beside a holdout of {self.holdout_min}"
             )
         return self
+
+
+class Retraining(Frozen):
+    """What one training does otherwise than ``conf/learning.yaml`` says; what is left empty is as configured."""
+
+    reason: Annotated[
+        str,
+        Field(max_length=500, title="Reason", description="Why this training was asked for; kept with its run in MLflow."),
+    ] = ""
+    trials: Annotated[
+        int | None, Field(ge=1, le=10_000, title="Trials", description="Trials of the search, both families together.")
+    ] = None
+    families: Annotated[
+        tuple[Family, ...],
+        Field(max_length=2, title="Families", description="Boosters that are searched: lightgbm, xgboost; empty for both."),
+    ] = ()
+    symbols: Annotated[
+        tuple[str, ...],
+        Field(max_length=10_000, title="Symbols", description="Learn from the signals of these alone; empty for all."),
+    ] = ()

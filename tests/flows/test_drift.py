@@ -92,7 +92,7 @@ def test_a_moved_market_asks_for_a_training_once_per_cooldown(pilot: Stores, mon
 
 def test_a_server_that_knows_the_deployment_gets_a_run(pilot: Stores) -> None:
     """Prefect's own server: a run is scheduled, with the home as its parameter; without the deployment it is said."""
-    found = {"new": True, "asked": True}
+    found = {"new": True, "asked": True, "as_of": DAY.isoformat(), "reasons": ["features moved"]}
     with prefect_test_harness(server_startup_timeout=120), pytest.MonkeyPatch.context() as environment:
         environment.setattr(tasks.drift, "prefect_server_configured", lambda: True)
         assert tasks.drift.ask_for_training(pilot, found) == (

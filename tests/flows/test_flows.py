@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from prefect.utilities.callables import parameter_schema
 
 from flows.collect import collect
 from flows.guard import guard
@@ -19,6 +20,7 @@ from steelyard.errors import CollectMoreData, FixConfiguration
 from steelyard.gateways.lake import Lake
 from steelyard.gateways.ledger import Ledger
 from steelyard.gateways.registry import Registration
+from steelyard.learning.policy import Retraining
 from steelyard.weight.guards import guard as limits
 from tasks.bars import known_history
 from tasks.stores import open_stores
@@ -44,7 +46,7 @@ def live_one_day(day: datetime, home: str, conf: str, *, retrain: bool) -> None:
     collect.fn(day, home, conf)
     settle.fn(day, home, conf)
     if retrain:
-        train.fn(day, None, home, conf)
+        train.fn(as_of=day, home=home, conf=conf)
     guard.fn(day, home, conf)
     weight.fn(day, home, conf)
 
@@ -131,7 +133,7 @@ def test_a_late_prediction_hears_no_model_that_was_not_there(home: Path, simulat
     promoted = datetime(2020, 10, 1, tzinfo=UTC)
     guard.fn(promoted - timedelta(days=3), str(home), simulated)
     collect.fn(promoted + timedelta(days=3), str(home), simulated)
-    assert train.fn(promoted, 10, str(home), simulated)["stage"] == "champion"
+    assert train.fn(Retraining(trials=10), promoted, str(home), simulated)["stage"] == "champion"
     settle.fn(promoted + timedelta(days=3), str(home), simulated)
     rows = open_stores(home, Path(simulated)).ledger.predictions(LONG_AGO, FAR_AHEAD)
 
@@ -145,7 +147,7 @@ def test_after_a_breaker_a_challenger_must_pass_the_first_gate_again(home: Path,
     """Better than a disabled champion is not enough: with 51 % on its holdout it is refused before any comparison."""
     promoted = datetime(2020, 10, 1, tzinfo=UTC)
     collect.fn(promoted, str(home), simulated)
-    train.fn(promoted, 10, str(home), simulated)
+    train.fn(Retraining(trials=10), promoted, str(home), simulated)
     stores = open_stores(home, Path(simulated))
     review_gates(stores, promoted + timedelta(days=14), 1000)
     state = current_state(stores, promoted + timedelta(days=14))
@@ -170,3 +172,30 @@ def test_after_a_breaker_a_challenger_must_pass_the_first_gate_again(home: Path,
 
     assert judged.stage == "refused"
     assert judged.reasons == ("holdout accuracy 51.0% misses 55.0% by 4.0 points",)
+
+
+def test_a_training_by_hand_says_what_it_did_otherwise_and_why(home: Path, simulated: str) -> None:
+    """Family, symbols, trials and reason stand with its run; a symbol nobody collected is named."""
+    at = datetime(2020, 10, 1, tzinfo=UTC)
+    collect.fn(at, str(home), simulated)
+    stores = open_stores(home, Path(simulated))
+    few = sorted(known_history(stores, at)["symbol"].unique())[:4]
+    request = Retraining(trials=2, families=("lightgbm",), symbols=tuple(few), reason="a look at four")
+    document = train.fn(request, at, str(home), simulated)
+    params = stores.registry._tracking.client.get_run(document["run_id"]).data.params
+
+    assert document["family"] == "lightgbm"
+    assert params["reason"] == "a look at four"
+    assert params["symbols"] == ", ".join(few)
+    assert params["trials"] == "2"
+    with pytest.raises(FixConfiguration, match="no signals of NOBODY; collected are"):
+        train.fn(Retraining(symbols=("NOBODY",)), at, str(home), simulated)
+
+
+def test_prefects_form_describes_and_bounds_a_training() -> None:
+    """The page for a run by hand is made from the model."""
+    fields = parameter_schema(train.fn).definitions["Retraining"]["properties"]
+
+    assert all(field["description"] for field in fields.values())
+    assert {"minimum": 1, "maximum": 10_000}.items() <= fields["trials"]["anyOf"][0].items()
+    assert fields["families"]["items"]["enum"] == ["xgboost", "lightgbm"]
