@@ -255,6 +255,15 @@ def psi_noise(bands: int, n: int, m: int, alpha: float) -> float:
     return float(chi2.ppf(1 - alpha, bands - 1) * (1 / n + 1 / m))
 
 
+def calibration_noise(n: int) -> float:
+    """Return the most that sampling adds on average to the calibration error of ``n`` outcomes; 0 without any.
+
+    A group of n/g outcomes misses its mean by a normal error of at most ½·√(g/n), whose absolute value has the mean
+    ½·√(2g/πn) and the variance (1 − 2/π)·g/4n; so has the mean of g groups, but for a variance g times smaller.
+    """
+    return 0.5 * math.sqrt(2 * metrics.BINS / (math.pi * n)) if n else 0.0
+
+
 def _normalised(importance: Mapping[str, float]) -> dict[str, float]:
     counted = {name: value if value > 0 and math.isfinite(value) else 0.0 for name, value in importance.items()}
     total = math.fsum(counted.values())
@@ -455,15 +464,9 @@ def _log_loss(before: Performance, now: Performance) -> _Figure:
 
 
 def _ece(before: Performance, now: Performance) -> _Figure:
-    """Return the calibration error with what sampling alone makes of it.
-
-    A group of n/g outcomes misses its mean by a normal error of at most ½·√(g/n), whose absolute value has the mean
-    ½·√(2g/πn) and the variance (1 − 2/π)·g/4n: the mean of g groups adds at most that to the true error, with the
-    deviation ½·√((1 − 2/π)/n).
-    """
-    added = 0.5 * math.sqrt(2 * metrics.BINS / (math.pi * now.n))
+    """Return the calibration error with what sampling adds to it, whose deviation is ½·√((1 − 2/π)/n)."""
     error = 0.5 * math.sqrt((1 - 2 / math.pi) / now.n)
-    return _Figure("ece", before.ece, now.ece, before.ece + added, error)
+    return _Figure("ece", before.ece, now.ece, before.ece + calibration_noise(now.n), error)
 
 
 @dataclass(frozen=True, slots=True)
