@@ -6,6 +6,7 @@ from typing import Any
 
 from steelyard.gateways.alerts import Alert
 from steelyard.gateways.quality import Checked
+from steelyard.judging.health import Silence
 from steelyard.weight.journal import Decision, Entry
 from steelyard.weight.policy import PHASES
 from steelyard.weight.state import State
@@ -17,6 +18,12 @@ ADVICE = {
     "cut": "Nothing has to be done; look at the run if it comes as a surprise. steelyard rollback takes the rest.",
     "sample ratio": "Look for signals that get no prediction or no outcome in one arm; the pilot's gate stays shut.",
     "lease": "Look why the daily guard did not run; it renews the lease once it does.",
+}
+
+SILENCES = {
+    "unpredicted": "signals get no prediction",
+    "unsettled": "predictions are never settled",
+    "quiet": "there are no signals any more",
 }
 
 
@@ -100,6 +107,18 @@ def drift(lineage: str, found: Mapping[str, Any], training: str) -> Alert:
         figure="; ".join(found["reasons"])[:500],
         advice=f"{training[:1].upper()}{training[1:]}. The weight stays until a limit or a gate moves it.",
         link=str(found["page"]),
+    )
+
+
+def silence(lineage: str, found: Silence, at: datetime) -> Alert:
+    """Return the alert of something that fell silent, one for each kind and day."""
+    return Alert(
+        key=f"{lineage}/silence/{found.code}/{at:%Y-%m-%d}",
+        at=at,
+        kind="silence",
+        title=f"silence: {lineage}: {SILENCES[found.code]}",
+        figure=found.words,
+        advice="Look whether collect, trade and settle still run and what they say; each may be run again by hand.",
     )
 
 

@@ -13,6 +13,7 @@ from steelyard.judging.books import SizingPolicy, account_returns, finite
 from steelyard.wording import drift_words, number
 
 PIVOTAL, MOVED = 20, 10
+_BANDS = ("count", "mean_p_win", "win_rate")
 _SIZES = ("importance", "psi", "bound")
 
 
@@ -75,6 +76,7 @@ def standing(document: Document, equity: pd.DataFrame, settled: pd.DataFrame, si
 <h2>The same signals, three books</h2>{charts.books_table(document["books"])}
 <h2>Signals on which the weight decided</h2>{_pivotal(settled, sizing)}
 {model}
+<h2>Health of the model in the last window</h2>{_health(document["health"])}
 <h2>Drift since the champion was trained</h2>{_drift(document["drift"])}
 <h2>Alerts</h2>{_alerts(document["recent_alerts"])}
 <h2>Rollout</h2>{_rollout([*document["rollout"], *document["milestones"]])}
@@ -172,6 +174,34 @@ def _turned(row: dict[Any, Any]) -> list[str]:
     figures = (f"{row['confidence_existing']:.1f}", f"{row['blended']:.1f}", f"{row['weight']:.1%}")
     then = f"{'taken' if row['decision'] else 'left'}, {'won' if row['won'] else 'lost'}"
     return [cell(row["signal_id"]), *(cell(one, "n") for one in figures), cell(then), cell(f"{row['gained']:+.2%}", "n")]
+
+
+def _health(found: Document) -> str:
+    """Return every figure with its target, the share won by band of confidence, and why the model was not heard."""
+    standing = {True: "met", False: "missed", None: ""}
+    rows = [
+        [
+            cell(one["words"], "why"),
+            cell(number(one["value"]), "n"),
+            cell(number(one["target"]), "n"),
+            cell(standing[one["ok"]]),
+        ]
+        for one in found["figures"]
+    ]
+    words = f"<p>{found['signals']} signals, {found['opinions']} opinions, {found['settled']} of them settled.</p>"
+    alone = ", ".join(f"{reason} {count}" for reason, count in found["fallbacks"].items())
+    words += f"<p>The existing system decided alone: {escape(alone)}.</p>" if alone else ""
+    return words + table([head("figure"), head("now", "n"), head("target", "n"), head("standing")], rows) + _bands(found)
+
+
+def _bands(found: Document) -> str:
+    rows = [
+        [cell(f"{one['low']:.0f}–{one['high']:.0f}"), *(cell(number(one[name]), "n") for name in _BANDS)]
+        for one in found["reliability"]
+        if one["count"]
+    ]
+    headings = [head("confidence of the model"), *(head(name, "n") for name in ("settled", "mean p_win", "share won"))]
+    return table(headings, rows) if rows else ""
 
 
 def _drift(check: Document | None) -> str:

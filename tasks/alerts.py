@@ -6,6 +6,7 @@ from typing import Any
 
 from steelyard import notices
 from steelyard.gateways.quality import Checked
+from steelyard.judging.health import Silence
 from steelyard.weight.journal import Entry
 from steelyard.weight.state import State
 from tasks.step import step
@@ -36,6 +37,13 @@ def announce_quarantine(stores: Stores, checked: Checked, as_of: datetime) -> No
     if alert:
         stores.alerts.post(alert)
     stores.alerts.deliver()
+
+
+@step()
+def announce_silences(stores: Stores, found: Iterable[Silence], as_of: datetime) -> None:
+    """Tell what fell silent, once a day for each kind."""
+    for silence in found:
+        stores.alerts.post(notices.silence(stores.settings.services.lineage, silence, as_of))
 
 
 @step()

@@ -12,6 +12,8 @@ from steelyard.gateways.alerts import Stored
 from steelyard.gateways.registry import Figures
 from steelyard.judging.books import equity_curves, judge
 from steelyard.weight.ladder import period_end
+from steelyard.weight.state import State
+from tasks.health import model_health
 from tasks.records import decision_record, version_record
 from tasks.status import status
 from tasks.step import step
@@ -56,7 +58,8 @@ def lineage_report(stores: Stores, as_of: datetime) -> tuple[dict[str, Any], str
     start, last = (datetime.fromisoformat(document["state"][name]) for name in ("began", "as_of"))
     end, sizing = max(as_of, last), stores.settings.books
     settled = stores.ledger.settled_predictions(start, end)
-    document |= _life(stores, start, end, settled)
+    state = State.model_validate(document["state"])
+    document |= _life(stores, start, end, settled) | {"health": model_health(stores, state, as_of)}
     equity = equity_curves(settled, start, end, sizing)
     return document, report.standing(document, equity, settled, sizing)
 

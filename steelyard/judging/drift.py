@@ -281,7 +281,7 @@ def _columns(
     judged = [name for name in shares if not unjudged[name]]
     bands = {name: _Bands.of(before[name], now[name]) for name in judged}
     psi, distance = _effects(bands, {name: (before[name], now[name]) for name in judged})
-    alpha = policy.alpha / (len(judged) + beside)
+    alpha = policy.alpha / max(len(judged) + beside, 1)
     return [
         Column(name, share, psi[name], max(policy.psi_bound, bands[name].noise(alpha)), distance.get(name, NAN))
         if name in bands

@@ -1,0 +1,67 @@
+"""Steps that look after the model in service: what its predictions look like, and whether something fell silent."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pandas as pd
+
+from steelyard.errors import CollectMoreData, RestoreService
+from steelyard.gateways.registry import Version
+from steelyard.judging.health import Health, Silence, health, silences
+from steelyard.market.bars import by_symbol
+from steelyard.market.strategy import signals
+from steelyard.weight.state import State
+from tasks.step import step
+from tasks.stores import Stores
+
+CALENDAR = 1.6
+"""Calendar days in which 48 daily bars of an exchange come, over 48; weekends and holidays included."""
+
+
+def model_health(stores: Stores, state: State, as_of: datetime) -> dict[str, Any]:
+    """Return the health of the last window as plain JSON values; without bars the predictions count as the signals."""
+    start = max(state.began, as_of - timedelta(days=stores.settings.weight.window_days))
+    predictions = stores.ledger.predictions(start, as_of)
+    emitted = _emitted(stores, start, as_of)
+    count = len(predictions) if emitted is None else len(emitted)
+    found: Health = health(predictions, count, start, as_of, *_accuracies(stores, state))
+    return found.to_dict()
+
+
+@step()
+def fell_silent(stores: Stores, as_of: datetime) -> tuple[Silence, ...]:
+    """Return what should have been written by ``as_of`` and was not; without a lineage or bars nothing is expected."""
+    state, _ = stores.journal.verified()
+    if state is None:
+        return ()
+    since = max(state.began, as_of - timedelta(days=stores.settings.weight.window_max_days))
+    emitted = _emitted(stores, since, as_of)
+    if emitted is None:
+        return ()
+    overdue = CALENDAR * stores.settings.brackets.time_limit_bars * stores.lake.bar_size
+    recent = emitted[(emitted["decided_at"] > as_of - timedelta(days=1)).to_numpy(dtype=bool)]
+    known = stores.ledger.predictions(since, as_of)
+    late = emitted.drop(recent.index)  # today's may still be on their way through settle
+    found = silences(late, known, as_of - timedelta(days=1), overdue)
+    return tuple(one for one in found if one.code != "quiet" or recent.empty)
+
+
+def _emitted(stores: Stores, since: datetime, until: datetime) -> pd.DataFrame | None:
+    """Return the existing system's signals decided in (since, until]; None without bars."""
+    try:
+        bars = by_symbol(stores.lake.read(until=pd.Timestamp(until)), stores.lake.bar_size)
+    except CollectMoreData:
+        return None
+    found = signals(bars, stores.strategy)
+    return found[(found["decided_at"] > since).to_numpy(dtype=bool)].reset_index(drop=True)
+
+
+def _accuracies(stores: Stores, state: State) -> tuple[float, float]:
+    """Return the champion's accuracy on the rows it was fitted on and on its holdout; NaN where unknown."""
+    nan = float("nan")
+    try:
+        champion: Version | None = stores.registry.version(state.champion) if state.champion else None
+    except RestoreService:
+        champion = None
+    metrics = champion.metrics if champion else {}
+    return metrics.get("train_accuracy", nan), metrics.get("holdout_accuracy", nan)
