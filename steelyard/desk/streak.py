@@ -66,9 +66,9 @@ class StreakBreaker:
 
         Raises:
             RestoreService: If ledger or MLflow cannot be reached; a brake that was pulled stays pulled then.
+            VerifyState: If the state does not follow from the journal; likewise.
         """
-        state, _ = self._journal.verified()
-        entry = self._disabled(as_of) if self.check(state, as_of) else None
+        entry = self._disabled(as_of) if self.check(self._journal.state(), as_of) else None
         if self._brake.operator == OPERATOR:
             self._brake.release()
         return entry

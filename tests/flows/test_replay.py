@@ -24,30 +24,12 @@ def live(command: Command, home: Path, edge: str, start: str, end: str) -> dict[
 
 
 def test_without_an_edge_the_weight_never_leaves_0(command: Command, home: Path) -> None:
-    """Six months, and the model is refused or stays in shadow."""
-    document = live(command, home, "none", "2020-09-01", "2021-03-01")
+    """Four months, and the model is refused or stays in shadow."""
+    document = live(command, home, "none", "2020-09-01", "2021-01-01")
 
     assert all(decision["weight_after"] == 0 for decision in document["decisions"])
     assert document["final"]["weight"] == 0
-    assert document["signals"] > 600
-
-
-def test_a_clear_edge_reaches_pilot_and_beyond(command: Command, home: Path) -> None:
-    """Six months: champion, shadow, pilot, expansion; the ml book beats the baseline; the document keeps its contract."""
-    document = live(command, home, "hidden", "2020-09-01", "2021-03-01")
-    phases = [decision["phase"] for decision in document["decisions"]]
-    books = document["books"]
-
-    assert "pilot" in phases
-    assert max(decision["weight_after"] for decision in document["decisions"]) >= 0.20
-    assert books["ml"]["total_return"] > books["baseline"]["total_return"]
-    assert set(document) >= {"signals", "trainings", "promotions", "decisions", "books", "final", "timing"}
-    assert all(
-        set(decision) >= {"as_of", "kind", "phase", "weight_before", "weight_after", "verdict", "rules"}
-        for decision in document["decisions"]
-    )
-    assert set(books) >= {"baseline", "ml", "blended"}
-    assert {decision["verdict"] for decision in document["decisions"]} <= {"RAISE", "HOLD", "CUT", "DISABLE"}
+    assert document["signals"] > 400
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +43,24 @@ def dead(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path
 @pytest.fixture
 def death(dead: tuple[dict[str, Any], Path]) -> dict[str, Any]:
     return dead[0]
+
+
+def test_a_clear_edge_reaches_pilot_and_beyond(death: dict[str, Any]) -> None:
+    """While it lives: champion, shadow, pilot, expansion; the ml book earns more; the document keeps its contract."""
+    document = death
+    phases = [decision["phase"] for decision in document["decisions"]]
+    books = document["books"]
+
+    assert "pilot" in phases
+    assert max(decision["weight_after"] for decision in document["decisions"]) >= 0.20
+    assert books["ml"]["total_return"] > books["baseline"]["total_return"]
+    assert set(document) >= {"signals", "trainings", "promotions", "decisions", "books", "final", "timing"}
+    assert all(
+        set(decision) >= {"as_of", "kind", "phase", "weight_before", "weight_after", "verdict", "rules"}
+        for decision in document["decisions"]
+    )
+    assert set(books) >= {"baseline", "ml", "blended"}
+    assert {decision["verdict"] for decision in document["decisions"]} <= {"RAISE", "HOLD", "CUT", "DISABLE"}
 
 
 def test_after_the_edge_dies_the_weight_comes_down_within_two_evaluations(death: dict[str, Any]) -> None:
