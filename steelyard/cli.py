@@ -13,7 +13,7 @@ import typer
 
 from steelyard import screen
 from steelyard.errors import FixConfiguration, SteelyardError
-from steelyard.settings import go_offline, prefect_server_configured
+from steelyard.settings import default_conf, go_offline, load, prefect_server_configured
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -174,6 +174,32 @@ def demo(home: Home = Path("demo"), conf: Conf = None, as_json: Json = False) ->
     from flows.demo import demo as flow
 
     show(_run_with_bar(flow, **_places(home, conf)), as_json, screen.demonstrated)
+
+
+@app.command()
+def up(home: Home = HERE, conf: Conf = None) -> None:
+    """Run everything on this machine until Ctrl-C: Prefect, MLflow, a worker and the schedules."""
+    from steelyard.up import keep_up, planned
+
+    keep_up(planned(load(conf), home, conf), screen.up, screen.noticed)
+
+
+@app.command()
+def deploy(
+    alone: Annotated[bool, typer.Option("--alone", help="No worker runs: close what still counts as running.")] = False,
+    home: Home = HERE,
+    conf: Conf = None,
+    as_json: Json = False,
+) -> None:
+    """Register the schedules with the Prefect server that PREFECT_API_URL names."""
+    from tasks.deployments import close_abandoned, register
+
+    if not prefect_server_configured():
+        raise FixConfiguration("PREFECT_API_URL names no Prefect server; set it, or use steelyard up")
+    settings = load(conf)
+    if alone:
+        close_abandoned()
+    show(register(settings.up, home, conf or default_conf()), as_json, screen.deployed)
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Console
@@ -33,6 +34,32 @@ def bars() -> Iterator[Any]:
             progress.update(tasks[what], completed=done, total=total, words=words)
 
         yield sink
+
+
+def up(document: Mapping[str, Any]) -> None:
+    """Print where everything is, once it runs."""
+    table = Table(show_header=False, box=None)
+    for name, address in document["pages"].items():
+        table.add_row(f"[bold]{name}[/]", address)
+    table.add_row("[bold]logs[/]", document["logs"])
+    out.print(table)
+    deployed(document["deployments"])
+    out.print("Ctrl-C stops everything")
+
+
+def deployed(document: Sequence[Mapping[str, Any]]) -> None:
+    """Print the schedules, and when each runs next."""
+    table = Table("deployment", "next run (UTC)", "cron")
+    for one in document:
+        table.add_row(one["name"], (one["next_run"] or "not planned yet")[:16].replace("T", " "), one["cron"])
+    out.print(table)
+
+
+def noticed(line: str) -> None:
+    """Print one line about what happens while everything runs, on stderr."""
+    Console(stderr=True, highlight=False, soft_wrap=True, markup=False).print(
+        f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} {line}"
+    )
 
 
 def collected(document: Mapping[str, Any]) -> None:

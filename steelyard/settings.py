@@ -5,9 +5,10 @@ import os
 import re
 from pathlib import Path
 from typing import Annotated, Any, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, field_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from steelyard.desk.policy import DeskPolicy
 from steelyard.desk.risk import RiskPolicy
@@ -71,6 +72,49 @@ class ServiceSettings(Frozen):
         return self.model_copy(update=places)
 
 
+Port = Annotated[int, Field(ge=1, le=65_535)]
+Cron = Annotated[str, Field(pattern=r"^\S+( \S+){4}$")]
+
+
+class Schedules(Frozen):
+    """When each flow runs: cron in the time zone of ``UpSettings``, one field for each deployment of ``prefect.yaml``."""
+
+    collect: Cron = "30 21 * * *"
+    trade: Cron = "45 21 * * *"
+    settle: Cron = "0 22 * * *"
+    guard: Cron = "15 22 * * *"
+    weight: Cron = "30 22 * * *"
+    drift: Cron = "45 22 * * *"
+    train: Cron = "0 23 * * sat"
+    deep_search: Cron = "0 1 1 1,4,7,10 *"
+    review: Cron = "0 6 1 * *"
+
+
+class UpSettings(Frozen):
+    """What ``steelyard up`` starts on this machine, and when its flows run."""
+
+    host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
+    prefect_port: Port = 4200
+    mlflow_port: Port = 5000
+    timezone: str = "UTC"
+    schedules: Schedules = Schedules()
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise ValueError("is no time zone such as UTC or America/New_York") from error
+        return name
+
+    @model_validator(mode="after")
+    def _ports_differ(self) -> Self:
+        if self.prefect_port == self.mlflow_port:
+            raise ValueError(f"prefect_port and mlflow_port are both {self.mlflow_port}; they must differ")
+        return self
+
+
 class Settings(Frozen):
     """Everything configurable, one field per file in ``conf/``."""
 
@@ -86,6 +130,7 @@ class Settings(Frozen):
     risk: RiskPolicy = RiskPolicy()
     broker: BrokerSettings = BrokerSettings()
     services: ServiceSettings = ServiceSettings()
+    up: UpSettings = UpSettings()
 
 
 def load(conf: Path | None = None) -> Settings:
@@ -158,6 +203,12 @@ def alert_channels() -> tuple[str, ...]:
 def operator_name() -> str:
     """Return who is working here, for the journal."""
     return getpass.getuser()
+
+
+def child_environment(**changes: str) -> dict[str, str]:
+    """Return the environment of a process of ours: this one's, the project and the current folder to import from."""
+    modules = (str(PROJECT), str(Path.cwd()), os.environ.get("PYTHONPATH", ""))
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, modules)), **changes}
 
 
 def prefect_server_configured() -> bool:
