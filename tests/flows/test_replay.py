@@ -34,9 +34,9 @@ def test_without_an_edge_the_weight_never_leaves_0(command: Command, home: Path)
 
 @pytest.fixture(scope="module")
 def dead(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path]:
-    """Ten months around the death of an edge, lived once for all tests about it, and the home they were lived in."""
+    """Nine months around the death of an edge, lived once for all tests about it, and the home they were lived in."""
     home = tmp_path_factory.mktemp("dead")
-    start, end = (datetime.fromisoformat(f"{day}T00:00:00+00:00") for day in ("2021-06-01", "2022-04-01"))
+    start, end = (datetime.fromisoformat(f"{day}T00:00:00+00:00") for day in ("2021-06-01", "2022-03-15"))
     return replay.fn("simulated:dying", start, end, trials=6, retrain_days=60, home=str(home)), home
 
 
