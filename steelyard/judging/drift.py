@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy.stats import chi2, norm
+from scipy.special import chdtri, ndtri
 
 from steelyard.frozen import Frozen
 from steelyard.judging import metrics
@@ -252,7 +252,7 @@ def psi_noise(bands: int, n: int, m: int, alpha: float) -> float:
     (bands − 1)(1/n + 1/m), not 0, and the bound is χ²(1 − alpha; bands − 1) · (1/n + 1/m) (Yurdakul, "Statistical
     properties of population stability index", Western Michigan University, 2018).
     """
-    return float(chi2.ppf(1 - alpha, bands - 1) * (1 / n + 1 / m))
+    return float(chdtri(bands - 1, alpha) * (1 / n + 1 / m))
 
 
 def calibration_noise(n: int) -> float:
@@ -425,7 +425,7 @@ class _Figure:
     error: float
 
     def bound(self, alpha: float) -> float:
-        away = float(norm.isf(alpha)) * self.error
+        away = -float(ndtri(alpha)) * self.error
         return self.centre - away if self.name == "accuracy" else self.centre + away
 
 
