@@ -11,6 +11,7 @@ import pandas as pd
 from steelyard.desk.risk import Account, Assessment, Proposal, assess
 from steelyard.desk.session import Evaluation, Session, Signal
 from steelyard.desk.streak import OPERATOR
+from steelyard.errors import SteelyardError
 from steelyard.gateways.brokers import WORKING, Broker, Order, exposures, order_row
 from steelyard.market.bars import Bars, by_symbol
 from steelyard.market.features import FEATURES
@@ -19,6 +20,7 @@ from steelyard.market.indicators import atr
 from steelyard.market.strategy import signals
 from steelyard.services import open_broker
 from steelyard.trading import kept_state, open_session
+from tasks.alerts import announce_failure
 from tasks.predictions import breaker_of, record_outcomes
 from tasks.step import step
 from tasks.stores import Stores
@@ -61,11 +63,16 @@ def fill(stores: Stores, bars: Mapping[str, Bars]) -> int:
 def settle_outcomes(stores: Stores, newest: Newest) -> bool:
     """Write the outcomes the bars brought; returns whether the streak breaker's brake is pulled.
 
-    MLflow is not asked here: the state is the one the last trading process left on disk.
+    MLflow is not asked here: the state is the one the last trading process left on disk. What goes wrong is told, and
+    trading goes on: an outcome is no reason to leave a signal.
     """
-    record_outcomes(stores, history(newest.bars, stores.strategy, stores.settings.brackets))
-    state = kept_state(stores.settings.services, stores.registry)
-    return breaker_of(stores).check(state, newest.as_of) or stores.brake.operator == OPERATOR
+    try:
+        record_outcomes(stores, history(newest.bars, stores.strategy, stores.settings.brackets))
+        state = kept_state(stores.settings.services, stores.registry)
+        return breaker_of(stores).check(state, newest.as_of) or stores.brake.operator == OPERATOR
+    except SteelyardError as error:
+        announce_failure(stores, "settle", str(error))
+        return False
 
 
 @step()

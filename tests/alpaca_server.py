@@ -32,6 +32,7 @@ class Account:
         self.faults: list[tuple[str, str, Any]] = []
         self.requests: list[tuple[str, str]] = []
         self.blocked = False
+        self.halted: set[str] = set()
         self.keys = ("key", "secret")
         self.lock = threading.RLock()
 
@@ -43,6 +44,8 @@ class Account:
         with self.lock:
             if any(one["client_order_id"] == body["client_order_id"] for one in self.orders):
                 return 422, {"code": 40010001, "message": "client_order_id must be unique"}
+            if body["symbol"] in self.halted:
+                return 403, {"code": 40310000, "message": "trading is halted"}
             if float(body["qty"]) > 100_000:
                 return 403, {"code": 40310000, "message": "insufficient buying power"}
             entry = made(body["symbol"], body["side"], body["qty"], "market", body["client_order_id"])
@@ -187,7 +190,7 @@ class Handler(BaseHTTPRequestHandler):
             return 200, [position(symbol, units) for symbol, units in account.positions.items() if units]
         if path == "/v2/orders:by_client_order_id":
             found = [one for one in account.orders if one["client_order_id"] == query["client_order_id"][0]]
-            return (200, found[0]) if found else (404, {"code": 40410000, "message": "order not found"})
+            return (200, found[0] | {"legs": None}) if found else (404, {"code": 40410000, "message": "order not found"})
         if path == "/v2/orders":
             return account.place(body) if method == "POST" else (200, account.listed(query))
         one = next(one for one in account.everything() if one["id"] == path.rsplit("/", 1)[1])

@@ -148,11 +148,11 @@ class Recorder:
 
     def flush(self) -> None:
         """Bring the queue to disk and, when it is quiet, the disk to the ledger; what cannot be done now is tried again."""
+        urgent, self._urgent = self._urgent, False  # first: an outcome that comes meanwhile is of the next round
         try:
             self._to_disk()
             self._wait -= POLL_SECONDS
-            if self._wait <= 0 and self._due():
-                self._urgent = False
+            if self._wait <= 0 and (urgent or self._due()):
                 self._to_ledger()
                 self._stored_at, self.trouble = time.monotonic(), None
                 self._tell()
@@ -162,7 +162,7 @@ class Recorder:
 
     def _due(self) -> bool:
         now = time.monotonic()
-        return self._urgent or now - self._recorded_at > QUIET_SECONDS or now - self._stored_at > LONGEST_SECONDS
+        return now - self._recorded_at > QUIET_SECONDS or now - self._stored_at > LONGEST_SECONDS
 
     def _tell(self) -> None:
         if not self._settled:

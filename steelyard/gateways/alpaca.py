@@ -19,7 +19,13 @@ from alpaca.trading.client import TradingClient
 from alpaca.trading.enums import OrderClass, OrderSide, OrderStatus, OrderType, PositionSide, QueryOrderStatus, TimeInForce
 from alpaca.trading.models import Order as Placed
 from alpaca.trading.models import Position, TradeAccount
-from alpaca.trading.requests import GetOrdersRequest, MarketOrderRequest, StopLossRequest, TakeProfitRequest
+from alpaca.trading.requests import (
+    GetOrderByIdRequest,
+    GetOrdersRequest,
+    MarketOrderRequest,
+    StopLossRequest,
+    TakeProfitRequest,
+)
 from requests import PreparedRequest, RequestException, Response
 from requests.adapters import HTTPAdapter
 
@@ -54,11 +60,21 @@ class _Fill:
 
 @dataclass(slots=True)
 class _Books:
-    """What the ledger says the account must look like: signed units by symbol, and the ids of our orders."""
+    """What the ledger says the account must look like.
 
+    Attributes:
+        known: Ids of all our signals.
+        held: Signed units by symbol.
+        orders: Alpaca's ids of our orders.
+        changes: What the ledger does not know yet.
+        refused: What could not be left; the other trades are looked after all the same.
+    """
+
+    known: frozenset[str]
     held: dict[str, float] = field(default_factory=dict)
     orders: set[str] = field(default_factory=set)
     changes: list[dict[str, Any]] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
 
 
 class AlpacaBroker:
@@ -136,34 +152,36 @@ class AlpacaBroker:
 
     def _followed(self, bars: Mapping[str, Bars]) -> _Books:
         """Look at every working trade, and write what became of it."""
-        books = _Books()
+        books = _Books(frozenset(self._ledger.trades(broker=self.name)["signal_id"]))
         for row in cast(list[dict[str, Any]], own_trades(self._ledger, self.name).to_dict("records")):
             self._follow(row, bars.get(row["symbol"]), books)
         self._ledger.fill_trades(books.changes)
         return books
 
     def _follow(self, row: dict[str, Any], bars: Bars | None, books: _Books) -> None:
-        trade = self._trade(row)
+        trade = self._trade(row, books.known)
         if trade is None:
             books.changes.append({"signal_id": row["signal_id"], "status": "canceled", "veto": "not_sent"})
             return
         change = trade.change()
         if trade.left:
             books.held[trade.symbol] = books.held.get(trade.symbol, 0.0) + trade.side * trade.left
-            self._end(trade, over=bars is not None and _over(bars, row, self._limit))
+            self._end(trade, books, over=bars is not None and _over(bars, row, self._limit))
         books.orders |= trade.ids
         if {name: row[name] for name in change} != change:
             books.changes.append({"signal_id": row["signal_id"], **change})
 
-    def _trade(self, row: dict[str, Any]) -> "_Trade | None":
+    def _trade(self, row: dict[str, Any], known: frozenset[str]) -> "_Trade | None":
         """Return the orders of a trade; None where Alpaca has never heard of it."""
         signal_id, since = row["signal_id"], row["submitted_at"].to_pydatetime() - timedelta(days=1)
         wanted = GetOrdersRequest(status=QueryOrderStatus.ALL, symbols=[row["symbol"]], after=since, nested=True, limit=MOST)
         orders = self._orders(wanted)
-        entry = next((one for one in orders if one.client_order_id == signal_id), None) or self._placed(signal_id)
+        entry = next((one for one in orders if one.client_order_id == signal_id), None)
         if entry is None:
-            return None
-        known = set(self._ledger.trades(broker=self.name)["signal_id"]) if entry.filled_at else set()
+            placed = self._placed(signal_id)
+            if placed is None:
+                return None
+            entry = self._order(str(placed.id))  # with its legs: without them it would look unprotected
         return _Trade(signal_id, entry, self._legs(entry), orders, known)
 
     def _legs(self, entry: Placed) -> list[Placed]:
@@ -175,9 +193,9 @@ class AlpacaBroker:
         return legs
 
     def _order(self, order_id: str) -> Placed:
-        return cast(Placed, self._answer(lambda: self._client.get_order_by_id(order_id)))
+        return cast(Placed, self._answer(lambda: self._client.get_order_by_id(order_id, GetOrderByIdRequest(nested=True))))
 
-    def _end(self, trade: "_Trade", *, over: bool) -> None:
+    def _end(self, trade: "_Trade", books: _Books, *, over: bool) -> None:
         """Leave at the market what is over its time, or has neither stop nor target any more."""
         if trade.leaving or (trade.protected and not over):
             return
@@ -196,9 +214,7 @@ class AlpacaBroker:
         try:
             trade.ids.add(str(self._sent(leave).id))
         except _Refused as refusal:
-            raise ReconcileAccount(
-                f"alpaca: {trade.symbol} must be left and Alpaca refuses ({refusal}); close it there"
-            ) from refusal
+            books.refused.append(f"alpaca: {trade.symbol} must be left and Alpaca refuses ({refusal}); close it there")
 
     def _cancelled(self, trade: "_Trade") -> bool:
         """Cancel what is still alive of a trade; returns whether it is gone: its units are only free then."""
@@ -221,7 +237,9 @@ class AlpacaBroker:
         return False
 
     def _odd(self, books: _Books) -> str | None:
-        """Return what in the account nobody can explain."""
+        """Return what in the account nobody can explain, or could not be left."""
+        if books.refused:
+            return books.refused[0]
         positions = self._positions()
         for symbol, units in positions.items():
             ours = books.held.get(symbol, 0.0)
@@ -335,7 +353,7 @@ class _Trade:
     """
 
     def __init__(
-        self, signal_id: str, entry: Placed, legs: list[Placed], orders: list[Placed], known: Iterable[str]
+        self, signal_id: str, entry: Placed, legs: list[Placed], orders: list[Placed], known: frozenset[str]
     ) -> None:
         self.signal_id = signal_id
         self.entry = entry
@@ -343,7 +361,7 @@ class _Trade:
         self.symbol = str(entry.symbol)
         self.side = 1 if entry.side is OrderSide.BUY else -1
         self._own = [one for one in orders if one.client_order_id.startswith(f"{signal_id}:")]
-        self._others = [one for one in orders if one.client_order_id not in known and one not in self._own]
+        self._others = [one for one in orders if _signal_of(one.client_order_id) not in known]
         self.entered = float(entry.filled_qty or 0.0)
         self._fills = list(self._exits())
         self.left = max(self.entered - sum(fill.quantity for fill in self._fills), 0.0)
@@ -407,6 +425,11 @@ class _Trade:
 
     def _after_entry(self, other: Placed) -> bool:
         return self.entry.filled_at is not None and other.filled_at is not None and other.filled_at >= self.entry.filled_at
+
+
+def _signal_of(client_order_id: str) -> str:
+    """Return the signal of an order: its id, or what stands before the reason and number of an order to leave."""
+    return client_order_id if client_order_id.endswith(("buy", "sell")) else client_order_id.rsplit(":", 2)[0]
 
 
 def _fill(order: Placed, reason: str) -> Iterable[_Fill]:

@@ -12,7 +12,8 @@ from flows.collect import collect
 from flows.guard import guard
 from flows.settle import settle
 from flows.trade import trade
-from steelyard.errors import ReconcileAccount
+from steelyard.desk.streak import StreakBreaker
+from steelyard.errors import ReconcileAccount, RestoreService
 from steelyard.gateways.brokers import PaperBroker
 from tasks.bars import known_history
 from tasks.predictions import record_outcomes
@@ -154,6 +155,22 @@ def test_without_mlflow_the_existing_system_trades(home: Path, patient: str) -> 
     assert all(one["decision"] == (one["confidence_existing"] > 70) for one in signals)
     assert {one["weight"] for one in signals} == {0.0}
     assert len(stores.ledger.trades(("submitted", "open", "closed"))) >= len(ordered)
+
+
+def test_a_brake_that_cannot_be_pulled_stops_no_trade(home: Path, patient: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Settling before the evaluation fails: the operator is told once a day, and the signals are traded all the same."""
+    lived(home, patient, 1)
+    stores = open_stores(home, Path(patient))
+    monkeypatch.setattr(StreakBreaker, "check", unpullable)
+    days = [MONDAY + timedelta(days=number, minutes=10) for number in range(1, 10)]
+    ordered = [one for day in days for one in trade.fn(day, str(home), patient)["signals"] if one["veto"] is None]
+
+    assert len(ordered) >= 1
+    assert {one.alert.figure for one in stores.alerts.open()} == {"the brake cannot be written"}
+
+
+def unpullable(breaker: StreakBreaker, state: object, as_of: datetime) -> bool:
+    raise RestoreService("the brake cannot be written")
 
 
 def test_alpaca_gets_one_order_for_each_traded_signal(home: Path, patient: str, monkeypatch: pytest.MonkeyPatch) -> None:

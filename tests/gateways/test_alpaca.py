@@ -285,6 +285,40 @@ def test_a_fill_between_two_questions_is_no_disagreement(
     assert row(ledger)["status"] == "closed"
 
 
+def test_an_order_that_is_not_listed_is_found_with_its_legs(
+    account: tuple[Account, str], alpaca: AlpacaBroker, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked for by its id it is protected still: nothing is left at the market."""
+    here, _ = account
+    alpaca.submit(ORDER)
+    here.fill(here.order(ID), 200.0)
+    listed = here.listed
+    monkeypatch.setattr(here, "listed", lambda query: [] if query.get("status") == ["all"] else listed(query))
+    alpaca.advance(history())
+
+    assert len(here.orders) == 1
+    assert row(ledger)["status"] == "open"
+    assert {leg["status"] for leg in here.order(ID)["legs"]} == {"new", "held"}
+
+
+def test_one_that_cannot_be_left_keeps_nobody_from_the_others(
+    account: tuple[Account, str], alpaca: AlpacaBroker, ledger: Ledger
+) -> None:
+    """Two are over their time, Alpaca refuses the first: the second is left, fills are written, and the line says which."""
+    here, _ = account
+    second = replace(ORDER, symbol="MSFT", signal_id=ID.replace("AAPL", "MSFT"))
+    for order in (ORDER, second):
+        alpaca.submit(order)
+        here.fill(here.order(order.signal_id), 200.0)
+    here.halted = {"AAPL"}
+    bars = {"AAPL": history(48)["AAPL"], "MSFT": history(48)["AAPL"]}
+    with pytest.raises(ReconcileAccount, match=r"AAPL must be left and Alpaca refuses \(trading is halted\)"):
+        alpaca.advance(bars)
+
+    assert here.order(f"{second.signal_id}:time:1")["side"] == "sell"
+    assert set(ledger.trades()["status"]) == {"open"}
+
+
 def test_keys_are_asked_for_and_named(account: tuple[Account, str], ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     """Missing ones before anything is sent, wrong ones by Alpaca's answer."""
     with pytest.raises(FixConfiguration, match="alpaca refuses APCA_API_KEY_ID"):
