@@ -1,15 +1,18 @@
 """A lineage in pilot on a simulated market, whose champion was really trained on it."""
 
 import shutil
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from homes import promote, registration
 from made import POLICY
 from registries import LINEAGE, copied
+from steelyard.desk.session import Signal
 from steelyard.learning.policy import LearningPolicy
 from steelyard.learning.samples import Samples
 from steelyard.learning.training import train
@@ -69,3 +72,16 @@ def home_of(place: Path, empty: Path, known: pd.DataFrame) -> Stores:
     journal.append(conclude("gates", BEGAN, BEGAN, "RAISE", ("made",), (), before, up, None, POLICY))
     journal.renew_lease(END + timedelta(days=3))
     return stores
+
+
+def signal_of(row: Mapping[str, Any] | pd.Series) -> Signal:
+    """A row of the history as the trading side is asked about it."""
+    return Signal(
+        signal_id=row["signal_id"],
+        symbol=row["symbol"],
+        side=row["side"],
+        timestamp=row["timestamp"].to_pydatetime(),
+        decided_at=row["decided_at"].to_pydatetime(),
+        confidence=float(row["confidence_existing"]),
+        scores={name: float(row[f"score_{name}"]) for name in STRATEGY.score_names},
+    )

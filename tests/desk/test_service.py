@@ -17,8 +17,7 @@ import httpx
 import pandas as pd
 import pytest
 
-from pilots import BAR, BEGAN, END, STRATEGY, conf_of, frame, home_of, market
-from steelyard.desk.session import Signal
+from pilots import BAR, BEGAN, END, STRATEGY, conf_of, frame, home_of, market, signal_of
 from steelyard.trading import open_session
 from tasks.stores import Stores
 
@@ -116,18 +115,7 @@ def in_process(stores: Stores, row: dict[str, Any]) -> Any:
     bars = {symbol: one[: int((one.timestamp <= stop).sum())] for symbol, one in bars.items()}
     session = open_session(stores.home, conf_of(stores.home))
     session.warm(bars)
-    found = session.evaluate(
-        Signal(
-            signal_id=row["signal_id"],
-            symbol=row["symbol"],
-            side=row["side"],
-            timestamp=row["timestamp"].to_pydatetime(),
-            decided_at=row["decided_at"].to_pydatetime(),
-            confidence=float(row["confidence_existing"]),
-            scores={name: float(row[f"score_{name}"]) for name in STRATEGY.score_names},
-        ),
-        bars,
-    )
+    found = session.evaluate(signal_of(row), bars)
     session.close()
     return found
 

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pilots import signal_of
 from steelyard.desk.blend import Terms, opinions
 from steelyard.desk.bundle import Bundle, Champion
 from steelyard.desk.policy import DeskPolicy
@@ -88,18 +89,6 @@ def opened(folder: Path, found: State | None, policy: DeskPolicy = PATIENT, reco
     if found is not None:
         champion.follow(found)
     return Session(watch, champion, STRATEGY.score_names, THRESHOLD, KEY, policy, recorder)
-
-
-def signal_of(row: pd.Series) -> Signal:
-    return Signal(
-        signal_id=row["signal_id"],
-        symbol=row["symbol"],
-        side=row["side"],
-        timestamp=row["timestamp"].to_pydatetime(),
-        decided_at=row["decided_at"].to_pydatetime(),
-        confidence=float(row["confidence_existing"]),
-        scores={name: float(row[f"score_{name}"]) for name in STRATEGY.score_names},
-    )
 
 
 def lived(session: Session, most: int) -> tuple[list[Evaluation], pd.DataFrame]:

@@ -1,13 +1,13 @@
 """A trading process over a real home: what it writes is what the scheduled flows would have written."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from pilots import BAR, BEGAN, END, STRATEGY, conf_of, home_of, market
-from steelyard.desk.session import Signal
+from pilots import BAR, BEGAN, END, conf_of, home_of, market, signal_of
 from steelyard.market.bars import Bars
 from steelyard.market.history import as_known
 from steelyard.trading import open_session
@@ -25,11 +25,7 @@ def trade(stores: Stores, bars: dict[str, Bars], rows: pd.DataFrame) -> None:
     session = open_session(stores.home, conf_of(stores.home))
     session.warm(upto(bars, rows["decided_at"].iloc[0] - BAR))
     for row in rows.to_dict("records"):
-        moments = {name: row[name].to_pydatetime() for name in ("timestamp", "decided_at")}
-        scores = {name: float(row[f"score_{name}"]) for name in STRATEGY.score_names}
-        named = {name: row[name] for name in ("signal_id", "symbol", "side")}
-        signal = Signal(**named, **moments, confidence=float(row["confidence_existing"]), scores=scores)
-        session.evaluate(signal, upto(bars, row["decided_at"]))
+        session.evaluate(signal_of(row), upto(bars, row["decided_at"]))
     session.close()
 
 
@@ -64,9 +60,7 @@ def test_a_process_starts_without_mlflow(tmp_path: Path, empty_mlflow: Path) -> 
     (tmp_path / "mlruns" / "mlflow.db").rename(tmp_path / "gone.db")
     (tmp_path / "mlruns" / "mlflow.db").mkdir()
     row = known[(known["decided_at"] > pd.Timestamp(BEGAN)).to_numpy()].iloc[0]
-    scores = {name: float(row[f"score_{name}"]) for name in STRATEGY.score_names}
-    moments = (row["timestamp"].to_pydatetime(), row["decided_at"].to_pydatetime())
-    signal = Signal("S:1:buy", row["symbol"], row["side"], *moments, float(row["confidence_existing"]), scores)
+    signal = replace(signal_of(row), signal_id="S:1:buy")
 
     session = open_session(stores.home, conf_of(stores.home))
     session.warm(upto(bars, row["decided_at"] - BAR))
