@@ -214,7 +214,7 @@ def status(home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: Js
 
 @app.command()
 def report(
-    out: Annotated[Path | None, typer.Option("--out", help="The file to write; default: report.html in the home.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="The file to write; default: lineage.html in the home.")] = None,
     home: Home = HERE,
     conf: Conf = None,
     as_of: AsOf = None,
@@ -225,7 +225,7 @@ def report(
     from tasks.stores import open_stores
 
     at = moment(as_of) if as_of else datetime.now(UTC)
-    show(written_report(open_stores(home, conf), at, out or home / "report.html"), as_json, screen.reported)
+    show(written_report(open_stores(home, conf), at, out or home / "lineage.html"), as_json, screen.reported)
 
 
 @app.command()

@@ -82,11 +82,11 @@ def test_pivotal_signals_alerts_and_a_rollback_are_on_it(pilot: Stores) -> None:
 
 
 def test_the_command_writes_the_page_and_prints_the_document(pilot: Stores, command: Command) -> None:
-    """To report.html of the home, or where one says; one line where that cannot be written."""
+    """To lineage.html of the home, or where one says; one line where that cannot be written."""
     code, out, err = command("report", "--home", str(pilot.home), "--as-of", LAST.isoformat(), "--json")
     assert code == 0, err
-    assert json.loads(out)["page"] == str(pilot.home / "report.html")
-    assert (pilot.home / "report.html").read_text().startswith("<!doctype html>")
+    assert json.loads(out)["page"] == str(pilot.home / "lineage.html")
+    assert (pilot.home / "lineage.html").read_text().startswith("<!doctype html>")
 
     code, _, err = command("report", "--home", str(pilot.home), "--out", str(pilot.home / "no" / "where.html"))
     assert code == 1
