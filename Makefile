@@ -1,24 +1,32 @@
-# Needs Python 3.11+ with venv and pip, nothing else. `make demo` and `make test` install into .venv by themselves, once.
+# Needs Python 3.11+ with venv and pip, nothing else; `make e2e` a Chromium as well. `make demo` and `make test` install into .venv
+# by themselves, once.
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 DEMO := demo
+PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
-.PHONY: install demo test check lint bench clean
+.PHONY: install demo test e2e check lint bench clean
 
 install: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(PIP) '.[dev]'
 	touch $@
 
 demo: install
 	$(BIN)/steelyard demo --home $(DEMO)
 
 test: install
-	$(BIN)/python -m pytest
+	$(PYTEST)
+
+# What a person sees, in a real browser: set PICTURES to a folder to keep screenshots.
+e2e: install
+	$(PIP) '.[dev,e2e]'
+	$(BIN)/python -m pytest e2e $(if $(PICTURES),--pictures $(PICTURES))
 
 lint: install
 	$(BIN)/ruff check .
@@ -27,10 +35,10 @@ lint: install
 	$(BIN)/lint-imports
 
 check: lint
-	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
+	$(PYTEST) --cov --cov-report=term:skip-covered
 
 bench: install
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,bench]'
+	$(PIP) '.[dev,bench]'
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
 
 clean:

@@ -13,11 +13,13 @@ from steelyard.wording import BOOKS, books_rows
 
 _STYLE = """
 :root { color-scheme: light dark; --line: #8884; }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 66rem; margin: 2rem auto; padding: 0 1rem; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 66rem; margin: 2rem auto; padding: 0 1rem;
+  background: Canvas; color: CanvasText; }
 h1 { font-size: 1.5rem; line-height: 1.25; } table { border-collapse: collapse; } .wide { overflow-x: auto; }
 th, td { text-align: left; padding: .25rem .9rem .25rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 td:first-child { white-space: nowrap; } td.why { min-width: 18rem; }
+a { color: #0b57d0; } @media (prefers-color-scheme: dark) { a { color: #8ab4f8; } }
 details ul { margin: 0; padding-left: 1.2rem; } summary { cursor: pointer; }
 """.strip()
 
@@ -203,8 +205,8 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def head(text: str, kind: str = "") -> str:
-    """Return a column's heading; kind "n" is a number's."""
-    return f'<th scope="col" class="{kind}">{escape(text)}</th>'
+    """Return a column's heading; kind "n" is a number's. Without a text it is an empty cell: the column speaks for itself."""
+    return f'<th scope="col" class="{kind}">{escape(text)}</th>' if text else "<td></td>"
 
 
 def cell(text: object, kind: str = "") -> str:

@@ -185,21 +185,13 @@ def up(home: Home = HERE, conf: Conf = None) -> None:
 
 
 @app.command()
-def deploy(
-    alone: Annotated[bool, typer.Option("--alone", help="No worker runs: close what still counts as running.")] = False,
-    home: Home = HERE,
-    conf: Conf = None,
-    as_json: Json = False,
-) -> None:
+def deploy(home: Home = HERE, conf: Conf = None, as_json: Json = False) -> None:
     """Register the schedules with the Prefect server that PREFECT_API_URL names."""
-    from tasks.deployments import close_abandoned, register
+    from tasks.deployments import register
 
     if not prefect_server_configured():
         raise FixConfiguration("PREFECT_API_URL names no Prefect server; set it, or use steelyard up")
-    settings = load(conf)
-    if alone:
-        close_abandoned()
-    show(register(settings.up, home, conf or default_conf()), as_json, screen.deployed)
+    show(register(load(conf).up, home, conf or default_conf()), as_json, screen.deployed)
 
 
 @app.command()

@@ -39,6 +39,7 @@ OFFLINE = {
     "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
 }
 LEAST_TOKEN = 16
+EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104  # told apart, not listened on
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
@@ -50,7 +51,7 @@ class ServiceSettings(Frozen):
     mlflow: str = "sqlite:///{home}/mlruns/mlflow.db"
     artifacts: str = "{home}/mlruns/artifacts"
     state: str = "{home}/.steelyard"
-    pages: str = "http://127.0.0.1:5000"
+    pages: str = ""
     refresh_seconds: Annotated[float, Field(gt=0, le=3600)] = 5.0
 
     @field_validator("ledger", "mlflow", "artifacts", "state", "pages")
@@ -98,6 +99,20 @@ class UpSettings(Frozen):
     mlflow_port: Port = 5000
     timezone: str = "UTC"
     schedules: Schedules = Schedules()
+
+    @property
+    def prefect_page(self) -> str:
+        """Where this machine reaches Prefect's server."""
+        return f"http://{self._reached}:{self.prefect_port}"
+
+    @property
+    def mlflow_page(self) -> str:
+        """Where this machine reaches MLflow's server."""
+        return f"http://{self._reached}:{self.mlflow_port}"
+
+    @property
+    def _reached(self) -> str:
+        return "127.0.0.1" if self.host in EVERYWHERE else self.host
 
     @field_validator("timezone")
     @classmethod
@@ -147,7 +162,15 @@ def load(conf: Path | None = None) -> Settings:
     for file in files:
         if file.stem not in known:
             raise FixConfiguration(f"{file}: no such subject; known are {', '.join(sorted(known))}")
-    return Settings.model_validate({file.stem: _subject(file) for file in files})
+    return _with_pages(Settings.model_validate({file.stem: _subject(file) for file in files}))
+
+
+def _with_pages(settings: Settings) -> Settings:
+    """Return the settings with MLflow's pages: as configured, the server's own, or those of ``steelyard up``."""
+    services = settings.services
+    server = services.mlflow if services.mlflow.startswith("http") else settings.up.mlflow_page
+    pages = services.model_copy(update={"pages": services.pages or server})
+    return settings.model_copy(update={"services": pages})
 
 
 def default_conf() -> Path:

@@ -21,7 +21,7 @@ def _decision(made: Document) -> str:
         (rule["name"], number(rule["figure"]), number(rule["bound"]), _mark(rule), rule["reason"]) for rule in made["rules"]
     )
     parts = [f"**{made['verdict']}** ({made['kind']}): {moved}", *(f"- {reason}" for reason in made["reasons"])]
-    table = _table(("rule", "figure", "bound", "", "in words"), rules) if made["rules"] else ""
+    table = _table(("rule", "figure", "bound", "fired", "in words"), rules) if made["rules"] else ""
     return "\n".join(parts) + f"\n\n{table}\n\n{_link('The decision in MLflow', made.get('page'))}"
 
 
@@ -55,7 +55,11 @@ def drifted(found: Document) -> str:
 def reviewed(document: Document) -> str:
     """Return a performance review: the answer, why, the books, and the page."""
     rows = books_rows(document["books"])
-    parts = [f"**{document['answer']}**", document["because"], _table(("", "baseline", "ml", "blended", "target"), rows)]
+    parts = [
+        f"**{document['answer']}**",
+        document["because"],
+        _table(("measure", "baseline", "ml", "blended", "target"), rows),
+    ]
     return "\n\n".join([*parts, _link("The report in MLflow", document["run_page"]), f"The same page: `{document['page']}`"])
 
 

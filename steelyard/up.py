@@ -17,7 +17,6 @@ from steelyard.supervisor import Port, Service, Supervisor, check
 POOL = "steelyard"
 RUNS_AT_ONCE = 2
 OWN_STORES = ("sqlite", "postgresql")
-_EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104  # told apart, not listened on
 _PREFECT = {
     # A slot of a run that died is given back after five minutes, and leases in memory would forget it with the server.
     "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
@@ -54,20 +53,19 @@ def planned(settings: Settings, home: Path, conf: Path | None = None) -> Plan:
     """Return what runs for ``home`` under ``settings``, which were read from the folder ``conf``."""
     services, up = settings.services.at(home), settings.up
     state, folder = Path(services.state), (conf or default_conf()).resolve()
-    api = f"http://{_reached(up.host)}:{up.prefect_port}"
+    api = up.prefect_page
     environment = child_environment(PREFECT_HOME=str(state / "prefect"), PREFECT_API_URL=f"{api}/api", **_PREFECT)
     own = services.mlflow.startswith(OWN_STORES)
-    mlflow = f"http://{_reached(up.host)}:{up.mlflow_port}"
     stores = {"MLFLOW_BACKEND_STORE_URI": services.mlflow, "MLFLOW_ARTIFACTS_DESTINATION": services.artifacts}
     places = ("--home", str(home.resolve()), "--conf", str(folder))
-    deploy = (sys.executable, "-m", "steelyard", "deploy", "--alone", "--json", *places)
+    deploy = (sys.executable, "-m", "steelyard", "deploy", "--json", *places)
     return Plan(
         state=state,
         ports=tuple(_ports(up, folder, own)),
-        servers=(_prefect(up, api, environment), *([_mlflow(up, mlflow, environment | stores)] if own else [])),
+        servers=(_prefect(up, api, environment), *([_mlflow(up, environment | stores)] if own else [])),
         deploy=Service("deploy", deploy, environment),
         worker=_worker(environment),
-        pages={"Prefect": api, "MLflow": mlflow if own else services.pages},
+        pages={"Prefect": api, "MLflow": services.pages},
     )
 
 
@@ -98,10 +96,6 @@ def _alone(state: Path) -> Iterator[None]:
         raise RestoreService(f"steelyard up runs already for {state}; stop it first") from error
 
 
-def _reached(host: str) -> str:
-    return "127.0.0.1" if host in _EVERYWHERE else host
-
-
 def _ports(up: UpSettings, conf: Path, own: bool) -> Iterator[Port]:
     yield Port(up.host, up.prefect_port, f"prefect_port in {conf / 'up.yaml'}")
     if own:
@@ -113,13 +107,13 @@ def _prefect(up: UpSettings, address: str, environment: dict[str, str]) -> Servi
     return Service("prefect", command, environment, f"{address}/api/health")
 
 
-def _mlflow(up: UpSettings, address: str, environment: dict[str, str]) -> Service:
+def _mlflow(up: UpSettings, environment: dict[str, str]) -> Service:
     listens = ("--host", up.host, "--port", str(up.mlflow_port), "--workers", "1")
     quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # eight processes more, for what nobody here uses
     command = (sys.executable, "-m", "mlflow", "server", *listens)
-    return Service("mlflow", command, environment | quiet, f"{address}/health")
+    return Service("mlflow", command, environment | quiet, f"{up.mlflow_page}/health")
 
 
 def _worker(environment: dict[str, str]) -> Service:
     pool = ("--pool", POOL, "--type", "process", "--limit", str(RUNS_AT_ONCE), "--name", POOL)
-    return Service("worker", (sys.executable, "-m", "prefect", "worker", "start", *pool), environment)
+    return Service("worker", (sys.executable, "-m", "tasks.worker", *pool), environment)

@@ -61,7 +61,7 @@ def register(up: UpSettings, home: Path, conf: Path) -> list[dict[str, Any]]:
 def close_abandoned() -> int:
     """Mark runs as crashed that no process can be working on, where no worker runs; return how many there were.
 
-    A machine that lost its power leaves them behind as running, with their concurrency slots.
+    A worker that was killed leaves them behind as running, with their concurrency slots, which the next run waits for.
     """
     pools = sorted({entry["work_pool"]["name"] for entry in declared()})
     with get_client(sync_client=True) as client:

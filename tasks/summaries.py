@@ -17,7 +17,7 @@ EVERY_SECONDS = 1.0
 def publish(name: str, markdown: str) -> None:
     """Leave a summary on the page of the run; the latest of a name is what Prefect's artifacts show."""
     if FlowRunContext.get() is not None:
-        create_markdown_artifact(markdown, key=f"{name}-summary", description=markdown.splitlines()[0].strip("*"))
+        create_markdown_artifact(markdown, key=f"{name}-summary", description=markdown.splitlines()[0].replace("**", ""))
 
 
 @contextmanager

@@ -1,16 +1,10 @@
 """One command runs everything on one machine, keeps it running, and stops all of it."""
 
-import json
 import os
 import re
 import signal
 import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -18,14 +12,13 @@ from typing import Any
 import pytest
 import yaml
 from prefect import Flow
-from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
-from prefect.states import Running
 
 from steelyard import leash
-from steelyard.settings import PROJECT, Schedules, Settings, UpSettings, load
+from steelyard.settings import Schedules, Settings, UpSettings, load
 from steelyard.up import planned
 from tasks.deployments import declared
+from ups import Up, answers, asked, eventually, free_ports, kept_up
 
 ALL = {
     "collect/daily",
@@ -41,89 +34,17 @@ ALL = {
 Command = Callable[..., tuple[int, str, str]]
 
 
-@dataclass
-class Up:
-    """A running ``steelyard up``."""
-
-    process: subprocess.Popen[bytes]
-    home: Path
-    conf: Path
-    prefect: str
-    mlflow: str
-
-    def out(self) -> str:
-        return (self.home.parent / "out").read_text()
-
-    def err(self) -> str:
-        return (self.home.parent / "err").read_text()
-
-    def child(self, words: str) -> int:
-        """Process id of the child whose command line holds ``words``; 0 without one."""
-        listed = subprocess.run(["ps", "-ww", "-A", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True)  # noqa: S607
-        rows = [line.split(maxsplit=2) for line in listed.stdout.splitlines()]
-        found = [int(pid) for pid, parent, line in rows if int(parent) == self.process.pid and words in line]
-        return found[0] if found else 0
-
-
-def free_ports() -> list[int]:
-    sockets = [socket.socket() for _ in range(2)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
-
-
-def asked(address: str, document: dict[str, Any] | None = None) -> Any:
-    body = None if document is None else json.dumps(document).encode()
-    request = urllib.request.Request(address, body, {"Content-Type": "application/json"})  # noqa: S310  # this machine
-    with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
-        return answer.read().decode()
-
-
-def answers(address: str) -> bool:
-    try:
-        return bool(asked(address))
-    except OSError:
-        return False
-
-
-def eventually(holds: Callable[[], object], seconds: float = 90) -> bool:
-    until = time.monotonic() + seconds
-    while not holds() and time.monotonic() < until:
-        time.sleep(0.3)
-    return bool(holds())
-
-
 @pytest.fixture(scope="module")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     folder = tmp_path_factory.mktemp("up")
-    prefect, mlflow = free_ports()
-    (folder / "conf").mkdir()
-    (folder / "conf" / "up.yaml").write_text(f"prefect_port: {prefect}\nmlflow_port: {mlflow}\n")
-    places = ["--home", folder / "home", "--conf", folder / "conf"]
-    with (folder / "out").open("w") as out, (folder / "err").open("w") as err:
-        process = subprocess.Popen(  # noqa: S603  # our own arguments
-            [sys.executable, "-m", "steelyard", "up", *places],
-            env={**os.environ, "PYTHONPATH": str(PROJECT)},
-            stdout=out,
-            stderr=err,
-        )
-    addresses = (f"http://127.0.0.1:{prefect}", f"http://127.0.0.1:{mlflow}")
-    running = Up(process, folder / "home", folder / "conf", *addresses)
-    eventually(lambda: "Ctrl-C" in running.out() or process.poll() is not None)
-    yield running
-    process.terminate()
-    process.wait(60)
+    with kept_up(folder, folder / "home") as running:
+        yield running
 
 
 def test_the_pages_answer_and_every_deployment_is_scheduled(up: Up) -> None:
     """With the home and the settings it was started with, one run at a time; the terminal says where and when."""
-    deployments = {
-        f"{one['entrypoint'].rsplit(':')[-1]}/{one['name']}": one
-        for one in json.loads(asked(f"{up.prefect}/api/deployments/filter", {}))
-    }
+    found = up.api("deployments/filter", {})
+    deployments = {f"{one['entrypoint'].rsplit(':')[-1]}/{one['name']}": one for one in found}
 
     assert up.err() == ""
     assert answers(f"{up.prefect}/")
@@ -150,40 +71,58 @@ def test_a_home_is_kept_up_once(up: Up, command: Command) -> None:
     assert err.startswith("steelyard: steelyard up runs already for")
 
 
-def test_registering_again_changes_nothing_and_closes_what_nobody_runs(
-    up: Up, command: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The deployments stay the ones they were; a run without a worker counts as crashed and holds nobody up."""
+def test_registering_again_changes_nothing(up: Up, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The deployments stay the ones they were."""
+    before = {one["id"] for one in up.api("deployments/filter", {})}
     monkeypatch.setenv("PREFECT_API_URL", f"{up.prefect}/api")
-    with temporary_settings({PREFECT_API_URL: f"{up.prefect}/api"}), get_client(sync_client=True) as client:
-        before = client.read_deployment_by_name("settle/daily")
-        abandoned = client.create_flow_run_from_deployment(before.id, state=Running())
-        code, out, err = command("deploy", "--alone", "--home", up.home, "--conf", up.conf)
-        state = client.read_flow_run(abandoned.id).state
+    with temporary_settings({PREFECT_API_URL: f"{up.prefect}/api"}):
+        code, out, err = command("deploy", "--home", up.home, "--conf", up.conf)
 
-        assert code == 0, err
-        assert set(re.findall(r"\w+/[\w-]+", out)) == ALL
-        assert client.read_deployment_by_name("settle/daily").id == before.id
-        assert len(client.read_deployments()) == len(ALL)
-        assert state is not None
-        assert state.is_crashed()
+    assert code == 0, err
+    assert set(re.findall(r"\w+/[\w-]+", out)) == ALL
+    assert {one["id"] for one in up.api("deployments/filter", {})} == before
 
 
-def test_what_is_killed_comes_back_and_works(up: Up) -> None:
-    """Worker and MLflow's server with kill -9: others take their places, and a run completes."""
-    killed = {name: up.child(words) for name, words in {"worker": "worker start", "mlflow": "mlflow server"}.items()}
-    for group in killed.values():
-        os.kill(group, signal.SIGKILL)
-    assert eventually(lambda: up.child("worker start") not in (0, killed["worker"]))
-    deployment = json.loads(asked(f"{up.prefect}/api/deployments/name/collect/daily"))["id"]
-    state = {"state": {"type": "SCHEDULED"}}
-    run = json.loads(asked(f"{up.prefect}/api/deployments/{deployment}/create_flow_run", state))["id"]
+def test_a_training_by_hand_shows_what_came_of_it(up: Up) -> None:
+    """With parameters, through Prefect's API: a version, its artifacts on the run's page, and the report."""
+    up.completed("collect/daily")
+    run = up.completed("train/weekly", request={"trials": 3, "families": ["lightgbm"], "reason": "tried by hand"})
+    up.completed("guard/daily")
+    review = up.completed("review/monthly")
+    [version] = up.registered()
+    [report] = (up.home / ".steelyard" / "reports").iterdir()
 
-    assert eventually(lambda: json.loads(asked(f"{up.prefect}/api/flow_runs/{run}"))["state"]["name"] == "Completed")
-    assert any((up.home / ".steelyard" / "lake").iterdir())
-    assert eventually(lambda: answers(f"{up.mlflow}/health"))
-    assert up.child("mlflow server") not in (0, killed["mlflow"])
+    assert "ersion 1" in up.artifacts(run)["train-summary"]
+    assert up.artifacts(run)["train-progress"] == 100
+    assert up.mlflow in up.artifacts(run)["train-summary"]
+    assert "tried by hand" in asked(f"{up.mlflow}/api/2.0/mlflow/runs/get?run_id={version['run_id']}")
+    assert "The existing system decides alone" in up.artifacts(review)["review-summary"]
+    assert "The existing system decides alone" in report.read_text()
+
+
+def test_a_worker_killed_in_a_training_registers_nothing_and_the_next_training_does(up: Up) -> None:
+    """Whoever takes the worker's place closes the run it left, so that the next one need not wait for it."""
+    killed, before = up.child("worker start"), up.registered()
+    run = up.started("train/weekly", request={"trials": 1000, "reason": "to be interrupted"})
+    assert eventually(lambda: up.artifacts(run).get("train-progress", 0) > 0)
+    os.kill(killed, signal.SIGKILL)
+    following = up.started("train/weekly", request={"trials": 3, "families": ["xgboost"]})
+
+    assert up.ended(run) == "CRASHED"
+    assert up.ended(following) == "COMPLETED"
+    assert [version["version"] for version in up.registered()] == ["1", "2"]
+    assert up.registered()[:1] == before
+    assert up.child("worker start") not in (0, killed)
     assert "worker was ended by signal 9" in up.err()
+
+
+def test_a_server_that_is_killed_comes_back(up: Up) -> None:
+    """MLflow's, with kill -9: another takes its place and answers."""
+    killed = up.child("mlflow server")
+    os.kill(killed, signal.SIGKILL)
+
+    assert eventually(lambda: up.child("mlflow server") not in (0, killed))
+    assert eventually(lambda: answers(f"{up.mlflow}/health"))
     assert "mlflow was ended by signal 9" in up.err()
 
 

@@ -1,0 +1,57 @@
+"""A lineage with a life behind it, everything that shows it started, and a real browser to look."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from flows.replay import replay
+from lives import BEGAN, END, Lived
+from steelyard.settings import go_offline
+from tasks.report import written_report
+from tasks.stores import open_stores
+from ups import kept_up
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+QUIET = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync")
+
+go_offline()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--pictures", type=Path, help="Folder to keep what the browser saw in.")
+
+
+@pytest.fixture(scope="session")
+def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lived]:
+    folder = tmp_path_factory.mktemp("e2e")
+    home = folder / "home"
+    replay.fn("simulated:dying", BEGAN, END, trials=6, retrain_days=60, home=str(home))
+    with kept_up(folder, home, {"source": {"kind": "simulated", "edge": "dying", "calendar": "24/7"}}) as up:
+        stores = open_stores(home, up.conf)
+        document = written_report(stores, END, home / "lineage.html")
+        yield Lived(up, home / "lineage.html", document["answer"])
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    assert found, f"no browser: install Debian's chromium, or put one of {', '.join(BROWSERS)} on the path"
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=found, args=list(QUIET))
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def picture(request: pytest.FixtureRequest) -> Callable[[Page, str], None]:
+    """Keep what a page shows, where a folder for it was named."""
+    folder: Path | None = request.config.getoption("--pictures")
+
+    def keep(page: Page, name: str) -> None:
+        if folder:
+            page.screenshot(path=folder / f"{name}.png")
+
+    return keep

@@ -1,0 +1,121 @@
+"""What a person sees: the report, Prefect's page of a run and MLflow's page of the model, in a real browser."""
+
+import re
+from collections.abc import Callable, Iterator
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect
+
+from lives import END, Lived
+
+Keep = Callable[[Page, str], None]
+DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+MODEL = "signal-confidence"
+PATIENCE_MS = 30_000
+
+
+@pytest.fixture(params=[("light", DESKTOP), ("dark", DESKTOP), ("light", PHONE)], ids=["light", "dark", "phone"])
+def report(request: pytest.FixtureRequest, browser: Browser, lived: Lived) -> Iterator[Page]:
+    """The report, opened from its file without a network."""
+    scheme, size = request.param
+    context = browser.new_context(color_scheme=scheme, viewport=size, offline=True)
+    page = context.new_page()
+    page.complaints = []  # type: ignore[attr-defined]
+    page.on("pageerror", lambda error: page.complaints.append(str(error)))  # type: ignore[attr-defined]
+    page.goto(lived.report.as_uri())
+    page.wait_for_function("document.querySelectorAll('.main-svg').length > 0")
+    yield page
+    context.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    context = browser.new_context(viewport=DESKTOP)
+    context.set_default_timeout(PATIENCE_MS)
+    yield context.new_page()
+    context.close()
+
+
+def test_the_report_says_the_answer_first_and_draws_it(
+    report: Page, lived: Lived, picture: Keep, request: pytest.FixtureRequest
+) -> None:
+    """The verdict is the heading, every figure is drawn, nothing is cut off at the side, and no script fails."""
+    figures = report.get_by_role("img", include_hidden=True).and_(report.locator("[id^=chart]"))
+
+    expect(report.get_by_role("heading", level=1)).to_contain_text(lived.answer)
+    assert figures.count() >= 3
+    for number in range(figures.count()):
+        expect(figures.nth(number).locator(".main-svg").first).to_be_visible()
+    assert report.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    assert report.complaints == []  # type: ignore[attr-defined]
+    picture(report, f"report-{request.node.callspec.id}")
+
+
+def test_everybody_can_read_the_report(report: Page) -> None:
+    """axe-core finds nothing: landmarks, names, contrast, tables, in the light, in the dark and on a phone."""
+    found = Axe().run(report).response["violations"]
+
+    assert [(one["id"], [node["target"] for node in one["nodes"]][:3]) for one in found] == []
+
+
+def test_the_report_is_walked_by_keyboard(report: Page) -> None:
+    """Tab reaches the decisions, and Enter opens the rules of one."""
+    summary = report.locator("summary").first
+    for _ in range(200):
+        report.keyboard.press("Tab")
+        if summary.evaluate("element => element === document.activeElement"):
+            break
+    report.keyboard.press("Enter")
+
+    assert summary.evaluate("element => element.parentElement.open")
+
+
+def test_the_page_of_a_run_says_what_was_decided_and_why(page: Page, lived: Lived, picture: Keep) -> None:
+    """On Prefect's page of the monthly evaluation: the verdict, the rules with figure and bound, the way to MLflow."""
+    run = lived.up.completed("weight/daily", as_of=END.isoformat())
+    verdict = re.search(r"\*\*(\w+)\*\* \(weight\)", lived.up.artifacts(run)["weight-summary"])
+    assert verdict
+
+    page.goto(f"{lived.up.prefect}/runs/flow-run/{run}")
+    page.get_by_role("listitem").filter(has_text="Artifacts").click()
+    expect(page.get_by_text(f"{verdict[1]} (weight): weight").first).to_be_visible()
+    page.get_by_role("link", name="weight-summary").click()
+    expect(page.get_by_text("step up:").first).to_be_visible()
+    expect(page.get_by_role("cell", name="raise_accuracy")).to_be_visible()
+    picture(page, "prefect")
+    link = page.get_by_role("link", name="The decision in MLflow").first
+    expect(link).to_have_attribute("href", re.compile(re.escape(lived.up.mlflow)))
+
+
+def test_the_page_of_the_model_says_what_it_may_decide(page: Page, lived: Lived, picture: Keep) -> None:
+    """MLflow's: weight, phase and the champion, without opening anything."""
+    page.goto(f"{lived.up.mlflow}/#/models/{MODEL}")
+
+    expect(page.get_by_role("cell", name="ml_weight")).to_be_visible()
+    expect(page.get_by_role("cell", name="expansion", exact=True)).to_be_visible()
+    expect(page.get_by_text("champion").first).to_be_visible()
+    page.get_by_role("button", name="Close").first.click()
+    picture(page, "mlflow")
+
+
+def test_a_decision_in_mlflow_shows_its_picture(page: Page, lived: Lived) -> None:
+    """The artifact of the run is a picture that the browser can draw."""
+    summary = lived.up.artifacts(lived.up.completed("weight/daily", as_of=END.isoformat()))["weight-summary"]
+    address = re.search(r"The decision in MLflow\]\((.+?)\)", summary)
+    assert address
+
+    page.goto(f"{address[1]}/artifacts")
+    page.get_by_text("decision.png").first.click()
+    drawn = page.locator("img").last
+    expect(drawn).to_be_visible()
+    page.wait_for_function("[...document.images].some(image => image.naturalWidth > 400)")
+
+
+def test_a_training_is_asked_for_in_a_form(page: Page, lived: Lived) -> None:
+    """Prefect's page of the deployment shows trials, families, reason and symbols, each with what it means."""
+    found = lived.up.api("deployments/name/train/weekly")["id"]
+    page.goto(f"{lived.up.prefect}/deployments/deployment/{found}/run")
+
+    for words in ("Trials (Optional)", "Families (Optional)", "Reason (Optional)", "Symbols (Optional)"):
+        expect(page.get_by_text(words, exact=True).first).to_be_visible()

@@ -1,0 +1,132 @@
+"""``steelyard up`` as an operator starts it, and what can be asked of it over HTTP."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from steelyard.settings import PROJECT
+
+ENDED = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
+
+
+@dataclass
+class Up:
+    """A running ``steelyard up``."""
+
+    process: subprocess.Popen[bytes]
+    home: Path
+    conf: Path
+    prefect: str
+    mlflow: str
+
+    def out(self) -> str:
+        return (self.conf.parent / "out").read_text()
+
+    def err(self) -> str:
+        return (self.conf.parent / "err").read_text()
+
+    def child(self, words: str) -> int:
+        """Process id of the child whose command line holds ``words``; 0 without one."""
+        listed = subprocess.run(["ps", "-ww", "-A", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True)  # noqa: S607
+        rows = [line.split(maxsplit=2) for line in listed.stdout.splitlines()]
+        found = [int(pid) for pid, parent, line in rows if int(parent) == self.process.pid and words in line]
+        return found[0] if found else 0
+
+    def api(self, path: str, document: dict[str, Any] | None = None) -> Any:
+        """Ask Prefect's server: GET, or POST where there is a document."""
+        return json.loads(asked(f"{self.prefect}/api/{path}", document))
+
+    def registered(self) -> list[dict[str, Any]]:
+        """Versions of the registered model, as MLflow's server lists them, the first one first."""
+        found = json.loads(asked(f"{self.mlflow}/api/2.0/mlflow/model-versions/search"))
+        return sorted(found.get("model_versions", []), key=lambda version: int(version["version"]))
+
+    def started(self, deployment: str, **parameters: Any) -> str:
+        """Start a run of ``deployment`` and return its id."""
+        found = self.api(f"deployments/name/{deployment}")["id"]
+        wanted = {"state": {"type": "SCHEDULED"}, "parameters": parameters}
+        return str(self.api(f"deployments/{found}/create_flow_run", wanted)["id"])
+
+    def state(self, run: str) -> str:
+        return str(self.api(f"flow_runs/{run}")["state"]["type"])
+
+    def ended(self, run: str, seconds: float = 120) -> str:
+        """State of a run once it has ended, or when ``seconds`` have passed."""
+        eventually(lambda: self.state(run) in ENDED, seconds)
+        return self.state(run)
+
+    def completed(self, deployment: str, **parameters: Any) -> str:
+        """Run ``deployment`` to its end and return the run's id."""
+        run = self.started(deployment, **parameters)
+        assert self.ended(run) == "COMPLETED", run
+        return run
+
+    def artifacts(self, run: str) -> dict[str, Any]:
+        """What a run left on its page, by key."""
+        found = self.api("artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run]}}})
+        return {artifact["key"]: artifact["data"] for artifact in found}
+
+
+@contextmanager
+def kept_up(folder: Path, home: Path, settings: Mapping[str, Any] | None = None) -> Iterator[Up]:
+    """Run ``steelyard up`` for ``home`` on free ports until left; ``settings`` by file of ``conf/``."""
+    prefect, mlflow = free_ports()
+    files = {**(settings or {}), "up": {"prefect_port": prefect, "mlflow_port": mlflow}}
+    conf = folder / "conf"
+    conf.mkdir()
+    for name, values in files.items():
+        (conf / f"{name}.yaml").write_text(yaml.safe_dump(values))
+    with (folder / "out").open("w") as out, (folder / "err").open("w") as err:
+        process = subprocess.Popen(  # noqa: S603  # our own arguments
+            [sys.executable, "-m", "steelyard", "up", "--home", home, "--conf", conf],
+            env={**os.environ, "PYTHONPATH": str(PROJECT)},
+            stdout=out,
+            stderr=err,
+        )
+    running = Up(process, home, conf, f"http://127.0.0.1:{prefect}", f"http://127.0.0.1:{mlflow}")
+    eventually(lambda: "Ctrl-C" in running.out() or process.poll() is not None)
+    yield running
+    process.terminate()
+    process.wait(60)
+
+
+def free_ports() -> list[int]:
+    sockets = [socket.socket() for _ in range(2)]
+    for one in sockets:
+        one.bind(("127.0.0.1", 0))
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+def asked(address: str, document: dict[str, Any] | None = None) -> Any:
+    body = None if document is None else json.dumps(document).encode()
+    request = urllib.request.Request(address, body, {"Content-Type": "application/json"})  # noqa: S310  # this machine
+    with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
+        return answer.read().decode()
+
+
+def answers(address: str) -> bool:
+    try:
+        return bool(asked(address))
+    except OSError:
+        return False
+
+
+def eventually(holds: Callable[[], object], seconds: float = 90) -> bool:
+    until = time.monotonic() + seconds
+    while not holds() and time.monotonic() < until:
+        time.sleep(0.3)
+    return bool(holds())
