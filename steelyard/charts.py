@@ -205,7 +205,7 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def head(text: str, kind: str = "") -> str:
-    """Return a column's heading; kind "n" is a number's. Without a text it is an empty cell: the column speaks for itself."""
+    """Return a column's heading; kind "n" is a number's; without a text it is an empty cell."""
     return f'<th scope="col" class="{kind}">{escape(text)}</th>' if text else "<td></td>"
 
 

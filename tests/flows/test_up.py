@@ -35,9 +35,10 @@ Command = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(scope="module")
-def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+def up(tmp_path_factory: pytest.TempPathFactory, postgres: Callable[[], str]) -> Iterator[Up]:
+    """On PostgreSQL, ledger and MLflow; the browser's tests run on SQLite."""
     folder = tmp_path_factory.mktemp("up")
-    with kept_up(folder, folder / "home") as running:
+    with kept_up(folder, folder / "home", {"services": {"ledger": postgres(), "mlflow": postgres()}}) as running:
         yield running
 
 
