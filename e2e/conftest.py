@@ -52,6 +52,7 @@ def picture(request: pytest.FixtureRequest) -> Callable[[Page, str], None]:
 
     def keep(page: Page, name: str) -> None:
         if folder:
+            page.wait_for_timeout(1500)  # until what fades in has
             page.screenshot(path=folder / f"{name}.png")
 
     return keep
