@@ -184,6 +184,12 @@ class Registry:
             place = Path(self._tracking.client.download_artifacts(run_id, f"{MODEL}/data", folder))
             return {file.name: file.read_bytes() for file in place.rglob("*") if file.is_file()}
 
+    def importance(self, version: Version) -> dict[str, dict[str, float]]:
+        """Return a version's importance by feature under ``gain`` and ``shap``; empty where its training kept none."""
+        with self._tracking.reached():
+            found = json.loads(self._tracking.read(version.run_id, "importance.json") or "{}")
+        return found if "shap" in found else {}
+
     def refuse(self, number: str, reasons: tuple[str, ...]) -> Version:
         """Keep a version registered and say why it does not serve. Safe to repeat."""
         with self._tracking.reached(), self.journal.deciding():
