@@ -235,6 +235,7 @@ def _standing(document: Mapping[str, Any]) -> None:
     out.print(_rules("Limits", document["limits"], "fires", "holds"))
     out.print(_rules(f"Gate out of {document['state']['phase']}", document["gate"], "met", "missing"))
     out.print(_decisions(document["decisions"]))
+    out.print(_schedules(document["schedules"]))
     out.print(_rollout([*document["rollout"], *document["milestones"]]))
 
 
@@ -284,6 +285,18 @@ def _decisions(made: Sequence[Mapping[str, Any]]) -> Table:
         moved = f"{one['weight_before']:.1%} → {one['weight_after']:.1%}"
         table.add_row(one["as_of"][:10], one["kind"], one["verdict"], moved, "; ".join(one["reasons"]))
     return table
+
+
+def _schedules(rows: Sequence[Mapping[str, Any]]) -> Table:
+    table = Table("", "last seen (UTC)", "expected by", "", title="Schedules", title_justify="left")
+    for row in rows:
+        dead = f"[bold]dead since {_minute(row['dead_since'])}[/]" if row["dead_since"] else ""
+        table.add_row(row["name"], _minute(row["last_seen"]), _minute(row["expected_by"]), dead)
+    return table
+
+
+def _minute(moment: str | None) -> str:
+    return moment[:16].replace("T", " ") if moment else "–"
 
 
 def _rollout(items: Sequence[Mapping[str, str]]) -> Table:

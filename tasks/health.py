@@ -42,8 +42,8 @@ def alarming_figures(stores: Stores, as_of: datetime) -> tuple[Figure, ...]:
 
 
 def _health(stores: Stores, champion: Version | None, start: datetime, end: datetime) -> Health:
-    predictions, emitted = stores.ledger.predictions(start, end), _emitted(stores, start, end)
-    count = len(predictions) if emitted is None else len(emitted)
+    predictions, proposed = stores.ledger.predictions(start, end), emitted(stores, start, end)
+    count = len(predictions) if proposed is None else len(proposed)
     usual = Usual(stores.settings.books.threshold, 2 * stores.settings.brackets.slippage_bps)
     return health(predictions, count, start, end, _trained(stores, champion) if champion else UNKNOWN, usual)
 
@@ -55,18 +55,18 @@ def fell_silent(stores: Stores, as_of: datetime) -> tuple[Silence, ...]:
     if state is None:
         return ()
     since = max(state.began, as_of - timedelta(days=stores.settings.weight.window_max_days))
-    emitted = _emitted(stores, since, as_of)
-    if emitted is None:
+    proposed = emitted(stores, since, as_of)
+    if proposed is None:
         return ()
     overdue = CALENDAR * stores.settings.brackets.time_limit_bars * stores.lake.bar_size
-    recent = emitted[(emitted["decided_at"] > as_of - timedelta(days=1)).to_numpy(dtype=bool)]
+    recent = proposed[(proposed["decided_at"] > as_of - timedelta(days=1)).to_numpy(dtype=bool)]
     known = stores.ledger.predictions(since, as_of)
-    late = emitted.drop(recent.index)  # today's may still be on their way through settle
+    late = proposed.drop(recent.index)  # today's may still be on their way through settle
     found = silences(late, known, as_of - timedelta(days=1), overdue)
     return tuple(one for one in found if one.code != "quiet" or recent.empty)
 
 
-def _emitted(stores: Stores, since: datetime, until: datetime) -> pd.DataFrame | None:
+def emitted(stores: Stores, since: datetime, until: datetime) -> pd.DataFrame | None:
     """Return the existing system's signals decided in (since, until]; None without bars."""
     try:
         bars = by_symbol(stores.lake.read(until=pd.Timestamp(until)), stores.lake.bar_size)
