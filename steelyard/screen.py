@@ -6,12 +6,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from steelyard.wording import BOOKS, books_rows, drift_words, number
 
 TOP = 10
+_MARKS = {"ok": "[green]ok[/]", "warning": "[yellow]warning[/]", "wrong": "[bold red]wrong[/]"}
 out = Console(highlight=False, soft_wrap=True)
 
 
@@ -216,6 +218,17 @@ def verified(document: Mapping[str, Any]) -> None:
         out.print(f"{document['decisions']} decisions, the chain is whole, state, tags and aliases follow from it")
     for fault in document["faults"]:
         out.print(f"[bold]✗[/] {fault}")
+
+
+def examined(document: Mapping[str, Any]) -> None:
+    """Print every check the doctor made, and what to do about those that did not come out well."""
+    table = Table("", "", Column("found", overflow="fold"), Column("what to do", overflow="fold"))
+    for row in document["rows"]:
+        table.add_row(_MARKS[row["standing"]], row["name"], escape(row["found"]), escape(row["advice"]))
+    out.print(table)
+    out.print(
+        f"{document['wrong']} wrong, {document['warning']} warnings, {len(document['rows'])} checks; nothing was changed"
+    )
 
 
 def status(document: Mapping[str, Any]) -> None:

@@ -92,6 +92,10 @@ class Registry:
         self.journal = Journal(self._tracking, lock, seal_key, self._seat)
         self.observations = Observations(self._tracking)
 
+    def present(self) -> bool:
+        """Whether the lineage is there; nothing is made."""
+        return self._tracking.present()
+
     def register(self, training: Registration) -> Version:
         """Store a training as one finished run and one version; a version with the same key comes back as it is."""
         with self._tracking.reached(), self.journal.deciding():
