@@ -66,15 +66,16 @@ def _installed(settings: Settings) -> Checks:
 
 def _lived_in(settings: Settings, home: Path, conf: Path, as_of: datetime) -> Checks:
     stores = stores_of(settings, home, conf)
+    tag = home_checks.Tag(stores)
     return {
         "ledger": partial(home_checks.ledger, stores),
         "MLflow": partial(home_checks.lineage, stores),
         "folders": partial(home_checks.folders, stores),
         "spool": partial(home_checks.spool, stores),
         "lake": partial(home_checks.bars, stores, as_of),
-        "lease": partial(home_checks.lease, stores, as_of),
+        "lease": partial(home_checks.lease, tag, as_of),
         "alerts": partial(home_checks.alerts, stores),
         "brake": partial(home_checks.brake, stores),
-        "state": partial(home_checks.sealed, stores),
-        "schedules": partial(home_checks.dead_schedules, stores, as_of),
+        "state": partial(home_checks.sealed, tag),
+        "schedules": partial(home_checks.dead_schedules, tag, as_of),
     }

@@ -3,16 +3,18 @@
 import os
 import shutil
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
 
 from steelyard.errors import CollectMoreData
+from steelyard.gateways.registry.journal import Stored
 from steelyard.gateways.spool import Spool
 from steelyard.services import open_ledger
 from steelyard.settings import seal_key
-from steelyard.weight.state import State
 from tasks.doctor.rows import Row
 from tasks.schedules import schedules
 from tasks.stores import Stores
@@ -78,11 +80,24 @@ def _journal(stores: Stores) -> Row:
     return Row("journal", "wrong", "; ".join(faults[:FIRST]) + more, advice)
 
 
-def lease(stores: Stores, as_of: datetime) -> Iterator[Row]:
+@dataclass(frozen=True)
+class Tag:
+    """The state tag of a home, looked at once for all who ask."""
+
+    stores: Stores
+
+    @cached_property
+    def stored(self) -> Stored:
+        """What stands in it, or why that cannot be believed; neither where there is no lineage."""
+        return self.stores.journal.standing() if self.stores.registry.present() else Stored()
+
+
+def lease(tag: Tag, as_of: datetime) -> Iterator[Row]:
     """Say until when the weight stays in force."""
-    state = _state(stores)
+    state = tag.stored.state
     if state is None:
-        yield Row("lease", "ok", "none runs, nothing was decided yet")
+        words = "not known: the state tag cannot be believed" if tag.stored.fault else "none, nothing was decided yet"
+        yield Row("lease", "warning" if tag.stored.fault else "ok", words, "see state" if tag.stored.fault else "")
         return
     until = f"{state.lease_until:%Y-%m-%d %H:%M} UTC"
     if as_of <= state.lease_until:
@@ -92,22 +107,18 @@ def lease(stores: Stores, as_of: datetime) -> Iterator[Row]:
     yield Row("lease", "wrong" if state.weight else "warning", f"dead since {until}: trading uses weight 0", advice)
 
 
-def sealed(stores: Stores) -> Iterator[Row]:
+def sealed(tag: Tag) -> Iterator[Row]:
     """Say whether the state tag is what the journal left."""
-    stored = stores.journal.standing() if stores.registry.present() else None
-    if stored and stored.fault:
+    stored = tag.stored
+    if stored.fault:
         yield Row(
             "state", "wrong", f"the state tag {stored.fault}", "trading goes by the journal; steelyard verify --repair"
         )
-    elif stored and stored.state:
+    elif stored.state:
         key = "with your key" if seal_key() else "without a key of yours (STEELYARD_SEAL_KEY)"
         yield Row("state", "ok", f"phase {stored.state.phase}, weight {stored.state.weight:.1%}, sealed {key}")
     else:
         yield Row("state", "ok", "none, nothing was decided yet")
-
-
-def _state(stores: Stores) -> State | None:
-    return stores.journal.standing().state if stores.registry.present() else None
 
 
 def bars(stores: Stores, as_of: datetime) -> Iterator[Row]:
@@ -155,10 +166,11 @@ def brake(stores: Stores) -> Iterator[Row]:
     yield Row("brake", "wrong", words, "run steelyard rollback again: once it is in the journal the brake is let go")
 
 
-def dead_schedules(stores: Stores, as_of: datetime) -> Iterator[Row]:
+def dead_schedules(tag: Tag, as_of: datetime) -> Iterator[Row]:
     """Say since when schedules are dead, from what their flows left behind."""
+    stores = tag.stores
     present, head = open_ledger(stores.settings.services).revisions()
-    state = _state(stores) if present == head else None
+    state = tag.stored.state if present == head else None
     if state is None:
         yield Row("schedules", "ok", "not looked at before ledger and lineage are there")
         return

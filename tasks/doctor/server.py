@@ -1,9 +1,11 @@
 """Checks of Prefect: is the server there, a worker, every deployment, and do their runs complete."""
 
+import socket
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlparse
 from uuid import UUID
 
 from steelyard.errors import RestoreService
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
     from prefect.client.schemas.responses import DeploymentResponse
 
-ANSWER_SECONDS = 5.0
+CONNECT_SECONDS, ANSWER_SECONDS = 1.0, 5.0
 DEPLOY = "steelyard up registers it; with a server of your own: steelyard deploy"
 
 
@@ -36,18 +38,37 @@ def server(settings: Settings, home: Path, conf: Path, as_of: datetime) -> Itera
         temporary_settings,
     )
 
-    api = PREFECT_API_URL.value() or f"{planned(settings, home, conf).pages['Prefect']}/api"
+    api = PREFECT_API_URL.value()
+    if not api:
+        ours = planned(settings, home, conf).pages["Prefect"]
+        api = f"{ours}/api"
+        if not _listens(ours):  # Prefect's client would try for seconds
+            yield _absent(api)
+            return
     patience = {PREFECT_API_URL: api, PREFECT_API_REQUEST_TIMEOUT: ANSWER_SECONDS, PREFECT_CLIENT_MAX_RETRIES: 0}
     try:
         with temporary_settings(patience), get_client(sync_client=True) as client:
             if client.api_healthcheck() is not None:
-                yield Row("Prefect", "warning", f"no server answers at {api}", "steelyard up starts one")
+                yield _absent(api)
                 return
             yield Row("Prefect", "ok", f"a server answers at {api}")
             yield _worker(client)
             yield from _deployments(client, settings, home, as_of)
     except (HTTPError, PrefectException) as error:
         raise RestoreService(f"Prefect at {api}: {' '.join(str(error).split())[:200]}") from error
+
+
+def _listens(address: str) -> bool:
+    place = urlparse(address)
+    try:
+        socket.create_connection((str(place.hostname), place.port or 80), CONNECT_SECONDS).close()
+    except OSError:
+        return False
+    return True
+
+
+def _absent(api: str) -> Row:
+    return Row("Prefect", "warning", f"no server answers at {api}", "steelyard up starts one")
 
 
 def _worker(client: "SyncPrefectClient") -> Row:

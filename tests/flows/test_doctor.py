@@ -21,6 +21,7 @@ from steelyard.gateways.spool import Spool
 from tasks.doctor import configuration, doctor
 from tasks.doctor import home as home_checks
 from tasks.doctor.configuration import missing
+from tasks.doctor.home import Tag
 from tasks.doctor.rows import Row
 from tasks.stores import Stores, open_stores
 
@@ -145,13 +146,13 @@ def test_a_decision_that_was_cut_short_stays_so(pilot: Stores) -> None:
     client.set_registered_model_tag(LINEAGE, "steelyard.state", pilot.journal.sealed(pilot.journal.entries()[0].state))
     stale = client.get_registered_model(LINEAGE).tags["steelyard.state"]
     again = open_stores(pilot.home)
-    state, journal = only(home_checks.sealed(again)), list(home_checks.lineage(again))[-1]
+    state, journal = only(home_checks.sealed(Tag(again))), list(home_checks.lineage(again))[-1]
 
     assert client.get_registered_model(LINEAGE).tags["steelyard.state"] == stale != before
     assert len(again.registry._tracking.decisions()) == len(runs)
     assert (state.standing, journal.standing) == ("wrong", "wrong")
     assert again.journal.state() is not None
-    assert only(home_checks.sealed(again)).standing == "ok"
+    assert only(home_checks.sealed(Tag(again))).standing == "ok"
 
 
 def test_databases_of_another_version_are_named(pilot: Stores, conf: Path) -> None:
@@ -181,7 +182,7 @@ def test_a_lease_that_ran_out_is_as_bad_as_what_it_takes(
 ) -> None:
     """Dead since, and who renews it."""
     stores = pilot_home(home, empty_mlflow, weight=weight, phase="pilot" if weight else "shadow")
-    row = only(home_checks.lease(stores, LAST + timedelta(days=days)))
+    row = only(home_checks.lease(Tag(stores), LAST + timedelta(days=days)))
 
     assert row.standing == standing
     assert ("steelyard guard renews it" in row.advice) == (standing != "ok")
