@@ -134,6 +134,18 @@ def reliability_chart(p_win: metrics.Floats, won: metrics.Bools) -> tuple[str, s
     return "share won against predicted p_win", _styled(figure, "share won", ".0%")
 
 
+def importance_chart(features: Sequence[Document]) -> tuple[str, str]:
+    """Return the champion's most important features by Shapley values and by gain, the largest on top."""
+    import plotly.graph_objects as go
+
+    figure, names = go.Figure(), [one["name"] for one in features[::-1]]
+    for name, words, color in (("gain", "gain", "#8a9099"), ("shap", "Shapley values", COLORS["blended"])):
+        figure.add_bar(y=names, x=[one[name] for one in features[::-1]], name=words, marker_color=color, orientation="h")
+    figure.update_xaxes(tickformat=".0%")
+    figure.update_yaxes(automargin=True)
+    return "importance of the champion's features", _styled(figure, "importance of the champion's features", "")
+
+
 def _styled(figure: Any, title: str, tickformat: str) -> str:
     clear, grid = "rgba(0,0,0,0)", "rgba(128,128,128,0.25)"
     figure.update_layout(

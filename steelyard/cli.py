@@ -253,6 +253,17 @@ def verify(
 
 
 @app.command()
+def doctor(home: Home = HERE, conf: Conf = None, as_json: Json = False) -> None:
+    """Look at settings, versions, databases, folders, schedules and Prefect, and say what to do; exit 1 where it must be."""
+    from tasks.doctor import doctor as examine
+
+    document = examine(home, conf, datetime.now(UTC))
+    show(document, as_json, screen.examined)
+    if document["wrong"]:
+        raise typer.Exit(1)
+
+
+@app.command()
 def rollback(
     reason: Reason, by: By = None, home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: Json = False
 ) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from steelyard.gateways.alerts import Alert
 from steelyard.gateways.quality import Checked
-from steelyard.judging.health import Silence
+from steelyard.judging.health import Figure, Silence
 from steelyard.weight.journal import Decision, Entry
 from steelyard.weight.policy import PHASES
 from steelyard.weight.state import State
@@ -119,6 +119,18 @@ def silence(lineage: str, found: Silence, at: datetime) -> Alert:
         title=f"silence: {lineage}: {SILENCES[found.code]}",
         figure=found.words,
         advice="Look whether collect, trade and settle still run and what they say; each may be run again by hand.",
+    )
+
+
+def health(lineage: str, found: Figure, at: datetime, period: datetime) -> Alert:
+    """Return the alert of a figure that misses its target by more than chance explains, one for each figure and period."""
+    return Alert(
+        key=f"{lineage}/health/{found.name}/{period:%Y-%m-%d}",
+        at=at,
+        kind="health",
+        title=f"health: {lineage}: {found.name} misses its target",
+        figure=f"{found.value:.4g} against {found.target:.4g}: {found.words}",
+        advice="Look at the health of the model in steelyard report; limits and gates lower the weight where it is due.",
     )
 
 

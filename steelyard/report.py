@@ -84,6 +84,8 @@ def standing(document: Document, equity: pd.DataFrame, settled: pd.DataFrame, si
 <h2>Decisions</h2>{_decisions(document["decisions"])}"""
     lead = f"<p>{escape(because(document['decisions']))}</p>{_facts(document)}"
     shown = [charts.weight_chart(document), charts.equity_chart(equity), charts.drawdown_chart(equity), *drawn]
+    features = document["health"]["importance"]
+    shown += [charts.importance_chart(features)] if features else []
     title = f"{document['lineage']} on {document['as_of'][:10]}"
     return charts.page(title, document["answer"], shown, lead, rest)
 
@@ -191,7 +193,8 @@ def _health(found: Document) -> str:
     words = f"<p>{found['signals']} signals, {found['opinions']} opinions, {found['settled']} of them settled.</p>"
     alone = ", ".join(f"{reason} {count}" for reason, count in found["fallbacks"].items())
     words += f"<p>The existing system decided alone: {escape(alone)}.</p>" if alone else ""
-    return words + table([head("figure"), head("now", "n"), head("target", "n"), head("standing")], rows) + _bands(found)
+    headings = [head("figure"), head("now", "n"), head("target", "n"), head("standing")]
+    return words + table(headings, rows) + _bands(found) + _importance(found["importance"])
 
 
 def _bands(found: Document) -> str:
@@ -202,6 +205,18 @@ def _bands(found: Document) -> str:
     ]
     headings = [head("confidence of the model"), *(head(name, "n") for name in ("settled", "mean p_win", "share won"))]
     return table(headings, rows) if rows else ""
+
+
+def _importance(features: Sequence[Document]) -> str:
+    """Return the champion's most important features, by Shapley values and by gain."""
+    if not features:
+        return ""
+    rows = [[cell(one["name"]), *(cell(_said(one[name]), "n") for name in ("shap", "gain"))] for one in features]
+    return table([head("feature of the champion"), head("Shapley values", "n"), head("gain", "n")], rows)
+
+
+def _said(share: float | None) -> str:
+    return "–" if share is None else f"{share:.1%}"
 
 
 def _drift(check: Document | None) -> str:

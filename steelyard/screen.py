@@ -6,12 +6,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from steelyard.wording import BOOKS, books_rows, drift_words, number
 
 TOP = 10
+_MARKS = {"ok": "[green]ok[/]", "warning": "[yellow]warning[/]", "wrong": "[bold red]wrong[/]"}
 out = Console(highlight=False, soft_wrap=True)
 
 
@@ -218,6 +220,17 @@ def verified(document: Mapping[str, Any]) -> None:
         out.print(f"[bold]✗[/] {fault}")
 
 
+def examined(document: Mapping[str, Any]) -> None:
+    """Print every check the doctor made, and what to do about those that did not come out well."""
+    table = Table("", "", Column("found", overflow="fold"), Column("what to do", overflow="fold"))
+    for row in document["rows"]:
+        table.add_row(_MARKS[row["standing"]], row["name"], escape(row["found"]), escape(row["advice"]))
+    out.print(table)
+    out.print(
+        f"{document['wrong']} wrong, {document['warning']} warnings, {len(document['rows'])} checks; nothing was changed"
+    )
+
+
 def status(document: Mapping[str, Any]) -> None:
     """Print how things stand, the answer first."""
     out.print(f"[bold]{document['answer']}[/]")
@@ -235,6 +248,7 @@ def _standing(document: Mapping[str, Any]) -> None:
     out.print(_rules("Limits", document["limits"], "fires", "holds"))
     out.print(_rules(f"Gate out of {document['state']['phase']}", document["gate"], "met", "missing"))
     out.print(_decisions(document["decisions"]))
+    out.print(_schedules(document["schedules"]))
     out.print(_rollout([*document["rollout"], *document["milestones"]]))
 
 
@@ -284,6 +298,18 @@ def _decisions(made: Sequence[Mapping[str, Any]]) -> Table:
         moved = f"{one['weight_before']:.1%} → {one['weight_after']:.1%}"
         table.add_row(one["as_of"][:10], one["kind"], one["verdict"], moved, "; ".join(one["reasons"]))
     return table
+
+
+def _schedules(rows: Sequence[Mapping[str, Any]]) -> Table:
+    table = Table("", "last seen (UTC)", "expected by", "", title="Schedules", title_justify="left")
+    for row in rows:
+        dead = f"[bold]dead since {_minute(row['dead_since'])}[/]" if row["dead_since"] else ""
+        table.add_row(row["name"], _minute(row["last_seen"]), _minute(row["expected_by"]), dead)
+    return table
+
+
+def _minute(moment: str | None) -> str:
+    return moment[:16].replace("T", " ") if moment else "–"
 
 
 def _rollout(items: Sequence[Mapping[str, str]]) -> Table:

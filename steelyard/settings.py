@@ -173,6 +173,27 @@ def _with_pages(settings: Settings) -> Settings:
     return settings.model_copy(update={"services": pages})
 
 
+def examined(conf: Path | None = None) -> tuple[Settings, dict[str, str]]:
+    """Return the settings as far as they can be read, and what is wrong with each file that cannot, by subject.
+
+    Raises:
+        FixConfiguration: If there is no such folder.
+    """
+    folder = conf or default_conf()
+    if not folder.is_dir():
+        raise FixConfiguration(f"{folder}: no such configuration folder; pass --conf DIR")
+    read, wrong = dict[str, BaseModel](), dict[str, str]()
+    for file in sorted(folder.glob("*.y*ml")):
+        if file.stem not in Settings.model_fields:
+            wrong[file.stem] = f"{file}: no such subject; known are {', '.join(sorted(Settings.model_fields))}"
+            continue
+        try:
+            read[file.stem] = _subject(file)
+        except FixConfiguration as error:
+            wrong[file.stem] = str(error)
+    return Settings.model_validate(read), wrong
+
+
 def default_conf() -> Path:
     """Return ``./conf`` where there is one, else the folder the project came with."""
     here = Path("conf")
@@ -216,6 +237,11 @@ def service_token() -> str:
             "set it to a long random secret"
         )
     return token
+
+
+def service_token_set() -> bool:
+    """Whether the environment names a token for the service."""
+    return "STEELYARD_TOKEN" in os.environ
 
 
 def alert_channels() -> tuple[str, ...]:

@@ -6,8 +6,9 @@ from typing import Any
 
 from steelyard import notices
 from steelyard.gateways.quality import Checked
-from steelyard.judging.health import Silence
+from steelyard.judging.health import Figure, Silence
 from steelyard.weight.journal import Entry
+from steelyard.weight.ladder import period_end
 from steelyard.weight.state import State
 from tasks.step import step
 from tasks.stores import Stores
@@ -44,6 +45,14 @@ def announce_silences(stores: Stores, found: Iterable[Silence], as_of: datetime)
     """Tell what fell silent, once a day for each kind."""
     for silence in found:
         stores.alerts.post(notices.silence(stores.settings.services.lineage, silence, as_of))
+
+
+@step()
+def announce_health(stores: Stores, found: Iterable[Figure], as_of: datetime) -> None:
+    """Tell which figures miss their target for certain, once in a latch period for each."""
+    period = period_end(as_of, stores.settings.weight.limits.latch_days)
+    for figure in found:
+        stores.alerts.post(notices.health(stores.settings.services.lineage, figure, as_of, period))
 
 
 @step()

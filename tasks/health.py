@@ -7,7 +7,7 @@ import pandas as pd
 
 from steelyard.errors import CollectMoreData, RestoreService
 from steelyard.gateways.registry import Version
-from steelyard.judging.health import Health, Silence, health, silences
+from steelyard.judging.health import UNKNOWN, Figure, Health, Silence, Trained, Usual, health, silences
 from steelyard.market.bars import by_symbol
 from steelyard.market.strategy import signals
 from steelyard.weight.state import State
@@ -21,11 +21,31 @@ CALENDAR = 1.6
 def model_health(stores: Stores, state: State, as_of: datetime) -> dict[str, Any]:
     """Return the health of the last window as plain JSON values; without bars the predictions count as the signals."""
     start = max(state.began, as_of - timedelta(days=stores.settings.weight.window_days))
-    predictions = stores.ledger.predictions(start, as_of)
-    emitted = _emitted(stores, start, as_of)
-    count = len(predictions) if emitted is None else len(emitted)
-    found: Health = health(predictions, count, start, as_of, *_accuracies(stores, state))
-    return found.to_dict()
+    return _health(stores, _champion(stores, state), start, as_of).to_dict()
+
+
+@step()
+def alarming_figures(stores: Stores, as_of: datetime) -> tuple[Figure, ...]:
+    """Return the figures of the champion that miss their target by more than chance explains; none without a champion.
+
+    It is held to what was decided since it serves, in the last window and up to a day ago: what is younger may still be
+    on its way.
+    """
+    state, _ = stores.journal.verified()
+    champion = _champion(stores, state) if state else None
+    if champion is None:
+        return ()
+    end, since = as_of - timedelta(days=1), champion.serving_since or champion.as_of
+    start = max(since, as_of - timedelta(days=stores.settings.weight.window_days))
+    figures = _health(stores, champion, start, end).figures if start < end else ()
+    return tuple(figure for figure in figures if figure.alarming)
+
+
+def _health(stores: Stores, champion: Version | None, start: datetime, end: datetime) -> Health:
+    predictions, proposed = stores.ledger.predictions(start, end), emitted(stores, start, end)
+    count = len(predictions) if proposed is None else len(proposed)
+    usual = Usual(stores.settings.books.threshold, 2 * stores.settings.brackets.slippage_bps)
+    return health(predictions, count, start, end, _trained(stores, champion) if champion else UNKNOWN, usual)
 
 
 @step()
@@ -35,18 +55,18 @@ def fell_silent(stores: Stores, as_of: datetime) -> tuple[Silence, ...]:
     if state is None:
         return ()
     since = max(state.began, as_of - timedelta(days=stores.settings.weight.window_max_days))
-    emitted = _emitted(stores, since, as_of)
-    if emitted is None:
+    proposed = emitted(stores, since, as_of)
+    if proposed is None:
         return ()
     overdue = CALENDAR * stores.settings.brackets.time_limit_bars * stores.lake.bar_size
-    recent = emitted[(emitted["decided_at"] > as_of - timedelta(days=1)).to_numpy(dtype=bool)]
+    recent = proposed[(proposed["decided_at"] > as_of - timedelta(days=1)).to_numpy(dtype=bool)]
     known = stores.ledger.predictions(since, as_of)
-    late = emitted.drop(recent.index)  # today's may still be on their way through settle
+    late = proposed.drop(recent.index)  # today's may still be on their way through settle
     found = silences(late, known, as_of - timedelta(days=1), overdue)
     return tuple(one for one in found if one.code != "quiet" or recent.empty)
 
 
-def _emitted(stores: Stores, since: datetime, until: datetime) -> pd.DataFrame | None:
+def emitted(stores: Stores, since: datetime, until: datetime) -> pd.DataFrame | None:
     """Return the existing system's signals decided in (since, until]; None without bars."""
     try:
         bars = by_symbol(stores.lake.read(until=pd.Timestamp(until)), stores.lake.bar_size)
@@ -56,12 +76,20 @@ def _emitted(stores: Stores, since: datetime, until: datetime) -> pd.DataFrame |
     return found[(found["decided_at"] > since).to_numpy(dtype=bool)].reset_index(drop=True)
 
 
-def _accuracies(stores: Stores, state: State) -> tuple[float, float]:
-    """Return the champion's accuracy on the rows it was fitted on and on its holdout; NaN where unknown."""
-    nan = float("nan")
+def _champion(stores: Stores, state: State) -> Version | None:
+    """Return the version that serves; None where there is none or it cannot be looked up."""
     try:
-        champion: Version | None = stores.registry.version(state.champion) if state.champion else None
+        return stores.registry.version(state.champion) if state.champion else None
     except RestoreService:
-        champion = None
-    metrics = champion.metrics if champion else {}
-    return metrics.get("train_accuracy", nan), metrics.get("holdout_accuracy", nan)
+        return None
+
+
+def _trained(stores: Stores, champion: Version) -> Trained:
+    nan, metrics, importance = float("nan"), champion.metrics, stores.registry.importance(champion)
+    return Trained(
+        metrics.get("train_accuracy", nan),
+        metrics.get("holdout_accuracy", nan),
+        int(metrics.get("holdout_signals", 0)),
+        importance.get("gain", {}),
+        importance.get("shap", {}),
+    )

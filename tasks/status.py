@@ -16,6 +16,7 @@ from steelyard.weight.rollout import Item, checklist, expected_improvement, mile
 from steelyard.weight.state import State
 from tasks.bars import known_history
 from tasks.records import decision_record, state_record, version_record
+from tasks.schedules import schedules
 from tasks.stores import Stores
 from tasks.training import shadow_window
 from tasks.weight import gate_standing, monthly_evidence, phase_evidence
@@ -52,6 +53,7 @@ def _lineage(stores: Stores, state: State, as_of: datetime) -> dict[str, Any]:
         **_versions(stores, state, as_of),
         "decisions": [_decision(stores, entry) for entry in reversed(entries[-LAST_DECISIONS:])],
         "reviews": _reviews(stores, as_of),
+        "schedules": schedules(stores, state, entries, as_of),
         "limits": [rule.model_dump() for rule in limits],
         "gate": [rule.model_dump() for rule in _gate(stores, state, as_of)],
         "evidence": evidence.figures(),

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from steelyard.gateways.alerts import Alerts
 from steelyard.gateways.brake import Brake
@@ -10,11 +11,13 @@ from steelyard.gateways.lake import Lake
 from steelyard.gateways.ledger import Ledger
 from steelyard.gateways.quality import Quality
 from steelyard.gateways.registry import Journal, Registry
-from steelyard.learning.model import Model
 from steelyard.market.features import feature_names
 from steelyard.market.strategy import Strategy, load_strategy
 from steelyard.services import open_alerts, open_brake, open_registry, page_of
 from steelyard.settings import PROJECT, Settings, load
+
+if TYPE_CHECKING:
+    from steelyard.learning.model import Model
 
 
 @dataclass(frozen=True)
@@ -86,11 +89,13 @@ class Stores:
         return Path(self.settings.services.state)
 
     @cached_property
-    def _models(self) -> dict[str, Model]:
+    def _models(self) -> "dict[str, Model]":
         return {}
 
-    def model(self, version: str) -> Model:
+    def model(self, version: str) -> "Model":
         """Return a registered version, loaded once."""
+        from steelyard.learning.model import Model  # brings both boosters, which most who open a home do not need
+
         if version not in self._models:
             self._models[version] = Model.from_files(self.registry.load(version))
         return self._models[version]

@@ -146,7 +146,7 @@ def _artifacts(samples: Samples, training: Training, books: Books | None) -> dic
         won = samples.won[training.holdout]
         artifacts |= {
             "backtest.json": json.dumps(books.as_dict(), indent=1).encode(),
-            "importance.json": json.dumps(training.importance, indent=1).encode(),
+            "importance.json": json.dumps({"gain": training.importance, "shap": training.shap}, indent=1).encode(),
             "importance.png": pictures.importance(training.importance),
             "reliability.png": pictures.reliability(training.p_win, won),
         }

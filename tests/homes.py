@@ -43,7 +43,10 @@ def registration(key: str, as_of: datetime, **changes: object) -> Registration:
         "files": model().to_files(),
         "params": {"rounds": 20},
         "metrics": {"holdout_accuracy": 0.6, "holdout_no_information_rate": 0.52},
-        "artifacts": {"trials.csv": b"number"},
+        "artifacts": {
+            "trials.csv": b"number",
+            "importance.json": b'{"gain": {"f0": 0.7, "f1": 0.3}, "shap": {"f0": 0.6, "f1": 0.4}}',
+        },
         "verdict": "holdout accuracy 60.0% passes 55.0%",
         "feature_names": NAMES,
         "data_hash": "d",

@@ -35,7 +35,7 @@ class Alert(Frozen):
     Attributes:
         key: The same event has the same key and is told once.
         at: When it happened.
-        kind: cut, disable, demotion, rollback, lease, state, sample ratio, quarantine or flow.
+        kind: cut, disable, demotion, rollback, lease, state, sample ratio, quarantine, silence, health, drift or flow.
         title: What happened, in one line.
         figure: The figure and its bound; empty where there is none.
         advice: What to do.

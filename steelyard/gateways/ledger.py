@@ -16,6 +16,8 @@ import numpy as np
 import pandas as pd
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from filelock import FileLock, Timeout
 from sqlalchemy import (
     JSON,
@@ -256,6 +258,14 @@ class Ledger:
         with self._reached(), self._alone() as connection:
             settings.attributes["connection"] = connection
             command.upgrade(settings, "head")
+
+    def revisions(self) -> tuple[str | None, str]:
+        """Return the version of the tables, None where there are none, and the current one; nothing is made."""
+        head = str(ScriptDirectory(str(MIGRATIONS)).get_current_head())
+        if not self._on_server and not Path(self._url.database or "").exists():
+            return None, head
+        with self._reached(), self._engine.connect() as connection:
+            return MigrationContext.configure(connection).get_current_revision(), head
 
     @contextmanager
     def alone(self, task: str) -> Iterator[None]:

@@ -85,6 +85,14 @@ class Spool:
                 place += len(line)
         return lines, place
 
+    def left(self) -> int:
+        """Return how many lines wait to be drained, as seen from outside: the spool is neither taken nor changed."""
+        if not self._file.exists():
+            return 0
+        with self._file.open("rb") as file:
+            file.seek(self._read_mark())
+            return sum(line.endswith(b"\n") for line in file)
+
     def drained(self, place: int) -> None:
         """Note that everything up to ``place`` is stored elsewhere."""
         self._drained = place

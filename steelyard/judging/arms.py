@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest
+from scipy.special import bdtr
 
 from steelyard.judging.books import Floats, SizingPolicy, account_returns
 
@@ -42,14 +42,14 @@ def compare_arms(settled: pd.DataFrame, sizing: SizingPolicy) -> Arms:
     earned = np.where(settled["decision"].to_numpy(dtype=bool), account_returns(settled, sizing), 0.0)
     arm = settled["arm"].to_numpy(dtype=object)
     control, treatment = earned[arm == "control"], earned[arm == "treatment"]
-    n = len(control) + len(treatment)
+    n, fewer = len(control) + len(treatment), min(len(control), len(treatment))
     return Arms(
         control=len(control),
         treatment=len(treatment),
         control_return=_mean(control),
         treatment_return=_mean(treatment),
         standard_error=math.sqrt(_squared_error(control) + _squared_error(treatment)),
-        sample_ratio_p=float(binomtest(len(treatment), n).pvalue) if n else math.nan,
+        sample_ratio_p=min(1.0, 2 * float(bdtr(fewer, n, 0.5))) if n else math.nan,
     )
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -37,6 +37,7 @@ class Training:
         metrics: Figures of out-of-fold and holdout rows, and of the yardstick on both.
         trials: Every trial, one row each.
         importance: Share of the gain by feature, largest first; empty without a model.
+        shap: Share of the mean absolute Shapley values on the holdout by feature, largest first; empty without a model.
     """
 
     model: Model | None
@@ -49,6 +50,7 @@ class Training:
     trials: pd.DataFrame
     importance: dict[str, float]
     params: dict[str, float | int | str]
+    shap: dict[str, float] = field(default_factory=dict)
 
 
 def training_key(data_hash: str, policy: LearningPolicy) -> str:
@@ -81,8 +83,6 @@ def train(samples: Samples, policy: LearningPolicy, on_trial: Callable[[TrialRow
     metrics |= _figures("holdout", p_win, samples.won[holdout])
     metrics["gap"] = metrics["train_accuracy"] - metrics["holdout_accuracy"]
     reasons = gate(metrics, policy)
-    gains = model.grown.gain(len(samples.feature_names))
-    order = np.argsort(-gains, kind="stable")
     return Training(
         model=model,
         reasons=reasons,
@@ -92,9 +92,20 @@ def train(samples: Samples, policy: LearningPolicy, on_trial: Callable[[TrialRow
         confidence_ml=confidence_ml,
         metrics=metrics,
         trials=found.table(),
-        importance={samples.feature_names[n]: float(gains[n]) for n in order},
+        importance=_ranked(samples.feature_names, model.grown.gain(len(samples.feature_names))),
         params={"family": found.family, "rounds": found.rounds, **found.params},
+        shap=_ranked(samples.feature_names, _shapley_shares(model, samples.x[holdout])),
     )
+
+
+def _shapley_shares(model: Model, x: Floats) -> Floats:
+    """Return each feature's share of the mean absolute Shapley values on ``x``, shape (k,); zeros where none counts."""
+    sizes = np.abs(model.contributions(x)[:, :-1]).mean(axis=0)
+    return np.asarray(sizes / sizes.sum() if sizes.sum() > 0 else sizes)
+
+
+def _ranked(names: tuple[str, ...], shares: Floats) -> dict[str, float]:
+    return {names[n]: float(shares[n]) for n in np.argsort(-shares, kind="stable")}
 
 
 def gate(metrics: Metrics, policy: LearningPolicy) -> tuple[str, ...]:

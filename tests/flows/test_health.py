@@ -7,10 +7,14 @@ import pandas as pd
 import pytest
 
 from flows.guard import guard
-from flows.settle import settle
+from flows.settle import settle as settle_flow
+from homes import pilot_home
+from made import EARLIER
 from pilots import BAR, BEGAN, conf_of, frame, home_of, market
+from registries import copied
+from settled import settled
 from tasks.report import lineage_report
-from tasks.stores import Stores
+from tasks.stores import Stores, open_stores
 
 DAY = datetime(2020, 10, 1, tzinfo=UTC)
 
@@ -39,14 +43,14 @@ def test_signals_without_predictions_are_told_once_a_day(pilot: Stores) -> None:
     [alert] = [one.alert for one in pilot.alerts.open() if one.alert.kind == "silence"]
     assert "signals have no prediction, from 2020-09-0" in alert.figure
 
-    run(pilot, settle, DAY)
+    run(pilot, settle_flow, DAY)
     run(pilot, guard, DAY + timedelta(days=1))
     assert told(pilot) == ["signals get no prediction"]
 
 
 def test_no_signals_any_more_is_told(pilot: Stores) -> None:
     """Bars stopped coming three weeks ago; a day is no silence yet."""
-    run(pilot, settle, DAY)
+    run(pilot, settle_flow, DAY)
     run(pilot, guard, DAY + timedelta(days=1))
     assert told(pilot) == []
 
@@ -54,9 +58,39 @@ def test_no_signals_any_more_is_told(pilot: Stores) -> None:
     assert "there are no signals any more" in told(pilot)
 
 
+def test_figures_that_miss_their_target_for_certain_are_told_once_a_period(tmp_path: Path, empty_mlflow: Path) -> None:
+    """Thirty opinions, one and the same, every one wrong: each figure once in a latch period."""
+    stores = pilot_home(tmp_path, empty_mlflow)
+    wrong = settled(90, p_win=0.6, won=[False] * 90, model_version="1", arm="all", weight=0.15).iloc[61:]
+    stores.ledger.record_predictions(wrong)
+    stores.ledger.record_outcomes(wrong)
+
+    def ill(days: int) -> list[str]:
+        guard.fn(EARLIER + timedelta(days=days), str(stores.home))
+        kept = [one.alert for one in stores.alerts.open() if one.alert.kind == "health"]
+        return sorted(alert.title.split(": ")[2].split()[0] for alert in kept)
+
+    told = ["brier", "ece", "overconfidence", "uniform_share"]
+    assert ill(90) == told
+    assert ill(91) == told
+    [brier] = [one.alert for one in stores.alerts.open() if "brier" in one.alert.title]
+    assert brier.figure.startswith("0.36 against 0.25: mean squared error")
+
+
+def test_a_lineage_without_a_champion_is_not_ill(tmp_path: Path, empty_mlflow: Path) -> None:
+    """Nobody serves: that there are no opinions is no illness."""
+    copied(empty_mlflow, tmp_path / "mlruns")
+    stores = open_stores(tmp_path)
+    guard.fn(EARLIER, str(tmp_path))
+    stores.ledger.record_predictions(settled(60, p_win=float("nan"), fallback_reason="no_model"))
+    guard.fn(EARLIER + timedelta(days=61), str(tmp_path))
+
+    assert [one.alert.kind for one in stores.alerts.open()] == []
+
+
 def test_the_report_shows_health_with_targets(pilot: Stores) -> None:
     """Coverage, fallback rate, calibration by band of confidence."""
-    run(pilot, settle, DAY)
+    run(pilot, settle_flow, DAY)
     document, content = lineage_report(pilot, DAY)
     figures = {one["name"]: one for one in document["health"]["figures"]}
 
@@ -67,3 +101,6 @@ def test_the_report_shows_health_with_targets(pilot: Stores) -> None:
     assert sum(document["health"]["confidence_ml"]) == document["health"]["opinions"]
     assert "Health of the model in the last window" in content
     assert "confidence of the model" in content
+    assert document["health"]["importance"][0] == {"name": "f0", "gain": 0.7, "shap": 0.6}
+    assert "feature of the champion" in content
+    assert "importance of the champion&#x27;s features" in content

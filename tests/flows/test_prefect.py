@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,8 @@ from flows.rollback import rollback
 from flows.settle import settle
 from homes import LAST, pilot_home
 from steelyard.market.simulated import SimulatedMarket
+from steelyard.settings import default_conf, load
+from tasks.doctor.server import server as checked
 from tasks.progress import tell
 from tasks.step import DECIDING, step
 from tasks.stores import open_stores
@@ -46,6 +49,17 @@ def test_a_flow_run_is_recorded_with_its_steps(server: str, home: Path) -> None:
     assert document["added"] > 18_000
     assert states == ["Completed"]
     assert sorted(steps) == ["announce_quarantine", "read_source", "store_bars", "validate_bars"]
+
+
+def test_the_doctor_finds_a_server_with_nothing_registered(server: str, home: Path) -> None:
+    """No pool, no deployments: both wrong, with the command that makes them; nothing is late."""
+    found = {row.name: row for row in checked(load(), home, default_conf(), datetime.now(UTC))}
+
+    assert (found["Prefect"].standing, found["Prefect"].found) == ("ok", f"a server answers at {server}")
+    assert (found["worker"].standing, found["worker"].found) == ("wrong", "there is no work pool steelyard")
+    assert found["deployments"].found.startswith("not registered: collect/daily, trade/per-bar, settle/daily")
+    assert "steelyard deploy" in found["deployments"].advice
+    assert (found["late runs"].standing, found["runs"].standing) == ("ok", "ok")
 
 
 def artifacts() -> dict[str, str]:

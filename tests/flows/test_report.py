@@ -65,7 +65,7 @@ def test_the_page_answers_first_and_leads_to_every_decision(pilot: Stores) -> No
     assert [link for link in page.links if entries[-1].run_id in link]
     assert page.addresses == []
     assert document["books"]["blended"]["trades"] > 0
-    assert len(re.findall(r'role="img" aria-label="[^"]+"', content)) == 4
+    assert len(re.findall(r'role="img" aria-label="[^"]+"', content)) == 5
 
 
 def test_pivotal_signals_alerts_and_a_rollback_are_on_it(pilot: Stores) -> None:

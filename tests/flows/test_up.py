@@ -64,6 +64,21 @@ def test_the_pages_answer_and_every_deployment_is_scheduled(up: Up) -> None:
     assert up.mlflow in up.out()
 
 
+def test_the_doctor_finds_all_of_it_well(up: Up, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server of conf/up.yaml, a worker that is heard of, nine deployments for this home."""
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+
+    def examined() -> dict[str, tuple[str, str]]:
+        _, out, _ = command("doctor", "--home", up.home, "--conf", up.conf, "--json")
+        return {row["name"]: (row["standing"], row["found"]) for row in json.loads(out)["rows"]}
+
+    assert eventually(lambda: examined()["worker"][1].startswith("1 online, last heard of "))  # once it has started
+    rows = examined()
+    assert rows["Prefect"] == ("ok", f"a server answers at {up.prefect}/api")
+    assert rows["deployments"] == ("ok", "all 9 are registered and active")
+    assert (rows["late runs"][0], rows["runs"]) == ("ok", ("ok", "every schedule completes"))
+
+
 def test_a_home_is_kept_up_once(up: Up, command: Command) -> None:
     """A second command is refused in one line."""
     code, out, err = command("up", "--home", up.home, "--conf", up.conf)

@@ -10,7 +10,8 @@ import pytest
 from made import EARLIER
 from settled import settled
 from steelyard.gateways.ledger import SETTLED
-from steelyard.judging.health import WORDS, Figure, Health, health, silences
+from steelyard.judging.health import WORDS, Figure, Health, Trained, Usual, health, silences
+from steelyard.judging.targets import TARGETS
 
 NAN = float("nan")
 OVERDUE = pd.Timedelta("3D")
@@ -22,7 +23,7 @@ def day(number: float) -> datetime:
 
 def of(predictions: pd.DataFrame, signals: int = 10, train: float = NAN, holdout: float = NAN) -> Health:
     """The health over the ten days that hold the first ten of ``settled``."""
-    return health(predictions, signals, day(-1), day(9), train, holdout)
+    return health(predictions, signals, day(-1), day(9), Trained(train, holdout))
 
 
 def figure(found: Health, name: str) -> Figure:
@@ -58,7 +59,11 @@ def mixed() -> pd.DataFrame:
         ("coverage", 8 / 20, 0.99, False),
         ("fallback_rate", 0.2, 0.01, False),
         ("pivotal_rate", 0.1, None, None),
-        ("hit_rate", 4 / 20, None, None),
+        ("overconfidence", (0.9 + 0.8 + 0.7 + 0.6 + 0.6 + 0.7) / 6 - 5 / 6, 0.05, True),
+        ("uniform_share", 2 / 8, 0.5, True),
+        ("extreme_share", 3 / 8, None, None),
+        ("top_feature_share", NAN, 0.5, None),
+        ("hit_rate", 4 / 20, 0.5, False),
         ("trades_per_day", 0.4, None, None),
         ("mean_hold_minutes", 20.0, None, None),
         ("mean_slippage_bps", 3.0, None, None),
@@ -68,7 +73,7 @@ def test_a_figure_stands_beside_its_target(name: str, value: float, target: floa
     """Outcomes of settled opinions, hold and slippage of settled trades, shares of signals or of predictions."""
     found = figure(of(mixed(), signals=20, train=0.8, holdout=0.6), name)
 
-    assert found.value == pytest.approx(value)
+    assert found.value == pytest.approx(value, nan_ok=True)
     assert found.target == (None if target is None else pytest.approx(target))
     assert (found.ok, found.words) == (ok, WORDS[name])
 
@@ -117,6 +122,56 @@ def test_a_target_met_exactly_is_met_but_latency_must_stay_under() -> None:
         "fallback_rate": True,
         "latency_p99_ms": False,
     }
+
+
+ILL = {
+    "brier": {"p_win": 0.9, "won": [False] * 100},
+    "ece": {"p_win": 0.6},
+    "overconfidence": {"p_win": 0.9, "won": [True, False] * 50},
+    "uniform_share": {"p_win": 0.6},
+    "latency_p99_ms": {"latency_ms": [0.1] * 90 + [60.0] * 10},
+    "coverage": {"p_win": [0.6] * 90 + [NAN] * 10},
+    "fallback_rate": {"fallback_reason": [None] * 90 + ["slow"] * 10},
+    "hit_rate": {"decision": [True] * 20 + [False] * 80},
+    "mean_slippage_bps": {"slippage_bps": [9.0, 11.0] * 50},
+}
+
+
+@pytest.mark.parametrize(("name", "columns"), ILL.items(), ids=ILL)
+def test_a_miss_that_chance_does_not_explain_is_alarming(name: str, columns: dict[str, object]) -> None:
+    """A hundred observations say so, six of the same kind do not; a well one is never alarming."""
+    won = pd.array(columns.get("won", [True] * 100), dtype="boolean")
+    ill, usual = settled(100, **{**columns, "won": won}), Usual(slippage_bps=4.0)
+    well = settled(100, p_win=np.linspace(0.8, 1.0, 100))
+    few = health(pd.concat([ill[:3], ill[-3:]]), 6, day(-1), day(99), usual=usual)
+
+    assert figure(health(ill, 100, day(-1), day(99), usual=usual), name).alarming
+    assert not figure(few, name).alarming
+    assert not figure(health(well, 100, day(-1), day(99), usual=usual), name).alarming
+
+
+def test_a_small_miss_is_missed_and_not_alarming() -> None:
+    """Two fallbacks of a hundred where one is allowed: chance does that one time in four."""
+    whole = health(settled(100, fallback_reason=[None] * 98 + ["slow"] * 2), 100, day(-1), day(99))
+
+    assert (figure(whole, "fallback_rate").ok, figure(whole, "fallback_rate").alarming) == (False, False)
+    assert figure(whole, "fallback_rate").chance == pytest.approx(1 - 0.99**100 - 100 * 0.01 * 0.99**99)
+
+
+def test_what_training_said_is_judged_by_the_size_of_its_holdout() -> None:
+    """A gap of 20 points: chance over 20 holdout rows, none over 400. Rested on one feature: missed, never alarming."""
+    shares = {"gain": {"a": 0.3, "b": 0.7}, "shap": {"a": 0.6, "b": 0.4}}
+    few, many = (health(settled(10), 10, day(-1), day(9), Trained(0.8, 0.6, n, **shares)) for n in (20, 400))
+
+    assert [figure(found, "overfitting_gap").alarming for found in (few, many)] == [False, True]
+    assert (figure(many, "top_feature_share").ok, figure(many, "top_feature_share").alarming) == (False, False)
+    assert [(one.name, one.gain, one.shap) for one in many.importance] == [("a", 0.3, 0.6), ("b", 0.7, 0.4)]
+
+
+def test_a_figure_without_a_target_says_why() -> None:
+    """In its words; every other has one."""
+    for row in of(mixed()).figures:
+        assert (row.name in TARGETS) != ("no target" in row.words)
 
 
 def test_only_predictions_decided_in_the_time_count() -> None:

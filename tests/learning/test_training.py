@@ -177,6 +177,17 @@ def test_what_the_features_contribute_adds_up(family: Family, skilled: Samples) 
     assert x.tobytes() == before
 
 
+def test_importance_is_told_by_gain_and_by_shapley_values(skilled: Samples) -> None:
+    """Shares of every feature that sum to one, largest first; both know which feature carries the signal."""
+    training = train(skilled, QUICK)
+
+    for shares in (training.importance, training.shap):
+        assert set(shares) == set(skilled.feature_names)
+        assert sum(shares.values()) == pytest.approx(1)
+        assert list(shares.values()) == sorted(shares.values(), reverse=True)
+        assert next(iter(shares)) == "f0"
+
+
 def test_contributions_of_features_that_do_not_fit_are_refused(skilled: Samples) -> None:
     """A column too few."""
     model = train(skilled, QUICK).model

@@ -135,6 +135,11 @@ class Journal:
             last = self._last()
             return (last.state if last else None), stored.fault
 
+    def standing(self) -> Stored:
+        """Return the state tag, held against the journal; what a process that died left undone stays undone."""
+        with self._tracking.reached():
+            return self._checked(self._stored(), self._last())
+
     def append(self, decision: Decision, files: Mapping[str, bytes] | None = None) -> Entry:
         """Record a decision once: where its key is recorded already, that decision comes back.
 
@@ -268,10 +273,14 @@ class Journal:
             elif self._stored().fault:
                 self._tracking.client.delete_registered_model_tag(self._tracking.lineage, STATE)
 
-    def faults(self) -> list[str]:
-        """Return what is wrong with chain, runs and state, the first broken or missing link first; empty for nothing."""
+    def faults(self, *, complete: bool = True) -> list[str]:
+        """Return what is wrong with chain, runs and state, the first broken or missing link first; empty for nothing.
+
+        Args:
+            complete: Let a decision take effect first that was cut short; without it nothing is changed.
+        """
         with self._tracking.reached():
-            stored = self._completed_state()
+            stored = self._completed_state() if complete else self.standing()
             runs = self._tracking.decisions()[::-1]
             entries = [self._entry_or_none(run) for run in runs]
             missing = [

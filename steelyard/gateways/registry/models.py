@@ -92,6 +92,10 @@ class Registry:
         self.journal = Journal(self._tracking, lock, seal_key, self._seat)
         self.observations = Observations(self._tracking)
 
+    def present(self) -> bool:
+        """Whether the lineage is there; nothing is made."""
+        return self._tracking.present()
+
     def register(self, training: Registration) -> Version:
         """Store a training as one finished run and one version; a version with the same key comes back as it is."""
         with self._tracking.reached(), self.journal.deciding():
@@ -183,6 +187,12 @@ class Registry:
             run_id = self.version(number).run_id
             place = Path(self._tracking.client.download_artifacts(run_id, f"{MODEL}/data", folder))
             return {file.name: file.read_bytes() for file in place.rglob("*") if file.is_file()}
+
+    def importance(self, version: Version) -> dict[str, dict[str, float]]:
+        """Return a version's importance by feature under ``gain`` and ``shap``; empty where its training kept none."""
+        with self._tracking.reached():
+            found = json.loads(self._tracking.read(version.run_id, "importance.json") or "{}")
+        return found if "shap" in found else {}
 
     def refuse(self, number: str, reasons: tuple[str, ...]) -> Version:
         """Keep a version registered and say why it does not serve. Safe to repeat."""

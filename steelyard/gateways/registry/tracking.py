@@ -59,6 +59,17 @@ class Tracking:
                 connection.execute("PRAGMA journal_mode=WAL")
         return client
 
+    def present(self) -> bool:
+        """Whether the lineage is there; nothing is made, neither a database nor what is missing in it."""
+        from mlflow import MlflowClient
+
+        with self.reached():
+            file = self._file()
+            if file is not None and not _has_tables(file):
+                return False
+            client = MlflowClient(tracking_uri=self._address, registry_uri=self._address)
+            return bool(client.search_registered_models(f"name='{self.lineage}'"))
+
     def _prepare(self, client: "MlflowClient") -> None:
         for name in (TRAINING, DECISIONS, OBSERVATIONS):
             if client.get_experiment_by_name(name) is None:
@@ -182,6 +193,16 @@ def _require_unlocked(file: Path) -> None:
     try:
         connection.execute("BEGIN IMMEDIATE")
         connection.rollback()
+    finally:
+        connection.close()
+
+
+def _has_tables(file: Path) -> bool:
+    if not file.exists():
+        return False
+    connection = sqlite3.connect(file, timeout=PROBE_SECONDS)
+    try:
+        return connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchone() is not None
     finally:
         connection.close()
 

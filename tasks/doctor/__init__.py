@@ -1,0 +1,81 @@
+"""The doctor: looks at everything a home needs, changes nothing, and says what is wrong and what to do."""
+
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from steelyard.settings import Settings, default_conf, examined
+from tasks.doctor import configuration as conf_checks
+from tasks.doctor import home as home_checks
+from tasks.doctor import server as server_checks
+from tasks.doctor.rows import Row, looked
+from tasks.stores import stores_of
+
+Checks = dict[str, Callable[[], Iterable[Row]]]
+NEEDS = {"lease": ("MLflow",), "state": ("MLflow",), "schedules": ("MLflow", "ledger", "lake")}
+"""Check → those without which it cannot be made."""
+
+
+def doctor(home: Path, conf: Path | None, as_of: datetime) -> dict[str, Any]:
+    """Return every check as plain JSON values; one that cannot be made keeps no other from being made.
+
+    Raises:
+        FixConfiguration: If there is no such folder of settings.
+    """
+    folder = conf or default_conf()
+    settings, wrong = examined(folder)
+    rows = [*conf_checks.configuration(folder, wrong), *_rows(_installed(settings))]
+    if "services" in wrong:
+        rows.append(Row("home", "wrong", "not looked at: conf/services.yaml says where it is", "correct that file first"))
+    elif not home.is_dir():
+        rows.append(Row("home", "wrong", f"{home} does not exist; nothing was made", "correct --home; any flow makes it"))
+    else:
+        rows += _rows(_lived_in(settings, home, folder, as_of))
+    rows += _rows({"Prefect": partial(server_checks.server, settings, home, folder, as_of)})
+    counts = {standing: sum(row.standing == standing for row in rows) for standing in ("wrong", "warning")}
+    return {"home": str(home.resolve()), "as_of": as_of.isoformat(), **counts, "rows": [row.to_dict() for row in rows]}
+
+
+def _rows(checks: Checks) -> Iterator[Row]:
+    """Make each check; one that needs what cannot be used is named and left."""
+    broken = set[str]()
+    for name, check in checks.items():
+        lacking = [need for need in NEEDS.get(name, ()) if need in broken]
+        if lacking:
+            yield Row(name, "warning", f"not looked at: {lacking[0]} cannot be used", f"put {lacking[0]} right first")
+            continue
+        for row in looked(name, check):
+            broken |= {name} if (row.name, row.standing) == (name, "wrong") else set()
+            yield row
+
+
+def _installed(settings: Settings) -> Checks:
+    return {
+        "MLflow's pages": partial(conf_checks.pages, settings),
+        "times": partial(conf_checks.times, settings),
+        "strategy": partial(conf_checks.strategy, settings),
+        "source": partial(conf_checks.source, settings),
+        "broker": partial(conf_checks.broker, settings),
+        "STEELYARD_TOKEN": conf_checks.token,
+        "STEELYARD_ALERTS": conf_checks.channels,
+        "versions": conf_checks.versions,
+    }
+
+
+def _lived_in(settings: Settings, home: Path, conf: Path, as_of: datetime) -> Checks:
+    stores = stores_of(settings, home, conf)
+    tag = home_checks.Tag(stores)
+    return {
+        "ledger": partial(home_checks.ledger, stores),
+        "MLflow": partial(home_checks.lineage, stores),
+        "folders": partial(home_checks.folders, stores),
+        "spool": partial(home_checks.spool, stores),
+        "lake": partial(home_checks.bars, stores, as_of),
+        "lease": partial(home_checks.lease, tag, as_of),
+        "alerts": partial(home_checks.alerts, stores),
+        "brake": partial(home_checks.brake, stores),
+        "state": partial(home_checks.sealed, tag),
+        "schedules": partial(home_checks.dead_schedules, tag, as_of),
+    }
