@@ -191,7 +191,7 @@ def examined(conf: Path | None = None) -> tuple[Settings, dict[str, str]]:
             read[file.stem] = _subject(file)
         except FixConfiguration as error:
             wrong[file.stem] = str(error)
-    return Settings.model_validate(read), wrong
+    return _with_pages(Settings.model_validate(read)), wrong
 
 
 def default_conf() -> Path:

@@ -1,6 +1,7 @@
 """The monthly evaluation: limits before rewards, and the first group that fires decides (SPEC §6)."""
 
 from datetime import UTC, datetime, timedelta
+from math import isfinite
 
 from steelyard.judging.evidence import Evidence
 from steelyard.weight.changes import conclude, with_weight
@@ -83,18 +84,17 @@ def _raised(state: State, policy: WeightPolicy, rules: tuple[Rule, ...]) -> tupl
 
 
 def raise_rules(evidence: Evidence, policy: WeightPolicy) -> tuple[Rule, Rule]:
-    """Return what a step up asks for; NaN meets neither."""
+    """Return what a step up asks for; neither NaN nor infinity meets either."""
     ml, base, bound = evidence.books.ml.sharpe, evidence.books.baseline.sharpe, policy.steps.raise_accuracy
     accuracy = measured(
         "raise_accuracy",
         evidence.accuracy,
         bound,
-        fired=evidence.accuracy > bound,
+        fired=isfinite(evidence.accuracy) and evidence.accuracy > bound,
         reason=f"accuracy {evidence.accuracy:.1%}, over {bound:.0%} needed",
     )
-    sharpe = measured(
-        "raise_sharpe", ml, base, fired=ml > base, reason=f"ML Sharpe {ml:.2f}, over the baseline's {base:.2f} needed"
-    )
+    words = f"ML Sharpe {ml:.2f}, over the baseline's {base:.2f} needed"
+    sharpe = measured("raise_sharpe", ml, base, fired=isfinite(ml) and ml > base, reason=words)
     return accuracy, sharpe
 
 

@@ -1,4 +1,7 @@
-"""The gates: what each phase asks before the lineage may move up, and what is still missing, in words (SPEC §5)."""
+"""The gates: what each phase asks before the lineage may move up, and what is still missing, in words (SPEC §5).
+
+A figure that is not finite, such as the Sharpe ratio of days that are all alike, opens no gate.
+"""
 
 import math
 from dataclasses import dataclass
@@ -193,14 +196,15 @@ def _is(name: str, holds: bool, what: str) -> Rule:
 
 
 def _over(name: str, figure: float, bound: float, what: str) -> Rule:
-    return measured(name, figure, bound, fired=figure > bound, reason=f"{what} {figure:.4g}, over {bound:.4g} needed")
+    met = math.isfinite(figure) and figure > bound
+    return measured(name, figure, bound, fired=met, reason=f"{what} {figure:.4g}, over {bound:.4g} needed")
 
 
 def _floor(name: str, figure: float, bound: float, what: str) -> Rule:
-    met = figure >= bound - 1e-12
+    met = math.isfinite(figure) and figure >= bound - 1e-12
     return measured(name, figure, bound, fired=met, reason=f"{what} {figure:.4g}, at least {bound:.4g} needed")
 
 
 def _at_most(name: str, figure: float, bound: float, what: str) -> Rule:
-    met = figure <= bound + 1e-12
+    met = math.isfinite(figure) and figure <= bound + 1e-12
     return measured(name, figure, bound, fired=met, reason=f"{what} {figure:.4g}, at most {bound:.4g} allowed")

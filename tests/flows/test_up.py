@@ -1,5 +1,6 @@
 """One command runs everything on one machine, keeps it running, and stops all of it."""
 
+import json
 import os
 import re
 import signal
