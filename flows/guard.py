@@ -11,7 +11,7 @@ from steelyard import summaries
 from tasks.alerts import announce, announce_silences, notice_lapse
 from tasks.health import fell_silent
 from tasks.records import decision_records, state_record
-from tasks.summaries import publish
+from tasks.summaries import page_of, publish
 from tasks.weight import current_state, guard_weight
 
 
@@ -24,5 +24,5 @@ def guard(as_of: datetime | None = None, home: str = ".", conf: str | None = Non
     announce_silences(stores, fell_silent(stores, at), at)
     announce(stores, [entry])
     made, state = decision_records(stores, [entry]), state_record(current_state(stores, at))
-    publish("guard", summaries.decided(made, state))
+    publish("guard", summaries.decided(made, state), page_of(made))
     return {"decision": made[0] if made else None, "state": state}

@@ -15,6 +15,8 @@ from homes import LAST, pilot_home
 from made import NOW, POLICY, state
 from registries import LINEAGE, copied, open_registry, promote
 from steelyard.gateways.registry import Registry
+from steelyard.gateways.registry.tracking import TRAINING
+from steelyard.gateways.registry.trials import PARENT
 from steelyard.settings import PROJECT
 from steelyard.weight.changes import conclude
 from steelyard.weight.ladder import period_end
@@ -70,6 +72,16 @@ def test_whatever_write_a_process_dies_at_the_next_one_finds_everything_whole(
     pytest.fail("never got through")
 
 
+def trained(registry: Registry) -> dict[str, str]:
+    """Run → status of the trainings that nobody gave up, each with its one trial."""
+    tracking = registry._tracking
+    found = tracking.client.search_runs([tracking.experiment(TRAINING)], "attributes.status != 'KILLED'")
+    parents = {run.info.run_id: run.info.status for run in found if PARENT not in run.data.tags}
+    trials = [run.data.tags[PARENT] for run in found if run.data.tags.get(PARENT) in parents]
+    assert sorted(trials) == sorted(parents)
+    return parents
+
+
 def whole(registry: Registry, *, finished: bool = False) -> None:
     """Nothing is wrong but, before the action was repeated, runs that were begun."""
     found = registry.journal.state()
@@ -77,6 +89,8 @@ def whole(registry: Registry, *, finished: bool = False) -> None:
     faults = registry.journal.faults() + registry.misplaced()
     entries = registry.journal.entries()
 
+    if finished:
+        assert trained(registry) == {version.run_id: "FINISHED" for version in registry.versions()}
     assert [fault for fault in faults if finished or not fault.endswith("begun, never finished")] == []
     assert found is not None
     assert found.weight == entries[-1].state.weight
