@@ -53,10 +53,11 @@ def checked(held: Iterable[Held]) -> str:
 def _checked(held: Held) -> str:
     broken_first = sorted(held.lines, key=lambda line: line[2])
     rows = ((found, rule, expectation) for rule, expectation, _, found in broken_first)
-    parts = [f"**{held.suite}: {verdict(held.lines)}** ({held.source})", "\n".join(f"- {one}" for one in held.findings)]
-    parts += [
-        _table(("result", "rule", "expectation"), rows),
+    parts = [
+        f"**{held.suite}: {verdict(held.lines)}** ({held.source})",
+        "\n".join(f"- {one}" for one in held.findings),
         f"The same as a page, on the machine it ran on: `{held.file}`",
+        _table(("result", "rule", "expectation"), rows),
     ]
     return "\n\n".join(part for part in parts if part)
 
@@ -75,7 +76,13 @@ def reviewed(document: Document) -> str:
     """Return a performance review: the answer, why, the books, and the page."""
     rows = books_rows(document["books"])
     parts = [f"**{document['answer']}**", document["because"], _table(("", "baseline", "ml", "blended", "target"), rows)]
-    return "\n\n".join([*parts, _link("The report in MLflow", document["run_page"]), f"The same page: `{document['page']}`"])
+    return "\n\n".join(
+        [
+            *parts,
+            _link("The report in MLflow", f"{document['run_page']}/artifacts/report.html"),
+            f"The same page: `{document['page']}`",
+        ]
+    )
 
 
 def _link(words: str, page: str | None) -> str:

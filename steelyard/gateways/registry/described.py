@@ -26,6 +26,9 @@ HOLDOUT: Mapping[str, tuple[str, str]] = {
 }
 """Measure → (words, format)."""
 
+GAP = "\N{NO-BREAK SPACE}" * 3
+"""Between two columns, which MLflow's pages would set without one."""
+
 
 def of_lineage(entry: Entry, page: str) -> str:
     """Return what the registered model is, and where it stands after a decision; ``page`` is that of its run."""
@@ -56,9 +59,11 @@ def of_version(tags: Mapping[str, str], training: str, decision: str = "") -> st
     metrics: Mapping[str, float] = json.loads(tags["metrics"])
     through = f" on what had settled through {tags['trained_through'][:10]}" if tags["trained_through"] else ""
     links = [f"[training]({training})", *([f"[decision]({decision})"] if decision else [])]
+    standing = _standing(tags)
+    verdict = "" if tags["verdict"] in standing else f": {tags['verdict']}"
     parts = [
-        _standing(tags),
-        f"Training of {tags['as_of'][:10]} ({tags['family']}){through}: {tags['verdict']}.",
+        standing,
+        f"Training of {tags['as_of'][:10]} ({tags['family']}){through}{verdict}.",
         _table(metrics),
         " · ".join(links),
     ]
@@ -67,7 +72,8 @@ def of_version(tags: Mapping[str, str], training: str, decision: str = "") -> st
 
 def _standing(tags: Mapping[str, str]) -> str:
     """Return what became of it, without Markdown: the list of versions shows its first words as they are."""
-    since, why = tags.get("serving_since", "")[:10], "; ".join(json.loads(tags["reasons"]))
+    since = tags.get("serving_since", "")[:10]
+    why = "; ".join(reason for reason in json.loads(tags["reasons"]) if not reason.endswith(" serves"))
     ended = tags.get("retired_because", "a day the journal does not know")
     words = {
         "challenger": "Waits to be compared with the version that serves.",
@@ -79,5 +85,5 @@ def _standing(tags: Mapping[str, str]) -> str:
 
 
 def _table(metrics: Mapping[str, float]) -> str:
-    rows = [f"| {words} | {metrics[name]:{form}} |" for name, (words, form) in HOLDOUT.items() if name in metrics]
+    rows = [f"| {words}{GAP} | {metrics[name]:{form}} |" for name, (words, form) in HOLDOUT.items() if name in metrics]
     return "\n".join(["| on the holdout | |", "|---|---|", *rows]) if rows else ""
