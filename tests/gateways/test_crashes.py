@@ -1,10 +1,13 @@
 """A process killed at any write to MLflow, and eight deciding at once: what is left is whole (SPEC §6, §7)."""
 
 import multiprocessing
+import os
 import shutil
 import signal
+import sys
 from collections.abc import Callable
 from datetime import timedelta
+from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
@@ -26,9 +29,12 @@ from tasks.weight import evaluate_weight
 
 @pytest.fixture(scope="session")
 def processes() -> ForkServerContext:
-    """New processes that have their imports behind them."""
+    """New processes that have their imports behind them; their server finds modules by the environment alone."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["mlflow", "crashing"])
+    context.set_forkserver_preload(["mlflow.store.tracking.sqlalchemy_store", "crashing"])
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+        forkserver.ensure_running()
     return context
 
 
