@@ -9,6 +9,7 @@ from flows.failure import failed
 from flows.moment import moment, opened
 from tasks.alerts import announce_quarantine
 from tasks.bars import collected, read_source, store_bars, validate_bars
+from tasks.summaries import documented
 
 
 @flow(name="collect", on_failure=[failed], on_crashed=[failed])
@@ -16,7 +17,8 @@ def collect(as_of: datetime | None = None, home: str = ".", conf: str | None = N
     """Bring every bar closed by ``as_of`` into the lake; bad rows are quarantined, bars already there stay."""
     stores, at = opened(home, conf), moment(as_of)
     raw = read_source(stores)
-    checked = validate_bars(stores, raw, at)
+    with documented("collect", stores.quality):
+        checked = validate_bars(stores, raw, at)
     announce_quarantine(stores, checked, at)
     appended = store_bars(stores, checked)
     return collected(checked, appended)

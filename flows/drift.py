@@ -22,5 +22,5 @@ def drift(as_of: datetime | None = None, home: str = ".", conf: str | None = Non
         return None
     training = ask_for_training(stores, found)
     announce_drift(stores, found, training)
-    publish("drift", summaries.drifted(found))
+    publish("drift", summaries.drifted(found), found["page"])
     return found | {"training": training}

@@ -9,6 +9,7 @@ from prefect import flow
 from flows.moment import moment
 from tasks.bars import known_history, read_source, store_bars, validate_bars
 from tasks.replay import Course, claim_home, live_through, replay_document, replay_stores
+from tasks.summaries import documented
 
 
 @flow(name="replay")
@@ -25,7 +26,8 @@ def replay(
     """Collect ``bars``, live through every day from ``start`` to ``end``, and return what happened."""
     course = Course(moment(start), moment(end), retrain_days)
     stores = replay_stores(bars, strategy, trials, Path(home), conf)
-    checked = validate_bars(stores, read_source(stores), course.end)
+    with documented("replay", stores.quality):
+        checked = validate_bars(stores, read_source(stores), course.end)
     claim_home(stores, bars=bars, strategy=strategy, trials=trials, retrain_days=retrain_days, start=str(course.start))
     store_bars(stores, checked)
     history = known_history(stores, course.end)

@@ -16,5 +16,5 @@ from tasks.summaries import publish
 def review(as_of: datetime | None = None, home: str = ".", conf: str | None = None) -> dict[str, Any]:
     """Write the report of the last whole period, once: in the home, in MLflow, and linked from this run."""
     document = review_performance(opened(home, conf), moment(as_of))
-    publish("review", summaries.reviewed(document))
+    publish("review", summaries.reviewed(document), document["run_page"])
     return document

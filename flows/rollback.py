@@ -13,7 +13,7 @@ from tasks.alerts import announce
 from tasks.records import decision_records, state_record
 from tasks.rollback import hold_weight, resume_weight, roll_back_weight
 from tasks.stores import Stores
-from tasks.summaries import publish
+from tasks.summaries import page_of, publish
 from tasks.weight import current_state
 
 
@@ -50,5 +50,5 @@ def resume(
 
 def _outcome(stores: Stores, entry: Any, at: datetime) -> dict[str, Any]:
     made, state = decision_records(stores, [entry]), state_record(current_state(stores, max(at, entry.decision.as_of)))
-    publish(entry.decision.kind, summaries.decided(made, state))
+    publish(entry.decision.kind, summaries.decided(made, state), page_of(made))
     return {"decision": made[0], "state": state}

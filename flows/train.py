@@ -13,7 +13,7 @@ from steelyard.learning.policy import Retraining
 from tasks.bars import known_history
 from tasks.records import version_record
 from tasks.stores import Stores
-from tasks.summaries import progress, publish
+from tasks.summaries import documented, progress, publish
 from tasks.training import AS_CONFIGURED, compare_with_champion, settled_samples, trained_version, waiting_challenger
 
 
@@ -31,8 +31,9 @@ def train(
     """
     stores, at = opened(home, conf), moment(as_of)
     known = known_history(stores, at)
-    samples = settled_samples(stores, known)
-    learned = settled_samples(stores, known, request.symbols) if request.symbols else samples
+    with documented("train", stores.quality):
+        samples = settled_samples(stores, known)
+        learned = settled_samples(stores, known, request.symbols) if request.symbols else samples
     with progress("train"):
         version = trained_version(stores, known, learned, at, request)
     return _judged(stores, compare_with_champion(stores, samples, version, at), "train")
@@ -42,11 +43,12 @@ def train(
 def compare(as_of: datetime | None = None, home: str = ".", conf: str | None = None) -> dict[str, Any]:
     """Hold the waiting challenger against the champion on what had settled by ``as_of``."""
     stores, at = opened(home, conf), moment(as_of)
-    samples = settled_samples(stores, known_history(stores, at))
+    with documented("compare", stores.quality):
+        samples = settled_samples(stores, known_history(stores, at))
     return _judged(stores, compare_with_champion(stores, samples, waiting_challenger(stores), at), "compare")
 
 
 def _judged(stores: Stores, version: Version, name: str) -> dict[str, Any]:
-    document = version_record(version)
-    publish(name, summaries.trained(document, stores.training_page(version.run_id)))
+    document, pages = version_record(version), stores.training_pages(version)
+    publish(name, summaries.trained(document, pages), next(iter(pages.values())))
     return document

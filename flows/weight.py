@@ -11,7 +11,7 @@ from steelyard import summaries
 from tasks.alerts import announce
 from tasks.bars import known_history
 from tasks.records import decision_records, state_record
-from tasks.summaries import publish
+from tasks.summaries import page_of, publish
 from tasks.weight import current_state, evaluate_weight, review_gates
 
 
@@ -23,5 +23,5 @@ def weight(as_of: datetime | None = None, home: str = ".", conf: str | None = No
     entries = [evaluate_weight(stores, at), review_gates(stores, at, settled_signals)]
     announce(stores, entries)
     made, state = decision_records(stores, entries), state_record(current_state(stores, at))
-    publish("weight", summaries.decided(made, state))
+    publish("weight", summaries.decided(made, state), page_of(made))
     return {"decisions": made, "state": state}

@@ -113,6 +113,30 @@ def reliability(p_win: NDArray[np.float64], won: NDArray[np.bool_]) -> bytes:
         return _png(figure)
 
 
+def confidence(judged: pd.DataFrame, threshold: float) -> bytes:
+    """Return how often each confidence occurs: the existing system's and the model's on the same scale, and its ``p_win``.
+
+    Args:
+        judged: Predictions with ``confidence_existing``, ``confidence_ml`` and ``p_win``; NaN there is left out.
+        threshold: Confidence above which a signal is traded.
+    """
+    rows = judged[judged["p_win"].notna().to_numpy(dtype=bool)]
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(8, 3.6), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        bins = np.linspace(0, 100, 26)
+        left.hist(rows["confidence_existing"], bins, color=COLORS["baseline"], alpha=0.6, label="existing system")
+        left.hist(rows["confidence_ml"], bins, color=COLORS["ml"], histtype="step", lw=1.8, label="model")
+        left.axvline(threshold, color=INK, lw=1, ls=":", label=f"traded above {threshold:g}")
+        left.set(xlabel="confidence", ylabel="signals")
+        right.hist(rows["p_win"], 25, color=COLORS["ml"], label=f"p_win of {len(rows)} signals")
+        right.axvline(0.5, color=INK, lw=1, ls=":")
+        right.set(xlabel="p_win, calibrated")
+        for axes in (left, right):
+            _legend(axes)
+        return _png(figure)
+
+
 def importance(shares: Mapping[str, float], most: int = 20) -> bytes:
     """Return the ``most`` features with the largest share of the gain."""
     top = sorted(shares.items(), key=lambda item: item[1])[-most:]

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from steelyard.gateways.docs import verdict
+from steelyard.gateways.quality import Held
 from steelyard.wording import books_rows, number
 
 Document = Mapping[str, Any]
@@ -33,13 +35,31 @@ def _state(state: Document) -> str:
     return f"Weight {state['weight']:.1%}, phase {state['phase']}, lease until {state['lease_until'][:16]}."
 
 
-def trained(version: Document, page: str) -> str:
-    """Return what became of a training."""
+def trained(version: Document, links: Mapping[str, str]) -> str:
+    """Return what became of a training; ``links`` are words → address."""
     figures = {"holdout accuracy": version["holdout_accuracy"], "no-information rate": version["no_information_rate"]}
     parts = [f"**Version {version['version']}: {version['stage']}** ({version['family']})", version["verdict"]]
     parts += [f"- {reason}" for reason in version["reasons"]]
     rows = ((name, "–" if value is None else f"{value:.1%}") for name, value in figures.items())
-    return "\n\n".join([*parts, _table(("measure", "figure"), rows), _link("The training in MLflow", page)])
+    where = " · ".join(_link(words, page) for words, page in links.items())
+    return "\n\n".join([*parts, _table(("measure", "figure"), rows), where])
+
+
+def checked(held: Iterable[Held]) -> str:
+    """Return what data was held against its contract: what is broken first, then findings, every rule, and the page."""
+    return "\n\n".join(map(_checked, sorted(held, key=lambda one: all(line[2] for line in one.lines))))
+
+
+def _checked(held: Held) -> str:
+    broken_first = sorted(held.lines, key=lambda line: line[2])
+    rows = ((found, rule, expectation) for rule, expectation, _, found in broken_first)
+    parts = [
+        f"**{held.suite}: {verdict(held.lines)}** ({held.source})",
+        "\n".join(f"- {one}" for one in held.findings),
+        f"The same as a page, on the machine it ran on: `{held.file}`",
+        _table(("result", "rule", "expectation"), rows),
+    ]
+    return "\n\n".join(part for part in parts if part)
 
 
 def drifted(found: Document) -> str:
@@ -60,7 +80,13 @@ def reviewed(document: Document) -> str:
         document["because"],
         _table(("measure", "baseline", "ml", "blended", "target"), rows),
     ]
-    return "\n\n".join([*parts, _link("The report in MLflow", document["run_page"]), f"The same page: `{document['page']}`"])
+    return "\n\n".join(
+        [
+            *parts,
+            _link("The report in MLflow", f"{document['run_page']}/artifacts/report.html"),
+            f"The same page: `{document['page']}`",
+        ]
+    )
 
 
 def _link(words: str, page: str | None) -> str:

@@ -10,7 +10,7 @@ from steelyard.gateways.brake import Brake
 from steelyard.gateways.lake import Lake
 from steelyard.gateways.ledger import Ledger
 from steelyard.gateways.quality import Quality
-from steelyard.gateways.registry import Journal, Registry
+from steelyard.gateways.registry import Journal, Registry, Version
 from steelyard.market.features import feature_names
 from steelyard.market.strategy import Strategy, load_strategy
 from steelyard.services import open_alerts, open_brake, open_registry, page_of
@@ -79,9 +79,15 @@ class Stores:
         """Return the address of a decision's run among MLflow's pages; empty without one."""
         return page_of(self.settings.services, self.journal, run_id)
 
-    def training_page(self, run_id: str) -> str:
-        """Return the address of a training's run among MLflow's pages."""
-        return f"{self.settings.services.pages.rstrip('/')}{self.registry.page(run_id)}"
+    def training_pages(self, version: Version) -> dict[str, str]:
+        """Return where MLflow shows a version: words → address."""
+        pages = self.settings.services.pages.rstrip("/")
+        run = f"{pages}{self.registry.page(version.run_id)}"
+        return {
+            "The training in MLflow": run,
+            f"Version {version.number}": f"{pages}/#/models/{self.settings.services.lineage}/versions/{version.number}",
+            "Its data, as it was checked": f"{run}/artifacts/data_docs/features.html",
+        }
 
     @property
     def state(self) -> Path:

@@ -13,20 +13,21 @@ from steelyard import pictures
 from steelyard.desk.blend import Terms, opinions
 from steelyard.errors import CollectMoreData, FixConfiguration
 from steelyard.gateways.ledger import OUTCOME
-from steelyard.gateways.registry import Registration, Version
-from steelyard.judging.books import Books, judge
+from steelyard.gateways.registry import Data, Registration, Trial, Version
+from steelyard.judging.books import Books, SizingPolicy, equity_curves, judge
 from steelyard.learning.comparison import Comparison, common_rows
 from steelyard.learning.comparison import compare as compare_models
 from steelyard.learning.policy import Retraining
-from steelyard.learning.samples import Samples
+from steelyard.learning.samples import Index, Samples
 from steelyard.learning.training import Training, gate, train, training_key
 from steelyard.settings import override
 from steelyard.weight.changes import conclude, with_champion
 from steelyard.weight.phases import window_left
 from steelyard.weight.state import State
-from tasks.progress import tell
+from tasks.datasets import dataset, learned_from
 from tasks.step import step
 from tasks.stores import Stores
+from tasks.trials import Watched
 from tasks.weight import current_state
 
 AS_CONFIGURED = Retraining()
@@ -77,23 +78,28 @@ def trained_version(
     found = stores.registry.find(key)
     if found is not None:
         return found
-    training = train(samples, policy, on_trial=lambda row: tell("tuning", row.number + 1, policy.trials, row.family))
+    watched = Watched(policy.trials)
+    training = train(samples, policy, on_trial=watched)
     params = policy.model_dump(mode="json") | {"reason": request.reason, "symbols": ", ".join(request.symbols)}
-    return _register(stores, known, samples, training, Asked(key, as_of, params))
+    asked = Asked(key, as_of, params, tuple(watched.trials), learned_from(stores, samples, policy))
+    return _register(stores, known, samples, training, asked)
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a training was asked for under: its key, its moment, and the settings that go into its run."""
+    """What a training was asked for under, and what goes into its run: settings, trials, the rows it saw."""
 
     key: str
     as_of: datetime
     params: Mapping[str, Any]
+    trials: tuple[Trial, ...]
+    data: tuple[Data, ...]
 
 
 def _register(stores: Stores, known: pd.DataFrame, samples: Samples, training: Training, asked: Asked) -> Version:
     """Store a training with its report; one whose scores could not be calibrated is refused at once."""
-    report_of = _backtest(stores, known, samples, training) if training.model else None
+    held_out = _held_out(stores, known, samples, training) if training.model else None
+    report_of = judge(*held_out) if held_out else None
     version = stores.registry.register(
         Registration(
             key=asked.key,
@@ -103,19 +109,24 @@ def _register(stores: Stores, known: pd.DataFrame, samples: Samples, training: T
             files=training.model.to_files() if training.model else {},
             params={**training.params, **asked.params},
             metrics=training.metrics | (_improvements(report_of) if report_of else {}),
-            artifacts=_artifacts(samples, training, report_of),
+            artifacts=_artifacts(samples, training, report_of) | _figures(stores, held_out),
             verdict=training.verdict,
             feature_names=samples.feature_names,
             data_hash=samples.data_hash,
             refused=() if training.model else training.reasons,
+            trials=asked.trials,
+            data=asked.data,
         )
     )
     _note(stores, version)
     return version
 
 
-def _backtest(stores: Stores, known: pd.DataFrame, samples: Samples, training: Training) -> Books:
-    """Return the three books on the holdout, blended at the highest weight a model may ever have."""
+HeldOut = tuple[pd.DataFrame, datetime, datetime, SizingPolicy]
+
+
+def _held_out(stores: Stores, known: pd.DataFrame, samples: Samples, training: Training) -> HeldOut:
+    """Return the holdout as it is judged: opinions blended at the highest weight a model may ever have, outcomes, days."""
     held_out = known.set_index("signal_id").loc[list(samples.signal_id[training.holdout])].reset_index()
     terms = Terms(
         weight=stores.settings.weight.ceiling,
@@ -128,7 +139,19 @@ def _backtest(stores: Stores, known: pd.DataFrame, samples: Samples, training: T
     rows = opinions(held_out, training.p_win, training.confidence_ml, terms)
     settled = pd.concat([rows, held_out[list(OUTCOME)]], axis=1).sort_values("settled_at", ignore_index=True)
     start, end = held_out["decided_at"].min(), settled["settled_at"].max()
-    return judge(settled, start.to_pydatetime(), end.to_pydatetime(), stores.settings.books)
+    return settled, start.to_pydatetime(), end.to_pydatetime(), stores.settings.books
+
+
+def _figures(stores: Stores, held_out: HeldOut | None) -> dict[str, bytes]:
+    """Return the pictures of the holdout, and the pages of the checks its data passed."""
+    pages = {f"data_docs/{held.file.name}": held.html for held in stores.quality.held.values()}
+    if held_out is None:
+        return pages
+    settled = held_out[0]
+    return pages | {
+        "equity.png": pictures.equity_curves(equity_curves(*held_out)),
+        "confidence.png": pictures.confidence(settled, stores.settings.books.threshold),
+    }
 
 
 def _improvements(books: Books) -> dict[str, float]:
@@ -167,7 +190,7 @@ def compare_with_champion(stores: Stores, samples: Samples, version: Version, as
                 break
             wins, reasons = _judged(stores, samples, challenger, as_of)
             if wins:
-                _promote(stores, challenger, reasons, as_of)
+                _promote(stores, samples, challenger, reasons, as_of)
             else:
                 stores.registry.refuse(challenger.number, reasons)
             _note(stores, stores.registry.version(challenger.number))
@@ -212,23 +235,35 @@ def _judged(stores: Stores, samples: Samples, version: Version, as_of: datetime)
 
 def _compare(stores: Stores, samples: Samples, champion: Version, challenger: Version) -> Comparison:
     """Score both on the rows decided after the last outcome either of them was trained on."""
-    policy = stores.settings.learning
-    rows = np.arange(len(samples))
-    for version in (champion, challenger):
-        rows = common_rows(samples, rows, np.datetime64(version.trained_through), policy)
-    rows = rows[-policy.holdout_max :]
+    policy, rows = stores.settings.learning, _common(stores, samples, champion, challenger)
     scores = [stores.model(version.number).predict(samples.x[rows])[0] for version in (champion, challenger)]
     return compare_models(samples.won[rows], scores[0], scores[1], policy)
 
 
-def _promote(stores: Stores, version: Version, reasons: tuple[str, ...], as_of: datetime) -> None:
+def _common(stores: Stores, samples: Samples, champion: Version, challenger: Version) -> Index:
+    policy, rows = stores.settings.learning, np.arange(len(samples))
+    for version in (champion, challenger):
+        rows = common_rows(samples, rows, np.datetime64(version.trained_through), policy)
+    return rows[-policy.holdout_max :]
+
+
+def _promote(stores: Stores, samples: Samples, version: Version, reasons: tuple[str, ...], as_of: datetime) -> None:
     """Enter the promotion in the journal, which lets the version serve and retires the one before."""
     state, policy = current_state(stores, as_of), stores.settings.weight
     after = with_champion(state, version.number, version.as_of, as_of)
     words = (f"version {version.number} serves", *reasons)
-    stores.journal.append(conclude("promotion", as_of, as_of, "HOLD", words, (), state, after, None, policy))
+    decision = conclude("promotion", as_of, as_of, "HOLD", words, (), state, after, None, policy)
+    stores.journal.append(decision, data=_compared_on(stores, samples, version))
     if state.champion is not None:
         _note(stores, stores.registry.version(state.champion))
+
+
+def _compared_on(stores: Stores, samples: Samples, version: Version) -> tuple[Data, ...]:
+    """Return the rows the champion was beaten on; a first champion was judged on its own holdout."""
+    champion = stores.registry.champion()
+    if champion is None:
+        return ()
+    return (dataset(stores, samples, _common(stores, samples, champion, version), "comparison"),)
 
 
 def waiting_challenger(stores: Stores) -> Version:

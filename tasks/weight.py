@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import Any
 
 from steelyard import pictures
 from steelyard.errors import FixConfiguration
@@ -109,12 +110,31 @@ def _once(
 
 
 def record(stores: Stores, decision: Decision, evidence: Evidence) -> Entry:
-    """Enter a decision in the journal; one that rests on opinions carries a picture of them."""
-    if not evidence.settled:
-        return stores.journal.append(decision)
+    """Enter a decision in the journal, then draw it: a picture that cannot be drawn keeps no decision back."""
+    entry = stores.journal.append(decision)
+    if evidence.settled:
+        stores.journal.attach(entry, _pictures(stores, entry, evidence))
+    return entry
+
+
+def _pictures(stores: Stores, entry: Entry, evidence: Evidence) -> dict[str, bytes]:
+    """Return the weight's path until this decision, and what the decision did above the books it rests on."""
     settled = stores.ledger.settled_predictions(evidence.start, evidence.end)
     equity = equity_curves(settled, evidence.start, evidence.end, stores.settings.books)
-    return stores.journal.append(decision, {"decision.png": pictures.decision(decision, equity)})
+    return {
+        "decision.png": pictures.decision(entry.decision, equity),
+        "weight.png": pictures.weight_path(_life(stores, entry)),
+    }
+
+
+def _life(stores: Stores, entry: Entry) -> dict[str, Any]:
+    made = stores.journal.path(entry)
+    return {
+        "start": entry.state.began,
+        "end": entry.decision.as_of,
+        "decisions": [one for one in made if one["kind"] != "promotion"],
+        "promotions": [one for one in made if one["kind"] == "promotion"],
+    }
 
 
 def _matters(decision: Decision) -> bool:

@@ -9,7 +9,8 @@ from typing import Any
 
 from made import NOW, POLICY, evidence
 from registries import open_registry
-from steelyard.gateways.registry import Registration, Registry
+from steelyard.gateways.registry import Data, Registration, Registry, Trial
+from steelyard.learning.search import TrialRow
 from steelyard.weight.changes import conclude, with_champion
 from steelyard.weight.journal import Decision
 from steelyard.weight.ladder import evaluate
@@ -19,10 +20,13 @@ from tasks.weight import evaluate_weight
 WRITES = (
     "create_run",
     "log_batch",
+    "log_inputs",
     "log_artifacts",
     "set_terminated",
     "create_model_version",
+    "update_model_version",
     "set_model_version_tag",
+    "update_registered_model",
     "set_registered_model_tag",
     "set_registered_model_alias",
     "delete_registered_model_alias",
@@ -44,6 +48,8 @@ def training(key: str) -> Registration:
         verdict="passes",
         feature_names=("a",),
         data_hash="d",
+        trials=(Trial(TrialRow(0, "xgboost", "complete", 0.69, 20, {}), NOW, NOW),),
+        data=(Data("settled signals", "training", "d", "lake", ("a",), {"num_rows": 1}),),
     )
 
 

@@ -113,6 +113,9 @@ def test_the_reliability_curve_says_how_many_and_how_good() -> None:
     assert axes.get_ylim()[0] < min(segment[:, 1].min() for segment in segments)
 
 
+JUDGED = ("p_win", "confidence_ml", "confidence_existing")
+
+
 def test_every_picture_is_one() -> None:
     """Readable PNG files of a size for a page, not empty ones."""
     won = np.tile([True, False, True], 40)
@@ -122,6 +125,7 @@ def test_every_picture_is_one() -> None:
         pictures.equity_curves(EQUITY),
         pictures.reliability(np.linspace(0.4, 0.6, 120), won),
         pictures.importance({f"f{n}": n / 100 for n in range(30)}),
+        pictures.confidence(pd.DataFrame(dict.fromkeys(JUDGED, np.linspace(0.4, 0.6, 120))), 70.0),
     ]
     for png in drawn:
         image = matplotlib.image.imread(io.BytesIO(png))

@@ -14,6 +14,12 @@ border-bottom: 1px solid var(--line); vertical-align: top; } .bad { color: var(-
 """.strip()
 
 
+def verdict(lines: Sequence[Line]) -> str:
+    """Return whether every rule holds, in words."""
+    broken = sum(not passed for _, _, passed, _ in lines)
+    return f"{broken} of {len(lines)} rules broken" if broken else "every rule holds"
+
+
 def page(suite: str, source: str, lines: Sequence[Line], findings: Sequence[str]) -> str:
     """Return the HTML of one check.
 
@@ -23,18 +29,17 @@ def page(suite: str, source: str, lines: Sequence[Line], findings: Sequence[str]
         lines: Rule, expectation, whether it holds, and the result in words.
         findings: Other things worth knowing, one line each.
     """
-    broken = sum(not passed for _, _, passed, _ in lines)
-    verdict = "every rule holds" if not broken else f"{broken} of {len(lines)} rules broken"
+    broken, words = not all(passed for _, _, passed, _ in lines), verdict(lines)
     rows = "\n".join(
-        f'<tr><td class="{"good" if passed else "bad"}">{escape(words)}</td>'
+        f'<tr><td class="{"good" if passed else "bad"}">{escape(found)}</td>'
         f"<td>{escape(rule)}</td><td>{escape(what)}</td></tr>"
-        for rule, what, passed, words in sorted(lines, key=lambda line: line[2])
+        for rule, what, passed, found in sorted(lines, key=lambda line: line[2])
     )
     notes = "\n".join(f"<li>{escape(finding)}</li>" for finding in findings) or "<li>nothing else to report</li>"
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(suite)}: {verdict}</title><style>{_STYLE}</style></head>
-<body><main><h1>{escape(suite)}: <span class="{"bad" if broken else "good"}">{verdict}</span></h1>
+<title>{escape(suite)}: {words}</title><style>{_STYLE}</style></head>
+<body><main><h1>{escape(suite)}: <span class="{"bad" if broken else "good"}">{words}</span></h1>
 <p>Source: {escape(source)}</p>
 <h2>Findings</h2><ul>
 {notes}

@@ -21,7 +21,7 @@ from pydantic import Field
 from steelyard.errors import FixConfiguration, FixData
 from steelyard.frozen import Frozen
 from steelyard.gateways.calendars import holes
-from steelyard.gateways.docs import page
+from steelyard.gateways.docs import Line, page
 from steelyard.gateways.sources import RawBars
 from steelyard.market.bars import COLUMNS, PRICES
 from steelyard.market.jumps import explain, held_back
@@ -73,13 +73,38 @@ class Outcome:
         return f"broken by {len(self.rows)} rows" if self.rows else f"broken, found {self.observed}"
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A suite that was held against data, whether or not every rule held.
+
+    Attributes:
+        source: Where the data came from.
+        lines: One for each expectation.
+        findings: Other things worth knowing.
+        file: The page with all of this.
+        html: Its content.
+    """
+
+    suite: str
+    source: str
+    lines: tuple[Line, ...]
+    findings: tuple[str, ...]
+    file: Path
+    html: bytes
+
+
 class Quality:
-    """The suites of one folder; results go to ``out/quarantine`` and ``out/data_docs``."""
+    """The suites of one folder; results go to ``out/quarantine`` and ``out/data_docs``.
+
+    Attributes:
+        held: What was held against data here, the latest of each suite.
+    """
 
     def __init__(self, expectations: Path, out: Path, policy: QualityPolicy) -> None:
         self._expectations = expectations
         self._out = out
         self._policy = policy
+        self.held: dict[str, Held] = {}
 
     def check_bars(self, raw: RawBars, as_of: pd.Timestamp, now: pd.Timestamp) -> Checked:
         """Return the bars closed by ``as_of`` that keep their contract, and everything that did not.
@@ -206,9 +231,10 @@ class Quality:
         return file
 
     def _publish(self, suite: str, name: str, outcomes: list[Outcome], findings: tuple[str, ...]) -> Path:
-        lines = [(o.rule, o.expectation, o.passed, o.words) for o in outcomes]
-        file = self._out / "data_docs" / f"{suite}.html"
-        _write_changed(file, page(suite, name, lines, findings).encode())
+        lines = tuple((o.rule, o.expectation, o.passed, o.words) for o in outcomes)
+        file, html = self._out / "data_docs" / f"{suite}.html", page(suite, name, lines, findings).encode()
+        _write_changed(file, html)
+        self.held[suite] = Held(suite, name, lines, findings, file, html)
         return file
 
     def _stop_if_a_table_rule_fails(self, name: str, frame: pd.DataFrame, outcomes: list[Outcome]) -> None:

@@ -1,6 +1,7 @@
 """Flows on real stores: run twice they change nothing, and living day by day is what a replay replays."""
 
 import hashlib
+import json
 import sqlite3
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -175,19 +176,27 @@ def test_after_a_breaker_a_challenger_must_pass_the_first_gate_again(home: Path,
 
 
 def test_a_training_by_hand_says_what_it_did_otherwise_and_why(home: Path, simulated: str) -> None:
-    """Family, symbols, trials and reason stand with its run; a symbol nobody collected is named."""
+    """Family, symbols, trials and reason stand with its run, pictures and rows too; a symbol nobody collected is named."""
     at = datetime(2020, 10, 1, tzinfo=UTC)
     collect.fn(at, str(home), simulated)
     stores = open_stores(home, Path(simulated))
     few = sorted(known_history(stores, at)["symbol"].unique())[:4]
     request = Retraining(trials=2, families=("lightgbm",), symbols=tuple(few), reason="a look at four")
     document = train.fn(request, at, str(home), simulated)
-    params = stores.registry._tracking.client.get_run(document["run_id"]).data.params
+    client = stores.registry._tracking.client
+    run = client.get_run(document["run_id"])
+    params, files = run.data.params, {file.path for file in client.list_artifacts(document["run_id"])}
+    seen = {one.tags[0].value: json.loads(one.dataset.profile) for one in run.inputs.dataset_inputs}
+    trials = client.search_runs([run.info.experiment_id], f"tags.mlflow.parentRunId = '{document['run_id']}'")
 
     assert document["family"] == "lightgbm"
     assert params["reason"] == "a look at four"
     assert params["symbols"] == ", ".join(few)
     assert params["trials"] == "2"
+    assert files >= {"equity.png", "confidence.png", "reliability.png", "importance.png", "data_docs", "model"}
+    assert seen["training"]["settled_through"] < seen["holdout"]["decided_from"]
+    assert seen["holdout"]["num_rows"] == run.data.metrics["holdout_signals"]
+    assert sorted(trial.info.run_name for trial in trials) == ["trial 0", "trial 1"]
     with pytest.raises(FixConfiguration, match="no signals of NOBODY; collected are"):
         train.fn(Retraining(symbols=("NOBODY",)), at, str(home), simulated)
 

@@ -8,6 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 
 from flows.guard import guard
 from flows.weight import weight
@@ -18,6 +19,7 @@ from settled import settled
 from tasks.alerts import announce
 from tasks.stores import Stores, open_stores
 from tasks.training import shadow_window
+from tasks.weight import evaluate_weight
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -167,6 +169,41 @@ def test_why_without_a_model_says_who_decided(pilot: Stores, command: Command) -
 
     assert "the existing system decided alone (no_model): 80.0 against 70" in out
     assert "no model was asked" in out
+
+
+# pictures
+
+
+def test_a_decision_is_drawn_once_it_is_recorded(pilot: Stores) -> None:
+    """The weight's path until then, and what the decision did above the books it rests on."""
+    entry = evaluate_weight(pilot, LAST)
+    assert entry is not None
+    path = pilot.journal.path(entry)
+
+    assert {file.path for file in pilot.registry._tracking.client.list_artifacts(str(entry.run_id))} == {
+        "decision.json",
+        "decision.png",
+        "weight.png",
+    }
+    assert [(one["sequence"], one["kind"]) for one in path] == [(1, "promotion"), (2, "gates"), (3, "weight")]
+    assert [one["weight_after"] for one in path] == [0.0, 0.15, entry.state.weight]
+
+
+def test_a_picture_that_cannot_be_drawn_keeps_no_decision_back(pilot: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk: it is said, the decision stands, and the next run returns it."""
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(Figure, "savefig", full)
+    with pytest.raises(OSError, match="no space left"):
+        evaluate_weight(pilot, LAST)
+    entry, state = evaluate_weight(pilot, LAST), pilot.journal.state()
+
+    assert entry is not None
+    assert state is not None
+    assert (state.sequence, state.weight) == (3, entry.state.weight)
+    assert pilot.journal.faults() == []
 
 
 # rollback, hold, resume

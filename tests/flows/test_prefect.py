@@ -49,6 +49,8 @@ def test_a_flow_run_is_recorded_with_its_steps(server: str, home: Path) -> None:
     assert document["added"] > 18_000
     assert states == ["Completed"]
     assert sorted(steps) == ["announce_quarantine", "read_source", "store_bars", "validate_bars"]
+    assert artifacts()["collect-data-summary"].startswith("**bars: ")
+    assert document["docs"] in artifacts()["collect-data-summary"]
 
 
 def test_the_doctor_finds_a_server_with_nothing_registered(server: str, home: Path) -> None:
@@ -147,6 +149,16 @@ def test_a_failed_run_is_told(server: str, home: Path) -> None:
     assert "no bars yet" in alert.alert.figure
 
 
+def test_data_that_stops_the_run_is_shown_on_its_page(server: str, home: Path) -> None:
+    """No bar had closed by then: the run fails, and what was broken is there, the broken rule first."""
+    assert collect(as_of=datetime(1990, 1, 1, tzinfo=UTC), home=str(home), return_state=True).is_failed()
+    words = artifacts()["collect-data-summary"]
+
+    assert " broken** (" in words.splitlines()[0]
+    assert "| broken, found 0 |" in words
+    assert f"`{home}/.steelyard/data_docs/bars.html`" in words
+
+
 def test_runs_that_decide_leave_a_summary_on_their_page(server: str, tmp_path: Path, empty_mlflow: Path) -> None:
     """Verdict first, then why, the rules with figure and bound, and the way to MLflow."""
     home = str(pilot_home(tmp_path, empty_mlflow).home)
@@ -162,3 +174,4 @@ def test_runs_that_decide_leave_a_summary_on_their_page(server: str, tmp_path: P
     assert "[The decision in MLflow](http://127.0.0.1:5000/#/experiments/" in found["rollback-summary"]
     assert found["review-summary"].startswith("**The existing system decides alone")
     assert "[The report in MLflow](" in found["review-summary"]
+    assert found["rollback-page"].startswith("[Open in MLflow](http://127.0.0.1:5000/#/experiments/")

@@ -1,10 +1,13 @@
 """A process killed at any write to MLflow, and eight deciding at once: what is left is whole (SPEC §6, §7)."""
 
 import multiprocessing
+import os
 import shutil
 import signal
+import sys
 from collections.abc import Callable
 from datetime import timedelta
+from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
@@ -15,6 +18,8 @@ from homes import LAST, pilot_home
 from made import NOW, POLICY, state
 from registries import LINEAGE, copied, open_registry, promote
 from steelyard.gateways.registry import Registry
+from steelyard.gateways.registry.tracking import TRAINING
+from steelyard.gateways.registry.trials import PARENT
 from steelyard.settings import PROJECT
 from steelyard.weight.changes import conclude
 from steelyard.weight.ladder import period_end
@@ -24,9 +29,12 @@ from tasks.weight import evaluate_weight
 
 @pytest.fixture(scope="session")
 def processes() -> ForkServerContext:
-    """New processes that have their imports behind them."""
+    """New processes that have their imports behind them; their server finds modules by the environment alone."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["mlflow", "crashing"])
+    context.set_forkserver_preload(["mlflow.store.tracking.sqlalchemy_store", "crashing"])
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+        forkserver.ensure_running()
     return context
 
 
@@ -70,6 +78,16 @@ def test_whatever_write_a_process_dies_at_the_next_one_finds_everything_whole(
     pytest.fail("never got through")
 
 
+def trained(registry: Registry) -> dict[str, str]:
+    """Run → status of the trainings that nobody gave up, each with its one trial."""
+    tracking = registry._tracking
+    found = tracking.client.search_runs([tracking.experiment(TRAINING)], "attributes.status != 'KILLED'")
+    parents = {run.info.run_id: run.info.status for run in found if PARENT not in run.data.tags}
+    trials = [run.data.tags[PARENT] for run in found if run.data.tags.get(PARENT) in parents]
+    assert sorted(trials) == sorted(parents)
+    return parents
+
+
 def whole(registry: Registry, *, finished: bool = False) -> None:
     """Nothing is wrong but, before the action was repeated, runs that were begun."""
     found = registry.journal.state()
@@ -77,6 +95,8 @@ def whole(registry: Registry, *, finished: bool = False) -> None:
     faults = registry.journal.faults() + registry.misplaced()
     entries = registry.journal.entries()
 
+    if finished:
+        assert trained(registry) == {version.run_id: "FINISHED" for version in registry.versions()}
     assert [fault for fault in faults if finished or not fault.endswith("begun, never finished")] == []
     assert found is not None
     assert found.weight == entries[-1].state.weight

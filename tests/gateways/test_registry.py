@@ -1,8 +1,10 @@
 """The registry, on a real MLflow database."""
 
+import json
 import sqlite3
 import time
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +14,10 @@ from made import NOW
 from registries import open_registry, promote
 from samples_made import made
 from steelyard.errors import FixConfiguration, RestoreService
-from steelyard.gateways.registry import Registration, Registry
+from steelyard.gateways.registry import Data, Registration, Registry, Trial
 from steelyard.learning.model import Model
 from steelyard.learning.policy import LearningPolicy
+from steelyard.learning.search import TrialRow
 from steelyard.learning.training import train
 
 SAMPLES = made(500, signal=1.5)
@@ -158,3 +161,75 @@ def test_an_alias_moved_by_hand_is_found_and_put_back(registry: Registry) -> Non
     registry.align()
     assert registry.misplaced() == []
     assert registry.version("2").stage == "refused"
+
+
+def test_every_trial_is_a_run_below_its_training(registry: Registry) -> None:
+    """Parameters, log-loss where it was not pruned, state, family, duration; registered again there are no more of them."""
+    rows = [TrialRow(0, "xgboost", "complete", 0.68, 40, {"eta": 0.1}), TrialRow(1, "lightgbm", "pruned", np.nan, 25, {})]
+    ends = [NOW + timedelta(seconds=second) for second in range(3)]
+    trials = tuple(Trial(row, began, ended) for row, began, ended in zip(rows, ends, ends[1:], strict=False))
+    version = registry.register(registration(trials=trials))
+    registry.register(registration(trials=trials))
+    client = registry._tracking.client
+    wanted = f"tags.mlflow.parentRunId = '{version.run_id}'"
+    experiment = client.get_run(version.run_id).info.experiment_id
+    first, second = client.search_runs([experiment], wanted, order_by=["attributes.start_time"])
+
+    assert len(client.search_runs([experiment])) == 3
+    assert first.data.params == {"family": "xgboost", "eta": "0.1"}
+    assert first.data.metrics == {"oof_log_loss": 0.68, "rounds": 40.0, "seconds": 1.0}
+    assert (second.data.tags["state"], second.data.tags["family"], second.info.status) == ("pruned", "lightgbm", "FINISHED")
+    assert "oof_log_loss" not in second.data.metrics
+    assert second.info.end_time - second.info.start_time == 1000
+    assert client.get_run(version.run_id).info.start_time == first.info.start_time
+
+
+def test_a_run_names_the_rows_it_learned_from(registry: Registry) -> None:
+    """Name, fingerprint, source, columns and counts; the rows themselves are nowhere."""
+    data = Data("settled signals", "training", "ab" * 32, "/home/lake", ("rsi",), {"num_rows": 400})
+    version = registry.register(registration(data=(data,)))
+    [found] = registry._tracking.client.get_run(version.run_id).inputs.dataset_inputs
+
+    assert (found.dataset.name, found.dataset.digest) == ("settled signals", ("ab" * 32)[:36])
+    assert [(tag.key, tag.value) for tag in found.tags] == [("mlflow.data.context", "training")]
+    assert json.loads(found.dataset.source) == {"uri": "/home/lake"}
+    assert [column["name"] for column in json.loads(found.dataset.schema)["mlflow_colspec"]] == ["rsi", "won"]
+    assert json.loads(found.dataset.profile) == {"num_rows": 400}
+
+
+def test_pages_tell_what_became_of_each_version(registry: Registry) -> None:
+    """Verdict first, then why, then figures, then the way to its runs; the model's page names who serves."""
+    for key in ("a", "b", "c"):
+        registry.register(registration(key))
+    client = registry._tracking.client
+
+    def said(number: str) -> str:
+        return str(client.get_model_version("signal-confidence", number).description)
+
+    assert said("1").startswith("Waits to be compared")
+    promote(registry, "1", ("first champion",))
+    promote(registry, "2", ("version 2 serves", "higher accuracy"))
+    registry.refuse("3", ("worse",))
+    retired, champion = client.get_model_version("signal-confidence", "1"), registry.version("2")
+
+    assert said("1").startswith(f"Retired on {NOW:%Y-%m-%d}, version 2 serves; higher accuracy. It had served since")
+    assert retired.tags["retired_because"] == f"{NOW:%Y-%m-%d}, version 2 serves; higher accuracy"
+    assert retired.tags["holdout_accuracy"] == "60.0%"
+    assert said("2").startswith(f"Serves since {NOW:%Y-%m-%d}: higher accuracy.")
+    assert "| 60.0% |" in said("2")
+    assert f"runs/{champion.run_id})" in said("2")
+    assert "[decision](#/experiments/" in said("2")
+    assert said("3").startswith("Refused, it never served: worse.")
+    about = client.get_registered_model("signal-confidence").description
+    assert about.startswith("**The model decides nothing**: phase foundation")
+    assert "[version 2](#/models/signal-confidence/versions/2)" in about
+    assert "**HOLD**, version 2 serves" in about
+
+
+def test_words_without_end_are_cut_not_refused(registry: Registry) -> None:
+    """An operator's reason of ten thousand characters is recorded."""
+    registry.register(registration("a"))
+    promote(registry, "1", ("why " * 2500,))
+
+    assert registry.journal.faults() == []
+    assert registry.misplaced() == []

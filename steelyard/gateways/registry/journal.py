@@ -8,14 +8,16 @@ import hashlib
 import hmac
 import json
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from steelyard.errors import RestoreService, VerifyState
-from steelyard.gateways.registry.tracking import DECISIONS, Figures, Tracking, flat
+from steelyard.gateways.registry import described
+from steelyard.gateways.registry.datasets import Data, inputs
+from steelyard.gateways.registry.tracking import DECISIONS, LONGEST, NOTE, Figures, Tracking, flat
 from steelyard.weight.journal import Decision, Entry, decision_key, first_break, follows, link
 from steelyard.weight.state import State
 
@@ -26,6 +28,9 @@ STATE = "steelyard.state"
 ENTRY = "decision.json"
 PLAIN = "steelyard"
 """Key of the seal where no secret is configured: it finds a change by hand, not a forger who reads this."""
+
+TOLD = ("as_of", "kind", "verdict", "phase")
+"""Tags of a decision's run that its place in the weight's path needs."""
 
 SEARCHED = 20
 """Decisions looked at, from the latest back, for one that is as it was recorded."""
@@ -59,6 +64,7 @@ class Journal:
         self._mine = threading.RLock()
         self._depth = 0
         self._completed = False
+        self._path: list[dict[str, Any]] = []
 
     @contextmanager
     def deciding(self, *, even_without_lock: bool = False) -> Iterator[None]:
@@ -140,12 +146,13 @@ class Journal:
         with self._tracking.reached():
             return self._checked(self._stored(), self._last())
 
-    def append(self, decision: Decision, files: Mapping[str, bytes] | None = None) -> Entry:
+    def append(self, decision: Decision, files: Mapping[str, bytes] | None = None, data: Sequence[Data] = ()) -> Entry:
         """Record a decision once: where its key is recorded already, that decision comes back.
 
         Args:
             decision: What was decided, from the state in force.
-            files: Pictures and reports, name → content.
+            files: Reports, name → content.
+            data: Rows it rests on.
 
         Raises:
             RestoreService: If another process decided in between.
@@ -158,14 +165,35 @@ class Journal:
             if last is not None and not follows(decision.before, last.state):
                 raise RestoreService("another decision was made meanwhile; run the same command again")
             self._drop_unfinished()
-            entry = self._record(link(decision, last, self._next_sequence()), files or {})
+            entry = self._record(link(decision, last, self._next_sequence()), files or {}, data)
             self._take_effect(entry)
             return entry
 
-    def _record(self, entry: Entry, files: Mapping[str, bytes]) -> Entry:
+    def attach(self, entry: Entry, files: Mapping[str, bytes]) -> None:
+        """Put pictures beside a decision that is recorded."""
+        with self._tracking.reached():
+            self._tracking.attach(str(entry.run_id), files)
+
+    def path(self, entry: Entry) -> list[dict[str, Any]]:
+        """Return what was decided up to ``entry``, in order, as far as MLflow's tags and figures tell it.
+
+        Each: as_of, kind, verdict, phase, weight_after. It is read once and continued by the decisions made here.
+        """
+        with self._tracking.reached():
+            last = self._path[-1]["sequence"] if self._path else 0
+            if last == entry.sequence - 1:
+                self._path.extend(_told([self._tracking.client.get_run(str(entry.run_id))]))
+            elif last != entry.sequence:
+                self._path = _told(reversed(self._tracking.decisions()))
+            return [*self._path]
+
+    def _record(self, entry: Entry, files: Mapping[str, bytes], data: Sequence[Data]) -> Entry:
         decision = entry.decision
         name = f"{decision.kind} {decision.period_end:%Y-%m-%d} {decision.verdict}"
-        with self._tracking.run(DECISIONS, name, {"lineage": decision.lineage, "key": decision.key}) as run_id:
+        tags = {"lineage": decision.lineage, "key": decision.key, NOTE: described.of_decision(decision)}
+        with self._tracking.run(DECISIONS, name, tags) as run_id:
+            if data:
+                self._tracking.client.log_inputs(run_id, inputs(data))
             entry = entry.model_copy(update={"run_id": run_id})
             figures = Figures(_metrics(entry), flat(decision.policy), self._tags(entry))
             content = json.dumps(entry.model_dump(mode="json"), indent=1).encode()
@@ -192,9 +220,17 @@ class Journal:
         """Do what a recorded decision says; safe to repeat, and the state is written last."""
         if entry.decision.kind == "promotion":
             self._seat(entry)
+        self._describe(entry)
         before = self._stored().state
         lease = max(entry.state.lease_until, before.lease_until) if before else entry.state.lease_until
         self._write(entry.state.model_copy(update={"lease_until": lease}))
+
+    def _describe(self, entry: Entry) -> None:
+        """Let the model's page say where it stands."""
+        client, lineage = self._tracking.client, self._tracking.lineage
+        about = described.of_lineage(entry, self._tracking.page(DECISIONS, str(entry.run_id)))[:LONGEST]
+        if client.get_registered_model(lineage).description != about:
+            client.update_registered_model(lineage, about)
 
     def _checked(self, stored: Stored, last: Entry | None) -> Stored:
         """Hold the state tag against the last decision."""
@@ -231,7 +267,7 @@ class Journal:
     def page(self, run_id: str) -> str:
         """Return the path of a decision's run among MLflow's pages."""
         with self._tracking.reached():
-            return f"/#/experiments/{self._tracking.experiment(DECISIONS)}/runs/{run_id}"
+            return f"/{self._tracking.page(DECISIONS, run_id)}"
 
     def renew_lease(self, until: datetime) -> State:
         """Let the weight stay in force until ``until``, or longer where it already does; nothing else changes.
@@ -303,7 +339,7 @@ class Journal:
     def _run_faults(self, run: "Run", entry: Entry) -> Iterator[str]:
         tags = run.data.tags
         for name, value in self._tags(entry).items():
-            if tags.get(name) != value[:5000]:
+            if tags.get(name) != value[:LONGEST]:
                 what = "is not sealed with this key" if name == "seal" else f"its tag {name} was changed"
                 yield f"{_named(run)}: {what}"
         for name, figure in _metrics(entry).items():
@@ -401,6 +437,19 @@ def _behind(stored: Stored, last: Entry) -> bool:
 
 def _named(run: "Run") -> str:
     return f"decision {run.data.tags.get('sequence')} (run {run.info.run_id})"
+
+
+def _told(runs: Iterable["Run"]) -> list[dict[str, Any]]:
+    """Return what the runs' tags and figures say about their decisions; a run somebody made by hand says nothing."""
+    return [
+        {
+            "sequence": int(run.data.metrics["sequence"]),
+            "weight_after": run.data.metrics["weight_after"],
+            **{name: run.data.tags[name] for name in TOLD},
+        }
+        for run in runs
+        if run.data.tags.keys() >= set(TOLD) and run.data.metrics.keys() >= {"sequence", "weight_after"}
+    ]
 
 
 def _readable(state: State) -> dict[str, str]:

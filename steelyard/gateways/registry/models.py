@@ -14,9 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from steelyard.errors import RestoreService
+from steelyard.gateways.registry import described
+from steelyard.gateways.registry.datasets import Data, inputs
 from steelyard.gateways.registry.journal import Journal, Lock
 from steelyard.gateways.registry.observations import Observations
-from steelyard.gateways.registry.tracking import TRAINING, Figures, Tracking, is_absent
+from steelyard.gateways.registry.tracking import DECISIONS, LONGEST, NOTE, TRAINING, Figures, Tracking, is_absent
+from steelyard.gateways.registry.trials import Trial, log_trials
 from steelyard.weight.journal import Entry
 
 if TYPE_CHECKING:
@@ -60,6 +63,8 @@ class Registration:
         files: The stored model, name → content; empty when the training was refused before a model came of it.
         artifacts: Pictures, tables and reports, name → content.
         refused: Why the version may not serve; empty for a challenger.
+        trials: Every trial of its search, in order.
+        data: The rows it learned from and was judged on.
     """
 
     key: str
@@ -74,6 +79,8 @@ class Registration:
     feature_names: tuple[str, ...]
     data_hash: str
     refused: tuple[str, ...] = ()
+    trials: tuple[Trial, ...] = ()
+    data: tuple[Data, ...] = ()
 
 
 class Registry:
@@ -102,41 +109,51 @@ class Registry:
             found = self.find(training.key)
             if found is not None:
                 return found
-            run_id = self._log(training)
-            tags = {
-                "stage": "refused" if training.refused else "challenger",
-                "training_key": training.key,
-                "as_of": training.as_of.isoformat(),
-                "trained_through": training.trained_through,
-                "family": training.family,
-                "data_hash": training.data_hash,
-                "metrics": json.dumps({k: v for k, v in training.metrics.items() if math.isfinite(v)}),
-                "verdict": training.verdict,
-                "reasons": json.dumps(training.refused),
-            }
+            run_id = self._logged(training.key) or self._log(training)
+            tags = _tags_of(training)
             client, lineage = self._tracking.client, self._tracking.lineage
             source = f"{client.get_run(run_id).info.artifact_uri}/{MODEL}"
-            made = client.create_model_version(lineage, source, run_id, tags=tags, description=training.verdict)
+            about = described.of_version(tags, self._tracking.page(TRAINING, run_id))[:LONGEST]
+            made = client.create_model_version(lineage, source, run_id, tags=tags, description=about)
             self._align_challenger()
             return self.version(made.version)
+
+    def _logged(self, key: str) -> str | None:
+        """Return the finished run of a training whose process died before its version was made.
+
+        Runs that were begun and never finished are marked as killed; whoever registers holds the lock.
+        """
+        for run_id in self._tracking.runs(TRAINING, "RUNNING"):
+            self._tracking.client.set_terminated(run_id, status="KILLED")
+        return next(iter(self._tracking.runs(TRAINING, "FINISHED", f" and tags.training_key = '{key}'")), None)
 
     def _log(self, training: Registration) -> str:
         from steelyard.gateways.pyfunc import save  # brings both boosters, which whoever only loads does not need
 
-        tags = {"training_key": training.key, "data_hash": training.data_hash, "verdict": training.verdict}
-        with self._tracking.run(TRAINING, f"train {training.as_of:%Y-%m-%d}", tags) as run_id:
+        tags = {
+            "lineage": self._tracking.lineage,
+            "training_key": training.key,
+            "data_hash": training.data_hash,
+            "verdict": training.verdict,
+            NOTE: f"**{training.verdict}**",
+        }
+        began = training.trials[0].began if training.trials else None
+        with self._tracking.run(TRAINING, f"train {training.as_of:%Y-%m-%d}", tags, began) as run_id:
             figures = Figures(training.metrics, training.params)
             self._tracking.fill(run_id, figures, training.artifacts)
+            if training.data:
+                self._tracking.client.log_inputs(run_id, inputs(training.data))
             if training.files:
                 with tempfile.TemporaryDirectory() as folder:
                     save(Path(folder, MODEL), training.files, training.feature_names)
                     self._tracking.client.log_artifacts(run_id, folder)
+            log_trials(self._tracking, run_id, training.trials)
         return run_id
 
     def page(self, run_id: str) -> str:
         """Return the path of a training's run among MLflow's pages."""
         with self._tracking.reached():
-            return f"/#/experiments/{self._tracking.experiment(TRAINING)}/runs/{run_id}"
+            return f"/{self._tracking.page(TRAINING, run_id)}"
 
     def find(self, key: str) -> Version | None:
         """Return the version of a training key, None when it was never trained."""
@@ -197,17 +214,19 @@ class Registry:
     def refuse(self, number: str, reasons: tuple[str, ...]) -> Version:
         """Keep a version registered and say why it does not serve. Safe to repeat."""
         with self._tracking.reached(), self.journal.deciding():
-            self._tag(number, {"reasons": json.dumps(reasons), "stage": "refused"})
+            self._move(number, {"reasons": json.dumps(reasons), "stage": "refused"})
             self._align_challenger()
             return self.version(number)
 
     def _seat(self, entry: Entry) -> None:
         """Let the version a promotion names serve, and retire the one before. Safe to repeat."""
         number, before = str(entry.state.champion), entry.decision.before.champion
+        since, why = entry.decision.as_of.isoformat(), entry.decision.reasons
+        page = self._tracking.page(DECISIONS, str(entry.run_id))
         if before not in (None, number):
-            self._tag(str(before), {"stage": "retired"})
-        since, reasons = entry.decision.as_of.isoformat(), json.dumps(entry.decision.reasons)
-        self._tag(number, {"reasons": reasons, "serving_since": since, "stage": "champion"})
+            because = f"{since[:10]}, {'; '.join(why)}"
+            self._move(str(before), {"retired_because": because, "stage": "retired"}, page)
+        self._move(number, {"reasons": json.dumps(why), "serving_since": since, "stage": "champion"}, page)
         self._point("champion", number)
         self._align_challenger()
 
@@ -224,6 +243,15 @@ class Registry:
         elif number is not None and str(present) != number:
             client.set_registered_model_alias(lineage, alias, number)
 
+    def _move(self, number: str, tags: Mapping[str, str], decision: str = "") -> None:
+        """Enter what becomes of a version: its description first, the stage, which others read, last."""
+        client, lineage = self._tracking.client, self._tracking.lineage
+        found = client.get_model_version(lineage, number)
+        training = self._tracking.page(TRAINING, str(found.run_id))
+        about = described.of_version({**found.tags, **tags}, training, decision)
+        client.update_model_version(lineage, number, about[:LONGEST])
+        self._tag(number, tags)
+
     def _tag(self, number: str, tags: Mapping[str, str]) -> None:
         for name, value in tags.items():
             self._tracking.client.set_model_version_tag(self._tracking.lineage, number, name, value)
@@ -235,9 +263,9 @@ class Registry:
         with self._tracking.reached(), self.journal.deciding():
             for version in self.versions():
                 if version.number == champion:
-                    self._tag(version.number, {"stage": "champion"})
+                    self._move(version.number, {"stage": "champion"})
                 elif version.stage == "champion":
-                    self._tag(version.number, {"stage": "retired" if version.serving_since else "refused"})
+                    self._move(version.number, {"stage": "retired" if version.serving_since else "refused"})
             self._point("champion", champion)
             self._align_challenger()
 
@@ -269,6 +297,23 @@ def _alias_faults(alias: str, found: object, expected: str | None) -> list[str]:
     if (found is None and expected is None) or str(found) == expected:
         return []
     return [f"the alias {alias} names version {found or 'none'}, it should name {expected or 'none'}"]
+
+
+def _tags_of(training: Registration) -> dict[str, str]:
+    """Return the tags a version begins with."""
+    metrics = {name: value for name, value in training.metrics.items() if math.isfinite(value)}
+    return {  # pages show them in this order
+        "stage": "refused" if training.refused else "challenger",
+        **({"holdout_accuracy": f"{metrics['holdout_accuracy']:.1%}"} if "holdout_accuracy" in metrics else {}),
+        "verdict": training.verdict,
+        "trained_through": training.trained_through,
+        "family": training.family,
+        "as_of": training.as_of.isoformat(),
+        "reasons": json.dumps(training.refused),
+        "training_key": training.key,
+        "data_hash": training.data_hash,
+        "metrics": json.dumps(metrics),
+    }
 
 
 def _version(found: "ModelVersion") -> Version:

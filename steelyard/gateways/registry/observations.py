@@ -35,4 +35,4 @@ class Observations:
 
     def page(self, run_id: str) -> str:
         """Return where a run is among MLflow's pages."""
-        return f"/#/experiments/{self._tracking.experiment(OBSERVATIONS)}/runs/{run_id}"
+        return f"/{self._tracking.page(OBSERVATIONS, run_id)}"

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,12 +16,22 @@ from urllib.parse import urlparse
 from filelock import FileLock, Timeout
 
 from steelyard.errors import FixConfiguration, RestoreService
+from steelyard.gateways.registry.described import ABOUT, WHERE
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
 TRAINING, DECISIONS, OBSERVATIONS = "steelyard/training", "steelyard/decisions", "steelyard/observations"
+NOTE = "mlflow.note.content"
+"""Tag of what MLflow's pages show as the description of a run or an experiment."""
+EXPERIMENTS = {
+    TRAINING: "Every training: figures, pictures, and each trial of its search as a run below it.",
+    DECISIONS: "The journal: every change of the weight, every refusal to change it, and every promotion, one run each.",
+    OBSERVATIONS: "What was looked at and decided nothing: checks for drift, monthly reviews.",
+}
+LONGEST = 5000
+"""Characters of a tag or a description that every database of MLflow's keeps."""
 LOCK_SECONDS = 60
 PROBE_SECONDS = 2
 
@@ -71,12 +82,12 @@ class Tracking:
             return bool(client.search_registered_models(f"name='{self.lineage}'"))
 
     def _prepare(self, client: "MlflowClient") -> None:
-        for name in (TRAINING, DECISIONS, OBSERVATIONS):
+        for name, about in EXPERIMENTS.items():
             if client.get_experiment_by_name(name) is None:
                 place = None if self._address.startswith("http") else f"{self._artifacts}/{name.rpartition('/')[2]}"
-                _unless_there(client.create_experiment, name, artifact_location=place)
+                _unless_there(client.create_experiment, name, artifact_location=place, tags={NOTE: about})
         if not client.search_registered_models(f"name='{self.lineage}'"):
-            _unless_there(client.create_registered_model, self.lineage, description=_ABOUT)
+            _unless_there(client.create_registered_model, self.lineage, description=f"{ABOUT}\n\n{WHERE}")
 
     def _file(self) -> Path | None:
         """Return the database file of a SQLite address."""
@@ -108,15 +119,40 @@ class Tracking:
         return self._address.replace(f":{parsed.password}@", ":***@") if parsed.password else self._address
 
     @contextmanager
-    def run(self, experiment: str, name: str, tags: Mapping[str, str]) -> Iterator[str]:
-        """Yield the id of a new run that carries ``tags`` from its first moment, and finish it."""
-        run_id: str = self.client.create_run(self.experiment(experiment), run_name=name, tags=dict(tags)).info.run_id
+    def run(
+        self,
+        experiment: str,
+        name: str,
+        tags: Mapping[str, str],
+        began: datetime | None = None,
+        ended: datetime | None = None,
+    ) -> Iterator[str]:
+        """Yield the id of a new run that carries ``tags`` from its first moment, and finish it.
+
+        Args:
+            experiment: Its experiment.
+            name: What it is called.
+            tags: What others find it by.
+            began: When it began; now.
+            ended: When it ended; when it is finished.
+        """
+        place, since = self.experiment(experiment), _milliseconds(began)
+        clipped = {tag: value[:LONGEST] for tag, value in tags.items()}
+        run_id: str = self.client.create_run(place, since, clipped, name).info.run_id
         yield run_id
-        self.client.set_terminated(run_id)
+        self.client.set_terminated(run_id, end_time=_milliseconds(ended))
 
     def fill(self, run_id: str, figures: Figures, files: Mapping[str, bytes]) -> None:
         """Log figures and files (name → content, a name may contain folders) in a run that is not finished yet."""
+        self.log(run_id, figures)
+        self.attach(run_id, files)
+
+    def log(self, run_id: str, figures: Figures) -> None:
+        """Log figures in one call."""
         self.client.log_batch(run_id, _metrics(figures.metrics), _params(figures.params), _tags(figures.tags))
+
+    def attach(self, run_id: str, files: Mapping[str, bytes]) -> None:
+        """Put files beside a run, finished or not."""
         with tempfile.TemporaryDirectory() as folder:
             for name, content in files.items():
                 place = Path(folder, name)
@@ -142,6 +178,15 @@ class Tracking:
         order = ["metrics.sequence DESC"]
         return list(self.client.search_runs([self.experiment(DECISIONS)], wanted, max_results=limit, order_by=order))
 
+    def runs(self, experiment: str, status: str, condition: str = "") -> list[str]:
+        """Return the ids of the lineage's runs of a status in an experiment, latest first."""
+        wanted = f"attributes.status = '{status}' and tags.lineage = '{self.lineage}'{condition}"
+        return [str(run.info.run_id) for run in self.client.search_runs([self.experiment(experiment)], wanted)]
+
+    def page(self, experiment: str, run_id: str) -> str:
+        """Return where a run is among MLflow's pages, as an address within them."""
+        return f"#/experiments/{self.experiment(experiment)}/runs/{run_id}"
+
     def experiment(self, name: str) -> str:
         """Return the id of an experiment."""
         if name not in self._experiments:
@@ -154,13 +199,6 @@ class Tracking:
     @cached_property
     def _experiments(self) -> dict[str, str]:
         return {}
-
-
-_ABOUT = """The model whose opinion may enter the trading system's confidence.
-
-`ml_weight` is its share today, `phase` how far it has come; `steelyard.state` is the whole state, sealed: a change by hand
-is found and not believed. The alias `champion` is the version that serves. Every change of the weight is a run in the
-experiment `steelyard/decisions`."""
 
 
 def flat(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -207,6 +245,10 @@ def _has_tables(file: Path) -> bool:
         connection.close()
 
 
+def _milliseconds(moment: datetime | None) -> int | None:
+    return int(moment.timestamp() * 1000) if moment else None
+
+
 def _metrics(figures: Mapping[str, float]) -> list[Any]:
     from mlflow.entities import Metric
 
@@ -223,4 +265,4 @@ def _params(values: Mapping[str, Any]) -> list[Any]:
 def _tags(values: Mapping[str, str]) -> list[Any]:
     from mlflow.entities import RunTag
 
-    return [RunTag(name, value[:5000]) for name, value in values.items()]
+    return [RunTag(name, value[:LONGEST]) for name, value in values.items()]
