@@ -22,8 +22,10 @@ from steelyard.learning.samples import Samples
 from steelyard.learning.training import Training, gate, train, training_key
 from steelyard.settings import override
 from steelyard.weight.changes import conclude, with_champion
+from steelyard.weight.journal import Rule
 from steelyard.weight.phases import window_left
 from steelyard.weight.state import State
+from tasks.canaries import Heard, hear_canaries
 from tasks.progress import tell
 from tasks.step import step
 from tasks.stores import Stores
@@ -166,10 +168,11 @@ def compare_with_champion(stores: Stores, samples: Samples, version: Version, as
             if shadow_window(stores, current_state(stores, as_of), as_of):
                 break
             wins, reasons = _judged(stores, samples, challenger, as_of)
-            if wins:
-                _promote(stores, challenger, reasons, as_of)
+            heard = hear_canaries(stores, samples, challenger, as_of) if wins else Heard((), reasons)
+            if wins and not heard.refusals:
+                _promote(stores, challenger, reasons, heard.rules, as_of)
             else:
-                stores.registry.refuse(challenger.number, reasons)
+                stores.registry.refuse(challenger.number, heard.refusals)
             _note(stores, stores.registry.version(challenger.number))
         return stores.registry.version(version.number)
 
@@ -221,12 +224,12 @@ def _compare(stores: Stores, samples: Samples, champion: Version, challenger: Ve
     return compare_models(samples.won[rows], scores[0], scores[1], policy)
 
 
-def _promote(stores: Stores, version: Version, reasons: tuple[str, ...], as_of: datetime) -> None:
+def _promote(stores: Stores, version: Version, reasons: tuple[str, ...], rules: tuple[Rule, ...], as_of: datetime) -> None:
     """Enter the promotion in the journal, which lets the version serve and retires the one before."""
     state, policy = current_state(stores, as_of), stores.settings.weight
     after = with_champion(state, version.number, version.as_of, as_of)
     words = (f"version {version.number} serves", *reasons)
-    stores.journal.append(conclude("promotion", as_of, as_of, "HOLD", words, (), state, after, None, policy))
+    stores.journal.append(conclude("promotion", as_of, as_of, "HOLD", words, rules, state, after, None, policy))
     if state.champion is not None:
         _note(stores, stores.registry.version(state.champion))
 

@@ -104,7 +104,7 @@ class Tracking:
         self.client.set_terminated(run_id)
 
     def fill(self, run_id: str, figures: Figures, files: Mapping[str, bytes]) -> None:
-        """Log figures and files (name → content, a name may contain folders) in a run that is not finished yet."""
+        """Log figures and files (name → content, a name may contain folders) with a run."""
         self.client.log_batch(run_id, _metrics(figures.metrics), _params(figures.params), _tags(figures.tags))
         with tempfile.TemporaryDirectory() as folder:
             for name, content in files.items():
