@@ -14,7 +14,8 @@ from steelyard.desk.blend import Terms, opinions
 from steelyard.errors import CollectMoreData, FixConfiguration
 from steelyard.gateways.ledger import OUTCOME
 from steelyard.gateways.registry import Registration, Version
-from steelyard.judging.books import Books, judge
+from steelyard.judging.books import Books, equity_curves, judge
+from steelyard.judging.sharpe import worth, worth_figures
 from steelyard.learning.comparison import Comparison, common_rows
 from steelyard.learning.comparison import compare as compare_models
 from steelyard.learning.policy import Retraining
@@ -29,6 +30,7 @@ from tasks.canaries import Heard, hear_canaries
 from tasks.progress import tell
 from tasks.step import step
 from tasks.stores import Stores
+from tasks.trials import count_search, trials_so_far
 from tasks.weight import current_state
 
 AS_CONFIGURED = Retraining()
@@ -95,7 +97,9 @@ class Asked:
 
 def _register(stores: Stores, known: pd.DataFrame, samples: Samples, training: Training, asked: Asked) -> Version:
     """Store a training with its report; one whose scores could not be calibrated is refused at once."""
-    report_of = _backtest(stores, known, samples, training) if training.model else None
+    count_search(stores, asked.key, asked.as_of, asked.params, len(training.trials))
+    report_of, equity = _backtest(stores, known, samples, training) if training.model else (None, None)
+    left = None if equity is None else worth(equity, trials_so_far(stores, asked.as_of))
     version = stores.registry.register(
         Registration(
             key=asked.key,
@@ -104,8 +108,8 @@ def _register(stores: Stores, known: pd.DataFrame, samples: Samples, training: T
             trained_through=training.model.trained_through if training.model else "",
             files=training.model.to_files() if training.model else {},
             params={**training.params, **asked.params},
-            metrics=training.metrics | (_improvements(report_of) if report_of else {}),
-            artifacts=_artifacts(samples, training, report_of),
+            metrics=training.metrics | (_improvements(report_of) if report_of else {}) | worth_figures(left, "holdout_"),
+            artifacts=_artifacts(samples, training, report_of, left),
             verdict=training.verdict,
             feature_names=samples.feature_names,
             data_hash=samples.data_hash,
@@ -116,8 +120,8 @@ def _register(stores: Stores, known: pd.DataFrame, samples: Samples, training: T
     return version
 
 
-def _backtest(stores: Stores, known: pd.DataFrame, samples: Samples, training: Training) -> Books:
-    """Return the three books on the holdout, blended at the highest weight a model may ever have."""
+def _backtest(stores: Stores, known: pd.DataFrame, samples: Samples, training: Training) -> tuple[Books, pd.DataFrame]:
+    """Return the three books on the holdout and their equity, blended at the highest weight a model may ever have."""
     held_out = known.set_index("signal_id").loc[list(samples.signal_id[training.holdout])].reset_index()
     terms = Terms(
         weight=stores.settings.weight.ceiling,
@@ -129,8 +133,9 @@ def _backtest(stores: Stores, known: pd.DataFrame, samples: Samples, training: T
     )
     rows = opinions(held_out, training.p_win, training.confidence_ml, terms)
     settled = pd.concat([rows, held_out[list(OUTCOME)]], axis=1).sort_values("settled_at", ignore_index=True)
-    start, end = held_out["decided_at"].min(), settled["settled_at"].max()
-    return judge(settled, start.to_pydatetime(), end.to_pydatetime(), stores.settings.books)
+    start, end = held_out["decided_at"].min().to_pydatetime(), settled["settled_at"].max().to_pydatetime()
+    sizing = stores.settings.books
+    return judge(settled, start, end, sizing), equity_curves(settled, start, end, sizing)
 
 
 def _improvements(books: Books) -> dict[str, float]:
@@ -142,12 +147,14 @@ def _improvements(books: Books) -> dict[str, float]:
     }
 
 
-def _artifacts(samples: Samples, training: Training, books: Books | None) -> dict[str, bytes]:
+def _artifacts(
+    samples: Samples, training: Training, books: Books | None, left: Mapping[str, Any] | None
+) -> dict[str, bytes]:
     artifacts = {"trials.csv": training.trials.to_csv(index=False).encode()}
     if books is not None:
         won = samples.won[training.holdout]
         artifacts |= {
-            "backtest.json": json.dumps(books.as_dict(), indent=1).encode(),
+            "backtest.json": json.dumps({**books.as_dict(), "worth": left}, indent=1).encode(),
             "importance.json": json.dumps(training.importance, indent=1).encode(),
             "importance.png": pictures.importance(training.importance),
             "reliability.png": pictures.reliability(training.p_win, won),

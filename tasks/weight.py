@@ -15,6 +15,7 @@ from steelyard.weight.phases import Standing, review
 from steelyard.weight.state import State, initial_state
 from tasks.step import step
 from tasks.stores import Stores
+from tasks.trials import count_settings
 
 
 def current_state(stores: Stores, as_of: datetime) -> State:
@@ -109,7 +110,8 @@ def _once(
 
 
 def record(stores: Stores, decision: Decision, evidence: Evidence) -> Entry:
-    """Enter a decision in the journal; one that rests on opinions carries a picture of them."""
+    """Enter a decision in the journal; one that rests on opinions carries a picture of them. A new policy is counted."""
+    count_settings(stores, "weight", decision.policy, decision.as_of)
     if not evidence.settled:
         return stores.journal.append(decision)
     settled = stores.ledger.settled_predictions(evidence.start, evidence.end)

@@ -118,7 +118,7 @@ def test_what_was_not_known_at_the_decision_is_named(leak: Callable[..., Samples
 
 
 def test_knowing_more_than_the_next_bars_tell_is_heard_wherever_it_comes_from(plain: Market) -> None:
-    """A system that remembers outcomes gives the same score from any bars; the canary of the future hears it all the same."""
+    """A system that remembers outcomes gives the same score from any bars; the canary of the future hears it."""
     samples, bars = plain
     leaking = with_a_score_that_knows(samples, bars)
     remembered = dict(zip(samples.signal_id, leaking.x[:, samples.feature_names.index("score_adx")], strict=True))
