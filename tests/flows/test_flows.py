@@ -77,8 +77,8 @@ def test_running_every_flow_twice_changes_nothing(home: Path, simulated: str) ->
     live_one_day(START + timedelta(days=6), str(home), simulated, retrain=True)
     assert content(home) == before
     stores = open_stores(home, Path(simulated))
-    assert stores.ledger.tried("signal-confidence", FAR_AHEAD) == {"search": 2 * TRIALS, "settings": 1}
-    assert [version.metrics["trials_so_far"] for version in stores.registry.versions()] == [TRIALS + 1, 2 * TRIALS + 1]
+    assert stores.ledger.tried("signal-confidence", FAR_AHEAD) == {"search": 2 * TRIALS, "settings": 2}
+    assert [version.metrics["trials_so_far"] for version in stores.registry.versions()] == [TRIALS + 1, 2 * TRIALS + 2]
     assert 0 < stores.registry.versions()[0].metrics["holdout_ml_luck"] < 1
 
 
