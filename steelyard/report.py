@@ -53,6 +53,7 @@ def page(title: str, document: Document, equity: pd.DataFrame, settled: pd.DataF
         f"{document['signals_per_month']} a month.</p>"
     )
     rest = f"""<h2>The same signals, three books</h2>{charts.books_table(document["books"])}
+<h2>How much of it luck explains</h2>{_worth(document.get("worth"))}
 {model}
 <h2>Trainings</h2>{_trainings(document["trainings"])}
 <h2>Decisions</h2>{_decisions(document["decisions"])}"""
@@ -75,6 +76,7 @@ def standing(document: Document, equity: pd.DataFrame, settled: pd.DataFrame, si
 <h2>Limits</h2>{_rules(document["limits"], "fires", "holds")}
 <h2>The same signals, three books</h2>{charts.books_table(document["books"])}
 <h2>Signals on which the weight decided</h2>{_pivotal(settled, sizing)}
+<h2>How much of it luck explains</h2>{_worth(document["worth"])}
 {model}
 <h2>Health of the model in the last window</h2>{_health(document["health"])}
 <h2>Drift since the champion was trained</h2>{_drift(document["drift"])}
@@ -176,6 +178,15 @@ def _turned(row: dict[Any, Any]) -> list[str]:
     figures = (f"{row['confidence_existing']:.1f}", f"{row['blended']:.1f}", f"{row['weight']:.1%}")
     then = f"{'taken' if row['decision'] else 'left'}, {'won' if row['won'] else 'lost'}"
     return [cell(row["signal_id"]), *(cell(one, "n") for one in figures), cell(then), cell(f"{row['gained']:+.2%}", "n")]
+
+
+def _worth(found: Document | None) -> str:
+    """Return what is left of each Sharpe ratio after all trials, one sentence each, and what was tried."""
+    if found is None:
+        return "<p>The model has no settled opinion yet.</p>"
+    tried = ", ".join(f"{count} of {kind}" for kind, count in found["tried"].items())
+    rows = "".join(f"<li>{escape(words)}</li>" for words in found["words"])
+    return f"<p>Since {found['since'][:10]}; tried so far: {escape(tried) or 'nothing'}.</p><ul>{rows}</ul>"
 
 
 def _health(found: Document) -> str:

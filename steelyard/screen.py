@@ -259,6 +259,8 @@ def _facts(document: Mapping[str, Any]) -> Table:
     table.add_row("champion", _version_words(document["champion"]))
     table.add_row("challenger", _waiting_words(document))
     table.add_row("improvement", _improvement_words(document["improvement"]))
+    for words in document["worth"]["words"] if document["worth"] else ():
+        table.add_row("luck", words)
     table.add_row("drift", drift_words(document["drift"]))
     for review in document["reviews"]:
         table.add_row(f"next {review['kind']}", f"period to {review['period_end'][:10]}")

@@ -63,6 +63,31 @@ def number(value: float | None) -> str:
     return "–" if value is None else f"{value:.4g}"
 
 
+def worth_words(found: Mapping[str, Any]) -> list[str]:
+    """Return what ``judging.sharpe.worth`` found in plain sentences: each book, then what the model's two gained."""
+    books = [_book_words(book, found["books"][book], found["trials"]) for book in BOOKS]
+    return [*books, *(_gain_words(book, gain) for book, gain in found["gains"].items())]
+
+
+def _book_words(book: str, of: Mapping[str, Any], trials: int) -> str:
+    if of["luck"] is None:
+        return f"{book}: too few days to tell luck from skill"
+    luck = f"{of['luck']:.0%}"
+    tried = f"a Sharpe this high would come from luck with {luck}"
+    words = f"{book}: Sharpe {of['sharpe']:.1f}; {tried if book == 'baseline' else f'after {trials} trials {tried}'}"
+    if of["days_needed"] is None:
+        return f"{words}; no number of days like these would show a gain"
+    return f"{words}; {of['days_needed']:.0f} days like these are needed to be 95 % sure of a gain, {of['days']} are there"
+
+
+def _gain_words(book: str, gain: Mapping[str, float | None]) -> str:
+    mean, low, high = gain["mean"], gain["low"], gain["high"]
+    if mean is None or low is None or high is None:
+        return f"{book} over baseline: too few days"
+    sure = "with 95 %" if low <= 0 <= high else "with 95 %, so not by luck alone"
+    return f"{book} over baseline: {mean:+.2%} of the account in 30 days, between {low:+.2%} and {high:+.2%} {sure}"
+
+
 def drift_words(check: Mapping[str, Any] | None) -> str:
     """Return the verdict of a check for drift (row of ``ml_drift``) and why."""
     if check is None:

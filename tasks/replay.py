@@ -24,6 +24,7 @@ from tasks.records import decision_record, version_record
 from tasks.step import step
 from tasks.stores import Stores, stores_of
 from tasks.training import compare_with_champion, settled_samples, trained_version
+from tasks.trials import life_worth
 from tasks.weight import current_state, evaluate_weight, guard_weight, review_gates
 
 DAY = timedelta(days=1)
@@ -195,6 +196,7 @@ def replay_document(stores: Stores, course: Course, seconds: float) -> dict[str,
         "promotions": [decision_record(entry) for entry in entries if entry.decision.kind == "promotion"],
         "decisions": [decision_record(entry) for entry in entries if entry.decision.kind != "promotion"],
         "books": books.as_dict(),
+        "worth": life_worth(stores, settled, course.end),
         "final": {"phase": state.phase, "weight": state.weight},
         "timing": {"lived_seconds": round(seconds, 2)},
     }

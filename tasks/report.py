@@ -11,6 +11,7 @@ from steelyard.errors import CollectMoreData, FixConfiguration
 from steelyard.gateways.alerts import Stored
 from steelyard.gateways.registry import Figures
 from steelyard.judging.books import equity_curves, judge
+from steelyard.judging.sharpe import worth_figures
 from steelyard.weight.ladder import period_end
 from steelyard.weight.state import State
 from tasks.health import model_health
@@ -108,7 +109,8 @@ def _figures(document: dict[str, Any]) -> dict[str, float]:
         for measure, value in document["books"][book].items()
         if value is not None
     }
-    return {"weight": document["state"]["weight"], "weight_in_force": document["weight_in_force"], **books}
+    weights = {"weight": document["state"]["weight"], "weight_in_force": document["weight_in_force"]}
+    return {**weights, **books, **worth_figures(document["worth"])}
 
 
 def _life(stores: Stores, start: datetime, end: datetime, settled: pd.DataFrame) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from tasks.records import decision_record, state_record, version_record
 from tasks.schedules import schedules
 from tasks.stores import Stores
 from tasks.training import shadow_window
+from tasks.trials import life_worth
 from tasks.weight import gate_standing, monthly_evidence, phase_evidence
 
 LAST_DECISIONS = 5
@@ -58,6 +59,7 @@ def _lineage(stores: Stores, state: State, as_of: datetime) -> dict[str, Any]:
         "gate": [rule.model_dump() for rule in _gate(stores, state, as_of)],
         "evidence": evidence.figures(),
         "improvement": _improvement(stores, state, evidence),
+        "worth": life_worth(stores, stores.ledger.settled_predictions(state.began, as_of), as_of),
         "drift": last_drift(stores),
         "rollout": [_item(item) for item in checklist(state, _entered(entries), policy.rollout, as_of)],
         "milestones": [_item(item) for item in milestones(state, evidence, policy.rollout, as_of)],

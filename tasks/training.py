@@ -15,6 +15,7 @@ from steelyard.errors import CollectMoreData, FixConfiguration
 from steelyard.gateways.ledger import OUTCOME
 from steelyard.gateways.registry import Data, Registration, Trial, Version
 from steelyard.judging.books import Books, SizingPolicy, equity_curves, judge
+from steelyard.judging.sharpe import worth, worth_figures
 from steelyard.learning.comparison import Comparison, common_rows
 from steelyard.learning.comparison import compare as compare_models
 from steelyard.learning.policy import Retraining
@@ -22,12 +23,15 @@ from steelyard.learning.samples import Index, Samples
 from steelyard.learning.training import Training, gate, train, training_key
 from steelyard.settings import override
 from steelyard.weight.changes import conclude, with_champion
+from steelyard.weight.journal import Rule
 from steelyard.weight.phases import window_left
 from steelyard.weight.state import State
+from tasks.canaries import Heard, hear_canaries
 from tasks.datasets import dataset, learned_from
+from tasks.search import Watched
 from tasks.step import step
 from tasks.stores import Stores
-from tasks.trials import Watched
+from tasks.trials import count_search, trials_so_far
 from tasks.weight import current_state
 
 AS_CONFIGURED = Retraining()
@@ -98,8 +102,10 @@ class Asked:
 
 def _register(stores: Stores, known: pd.DataFrame, samples: Samples, training: Training, asked: Asked) -> Version:
     """Store a training with its report; one whose scores could not be calibrated is refused at once."""
+    count_search(stores, asked.key, asked.as_of, asked.params, len(training.trials))
     held_out = _held_out(stores, known, samples, training) if training.model else None
-    report_of = judge(*held_out) if held_out else None
+    report_of, equity = (judge(*held_out), equity_curves(*held_out)) if held_out else (None, None)
+    left = None if equity is None else worth(equity, trials_so_far(stores, asked.as_of))
     version = stores.registry.register(
         Registration(
             key=asked.key,
@@ -108,8 +114,8 @@ def _register(stores: Stores, known: pd.DataFrame, samples: Samples, training: T
             trained_through=training.model.trained_through if training.model else "",
             files=training.model.to_files() if training.model else {},
             params={**training.params, **asked.params},
-            metrics=training.metrics | (_improvements(report_of) if report_of else {}),
-            artifacts=_artifacts(samples, training, report_of) | _figures(stores, held_out),
+            metrics=training.metrics | (_improvements(report_of) if report_of else {}) | worth_figures(left, "holdout_"),
+            artifacts=_artifacts(samples, training, report_of, left) | _figures(stores, held_out),
             verdict=training.verdict,
             feature_names=samples.feature_names,
             data_hash=samples.data_hash,
@@ -163,12 +169,14 @@ def _improvements(books: Books) -> dict[str, float]:
     }
 
 
-def _artifacts(samples: Samples, training: Training, books: Books | None) -> dict[str, bytes]:
+def _artifacts(
+    samples: Samples, training: Training, books: Books | None, left: Mapping[str, Any] | None
+) -> dict[str, bytes]:
     artifacts = {"trials.csv": training.trials.to_csv(index=False).encode()}
     if books is not None:
         won = samples.won[training.holdout]
         artifacts |= {
-            "backtest.json": json.dumps(books.as_dict(), indent=1).encode(),
+            "backtest.json": json.dumps({**books.as_dict(), "worth": left}, indent=1).encode(),
             "importance.json": json.dumps({"gain": training.importance, "shap": training.shap}, indent=1).encode(),
             "importance.png": pictures.importance(training.importance),
             "reliability.png": pictures.reliability(training.p_win, won),
@@ -189,10 +197,11 @@ def compare_with_champion(stores: Stores, samples: Samples, version: Version, as
             if shadow_window(stores, current_state(stores, as_of), as_of):
                 break
             wins, reasons = _judged(stores, samples, challenger, as_of)
-            if wins:
-                _promote(stores, samples, challenger, reasons, as_of)
+            heard = hear_canaries(stores, samples, challenger, as_of) if wins else Heard((), reasons)
+            if wins and not heard.refusals:
+                _promote(stores, samples, challenger, reasons, heard.rules, as_of)
             else:
-                stores.registry.refuse(challenger.number, reasons)
+                stores.registry.refuse(challenger.number, heard.refusals)
             _note(stores, stores.registry.version(challenger.number))
         return stores.registry.version(version.number)
 
@@ -247,12 +256,14 @@ def _common(stores: Stores, samples: Samples, champion: Version, challenger: Ver
     return rows[-policy.holdout_max :]
 
 
-def _promote(stores: Stores, samples: Samples, version: Version, reasons: tuple[str, ...], as_of: datetime) -> None:
+def _promote(
+    stores: Stores, samples: Samples, version: Version, reasons: tuple[str, ...], rules: tuple[Rule, ...], as_of: datetime
+) -> None:
     """Enter the promotion in the journal, which lets the version serve and retires the one before."""
     state, policy = current_state(stores, as_of), stores.settings.weight
     after = with_champion(state, version.number, version.as_of, as_of)
     words = (f"version {version.number} serves", *reasons)
-    decision = conclude("promotion", as_of, as_of, "HOLD", words, (), state, after, None, policy)
+    decision = conclude("promotion", as_of, as_of, "HOLD", words, rules, state, after, None, policy)
     stores.journal.append(decision, data=_compared_on(stores, samples, version))
     if state.champion is not None:
         _note(stores, stores.registry.version(state.champion))

@@ -16,6 +16,7 @@ from steelyard.weight.phases import Standing, review
 from steelyard.weight.state import State, initial_state
 from tasks.step import step
 from tasks.stores import Stores
+from tasks.trials import count_settings
 
 
 def current_state(stores: Stores, as_of: datetime) -> State:
@@ -110,7 +111,11 @@ def _once(
 
 
 def record(stores: Stores, decision: Decision, evidence: Evidence) -> Entry:
-    """Enter a decision in the journal, then draw it: a picture that cannot be drawn keeps no decision back."""
+    """Enter a decision in the journal, then draw it: a picture that cannot be drawn keeps no decision back.
+
+    A new policy is counted.
+    """
+    count_settings(stores, "weight", decision.policy, decision.as_of)
     entry = stores.journal.append(decision)
     if evidence.settled:
         stores.journal.attach(entry, _pictures(stores, entry, evidence))

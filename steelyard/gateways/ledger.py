@@ -222,7 +222,17 @@ class DriftCheck(Base):
     asked: Mapped[bool]
 
 
-TABLES: tuple[type[Base], ...] = (TradeFeature, RegisteredModel, Prediction, Trade, DriftCheck)
+class Tried(Base):
+    """What was tried to find a good system: the trials of a search, or settings nobody had used before, counted once."""
+
+    __tablename__ = "ml_trials"
+    key: Mapped[str] = mapped_column(primary_key=True)
+    as_of: Mapped[datetime] = mapped_column(UtcTime, index=True)
+    kind: Mapped[str]
+    count: Mapped[int]
+
+
+TABLES: tuple[type[Base], ...] = (TradeFeature, RegisteredModel, Prediction, Trade, DriftCheck, Tried)
 
 
 class Ledger:
@@ -448,6 +458,17 @@ class Ledger:
         statement = select(*columns).order_by(DriftCheck.as_of.desc(), DriftCheck.key).limit(most)
         with self._reached(), self._engine.connect() as connection:
             return [dict(row) for row in connection.execute(statement).mappings()]
+
+    def record_tried(self, key: str, as_of: datetime, kind: str, count: int) -> int:
+        """Count what was tried (columns of ``ml_trials``) once for each key; returns how many rows were new."""
+        return self._insert(Tried, [{"key": key, "as_of": as_of, "kind": kind, "count": count}])
+
+    def tried(self, lineage: str, until: datetime) -> dict[str, int]:
+        """Return how much a lineage had tried by ``until``, by kind; the key begins with the lineage."""
+        own = (Tried.key.startswith(f"{lineage}/", autoescape=True), Tried.as_of <= until)
+        statement = select(Tried.kind, func.sum(Tried.count)).where(*own).group_by(Tried.kind).order_by(Tried.kind)
+        with self._reached(), self._engine.connect() as connection:
+            return {kind: int(count) for kind, count in connection.execute(statement)}
 
     def record_model(self, row: dict[str, Any]) -> None:
         """Record a registered version (columns of ``ml_models``), or bring its stage up to date."""

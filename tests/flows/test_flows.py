@@ -77,6 +77,10 @@ def test_running_every_flow_twice_changes_nothing(home: Path, simulated: str) ->
     before = content(home)
     live_one_day(START + timedelta(days=6), str(home), simulated, retrain=True)
     assert content(home) == before
+    stores = open_stores(home, Path(simulated))
+    assert stores.ledger.tried("signal-confidence", FAR_AHEAD) == {"search": 2 * TRIALS, "settings": 2}
+    assert [version.metrics["trials_so_far"] for version in stores.registry.versions()] == [TRIALS + 1, 2 * TRIALS + 2]
+    assert 0 < stores.registry.versions()[0].metrics["holdout_ml_luck"] < 1
 
 
 def test_a_replay_writes_what_living_day_by_day_writes(home: Path, tmp_path: Path, simulated: str) -> None:

@@ -161,6 +161,18 @@ def test_a_models_stage_follows_the_registry(ledger: Ledger) -> None:
     assert ledger.models().to_dict("records") == [{**row, "stage": "champion"}]
 
 
+def test_what_was_tried_is_counted_once_for_each_lineage(ledger: Ledger) -> None:
+    """Two searches and one setting; the same search again changes nothing, nor does another lineage; later ones wait."""
+    for key, kind, count in (("a/1", "search", 30), ("a/2", "search", 12), ("a/x", "settings", 1), ("ab/1", "search", 99)):
+        assert ledger.record_tried(key, EARLIER, kind, count) == 1
+    before = ledger.digest()
+
+    assert ledger.record_tried("a/1", FAR_AHEAD, "search", 77) == 0
+    assert ledger.digest() == before
+    assert ledger.tried("a", EARLIER) == {"search": 42, "settings": 1}
+    assert ledger.tried("a", LONG_AGO) == {}
+
+
 @pytest.mark.parametrize("column", ["settled_at", "decided_at"])
 def test_the_last_month_is_found_by_an_index(tmp_path: Path, column: str) -> None:
     """SQLite's own plan names the index on the time asked for."""

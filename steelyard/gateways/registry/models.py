@@ -218,6 +218,12 @@ class Registry:
             self._align_challenger()
             return self.version(number)
 
+    def examined(self, number: str, words: str, figures: Mapping[str, float], files: Mapping[str, bytes]) -> None:
+        """Keep what the canaries said of a version: in words as its tag, figures and files with its run. Safe to repeat."""
+        with self._tracking.reached(), self.journal.deciding():
+            self._tag(number, {"canaries": words})
+            self._tracking.fill(self.version(number).run_id, Figures(figures), files)
+
     def _seat(self, entry: Entry) -> None:
         """Let the version a promotion names serve, and retire the one before. Safe to repeat."""
         number, before = str(entry.state.champion), entry.decision.before.champion

@@ -1,0 +1,68 @@
+"""Canaries before a promotion: what sang refuses it, and what was heard is kept."""
+
+import json
+import shutil
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from flows.collect import collect
+from homes import registration
+from registries import copied
+from steelyard.learning.samples import Samples
+from tasks.bars import known_history
+from tasks.stores import Stores, open_stores
+from tasks.training import compare_with_champion, settled_samples
+
+AT = datetime(2020, 7, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def stores(home: Path, conf: Path, empty_mlflow: Path) -> Stores:
+    """Half a year of a simulated market, and nobody serving."""
+    (conf / "source.yaml").write_text("kind: simulated\nedge: hidden\nbar_size: auto\ncalendar: 24/7\n")
+    copied(empty_mlflow, home / "mlruns")
+    collect.fn(AT, str(home), str(conf))
+    return open_stores(home, conf)
+
+
+def judged(stores: Stores, samples: Samples, key: str) -> tuple[str, tuple[str, ...]]:
+    version = stores.registry.register(registration(key, AT, feature_names=samples.feature_names))
+    found = compare_with_champion(stores, samples, version, AT)
+    return found.stage, found.reasons
+
+
+def test_a_canary_that_sings_keeps_a_version_from_serving(stores: Stores) -> None:
+    """A leak, then bars that are gone: refused with one line each; the honest rows: silent, and in the journal."""
+    samples = settled_samples(stores, known_history(stores, AT))
+    leaking = replace(samples, x=np.column_stack([samples.won, samples.x[:, 1:]]))
+    lake = stores.state / "lake"
+    leak = judged(stores, leaking, "leaking")
+    shutil.move(lake, lake.with_name("away"))
+    gone = judged(stores, samples, "gone")
+    shutil.move(lake.with_name("away"), lake)
+    honest = judged(stores, samples, "honest")
+    [entry] = stores.journal.entries()
+
+    assert leak[0] == "refused"
+    assert leak[1][0].startswith(
+        "canary prefix: 8 training rows recomputed from the bars up to their decision: ema_spread of"
+    )
+    assert leak[1][1].startswith("canary future: features foresaw more than the next 2 bars themselves tell")
+    assert gone == ("refused", (f"the canaries cannot run: {lake}: no bars yet; run steelyard collect",))
+    assert honest[0] == "champion"
+    assert [(rule.name, rule.fired) for rule in entry.decision.rules] == [
+        (f"canary {name}", False) for name in ("planted", "prefix", "shuffled", "stale", "future")
+    ]
+    assert _kept(stores, "1")["future"]["sang"]
+    assert not _kept(stores, "3")["future"]["sang"]
+    assert stores.registry._tracking.client.get_model_version("signal-confidence", "3").tags["canaries"] == "silent"
+
+
+def _kept(stores: Stores, number: str) -> dict[str, dict[str, object]]:
+    text = stores.registry._tracking.read(stores.registry.version(number).run_id, "canaries.json")
+    assert text is not None
+    return {one["name"]: one for one in json.loads(text)}

@@ -1,0 +1,61 @@
+"""What was tried is counted, and what is left of a Sharpe ratio is said."""
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from homes import LAST, pilot_home
+from tasks.report import lineage_report
+from tasks.stores import Stores
+from tasks.trials import count_search, count_settings, life_worth, trials_so_far
+from tasks.weight import evaluate_weight
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def pilot(tmp_path: Path, empty_mlflow: Path) -> Stores:
+    return pilot_home(tmp_path, empty_mlflow)
+
+
+def test_settings_count_when_they_are_new(pilot: Stores) -> None:
+    """Decisions under one policy are one trial, another policy is a second, and going back to the first is none."""
+    evaluate_weight(pilot, LAST)
+    evaluate_weight(pilot, LAST + timedelta(days=30))
+    assert trials_so_far(pilot, LAST + timedelta(days=30)) == 1
+    count_settings(pilot, "weight", {"step": 0.1}, LAST)
+    count_settings(pilot, "weight", pilot.settings.weight.model_dump(mode="json", exclude={"ab_key"}), LAST)
+
+    assert trials_so_far(pilot, LAST) == 2
+
+
+def test_a_search_counts_its_trials_and_its_settings_once(pilot: Stores) -> None:
+    """The same key again is the same search; the reason for a training is no setting."""
+    for reason in ("drift", "by hand"):
+        count_search(pilot, "key", LAST, {"folds": 5, "reason": reason}, 30)
+    assert pilot.ledger.tried("signal-confidence", LAST) == {"search": 30, "settings": 1}
+    count_search(pilot, "other", LAST, {"folds": 4, "reason": ""}, 10)
+
+    assert pilot.ledger.tried("signal-confidence", LAST) == {"search": 40, "settings": 2}
+
+
+def test_luck_is_told_in_words_wherever_the_lineage_is_shown(pilot: Stores, command: Command) -> None:
+    """In status, as JSON and at the terminal, and on the page; nothing before the first settled opinion."""
+    count_search(pilot, "key", LAST, {}, 611)
+    arguments = ("status", "--home", pilot.home, "--as-of", LAST.isoformat())
+    found = json.loads(command(*arguments, "--json")[1])["worth"]
+    told = command(*arguments)[1]
+    _, page = lineage_report(pilot, LAST)
+    settled = pilot.ledger.settled_predictions(LAST - timedelta(days=400), LAST)
+
+    assert found["trials"] == 612
+    assert found["books"]["ml"]["luck"] > 1 - found["books"]["ml"]["positive"]
+    ml = next(words for words in found["words"] if words.startswith("ml: "))
+    assert "; after 612 trials a Sharpe this high would come from luck with" in ml
+    assert ml[:16] in told
+    assert ml in page
+    assert "tried so far: 611 of search, 1 of settings" in page
+    assert life_worth(pilot, settled.assign(p_win=float("nan")), LAST) is None
