@@ -2,8 +2,8 @@
 
 Two games are played against the settled signals, one bet a day (Shafer and Vovk, Game-Theoretic Foundations for Probability
 and Finance, 2019; Shafer, "Testing by betting", JRSS A 184, 2021). Signal i of a day has the model's probability p_i, the
-outcome y_i in {0, 1} and a class c_i: whether the existing system took it. With m_c the mean of p in the class before that
-day, the claim is d_i = p_i − m_c: what the model says beyond the existing system's own opinion.
+outcome y_i in {0, 1} and a class c_i: whether the existing system took it. With m_c the mean of p in the class before
+that day, the claim is d_i = p_i − m_c: what the model says beyond the existing system's own opinion.
 
 **Skill.** The null is composite: in each class the outcome has some base rate b_c, whatever the model says. For every pair
 (b_0, b_1) of ``BASE_RATES`` a day is one bet::
@@ -13,10 +13,10 @@ day, the claim is d_i = p_i − m_c: what the model says beyond the existing sys
 Under the null the factor has mean 1 however the signals of the day hang together: it is linear in their outcomes, and the
 stakes are fixed before them. 4·d is the Kelly stake of p against a base rate of one half; k = 0.7 makes the bet the
 posterior odds of the capped expert 0.3·b + 0.7·p against b (Cesa-Bianchi and Lugosi, Prediction, Learning, and Games, 2006,
-chapter 9). A share of the capital plays at once and the rest comes in over time, so that an edge that begins late is found: a
-mixture over starting days. What exceeds a cap is thrown away, so that an edge that died is not believed in for years. Both
-leave a test supermartingale, and the smallest K of the grid, which is what counts, lies under that of the true base rates. By
-Ville's inequality (Étude critique de la notion de collectif, 1939) it ever reaches 1/alpha with probability alpha at most,
+chapter 9). A share of the capital plays at once and the rest comes in over time, so that an edge that begins late is found:
+a mixture over starting days. What exceeds a cap is thrown away, so that an edge that died is not believed in for years. Both
+leave a test supermartingale, and the smallest K of the grid, which counts, lies under that of the true base rates. By Ville's
+inequality (Étude critique de la notion de collectif, 1939) it ever reaches 1/alpha with probability alpha at most,
 however often one looks (Waudby-Smith and Ramdas, "Estimating means of bounded random variables by betting", JRSS B 86, 2024).
 
 **Decay.** The null is that the claims still hold: E[y_i] = b_c + g·d_i or further out, g the share of a claim that counts as
@@ -103,7 +103,7 @@ class Skill:
 
     Attributes:
         settled: Settled signals with an opinion.
-        skill: e-value against "no skill beyond the existing system": 1 says nothing, 100 happens by chance once in 100 lives.
+        skill: e-value against "no skill beyond the existing system": 1 says nothing, 100 is chance in 1 of 100 lives.
         decay: Evidence that the claims no longer hold: a model that keeps them gets here once in so many months on average.
         growth: Log growth of the first game per signal, nats; NaN without signals.
         accuracy: Share of signals where ``p_win > 0.5`` was right; NaN without any.
@@ -125,7 +125,9 @@ class Skill:
         """Return how many more signals would bring the skill over ``bound`` at the growth so far; None where none would."""
         if self.skill >= bound:
             return 0
-        return math.ceil(math.log(bound / self.skill) / self.growth) if self.growth > 0 else None
+        if not (self.growth > 0 and self.skill > 0):  # so written that NaN promises nothing
+            return None
+        return math.ceil(math.log(bound / self.skill) / self.growth)
 
 
 def fresh_table(policy: BetPolicy) -> Table:
