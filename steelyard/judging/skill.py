@@ -14,10 +14,10 @@ Under the null the factor has mean 1 however the signals of the day hang togethe
 stakes are fixed before them. 4·d is the Kelly stake of p against a base rate of one half; k = 0.7 makes the bet the
 posterior odds of the capped expert 0.3·b + 0.7·p against b (Cesa-Bianchi and Lugosi, Prediction, Learning, and Games, 2006,
 chapter 9). A share of the capital plays at once and the rest comes in over time, so that an edge that begins late is found:
-a mixture over starting days. What exceeds a cap is thrown away, so that an edge that died is not believed in for years. Both
-leave a test supermartingale, and the smallest K of the grid, which counts, lies under that of the true base rates. By Ville's
+a mixture over starting days. What exceeds a cap is thrown away, so that an edge that died is not believed for years. Both
+leave a test supermartingale, and the smallest K of the grid, which counts, lies under that of the true rates. By Ville's
 inequality (Étude critique de la notion de collectif, 1939) it ever reaches 1/alpha with probability alpha at most,
-however often one looks (Waudby-Smith and Ramdas, "Estimating means of bounded random variables by betting", JRSS B 86, 2024).
+however often one looks (Waudby-Smith and Ramdas, "Estimating means of bounded random variables by betting", JRSS B 2024).
 
 **Decay.** The null is that the claims still hold: E[y_i] = b_c + g·d_i or further out, g the share of a claim that counts as
 kept. The bet is placed against the claims, and anew every day (Shiryaev and Roberts; as an e-detector: Shin, Ramdas and
@@ -170,11 +170,11 @@ def decay_value(table: Table) -> float:
 @njit(cache=True, nogil=True)
 def play_day(table: Table, policy: Bets, p_win: Floats, classes: NDArray[np.int64], won: Bools) -> None:
     """Play both games on the signals of one day, shape (n,), in place."""
-    claims = np.empty(len(p_win))
+    claims, staked = np.empty(len(p_win)), 1e-12
     for i in range(len(p_win)):
-        total, count = table.centre[classes[i]]
-        claims[i] = 4 * (p_win[i] - total / count)
-    most = 1 / max(np.abs(claims).sum(), 1e-12)
+        claims[i] = 4 * (p_win[i] - table.centre[classes[i], 0] / table.centre[classes[i], 1])
+        staked += abs(claims[i])
+    most = 1 / staked
     _bet(table, policy, claims, min(policy.claim, most), min(policy.kept, most), classes, won)
     for i in range(len(p_win)):
         table.centre[classes[i], 0] += p_win[i]

@@ -26,6 +26,8 @@ from steelyard.weight.lives import BY_ACCURACY, BY_DECAY, BY_STREAK, Bounds, Int
 from steelyard.weight.policy import WeightPolicy
 
 MONTH_DAYS = 30
+SIGNALS = (50, 30, 100, 300)
+DEPENDENCE = (0.0, 0.5)
 LEVELS = (0.20, 0.40, 0.70)
 BREAKERS = {"accuracy": BY_ACCURACY, "streak": BY_STREAK, "decay": BY_DECAY}
 AT_ONCE = 150_000  # signals drawn at a time, which bounds the memory
@@ -166,6 +168,7 @@ def characteristics(world: World, course: Course, found: Lived) -> dict[str, Any
     return {
         "held": float(weights.mean()),
         "held_at_end": float(weights[:, -1].mean()),
+        "path": [round(float(mean), 4) for mean in weights[:, ::MONTH_DAYS].mean(axis=0)],
         "reached": {f"{level:.0%}": float((weights >= level - 1e-9).any(axis=1).mean()) for level in LEVELS},
         "months_to": {f"{level:.0%}": _median_months(weights >= level - 1e-9) for level in LEVELS},
         "disabled": float((fired > 0).any(axis=1).mean()),
@@ -216,6 +219,7 @@ def drill(
         found = lived(world, course, bounds, sizing.risk_per_trade)
         return {
             "world": world.name,
+            "lives": course.lives,
             "signals": course.signals,
             "dependence": course.dependence,
             "information_limit_months": _limit(world, course, policy),

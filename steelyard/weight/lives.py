@@ -39,8 +39,8 @@ class Bounds(NamedTuple):
 
     sequential: bool
     threshold: float
-    floors: Floats
-    ceilings: Floats
+    floors: tuple[float, ...]
+    ceilings: tuple[float, ...]
     smallest: float
     window_days: int
     window_max_days: int
@@ -52,7 +52,7 @@ class Bounds(NamedTuple):
     cut_accuracy: float
     drawdown_ratio: float
     sharpe_shortfall: float
-    factors: Floats
+    factors: tuple[float, ...]
     latch_days: int
     step: float
     raise_accuracy: float
@@ -171,17 +171,20 @@ def _book(signals: Signals, confidence: Floats, seen: Seen, day: int, daily: Flo
             daily[signals.day[i] - 1 - seen.begins] += gain
             peak = max(peak, total)
             drawdown = max(drawdown, peak - total)
-    return Book(trades, total, wins, _sharpe(daily, days, trades), drawdown)
+    return Book(trades, total, wins, _sharpe(daily, days, total, trades), drawdown)
 
 
 @njit(cache=True, nogil=True)
-def _sharpe(daily: Floats, days: int, trades: int) -> float:
+def _sharpe(daily: Floats, days: int, total: float, trades: int) -> float:
+    """Return ``metrics.sharpe`` of the first ``days`` entries, which sum to ``total``."""
     if days < 2:
         return math.nan
-    if not daily[:days].any():
+    if trades == 0:
         return 0.0
-    mean = daily[:days].mean()
-    deviation = math.sqrt(((daily[:days] - mean) ** 2).sum() / (days - 1))
+    mean, squares = total / days, 0.0
+    for day in range(days):
+        squares += (daily[day] - mean) ** 2
+    deviation = math.sqrt(squares / (days - 1))
     return mean / deviation * math.sqrt(DAYS_A_YEAR) if deviation > 1e-12 * abs(mean) else math.nan
 
 
@@ -409,11 +412,10 @@ def _leaves_expansion(now: Now, mixed: Book, base: Book, seen: Seen, day: int, b
 def _settle_day(now: Now, signals: Signals, blended: Floats, day: int, bounds: Bounds) -> bool:
     """Settle what ends on ``day``; returns whether the losing streak breaks it."""
     first, last = signals.starts[day], signals.starts[day + 1]
-    weight, broken = now.weight[0], False
+    weight = now.weight[0]
     for i in range(first, last):
         blended[i] = (1 - weight) * signals.existing[i] + weight * signals.ml[i]
-        _count(now, signals, i, bounds.threshold)
-        broken = broken or now.marks[STREAK] > bounds.breaker_streak
+    broken = _count(now, signals, first, last, bounds)
     if last > first:
         classes = (signals.existing[first:last] > bounds.threshold).astype(np.int64)
         play_day(now.table, bounds.bets, signals.p_win[first:last], classes, signals.won[first:last])
@@ -421,16 +423,21 @@ def _settle_day(now: Now, signals: Signals, blended: Floats, day: int, bounds: B
 
 
 @njit(cache=True, nogil=True)
-def _count(now: Now, signals: Signals, i: int, threshold: float) -> None:
-    won, gain = signals.won[i], signals.returns[i]
-    now.sums[0] += 1
-    now.sums[1] += (signals.p_win[i] > 0.5) == won
-    now.sums[2] += won
-    if signals.ml[i] > threshold:
-        now.marks[STREAK] = 0 if won else now.marks[STREAK] + 1
-        now.sums[3] += gain
-    if signals.existing[i] > threshold:
-        now.sums[4] += gain
+def _count(now: Now, signals: Signals, first: int, last: int, bounds: Bounds) -> bool:
+    """Add signals [first, last) to the sums of the life; returns whether a losing streak went over its bound."""
+    broken = False
+    for i in range(first, last):
+        won, gain = signals.won[i], signals.returns[i]
+        now.sums[0] += 1
+        now.sums[1] += (signals.p_win[i] > 0.5) == won
+        now.sums[2] += won
+        if signals.ml[i] > bounds.threshold:
+            now.marks[STREAK] = 0 if won else now.marks[STREAK] + 1
+            now.sums[3] += gain
+            broken = broken or now.marks[STREAK] > bounds.breaker_streak
+        if signals.existing[i] > bounds.threshold:
+            now.sums[4] += gain
+    return broken
 
 
 @njit(cache=True, nogil=True)
@@ -503,8 +510,8 @@ def bounds_of(policy: WeightPolicy, threshold: float, retrain_days: int = 7) -> 
     return Bounds(
         sequential=policy.evidence == "sequential",
         threshold=threshold,
-        floors=np.array([band.floor for band in bands]),
-        ceilings=np.array([band.ceiling for band in bands]),
+        floors=tuple(band.floor for band in bands),
+        ceilings=tuple(band.ceiling for band in bands),
         smallest=policy.smallest,
         window_days=policy.window_days,
         window_max_days=policy.window_max_days,
@@ -516,7 +523,7 @@ def bounds_of(policy: WeightPolicy, threshold: float, retrain_days: int = 7) -> 
         cut_accuracy=limits.cut_accuracy,
         drawdown_ratio=limits.drawdown_ratio,
         sharpe_shortfall=limits.sharpe_shortfall,
-        factors=np.array(factors),
+        factors=factors,
         latch_days=limits.latch_days,
         step=steps.size,
         raise_accuracy=steps.raise_accuracy,

@@ -22,7 +22,7 @@ from steelyard.judging.skill import (
 )
 
 SIZING = SizingPolicy()
-LIVES, DAYS = 300, 360
+LIVES, DAYS = 250, 360
 
 
 def paths(
