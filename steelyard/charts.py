@@ -97,7 +97,7 @@ def weight_chart(document: Document) -> tuple[str, str]:
             name=word,
         )
     figure.update_yaxes(range=[-0.02, top])
-    return "weight of the model over time", _styled(figure, "weight of the model", ".0%")
+    return "weight of the model over time", styled(figure, "weight of the model", ".0%")
 
 
 def equity_chart(equity: pd.DataFrame) -> tuple[str, str]:
@@ -107,7 +107,7 @@ def equity_chart(equity: pd.DataFrame) -> tuple[str, str]:
     figure = go.Figure()
     for name, color in COLORS.items():
         figure.add_scatter(x=equity.index, y=equity[name], name=name, line={"color": color, "width": _WIDTHS[name]})
-    return "gain of the three books on the account", _styled(figure, "gain on the account", ".0%")
+    return "gain of the three books on the account", styled(figure, "gain on the account", ".0%")
 
 
 def drawdown_chart(equity: pd.DataFrame) -> tuple[str, str]:
@@ -118,7 +118,7 @@ def drawdown_chart(equity: pd.DataFrame) -> tuple[str, str]:
     for name, color in COLORS.items():
         below = equity[name] - equity[name].cummax().clip(lower=0)
         figure.add_scatter(x=equity.index, y=below, name=name, line={"color": color, "width": _WIDTHS[name]})
-    return "drawdown of the three books", _styled(figure, "drawdown on the account", ".1%")
+    return "drawdown of the three books", styled(figure, "drawdown on the account", ".1%")
 
 
 def reliability_chart(p_win: metrics.Floats, won: metrics.Bools) -> tuple[str, str]:
@@ -131,7 +131,7 @@ def reliability_chart(p_win: metrics.Floats, won: metrics.Bools) -> tuple[str, s
     words = [f"{count} signals" for count in counts]
     figure.add_scatter(x=predicted, y=happened, text=words, mode="lines+markers", name="model", line_color=COLORS["blended"])
     figure.update_xaxes(title="predicted p_win", tickformat=".0%")
-    return "share won against predicted p_win", _styled(figure, "share won", ".0%")
+    return "share won against predicted p_win", styled(figure, "share won", ".0%")
 
 
 def importance_chart(features: Sequence[Document]) -> tuple[str, str]:
@@ -143,10 +143,11 @@ def importance_chart(features: Sequence[Document]) -> tuple[str, str]:
         figure.add_bar(y=names, x=[one[name] for one in features[::-1]], name=words, marker_color=color, orientation="h")
     figure.update_xaxes(tickformat=".0%")
     figure.update_yaxes(automargin=True)
-    return "importance of the champion's features", _styled(figure, "importance of the champion's features", "")
+    return "importance of the champion's features", styled(figure, "importance of the champion's features", "")
 
 
-def _styled(figure: Any, title: str, tickformat: str) -> str:
+def styled(figure: Any, title: str, tickformat: str) -> str:
+    """Return plotly's JSON of a figure in the style of the page."""
     clear, grid = "rgba(0,0,0,0)", "rgba(128,128,128,0.25)"
     figure.update_layout(
         template="none",

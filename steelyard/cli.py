@@ -177,6 +177,39 @@ def demo(home: Home = Path("demo"), conf: Conf = None, as_json: Json = False) ->
 
 
 @app.command()
+def drill(
+    lives: Annotated[int, typer.Option("--lives", min=10, max=100_000, help="Lives of each kind.")] = 2000,
+    months: Annotated[int, typer.Option("--months", min=6, max=120, help="Length of a life, months of 30 days.")] = 24,
+    signals: Annotated[
+        list[int] | None,
+        typer.Option("--signals", min=5, max=3000, help="Settled signals a month; repeat it."),
+    ] = None,
+    dependence: Annotated[
+        list[float] | None, typer.Option("--dependence", min=0, max=0.99, help="Correlation within a day; repeat it.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the random numbers.")] = 1,
+    out: Annotated[Path | None, typer.Option("--out", help="The page to write; default: drill.html in the home.")] = None,
+    home: Home = HERE,
+    conf: Conf = None,
+    as_json: Json = False,
+) -> None:
+    """What the policy in conf/weight.yaml does to thousands of simulated lives, by the ladder and with evidence binding.
+
+    Without --signals it goes on to 30, 100 and 300 signals a month and to dependent signals, with a quarter of the lives.
+    """
+    from steelyard.weight.drill import DEPENDENCE, SIGNALS, Course
+    from tasks.drill import operating_characteristics
+    from tasks.progress import shown_by
+
+    ties = dependence or (DEPENDENCE[:1] if signals else DEPENDENCE)
+    paces = [(pace, tie) for tie in ties for pace in signals or SIGNALS]
+    courses = [Course(lives if n == 0 or signals else lives // 4, months, *pace, seed) for n, pace in enumerate(paces)]
+    with screen.bars() as sink, shown_by(sink):
+        document = operating_characteristics(load(conf), courses, out or home / "drill.html")
+    show(document, as_json, screen.drilled)
+
+
+@app.command()
 def up(home: Home = HERE, conf: Conf = None) -> None:
     """Run everything on this machine until Ctrl-C: Prefect, MLflow, a worker and the schedules."""
     from steelyard.up import keep_up, planned

@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 
+from steelyard.characteristics import PARTS, by_course, pairs
 from steelyard.wording import BOOKS, books_rows, drift_words, number
 
 TOP = 10
@@ -202,6 +203,20 @@ def demonstrated(document: Mapping[str, Any]) -> None:
     out.rule("pictures")
     for picture in document["pictures"]:
         out.print(picture)
+
+
+def drilled(document: Mapping[str, Any]) -> None:
+    """Print the operating characteristics, one table for each pace, and where the page is."""
+    out.print(f"[bold]{document['answer']}[/]")
+    for words, cells in by_course(document["cells"]):
+        out.rule(f"{words}: ladder → sequential")
+        for part, headings in PARTS.items():
+            table = Table(part, *headings, box=None)
+            for row in pairs(cells, part):
+                table.add_row(*row)
+            out.print(table)
+    out.print(document["note"])
+    out.print(document["page"])
 
 
 def operated(document: Mapping[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """Steps that decide about the weight: evidence from the ledger, a pure decision, an entry in the journal."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -8,6 +9,7 @@ from steelyard import pictures
 from steelyard.errors import FixConfiguration
 from steelyard.judging.books import equity_curves
 from steelyard.judging.evidence import Evidence, Window, gather
+from steelyard.judging.skill import Skill, judge_skill
 from steelyard.weight.changes import with_lease
 from steelyard.weight.guards import guard
 from steelyard.weight.journal import Decision, Entry, Kind
@@ -151,7 +153,8 @@ def monthly_evidence(stores: Stores, end: datetime, state: State) -> Evidence:
     """Return the evidence of the rolling window that ends at ``end`` (SPEC §6)."""
     policy = stores.settings.weight
     window = Window(policy.window_days, policy.min_settled, policy.window_max_days)
-    return _evidence(stores, end, state.evidence_since, window, policy.window_max_days)
+    found = _evidence(stores, end, state.evidence_since, window, policy.window_max_days)
+    return replace(found, life=life_evidence(stores, end, state))
 
 
 def phase_evidence(stores: Stores, end: datetime, state: State) -> Evidence:
@@ -160,7 +163,14 @@ def phase_evidence(stores: Stores, end: datetime, state: State) -> Evidence:
     wanted = policy.gates.shadow_settled if state.phase == "shadow" else policy.min_settled
     since = max(state.evidence_since, state.phase_since)
     window = Window(policy.window_days, wanted)
-    return _evidence(stores, end, since, window, max((end - since).days + 1, policy.window_days))
+    found = _evidence(stores, end, since, window, max((end - since).days + 1, policy.window_days))
+    return replace(found, life=life_evidence(stores, end, state))
+
+
+def life_evidence(stores: Stores, end: datetime, state: State) -> Skill:
+    """Return the evidence of the lineage's whole life at ``end``, since its evidence last began anew."""
+    opinions, settings = stores.ledger.opinions(state.evidence_since, end), stores.settings
+    return judge_skill(opinions, end, state.evidence_since, settings.books, settings.weight.sequential.bets)
 
 
 def _evidence(stores: Stores, end: datetime, since: datetime, window: Window, days: int) -> Evidence:

@@ -66,6 +66,16 @@ SETTLED = (
     "fallback_reason",
     *OUTCOME,
 )
+OPINIONS = (
+    "decided_at",
+    "settled_at",
+    "p_win",
+    "confidence_existing",
+    "confidence_ml",
+    "net_return",
+    "stop_distance",
+    "won",
+)
 FLOATS = (
     "p_win",
     "confidence_existing",
@@ -378,6 +388,16 @@ class Ledger:
         inside = (Prediction.settled_at > since, Prediction.settled_at <= until)
         statement = select(*columns).where(*inside).order_by(Prediction.settled_at, Prediction.signal_id)
         return self._frame(statement, SETTLED)
+
+    def opinions(self, since: datetime, until: datetime) -> pd.DataFrame:
+        """Return settled predictions with an opinion, decided from ``since`` on and settled by ``until``.
+
+        Ordered by ``settled_at``, and narrow (columns ``OPINIONS``): a whole life is read every day.
+        """
+        columns = [getattr(Prediction, name) for name in OPINIONS]
+        inside = (Prediction.decided_at >= since, Prediction.settled_at <= until, Prediction.p_win.is_not(None))
+        statement = select(*columns).where(*inside).order_by(Prediction.settled_at, Prediction.signal_id)
+        return self._frame(statement, OPINIONS)
 
     def predictions(self, since: datetime, until: datetime) -> pd.DataFrame:
         """Return predictions decided in (since, until], settled or not, ordered by ``decided_at``."""

@@ -10,6 +10,7 @@ import pandas as pd
 from steelyard.judging import metrics
 from steelyard.judging.arms import Arms, compare_arms
 from steelyard.judging.books import Books, SizingPolicy, account_returns, finite, judge
+from steelyard.judging.skill import Skill
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ class Evidence:
         books: The three books over the same signals.
         arms: The arms of the pilot among them.
         versions: Figures of each version that had opinions among them.
+        life: What the whole life of the lineage says; None where nobody asked.
     """
 
     start: datetime
@@ -75,6 +77,7 @@ class Evidence:
     books: Books
     arms: Arms
     versions: Mapping[str, VersionFigures]
+    life: Skill | None = None
 
     def figures(self) -> dict[str, float | int | str | None]:
         """Return every figure under a flat name; NaN and infinity become None."""
@@ -98,6 +101,8 @@ class Evidence:
         flat |= {f"arms_{name}": finite(figure) for name, figure in asdict(self.arms).items()}
         for version, parts in self.versions.items():
             flat |= {f"version_{version}_{name}": finite(figure) for name, figure in asdict(parts).items()}
+        if self.life is not None:
+            flat |= {f"life_{name}": finite(figure) for name, figure in asdict(self.life).items()}
         return flat
 
 

@@ -10,11 +10,12 @@ from typing import Literal
 
 from steelyard.judging.evidence import Evidence
 from steelyard.weight.changes import conclude, disabled, with_weight
-from steelyard.weight.journal import Decision, Kind, Rule
+from steelyard.weight.journal import Decision, Kind, Rule, measured
 from steelyard.weight.policy import WeightPolicy
+from steelyard.weight.sequential import believed, binding, decay_rules
 from steelyard.weight.state import State
 
-Standing = Literal["within", "breached", "latched", "no weight to cut"]
+Standing = Literal["within", "breached", "latched", "no weight to cut", "not confirmed by the evidence"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +82,18 @@ def limit(
     return conclude(kind, period_end, as_of, "CUT", reasons, rules, state, after, evidence, policy)
 
 
-def breaker_rules(state: State, evidence: Evidence, policy: WeightPolicy) -> tuple[Rule, Rule]:
-    """Return the circuit breakers (SPEC §6.1): accuracy, once there is enough of it, and the losing streak, always.
+def breaker_rules(state: State, evidence: Evidence, policy: WeightPolicy) -> tuple[Rule, ...]:
+    """Return the circuit breakers (SPEC §6.1): accuracy, once there is enough of it, the losing streak, always, and decay.
 
     A lineage that already waits for its retraining is not disabled a second time, and before shadow there is no model
     to disable.
     """
-    return _accuracy_breaker(_armed(state), evidence, policy), _streak_rule(state, evidence.losing_streak, policy)
+    armed = _armed(state)
+    return (
+        _accuracy_breaker(armed, evidence, policy),
+        _streak_rule(state, evidence.losing_streak, policy),
+        *decay_rules(evidence, policy, armed=armed),
+    )
 
 
 def _armed(state: State) -> bool:
@@ -105,13 +111,10 @@ def _accuracy_breaker(armed: bool, evidence: Evidence, policy: WeightPolicy) -> 
     if evidence.settled < policy.min_settled:
         reason = f"{evidence.settled} settled predictions of {policy.min_settled} needed"
         return measured("breaker_accuracy", math.nan, bound, fired=False, reason=reason)
-    return measured(
-        "breaker_accuracy",
-        evidence.accuracy,
-        bound,
-        fired=armed and not evidence.accuracy >= bound,
-        reason=f"accuracy {evidence.accuracy:.1%}, at least {bound:.0%} needed",
-    )
+    breached, confirmed = not evidence.accuracy >= bound, believed(evidence, policy.sequential.cut, policy)
+    words = f"accuracy {evidence.accuracy:.1%}, at least {bound:.0%} needed"
+    words += " (not confirmed by the evidence)" if breached and not confirmed else ""
+    return measured("breaker_accuracy", evidence.accuracy, bound, fired=armed and breached and confirmed, reason=words)
 
 
 def measure_cuts(state: State, evidence: Evidence, policy: WeightPolicy, as_of: datetime) -> tuple[Cut, ...]:
@@ -141,15 +144,28 @@ def measure_cuts(state: State, evidence: Evidence, policy: WeightPolicy, as_of: 
             ml.sharpe >= lowest,
         ),
     )
-    return tuple(
-        Cut(name, *figures, words, _standing(name, bool(holds), state, policy, as_of))
+    confirmed = believed(evidence, policy.sequential.confirm, policy)
+    ladder = tuple(
+        Cut(name, *figures, words, _standing(name, bool(holds), confirmed, state, policy, as_of))
         for name, figures, words, holds in measures
     )
+    return (*ladder, *_decay_cut(state, evidence, policy, as_of))
 
 
-def _standing(name: str, holds: bool, state: State, policy: WeightPolicy, as_of: datetime) -> Standing:
+def _decay_cut(state: State, evidence: Evidence, policy: WeightPolicy, as_of: datetime) -> tuple[Cut, ...]:
+    if not binding(policy) or evidence.life is None:
+        return ()
+    bound, decay = policy.sequential.cut, evidence.life.decay
+    words = f"evidence that the claims no longer hold {decay:.1f} months, under {bound:g} needed"
+    standing = _standing("cut_decay", decay < bound, True, state, policy, as_of)
+    return (Cut("cut_decay", decay, bound, policy.sequential.cut_factor, words, standing),)
+
+
+def _standing(name: str, holds: bool, confirmed: bool, state: State, policy: WeightPolicy, as_of: datetime) -> Standing:
     if holds:
         return "within"
+    if not confirmed:
+        return "not confirmed by the evidence"
     if state.weight == 0:
         return "no weight to cut"
     fired_at = state.latches.get(name)
@@ -172,14 +188,3 @@ def latches_after(state: State, cuts: tuple[Cut, ...], as_of: datetime) -> dict[
 def shortfall_bound(baseline: float, share: float) -> float:
     """Return the figure ``share`` under ``baseline``, which for a negative baseline lies further down (SPEC §6)."""
     return baseline - share * abs(baseline)
-
-
-def measured(name: str, figure: float, bound: float, *, fired: bool, reason: str) -> Rule:
-    """Return a rule for the record; NaN and infinity, which JSON does not know, become None."""
-    return Rule(
-        name=name,
-        figure=float(figure) if math.isfinite(figure) else None,
-        bound=float(bound) if math.isfinite(bound) else None,
-        fired=fired,
-        reason=reason,
-    )

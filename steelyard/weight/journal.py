@@ -6,6 +6,7 @@ Each entry carries the SHA-256 of its own content and of the entry before it, as
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -35,6 +36,17 @@ class Rule(Frozen):
     bound: float | None
     fired: bool
     reason: str
+
+
+def measured(name: str, figure: float, bound: float, *, fired: bool, reason: str) -> Rule:
+    """Return a rule for the record; NaN and infinity, which JSON does not know, become None."""
+    return Rule(
+        name=name,
+        figure=float(figure) if math.isfinite(figure) else None,
+        bound=float(bound) if math.isfinite(bound) else None,
+        fired=fired,
+        reason=reason,
+    )
 
 
 class Decision(Frozen):

@@ -1,13 +1,14 @@
 """The monthly evaluation: limits before rewards, and the first group that fires decides (SPEC §6)."""
 
+import math
 from datetime import UTC, datetime, timedelta
-from math import isfinite
 
 from steelyard.judging.evidence import Evidence
 from steelyard.weight.changes import conclude, with_weight
-from steelyard.weight.guards import Cut, breaker_rules, latches_after, limit, measure_cuts, measured, shortfall_bound
-from steelyard.weight.journal import Decision, Rule, Verdict
+from steelyard.weight.guards import Cut, breaker_rules, latches_after, limit, measure_cuts, shortfall_bound
+from steelyard.weight.journal import Decision, Rule, Verdict, measured
 from steelyard.weight.policy import WeightPolicy
+from steelyard.weight.sequential import believed, binding, bound_by, life_rules, proof, would_stand
 from steelyard.weight.state import State
 
 ANCHOR = datetime(2000, 1, 1, tzinfo=UTC)
@@ -64,23 +65,44 @@ def _step(
 
 
 def _reward(state: State, evidence: Evidence, policy: WeightPolicy) -> tuple[Verdict, float, str, tuple[Rule, ...]]:
-    rules = raise_rules(evidence, policy)
-    lower = _lower_rule(evidence, policy)
-    if all(r.fired for r in rules):
-        return _raised(state, policy, rules)
+    month, life, lower = raise_rules(evidence, policy), life_rules(evidence), _lower_rule(evidence, policy)
+    proven = proof(evidence, policy)
+    rules = (*month, *life, proven) if life else month
+    earned_by = month if not binding(policy) or not life or all(r.fired for r in month) else life
+    earned = all(r.fired for r in earned_by)
+    ceilings = _ceilings(state, evidence, policy, earned)
+    if earned and (proven.fired or not binding(policy)):
+        words = (*earned_by, proven) if binding(policy) else earned_by
+        return _raised(state, evidence, policy, (*rules, *ceilings), "; ".join(r.reason for r in words))
     if lower.fired:
         return "CUT", -min(policy.steps.size, state.weight), f"step down: {lower.reason}", (*rules, lower)
-    missed = "; ".join(r.reason for r in rules if not r.fired)
-    return "HOLD", 0.0, f"no step up: {missed}", (*rules, lower)
+    missed = (proven,) if earned else tuple(r for r in month if not r.fired)
+    return "HOLD", 0.0, f"no step up: {'; '.join(r.reason for r in missed)}", (*rules, lower, *ceilings)
 
 
-def _raised(state: State, policy: WeightPolicy, rules: tuple[Rule, ...]) -> tuple[Verdict, float, str, tuple[Rule, ...]]:
+def _raised(
+    state: State, evidence: Evidence, policy: WeightPolicy, rules: tuple[Rule, ...], words: str
+) -> tuple[Verdict, float, str, tuple[Rule, ...]]:
     room = policy.band(state.phase).ceiling - state.weight
     if state.held:
         return "HOLD", 0.0, "a step up is earned, but an operator holds the weight", rules
     if not room > 1e-9:
         return "HOLD", 0.0, f"a step up is earned, but {state.phase} ends at {state.weight:.0%}", rules
-    return "RAISE", min(policy.steps.size, room), f"step up: {'; '.join(r.reason for r in rules)}", rules
+    return "RAISE", min(policy.steps.size, room), f"step up: {words}{would_stand(evidence, policy)}", rules
+
+
+def _ceilings(state: State, evidence: Evidence, policy: WeightPolicy, earned: bool) -> tuple[Rule, ...]:
+    """Return which of the ceilings the weight is the lowest of, for the record: phase, ladder, evidence, guard."""
+    if evidence.life is None:
+        return ()
+    held = state.weight
+    ceilings = {
+        "phase": policy.band(state.phase).ceiling,
+        "ladder": held + policy.steps.size if earned else held,
+        "evidence": policy.ceiling if proof(evidence, policy).fired else held,
+        "guard": held if state.held else policy.ceiling,
+    }
+    return (bound_by(ceilings, policy),)
 
 
 def raise_rules(evidence: Evidence, policy: WeightPolicy) -> tuple[Rule, Rule]:
@@ -90,11 +112,11 @@ def raise_rules(evidence: Evidence, policy: WeightPolicy) -> tuple[Rule, Rule]:
         "raise_accuracy",
         evidence.accuracy,
         bound,
-        fired=isfinite(evidence.accuracy) and evidence.accuracy > bound,
+        fired=math.isfinite(evidence.accuracy) and evidence.accuracy > bound,
         reason=f"accuracy {evidence.accuracy:.1%}, over {bound:.0%} needed",
     )
     words = f"ML Sharpe {ml:.2f}, over the baseline's {base:.2f} needed"
-    sharpe = measured("raise_sharpe", ml, base, fired=isfinite(ml) and ml > base, reason=words)
+    sharpe = measured("raise_sharpe", ml, base, fired=math.isfinite(ml) and ml > base, reason=words)
     return accuracy, sharpe
 
 
@@ -103,5 +125,7 @@ def _lower_rule(evidence: Evidence, policy: WeightPolicy) -> Rule:
     ml, base = evidence.books.ml.sharpe, evidence.books.baseline.sharpe
     bound = shortfall_bound(base, policy.steps.sharpe_shortfall)
     healthy = evidence.accuracy >= policy.steps.lower_accuracy and ml >= bound
+    confirmed = believed(evidence, policy.sequential.confirm, policy)
     reason = f"accuracy {evidence.accuracy:.1%}, ML Sharpe {ml:.2f} against {bound:.2f}"
-    return measured("lower", ml, bound, fired=not healthy, reason=reason)
+    reason += "" if healthy or confirmed else " (not confirmed by the evidence)"
+    return measured("lower", ml, bound, fired=not healthy and confirmed, reason=reason)

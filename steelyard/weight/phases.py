@@ -10,9 +10,10 @@ from datetime import datetime, timedelta
 from steelyard.judging.arms import Arms
 from steelyard.judging.evidence import Evidence
 from steelyard.weight.changes import conclude, lifted
-from steelyard.weight.guards import breaker_rules, measure_cuts, measured
-from steelyard.weight.journal import Decision, Rule
+from steelyard.weight.guards import breaker_rules, measure_cuts
+from steelyard.weight.journal import Decision, Rule, measured
 from steelyard.weight.policy import PHASES, GatePolicy, WeightPolicy
+from steelyard.weight.sequential import binding, proof, would_stand
 from steelyard.weight.state import State
 
 
@@ -47,7 +48,8 @@ def review(
     if state.held:
         reasons = (f"{following} is earned, but an operator holds the weight",)
         return conclude("gates", period, as_of, "HOLD", reasons, rules, state, stay, evidence, policy)
-    reasons = (f"{state.phase} → {following}: every criterion met",)
+    doubt = would_stand(evidence, policy) if state.weight > 0 else ""
+    reasons = (f"{state.phase} → {following}: every criterion met{doubt}",)
     after = lifted(state, following, policy, as_of)
     return conclude("gates", period, as_of, "RAISE", reasons, rules, state, after, evidence, policy)
 
@@ -56,7 +58,8 @@ def criteria(
     state: State, evidence: Evidence, standing: Standing, policy: WeightPolicy, period: datetime, as_of: datetime
 ) -> tuple[Rule, ...]:
     """Return every criterion of the current phase; ``fired`` means met, the reason says what is missing."""
-    return (*_of_phase(state, evidence, standing, policy, period), _no_limit(state, evidence, policy, as_of))
+    proven = (proof(evidence, policy),) if binding(policy) and state.phase in ("pilot", "expansion") else ()
+    return (*_of_phase(state, evidence, standing, policy, period), *proven, _no_limit(state, evidence, policy, as_of))
 
 
 def _of_phase(
@@ -172,7 +175,8 @@ def _expansion(state: State, evidence: Evidence, policy: WeightPolicy, period: d
 
 def _no_limit(state: State, evidence: Evidence, policy: WeightPolicy, as_of: datetime) -> Rule:
     """Limits before rewards: no gate opens while a limit is breached, on this evidence or since the last cut."""
-    breached = {cut.name for cut in measure_cuts(state, evidence, policy, as_of) if cut.standing != "within"}
+    harmless = ("within", "not confirmed by the evidence")
+    breached = {cut.name for cut in measure_cuts(state, evidence, policy, as_of) if cut.standing not in harmless}
     fired = {rule.name for rule in breaker_rules(state, evidence, policy) if rule.fired}
     names = sorted({*state.latches, *breached, *fired})
     words = f"limits breached: {', '.join(names)}" if names else "no limit breached"

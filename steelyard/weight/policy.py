@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from steelyard.frozen import Frozen
+from steelyard.judging.skill import BetPolicy
 
 Phase = Literal["foundation", "shadow", "pilot", "expansion", "optimization"]
 PHASES: tuple[Phase, ...] = ("foundation", "shadow", "pilot", "expansion", "optimization")
@@ -73,6 +74,32 @@ class GatePolicy(Frozen):
     stable_improvement: Share = 0.20
 
 
+class SequentialPolicy(Frozen):
+    """What the evidence over the lineage's life must say; computed in both modes, binding in the sequential one.
+
+    Attributes:
+        rise: e-value of skill below which no step up and no gate beyond the pilot is granted.
+        confirm: Decay from which the cuts and the step down of the ladder are believed.
+        cut: Decay that cuts by itself, and from which the breaker on accuracy is believed.
+        disable: Decay that takes the weight to 0.
+    """
+
+    rise: Annotated[float, Field(ge=1, le=1e6)] = 100.0
+    confirm: Annotated[float, Field(ge=0, le=1e6)] = 5.0
+    cut: Annotated[float, Field(gt=0, le=1e6)] = 20.0
+    cut_factor: Share = 0.5
+    disable: Annotated[float, Field(gt=0, le=1e9)] = 100.0
+    bets: BetPolicy = BetPolicy()
+
+    @model_validator(mode="after")
+    def _bounds_rise(self) -> Self:
+        if not self.confirm <= self.cut <= self.disable:
+            raise ValueError(f"decay must rise: confirm {self.confirm:g}, cut {self.cut:g}, disable {self.disable:g}")
+        if self.bets.cap < self.rise:
+            raise ValueError(f"bets.cap {self.bets.cap:g} is under rise {self.rise:g}: no weight could ever rise")
+        return self
+
+
 class RolloutPolicy(Frozen):
     """What is hoped for and by when; nothing decides by it."""
 
@@ -104,6 +131,7 @@ class RolloutPolicy(Frozen):
 class WeightPolicy(Frozen):
     """Everything that decides how far the weight may move, and how fast."""
 
+    evidence: Literal["ladder", "sequential"] = "ladder"
     ceiling: Annotated[float, Field(ge=0, le=0.70)] = 0.70
     smallest: Share = 0.01
     window_days: Days = 30
@@ -117,6 +145,7 @@ class WeightPolicy(Frozen):
     limits: LimitPolicy = LimitPolicy()
     steps: StepPolicy = StepPolicy()
     gates: GatePolicy = GatePolicy()
+    sequential: SequentialPolicy = SequentialPolicy()
     rollout: RolloutPolicy = RolloutPolicy()
 
     @model_validator(mode="after")

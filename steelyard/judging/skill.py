@@ -1,0 +1,246 @@
+"""Evidence that accumulates: does the model know anything the existing system does not, and does it still?
+
+Two games are played against the settled signals, one bet a day (Shafer and Vovk, Game-Theoretic Foundations for Probability
+and Finance, 2019; Shafer, "Testing by betting", JRSS A 184, 2021). Signal i of a day has the model's probability p_i, the
+outcome y_i in {0, 1} and a class c_i: whether the existing system took it. With m_c the mean of p in the class before
+that day, the claim is d_i = p_i − m_c: what the model says beyond the existing system's own opinion.
+
+**Skill.** The null is composite: in each class the outcome has some base rate b_c, whatever the model says. For every pair
+(b_0, b_1) of ``BASE_RATES`` a day is one bet::
+
+    K(b) ← K(b) · (1 + Σ_i s_i · (y_i − b_{c_i}))        s_i = 4·k·d_i, scaled down where Σ_i |s_i| would exceed 1
+
+Under the null the factor has mean 1 however the signals of the day hang together: it is linear in their outcomes, and the
+stakes are fixed before them. 4·d is the Kelly stake of p against a base rate of one half; k = 0.7 makes the bet the
+posterior odds of the capped expert 0.3·b + 0.7·p against b (Cesa-Bianchi and Lugosi, Prediction, Learning, and Games, 2006,
+chapter 9). A share of the capital plays at once and the rest comes in over time, so that an edge that begins late is found:
+a mixture over starting days. What exceeds a cap is thrown away, so that an edge that died is not believed for years. Both
+leave a test supermartingale, and the smallest K of the grid, which counts, lies under that of the true rates. By Ville's
+inequality (Étude critique de la notion de collectif, 1939) it ever reaches 1/alpha with probability alpha at most,
+however often one looks (Waudby-Smith and Ramdas, "Estimating means of bounded random variables by betting", JRSS B 2024).
+
+**Decay.** The null is that the claims still hold: E[y_i] = b_c + g·d_i or further out, g the share of a claim that counts as
+kept. The bet is placed against the claims, and anew every day (Shiryaev and Roberts; as an e-detector: Shin, Ramdas and
+Rinaldo, NEJSDS 2, 2024)::
+
+    R(b) ← (R(b) + 1/30) · (1 − Σ_i h_i · (y_i − b_{c_i} − g·d_i))        h_i = 4·g·d_i, scaled like s_i
+
+With each start worth 1/30, R minus the months played is a martingale where claims just hold: a model that keeps them reaches
+the bound A once in A months on average, or more seldom.
+
+Assumed are base rates between 40 and 60 % and outcomes that are fair given what settled on earlier days. Brackets that
+overlap for many days hang together more than that: docs/evidence.md says what then.
+"""
+
+import math
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numba import njit
+from numpy.typing import NDArray
+from pydantic import Field
+
+from steelyard.frozen import Frozen
+from steelyard.judging import metrics
+from steelyard.judging.books import Bools, Floats, SizingPolicy, account_returns
+
+BASE_RATES = np.array([0.40, 0.45, 0.50, 0.55, 0.60])
+CENTRE, CENTRE_SIGNALS = 0.5, 10.0
+START_DAYS = 30.0
+
+
+class BetPolicy(Frozen):
+    """How the two games are played.
+
+    Attributes:
+        claim: k, the share of a claim the first game bets on.
+        at_once: Share of the first game's capital that plays from the first day.
+        later_days: Days with settled signals over which the rest comes in, by the factor e.
+        cap: Largest capital of the first game.
+        kept: g, the share of its claims a model must keep for the second game to find nothing.
+    """
+
+    claim: Annotated[float, Field(gt=0, le=1)] = 0.7
+    at_once: Annotated[float, Field(gt=0, le=1)] = 0.5
+    later_days: Annotated[int, Field(ge=1, le=3650)] = 180
+    cap: Annotated[float, Field(ge=1, le=1e12)] = 10_000.0
+    kept: Annotated[float, Field(gt=0, le=1)] = 0.6
+
+
+class Table(NamedTuple):
+    """What lies on the table between two days; arrays are played in place.
+
+    Attributes:
+        skill: Capital at stake of the first game for each pair of base rates, shape (5, 5).
+        reserve: Capital of the first game that has not started, shape (1,).
+        decay: Value of the second game, shape (5, 5), months.
+        centre: For each class the sum and the count of p so far, shape (2, 2).
+        growth: Sum of the log factors of the first game at base rates of one half, shape (1,), nats.
+    """
+
+    skill: Floats
+    reserve: Floats
+    decay: Floats
+    centre: Floats
+    growth: Floats
+
+
+class Bets(NamedTuple):
+    """``BetPolicy`` for compiled code."""
+
+    claim: float
+    later: float
+    cap: float
+    kept: float
+
+
+@dataclass(frozen=True, slots=True)
+class Skill:
+    """What the whole life of a lineage says, since its evidence began.
+
+    Attributes:
+        settled: Settled signals with an opinion.
+        skill: e-value against "no skill beyond the existing system": 1 says nothing, 100 is chance in 1 of 100 lives.
+        decay: Evidence that the claims no longer hold: a model that keeps them gets here once in so many months on average.
+        growth: Log growth of the first game per signal, nats; NaN without signals.
+        accuracy: Share of signals where ``p_win > 0.5`` was right; NaN without any.
+        no_information_rate: Share of the larger class; NaN without any.
+        ml_return: Account return of the ml book, summed.
+        baseline_return: The same for the baseline.
+    """
+
+    settled: int
+    skill: float
+    decay: float
+    growth: float
+    accuracy: float
+    no_information_rate: float
+    ml_return: float
+    baseline_return: float
+
+    def more_needed(self, bound: float) -> int | None:
+        """Return how many more signals would bring the skill over ``bound`` at the growth so far; None where none would."""
+        if self.skill >= bound:
+            return 0
+        if not (self.growth > 0 and self.skill > 0):  # so written that NaN promises nothing
+            return None
+        return math.ceil(math.log(bound / self.skill) / self.growth)
+
+
+def fresh_table(policy: BetPolicy) -> Table:
+    """Return the table before the first bet."""
+    side = len(BASE_RATES)
+    centre = np.array([[CENTRE * CENTRE_SIGNALS, CENTRE_SIGNALS]] * 2)
+    return Table(
+        np.full((side, side), policy.at_once), np.array([1 - policy.at_once]), np.zeros((side, side)), centre, np.zeros(1)
+    )
+
+
+def bets(policy: BetPolicy) -> Bets:
+    """Return ``policy`` for compiled code."""
+    return Bets(policy.claim, 1 / policy.later_days, policy.cap, policy.kept)
+
+
+@njit(cache=True, nogil=True)
+def reset_table(table: Table, at_once: float) -> None:
+    """Put the table back to how it is before the first bet."""
+    table.skill[:] = at_once
+    table.reserve[0] = 1 - at_once
+    table.decay[:] = 0.0
+    table.centre[:, 0] = CENTRE * CENTRE_SIGNALS
+    table.centre[:, 1] = CENTRE_SIGNALS
+    table.growth[0] = 0.0
+
+
+@njit(cache=True, nogil=True)
+def skill_value(table: Table) -> float:
+    """Return the e-value of the first game: that of the base rates which leave it least."""
+    return float(table.skill.min() + table.reserve[0])
+
+
+@njit(cache=True, nogil=True)
+def decay_value(table: Table) -> float:
+    """Return the second game under the base rates that leave it least, months."""
+    return float(table.decay.min())
+
+
+@njit(cache=True, nogil=True)
+def play_day(table: Table, policy: Bets, p_win: Floats, classes: NDArray[np.int64], won: Bools) -> None:
+    """Play both games on the signals of one day, shape (n,), in place."""
+    claims, staked = np.empty(len(p_win)), 1e-12
+    for i in range(len(p_win)):
+        claims[i] = 4 * (p_win[i] - table.centre[classes[i], 0] / table.centre[classes[i], 1])
+        staked += abs(claims[i])
+    most = 1 / staked
+    _bet(table, policy, claims, min(policy.claim, most), min(policy.kept, most), classes, won)
+    for i in range(len(p_win)):
+        table.centre[classes[i], 0] += p_win[i]
+        table.centre[classes[i], 1] += 1
+
+
+@njit(cache=True, nogil=True)
+def _bet(
+    table: Table, policy: Bets, claims: Floats, on: float, against: float, classes: NDArray[np.int64], won: Bools
+) -> None:
+    """Multiply both games by their factor, stakes ``on`` and ``against`` times the claims.
+
+    The sums over each class are taken once: a factor is linear in the base rates.
+    """
+    sums = np.zeros((2, 3))  # for each class: claims times outcomes, claims, claims squared
+    for i in range(len(claims)):
+        sums[classes[i], 0] += claims[i] * won[i]
+        sums[classes[i], 1] += claims[i]
+        sums[classes[i], 2] += claims[i] * claims[i]
+    moved = table.reserve[0] * policy.later
+    table.reserve[0] -= moved
+    said = policy.kept / 4 * (sums[0, 2] + sums[1, 2])
+    for left in range(len(BASE_RATES)):
+        for right in range(len(BASE_RATES)):
+            gain = sums[0, 0] + sums[1, 0] - BASE_RATES[left] * sums[0, 1] - BASE_RATES[right] * sums[1, 1]
+            table.skill[left, right] = min((table.skill[left, right] + moved) * (1 + on * gain), policy.cap)
+            table.decay[left, right] = (table.decay[left, right] + 1 / START_DAYS) * max(1 - against * (gain - said), 0.0)
+    even = sums[0, 0] + sums[1, 0] - 0.5 * (sums[0, 1] + sums[1, 1])
+    table.growth[0] += math.log(1 + on * even)
+
+
+@njit(cache=True, nogil=True)
+def _play(
+    table: Table, policy: Bets, starts: NDArray[np.int64], p_win: Floats, classes: NDArray[np.int64], won: Bools
+) -> None:
+    for day in range(len(starts) - 1):
+        rows = slice(starts[day], starts[day + 1])
+        play_day(table, policy, p_win[rows], classes[rows], won[rows])
+
+
+def judge_skill(settled: pd.DataFrame, end: datetime, since: datetime, sizing: SizingPolicy, policy: BetPolicy) -> Skill:
+    """Return the evidence of ``settled`` (settled predictions, ordered by ``settled_at``) at ``end``.
+
+    Nothing settled after ``end`` and nothing decided before ``since`` is looked at. A day (UTC) ends at midnight, inclusive.
+    """
+    known = (settled["settled_at"] <= end) & (settled["decided_at"] >= since) & settled["p_win"].notna()
+    rows = settled[known.to_numpy(dtype=bool)]
+    p_win, won = rows["p_win"].to_numpy(dtype=np.float64), rows["won"].to_numpy(dtype=bool)
+    taken = rows["confidence_existing"].to_numpy(dtype=np.float64) > sizing.threshold
+    table = fresh_table(policy)
+    _play(table, bets(policy), _days(rows), p_win, taken.astype(np.int64), won)
+    returns = account_returns(rows, sizing)
+    return Skill(
+        settled=len(rows),
+        skill=skill_value(table),
+        decay=decay_value(table),
+        growth=float(table.growth[0] / len(rows)) if len(rows) else math.nan,
+        accuracy=metrics.accuracy(p_win, won),
+        no_information_rate=metrics.no_information_rate(won),
+        ml_return=float(returns[rows["confidence_ml"].to_numpy(dtype=np.float64) > sizing.threshold].sum()),
+        baseline_return=float(returns[taken].sum()),
+    )
+
+
+def _days(rows: pd.DataFrame) -> NDArray[np.int64]:
+    """Return where each day's rows begin, and their number last."""
+    stamps = rows["settled_at"].to_numpy(dtype="datetime64[ns]") - np.timedelta64(1, "ns")
+    day = stamps.astype("datetime64[D]").astype(np.int64)
+    return np.flatnonzero(np.concatenate(([True], np.diff(day) > 0, [True]))) if len(day) else np.zeros(1, np.int64)

@@ -1,0 +1,99 @@
+"""What the evidence over a lineage's life says to a step: RAISE, HOLD or CUT (docs/decisions/0017).
+
+Where the policy's ``evidence`` is "ladder", all of it is recorded and none of it decides.
+"""
+
+import math
+from collections.abc import Mapping
+
+from steelyard.judging.evidence import Evidence
+from steelyard.judging.skill import Skill
+from steelyard.weight.journal import Rule, measured
+from steelyard.weight.policy import SequentialPolicy, WeightPolicy
+
+
+def binding(policy: WeightPolicy) -> bool:
+    """Whether the evidence over the life decides anything."""
+    return policy.evidence == "sequential"
+
+
+def believed(evidence: Evidence, bound: float, policy: WeightPolicy) -> bool:
+    """Whether a breached limit of the ladder takes effect: always in ladder mode, else once the decay reaches ``bound``.
+
+    A life nobody knows confirms every limit.
+    """
+    return not binding(policy) or evidence.life is None or not evidence.life.decay < bound
+
+
+def proof(evidence: Evidence, policy: WeightPolicy) -> Rule:
+    """Return whether the evidence would let a rise stand: skill proven, and no decay to speak of."""
+    bounds, life = policy.sequential, evidence.life
+    if life is None:
+        return measured("evidence", math.nan, bounds.rise, fired=False, reason="no evidence over the life")
+    if not life.decay < bounds.confirm:
+        words = f"claims have decayed: {life.decay:.1f} months, under {bounds.confirm:g} needed"
+        return measured("evidence", life.skill, bounds.rise, fired=False, reason=words)
+    proven = life.skill >= bounds.rise
+    words = f"evidence of skill {life.skill:.3g}, {bounds.rise:g} needed"
+    return measured(
+        "evidence", life.skill, bounds.rise, fired=proven, reason=words if proven else words + _missing(life, bounds)
+    )
+
+
+def _missing(life: Skill, bounds: SequentialPolicy) -> str:
+    more = life.more_needed(bounds.rise)
+    if more is None:
+        return "; more signals of this kind would not bring it"
+    return f"; at the growth so far {more} more settled signals would bring it"
+
+
+def would_stand(evidence: Evidence, policy: WeightPolicy) -> str:
+    """Return what the record adds to a rise in ladder mode that the evidence does not carry; empty where it does."""
+    rule = proof(evidence, policy)
+    if binding(policy) or evidence.life is None or rule.fired:
+        return ""
+    return f"; by the evidence this rise would not have stood: {rule.reason}"
+
+
+def life_rules(evidence: Evidence) -> tuple[Rule, ...]:
+    """Return the ladder's rule over the whole life: accuracy over chance, and more earned than the baseline."""
+    life = evidence.life
+    if life is None:
+        return ()
+    rate = life.no_information_rate
+    return (
+        measured(
+            "life_accuracy",
+            life.accuracy,
+            rate,
+            fired=life.accuracy > rate,
+            reason=f"accuracy of {life.settled} settled predictions {life.accuracy:.1%}, over {rate:.1%} needed",
+        ),
+        measured(
+            "life_return",
+            life.ml_return,
+            life.baseline_return,
+            fired=life.ml_return > life.baseline_return,
+            reason=f"ML return {life.ml_return:+.2%}, over the baseline's {life.baseline_return:+.2%} needed",
+        ),
+    )
+
+
+def decay_rules(evidence: Evidence, policy: WeightPolicy, *, armed: bool) -> tuple[Rule, ...]:
+    """Return the breaker on decay; in ladder mode it is recorded and never fires. None where no life is known."""
+    if evidence.life is None:
+        return ()
+    bound, decay = policy.sequential.disable, evidence.life.decay
+    fired = armed and binding(policy) and not decay < bound
+    words = f"evidence that the claims no longer hold {decay:.1f} months, under {bound:g} needed"
+    words += "" if binding(policy) else " (recorded only)"
+    return (measured("breaker_decay", decay, bound, fired=fired, reason=words),)
+
+
+def bound_by(ceilings: Mapping[str, float], policy: WeightPolicy) -> Rule:
+    """Return the lowest of the ceilings, which is the weight; the evidence's is only shown where it does not bind."""
+    counted = {name: ceiling for name, ceiling in ceilings.items() if binding(policy) or name != "evidence"}
+    lowest = min(counted, key=lambda name: counted[name])
+    words = ", ".join(f"{name} {ceiling:.1%}" for name, ceiling in ceilings.items())
+    weight = round(counted[lowest], 10)  # as the state is rounded
+    return measured("bound_by", weight, weight, fired=True, reason=f"{words}: {lowest} binds")

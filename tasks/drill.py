@@ -1,0 +1,54 @@
+"""Steps of a drill: thousands of lives under the configured policy, and the page that shows them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from steelyard import drill_page
+from steelyard.errors import FixConfiguration
+from steelyard.settings import Settings
+from steelyard.weight.drill import WORLDS, Course, drill
+from tasks.progress import tell
+
+NOTE = (
+    "Simulated lives of known truth: an honest model unless said otherwise, an existing system without skill. After a "
+    "breaker the retraining yields a model of the same true skill. A month is 30 days; – where fewer than half got there."
+)
+
+
+def operating_characteristics(settings: Settings, courses: Sequence[Course], file: Path) -> dict[str, Any]:
+    """Live through every course under ``settings.weight`` in both modes, and write the page into ``file``.
+
+    Raises:
+        FixConfiguration: If the file cannot be written.
+    """
+    cells: list[dict[str, Any]] = []
+    for one in drill(settings.weight, settings.books, courses):
+        cells.append(one)
+        tell("drill", len(cells), len(courses) * len(WORLDS), f"{one['world']} at {one['signals']} a month")
+    document = {
+        "answer": _answer(settings, cells),
+        "evidence": settings.weight.evidence,
+        "months": courses[0].months,
+        "seed": courses[0].seed,
+        "rise": settings.weight.sequential.rise,
+        "note": NOTE,
+        "cells": cells,
+    }
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(drill_page.page(document), encoding="utf-8")
+    except OSError as error:
+        raise FixConfiguration(f"{file} cannot be written ({error.strerror}); pass another --out") from error
+    return document | {"page": str(file)}
+
+
+def _answer(settings: Settings, cells: Sequence[dict[str, Any]]) -> str:
+    """Return what the mode in force does to a model without skill and to a healthy one, at the first pace."""
+    mode = settings.weight.evidence
+    found = {one["world"]: one[mode] for one in reversed(cells)}
+    false, healthy = found["no skill"], found["58 %"]
+    return (
+        f"In {mode} mode a model without skill reaches 20 % in {false['reached']['20%']:.1%} of lives; one of 58 % "
+        f"ends at {healthy['held_at_end']:.0%} on average, and a breaker disables it in {healthy['disabled']:.1%} of lives."
+    )

@@ -1,0 +1,42 @@
+"""``steelyard drill``: the operating characteristics of the policy that is configured."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+Command = Callable[..., tuple[int, str, str]]
+SHORT = ("drill", "--lives", 10, "--months", 6, "--signals", 50)
+
+
+def test_a_drill_runs_on_the_policy_of_the_user(command: Command, home: Path, tmp_path: Path) -> None:
+    """With a ceiling of 0 no life ever holds any weight; the page stands in the home and needs nothing else."""
+    conf = tmp_path / "conf"
+    conf.mkdir()
+    (conf / "weight.yaml").write_text("ceiling: 0.0\nevidence: sequential\n")
+    code, out, _ = command(*SHORT, "--home", home, "--conf", conf, "--json")
+    document = json.loads(out)
+
+    assert code == 0
+    assert document["evidence"] == "sequential"
+    assert [one["world"] for one in document["cells"]][:2] == ["no skill", "52 %"]
+    assert all(one[mode]["held"] == 0 for one in document["cells"] for mode in ("ladder", "sequential"))
+    assert Path(document["page"]) == home / "drill.html"
+    assert "58 % inverted" in (home / "drill.html").read_text()
+
+
+def test_a_drill_is_read_at_the_terminal(command: Command, home: Path) -> None:
+    """The answer first, then every part for every life."""
+    code, out, _ = command(*SHORT, "--dependence", 0.5, "--home", home)
+
+    assert code == 0
+    assert out.startswith("In ladder mode a model without skill reaches 20 % in")
+    assert "50 signals a month, correlated 0.5 within a day" in out
+    assert all(part in out for part in ("no skill", "disabled", "after a turn"))
+
+
+def test_a_page_that_cannot_be_written_is_one_clear_line(command: Command, home: Path, tmp_path: Path) -> None:
+    """Exit 1."""
+    code, _, err = command(*SHORT, "--home", home, "--out", tmp_path)
+
+    assert code == 1
+    assert "pass another --out" in err.strip().splitlines()[-1]

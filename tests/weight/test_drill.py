@@ -1,0 +1,106 @@
+"""The operating characteristics: what the policy in conf/weight.yaml promises, and how the lives are drawn."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from steelyard.judging.books import SizingPolicy
+from steelyard.weight.drill import WORLDS, Course, World, characteristics, draw, drill, information_limit, lived
+from steelyard.weight.lives import bounds_of
+from steelyard.weight.policy import WeightPolicy
+
+SIZING = SizingPolicy()
+
+
+@pytest.fixture(scope="module")
+def found() -> dict[str, dict[str, Any]]:
+    """Each life at 50 signals a month for 24 months, 250 of each."""
+    return {one["world"]: one for one in drill(WeightPolicy(), SIZING, [Course(250)])}
+
+
+def test_a_model_without_skill_gets_no_weight_by_evidence(found: dict[str, dict[str, Any]]) -> None:
+    """At most 1 % of lives reach 20 % at any time (2 % allowed for the small sample); the ladder lets most of them."""
+    assert found["no skill"]["sequential"]["reached"]["20%"] <= 0.02
+    assert found["no skill"]["ladder"]["reached"]["20%"] >= 0.4
+
+
+def test_small_skill_earns_more_than_by_the_ladder(found: dict[str, dict[str, Any]]) -> None:
+    """55 %: at least 1.5 times the mean weight after 24 months."""
+    assert found["55 %"]["sequential"]["held_at_end"] >= 1.5 * found["55 %"]["ladder"]["held_at_end"]
+    assert found["55 %"]["sequential"]["held_at_end"] >= 0.21
+
+
+def test_large_skill_is_not_held_up(found: dict[str, dict[str, Any]]) -> None:
+    """60 %: a weight of 40 % within 13 months in the median."""
+    assert found["60 %"]["sequential"]["months_to"]["40%"] <= 13
+
+
+def test_a_healthy_model_is_left_alone(found: dict[str, dict[str, Any]]) -> None:
+    """58 %: hardly ever disabled, where the ladder does it to most."""
+    assert found["58 %"]["sequential"]["disabled"] <= 0.07
+    assert found["58 %"]["ladder"]["disabled"] >= 0.5
+
+
+def test_a_model_that_inverts_or_dies_comes_down(found: dict[str, dict[str, Any]]) -> None:
+    """Inverted: weight 0 within 4 months in 90 % of lives. Dying: at most half within 6 months in 75 %."""
+    assert found["58 % inverted"]["sequential"]["after_turn"]["zero_within_4_months"] >= 0.9
+    assert found["58 % dying"]["sequential"]["after_turn"]["half_within_6_months"] >= 0.75
+
+
+def test_no_test_is_faster_than_the_information_limit(found: dict[str, dict[str, Any]]) -> None:
+    """Half of the 55 % lives have 20 % no sooner than ln(100)/KL; twice the signals halve that time."""
+    limit = found["55 %"]["information_limit_months"]
+
+    assert found["55 %"]["sequential"]["months_to"]["20%"] >= limit
+    assert information_limit(0.55, 100, 100.0) == pytest.approx(limit / 2, abs=0.1)
+
+
+@pytest.mark.parametrize("dependence", [0.0, 0.5])
+@pytest.mark.parametrize("world", WORLDS, ids=lambda world: world.name)
+def test_the_signals_are_what_the_world_says(world: World, dependence: float) -> None:
+    """As many a month, as often right before and after the turn, 30 % taken by each book, books unrelated."""
+    course = Course(100, 24, 50, dependence)
+    drawn = draw(world, course, 100, np.random.default_rng(1), 0.005)
+    signals, early = drawn.signals, drawn.signals.day <= course.turn
+    right = (signals.p_win > 0.5) == signals.won
+    later = world.kept if world.later is None else world.later
+
+    assert len(signals.day) / 100 / 24 == pytest.approx(50, rel=0.02)
+    assert right[early].mean() == pytest.approx(0.5 + world.kept * (world.accuracy - 0.5), abs=0.012)
+    assert right[~early].mean() == pytest.approx(0.5 + later * (world.accuracy - 0.5), abs=0.012)
+    assert (signals.ml > 70).mean() == pytest.approx(0.3, abs=0.01)
+    assert np.corrcoef(signals.existing, signals.won)[0, 1] == pytest.approx(0, abs=0.02)
+    assert (np.sign(signals.returns) == np.where(signals.won, 1, -1)).all()
+
+
+def test_signals_of_a_day_hang_together_where_asked() -> None:
+    """Pairs of one day are right or wrong together more often than pairs of two days."""
+
+    def together(dependence: float) -> float:
+        signals = draw(WORLDS[3], Course(50, 12, 100, dependence), 50, np.random.default_rng(2), 0.005).signals
+        right = (signals.p_win > 0.5) == signals.won
+        same_day = np.diff(signals.day) == 0
+        return float((right[1:] == right[:-1])[same_day].mean())
+
+    assert together(0.5) > together(0.0) + 0.1
+
+
+def test_the_same_seed_gives_the_same_lives() -> None:
+    """And another one others."""
+    bounds = [bounds_of(WeightPolicy(), SIZING.threshold)]
+
+    def weights(seed: int) -> np.ndarray:  # type: ignore[type-arg]
+        return lived(WORLDS[4], Course(20, 6, 50, 0.0, seed), bounds, 0.005)[0].weights
+
+    assert np.array_equal(weights(1), weights(1))
+    assert not np.array_equal(weights(1), weights(2))
+
+
+def test_lives_that_never_had_weight_leave_no_figures_after_the_turn() -> None:
+    """Nothing to come down from: None, not an error."""
+    course = Course(10, 6, 5)
+    [only] = lived(WORLDS[5], course, [bounds_of(WeightPolicy(), SIZING.threshold)], 0.005)
+    found = characteristics(WORLDS[5], course, only._replace(weights=np.zeros_like(only.weights)))["after_turn"]
+
+    assert (found["lives"], found["zero_within_4_months"], found["months_to_half"]) == (0.0, None, None)

@@ -1,0 +1,139 @@
+"""The compiled lives are the policy: step for step what guard, evaluation and gates decide."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from settled import settled
+from steelyard.judging.books import SizingPolicy
+from steelyard.judging.evidence import Evidence, Window, gather, losses_in_a_row
+from steelyard.judging.skill import judge_skill
+from steelyard.weight.changes import with_champion
+from steelyard.weight.drill import Course, World, draw
+from steelyard.weight.guards import guard, streak_breaker
+from steelyard.weight.ladder import ANCHOR, evaluate
+from steelyard.weight.lives import Signals, bounds_of, live
+from steelyard.weight.phases import Standing, review
+from steelyard.weight.policy import PHASES, WeightPolicy
+from steelyard.weight.state import State
+
+SIZING = SizingPolicy()
+DAY = timedelta(days=1)
+BEGAN = ANCHOR + 9450 * DAY  # a day on which periods of 14 and of 30 days both end
+READY = Standing(settled_signals=1000, features_validated=True, has_champion=True)
+
+
+def frame_of(signals: Signals) -> pd.DataFrame:
+    """The signals as the ledger would give them, the blend left to be filled in."""
+    count = np.arange(len(signals.day))
+    day = BEGAN + pd.to_timedelta(signals.day - 1, unit="D")
+    within = pd.to_timedelta(count - signals.starts[signals.day], unit="min")
+    return settled(
+        len(count),
+        decided_at=(day + within).astype("datetime64[ns, UTC]"),
+        settled_at=(day + pd.Timedelta("12h") + within).astype("datetime64[ns, UTC]"),
+        p_win=signals.p_win,
+        confidence_existing=signals.existing,
+        confidence_ml=signals.ml,
+        blended=signals.existing,
+        decision=signals.existing > SIZING.threshold,
+        net_return=signals.returns * 4,  # a stop 2 % away and 0.5 % of risk make a position of a quarter
+        won=pd.array(signals.won, dtype="boolean"),
+        arm="all",
+    )
+
+
+class Slow:
+    """A life under the rules themselves."""
+
+    def __init__(self, signals: Signals, policy: WeightPolicy) -> None:
+        self.signals, self.policy, self.frame = signals, policy, frame_of(signals)
+        self.state = State(
+            lineage="l", phase="shadow", champion="1", began=BEGAN, as_of=BEGAN, phase_since=BEGAN,
+            evidence_since=BEGAN, lease_until=BEGAN,
+        )  # fmt: skip
+
+    def live(self, number: int) -> bool:
+        """Live one day; returns whether a breaker fired."""
+        day, disabled = BEGAN + number * DAY, False
+        disabled |= self._settle(number)
+        if self.state.retrain_required and number % 7 == 0 and day > self.state.evidence_since:
+            self.state = with_champion(self.state, "2", day, day)
+        disabled |= self._decide(guard(self.state, self._month(number), self.policy, day))
+        if number % self.policy.evaluation_days == 0:
+            disabled |= self._decide(evaluate(self.state, self._month(number), self.policy, day, day))
+        if number % self.policy.review_days == 0:
+            self._decide(review(self.state, self._phase(number), READY, self.policy, day, day))
+        return disabled
+
+    def _decide(self, decision) -> bool:  # type: ignore[no-untyped-def]
+        self.state = decision.after
+        return decision.verdict == "DISABLE"
+
+    def _settle(self, number: int) -> bool:
+        rows = slice(self.signals.starts[number], self.signals.starts[number + 1])
+        if self.state.weight:
+            self._blend(rows)
+        since = self.signals.starts[(self.state.evidence_since - BEGAN).days + 1]
+        return any(self._broken(losses_in_a_row(self.frame[since : row + 1], SIZING), number) for row in self._lost(rows))
+
+    def _blend(self, rows: slice) -> None:
+        weight, pilot, treated = self.state.weight, self.state.phase == "pilot", self.signals.treated[rows]
+        blended = (1 - weight) * self.signals.existing[rows] + weight * self.signals.ml[rows]
+        decision = np.where(pilot & ~treated, self.signals.existing[rows], blended) > SIZING.threshold
+        arm = np.where(treated, "treatment", "control") if pilot else np.full(len(treated), "all")
+        self.frame.loc[self.frame.index[rows], ["blended", "decision", "arm"]] = pd.DataFrame(
+            {"blended": blended, "decision": decision, "arm": arm}, index=self.frame.index[rows]
+        )
+
+    def _lost(self, rows: slice) -> list[int]:
+        """Rows that lengthen a losing streak."""
+        lost = ~self.signals.won[rows] & (self.signals.ml[rows] > SIZING.threshold)
+        return list(rows.start + np.flatnonzero(lost))
+
+    def _broken(self, streak: int, number: int) -> bool:
+        tripped = streak_breaker(self.state, streak, self.policy, BEGAN + number * DAY)
+        return tripped is not None and self._decide(tripped)
+
+    def _month(self, number: int) -> Evidence:
+        window = Window(self.policy.window_days, self.policy.min_settled, self.policy.window_max_days)
+        return self._evidence(number, self.state.evidence_since, window)
+
+    def _phase(self, number: int) -> Evidence:
+        wanted = self.policy.gates.shadow_settled if self.state.phase == "shadow" else self.policy.min_settled
+        since = max(self.state.evidence_since, self.state.phase_since)
+        return self._evidence(number, since, Window(self.policy.window_days, wanted))
+
+    def _evidence(self, number: int, since, window: Window) -> Evidence:  # type: ignore[no-untyped-def]
+        known, end = self.frame[: self.signals.starts[number + 1]], BEGAN + number * DAY
+        life = judge_skill(known, end, self.state.evidence_since, SIZING, self.policy.sequential.bets)
+        return replace(gather(known, end, since, window, SIZING), life=life)
+
+
+@pytest.mark.parametrize("mode", ["ladder", "sequential"])
+@pytest.mark.parametrize(
+    ("world", "signals", "dependence"),
+    [
+        pytest.param(World("bold", 0.68), 60, 0.0, id="strong"),
+        pytest.param(World("fair", 0.60), 25, 0.5, id="sparse"),
+        pytest.param(World("turns", 0.70, 1.0, -1.0), 60, 0.3, id="inverts"),
+        pytest.param(World("none", 0.55, 0.0), 90, 0.0, id="no skill"),
+    ],
+)
+def test_a_compiled_life_is_the_policy_step_for_step(world: World, signals: int, dependence: float, mode: str) -> None:
+    """Weight, phase and breakers agree on every day of lives that rise, fall, are disabled and come back."""
+    policy, course = WeightPolicy(evidence=mode), Course(3, 8, signals, dependence)  # type: ignore[arg-type]
+    drawn = draw(world, course, course.lives, np.random.default_rng(5), SIZING.risk_per_trade)
+    for life in range(course.lives):
+        rows = slice(drawn.first[life], drawn.first[life + 1])
+        one = Signals(drawn.starts[life], *(column[rows] for column in drawn.signals[1:]))
+        weights, phases, breakers = np.zeros(course.days + 1), *np.zeros((2, course.days + 1), np.int64)
+        live(one, course.days, bounds_of(policy, SIZING.threshold), weights, phases, breakers)
+        slow = Slow(one, policy)
+        for day in range(1, course.days + 1):
+            disabled = slow.live(day)
+            found = (round(weights[day], 9), PHASES[phases[day]], bool(breakers[day]))
+            assert found == (round(slow.state.weight, 9), slow.state.phase, disabled), f"life {life}, day {day}"

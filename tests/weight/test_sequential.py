@@ -1,0 +1,139 @@
+"""Evidence over the life: what it grants, what it believes, and that in ladder mode it only speaks."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from made import NOW, POLICY, state
+from made import evidence as month
+from steelyard.judging.evidence import Evidence
+from steelyard.judging.skill import Skill
+from steelyard.weight.guards import breaker_rules, guard
+from steelyard.weight.journal import Decision
+from steelyard.weight.ladder import evaluate
+from steelyard.weight.phases import Standing, review
+from steelyard.weight.policy import SequentialPolicy, WeightPolicy
+
+BINDING = WeightPolicy(evidence="sequential")
+READY = Standing(settled_signals=1000, features_validated=True, has_champion=True)
+NAN = float("nan")
+
+
+def evidence(skill: float = 200.0, decay: float = 1.0, life: dict[str, float] | None = None, **figures: float) -> Evidence:
+    """A healthy month within a life of so much evidence."""
+    grown = Skill(400, skill, decay, 0.01, 0.56, 0.51, 0.10, 0.02)
+    return replace(month(**figures), life=replace(grown, **(life or {})))
+
+
+def rule(decision: Decision, name: str):  # type: ignore[no-untyped-def]
+    return next(one for one in decision.rules if one.name == name)
+
+
+@pytest.mark.parametrize(
+    ("given", "verdict", "weight"),
+    [
+        pytest.param({}, "RAISE", 0.20, id="a good month and evidence"),
+        pytest.param({"skill": 100.0}, "RAISE", 0.20, id="evidence exactly at the bound"),
+        pytest.param({"skill": 99.0}, "HOLD", 0.15, id="a good month without evidence"),
+        pytest.param({"skill": NAN}, "HOLD", 0.15, id="evidence nobody knows"),
+        pytest.param({"accuracy": 0.53}, "RAISE", 0.20, id="a dull month in a good life"),
+        pytest.param({"accuracy": 0.53, "life": {"accuracy": 0.50}}, "HOLD", 0.15, id="a dull month in a dull life"),
+        pytest.param({"accuracy": 0.53, "life": {"ml_return": 0.01}}, "HOLD", 0.15, id="a life that earned less"),
+        pytest.param({"decay": 6.0}, "HOLD", 0.15, id="a good month, but the claims decay"),
+        pytest.param({"accuracy": 0.49}, "RAISE", 0.20, id="a bad month the evidence does not confirm"),
+        pytest.param({"accuracy": 0.49, "decay": 5.0}, "CUT", 0.075, id="a bad month the evidence confirms"),
+        pytest.param({"accuracy": 0.49, "decay": NAN}, "DISABLE", 0.0, id="decay nobody knows"),
+        pytest.param({"accuracy": 0.44, "decay": 5.0}, "CUT", 0.075, id="a breaker the evidence does not confirm yet"),
+        pytest.param({"accuracy": 0.44, "decay": 20.0}, "DISABLE", 0.0, id="a breaker the evidence confirms"),
+        pytest.param({"decay": 20.0}, "CUT", 0.075, id="decay cuts by itself"),
+        pytest.param({"decay": 100.0}, "DISABLE", 0.0, id="and disables by itself"),
+        pytest.param({"streak": 11}, "DISABLE", 0.0, id="a streak needs nobody's word"),
+        pytest.param({"ml__sharpe": 0.85, "skill": 5.0}, "HOLD", 0.15, id="a step down that is not confirmed"),
+        pytest.param({"ml__sharpe": 0.85, "skill": 5.0, "decay": 5.0}, "CUT", 0.10, id="a step down that is confirmed"),
+    ],
+)
+def test_evidence_over_the_life_decides_where_it_binds(given: dict[str, float], verdict: str, weight: float) -> None:
+    """From 15 % in pilot, sequential mode."""
+    decision = evaluate(state(weight=0.15), evidence(**given), BINDING, NOW, NOW)
+
+    assert (decision.verdict, decision.after.weight) == (verdict, weight)
+
+
+def test_a_life_nobody_knows_confirms_every_limit_and_grants_nothing() -> None:
+    """Without evidence over the life a breach still cuts, and no month is good enough."""
+    assert evaluate(state(weight=0.15), month(accuracy=0.49), BINDING, NOW, NOW).after.weight == 0.075
+    assert evaluate(state(weight=0.15), month(), BINDING, NOW, NOW).verdict == "HOLD"
+
+
+def test_a_hold_says_how_many_more_signals_a_rise_would_take() -> None:
+    """ln(100/50)/0.01 per signal: 70 more."""
+    held = evaluate(state(weight=0.15), evidence(skill=50.0), BINDING, NOW, NOW)
+
+    assert "70 more settled signals" in held.reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("given", "before", "binds"),
+    [
+        pytest.param({}, {"weight": 0.10}, "ladder", id="one step at a time"),
+        pytest.param({}, {"weight": 0.20}, "phase", id="the band ends"),
+        pytest.param({"skill": 5.0}, {"weight": 0.10}, "evidence", id="not proven"),
+        pytest.param({}, {"weight": 0.10, "held": True}, "guard", id="an operator holds it"),
+    ],
+)
+def test_the_record_says_which_ceiling_binds(given: dict[str, float], before: dict[str, float], binds: str) -> None:
+    """The lowest of phase, ladder, evidence and guard."""
+    decision = evaluate(state(**before), evidence(**given), BINDING, NOW, NOW)
+
+    assert rule(decision, "bound_by").reason.endswith(f"{binds} binds")
+    assert rule(decision, "bound_by").figure == decision.after.weight
+
+
+def test_in_ladder_mode_the_evidence_is_recorded_and_decides_nothing() -> None:
+    """The same weight as without it, the figures in the record, and doubt where a rise would not have stood."""
+    for figures in ({}, {"accuracy": 0.49}, {"accuracy": 0.44}, {"ml__sharpe": 0.85}):
+        with_it = evaluate(state(weight=0.15), evidence(2.0, 500.0, **figures), POLICY, NOW, NOW)
+        without = evaluate(state(weight=0.15), month(**figures), POLICY, NOW, NOW)
+        assert (with_it.after, with_it.verdict) == (without.after, without.verdict)
+        assert with_it.evidence["life_skill"] == 2.0
+        assert not rule(with_it, "breaker_decay").fired
+
+    assert "would not have stood" in evaluate(state(weight=0.15), evidence(2.0), POLICY, NOW, NOW).reasons[0]
+    assert "would not have stood" not in evaluate(state(weight=0.15), evidence(200.0), POLICY, NOW, NOW).reasons[0]
+
+
+def test_a_decay_cut_latches_like_any_other() -> None:
+    """Sixty days over the bound halve the weight twice, and the latch is released once the claims hold again."""
+    current, cuts = state("expansion", 0.40), []
+    for day in range(60):
+        decision = guard(current, evidence(decay=30.0), BINDING, NOW + timedelta(days=day))
+        cuts += [day] if decision.verdict == "CUT" else []
+        current = decision.after
+
+    assert cuts == [0, 30]
+    assert guard(current, evidence(), BINDING, NOW + timedelta(days=60)).after.latches == {}
+
+
+def test_a_lineage_that_waits_for_its_retraining_is_not_disabled_again() -> None:
+    """Decay of a model that is disabled already fires nothing."""
+    waiting = state("shadow", 0.0, retrain_required=True)
+
+    assert not any(one.fired for one in breaker_rules(waiting, evidence(decay=1000.0), BINDING))
+
+
+def test_gates_beyond_the_pilot_ask_for_evidence() -> None:
+    """Pilot opens in ladder mode with doubt, in sequential mode only with evidence; an unconfirmed limit keeps none shut."""
+    pilot = state("pilot", 0.10)
+    doubtful, proven = evidence(2.0, blended__win_rate=0.53), evidence(200.0, blended__win_rate=0.53, accuracy=0.49)
+
+    assert "would not have stood" in review(pilot, doubtful, READY, POLICY, NOW, NOW).reasons[0]
+    assert review(pilot, doubtful, READY, BINDING, NOW, NOW).verdict == "HOLD"
+    assert review(pilot, proven, READY, BINDING, NOW, NOW).after.phase == "expansion"
+
+
+@pytest.mark.parametrize("bounds", [{"confirm": 30.0}, {"cut": 200.0}, {"rise": 1e5}], ids=str)
+def test_bounds_that_contradict_each_other_are_refused(bounds: dict[str, float]) -> None:
+    """Decay must rise from confirm over cut to disable, and the capital may not be capped under what a rise needs."""
+    with pytest.raises(ValueError, match=r"must rise|no weight could ever rise"):
+        SequentialPolicy.model_validate(bounds)
