@@ -10,7 +10,7 @@ import pandas as pd
 from steelyard import charts
 from steelyard.charts import Document, cell, folded_rules, head, linked, table
 from steelyard.judging.books import SizingPolicy, account_returns, finite
-from steelyard.wording import drift_words, number
+from steelyard.wording import drift_words, influence_words, number, proof_words
 
 PIVOTAL, MOVED = 20, 10
 _BANDS = ("count", "mean_p_win", "win_rate")
@@ -74,6 +74,7 @@ def standing(document: Document, equity: pd.DataFrame, settled: pd.DataFrame, si
     rest = f"""<h2>Gate out of {document["state"]["phase"]}: what is there and what is missing</h2>
 {_rules(document["gate"], "met", "missing")}
 <h2>Limits</h2>{_rules(document["limits"], "fires", "holds")}
+{_false_alarms(document["false_alarms"])}
 <h2>The same signals, three books</h2>{charts.books_table(document["books"])}
 <h2>Signals on which the weight decided</h2>{_pivotal(settled, sizing)}
 <h2>How much of it luck explains</h2>{_worth(document["worth"])}
@@ -126,6 +127,8 @@ def _facts(document: Document) -> str:
             "unknown" if improvement["achieved"] is None else f"{improvement['achieved']:+.1%}"
         )
         + (f", {expected[0]:.0%} to {expected[1]:.0%} expected" if expected else ""),
+        "evidence": proof_words(document["proof"]),
+        "influence": influence_words(document["influence"]),
         "next reviews": ", ".join(
             f"{one['kind']} for the period to {one['period_end'][:10]}" for one in document["reviews"]
         ),
@@ -153,6 +156,10 @@ def _rules(rules: Sequence[Document], fired: str, quiet: str) -> str:
         for rule in rules
     ]
     return table([head("rule"), head("figure", "n"), head("bound", "n"), head("standing"), head("in words")], rows)
+
+
+def _false_alarms(words: Document) -> str:
+    return "".join(f"<p>{escape(name)}: {escape(said)}</p>" for name, said in words.items())
 
 
 def _pivotal(settled: pd.DataFrame, sizing: SizingPolicy) -> str:

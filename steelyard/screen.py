@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Column, Table
 
 from steelyard.characteristics import PARTS, by_course, pairs
-from steelyard.wording import BOOKS, books_rows, drift_words, number
+from steelyard.wording import BOOKS, books_rows, drift_words, influence_words, number, proof_words
 
 TOP = 10
 _MARKS = {"ok": "[green]ok[/]", "warning": "[yellow]warning[/]", "wrong": "[bold red]wrong[/]"}
@@ -261,6 +261,8 @@ def status(document: Mapping[str, Any]) -> None:
 def _standing(document: Mapping[str, Any]) -> None:
     out.print(_facts(document))
     out.print(_rules("Limits", document["limits"], "fires", "holds"))
+    for name, words in document["false_alarms"].items():
+        out.print(f"{name}: {words}")
     out.print(_rules(f"Gate out of {document['state']['phase']}", document["gate"], "met", "missing"))
     out.print(_decisions(document["decisions"]))
     out.print(_schedules(document["schedules"]))
@@ -274,6 +276,8 @@ def _facts(document: Mapping[str, Any]) -> Table:
     table.add_row("champion", _version_words(document["champion"]))
     table.add_row("challenger", _waiting_words(document))
     table.add_row("improvement", _improvement_words(document["improvement"]))
+    table.add_row("evidence", proof_words(document["proof"]))
+    table.add_row("influence", influence_words(document["influence"]))
     for words in document["worth"]["words"] if document["worth"] else ():
         table.add_row("luck", words)
     table.add_row("drift", drift_words(document["drift"]))

@@ -33,6 +33,20 @@ _PERCENT = {
 }
 
 
+def proof_words(proof: Mapping[str, Any]) -> str:
+    """Return what the evidence over the life says, and whether it binds."""
+    return f"{proof['reason']} ({'binding' if proof['binding'] else 'recorded only'})"
+
+
+def influence_words(found: Mapping[str, Any]) -> str:
+    """Return how many decisions the weight changed, and what that brought with its interval."""
+    if not found["changed"]:
+        return f"none of {found['weighed']} weighed signals decided otherwise"
+    words = f"{found['changed']} of {found['weighed']} weighed signals decided otherwise ({found['influence']:.1%}), "
+    words += f"{found['gained']:+.2%} on the account, {found['mean']:+.3%} each"
+    return words if found["low"] is None else f"{words} (95 %: {found['low']:+.3%} to {found['high']:+.3%})"
+
+
 def books_rows(books: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """Return one row per measure: its name, the three books, its target."""
     return [

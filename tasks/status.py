@@ -1,5 +1,6 @@
 """Steps that say how things stand; they look and change nothing."""
 
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -7,12 +8,15 @@ from steelyard.errors import CollectMoreData
 from steelyard.gateways.alerts import Stored
 from steelyard.judging.books import finite
 from steelyard.judging.evidence import Evidence
+from steelyard.judging.pivotal import judge_pivotal
+from steelyard.weight.alarms import false_alarms
 from steelyard.weight.guards import breaker_rules, measure_cuts
 from steelyard.weight.journal import Entry, Rule
 from steelyard.weight.ladder import period_end
 from steelyard.weight.phases import criteria
 from steelyard.weight.policy import Phase
 from steelyard.weight.rollout import Item, checklist, expected_improvement, milestones
+from steelyard.weight.sequential import proof
 from steelyard.weight.state import State
 from tasks.bars import known_history
 from tasks.records import decision_record, state_record, version_record
@@ -56,6 +60,9 @@ def _lineage(stores: Stores, state: State, as_of: datetime) -> dict[str, Any]:
         "reviews": _reviews(stores, as_of),
         "schedules": schedules(stores, state, entries, as_of),
         "limits": [rule.model_dump() for rule in limits],
+        "false_alarms": false_alarms(evidence, policy),
+        "proof": proof(evidence, policy).model_dump() | {"binding": policy.evidence == "sequential"},
+        "influence": _influence(stores, state, as_of),
         "gate": [rule.model_dump() for rule in _gate(stores, state, as_of)],
         "evidence": evidence.figures(),
         "improvement": _improvement(stores, state, evidence),
@@ -138,6 +145,13 @@ def _improvement(stores: Stores, state: State, evidence: Evidence) -> dict[str, 
     expected = expected_improvement(state.phase, stores.settings.weight.rollout)
     achieved = finite(evidence.books.improvement_blended)
     return {"achieved": achieved, "expected": list(expected) if expected else None}
+
+
+def _influence(stores: Stores, state: State, as_of: datetime) -> dict[str, float | None]:
+    """Return what the weight changed and brought since the evidence began; a weight is only as large as that."""
+    settled = stores.ledger.settled_predictions(state.evidence_since, as_of)
+    found = judge_pivotal(settled, stores.settings.books)
+    return {name: finite(figure) for name, figure in asdict(found).items()} | {"influence": finite(found.influence)}
 
 
 def _entered(entries: list[Entry]) -> dict[Phase, datetime]:

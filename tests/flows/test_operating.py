@@ -82,6 +82,11 @@ def test_status_says_how_things_stand(pilot: Stores, command: Command) -> None:
         "no_limit_breached",
     }
     assert all(rule["reason"] for rule in document["gate"])
+    assert document["proof"]["reason"].startswith("evidence of skill")
+    assert (document["proof"]["binding"], document["proof"]["figure"]) == (False, document["evidence"]["life_skill"])
+    assert document["evidence"]["life_settled"] >= document["evidence"]["settled"]
+    assert set(document["influence"]) == {"weighed", "changed", "gained", "mean", "low", "high", "influence"}
+    assert "11 losses in a row hit a healthy 55% one in" in document["false_alarms"]["breaker_streak"]
     assert document["decisions"][0]["page"].startswith("http://127.0.0.1:5000/#/experiments/")
     assert {item["standing"] for item in document["rollout"]} <= {"done", "due", "late", "ahead"}
     assert (document["fault"], document["brake"], document["alerts"]) == (None, None, [])

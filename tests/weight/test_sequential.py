@@ -9,6 +9,7 @@ from made import NOW, POLICY, state
 from made import evidence as month
 from steelyard.judging.evidence import Evidence
 from steelyard.judging.skill import Skill
+from steelyard.weight.alarms import false_alarms
 from steelyard.weight.guards import breaker_rules, guard
 from steelyard.weight.journal import Decision
 from steelyard.weight.ladder import evaluate
@@ -137,3 +138,15 @@ def test_bounds_that_contradict_each_other_are_refused(bounds: dict[str, float])
     """Decay must rise from confirm over cut to disable, and the capital may not be capped under what a rise needs."""
     with pytest.raises(ValueError, match=r"must rise|no weight could ever rise"):
         SequentialPolicy.model_validate(bounds)
+
+
+def test_each_breaker_says_how_often_chance_fires_it() -> None:
+    """By the ladder two, with evidence binding the one on decay too; at the pace of the books, or 2,500 trades."""
+    plain, bound = false_alarms(month(settled=50), POLICY), false_alarms(month(settled=50), BINDING)
+    paced = false_alarms(month(settled=50, ml__trades_per_day=0.5), POLICY)
+
+    assert plain["breaker_streak"] == "11 losses in a row hit a healthy 55% one in 19.0% of 2,500 trades"
+    assert "in 1.4% of 182 trades" in paced["breaker_streak"]
+    assert "of windows of 50 signals" in plain["breaker_accuracy"]
+    assert set(bound) - set(plain) == {"breaker_decay"}
+    assert "20 months" in bound["breaker_accuracy"]
