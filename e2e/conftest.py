@@ -36,7 +36,7 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lived]:
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
+def browser(lived: Lived) -> Iterator[Browser]:  # which began before: where a browser runs, no flow may start a loop
     found = next(filter(None, map(shutil.which, BROWSERS)), None)
     assert found, f"no browser: install Debian's chromium, or put one of {', '.join(BROWSERS)} on the path"
     with sync_playwright() as playwright:
