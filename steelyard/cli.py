@@ -261,6 +261,35 @@ def verify(
 
 
 @app.command()
+def drill(
+    scenario: Annotated[
+        str | None, typer.Argument(help="What goes wrong; docs/operating.md has the list.", show_default=False)
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every scenario, one after the other.")] = False,
+    home: Annotated[
+        Path | None, typer.Option("--home", help="Folder of drills; default: a new one, named at the end.")
+    ] = None,
+    conf: Conf = None,
+    as_json: Json = False,
+) -> None:
+    """Make trouble on purpose in a home of its own, and see who notices it, and when; exit 1 where it was too late."""
+    if every == (scenario is not None):
+        raise FixConfiguration("name one scenario, or pass --all: steelyard drill SCENARIO | --all")
+    document = _drilled((scenario,) if scenario else (), home, conf)
+    show(document, as_json, screen.drilled)
+    if not document["noticed"]:
+        raise typer.Exit(1)
+
+
+def _drilled(scenarios: tuple[str, ...], home: Path | None, conf: Path | None) -> dict[str, Any]:
+    from flows.drill import fire_drill
+    from tasks.progress import shown_by
+
+    with screen.bars() as sink, shown_by(sink):
+        return fire_drill(scenarios, str(home) if home else None, str(conf) if conf else None)
+
+
+@app.command()
 def rollback(
     reason: Reason, by: By = None, home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: Json = False
 ) -> None:
