@@ -4,16 +4,19 @@ import json
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from steelyard import screen
 from steelyard.errors import FixConfiguration, SteelyardError
 from steelyard.settings import default_conf, go_offline, load, prefect_server_configured
+
+if TYPE_CHECKING:
+    from steelyard.weight.drill import Course
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -178,6 +181,10 @@ def demo(home: Home = Path("demo"), conf: Conf = None, as_json: Json = False) ->
 
 @app.command()
 def drill(
+    scenario: Annotated[
+        str | None, typer.Argument(help="What goes wrong; docs/operating.md has the list.", show_default=False)
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every scenario, one after the other.")] = False,
     lives: Annotated[int, typer.Option("--lives", min=10, max=100_000, help="Lives of each kind.")] = 2000,
     months: Annotated[int, typer.Option("--months", min=6, max=120, help="Length of a life, months of 30 days.")] = 24,
     signals: Annotated[
@@ -189,23 +196,46 @@ def drill(
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the random numbers.")] = 1,
     out: Annotated[Path | None, typer.Option("--out", help="The page to write; default: drill.html in the home.")] = None,
-    home: Home = HERE,
+    home: Annotated[
+        Path | None,
+        typer.Option("--home", help="Where the page goes; of a scenario, a folder of drills: a new one by default."),
+    ] = None,
     conf: Conf = None,
     as_json: Json = False,
 ) -> None:
     """What the policy in conf/weight.yaml does to thousands of simulated lives, by the ladder and with evidence binding.
 
     Without --signals it goes on to 30, 100 and 300 signals a month and to dependent signals, with a quarter of the lives.
+
+    With a SCENARIO, or --all: trouble made on purpose in a home of its own, and who notices it when; exit 1 where too late.
     """
-    from steelyard.weight.drill import DEPENDENCE, SIGNALS, Course
-    from tasks.drill import operating_characteristics
+    from steelyard.weight.drill import courses
+
+    if every and scenario:
+        raise FixConfiguration("name one scenario, or pass --all: steelyard drill SCENARIO | --all")
+    if every or scenario:
+        _fire_drill((scenario,) if scenario else (), home, conf, as_json)
+        return
+    _drill_of_lives(courses(lives, months, signals, dependence, seed), out or (home or HERE) / "drill.html", conf, as_json)
+
+
+def _fire_drill(scenarios: tuple[str, ...], home: Path | None, conf: Path | None, as_json: bool) -> None:
+    from flows.drill import fire_drill
     from tasks.progress import shown_by
 
-    ties = dependence or (DEPENDENCE[:1] if signals else DEPENDENCE)
-    paces = [(pace, tie) for tie in ties for pace in signals or SIGNALS]
-    courses = [Course(lives if n == 0 or signals else lives // 4, months, *pace, seed) for n, pace in enumerate(paces)]
     with screen.bars() as sink, shown_by(sink):
-        document = operating_characteristics(load(conf), courses, out or home / "drill.html")
+        document = fire_drill(scenarios, str(home) if home else None, str(conf) if conf else None)
+    show(document, as_json, screen.fire_drilled)
+    if not document["noticed"]:
+        raise typer.Exit(1)
+
+
+def _drill_of_lives(lives: Sequence["Course"], out: Path, conf: Path | None, as_json: bool) -> None:
+    from tasks.characteristics import operating_characteristics
+    from tasks.progress import shown_by
+
+    with screen.bars() as sink, shown_by(sink):
+        document = operating_characteristics(load(conf), lives, out)
     show(document, as_json, screen.drilled)
 
 

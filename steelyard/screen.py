@@ -391,3 +391,30 @@ def _outcome_words(outcome: Mapping[str, Any] | None) -> str:
 
 def _said(figure: float | None, form: str) -> str:
     return "–" if figure is None else format(figure, form)
+
+
+def fire_drilled(document: Mapping[str, Any]) -> None:
+    """Print what each fire drill found, in one table; then what the weight did, and what it cost."""
+    table = Table("drill", "to be noticed", "by", "after", "bound", "", title="Fire drills", title_justify="left")
+    for one in document["drills"]:
+        for notice in one["notices"]:
+            mark = "in time" if notice["in_time"] else "[bold]NOT IN TIME[/]"
+            bound = _span(notice["bound"], notice["unit"])
+            table.add_row(one["scenario"], notice["what"], notice["by"], _span(notice["after"], notice["unit"]), bound, mark)
+    out.print(table)
+    for one in document["drills"]:
+        _drill_words(one)
+    out.print(f"homes: {document['home']}")
+
+
+def _drill_words(one: Mapping[str, Any]) -> None:
+    out.print(f"[bold]{one['scenario']}[/] ({one['seconds']:.0f} s): {one['story']}")
+    out.print("  weight " + ", ".join(f"{moved['weight']:.1%} on {moved['at'][:10]}" for moved in one["weights"]))
+    for words in (*(f"{told['what']}: {told['words']}" for told in one["notices"] if told["words"]), *one["words"]):
+        out.print(f"  · {words}", markup=False)
+
+
+def _span(value: float | None, unit: str) -> str:
+    if value is None:
+        return "never"
+    return "at once" if not value else f"{value:.3g} {unit}"

@@ -3,6 +3,8 @@
 import getpass
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -40,6 +42,7 @@ OFFLINE = {
 }
 LEAST_TOKEN = 16
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104  # told apart, not listened on
+_POOL = "MLFLOW_SQLALCHEMYSTORE_POOLCLASS"
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
@@ -209,6 +212,18 @@ def go_offline() -> None:
 def seal_key() -> str:
     """Return the secret that state and decisions are sealed with, empty where none is configured."""
     return os.environ.get("STEELYARD_SEAL_KEY", "")
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Keep what happens inside from the operator's channels and Prefect server, and every look at MLflow's file fresh."""
+    kept = {name: os.environ.pop(name, None) for name in ("STEELYARD_ALERTS", "PREFECT_API_URL", _POOL)}
+    os.environ[_POOL] = "NullPool"
+    try:
+        yield
+    finally:
+        del os.environ[_POOL]
+        os.environ.update({name: value for name, value in kept.items() if value is not None})
 
 
 def alpaca_keys() -> tuple[str, str]:

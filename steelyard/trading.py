@@ -2,14 +2,14 @@
 
 import os
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 from steelyard.desk.bundle import Champion
 from steelyard.desk.recorder import Recorder
 from steelyard.desk.session import Session
 from steelyard.desk.streak import StreakBreaker
-from steelyard.desk.watch import After, Watch
+from steelyard.desk.watch import After, Clock, Watch, now
 from steelyard.gateways.registry import Registry
 from steelyard.gateways.spool import Spool
 from steelyard.market.strategy import load_strategy
@@ -25,10 +25,10 @@ def watch(home: Path, conf: Path | None = None) -> Watch:
     It tells the operator when the lease has run out: the flows that would say so may be what stopped.
     """
     services = load(conf).services.at(home)
-    return _watch(services, open_registry(services), ())
+    return _watch(services, open_registry(services), (), now)
 
 
-def _watch(services: ServiceSettings, registry: Registry, after: tuple[After, ...]) -> Watch:
+def _watch(services: ServiceSettings, registry: Registry, after: tuple[After, ...], clock: Clock) -> Watch:
     """Return a watch that begins with the state on disk and keeps it there."""
     alerts, kept = open_alerts(services), _kept(services)
 
@@ -44,7 +44,7 @@ def _watch(services: ServiceSettings, registry: Registry, after: tuple[After, ..
         os.replace(new, kept)
 
     first, seconds = kept_state(services, registry), services.refresh_seconds
-    return Watch(registry.journal.verified, open_brake(services), seconds, (tell, keep, *after), first)
+    return Watch(registry.journal.verified, open_brake(services), seconds, (keep, *after), first, tell, clock)
 
 
 def kept_state(services: ServiceSettings, registry: Registry) -> State | None:
@@ -57,19 +57,24 @@ def _kept(services: ServiceSettings) -> Path:
     return Path(services.state) / "state.json"
 
 
-def open_session(home: Path, conf: Path | None = None) -> Session:
+def open_session(home: Path, conf: Path | None = None, clock: Clock = now) -> Session:
     """Return a session over a home, its watch and its recorder running; ``Session.warm`` it before the first trade.
 
     Without MLflow it starts with the last good model and the last state, as far as that state's lease reaches.
+
+    Args:
+        home: The home.
+        conf: Folder of the settings.
+        clock: Gives the moment it is; another one than the real one in a drill.
     """
     settings: Settings = load(conf)
     services = settings.services.at(home)
     registry, state = open_registry(services), Path(services.state)
-    champion = Champion(registry.load, state / "bundle")
+    champion = Champion(registry.load, state / "bundle", registry.journal.seal)
     champion.restore()
     strategy = load_strategy(settings.strategy)
-    watching = _watch(services, registry, (lambda found, _: champion.follow(found),))
-    look = _breaker(settings, services, registry, watching)
+    watching = _watch(services, registry, (lambda found, _: champion.follow(found),), clock)
+    look = _breaker(settings, services, registry, watching, clock)
     recorder = Recorder(open_ledger(services), Spool(state / "spool"), strategy.score_names, look)
     return Session(
         watching.start(),
@@ -82,7 +87,9 @@ def open_session(home: Path, conf: Path | None = None) -> Session:
     )
 
 
-def _breaker(settings: Settings, services: ServiceSettings, registry: Registry, watching: Watch) -> Callable[[], None]:
+def _breaker(
+    settings: Settings, services: ServiceSettings, registry: Registry, watching: Watch, clock: Clock
+) -> Callable[[], None]:
     """Return what looks at the streak after an outcome: the brake first, by the state at hand, then the journal."""
     alerts, journal = open_alerts(services), registry.journal
     breaker = StreakBreaker(
@@ -90,7 +97,7 @@ def _breaker(settings: Settings, services: ServiceSettings, registry: Registry, 
     )
 
     def look() -> None:
-        at = datetime.now(UTC)
+        at = clock()
         breaker.check(watching.state, at)
         entry = breaker.look(at)
         watching.refresh()

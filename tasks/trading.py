@@ -112,7 +112,7 @@ def _stamp(moment: pd.Timestamp) -> np.datetime64:
 
 
 def _traded(stores: Stores, session: Session, bars: Mapping[str, Bars], row: Mapping[str, Any]) -> dict[str, Any]:
-    evaluation = session.evaluate(_signal(stores, row), bars)
+    evaluation = session.evaluate(signal_of(stores, row), bars)
     broker, order = broker_of(stores), _order(stores, bars, row)
     equity = broker.equity(bars)
     assessed = _assessed(stores, equity, bars, order, evaluation)
@@ -134,7 +134,8 @@ def _ordered(broker: Broker, order: Order, words: str) -> tuple[str | None, str]
     return (REFUSED, refusal) if refusal else (None, words)
 
 
-def _signal(stores: Stores, row: Mapping[str, Any]) -> Signal:
+def signal_of(stores: Stores, row: Mapping[str, Any]) -> Signal:
+    """Return a row of the history as the trading side is asked about it."""
     return Signal(
         signal_id=row["signal_id"],
         symbol=row["symbol"],

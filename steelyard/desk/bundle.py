@@ -1,8 +1,10 @@
 """The champion as a trading process holds it: one immutable bundle, swapped by reference, the last good one on disk."""
 
+import hashlib
 import os
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from steelyard.learning.scorer import Scorer
 from steelyard.weight.state import State
 
 Load = Callable[[str], Mapping[str, bytes]]
+Seal = Callable[[str], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,24 +45,26 @@ class Champion:
     Args:
         load: Returns the stored files of a version (``Registry.load``).
         folder: Where the last good bundle is kept, for a start without MLflow.
+        seal: What the digest of the kept files is sealed with (``Journal.seal``); by default it stands there as it is.
 
     Attributes:
         bundle: What is served; None without a champion. Read it once for each evaluation: it is replaced, never changed.
     """
 
-    def __init__(self, load: Load, folder: Path) -> None:
+    def __init__(self, load: Load, folder: Path, seal: Seal = str) -> None:
         self._load = load
+        self._seal = seal
         self._folder = folder
         self.bundle: Bundle | None = None
 
     def restore(self) -> None:
-        """Serve the bundle on disk; where there is none, or a damaged one, nothing is served."""
-        try:
-            version = (self._folder / "current").read_text(encoding="utf-8")
+        """Serve the bundle on disk; where there is none, a damaged one, or one somebody changed, nothing is served."""
+        self.bundle = None
+        with suppress(OSError, FixData):
+            version, _, sealed = (self._folder / "current").read_text(encoding="utf-8").partition(" ")
             files = {file.name: file.read_bytes() for file in (self._folder / version).iterdir()}
-            self.bundle = Bundle.of(version, files)
-        except (OSError, FixData):
-            self.bundle = None
+            if sealed == self._sealed(version, files):
+                self.bundle = Bundle.of(version, files)
 
     def follow(self, state: State) -> None:
         """Serve the champion of ``state``; in the background, it loads, checks and warms up what is new before the swap.
@@ -81,8 +86,13 @@ class Champion:
         for name, content in files.items():
             (place / name).write_bytes(content)
         new = self._folder / "current.new"
-        new.write_text(version, encoding="utf-8")
+        new.write_text(f"{version} {self._sealed(version, files)}", encoding="utf-8")
         os.replace(new, self._folder / "current")
         for other in self._folder.iterdir():
             if other.is_dir() and other.name != version:
                 shutil.rmtree(other, ignore_errors=True)
+
+    def _sealed(self, version: str, files: Mapping[str, bytes]) -> str:
+        """Return the seal of a version's files, their names with them."""
+        digests = (f"{name}:{hashlib.sha256(files[name]).hexdigest()}" for name in sorted(files))
+        return self._seal(hashlib.sha256("\n".join((version, *digests)).encode()).hexdigest())

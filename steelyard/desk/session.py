@@ -218,6 +218,10 @@ class Session:
             self._recorder.record(evaluation)
         return evaluation
 
+    def look(self) -> None:
+        """Look at brake and state now, without waiting for the next turn; what goes wrong is among the troubles."""
+        self._watch.refresh()
+
     def standing(self, at: datetime) -> Standing:
         """Return how this process stands at ``at``; from memory, nothing is asked."""
         state, weight, out_of_force = self._watch.terms(at)

@@ -10,8 +10,14 @@ from steelyard.weight.state import State
 FIRST_LOOK_SECONDS = 15.0
 """How long a start waits for a registry that hangs: by then a trade may wait for it."""
 
+Clock = Callable[[], datetime]
 Verified = Callable[[], tuple[State | None, str | None]]
 After = Callable[[State, datetime], None]
+
+
+def now() -> datetime:
+    """Return the moment it is, UTC."""
+    return datetime.now(UTC)
 
 
 class Watch:
@@ -26,8 +32,11 @@ class Watch:
         brake: The brake of the home.
         refresh_seconds: How often both are looked at.
         after: Are called in the background with the state and the moment, at every look that brought one: to load what the
-            state names, to tell an operator what it means.
+            state names.
         first: The state to begin with, until the first look brings one; its lease bounds it like any other.
+        tell: Is called with the state at hand at every look, also at one that brought nothing: to tell an operator what it
+            means.
+        clock: Gives the moment a look speaks for; another one than the real one in a drill.
 
     Attributes:
         trouble: Why the last look brought nothing new; None when it did.
@@ -40,8 +49,12 @@ class Watch:
         refresh_seconds: float,
         after: Sequence[After] = (),
         first: State | None = None,
+        tell: After = lambda _state, _at: None,
+        clock: Clock = now,
     ) -> None:
         self._read = read
+        self._tell = tell
+        self._clock = clock
         self._after = after
         self._brake = brake
         self._seconds = refresh_seconds
@@ -82,11 +95,15 @@ class Watch:
         self.look_at_brake()
         pulled = self._brake.pulled
         try:
-            self._state, self.trouble = self._read()
-            self._braked = pulled or self._brake.pulled
+            try:
+                self._state, self.trouble = self._read()
+                self._braked = pulled or self._brake.pulled
+            finally:
+                if self._state is not None:
+                    self._tell(self._state, self._clock())
             if self._state is not None:
                 for act in self._after:
-                    act(self._state, datetime.now(UTC))
+                    act(self._state, self._clock())
         except Exception as error:  # noqa: BLE001  # the trading side's border: whatever happens, it goes on with what it has
             self.trouble = f"{type(error).__name__}: {error}"
 

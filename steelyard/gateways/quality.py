@@ -27,6 +27,8 @@ from steelyard.market.bars import COLUMNS, PRICES
 from steelyard.market.jumps import explain, held_back
 
 FIRST_RULE = "duplicate"
+STUCK_BARS = 6
+"""Bars in a row, the newest with them, whose prices are those of the bar before: from so many on a feed seems stuck."""
 
 
 class QualityPolicy(Frozen):
@@ -132,6 +134,7 @@ class Quality:
             *holes(good, raw.bar_size, raw.calendar, raw.timezone),
             *_without_volume(frame),
             *_filled_forward(good, raw),
+            *_stuck(good),
         )
         docs = self._publish("bars", raw.name, outcomes, findings)
         self._stop_if_too_bad(raw.name, frame, quarantined, kept)
@@ -325,9 +328,24 @@ def _filled_forward(good: pd.DataFrame, raw: RawBars) -> list[str]:
     if raw.bar_size != pd.Timedelta("1D"):
         return []
     weekend = good["timestamp"].dt.tz_convert(raw.timezone).dt.dayofweek >= 5
-    repeats = (good.groupby("symbol")[list(PRICES)].diff() == 0).all(axis=1)
-    filled = good.loc[weekend & repeats, "symbol"].value_counts(sort=False)
+    filled = good.loc[weekend & _repeats(good), "symbol"].value_counts(sort=False)
     return [f"{symbol}: {count} weekend bars repeat the bar before, filled forward?" for symbol, count in filled.items()]
+
+
+def _stuck(good: pd.DataFrame) -> list[str]:
+    """Return which symbols' newest bars only repeat the prices before them."""
+    moving = (~_repeats(good)).groupby(good["symbol"])
+    run = moving.apply(lambda one: len(one) - 1 - int(one.to_numpy().nonzero()[0][-1]))
+    return [
+        f"{symbol}: the last {count} bars repeat the prices before them, is the feed stuck?"
+        for symbol, count in run.items()
+        if count >= STUCK_BARS
+    ]
+
+
+def _repeats(good: pd.DataFrame) -> "pd.Series[bool]":
+    """Return whether each bar has the prices of the bar before; false for a symbol's first."""
+    return (good.groupby("symbol")[list(PRICES)].diff() == 0).all(axis=1)
 
 
 def _write_changed(file: Path, content: bytes) -> None:

@@ -90,6 +90,15 @@ class Course:
         return self.months // 2 * MONTH_DAYS
 
 
+def courses(
+    lives: int, months: int, signals: Sequence[int] | None, dependence: Sequence[float] | None, seed: int
+) -> list[Course]:
+    """Return what is lived: ``signals`` with each dependence, or by default all of both, the others with fewer lives."""
+    ties = dependence or (DEPENDENCE[:1] if signals else DEPENDENCE)
+    paces = [(pace, tie) for tie in ties for pace in signals or SIGNALS]
+    return [Course(lives if n == 0 or signals else lives // 4, months, *pace, seed) for n, pace in enumerate(paces)]
+
+
 class Drawn(NamedTuple):
     """Signals of many lives, as ``live_all`` takes them."""
 

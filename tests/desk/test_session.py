@@ -386,6 +386,25 @@ def test_the_last_good_bundle_starts_a_process_without_mlflow(tmp_path: Path) ->
     assert broken.bundle.version == "2"
 
 
+def test_a_bundle_that_was_changed_on_disk_is_not_served(tmp_path: Path) -> None:
+    """Its trees are as they were, its calibration is not; nor one that was sealed with another key."""
+
+    def sealed_by(key: str) -> Champion:
+        return Champion(lambda _: model().to_files(), tmp_path, lambda text: key + text)
+
+    sealed_by("a").follow(state(champion="1"))
+    mine, theirs = sealed_by("a"), sealed_by("b")
+    mine.restore()
+    theirs.restore()
+    assert mine.bundle is not None
+    assert theirs.bundle is None
+
+    file = tmp_path / "1" / "model.json"
+    file.write_text(file.read_text().replace('"intercept": ', '"intercept": 9'))
+    mine.restore()
+    assert mine.bundle is None
+
+
 def test_importing_the_session_is_light() -> None:
     """No orchestration, registry, contracts, search, scikit-learn or booster comes with it."""
     heavy = [

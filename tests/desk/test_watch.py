@@ -13,8 +13,10 @@ import pytest
 
 from flows.rollback import rollback
 from homes import LAST, pilot_home
+from made import state
 from registries import LINEAGE
 from steelyard.desk.watch import Watch
+from steelyard.errors import RestoreService
 from steelyard.gateways.brake import Brake
 from steelyard.trading import watch
 from steelyard.weight.state import State
@@ -147,3 +149,18 @@ def test_importing_the_watch_is_light() -> None:
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603
 
     assert found.stdout.strip() == "[]"
+
+
+def test_a_lease_that_ran_out_is_told_while_mlflow_is_away(tmp_path: Path) -> None:
+    """The look brings nothing, the state at hand is old: that is when somebody must hear of it."""
+    told: list[State] = []
+
+    def unreachable() -> tuple[State | None, str | None]:
+        raise RestoreService("away")
+
+    at_hand = state("pilot", 0.15)
+    watching = Watch(unreachable, Brake(tmp_path), QUICK, first=at_hand, tell=lambda found, _: told.append(found))
+    watching.refresh()
+
+    assert told == [at_hand]
+    assert watching.trouble == "RestoreService: away"

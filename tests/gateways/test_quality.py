@@ -11,6 +11,7 @@ from markets import small_history
 from steelyard.errors import FixConfiguration, FixData
 from steelyard.gateways.quality import Quality, QualityPolicy
 from steelyard.gateways.sources import RawBars, SourceSettings, package_file, read
+from steelyard.market.bars import PRICES
 from steelyard.market.features import feature_names
 from steelyard.market.strategy import TrendStrategy
 from steelyard.settings import PROJECT
@@ -300,3 +301,14 @@ def test_weekends_filled_forward_are_reported(quality: Quality) -> None:
     checked = quality.check_bars(read(SourceSettings(kind="files", path=str(file))), NOW, NOW)
 
     assert checked.findings == ("yahoo_stock: 520 weekend bars repeat the bar before, filled forward?",)
+
+
+@pytest.mark.parametrize(("repeated", "found"), [(5, 0), (6, 1)])
+def test_a_feed_whose_last_bars_only_repeat_is_reported(quality: Quality, repeated: int, found: int) -> None:
+    """A quiet market repeats a price or two, and may have done so for long in the past."""
+    stuck, quiet = clean().assign(symbol="S"), clean().assign(symbol="Q")
+    stuck.loc[stuck.index[-repeated:], list(PRICES)] = stuck.iloc[-repeated - 1][list(PRICES)].to_numpy(float)
+    quiet.loc[quiet.index[:12], list(PRICES)] = 100.0
+    checked = quality.check_bars(raw(pd.concat([stuck, quiet], ignore_index=True)), NOW, NOW)
+
+    assert checked.findings == ("S: the last 6 bars repeat the prices before them, is the feed stuck?",) * found

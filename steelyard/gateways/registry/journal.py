@@ -354,6 +354,10 @@ class Journal:
             if tags.get(name) != value:
                 yield f"the tag {name} says {tags.get(name)}, the journal {value}"
 
+    def seal(self, text: str) -> str:
+        """Return the seal of a text."""
+        return self._sealed(text)
+
     def sealed(self, state: State) -> str:
         """Return a state as the text it is stored and kept on disk by."""
         document = state.model_dump(mode="json")
