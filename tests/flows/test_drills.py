@@ -98,7 +98,7 @@ def test_what_is_edited_by_hand_is_not_believed(drills: Path) -> None:
 
 
 def test_drills_refuse_what_no_drill_made(tmp_path: Path, drills: Path, conf: Path, command: Command) -> None:
-    """A live home, drills under other settings, an unknown scenario; a command without one says how."""
+    """A live home, drills under other settings, an unknown scenario, one and all of them."""
     (tmp_path / "mlruns").mkdir()
     with pytest.raises(FixConfiguration, match="holds what no drill made"):
         fire_drill([], str(tmp_path))
@@ -107,5 +107,5 @@ def test_drills_refuse_what_no_drill_made(tmp_path: Path, drills: Path, conf: Pa
         fire_drill([], str(drills), str(conf))
     with pytest.raises(FixConfiguration, match="is no scenario; known are dead-scheduler"):
         fire_drill(["flood"])
-    code, _, err = command("drill")
+    code, _, err = command("drill", "flood", "--all")
     assert (code, "steelyard drill SCENARIO | --all" in err) == (1, True)
