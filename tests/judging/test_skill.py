@@ -17,7 +17,7 @@ from steelyard.judging.skill import (
     decay_value,
     fresh_table,
     judge_skill,
-    play_day,
+    play,
     skill_value,
 )
 
@@ -42,7 +42,7 @@ def paths(
         luck = np.repeat(rng.random((DAYS, 1)), day_size, 1) if together else rng.random((DAYS, day_size))
         won = luck < np.array(base)[classes] + slope * claim
         for day in range(DAYS):
-            play_day(table, bets(policy), p_win[day], classes[day], won[day])
+            play(table, bets(policy), p_win[day], classes[day], won[day])
             skill[life, day], decay[life, day] = skill_value(table), decay_value(table)
     return skill, decay
 
