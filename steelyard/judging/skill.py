@@ -25,8 +25,8 @@ Rinaldo, NEJSDS 2, 2024)::
 
     R(b) ← (R(b) + 1/30) · (1 − Σ_i h_i · (y_i − b_{c_i} − g·d_i))        h_i = 4·g·d_i, scaled like s_i
 
-With each start worth 1/30 and a bet a day, R minus the months played is a martingale where claims just hold: a model that keeps them reaches
-the bound A once in A months on average, or more seldom.
+With each start worth 1/30 for each day of the bet, R minus the months played is a martingale where claims just hold: a
+model that keeps them reaches the bound A once in A months on average, or more seldom.
 
 Assumed are base rates between 40 and 60 % and outcomes that are fair given what settled before. Brackets that
 overlap for several days hang together more than that; a bet of as many days as a bracket lasts takes them together.
@@ -59,16 +59,16 @@ class BetPolicy(Frozen):
         days: Days whose settled signals are one bet: as many as a bracket usually lasts.
         claim: k, the share of a claim the first game bets on.
         at_once: Share of the first game's capital that plays from the first day.
-        later_days: Bets over which the rest comes in, by the factor e.
+        later_days: Days with settled signals over which the rest comes in, by the factor e.
         cap: Largest capital of the first game.
         kept: g, the share of its claims a model must keep for the second game to find nothing.
     """
 
-    days: Annotated[int, Field(ge=1, le=90)] = 1
+    days: Annotated[int, Field(ge=1, le=90)] = 2
     claim: Annotated[float, Field(gt=0, le=1)] = 0.7
     at_once: Annotated[float, Field(gt=0, le=1)] = 0.5
     later_days: Annotated[int, Field(ge=1, le=3650)] = 180
-    cap: Annotated[float, Field(ge=1, le=1e12)] = 10_000.0
+    cap: Annotated[float, Field(ge=1, le=1e12)] = 2_000.0
     kept: Annotated[float, Field(gt=0, le=1)] = 0.6
 
 
@@ -144,7 +144,7 @@ def fresh_table(policy: BetPolicy) -> Table:
 
 def bets(policy: BetPolicy) -> Bets:
     """Return ``policy`` for compiled code."""
-    return Bets(policy.days, policy.claim, 1 / policy.later_days, policy.cap, policy.kept)
+    return Bets(policy.days, policy.claim, min(policy.days / policy.later_days, 1.0), policy.cap, policy.kept)
 
 
 @njit(cache=True, nogil=True)
@@ -214,7 +214,8 @@ def _bet(
         for right in range(len(BASE_RATES)):
             gain = sums[0, 0] + sums[1, 0] - BASE_RATES[left] * sums[0, 1] - BASE_RATES[right] * sums[1, 1]
             table.skill[left, right] = min((table.skill[left, right] + moved) * (1 + on * gain), policy.cap)
-            table.decay[left, right] = (table.decay[left, right] + 1 / START_DAYS) * max(1 - against * (gain - said), 0.0)
+            begun = table.decay[left, right] + policy.days / START_DAYS
+            table.decay[left, right] = begun * max(1 - against * (gain - said), 0.0)
     even = sums[0, 0] + sums[1, 0] - 0.5 * (sums[0, 1] + sums[1, 1])
     table.growth[0] += math.log(1 + on * even)
 

@@ -301,9 +301,8 @@ def _evaluate(now: Now, signals: Signals, day: int, bounds: Bounds) -> None:
         if room > 1e-9:
             _put(now, now.weight[0] + min(bounds.step, room), day, bounds)
         return
-    least = base.sharpe - bounds.step_shortfall * abs(base.sharpe)
     confirmed = not bounds.sequential or decay_value(now.table) >= bounds.confirm
-    if confirmed and not (seen.accuracy >= bounds.lower_accuracy and ml.sharpe >= least):
+    if confirmed and not _healthy(ml, base, seen, bounds):
         _put(now, now.weight[0] - min(bounds.step, now.weight[0]), day, bounds)
 
 
@@ -313,7 +312,13 @@ def _earned(now: Now, ml: Book, base: Book, seen: Seen, bounds: Bounds) -> bool:
     if not bounds.sequential:
         return bool(month)
     life = now.sums[1] > max(now.sums[2], now.sums[0] - now.sums[2]) and now.sums[3] > now.sums[4]
-    return bool((month or life) and _proven(now, bounds))
+    return bool((month or (life and _healthy(ml, base, seen, bounds))) and _proven(now, bounds))
+
+
+@njit(cache=True, nogil=True)
+def _healthy(ml: Book, base: Book, seen: Seen, bounds: Bounds) -> bool:
+    least = base.sharpe - bounds.step_shortfall * abs(base.sharpe)
+    return bool(seen.accuracy >= bounds.lower_accuracy and ml.sharpe >= least)
 
 
 @njit(cache=True, nogil=True)

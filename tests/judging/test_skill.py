@@ -50,10 +50,10 @@ def paths(
 @pytest.mark.parametrize("together", [False, True], ids=["signals on their own", "a day wins or loses as one"])
 @pytest.mark.parametrize("base", [(0.5, 0.5), (0.4, 0.6), (0.58, 0.58)], ids=str)
 def test_no_skill_is_seldom_taken_for_skill(base: tuple[float, float], together: bool) -> None:
-    """At any time within a year, e-values of 20 in at most 5 % of lives, whatever base rate and existing system (Ville)."""
+    """At any time within a year, e-values of 20 in at most 5 % of lives (Ville), and three standard errors for 250 of them."""
     skill, _ = paths(0.0, base=base, together=together, day_size=3)
 
-    assert (skill.max(axis=1) >= 20).mean() <= 0.05
+    assert (skill.max(axis=1) >= 20).mean() <= 0.05 + 3 * 0.0138
 
 
 def test_skill_is_found_within_the_year() -> None:
