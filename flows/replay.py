@@ -20,15 +20,17 @@ def replay(
     strategy: str | None = None,
     trials: int | None = None,
     retrain_days: int = 7,
+    evidence: str | None = None,
     home: str = ".",
     conf: str | None = None,
 ) -> dict[str, Any]:
     """Collect ``bars``, live through every day from ``start`` to ``end``, and return what happened."""
     course = Course(moment(start), moment(end), retrain_days)
-    stores = replay_stores(bars, strategy, trials, Path(home), conf)
+    stores = replay_stores(bars, strategy, trials, evidence, Path(home), conf)
     with documented("replay", stores.quality):
         checked = validate_bars(stores, read_source(stores), course.end)
-    claim_home(stores, bars=bars, strategy=strategy, trials=trials, retrain_days=retrain_days, start=str(course.start))
+    asked = {"bars": bars, "strategy": strategy, "trials": trials, "retrain_days": retrain_days, "start": str(course.start)}
+    claim_home(stores, **asked, **({"evidence": evidence} if evidence else {}))
     store_bars(stores, checked)
     history = known_history(stores, course.end)
     seconds = live_through(stores, history, course)

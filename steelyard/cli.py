@@ -151,6 +151,9 @@ def replay(
     strategy: Annotated[str | None, typer.Option("--strategy", help="MODULE:CLASS of your own system.")] = None,
     trials: Trials = None,
     retrain_days: Annotated[int, typer.Option("--retrain-days", min=1, help="Days between trainings.")] = 7,
+    evidence: Annotated[
+        str | None, typer.Option("--evidence", help="ladder or sequential: what a rise must rest on.")
+    ] = None,
     home: Home = HERE,
     conf: Conf = None,
     as_json: Json = False,
@@ -166,6 +169,7 @@ def replay(
         strategy=strategy,
         trials=trials,
         retrain_days=retrain_days,
+        evidence=evidence,
         **_places(home, conf),
     )
     show(document, as_json, screen.replayed)
@@ -173,7 +177,7 @@ def replay(
 
 @app.command()
 def demo(home: Home = Path("demo"), conf: Conf = None, as_json: Json = False) -> None:
-    """Replay the built-in sample and a simulated market whose edge dies; ends with a table of both and pictures."""
+    """Replay the built-in sample, and a simulated market whose edge dies by both rules; ends with tables and pictures."""
     from flows.demo import demo as flow
 
     show(_run_with_bar(flow, **_places(home, conf)), as_json, screen.demonstrated)

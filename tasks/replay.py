@@ -146,7 +146,9 @@ def _decide(stores: Stores, past: Past, day: datetime) -> None:
         review_gates(stores, day, past.settled_count(day))
 
 
-def replay_stores(bars: str, strategy: str | None, trials: int | None, home: Path, conf: str | None) -> Stores:
+def replay_stores(
+    bars: str, strategy: str | None, trials: int | None, evidence: str | None, home: Path, conf: str | None
+) -> Stores:
     """Return the stores of ``home`` under the settings in ``conf``, with what the caller asked for in their place.
 
     Raises:
@@ -158,6 +160,8 @@ def replay_stores(bars: str, strategy: str | None, trials: int | None, home: Pat
         changes["strategy"] = override(settings.strategy, "--strategy", system=strategy)
     if trials:
         changes["learning"] = override(settings.learning, "--trials", trials=trials)
+    if evidence:
+        changes["weight"] = override(settings.weight, "--evidence", evidence=evidence)
     return stores_of(settings.model_copy(update=changes), home)
 
 

@@ -1,16 +1,16 @@
 """Evidence that accumulates: does the model know anything the existing system does not, and does it still?
 
-Two games are played against the settled signals, one bet a day (Shafer and Vovk, Game-Theoretic Foundations for Probability
-and Finance, 2019; Shafer, "Testing by betting", JRSS A 184, 2021). Signal i of a day has the model's probability p_i, the
-outcome y_i in {0, 1} and a class c_i: whether the existing system took it. With m_c the mean of p in the class before
-that day, the claim is d_i = p_i − m_c: what the model says beyond the existing system's own opinion.
+Two games are played against the settled signals, one bet a day, or one in as many days as a bracket lasts (Shafer and Vovk,
+Game-Theoretic Foundations for Probability and Finance, 2019; Shafer, "Testing by betting", JRSS A 184, 2021). Signal i of a
+bet has the model's probability p_i, the outcome y_i in {0, 1} and a class c_i: whether the existing system took it. With
+m_c the mean of p in the class before, the claim is d_i = p_i − m_c: what the model says beyond the existing system.
 
 **Skill.** The null is composite: in each class the outcome has some base rate b_c, whatever the model says. For every pair
-(b_0, b_1) of ``BASE_RATES`` a day is one bet::
+(b_0, b_1) of ``BASE_RATES`` the capital K changes with each bet::
 
     K(b) ← K(b) · (1 + Σ_i s_i · (y_i − b_{c_i}))        s_i = 4·k·d_i, scaled down where Σ_i |s_i| would exceed 1
 
-Under the null the factor has mean 1 however the signals of the day hang together: it is linear in their outcomes, and the
+Under the null the factor has mean 1 however the signals of a bet hang together: it is linear in their outcomes, and the
 stakes are fixed before them. 4·d is the Kelly stake of p against a base rate of one half; k = 0.7 makes the bet the
 posterior odds of the capped expert 0.3·b + 0.7·p against b (Cesa-Bianchi and Lugosi, Prediction, Learning, and Games, 2006,
 chapter 9). A share of the capital plays at once and the rest comes in over time, so that an edge that begins late is found:
@@ -20,21 +20,21 @@ inequality (Étude critique de la notion de collectif, 1939) it ever reaches 1/a
 however often one looks (Waudby-Smith and Ramdas, "Estimating means of bounded random variables by betting", JRSS B 2024).
 
 **Decay.** The null is that the claims still hold: E[y_i] = b_c + g·d_i or further out, g the share of a claim that counts as
-kept. The bet is placed against the claims, and anew every day (Shiryaev and Roberts; as an e-detector: Shin, Ramdas and
+kept. The bet is placed against the claims, and anew every time (Shiryaev and Roberts; as an e-detector: Shin, Ramdas and
 Rinaldo, NEJSDS 2, 2024)::
 
     R(b) ← (R(b) + 1/30) · (1 − Σ_i h_i · (y_i − b_{c_i} − g·d_i))        h_i = 4·g·d_i, scaled like s_i
 
-With each start worth 1/30, R minus the months played is a martingale where claims just hold: a model that keeps them reaches
-the bound A once in A months on average, or more seldom.
+With each start worth 1/30 for each day of the bet, R minus the months played is a martingale where claims just hold: a
+model that keeps them reaches the bound A once in A months on average, or more seldom.
 
-Assumed are base rates between 40 and 60 % and outcomes that are fair given what settled on earlier days. Brackets that
-overlap for many days hang together more than that: docs/evidence.md says what then.
+Assumed are base rates between 40 and 60 % and outcomes that are fair given what settled before. Brackets that
+overlap for several days hang together more than that; a bet of as many days as a bracket lasts takes them together.
 """
 
 import math
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, NamedTuple
 
 import numpy as np
@@ -56,6 +56,7 @@ class BetPolicy(Frozen):
     """How the two games are played.
 
     Attributes:
+        days: Days whose settled signals are one bet: as many as a bracket usually lasts.
         claim: k, the share of a claim the first game bets on.
         at_once: Share of the first game's capital that plays from the first day.
         later_days: Days with settled signals over which the rest comes in, by the factor e.
@@ -63,10 +64,11 @@ class BetPolicy(Frozen):
         kept: g, the share of its claims a model must keep for the second game to find nothing.
     """
 
+    days: Annotated[int, Field(ge=1, le=90)] = 2
     claim: Annotated[float, Field(gt=0, le=1)] = 0.7
     at_once: Annotated[float, Field(gt=0, le=1)] = 0.5
     later_days: Annotated[int, Field(ge=1, le=3650)] = 180
-    cap: Annotated[float, Field(ge=1, le=1e12)] = 10_000.0
+    cap: Annotated[float, Field(ge=1, le=1e12)] = 2_000.0
     kept: Annotated[float, Field(gt=0, le=1)] = 0.6
 
 
@@ -91,6 +93,7 @@ class Table(NamedTuple):
 class Bets(NamedTuple):
     """``BetPolicy`` for compiled code."""
 
+    days: int
     claim: float
     later: float
     cap: float
@@ -141,7 +144,7 @@ def fresh_table(policy: BetPolicy) -> Table:
 
 def bets(policy: BetPolicy) -> Bets:
     """Return ``policy`` for compiled code."""
-    return Bets(policy.claim, 1 / policy.later_days, policy.cap, policy.kept)
+    return Bets(policy.days, policy.claim, min(policy.days / policy.later_days, 1.0), policy.cap, policy.kept)
 
 
 @njit(cache=True, nogil=True)
@@ -153,6 +156,16 @@ def reset_table(table: Table, at_once: float) -> None:
     table.centre[:, 0] = CENTRE * CENTRE_SIGNALS
     table.centre[:, 1] = CENTRE_SIGNALS
     table.growth[0] = 0.0
+
+
+@njit(cache=True, nogil=True)
+def copy_table(table: Table, onto: Table) -> None:
+    """Make ``onto`` what ``table`` is."""
+    onto.skill[:] = table.skill
+    onto.reserve[:] = table.reserve
+    onto.decay[:] = table.decay
+    onto.centre[:] = table.centre
+    onto.growth[:] = table.growth
 
 
 @njit(cache=True, nogil=True)
@@ -168,8 +181,8 @@ def decay_value(table: Table) -> float:
 
 
 @njit(cache=True, nogil=True)
-def play_day(table: Table, policy: Bets, p_win: Floats, classes: NDArray[np.int64], won: Bools) -> None:
-    """Play both games on the signals of one day, shape (n,), in place."""
+def play(table: Table, policy: Bets, p_win: Floats, classes: NDArray[np.int64], won: Bools) -> None:
+    """Place one bet in both games on signals of shape (n,), in place."""
     claims, staked = np.empty(len(p_win)), 1e-12
     for i in range(len(p_win)):
         claims[i] = 4 * (p_win[i] - table.centre[classes[i], 0] / table.centre[classes[i], 1])
@@ -201,18 +214,19 @@ def _bet(
         for right in range(len(BASE_RATES)):
             gain = sums[0, 0] + sums[1, 0] - BASE_RATES[left] * sums[0, 1] - BASE_RATES[right] * sums[1, 1]
             table.skill[left, right] = min((table.skill[left, right] + moved) * (1 + on * gain), policy.cap)
-            table.decay[left, right] = (table.decay[left, right] + 1 / START_DAYS) * max(1 - against * (gain - said), 0.0)
+            begun = table.decay[left, right] + policy.days / START_DAYS
+            table.decay[left, right] = begun * max(1 - against * (gain - said), 0.0)
     even = sums[0, 0] + sums[1, 0] - 0.5 * (sums[0, 1] + sums[1, 1])
     table.growth[0] += math.log(1 + on * even)
 
 
 @njit(cache=True, nogil=True)
-def _play(
+def _play_all(
     table: Table, policy: Bets, starts: NDArray[np.int64], p_win: Floats, classes: NDArray[np.int64], won: Bools
 ) -> None:
-    for day in range(len(starts) - 1):
-        rows = slice(starts[day], starts[day + 1])
-        play_day(table, policy, p_win[rows], classes[rows], won[rows])
+    for bet in range(len(starts) - 1):
+        rows = slice(starts[bet], starts[bet + 1])
+        play(table, policy, p_win[rows], classes[rows], won[rows])
 
 
 def judge_skill(settled: pd.DataFrame, end: datetime, since: datetime, sizing: SizingPolicy, policy: BetPolicy) -> Skill:
@@ -225,7 +239,7 @@ def judge_skill(settled: pd.DataFrame, end: datetime, since: datetime, sizing: S
     p_win, won = rows["p_win"].to_numpy(dtype=np.float64), rows["won"].to_numpy(dtype=bool)
     taken = rows["confidence_existing"].to_numpy(dtype=np.float64) > sizing.threshold
     table = fresh_table(policy)
-    _play(table, bets(policy), _days(rows), p_win, taken.astype(np.int64), won)
+    _play_all(table, bets(policy), _blocks(rows, since, policy.days), p_win, taken.astype(np.int64), won)
     returns = account_returns(rows, sizing)
     return Skill(
         settled=len(rows),
@@ -239,8 +253,11 @@ def judge_skill(settled: pd.DataFrame, end: datetime, since: datetime, sizing: S
     )
 
 
-def _days(rows: pd.DataFrame) -> NDArray[np.int64]:
-    """Return where each day's rows begin, and their number last."""
+def _blocks(rows: pd.DataFrame, since: datetime, days: int) -> NDArray[np.int64]:
+    """Return where the rows of each bet begin, and their number last; the days of a bet are counted from ``since``."""
+    if rows.empty:
+        return np.zeros(1, np.int64)
     stamps = rows["settled_at"].to_numpy(dtype="datetime64[ns]") - np.timedelta64(1, "ns")
-    day = stamps.astype("datetime64[D]").astype(np.int64)
-    return np.flatnonzero(np.concatenate(([True], np.diff(day) > 0, [True]))) if len(day) else np.zeros(1, np.int64)
+    day = stamps.astype("datetime64[D]") - np.datetime64(since.astimezone(UTC).replace(tzinfo=None), "D")
+    block = day.astype(np.int64) // days
+    return np.flatnonzero(np.concatenate(([True], np.diff(block) > 0, [True])))

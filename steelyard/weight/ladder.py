@@ -68,7 +68,8 @@ def _reward(state: State, evidence: Evidence, policy: WeightPolicy) -> tuple[Ver
     month, life, lower = raise_rules(evidence, policy), life_rules(evidence), _lower_rule(evidence, policy)
     proven = proof(evidence, policy)
     rules = (*month, *life, proven) if life else month
-    earned_by = month if not binding(policy) or not life or all(r.fired for r in month) else life
+    by_life = binding(policy) and bool(life) and _healthy(evidence, policy) and not all(r.fired for r in month)
+    earned_by = life if by_life else month
     earned = all(r.fired for r in earned_by)
     ceilings = _ceilings(state, evidence, policy, earned)
     if earned and (proven.fired or not binding(policy)):
@@ -120,11 +121,17 @@ def raise_rules(evidence: Evidence, policy: WeightPolicy) -> tuple[Rule, Rule]:
     return accuracy, sharpe
 
 
+def _healthy(evidence: Evidence, policy: WeightPolicy) -> bool:
+    """Whether the month asks for no step down; NaN does."""
+    lowest = shortfall_bound(evidence.books.baseline.sharpe, policy.steps.sharpe_shortfall)
+    return evidence.accuracy >= policy.steps.lower_accuracy and evidence.books.ml.sharpe >= lowest
+
+
 def _lower_rule(evidence: Evidence, policy: WeightPolicy) -> Rule:
     """Return the step down: accuracy under its bound, or Sharpe under the baseline's by the smaller shortfall."""
     ml, base = evidence.books.ml.sharpe, evidence.books.baseline.sharpe
     bound = shortfall_bound(base, policy.steps.sharpe_shortfall)
-    healthy = evidence.accuracy >= policy.steps.lower_accuracy and ml >= bound
+    healthy = _healthy(evidence, policy)
     confirmed = believed(evidence, policy.sequential.confirm, policy)
     reason = f"accuracy {evidence.accuracy:.1%}, ML Sharpe {ml:.2f} against {bound:.2f}"
     reason += "" if healthy or confirmed else " (not confirmed by the evidence)"

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.stats import binom
 
 from steelyard.judging.books import Bools, Floats
-from steelyard.judging.skill import Bets, Table, bets, decay_value, play_day, reset_table, skill_value
+from steelyard.judging.skill import Bets, Table, bets, copy_table, decay_value, play, reset_table, skill_value
 from steelyard.weight.policy import PHASES, WeightPolicy
 
 Ints = NDArray[np.int64]
@@ -103,10 +103,12 @@ class Now(NamedTuple):
 
     Attributes:
         weight: Shape (1,).
-        marks: Phase, phase since, evidence since, retraining required, losses in a row; shape (5,).
+        marks: Phase, phase since, evidence since, retraining required, losses in a row, first signal of the bet that runs;
+            shape (6,).
         latches: Day each cut fired, −1 for none; shape (4,).
         sums: Signals, right, won, return of ml and baseline book since the evidence began; shape (5,).
         daily: Room for daily returns.
+        table: The games with the bet that runs; ``closed`` without it.
     """
 
     weight: Floats
@@ -115,9 +117,10 @@ class Now(NamedTuple):
     sums: Floats
     daily: Floats
     table: Table
+    closed: Table
 
 
-PHASE, PHASE_SINCE, EVIDENCE_SINCE, RETRAIN, STREAK = range(5)
+PHASE, PHASE_SINCE, EVIDENCE_SINCE, RETRAIN, STREAK, BET = range(6)
 
 
 class Seen(NamedTuple):
@@ -298,9 +301,8 @@ def _evaluate(now: Now, signals: Signals, day: int, bounds: Bounds) -> None:
         if room > 1e-9:
             _put(now, now.weight[0] + min(bounds.step, room), day, bounds)
         return
-    least = base.sharpe - bounds.step_shortfall * abs(base.sharpe)
     confirmed = not bounds.sequential or decay_value(now.table) >= bounds.confirm
-    if confirmed and not (seen.accuracy >= bounds.lower_accuracy and ml.sharpe >= least):
+    if confirmed and not _healthy(ml, base, seen, bounds):
         _put(now, now.weight[0] - min(bounds.step, now.weight[0]), day, bounds)
 
 
@@ -310,7 +312,13 @@ def _earned(now: Now, ml: Book, base: Book, seen: Seen, bounds: Bounds) -> bool:
     if not bounds.sequential:
         return bool(month)
     life = now.sums[1] > max(now.sums[2], now.sums[0] - now.sums[2]) and now.sums[3] > now.sums[4]
-    return bool((month or life) and _proven(now, bounds))
+    return bool((month or (life and _healthy(ml, base, seen, bounds))) and _proven(now, bounds))
+
+
+@njit(cache=True, nogil=True)
+def _healthy(ml: Book, base: Book, seen: Seen, bounds: Bounds) -> bool:
+    least = base.sharpe - bounds.step_shortfall * abs(base.sharpe)
+    return bool(seen.accuracy >= bounds.lower_accuracy and ml.sharpe >= least)
 
 
 @njit(cache=True, nogil=True)
@@ -416,10 +424,22 @@ def _settle_day(now: Now, signals: Signals, blended: Floats, day: int, bounds: B
     for i in range(first, last):
         blended[i] = (1 - weight) * signals.existing[i] + weight * signals.ml[i]
     broken = _count(now, signals, first, last, bounds)
-    if last > first:
-        classes = (signals.existing[first:last] > bounds.threshold).astype(np.int64)
-        play_day(now.table, bounds.bets, signals.p_win[first:last], classes, signals.won[first:last])
+    _bet(now, signals, first, last, day, bounds)
     return bool(broken and not now.marks[RETRAIN])
+
+
+@njit(cache=True, nogil=True)
+def _bet(now: Now, signals: Signals, first: int, last: int, day: int, bounds: Bounds) -> None:
+    """Play the bet that runs, as far as it has settled; the days of a bet are counted from the begin of the evidence."""
+    if (day - 1 - now.marks[EVIDENCE_SINCE]) % bounds.bets.days == 0:
+        now.marks[BET] = first
+        copy_table(now.table, now.closed)
+    else:
+        copy_table(now.closed, now.table)
+    rows = slice(now.marks[BET], last)
+    if last > now.marks[BET]:
+        classes = (signals.existing[rows] > bounds.threshold).astype(np.int64)
+        play(now.table, bounds.bets, signals.p_win[rows], classes, signals.won[rows])
 
 
 @njit(cache=True, nogil=True)
@@ -442,10 +462,17 @@ def _count(now: Now, signals: Signals, first: int, last: int, bounds: Bounds) ->
 
 @njit(cache=True, nogil=True)
 def _fresh(bounds: Bounds, days: int) -> Now:
-    table = Table(np.zeros((5, 5)), np.zeros(1), np.zeros((5, 5)), np.zeros((2, 2)), np.zeros(1))
-    reset_table(table, bounds.at_once)
-    marks = np.array([SHADOW, 0, 0, 0, 0])
-    return Now(np.zeros(1), marks, np.full(LATCHES, -1), np.zeros(5), np.zeros(days + 2), table)
+    now = Now(
+        np.zeros(1),
+        np.array([SHADOW, 0, 0, 0, 0, 0]),
+        np.full(LATCHES, -1),
+        np.zeros(5),
+        np.zeros(days + 2),
+        Table(np.zeros((5, 5)), np.zeros(1), np.zeros((5, 5)), np.zeros((2, 2)), np.zeros(1)),
+        Table(np.zeros((5, 5)), np.zeros(1), np.zeros((5, 5)), np.zeros((2, 2)), np.zeros(1)),
+    )
+    _forget(now, bounds)
+    return now
 
 
 @njit(cache=True, nogil=True)

@@ -85,10 +85,10 @@ class SequentialPolicy(Frozen):
     """
 
     rise: Annotated[float, Field(ge=1, le=1e6)] = 100.0
-    confirm: Annotated[float, Field(ge=0, le=1e6)] = 5.0
-    cut: Annotated[float, Field(gt=0, le=1e6)] = 20.0
+    confirm: Annotated[float, Field(ge=0, le=1e6)] = 6.0
+    cut: Annotated[float, Field(gt=0, le=1e6)] = 30.0
     cut_factor: Share = 0.5
-    disable: Annotated[float, Field(gt=0, le=1e9)] = 100.0
+    disable: Annotated[float, Field(gt=0, le=1e9)] = 150.0
     bets: BetPolicy = BetPolicy()
 
     @model_validator(mode="after")

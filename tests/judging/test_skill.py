@@ -17,7 +17,7 @@ from steelyard.judging.skill import (
     decay_value,
     fresh_table,
     judge_skill,
-    play_day,
+    play,
     skill_value,
 )
 
@@ -42,7 +42,7 @@ def paths(
         luck = np.repeat(rng.random((DAYS, 1)), day_size, 1) if together else rng.random((DAYS, day_size))
         won = luck < np.array(base)[classes] + slope * claim
         for day in range(DAYS):
-            play_day(table, bets(policy), p_win[day], classes[day], won[day])
+            play(table, bets(policy), p_win[day], classes[day], won[day])
             skill[life, day], decay[life, day] = skill_value(table), decay_value(table)
     return skill, decay
 
@@ -50,10 +50,10 @@ def paths(
 @pytest.mark.parametrize("together", [False, True], ids=["signals on their own", "a day wins or loses as one"])
 @pytest.mark.parametrize("base", [(0.5, 0.5), (0.4, 0.6), (0.58, 0.58)], ids=str)
 def test_no_skill_is_seldom_taken_for_skill(base: tuple[float, float], together: bool) -> None:
-    """At any time within a year, e-values of 20 in at most 5 % of lives, whatever base rate and existing system (Ville)."""
+    """At any time within a year, e-values of 20 in at most 5 % of lives (Ville), and three standard errors for 250."""
     skill, _ = paths(0.0, base=base, together=together, day_size=3)
 
-    assert (skill.max(axis=1) >= 20).mean() <= 0.05
+    assert (skill.max(axis=1) >= 20).mean() <= 0.05 + 3 * 0.0138
 
 
 def test_skill_is_found_within_the_year() -> None:

@@ -10,14 +10,14 @@ import pytest
 from settled import settled
 from steelyard.judging.books import SizingPolicy
 from steelyard.judging.evidence import Evidence, Window, gather, losses_in_a_row
-from steelyard.judging.skill import judge_skill
+from steelyard.judging.skill import BetPolicy, judge_skill
 from steelyard.weight.changes import with_champion
 from steelyard.weight.drill import Course, World, draw
 from steelyard.weight.guards import guard, streak_breaker
 from steelyard.weight.ladder import ANCHOR, evaluate
 from steelyard.weight.lives import Signals, bounds_of, live
 from steelyard.weight.phases import Standing, review
-from steelyard.weight.policy import PHASES, WeightPolicy
+from steelyard.weight.policy import PHASES, SequentialPolicy, WeightPolicy
 from steelyard.weight.state import State
 
 SIZING = SizingPolicy()
@@ -125,7 +125,9 @@ class Slow:
 )
 def test_a_compiled_life_is_the_policy_step_for_step(world: World, signals: int, dependence: float, mode: str) -> None:
     """Weight, phase and breakers agree on every day of lives that rise, fall, are disabled and come back."""
-    policy, course = WeightPolicy(evidence=mode), Course(3, 8, signals, dependence)  # type: ignore[arg-type]
+    bets = BetPolicy(days=3 if world.turns else 1)
+    policy = WeightPolicy(evidence=mode, sequential=SequentialPolicy(bets=bets))  # type: ignore[arg-type]
+    course = Course(3, 8, signals, dependence)
     drawn = draw(world, course, course.lives, np.random.default_rng(5), SIZING.risk_per_trade)
     for life in range(course.lives):
         rows = slice(drawn.first[life], drawn.first[life + 1])
