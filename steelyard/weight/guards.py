@@ -111,7 +111,8 @@ def _accuracy_breaker(armed: bool, evidence: Evidence, policy: WeightPolicy) -> 
     if evidence.settled < policy.min_settled:
         reason = f"{evidence.settled} settled predictions of {policy.min_settled} needed"
         return measured("breaker_accuracy", math.nan, bound, fired=False, reason=reason)
-    breached, confirmed = not evidence.accuracy >= bound, believed(evidence, policy.sequential.cut, policy)
+    breached = not evidence.accuracy >= bound
+    confirmed = believed(evidence, policy.sequential.cut, policy, evidence.accuracy)
     words = f"accuracy {evidence.accuracy:.1%}, at least {bound:.0%} needed"
     words += " (not confirmed by the evidence)" if breached and not confirmed else ""
     return measured("breaker_accuracy", evidence.accuracy, bound, fired=armed and breached and confirmed, reason=words)
@@ -144,10 +145,11 @@ def measure_cuts(state: State, evidence: Evidence, policy: WeightPolicy, as_of: 
             ml.sharpe >= lowest,
         ),
     )
-    confirmed = believed(evidence, policy.sequential.confirm, policy)
+    confirm = policy.sequential.confirm
     ladder = tuple(
         Cut(name, *figures, words, _standing(name, bool(holds), confirmed, state, policy, as_of))
         for name, figures, words, holds in measures
+        for confirmed in [believed(evidence, confirm, policy, *figures)]
     )
     return (*ladder, *_decay_cut(state, evidence, policy, as_of))
 

@@ -132,7 +132,7 @@ def _lower_rule(evidence: Evidence, policy: WeightPolicy) -> Rule:
     ml, base = evidence.books.ml.sharpe, evidence.books.baseline.sharpe
     bound = shortfall_bound(base, policy.steps.sharpe_shortfall)
     healthy = _healthy(evidence, policy)
-    confirmed = believed(evidence, policy.sequential.confirm, policy)
+    confirmed = believed(evidence, policy.sequential.confirm, policy, evidence.accuracy, ml, bound)
     reason = f"accuracy {evidence.accuracy:.1%}, ML Sharpe {ml:.2f} against {bound:.2f}"
     reason += "" if healthy or confirmed else " (not confirmed by the evidence)"
     return measured("lower", ml, bound, fired=not healthy and confirmed, reason=reason)

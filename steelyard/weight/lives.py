@@ -247,7 +247,8 @@ def _breached(ml: Book, base: Book, seen: Seen, decay: float, bounds: Bounds, br
     confirmed = not bounds.sequential or decay >= bounds.confirm
     breached[ACCURACY] = confirmed and not seen.accuracy >= bounds.cut_accuracy
     breached[DRAWDOWN] = confirmed and not ml.drawdown <= bounds.drawdown_ratio * base.drawdown
-    breached[SHARPE] = confirmed and not ml.sharpe >= base.sharpe - bounds.sharpe_shortfall * abs(base.sharpe)
+    unknown = math.isnan(ml.sharpe) or math.isnan(base.sharpe)
+    breached[SHARPE] = (confirmed or unknown) and not ml.sharpe >= base.sharpe - bounds.sharpe_shortfall * abs(base.sharpe)
     breached[DECAY] = bounds.sequential and decay >= bounds.cut
 
 
@@ -301,7 +302,8 @@ def _evaluate(now: Now, signals: Signals, day: int, bounds: Bounds) -> None:
         if room > 1e-9:
             _put(now, now.weight[0] + min(bounds.step, room), day, bounds)
         return
-    confirmed = not bounds.sequential or decay_value(now.table) >= bounds.confirm
+    unknown = math.isnan(ml.sharpe) or math.isnan(base.sharpe)
+    confirmed = not bounds.sequential or unknown or decay_value(now.table) >= bounds.confirm
     if confirmed and not _healthy(ml, base, seen, bounds):
         _put(now, now.weight[0] - min(bounds.step, now.weight[0]), day, bounds)
 

@@ -17,12 +17,14 @@ def binding(policy: WeightPolicy) -> bool:
     return policy.evidence == "sequential"
 
 
-def believed(evidence: Evidence, bound: float, policy: WeightPolicy) -> bool:
+def believed(evidence: Evidence, bound: float, policy: WeightPolicy, *figures: float) -> bool:
     """Whether a breached limit of the ladder takes effect: always in ladder mode, else once the decay reaches ``bound``.
 
-    A life nobody knows confirms every limit.
+    A life nobody knows confirms every limit, and NaN among the limit's ``figures`` needs no confirmation.
     """
-    return not binding(policy) or evidence.life is None or not evidence.life.decay < bound
+    if not binding(policy) or evidence.life is None or any(math.isnan(figure) for figure in figures):
+        return True
+    return not evidence.life.decay < bound
 
 
 def proof(evidence: Evidence, policy: WeightPolicy) -> Rule:

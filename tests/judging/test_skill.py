@@ -50,7 +50,7 @@ def paths(
 @pytest.mark.parametrize("together", [False, True], ids=["signals on their own", "a day wins or loses as one"])
 @pytest.mark.parametrize("base", [(0.5, 0.5), (0.4, 0.6), (0.58, 0.58)], ids=str)
 def test_no_skill_is_seldom_taken_for_skill(base: tuple[float, float], together: bool) -> None:
-    """At any time within a year, e-values of 20 in at most 5 % of lives (Ville), and three standard errors for 250."""
+    """At any time within a year, e-values of 20 in at most 5 % of lives (Ville; three standard errors allowed)."""
     skill, _ = paths(0.0, base=base, together=together, day_size=3)
 
     assert (skill.max(axis=1) >= 20).mean() <= 0.05 + 3 * 0.0138

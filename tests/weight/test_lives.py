@@ -127,7 +127,7 @@ def test_a_compiled_life_is_the_policy_step_for_step(world: World, signals: int,
     """Weight, phase and breakers agree on every day of lives that rise, fall, are disabled and come back."""
     bets = BetPolicy(days=3 if world.turns else 1)
     policy = WeightPolicy(evidence=mode, sequential=SequentialPolicy(bets=bets))  # type: ignore[arg-type]
-    course = Course(3, 8, signals, dependence)
+    course = Course(3, 7, signals, dependence)
     drawn = draw(world, course, course.lives, np.random.default_rng(5), SIZING.risk_per_trade)
     for life in range(course.lives):
         rows = slice(drawn.first[life], drawn.first[life + 1])

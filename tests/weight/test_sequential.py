@@ -50,6 +50,8 @@ def rule(decision: Decision, name: str):  # type: ignore[no-untyped-def]
         pytest.param({"decay": 30.0}, "CUT", 0.075, id="decay cuts by itself"),
         pytest.param({"decay": 150.0}, "DISABLE", 0.0, id="and disables by itself"),
         pytest.param({"streak": 11}, "DISABLE", 0.0, id="a streak needs nobody's word"),
+        pytest.param({"accuracy": NAN}, "DISABLE", 0.0, id="accuracy nobody knows needs no confirmation"),
+        pytest.param({"ml__sharpe": NAN}, "CUT", 0.105, id="nor does a Sharpe nobody knows"),
         pytest.param({"ml__sharpe": 0.85, "skill": 5.0}, "HOLD", 0.15, id="a step down that is not confirmed"),
         pytest.param({"ml__sharpe": 0.85, "skill": 5.0, "decay": 6.0}, "CUT", 0.10, id="a step down that is confirmed"),
     ],
