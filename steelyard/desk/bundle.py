@@ -60,7 +60,7 @@ class Champion:
     def restore(self) -> None:
         """Serve the bundle on disk; where there is none, a damaged one, or one somebody changed, nothing is served."""
         self.bundle = None
-        with suppress(OSError, FixData):
+        with suppress(OSError, UnicodeDecodeError, FixData):
             version, _, sealed = (self._folder / "current").read_text(encoding="utf-8").partition(" ")
             files = {file.name: file.read_bytes() for file in (self._folder / version).iterdir()}
             if sealed == self._sealed(version, files):

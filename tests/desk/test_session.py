@@ -403,6 +403,9 @@ def test_a_bundle_that_was_changed_on_disk_is_not_served(tmp_path: Path) -> None
     file.write_text(file.read_text().replace('"intercept": ', '"intercept": 9'))
     mine.restore()
     assert mine.bundle is None
+    (tmp_path / "current").write_bytes(b"\xff\xfe")
+    mine.restore()
+    assert mine.bundle is None
 
 
 def test_importing_the_session_is_light() -> None:
