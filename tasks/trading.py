@@ -1,6 +1,6 @@
 """Steps of a trading run: the newest bars' signals, evaluated, sized, ordered; every veto and every fill in the ledger."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, cast
@@ -112,7 +112,7 @@ def _stamp(moment: pd.Timestamp) -> np.datetime64:
 
 
 def _traded(stores: Stores, session: Session, bars: Mapping[str, Bars], row: Mapping[str, Any]) -> dict[str, Any]:
-    evaluation = session.evaluate(signal_of(stores, row), bars)
+    evaluation = session.evaluate(signal_of(row, stores.strategy.score_names), bars)
     broker, order = broker_of(stores), _order(stores, bars, row)
     equity = broker.equity(bars)
     assessed = _assessed(stores, equity, bars, order, evaluation)
@@ -134,7 +134,7 @@ def _ordered(broker: Broker, order: Order, words: str) -> tuple[str | None, str]
     return (REFUSED, refusal) if refusal else (None, words)
 
 
-def signal_of(stores: Stores, row: Mapping[str, Any]) -> Signal:
+def signal_of(row: Mapping[str, Any], score_names: Sequence[str]) -> Signal:
     """Return a row of the history as the trading side is asked about it."""
     return Signal(
         signal_id=row["signal_id"],
@@ -143,7 +143,7 @@ def signal_of(stores: Stores, row: Mapping[str, Any]) -> Signal:
         timestamp=row["timestamp"].to_pydatetime(),
         decided_at=row["decided_at"].to_pydatetime(),
         confidence=float(row["confidence_existing"]),
-        scores={name: float(row[f"score_{name}"]) for name in stores.strategy.score_names},
+        scores={name: float(row[f"score_{name}"]) for name in score_names},
     )
 
 

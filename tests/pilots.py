@@ -25,6 +25,7 @@ from steelyard.market.strategy import TrendStrategy
 from steelyard.settings import PROJECT
 from steelyard.weight.changes import conclude
 from steelyard.weight.state import initial_state
+from tasks import trading
 from tasks.stores import Stores, open_stores
 
 STRATEGY = TrendStrategy()
@@ -76,12 +77,4 @@ def home_of(place: Path, empty: Path, known: pd.DataFrame) -> Stores:
 
 def signal_of(row: Mapping[str, Any] | pd.Series) -> Signal:
     """A row of the history as the trading side is asked about it."""
-    return Signal(
-        signal_id=row["signal_id"],
-        symbol=row["symbol"],
-        side=row["side"],
-        timestamp=row["timestamp"].to_pydatetime(),
-        decided_at=row["decided_at"].to_pydatetime(),
-        confidence=float(row["confidence_existing"]),
-        scores={name: float(row[f"score_{name}"]) for name in STRATEGY.score_names},
-    )
+    return trading.signal_of(row.to_dict() if isinstance(row, pd.Series) else row, STRATEGY.score_names)

@@ -33,7 +33,9 @@ class Desk:
         self.session.look()
         rows = cast(list[dict[str, Any]], self._market.decided(self.at, day).to_dict("records"))
         found = [
-            self.session.evaluate(signal_of(self._stores, row), self._market.until(row["decided_at"].to_pydatetime()))
+            self.session.evaluate(
+                signal_of(row, self._stores.strategy.score_names), self._market.until(row["decided_at"].to_pydatetime())
+            )
             for row in rows
         ]
         self.at = day
