@@ -10,6 +10,7 @@ from flows.moment import moment, opened
 from steelyard import summaries
 from tasks.alerts import announce, announce_health, announce_silences, notice_lapse
 from tasks.health import alarming_figures, fell_silent
+from tasks.illustrations import illustrate
 from tasks.records import decision_records, state_record
 from tasks.summaries import page_of, publish
 from tasks.weight import current_state, guard_weight
@@ -26,4 +27,5 @@ def guard(as_of: datetime | None = None, home: str = ".", conf: str | None = Non
     announce(stores, [entry])
     made, state = decision_records(stores, [entry]), state_record(current_state(stores, at))
     publish("guard", summaries.decided(made, state), page_of(made))
+    illustrate(stores)
     return {"decision": made[0] if made else None, "state": state}

@@ -11,6 +11,7 @@ from steelyard import summaries
 from steelyard.gateways.registry import Version
 from steelyard.learning.policy import Retraining
 from tasks.bars import known_history
+from tasks.illustrations import illustrate
 from tasks.records import version_record
 from tasks.stores import Stores
 from tasks.summaries import documented, progress, publish
@@ -51,4 +52,5 @@ def compare(as_of: datetime | None = None, home: str = ".", conf: str | None = N
 def _judged(stores: Stores, version: Version, name: str) -> dict[str, Any]:
     document, pages = version_record(version), stores.training_pages(version)
     publish(name, summaries.trained(document, pages), next(iter(pages.values())))
+    illustrate(stores)
     return document

@@ -10,6 +10,7 @@ from flows.moment import moment, opened
 from steelyard import summaries
 from tasks.alerts import announce
 from tasks.bars import known_history
+from tasks.illustrations import illustrate
 from tasks.records import decision_records, state_record
 from tasks.summaries import page_of, publish
 from tasks.weight import current_state, evaluate_weight, review_gates
@@ -24,4 +25,5 @@ def weight(as_of: datetime | None = None, home: str = ".", conf: str | None = No
     announce(stores, entries)
     made, state = decision_records(stores, entries), state_record(current_state(stores, at))
     publish("weight", summaries.decided(made, state), page_of(made))
+    illustrate(stores)
     return {"decisions": made, "state": state}

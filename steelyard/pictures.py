@@ -219,7 +219,8 @@ def draw_weight(axes: Axes, document: Mapping[str, Any]) -> None:
     if len(promoted):
         label = f"new champion ({len(promoted)})"
         axes.scatter(promoted, [-0.05 * top] * len(promoted), marker="|", s=60, color=COLORS["ml"], label=label)
-    axes.set(ylim=(-0.16 * top, top), xlim=(moments[0], moments[-1]), ylabel="weight of the model")
+    last = max(moments[-1], moments[0] + pd.Timedelta(days=1))
+    axes.set(ylim=(-0.16 * top, top), xlim=(moments[0], last), ylabel="weight of the model")
     axes.set_yticks([tick for tick in axes.get_yticks() if 0 <= tick <= top])
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     _draw_phases(axes, document)

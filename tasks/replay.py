@@ -18,6 +18,7 @@ from steelyard.market.history import as_known
 from steelyard.settings import load, override
 from steelyard.weight.ladder import period_end
 from steelyard.weight.state import State
+from tasks.illustrations import illustrate
 from tasks.predictions import record_opinions, record_outcomes, watch_streak
 from tasks.progress import tell
 from tasks.records import decision_record, version_record
@@ -103,6 +104,8 @@ def live_through(stores: Stores, history: pd.DataFrame, course: Course) -> float
         if course.retrains_on(day):
             refused = _retrain(stores, past, day)
         _decide(stores, past, day)
+        if current_state(stores, day).sequence > state.sequence:
+            illustrate(stores)
         tell("replay", (day - course.start).days, (course.end - course.start).days, _words(day, state))
     if refused is not None and not stores.registry.versions():
         raise refused

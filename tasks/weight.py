@@ -3,11 +3,8 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
 
-from steelyard import pictures
 from steelyard.errors import FixConfiguration
-from steelyard.judging.books import equity_curves
 from steelyard.judging.evidence import Evidence, Window, gather
 from steelyard.judging.skill import Skill, judge_skill
 from steelyard.weight.changes import with_lease
@@ -59,9 +56,8 @@ def guard_weight(stores: Stores, as_of: datetime) -> Entry | None:
 def _guarded(stores: Stores, state: State, as_of: datetime) -> Entry | None:
     if state.phase == "foundation":  # there is no model to limit
         return None
-    evidence = monthly_evidence(stores, as_of, state)
-    decision = guard(state, evidence, stores.settings.weight, as_of)
-    return record(stores, decision, evidence) if _matters(decision) else None
+    decision = guard(state, monthly_evidence(stores, as_of, state), stores.settings.weight, as_of)
+    return record(stores, decision) if _matters(decision) else None
 
 
 @step(one_at_a_time=True)
@@ -71,9 +67,9 @@ def evaluate_weight(stores: Stores, as_of: datetime) -> Entry | None:
     None while the lineage is younger than the end of that period.
     """
 
-    def decide(state: State, period: datetime) -> tuple[Decision, Evidence]:
+    def decide(state: State, period: datetime) -> Decision:
         evidence = monthly_evidence(stores, period, state)
-        return evaluate(state, evidence, stores.settings.weight, period, as_of), evidence
+        return evaluate(state, evidence, stores.settings.weight, period, as_of)
 
     return _once(stores, "weight", stores.settings.weight.evaluation_days, as_of, decide)
 
@@ -82,10 +78,10 @@ def evaluate_weight(stores: Stores, as_of: datetime) -> Entry | None:
 def review_gates(stores: Stores, as_of: datetime, settled_signals: int) -> Entry | None:
     """Review the gate of the current phase for the last whole period, once; None for a lineage younger than that."""
 
-    def decide(state: State, period: datetime) -> tuple[Decision, Evidence]:
+    def decide(state: State, period: datetime) -> Decision:
         evidence = phase_evidence(stores, period, state)
         standing = gate_standing(stores, state, settled_signals)
-        return review(state, evidence, standing, stores.settings.weight, period, as_of), evidence
+        return review(state, evidence, standing, stores.settings.weight, period, as_of)
 
     return _once(stores, "gates", stores.settings.weight.review_days, as_of, decide)
 
@@ -101,7 +97,7 @@ def _once(
     kind: Kind,
     days: int,
     as_of: datetime,
-    decide: Callable[[State, datetime], tuple[Decision, Evidence]],
+    decide: Callable[[State, datetime], Decision],
 ) -> Entry | None:
     period = period_end(as_of, days)
     with stores.journal.deciding():
@@ -109,39 +105,13 @@ def _once(
         if recorded is not None:
             return recorded
         state = current_state(stores, as_of)
-        return record(stores, *decide(state, period)) if period > state.began else None
+        return record(stores, decide(state, period)) if period > state.began else None
 
 
-def record(stores: Stores, decision: Decision, evidence: Evidence) -> Entry:
-    """Enter a decision in the journal, then draw it: a picture that cannot be drawn keeps no decision back.
-
-    A new policy is counted.
-    """
+def record(stores: Stores, decision: Decision) -> Entry:
+    """Enter a decision in the journal; a new policy is counted."""
     count_settings(stores, "weight", decision.policy, decision.as_of)
-    entry = stores.journal.append(decision)
-    if evidence.settled:
-        stores.journal.attach(entry, _pictures(stores, entry, evidence))
-    return entry
-
-
-def _pictures(stores: Stores, entry: Entry, evidence: Evidence) -> dict[str, bytes]:
-    """Return the weight's path until this decision, and what the decision did above the books it rests on."""
-    settled = stores.ledger.settled_predictions(evidence.start, evidence.end)
-    equity = equity_curves(settled, evidence.start, evidence.end, stores.settings.books)
-    return {
-        "decision.png": pictures.decision(entry.decision, equity),
-        "weight.png": pictures.weight_path(_life(stores, entry)),
-    }
-
-
-def _life(stores: Stores, entry: Entry) -> dict[str, Any]:
-    made = stores.journal.path(entry)
-    return {
-        "start": entry.state.began,
-        "end": entry.decision.as_of,
-        "decisions": [one for one in made if one["kind"] != "promotion"],
-        "promotions": [one for one in made if one["kind"] == "promotion"],
-    }
+    return stores.journal.append(decision)
 
 
 def _matters(decision: Decision) -> bool:

@@ -17,6 +17,7 @@ from made import EARLIER
 from registries import LINEAGE
 from settled import settled
 from tasks.alerts import announce
+from tasks.illustrations import illustrate
 from tasks.stores import Stores, open_stores
 from tasks.training import shadow_window
 from tasks.weight import evaluate_weight
@@ -179,36 +180,45 @@ def test_why_without_a_model_says_who_decided(pilot: Stores, command: Command) -
 # pictures
 
 
-def test_a_decision_is_drawn_once_it_is_recorded(pilot: Stores) -> None:
-    """The weight's path until then, and what the decision did above the books it rests on."""
+def test_every_decision_is_drawn_once_it_is_recorded(pilot: Stores) -> None:
+    """The weight's path until then, and what the decision did above the books it rests on; a promotion rests on none."""
     entry = evaluate_weight(pilot, LAST)
+    illustrate(pilot)
     assert entry is not None
+    promotion, *_, last = pilot.journal.entries()
     path = pilot.journal.path(entry)
 
-    assert {file.path for file in pilot.registry._tracking.client.list_artifacts(str(entry.run_id))} == {
-        "decision.json",
-        "decision.png",
-        "weight.png",
-    }
+    assert pilot.journal.files(last) == {"decision.json", "decision.png", "weight.png"}
+    assert pilot.journal.files(promotion) == {"decision.json", "weight.png"}
     assert [(one["sequence"], one["kind"]) for one in path] == [(1, "promotion"), (2, "gates"), (3, "weight")]
     assert [one["weight_after"] for one in path] == [0.0, 0.15, entry.state.weight]
+    assert pilot.journal.path(promotion) == path[:1]
 
 
-def test_a_picture_that_cannot_be_drawn_keeps_no_decision_back(pilot: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A full disk: it is said, the decision stands, and the next run returns it."""
+def test_a_picture_that_cannot_be_drawn_holds_nothing_up(
+    pilot: Stores, monkeypatch: pytest.MonkeyPatch, received: list[dict[str, str]]
+) -> None:
+    """A full disk: the run fails, but the cut stands, is told and the lease renewed; the next run draws it."""
 
     def full(*_: object, **__: object) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(Figure, "savefig", full)
-    with pytest.raises(OSError, match="no space left"):
-        evaluate_weight(pilot, LAST)
-    entry, state = evaluate_weight(pilot, LAST), pilot.journal.state()
+    lose_everything(pilot)
+    late = LAST + timedelta(days=28)
+    with monkeypatch.context() as broken:
+        broken.setattr(Figure, "savefig", full)
+        with pytest.raises(OSError, match="no space left"):
+            guard.fn(late, str(pilot.home))
+    [entry], state = pilot.journal.entries(last=1), pilot.journal.state()
 
-    assert entry is not None
     assert state is not None
-    assert (state.sequence, state.weight) == (3, entry.state.weight)
-    assert pilot.journal.faults() == []
+    assert (entry.decision.kind, state.sequence, state.weight) == ("guard", entry.sequence, 0.0)
+    assert state.lease_until == late + timedelta(days=3)
+    assert pilot.journal.files(entry) == {"decision.json"}
+    assert any(message["title"].startswith("Steelyard: disable") for message in received)
+
+    illustrate(pilot)
+    assert pilot.journal.files(entry) == {"decision.json", "decision.png", "weight.png"}
 
 
 # rollback, hold, resume

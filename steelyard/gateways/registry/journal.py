@@ -174,6 +174,11 @@ class Journal:
         with self._tracking.reached():
             self._tracking.attach(str(entry.run_id), files)
 
+    def files(self, entry: Entry) -> set[str]:
+        """Return the names of what lies beside a decision."""
+        with self._tracking.reached():
+            return {file.path for file in self._tracking.client.list_artifacts(str(entry.run_id))}
+
     def path(self, entry: Entry) -> list[dict[str, Any]]:
         """Return what was decided up to ``entry``, in order, as far as MLflow's tags and figures tell it.
 
@@ -183,9 +188,9 @@ class Journal:
             last = self._path[-1]["sequence"] if self._path else 0
             if last == entry.sequence - 1:
                 self._path.extend(_told([self._tracking.client.get_run(str(entry.run_id))]))
-            elif last != entry.sequence:
+            elif last < entry.sequence:
                 self._path = _told(reversed(self._tracking.decisions()))
-            return [*self._path]
+            return [one for one in self._path if one["sequence"] <= entry.sequence]
 
     def _record(self, entry: Entry, files: Mapping[str, bytes], data: Sequence[Data]) -> Entry:
         decision = entry.decision
