@@ -50,6 +50,7 @@ from steelyard.judging.books import Bools, Floats, SizingPolicy, account_returns
 BASE_RATES = np.array([0.40, 0.45, 0.50, 0.55, 0.60])
 CENTRE, CENTRE_SIGNALS = 0.5, 10.0
 START_DAYS = 30.0
+PAIRS = 100
 
 
 class BetPolicy(Frozen):
@@ -113,6 +114,9 @@ class Skill:
         no_information_rate: Share of the larger class; NaN without any.
         ml_return: Account return of the ml book, summed.
         baseline_return: The same for the baseline.
+        right_autocorrelation: Correlation of being right between neighbours in the order they settled; NaN where fewer than
+            ``PAIRS`` signals, or no difference, show it.
+        win_autocorrelation: The same of winning, among the trades of the ml book.
     """
 
     settled: int
@@ -123,6 +127,8 @@ class Skill:
     no_information_rate: float
     ml_return: float
     baseline_return: float
+    right_autocorrelation: float = math.nan
+    win_autocorrelation: float = math.nan
 
     def more_needed(self, bound: float) -> int | None:
         """Return how many more signals would bring the skill over ``bound`` at the growth so far; None where none would."""
@@ -240,7 +246,7 @@ def judge_skill(settled: pd.DataFrame, end: datetime, since: datetime, sizing: S
     taken = rows["confidence_existing"].to_numpy(dtype=np.float64) > sizing.threshold
     table = fresh_table(policy)
     _play_all(table, bets(policy), _blocks(rows, since, policy.days), p_win, taken.astype(np.int64), won)
-    returns = account_returns(rows, sizing)
+    returns, followed = account_returns(rows, sizing), rows["confidence_ml"].to_numpy(dtype=np.float64) > sizing.threshold
     return Skill(
         settled=len(rows),
         skill=skill_value(table),
@@ -248,9 +254,22 @@ def judge_skill(settled: pd.DataFrame, end: datetime, since: datetime, sizing: S
         growth=float(table.growth[0] / len(rows)) if len(rows) else math.nan,
         accuracy=metrics.accuracy(p_win, won),
         no_information_rate=metrics.no_information_rate(won),
-        ml_return=float(returns[rows["confidence_ml"].to_numpy(dtype=np.float64) > sizing.threshold].sum()),
+        ml_return=float(returns[followed].sum()),
         baseline_return=float(returns[taken].sum()),
+        right_autocorrelation=_autocorrelation((p_win > 0.5) == won),
+        win_autocorrelation=_autocorrelation(won[followed]),
     )
+
+
+def _autocorrelation(happened: Bools) -> float:
+    if (
+        len(happened) < PAIRS
+        or happened[1:].all()
+        or happened[:-1].all()
+        or not (happened[1:].any() and happened[:-1].any())
+    ):
+        return math.nan
+    return float(np.corrcoef(happened[:-1], happened[1:])[0, 1])
 
 
 def _blocks(rows: pd.DataFrame, since: datetime, days: int) -> NDArray[np.int64]:

@@ -116,3 +116,17 @@ def test_one_outcome_moves_the_evidence_the_way_it_should() -> None:
 
     assert won.skill > lost.skill
     assert won.decay < lost.decay
+
+
+def test_how_far_neighbours_hang_together_is_measured() -> None:
+    """Outcomes that come five at a time correlate by 4/5 from one to the next; too few, or all the same, say nothing."""
+    rng, frame = np.random.default_rng(3), lived(1000)
+    frame["won"] = pd.array(np.repeat(rng.random(200) < 0.5, 5), dtype="boolean")
+    frame[["p_win", "confidence_ml"]] = [0.6, 80.0]
+    tied = judged(frame, 1000)
+    alone = judged(frame.assign(won=pd.array(rng.random(1000) < 0.5, dtype="boolean")), 1000)
+
+    assert tied.win_autocorrelation == tied.right_autocorrelation == pytest.approx(0.8, abs=0.05)
+    assert alone.win_autocorrelation == pytest.approx(0.0, abs=0.1)
+    assert np.isnan(judged(frame, 99).win_autocorrelation)
+    assert np.isnan(judged(frame.assign(won=pd.array([True] * 1000, dtype="boolean")), 1000).win_autocorrelation)
