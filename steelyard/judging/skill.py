@@ -8,7 +8,11 @@ m_c the mean of p in the class before, the claim is d_i = p_i − m_c: what the 
 **Skill.** The null is composite: in each class the outcome has some base rate b_c, whatever the model says. For every pair
 (b_0, b_1) of ``BASE_RATES`` the capital K changes with each bet::
 
-    K(b) ← K(b) · (1 + Σ_i s_i · (y_i − b_{c_i}))        s_i = 4·k·d_i, scaled down where Σ_i |s_i| would exceed 1
+    K(b) ← K(b) · (1 + Σ_i s_i · (y_i − b_{c_i}))        s_i = 4·k·d_i / D, less where Σ_i |s_i| would exceed 1.58
+
+D ≥ 1 is how many times further than independent signals the sums Σ_i d_i·(y_i − ½), squared, have gone in the bets before:
+symbols that win and lose together are fewer signals than they look, and get smaller stakes (variance-adaptive betting:
+Waudby-Smith and Ramdas, "Estimating means of bounded random variables by betting", JRSS B 2024, section 5).
 
 Under the null the factor has mean 1 however the signals of a bet hang together: it is linear in their outcomes, and the
 stakes are fixed before them. 4·d is the Kelly stake of p against a base rate of one half; k = 0.7 makes the bet the
@@ -17,13 +21,13 @@ chapter 9). A share of the capital plays at once and the rest comes in over time
 a mixture over starting days. What exceeds a cap is thrown away, so that an edge that died is not believed for years. Both
 leave a test supermartingale, and the smallest K of the grid, which counts, lies under that of the true rates. By Ville's
 inequality (Étude critique de la notion de collectif, 1939) it ever reaches 1/alpha with probability alpha at most,
-however often one looks (Waudby-Smith and Ramdas, "Estimating means of bounded random variables by betting", JRSS B 2024).
+however often one looks.
 
 **Decay.** The null is that the claims still hold: E[y_i] = b_c + g·d_i or further out, g the share of a claim that counts as
 kept. The bet is placed against the claims, and anew every time (Shiryaev and Roberts; as an e-detector: Shin, Ramdas and
 Rinaldo, NEJSDS 2, 2024)::
 
-    R(b) ← (R(b) + 1/30) · (1 − Σ_i h_i · (y_i − b_{c_i} − g·d_i))        h_i = 4·g·d_i, scaled like s_i
+    R(b) ← (R(b) + 1/30) · (1 − Σ_i h_i · (y_i − b_{c_i} − g·d_i))        h_i = 4·g·d_i / D, bounded like s_i
 
 With each start worth 1/30 for each day of the bet, R minus the months played is a martingale where claims just hold: a
 model that keeps them reaches the bound A once in A months on average, or more seldom.
@@ -49,6 +53,10 @@ from steelyard.judging.books import Bools, Floats, SizingPolicy, account_returns
 
 BASE_RATES = np.array([0.40, 0.45, 0.50, 0.55, 0.60])
 CENTRE, CENTRE_SIGNALS = 0.5, 10.0
+AT_RISK = 0.95 / BASE_RATES.max()
+"""Sum of the stakes, at most: where every signal of a bet goes wrong at the worst base rate, 5 % of the capital is left."""
+CLUMP_BETS = 10.0
+"""Bets of independent signals that are taken as seen before the first."""
 START_DAYS = 30.0
 PAIRS = 100
 
@@ -82,6 +90,7 @@ class Table(NamedTuple):
         decay: Value of the second game, shape (5, 5), months.
         centre: For each class the sum and the count of p so far, shape (2, 2).
         growth: Sum of the log factors of the first game at base rates of one half, shape (1,), nats.
+        clumps: Sum and count of how much further than independent signals would the bets so far went, shape (2,).
     """
 
     skill: Floats
@@ -89,6 +98,7 @@ class Table(NamedTuple):
     decay: Floats
     centre: Floats
     growth: Floats
+    clumps: Floats
 
 
 class Bets(NamedTuple):
@@ -144,7 +154,12 @@ def fresh_table(policy: BetPolicy) -> Table:
     side = len(BASE_RATES)
     centre = np.array([[CENTRE * CENTRE_SIGNALS, CENTRE_SIGNALS]] * 2)
     return Table(
-        np.full((side, side), policy.at_once), np.array([1 - policy.at_once]), np.zeros((side, side)), centre, np.zeros(1)
+        np.full((side, side), policy.at_once),
+        np.array([1 - policy.at_once]),
+        np.zeros((side, side)),
+        centre,
+        np.zeros(1),
+        np.full(2, CLUMP_BETS),
     )
 
 
@@ -162,6 +177,7 @@ def reset_table(table: Table, at_once: float) -> None:
     table.centre[:, 0] = CENTRE * CENTRE_SIGNALS
     table.centre[:, 1] = CENTRE_SIGNALS
     table.growth[0] = 0.0
+    table.clumps[:] = CLUMP_BETS
 
 
 @njit(cache=True, nogil=True)
@@ -172,6 +188,7 @@ def copy_table(table: Table, onto: Table) -> None:
     onto.decay[:] = table.decay
     onto.centre[:] = table.centre
     onto.growth[:] = table.growth
+    onto.clumps[:] = table.clumps
 
 
 @njit(cache=True, nogil=True)
@@ -193,8 +210,8 @@ def play(table: Table, policy: Bets, p_win: Floats, classes: NDArray[np.int64], 
     for i in range(len(p_win)):
         claims[i] = 4 * (p_win[i] - table.centre[classes[i], 0] / table.centre[classes[i], 1])
         staked += abs(claims[i])
-    most = 1 / staked
-    _bet(table, policy, claims, min(policy.claim, most), min(policy.kept, most), classes, won)
+    most, clump = AT_RISK / staked, max(table.clumps[0] / table.clumps[1], 1.0)
+    _bet(table, policy, claims, min(policy.claim / clump, most), min(policy.kept / clump, most), classes, won)
     for i in range(len(p_win)):
         table.centre[classes[i], 0] += p_win[i]
         table.centre[classes[i], 1] += 1
@@ -224,6 +241,8 @@ def _bet(
             table.decay[left, right] = begun * max(1 - against * (gain - said), 0.0)
     even = sums[0, 0] + sums[1, 0] - 0.5 * (sums[0, 1] + sums[1, 1])
     table.growth[0] += math.log(1 + on * even)
+    table.clumps[0] += even * even / (1e-12 + (sums[0, 2] + sums[1, 2]) / 4)
+    table.clumps[1] += 1
 
 
 @njit(cache=True, nogil=True)

@@ -13,6 +13,7 @@ from steelyard.judging.books import SizingPolicy
 from steelyard.judging.skill import (
     BetPolicy,
     Skill,
+    Table,
     bets,
     decay_value,
     fresh_table,
@@ -68,6 +69,37 @@ def test_kept_claims_seldom_look_decayed_and_dead_ones_do() -> None:
     assert (paths(1.0)[1].max(axis=1) >= 100).mean() <= 0.02
     assert (paths(0.0)[1].max(axis=1) >= 100).mean() >= 0.7
     assert (paths(-1.0)[1][:, 240] >= 100).mean() >= 0.95
+
+
+def bet(table: Table, p_win: float, won: NDArray[np.bool_]) -> None:
+    """Place one bet on signals of one class that all claim the same."""
+    play(table, bets(BetPolicy()), np.full(len(won), p_win), np.zeros(len(won), dtype=np.int64), won)
+
+
+def test_signals_that_win_as_one_get_the_stakes_of_few() -> None:
+    """Twenty that go together vary twenty times as far as twenty on their own: a win pays what one and a bit would."""
+    rng = np.random.default_rng(4)
+    alone, tied = fresh_table(BetPolicy()), fresh_table(BetPolicy())
+    for n in range(200):
+        claim = 0.55 if n % 2 else 0.45
+        bet(alone, claim, rng.random(20) < 0.5)
+        bet(tied, claim, np.repeat(rng.random() < 0.5, 20))
+    before = alone.growth[0], tied.growth[0]
+    for table in (alone, tied):
+        bet(table, 0.55, np.ones(20, dtype=bool))
+
+    assert alone.clumps[0] / alone.clumps[1] == pytest.approx(1, abs=0.3)
+    assert tied.clumps[0] / tied.clumps[1] == pytest.approx(20, rel=0.15)
+    assert tied.growth[0] - before[1] < (alone.growth[0] - before[0]) / 5
+
+
+@pytest.mark.parametrize("claim", [0.99, 0.01])
+def test_no_day_takes_the_whole_capital(claim: float) -> None:
+    """A thousand signals, all wrong, at the worst base rate: a twentieth is left, to win it back."""
+    table = fresh_table(BetPolicy())
+    bet(table, claim, np.full(1000, claim < 0.5))
+
+    assert table.skill.min() >= 0.05 * BetPolicy().at_once * (1 - 1e-9)
 
 
 def lived(n: int, accuracy: float = 0.6, seed: int = 1) -> pd.DataFrame:
