@@ -2,11 +2,12 @@
 
 from typing import Any
 
+from steelyard.errors import RestoreService
 from tasks.stores import Stores
 
 
 def verified(stores: Stores, *, repair: bool = False, reseal: bool = False) -> dict[str, Any]:
-    """Return what is wrong with chain, runs, state, tags and aliases, the first broken or missing link first.
+    """Return what is wrong with chain, runs, state, tags, aliases and the champion's files, the first broken link first.
 
     Args:
         stores: The home.
@@ -25,7 +26,18 @@ def verified(stores: Stores, *, repair: bool = False, reseal: bool = False) -> d
 
 
 def _faults(stores: Stores) -> list[str]:
-    return [*stores.journal.faults(), *stores.registry.misplaced()]
+    return [*stores.journal.faults(), *stores.registry.misplaced(), *_damaged(stores)]
+
+
+def _damaged(stores: Stores) -> list[str]:
+    """Return what is wrong with the files of the version that serves."""
+    state, _ = stores.journal.verified()
+    try:
+        if state is not None and state.champion is not None:
+            stores.registry.load(state.champion)
+    except RestoreService as error:
+        return [str(error)]
+    return []
 
 
 def _document(stores: Stores, faults: Any, repaired: Any) -> dict[str, Any]:

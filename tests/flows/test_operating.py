@@ -16,6 +16,7 @@ from homes import LAST, pilot_home, promote, registration
 from made import EARLIER
 from registries import LINEAGE
 from settled import settled
+from steelyard.errors import RestoreService
 from tasks.alerts import announce
 from tasks.illustrations import illustrate
 from tasks.stores import Stores, open_stores
@@ -320,6 +321,22 @@ def test_hold_and_resume_are_recorded_once(pilot: Stores, command: Command) -> N
 
 
 # verify
+
+
+def test_a_model_changed_in_the_registry_serves_no_more(pilot: Stores, command: Command) -> None:
+    """A calibration edited by hand: verify names version and run, who asks for the model is refused, nothing else is."""
+    run_id = pilot.registry.version("1").run_id
+    [stored] = Path(pilot.registry._tracking.client.get_run(run_id).info.artifact_uri).rglob("model.json")
+    whole = stored.read_text()
+    stored.write_text(whole.replace('"slope": ', '"slope": 1'))
+    code, out, _ = command("verify", "--home", pilot.home)
+
+    assert code == 1
+    assert f"the files of version 1 are not those that were registered; restore the artifacts of its run {run_id}" in out
+    with pytest.raises(RestoreService, match="not those that were registered"):
+        pilot.model("1")
+    stored.write_text(whole)
+    assert command("verify", "--home", pilot.home)[0] == 0
 
 
 def test_verify_names_what_was_changed_and_repairs_what_follows_from_the_journal(pilot: Stores, command: Command) -> None:

@@ -4,6 +4,7 @@
 follow them: whoever reads next moves an alias that a process which died left behind.
 """
 
+import hashlib
 import json
 import math
 import tempfile
@@ -40,6 +41,7 @@ class Version:
         verdict: The training's result in one sentence.
         reasons: Why it serves or does not, once that was decided.
         serving_since: When it became the champion; None for one that never served.
+        files_hash: SHA-256 over the stored model; empty where there is none, or it was stored before there were such.
     """
 
     number: str
@@ -53,6 +55,7 @@ class Version:
     verdict: str
     reasons: tuple[str, ...]
     serving_since: datetime | None
+    files_hash: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,11 +202,21 @@ class Registry:
         return [version for version in self.versions() if version.stage == "challenger"]
 
     def load(self, number: str) -> dict[str, bytes]:
-        """Return the stored files of a version, name → content."""
+        """Return the stored files of a version, name → content.
+
+        Raises:
+            RestoreService: If they are gone, or not those that were registered.
+        """
+        version = self.version(number)
         with self._tracking.reached(), tempfile.TemporaryDirectory() as folder:
-            run_id = self.version(number).run_id
-            place = Path(self._tracking.client.download_artifacts(run_id, f"{MODEL}/data", folder))
-            return {file.name: file.read_bytes() for file in place.rglob("*") if file.is_file()}
+            place = Path(self._tracking.client.download_artifacts(version.run_id, f"{MODEL}/data", folder))
+            files = {file.name: file.read_bytes() for file in place.rglob("*") if file.is_file()}
+        if version.files_hash not in ("", files_hash(files)):
+            raise RestoreService(
+                f"the files of version {number} are not those that were registered; restore the artifacts of its run "
+                f"{version.run_id} from a backup, or train anew"
+            )
+        return files
 
     def importance(self, version: Version) -> dict[str, dict[str, float]]:
         """Return a version's importance by feature under ``gain`` and ``shap``; empty where its training kept none."""
@@ -299,6 +312,12 @@ class Registry:
         ]
 
 
+def files_hash(files: Mapping[str, bytes]) -> str:
+    """Return the SHA-256 over stored files and their names."""
+    digests = (f"{name}:{hashlib.sha256(files[name]).hexdigest()}" for name in sorted(files))
+    return hashlib.sha256("\n".join(digests).encode()).hexdigest()
+
+
 def _alias_faults(alias: str, found: object, expected: str | None) -> list[str]:
     if (found is None and expected is None) or str(found) == expected:
         return []
@@ -318,6 +337,7 @@ def _tags_of(training: Registration) -> dict[str, str]:
         "reasons": json.dumps(training.refused),
         "training_key": training.key,
         "data_hash": training.data_hash,
+        "files_hash": files_hash(training.files) if training.files else "",
         "metrics": json.dumps(metrics),
     }
 
@@ -336,4 +356,5 @@ def _version(found: "ModelVersion") -> Version:
         verdict=tags["verdict"],
         reasons=tuple(json.loads(tags["reasons"])),
         serving_since=datetime.fromisoformat(tags["serving_since"]) if "serving_since" in tags else None,
+        files_hash=tags.get("files_hash", ""),
     )
