@@ -155,7 +155,7 @@ def worth(told: pd.DataFrame) -> None:
 def evidence(told: pd.DataFrame) -> Skill:
     """Return the evidence over the whole life."""
     since, end = told["decided_at"].min().to_pydatetime(), told["settled_at"].max().to_pydatetime()
-    return judge_skill(told, end, since, SIZING, WeightPolicy().sequential.bets)
+    return judge_skill(told, end, since, SIZING, load(None).weight.sequential.bets)
 
 
 def streaks(told: pd.DataFrame) -> None:

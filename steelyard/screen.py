@@ -183,6 +183,8 @@ def replayed(document: Mapping[str, Any]) -> None:
             moved = f"{made['weight_before']:.1%} → {made['weight_after']:.1%}"
             out.print(f"  {made['as_of'][:10]} {made['kind']} [bold]{made['verdict']}[/] {moved} {made['phase']}: {words}")
     out.print(books_table(document["books"]))
+    for words in document["worth"]["words"] if document["worth"] else ():
+        out.print(words)
     state(document["final"])
 
 

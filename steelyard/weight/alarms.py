@@ -19,7 +19,7 @@ def false_alarms(evidence: Evidence, policy: WeightPolicy) -> dict[str, str]:
     """Return for each breaker how often it hits a model that is just good enough to rise, at the pace of ``evidence``.
 
     Such a model is right, and wins, on ``steps.raise_accuracy`` of the signals. Neighbours hang together as they did over
-    the lineage's life, as far as that is known.
+    the lineage's life; where that is not known yet, they count as independent.
     """
     words = {"breaker_accuracy": _accuracy_words(evidence, policy), "breaker_streak": _streak_words(evidence, policy)}
     if not binding(policy):
@@ -33,20 +33,22 @@ def false_alarms(evidence: Evidence, policy: WeightPolicy) -> dict[str, str]:
 def _accuracy_words(evidence: Evidence, policy: WeightPolicy) -> str:
     healthy, bound = policy.steps.raise_accuracy, policy.limits.breaker_accuracy
     signals = max(evidence.settled, policy.min_settled)
-    tied = _known(evidence.life.right_autocorrelation if evidence.life else math.nan)
-    chance = low_accuracy_alarm(signals, bound, healthy, tied)
+    tied = evidence.life.right_autocorrelation if evidence.life else math.nan
+    chance = low_accuracy_alarm(signals, bound, healthy, _known(tied))
     return f"chance breaks a healthy {healthy:.0%} model in {chance:.1%} of windows of {signals} signals{_tied(tied)}"
 
 
 def _streak_words(evidence: Evidence, policy: WeightPolicy) -> str:
     healthy, losses = policy.steps.raise_accuracy, policy.limits.breaker_streak + 1
     trades = round(evidence.books.ml.trades_per_day * YEAR_DAYS) or TRADES
-    tied = _known(evidence.life.win_autocorrelation if evidence.life else math.nan)
-    chance = streak_alarm(trades, losses, healthy, tied)
+    tied = evidence.life.win_autocorrelation if evidence.life else math.nan
+    chance = streak_alarm(trades, losses, healthy, _known(tied))
     words = f"{losses} losses in a row hit a healthy {healthy:.0%} one in {chance:.1%} of {trades:,} trades{_tied(tied)}"
     if chance <= SELDOM:
         return words
-    return f"{words}; breaker_streak {enough_losses(trades, healthy, tied, SELDOM) - 1} would in {SELDOM:.0%} at most"
+    return (
+        f"{words}; breaker_streak {enough_losses(trades, healthy, _known(tied), SELDOM) - 1} would in {SELDOM:.0%} at most"
+    )
 
 
 def _known(autocorrelation: float) -> float:
@@ -54,4 +56,6 @@ def _known(autocorrelation: float) -> float:
 
 
 def _tied(autocorrelation: float) -> str:
+    if math.isnan(autocorrelation):
+        return ", were they independent"
     return f", neighbours correlating by {autocorrelation:.2f}" if autocorrelation > TIED else ""
