@@ -8,11 +8,13 @@ m_c the mean of p in the class before, the claim is d_i = p_i − m_c: what the 
 **Skill.** The null is composite: in each class the outcome has some base rate b_c, whatever the model says. For every pair
 (b_0, b_1) of ``BASE_RATES`` the capital K changes with each bet::
 
-    K(b) ← K(b) · (1 + Σ_i s_i · (y_i − b_{c_i}))        s_i = 4·k·d_i / D, less where Σ_i |s_i| would exceed 1.58
+    K(b) ← K(b) · (1 + Σ_i s_i · (y_i − b_{c_i}))        s_i = 4·k·d_i · A / D, less where Σ_i |s_i| would exceed 1.58
 
-D ≥ 1 is how many times further than independent signals the sums Σ_i d_i·(y_i − ½), squared, have gone in the bets before:
-symbols that win and lose together are fewer signals than they look, and get smaller stakes (variance-adaptive betting:
-Waudby-Smith and Ramdas, "Estimating means of bounded random variables by betting", JRSS B 2024, section 5).
+A is the share of its claims the model has kept so far, shrunk to 1 and within [¼, 2]: one that says less than it knows gets
+larger stakes. D ≥ 1 is the variance that the sums Σ_i d_i·(y_i − ½) have had so far, over that of independent signals:
+symbols that win and lose together are fewer signals than they look, and get smaller ones. Both are known before the bet:
+mean over variance, as in the aGRAPA of Waudby-Smith and Ramdas ("Estimating means of bounded random variables by
+betting", JRSS B 2024).
 
 Under the null the factor has mean 1 however the signals of a bet hang together: it is linear in their outcomes, and the
 stakes are fixed before them. 4·d is the Kelly stake of p against a base rate of one half; k = 0.7 makes the bet the
@@ -55,8 +57,10 @@ BASE_RATES = np.array([0.40, 0.45, 0.50, 0.55, 0.60])
 CENTRE, CENTRE_SIGNALS = 0.5, 10.0
 AT_RISK = 0.95 / BASE_RATES.max()
 """Sum of the stakes, at most: where every signal of a bet goes wrong at the worst base rate, 5 % of the capital is left."""
-CLUMP_BETS = 10.0
+SCORED = 10.0
 """Bets of independent signals that are taken as seen before the first."""
+SPREAD, SHARES = 0.4, (0.25, 2.0)
+"""Deviation from 1 expected of the share of its claims a model keeps, and the shares that are bet on."""
 START_DAYS = 30.0
 PAIRS = 100
 
@@ -90,7 +94,8 @@ class Table(NamedTuple):
         decay: Value of the second game, shape (5, 5), months.
         centre: For each class the sum and the count of p so far, shape (2, 2).
         growth: Sum of the log factors of the first game at base rates of one half, shape (1,), nats.
-        clumps: Sum and count of how much further than independent signals would the bets so far went, shape (2,).
+        scores: What the bets so far came to: their number, sum and sum of squares in deviations of independent signals,
+            and the sums of what came and of what was claimed; shape (5,).
     """
 
     skill: Floats
@@ -98,7 +103,7 @@ class Table(NamedTuple):
     decay: Floats
     centre: Floats
     growth: Floats
-    clumps: Floats
+    scores: Floats
 
 
 class Bets(NamedTuple):
@@ -159,7 +164,7 @@ def fresh_table(policy: BetPolicy) -> Table:
         np.zeros((side, side)),
         centre,
         np.zeros(1),
-        np.full(2, CLUMP_BETS),
+        np.zeros(5),
     )
 
 
@@ -177,7 +182,7 @@ def reset_table(table: Table, at_once: float) -> None:
     table.centre[:, 0] = CENTRE * CENTRE_SIGNALS
     table.centre[:, 1] = CENTRE_SIGNALS
     table.growth[0] = 0.0
-    table.clumps[:] = CLUMP_BETS
+    table.scores[:] = 0.0
 
 
 @njit(cache=True, nogil=True)
@@ -188,7 +193,7 @@ def copy_table(table: Table, onto: Table) -> None:
     onto.decay[:] = table.decay
     onto.centre[:] = table.centre
     onto.growth[:] = table.growth
-    onto.clumps[:] = table.clumps
+    onto.scores[:] = table.scores
 
 
 @njit(cache=True, nogil=True)
@@ -210,11 +215,28 @@ def play(table: Table, policy: Bets, p_win: Floats, classes: NDArray[np.int64], 
     for i in range(len(p_win)):
         claims[i] = 4 * (p_win[i] - table.centre[classes[i], 0] / table.centre[classes[i], 1])
         staked += abs(claims[i])
-    most, clump = AT_RISK / staked, max(table.clumps[0] / table.clumps[1], 1.0)
-    _bet(table, policy, claims, min(policy.claim / clump, most), min(policy.kept / clump, most), classes, won)
+    most, wide = AT_RISK / staked, _width(table)
+    on = min(policy.claim * _kept(table, wide) / wide, most)
+    _bet(table, policy, claims, on, min(policy.kept / wide, most), classes, won)
     for i in range(len(p_win)):
         table.centre[classes[i], 0] += p_win[i]
         table.centre[classes[i], 1] += 1
+
+
+@njit(cache=True, nogil=True)
+def _width(table: Table) -> float:
+    """Return the variance of the bets so far over that of independent signals, at least 1."""
+    count = table.scores[0] + SCORED
+    mean = table.scores[1] / count
+    return float(max((table.scores[2] + SCORED) / count - mean * mean, 1.0))
+
+
+@njit(cache=True, nogil=True)
+def _kept(table: Table, wide: float) -> float:
+    """Return the share of its claims the model has kept so far, shrunk to all of it, within ``SHARES``."""
+    certain = wide / SPREAD**2
+    share = (certain + table.scores[3]) / (certain + table.scores[4])
+    return float(min(max(share, SHARES[0]), SHARES[1]))
 
 
 @njit(cache=True, nogil=True)
@@ -241,8 +263,13 @@ def _bet(
             table.decay[left, right] = begun * max(1 - against * (gain - said), 0.0)
     even = sums[0, 0] + sums[1, 0] - 0.5 * (sums[0, 1] + sums[1, 1])
     table.growth[0] += math.log(1 + on * even)
-    table.clumps[0] += even * even / (1e-12 + (sums[0, 2] + sums[1, 2]) / 4)
-    table.clumps[1] += 1
+    claimed = (sums[0, 2] + sums[1, 2]) / 4
+    score = even / math.sqrt(1e-12 + claimed)
+    table.scores[0] += 1
+    table.scores[1] += score
+    table.scores[2] += score * score
+    table.scores[3] += even
+    table.scores[4] += claimed
 
 
 @njit(cache=True, nogil=True)

@@ -470,8 +470,8 @@ def _fresh(bounds: Bounds, days: int) -> Now:
         np.full(LATCHES, -1),
         np.zeros(5),
         np.zeros(days + 2),
-        Table(np.zeros((5, 5)), np.zeros(1), np.zeros((5, 5)), np.zeros((2, 2)), np.zeros(1), np.zeros(2)),
-        Table(np.zeros((5, 5)), np.zeros(1), np.zeros((5, 5)), np.zeros((2, 2)), np.zeros(1), np.zeros(2)),
+        Table(np.zeros((5, 5)), np.zeros(1), np.zeros((5, 5)), np.zeros((2, 2)), np.zeros(1), np.zeros(5)),
+        Table(np.zeros((5, 5)), np.zeros(1), np.zeros((5, 5)), np.zeros((2, 2)), np.zeros(1), np.zeros(5)),
     )
     _forget(now, bounds)
     return now

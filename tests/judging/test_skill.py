@@ -77,7 +77,7 @@ def bet(table: Table, p_win: float, won: NDArray[np.bool_]) -> None:
 
 
 def test_signals_that_win_as_one_get_the_stakes_of_few() -> None:
-    """Twenty that go together vary twenty times as far as twenty on their own: a win pays what one and a bit would."""
+    """Twenty that go together vary twenty times as far as twenty on their own: a win pays a fraction."""
     rng = np.random.default_rng(4)
     alone, tied = fresh_table(BetPolicy()), fresh_table(BetPolicy())
     for n in range(200):
@@ -88,9 +88,25 @@ def test_signals_that_win_as_one_get_the_stakes_of_few() -> None:
     for table in (alone, tied):
         bet(table, 0.55, np.ones(20, dtype=bool))
 
-    assert alone.clumps[0] / alone.clumps[1] == pytest.approx(1, abs=0.3)
-    assert tied.clumps[0] / tied.clumps[1] == pytest.approx(20, rel=0.15)
-    assert tied.growth[0] - before[1] < (alone.growth[0] - before[0]) / 5
+    assert alone.scores[2] / alone.scores[0] == pytest.approx(1, abs=0.3)
+    assert tied.scores[2] / tied.scores[0] == pytest.approx(20, rel=0.15)
+    assert tied.growth[0] - before[1] < (alone.growth[0] - before[0]) / 3
+
+
+def test_stakes_follow_what_came_of_the_claims() -> None:
+    """It claims 2 points and is right by 10: the stakes grow with what came. One that says too much does not ruin itself."""
+    rng = np.random.default_rng(5)
+
+    def growth(claim: float, edge: float) -> float:
+        table = fresh_table(BetPolicy())
+        for _ in range(400):
+            sign = rng.integers(0, 2) * 2 - 1
+            bet(table, 0.5 + sign * claim, rng.random(10) < 0.5 + sign * edge)
+        return float(table.growth[0])
+
+    plain = 400 * 10 * 2 * 0.7 * (2 * 0.02 * 0.10 - 0.7 * 0.02**2)
+    assert growth(0.02, 0.10) > 1.3 * plain
+    assert growth(0.15, 0.02) > -10
 
 
 @pytest.mark.parametrize("claim", [0.99, 0.01])
