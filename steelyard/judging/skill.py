@@ -308,14 +308,10 @@ def judge_skill(settled: pd.DataFrame, end: datetime, since: datetime, sizing: S
 
 
 def _autocorrelation(happened: Bools) -> float:
-    if (
-        len(happened) < PAIRS
-        or happened[1:].all()
-        or happened[:-1].all()
-        or not (happened[1:].any() and happened[:-1].any())
-    ):
+    pairs = np.stack((happened[:-1], happened[1:])).astype(np.float64)
+    if len(happened) < PAIRS or pairs.std(axis=1).min() == 0:
         return math.nan
-    return float(np.corrcoef(happened[:-1], happened[1:])[0, 1])
+    return float(np.corrcoef(pairs[0], pairs[1])[0, 1])
 
 
 def _blocks(rows: pd.DataFrame, since: datetime, days: int) -> NDArray[np.int64]:
