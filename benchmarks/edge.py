@@ -6,6 +6,7 @@ settled a day before, scaled by its own earlier opinions, and asked about the si
 """
 
 import argparse
+import sys
 import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
+from steelyard.errors import CollectMoreData, SteelyardError
 from steelyard.judging.alarms import streak_alarm
 from steelyard.judging.books import SizingPolicy, account_returns
 from steelyard.judging.skill import Skill, judge_skill
@@ -37,6 +39,7 @@ Floats = NDArray[np.float64]
 SIZING = SizingPolicy()
 REFIT, EMBARGO, DAY = pd.Timedelta(days=30), pd.Timedelta(days=1), pd.Timedelta(days=1)
 FIRST, MONTH = 0.3, 30  # share of the signals that is only learned from; days
+FEWEST = 1000  # settled signals
 
 
 class EveryBars(TrendStrategy):
@@ -58,7 +61,7 @@ def main() -> None:
     """Print what the opinions are worth, how often losses come in a row, and what the policy in either mode made of them."""
     asked = arguments()
     go_offline()
-    known = signals(asked)
+    known = settled_signals(asked)
     found = planted(known, asked.true) if asked.true else pd.concat(list(opinions(known, feature_names(EveryBars()))))
     told = found.sort_values("settled_at", kind="stable").reset_index(drop=True)
     worth(told)
@@ -80,7 +83,7 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def signals(asked: argparse.Namespace) -> pd.DataFrame:
+def settled_signals(asked: argparse.Namespace) -> pd.DataFrame:
     """Return the settled history of the bars, collected as the flows collect them."""
     with tempfile.TemporaryDirectory() as home:
         stores = replay_stores(asked.bars, None, None, None, Path(home), None)
@@ -89,6 +92,10 @@ def signals(asked: argparse.Namespace) -> pd.DataFrame:
     EveryBars.every = asked.every
     bracket = BracketPolicy(stop_atr=asked.atr, target_atr=asked.atr, time_limit_bars=asked.limit)
     found = history(bars, EveryBars(), bracket)
+    if found["won"].count() < FEWEST:
+        raise CollectMoreData(
+            f"{found['won'].count()} settled signals, {FEWEST} needed; take more bars or a smaller --every"
+        )
     return found[found["won"].notna()].sort_values("decided_at", kind="stable").reset_index(drop=True)
 
 
@@ -213,4 +220,7 @@ def pace(told: pd.DataFrame) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except SteelyardError as error:
+        sys.exit(str(error))

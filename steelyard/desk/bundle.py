@@ -1,6 +1,5 @@
 """The champion as a trading process holds it: one immutable bundle, swapped by reference, the last good one on disk."""
 
-import hashlib
 import os
 import shutil
 from collections.abc import Callable, Mapping
@@ -11,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from steelyard.errors import FixData
+from steelyard.gateways.digests import files_hash
 from steelyard.learning.scorer import Scorer
 from steelyard.weight.state import State
 
@@ -94,5 +94,4 @@ class Champion:
 
     def _sealed(self, version: str, files: Mapping[str, bytes]) -> str:
         """Return the seal of a version's files, their names with them."""
-        digests = (f"{name}:{hashlib.sha256(files[name]).hexdigest()}" for name in sorted(files))
-        return self._seal(hashlib.sha256("\n".join((version, *digests)).encode()).hexdigest())
+        return self._seal(f"{version}:{files_hash(files)}")

@@ -4,7 +4,6 @@
 follow them: whoever reads next moves an alias that a process which died left behind.
 """
 
-import hashlib
 import json
 import math
 import tempfile
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from steelyard.errors import RestoreService
+from steelyard.gateways.digests import files_hash
 from steelyard.gateways.registry import described
 from steelyard.gateways.registry.datasets import Data, inputs
 from steelyard.gateways.registry.journal import Journal, Lock
@@ -310,12 +310,6 @@ class Registry:
                 if version.number == champion and version.stage != "champion"
             ),
         ]
-
-
-def files_hash(files: Mapping[str, bytes]) -> str:
-    """Return the SHA-256 over stored files and their names."""
-    digests = (f"{name}:{hashlib.sha256(files[name]).hexdigest()}" for name in sorted(files))
-    return hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
 
 def _alias_faults(alias: str, found: object, expected: str | None) -> list[str]:
