@@ -6,10 +6,12 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -111,11 +113,18 @@ def free_ports() -> list[int]:
     return ports
 
 
-def asked(address: str, document: dict[str, Any] | None = None) -> Any:
+def asked(address: str, document: dict[str, Any] | None = None, tries: int = 20) -> Any:
+    """Ask a server; 503, as Prefect answers while its database is busy, is asked again, as Prefect's own client does."""
     body = None if document is None else json.dumps(document).encode()
     request = urllib.request.Request(address, body, {"Content-Type": "application/json"})  # noqa: S310  # this machine
-    with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
-        return answer.read().decode()
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
+            return answer.read().decode()
+    except urllib.error.HTTPError as error:
+        if error.code != HTTPStatus.SERVICE_UNAVAILABLE or tries == 1:
+            raise
+    time.sleep(0.5)
+    return asked(address, document, tries - 1)
 
 
 def answers(address: str) -> bool:
