@@ -30,10 +30,10 @@ from steelyard.market.features import feature_names
 from steelyard.market.history import history
 from steelyard.market.strategy import Scan, TrendStrategy
 from steelyard.settings import go_offline, load
+from steelyard.tasks.bars import read_source, store_bars, validate_bars
+from steelyard.tasks.replay import replay_stores
 from steelyard.weight.lives import Signals, bounds_of, live
 from steelyard.weight.policy import WeightPolicy
-from tasks.bars import read_source, store_bars, validate_bars
-from tasks.replay import replay_stores
 
 Floats = NDArray[np.float64]
 SIZING = SizingPolicy()

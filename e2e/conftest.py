@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from flows.replay import replay
 from lives import BEGAN, END, Lived
+from steelyard.flows.replay import replay
 from steelyard.settings import go_offline
-from tasks.report import written_report
-from tasks.stores import open_stores
+from steelyard.tasks.report import written_report
+from steelyard.tasks.stores import open_stores
 from ups import kept_up
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")

@@ -5,11 +5,11 @@ from typing import Any
 
 from prefect import flow
 
-from flows.failure import failed
-from flows.moment import moment, opened
-from tasks.alerts import announce_quarantine
-from tasks.bars import collected, read_source, store_bars, validate_bars
-from tasks.summaries import documented
+from steelyard.flows.failure import failed
+from steelyard.flows.moment import moment, opened
+from steelyard.tasks.alerts import announce_quarantine
+from steelyard.tasks.bars import collected, read_source, store_bars, validate_bars
+from steelyard.tasks.summaries import documented
 
 
 @flow(name="collect", on_failure=[failed], on_crashed=[failed])

@@ -5,8 +5,8 @@ from typing import Any
 
 from prefect import flow
 
-from flows.replay import replay
-from tasks.report import draw_replay
+from steelyard.flows.replay import replay
+from steelyard.tasks.report import draw_replay
 
 DYING: dict[str, Any] = {
     "bars": "simulated:dying",

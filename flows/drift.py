@@ -5,12 +5,12 @@ from typing import Any
 
 from prefect import flow
 
-from flows.failure import failed
-from flows.moment import moment, opened
 from steelyard import summaries
-from tasks.alerts import announce_drift
-from tasks.drift import ask_for_training, judge_drift
-from tasks.summaries import publish
+from steelyard.flows.failure import failed
+from steelyard.flows.moment import moment, opened
+from steelyard.tasks.alerts import announce_drift
+from steelyard.tasks.drift import ask_for_training, judge_drift
+from steelyard.tasks.summaries import publish
 
 
 @flow(name="drift", on_failure=[failed], on_crashed=[failed])

@@ -7,17 +7,17 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from flows.collect import collect
-from flows.drift import drift
-from flows.failure import telling
-from flows.guard import guard
-from flows.settle import settle
-from flows.train import train
 from steelyard.errors import FixConfiguration
+from steelyard.flows.collect import collect
+from steelyard.flows.drift import drift
+from steelyard.flows.failure import telling
+from steelyard.flows.guard import guard
+from steelyard.flows.settle import settle
+from steelyard.flows.train import train
 from steelyard.settings import undisturbed
-from tasks.drills import SCENARIOS
-from tasks.drills.ground import claim, copied, ground
-from tasks.progress import tell
+from steelyard.tasks.drills import SCENARIOS
+from steelyard.tasks.drills.ground import claim, copied, ground
+from steelyard.tasks.progress import tell
 
 FLOWS: dict[str, Any] = {"collect": collect, "drift": drift, "guard": guard, "settle": settle, "train": train}
 

@@ -7,9 +7,9 @@ from typing import Any
 from prefect import Flow, State
 from prefect.client.schemas.objects import FlowRun
 
-from flows.moment import opened
 from steelyard.errors import FixConfiguration, SteelyardError
-from tasks.alerts import announce_failure
+from steelyard.flows.moment import opened
+from steelyard.tasks.alerts import announce_failure
 
 
 def failed(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:

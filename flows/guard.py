@@ -5,15 +5,15 @@ from typing import Any
 
 from prefect import flow
 
-from flows.failure import failed
-from flows.moment import moment, opened
 from steelyard import summaries
-from tasks.alerts import announce, announce_health, announce_silences, notice_lapse
-from tasks.health import alarming_figures, fell_silent
-from tasks.illustrations import illustrate
-from tasks.records import decision_records, state_record
-from tasks.summaries import page_of, publish
-from tasks.weight import current_state, guard_weight
+from steelyard.flows.failure import failed
+from steelyard.flows.moment import moment, opened
+from steelyard.tasks.alerts import announce, announce_health, announce_silences, notice_lapse
+from steelyard.tasks.health import alarming_figures, fell_silent
+from steelyard.tasks.illustrations import illustrate
+from steelyard.tasks.records import decision_records, state_record
+from steelyard.tasks.summaries import page_of, publish
+from steelyard.tasks.weight import current_state, guard_weight
 
 
 @flow(name="guard", on_failure=[failed], on_crashed=[failed])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from prefect.runtime import flow_run
 
-from tasks.stores import Stores, open_stores
+from steelyard.tasks.stores import Stores, open_stores
 
 
 def moment(as_of: datetime | None) -> datetime:

@@ -6,10 +6,10 @@ from typing import Any
 
 from prefect import flow
 
-from flows.moment import moment
-from tasks.bars import known_history, read_source, store_bars, validate_bars
-from tasks.replay import Course, claim_home, live_through, replay_document, replay_stores
-from tasks.summaries import documented
+from steelyard.flows.moment import moment
+from steelyard.tasks.bars import known_history, read_source, store_bars, validate_bars
+from steelyard.tasks.replay import Course, claim_home, live_through, replay_document, replay_stores
+from steelyard.tasks.summaries import documented
 
 
 @flow(name="replay")

@@ -5,11 +5,11 @@ from typing import Any
 
 from prefect import flow
 
-from flows.failure import failed
-from flows.moment import moment, opened
 from steelyard import summaries
-from tasks.report import review_performance
-from tasks.summaries import publish
+from steelyard.flows.failure import failed
+from steelyard.flows.moment import moment, opened
+from steelyard.tasks.report import review_performance
+from steelyard.tasks.summaries import publish
 
 
 @flow(name="review", on_failure=[failed], on_crashed=[failed])

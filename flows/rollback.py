@@ -5,16 +5,16 @@ from typing import Any
 
 from prefect import flow
 
-from flows.failure import failed
-from flows.moment import moment, opened
 from steelyard import summaries
+from steelyard.flows.failure import failed
+from steelyard.flows.moment import moment, opened
 from steelyard.settings import operator_name
-from tasks.alerts import announce
-from tasks.records import decision_records, state_record
-from tasks.rollback import hold_weight, resume_weight, roll_back_weight
-from tasks.stores import Stores
-from tasks.summaries import page_of, publish
-from tasks.weight import current_state
+from steelyard.tasks.alerts import announce
+from steelyard.tasks.records import decision_records, state_record
+from steelyard.tasks.rollback import hold_weight, resume_weight, roll_back_weight
+from steelyard.tasks.stores import Stores
+from steelyard.tasks.summaries import page_of, publish
+from steelyard.tasks.weight import current_state
 
 
 @flow(name="rollback", on_failure=[failed], on_crashed=[failed])

@@ -5,12 +5,12 @@ from typing import Any
 
 from prefect import flow
 
-from flows.failure import failed
-from flows.moment import moment, opened
-from tasks.alerts import announce
-from tasks.bars import known_history
-from tasks.predictions import record_opinions, record_outcomes, watch_streak
-from tasks.weight import current_state
+from steelyard.flows.failure import failed
+from steelyard.flows.moment import moment, opened
+from steelyard.tasks.alerts import announce
+from steelyard.tasks.bars import known_history
+from steelyard.tasks.predictions import record_opinions, record_outcomes, watch_streak
+from steelyard.tasks.weight import current_state
 
 
 @flow(name="settle", on_failure=[failed], on_crashed=[failed])

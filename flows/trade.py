@@ -5,11 +5,11 @@ from typing import Any
 
 from prefect import flow
 
-from flows.failure import failed
-from flows.moment import moment, opened
-from tasks.alerts import announce
-from tasks.predictions import watch_streak
-from tasks.trading import fill, newest_signals, settle_outcomes, trade_signals
+from steelyard.flows.failure import failed
+from steelyard.flows.moment import moment, opened
+from steelyard.tasks.alerts import announce
+from steelyard.tasks.predictions import watch_streak
+from steelyard.tasks.trading import fill, newest_signals, settle_outcomes, trade_signals
 
 
 @flow(name="trade", on_failure=[failed], on_crashed=[failed])

@@ -5,17 +5,23 @@ from typing import Any
 
 from prefect import flow
 
-from flows.failure import failed
-from flows.moment import moment, opened
 from steelyard import summaries
+from steelyard.flows.failure import failed
+from steelyard.flows.moment import moment, opened
 from steelyard.gateways.registry import Version
 from steelyard.learning.policy import Retraining
-from tasks.bars import known_history
-from tasks.illustrations import illustrate
-from tasks.records import version_record
-from tasks.stores import Stores
-from tasks.summaries import documented, progress, publish
-from tasks.training import AS_CONFIGURED, compare_with_champion, settled_samples, trained_version, waiting_challenger
+from steelyard.tasks.bars import known_history
+from steelyard.tasks.illustrations import illustrate
+from steelyard.tasks.records import version_record
+from steelyard.tasks.stores import Stores
+from steelyard.tasks.summaries import documented, progress, publish
+from steelyard.tasks.training import (
+    AS_CONFIGURED,
+    compare_with_champion,
+    settled_samples,
+    trained_version,
+    waiting_challenger,
+)
 
 
 @flow(name="train", on_failure=[failed], on_crashed=[failed])

@@ -5,15 +5,15 @@ from typing import Any
 
 from prefect import flow
 
-from flows.failure import failed
-from flows.moment import moment, opened
 from steelyard import summaries
-from tasks.alerts import announce
-from tasks.bars import known_history
-from tasks.illustrations import illustrate
-from tasks.records import decision_records, state_record
-from tasks.summaries import page_of, publish
-from tasks.weight import current_state, evaluate_weight, review_gates
+from steelyard.flows.failure import failed
+from steelyard.flows.moment import moment, opened
+from steelyard.tasks.alerts import announce
+from steelyard.tasks.bars import known_history
+from steelyard.tasks.illustrations import illustrate
+from steelyard.tasks.records import decision_records, state_record
+from steelyard.tasks.summaries import page_of, publish
+from steelyard.tasks.weight import current_state, evaluate_weight, review_gates
 
 
 @flow(name="weight", on_failure=[failed], on_crashed=[failed])

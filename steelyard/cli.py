@@ -40,7 +40,7 @@ HERE = Path()
 @app.command()
 def collect(home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: Json = False) -> None:
     """Bring the source's bars into the lake, validated."""
-    from flows.collect import collect as flow
+    from steelyard.flows.collect import collect as flow
 
     show(_run(flow, home, conf, as_of), as_json, screen.collected)
 
@@ -59,7 +59,7 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train a challenger on the settled signals, and compare it with the champion."""
-    from flows.train import train as flow
+    from steelyard.flows.train import train as flow
     from steelyard.learning.policy import Retraining
     from steelyard.settings import override
 
@@ -71,7 +71,7 @@ def train(
 @app.command()
 def compare(home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: Json = False) -> None:
     """Compare the waiting challenger with the champion."""
-    from flows.train import compare as flow
+    from steelyard.flows.train import compare as flow
 
     show(_run(flow, home, conf, as_of), as_json, screen.version)
 
@@ -79,7 +79,7 @@ def compare(home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: J
 @app.command()
 def settle(home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: Json = False) -> None:
     """Record opinions on new signals, and the outcomes of brackets that have ended."""
-    from flows.settle import settle as flow
+    from steelyard.flows.settle import settle as flow
 
     show(_run(flow, home, conf, as_of), as_json, screen.settled)
 
@@ -87,7 +87,7 @@ def settle(home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: Js
 @app.command()
 def trade(home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: Json = False) -> None:
     """Trade the signals of the newest bar: evaluate, size, order; write the fills of the orders before."""
-    from flows.trade import trade as flow
+    from steelyard.flows.trade import trade as flow
 
     show(_run(flow, home, conf, as_of), as_json, screen.traded)
 
@@ -114,7 +114,7 @@ def serve(
 @app.command()
 def guard(home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: Json = False) -> None:
     """Look at the limits, cut where one is breached, renew the lease."""
-    from flows.guard import guard as flow
+    from steelyard.flows.guard import guard as flow
 
     show(_run(flow, home, conf, as_of), as_json, screen.guarded)
 
@@ -122,7 +122,7 @@ def guard(home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: Jso
 @app.command()
 def weight(home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: Json = False) -> None:
     """Evaluate the last period and review the gate, each once."""
-    from flows.weight import weight as flow
+    from steelyard.flows.weight import weight as flow
 
     show(_run(flow, home, conf, as_of), as_json, screen.weighed)
 
@@ -130,7 +130,7 @@ def weight(home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: Js
 @app.command()
 def drift(home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: Json = False) -> None:
     """Ask whether the market has left the world the champion was trained in, and for a training where it has."""
-    from flows.drift import drift as flow
+    from steelyard.flows.drift import drift as flow
 
     show(_run(flow, home, conf, as_of), as_json, screen.drifted)
 
@@ -138,7 +138,7 @@ def drift(home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: Jso
 @app.command()
 def review(home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: Json = False) -> None:
     """Write the report of the last whole period, once: in the home and in MLflow."""
-    from flows.review import review as flow
+    from steelyard.flows.review import review as flow
 
     show(_run(flow, home, conf, as_of), as_json, screen.reported)
 
@@ -159,7 +159,7 @@ def replay(
     as_json: Json = False,
 ) -> None:
     """Live through past bars day by day, exactly as the scheduled flows would have."""
-    from flows.replay import replay as flow
+    from steelyard.flows.replay import replay as flow
 
     document = _run_with_bar(
         flow,
@@ -178,7 +178,7 @@ def replay(
 @app.command()
 def demo(home: Home = Path("demo"), conf: Conf = None, as_json: Json = False) -> None:
     """Replay the built-in sample, and a simulated market whose edge dies by both rules; ends with tables and pictures."""
-    from flows.demo import demo as flow
+    from steelyard.flows.demo import demo as flow
 
     show(_run_with_bar(flow, **_places(home, conf)), as_json, screen.demonstrated)
 
@@ -224,8 +224,8 @@ def drill(
 
 
 def _fire_drill(scenarios: tuple[str, ...], home: Path | None, conf: Path | None, as_json: bool) -> None:
-    from flows.drill import fire_drill
-    from tasks.progress import shown_by
+    from steelyard.flows.drill import fire_drill
+    from steelyard.tasks.progress import shown_by
 
     with screen.bars() as sink, shown_by(sink):
         document = fire_drill(scenarios, str(home) if home else None, str(conf) if conf else None)
@@ -235,8 +235,8 @@ def _fire_drill(scenarios: tuple[str, ...], home: Path | None, conf: Path | None
 
 
 def _drill_of_lives(lives: Sequence["Course"], out: Path, conf: Path | None, as_json: bool) -> None:
-    from tasks.characteristics import operating_characteristics
-    from tasks.progress import shown_by
+    from steelyard.tasks.characteristics import operating_characteristics
+    from steelyard.tasks.progress import shown_by
 
     with screen.bars() as sink, shown_by(sink):
         document = operating_characteristics(load(conf), lives, out)
@@ -254,7 +254,7 @@ def up(home: Home = HERE, conf: Conf = None) -> None:
 @app.command()
 def deploy(home: Home = HERE, conf: Conf = None, as_json: Json = False) -> None:
     """Register the schedules with the Prefect server that PREFECT_API_URL names."""
-    from tasks.deployments import register
+    from steelyard.tasks.deployments import register
 
     if not prefect_server_configured():
         raise FixConfiguration("PREFECT_API_URL names no Prefect server; set it, or use steelyard up")
@@ -264,8 +264,8 @@ def deploy(home: Home = HERE, conf: Conf = None, as_json: Json = False) -> None:
 @app.command()
 def status(home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: Json = False) -> None:
     """How things stand: weight, phase, versions, lease, limits, gate, next reviews, open alerts."""
-    from tasks.status import status as read
-    from tasks.stores import open_stores
+    from steelyard.tasks.status import status as read
+    from steelyard.tasks.stores import open_stores
 
     at = moment(as_of) if as_of else datetime.now(UTC)
     show(read(open_stores(home, conf), at), as_json, screen.status)
@@ -280,8 +280,8 @@ def report(
     as_json: Json = False,
 ) -> None:
     """Write how things stand as one page: weight, decisions, books, gate, limits, calibration, alerts."""
-    from tasks.report import written_report
-    from tasks.stores import open_stores
+    from steelyard.tasks.report import written_report
+    from steelyard.tasks.stores import open_stores
 
     at = moment(as_of) if as_of else datetime.now(UTC)
     show(written_report(open_stores(home, conf), at, out or home / "lineage.html"), as_json, screen.reported)
@@ -295,8 +295,8 @@ def why(
     as_json: Json = False,
 ) -> None:
     """Why a signal was traded or left: both confidences, the weight, the features that counted, the outcome."""
-    from tasks.stores import open_stores
-    from tasks.why import explained
+    from steelyard.tasks.stores import open_stores
+    from steelyard.tasks.why import explained
 
     show(explained(open_stores(home, conf), signal_id), as_json, screen.why)
 
@@ -310,8 +310,8 @@ def verify(
     as_json: Json = False,
 ) -> None:
     """Walk the chain of decisions, and hold state, tags and aliases against it; exit 1 where something is wrong."""
-    from tasks.stores import open_stores
-    from tasks.verify import verified
+    from steelyard.tasks.stores import open_stores
+    from steelyard.tasks.verify import verified
 
     document = verified(open_stores(home, conf), repair=repair, reseal=reseal)
     show(document, as_json, screen.verified)
@@ -322,7 +322,7 @@ def verify(
 @app.command()
 def doctor(home: Home = HERE, conf: Conf = None, as_json: Json = False) -> None:
     """Look at settings, versions, databases, folders, schedules and Prefect, and say what to do; exit 1 where it must be."""
-    from tasks.doctor import doctor as examine
+    from steelyard.tasks.doctor import doctor as examine
 
     document = examine(home, conf, datetime.now(UTC))
     show(document, as_json, screen.examined)
@@ -335,7 +335,7 @@ def rollback(
     reason: Reason, by: By = None, home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: Json = False
 ) -> None:
     """Take the weight to 0 now; the model must be retrained and requalify from shadow."""
-    from flows.rollback import rollback as flow
+    from steelyard.flows.rollback import rollback as flow
 
     show(_operate(flow, reason, by, home, conf, as_of), as_json, screen.operated)
 
@@ -345,7 +345,7 @@ def hold(
     reason: Reason, by: By = None, home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: Json = False
 ) -> None:
     """Freeze the weight; limits still lower it."""
-    from flows.rollback import hold as flow
+    from steelyard.flows.rollback import hold as flow
 
     show(_operate(flow, reason, by, home, conf, as_of), as_json, screen.operated)
 
@@ -355,7 +355,7 @@ def resume(
     reason: Reason, by: By = None, home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: Json = False
 ) -> None:
     """Let the weight move again."""
-    from flows.rollback import resume as flow
+    from steelyard.flows.rollback import resume as flow
 
     show(_operate(flow, reason, by, home, conf, as_of), as_json, screen.operated)
 
@@ -390,8 +390,8 @@ def _run(flow: Any, home: Path, conf: Path | None, as_of: str | None, **paramete
 
 def _run_with_bar(flow: Any, **parameters: Any) -> Any:
     """Run a flow, recorded by the Prefect server where one is configured, with its progress on stderr."""
-    from flows.failure import telling
-    from tasks.progress import shown_by
+    from steelyard.flows.failure import telling
+    from steelyard.tasks.progress import shown_by
 
     with screen.bars() as sink, shown_by(sink):
         if prefect_server_configured():
@@ -411,7 +411,6 @@ def show(document: Any, as_json: bool, as_text: Callable[[Any], None]) -> None:
 def main() -> None:
     """Run the command line; exit 0 done, 1 refused or failed with one clear line, 2 bad usage."""
     go_offline()
-    sys.path.insert(0, str(Path.cwd()))  # a user's own strategy lies beside where the command is typed
     try:
         app()
     except SteelyardError as error:

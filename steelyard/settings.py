@@ -26,7 +26,7 @@ from steelyard.market.brackets import BracketPolicy
 from steelyard.market.strategy import StrategySettings
 from steelyard.weight.policy import WeightPolicy
 
-PROJECT = Path(__file__).resolve().parent.parent
+PACKAGE = Path(__file__).resolve().parent
 OFFLINE = {
     "DO_NOT_TRACK": "true",
     "GX_ANALYTICS_ENABLED": "false",
@@ -198,9 +198,9 @@ def examined(conf: Path | None = None) -> tuple[Settings, dict[str, str]]:
 
 
 def default_conf() -> Path:
-    """Return ``./conf`` where there is one, else the folder the project came with."""
+    """Return ``./conf`` where there is one, else the one that comes with the package."""
     here = Path("conf")
-    return here if here.is_dir() else PROJECT / "conf"
+    return here if here.is_dir() else PACKAGE / "conf"
 
 
 def go_offline() -> None:
@@ -270,9 +270,8 @@ def operator_name() -> str:
 
 
 def child_environment(**changes: str) -> dict[str, str]:
-    """Return the environment of a process of ours: this one's, the project and the current folder to import from."""
-    modules = (str(PROJECT), str(Path.cwd()), os.environ.get("PYTHONPATH", ""))
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, modules)), **changes}
+    """Return the environment of a process of ours: this one's, and nothing is imported from the current folder."""
+    return {**os.environ, "PYTHONSAFEPATH": "1", **changes}
 
 
 def prefect_server_configured() -> bool:

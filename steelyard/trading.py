@@ -10,9 +10,9 @@ from steelyard.desk.recorder import Recorder
 from steelyard.desk.session import Session
 from steelyard.desk.streak import StreakBreaker
 from steelyard.desk.watch import After, Clock, Watch, now
+from steelyard.gateways.plugins import load_strategy
 from steelyard.gateways.registry import Registry
 from steelyard.gateways.spool import Spool
-from steelyard.market.strategy import load_strategy
 from steelyard.notices import lapse, of_decision
 from steelyard.services import open_alerts, open_brake, open_ledger, open_registry, page_of
 from steelyard.settings import ServiceSettings, Settings, load

@@ -116,4 +116,4 @@ def _mlflow(up: UpSettings, environment: dict[str, str]) -> Service:
 
 def _worker(environment: dict[str, str]) -> Service:
     pool = ("--pool", POOL, "--type", "process", "--limit", str(RUNS_AT_ONCE), "--name", POOL)
-    return Service("worker", (sys.executable, "-m", "tasks.worker", *pool), environment)
+    return Service("worker", (sys.executable, "-m", "steelyard.tasks.worker", *pool), environment)

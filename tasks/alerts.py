@@ -7,11 +7,11 @@ from typing import Any
 from steelyard import notices
 from steelyard.gateways.quality import Checked
 from steelyard.judging.health import Figure, Silence
+from steelyard.tasks.step import step
+from steelyard.tasks.stores import Stores
 from steelyard.weight.journal import Entry
 from steelyard.weight.ladder import period_end
 from steelyard.weight.state import State
-from tasks.step import step
-from tasks.stores import Stores
 
 
 @step()

@@ -10,8 +10,8 @@ from steelyard.gateways.quality import Checked
 from steelyard.gateways.sources import RawBars, read
 from steelyard.market.bars import by_symbol
 from steelyard.market.history import history
-from tasks.step import step
-from tasks.stores import Stores
+from steelyard.tasks.step import step
+from steelyard.tasks.stores import Stores
 
 
 @step(retries=2, retry_delay_seconds=5)

@@ -15,9 +15,9 @@ from steelyard.learning.canaries import Canary, listen
 from steelyard.learning.policy import Family
 from steelyard.learning.samples import Samples
 from steelyard.market.bars import by_symbol, naive
+from steelyard.tasks.step import step
+from steelyard.tasks.stores import Stores
 from steelyard.weight.journal import Rule
-from tasks.step import step
-from tasks.stores import Stores
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from typing import Any
 from steelyard import drill_page
 from steelyard.errors import FixConfiguration
 from steelyard.settings import Settings
+from steelyard.tasks.progress import tell
 from steelyard.weight.drill import WORLDS, Course, drill
-from tasks.progress import tell
 
 NOTE = (
     "Simulated lives of known truth: an honest model unless said otherwise, an existing system without skill. After a "

@@ -4,7 +4,7 @@ from steelyard.gateways.registry import Data
 from steelyard.learning.folds import holdout_split
 from steelyard.learning.policy import LearningPolicy
 from steelyard.learning.samples import Index, Samples
-from tasks.stores import Stores
+from steelyard.tasks.stores import Stores
 
 
 def dataset(stores: Stores, samples: Samples, rows: Index, context: str) -> Data:

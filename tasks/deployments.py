@@ -29,10 +29,11 @@ from prefect.schedules import Cron
 from prefect.states import Crashed
 from prefect.workers.process import ProcessWorker
 
-from steelyard.settings import PROJECT, UpSettings
+from steelyard.settings import PACKAGE, UpSettings
 
-DECLARED = PROJECT / "prefect.yaml"
-ENGINE = f"{shlex.quote(sys.executable)} -m prefect.engine"
+DECLARED = PACKAGE / "prefect.yaml"
+ENGINE = f"{shlex.quote(sys.executable)} -P -m prefect.engine"
+"""Starts a run; ``-P`` keeps the current folder, which may hold anything, off ``sys.path``."""
 SCHEDULED_WITHIN_SECONDS = 30.0
 
 
@@ -82,9 +83,8 @@ def _make_pools(client: SyncPrefectClient, names: set[str]) -> None:
 
 def _deployment(entry: Mapping[str, Any], up: UpSettings, parameters: Mapping[str, str]) -> RunnerDeployment:
     [schedule] = entry["schedules"]
-    made = RunnerDeployment.from_storage(
-        storage=LocalStorage(str(Path.cwd())),
-        entrypoint=str(PROJECT / entry["entrypoint"]),
+    made = RunnerDeployment.from_entrypoint(
+        entrypoint=entry["entrypoint"],
         name=entry["name"],
         schedules=[Cron(_cron(up, entry), timezone=up.timezone, slug=schedule["slug"])],
         concurrency_limit=ConcurrencyLimitConfig(**entry["concurrency_limit"]),
@@ -92,7 +92,8 @@ def _deployment(entry: Mapping[str, Any], up: UpSettings, parameters: Mapping[st
         work_pool_name=entry["work_pool"]["name"],
         job_variables={**entry["work_pool"]["job_variables"], "command": ENGINE},
     )
-    return cast(RunnerDeployment, made)  # a coroutine only inside a running loop
+    made.storage = LocalStorage(str(Path.cwd()))
+    return made
 
 
 def _cron(up: UpSettings, entry: Mapping[str, Any]) -> str:

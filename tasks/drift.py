@@ -16,9 +16,9 @@ from steelyard.judging.drift import PREDICTION, Drift, Performance, drift, drift
 from steelyard.learning.model import Model
 from steelyard.market.history import as_known
 from steelyard.settings import prefect_server_configured
-from tasks.bars import known_history
-from tasks.step import step
-from tasks.stores import Stores
+from steelyard.tasks.bars import known_history
+from steelyard.tasks.step import step
+from steelyard.tasks.stores import Stores
 
 TRAINING = "train/weekly"
 """The deployment that trains; drift starts it where a Prefect server knows it."""

@@ -10,9 +10,9 @@ from steelyard.gateways.registry import Version
 from steelyard.judging.health import UNKNOWN, Figure, Health, Silence, Trained, Usual, health, silences
 from steelyard.market.bars import by_symbol
 from steelyard.market.strategy import signals
+from steelyard.tasks.step import step
+from steelyard.tasks.stores import Stores
 from steelyard.weight.state import State
-from tasks.step import step
-from tasks.stores import Stores
 
 CALENDAR = 1.6
 """Calendar days in which 48 daily bars of an exchange come, over 48; weekends and holidays included."""

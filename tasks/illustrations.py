@@ -5,9 +5,9 @@ from typing import Any
 
 from steelyard import pictures
 from steelyard.judging.books import equity_curves
+from steelyard.tasks.step import step
+from steelyard.tasks.stores import Stores
 from steelyard.weight.journal import Entry
-from tasks.step import step
-from tasks.stores import Stores
 
 WEIGHT = "weight.png"
 LATEST = 5

@@ -11,10 +11,10 @@ from steelyard.desk.blend import Terms, opinions
 from steelyard.desk.streak import StreakBreaker
 from steelyard.gateways.registry import Version
 from steelyard.market.features import feature_set_hash
+from steelyard.tasks.step import step
+from steelyard.tasks.stores import Stores
 from steelyard.weight.journal import Entry
 from steelyard.weight.state import State
-from tasks.step import step
-from tasks.stores import Stores
 
 
 @step()

@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from steelyard.gateways.registry import Version
+from steelyard.tasks.stores import Stores
 from steelyard.weight.journal import Entry
 from steelyard.weight.state import State
-from tasks.stores import Stores
 
 
 def decision_record(entry: Entry) -> dict[str, Any]:

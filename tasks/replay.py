@@ -16,17 +16,17 @@ from steelyard.gateways.sources import from_argument
 from steelyard.judging.books import judge
 from steelyard.market.history import as_known
 from steelyard.settings import load, override
+from steelyard.tasks.illustrations import illustrate
+from steelyard.tasks.predictions import record_opinions, record_outcomes, watch_streak
+from steelyard.tasks.progress import tell
+from steelyard.tasks.records import decision_record, version_record
+from steelyard.tasks.step import step
+from steelyard.tasks.stores import Stores, stores_of
+from steelyard.tasks.training import compare_with_champion, settled_samples, trained_version
+from steelyard.tasks.trials import life_worth
+from steelyard.tasks.weight import current_state, evaluate_weight, guard_weight, review_gates
 from steelyard.weight.ladder import period_end
 from steelyard.weight.state import State
-from tasks.illustrations import illustrate
-from tasks.predictions import record_opinions, record_outcomes, watch_streak
-from tasks.progress import tell
-from tasks.records import decision_record, version_record
-from tasks.step import step
-from tasks.stores import Stores, stores_of
-from tasks.training import compare_with_champion, settled_samples, trained_version
-from tasks.trials import life_worth
-from tasks.weight import current_state, evaluate_weight, guard_weight, review_gates
 
 DAY = timedelta(days=1)
 

@@ -12,13 +12,13 @@ from steelyard.gateways.alerts import Stored
 from steelyard.gateways.registry import Figures
 from steelyard.judging.books import equity_curves, judge
 from steelyard.judging.sharpe import worth_figures
+from steelyard.tasks.health import model_health
+from steelyard.tasks.records import decision_record, version_record
+from steelyard.tasks.status import status
+from steelyard.tasks.step import step
+from steelyard.tasks.stores import Stores, open_stores
 from steelyard.weight.ladder import period_end
 from steelyard.weight.state import State
-from tasks.health import model_health
-from tasks.records import decision_record, version_record
-from tasks.status import status
-from tasks.step import step
-from tasks.stores import Stores, open_stores
 
 RECENT_ALERTS = 10
 

@@ -8,14 +8,14 @@ import pandas as pd
 from steelyard.errors import FixConfiguration, RestoreService
 from steelyard.incident import Incident, incident
 from steelyard.judging.evidence import Evidence
+from steelyard.tasks.status import last_drift
+from steelyard.tasks.step import step
+from steelyard.tasks.stores import Stores
+from steelyard.tasks.weight import current_state, monthly_evidence
 from steelyard.weight.guards import breaker_rules, measure_cuts
 from steelyard.weight.journal import Decision, Entry, Rule
 from steelyard.weight.rollback import hold, resume, roll_back
 from steelyard.weight.state import State
-from tasks.status import last_drift
-from tasks.step import step
-from tasks.stores import Stores
-from tasks.weight import current_state, monthly_evidence
 
 LAST_DECISIONS = 10
 

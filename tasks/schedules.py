@@ -15,11 +15,11 @@ import pandas as pd
 from steelyard.errors import CollectMoreData, FixConfiguration
 from steelyard.gateways.calendars import QUIET
 from steelyard.settings import UpSettings
+from steelyard.tasks.health import emitted
+from steelyard.tasks.stores import Stores
 from steelyard.weight.journal import Entry
 from steelyard.weight.ladder import period_end
 from steelyard.weight.state import State
-from tasks.health import emitted
-from tasks.stores import Stores
 
 INTERVALS = 2
 DEEP_TRIALS = 300

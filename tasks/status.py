@@ -9,6 +9,13 @@ from steelyard.gateways.alerts import Stored
 from steelyard.judging.books import finite
 from steelyard.judging.evidence import Evidence
 from steelyard.judging.pivotal import judge_pivotal
+from steelyard.tasks.bars import known_history
+from steelyard.tasks.records import decision_record, state_record, version_record
+from steelyard.tasks.schedules import schedules
+from steelyard.tasks.stores import Stores
+from steelyard.tasks.training import shadow_window
+from steelyard.tasks.trials import life_worth
+from steelyard.tasks.weight import gate_standing, monthly_evidence, phase_evidence
 from steelyard.weight.alarms import false_alarms
 from steelyard.weight.guards import breaker_rules, measure_cuts
 from steelyard.weight.journal import Entry, Rule
@@ -18,13 +25,6 @@ from steelyard.weight.policy import Phase
 from steelyard.weight.rollout import Item, checklist, expected_improvement, milestones
 from steelyard.weight.sequential import proof
 from steelyard.weight.state import State
-from tasks.bars import known_history
-from tasks.records import decision_record, state_record, version_record
-from tasks.schedules import schedules
-from tasks.stores import Stores
-from tasks.training import shadow_window
-from tasks.trials import life_worth
-from tasks.weight import gate_standing, monthly_evidence, phase_evidence
 
 LAST_DECISIONS = 5
 

@@ -9,12 +9,13 @@ from steelyard.gateways.alerts import Alerts
 from steelyard.gateways.brake import Brake
 from steelyard.gateways.lake import Lake
 from steelyard.gateways.ledger import Ledger
+from steelyard.gateways.plugins import load_strategy
 from steelyard.gateways.quality import Quality
 from steelyard.gateways.registry import Journal, Registry, Version
 from steelyard.market.features import feature_names
-from steelyard.market.strategy import Strategy, load_strategy
+from steelyard.market.strategy import Strategy
 from steelyard.services import open_alerts, open_brake, open_registry, page_of
-from steelyard.settings import PROJECT, Settings, load
+from steelyard.settings import PACKAGE, Settings, load
 
 if TYPE_CHECKING:
     from steelyard.learning.model import Model
@@ -63,7 +64,7 @@ class Stores:
     @cached_property
     def quality(self) -> Quality:
         """Data contracts; quarantine and data docs lie under the state folder."""
-        return Quality(PROJECT / "expectations", self.state, self.settings.quality)
+        return Quality(PACKAGE / "expectations", self.state, self.settings.quality)
 
     @cached_property
     def strategy(self) -> Strategy:

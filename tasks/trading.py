@@ -19,11 +19,11 @@ from steelyard.market.history import history
 from steelyard.market.indicators import atr
 from steelyard.market.strategy import signals
 from steelyard.services import open_broker
+from steelyard.tasks.alerts import announce_failure
+from steelyard.tasks.predictions import breaker_of, record_outcomes
+from steelyard.tasks.step import step
+from steelyard.tasks.stores import Stores
 from steelyard.trading import kept_state, open_session
-from tasks.alerts import announce_failure
-from tasks.predictions import breaker_of, record_outcomes
-from tasks.step import step
-from tasks.stores import Stores
 
 STALE, REFUSED = "stale", "broker_rejected"
 _NAMES = [feature.name for feature in FEATURES]

@@ -22,17 +22,17 @@ from steelyard.learning.policy import Retraining
 from steelyard.learning.samples import Index, Samples
 from steelyard.learning.training import Training, gate, train, training_key
 from steelyard.settings import override
+from steelyard.tasks.canaries import Heard, hear_canaries
+from steelyard.tasks.datasets import dataset, learned_from
+from steelyard.tasks.search import Watched
+from steelyard.tasks.step import step
+from steelyard.tasks.stores import Stores
+from steelyard.tasks.trials import count_search, trials_so_far
+from steelyard.tasks.weight import current_state
 from steelyard.weight.changes import conclude, with_champion
 from steelyard.weight.journal import Rule
 from steelyard.weight.phases import window_left
 from steelyard.weight.state import State
-from tasks.canaries import Heard, hear_canaries
-from tasks.datasets import dataset, learned_from
-from tasks.search import Watched
-from tasks.step import step
-from tasks.stores import Stores
-from tasks.trials import count_search, trials_so_far
-from tasks.weight import current_state
 
 AS_CONFIGURED = Retraining()
 FEW = 20

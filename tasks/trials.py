@@ -10,8 +10,8 @@ import pandas as pd
 
 from steelyard.judging.books import equity_curves
 from steelyard.judging.sharpe import worth
+from steelyard.tasks.stores import Stores
 from steelyard.wording import worth_words
-from tasks.stores import Stores
 
 
 def count_search(stores: Stores, key: str, as_of: datetime, params: Mapping[str, Any], trials: int) -> None:

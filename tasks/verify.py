@@ -3,7 +3,7 @@
 from typing import Any
 
 from steelyard.errors import RestoreService
-from tasks.stores import Stores
+from steelyard.tasks.stores import Stores
 
 
 def verified(stores: Stores, *, repair: bool = False, reseal: bool = False) -> dict[str, Any]:

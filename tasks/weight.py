@@ -7,15 +7,15 @@ from datetime import datetime, timedelta
 from steelyard.errors import FixConfiguration
 from steelyard.judging.evidence import Evidence, Window, gather
 from steelyard.judging.skill import Skill, judge_skill
+from steelyard.tasks.step import step
+from steelyard.tasks.stores import Stores
+from steelyard.tasks.trials import count_settings
 from steelyard.weight.changes import with_lease
 from steelyard.weight.guards import guard
 from steelyard.weight.journal import Decision, Entry, Kind
 from steelyard.weight.ladder import evaluate, period_end
 from steelyard.weight.phases import Standing, review
 from steelyard.weight.state import State, initial_state
-from tasks.step import step
-from tasks.stores import Stores
-from tasks.trials import count_settings
 
 
 def current_state(stores: Stores, as_of: datetime) -> State:

@@ -9,7 +9,7 @@ import numpy as np
 from steelyard.errors import FixConfiguration, RestoreService
 from steelyard.learning.model import Model
 from steelyard.market.features import SCORE, feature_set_hash
-from tasks.stores import Stores
+from steelyard.tasks.stores import Stores
 
 TOP = 8
 AGREES = 1e-9

@@ -11,11 +11,11 @@ from made import NOW, POLICY, evidence
 from registries import open_registry
 from steelyard.gateways.registry import Data, Registration, Registry, Trial
 from steelyard.learning.search import TrialRow
+from steelyard.tasks.stores import open_stores
+from steelyard.tasks.weight import evaluate_weight
 from steelyard.weight.changes import conclude, with_champion
 from steelyard.weight.journal import Decision
 from steelyard.weight.ladder import evaluate
-from tasks.stores import open_stores
-from tasks.weight import evaluate_weight
 
 WRITES = (
     "create_run",

@@ -16,9 +16,9 @@ from steelyard.learning.model import Model
 from steelyard.learning.policy import LearningPolicy
 from steelyard.learning.training import train
 from steelyard.market.features import feature_set_hash
+from steelyard.tasks.stores import Stores, open_stores
 from steelyard.weight.changes import conclude, with_champion
 from steelyard.weight.state import initial_state
-from tasks.stores import Stores, open_stores
 
 SIGNALS = 60
 LAST = EARLIER + timedelta(days=SIGNALS)

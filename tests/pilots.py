@@ -22,11 +22,11 @@ from steelyard.market.features import feature_names
 from steelyard.market.history import as_known, history
 from steelyard.market.simulated import SimulatedMarket, simulate
 from steelyard.market.strategy import TrendStrategy
-from steelyard.settings import PROJECT
+from steelyard.settings import PACKAGE
+from steelyard.tasks import trading
+from steelyard.tasks.stores import Stores, open_stores
 from steelyard.weight.changes import conclude
 from steelyard.weight.state import initial_state
-from tasks import trading
-from tasks.stores import Stores, open_stores
 
 STRATEGY = TrendStrategy()
 BAR = pd.Timedelta("4h")
@@ -55,7 +55,7 @@ def conf_of(place: Path) -> Path:
 def home_of(place: Path, empty: Path, known: pd.DataFrame) -> Stores:
     """A lineage in pilot at 15 % since ``BEGAN``, whose champion knows something about this market."""
     copied(empty, place / "mlruns")
-    shutil.copytree(PROJECT / "conf", conf_of(place))
+    shutil.copytree(PACKAGE / "conf", conf_of(place))
     (conf_of(place) / "desk.yaml").write_text("deadline_ms: 10000  # the machine may be busy")
     stores = open_stores(place, conf_of(place))
     settled = as_known(known, pd.Timestamp(BEGAN))

@@ -10,7 +10,9 @@ import yaml
 
 from steelyard import settings
 from steelyard.errors import FixConfiguration
-from steelyard.settings import PROJECT, Settings, load
+from steelyard.settings import PACKAGE, Settings, load
+
+PROJECT = Path(__file__).parents[1]
 
 
 def test_who_may_import_whom() -> None:
@@ -51,7 +53,7 @@ def test_the_pins_name_no_index_and_no_host() -> None:
 def test_settings_in_the_current_folder_come_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """./conf where there is one, else the project's own; a folder that is not there is refused."""
     monkeypatch.chdir(tmp_path)
-    assert settings.default_conf() == PROJECT / "conf"
+    assert settings.default_conf() == PACKAGE / "conf"
     (tmp_path / "conf").mkdir()
     (tmp_path / "conf" / "weight.yaml").write_text("ceiling: 0.3")
     assert load().weight.ceiling == 0.3

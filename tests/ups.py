@@ -17,8 +17,6 @@ from typing import Any
 
 import yaml
 
-from steelyard.settings import PROJECT
-
 ENDED = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 
 
@@ -92,7 +90,7 @@ def kept_up(folder: Path, home: Path, settings: Mapping[str, Any] | None = None)
     with (folder / "out").open("w") as out, (folder / "err").open("w") as err:
         process = subprocess.Popen(  # noqa: S603  # our own arguments
             [sys.executable, "-m", "steelyard", "up", "--home", home, "--conf", conf],
-            env={**os.environ, "PYTHONPATH": str(PROJECT)},
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
             stdout=out,
             stderr=err,
         )

@@ -1,6 +1,5 @@
 """The existing system: what proposes trades. The built-in one, and the contract a user's own has to keep (SPEC §2)."""
 
-import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal, Protocol, cast, runtime_checkable
@@ -129,25 +128,6 @@ def _turns(values: Floats, trend: NDArray[np.int64]) -> NDArray[np.bool_]:
 def _squash(values: Floats, middle: float, width: float) -> Floats:
     """Return a logistic score, 50 at ``middle``, 0 to 100."""
     return np.asarray(100 / (1 + np.exp(-(values - middle) / width)))
-
-
-def load_strategy(settings: StrategySettings) -> Strategy:
-    """Return an instance of the class named in the settings.
-
-    Raises:
-        FixConfiguration: If it cannot be found or lacks a part of the contract.
-    """
-    module_name, _, class_name = settings.system.partition(":")
-    try:
-        strategy = getattr(importlib.import_module(module_name), class_name)()
-    except (ImportError, AttributeError, TypeError) as error:
-        raise FixConfiguration(
-            f"strategy {settings.system}: {error}; name MODULE:CLASS, a class without arguments"
-        ) from error
-    missing = [name for name in ("warmup", "score_names", "propose") if not hasattr(strategy, name)]
-    if missing:
-        raise FixConfiguration(f"strategy {settings.system} lacks {', '.join(missing)}; see docs/extending.md")
-    return cast(Strategy, strategy)
 
 
 def signals(bars: Mapping[str, Bars], strategy: Strategy) -> pd.DataFrame:

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from steelyard.settings import Settings, default_conf, examined
-from tasks.doctor import configuration as conf_checks
-from tasks.doctor import home as home_checks
-from tasks.doctor import server as server_checks
-from tasks.doctor.rows import Row, looked
-from tasks.stores import stores_of
+from steelyard.tasks.doctor import configuration as conf_checks
+from steelyard.tasks.doctor import home as home_checks
+from steelyard.tasks.doctor import server as server_checks
+from steelyard.tasks.doctor.rows import Row, looked
+from steelyard.tasks.stores import stores_of
 
 Checks = dict[str, Callable[[], Iterable[Row]]]
 NEEDS = {"lease": ("MLflow",), "state": ("MLflow",), "schedules": ("MLflow", "ledger", "lake")}

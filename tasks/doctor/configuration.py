@@ -12,11 +12,11 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from steelyard.errors import FixConfiguration
-from steelyard.market.strategy import load_strategy
+from steelyard.gateways.plugins import load_strategy
 from steelyard.settings import Settings, alert_channels, alpaca_keys, service_token, service_token_set
+from steelyard.tasks.doctor.rows import Row
+from steelyard.tasks.schedules import TRACES, next_runs
 from steelyard.up import OWN_STORES
-from tasks.doctor.rows import Row
-from tasks.schedules import TRACES, next_runs
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 DISTRIBUTION = "steelyard"

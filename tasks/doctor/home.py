@@ -15,9 +15,9 @@ from steelyard.gateways.registry.journal import Stored
 from steelyard.gateways.spool import Spool
 from steelyard.services import open_ledger
 from steelyard.settings import seal_key
-from tasks.doctor.rows import Row
-from tasks.schedules import schedules
-from tasks.stores import Stores
+from steelyard.tasks.doctor.rows import Row
+from steelyard.tasks.schedules import schedules
+from steelyard.tasks.stores import Stores
 
 LOW_BYTES, EMPTY_BYTES = 1 << 30, 100 << 20
 """Free space under which there is a warning; under which something is wrong."""

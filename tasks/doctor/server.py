@@ -10,9 +10,9 @@ from uuid import UUID
 
 from steelyard.errors import RestoreService
 from steelyard.settings import Settings
+from steelyard.tasks.doctor.rows import Row
+from steelyard.tasks.schedules import Trace, standing
 from steelyard.up import POOL, planned
-from tasks.doctor.rows import Row
-from tasks.schedules import Trace, standing
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -90,7 +90,7 @@ def _worker(client: "SyncPrefectClient") -> Row:
 
 def _deployments(client: "SyncPrefectClient", settings: Settings, home: Path, as_of: datetime) -> Iterator[Row]:
     """Hold what is registered against prefect.yaml, and look at how its runs went."""
-    from tasks.deployments import declared
+    from steelyard.tasks.deployments import declared
 
     entries = {_full_name(entry): entry for entry in declared()}
     found = _registered(client, entries)
@@ -110,7 +110,7 @@ def _deployments(client: "SyncPrefectClient", settings: Settings, home: Path, as
 
 
 def _full_name(entry: Mapping[str, Any]) -> str:
-    return f"{entry['entrypoint'].rpartition(':')[2]}/{entry['name']}"
+    return f"{entry['entrypoint'].rpartition('.')[2]}/{entry['name']}"
 
 
 def _registered(client: "SyncPrefectClient", names: Iterable[str]) -> "dict[str, DeploymentResponse]":

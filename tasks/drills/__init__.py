@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping
 
 from steelyard.judging.noticing import Found
-from tasks.drills import database, feed, model, scheduler, state
-from tasks.drills.ground import Place
+from steelyard.tasks.drills import database, feed, model, scheduler, state
+from steelyard.tasks.drills.ground import Place
 
 SCENARIOS: Mapping[str, tuple[str, Callable[[Place], Found]]] = {
     "dead-scheduler": (scheduler.STORY, scheduler.dead_scheduler),

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from steelyard.desk.session import Evaluation
 from steelyard.judging.noticing import NEVER, Found, Notice, changes, days_until, held
+from steelyard.tasks.drills.desk import Desk, days, trading
+from steelyard.tasks.drills.ground import BEGAN, DAY, Place
 from steelyard.weight.policy import WeightPolicy
-from tasks.drills.desk import Desk, days, trading
-from tasks.drills.ground import BEGAN, DAY, Place
 
 STORY = "The ledger's file is away for three days while a process trades, then MLflow's until after the lease."
 LEDGER_BACK = BEGAN + 3 * DAY

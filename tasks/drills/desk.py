@@ -6,10 +6,10 @@ from datetime import datetime
 from typing import Any, cast
 
 from steelyard.desk.session import Evaluation, Session
+from steelyard.tasks.drills.ground import DAY, Past, Place, past
+from steelyard.tasks.stores import Stores
+from steelyard.tasks.trading import signal_of
 from steelyard.trading import open_session
-from tasks.drills.ground import DAY, Past, Place, past
-from tasks.stores import Stores
-from tasks.trading import signal_of
 
 
 class Desk:

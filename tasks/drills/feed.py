@@ -7,7 +7,7 @@ import pandas as pd
 
 from steelyard.judging.noticing import Found, Notice, days_until, held
 from steelyard.market.bars import PRICES
-from tasks.drills.ground import BEGAN, DAY, Place, copied, market
+from steelyard.tasks.drills.ground import BEGAN, DAY, Place, copied, market
 
 STORY = "After sixty days the source gives the same bars for ever; in a second home, new bars with the last close again."
 STUCK = BEGAN + 60 * DAY

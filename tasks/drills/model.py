@@ -7,11 +7,11 @@ from itertools import pairwise
 from steelyard.errors import FixConfiguration
 from steelyard.judging.books import Books, judge
 from steelyard.judging.noticing import Found, Notice, changes, days_until
+from steelyard.tasks.bars import known_history
+from steelyard.tasks.drills.desk import days
+from steelyard.tasks.drills.ground import BEGAN, DAY, TRAINING, Place, market
+from steelyard.tasks.training import compare_with_champion, settled_samples, trained_version
 from steelyard.weight.policy import WeightPolicy
-from tasks.bars import known_history
-from tasks.drills.desk import days
-from tasks.drills.ground import BEGAN, DAY, TRAINING, Place, market
-from tasks.training import compare_with_champion, settled_samples, trained_version
 
 STORY = "After twenty good days a champion serves whose labels were turned round in training: it is wrong where it is sure."
 TURNED = BEGAN + 20 * DAY

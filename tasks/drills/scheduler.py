@@ -3,10 +3,10 @@
 from datetime import datetime
 
 from steelyard.judging.noticing import Found, Notice, changes, days_until
+from steelyard.tasks.drills.desk import days, trading
+from steelyard.tasks.drills.ground import BEGAN, DAY, Place
+from steelyard.tasks.status import status
 from steelyard.weight.policy import WeightPolicy
-from tasks.drills.desk import days, trading
-from tasks.drills.ground import BEGAN, DAY, Place
-from tasks.status import status
 
 STORY = "No flow runs any more after two days, while a trading process goes on; two weeks later the guard comes back."
 STOPPED = BEGAN + 2 * DAY

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from steelyard.gateways.registry.by_hand import edit_decision, edit_state
 from steelyard.judging.noticing import Found, Notice, held
-from tasks.drills.database import away
-from tasks.drills.desk import trading
-from tasks.drills.ground import BEGAN, DAY, Place
-from tasks.status import status
-from tasks.verify import verified
+from steelyard.tasks.drills.database import away
+from steelyard.tasks.drills.desk import trading
+from steelyard.tasks.drills.ground import BEGAN, DAY, Place
+from steelyard.tasks.status import status
+from steelyard.tasks.verify import verified
 
 STORY = "The state tag, a decision, the model on disk and the state on disk are changed by hand, one after the other."
 EDITED = BEGAN + DAY

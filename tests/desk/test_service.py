@@ -18,8 +18,8 @@ import pandas as pd
 import pytest
 
 from pilots import BAR, BEGAN, END, STRATEGY, conf_of, frame, home_of, market, signal_of
+from steelyard.tasks.stores import Stores
 from steelyard.trading import open_session
-from tasks.stores import Stores
 
 TOKEN = "a-long-enough-token"  # noqa: S105  # opens nothing but this test's own process
 RIGHT = {"Authorization": f"Bearer {TOKEN}"}

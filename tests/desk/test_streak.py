@@ -15,10 +15,10 @@ from steelyard.desk.recorder import Outcome
 from steelyard.desk.session import Session
 from steelyard.desk.streak import OPERATOR
 from steelyard.errors import RestoreService
+from steelyard.tasks.predictions import breaker_of
+from steelyard.tasks.rollback import roll_back_weight
+from steelyard.tasks.stores import Stores, stores_of
 from steelyard.trading import open_session, watch
-from tasks.predictions import breaker_of
-from tasks.rollback import roll_back_weight
-from tasks.stores import Stores, stores_of
 
 NOW = datetime.now(UTC)
 

@@ -10,9 +10,9 @@ import pytest
 from pilots import BAR, BEGAN, END, conf_of, home_of, market, signal_of
 from steelyard.market.bars import Bars
 from steelyard.market.history import as_known
+from steelyard.tasks.predictions import record_opinions
+from steelyard.tasks.stores import Stores
 from steelyard.trading import open_session
-from tasks.predictions import record_opinions
-from tasks.stores import Stores
 
 
 def upto(bars: dict[str, Bars], moment: pd.Timestamp) -> dict[str, Bars]:

@@ -11,16 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from flows.rollback import rollback
 from homes import LAST, pilot_home
 from made import state
 from registries import LINEAGE
 from steelyard.desk.watch import Watch
 from steelyard.errors import RestoreService
+from steelyard.flows.rollback import rollback
 from steelyard.gateways.brake import Brake
+from steelyard.tasks.stores import Stores
 from steelyard.trading import watch
 from steelyard.weight.state import State
-from tasks.stores import Stores
 
 QUICK = 0.1
 

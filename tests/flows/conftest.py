@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from steelyard import cli
-from steelyard.settings import PROJECT
+from steelyard.settings import PACKAGE
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def home(tmp_path: Path) -> Path:
 @pytest.fixture
 def conf(tmp_path: Path) -> Path:
     """A copy of the project's settings, to be changed by a test."""
-    return Path(shutil.copytree(PROJECT / "conf", tmp_path / "conf"))
+    return Path(shutil.copytree(PACKAGE / "conf", tmp_path / "conf"))
 
 
 @pytest.fixture

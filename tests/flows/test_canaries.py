@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flows.collect import collect
 from homes import registration
 from registries import copied
+from steelyard.flows.collect import collect
 from steelyard.learning.samples import Samples
-from tasks.bars import known_history
-from tasks.stores import Stores, open_stores
-from tasks.training import compare_with_champion, settled_samples
+from steelyard.tasks.bars import known_history
+from steelyard.tasks.stores import Stores, open_stores
+from steelyard.tasks.training import compare_with_champion, settled_samples
 
 AT = datetime(2020, 7, 1, tzinfo=UTC)
 

@@ -18,12 +18,12 @@ from pilots import BAR, frame
 from registries import LINEAGE
 from steelyard.gateways.alerts import Alert
 from steelyard.gateways.spool import Spool
-from tasks.doctor import configuration, doctor
-from tasks.doctor import home as home_checks
-from tasks.doctor.configuration import missing
-from tasks.doctor.home import Tag
-from tasks.doctor.rows import Row
-from tasks.stores import Stores, open_stores
+from steelyard.tasks.doctor import configuration, doctor
+from steelyard.tasks.doctor import home as home_checks
+from steelyard.tasks.doctor.configuration import missing
+from steelyard.tasks.doctor.home import Tag
+from steelyard.tasks.doctor.rows import Row
+from steelyard.tasks.stores import Stores, open_stores
 
 Command = Callable[..., tuple[int, str, str]]
 

@@ -9,17 +9,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from prefect.deployments.runner import RunnerDeployment
 from prefect.testing.utilities import prefect_test_harness
 
-import tasks.drift
-from flows.drift import drift
-from flows.train import train
 from pilots import BAR, BEGAN, conf_of, frame, home_of, market
+from steelyard.flows.drift import drift
 from steelyard.market.features import feature_names, feature_set_hash
 from steelyard.market.history import as_known
-from steelyard.settings import PROJECT
-from tasks.predictions import record_opinions
-from tasks.stores import Stores
+from steelyard.tasks import drift as drift_task
+from steelyard.tasks.predictions import record_opinions
+from steelyard.tasks.stores import Stores
 
 Command = Callable[..., tuple[int, str, str]]
 DAY = datetime(2021, 3, 1, tzinfo=UTC)
@@ -94,17 +93,17 @@ def test_a_server_that_knows_the_deployment_gets_a_run(pilot: Stores) -> None:
     """Prefect's own server: a run is scheduled, with the home as its parameter; without the deployment it is said."""
     found = {"new": True, "asked": True, "as_of": DAY.isoformat(), "reasons": ["features moved"]}
     with prefect_test_harness(server_startup_timeout=120), pytest.MonkeyPatch.context() as environment:
-        environment.setattr(tasks.drift, "prefect_server_configured", lambda: True)
-        assert tasks.drift.ask_for_training(pilot, found) == (
-            f"the Prefect server knows no deployment {tasks.drift.TRAINING}; run steelyard train"
+        environment.setattr(drift_task, "prefect_server_configured", lambda: True)
+        assert drift_task.ask_for_training(pilot, found) == (
+            f"the Prefect server knows no deployment {drift_task.TRAINING}; run steelyard train"
         )
-        flow = train.from_source(str(PROJECT), "flows/train.py:train")
-        flow.to_deployment(tasks.drift.TRAINING.rpartition("/")[2]).apply()  # type: ignore[union-attr]
-        said = tasks.drift.ask_for_training(pilot, found)
+        name = drift_task.TRAINING.rpartition("/")[2]
+        RunnerDeployment.from_entrypoint("steelyard.flows.train.train", name).apply()
+        said = drift_task.ask_for_training(pilot, found)
 
     assert said is not None
     assert said.startswith("training started: ")
-    assert tasks.drift.ask_for_training(pilot, found | {"new": False}) is None
+    assert drift_task.ask_for_training(pilot, found | {"new": False}) is None
 
 
 def test_few_signals_are_not_judged(pilot: Stores) -> None:

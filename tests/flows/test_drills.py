@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from flows.drill import _run, fire_drill
 from steelyard.errors import FixConfiguration
+from steelyard.flows.drill import _run, fire_drill
 from steelyard.settings import undisturbed
-from tasks.drills.ground import claim, copied, ground
-from tasks.drills.scheduler import dead_scheduler
+from steelyard.tasks.drills.ground import claim, copied, ground
+from steelyard.tasks.drills.scheduler import dead_scheduler
 
 Command = Callable[..., tuple[int, str, str]]
 

@@ -10,23 +10,23 @@ import pandas as pd
 import pytest
 from prefect.utilities.callables import parameter_schema
 
-from flows.collect import collect
-from flows.guard import guard
-from flows.replay import replay
-from flows.settle import settle
-from flows.train import compare, train
-from flows.weight import weight
 from made import POLICY, evidence
 from steelyard.errors import CollectMoreData, FixConfiguration
+from steelyard.flows.collect import collect
+from steelyard.flows.guard import guard
+from steelyard.flows.replay import replay
+from steelyard.flows.settle import settle
+from steelyard.flows.train import compare, train
+from steelyard.flows.weight import weight
 from steelyard.gateways.lake import Lake
 from steelyard.gateways.ledger import Ledger
 from steelyard.gateways.registry import Registration
 from steelyard.learning.policy import Retraining
+from steelyard.tasks.bars import known_history
+from steelyard.tasks.stores import open_stores
+from steelyard.tasks.training import compare_with_champion, settled_samples
+from steelyard.tasks.weight import current_state, review_gates
 from steelyard.weight.guards import guard as limits
-from tasks.bars import known_history
-from tasks.stores import open_stores
-from tasks.training import compare_with_champion, settled_samples
-from tasks.weight import current_state, review_gates
 
 START = datetime(2020, 6, 1, tzinfo=UTC)
 LONG_AGO, FAR_AHEAD = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)

@@ -6,15 +6,15 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from flows.guard import guard
-from flows.settle import settle as settle_flow
 from homes import pilot_home
 from made import EARLIER
 from pilots import BAR, BEGAN, conf_of, frame, home_of, market
 from registries import copied
 from settled import settled
-from tasks.report import lineage_report
-from tasks.stores import Stores, open_stores
+from steelyard.flows.guard import guard
+from steelyard.flows.settle import settle as settle_flow
+from steelyard.tasks.report import lineage_report
+from steelyard.tasks.stores import Stores, open_stores
 
 DAY = datetime(2020, 10, 1, tzinfo=UTC)
 

@@ -10,18 +10,18 @@ from pathlib import Path
 import pytest
 from matplotlib.figure import Figure
 
-from flows.guard import guard
-from flows.weight import weight
 from homes import LAST, pilot_home, promote, registration
 from made import EARLIER
 from registries import LINEAGE
 from settled import settled
 from steelyard.errors import RestoreService
-from tasks.alerts import announce
-from tasks.illustrations import illustrate
-from tasks.stores import Stores, open_stores
-from tasks.training import shadow_window
-from tasks.weight import evaluate_weight
+from steelyard.flows.guard import guard
+from steelyard.flows.weight import weight
+from steelyard.tasks.alerts import announce
+from steelyard.tasks.illustrations import illustrate
+from steelyard.tasks.stores import Stores, open_stores
+from steelyard.tasks.training import shadow_window
+from steelyard.tasks.weight import evaluate_weight
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -424,8 +424,8 @@ def test_a_split_that_is_off_is_told(pilot: Stores, received: list[dict[str, str
 
 def _weighed(stores: Stores, day: int) -> list[dict[str, object]]:
     """Decide without bars: the gate out of pilot asks for none."""
-    from tasks.records import decision_record
-    from tasks.weight import evaluate_weight, review_gates
+    from steelyard.tasks.records import decision_record
+    from steelyard.tasks.weight import evaluate_weight, review_gates
 
     at = EARLIER + timedelta(days=day)
     entries = [evaluate_weight(stores, at), review_gates(stores, at, 0)]
@@ -445,7 +445,7 @@ def test_two_decisions_that_need_no_telling_tell_nothing(pilot: Stores, received
 
 def test_a_challenger_waits_while_the_champion_is_in_its_shadow_window(home: Path, empty_mlflow: Path) -> None:
     """The champion in shadow keeps its place; behind the one that waits there is one seat, for the latest."""
-    from tasks.training import compare_with_champion
+    from steelyard.tasks.training import compare_with_champion
 
     stores = pilot_home(home, empty_mlflow, weight=0.0, phase="shadow")
     early = EARLIER + timedelta(days=20)

@@ -12,19 +12,19 @@ from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL
 from prefect.testing.utilities import prefect_test_harness
 
-from flows.collect import collect
-from flows.guard import guard
-from flows.review import review
-from flows.rollback import rollback
-from flows.settle import settle
 from homes import LAST, pilot_home
+from steelyard.flows.collect import collect
+from steelyard.flows.guard import guard
+from steelyard.flows.review import review
+from steelyard.flows.rollback import rollback
+from steelyard.flows.settle import settle
 from steelyard.market.simulated import SimulatedMarket
 from steelyard.settings import default_conf, load
-from tasks.doctor.server import server as checked
-from tasks.progress import tell
-from tasks.step import DECIDING, step
-from tasks.stores import open_stores
-from tasks.summaries import progress
+from steelyard.tasks.doctor.server import server as checked
+from steelyard.tasks.progress import tell
+from steelyard.tasks.step import DECIDING, step
+from steelyard.tasks.stores import open_stores
+from steelyard.tasks.summaries import progress
 
 
 @pytest.fixture(scope="module")

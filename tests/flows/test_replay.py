@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from flows.replay import replay
 from steelyard import screen
-from tasks.report import draw_replay
+from steelyard.flows.replay import replay
+from steelyard.tasks.report import draw_replay
 
 Command = Callable[..., tuple[int, str, str]]
 

@@ -11,9 +11,9 @@ import pytest
 
 from homes import LAST, pilot_home
 from steelyard.gateways.alerts import Alert
-from tasks.report import lineage_report
-from tasks.rollback import roll_back_weight
-from tasks.stores import Stores
+from steelyard.tasks.report import lineage_report
+from steelyard.tasks.rollback import roll_back_weight
+from steelyard.tasks.stores import Stores
 
 Command = Callable[..., tuple[int, str, str]]
 

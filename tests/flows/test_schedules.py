@@ -7,17 +7,17 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from flows.guard import guard
-from flows.settle import settle
-from flows.trade import trade
 from homes import LAST, pilot_home
 from made import EARLIER
 from pilots import BAR, conf_of, frame, home_of, market
 from steelyard.errors import FixConfiguration
+from steelyard.flows.guard import guard
+from steelyard.flows.settle import settle
+from steelyard.flows.trade import trade
 from steelyard.settings import Schedules, UpSettings
-from tasks.deployments import declared
-from tasks.schedules import DEEP_TRIALS, TRACES, Trace, next_runs, schedules, standing
-from tasks.stores import Stores
+from steelyard.tasks.deployments import declared
+from steelyard.tasks.schedules import DEEP_TRIALS, TRACES, Trace, next_runs, schedules, standing
+from steelyard.tasks.stores import Stores
 
 UP = UpSettings()
 LEASE = timedelta(days=3)

@@ -8,17 +8,17 @@ import pandas as pd
 import pytest
 
 from alpaca_server import served
-from flows.collect import collect
-from flows.guard import guard
-from flows.settle import settle
-from flows.trade import trade
 from steelyard.desk.streak import StreakBreaker
 from steelyard.errors import ReconcileAccount, RestoreService
+from steelyard.flows.collect import collect
+from steelyard.flows.guard import guard
+from steelyard.flows.settle import settle
+from steelyard.flows.trade import trade
 from steelyard.gateways.brokers import PaperBroker
-from tasks.bars import known_history
-from tasks.predictions import record_outcomes
-from tasks.stores import Stores, open_stores
-from tasks.trading import broker_of
+from steelyard.tasks.bars import known_history
+from steelyard.tasks.predictions import record_outcomes
+from steelyard.tasks.stores import Stores, open_stores
+from steelyard.tasks.trading import broker_of
 
 Command = Callable[..., tuple[int, str, str]]
 MONDAY = datetime(2011, 8, 8, tzinfo=UTC)

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from homes import LAST, pilot_home
-from tasks.report import lineage_report
-from tasks.stores import Stores
-from tasks.trials import count_search, count_settings, life_worth, trials_so_far
-from tasks.weight import evaluate_weight
+from steelyard.tasks.report import lineage_report
+from steelyard.tasks.stores import Stores
+from steelyard.tasks.trials import count_search, count_settings, life_worth, trials_so_far
+from steelyard.tasks.weight import evaluate_weight
 
 Command = Callable[..., tuple[int, str, str]]
 

@@ -17,8 +17,8 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from steelyard import leash
 from steelyard.settings import Schedules, Settings, UpSettings, load
+from steelyard.tasks.deployments import declared
 from steelyard.up import planned
-from tasks.deployments import declared
 from ups import Up, answers, asked, eventually, free_ports, kept_up
 
 ALL = {
@@ -46,7 +46,7 @@ def up(tmp_path_factory: pytest.TempPathFactory, postgres: Callable[[], str]) ->
 def test_the_pages_answer_and_every_deployment_is_scheduled(up: Up) -> None:
     """With the home and the settings it was started with, one run at a time; the terminal says where and when."""
     found = up.api("deployments/filter", {})
-    deployments = {f"{one['entrypoint'].rsplit(':')[-1]}/{one['name']}": one for one in found}
+    deployments = {f"{one['entrypoint'].rsplit('.')[-1]}/{one['name']}": one for one in found}
 
     assert up.err() == ""
     assert answers(f"{up.prefect}/")
@@ -176,8 +176,8 @@ def test_a_taken_port_is_one_line_and_nothing_starts(setting: str, home: Path, c
 @pytest.mark.parametrize("entry", declared(), ids=lambda entry: entry["entrypoint"])
 def test_a_declared_deployment_is_a_flow_that_takes_its_parameters(entry: dict[str, Any]) -> None:
     """prefect.yaml: the entrypoint is there, the times are those of conf/up.yaml, and runs wait for each other."""
-    file, name = entry["entrypoint"].split(":")
-    found = getattr(import_module(file.removesuffix(".py").replace("/", ".")), name)
+    module, _, name = entry["entrypoint"].rpartition(".")
+    found = getattr(import_module(module), name)
     [schedule] = entry["schedules"]
 
     assert isinstance(found, Flow)

@@ -10,10 +10,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from flows.replay import replay
 from steelyard.errors import FixConfiguration
-from tasks.stores import Stores, open_stores
-from tasks.why import explained
+from steelyard.flows.replay import replay
+from steelyard.tasks.stores import Stores, open_stores
+from steelyard.tasks.why import explained
 
 Command = Callable[..., tuple[int, str, str]]
 LONG_AGO, FAR_AHEAD = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)

@@ -20,11 +20,11 @@ from registries import LINEAGE, copied, open_registry, promote
 from steelyard.gateways.registry import Registry
 from steelyard.gateways.registry.tracking import TRAINING
 from steelyard.gateways.registry.trials import PARENT
-from steelyard.settings import PROJECT
+from steelyard.settings import PACKAGE
+from steelyard.tasks.weight import evaluate_weight
 from steelyard.weight.changes import conclude
 from steelyard.weight.ladder import period_end
 from steelyard.weight.state import initial_state
-from tasks.weight import evaluate_weight
 
 
 @pytest.fixture(scope="session")
@@ -115,7 +115,7 @@ def test_eight_that_evaluate_the_same_month_at_once_give_one_step_and_one_run(
     ledger: str,
 ) -> None:
     """One decides, seven return that decision; a late rerun returns it, too. No server, no limit of Prefect's."""
-    conf = Path(shutil.copytree(PROJECT / "conf", tmp_path / "conf"))
+    conf = Path(shutil.copytree(PACKAGE / "conf", tmp_path / "conf"))
     if ledger == "postgresql":
         services = (conf / "services.yaml").read_text()
         (conf / "services.yaml").write_text(services.replace("sqlite:///{home}/.steelyard/ledger.db", postgres()))

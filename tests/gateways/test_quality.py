@@ -14,7 +14,7 @@ from steelyard.gateways.sources import RawBars, SourceSettings, package_file, re
 from steelyard.market.bars import PRICES
 from steelyard.market.features import feature_names
 from steelyard.market.strategy import TrendStrategy
-from steelyard.settings import PROJECT
+from steelyard.settings import PACKAGE
 
 NOW = pd.Timestamp("2026-01-01", tz="UTC")
 HOUR = pd.Timedelta("1h")
@@ -22,7 +22,7 @@ HOUR = pd.Timedelta("1h")
 
 @pytest.fixture(scope="module")
 def suites() -> Path:
-    return PROJECT / "expectations"
+    return PACKAGE / "expectations"
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import pytest
 
 from markets import small_market
 from steelyard.errors import FixConfiguration
+from steelyard.gateways.plugins import load_strategy
 from steelyard.gateways.sources import SourceSettings, read
 from steelyard.market.bars import Bars, by_symbol
 from steelyard.market.jumps import explain
@@ -17,7 +18,6 @@ from steelyard.market.strategy import (
     Scan,
     StrategySettings,
     TrendStrategy,
-    load_strategy,
     signals,
 )
 
