@@ -9,9 +9,9 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from lives import BEGAN, END, Lived
 from steelyard.flows.replay import replay
+from steelyard.home import open_home
 from steelyard.settings import go_offline
 from steelyard.tasks.report import written_report
-from steelyard.tasks.stores import open_stores
 from ups import kept_up
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -30,7 +30,7 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lived]:
     home = folder / "home"
     replay.fn("simulated:dying", BEGAN, END, trials=6, retrain_days=60, home=str(home))
     with kept_up(folder, home, {"source": {"kind": "simulated", "edge": "dying", "calendar": "24/7"}}) as up:
-        stores = open_stores(home, up.conf)
+        stores = open_home(home, up.conf)
         document = written_report(stores, END, home / "lineage.html")
         yield Lived(up, home / "lineage.html", document["answer"])
 

@@ -9,15 +9,15 @@ from typing import Any
 
 from steelyard.errors import FixConfiguration
 from steelyard.flows.collect import collect
+from steelyard.flows.common import alert_on_failure
 from steelyard.flows.drift import drift
-from steelyard.flows.failure import telling
 from steelyard.flows.guard import guard
 from steelyard.flows.settle import settle
 from steelyard.flows.train import train
+from steelyard.progress import tell
 from steelyard.settings import undisturbed
 from steelyard.tasks.drills import SCENARIOS
 from steelyard.tasks.drills.ground import claim, copied, ground
-from steelyard.tasks.progress import tell
 
 FLOWS: dict[str, Any] = {"collect": collect, "drift": drift, "guard": guard, "settle": settle, "train": train}
 
@@ -61,5 +61,5 @@ def _drilled(name: str, source: Path, folder: Path, done: int, total: int) -> di
 def _run(name: str, at: datetime, home: Path, conf: Path, **parameters: Any) -> Any:
     """Run a flow as the command line does: a plain function, whose failure is told."""
     given = {"as_of": at, "home": str(home), "conf": str(conf), **parameters}
-    with telling(FLOWS[name], given):
+    with alert_on_failure(FLOWS[name], given):
         return FLOWS[name].fn(**given)

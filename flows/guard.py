@@ -6,8 +6,8 @@ from typing import Any
 from prefect import flow
 
 from steelyard import summaries
-from steelyard.flows.failure import failed
-from steelyard.flows.moment import moment, opened
+from steelyard.flows.common import announce_failed_run, resolve_as_of
+from steelyard.home import open_home
 from steelyard.tasks.alerts import announce, announce_health, announce_silences, notice_lapse
 from steelyard.tasks.health import alarming_figures, fell_silent
 from steelyard.tasks.illustrations import illustrate
@@ -16,16 +16,16 @@ from steelyard.tasks.summaries import page_of, publish
 from steelyard.tasks.weight import current_state, guard_weight
 
 
-@flow(name="guard", on_failure=[failed], on_crashed=[failed])
+@flow(name="guard", on_failure=[announce_failed_run], on_crashed=[announce_failed_run])
 def guard(as_of: datetime | None = None, home: str = ".", conf: str | None = None) -> dict[str, Any]:
     """Cut or disable where a limit is breached at ``as_of``; renew the lease either way; tell what is ill or fell silent."""
-    stores, at = opened(home, conf), moment(as_of)
-    notice_lapse(stores, stores.journal.state(), at)
-    entry = guard_weight(stores, at)
-    announce_silences(stores, fell_silent(stores, at), at)
-    announce_health(stores, alarming_figures(stores, at), at)
-    announce(stores, [entry])
-    made, state = decision_records(stores, [entry]), state_record(current_state(stores, at))
+    opened_home, at = open_home(home, conf), resolve_as_of(as_of)
+    notice_lapse(opened_home, opened_home.journal.state(), at)
+    entry = guard_weight(opened_home, at)
+    announce_silences(opened_home, fell_silent(opened_home, at), at)
+    announce_health(opened_home, alarming_figures(opened_home, at), at)
+    announce(opened_home, [entry])
+    made, state = decision_records(opened_home, [entry]), state_record(current_state(opened_home, at))
     publish("guard", summaries.decided(made, state), page_of(made))
-    illustrate(stores)
+    illustrate(opened_home)
     return {"decision": made[0] if made else None, "state": state}

@@ -6,7 +6,7 @@ from typing import Any
 
 from prefect import flow
 
-from steelyard.flows.moment import moment
+from steelyard.flows.common import resolve_as_of
 from steelyard.tasks.bars import known_history, read_source, store_bars, validate_bars
 from steelyard.tasks.replay import Course, claim_home, live_through, replay_document, replay_stores
 from steelyard.tasks.summaries import documented
@@ -25,13 +25,13 @@ def replay(
     conf: str | None = None,
 ) -> dict[str, Any]:
     """Collect ``bars``, live through every day from ``start`` to ``end``, and return what happened."""
-    course = Course(moment(start), moment(end), retrain_days)
-    stores = replay_stores(bars, strategy, trials, evidence, Path(home), conf)
-    with documented("replay", stores.quality):
-        checked = validate_bars(stores, read_source(stores), course.end)
+    course = Course(resolve_as_of(start), resolve_as_of(end), retrain_days)
+    opened_home = replay_stores(bars, strategy, trials, evidence, Path(home), conf)
+    with documented("replay", opened_home.quality):
+        checked = validate_bars(opened_home, read_source(opened_home), course.end)
     asked = {"bars": bars, "strategy": strategy, "trials": trials, "retrain_days": retrain_days, "start": str(course.start)}
-    claim_home(stores, **asked, **({"evidence": evidence} if evidence else {}))
-    store_bars(stores, checked)
-    history = known_history(stores, course.end)
-    seconds = live_through(stores, history, course)
-    return replay_document(stores, course, seconds)
+    claim_home(opened_home, **asked, **({"evidence": evidence} if evidence else {}))
+    store_bars(opened_home, checked)
+    history = known_history(opened_home, course.end)
+    seconds = live_through(opened_home, history, course)
+    return replay_document(opened_home, course, seconds)

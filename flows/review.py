@@ -6,15 +6,15 @@ from typing import Any
 from prefect import flow
 
 from steelyard import summaries
-from steelyard.flows.failure import failed
-from steelyard.flows.moment import moment, opened
+from steelyard.flows.common import announce_failed_run, resolve_as_of
+from steelyard.home import open_home
 from steelyard.tasks.report import review_performance
 from steelyard.tasks.summaries import publish
 
 
-@flow(name="review", on_failure=[failed], on_crashed=[failed])
+@flow(name="review", on_failure=[announce_failed_run], on_crashed=[announce_failed_run])
 def review(as_of: datetime | None = None, home: str = ".", conf: str | None = None) -> dict[str, Any]:
     """Write the report of the last whole period, once: in the home, in MLflow, and linked from this run."""
-    document = review_performance(opened(home, conf), moment(as_of))
+    document = review_performance(open_home(home, conf), resolve_as_of(as_of))
     publish("review", summaries.reviewed(document), document["run_page"])
     return document

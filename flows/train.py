@@ -6,14 +6,13 @@ from typing import Any
 from prefect import flow
 
 from steelyard import summaries
-from steelyard.flows.failure import failed
-from steelyard.flows.moment import moment, opened
+from steelyard.flows.common import announce_failed_run, resolve_as_of
 from steelyard.gateways.registry import Version
+from steelyard.home import Home, open_home
 from steelyard.learning.policy import Retraining
 from steelyard.tasks.bars import known_history
 from steelyard.tasks.illustrations import illustrate
 from steelyard.tasks.records import version_record
-from steelyard.tasks.stores import Stores
 from steelyard.tasks.summaries import documented, progress, publish
 from steelyard.tasks.training import (
     AS_CONFIGURED,
@@ -24,7 +23,7 @@ from steelyard.tasks.training import (
 )
 
 
-@flow(name="train", on_failure=[failed], on_crashed=[failed])
+@flow(name="train", on_failure=[announce_failed_run], on_crashed=[announce_failed_run])
 def train(
     request: Retraining = AS_CONFIGURED, as_of: datetime | None = None, home: str = ".", conf: str | None = None
 ) -> dict[str, Any]:
@@ -36,27 +35,27 @@ def train(
         home: Folder of all state.
         conf: Folder of the settings.
     """
-    stores, at = opened(home, conf), moment(as_of)
-    known = known_history(stores, at)
-    with documented("train", stores.quality):
-        samples = settled_samples(stores, known)
-        learned = settled_samples(stores, known, request.symbols) if request.symbols else samples
+    opened_home, at = open_home(home, conf), resolve_as_of(as_of)
+    known = known_history(opened_home, at)
+    with documented("train", opened_home.quality):
+        samples = settled_samples(opened_home, known)
+        learned = settled_samples(opened_home, known, request.symbols) if request.symbols else samples
     with progress("train"):
-        version = trained_version(stores, known, learned, at, request)
-    return _judged(stores, compare_with_champion(stores, samples, version, at), "train")
+        version = trained_version(opened_home, known, learned, at, request)
+    return _judged(opened_home, compare_with_champion(opened_home, samples, version, at), "train")
 
 
-@flow(name="compare", on_failure=[failed], on_crashed=[failed])
+@flow(name="compare", on_failure=[announce_failed_run], on_crashed=[announce_failed_run])
 def compare(as_of: datetime | None = None, home: str = ".", conf: str | None = None) -> dict[str, Any]:
     """Hold the waiting challenger against the champion on what had settled by ``as_of``."""
-    stores, at = opened(home, conf), moment(as_of)
-    with documented("compare", stores.quality):
-        samples = settled_samples(stores, known_history(stores, at))
-    return _judged(stores, compare_with_champion(stores, samples, waiting_challenger(stores), at), "compare")
+    opened_home, at = open_home(home, conf), resolve_as_of(as_of)
+    with documented("compare", opened_home.quality):
+        samples = settled_samples(opened_home, known_history(opened_home, at))
+    return _judged(opened_home, compare_with_champion(opened_home, samples, waiting_challenger(opened_home), at), "compare")
 
 
-def _judged(stores: Stores, version: Version, name: str) -> dict[str, Any]:
-    document, pages = version_record(version), stores.training_pages(version)
+def _judged(opened_home: Home, version: Version, name: str) -> dict[str, Any]:
+    document, pages = version_record(version), opened_home.training_pages(version)
     publish(name, summaries.trained(document, pages), next(iter(pages.values())))
-    illustrate(stores)
+    illustrate(opened_home)
     return document

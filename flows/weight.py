@@ -6,8 +6,8 @@ from typing import Any
 from prefect import flow
 
 from steelyard import summaries
-from steelyard.flows.failure import failed
-from steelyard.flows.moment import moment, opened
+from steelyard.flows.common import announce_failed_run, resolve_as_of
+from steelyard.home import open_home
 from steelyard.tasks.alerts import announce
 from steelyard.tasks.bars import known_history
 from steelyard.tasks.illustrations import illustrate
@@ -16,14 +16,14 @@ from steelyard.tasks.summaries import page_of, publish
 from steelyard.tasks.weight import current_state, evaluate_weight, review_gates
 
 
-@flow(name="weight", on_failure=[failed], on_crashed=[failed])
+@flow(name="weight", on_failure=[announce_failed_run], on_crashed=[announce_failed_run])
 def weight(as_of: datetime | None = None, home: str = ".", conf: str | None = None) -> dict[str, Any]:
     """Decide about the last whole periods that closed by ``as_of``: limits before rewards, then the gate."""
-    stores, at = opened(home, conf), moment(as_of)
-    settled_signals = int(known_history(stores, at)["won"].notna().sum())
-    entries = [evaluate_weight(stores, at), review_gates(stores, at, settled_signals)]
-    announce(stores, entries)
-    made, state = decision_records(stores, entries), state_record(current_state(stores, at))
+    opened_home, at = open_home(home, conf), resolve_as_of(as_of)
+    settled_signals = int(known_history(opened_home, at)["won"].notna().sum())
+    entries = [evaluate_weight(opened_home, at), review_gates(opened_home, at, settled_signals)]
+    announce(opened_home, entries)
+    made, state = decision_records(opened_home, entries), state_record(current_state(opened_home, at))
     publish("weight", summaries.decided(made, state), page_of(made))
-    illustrate(stores)
+    illustrate(opened_home)
     return {"decisions": made, "state": state}

@@ -103,8 +103,8 @@ def serve(
 ) -> None:
     """Evaluate signals over HTTP until Ctrl-C; needs the token in STEELYARD_TOKEN."""
     from steelyard.desk.service import run, service
-    from steelyard.serving import open_desk
     from steelyard.settings import load, service_token
+    from steelyard.trading import open_desk
 
     policy, token = load(conf).desk, service_token()
     app = service(open_desk(home, conf), token, policy)
@@ -225,7 +225,7 @@ def drill(
 
 def _fire_drill(scenarios: tuple[str, ...], home: Path | None, conf: Path | None, as_json: bool) -> None:
     from steelyard.flows.drill import fire_drill
-    from steelyard.tasks.progress import shown_by
+    from steelyard.progress import shown_by
 
     with screen.bars() as sink, shown_by(sink):
         document = fire_drill(scenarios, str(home) if home else None, str(conf) if conf else None)
@@ -235,8 +235,8 @@ def _fire_drill(scenarios: tuple[str, ...], home: Path | None, conf: Path | None
 
 
 def _drill_of_lives(lives: Sequence["Course"], out: Path, conf: Path | None, as_json: bool) -> None:
+    from steelyard.progress import shown_by
     from steelyard.tasks.characteristics import operating_characteristics
-    from steelyard.tasks.progress import shown_by
 
     with screen.bars() as sink, shown_by(sink):
         document = operating_characteristics(load(conf), lives, out)
@@ -264,11 +264,11 @@ def deploy(home: Home = HERE, conf: Conf = None, as_json: Json = False) -> None:
 @app.command()
 def status(home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: Json = False) -> None:
     """How things stand: weight, phase, versions, lease, limits, gate, next reviews, open alerts."""
+    from steelyard.home import open_home
     from steelyard.tasks.status import status as read
-    from steelyard.tasks.stores import open_stores
 
     at = moment(as_of) if as_of else datetime.now(UTC)
-    show(read(open_stores(home, conf), at), as_json, screen.status)
+    show(read(open_home(home, conf), at), as_json, screen.status)
 
 
 @app.command()
@@ -280,11 +280,11 @@ def report(
     as_json: Json = False,
 ) -> None:
     """Write how things stand as one page: weight, decisions, books, gate, limits, calibration, alerts."""
+    from steelyard.home import open_home
     from steelyard.tasks.report import written_report
-    from steelyard.tasks.stores import open_stores
 
     at = moment(as_of) if as_of else datetime.now(UTC)
-    show(written_report(open_stores(home, conf), at, out or home / "lineage.html"), as_json, screen.reported)
+    show(written_report(open_home(home, conf), at, out or home / "lineage.html"), as_json, screen.reported)
 
 
 @app.command()
@@ -295,10 +295,10 @@ def why(
     as_json: Json = False,
 ) -> None:
     """Why a signal was traded or left: both confidences, the weight, the features that counted, the outcome."""
-    from steelyard.tasks.stores import open_stores
+    from steelyard.home import open_home
     from steelyard.tasks.why import explained
 
-    show(explained(open_stores(home, conf), signal_id), as_json, screen.why)
+    show(explained(open_home(home, conf), signal_id), as_json, screen.why)
 
 
 @app.command()
@@ -310,10 +310,10 @@ def verify(
     as_json: Json = False,
 ) -> None:
     """Walk the chain of decisions, and hold state, tags and aliases against it; exit 1 where something is wrong."""
-    from steelyard.tasks.stores import open_stores
+    from steelyard.home import open_home
     from steelyard.tasks.verify import verified
 
-    document = verified(open_stores(home, conf), repair=repair, reseal=reseal)
+    document = verified(open_home(home, conf), repair=repair, reseal=reseal)
     show(document, as_json, screen.verified)
     if document["faults"]:
         raise typer.Exit(1)
@@ -390,13 +390,13 @@ def _run(flow: Any, home: Path, conf: Path | None, as_of: str | None, **paramete
 
 def _run_with_bar(flow: Any, **parameters: Any) -> Any:
     """Run a flow, recorded by the Prefect server where one is configured, with its progress on stderr."""
-    from steelyard.flows.failure import telling
-    from steelyard.tasks.progress import shown_by
+    from steelyard.flows.common import alert_on_failure
+    from steelyard.progress import shown_by
 
     with screen.bars() as sink, shown_by(sink):
         if prefect_server_configured():
             return flow(**parameters)
-        with telling(flow, parameters):
+        with alert_on_failure(flow, parameters):
             return flow.fn(**parameters)
 
 

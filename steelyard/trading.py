@@ -1,22 +1,31 @@
-"""Opens what a trading process needs over a home: the watch, the session, the recorder."""
+"""Opens what a trading process needs over a home: watch, session, recorder, and the desk behind ``steelyard serve``."""
 
 import os
 from collections.abc import Callable
-from datetime import datetime
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any, cast
 
 from steelyard.desk.bundle import Champion
 from steelyard.desk.recorder import Recorder
+from steelyard.desk.service import Desk
 from steelyard.desk.session import Session
 from steelyard.desk.streak import StreakBreaker
+from steelyard.desk.tail import Tail
 from steelyard.desk.watch import After, Clock, Watch, now
+from steelyard.errors import RestoreService
+from steelyard.gateways.lake import Lake
 from steelyard.gateways.plugins import load_strategy
 from steelyard.gateways.registry import Registry
 from steelyard.gateways.spool import Spool
+from steelyard.home import open_alerts, open_brake, open_ledger, open_registry, page_of
+from steelyard.market.bars import by_symbol
 from steelyard.notices import lapse, of_decision
-from steelyard.services import open_alerts, open_brake, open_ledger, open_registry, page_of
 from steelyard.settings import ServiceSettings, Settings, load
 from steelyard.weight.state import State
+
+REMEMBERED_DAYS = timedelta(days=3)
 
 
 def watch(home: Path, conf: Path | None = None) -> Watch:
@@ -107,3 +116,21 @@ def _breaker(
             alerts.deliver()
 
     return look
+
+
+def open_desk(home: Path, conf: Path | None = None) -> Desk:
+    """Return the session of a home for the service, with the lake's bars and the answers of the last days.
+
+    Raises:
+        CollectMoreData: If nothing was collected yet.
+    """
+    services = load(conf).services.at(home)
+    lake, ledger = Lake(Path(services.state) / "lake"), open_ledger(services)
+    bars = by_symbol(lake.read(), lake.bar_size)
+    desk = Desk(open_session(home, conf), Tail(bars, lake.bar_size), ledger.signal)
+    with suppress(RestoreService):  # a ledger that is down keeps nobody from trading
+        now = datetime.now(UTC)
+        ledger.migrate()
+        known = ledger.predictions(now - REMEMBERED_DAYS, now + REMEMBERED_DAYS)
+        desk.remember(cast(list[dict[str, Any]], known.to_dict("records")))
+    return desk

@@ -6,63 +6,63 @@ from typing import Any
 
 from steelyard import notices
 from steelyard.gateways.quality import Checked
+from steelyard.home import Home
 from steelyard.judging.health import Figure, Silence
 from steelyard.tasks.step import step
-from steelyard.tasks.stores import Stores
 from steelyard.weight.journal import Entry
 from steelyard.weight.ladder import period_end
 from steelyard.weight.state import State
 
 
 @step()
-def announce(stores: Stores, entries: Iterable[Entry | None]) -> int:
+def announce(home: Home, entries: Iterable[Entry | None]) -> int:
     """Tell what was decided against the model, and try what is still undelivered; returns how many alerts stay open."""
     for entry in entries:
-        for alert in notices.of_decision(entry, stores.page(entry.run_id)) if entry else ():
-            stores.alerts.post(alert)
-    return stores.alerts.deliver()
+        for alert in notices.of_decision(entry, home.page(entry.run_id)) if entry else ():
+            home.alerts.post(alert)
+    return home.alerts.deliver()
 
 
 @step()
-def notice_lapse(stores: Stores, state: State | None, as_of: datetime) -> None:
+def notice_lapse(home: Home, state: State | None, as_of: datetime) -> None:
     """Tell that the weight was out of force because nobody renewed the lease."""
-    alert = notices.lapse(state, as_of, stores.page(state.decision_run_id)) if state else None
+    alert = notices.lapse(state, as_of, home.page(state.decision_run_id)) if state else None
     if alert:
-        stores.alerts.post(alert)
+        home.alerts.post(alert)
 
 
 @step()
-def announce_quarantine(stores: Stores, checked: Checked, as_of: datetime) -> None:
+def announce_quarantine(home: Home, checked: Checked, as_of: datetime) -> None:
     """Tell which symbols are held back, and that bars went to quarantine."""
-    alert = notices.quarantine(stores.settings.services.lineage, checked, as_of)
+    alert = notices.quarantine(home.settings.services.lineage, checked, as_of)
     if alert:
-        stores.alerts.post(alert)
-    stores.alerts.deliver()
+        home.alerts.post(alert)
+    home.alerts.deliver()
 
 
 @step()
-def announce_silences(stores: Stores, found: Iterable[Silence], as_of: datetime) -> None:
+def announce_silences(home: Home, found: Iterable[Silence], as_of: datetime) -> None:
     """Tell what fell silent, once a day for each kind."""
     for silence in found:
-        stores.alerts.post(notices.silence(stores.settings.services.lineage, silence, as_of))
+        home.alerts.post(notices.silence(home.settings.services.lineage, silence, as_of))
 
 
 @step()
-def announce_health(stores: Stores, found: Iterable[Figure], as_of: datetime) -> None:
+def announce_health(home: Home, found: Iterable[Figure], as_of: datetime) -> None:
     """Tell which figures miss their target for certain, once in a latch period for each."""
-    period = period_end(as_of, stores.settings.weight.limits.latch_days)
+    period = period_end(as_of, home.settings.weight.limits.latch_days)
     for figure in found:
-        stores.alerts.post(notices.health(stores.settings.services.lineage, figure, as_of, period))
+        home.alerts.post(notices.health(home.settings.services.lineage, figure, as_of, period))
 
 
 @step()
-def announce_drift(stores: Stores, found: dict[str, Any], training: str | None) -> None:
+def announce_drift(home: Home, found: dict[str, Any], training: str | None) -> None:
     """Tell that drift asks for a training, and what was done about it."""
     if training:
-        stores.alerts.post(notices.drift(stores.settings.services.lineage, found, training))
-    stores.alerts.deliver()
+        home.alerts.post(notices.drift(home.settings.services.lineage, found, training))
+    home.alerts.deliver()
 
 
-def announce_failure(stores: Stores, flow: str, words: str) -> None:
+def announce_failure(home: Home, flow: str, words: str) -> None:
     """Tell that a flow failed. Not a step: there may be no run to take one in."""
-    stores.alerts.post(notices.failure(stores.settings.services.lineage, flow, words, datetime.now(UTC)))
+    home.alerts.post(notices.failure(home.settings.services.lineage, flow, words, datetime.now(UTC)))

@@ -8,35 +8,35 @@ import pandas as pd
 from steelyard.gateways.lake import Appended
 from steelyard.gateways.quality import Checked
 from steelyard.gateways.sources import RawBars, read
+from steelyard.home import Home
 from steelyard.market.bars import by_symbol
 from steelyard.market.history import history
 from steelyard.tasks.step import step
-from steelyard.tasks.stores import Stores
 
 
 @step(retries=2, retry_delay_seconds=5)
-def read_source(stores: Stores) -> RawBars:
+def read_source(home: Home) -> RawBars:
     """Read the configured source as it is; nothing is filled or dropped."""
-    return read(stores.settings.source)
+    return read(home.settings.source)
 
 
 @step()
-def validate_bars(stores: Stores, raw: RawBars, as_of: datetime) -> Checked:
+def validate_bars(home: Home, raw: RawBars, as_of: datetime) -> Checked:
     """Hold the bars against their contract; bad rows are quarantined, a broken table rule stops the run."""
-    return stores.quality.check_bars(raw, pd.Timestamp(as_of), now=pd.Timestamp(datetime.now(UTC)))
+    return home.quality.check_bars(raw, pd.Timestamp(as_of), now=pd.Timestamp(datetime.now(UTC)))
 
 
 @step(retries=2, retry_delay_seconds=5)
-def store_bars(stores: Stores, checked: Checked) -> Appended:
+def store_bars(home: Home, checked: Checked) -> Appended:
     """Append the good bars to the lake; what is there already stays as it is."""
-    return stores.lake.append(checked.good, checked.bar_size)
+    return home.lake.append(checked.good, checked.bar_size)
 
 
 @step()
-def known_history(stores: Stores, as_of: datetime) -> pd.DataFrame:
+def known_history(home: Home, as_of: datetime) -> pd.DataFrame:
     """Return every signal with its features and its outcome, as far as they were known at ``as_of``."""
-    bars = stores.lake.read(until=pd.Timestamp(as_of))
-    known: pd.DataFrame = history(by_symbol(bars, stores.lake.bar_size), stores.strategy, stores.settings.brackets)
+    bars = home.lake.read(until=pd.Timestamp(as_of))
+    known: pd.DataFrame = history(by_symbol(bars, home.lake.bar_size), home.strategy, home.settings.brackets)
     return known
 
 

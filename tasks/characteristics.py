@@ -6,8 +6,8 @@ from typing import Any
 
 from steelyard import drill_page
 from steelyard.errors import FixConfiguration
+from steelyard.progress import tell
 from steelyard.settings import Settings
-from steelyard.tasks.progress import tell
 from steelyard.weight.drill import WORLDS, Course, drill
 
 NOTE = (

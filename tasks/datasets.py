@@ -1,20 +1,20 @@
 """Rows of samples as what a run in MLflow learned from or was judged on."""
 
 from steelyard.gateways.registry import Data
+from steelyard.home import Home
 from steelyard.learning.folds import holdout_split
 from steelyard.learning.policy import LearningPolicy
 from steelyard.learning.samples import Index, Samples
-from steelyard.tasks.stores import Stores
 
 
-def dataset(stores: Stores, samples: Samples, rows: Index, context: str) -> Data:
+def dataset(home: Home, samples: Samples, rows: Index, context: str) -> Data:
     """Return the rows of ``samples`` at ``rows``, used as ``context`` (training, holdout, comparison)."""
     part = samples.take(rows)
     return Data(
         name="settled signals",
         context=context,
         digest=part.data_hash,
-        source=f"{stores.state / 'lake'}",
+        source=f"{home.state_folder / 'lake'}",
         columns=samples.feature_names,
         profile={
             "num_rows": len(part),
@@ -26,7 +26,7 @@ def dataset(stores: Stores, samples: Samples, rows: Index, context: str) -> Data
     )
 
 
-def learned_from(stores: Stores, samples: Samples, policy: LearningPolicy) -> tuple[Data, Data]:
+def learned_from(home: Home, samples: Samples, policy: LearningPolicy) -> tuple[Data, Data]:
     """Return what a training's search, fit and calibration saw, and the rows it was scored on once at the end."""
     development, holdout = holdout_split(samples, policy)
-    return dataset(stores, samples, development, "training"), dataset(stores, samples, holdout, "holdout")
+    return dataset(home, samples, development, "training"), dataset(home, samples, holdout, "holdout")

@@ -11,6 +11,7 @@ from prefect.exceptions import ObjectNotFound
 
 from steelyard import pictures
 from steelyard.gateways.registry import Figures, Version
+from steelyard.home import Home
 from steelyard.judging.books import finite
 from steelyard.judging.drift import PREDICTION, Drift, Performance, drift, drift_page
 from steelyard.learning.model import Model
@@ -18,7 +19,6 @@ from steelyard.market.history import as_known
 from steelyard.settings import prefect_server_configured
 from steelyard.tasks.bars import known_history
 from steelyard.tasks.step import step
-from steelyard.tasks.stores import Stores
 
 TRAINING = "train/weekly"
 """The deployment that trains; drift starts it where a Prefect server knows it."""
@@ -26,25 +26,25 @@ SHOWN = 12
 
 
 @step()
-def judge_drift(stores: Stores, as_of: datetime) -> dict[str, Any] | None:
+def judge_drift(home: Home, as_of: datetime) -> dict[str, Any] | None:
     """Hold the latest signals against the champion's training rows, once a day and version; None without a champion.
 
     A check that asks for a training does so once in ``cooldown_days``.
     """
-    champion = stores.registry.champion()
+    champion = home.registry.champion()
     if champion is None:
         return None
-    key = f"{stores.settings.services.lineage}/drift/{champion.number}/{as_of:%Y-%m-%d}"
-    done = next((row for row in stores.ledger.drift_checks(SHOWN) if row["key"] == key), None)
-    return _document(stores, done or _checked(stores, champion, key, as_of), new=done is None)
+    key = f"{home.settings.services.lineage}/drift/{champion.number}/{as_of:%Y-%m-%d}"
+    done = next((row for row in home.ledger.drift_checks(SHOWN) if row["key"] == key), None)
+    return _document(home, done or _checked(home, champion, key, as_of), new=done is None)
 
 
-def _checked(stores: Stores, champion: Version, key: str, as_of: datetime) -> dict[str, Any]:
-    reference, current = _reference(stores, champion, as_of), _current(stores, champion, as_of)
-    model = stores.model(champion.number)
+def _checked(home: Home, champion: Version, key: str, as_of: datetime) -> dict[str, Any]:
+    reference, current = _reference(home, champion, as_of), _current(home, champion, as_of)
+    model = home.model(champion.number)
     gains = model.grown.gain(len(model.feature_names))
     importance = dict(zip(model.feature_names, gains.tolist(), strict=True))
-    found = drift(reference, current, importance, _performance(stores, champion, as_of), stores.settings.drift)
+    found = drift(reference, current, importance, _performance(home, champion, as_of), home.settings.drift)
     row = {
         "key": key,
         "as_of": as_of,
@@ -54,27 +54,27 @@ def _checked(stores: Stores, champion: Version, key: str, as_of: datetime) -> di
         "reasons": list(found.reasons),
         "columns": [*found.to_dict()["columns"], found.to_dict()["prediction"]],
         "run_id": "",
-        "asked": found.verdict == "retrain" and _cooled(stores, as_of),
+        "asked": found.verdict == "retrain" and _cooled(home, as_of),
     }
-    row["run_id"] = _logged(stores, found, row, reference, current)
-    stores.ledger.record_drift(row)
+    row["run_id"] = _logged(home, found, row, reference, current)
+    home.ledger.record_drift(row)
     return row
 
 
-def _reference(stores: Stores, champion: Version, as_of: datetime) -> pd.DataFrame:
+def _reference(home: Home, champion: Version, as_of: datetime) -> pd.DataFrame:
     """Return what the champion was trained on: its features by row, with opinions only on rows it was not fitted on."""
-    known = as_known(known_history(stores, as_of), pd.Timestamp(champion.as_of))
+    known = as_known(known_history(home, as_of), pd.Timestamp(champion.as_of))
     settled = known[known["won"].notna().to_numpy(dtype=bool)]
     through = pd.Timestamp(champion.trained_through, tz="UTC")
-    return _with_opinions(stores.model(champion.number), settled, (settled["settled_at"] > through).to_numpy(dtype=bool))
+    return _with_opinions(home.model(champion.number), settled, (settled["settled_at"] > through).to_numpy(dtype=bool))
 
 
-def _current(stores: Stores, champion: Version, as_of: datetime) -> pd.DataFrame:
+def _current(home: Home, champion: Version, as_of: datetime) -> pd.DataFrame:
     """Return the features as they were frozen when decided, reaching back until there are enough of them."""
-    policy, model = stores.settings.drift, stores.model(champion.number)
+    policy, model = home.settings.drift, home.model(champion.number)
     since = max(champion.as_of, as_of - timedelta(days=policy.most_days))
-    frozen = stores.ledger.frozen_features(since, as_of)
-    inside = len(stores.ledger.frozen_features(max(since, as_of - timedelta(days=policy.window_days)), as_of))
+    frozen = home.ledger.frozen_features(since, as_of)
+    inside = len(home.ledger.frozen_features(max(since, as_of - timedelta(days=policy.window_days)), as_of))
     latest = frozen.tail(max(inside, policy.least_rows)).reindex(columns=list(model.feature_names))
     return _with_opinions(model, latest, np.ones(len(latest), dtype=bool))
 
@@ -87,42 +87,42 @@ def _with_opinions(model: Model, rows: pd.DataFrame, asked: np.ndarray) -> pd.Da
     return pd.DataFrame(x, columns=list(model.feature_names)).assign(**{PREDICTION: p_win})
 
 
-def _performance(stores: Stores, champion: Version, as_of: datetime) -> tuple[Performance, Performance]:
+def _performance(home: Home, champion: Version, as_of: datetime) -> tuple[Performance, Performance]:
     """Return what the champion reached on its holdout, and on the signals it has judged since."""
-    metrics, policy = champion.metrics, stores.settings.drift
+    metrics, policy = champion.metrics, home.settings.drift
     before = Performance(
         n=int(metrics.get("holdout_signals", 0)),
         accuracy=metrics.get("holdout_accuracy", np.nan),
         log_loss=metrics.get("holdout_log_loss", np.nan),
     )
-    settled = stores.ledger.settled_predictions(as_of - timedelta(days=policy.most_days), as_of)
+    settled = home.ledger.settled_predictions(as_of - timedelta(days=policy.most_days), as_of)
     own = settled[(settled["model_version"] == champion.number).to_numpy(dtype=bool)]
     recent = int((own["settled_at"] > as_of - timedelta(days=policy.window_days)).sum())
     latest = own.tail(max(recent, policy.least_outcomes))
     return before, Performance.of(latest["p_win"].to_numpy(dtype=np.float64), latest["won"].to_numpy(dtype=bool))
 
 
-def _cooled(stores: Stores, as_of: datetime) -> bool:
-    cooldown = timedelta(days=stores.settings.drift.cooldown_days)
-    checks = stores.ledger.drift_checks(stores.settings.drift.cooldown_days + 1)
+def _cooled(home: Home, as_of: datetime) -> bool:
+    cooldown = timedelta(days=home.settings.drift.cooldown_days)
+    checks = home.ledger.drift_checks(home.settings.drift.cooldown_days + 1)
     return not any(row["asked"] and row["as_of"] > as_of - cooldown for row in checks)
 
 
-def _logged(stores: Stores, found: Drift, row: dict[str, Any], reference: pd.DataFrame, current: pd.DataFrame) -> str:
+def _logged(home: Home, found: Drift, row: dict[str, Any], reference: pd.DataFrame, current: pd.DataFrame) -> str:
     """Return the MLflow run of a check: effect sizes as metrics, Evidently's page, the picture of the last checks."""
     psi = {f"psi_{column.name}": column.psi for column in (*found.columns, found.prediction) if not column.unjudged}
     tags = {"verdict": found.verdict, "reasons": "; ".join(found.reasons), "model_version": row["model_version"]}
     files = {"drift.json": json.dumps(found.to_dict(), indent=1).encode()}
     page = drift_page(reference, current, found.columns)
     if page:
-        earlier = [check for check in stores.ledger.drift_checks(SHOWN) if check["model_version"] == row["model_version"]]
+        earlier = [check for check in home.ledger.drift_checks(SHOWN) if check["model_version"] == row["model_version"]]
         files |= {"drift.html": page.encode(), "drift.png": pictures.drift_map([*reversed(earlier), row])}
     figures = Figures({"share": found.share, **psi}, {}, tags)
-    return stores.registry.observations.record(row["key"], f"drift {row['as_of']:%Y-%m-%d}", figures, files)
+    return home.registry.observations.record(row["key"], f"drift {row['as_of']:%Y-%m-%d}", figures, files)
 
 
-def _document(stores: Stores, row: dict[str, Any], *, new: bool) -> dict[str, Any]:
-    observations, pages = stores.registry.observations, stores.settings.services.pages.rstrip("/")
+def _document(home: Home, row: dict[str, Any], *, new: bool) -> dict[str, Any]:
+    observations, pages = home.registry.observations, home.settings.services.pages.rstrip("/")
     return {
         **row,
         "as_of": row["as_of"].isoformat(),
@@ -132,13 +132,13 @@ def _document(stores: Stores, row: dict[str, Any], *, new: bool) -> dict[str, An
 
 
 @step()
-def ask_for_training(stores: Stores, found: dict[str, Any]) -> str | None:
+def ask_for_training(home: Home, found: dict[str, Any]) -> str | None:
     """Start the training deployment where a new check asks for it; returns what was done, None for nothing."""
     if not (found["new"] and found["asked"]):
         return None
     if not prefect_server_configured():
         return "no Prefect server is configured; run steelyard train"
-    places = {"home": str(stores.home), "conf": str(stores.conf) if stores.conf else None}
+    places = {"home": str(home.folder), "conf": str(home.conf) if home.conf else None}
     reason = f"drift of {found['as_of'][:10]}: {'; '.join(found['reasons'])}"[:500]
     parameters = places | {"request": {"reason": reason}}
     try:

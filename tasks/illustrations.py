@@ -4,9 +4,9 @@ from datetime import datetime
 from typing import Any
 
 from steelyard import pictures
+from steelyard.home import Home
 from steelyard.judging.books import equity_curves
 from steelyard.tasks.step import step
-from steelyard.tasks.stores import Stores
 from steelyard.weight.journal import Entry
 
 WEIGHT = "weight.png"
@@ -15,26 +15,26 @@ LATEST = 5
 
 
 @step()
-def illustrate(stores: Stores) -> None:
+def illustrate(home: Home) -> None:
     """Draw those of the latest decisions that have no pictures yet, also where an earlier run failed to."""
-    for entry in stores.journal.entries(last=LATEST):
-        if WEIGHT not in stores.journal.files(entry):
-            stores.journal.attach(entry, _drawn(stores, entry))
+    for entry in home.journal.entries(last=LATEST):
+        if WEIGHT not in home.journal.files(entry):
+            home.journal.attach(entry, _drawn(home, entry))
 
 
-def _drawn(stores: Stores, entry: Entry) -> dict[str, bytes]:
+def _drawn(home: Home, entry: Entry) -> dict[str, bytes]:
     """Return the weight's path until this decision, and what it did above the books it rests on, where it rests on any."""
-    drawn, evidence = {WEIGHT: pictures.weight_path(_life(stores, entry))}, entry.decision.evidence
+    drawn, evidence = {WEIGHT: pictures.weight_path(_life(home, entry))}, entry.decision.evidence
     if not evidence.get("settled"):
         return drawn
     start, end = (datetime.fromisoformat(str(evidence[name])) for name in ("start", "end"))
-    settled = stores.ledger.settled_predictions(start, end)
-    equity = equity_curves(settled, start, end, stores.settings.books)
+    settled = home.ledger.settled_predictions(start, end)
+    equity = equity_curves(settled, start, end, home.settings.books)
     return drawn | {"decision.png": pictures.decision(entry.decision, equity)}
 
 
-def _life(stores: Stores, entry: Entry) -> dict[str, Any]:
-    made = stores.journal.path(entry)
+def _life(home: Home, entry: Entry) -> dict[str, Any]:
+    made = home.journal.path(entry)
     return {
         "start": entry.state.began,
         "end": entry.decision.as_of,

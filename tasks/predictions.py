@@ -10,15 +10,15 @@ import pandas as pd
 from steelyard.desk.blend import Terms, opinions
 from steelyard.desk.streak import StreakBreaker
 from steelyard.gateways.registry import Version
+from steelyard.home import Home
 from steelyard.market.features import feature_set_hash
 from steelyard.tasks.step import step
-from steelyard.tasks.stores import Stores
 from steelyard.weight.journal import Entry
 from steelyard.weight.state import State
 
 
 @step()
-def record_opinions(stores: Stores, known: pd.DataFrame, state: State) -> int:
+def record_opinions(home: Home, known: pd.DataFrame, state: State) -> int:
     """Freeze the features of each signal and record the champion's opinion on it; what is recorded already stays.
 
     ``known`` holds what was known at the moment of the run. Signals decided before the lineage began are history to
@@ -30,9 +30,9 @@ def record_opinions(stores: Stores, known: pd.DataFrame, state: State) -> int:
     new = known[(known["decided_at"] > state.began).to_numpy(dtype=bool)]
     if new.empty:
         return 0
-    names = stores.feature_names
-    stores.ledger.record_features(new, names, feature_set_hash(names))
-    champion = stores.registry.champion()
+    names = home.feature_names
+    home.ledger.record_features(new, names, feature_set_hash(names))
+    champion = home.registry.champion()
     heard = np.full(len(new), champion is not None)
     if champion is not None:
         heard &= (new["decided_at"] >= champion.as_of).to_numpy()
@@ -42,23 +42,23 @@ def record_opinions(stores: Stores, known: pd.DataFrame, state: State) -> int:
         for weight in np.unique(in_force):
             group = new[(heard == was_there) & (in_force == weight)]
             if len(group):
-                rows.append(_opinions(stores, group, champion if was_there else None, state, float(weight)))
-    return stores.ledger.record_predictions(pd.concat(rows, ignore_index=True))
+                rows.append(_opinions(home, group, champion if was_there else None, state, float(weight)))
+    return home.ledger.record_predictions(pd.concat(rows, ignore_index=True))
 
 
-def _opinions(stores: Stores, signals: pd.DataFrame, champion: Version | None, state: State, weight: float) -> pd.DataFrame:
+def _opinions(home: Home, signals: pd.DataFrame, champion: Version | None, state: State, weight: float) -> pd.DataFrame:
     p_win = confidence_ml = np.full(len(signals), np.nan)
     latency_ms = 0.0
     if champion is not None:
-        model = stores.model(champion.number)
+        model = home.model(champion.number)
         started = time.perf_counter()
-        p_win, confidence_ml = model.predict(signals[list(stores.feature_names)].to_numpy(dtype=np.float64))
+        p_win, confidence_ml = model.predict(signals[list(home.feature_names)].to_numpy(dtype=np.float64))
         latency_ms = (time.perf_counter() - started) / len(signals) * 1e3
     terms = Terms(
         weight=weight if champion else 0.0,
         phase=state.phase,
-        threshold=stores.settings.books.threshold,
-        ab_key=stores.settings.weight.ab_key,
+        threshold=home.settings.books.threshold,
+        ab_key=home.settings.weight.ab_key,
         model_version=champion.number if champion else "",
         latency_ms=latency_ms,
         fallback_reason=_reason(champion, state, weight),
@@ -74,11 +74,11 @@ def _reason(champion: Version | None, state: State, weight: float) -> str | None
 
 
 @step()
-def record_outcomes(stores: Stores, known: pd.DataFrame, since: datetime | None = None) -> int:
+def record_outcomes(home: Home, known: pd.DataFrame, since: datetime | None = None) -> int:
     """Write the outcome of every predicted signal whose bracket has ended; one already written stays as it is.
 
     Args:
-        stores: The home.
+        home: The home.
         known: History as it was known at the moment of the run.
         since: Outcomes settled at or before this moment are known to be in the ledger already.
 
@@ -88,16 +88,16 @@ def record_outcomes(stores: Stores, known: pd.DataFrame, since: datetime | None 
     settled = known[known["settled_at"].notna().to_numpy()]
     if since is not None:
         settled = settled[(settled["settled_at"] > since).to_numpy(dtype=bool)]
-    open_ids = stores.ledger.unsettled()["signal_id"]
-    return stores.ledger.record_outcomes(_as_filled(stores, settled[settled["signal_id"].isin(open_ids)]))
+    open_ids = home.ledger.unsettled()["signal_id"]
+    return home.ledger.record_outcomes(_as_filled(home, settled[settled["signal_id"].isin(open_ids)]))
 
 
-def _as_filled(stores: Stores, settled: pd.DataFrame) -> pd.DataFrame:
+def _as_filled(home: Home, settled: pd.DataFrame) -> pd.DataFrame:
     """Return outcomes in which traded signals end as the broker filled them; those it still works on are left out.
 
     Slippage is measured against what the bracket kernel says about the same bars.
     """
-    trades = stores.ledger.trades(("submitted", "open", "closed")).set_index("signal_id")
+    trades = home.ledger.trades(("submitted", "open", "closed")).set_index("signal_id")
     traded = settled["signal_id"].isin(trades.index)
     if not traded.any():
         return settled
@@ -125,12 +125,12 @@ def _filled(trade: pd.Series, row: pd.Series) -> dict[str, Any]:
 
 
 @step()
-def watch_streak(stores: Stores, as_of: datetime) -> Entry | None:
+def watch_streak(home: Home, as_of: datetime) -> Entry | None:
     """Disable the model at once where the latest ML outcomes settled by ``as_of`` are more losses in a row than allowed."""
-    return breaker_of(stores).look(as_of)
+    return breaker_of(home).look(as_of)
 
 
-def breaker_of(stores: Stores) -> StreakBreaker:
+def breaker_of(home: Home) -> StreakBreaker:
     """Return the streak breaker of the home."""
-    settings = stores.settings
-    return StreakBreaker(stores.ledger, stores.journal, stores.brake, settings.weight, settings.books)
+    settings = home.settings
+    return StreakBreaker(home.ledger, home.journal, home.brake, settings.weight, settings.books)

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from steelyard.gateways.registry import Version
-from steelyard.tasks.stores import Stores
+from steelyard.home import Home
 from steelyard.weight.journal import Entry
 from steelyard.weight.state import State
 
@@ -27,9 +27,9 @@ def decision_record(entry: Entry) -> dict[str, Any]:
     }
 
 
-def decision_records(stores: Stores, entries: Iterable[Entry | None]) -> list[dict[str, Any]]:
+def decision_records(home: Home, entries: Iterable[Entry | None]) -> list[dict[str, Any]]:
     """Return the entries there are, each with its page in MLflow."""
-    return [decision_record(entry) | {"page": stores.page(entry.run_id)} for entry in entries if entry is not None]
+    return [decision_record(entry) | {"page": home.page(entry.run_id)} for entry in entries if entry is not None]
 
 
 def state_record(state: State) -> dict[str, Any]:

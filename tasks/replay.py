@@ -13,15 +13,15 @@ import pandas as pd
 
 from steelyard.errors import CollectMoreData, FixConfiguration
 from steelyard.gateways.sources import from_argument
+from steelyard.home import Home, home_under
 from steelyard.judging.books import judge
 from steelyard.market.history import as_known
+from steelyard.progress import tell
 from steelyard.settings import load, override
 from steelyard.tasks.illustrations import illustrate
 from steelyard.tasks.predictions import record_opinions, record_outcomes, watch_streak
-from steelyard.tasks.progress import tell
 from steelyard.tasks.records import decision_record, version_record
 from steelyard.tasks.step import step
-from steelyard.tasks.stores import Stores, stores_of
 from steelyard.tasks.training import compare_with_champion, settled_samples, trained_version
 from steelyard.tasks.trials import life_worth
 from steelyard.tasks.weight import current_state, evaluate_weight, guard_weight, review_gates
@@ -87,7 +87,7 @@ class Course:
 
 
 @step()
-def live_through(stores: Stores, history: pd.DataFrame, course: Course) -> float:
+def live_through(home: Home, history: pd.DataFrame, course: Course) -> float:
     """Live every day of ``course``; a home that was lived in already continues where it stands.
 
     Returns:
@@ -98,61 +98,61 @@ def live_through(stores: Stores, history: pd.DataFrame, course: Course) -> float
     """
     started, past = time.perf_counter(), Past.of(history)
     refused: CollectMoreData | None = None
-    for day in course.days_from(_first_day(stores, course)):
-        state = current_state(stores, day)
-        _settle_day(stores, past, state, day)
+    for day in course.days_from(_first_day(home, course)):
+        state = current_state(home, day)
+        _settle_day(home, past, state, day)
         if course.retrains_on(day):
-            refused = _retrain(stores, past, day)
-        _decide(stores, past, day)
-        if current_state(stores, day).sequence > state.sequence:
-            illustrate(stores)
+            refused = _retrain(home, past, day)
+        _decide(home, past, day)
+        if current_state(home, day).sequence > state.sequence:
+            illustrate(home)
         tell("replay", (day - course.start).days, (course.end - course.start).days, _words(day, state))
-    if refused is not None and not stores.registry.versions():
+    if refused is not None and not home.registry.versions():
         raise refused
     return time.perf_counter() - started
 
 
-def _first_day(stores: Stores, course: Course) -> datetime:
+def _first_day(home: Home, course: Course) -> datetime:
     """Return the first day not lived yet: the lease tells when the guard last ran."""
-    state = stores.journal.state()
+    state = home.journal.state()
     if state is None:
         return course.start
-    return max(course.start, state.lease_until - timedelta(days=stores.settings.weight.lease_days) + DAY)
+    return max(course.start, state.lease_until - timedelta(days=home.settings.weight.lease_days) + DAY)
 
 
-def _settle_day(stores: Stores, past: Past, state: State, day: datetime) -> None:
+def _settle_day(home: Home, past: Past, state: State, day: datetime) -> None:
     news = past.news(day - DAY, day)
     if len(news):
-        record_opinions(stores, news, state)
-        if record_outcomes(stores, news, since=day - DAY):
-            watch_streak(stores, day)
+        record_opinions(home, news, state)
+        if record_outcomes(home, news, since=day - DAY):
+            watch_streak(home, day)
 
 
-def _retrain(stores: Stores, past: Past, day: datetime) -> CollectMoreData | None:
+def _retrain(home: Home, past: Past, day: datetime) -> CollectMoreData | None:
     """Train and compare; too little history yet is no failure of a replay, only a later start."""
     known = past.known(day)
     try:
-        samples = settled_samples(stores, known)
-        version = trained_version(stores, known, samples, day)
+        samples = settled_samples(home, known)
+        version = trained_version(home, known, samples, day)
     except CollectMoreData as error:
         return error
-    compare_with_champion(stores, samples, version, day)
+    compare_with_champion(home, samples, version, day)
     return None
 
 
-def _decide(stores: Stores, past: Past, day: datetime) -> None:
-    policy, yesterday = stores.settings.weight, day - DAY
-    guard_weight(stores, day)
+def _decide(home: Home, past: Past, day: datetime) -> None:
+    policy, yesterday = home.settings.weight, day - DAY
+    guard_weight(home, day)
     if period_end(day, policy.evaluation_days) > yesterday:
-        evaluate_weight(stores, day)
+        evaluate_weight(home, day)
     if period_end(day, policy.review_days) > yesterday:
-        review_gates(stores, day, past.settled_count(day))
+        review_gates(home, day, past.settled_count(day))
 
 
 def replay_stores(
     bars: str, strategy: str | None, trials: int | None, evidence: str | None, home: Path, conf: str | None
-) -> Stores:
-    """Return the stores of ``home`` under the settings in ``conf``, with what the caller asked for in their place.
+) -> Home:
+    """Return the home of ``home`` under the settings in ``conf``, with what the caller asked for in their place.
 
     Raises:
         FixConfiguration: If a value is out of bounds.
@@ -165,33 +165,33 @@ def replay_stores(
         changes["learning"] = override(settings.learning, "--trials", trials=trials)
     if evidence:
         changes["weight"] = override(settings.weight, "--evidence", evidence=evidence)
-    return stores_of(settings.model_copy(update=changes), home)
+    return home_under(settings.model_copy(update=changes), home)
 
 
-def claim_home(stores: Stores, **arguments: Any) -> None:
+def claim_home(home: Home, **arguments: Any) -> None:
     """Note what this home replays, so that a different replay cannot be mixed into it.
 
     Raises:
         FixConfiguration: If the home replays something else.
     """
-    note = stores.state / "replay.json"
+    note = home.state_folder / "replay.json"
     wanted = json.dumps(arguments, sort_keys=True)
     if not note.exists():
         note.parent.mkdir(parents=True, exist_ok=True)
         note.write_text(wanted, encoding="utf-8")
     elif note.read_text(encoding="utf-8") != wanted:
-        raise FixConfiguration(f"{stores.home} holds a different replay ({note}); pass an empty --home")
+        raise FixConfiguration(f"{home.folder} holds a different replay ({note}); pass an empty --home")
 
 
 @step()
-def replay_document(stores: Stores, course: Course, seconds: float) -> dict[str, Any]:
+def replay_document(home: Home, course: Course, seconds: float) -> dict[str, Any]:
     """Return what the replay gave, from what is recorded in the home."""
-    settled = stores.ledger.settled_predictions(course.start, course.end)
-    predictions = stores.ledger.predictions(course.start, course.end)
-    entries = stores.journal.entries()
-    state = current_state(stores, course.end)
+    settled = home.ledger.settled_predictions(course.start, course.end)
+    predictions = home.ledger.predictions(course.start, course.end)
+    entries = home.journal.entries()
+    state = current_state(home, course.end)
     months = max((course.end - course.start).days / 30.0, 1.0)
-    books = judge(settled, course.start, course.end, stores.settings.books)
+    books = judge(settled, course.start, course.end, home.settings.books)
     return {
         "start": course.start.isoformat(),
         "end": course.end.isoformat(),
@@ -199,11 +199,11 @@ def replay_document(stores: Stores, course: Course, seconds: float) -> dict[str,
         "signals_settled": len(settled),
         "signals_with_opinion": int(settled["p_win"].notna().sum()),
         "signals_per_month": round(len(predictions) / months, 1),
-        "trainings": [version_record(version) for version in stores.registry.versions()],
+        "trainings": [version_record(version) for version in home.registry.versions()],
         "promotions": [decision_record(entry) for entry in entries if entry.decision.kind == "promotion"],
         "decisions": [decision_record(entry) for entry in entries if entry.decision.kind != "promotion"],
         "books": books.as_dict(),
-        "worth": life_worth(stores, settled, course.end),
+        "worth": life_worth(home, settled, course.end),
         "final": {"phase": state.phase, "weight": state.weight},
         "timing": {"lived_seconds": round(seconds, 2)},
     }

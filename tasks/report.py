@@ -10,13 +10,13 @@ from steelyard import pictures, report
 from steelyard.errors import CollectMoreData, FixConfiguration
 from steelyard.gateways.alerts import Stored
 from steelyard.gateways.registry import Figures
+from steelyard.home import Home, open_home
 from steelyard.judging.books import equity_curves, judge
 from steelyard.judging.sharpe import worth_figures
 from steelyard.tasks.health import model_health
 from steelyard.tasks.records import decision_record, version_record
 from steelyard.tasks.status import status
 from steelyard.tasks.step import step
-from steelyard.tasks.stores import Stores, open_stores
 from steelyard.weight.ladder import period_end
 from steelyard.weight.state import State
 
@@ -24,12 +24,12 @@ RECENT_ALERTS = 10
 
 
 @step()
-def draw_replay(title: str, document: dict[str, Any], home: str, conf: str | None) -> tuple[str, list[str]]:
+def draw_replay(title: str, document: dict[str, Any], folder: str, conf: str | None) -> tuple[str, list[str]]:
     """Write the pictures and the page of a replay into its home; returns the answer in words and the files."""
-    stores = open_stores(Path(home), Path(conf) if conf else None)
+    home = open_home(folder, conf)
     start, end = (datetime.fromisoformat(document[name]) for name in ("start", "end"))
-    settled = stores.ledger.settled_predictions(start, end)
-    equity = equity_curves(settled, start, end, stores.settings.books)
+    settled = home.ledger.settled_predictions(start, end)
+    equity = equity_curves(settled, start, end, home.settings.books)
     answer = report.answer(document)
     judged = settled[settled["p_win"].notna()]
     files = {
@@ -40,38 +40,37 @@ def draw_replay(title: str, document: dict[str, Any], home: str, conf: str | Non
     }
     if len(judged):
         files["reliability.png"] = pictures.reliability(judged["p_win"].to_numpy(), judged["won"].to_numpy(dtype=bool))
-    folder = Path(home)
     for name, content in files.items():
-        (folder / name).write_bytes(content)
-    return answer, [str(folder / name) for name in files]
+        (home.folder / name).write_bytes(content)
+    return answer, [str(home.folder / name) for name in files]
 
 
 @step()
-def lineage_report(stores: Stores, as_of: datetime) -> tuple[dict[str, Any], str]:
+def lineage_report(home: Home, as_of: datetime) -> tuple[dict[str, Any], str]:
     """Return how the lineage stands at ``as_of``, as plain JSON values and as one page; it looks and changes nothing.
 
     Raises:
         CollectMoreData: If nothing was decided here yet.
     """
-    document = status(stores, as_of)
+    document = status(home, as_of)
     if document["state"] is None:
-        raise CollectMoreData(f"{stores.home}: nothing was decided here yet; run steelyard guard, then report")
+        raise CollectMoreData(f"{home.folder}: nothing was decided here yet; run steelyard guard, then report")
     start, last = (datetime.fromisoformat(document["state"][name]) for name in ("began", "as_of"))
-    end, sizing = max(as_of, last), stores.settings.books
-    settled = stores.ledger.settled_predictions(start, end)
+    end, sizing = max(as_of, last), home.settings.books
+    settled = home.ledger.settled_predictions(start, end)
     state = State.model_validate(document["state"])
-    document |= _life(stores, start, end, settled) | {"health": model_health(stores, state, as_of)}
+    document |= _life(home, start, end, settled) | {"health": model_health(home, state, as_of)}
     equity = equity_curves(settled, start, end, sizing)
     return document, report.standing(document, equity, settled, sizing)
 
 
-def written_report(stores: Stores, as_of: datetime, file: Path) -> dict[str, Any]:
+def written_report(home: Home, as_of: datetime, file: Path) -> dict[str, Any]:
     """Write the page into ``file``; returns what it says.
 
     Raises:
         FixConfiguration: If the file cannot be written.
     """
-    document, content = lineage_report(stores, as_of)
+    document, content = lineage_report(home, as_of)
     try:
         file.write_text(content, encoding="utf-8")
     except OSError as error:
@@ -80,23 +79,23 @@ def written_report(stores: Stores, as_of: datetime, file: Path) -> dict[str, Any
 
 
 @step()
-def review_performance(stores: Stores, as_of: datetime) -> dict[str, Any]:
+def review_performance(home: Home, as_of: datetime) -> dict[str, Any]:
     """Write the report of the last whole period into ``reports/`` and into MLflow, once; later the same run comes back.
 
     Raises:
         CollectMoreData: If nothing was decided here yet.
     """
-    period = period_end(as_of, stores.settings.weight.evaluation_days)
-    key = f"{stores.settings.services.lineage}/review/{period:%Y-%m-%d}"
-    observations, file = stores.registry.observations, stores.state / "reports" / f"{period:%Y-%m-%d}.html"
-    document, content = lineage_report(stores, as_of)
+    period = period_end(as_of, home.settings.weight.evaluation_days)
+    key = f"{home.settings.services.lineage}/review/{period:%Y-%m-%d}"
+    observations, file = home.registry.observations, home.state_folder / "reports" / f"{period:%Y-%m-%d}.html"
+    document, content = lineage_report(home, as_of)
     run_id = observations.find(key)
     if run_id is None:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(content, encoding="utf-8")
         figures = Figures(_figures(document), {}, {"answer": document["answer"]})
         run_id = observations.record(key, f"review {period:%Y-%m-%d}", figures, {"report.html": content.encode()})
-    page = f"{stores.settings.services.pages.rstrip('/')}{observations.page(run_id)}"
+    page = f"{home.settings.services.pages.rstrip('/')}{observations.page(run_id)}"
     because = report.because(document["decisions"])
     return document | {"because": because, "page": str(file), "run_id": run_id, "run_page": page}
 
@@ -113,19 +112,19 @@ def _figures(document: dict[str, Any]) -> dict[str, float]:
     return {**weights, **books, **worth_figures(document["worth"])}
 
 
-def _life(stores: Stores, start: datetime, end: datetime, settled: pd.DataFrame) -> dict[str, Any]:
+def _life(home: Home, start: datetime, end: datetime, settled: pd.DataFrame) -> dict[str, Any]:
     """Return what the page shows beyond the status: the whole life of the lineage."""
-    entries = stores.journal.entries()
+    entries = home.journal.entries()
     return {
         "start": start.isoformat(),
         "end": end.isoformat(),
-        "signals": len(stores.ledger.predictions(start, end)),
+        "signals": len(home.ledger.predictions(start, end)),
         "signals_settled": len(settled),
-        "decisions": [decision_record(entry) | {"page": stores.page(entry.run_id)} for entry in entries],
+        "decisions": [decision_record(entry) | {"page": home.page(entry.run_id)} for entry in entries],
         "promotions": [decision_record(entry) for entry in entries if entry.decision.kind == "promotion"],
-        "trainings": [version_record(version) for version in stores.registry.versions()],
-        "books": judge(settled, start, end, stores.settings.books).as_dict(),
-        "recent_alerts": [_alert(stored) for stored in stores.alerts.recent(RECENT_ALERTS)],
+        "trainings": [version_record(version) for version in home.registry.versions()],
+        "books": judge(settled, start, end, home.settings.books).as_dict(),
+        "recent_alerts": [_alert(stored) for stored in home.alerts.recent(RECENT_ALERTS)],
     }
 
 

@@ -14,9 +14,9 @@ import pandas as pd
 
 from steelyard.errors import CollectMoreData, FixConfiguration
 from steelyard.gateways.calendars import QUIET
+from steelyard.home import Home
 from steelyard.settings import UpSettings
 from steelyard.tasks.health import emitted
-from steelyard.tasks.stores import Stores
 from steelyard.weight.journal import Entry
 from steelyard.weight.ladder import period_end
 from steelyard.weight.state import State
@@ -45,22 +45,22 @@ class Trace:
 class Look:
     """What the traces are read from, and the moment they are held against."""
 
-    stores: Stores
+    home: Home
     state: State
     entries: Sequence[Entry]
     as_of: datetime
 
 
-def schedules(stores: Stores, state: State, entries: Sequence[Entry], as_of: datetime) -> list[dict[str, Any]]:
+def schedules(home: Home, state: State, entries: Sequence[Entry], as_of: datetime) -> list[dict[str, Any]]:
     """Return for each schedule of ``conf/up.yaml`` when it was last seen, expected, and since when it is dead.
 
     Raises:
         FixConfiguration: If one of the times is not cron.
     """
     look, up, lease = (
-        Look(stores, state, entries, as_of),
-        stores.settings.up,
-        timedelta(days=stores.settings.weight.lease_days),
+        Look(home, state, entries, as_of),
+        home.settings.up,
+        timedelta(days=home.settings.weight.lease_days),
     )
     return [standing(name, up, trace(look), as_of, lease) for name, trace in TRACES.items()]
 
@@ -93,7 +93,7 @@ def next_runs(up: UpSettings, name: str, moment: datetime) -> tuple[datetime, da
 
 def _collect(look: Look) -> Trace:
     """Return the close of the last bar; a source that has an end owes nothing, and exchanges close for days."""
-    lake, source = look.stores.lake, look.stores.settings.source
+    lake, source = look.home.lake, look.home.settings.source
     try:
         last = lake.read(until=pd.Timestamp(look.as_of))["timestamp"].max() + lake.bar_size
     except CollectMoreData:
@@ -106,26 +106,26 @@ def _collect(look: Look) -> Trace:
 
 def _trade(look: Look) -> Trace:
     """Return the last order or veto; the next is owed from the first signal after it."""
-    seen = _latest(look.stores.ledger.trades()["submitted_at"])
+    seen = _latest(look.home.ledger.trades()["submitted_at"])
     return Trace(seen, None if seen is None else _first_signal(look, seen))
 
 
 def _settle(look: Look) -> Trace:
     """Return the last prediction or outcome; the next is owed from the first signal without a prediction."""
-    known = look.stores.ledger.predictions(_since(look), look.as_of)
+    known = look.home.ledger.predictions(_since(look), look.as_of)
     seen = _latest(pd.concat([known["decided_at"], known["settled_at"]]))
     return Trace(seen, None if seen is None else _first_signal(look, _since(look), known["signal_id"]))
 
 
 def _guard(look: Look) -> Trace:
     """Return when the lease was last renewed."""
-    renewed = look.state.lease_until - timedelta(days=look.stores.settings.weight.lease_days)
+    renewed = look.state.lease_until - timedelta(days=look.home.settings.weight.lease_days)
     return Trace(renewed, renewed) if renewed >= look.state.began else Trace()
 
 
 def _weight(look: Look) -> Trace:
     """Return the last evaluation or review; the next is owed from the end of the period after it."""
-    policy = look.stores.settings.weight
+    policy = look.home.settings.weight
     days = {"weight": policy.evaluation_days, "gates": policy.review_days}
     last = {entry.decision.kind: entry.decision for entry in look.entries if entry.decision.kind in days}
     if not last:
@@ -139,7 +139,7 @@ def _weight(look: Look) -> Trace:
 
 def _drift(look: Look) -> Trace:
     """Return the last check; without a champion none is owed."""
-    checks = look.stores.ledger.drift_checks(1)
+    checks = look.home.ledger.drift_checks(1)
     seen = checks[0]["as_of"] if checks else None
     return Trace(seen, seen if look.state.champion else None)
 
@@ -154,18 +154,18 @@ def _deep_search(look: Look) -> Trace:
 
 def _training(look: Look, trials: int) -> Trace:
     """Return the last training of so many trials or more."""
-    made = [one.as_of for one in look.stores.registry.versions() if one.metrics.get("trials", 0) >= trials]
+    made = [one.as_of for one in look.home.registry.versions() if one.metrics.get("trials", 0) >= trials]
     seen = max(made, default=None)
     return Trace(seen, seen)
 
 
 def _review(look: Look) -> Trace:
     """Return the end of the last period a report was kept for."""
-    names = sorted(file.stem for file in (look.stores.state / "reports").glob("????-??-??.html"))
+    names = sorted(file.stem for file in (look.home.state_folder / "reports").glob("????-??-??.html"))
     if not names:
         return Trace()
     ended = datetime.fromisoformat(names[-1]).replace(tzinfo=UTC)
-    return Trace(ended, ended + timedelta(days=look.stores.settings.weight.evaluation_days))
+    return Trace(ended, ended + timedelta(days=look.home.settings.weight.evaluation_days))
 
 
 TRACES: dict[str, Callable[[Look], Trace]] = {
@@ -182,12 +182,12 @@ TRACES: dict[str, Callable[[Look], Trace]] = {
 
 
 def _since(look: Look) -> datetime:
-    return max(look.state.began, look.as_of - timedelta(days=look.stores.settings.weight.window_max_days))
+    return max(look.state.began, look.as_of - timedelta(days=look.home.settings.weight.window_max_days))
 
 
 def _first_signal(look: Look, since: datetime, known: Any = ()) -> datetime | None:
     """Return when the first signal after ``since`` that is not among ``known`` was decided; None without one."""
-    found = emitted(look.stores, since, look.as_of)
+    found = emitted(look.home, since, look.as_of)
     if found is None:
         return None
     return _earliest(found.loc[~found["signal_id"].isin(list(known)).to_numpy(dtype=bool), "decided_at"])

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from steelyard.gateways.registry import Trial
 from steelyard.learning.search import TrialRow
-from steelyard.tasks.progress import tell
+from steelyard.progress import tell
 
 
 class Watched:

@@ -6,13 +6,13 @@ from typing import Any
 
 from steelyard.errors import CollectMoreData
 from steelyard.gateways.alerts import Stored
+from steelyard.home import Home
 from steelyard.judging.books import finite
 from steelyard.judging.evidence import Evidence
 from steelyard.judging.pivotal import judge_pivotal
 from steelyard.tasks.bars import known_history
 from steelyard.tasks.records import decision_record, state_record, version_record
 from steelyard.tasks.schedules import schedules
-from steelyard.tasks.stores import Stores
 from steelyard.tasks.training import shadow_window
 from steelyard.tasks.trials import life_worth
 from steelyard.tasks.weight import gate_standing, monthly_evidence, phase_evidence
@@ -29,45 +29,45 @@ from steelyard.weight.state import State
 LAST_DECISIONS = 5
 
 
-def status(stores: Stores, as_of: datetime) -> dict[str, Any]:
+def status(home: Home, as_of: datetime) -> dict[str, Any]:
     """Return how the lineage stands at ``as_of``, as plain JSON values; the state is the last that can be believed."""
-    state, fault = stores.journal.verified()
+    state, fault = home.journal.verified()
     document = {
-        "lineage": stores.settings.services.lineage,
+        "lineage": home.settings.services.lineage,
         "as_of": as_of.isoformat(),
         "fault": fault,
-        "brake": stores.brake.words if stores.brake.pulled else None,
-        "alerts": [_alert(stored) for stored in stores.alerts.open()],
+        "brake": home.brake.words if home.brake.pulled else None,
+        "alerts": [_alert(stored) for stored in home.alerts.open()],
         "state": None,
     }
     if state is None:
         return document | {"answer": "Nothing was decided here yet; the existing system decides alone."}
-    return document | _lineage(stores, state, as_of)
+    return document | _lineage(home, state, as_of)
 
 
-def _lineage(stores: Stores, state: State, as_of: datetime) -> dict[str, Any]:
-    policy, entries = stores.settings.weight, stores.journal.entries()
-    evidence = monthly_evidence(stores, as_of, state)
-    in_force = 0.0 if stores.brake.pulled else state.weight_in_force(as_of)
+def _lineage(home: Home, state: State, as_of: datetime) -> dict[str, Any]:
+    policy, entries = home.settings.weight, home.journal.entries()
+    evidence = monthly_evidence(home, as_of, state)
+    in_force = 0.0 if home.brake.pulled else state.weight_in_force(as_of)
     limits = (*breaker_rules(state, evidence, policy), *(c.rule for c in measure_cuts(state, evidence, policy, as_of)))
     return {
         "answer": answer(state, in_force, as_of),
         "state": state_record(state),
         "weight_in_force": in_force,
         "lease": _lease(state, as_of),
-        **_versions(stores, state, as_of),
-        "decisions": [_decision(stores, entry) for entry in reversed(entries[-LAST_DECISIONS:])],
-        "reviews": _reviews(stores, as_of),
-        "schedules": schedules(stores, state, entries, as_of),
+        **_versions(home, state, as_of),
+        "decisions": [_decision(home, entry) for entry in reversed(entries[-LAST_DECISIONS:])],
+        "reviews": _reviews(home, as_of),
+        "schedules": schedules(home, state, entries, as_of),
         "limits": [rule.model_dump() for rule in limits],
         "false_alarms": false_alarms(evidence, policy),
         "proof": proof(evidence, policy).model_dump() | {"binding": policy.evidence == "sequential"},
-        "influence": _influence(stores, state, as_of),
-        "gate": [rule.model_dump() for rule in _gate(stores, state, as_of)],
+        "influence": _influence(home, state, as_of),
+        "gate": [rule.model_dump() for rule in _gate(home, state, as_of)],
         "evidence": evidence.figures(),
-        "improvement": _improvement(stores, state, evidence),
-        "worth": life_worth(stores, stores.ledger.settled_predictions(state.began, as_of), as_of),
-        "drift": last_drift(stores),
+        "improvement": _improvement(home, state, evidence),
+        "worth": life_worth(home, home.ledger.settled_predictions(state.began, as_of), as_of),
+        "drift": last_drift(home),
         "rollout": [_item(item) for item in checklist(state, _entered(entries), policy.rollout, as_of)],
         "milestones": [_item(item) for item in milestones(state, evidence, policy.rollout, as_of)],
     }
@@ -101,23 +101,23 @@ def _lease(state: State, as_of: datetime) -> dict[str, Any]:
     return {"until": state.lease_until.isoformat(), "days_left": round(left, 3), "words": words}
 
 
-def _versions(stores: Stores, state: State, as_of: datetime) -> dict[str, Any]:
-    champion = stores.registry.version(state.champion) if state.champion else None
-    waiting = [version for version in stores.registry.versions() if version.stage == "challenger"]
+def _versions(home: Home, state: State, as_of: datetime) -> dict[str, Any]:
+    champion = home.registry.version(state.champion) if state.champion else None
+    waiting = [version for version in home.registry.versions() if version.stage == "challenger"]
     return {
         "champion": version_record(champion) if champion else None,
         "challenger": version_record(waiting[0]) if waiting else None,
         "queued": [version.number for version in waiting[1:]],
-        "shadow_window": list(shadow_window(stores, state, as_of)),
+        "shadow_window": list(shadow_window(home, state, as_of)),
     }
 
 
-def _decision(stores: Stores, entry: Entry) -> dict[str, Any]:
-    return decision_record(entry) | {"operator": entry.decision.operator, "page": stores.page(entry.run_id)}
+def _decision(home: Home, entry: Entry) -> dict[str, Any]:
+    return decision_record(entry) | {"operator": entry.decision.operator, "page": home.page(entry.run_id)}
 
 
-def _reviews(stores: Stores, as_of: datetime) -> list[dict[str, str]]:
-    policy = stores.settings.weight
+def _reviews(home: Home, as_of: datetime) -> list[dict[str, str]]:
+    policy = home.settings.weight
     due = {"weight": policy.evaluation_days, "gates": policy.review_days}
     return [
         {"kind": kind, "period_end": (period_end(as_of, days) + timedelta(days=days)).isoformat()}
@@ -125,32 +125,32 @@ def _reviews(stores: Stores, as_of: datetime) -> list[dict[str, str]]:
     ]
 
 
-def _gate(stores: Stores, state: State, as_of: datetime) -> tuple[Rule, ...]:
-    standing = gate_standing(stores, state, _settled_signals(stores, state, as_of))
-    evidence = phase_evidence(stores, as_of, state)
-    return criteria(state, evidence, standing, stores.settings.weight, as_of, as_of)
+def _gate(home: Home, state: State, as_of: datetime) -> tuple[Rule, ...]:
+    standing = gate_standing(home, state, _settled_signals(home, state, as_of))
+    evidence = phase_evidence(home, as_of, state)
+    return criteria(state, evidence, standing, home.settings.weight, as_of, as_of)
 
 
-def _settled_signals(stores: Stores, state: State, as_of: datetime) -> int:
+def _settled_signals(home: Home, state: State, as_of: datetime) -> int:
     """Return how many signals have settled, which only the first gate asks."""
     if state.phase != "foundation":
         return 0
     try:
-        return int(known_history(stores, as_of)["won"].notna().sum())
+        return int(known_history(home, as_of)["won"].notna().sum())
     except CollectMoreData:
         return 0
 
 
-def _improvement(stores: Stores, state: State, evidence: Evidence) -> dict[str, Any]:
-    expected = expected_improvement(state.phase, stores.settings.weight.rollout)
+def _improvement(home: Home, state: State, evidence: Evidence) -> dict[str, Any]:
+    expected = expected_improvement(state.phase, home.settings.weight.rollout)
     achieved = finite(evidence.books.improvement_blended)
     return {"achieved": achieved, "expected": list(expected) if expected else None}
 
 
-def _influence(stores: Stores, state: State, as_of: datetime) -> dict[str, float | None]:
+def _influence(home: Home, state: State, as_of: datetime) -> dict[str, float | None]:
     """Return what the weight changed and brought since the evidence began; a weight is only as large as that."""
-    settled = stores.ledger.settled_predictions(state.evidence_since, as_of)
-    found = judge_pivotal(settled, stores.settings.books)
+    settled = home.ledger.settled_predictions(state.evidence_since, as_of)
+    found = judge_pivotal(settled, home.settings.books)
     return {name: finite(figure) for name, figure in asdict(found).items()} | {"influence": finite(found.influence)}
 
 
@@ -161,9 +161,9 @@ def _entered(entries: list[Entry]) -> dict[Phase, datetime]:
     return entered
 
 
-def last_drift(stores: Stores) -> dict[str, Any] | None:
+def last_drift(home: Home) -> dict[str, Any] | None:
     """Return the latest check for drift; None before the first."""
-    checks = stores.ledger.drift_checks(1)
+    checks = home.ledger.drift_checks(1)
     return None if not checks else checks[0] | {"as_of": checks[0]["as_of"].isoformat()}
 
 

@@ -16,7 +16,7 @@ from prefect.context import FlowRunContext
 
 from steelyard import summaries
 from steelyard.gateways.quality import Quality
-from steelyard.tasks.progress import shown_by
+from steelyard.progress import shown_by
 
 EVERY_SECONDS = 1.0
 

@@ -13,16 +13,15 @@ from steelyard.desk.session import Evaluation, Session, Signal
 from steelyard.desk.streak import OPERATOR
 from steelyard.errors import SteelyardError
 from steelyard.gateways.brokers import WORKING, Broker, Order, exposures, order_row
+from steelyard.home import Home, open_broker
 from steelyard.market.bars import Bars, by_symbol
 from steelyard.market.features import FEATURES
 from steelyard.market.history import history
 from steelyard.market.indicators import atr
 from steelyard.market.strategy import signals
-from steelyard.services import open_broker
 from steelyard.tasks.alerts import announce_failure
 from steelyard.tasks.predictions import breaker_of, record_outcomes
 from steelyard.tasks.step import step
-from steelyard.tasks.stores import Stores
 from steelyard.trading import kept_state, open_session
 
 STALE, REFUSED = "stale", "broker_rejected"
@@ -40,13 +39,13 @@ class Newest:
 
 
 @step()
-def newest_signals(stores: Stores, as_of: datetime) -> Newest:
+def newest_signals(home: Home, as_of: datetime) -> Newest:
     """Return the signals without order or veto: those of the newest bar, and what was missed since the last one noted.
 
     MLflow is not asked: whatever state it is in, the existing system's signals are traded.
     """
-    bars = by_symbol(stores.lake.read(until=pd.Timestamp(as_of)), stores.lake.bar_size)
-    found, noted = signals(bars, stores.strategy), stores.ledger.trades()
+    bars = by_symbol(home.lake.read(until=pd.Timestamp(as_of)), home.lake.bar_size)
+    found, noted = signals(bars, home.strategy), home.ledger.trades()
     newest = pd.Timestamp(max(one.closes_at[-1] for one in bars.values()), tz="UTC")
     since = min(noted["submitted_at"].max(), newest) if len(noted) else newest
     new = (found["decided_at"] >= since) & ~found["signal_id"].isin(noted["signal_id"])
@@ -54,52 +53,52 @@ def newest_signals(stores: Stores, as_of: datetime) -> Newest:
 
 
 @step()
-def fill(stores: Stores, bars: Mapping[str, Bars]) -> int:
+def fill(home: Home, bars: Mapping[str, Bars]) -> int:
     """Let the broker write the fills the bars brought; returns how many trades changed."""
-    return broker_of(stores).advance(bars)
+    return broker_of(home).advance(bars)
 
 
 @step()
-def settle_outcomes(stores: Stores, newest: Newest) -> bool:
+def settle_outcomes(home: Home, newest: Newest) -> bool:
     """Write the outcomes the bars brought; returns whether the streak breaker's brake is pulled.
 
     MLflow is not asked here: the state is the one the last trading process left on disk. What goes wrong is told, and
     trading goes on: an outcome is no reason to leave a signal.
     """
     try:
-        record_outcomes(stores, history(newest.bars, stores.strategy, stores.settings.brackets))
-        state = kept_state(stores.settings.services, stores.registry)
-        return breaker_of(stores).check(state, newest.as_of) or stores.brake.operator == OPERATOR
+        record_outcomes(home, history(newest.bars, home.strategy, home.settings.brackets))
+        state = kept_state(home.settings.services, home.registry)
+        return breaker_of(home).check(state, newest.as_of) or home.brake.operator == OPERATOR
     except SteelyardError as error:
-        announce_failure(stores, "settle", str(error))
+        announce_failure(home, "settle", str(error))
         return False
 
 
 @step()
-def trade_signals(stores: Stores, newest: Newest) -> list[dict[str, Any]]:
+def trade_signals(home: Home, newest: Newest) -> list[dict[str, Any]]:
     """Evaluate the signals of the newest bars, size them, order them; what came too late is noted and left.
 
     Only a signal whose entry is still to come, or has just come, can be traded as it was decided.
     """
     rows = cast(list[dict[str, Any]], newest.signals.to_dict("records"))
-    latest = stores.settings.risk.entry_delay * stores.lake.bar_size
+    latest = home.settings.risk.entry_delay * home.lake.bar_size
     in_time = [newest.as_of - row["decided_at"] <= latest and _is_newest(newest.bars, row) for row in rows]
     fresh = [row for row, good in zip(rows, in_time, strict=True) if good]
     stale = [row for row, good in zip(rows, in_time, strict=True) if not good]
-    stores.ledger.record_trades([_left(stores, newest.bars, row, STALE) for row in stale])
+    home.ledger.record_trades([_left(home, newest.bars, row, STALE) for row in stale])
     if not fresh:
         return []
-    session = open_session(stores.home, stores.conf)
+    session = open_session(home.folder, home.conf)
     try:
         session.warm(newest.bars)
-        return [_traded(stores, session, newest.bars, row) for row in fresh]
+        return [_traded(home, session, newest.bars, row) for row in fresh]
     finally:
         session.close()
 
 
-def broker_of(stores: Stores) -> Broker:
+def broker_of(home: Home) -> Broker:
     """Return the configured broker."""
-    return open_broker(stores.settings.broker, stores.settings.brackets, stores.ledger)
+    return open_broker(home.settings.broker, home.settings.brackets, home.ledger)
 
 
 def _is_newest(bars: Mapping[str, Bars], row: Mapping[str, Any]) -> bool:
@@ -111,17 +110,17 @@ def _stamp(moment: pd.Timestamp) -> np.datetime64:
     return moment.tz_convert("UTC").tz_localize(None).to_datetime64()
 
 
-def _traded(stores: Stores, session: Session, bars: Mapping[str, Bars], row: Mapping[str, Any]) -> dict[str, Any]:
-    evaluation = session.evaluate(signal_of(row, stores.strategy.score_names), bars)
-    broker, order = broker_of(stores), _order(stores, bars, row)
+def _traded(home: Home, session: Session, bars: Mapping[str, Bars], row: Mapping[str, Any]) -> dict[str, Any]:
+    evaluation = session.evaluate(signal_of(row, home.strategy.score_names), bars)
+    broker, order = broker_of(home), _order(home, bars, row)
     equity = broker.equity(bars)
-    assessed = _assessed(stores, equity, bars, order, evaluation)
+    assessed = _assessed(home, equity, bars, order, evaluation)
     veto: str | None = assessed.veto
     words = assessed.words
     if veto is None:
         veto, words = _ordered(broker, replace(order, quantity=assessed.size * equity / order.price), words)
     if veto not in (None, REFUSED):
-        stores.ledger.record_trades([order_row(order, broker.name, "vetoed", veto)])
+        home.ledger.record_trades([order_row(order, broker.name, "vetoed", veto)])
     return _record(evaluation, assessed) | {"veto": veto, "words": words}
 
 
@@ -147,9 +146,9 @@ def signal_of(row: Mapping[str, Any], score_names: Sequence[str]) -> Signal:
     )
 
 
-def _order(stores: Stores, bars: Mapping[str, Bars], row: Mapping[str, Any]) -> Order:
+def _order(home: Home, bars: Mapping[str, Bars], row: Mapping[str, Any]) -> Order:
     """Return the order of a signal, its quantity not decided yet."""
-    one, policy = bars[row["symbol"]], stores.settings.brackets
+    one, policy = bars[row["symbol"]], home.settings.brackets
     at = int(np.searchsorted(one.timestamp, _stamp(row["timestamp"])))
     distance = float(atr(one[: at + 1], policy.atr_period)[-1])
     return Order(
@@ -165,7 +164,7 @@ def _order(stores: Stores, bars: Mapping[str, Bars], row: Mapping[str, Any]) -> 
     )
 
 
-def _assessed(stores: Stores, equity: float, bars: Mapping[str, Bars], order: Order, evaluation: Evaluation) -> Assessment:
+def _assessed(home: Home, equity: float, bars: Mapping[str, Bars], order: Order, evaluation: Evaluation) -> Assessment:
     regime = evaluation.features if len(evaluation.features) else np.full(len(FEATURES), np.nan)
     proposal = Proposal(
         symbol=order.symbol,
@@ -176,12 +175,12 @@ def _assessed(stores: Stores, equity: float, bars: Mapping[str, Bars], order: Or
         volatility=float(regime[_VOLATILITY]),
         trend=float(regime[_TREND]),
     )
-    account = Account(equity, exposures(stores.ledger.trades(WORKING), bars, equity))
-    return assess(proposal, account, stores.settings.risk, stores.settings.books)
+    account = Account(equity, exposures(home.ledger.trades(WORKING), bars, equity))
+    return assess(proposal, account, home.settings.risk, home.settings.books)
 
 
-def _left(stores: Stores, bars: Mapping[str, Bars], row: Mapping[str, Any], veto: str) -> dict[str, Any]:
-    return order_row(_order(stores, bars, row), broker_of(stores).name, "vetoed", veto)
+def _left(home: Home, bars: Mapping[str, Bars], row: Mapping[str, Any], veto: str) -> dict[str, Any]:
+    return order_row(_order(home, bars, row), broker_of(home).name, "vetoed", veto)
 
 
 def _record(evaluation: Evaluation, assessed: Assessment) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from steelyard.desk.blend import Terms, opinions
 from steelyard.errors import CollectMoreData, FixConfiguration
 from steelyard.gateways.ledger import OUTCOME
 from steelyard.gateways.registry import Data, Registration, Trial, Version
+from steelyard.home import Home
 from steelyard.judging.books import Books, SizingPolicy, equity_curves, judge
 from steelyard.judging.sharpe import worth, worth_figures
 from steelyard.learning.comparison import Comparison, common_rows
@@ -26,7 +27,6 @@ from steelyard.tasks.canaries import Heard, hear_canaries
 from steelyard.tasks.datasets import dataset, learned_from
 from steelyard.tasks.search import Watched
 from steelyard.tasks.step import step
-from steelyard.tasks.stores import Stores
 from steelyard.tasks.trials import count_search, trials_so_far
 from steelyard.tasks.weight import current_state
 from steelyard.weight.changes import conclude, with_champion
@@ -39,20 +39,20 @@ FEW = 20
 
 
 @step()
-def settled_samples(stores: Stores, known: pd.DataFrame, symbols: Sequence[str] = ()) -> Samples:
+def settled_samples(home: Home, known: pd.DataFrame, symbols: Sequence[str] = ()) -> Samples:
     """Return the settled signals to learn from, once signals and features passed their data contracts.
 
     Raises:
         FixConfiguration: If one of ``symbols`` has no signals; without any, all are taken.
         CollectMoreData: If there are no signals at all.
     """
-    names = stores.feature_names
+    names = home.feature_names
     if symbols:
         known = known[known["symbol"].isin(_known_symbols(known, symbols)).to_numpy()]
     if known.empty:
         raise CollectMoreData("no signals at all in the bars known so far; collect more bars")
-    stores.quality.check_signals(known)
-    stores.quality.check_features(known[list(names)])
+    home.quality.check_signals(known)
+    home.quality.check_features(known[list(names)])
     return Samples.from_history(known, names)
 
 
@@ -71,22 +71,22 @@ def _few(names: Iterable[str]) -> str:
 
 @step()
 def trained_version(
-    stores: Stores, known: pd.DataFrame, samples: Samples, as_of: datetime, request: Retraining = AS_CONFIGURED
+    home: Home, known: pd.DataFrame, samples: Samples, as_of: datetime, request: Retraining = AS_CONFIGURED
 ) -> Version:
     """Return the version these samples and settings give: the registered one, or a new one after a search and a fit."""
-    policy = stores.settings.learning
+    policy = home.settings.learning
     changes = {name: getattr(request, name) for name in ("trials", "families") if getattr(request, name)}
     if changes:
         policy = override(policy, "the training asked for", **changes)
     key = training_key(samples.data_hash, policy)
-    found = stores.registry.find(key)
+    found = home.registry.find(key)
     if found is not None:
         return found
     watched = Watched(policy.trials)
     training = train(samples, policy, on_trial=watched)
     params = policy.model_dump(mode="json") | {"reason": request.reason, "symbols": ", ".join(request.symbols)}
-    asked = Asked(key, as_of, params, tuple(watched.trials), learned_from(stores, samples, policy))
-    return _register(stores, known, samples, training, asked)
+    asked = Asked(key, as_of, params, tuple(watched.trials), learned_from(home, samples, policy))
+    return _register(home, known, samples, training, asked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +100,13 @@ class Asked:
     data: tuple[Data, ...]
 
 
-def _register(stores: Stores, known: pd.DataFrame, samples: Samples, training: Training, asked: Asked) -> Version:
+def _register(home: Home, known: pd.DataFrame, samples: Samples, training: Training, asked: Asked) -> Version:
     """Store a training with its report; one whose scores could not be calibrated is refused at once."""
-    count_search(stores, asked.key, asked.as_of, asked.params, len(training.trials))
-    held_out = _held_out(stores, known, samples, training) if training.model else None
+    count_search(home, asked.key, asked.as_of, asked.params, len(training.trials))
+    held_out = _held_out(home, known, samples, training) if training.model else None
     report_of, equity = (judge(*held_out), equity_curves(*held_out)) if held_out else (None, None)
-    left = None if equity is None else worth(equity, trials_so_far(stores, asked.as_of))
-    version = stores.registry.register(
+    left = None if equity is None else worth(equity, trials_so_far(home, asked.as_of))
+    version = home.registry.register(
         Registration(
             key=asked.key,
             as_of=asked.as_of,
@@ -115,7 +115,7 @@ def _register(stores: Stores, known: pd.DataFrame, samples: Samples, training: T
             files=training.model.to_files() if training.model else {},
             params={**training.params, **asked.params},
             metrics=training.metrics | (_improvements(report_of) if report_of else {}) | worth_figures(left, "holdout_"),
-            artifacts=_artifacts(samples, training, report_of, left) | _figures(stores, held_out),
+            artifacts=_artifacts(samples, training, report_of, left) | _figures(home, held_out),
             verdict=training.verdict,
             feature_names=samples.feature_names,
             data_hash=samples.data_hash,
@@ -124,39 +124,39 @@ def _register(stores: Stores, known: pd.DataFrame, samples: Samples, training: T
             data=asked.data,
         )
     )
-    _note(stores, version)
+    _note(home, version)
     return version
 
 
 HeldOut = tuple[pd.DataFrame, datetime, datetime, SizingPolicy]
 
 
-def _held_out(stores: Stores, known: pd.DataFrame, samples: Samples, training: Training) -> HeldOut:
+def _held_out(home: Home, known: pd.DataFrame, samples: Samples, training: Training) -> HeldOut:
     """Return the holdout as it is judged: opinions blended at the highest weight a model may ever have, outcomes, days."""
     held_out = known.set_index("signal_id").loc[list(samples.signal_id[training.holdout])].reset_index()
     terms = Terms(
-        weight=stores.settings.weight.ceiling,
+        weight=home.settings.weight.ceiling,
         phase="optimization",
-        threshold=stores.settings.books.threshold,
-        ab_key=stores.settings.weight.ab_key,
+        threshold=home.settings.books.threshold,
+        ab_key=home.settings.weight.ab_key,
         model_version="",
         latency_ms=0.0,
     )
     rows = opinions(held_out, training.p_win, training.confidence_ml, terms)
     settled = pd.concat([rows, held_out[list(OUTCOME)]], axis=1).sort_values("settled_at", ignore_index=True)
     start, end = held_out["decided_at"].min(), settled["settled_at"].max()
-    return settled, start.to_pydatetime(), end.to_pydatetime(), stores.settings.books
+    return settled, start.to_pydatetime(), end.to_pydatetime(), home.settings.books
 
 
-def _figures(stores: Stores, held_out: HeldOut | None) -> dict[str, bytes]:
+def _figures(home: Home, held_out: HeldOut | None) -> dict[str, bytes]:
     """Return the pictures of the holdout, and the pages of the checks its data passed."""
-    pages = {f"data_docs/{held.file.name}": held.html for held in stores.quality.held.values()}
+    pages = {f"data_docs/{held.file.name}": held.html for held in home.quality.held.values()}
     if held_out is None:
         return pages
     settled = held_out[0]
     return pages | {
         "equity.png": pictures.equity_curves(equity_curves(*held_out)),
-        "confidence.png": pictures.confidence(settled, stores.settings.books.threshold),
+        "confidence.png": pictures.confidence(settled, home.settings.books.threshold),
     }
 
 
@@ -185,114 +185,114 @@ def _artifacts(
 
 
 @step(one_at_a_time=True)
-def compare_with_champion(stores: Stores, samples: Samples, version: Version, as_of: datetime) -> Version:
+def compare_with_champion(home: Home, samples: Samples, version: Version, as_of: datetime) -> Version:
     """Let the version that waits longest serve, or say why not, then the next; returns ``version`` as it stands then.
 
     The rule of the queue is in docs/decisions/0010: a champion in shadow keeps its place until its window is over, and
     behind the version that waits there is one seat, for the latest.
     """
-    with stores.journal.deciding():
-        _supersede(stores)
-        while (challenger := stores.registry.challenger()) is not None:
-            if shadow_window(stores, current_state(stores, as_of), as_of):
+    with home.journal.deciding():
+        _supersede(home)
+        while (challenger := home.registry.challenger()) is not None:
+            if shadow_window(home, current_state(home, as_of), as_of):
                 break
-            wins, reasons = _judged(stores, samples, challenger, as_of)
-            heard = hear_canaries(stores, samples, challenger, as_of) if wins else Heard((), reasons)
+            wins, reasons = _judged(home, samples, challenger, as_of)
+            heard = hear_canaries(home, samples, challenger, as_of) if wins else Heard((), reasons)
             if wins and not heard.refusals:
-                _promote(stores, samples, challenger, reasons, heard.rules, as_of)
+                _promote(home, samples, challenger, reasons, heard.rules, as_of)
             else:
-                stores.registry.refuse(challenger.number, heard.refusals)
-            _note(stores, stores.registry.version(challenger.number))
-        return stores.registry.version(version.number)
+                home.registry.refuse(challenger.number, heard.refusals)
+            _note(home, home.registry.version(challenger.number))
+        return home.registry.version(version.number)
 
 
-def _supersede(stores: Stores) -> None:
+def _supersede(home: Home) -> None:
     """Free the seat behind the version that waits for the latest one."""
-    waiting = stores.registry.waiting()
+    waiting = home.registry.waiting()
     for version in waiting[1:-1]:
         reason = f"superseded by version {waiting[-1].number} before its turn came"
-        _note(stores, stores.registry.refuse(version.number, (reason,)))
+        _note(home, home.registry.refuse(version.number, (reason,)))
 
 
-def shadow_window(stores: Stores, state: State, as_of: datetime) -> tuple[str, ...]:
+def shadow_window(home: Home, state: State, as_of: datetime) -> tuple[str, ...]:
     """Return what is missing before the champion in shadow may be replaced; empty when nothing shields it."""
     if state.phase != "shadow" or state.champion is None:
         return ()
-    champion = stores.registry.version(state.champion)
+    champion = home.registry.version(state.champion)
     since = champion.serving_since or champion.as_of
-    settled = stores.ledger.settled_predictions(since, as_of)
+    settled = home.ledger.settled_predictions(since, as_of)
     own = int((settled["model_version"] == champion.number).sum())
-    return window_left(state, since, own, stores.settings.weight, as_of)
+    return window_left(state, since, own, home.settings.weight, as_of)
 
 
-def _judged(stores: Stores, samples: Samples, version: Version, as_of: datetime) -> tuple[bool, tuple[str, ...]]:
+def _judged(home: Home, samples: Samples, version: Version, as_of: datetime) -> tuple[bool, tuple[str, ...]]:
     """Return whether a challenger may serve, and why.
 
     The first champion, and one that follows a breaker, must pass the gate: better than a model that was taken out of
     service says nothing yet. Where there is a champion it must be beaten, too.
     """
-    champion = stores.registry.champion()
-    requalifies = champion is None or current_state(stores, as_of).retrain_required
-    missed = gate(dict(version.metrics), stores.settings.learning) if requalifies else ()
+    champion = home.registry.champion()
+    requalifies = champion is None or current_state(home, as_of).retrain_required
+    missed = gate(dict(version.metrics), home.settings.learning) if requalifies else ()
     if missed:
         return False, missed
     if champion is None:
         return True, (f"first champion: {version.verdict}",)
-    compared = _compare(stores, samples, champion, version)
+    compared = _compare(home, samples, champion, version)
     return compared.wins, compared.reasons
 
 
-def _compare(stores: Stores, samples: Samples, champion: Version, challenger: Version) -> Comparison:
+def _compare(home: Home, samples: Samples, champion: Version, challenger: Version) -> Comparison:
     """Score both on the rows decided after the last outcome either of them was trained on."""
-    policy, rows = stores.settings.learning, _common(stores, samples, champion, challenger)
-    scores = [stores.model(version.number).predict(samples.x[rows])[0] for version in (champion, challenger)]
+    policy, rows = home.settings.learning, _common(home, samples, champion, challenger)
+    scores = [home.model(version.number).predict(samples.x[rows])[0] for version in (champion, challenger)]
     return compare_models(samples.won[rows], scores[0], scores[1], policy)
 
 
-def _common(stores: Stores, samples: Samples, champion: Version, challenger: Version) -> Index:
-    policy, rows = stores.settings.learning, np.arange(len(samples))
+def _common(home: Home, samples: Samples, champion: Version, challenger: Version) -> Index:
+    policy, rows = home.settings.learning, np.arange(len(samples))
     for version in (champion, challenger):
         rows = common_rows(samples, rows, np.datetime64(version.trained_through), policy)
     return rows[-policy.holdout_max :]
 
 
 def _promote(
-    stores: Stores, samples: Samples, version: Version, reasons: tuple[str, ...], rules: tuple[Rule, ...], as_of: datetime
+    home: Home, samples: Samples, version: Version, reasons: tuple[str, ...], rules: tuple[Rule, ...], as_of: datetime
 ) -> None:
     """Enter the promotion in the journal, which lets the version serve and retires the one before."""
-    state, policy = current_state(stores, as_of), stores.settings.weight
+    state, policy = current_state(home, as_of), home.settings.weight
     after = with_champion(state, version.number, version.as_of, as_of)
     words = (f"version {version.number} serves", *reasons)
     decision = conclude("promotion", as_of, as_of, "HOLD", words, rules, state, after, None, policy)
-    stores.journal.append(decision, data=_compared_on(stores, samples, version))
+    home.journal.append(decision, data=_compared_on(home, samples, version))
     if state.champion is not None:
-        _note(stores, stores.registry.version(state.champion))
+        _note(home, home.registry.version(state.champion))
 
 
-def _compared_on(stores: Stores, samples: Samples, version: Version) -> tuple[Data, ...]:
+def _compared_on(home: Home, samples: Samples, version: Version) -> tuple[Data, ...]:
     """Return the rows the champion was beaten on; a first champion was judged on its own holdout."""
-    champion = stores.registry.champion()
+    champion = home.registry.champion()
     if champion is None:
         return ()
-    return (dataset(stores, samples, _common(stores, samples, champion, version), "comparison"),)
+    return (dataset(home, samples, _common(home, samples, champion, version), "comparison"),)
 
 
-def waiting_challenger(stores: Stores) -> Version:
+def waiting_challenger(home: Home) -> Version:
     """Return the version that waits to be compared.
 
     Raises:
         CollectMoreData: If none waits.
     """
-    waiting = stores.registry.challenger()
+    waiting = home.registry.challenger()
     if waiting is None:
         raise CollectMoreData("no challenger waits; run steelyard train")
     return waiting
 
 
-def _note(stores: Stores, version: Version) -> None:
+def _note(home: Home, version: Version) -> None:
     """Keep the ledger's copy of a version up to date."""
     through = pd.Timestamp(version.trained_through, tz="UTC").to_pydatetime(warn=False) if version.trained_through else None
-    stores.ledger.record_model(
+    home.ledger.record_model(
         {
             "version": version.number,
             "run_id": version.run_id,

@@ -5,10 +5,10 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from steelyard.errors import FixConfiguration
+from steelyard.home import Home
 from steelyard.judging.evidence import Evidence, Window, gather
 from steelyard.judging.skill import Skill, judge_skill
 from steelyard.tasks.step import step
-from steelyard.tasks.stores import Stores
 from steelyard.tasks.trials import count_settings
 from steelyard.weight.changes import with_lease
 from steelyard.weight.guards import guard
@@ -18,18 +18,18 @@ from steelyard.weight.phases import Standing, review
 from steelyard.weight.state import State, initial_state
 
 
-def current_state(stores: Stores, as_of: datetime) -> State:
+def current_state(home: Home, as_of: datetime) -> State:
     """Return the lineage's state; a lineage nobody decided about starts in foundation at ``as_of``.
 
     Raises:
         FixConfiguration: If ``as_of`` lies before the last decision: what was decided then cannot be decided again.
     """
-    return _usable(stores, stores.journal.state(), as_of)
+    return _usable(home, home.journal.state(), as_of)
 
 
-def _usable(stores: Stores, state: State | None, as_of: datetime) -> State:
+def _usable(home: Home, state: State | None, as_of: datetime) -> State:
     if state is None:
-        return stores.journal.begin(initial_state(stores.settings.services.lineage, as_of))
+        return home.journal.begin(initial_state(home.settings.services.lineage, as_of))
     if as_of < state.as_of:
         raise FixConfiguration(
             f"as of {as_of:%Y-%m-%d %H:%M} lies before the last decision of {state.as_of:%Y-%m-%d %H:%M}; "
@@ -39,79 +39,79 @@ def _usable(stores: Stores, state: State | None, as_of: datetime) -> State:
 
 
 @step(one_at_a_time=True)
-def guard_weight(stores: Stores, as_of: datetime) -> Entry | None:
+def guard_weight(home: Home, as_of: datetime) -> Entry | None:
     """Run the daily guard and, having checked, renew the lease; returns the entry where something changed."""
-    with stores.journal.deciding():
-        found = stores.journal.state()
+    with home.journal.deciding():
+        found = home.journal.state()
         if found is not None and found.as_of >= as_of:
-            recorded = stores.journal.decided("guard", as_of)
+            recorded = home.journal.decided("guard", as_of)
             if recorded is not None:
                 return recorded
-        state, policy = _usable(stores, found, as_of), stores.settings.weight
-        entry = _guarded(stores, state, as_of)
-        stores.journal.renew_lease(with_lease(entry.state if entry else state, policy, as_of).lease_until)
+        state, policy = _usable(home, found, as_of), home.settings.weight
+        entry = _guarded(home, state, as_of)
+        home.journal.renew_lease(with_lease(entry.state if entry else state, policy, as_of).lease_until)
         return entry
 
 
-def _guarded(stores: Stores, state: State, as_of: datetime) -> Entry | None:
+def _guarded(home: Home, state: State, as_of: datetime) -> Entry | None:
     if state.phase == "foundation":  # there is no model to limit
         return None
-    decision = guard(state, monthly_evidence(stores, as_of, state), stores.settings.weight, as_of)
-    return record(stores, decision) if _matters(decision) else None
+    decision = guard(state, monthly_evidence(home, as_of, state), home.settings.weight, as_of)
+    return record(home, decision) if _matters(decision) else None
 
 
 @step(one_at_a_time=True)
-def evaluate_weight(stores: Stores, as_of: datetime) -> Entry | None:
+def evaluate_weight(home: Home, as_of: datetime) -> Entry | None:
     """Evaluate the last whole period, once: the second time the recorded decision comes back.
 
     None while the lineage is younger than the end of that period.
     """
 
     def decide(state: State, period: datetime) -> Decision:
-        evidence = monthly_evidence(stores, period, state)
-        return evaluate(state, evidence, stores.settings.weight, period, as_of)
+        evidence = monthly_evidence(home, period, state)
+        return evaluate(state, evidence, home.settings.weight, period, as_of)
 
-    return _once(stores, "weight", stores.settings.weight.evaluation_days, as_of, decide)
+    return _once(home, "weight", home.settings.weight.evaluation_days, as_of, decide)
 
 
 @step(one_at_a_time=True)
-def review_gates(stores: Stores, as_of: datetime, settled_signals: int) -> Entry | None:
+def review_gates(home: Home, as_of: datetime, settled_signals: int) -> Entry | None:
     """Review the gate of the current phase for the last whole period, once; None for a lineage younger than that."""
 
     def decide(state: State, period: datetime) -> Decision:
-        evidence = phase_evidence(stores, period, state)
-        standing = gate_standing(stores, state, settled_signals)
-        return review(state, evidence, standing, stores.settings.weight, period, as_of)
+        evidence = phase_evidence(home, period, state)
+        standing = gate_standing(home, state, settled_signals)
+        return review(state, evidence, standing, home.settings.weight, period, as_of)
 
-    return _once(stores, "gates", stores.settings.weight.review_days, as_of, decide)
+    return _once(home, "gates", home.settings.weight.review_days, as_of, decide)
 
 
-def gate_standing(stores: Stores, state: State, settled_signals: int) -> Standing:
+def gate_standing(home: Home, state: State, settled_signals: int) -> Standing:
     """Return what the gate asks about besides the evidence; features are validated before any training."""
-    validated = state.champion is not None or stores.registry.challenger() is not None
+    validated = state.champion is not None or home.registry.challenger() is not None
     return Standing(settled_signals, validated, has_champion=state.champion is not None)
 
 
 def _once(
-    stores: Stores,
+    home: Home,
     kind: Kind,
     days: int,
     as_of: datetime,
     decide: Callable[[State, datetime], Decision],
 ) -> Entry | None:
     period = period_end(as_of, days)
-    with stores.journal.deciding():
-        recorded = stores.journal.decided(kind, period)
+    with home.journal.deciding():
+        recorded = home.journal.decided(kind, period)
         if recorded is not None:
             return recorded
-        state = current_state(stores, as_of)
-        return record(stores, decide(state, period)) if period > state.began else None
+        state = current_state(home, as_of)
+        return record(home, decide(state, period)) if period > state.began else None
 
 
-def record(stores: Stores, decision: Decision) -> Entry:
+def record(home: Home, decision: Decision) -> Entry:
     """Enter a decision in the journal; a new policy is counted."""
-    count_settings(stores, "weight", decision.policy, decision.as_of)
-    return stores.journal.append(decision)
+    count_settings(home, "weight", decision.policy, decision.as_of)
+    return home.journal.append(decision)
 
 
 def _matters(decision: Decision) -> bool:
@@ -119,30 +119,30 @@ def _matters(decision: Decision) -> bool:
     return decision.after != decision.before.model_copy(update={"as_of": decision.after.as_of})
 
 
-def monthly_evidence(stores: Stores, end: datetime, state: State) -> Evidence:
+def monthly_evidence(home: Home, end: datetime, state: State) -> Evidence:
     """Return the evidence of the rolling window that ends at ``end`` (SPEC §6)."""
-    policy = stores.settings.weight
+    policy = home.settings.weight
     window = Window(policy.window_days, policy.min_settled, policy.window_max_days)
-    found = _evidence(stores, end, state.evidence_since, window, policy.window_max_days)
-    return replace(found, life=life_evidence(stores, end, state))
+    found = _evidence(home, end, state.evidence_since, window, policy.window_max_days)
+    return replace(found, life=life_evidence(home, end, state))
 
 
-def phase_evidence(stores: Stores, end: datetime, state: State) -> Evidence:
+def phase_evidence(home: Home, end: datetime, state: State) -> Evidence:
     """Return the evidence of the current phase: the rolling window, reaching back until the gate has what it counts."""
-    policy = stores.settings.weight
+    policy = home.settings.weight
     wanted = policy.gates.shadow_settled if state.phase == "shadow" else policy.min_settled
     since = max(state.evidence_since, state.phase_since)
     window = Window(policy.window_days, wanted)
-    found = _evidence(stores, end, since, window, max((end - since).days + 1, policy.window_days))
-    return replace(found, life=life_evidence(stores, end, state))
+    found = _evidence(home, end, since, window, max((end - since).days + 1, policy.window_days))
+    return replace(found, life=life_evidence(home, end, state))
 
 
-def life_evidence(stores: Stores, end: datetime, state: State) -> Skill:
+def life_evidence(home: Home, end: datetime, state: State) -> Skill:
     """Return the evidence of the lineage's whole life at ``end``, since its evidence last began anew."""
-    opinions, settings = stores.ledger.opinions(state.evidence_since, end), stores.settings
+    opinions, settings = home.ledger.opinions(state.evidence_since, end), home.settings
     return judge_skill(opinions, end, state.evidence_since, settings.books, settings.weight.sequential.bets)
 
 
-def _evidence(stores: Stores, end: datetime, since: datetime, window: Window, days: int) -> Evidence:
-    settled = stores.ledger.settled_predictions(end - timedelta(days=days), end)
-    return gather(settled, end, since, window, stores.settings.books)
+def _evidence(home: Home, end: datetime, since: datetime, window: Window, days: int) -> Evidence:
+    settled = home.ledger.settled_predictions(end - timedelta(days=days), end)
+    return gather(settled, end, since, window, home.settings.books)

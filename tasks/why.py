@@ -7,44 +7,44 @@ from typing import Any
 import numpy as np
 
 from steelyard.errors import FixConfiguration, RestoreService
+from steelyard.home import Home
 from steelyard.learning.model import Model
 from steelyard.market.features import SCORE, feature_set_hash
-from steelyard.tasks.stores import Stores
 
 TOP = 8
 AGREES = 1e-9
 NEAREST = 3
 
 
-def explained(stores: Stores, signal_id: str) -> dict[str, Any]:
+def explained(home: Home, signal_id: str) -> dict[str, Any]:
     """Return why a signal was traded or left, as plain JSON values; what is not known is None.
 
     Raises:
         FixConfiguration: If no prediction has this id.
     """
-    row = stores.ledger.signal(signal_id)
+    row = home.ledger.signal(signal_id)
     if row is None:
-        raise FixConfiguration(f"no signal {signal_id} was predicted here; {_nearest(stores, signal_id)}")
+        raise FixConfiguration(f"no signal {signal_id} was predicted here; {_nearest(home, signal_id)}")
     row = {name: _plain(value) for name, value in row.items()}
-    threshold = stores.settings.books.threshold
+    threshold = home.settings.books.threshold
     return {
         "signal": {name: row[name] for name in ("signal_id", "symbol", "side", "decided_at")},
         "answer": answer(row, threshold),
         "existing": {"confidence": row["confidence_existing"], "scores": _scores(row["features"] or {})},
-        "model": _model(stores, row),
+        "model": _model(home, row),
         "blend": {name: row[name] for name in ("weight", "blended", "arm", "decision", "pivotal")}
         | {"threshold": threshold},
         "outcome": _outcome(row),
     }
 
 
-def _nearest(stores: Stores, signal_id: str) -> str:
+def _nearest(home: Home, signal_id: str) -> str:
     """Return ids that begin as ``signal_id`` does: with all of it, or at least with its symbol; else the latest."""
     for start in (signal_id, f"{signal_id.partition(':')[0]}:"):
-        known = stores.ledger.like(start) if start.strip(":") else []
+        known = home.ledger.like(start) if start.strip(":") else []
         if known:
             return f"known are {', '.join(known)}"
-    return f"an id is SYMBOL:TIMESTAMP:side, the latest: {', '.join(stores.ledger.latest_ids(NEAREST)) or 'none'}"
+    return f"an id is SYMBOL:TIMESTAMP:side, the latest: {', '.join(home.ledger.latest_ids(NEAREST)) or 'none'}"
 
 
 def answer(row: Mapping[str, Any], threshold: float) -> str:
@@ -68,13 +68,13 @@ def _scores(features: Mapping[str, float]) -> dict[str, float | None]:
     return {name.removeprefix(SCORE): _plain(value) for name, value in features.items() if name.startswith(SCORE)}
 
 
-def _model(stores: Stores, row: Mapping[str, Any]) -> dict[str, Any]:
+def _model(home: Home, row: Mapping[str, Any]) -> dict[str, Any]:
     said = {name: row[name] for name in ("p_win", "confidence_ml", "latency_ms", "fallback_reason")}
     version = row["model_version"] or None
     if version is None:
         return {"version": None, "family": None, **said, **_silent("no model was asked")}
     try:
-        model = stores.model(version)
+        model = home.model(version)
     except RestoreService as error:
         return {"version": version, "family": None, **said, **_silent(str(error))}
     return {"version": version, "family": model.family, **said, **_replayed(model, row)}

@@ -10,8 +10,8 @@ from typing import Any
 from made import NOW, POLICY, evidence
 from registries import open_registry
 from steelyard.gateways.registry import Data, Registration, Registry, Trial
+from steelyard.home import open_home
 from steelyard.learning.search import TrialRow
-from steelyard.tasks.stores import open_stores
 from steelyard.tasks.weight import evaluate_weight
 from steelyard.weight.changes import conclude, with_champion
 from steelyard.weight.journal import Decision
@@ -97,7 +97,7 @@ def killed_at(folder: str, action: str, write: int) -> None:
 
 def evaluate_at_once(home: str, conf: str, as_of: datetime, start: Any, answers: Any) -> None:
     """Evaluate the month when everybody is ready, and say which run recorded it."""
-    stores = open_stores(Path(home), Path(conf))
+    stores = open_home(Path(home), Path(conf))
     start.wait(60)
     entry = evaluate_weight(stores, as_of)
     answers.put(entry.run_id if entry else None)

@@ -12,11 +12,11 @@ from registries import LINEAGE, copied
 from samples_made import NAMES, made
 from settled import settled
 from steelyard.gateways.registry import Registration
+from steelyard.home import Home, open_home
 from steelyard.learning.model import Model
 from steelyard.learning.policy import LearningPolicy
 from steelyard.learning.training import train
 from steelyard.market.features import feature_set_hash
-from steelyard.tasks.stores import Stores, open_stores
 from steelyard.weight.changes import conclude, with_champion
 from steelyard.weight.state import initial_state
 
@@ -54,10 +54,10 @@ def registration(key: str, as_of: datetime, **changes: object) -> Registration:
     return Registration(**(plain | changes))  # type: ignore[arg-type]
 
 
-def pilot_home(home: Path, empty: Path, conf: Path | None = None, weight: float = 0.15, phase: str = "pilot") -> Stores:
+def pilot_home(home: Path, empty: Path, conf: Path | None = None, weight: float = 0.15, phase: str = "pilot") -> Home:
     """Live to ``LAST`` in ``home``: version 1 serves since the first day, the weight has been up since day 15."""
     copied(empty, home / "mlruns")
-    stores = open_stores(home, conf)
+    stores = open_home(home, conf)
     _record(stores, weight)
     journal = stores.journal
     journal.begin(initial_state(LINEAGE, EARLIER))
@@ -71,7 +71,7 @@ def pilot_home(home: Path, empty: Path, conf: Path | None = None, weight: float 
     return stores
 
 
-def promote(stores: Stores, number: str, at: datetime) -> None:
+def promote(stores: Home, number: str, at: datetime) -> None:
     """Let a version serve."""
     before = stores.journal.state()
     assert before is not None
@@ -81,7 +81,7 @@ def promote(stores: Stores, number: str, at: datetime) -> None:
     )
 
 
-def _record(stores: Stores, weight: float) -> None:
+def _record(stores: Home, weight: float) -> None:
     x = SAMPLES.x[:SIGNALS]
     p_win, confidence_ml = model().predict(x)
     existing = 60.0 + 3.0 * (np.arange(SIGNALS) % 10)

@@ -13,6 +13,7 @@ from homes import promote, registration
 from made import POLICY
 from registries import LINEAGE, copied
 from steelyard.desk.session import Signal
+from steelyard.home import Home, open_home
 from steelyard.learning.policy import LearningPolicy
 from steelyard.learning.samples import Samples
 from steelyard.learning.training import train
@@ -24,7 +25,6 @@ from steelyard.market.simulated import SimulatedMarket, simulate
 from steelyard.market.strategy import TrendStrategy
 from steelyard.settings import PACKAGE
 from steelyard.tasks import trading
-from steelyard.tasks.stores import Stores, open_stores
 from steelyard.weight.changes import conclude
 from steelyard.weight.state import initial_state
 
@@ -52,12 +52,12 @@ def conf_of(place: Path) -> Path:
     return place / "conf"
 
 
-def home_of(place: Path, empty: Path, known: pd.DataFrame) -> Stores:
+def home_of(place: Path, empty: Path, known: pd.DataFrame) -> Home:
     """A lineage in pilot at 15 % since ``BEGAN``, whose champion knows something about this market."""
     copied(empty, place / "mlruns")
     shutil.copytree(PACKAGE / "conf", conf_of(place))
     (conf_of(place) / "desk.yaml").write_text("deadline_ms: 10000  # the machine may be busy")
-    stores = open_stores(place, conf_of(place))
+    stores = open_home(place, conf_of(place))
     settled = as_known(known, pd.Timestamp(BEGAN))
     samples = Samples.from_history(settled[settled["won"].notna()], feature_names(STRATEGY))
     model = train(samples, LearningPolicy(trials=2, rounds=40)).model

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from steelyard.frozen import Frozen
+from steelyard.values import Frozen
 
 
 class DeskPolicy(Frozen):

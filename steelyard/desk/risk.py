@@ -11,9 +11,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from steelyard.frozen import Frozen
 from steelyard.judging.books import SizingPolicy
 from steelyard.market.strategy import Side
+from steelyard.values import Frozen
 
 Regime = Literal["calm", "normal", "storm", "unknown"]
 Veto = Literal[

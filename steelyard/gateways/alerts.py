@@ -19,7 +19,7 @@ from typing import Any
 from filelock import FileLock
 from pydantic import AwareDatetime, Field
 
-from steelyard.frozen import Frozen
+from steelyard.values import Frozen
 
 CONNECT_SECONDS, READ_SECONDS = 2.0, 3.0
 KEEP_SECONDS = 5

@@ -14,10 +14,10 @@ import pandas as pd
 from pydantic import Field
 
 from steelyard.errors import ReconcileAccount
-from steelyard.frozen import Frozen
 from steelyard.market.bars import Bars
 from steelyard.market.brackets import REASONS, BracketPolicy, decision_bars, settle, side_signs
 from steelyard.market.strategy import Side
+from steelyard.values import Frozen
 
 if TYPE_CHECKING:
     from steelyard.gateways.ledger import Ledger

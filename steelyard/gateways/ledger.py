@@ -105,7 +105,7 @@ class NaiveMoment(DontWrapMixin, FixData):
 
 
 class UtcTime(TypeDecorator[datetime]):
-    """A UTC moment; SQLite stores no zone, so it is put back on reading."""
+    """A UTC moment; SQLite home no zone, so it is put back on reading."""
 
     impl = DateTime(timezone=True)
     cache_ok = True

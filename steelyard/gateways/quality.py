@@ -19,12 +19,12 @@ import pandas as pd
 from pydantic import Field
 
 from steelyard.errors import FixConfiguration, FixData
-from steelyard.frozen import Frozen
 from steelyard.gateways.calendars import holes
 from steelyard.gateways.docs import Line, page
 from steelyard.gateways.sources import RawBars
 from steelyard.market.bars import COLUMNS, PRICES
 from steelyard.market.jumps import explain, held_back
+from steelyard.values import Frozen
 
 FIRST_RULE = "duplicate"
 STUCK_BARS = 6

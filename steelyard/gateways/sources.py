@@ -15,10 +15,10 @@ import pyarrow.parquet as pa_parquet
 from pydantic import Field, field_validator
 
 from steelyard.errors import FixConfiguration, FixData
-from steelyard.frozen import Frozen
 from steelyard.market.bars import COLUMNS, infer_bar_size
 from steelyard.market.jumps import JumpDecision
 from steelyard.market.simulated import Edge, SimulatedMarket, simulate
+from steelyard.values import Frozen
 
 SUFFIXES = (".csv", ".csv.gz", ".parquet")
 SYNONYMS = {

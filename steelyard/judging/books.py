@@ -11,8 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import Field
 
-from steelyard.frozen import Frozen
 from steelyard.judging import metrics
+from steelyard.values import Frozen
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 from scipy.special import chdtri, ndtri
 
-from steelyard.frozen import Frozen
 from steelyard.judging import metrics
 from steelyard.judging.books import Bools, Floats, finite
+from steelyard.values import Frozen
 
 if TYPE_CHECKING:
     from evidently.core.report import Snapshot

@@ -49,9 +49,9 @@ from numba import njit
 from numpy.typing import NDArray
 from pydantic import Field
 
-from steelyard.frozen import Frozen
 from steelyard.judging import metrics
 from steelyard.judging.books import Bools, Floats, SizingPolicy, account_returns
+from steelyard.values import Frozen
 
 BASE_RATES = np.array([0.40, 0.45, 0.50, 0.55, 0.60])
 CENTRE, CENTRE_SIGNALS = 0.5, 10.0

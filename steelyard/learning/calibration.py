@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from steelyard.frozen import Frozen
 from steelyard.learning.samples import Bools, Floats
+from steelyard.values import Frozen
 
 QUANTILES = 501
 

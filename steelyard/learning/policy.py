@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from steelyard.frozen import Frozen
+from steelyard.values import Frozen
 
 Family = Literal["xgboost", "lightgbm"]
 FAMILIES: tuple[Family, ...] = ("lightgbm", "xgboost")

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from steelyard.errors import FixData
-from steelyard.frozen import Frozen
 from steelyard.market.bars import Bars, Floats, naive
 from steelyard.market.indicators import atr
+from steelyard.values import Frozen
 
 ExitReason = Literal["stop", "target", "time"]
 REASONS = np.array([None, "stop", "target", "time"], dtype=object)

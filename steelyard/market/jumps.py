@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from steelyard.frozen import Frozen
 from steelyard.market.bars import PRICES
+from steelyard.values import Frozen
 
 Kind = Literal["split", "crash", "undecided", "reused"]
 SIMPLE = np.array([1.5, 2, 3, 4, 5, 6, 7, 8, 10, 15, 20, 25, 30, 40, 50, 100])

@@ -22,8 +22,8 @@ from numba import njit
 from numpy.typing import NDArray
 from pydantic import AwareDatetime, Field
 
-from steelyard.frozen import Frozen
 from steelyard.market.bars import COLUMNS, Floats
+from steelyard.values import Frozen
 
 Edge = Literal["none", "hidden", "dying"]
 

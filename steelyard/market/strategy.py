@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from steelyard.errors import FixConfiguration
-from steelyard.frozen import Frozen
 from steelyard.market import indicators
 from steelyard.market.bars import Bars, Floats
+from steelyard.values import Frozen
 
 Side = Literal["buy", "sell"]
 WARMUP = 120

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import AwareDatetime, Field
 
-from steelyard.frozen import Frozen
+from steelyard.values import Frozen
 from steelyard.weight.state import State
 
 Verdict = Literal["RAISE", "HOLD", "CUT", "DISABLE"]

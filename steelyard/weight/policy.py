@@ -4,8 +4,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from steelyard.frozen import Frozen
 from steelyard.judging.skill import BetPolicy
+from steelyard.values import Frozen
 
 Phase = Literal["foundation", "shadow", "pilot", "expansion", "optimization"]
 PHASES: tuple[Phase, ...] = ("foundation", "shadow", "pilot", "expansion", "optimization")

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import AwareDatetime, Field
 
-from steelyard.frozen import Frozen
+from steelyard.values import Frozen
 from steelyard.weight.policy import Phase
 
 

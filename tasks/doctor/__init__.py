@@ -6,12 +6,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from steelyard.home import home_under
 from steelyard.settings import Settings, default_conf, examined
 from steelyard.tasks.doctor import configuration as conf_checks
 from steelyard.tasks.doctor import home as home_checks
 from steelyard.tasks.doctor import server as server_checks
 from steelyard.tasks.doctor.rows import Row, looked
-from steelyard.tasks.stores import stores_of
 
 Checks = dict[str, Callable[[], Iterable[Row]]]
 NEEDS = {"lease": ("MLflow",), "state": ("MLflow",), "schedules": ("MLflow", "ledger", "lake")}
@@ -64,18 +64,18 @@ def _installed(settings: Settings) -> Checks:
     }
 
 
-def _lived_in(settings: Settings, home: Path, conf: Path, as_of: datetime) -> Checks:
-    stores = stores_of(settings, home, conf)
-    tag = home_checks.Tag(stores)
+def _lived_in(settings: Settings, folder: Path, conf: Path, as_of: datetime) -> Checks:
+    home = home_under(settings, folder, conf)
+    tag = home_checks.Tag(home)
     return {
-        "ledger": partial(home_checks.ledger, stores),
-        "MLflow": partial(home_checks.lineage, stores),
-        "folders": partial(home_checks.folders, stores),
-        "spool": partial(home_checks.spool, stores),
-        "lake": partial(home_checks.bars, stores, as_of),
+        "ledger": partial(home_checks.ledger, home),
+        "MLflow": partial(home_checks.lineage, home),
+        "folders": partial(home_checks.folders, home),
+        "spool": partial(home_checks.spool, home),
+        "lake": partial(home_checks.bars, home, as_of),
         "lease": partial(home_checks.lease, tag, as_of),
-        "alerts": partial(home_checks.alerts, stores),
-        "brake": partial(home_checks.brake, stores),
+        "alerts": partial(home_checks.alerts, home),
+        "brake": partial(home_checks.brake, home),
         "state": partial(home_checks.sealed, tag),
         "schedules": partial(home_checks.dead_schedules, tag, as_of),
     }

@@ -13,11 +13,10 @@ import pandas as pd
 from steelyard.errors import CollectMoreData
 from steelyard.gateways.registry.journal import Stored
 from steelyard.gateways.spool import Spool
-from steelyard.services import open_ledger
+from steelyard.home import Home, open_ledger
 from steelyard.settings import seal_key
 from steelyard.tasks.doctor.rows import Row
 from steelyard.tasks.schedules import schedules
-from steelyard.tasks.stores import Stores
 
 LOW_BYTES, EMPTY_BYTES = 1 << 30, 100 << 20
 """Free space under which there is a warning; under which something is wrong."""
@@ -25,12 +24,12 @@ BEHIND = timedelta(days=7)
 FIRST = 3
 
 
-def folders(stores: Stores) -> Iterator[Row]:
+def folders(home: Home) -> Iterator[Row]:
     """Say of every folder whether it can be written and how much space is left."""
-    parts = {part: stores.state / part for part in ("lake", "spool", "bundle")}
-    for name, place in {"home": stores.home, **parts}.items():
+    parts = {part: home.state_folder / part for part in ("lake", "spool", "bundle")}
+    for name, place in {"home": home.folder, **parts}.items():
         yield _folder(name, place)
-    artifacts = stores.settings.services.artifacts
+    artifacts = home.settings.services.artifacts
     if "://" in artifacts:
         yield Row("folder: artifacts", "ok", f"{artifacts} is not on this machine; not looked at")
     else:
@@ -50,9 +49,9 @@ def _folder(name: str, place: Path) -> Row:
     return Row(f"folder: {name}", "wrong" if free < EMPTY_BYTES else "warning", found, "free space on this disk")
 
 
-def ledger(stores: Stores) -> Iterator[Row]:
+def ledger(home: Home) -> Iterator[Row]:
     """Say whether the ledger can be reached and has the current tables."""
-    present, head = open_ledger(stores.settings.services).revisions()
+    present, head = open_ledger(home.settings.services).revisions()
     if present is None:
         yield Row("ledger", "warning", "no tables yet", "the first flow makes them, such as steelyard collect")
     elif present != head:
@@ -62,19 +61,19 @@ def ledger(stores: Stores) -> Iterator[Row]:
         yield Row("ledger", "ok", f"tables of version {head}")
 
 
-def lineage(stores: Stores) -> Iterator[Row]:
+def lineage(home: Home) -> Iterator[Row]:
     """Say whether MLflow can be reached, its database is current, and the chain of decisions whole."""
-    if not stores.registry.present():
+    if not home.registry.present():
         yield Row("MLflow", "warning", "no lineage yet", "steelyard guard begins it")
         return
-    yield Row("MLflow", "ok", f"{stores.settings.services.lineage} is there, the database is current")
-    yield _journal(stores)
+    yield Row("MLflow", "ok", f"{home.settings.services.lineage} is there, the database is current")
+    yield _journal(home)
 
 
-def _journal(stores: Stores) -> Row:
-    faults = stores.journal.faults(complete=False)
+def _journal(home: Home) -> Row:
+    faults = home.journal.faults(complete=False)
     if not faults:
-        return Row("journal", "ok", f"{stores.journal.count()} decisions, the chain is whole")
+        return Row("journal", "ok", f"{home.journal.count()} decisions, the chain is whole")
     more = f"; and {len(faults) - FIRST} more" if len(faults) > FIRST else ""
     advice = "steelyard verify says all of it; --repair writes anew what follows from the chain"
     return Row("journal", "wrong", "; ".join(faults[:FIRST]) + more, advice)
@@ -84,12 +83,12 @@ def _journal(stores: Stores) -> Row:
 class Tag:
     """The state tag of a home, looked at once for all who ask."""
 
-    stores: Stores
+    home: Home
 
     @cached_property
     def stored(self) -> Stored:
         """What stands in it, or why that cannot be believed; neither where there is no lineage."""
-        return self.stores.journal.standing() if self.stores.registry.present() else Stored()
+        return self.home.journal.standing() if self.home.registry.present() else Stored()
 
 
 def lease(tag: Tag, as_of: datetime) -> Iterator[Row]:
@@ -121,15 +120,15 @@ def sealed(tag: Tag) -> Iterator[Row]:
         yield Row("state", "ok", "none, nothing was decided yet")
 
 
-def bars(stores: Stores, as_of: datetime) -> Iterator[Row]:
+def bars(home: Home, as_of: datetime) -> Iterator[Row]:
     """Say how old the last bar is, and which symbols have fallen behind."""
-    source = stores.settings.source.kind
+    source = home.settings.source.kind
     try:
-        frame = stores.lake.read()
+        frame = home.lake.read()
     except CollectMoreData as error:
         yield Row("lake", "warning", str(error), "steelyard collect")
         return
-    closes = frame.groupby("symbol")["timestamp"].max() + stores.lake.bar_size
+    closes = frame.groupby("symbol")["timestamp"].max() + home.lake.bar_size
     age = (pd.Timestamp(as_of) - closes.max()) / pd.Timedelta(days=1)
     found = f"{source}: {len(closes)} symbols, last bar closed {closes.max():%Y-%m-%d %H:%M} UTC, {age:.1f} days ago"
     behind = sorted(str(name) for name, close in closes.items() if closes.max() - close > BEHIND)
@@ -140,16 +139,16 @@ def bars(stores: Stores, as_of: datetime) -> Iterator[Row]:
         yield Row("lake", "ok", found)
 
 
-def spool(stores: Stores) -> Iterator[Row]:
+def spool(home: Home) -> Iterator[Row]:
     """Say how many evaluations and outcomes have not reached the ledger yet."""
-    left = Spool(stores.state / "spool").left()
+    left = Spool(home.state_folder / "spool").left()
     advice = "they go to the ledger when a trading process of this home runs and the ledger can be reached"
     yield Row("spool", "warning", f"{left} lines wait", advice) if left else Row("spool", "ok", "nothing waits")
 
 
-def alerts(stores: Stores) -> Iterator[Row]:
+def alerts(home: Home) -> Iterator[Row]:
     """Say how many alerts nobody took yet."""
-    waiting = stores.alerts.open()
+    waiting = home.alerts.open()
     if not waiting:
         yield Row("alerts", "ok", "none waits")
         return
@@ -157,24 +156,24 @@ def alerts(stores: Stores) -> Iterator[Row]:
     yield Row("alerts", "warning", words, "set or correct STEELYARD_ALERTS; steelyard status names them")
 
 
-def brake(stores: Stores) -> Iterator[Row]:
+def brake(home: Home) -> Iterator[Row]:
     """Say whether somebody took the weight away."""
-    if not stores.brake.pulled:
+    if not home.brake.pulled:
         yield Row("brake", "ok", "not pulled")
         return
-    words = f"pulled by {stores.brake.words}: trading uses weight 0"
+    words = f"pulled by {home.brake.words}: trading uses weight 0"
     yield Row("brake", "wrong", words, "run steelyard rollback again: once it is in the journal the brake is let go")
 
 
 def dead_schedules(tag: Tag, as_of: datetime) -> Iterator[Row]:
     """Say since when schedules are dead, from what their flows left behind."""
-    stores = tag.stores
-    present, head = open_ledger(stores.settings.services).revisions()
+    home = tag.home
+    present, head = open_ledger(home.settings.services).revisions()
     state = tag.stored.state if present == head else None
     if state is None:
         yield Row("schedules", "ok", "not looked at before ledger and lineage are there")
         return
-    rows = schedules(stores, state, stores.journal.entries(), as_of)
+    rows = schedules(home, state, home.journal.entries(), as_of)
     dead = [f"{row['name']} since {row['dead_since'][:16].replace('T', ' ')}" for row in rows if row["dead_since"]]
     if dead:
         yield Row("schedules", "warning", f"dead: {', '.join(dead)}", "steelyard up runs them; each may be run by hand")

@@ -33,7 +33,7 @@ def stopped_database(place: Place) -> Found:
 
 
 def _without_ledger(place: Place, desk: Desk) -> tuple[list[Evaluation], list[Notice]]:
-    with away(place.home / ".steelyard" / "ledger.db"):
+    with away(place.folder / ".steelyard" / "ledger.db"):
         evaluated = [one for day in days(BEGAN, LEDGER_BACK) for one in desk.live(day)]
         waiting = _seconds(lambda: any("ledger" in trouble for trouble in desk.session.standing(desk.at).troubles))
         refused = place.refused("guard", LEDGER_BACK)
@@ -56,7 +56,7 @@ def _without_ledger(place: Place, desk: Desk) -> tuple[list[Evaluation], list[No
 
 def _without_mlflow(place: Place) -> tuple[list[Notice], list[tuple[datetime, float]]]:
     """Start a trading process anew while MLflow is away, and trade until the lease is over."""
-    with away(place.home / "mlruns" / "mlflow.db"), trading(place, LEDGER_BACK) as desk:
+    with away(place.folder / "mlruns" / "mlflow.db"), trading(place, LEDGER_BACK) as desk:
         troubled = desk.session.standing(desk.at).troubles
         lived = [one for day in days(LEDGER_BACK, MLFLOW_BACK) for one in desk.live(day)]
         refused = place.refused("guard", MLFLOW_BACK)
@@ -91,7 +91,7 @@ def away(file: Path) -> Iterator[None]:
 
 
 def _stored(place: Place) -> list[str]:
-    stored: list[str] = place.stores().ledger.predictions(BEGAN, LEDGER_BACK)["signal_id"].tolist()
+    stored: list[str] = place.home().ledger.predictions(BEGAN, LEDGER_BACK)["signal_id"].tolist()
     return stored
 
 

@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import Any, cast
 
 from steelyard.desk.session import Evaluation, Session
+from steelyard.home import Home
 from steelyard.tasks.drills.ground import DAY, Past, Place, past
-from steelyard.tasks.stores import Stores
 from steelyard.tasks.trading import signal_of
 from steelyard.trading import open_session
 
@@ -24,8 +24,8 @@ class Desk:
     def __init__(self, place: Place, at: datetime, market: Past) -> None:
         self.at = at
         self._market = market
-        self._stores: Stores = place.stores()
-        self.session: Session = open_session(place.home, place.conf, lambda: self.at)
+        self._stores: Home = place.home()
+        self.session: Session = open_session(place.folder, place.conf, lambda: self.at)
         self.session.warm(market.until(at))
 
     def live(self, day: datetime) -> list[Evaluation]:

@@ -18,7 +18,7 @@ WATCHED = 9 * DAY
 
 def stuck_feed(place: Place) -> Found:
     """Send other prices for old bars and stop the feed at ``STUCK`` in one home, freeze its prices in another."""
-    frozen = copied(place.home, place.home / "frozen", place.run)
+    frozen = copied(place.folder, place.folder / "frozen", place.run)
     bars = market()
     fresh = bars[(bars["timestamp"] < STUCK).to_numpy()]
     changed = _changed_prices(place, fresh)

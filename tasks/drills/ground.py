@@ -13,12 +13,12 @@ import numpy as np
 import pandas as pd
 
 from steelyard.errors import FixConfiguration, SteelyardError
+from steelyard.home import Home, open_home
 from steelyard.learning.policy import Retraining
 from steelyard.market.bars import Bars, by_symbol
 from steelyard.market.history import history
 from steelyard.market.simulated import SimulatedMarket, simulate
 from steelyard.settings import Settings, default_conf, load
-from steelyard.tasks.stores import Stores, open_stores
 from steelyard.weight.changes import conclude, lifted
 
 DAY = timedelta(days=1)
@@ -47,26 +47,26 @@ class Run(Protocol):
 class Place:
     """The home of one drill."""
 
-    home: Path
+    folder: Path
     run: Run
 
     @property
     def conf(self) -> Path:
         """Its settings."""
-        return self.home / "conf"
+        return self.folder / "conf"
 
     @property
     def feed(self) -> Path:
         """The file the source reads."""
-        return self.home / "feed.parquet"
+        return self.folder / "feed.parquet"
 
-    def stores(self) -> Stores:
-        """Return its stores, opened anew as every flow opens them."""
-        return open_stores(self.home, self.conf)
+    def home(self) -> Home:
+        """Return its home, opened anew as every flow opens them."""
+        return open_home(self.folder, self.conf)
 
     def flow(self, name: str, at: datetime, **parameters: Any) -> Any:
         """Run a flow here."""
-        return self.run(name, at, self.home, self.conf, **parameters)
+        return self.run(name, at, self.folder, self.conf, **parameters)
 
     def refused(self, name: str, at: datetime) -> str:
         """Return what a flow that is run here refuses with; empty where it goes through."""
@@ -83,12 +83,12 @@ class Place:
 
     def weight(self, at: datetime) -> float:
         """Return the weight in force at ``at``; 0 without a state that can be believed."""
-        state, _ = self.stores().journal.verified()
+        state, _ = self.home().journal.verified()
         return state.weight_in_force(at) if state else 0.0
 
     def alerts(self, kind: str, words: str = "") -> list[datetime]:
         """Return the moments of the alerts of a kind whose title has ``words`` in it."""
-        told = [stored.alert for stored in self.stores().alerts.open()]
+        told = [stored.alert for stored in self.home().alerts.open()]
         return [alert.at for alert in told if alert.kind == kind and words in alert.title]
 
 
@@ -120,7 +120,7 @@ def market() -> pd.DataFrame:
 def past() -> Past:
     """Return the drills' market with its signals."""
     bars, settings = by_symbol(market(), BAR), Settings()
-    return Past(bars, history(bars, open_stores().strategy, settings.brackets))
+    return Past(bars, history(bars, open_home().strategy, settings.brackets))
 
 
 def claim(folder: Path, conf: Path | None) -> None:
@@ -152,14 +152,14 @@ def ground(folder: Path, conf: Path | None, run: Run) -> Path:
     """
     place, made = Place(folder / "ground", run), folder / "ground" / "made"
     if not made.exists():
-        shutil.rmtree(place.home, ignore_errors=True)
+        shutil.rmtree(place.folder, ignore_errors=True)
         _settings(place, conf)
         market().to_parquet(place.feed)
         place.flow("collect", BEGAN)
         _raise_weight(place, place.flow("train", BEGAN, request=TRAINING))
         place.flow("guard", BEGAN)
         made.touch()
-    return place.home
+    return place.folder
 
 
 def _settings(place: Place, conf: Path | None) -> None:
@@ -175,13 +175,13 @@ def _settings(place: Place, conf: Path | None) -> None:
 
 def _raise_weight(place: Place, trained: Mapping[str, Any]) -> None:
     """Put the champion into expansion; a drill has no months in which to earn it."""
-    stores = place.stores()
-    before, policy = stores.journal.state(), stores.settings.weight
+    home = place.home()
+    before, policy = home.journal.state(), home.settings.weight
     if trained["stage"] != "champion" or before is None:
         raise FixConfiguration(f"the drill's champion does not serve: {trained['verdict']}; nothing can be drilled")
     after = lifted(before, "expansion", policy, BEGAN)
     words = ("fire drill: put into expansion, nothing of it was earned",)
-    stores.journal.append(conclude("gates", BEGAN, BEGAN, "RAISE", words, (), before, after, None, policy))
+    home.journal.append(conclude("gates", BEGAN, BEGAN, "RAISE", words, (), before, after, None, policy))
 
 
 def copied(source: Path, home: Path, run: Run) -> Place:

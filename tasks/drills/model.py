@@ -55,25 +55,25 @@ def _turn_round(place: Place) -> None:
     Raises:
         FixConfiguration: If the comparison refuses it all the same.
     """
-    stores = place.stores()
-    known = known_history(stores, TURNED)
-    samples = settled_samples(stores, known)
+    home = place.home()
+    known = known_history(home, TURNED)
+    samples = settled_samples(home, known)
     turned = replace(samples, won=~samples.won)
-    version = compare_with_champion(stores, turned, trained_version(stores, known, turned, TURNED, TRAINING), TURNED)
+    version = compare_with_champion(home, turned, trained_version(home, known, turned, TURNED, TRAINING), TURNED)
     if version.stage != "champion":
         raise FixConfiguration(f"the inverted model does not serve: {'; '.join(version.reasons)}; nothing can be drilled")
 
 
 def _reasons(place: Place) -> str:
-    entries = place.stores().journal.entries()
+    entries = place.home().journal.entries()
     made = [entry.decision for entry in entries if entry.decision.kind == "guard" and entry.decision.as_of > TURNED]
     return "; ".join(f"{one.as_of:%Y-%m-%d} {one.verdict}: {', '.join(one.reasons)}" for one in made)
 
 
 def _cost(place: Place, end: datetime) -> str:
-    stores = place.stores()
-    settled = stores.ledger.settled_predictions(TURNED, end)
-    books: Books = judge(settled, TURNED, end, stores.settings.books)
+    home = place.home()
+    settled = home.ledger.settled_predictions(TURNED, end)
+    books: Books = judge(settled, TURNED, end, home.settings.books)
     earned = {"existing system": books.baseline, "ml book": books.ml, "blended book": books.blended}
     words = ", ".join(f"{name} {book.total_return:+.2%}" for name, book in earned.items())
     span = f"{len(settled)} signals settled in {(end - TURNED).days} days from the turn to {end:%Y-%m-%d}"

@@ -45,5 +45,5 @@ def dead_scheduler(place: Place) -> Found:
 
 
 def _said_so(place: Place, day: datetime) -> bool:
-    document = status(place.stores(), day)
+    document = status(place.home(), day)
     return "the lease ended on" in document["answer"] and not document["weight_in_force"]

@@ -27,20 +27,20 @@ def edited_state(place: Place) -> Found:
     notices += [
         *_decision(place),
         _on_disk(place, "the model on disk", "no_model", _model_file(place), _sure),
-        _on_disk(place, "the state on disk", "no_state", place.home / ".steelyard" / "state.json", _raise),
+        _on_disk(place, "the state on disk", "no_state", place.folder / ".steelyard" / "state.json", _raise),
     ]
     return Found(tuple(notices), tuple(weights))
 
 
 def _state_tag(place: Place) -> tuple[list[Notice], float]:
     """Return the notices, and the weight trading used while the tag said 70 %."""
-    stores = place.stores()
-    services, earned = stores.settings.services, _weight(place)
+    home = place.home()
+    services, earned = home.settings.services, _weight(place)
     edit_state(services.mlflow, services.lineage, _raise)
     used, refused = _weight(place), place.refused("guard", EDITED + DAY)
-    faults, told = verified(place.stores())["faults"], bool(place.alerts("flow", "guard"))
-    said = status(place.stores(), EDITED)["fault"]
-    repaired = verified(place.stores(), repair=True)["faults"]
+    faults, told = verified(place.home())["faults"], bool(place.alerts("flow", "guard"))
+    said = status(place.home(), EDITED)["fault"]
+    repaired = verified(place.home(), repair=True)["faults"]
     place.flow("guard", EDITED + DAY)
     return [
         held("state tag: trading uses weight 0", "seal", used == 0 < earned, f"{earned:.0%} → {used:.0%}, the tag says 70%"),
@@ -56,12 +56,12 @@ def _state_tag(place: Place) -> tuple[list[Notice], float]:
 
 
 def _decision(place: Place) -> list[Notice]:
-    stores = place.stores()
-    address, last = stores.settings.services.mlflow, stores.journal.entries()[-1]
+    home = place.home()
+    address, last = home.settings.services.mlflow, home.journal.entries()[-1]
     found = []
     for tag, value in (("reasons", "earned every bit of it"), ("hash", "0" * 64)):
         before = edit_decision(address, str(last.run_id), tag, value)
-        faults = verified(place.stores())["faults"]
+        faults = verified(place.home())["faults"]
         used = _weight(place)
         edit_decision(address, str(last.run_id), tag, before)
         words = faults[0] if faults else "not named"
@@ -74,7 +74,7 @@ def _on_disk(place: Place, what: str, reason: str, file: Path, change: Callable[
     """Change a file of the trading process while MLflow is away, and start it anew."""
     before = file.read_text(encoding="utf-8")
     file.write_text(change(before), encoding="utf-8")
-    with away(place.home / "mlruns" / "mlflow.db"), trading(place, EDITED) as desk:
+    with away(place.folder / "mlruns" / "mlflow.db"), trading(place, EDITED) as desk:
         lived = desk.live(EDITED + DAY)
     file.write_text(before, encoding="utf-8")
     without = bool(lived) and all(one.weight == 0 and one.fallback_reason == reason for one in lived)
@@ -89,7 +89,7 @@ def _weight(place: Place) -> float:
 
 
 def _model_file(place: Place) -> Path:
-    bundle = place.home / ".steelyard" / "bundle"
+    bundle = place.folder / ".steelyard" / "bundle"
     version = (bundle / "current").read_text(encoding="utf-8").partition(" ")[0]
     return bundle / version / "model.json"
 

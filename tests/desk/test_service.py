@@ -18,7 +18,7 @@ import pandas as pd
 import pytest
 
 from pilots import BAR, BEGAN, END, STRATEGY, conf_of, frame, home_of, market, signal_of
-from steelyard.tasks.stores import Stores
+from steelyard.home import Home
 from steelyard.trading import open_session
 
 TOKEN = "a-long-enough-token"  # noqa: S105  # opens nothing but this test's own process
@@ -31,7 +31,7 @@ class Served:
     """A running service and the home it trades from."""
 
     url: str
-    stores: Stores
+    stores: Home
     process: subprocess.Popen[str]
 
     def post(self, path: str, body: Any, headers: dict[str, str] | None = None) -> httpx.Response:
@@ -41,9 +41,9 @@ class Served:
         return httpx.get(self.url + path, headers=RIGHT)
 
 
-def started(stores: Stores, **variables: str) -> Served:
+def started(stores: Home, **variables: str) -> Served:
     variables = {"STEELYARD_TOKEN": TOKEN} | variables
-    command = [*SERVE, "--home", str(stores.home), "--conf", str(conf_of(stores.home))]
+    command = [*SERVE, "--home", str(stores.folder), "--conf", str(conf_of(stores.folder))]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | variables)  # noqa: S603
     assert process.stderr is not None
     line = process.stderr.readline()
@@ -53,11 +53,11 @@ def started(stores: Stores, **variables: str) -> Served:
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory, empty_mlflow: Path) -> Stores:
+def home(tmp_path_factory: pytest.TempPathFactory, empty_mlflow: Path) -> Home:
     return opened(tmp_path_factory.mktemp("served"), empty_mlflow)
 
 
-def opened(place: Path, empty: Path) -> Stores:
+def opened(place: Path, empty: Path) -> Home:
     """A home whose lake ends where its lineage begins."""
     stores, bars = home_of(place, empty, market()[1]), frame()
     known = bars[(bars["timestamp"] + BAR <= pd.Timestamp(BEGAN)).to_numpy()]
@@ -66,7 +66,7 @@ def opened(place: Path, empty: Path) -> Stores:
 
 
 @pytest.fixture(scope="module")
-def served(home: Stores) -> Iterator[Served]:
+def served(home: Home) -> Iterator[Served]:
     running = started(home)
     yield running
     running.process.send_signal(signal.SIGINT)
@@ -109,11 +109,11 @@ def until_settled(served: Served, signal_id: str) -> dict[str, Any] | None:
     return None
 
 
-def in_process(stores: Stores, row: dict[str, Any]) -> Any:
+def in_process(stores: Home, row: dict[str, Any]) -> Any:
     bars = market()[0]
     stop = row["timestamp"].tz_localize(None).to_datetime64()
     bars = {symbol: one[: int((one.timestamp <= stop).sum())] for symbol, one in bars.items()}
-    session = open_session(stores.home, conf_of(stores.home))
+    session = open_session(stores.folder, conf_of(stores.folder))
     session.warm(bars)
     found = session.evaluate(signal_of(row), bars)
     session.close()
@@ -270,7 +270,7 @@ def test_a_restart_remembers_what_it_answered(tmp_path: Path, empty_mlflow: Path
     ("variables", "words"),
     [({"STEELYARD_TOKEN": ""}, "STEELYARD_TOKEN holds 0 characters"), ({"STEELYARD_TOKEN": "short"}, "holds 5 characters")],
 )
-def test_it_does_not_start_without_a_token(home: Stores, variables: dict[str, str], words: str) -> None:
+def test_it_does_not_start_without_a_token(home: Home, variables: dict[str, str], words: str) -> None:
     """One line, exit 1."""
     command = [*SERVE, "--home", str(home.home), "--conf", str(conf_of(home.home))]
     found = subprocess.run(command, capture_output=True, text=True, env=os.environ | variables, check=False)  # noqa: S603

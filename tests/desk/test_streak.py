@@ -15,20 +15,20 @@ from steelyard.desk.recorder import Outcome
 from steelyard.desk.session import Session
 from steelyard.desk.streak import OPERATOR
 from steelyard.errors import RestoreService
+from steelyard.home import Home, home_under
 from steelyard.tasks.predictions import breaker_of
 from steelyard.tasks.rollback import roll_back_weight
-from steelyard.tasks.stores import Stores, stores_of
 from steelyard.trading import open_session, watch
 
 NOW = datetime.now(UTC)
 
 
 @pytest.fixture
-def pilot(tmp_path: Path, empty_mlflow: Path) -> Stores:
+def pilot(tmp_path: Path, empty_mlflow: Path) -> Home:
     return pilot_home(tmp_path, empty_mlflow)
 
 
-def lost(stores: Stores, count: int, end: datetime = LAST, *, won: int = 0) -> None:
+def lost(stores: Home, count: int, end: datetime = LAST, *, won: int = 0) -> None:
     """The ml book takes ``count`` signals and loses them, the first ``won`` excepted."""
     stores.ledger.record_predictions(taken(count, end))
     frame = taken(count, end)
@@ -46,7 +46,7 @@ def taken(count: int, end: datetime) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize(("streak", "weight"), [(10, 0.15), (11, 0.0)])
-def test_eleven_losses_disable_and_ten_do_not(pilot: Stores, streak: int, weight: float) -> None:
+def test_eleven_losses_disable_and_ten_do_not(pilot: Home, streak: int, weight: float) -> None:
     """In the journal, once; the brake was only pulled for the time that took."""
     lost(pilot, streak + 1, won=1)
     entry = breaker_of(pilot).look(LAST)
@@ -61,11 +61,11 @@ def test_eleven_losses_disable_and_ten_do_not(pilot: Stores, streak: int, weight
     assert pilot.journal.faults() == []
 
 
-def test_without_mlflow_the_brake_stays_until_the_journal_can_be_written(pilot: Stores) -> None:
+def test_without_mlflow_the_brake_stays_until_the_journal_can_be_written(pilot: Home) -> None:
     """Every trading process of the home is at weight 0 meanwhile; the next look writes the decision and lets go."""
     lost(pilot, 11)
     nowhere = pilot.settings.services.model_copy(update={"mlflow": "http://127.0.0.1:9"})
-    cut_off = stores_of(pilot.settings.model_copy(update={"services": nowhere}), pilot.home)
+    cut_off = home_under(pilot.settings.model_copy(update={"services": nowhere}), pilot.home)
     assert breaker_of(cut_off).check(pilot.journal.state(), LAST)
     with pytest.raises(RestoreService):
         breaker_of(cut_off).look(LAST)
@@ -77,7 +77,7 @@ def test_without_mlflow_the_brake_stays_until_the_journal_can_be_written(pilot: 
     assert not pilot.brake.pulled
 
 
-def test_who_died_after_the_decision_leaves_no_brake_behind(pilot: Stores) -> None:
+def test_who_died_after_the_decision_leaves_no_brake_behind(pilot: Home) -> None:
     """The decision is recorded, the brake still pulled: the next look lets go, and decides nothing again."""
     lost(pilot, 11)
     breaker_of(pilot).look(LAST)
@@ -87,7 +87,7 @@ def test_who_died_after_the_decision_leaves_no_brake_behind(pilot: Stores) -> No
     assert not pilot.brake.pulled
 
 
-def test_an_operators_brake_is_not_let_go(pilot: Stores) -> None:
+def test_an_operators_brake_is_not_let_go(pilot: Home) -> None:
     """Somebody else pulled it, for a reason of their own."""
     pilot.brake.pull("operator", "odd fills")
     breaker_of(pilot).look(LAST)
@@ -120,7 +120,7 @@ def until(found: Callable[[], bool], seconds: float = 20.0) -> bool:
     return found()
 
 
-def test_outcomes_told_to_a_session_take_the_weight_from_its_next_evaluation(pilot: Stores) -> None:
+def test_outcomes_told_to_a_session_take_the_weight_from_its_next_evaluation(pilot: Home) -> None:
     """The eleventh loss: this process is at weight 0 before the journal is written, and the journal follows by itself."""
     pilot.journal.renew_lease(NOW + timedelta(days=3))
     pilot.ledger.record_predictions(taken(11, NOW))
@@ -138,7 +138,7 @@ def test_outcomes_told_to_a_session_take_the_weight_from_its_next_evaluation(pil
     assert [one.alert.kind for one in pilot.alerts.open()] == ["disable"]
 
 
-def test_an_outcome_nobody_predicted_or_a_second_one_is_set_aside(pilot: Stores) -> None:
+def test_an_outcome_nobody_predicted_or_a_second_one_is_set_aside(pilot: Home) -> None:
     """The rest goes on, and an operator finds the line."""
     pilot.ledger.record_predictions(taken(2, NOW))
     session = open_session(pilot.home)
@@ -156,7 +156,7 @@ def test_an_outcome_nobody_predicted_or_a_second_one_is_set_aside(pilot: Stores)
     assert "L:02:" in aside[0]
 
 
-def test_a_watch_alone_sees_the_brake(pilot: Stores) -> None:
+def test_a_watch_alone_sees_the_brake(pilot: Home) -> None:
     """Another process of the same home, which told nothing."""
     other = watch(pilot.home)
     other.refresh()

@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 
 from pilots import BAR, BEGAN, END, conf_of, home_of, market, signal_of
+from steelyard.home import Home
 from steelyard.market.bars import Bars
 from steelyard.market.history import as_known
 from steelyard.tasks.predictions import record_opinions
-from steelyard.tasks.stores import Stores
 from steelyard.trading import open_session
 
 
@@ -20,9 +20,9 @@ def upto(bars: dict[str, Bars], moment: pd.Timestamp) -> dict[str, Bars]:
     return {symbol: one[: int(np.searchsorted(one.closes_at, until, side="right"))] for symbol, one in bars.items()}
 
 
-def trade(stores: Stores, bars: dict[str, Bars], rows: pd.DataFrame) -> None:
+def trade(stores: Home, bars: dict[str, Bars], rows: pd.DataFrame) -> None:
     """Evaluate each signal as its bar closes, in a process of its own over the home."""
-    session = open_session(stores.home, conf_of(stores.home))
+    session = open_session(stores.folder, conf_of(stores.folder))
     session.warm(upto(bars, rows["decided_at"].iloc[0] - BAR))
     for row in rows.to_dict("records"):
         session.evaluate(signal_of(row), upto(bars, row["decided_at"]))
@@ -56,21 +56,21 @@ def test_a_process_starts_without_mlflow(tmp_path: Path, empty_mlflow: Path) -> 
     """With the model and the state that were there last; a state changed on disk is not believed."""
     bars, known = market()
     stores = home_of(tmp_path, empty_mlflow, known)
-    open_session(stores.home, conf_of(stores.home)).close()
+    open_session(stores.folder, conf_of(stores.folder)).close()
     (tmp_path / "mlruns" / "mlflow.db").rename(tmp_path / "gone.db")
     (tmp_path / "mlruns" / "mlflow.db").mkdir()
     row = known[(known["decided_at"] > pd.Timestamp(BEGAN)).to_numpy()].iloc[0]
     signal = replace(signal_of(row), signal_id="S:1:buy")
 
-    session = open_session(stores.home, conf_of(stores.home))
+    session = open_session(stores.folder, conf_of(stores.folder))
     session.warm(upto(bars, row["decided_at"] - BAR))
     found = session.evaluate(signal, upto(bars, row["decided_at"]))
     session.close()
     assert (found.fallback_reason, found.weight, found.model_version) == (None, 0.15, "1")
 
-    kept = stores.state / "state.json"
+    kept = stores.state_folder / "state.json"
     kept.write_text(kept.read_text().replace("0.15", "0.65"))
-    session = open_session(stores.home, conf_of(stores.home))
+    session = open_session(stores.folder, conf_of(stores.folder))
     session.warm(upto(bars, row["decided_at"] - BAR))
     found = session.evaluate(signal, upto(bars, row["decided_at"]))
     session.close()

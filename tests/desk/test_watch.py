@@ -18,7 +18,7 @@ from steelyard.desk.watch import Watch
 from steelyard.errors import RestoreService
 from steelyard.flows.rollback import rollback
 from steelyard.gateways.brake import Brake
-from steelyard.tasks.stores import Stores
+from steelyard.home import Home
 from steelyard.trading import watch
 from steelyard.weight.state import State
 
@@ -26,12 +26,12 @@ QUICK = 0.1
 
 
 @pytest.fixture
-def pilot(tmp_path: Path, empty_mlflow: Path) -> Stores:
+def pilot(tmp_path: Path, empty_mlflow: Path) -> Home:
     return pilot_home(tmp_path / "home", empty_mlflow)
 
 
 @pytest.fixture
-def watching(pilot: Stores) -> Iterator[Watch]:
+def watching(pilot: Home) -> Iterator[Watch]:
     """A watch of the kind a trading process starts, looking ten times a second."""
     other = watch(pilot.home)
     started = Watch(other._read, other._brake, QUICK).start()
@@ -46,7 +46,7 @@ def becomes(watching: Watch, weight: float, seconds: float = 20.0) -> bool:
     return watching.weight(LAST) == weight
 
 
-def test_a_rollback_reaches_a_running_trading_process(pilot: Stores, watching: Watch) -> None:
+def test_a_rollback_reaches_a_running_trading_process(pilot: Home, watching: Watch) -> None:
     """Weight 15 % before, 0 within the interval after; by default the interval is five seconds."""
     assert watching.weight(LAST) == 0.15
     rollback.fn(reason="now", operator="anna", as_of=LAST, home=str(pilot.home))
@@ -61,7 +61,7 @@ def test_a_rollback_reaches_a_running_trading_process(pilot: Stores, watching: W
     assert watching.state.phase == "shadow"
 
 
-def test_a_pulled_brake_is_seen_while_the_registry_hangs(pilot: Stores, tmp_path: Path) -> None:
+def test_a_pulled_brake_is_seen_while_the_registry_hangs(pilot: Home, tmp_path: Path) -> None:
     """MLflow takes for ever; the file takes the interval."""
     hanging = threading.Event()
     calls = iter(range(1000))
@@ -93,7 +93,7 @@ def test_the_weight_is_0_once_the_lease_ran_out(watching: Watch) -> None:
     assert watching.terms(LAST)[1:] == (0.15, None)
 
 
-def test_a_state_changed_by_hand_is_not_believed(pilot: Stores, watching: Watch) -> None:
+def test_a_state_changed_by_hand_is_not_believed(pilot: Home, watching: Watch) -> None:
     """70 % by hand in the page: the trading side stays at what the journal says, and says what is wrong."""
     client = pilot.registry._tracking.client
     document = json.loads(client.get_registered_model(LINEAGE).tags["steelyard.state"])
@@ -132,7 +132,7 @@ def test_whatever_a_look_raises_the_process_goes_on(tmp_path: Path) -> None:
     assert watching.weight(LAST) == 0.0
 
 
-def test_a_dead_scheduler_is_told_by_the_trading_process(pilot: Stores) -> None:
+def test_a_dead_scheduler_is_told_by_the_trading_process(pilot: Home) -> None:
     """The lease of 2025 ran out long ago, and no flow is there to say so; told once, however often it looks."""
     watching = watch(pilot.home)
     for _ in range(4):

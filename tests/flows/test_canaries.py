@@ -12,34 +12,34 @@ import pytest
 from homes import registration
 from registries import copied
 from steelyard.flows.collect import collect
+from steelyard.home import Home, open_home
 from steelyard.learning.samples import Samples
 from steelyard.tasks.bars import known_history
-from steelyard.tasks.stores import Stores, open_stores
 from steelyard.tasks.training import compare_with_champion, settled_samples
 
 AT = datetime(2020, 7, 1, tzinfo=UTC)
 
 
 @pytest.fixture
-def stores(home: Path, conf: Path, empty_mlflow: Path) -> Stores:
+def stores(home: Path, conf: Path, empty_mlflow: Path) -> Home:
     """Half a year of a simulated market, and nobody serving."""
     (conf / "source.yaml").write_text("kind: simulated\nedge: hidden\nbar_size: auto\ncalendar: 24/7\n")
     copied(empty_mlflow, home / "mlruns")
     collect.fn(AT, str(home), str(conf))
-    return open_stores(home, conf)
+    return open_home(home, conf)
 
 
-def judged(stores: Stores, samples: Samples, key: str) -> tuple[str, tuple[str, ...]]:
+def judged(stores: Home, samples: Samples, key: str) -> tuple[str, tuple[str, ...]]:
     version = stores.registry.register(registration(key, AT, feature_names=samples.feature_names))
     found = compare_with_champion(stores, samples, version, AT)
     return found.stage, found.reasons
 
 
-def test_a_canary_that_sings_keeps_a_version_from_serving(stores: Stores) -> None:
+def test_a_canary_that_sings_keeps_a_version_from_serving(stores: Home) -> None:
     """A leak, then bars that are gone: refused with one line each; the honest rows: silent, and in the journal."""
     samples = settled_samples(stores, known_history(stores, AT))
     leaking = replace(samples, x=np.column_stack([samples.won, samples.x[:, 1:]]))
-    lake = stores.state / "lake"
+    lake = stores.state_folder / "lake"
     leak = judged(stores, leaking, "leaking")
     shutil.move(lake, lake.with_name("away"))
     gone = judged(stores, samples, "gone")
@@ -62,7 +62,7 @@ def test_a_canary_that_sings_keeps_a_version_from_serving(stores: Stores) -> Non
     assert stores.registry._tracking.client.get_model_version("signal-confidence", "3").tags["canaries"] == "silent"
 
 
-def _kept(stores: Stores, number: str) -> dict[str, dict[str, object]]:
+def _kept(stores: Home, number: str) -> dict[str, dict[str, object]]:
     text = stores.registry._tracking.read(stores.registry.version(number).run_id, "canaries.json")
     assert text is not None
     return {one["name"]: one for one in json.loads(text)}

@@ -18,12 +18,12 @@ from pilots import BAR, frame
 from registries import LINEAGE
 from steelyard.gateways.alerts import Alert
 from steelyard.gateways.spool import Spool
+from steelyard.home import Home, open_home
 from steelyard.tasks.doctor import configuration, doctor
 from steelyard.tasks.doctor import home as home_checks
 from steelyard.tasks.doctor.configuration import missing
 from steelyard.tasks.doctor.home import Tag
 from steelyard.tasks.doctor.rows import Row
-from steelyard.tasks.stores import Stores, open_stores
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -40,7 +40,7 @@ def alone(conf: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture
-def pilot(home: Path, empty_mlflow: Path) -> Stores:
+def pilot(home: Path, empty_mlflow: Path) -> Home:
     return pilot_home(home, empty_mlflow)
 
 
@@ -63,7 +63,7 @@ def only(rows: Iterator[Row]) -> Row:
     return row
 
 
-def test_a_home_that_is_well_has_nothing_wrong_and_is_left_as_it_was(pilot: Stores, conf: Path) -> None:
+def test_a_home_that_is_well_has_nothing_wrong_and_is_left_as_it_was(pilot: Home, conf: Path) -> None:
     """Every check in its order; not a byte is written."""
     pilot.lake.append(frame(), BAR)
     before = tree(pilot.home)
@@ -82,7 +82,7 @@ def test_a_home_that_is_well_has_nothing_wrong_and_is_left_as_it_was(pilot: Stor
 
 
 def test_one_broken_thing_keeps_nothing_else_from_being_checked(
-    pilot: Stores, conf: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+    pilot: Home, conf: Path, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Eight at once: each is a row with what to do, the command ends with 1, and the rest is looked at."""
     pilot.brake.pull("anna", "MLflow was down")
@@ -138,14 +138,14 @@ def test_an_empty_home_is_not_filled(home: Path, conf: Path) -> None:
     )
 
 
-def test_a_decision_that_was_cut_short_stays_so(pilot: Stores) -> None:
+def test_a_decision_that_was_cut_short_stays_so(pilot: Home) -> None:
     """The state tag of before is a fault here; reading it elsewhere completes it."""
     client = pilot.registry._tracking.client
     before = client.get_registered_model(LINEAGE).tags["steelyard.state"]
     runs = pilot.registry._tracking.decisions()
     client.set_registered_model_tag(LINEAGE, "steelyard.state", pilot.journal.sealed(pilot.journal.entries()[0].state))
     stale = client.get_registered_model(LINEAGE).tags["steelyard.state"]
-    again = open_stores(pilot.home)
+    again = open_home(pilot.home)
     state, journal = only(home_checks.sealed(Tag(again))), list(home_checks.lineage(again))[-1]
 
     assert client.get_registered_model(LINEAGE).tags["steelyard.state"] == stale != before
@@ -155,7 +155,7 @@ def test_a_decision_that_was_cut_short_stays_so(pilot: Stores) -> None:
     assert only(home_checks.sealed(Tag(again))).standing == "ok"
 
 
-def test_databases_of_another_version_are_named(pilot: Stores, conf: Path) -> None:
+def test_databases_of_another_version_are_named(pilot: Home, conf: Path) -> None:
     """A flow brings the ledger's up to date; MLflow says itself what to do."""
     elsewhere = Path(shutil.copytree(pilot.home, pilot.home.parent / "elsewhere"))  # not open in this process yet
     places = {elsewhere / ".steelyard" / "ledger.db": "0001", elsewhere / "mlruns" / "mlflow.db": "451aebb31d03"}
@@ -188,7 +188,7 @@ def test_a_lease_that_ran_out_is_as_bad_as_what_it_takes(
     assert ("steelyard guard renews it" in row.advice) == (standing != "ok")
 
 
-def test_what_waits_is_counted(pilot: Stores) -> None:
+def test_what_waits_is_counted(pilot: Home) -> None:
     """Lines of the spool up to the last whole one, and alerts nobody took; the spool is not taken."""
     spool = Spool(pilot.state / "spool")
     spool.open()
@@ -201,7 +201,7 @@ def test_what_waits_is_counted(pilot: Stores) -> None:
     assert only(home_checks.alerts(pilot)).found.startswith("1 undelivered, the first since 2025-03-02 00:00 UTC")
 
 
-def test_the_lake_tells_its_age_and_who_is_behind(pilot: Stores) -> None:
+def test_the_lake_tells_its_age_and_who_is_behind(pilot: Home) -> None:
     """Three symbols, one of which stopped a month before."""
     bars = frame()
     last = bars["timestamp"].max() + BAR
@@ -214,7 +214,7 @@ def test_the_lake_tells_its_age_and_who_is_behind(pilot: Stores) -> None:
     assert "2.0 days ago; 1 are more than 7 days behind: " in row.found
 
 
-def test_pages_on_another_port_than_mlflow_are_a_contradiction(pilot: Stores, conf: Path) -> None:
+def test_pages_on_another_port_than_mlflow_are_a_contradiction(pilot: Home, conf: Path) -> None:
     """Only where steelyard up serves them."""
     settings = pilot.settings
     moved = settings.model_copy(update={"up": settings.up.model_copy(update={"mlflow_port": 5001})})
@@ -241,9 +241,7 @@ def test_a_library_is_held_against_what_is_required(text: str, words: str) -> No
     assert bool(said) == bool(words)
 
 
-def test_alerts_and_sources_that_lead_nowhere_are_said(
-    pilot: Stores, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_alerts_and_sources_that_lead_nowhere_are_said(pilot: Home, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A missing file of bars is wrong, a missing channel a warning; channels are counted, never shown."""
     files = pilot.settings.source.model_copy(update={"kind": "files", "path": str(tmp_path / "nowhere.csv")})
 

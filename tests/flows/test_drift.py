@@ -14,25 +14,25 @@ from prefect.testing.utilities import prefect_test_harness
 
 from pilots import BAR, BEGAN, conf_of, frame, home_of, market
 from steelyard.flows.drift import drift
+from steelyard.home import Home
 from steelyard.market.features import feature_names, feature_set_hash
 from steelyard.market.history import as_known
 from steelyard.tasks import drift as drift_task
 from steelyard.tasks.predictions import record_opinions
-from steelyard.tasks.stores import Stores
 
 Command = Callable[..., tuple[int, str, str]]
 DAY = datetime(2021, 3, 1, tzinfo=UTC)
 
 
 @pytest.fixture
-def pilot(tmp_path: Path, empty_mlflow: Path) -> Stores:
+def pilot(tmp_path: Path, empty_mlflow: Path) -> Home:
     stores = home_of(tmp_path, empty_mlflow, market()[1])
     bars = frame()
     stores.lake.append(bars[(bars["timestamp"] + BAR <= pd.Timestamp(DAY) + pd.Timedelta("30D")).to_numpy()], BAR)
     return stores
 
 
-def lived(stores: Stores, until: datetime = DAY, **moved: float) -> None:
+def lived(stores: Home, until: datetime = DAY, **moved: float) -> None:
     """Signals since the champion was trained, their frozen features moved by as many deviations."""
     known = as_known(market()[1], pd.Timestamp(until))
     new = known[(known["decided_at"] > pd.Timestamp(BEGAN)).to_numpy()].copy()
@@ -45,19 +45,19 @@ def lived(stores: Stores, until: datetime = DAY, **moved: float) -> None:
     record_opinions(stores, new, state)
 
 
-def asked(stores: Stores, day: datetime = DAY) -> dict[str, Any]:
-    found = drift.fn(day, str(stores.home), str(conf_of(stores.home)))
+def asked(stores: Home, day: datetime = DAY) -> dict[str, Any]:
+    found = drift.fn(day, str(stores.folder), str(conf_of(stores.folder)))
     assert found is not None
     return found
 
 
-def important(stores: Stores, count: int) -> list[str]:
+def important(stores: Home, count: int) -> list[str]:
     model = stores.model("1")
     order = np.argsort(-model.grown.gain(len(model.feature_names)))
     return [model.feature_names[number] for number in order[:count]]
 
 
-def test_an_unchanged_market_is_fine_and_said_once(pilot: Stores) -> None:
+def test_an_unchanged_market_is_fine_and_said_once(pilot: Home) -> None:
     """Scores in the ledger, page and picture in MLflow; the same day again returns the same check."""
     lived(pilot)
     found, again = asked(pilot), asked(pilot)
@@ -74,7 +74,7 @@ def test_an_unchanged_market_is_fine_and_said_once(pilot: Stores) -> None:
     assert pilot.alerts.open() == []
 
 
-def test_a_moved_market_asks_for_a_training_once_per_cooldown(pilot: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_moved_market_asks_for_a_training_once_per_cooldown(pilot: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """Retrain, an alert, and nothing more for two weeks; then again."""
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
     lived(pilot, **dict.fromkeys(important(pilot, 8), 3.0))
@@ -89,7 +89,7 @@ def test_a_moved_market_asks_for_a_training_once_per_cooldown(pilot: Stores, mon
     assert pilot.journal.state().weight == 0.15  # type: ignore[union-attr]
 
 
-def test_a_server_that_knows_the_deployment_gets_a_run(pilot: Stores) -> None:
+def test_a_server_that_knows_the_deployment_gets_a_run(pilot: Home) -> None:
     """Prefect's own server: a run is scheduled, with the home as its parameter; without the deployment it is said."""
     found = {"new": True, "asked": True, "as_of": DAY.isoformat(), "reasons": ["features moved"]}
     with prefect_test_harness(server_startup_timeout=120), pytest.MonkeyPatch.context() as environment:
@@ -106,7 +106,7 @@ def test_a_server_that_knows_the_deployment_gets_a_run(pilot: Stores) -> None:
     assert drift_task.ask_for_training(pilot, found | {"new": False}) is None
 
 
-def test_few_signals_are_not_judged(pilot: Stores) -> None:
+def test_few_signals_are_not_judged(pilot: Home) -> None:
     """Said, and no alarm."""
     lived(pilot, BEGAN + timedelta(days=10))
     found = asked(pilot, BEGAN + timedelta(days=10))
@@ -115,7 +115,7 @@ def test_few_signals_are_not_judged(pilot: Stores) -> None:
     assert "not judged" in found["reasons"][0]
 
 
-def test_the_command_prints_verdict_and_features(pilot: Stores, command: Command) -> None:
+def test_the_command_prints_verdict_and_features(pilot: Home, command: Command) -> None:
     """And as JSON; without a champion there is nothing to drift from."""
     lived(pilot)
     places = ["--home", str(pilot.home), "--conf", str(conf_of(pilot.home)), "--as-of", DAY.isoformat()]

@@ -21,9 +21,9 @@ from steelyard.flows.weight import weight
 from steelyard.gateways.lake import Lake
 from steelyard.gateways.ledger import Ledger
 from steelyard.gateways.registry import Registration
+from steelyard.home import open_home
 from steelyard.learning.policy import Retraining
 from steelyard.tasks.bars import known_history
-from steelyard.tasks.stores import open_stores
 from steelyard.tasks.training import compare_with_champion, settled_samples
 from steelyard.tasks.weight import current_state, review_gates
 from steelyard.weight.guards import guard as limits
@@ -77,7 +77,7 @@ def test_running_every_flow_twice_changes_nothing(home: Path, simulated: str) ->
     before = content(home)
     live_one_day(START + timedelta(days=6), str(home), simulated, retrain=True)
     assert content(home) == before
-    stores = open_stores(home, Path(simulated))
+    stores = open_home(home, Path(simulated))
     assert stores.ledger.tried("signal-confidence", FAR_AHEAD) == {"search": 2 * TRIALS, "settings": 2}
     assert [version.metrics["trials_so_far"] for version in stores.registry.versions()] == [TRIALS + 1, 2 * TRIALS + 2]
     assert 0 < stores.registry.versions()[0].metrics["holdout_ml_luck"] < 1
@@ -90,7 +90,7 @@ def test_a_replay_writes_what_living_day_by_day_writes(home: Path, tmp_path: Pat
         live_one_day(START + timedelta(days=number), str(home), simulated, retrain=number % 3 == 0)
     replayed = tmp_path / "replayed"
     replay.fn("simulated:hidden", START, end, trials=TRIALS, retrain_days=3, home=str(replayed), conf=simulated)
-    lived, again = (open_stores(place, Path(simulated)) for place in (home, replayed))
+    lived, again = (open_home(place, Path(simulated)) for place in (home, replayed))
 
     timed = ["latency_ms"]
     for read in ("predictions", "settled_predictions"):
@@ -140,7 +140,7 @@ def test_a_late_prediction_hears_no_model_that_was_not_there(home: Path, simulat
     collect.fn(promoted + timedelta(days=3), str(home), simulated)
     assert train.fn(Retraining(trials=10), promoted, str(home), simulated)["stage"] == "champion"
     settle.fn(promoted + timedelta(days=3), str(home), simulated)
-    rows = open_stores(home, Path(simulated)).ledger.predictions(LONG_AGO, FAR_AHEAD)
+    rows = open_home(home, Path(simulated)).ledger.predictions(LONG_AGO, FAR_AHEAD)
 
     assert (rows.loc[rows["decided_at"] < promoted, "fallback_reason"] == "no_model").all()
     assert rows.loc[rows["decided_at"] >= promoted, "p_win"].notna().all()
@@ -153,7 +153,7 @@ def test_after_a_breaker_a_challenger_must_pass_the_first_gate_again(home: Path,
     promoted = datetime(2020, 10, 1, tzinfo=UTC)
     collect.fn(promoted, str(home), simulated)
     train.fn(Retraining(trials=10), promoted, str(home), simulated)
-    stores = open_stores(home, Path(simulated))
+    stores = open_home(home, Path(simulated))
     review_gates(stores, promoted + timedelta(days=14), 1000)
     state = current_state(stores, promoted + timedelta(days=14))
     assert state.phase == "shadow"
@@ -183,7 +183,7 @@ def test_a_training_by_hand_says_what_it_did_otherwise_and_why(home: Path, simul
     """Family, symbols, trials and reason stand with its run, pictures and rows too; a symbol nobody collected is named."""
     at = datetime(2020, 10, 1, tzinfo=UTC)
     collect.fn(at, str(home), simulated)
-    stores = open_stores(home, Path(simulated))
+    stores = open_home(home, Path(simulated))
     few = sorted(known_history(stores, at)["symbol"].unique())[:4]
     request = Retraining(trials=2, families=("lightgbm",), symbols=tuple(few), reason="a look at four")
     document = train.fn(request, at, str(home), simulated)

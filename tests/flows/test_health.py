@@ -13,29 +13,29 @@ from registries import copied
 from settled import settled
 from steelyard.flows.guard import guard
 from steelyard.flows.settle import settle as settle_flow
+from steelyard.home import Home, open_home
 from steelyard.tasks.report import lineage_report
-from steelyard.tasks.stores import Stores, open_stores
 
 DAY = datetime(2020, 10, 1, tzinfo=UTC)
 
 
 @pytest.fixture
-def pilot(tmp_path: Path, empty_mlflow: Path) -> Stores:
+def pilot(tmp_path: Path, empty_mlflow: Path) -> Home:
     """A home whose bars end on ``DAY``."""
     stores, bars = home_of(tmp_path, empty_mlflow, market()[1]), frame()
     stores.lake.append(bars[(bars["timestamp"] + BAR <= pd.Timestamp(DAY)).to_numpy()], BAR)
     return stores
 
 
-def run(stores: Stores, what: object, at: datetime) -> None:
-    what.fn(at, str(stores.home), str(conf_of(stores.home)))  # type: ignore[attr-defined]
+def run(stores: Home, what: object, at: datetime) -> None:
+    what.fn(at, str(stores.folder), str(conf_of(stores.folder)))  # type: ignore[attr-defined]
 
 
-def told(stores: Stores) -> list[str]:
+def told(stores: Home) -> list[str]:
     return [one.alert.title.rpartition(": ")[2] for one in stores.alerts.open() if one.alert.kind == "silence"]
 
 
-def test_signals_without_predictions_are_told_once_a_day(pilot: Stores) -> None:
+def test_signals_without_predictions_are_told_once_a_day(pilot: Home) -> None:
     """Nobody settles: the guard says so, with figures; a settled home is quiet."""
     run(pilot, guard, DAY)
     run(pilot, guard, DAY)
@@ -48,7 +48,7 @@ def test_signals_without_predictions_are_told_once_a_day(pilot: Stores) -> None:
     assert told(pilot) == ["signals get no prediction"]
 
 
-def test_no_signals_any_more_is_told(pilot: Stores) -> None:
+def test_no_signals_any_more_is_told(pilot: Home) -> None:
     """Bars stopped coming three weeks ago; a day is no silence yet."""
     run(pilot, settle_flow, DAY)
     run(pilot, guard, DAY + timedelta(days=1))
@@ -66,7 +66,7 @@ def test_figures_that_miss_their_target_for_certain_are_told_once_a_period(tmp_p
     stores.ledger.record_outcomes(wrong)
 
     def ill(days: int) -> list[str]:
-        guard.fn(EARLIER + timedelta(days=days), str(stores.home))
+        guard.fn(EARLIER + timedelta(days=days), str(stores.folder))
         kept = [one.alert for one in stores.alerts.open() if one.alert.kind == "health"]
         return sorted(alert.title.split(": ")[2].split()[0] for alert in kept)
 
@@ -80,7 +80,7 @@ def test_figures_that_miss_their_target_for_certain_are_told_once_a_period(tmp_p
 def test_a_lineage_without_a_champion_is_not_ill(tmp_path: Path, empty_mlflow: Path) -> None:
     """Nobody serves: that there are no opinions is no illness."""
     copied(empty_mlflow, tmp_path / "mlruns")
-    stores = open_stores(tmp_path)
+    stores = open_home(tmp_path)
     guard.fn(EARLIER, str(tmp_path))
     stores.ledger.record_predictions(settled(60, p_win=float("nan"), fallback_reason="no_model"))
     guard.fn(EARLIER + timedelta(days=61), str(tmp_path))
@@ -88,7 +88,7 @@ def test_a_lineage_without_a_champion_is_not_ill(tmp_path: Path, empty_mlflow: P
     assert [one.alert.kind for one in stores.alerts.open()] == []
 
 
-def test_the_report_shows_health_with_targets(pilot: Stores) -> None:
+def test_the_report_shows_health_with_targets(pilot: Home) -> None:
     """Coverage, fallback rate, calibration by band of confidence."""
     run(pilot, settle_flow, DAY)
     document, content = lineage_report(pilot, DAY)

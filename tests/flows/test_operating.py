@@ -17,9 +17,9 @@ from settled import settled
 from steelyard.errors import RestoreService
 from steelyard.flows.guard import guard
 from steelyard.flows.weight import weight
+from steelyard.home import Home, open_home
 from steelyard.tasks.alerts import announce
 from steelyard.tasks.illustrations import illustrate
-from steelyard.tasks.stores import Stores, open_stores
 from steelyard.tasks.training import shadow_window
 from steelyard.tasks.weight import evaluate_weight
 
@@ -27,7 +27,7 @@ Command = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def pilot(home: Path, empty_mlflow: Path) -> Stores:
+def pilot(home: Path, empty_mlflow: Path) -> Home:
     return pilot_home(home, empty_mlflow)
 
 
@@ -53,7 +53,7 @@ def received(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, str]]]:
     server.server_close()
 
 
-def lose_everything(stores: Stores) -> None:
+def lose_everything(stores: Home) -> None:
     """Thirty signals after the last one, each taken by the ml book and lost."""
     frame = settled(
         90, p_win=0.6, confidence_ml=90.0, net_return=-0.02, won=[False] * 90, model_version="1", arm="all", weight=0.15
@@ -65,7 +65,7 @@ def lose_everything(stores: Stores) -> None:
 # status
 
 
-def test_status_says_how_things_stand(pilot: Stores, command: Command) -> None:
+def test_status_says_how_things_stand(pilot: Home, command: Command) -> None:
     """One answer, weight with base and bonus, lease, versions, reviews, every criterion with figure, bound and words."""
     code, out, err = command("status", "--home", pilot.home, "--as-of", LAST.isoformat(), "--json")
     document = json.loads(out)
@@ -94,7 +94,7 @@ def test_status_says_how_things_stand(pilot: Stores, command: Command) -> None:
     assert (document["fault"], document["brake"], document["alerts"]) == (None, None, [])
 
 
-def test_status_reads_well(pilot: Stores, command: Command) -> None:
+def test_status_reads_well(pilot: Home, command: Command) -> None:
     """The same for people, the answer first."""
     _, out, _ = command("status", "--home", pilot.home, "--as-of", LAST.isoformat())
 
@@ -103,7 +103,7 @@ def test_status_reads_well(pilot: Stores, command: Command) -> None:
         assert words in out
 
 
-def test_status_says_what_is_out_of_force_and_why(pilot: Stores, command: Command) -> None:
+def test_status_says_what_is_out_of_force_and_why(pilot: Home, command: Command) -> None:
     """A lease that ran out, a pulled brake, a state changed by hand, an alert nobody took."""
     client = pilot.registry._tracking.client
     client.set_registered_model_tag(LINEAGE, "steelyard.state", "{}")
@@ -126,7 +126,7 @@ def test_status_of_an_empty_home_is_a_sentence(home: Path, command: Command) -> 
 # why
 
 
-def test_why_explains_a_signal_and_asks_the_stored_model_again(pilot: Stores, command: Command) -> None:
+def test_why_explains_a_signal_and_asks_the_stored_model_again(pilot: Home, command: Command) -> None:
     """Both confidences, the sum, arm, version, what counted, the outcome; and the model says today what it said then."""
     code, out, err = command("why", "S:11:buy", "--home", pilot.home, "--json")
     document = json.loads(out)
@@ -148,7 +148,7 @@ def test_why_explains_a_signal_and_asks_the_stored_model_again(pilot: Stores, co
         pytest.param("S:11:buy", "says the same today", id="treatment"),
     ],
 )
-def test_why_reads_well(pilot: Stores, command: Command, signal: str, words: str) -> None:
+def test_why_reads_well(pilot: Home, command: Command, signal: str, words: str) -> None:
     """For people."""
     code, out, _ = command("why", signal, "--home", pilot.home)
 
@@ -156,7 +156,7 @@ def test_why_reads_well(pilot: Stores, command: Command, signal: str, words: str
     assert words in out
 
 
-def test_why_of_a_signal_nobody_predicted_is_one_line(pilot: Stores, command: Command) -> None:
+def test_why_of_a_signal_nobody_predicted_is_one_line(pilot: Home, command: Command) -> None:
     """With ids that exist."""
     code, out, err = command("why", "AAPL", "--home", pilot.home)
 
@@ -165,7 +165,7 @@ def test_why_of_a_signal_nobody_predicted_is_one_line(pilot: Stores, command: Co
     assert "S:59:buy" in err
 
 
-def test_why_without_a_model_says_who_decided(pilot: Stores, command: Command) -> None:
+def test_why_without_a_model_says_who_decided(pilot: Home, command: Command) -> None:
     """No model was there: no features counted, and the existing system decided alone."""
     frame = settled(200, p_win=float("nan"), confidence_ml=float("nan"), model_version="", fallback_reason="no_model").iloc[
         150:151
@@ -181,7 +181,7 @@ def test_why_without_a_model_says_who_decided(pilot: Stores, command: Command) -
 # pictures
 
 
-def test_every_decision_is_drawn_once_it_is_recorded(pilot: Stores) -> None:
+def test_every_decision_is_drawn_once_it_is_recorded(pilot: Home) -> None:
     """The weight's path until then, and what the decision did above the books it rests on; a promotion rests on none."""
     entry = evaluate_weight(pilot, LAST)
     illustrate(pilot)
@@ -197,7 +197,7 @@ def test_every_decision_is_drawn_once_it_is_recorded(pilot: Stores) -> None:
 
 
 def test_a_picture_that_cannot_be_drawn_holds_nothing_up(
-    pilot: Stores, monkeypatch: pytest.MonkeyPatch, received: list[dict[str, str]]
+    pilot: Home, monkeypatch: pytest.MonkeyPatch, received: list[dict[str, str]]
 ) -> None:
     """A full disk: the run fails, but the cut stands, is told and the lease renewed; the next run draws it."""
 
@@ -225,7 +225,7 @@ def test_a_picture_that_cannot_be_drawn_holds_nothing_up(
 # rollback, hold, resume
 
 
-def test_a_rollback_takes_the_weight_and_says_why(pilot: Stores, command: Command, received: list[dict[str, str]]) -> None:
+def test_a_rollback_takes_the_weight_and_says_why(pilot: Home, command: Command, received: list[dict[str, str]]) -> None:
     """Weight 0, in the journal with name and reason, an incident report in run and home, an alert, no brake."""
     arguments = ("--reason", "fills look odd", "--by", "anna", "--home", pilot.home, "--as-of", LAST.isoformat())
     code, out, err = command("rollback", *arguments)
@@ -256,7 +256,7 @@ def test_a_rollback_takes_the_weight_and_says_why(pilot: Stores, command: Comman
         assert words in report.read_text()
 
 
-def test_a_rollback_without_mlflow_pulls_the_brake(pilot: Stores, command: Command, conf: Path) -> None:
+def test_a_rollback_without_mlflow_pulls_the_brake(pilot: Home, command: Command, conf: Path) -> None:
     """Nothing can be recorded, so the file that trading processes look at stays; a later rollback records and lets go."""
     services = (conf / "services.yaml").read_text()
     (conf / "services.yaml").write_text(services.replace("sqlite:///{home}/mlruns/mlflow.db", "http://127.0.0.1:9"))
@@ -269,7 +269,7 @@ def test_a_rollback_without_mlflow_pulls_the_brake(pilot: Stores, command: Comma
     assert not pilot.brake.pulled
 
 
-def test_a_rollback_without_the_ledger_still_takes_the_weight(pilot: Stores, command: Command) -> None:
+def test_a_rollback_without_the_ledger_still_takes_the_weight(pilot: Home, command: Command) -> None:
     """The report says that there is no evidence; the operator is not stopped by it."""
     file = pilot.state / "ledger.db"
     file.unlink()
@@ -282,7 +282,7 @@ def test_a_rollback_without_the_ledger_still_takes_the_weight(pilot: Stores, com
     assert pilot.journal.verified()[0].weight == 0.0  # type: ignore[union-attr]
 
 
-def test_a_rollback_works_on_a_damaged_journal(pilot: Stores, command: Command) -> None:
+def test_a_rollback_works_on_a_damaged_journal(pilot: Home, command: Command) -> None:
     """A decision's file and the champion's version are gone: the weight is taken away, and verify says what is missing."""
     client, first = pilot.registry._tracking.client, pilot.journal.entries()[0]
     next(Path(pilot.registry._tracking._artifacts).rglob(f"{first.run_id}/artifacts/decision.json")).unlink()
@@ -296,17 +296,17 @@ def test_a_rollback_works_on_a_damaged_journal(pilot: Stores, command: Command) 
     assert (code, "decision.json is gone" in out) == (1, True)
 
 
-def test_a_rollback_needs_a_lineage_and_a_reason(home: Path, pilot: Stores, command: Command, tmp_path: Path) -> None:
+def test_a_rollback_needs_a_lineage_and_a_reason(home: Path, pilot: Home, command: Command, tmp_path: Path) -> None:
     """One line each, and no brake stays behind."""
     code, _, err = command("rollback", "--reason", "  ", "--home", pilot.home)
     assert (code, "--reason is empty" in err) == (1, True)
     assert command("rollback", "--home", pilot.home)[0] == 2
     code, _, err = command("rollback", "--reason", "why", "--home", tmp_path / "empty")
     assert (code, "there is no weight to take away" in err) == (1, True)
-    assert not open_stores(tmp_path / "empty").brake.pulled
+    assert not open_home(tmp_path / "empty").brake.pulled
 
 
-def test_hold_and_resume_are_recorded_once(pilot: Stores, command: Command) -> None:
+def test_hold_and_resume_are_recorded_once(pilot: Home, command: Command) -> None:
     """Held twice is held once; resumed; and resuming what nobody holds is refused."""
     run = ("--home", pilot.home, "--by", "anna")
     assert command("resume", "--reason", "why", *run)[0] == 1
@@ -323,7 +323,7 @@ def test_hold_and_resume_are_recorded_once(pilot: Stores, command: Command) -> N
 # verify
 
 
-def test_a_model_changed_in_the_registry_serves_no_more(pilot: Stores, command: Command) -> None:
+def test_a_model_changed_in_the_registry_serves_no_more(pilot: Home, command: Command) -> None:
     """A calibration edited by hand: verify names version and run, who asks for the model is refused, nothing else is."""
     run_id = pilot.registry.version("1").run_id
     [stored] = Path(pilot.registry._tracking.client.get_run(run_id).info.artifact_uri).rglob("model.json")
@@ -339,7 +339,7 @@ def test_a_model_changed_in_the_registry_serves_no_more(pilot: Stores, command: 
     assert command("verify", "--home", pilot.home)[0] == 0
 
 
-def test_verify_names_what_was_changed_and_repairs_what_follows_from_the_journal(pilot: Stores, command: Command) -> None:
+def test_verify_names_what_was_changed_and_repairs_what_follows_from_the_journal(pilot: Home, command: Command) -> None:
     """Exit 1 with the place, exit 0 after the repair; the guard refuses in between."""
     assert command("verify", "--home", pilot.home)[0] == 0
     client = pilot.registry._tracking.client
@@ -367,7 +367,7 @@ def test_verify_names_what_was_changed_and_repairs_what_follows_from_the_journal
 # alerts
 
 
-def test_a_cut_and_a_lapsed_lease_are_told_once(pilot: Stores, received: list[dict[str, str]]) -> None:
+def test_a_cut_and_a_lapsed_lease_are_told_once(pilot: Home, received: list[dict[str, str]]) -> None:
     """The guard comes back after a week: the lease was out, and every signal since was lost."""
     lose_everything(pilot)
     late = LAST + timedelta(days=28)
@@ -383,9 +383,7 @@ def test_a_cut_and_a_lapsed_lease_are_told_once(pilot: Stores, received: list[di
     assert "http://127.0.0.1:5000/#/experiments/" in disabled["message"]
 
 
-def test_a_failed_flow_is_told_and_fails_all_the_same(
-    pilot: Stores, command: Command, received: list[dict[str, str]]
-) -> None:
+def test_a_failed_flow_is_told_and_fails_all_the_same(pilot: Home, command: Command, received: list[dict[str, str]]) -> None:
     """Settling without bars: exit 1, one line, one alert however often it is tried that day."""
     for _ in range(2):
         assert command("settle", "--home", pilot.home)[0] == 1
@@ -396,7 +394,7 @@ def test_a_failed_flow_is_told_and_fails_all_the_same(
 
 
 def test_a_channel_that_is_down_fails_no_flow_and_status_shows_it(
-    pilot: Stores, command: Command, monkeypatch: pytest.MonkeyPatch
+    pilot: Home, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The guard disables; the alert waits."""
     monkeypatch.setenv("STEELYARD_ALERTS", "json://127.0.0.1:9/planted")
@@ -410,7 +408,7 @@ def test_a_channel_that_is_down_fails_no_flow_and_status_shows_it(
     assert "planted" not in out
 
 
-def test_a_split_that_is_off_is_told(pilot: Stores, received: list[dict[str, str]]) -> None:
+def test_a_split_that_is_off_is_told(pilot: Home, received: list[dict[str, str]]) -> None:
     """Sixty treatment signals and hardly a control: the gate stays shut, and somebody must look."""
     frame = settled(150, p_win=0.6, confidence_ml=80.0, arm="treatment", model_version="1", weight=0.15).iloc[70:140]
     pilot.ledger.record_predictions(frame)
@@ -422,7 +420,7 @@ def test_a_split_that_is_off_is_told(pilot: Stores, received: list[dict[str, str
     assert any(message["title"].startswith("Steelyard: sample ratio") for message in received)
 
 
-def _weighed(stores: Stores, day: int) -> list[dict[str, object]]:
+def _weighed(stores: Home, day: int) -> list[dict[str, object]]:
     """Decide without bars: the gate out of pilot asks for none."""
     from steelyard.tasks.records import decision_record
     from steelyard.tasks.weight import evaluate_weight, review_gates
@@ -433,7 +431,7 @@ def _weighed(stores: Stores, day: int) -> list[dict[str, object]]:
     return [decision_record(entry) for entry in entries if entry]
 
 
-def test_two_decisions_that_need_no_telling_tell_nothing(pilot: Stores, received: list[dict[str, str]]) -> None:
+def test_two_decisions_that_need_no_telling_tell_nothing(pilot: Home, received: list[dict[str, str]]) -> None:
     """A healthy evaluation is in the journal, not in the mail."""
     assert len(_weighed(pilot, 60)) == 2
     assert received == []
@@ -473,7 +471,7 @@ def test_a_challenger_waits_while_the_champion_is_in_its_shadow_window(home: Pat
 
 
 def test_no_secret_is_written_anywhere(
-    pilot: Stores, command: Command, conf: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    pilot: Home, command: Command, conf: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Planted in every place a secret is configured; looked for in MLflow, ledger, state folder, log and output."""
     caplog.set_level("DEBUG")

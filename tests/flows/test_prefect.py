@@ -18,12 +18,12 @@ from steelyard.flows.guard import guard
 from steelyard.flows.review import review
 from steelyard.flows.rollback import rollback
 from steelyard.flows.settle import settle
+from steelyard.home import open_home
 from steelyard.market.simulated import SimulatedMarket
+from steelyard.progress import tell
 from steelyard.settings import default_conf, load
 from steelyard.tasks.doctor.server import server as checked
-from steelyard.tasks.progress import tell
 from steelyard.tasks.step import DECIDING, step
-from steelyard.tasks.stores import open_stores
 from steelyard.tasks.summaries import progress
 
 
@@ -143,7 +143,7 @@ def test_steps_that_decide_wait_for_each_other(server: str) -> None:
 def test_a_failed_run_is_told(server: str, home: Path) -> None:
     """Settling without bars: the run fails, and its hook leaves an alert in the home."""
     assert settle(home=str(home), return_state=True).is_failed()
-    [alert] = open_stores(home).alerts.open()
+    [alert] = open_home(home).alerts.open()
 
     assert alert.alert.title == "flow failed: settle"
     assert "no bars yet" in alert.alert.figure

@@ -11,15 +11,15 @@ import pytest
 
 from homes import LAST, pilot_home
 from steelyard.gateways.alerts import Alert
+from steelyard.home import Home
 from steelyard.tasks.report import lineage_report
 from steelyard.tasks.rollback import roll_back_weight
-from steelyard.tasks.stores import Stores
 
 Command = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def pilot(tmp_path: Path, empty_mlflow: Path) -> Stores:
+def pilot(tmp_path: Path, empty_mlflow: Path) -> Home:
     return pilot_home(tmp_path, empty_mlflow)
 
 
@@ -51,7 +51,7 @@ class Outline(HTMLParser):
         self.text += "" if self._silent else data
 
 
-def test_the_page_answers_first_and_leads_to_every_decision(pilot: Stores) -> None:
+def test_the_page_answers_first_and_leads_to_every_decision(pilot: Home) -> None:
     """The heading is the answer, the reason follows, every decision has its row and its run."""
     document, content = lineage_report(pilot, LAST)
     page = Outline(content)
@@ -68,7 +68,7 @@ def test_the_page_answers_first_and_leads_to_every_decision(pilot: Stores) -> No
     assert len(re.findall(r'role="img" aria-label="[^"]+"', content)) == 5
 
 
-def test_pivotal_signals_alerts_and_a_rollback_are_on_it(pilot: Stores) -> None:
+def test_pivotal_signals_alerts_and_a_rollback_are_on_it(pilot: Home) -> None:
     """What the weight turned and what that brought; what an operator was told; why it stands at 0."""
     pilot.alerts.post(Alert(key="k", at=LAST, kind="cut", title="a cut <b>", advice="look"))
     roll_back_weight(pilot, "fills look odd", "operator", LAST)
@@ -81,7 +81,7 @@ def test_pivotal_signals_alerts_and_a_rollback_are_on_it(pilot: Stores) -> None:
     assert re.search(r"[0-9]+ signals, [+−-][0-9.]+% on the account", page.text)
 
 
-def test_the_command_writes_the_page_and_prints_the_document(pilot: Stores, command: Command) -> None:
+def test_the_command_writes_the_page_and_prints_the_document(pilot: Home, command: Command) -> None:
     """To lineage.html of the home, or where one says; one line where that cannot be written."""
     code, out, err = command("report", "--home", str(pilot.home), "--as-of", LAST.isoformat(), "--json")
     assert code == 0, err
@@ -93,7 +93,7 @@ def test_the_command_writes_the_page_and_prints_the_document(pilot: Stores, comm
     assert "cannot be written" in err.strip().splitlines()[-1]
 
 
-def test_a_review_is_written_once_per_period(pilot: Stores, command: Command) -> None:
+def test_a_review_is_written_once_per_period(pilot: Home, command: Command) -> None:
     """In the home and in MLflow; run again in the same period, the same run comes back."""
     places = ["review", "--home", str(pilot.home), "--json", "--as-of"]
     first, again, next_one = (

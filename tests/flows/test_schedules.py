@@ -14,10 +14,10 @@ from steelyard.errors import FixConfiguration
 from steelyard.flows.guard import guard
 from steelyard.flows.settle import settle
 from steelyard.flows.trade import trade
+from steelyard.home import Home
 from steelyard.settings import Schedules, UpSettings
 from steelyard.tasks.deployments import declared
 from steelyard.tasks.schedules import DEEP_TRIALS, TRACES, Trace, next_runs, schedules, standing
-from steelyard.tasks.stores import Stores
 
 UP = UpSettings()
 LEASE = timedelta(days=3)
@@ -25,7 +25,7 @@ SEEN = datetime(2026, 3, 2, 22, 20, tzinfo=UTC)  # a Monday
 DAY = datetime(2020, 10, 1, tzinfo=UTC)
 
 
-def rows(stores: Stores, at: datetime) -> dict[str, tuple[str | None, str | None]]:
+def rows(stores: Home, at: datetime) -> dict[str, tuple[str | None, str | None]]:
     """When each was last seen, and since when it is dead."""
     state = stores.journal.state()
     assert state is not None

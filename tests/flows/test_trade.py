@@ -15,9 +15,9 @@ from steelyard.flows.guard import guard
 from steelyard.flows.settle import settle
 from steelyard.flows.trade import trade
 from steelyard.gateways.brokers import PaperBroker
+from steelyard.home import Home, open_home
 from steelyard.tasks.bars import known_history
 from steelyard.tasks.predictions import record_outcomes
-from steelyard.tasks.stores import Stores, open_stores
 from steelyard.tasks.trading import broker_of
 
 Command = Callable[..., tuple[int, str, str]]
@@ -31,7 +31,7 @@ def patient(conf: Path) -> str:
     return str(conf)
 
 
-def lived(home: Path, conf: str, days: int) -> Stores:
+def lived(home: Path, conf: str, days: int) -> Home:
     """Collect once, then trade and settle day by day on the sample's bars; no run reads past its own moment."""
     collect.fn(MONDAY + timedelta(days=150), str(home), conf)
     guard.fn(MONDAY - timedelta(days=1), str(home), conf)
@@ -39,7 +39,7 @@ def lived(home: Path, conf: str, days: int) -> Stores:
         day = MONDAY + timedelta(days=number, minutes=10)
         trade.fn(day, str(home), conf)
         settle.fn(day, str(home), conf)
-    return open_stores(home, Path(conf))
+    return open_home(home, Path(conf))
 
 
 def test_two_weeks_on_the_sample_can_be_traced_from_signal_to_outcome(home: Path, patient: str) -> None:
@@ -89,7 +89,7 @@ def test_a_signal_whose_entry_has_passed_is_noted_and_left(home: Path, patient: 
     lived(home, patient, 1)
     late = MONDAY + timedelta(days=60, minutes=10)
     document = trade.fn(late, str(home), patient)
-    trades = open_stores(home, Path(patient)).ledger.trades()
+    trades = open_home(home, Path(patient)).ledger.trades()
     missed = trades[trades["timestamp"] < pd.Timestamp(late) - pd.Timedelta("5D")]
 
     assert len(missed) >= 3
@@ -104,7 +104,7 @@ def test_a_signal_is_stale_once_its_entry_has_passed(home: Path, patient: str, h
     close = datetime(2011, 8, 17, tzinfo=UTC)
     late = close + timedelta(hours=hours)
     trade.fn(late, str(home), patient)
-    trades = open_stores(home, Path(patient)).ledger.trades()
+    trades = open_home(home, Path(patient)).ledger.trades()
     newest = trades[(trades["submitted_at"] == pd.Timestamp(close)).to_numpy(dtype=bool)]
 
     assert len(newest) >= 1
@@ -116,7 +116,7 @@ def test_the_broker_goes_on_after_a_restart_and_adds_up(home: Path, patient: str
     stores = lived(home, patient, 14)
     end = MONDAY + timedelta(days=120)
     trade.fn(end, str(home), patient)
-    broker = broker_of(open_stores(home, Path(patient)))
+    broker = broker_of(open_home(home, Path(patient)))
     closed = stores.ledger.trades(("closed",))
     sign = closed["side"].map({"buy": 1, "sell": -1}).astype(float)
     brought = (closed["quantity"] * sign * (closed["exit_price"] - closed["entry_price"]) - closed["fees"]).sum()
@@ -160,7 +160,7 @@ def test_without_mlflow_the_existing_system_trades(home: Path, patient: str) -> 
 def test_a_brake_that_cannot_be_pulled_stops_no_trade(home: Path, patient: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Settling before the evaluation fails: the operator is told once a day, and the signals are traded all the same."""
     lived(home, patient, 1)
-    stores = open_stores(home, Path(patient))
+    stores = open_home(home, Path(patient))
     monkeypatch.setattr(StreakBreaker, "check", unpullable)
     days = [MONDAY + timedelta(days=number, minutes=10) for number in range(1, 10)]
     ordered = [one for day in days for one in trade.fn(day, str(home), patient)["signals"] if one["veto"] is None]
@@ -180,7 +180,7 @@ def test_alpaca_gets_one_order_for_each_traded_signal(home: Path, patient: str, 
     with served() as (account, address):
         (Path(patient) / "broker.yaml").write_text(f"name: alpaca\naddress: {address}\n")
         lived(home, patient, 9)
-        stores = open_stores(home, Path(patient))
+        stores = open_home(home, Path(patient))
         ordered = stores.ledger.trades(("submitted",))
 
         assert len(ordered) >= 1

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from homes import LAST, pilot_home
+from steelyard.home import Home
 from steelyard.tasks.report import lineage_report
-from steelyard.tasks.stores import Stores
 from steelyard.tasks.trials import count_search, count_settings, life_worth, trials_so_far
 from steelyard.tasks.weight import evaluate_weight
 
@@ -17,11 +17,11 @@ Command = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def pilot(tmp_path: Path, empty_mlflow: Path) -> Stores:
+def pilot(tmp_path: Path, empty_mlflow: Path) -> Home:
     return pilot_home(tmp_path, empty_mlflow)
 
 
-def test_settings_count_when_they_are_new(pilot: Stores) -> None:
+def test_settings_count_when_they_are_new(pilot: Home) -> None:
     """Decisions under one policy are one trial, another policy is a second, and going back to the first is none."""
     evaluate_weight(pilot, LAST)
     evaluate_weight(pilot, LAST + timedelta(days=30))
@@ -32,7 +32,7 @@ def test_settings_count_when_they_are_new(pilot: Stores) -> None:
     assert trials_so_far(pilot, LAST) == 2
 
 
-def test_a_search_counts_its_trials_and_its_settings_once(pilot: Stores) -> None:
+def test_a_search_counts_its_trials_and_its_settings_once(pilot: Home) -> None:
     """The same key again is the same search; the reason for a training is no setting."""
     for reason in ("drift", "by hand"):
         count_search(pilot, "key", LAST, {"folds": 5, "reason": reason}, 30)
@@ -42,7 +42,7 @@ def test_a_search_counts_its_trials_and_its_settings_once(pilot: Stores) -> None
     assert pilot.ledger.tried("signal-confidence", LAST) == {"search": 40, "settings": 2}
 
 
-def test_luck_is_told_in_words_wherever_the_lineage_is_shown(pilot: Stores, command: Command) -> None:
+def test_luck_is_told_in_words_wherever_the_lineage_is_shown(pilot: Home, command: Command) -> None:
     """In status, as JSON and at the terminal, and on the page; nothing before the first settled opinion."""
     count_search(pilot, "key", LAST, {}, 611)
     arguments = ("status", "--home", pilot.home, "--as-of", LAST.isoformat())

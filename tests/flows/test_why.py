@@ -12,7 +12,7 @@ import pytest
 
 from steelyard.errors import FixConfiguration
 from steelyard.flows.replay import replay
-from steelyard.tasks.stores import Stores, open_stores
+from steelyard.home import Home, open_home
 from steelyard.tasks.why import explained
 
 Command = Callable[..., tuple[int, str, str]]
@@ -21,15 +21,15 @@ FROM, TO = datetime(2020, 9, 1, tzinfo=UTC), datetime(2020, 10, 20, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module")
-def lived(tmp_path_factory: pytest.TempPathFactory) -> Stores:
+def lived(tmp_path_factory: pytest.TempPathFactory) -> Home:
     """Lived once; the tests here only look."""
     home = tmp_path_factory.mktemp("lived")
     replay.fn("simulated:hidden", FROM, TO, trials=3, retrain_days=10, home=str(home))
-    return open_stores(home)
+    return open_home(home)
 
 
 @pytest.fixture(scope="module")
-def rows(lived: Stores) -> pd.DataFrame:
+def rows(lived: Home) -> pd.DataFrame:
     return lived.ledger.predictions(LONG_AGO, FAR_AHEAD)
 
 
@@ -38,7 +38,7 @@ def first(rows: pd.DataFrame, condition: str) -> str:
     return str(rows.query(condition)["signal_id"].iloc[0])
 
 
-def test_every_recorded_signal_can_be_explained(lived: Stores, rows: pd.DataFrame) -> None:
+def test_every_recorded_signal_can_be_explained(lived: Home, rows: pd.DataFrame) -> None:
     """As strict JSON; each version says alone what it said among others, and the sum is the one that was traded on."""
     documents = [explained(lived, signal_id) for signal_id in rows["signal_id"]]
     json.dumps(documents, allow_nan=False)
@@ -50,7 +50,7 @@ def test_every_recorded_signal_can_be_explained(lived: Stores, rows: pd.DataFram
     assert [d["answer"].startswith("traded: ") for d in documents] == rows["decision"].tolist()
 
 
-def test_the_document_keeps_its_contract(lived: Stores, rows: pd.DataFrame) -> None:
+def test_the_document_keeps_its_contract(lived: Home, rows: pd.DataFrame) -> None:
     """The same keys for every signal; the largest contribution first."""
     document = explained(lived, first(rows, "settled_at.notna()"))
     sizes = [abs(one["log_odds"]) for one in document["model"]["top_features"]]
@@ -80,7 +80,7 @@ def test_the_document_keeps_its_contract(lived: Stores, rows: pd.DataFrame) -> N
         pytest.param("won == True", "outcome: won +", id="won"),
     ],
 )
-def test_the_terminal_answers_first(command: Command, lived: Stores, rows: pd.DataFrame, condition: str, words: str) -> None:
+def test_the_terminal_answers_first(command: Command, lived: Home, rows: pd.DataFrame, condition: str, words: str) -> None:
     """The answer under the signal's name, and the words that fit the case."""
     signal_id = first(rows, condition)
     code, out, err = command("why", signal_id, "--home", lived.home)
@@ -93,7 +93,7 @@ def test_the_terminal_answers_first(command: Command, lived: Stores, rows: pd.Da
     assert "What counted most" in out
 
 
-def test_the_command_writes_what_the_step_returns(command: Command, lived: Stores, rows: pd.DataFrame) -> None:
+def test_the_command_writes_what_the_step_returns(command: Command, lived: Home, rows: pd.DataFrame) -> None:
     """One JSON document on stdout."""
     signal_id = first(rows, "settled_at.isna()")
     document: dict[str, Any] = json.loads(command("why", signal_id, "--home", lived.home, "--json")[1])
@@ -113,7 +113,7 @@ def test_the_command_writes_what_the_step_returns(command: Command, lived: Store
         pytest.param("%", "an id is SYMBOL:TIMESTAMP:side, the latest: SIM0", id="a wildcard"),
     ],
 )
-def test_an_unknown_signal_is_one_line_with_the_nearest_ids(lived: Stores, asked: str, words: str) -> None:
+def test_an_unknown_signal_is_one_line_with_the_nearest_ids(lived: Home, asked: str, words: str) -> None:
     """Those that begin alike, else the latest; and how an id looks."""
     with pytest.raises(FixConfiguration) as refused:
         explained(lived, asked)
@@ -122,7 +122,7 @@ def test_an_unknown_signal_is_one_line_with_the_nearest_ids(lived: Stores, asked
     assert "\n" not in str(refused.value)
 
 
-def test_other_features_than_the_versions_are_not_shown_to_it(lived: Stores, rows: pd.DataFrame, tmp_path: Path) -> None:
+def test_other_features_than_the_versions_are_not_shown_to_it(lived: Home, rows: pd.DataFrame, tmp_path: Path) -> None:
     """The hash beside the frozen features is another: the decision is still explained, and a sentence says what is not."""
     signal_id = first(rows, "settled_at.notna()")
     copy = tmp_path / "ledger.db"
@@ -130,7 +130,7 @@ def test_other_features_than_the_versions_are_not_shown_to_it(lived: Stores, row
         source.backup(other)
         other.execute("UPDATE ml_trade_features SET feature_set_hash = 'another'")
     services = lived.settings.services.model_copy(update={"ledger": f"sqlite:///{copy}"})
-    document = explained(Stores(lived.settings.model_copy(update={"services": services}), lived.home), signal_id)
+    document = explained(Home(lived.settings.model_copy(update={"services": services}), lived.home), signal_id)
 
     assert document["model"]["note"] == "the frozen features are not those of this version, so it cannot be asked again"
     assert (document["model"]["top_features"], document["model"]["replayed"]) == ([], None)

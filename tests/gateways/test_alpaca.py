@@ -14,9 +14,9 @@ from steelyard.errors import FixConfiguration, ReconcileAccount, RestoreService
 from steelyard.gateways.alpaca import AlpacaBroker
 from steelyard.gateways.brokers import BrokerSettings, Order, PaperBroker
 from steelyard.gateways.ledger import Ledger
+from steelyard.home import open_broker
 from steelyard.market.bars import Bars
 from steelyard.market.brackets import BracketPolicy
-from steelyard.services import open_broker
 
 DAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=1)
 ORDER = Order(
