@@ -12,12 +12,13 @@ import lightgbm as lgb
 import numpy as np
 import pandas as pd
 
-from steelyard.desk.bundle import Champion
 from steelyard.desk.policy import DeskPolicy
 from steelyard.desk.recorder import Recorder
 from steelyard.desk.risk import Account, Proposal, RiskPolicy, assess
-from steelyard.desk.session import Session, Signal
-from steelyard.desk.watch import Watch
+from steelyard.desk.served_model import ServedModel
+from steelyard.desk.session import Session
+from steelyard.desk.signals import Signal
+from steelyard.desk.state_watch import StateWatch
 from steelyard.gateways.brake import Brake
 from steelyard.gateways.ledger import Ledger
 from steelyard.gateways.pyfunc import save
@@ -88,9 +89,9 @@ def opened(model: Model, folder: Path, recorder: Recorder) -> Session:
         lineage="x", weight=0.25, phase="expansion", base=0.2, bonus=0.05, began=NOW, as_of=NOW, phase_since=NOW,
         evidence_since=NOW, lease_until=NOW + timedelta(days=3), champion="1",
     )  # fmt: skip
-    watch = Watch(lambda: (state, None), Brake(folder), 5.0)
+    watch = StateWatch(lambda: (state, None), Brake(folder), 5.0)
     watch.refresh()
-    champion = Champion(lambda _: model.to_files(), folder / "bundle")
+    champion = ServedModel(lambda _: model.to_files(), folder / "bundle")
     champion.follow(state)
     return Session(watch, champion, TrendStrategy.score_names, 70.0, "steelyard-pilot", DeskPolicy(), recorder)
 

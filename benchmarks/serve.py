@@ -14,10 +14,10 @@ import pandas as pd
 from evaluate import BARS, FIRST, market, opened, trained
 from fastapi import FastAPI
 
+from steelyard.desk.bar_buffer import BarBuffer
 from steelyard.desk.policy import DeskPolicy
 from steelyard.desk.recorder import Recorder
 from steelyard.desk.service import Desk, SignalIn, run, service
-from steelyard.desk.tail import Tail
 from steelyard.gateways.ledger import Ledger
 from steelyard.gateways.spool import Spool
 from steelyard.market.strategy import TrendStrategy
@@ -97,7 +97,7 @@ def steelyard(tell: Any) -> None:
         ledger = Ledger(f"sqlite:///{folder}/ledger.db")
         recorder = Recorder(ledger, Spool(Path(folder, "spool")), TrendStrategy.score_names)
         session = opened(trained(bars), Path(folder), recorder.start())
-        desk = Desk(session, Tail({"X": bars["X"][:FIRST]}, pd.Timedelta("1h")), ledger.signal)
+        desk = Desk(session, BarBuffer({"X": bars["X"][:FIRST]}, pd.Timedelta("1h")), ledger.signal)
         run(service(desk, TOKEN, DeskPolicy()), "127.0.0.1", 0, tell.send)
 
 

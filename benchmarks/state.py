@@ -12,7 +12,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from steelyard.desk.watch import Watch
+from steelyard.desk.state_watch import StateWatch
 from steelyard.gateways.brake import Brake
 from steelyard.gateways.ledger import Ledger
 from steelyard.gateways.registry import Registry
@@ -64,7 +64,7 @@ def decide(registry: Registry, times: int) -> None:
 
 def watch_of(registry: Registry, home: Path) -> Callable[[], float]:
     """Return the read of a watch that has looked once."""
-    watching = Watch(registry.journal.verified, Brake(home), 5.0)
+    watching = StateWatch(registry.journal.verified, Brake(home), 5.0)
     watching.refresh()
     return lambda: watching.weight(NOW)
 

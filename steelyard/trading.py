@@ -7,13 +7,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
-from steelyard.desk.bundle import Champion
+from steelyard.desk.bar_buffer import BarBuffer
 from steelyard.desk.recorder import Recorder
+from steelyard.desk.served_model import ServedModel
 from steelyard.desk.service import Desk
 from steelyard.desk.session import Session
-from steelyard.desk.streak import StreakBreaker
-from steelyard.desk.tail import Tail
-from steelyard.desk.watch import After, Clock, Watch, now
+from steelyard.desk.state_watch import After, Clock, StateWatch, now
+from steelyard.desk.streak_breaker import StreakBreaker
 from steelyard.errors import RestoreService
 from steelyard.gateways.lake import Lake
 from steelyard.gateways.plugins import load_strategy
@@ -28,7 +28,7 @@ from steelyard.weight.state import State
 REMEMBERED_DAYS = timedelta(days=3)
 
 
-def watch(home: Path, conf: Path | None = None) -> Watch:
+def watch(home: Path, conf: Path | None = None) -> StateWatch:
     """Return the watch over a home under the settings in ``conf`` (default: the project's), not started yet.
 
     It tells the operator when the lease has run out: the flows that would say so may be what stopped.
@@ -37,7 +37,7 @@ def watch(home: Path, conf: Path | None = None) -> Watch:
     return _watch(services, open_registry(services), (), now)
 
 
-def _watch(services: ServiceSettings, registry: Registry, after: tuple[After, ...], clock: Clock) -> Watch:
+def _watch(services: ServiceSettings, registry: Registry, after: tuple[After, ...], clock: Clock) -> StateWatch:
     """Return a watch that begins with the state on disk and keeps it there."""
     alerts, kept = open_alerts(services), _kept(services)
 
@@ -53,7 +53,7 @@ def _watch(services: ServiceSettings, registry: Registry, after: tuple[After, ..
         os.replace(new, kept)
 
     first, seconds = kept_state(services, registry), services.refresh_seconds
-    return Watch(registry.journal.verified, open_brake(services), seconds, (keep, *after), first, tell, clock)
+    return StateWatch(registry.journal.verified, open_brake(services), seconds, (keep, *after), first, tell, clock)
 
 
 def kept_state(services: ServiceSettings, registry: Registry) -> State | None:
@@ -79,7 +79,7 @@ def open_session(home: Path, conf: Path | None = None, clock: Clock = now) -> Se
     settings: Settings = load(conf)
     services = settings.services.at(home)
     registry, state = open_registry(services), Path(services.state)
-    champion = Champion(registry.load, state / "bundle", registry.journal.seal)
+    champion = ServedModel(registry.load, state / "bundle", registry.journal.seal)
     champion.restore()
     strategy = load_strategy(settings.strategy)
     watching = _watch(services, registry, (lambda found, _: champion.follow(found),), clock)
@@ -97,7 +97,7 @@ def open_session(home: Path, conf: Path | None = None, clock: Clock = now) -> Se
 
 
 def _breaker(
-    settings: Settings, services: ServiceSettings, registry: Registry, watching: Watch, clock: Clock
+    settings: Settings, services: ServiceSettings, registry: Registry, watching: StateWatch, clock: Clock
 ) -> Callable[[], None]:
     """Return what looks at the streak after an outcome: the brake first, by the state at hand, then the journal."""
     alerts, journal = open_alerts(services), registry.journal
@@ -127,7 +127,7 @@ def open_desk(home: Path, conf: Path | None = None) -> Desk:
     services = load(conf).services.at(home)
     lake, ledger = Lake(Path(services.state) / "lake"), open_ledger(services)
     bars = by_symbol(lake.read(), lake.bar_size)
-    desk = Desk(open_session(home, conf), Tail(bars, lake.bar_size), ledger.signal)
+    desk = Desk(open_session(home, conf), BarBuffer(bars, lake.bar_size), ledger.signal)
     with suppress(RestoreService):  # a ledger that is down keeps nobody from trading
         now = datetime.now(UTC)
         ledger.migrate()

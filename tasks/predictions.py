@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from steelyard.desk.blend import Terms, opinions
-from steelyard.desk.streak import StreakBreaker
+from steelyard.desk.blend import BlendTerms, blend_predictions
+from steelyard.desk.streak_breaker import StreakBreaker
 from steelyard.gateways.registry import Version
 from steelyard.home import Home
 from steelyard.market.features import feature_set_hash
@@ -54,7 +54,7 @@ def _opinions(home: Home, signals: pd.DataFrame, champion: Version | None, state
         started = time.perf_counter()
         p_win, confidence_ml = model.predict(signals[list(home.feature_names)].to_numpy(dtype=np.float64))
         latency_ms = (time.perf_counter() - started) / len(signals) * 1e3
-    terms = Terms(
+    terms = BlendTerms(
         weight=weight if champion else 0.0,
         phase=state.phase,
         threshold=home.settings.books.threshold,
@@ -63,7 +63,7 @@ def _opinions(home: Home, signals: pd.DataFrame, champion: Version | None, state
         latency_ms=latency_ms,
         fallback_reason=_reason(champion, state, weight),
     )
-    return opinions(signals, p_win, confidence_ml, terms)
+    return blend_predictions(signals, p_win, confidence_ml, terms)
 
 
 def _reason(champion: Version | None, state: State, weight: float) -> str | None:

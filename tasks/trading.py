@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from steelyard.desk.risk import Account, Assessment, Proposal, assess
-from steelyard.desk.session import Evaluation, Session, Signal
-from steelyard.desk.streak import OPERATOR
+from steelyard.desk.session import Session
+from steelyard.desk.signals import Evaluation, Signal
+from steelyard.desk.streak_breaker import OPERATOR
 from steelyard.errors import SteelyardError
 from steelyard.gateways.brokers import WORKING, Broker, Order, exposures, order_row
 from steelyard.home import Home, open_broker

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from steelyard import pictures
-from steelyard.desk.blend import Terms, opinions
+from steelyard.desk.blend import BlendTerms, blend_predictions
 from steelyard.errors import CollectMoreData, FixConfiguration
 from steelyard.gateways.ledger import OUTCOME
 from steelyard.gateways.registry import Data, Registration, Trial, Version
@@ -134,7 +134,7 @@ HeldOut = tuple[pd.DataFrame, datetime, datetime, SizingPolicy]
 def _held_out(home: Home, known: pd.DataFrame, samples: Samples, training: Training) -> HeldOut:
     """Return the holdout as it is judged: opinions blended at the highest weight a model may ever have, outcomes, days."""
     held_out = known.set_index("signal_id").loc[list(samples.signal_id[training.holdout])].reset_index()
-    terms = Terms(
+    terms = BlendTerms(
         weight=home.settings.weight.ceiling,
         phase="optimization",
         threshold=home.settings.books.threshold,
@@ -142,7 +142,7 @@ def _held_out(home: Home, known: pd.DataFrame, samples: Samples, training: Train
         model_version="",
         latency_ms=0.0,
     )
-    rows = opinions(held_out, training.p_win, training.confidence_ml, terms)
+    rows = blend_predictions(held_out, training.p_win, training.confidence_ml, terms)
     settled = pd.concat([rows, held_out[list(OUTCOME)]], axis=1).sort_values("settled_at", ignore_index=True)
     start, end = held_out["decided_at"].min(), settled["settled_at"].max()
     return settled, start.to_pydatetime(), end.to_pydatetime(), home.settings.books

@@ -12,7 +12,7 @@ import pandas as pd
 from homes import promote, registration
 from made import POLICY
 from registries import LINEAGE, copied
-from steelyard.desk.session import Signal
+from steelyard.desk.signals import Signal
 from steelyard.home import Home, open_home
 from steelyard.learning.policy import LearningPolicy
 from steelyard.learning.samples import Samples

@@ -15,7 +15,7 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class BlendTerms:
     """What a signal is blended under.
 
     Attributes:
@@ -55,7 +55,7 @@ def assign_arm(signal_id: str, phase: Phase, key: str) -> Arm:
     return "treatment" if digest[0] & 1 else "control"
 
 
-def opinions(signals: pd.DataFrame, p_win: Floats, confidence_ml: Floats, terms: Terms) -> pd.DataFrame:
+def blend_predictions(signals: pd.DataFrame, p_win: Floats, confidence_ml: Floats, terms: BlendTerms) -> pd.DataFrame:
     """Return the prediction rows of ``signals``, in their order, one row per signal.
 
     Args:

@@ -15,12 +15,12 @@ import msgspec
 import numpy as np
 import pandas as pd
 
+from steelyard.desk.signals import Evaluation, Outcome
 from steelyard.errors import FixData, RestoreService
 from steelyard.gateways.spool import Spool
 from steelyard.market.features import feature_set_hash, row_names
 
 if TYPE_CHECKING:
-    from steelyard.desk.session import Evaluation
     from steelyard.gateways.ledger import Ledger
 
 POLL_SECONDS = 0.05
@@ -53,26 +53,6 @@ class Line(msgspec.Struct, frozen=True):
     latency_ms: float
     fallback_reason: str | None
     features: list[float | None]
-
-
-class Outcome(msgspec.Struct, frozen=True, tag="outcome"):
-    """How a signal ended, as its trader tells it.
-
-    Attributes:
-        settled_at: When its bracket ended, aware.
-        net_return: Fraction of the entry notional, after fees and slippage.
-        stop_distance: Distance of the stop, a fraction of the entry price.
-        slippage_bps: Of entry and exit together, basis points.
-    """
-
-    signal_id: str
-    settled_at: datetime
-    net_return: float
-    won: bool
-    exit_reason: str
-    hold_minutes: float
-    slippage_bps: float
-    stop_distance: float
 
 
 class Recorder:
@@ -122,7 +102,7 @@ class Recorder:
         self._thread.start()
         return self
 
-    def record(self, evaluation: "Evaluation") -> None:
+    def record(self, evaluation: Evaluation) -> None:
         """Hand over an evaluation; a microsecond."""
         if len(self._queue) == MOST:
             self.lost += 1
@@ -245,14 +225,14 @@ def require_predicted(ledger: "Ledger", signal_id: str) -> None:
         raise FixData(f"{signal_id}: no such signal was evaluated here; its outcome belongs to nothing")
 
 
-def _line(taken: "Evaluation | Outcome") -> Line | Outcome:
+def _line(taken: Evaluation | Outcome) -> Line | Outcome:
     """Return what is written of an evaluation or an outcome; NaN is written as null."""
     return taken if isinstance(taken, Outcome) else _line_of(taken)
 
 
-def _line_of(evaluation: "Evaluation") -> Line:
+def _line_of(evaluation: Evaluation) -> Line:
     return Line(**{name: getattr(evaluation, name) for name in _PLAIN}, features=evaluation.features.tolist())
 
 
-_PLAIN = Line.__struct_fields__[:-1]
+_PLAIN = tuple(name for name in Line.__struct_fields__ if name != "features")
 _OUTCOME = b'{"type":"outcome"'

@@ -21,11 +21,11 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 from pydantic import BaseModel, ConfigDict, Field
 
-from steelyard.desk.gate import Gate
+from steelyard.desk.bar_buffer import Bar, BarBuffer
+from steelyard.desk.middleware import AccessMiddleware
 from steelyard.desk.policy import DeskPolicy
-from steelyard.desk.recorder import Outcome
-from steelyard.desk.session import Evaluation, Session, Signal
-from steelyard.desk.tail import Bar, Tail
+from steelyard.desk.session import Session
+from steelyard.desk.signals import Evaluation, Outcome, Signal
 from steelyard.errors import FixConfiguration, RestoreService
 
 REMEMBERED = 10_000
@@ -162,7 +162,7 @@ class Desk:
         known: Returns what the ledger knows of a signal, None where it was never evaluated.
     """
 
-    def __init__(self, session: Session, tail: Tail, known: Known) -> None:
+    def __init__(self, session: Session, tail: BarBuffer, known: Known) -> None:
         self.session = session
         self._tail = tail
         self._known = known
@@ -290,7 +290,7 @@ def service(desk: Desk, token: str, policy: DeskPolicy) -> FastAPI:
 
     app = FastAPI(title="Steelyard", version="1", lifespan=life, docs_url=None, redoc_url=None)
     app.add_middleware(
-        Gate, token=token, requests_per_second=policy.requests_per_second, most_bytes=policy.max_request_bytes
+        AccessMiddleware, token=token, requests_per_second=policy.requests_per_second, most_bytes=policy.max_request_bytes
     )
     app.add_exception_handler(RequestValidationError, _invalid)
     guarded: Any = {"dependencies": [Security(HTTPBearer(auto_error=False))]}

@@ -5,82 +5,28 @@ goes on in its own thread, and its answer is thrown away.
 """
 
 import math
-import queue
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import numpy as np
 
-from steelyard.desk.blend import Arm, assign_arm
-from steelyard.desk.bundle import Bundle, Champion
+from steelyard.desk.blend import assign_arm
+from steelyard.desk.deadline import DeadlineExceeded, DeadlineWorker
 from steelyard.desk.policy import DeskPolicy
-from steelyard.desk.recorder import Outcome, Recorder
-from steelyard.desk.watch import Watch
+from steelyard.desk.recorder import Recorder
+from steelyard.desk.served_model import Bundle, ServedModel
+from steelyard.desk.signals import Evaluation, Outcome, Signal
+from steelyard.desk.state_watch import StateWatch
 from steelyard.errors import FixData
 from steelyard.market.bars import Bars, Floats
 from steelyard.market.features import FEATURES
-from steelyard.market.strategy import Side
 from steelyard.market.stream import FeatureStream
 from steelyard.weight.state import State
 
 NAN = float("nan")
-
-
-@dataclass(frozen=True, slots=True)
-class Signal:
-    """A trade the existing system proposes at a bar's close.
-
-    Attributes:
-        timestamp: Open time of the decision bar, aware; ``decided_at`` its close.
-        confidence: The existing system's, 0 to 100.
-        scores: Its sub-scores, 0 to 100.
-    """
-
-    signal_id: str
-    symbol: str
-    side: Side
-    timestamp: datetime
-    decided_at: datetime
-    confidence: float
-    scores: Mapping[str, float]
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """What was decided about a signal, and from what.
-
-    Attributes:
-        blended: Confidence after blending; the existing system's, bit for bit, at weight 0 and without an opinion.
-        decision: Whether to trade.
-        p_win: The model's calibrated probability; NaN without an opinion, and so ``confidence_ml``.
-        weight: Weight in force for this signal.
-        pivotal: Baseline and blended disagree.
-        fallback_reason: Why the existing system decided alone; None where it did not.
-        latency_ms: What the whole evaluation took.
-        features: The features at the decision, in the model's order; empty where they could not be computed.
-    """
-
-    signal_id: str
-    symbol: str
-    side: Side
-    timestamp: datetime
-    decided_at: datetime
-    model_version: str
-    p_win: float
-    confidence_existing: float
-    confidence_ml: float
-    weight: float
-    blended: float
-    arm: Arm
-    decision: bool
-    pivotal: bool
-    latency_ms: float
-    fallback_reason: str | None
-    features: Floats
 
 
 _NONE = np.empty(0)
@@ -121,7 +67,7 @@ class Standing:
 
 
 class Session:
-    """Evaluates signals, one thread's, under the champion and the weight a ``Watch`` keeps at hand.
+    """Evaluates signals, one thread's, under the champion and the weight a ``StateWatch`` keeps at hand.
 
     Args:
         watch: The state, looked up in the background.
@@ -138,8 +84,8 @@ class Session:
 
     def __init__(
         self,
-        watch: Watch,
-        champion: Champion,
+        watch: StateWatch,
+        champion: ServedModel,
         score_names: tuple[str, ...],
         threshold: float,
         ab_key: str,
@@ -153,7 +99,7 @@ class Session:
         self._ab_key = ab_key
         self._deadline = policy.deadline_ms / 1e3
         self._features: FeatureStream | None = None
-        self._worker = _Worker()
+        self._worker = DeadlineWorker[_Opinion]()
         self._recorder = recorder
         self.fallbacks: Counter[str] = Counter()
 
@@ -251,7 +197,7 @@ class Session:
     def _opinion(self, signal: Signal, bars: Mapping[str, Bars], bundle: Bundle | None) -> _Opinion:
         try:
             return self._worker.ask(lambda: self._asked(signal, bars, bundle), self._deadline)
-        except _Late:
+        except DeadlineExceeded:
             return _Opinion("deadline")
         except Exception:  # noqa: BLE001  # the border: whatever the ML side does, the trade goes on
             self._features = None
@@ -287,52 +233,3 @@ class Session:
 
 def _stamp(moment: datetime) -> np.datetime64:
     return np.datetime64(moment.astimezone(UTC).replace(tzinfo=None), "ns")
-
-
-class _Late(Exception):  # a reason to fall back, no error anyone sees
-    """No answer within the deadline."""
-
-
-class _Worker:
-    """One thread that does one job at a time; who asks waits no longer than told.
-
-    While a late job is still running nobody waits for it: every further question is late at once.
-    """
-
-    def __init__(self) -> None:
-        self._jobs: queue.SimpleQueue[tuple[int, Callable[[], _Opinion]] | None] = queue.SimpleQueue()
-        self._answers: queue.SimpleQueue[tuple[int, _Opinion | None, Exception | None]] = queue.SimpleQueue()
-        self._asked = self._answered = 0
-        threading.Thread(target=self._work, name="steelyard-opinion", daemon=True).start()
-
-    def ask(self, job: Callable[[], _Opinion], seconds: float) -> _Opinion:
-        """Return what ``job`` returns, raise what it raises.
-
-        Raises:
-            _Late: If it takes longer than ``seconds``, or a job before it still runs.
-        """
-        while self._answered < self._asked and not self._answers.empty():
-            self._answered = self._answers.get()[0]
-        if self._answered < self._asked:
-            raise _Late
-        self._asked += 1
-        self._jobs.put((self._asked, job))
-        try:
-            self._answered, answer, error = self._answers.get(timeout=seconds)
-        except queue.Empty:
-            raise _Late from None
-        if answer is None:
-            raise error or _Late
-        return answer
-
-    def stop(self) -> None:
-        """Let the thread end after the job it has."""
-        self._jobs.put(None)
-
-    def _work(self) -> None:
-        while (asked := self._jobs.get()) is not None:
-            number, job = asked
-            try:
-                self._answers.put((number, job(), None))
-            except Exception as error:  # noqa: BLE001  # handed to who asked
-                self._answers.put((number, None, error))

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from steelyard.desk.session import Evaluation
+from steelyard.desk.signals import Evaluation
 from steelyard.judging.noticing import NEVER, Found, Notice, changes, days_until, held
 from steelyard.tasks.drills.desk import Desk, days, trading
 from steelyard.tasks.drills.ground import BEGAN, DAY, Place

@@ -5,7 +5,8 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, cast
 
-from steelyard.desk.session import Evaluation, Session
+from steelyard.desk.session import Session
+from steelyard.desk.signals import Evaluation
 from steelyard.home import Home
 from steelyard.tasks.drills.ground import DAY, Past, Place, past
 from steelyard.tasks.trading import signal_of

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steelyard.desk.blend import Terms, assign_arm, blend, opinions
+from steelyard.desk.blend import BlendTerms, assign_arm, blend, blend_predictions
 
 confidences = st.lists(st.floats(0, 100), min_size=1, max_size=30)
 
@@ -61,8 +61,8 @@ def test_control_follows_the_existing_system_and_pivotal_marks_disagreement() ->
             "confidence_existing": 69.0,
         }
     )
-    terms = Terms(0.20, "pilot", 70.0, "a key of mine", "3", 0.1)
-    rows = opinions(signals, np.full(50, 0.6), np.full(50, 90.0), terms)
+    terms = BlendTerms(0.20, "pilot", 70.0, "a key of mine", "3", 0.1)
+    rows = blend_predictions(signals, np.full(50, 0.6), np.full(50, 90.0), terms)
 
     assert rows["pivotal"].all()
     assert (rows["decision"] == (rows["arm"] == "treatment")).all()

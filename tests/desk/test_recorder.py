@@ -14,7 +14,7 @@ import pytest
 
 from made import EARLIER
 from steelyard.desk.recorder import Recorder
-from steelyard.desk.session import Evaluation
+from steelyard.desk.signals import Evaluation
 from steelyard.gateways.ledger import Ledger
 from steelyard.gateways.spool import Spool
 from steelyard.market.features import feature_names

@@ -15,12 +15,13 @@ import pandas as pd
 import pytest
 
 from pilots import signal_of
-from steelyard.desk.blend import Terms, opinions
-from steelyard.desk.bundle import Bundle, Champion
+from steelyard.desk.blend import BlendTerms, blend_predictions
 from steelyard.desk.policy import DeskPolicy
 from steelyard.desk.recorder import Recorder
-from steelyard.desk.session import Evaluation, Session, Signal
-from steelyard.desk.watch import Watch
+from steelyard.desk.served_model import Bundle, ServedModel
+from steelyard.desk.session import Session
+from steelyard.desk.signals import Evaluation, Signal
+from steelyard.desk.state_watch import StateWatch
 from steelyard.errors import RestoreService
 from steelyard.gateways.brake import Brake
 from steelyard.gateways.ledger import Ledger
@@ -83,9 +84,9 @@ PATIENT = DeskPolicy(deadline_ms=10_000)
 
 
 def opened(folder: Path, found: State | None, policy: DeskPolicy = PATIENT, recorder: Recorder | None = None) -> Session:
-    watch = Watch(lambda: (found, None), Brake(folder), 5.0)
+    watch = StateWatch(lambda: (found, None), Brake(folder), 5.0)
     watch.refresh()
-    champion = Champion(lambda _: model().to_files(), folder / "bundle")
+    champion = ServedModel(lambda _: model().to_files(), folder / "bundle")
     if found is not None:
         champion.follow(found)
     return Session(watch, champion, STRATEGY.score_names, THRESHOLD, KEY, policy, recorder)
@@ -111,8 +112,8 @@ def test_a_session_says_row_for_row_what_the_batch_says(tmp_path: Path, weight: 
     session = opened(tmp_path, state(weight, phase, lease_until=NOW + timedelta(days=9999)))
     found, rows = lived(session, 250)
     p_win, confidence_ml = model().predict(rows[list(NAMES)].to_numpy(dtype=float))
-    terms = Terms(weight=weight, phase=phase, threshold=THRESHOLD, ab_key=KEY, model_version="1", latency_ms=0.0)
-    batch = opinions(rows, p_win, confidence_ml, terms)
+    terms = BlendTerms(weight=weight, phase=phase, threshold=THRESHOLD, ab_key=KEY, model_version="1", latency_ms=0.0)
+    batch = blend_predictions(rows, p_win, confidence_ml, terms)
 
     assert session.fallbacks == {}
     np.testing.assert_allclose([e.p_win for e in found], batch["p_win"], atol=1e-6)
@@ -162,9 +163,9 @@ def with_scorer(session: Session, scorer: object) -> Session:
 
 
 def no_mlflow(folder: Path, weight: float) -> Session:
-    watch = Watch(lambda: unreachable(""), Brake(folder), 5.0)  # type: ignore[arg-type, return-value]
+    watch = StateWatch(lambda: unreachable(""), Brake(folder), 5.0)  # type: ignore[arg-type, return-value]
     watch.refresh()
-    champion = Champion(unreachable, folder / "bundle")
+    champion = ServedModel(unreachable, folder / "bundle")
     champion.restore()
     return Session(watch, champion, STRATEGY.score_names, THRESHOLD, KEY, PATIENT)
 
@@ -372,10 +373,10 @@ def test_a_swap_never_blocks_and_is_whole(tmp_path: Path) -> None:
 
 def test_the_last_good_bundle_starts_a_process_without_mlflow(tmp_path: Path) -> None:
     """Kept on disk when it was swapped in; only the newest stays; a version that cannot be loaded changes nothing."""
-    champion = Champion(lambda _: model().to_files(), tmp_path)
+    champion = ServedModel(lambda _: model().to_files(), tmp_path)
     champion.follow(state(champion="1"))
     champion.follow(state(champion="2"))
-    broken = Champion(unreachable, tmp_path)
+    broken = ServedModel(unreachable, tmp_path)
     broken.restore()
     assert broken.bundle is not None
     assert broken.bundle.version == "2"
@@ -388,8 +389,8 @@ def test_the_last_good_bundle_starts_a_process_without_mlflow(tmp_path: Path) ->
 def test_a_bundle_that_was_changed_on_disk_is_not_served(tmp_path: Path) -> None:
     """Its trees are as they were, its calibration is not; nor one that was sealed with another key."""
 
-    def sealed_by(key: str) -> Champion:
-        return Champion(lambda _: model().to_files(), tmp_path, lambda text: key + text)
+    def sealed_by(key: str) -> ServedModel:
+        return ServedModel(lambda _: model().to_files(), tmp_path, lambda text: key + text)
 
     sealed_by("a").follow(state(champion="1"))
     mine, theirs = sealed_by("a"), sealed_by("b")

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from alpaca_server import served
-from steelyard.desk.streak import StreakBreaker
+from steelyard.desk.streak_breaker import StreakBreaker
 from steelyard.errors import ReconcileAccount, RestoreService
 from steelyard.flows.collect import collect
 from steelyard.flows.guard import guard

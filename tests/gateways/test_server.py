@@ -17,7 +17,7 @@ import pytest
 from crashing import training
 from made import NOW, POLICY, evidence, state
 from registries import open_registry, promote
-from steelyard.desk.watch import Watch
+from steelyard.desk.state_watch import StateWatch
 from steelyard.errors import RestoreService
 from steelyard.gateways.brake import Brake
 from steelyard.gateways.registry import Registry
@@ -102,7 +102,7 @@ def test_when_the_server_stops_trading_goes_on_with_the_last_state(
 ) -> None:
     """Until its lease; flows say in one line what cannot be reached. Last in this file: it stops the server."""
     registry.journal.renew_lease(NOW + timedelta(days=40))
-    watching = Watch(registry.journal.verified, Brake(tmp_path), 5.0)
+    watching = StateWatch(registry.journal.verified, Brake(tmp_path), 5.0)
     watching.refresh()
     before = watching.weight(NOW)
     server.stop()

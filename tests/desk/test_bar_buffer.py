@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from steelyard.desk import tail
-from steelyard.desk.tail import KEPT, Bar, Tail
+from steelyard.desk import bar_buffer
+from steelyard.desk.bar_buffer import KEPT, Bar, BarBuffer
 from steelyard.market.bars import Bars
 
 HOUR = pd.Timedelta("1h")
@@ -19,7 +19,7 @@ def bar(number: int, symbol: str = "A", **changes: float) -> Bar:
 
 def test_bars_are_appended_and_known_ones_left() -> None:
     """A client that sends too much changes nothing."""
-    known = Tail({}, HOUR)
+    known = BarBuffer({}, HOUR)
     assert known.take([bar(0), bar(1), bar(0), bar(1), bar(2), bar(0, "B")]) is None
 
     assert known.bars["A"].timestamp.tolist() == [bar(number).timestamp.astype("int64") for number in range(3)]
@@ -29,7 +29,7 @@ def test_bars_are_appended_and_known_ones_left() -> None:
 
 def test_a_history_that_outgrows_its_room_keeps_its_end_and_leaves_old_views_alone() -> None:
     """What somebody reads meanwhile stays as it was."""
-    known = Tail({}, HOUR)
+    known = BarBuffer({}, HOUR)
     known.take([bar(number) for number in range(KEPT)])
     before, closes = known.bars["A"], known.bars["A"].close.copy()
     known.take([bar(number, close=11.5) for number in range(KEPT, 2 * KEPT + 10)])
@@ -46,7 +46,7 @@ def test_it_begins_with_what_the_lake_knows() -> None:
     """The first bar that comes continues it."""
     close = np.arange(50, dtype=float) + 10
     stamps = START + np.arange(50) * np.timedelta64(1, "h")
-    known = Tail({"A": Bars("A", HOUR, stamps, close, close, close, close, close)}, HOUR)
+    known = BarBuffer({"A": Bars("A", HOUR, stamps, close, close, close, close, close)}, HOUR)
     known.take([bar(50)])
 
     assert known.bars["A"].close[-2:].tolist() == [59.0, 10.0]
@@ -62,7 +62,7 @@ def test_it_begins_with_what_the_lake_knows() -> None:
 )
 def test_what_cannot_be_is_said_and_nothing_after_it_is_taken(odd: Bar, words: str) -> None:
     """A hole would be filled with nothing."""
-    known = Tail({}, HOUR)
+    known = BarBuffer({}, HOUR)
     known.take([bar(0)])
     wrong = known.take([odd, bar(2)])
 
@@ -73,8 +73,8 @@ def test_what_cannot_be_is_said_and_nothing_after_it_is_taken(odd: Bar, words: s
 
 def test_symbols_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that makes up names cannot fill the memory."""
-    monkeypatch.setattr(tail, "SYMBOLS", 2)
-    known = Tail({}, HOUR)
+    monkeypatch.setattr(bar_buffer, "SYMBOLS", 2)
+    known = BarBuffer({}, HOUR)
     wrong = known.take([bar(0, name) for name in ("A", "B", "C")])
 
     assert wrong is not None

@@ -14,7 +14,7 @@ import pytest
 from homes import LAST, pilot_home
 from made import state
 from registries import LINEAGE
-from steelyard.desk.watch import Watch
+from steelyard.desk.state_watch import StateWatch
 from steelyard.errors import RestoreService
 from steelyard.flows.rollback import rollback
 from steelyard.gateways.brake import Brake
@@ -31,22 +31,22 @@ def pilot(tmp_path: Path, empty_mlflow: Path) -> Home:
 
 
 @pytest.fixture
-def watching(pilot: Home) -> Iterator[Watch]:
+def watching(pilot: Home) -> Iterator[StateWatch]:
     """A watch of the kind a trading process starts, looking ten times a second."""
     other = watch(pilot.home)
-    started = Watch(other._read, other._brake, QUICK).start()
+    started = StateWatch(other._read, other._brake, QUICK).start()
     yield started
     started.stop()
 
 
-def becomes(watching: Watch, weight: float, seconds: float = 20.0) -> bool:
+def becomes(watching: StateWatch, weight: float, seconds: float = 20.0) -> bool:
     until = time.monotonic() + seconds
     while time.monotonic() < until and watching.weight(LAST) != weight:
         time.sleep(0.01)
     return watching.weight(LAST) == weight
 
 
-def test_a_rollback_reaches_a_running_trading_process(pilot: Home, watching: Watch) -> None:
+def test_a_rollback_reaches_a_running_trading_process(pilot: Home, watching: StateWatch) -> None:
     """Weight 15 % before, 0 within the interval after; by default the interval is five seconds."""
     assert watching.weight(LAST) == 0.15
     rollback.fn(reason="now", operator="anna", as_of=LAST, home=str(pilot.home))
@@ -71,7 +71,7 @@ def test_a_pulled_brake_is_seen_while_the_registry_hangs(pilot: Home, tmp_path: 
             hanging.wait(30)
         return pilot.journal.verified()
 
-    watching = Watch(read, pilot.brake, QUICK).start()
+    watching = StateWatch(read, pilot.brake, QUICK).start()
     time.sleep(3 * QUICK)
     pilot.brake.pull("anna", "now")
 
@@ -85,7 +85,7 @@ def test_a_pulled_brake_is_seen_while_the_registry_hangs(pilot: Home, tmp_path: 
     watching.stop()
 
 
-def test_the_weight_is_0_once_the_lease_ran_out(watching: Watch) -> None:
+def test_the_weight_is_0_once_the_lease_ran_out(watching: StateWatch) -> None:
     """A dead scheduler leaves no model in charge, though nobody wrote anything."""
     assert watching.weight(LAST + timedelta(days=3)) == 0.15
     assert watching.weight(LAST + timedelta(days=3, seconds=1)) == 0.0
@@ -93,7 +93,7 @@ def test_the_weight_is_0_once_the_lease_ran_out(watching: Watch) -> None:
     assert watching.terms(LAST)[1:] == (0.15, None)
 
 
-def test_a_state_changed_by_hand_is_not_believed(pilot: Home, watching: Watch) -> None:
+def test_a_state_changed_by_hand_is_not_believed(pilot: Home, watching: StateWatch) -> None:
     """70 % by hand in the page: the trading side stays at what the journal says, and says what is wrong."""
     client = pilot.registry._tracking.client
     document = json.loads(client.get_registered_model(LINEAGE).tags["steelyard.state"])
@@ -112,7 +112,7 @@ def test_a_state_changed_by_hand_is_not_believed(pilot: Home, watching: Watch) -
 
 def test_before_the_first_look_and_without_a_lineage_the_weight_is_0(tmp_path: Path) -> None:
     """Nothing is known."""
-    empty = Watch(lambda: (None, None), Brake(tmp_path), 5.0)
+    empty = StateWatch(lambda: (None, None), Brake(tmp_path), 5.0)
 
     assert (empty.terms(LAST), empty.trouble) == ((None, 0.0, "no_state"), "not looked yet")
     empty.refresh()
@@ -125,7 +125,7 @@ def test_whatever_a_look_raises_the_process_goes_on(tmp_path: Path) -> None:
     def broken() -> tuple[State | None, str | None]:
         raise ZeroDivisionError("odd")
 
-    watching = Watch(broken, Brake(tmp_path), 5.0)
+    watching = StateWatch(broken, Brake(tmp_path), 5.0)
     watching.refresh()
 
     assert watching.trouble == "ZeroDivisionError: odd"
@@ -145,7 +145,7 @@ def test_a_dead_scheduler_is_told_by_the_trading_process(pilot: Home) -> None:
 def test_importing_the_watch_is_light() -> None:
     """MLflow comes with the first look, in the background."""
     heavy = ["prefect", "mlflow", "great_expectations", "optuna", "xgboost", "lightgbm", "matplotlib", "sqlalchemy"]
-    code = f"import sys, steelyard.desk.watch; print([m for m in {heavy} if m in sys.modules])"
+    code = f"import sys, steelyard.desk.state_watch; print([m for m in {heavy} if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603
 
     assert found.stdout.strip() == "[]"
@@ -159,7 +159,7 @@ def test_a_lease_that_ran_out_is_told_while_mlflow_is_away(tmp_path: Path) -> No
         raise RestoreService("away")
 
     at_hand = state("pilot", 0.15)
-    watching = Watch(unreachable, Brake(tmp_path), QUICK, first=at_hand, tell=lambda found, _: told.append(found))
+    watching = StateWatch(unreachable, Brake(tmp_path), QUICK, first=at_hand, tell=lambda found, _: told.append(found))
     watching.refresh()
 
     assert told == [at_hand]

@@ -20,7 +20,7 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-class Watch:
+class StateWatch:
     """Keeps the last verified state of a lineage at hand.
 
     A registry that cannot be reached leaves the state as it was, until its lease runs out. A state tag that does not follow
@@ -107,7 +107,7 @@ class Watch:
         except Exception as error:  # noqa: BLE001  # the trading side's border: whatever happens, it goes on with what it has
             self.trouble = f"{type(error).__name__}: {error}"
 
-    def start(self) -> "Watch":
+    def start(self) -> "StateWatch":
         """Look from now on in the background, until ``stop``; returns after the first look, or without it where it hangs."""
         threading.Thread(target=self._repeat, args=(self.look_at_brake,), name="steelyard-brake", daemon=True).start()
         threading.Thread(target=self._look_and_repeat, name="steelyard-watch", daemon=True).start()

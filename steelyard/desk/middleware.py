@@ -19,7 +19,7 @@ OPEN = ("/healthz",)
 WRONG_TOKENS_PER_SECOND = 10
 
 
-class Gate:
+class AccessMiddleware:
     """Lets requests with the token through, so many a second and so large; wrong tokens are limited on their own.
 
     Args:

@@ -11,9 +11,9 @@ import pytest
 
 from homes import LAST, pilot_home
 from settled import settled
-from steelyard.desk.recorder import Outcome
 from steelyard.desk.session import Session
-from steelyard.desk.streak import OPERATOR
+from steelyard.desk.signals import Outcome
+from steelyard.desk.streak_breaker import OPERATOR
 from steelyard.errors import RestoreService
 from steelyard.home import Home, home_under
 from steelyard.tasks.predictions import breaker_of

@@ -7,7 +7,7 @@ import httpx
 import pytest
 from starlette.responses import JSONResponse
 
-from steelyard.desk.gate import WRONG_TOKENS_PER_SECOND, Gate
+from steelyard.desk.middleware import WRONG_TOKENS_PER_SECOND, AccessMiddleware
 
 RIGHT = {"Authorization": "Bearer right"}
 
@@ -18,7 +18,7 @@ async def welcome(scope: Any, receive: Any, send: Any) -> None:
 
 def asked(count: int, path: str, headers: dict[str, str], rate: int = 5) -> list[httpx.Response]:
     async def all_of_them() -> list[httpx.Response]:
-        transport = httpx.ASGITransport(Gate(welcome, "right", rate, 1000))
+        transport = httpx.ASGITransport(AccessMiddleware(welcome, "right", rate, 1000))
         async with httpx.AsyncClient(transport=transport, base_url="http://steelyard") as client:
             return [await client.get(path, headers=headers) for _ in range(count)]
 

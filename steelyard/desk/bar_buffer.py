@@ -26,7 +26,7 @@ class Bar:
     volume: float
 
 
-class Tail:
+class BarBuffer:
     """The histories by symbol, grown by what is taken in.
 
     Args:

@@ -39,7 +39,7 @@ class Bundle:
         return cls(version, scorer)
 
 
-class Champion:
+class ServedModel:
     """Follows the version that serves.
 
     Args:
