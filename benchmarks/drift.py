@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from steelyard.judging.drift import DriftPolicy, drift, drift_page
+from steelyard.monitoring.drift import DriftPolicy, drift, drift_page
 
 RNG = np.random.default_rng(1)
 ROWS, COLUMNS = 5_000, 40

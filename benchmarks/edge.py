@@ -19,9 +19,8 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from steelyard.errors import CollectMoreData, SteelyardError
-from steelyard.judging.alarms import streak_alarm
-from steelyard.judging.books import SizingPolicy, account_returns
-from steelyard.judging.skill import Skill, judge_skill
+from steelyard.evaluation.books import SizingPolicy, account_returns
+from steelyard.evaluation.skill import Skill, judge_skill
 from steelyard.learning.calibration import fit_scale
 from steelyard.market import indicators
 from steelyard.market.bars import Bars, by_symbol
@@ -29,6 +28,7 @@ from steelyard.market.brackets import BracketPolicy
 from steelyard.market.features import feature_names
 from steelyard.market.history import history
 from steelyard.market.strategy import Scan, TrendStrategy
+from steelyard.monitoring.false_alarms import streak_alarm
 from steelyard.settings import go_offline, load
 from steelyard.tasks.bars import read_source, store_bars, validate_bars
 from steelyard.tasks.replay import replay_stores

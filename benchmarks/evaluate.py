@@ -19,11 +19,11 @@ from steelyard.desk.served_model import ServedModel
 from steelyard.desk.session import Session
 from steelyard.desk.signals import Signal
 from steelyard.desk.state_watch import StateWatch
+from steelyard.evaluation.books import SizingPolicy
 from steelyard.gateways.brake import Brake
 from steelyard.gateways.ledger import Ledger
 from steelyard.gateways.pyfunc import save
 from steelyard.gateways.spool import Spool
-from steelyard.judging.books import SizingPolicy
 from steelyard.learning.boosters import GROWING, Table
 from steelyard.learning.calibration import Calibration, Scale
 from steelyard.learning.model import Model

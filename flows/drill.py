@@ -14,10 +14,10 @@ from steelyard.flows.drift import drift
 from steelyard.flows.guard import guard
 from steelyard.flows.settle import settle
 from steelyard.flows.train import train
+from steelyard.ops.drills import SCENARIOS
+from steelyard.ops.drills.ground import claim, copied, ground
 from steelyard.progress import tell
 from steelyard.settings import undisturbed
-from steelyard.tasks.drills import SCENARIOS
-from steelyard.tasks.drills.ground import claim, copied, ground
 
 FLOWS: dict[str, Any] = {"collect": collect, "drift": drift, "guard": guard, "settle": settle, "train": train}
 

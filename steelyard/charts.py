@@ -6,8 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from steelyard.judging import metrics
-from steelyard.judging.books import TARGETS
+from steelyard.evaluation import metrics
+from steelyard.evaluation.books import TARGETS
 from steelyard.pictures import BANDS, COLORS, VERDICTS, marked, path_of, top_of
 from steelyard.wording import BOOKS, books_rows
 

@@ -246,7 +246,7 @@ def _drill_of_lives(lives: Sequence["Course"], out: Path, conf: Path | None, as_
 @app.command()
 def up(home: Home = HERE, conf: Conf = None) -> None:
     """Run everything on this machine until Ctrl-C: Prefect, MLflow, a worker and the schedules."""
-    from steelyard.up import keep_up, planned
+    from steelyard.ops.up import keep_up, planned
 
     keep_up(planned(load(conf), home, conf), screen.up, screen.noticed)
 
@@ -254,7 +254,7 @@ def up(home: Home = HERE, conf: Conf = None) -> None:
 @app.command()
 def deploy(home: Home = HERE, conf: Conf = None, as_json: Json = False) -> None:
     """Register the schedules with the Prefect server that PREFECT_API_URL names."""
-    from steelyard.tasks.deployments import register
+    from steelyard.ops.deployments import register
 
     if not prefect_server_configured():
         raise FixConfiguration("PREFECT_API_URL names no Prefect server; set it, or use steelyard up")
@@ -311,7 +311,7 @@ def verify(
 ) -> None:
     """Walk the chain of decisions, and hold state, tags and aliases against it; exit 1 where something is wrong."""
     from steelyard.home import open_home
-    from steelyard.tasks.verify import verified
+    from steelyard.ops.verify import verified
 
     document = verified(open_home(home, conf), repair=repair, reseal=reseal)
     show(document, as_json, screen.verified)
@@ -322,7 +322,7 @@ def verify(
 @app.command()
 def doctor(home: Home = HERE, conf: Conf = None, as_json: Json = False) -> None:
     """Look at settings, versions, databases, folders, schedules and Prefect, and say what to do; exit 1 where it must be."""
-    from steelyard.tasks.doctor import doctor as examine
+    from steelyard.ops.doctor import doctor as examine
 
     document = examine(home, conf, datetime.now(UTC))
     show(document, as_json, screen.examined)

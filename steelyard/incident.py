@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from steelyard.judging.evidence import Evidence
+from steelyard.evaluation.evidence import Evidence
 from steelyard.weight.journal import Decision, Entry
 from steelyard.wording import BOOKS, books_rows, drift_words
 

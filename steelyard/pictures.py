@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
-from steelyard.judging import metrics
+from steelyard.evaluation import metrics
 from steelyard.weight.journal import Decision
 
 INK, FAINT = "#22262b", "#8a9099"

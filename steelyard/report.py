@@ -9,7 +9,7 @@ import pandas as pd
 
 from steelyard import charts
 from steelyard.charts import Document, cell, folded_rules, head, linked, table
-from steelyard.judging.books import SizingPolicy, account_returns, finite
+from steelyard.evaluation.books import SizingPolicy, account_returns, finite
 from steelyard.wording import drift_words, influence_words, number, proof_words
 
 PIVOTAL, MOVED = 20, 10

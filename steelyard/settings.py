@@ -15,14 +15,14 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 from steelyard.desk.policy import DeskPolicy
 from steelyard.desk.risk import RiskPolicy
 from steelyard.errors import FixConfiguration
+from steelyard.evaluation.books import SizingPolicy
 from steelyard.gateways.brokers import BrokerSettings
 from steelyard.gateways.quality import QualityPolicy
 from steelyard.gateways.sources import SourceSettings
-from steelyard.judging.books import SizingPolicy
-from steelyard.judging.drift import DriftPolicy
 from steelyard.learning.policy import LearningPolicy
 from steelyard.market.brackets import BracketPolicy
 from steelyard.market.strategy import StrategySettings
+from steelyard.monitoring.drift import DriftPolicy
 from steelyard.values import Frozen
 from steelyard.weight.policy import WeightPolicy
 

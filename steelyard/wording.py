@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from steelyard.judging.books import TARGETS
+from steelyard.evaluation.books import TARGETS
 
 BOOKS = ("baseline", "ml", "blended")
 MEASURES = {
@@ -78,7 +78,7 @@ def number(value: float | None) -> str:
 
 
 def worth_words(found: Mapping[str, Any]) -> list[str]:
-    """Return what ``judging.sharpe.worth`` found in plain sentences: each book, then what the model's two gained."""
+    """Return what ``evaluation.sharpe.worth`` found in plain sentences: each book, then what the model's two gained."""
     books = [_book_words(book, found["books"][book], found["trials"]) for book in BOOKS]
     return [*books, *(_gain_words(book, gain) for book, gain in found["gains"].items())]
 

@@ -7,7 +7,7 @@ from typing import Any
 from steelyard import notices
 from steelyard.gateways.quality import Checked
 from steelyard.home import Home
-from steelyard.judging.health import Figure, Silence
+from steelyard.monitoring.health import Figure, Silence
 from steelyard.tasks.step import step
 from steelyard.weight.journal import Entry
 from steelyard.weight.ladder import period_end

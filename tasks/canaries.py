@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from steelyard.errors import CollectMoreData, FixData
+from steelyard.evaluation.books import finite
 from steelyard.gateways.registry import Version
 from steelyard.home import Home
-from steelyard.judging.books import finite
 from steelyard.learning.canaries import Canary, listen
 from steelyard.learning.policy import Family
 from steelyard.learning.samples import Samples

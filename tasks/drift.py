@@ -10,12 +10,12 @@ from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
 
 from steelyard import pictures
+from steelyard.evaluation.books import finite
 from steelyard.gateways.registry import Figures, Version
 from steelyard.home import Home
-from steelyard.judging.books import finite
-from steelyard.judging.drift import PREDICTION, Drift, Performance, drift, drift_page
 from steelyard.learning.model import Model
 from steelyard.market.history import as_known
+from steelyard.monitoring.drift import PREDICTION, Drift, Performance, drift, drift_page
 from steelyard.settings import prefect_server_configured
 from steelyard.tasks.bars import known_history
 from steelyard.tasks.step import step

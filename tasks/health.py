@@ -8,9 +8,9 @@ import pandas as pd
 from steelyard.errors import CollectMoreData, RestoreService
 from steelyard.gateways.registry import Version
 from steelyard.home import Home
-from steelyard.judging.health import UNKNOWN, Figure, Health, Silence, Trained, Usual, health, silences
 from steelyard.market.bars import by_symbol
 from steelyard.market.strategy import signals
+from steelyard.monitoring.health import UNKNOWN, Figure, Health, Silence, Trained, Usual, health, silences
 from steelyard.tasks.step import step
 from steelyard.weight.state import State
 

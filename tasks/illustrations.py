@@ -4,8 +4,8 @@ from datetime import datetime
 from typing import Any
 
 from steelyard import pictures
+from steelyard.evaluation.books import equity_curves
 from steelyard.home import Home
-from steelyard.judging.books import equity_curves
 from steelyard.tasks.step import step
 from steelyard.weight.journal import Entry
 

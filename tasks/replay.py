@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 
 from steelyard.errors import CollectMoreData, FixConfiguration
+from steelyard.evaluation.books import judge
 from steelyard.gateways.sources import from_argument
 from steelyard.home import Home, home_under
-from steelyard.judging.books import judge
 from steelyard.market.history import as_known
 from steelyard.progress import tell
 from steelyard.settings import load, override

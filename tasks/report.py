@@ -8,11 +8,11 @@ import pandas as pd
 
 from steelyard import pictures, report
 from steelyard.errors import CollectMoreData, FixConfiguration
+from steelyard.evaluation.books import equity_curves, judge
+from steelyard.evaluation.sharpe import worth_figures
 from steelyard.gateways.alerts import Stored
 from steelyard.gateways.registry import Figures
 from steelyard.home import Home, open_home
-from steelyard.judging.books import equity_curves, judge
-from steelyard.judging.sharpe import worth_figures
 from steelyard.tasks.health import model_health
 from steelyard.tasks.records import decision_record, version_record
 from steelyard.tasks.status import status

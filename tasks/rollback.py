@@ -6,9 +6,9 @@ from datetime import datetime
 import pandas as pd
 
 from steelyard.errors import FixConfiguration, RestoreService
+from steelyard.evaluation.evidence import Evidence
 from steelyard.home import Home
 from steelyard.incident import Incident, incident
-from steelyard.judging.evidence import Evidence
 from steelyard.tasks.status import last_drift
 from steelyard.tasks.step import step
 from steelyard.tasks.weight import current_state, monthly_evidence

@@ -5,18 +5,18 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from steelyard.errors import CollectMoreData
+from steelyard.evaluation.books import finite
+from steelyard.evaluation.evidence import Evidence
+from steelyard.evaluation.influence import judge_pivotal
 from steelyard.gateways.alerts import Stored
 from steelyard.home import Home
-from steelyard.judging.books import finite
-from steelyard.judging.evidence import Evidence
-from steelyard.judging.pivotal import judge_pivotal
+from steelyard.monitoring.false_alarms import false_alarms
 from steelyard.tasks.bars import known_history
 from steelyard.tasks.records import decision_record, state_record, version_record
 from steelyard.tasks.schedules import schedules
 from steelyard.tasks.training import shadow_window
 from steelyard.tasks.trials import life_worth
 from steelyard.tasks.weight import gate_standing, monthly_evidence, phase_evidence
-from steelyard.weight.alarms import false_alarms
 from steelyard.weight.guards import breaker_rules, measure_cuts
 from steelyard.weight.journal import Entry, Rule
 from steelyard.weight.ladder import period_end

@@ -12,11 +12,11 @@ import pandas as pd
 from steelyard import pictures
 from steelyard.desk.blend import BlendTerms, blend_predictions
 from steelyard.errors import CollectMoreData, FixConfiguration
+from steelyard.evaluation.books import Books, SizingPolicy, equity_curves, judge
+from steelyard.evaluation.sharpe import worth, worth_figures
 from steelyard.gateways.ledger import OUTCOME
 from steelyard.gateways.registry import Data, Registration, Trial, Version
 from steelyard.home import Home
-from steelyard.judging.books import Books, SizingPolicy, equity_curves, judge
-from steelyard.judging.sharpe import worth, worth_figures
 from steelyard.learning.comparison import Comparison, common_rows
 from steelyard.learning.comparison import compare as compare_models
 from steelyard.learning.policy import Retraining

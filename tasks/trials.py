@@ -8,9 +8,9 @@ from typing import Any
 
 import pandas as pd
 
+from steelyard.evaluation.books import equity_curves
+from steelyard.evaluation.sharpe import worth
 from steelyard.home import Home
-from steelyard.judging.books import equity_curves
-from steelyard.judging.sharpe import worth
 from steelyard.wording import worth_words
 
 

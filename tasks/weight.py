@@ -5,9 +5,9 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from steelyard.errors import FixConfiguration
+from steelyard.evaluation.evidence import Evidence, Window, gather
+from steelyard.evaluation.skill import Skill, judge_skill
 from steelyard.home import Home
-from steelyard.judging.evidence import Evidence, Window, gather
-from steelyard.judging.skill import Skill, judge_skill
 from steelyard.tasks.step import step
 from steelyard.tasks.trials import count_settings
 from steelyard.weight.changes import with_lease

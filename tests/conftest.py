@@ -1,5 +1,6 @@
 """What tests of several layers start from."""
 
+import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,7 +10,8 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from registries import open_registry
-from steelyard.settings import go_offline
+from steelyard import cli
+from steelyard.settings import PACKAGE, go_offline
 
 go_offline()
 
@@ -38,3 +40,30 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], 
 
     yield new
     server.cleanup()
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def conf(tmp_path: Path) -> Path:
+    """A copy of the project's settings, to be changed by a test."""
+    return Path(shutil.copytree(PACKAGE / "conf", tmp_path / "conf"))
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Run the command line in this process: exit code, stdout, stderr."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["steelyard", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        out, err = capsys.readouterr()
+        code = ended.value.code
+        return (1, out, err + code) if isinstance(code, str) else (int(code or 0), out, err)
+
+    return run

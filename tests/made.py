@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 
 import pandas as pd
 
-from steelyard.judging.arms import Arms
-from steelyard.judging.books import Books, SizingPolicy, judge
-from steelyard.judging.evidence import Evidence, VersionFigures
+from steelyard.evaluation.ab_test import Arms
+from steelyard.evaluation.books import Books, SizingPolicy, judge
+from steelyard.evaluation.evidence import Evidence, VersionFigures
 from steelyard.weight.policy import Phase, WeightPolicy
 from steelyard.weight.state import State
 

@@ -11,7 +11,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from steelyard.judging.books import SizingPolicy
+from steelyard.evaluation.books import SizingPolicy
 from steelyard.market.strategy import Side
 from steelyard.values import Frozen
 

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from steelyard.evaluation.books import SizingPolicy
+from steelyard.evaluation.evidence import losses_in_a_row
 from steelyard.gateways.brake import Brake
-from steelyard.judging.books import SizingPolicy
-from steelyard.judging.evidence import losses_in_a_row
 from steelyard.weight.guards import streak_breaker
 from steelyard.weight.journal import Entry
 from steelyard.weight.policy import WeightPolicy

@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from steelyard.judging.evidence import Evidence
+from steelyard.evaluation.evidence import Evidence
 from steelyard.weight.journal import Decision, Kind, Rule, Verdict
 from steelyard.weight.policy import Phase, WeightPolicy
 from steelyard.weight.state import State

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from steelyard.judging.evidence import Evidence
+from steelyard.evaluation.evidence import Evidence
 from steelyard.weight.changes import conclude, disabled, with_weight
 from steelyard.weight.journal import Decision, Kind, Rule, measured
 from steelyard.weight.policy import WeightPolicy

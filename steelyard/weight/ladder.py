@@ -3,7 +3,7 @@
 import math
 from datetime import UTC, datetime, timedelta
 
-from steelyard.judging.evidence import Evidence
+from steelyard.evaluation.evidence import Evidence
 from steelyard.weight.changes import conclude, with_weight
 from steelyard.weight.guards import Cut, breaker_rules, latches_after, limit, measure_cuts, shortfall_bound
 from steelyard.weight.journal import Decision, Rule, Verdict, measured

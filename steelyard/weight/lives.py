@@ -1,6 +1,6 @@
 """Whole lives under the configured policy, compiled: what guard, evaluation and gates would do, day by day.
 
-The figures are those of ``judging``, the rules those of ``guards``, ``ladder``, ``phases`` and ``sequential``; a test holds
+The figures are those of ``evaluation``, the rules those of ``guards``, ``ladder``, ``phases``, ``sequential``; a test holds
 them against each other, step for step. A life begins in shadow with a champion. Each day its signals settle, the streak is
 looked at, a retraining that is due brings a new champion, and guard, evaluation and gate follow, as in a replay. Latency,
 coverage and fallbacks are in order; no operator holds the weight.
@@ -14,8 +14,8 @@ from numba import njit
 from numpy.typing import NDArray
 from scipy.stats import binom
 
-from steelyard.judging.books import Bools, Floats
-from steelyard.judging.skill import Bets, Table, bets, copy_table, decay_value, play, reset_table, skill_value
+from steelyard.evaluation.books import Bools, Floats
+from steelyard.evaluation.skill import Bets, Table, bets, copy_table, decay_value, play, reset_table, skill_value
 from steelyard.weight.policy import PHASES, WeightPolicy
 
 Ints = NDArray[np.int64]

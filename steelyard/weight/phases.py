@@ -7,8 +7,8 @@ import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from steelyard.judging.arms import Arms
-from steelyard.judging.evidence import Evidence
+from steelyard.evaluation.ab_test import Arms
+from steelyard.evaluation.evidence import Evidence
 from steelyard.weight.changes import conclude, lifted
 from steelyard.weight.guards import breaker_rules, measure_cuts
 from steelyard.weight.journal import Decision, Rule, measured

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from steelyard.judging.skill import BetPolicy
+from steelyard.evaluation.skill import BetPolicy
 from steelyard.values import Frozen
 
 Phase = Literal["foundation", "shadow", "pilot", "expansion", "optimization"]

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from steelyard.judging.evidence import Evidence
+from steelyard.evaluation.evidence import Evidence
 from steelyard.weight.changes import conclude, disabled
 from steelyard.weight.journal import Decision, Rule
 from steelyard.weight.policy import WeightPolicy

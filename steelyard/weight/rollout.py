@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from steelyard.judging.evidence import Evidence
+from steelyard.evaluation.evidence import Evidence
 from steelyard.weight.policy import PHASES, Phase, RolloutPolicy
 from steelyard.weight.state import State
 

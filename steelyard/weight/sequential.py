@@ -6,8 +6,8 @@ Where the policy's ``evidence`` is "ladder", all of it is recorded and none of i
 import math
 from collections.abc import Mapping
 
-from steelyard.judging.evidence import Evidence
-from steelyard.judging.skill import Skill
+from steelyard.evaluation.evidence import Evidence
+from steelyard.evaluation.skill import Skill
 from steelyard.weight.journal import Rule, measured
 from steelyard.weight.policy import SequentialPolicy, WeightPolicy
 

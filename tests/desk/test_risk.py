@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from steelyard.desk.risk import Account, Proposal, RiskPolicy, assess, regime_of
-from steelyard.judging.books import SizingPolicy
+from steelyard.evaluation.books import SizingPolicy
 
 POLICY, SIZING = RiskPolicy(), SizingPolicy()
 GOOD = Proposal("AAPL", "buy", decision=True, price=100.0, stop_offset=2.0, volatility=1.0, trend=0.0)

@@ -20,9 +20,9 @@ from steelyard.flows.rollback import rollback
 from steelyard.flows.settle import settle
 from steelyard.home import open_home
 from steelyard.market.simulated import SimulatedMarket
+from steelyard.ops.doctor.server import server as checked
 from steelyard.progress import tell
 from steelyard.settings import default_conf, load
-from steelyard.tasks.doctor.server import server as checked
 from steelyard.tasks.step import DECIDING, step
 from steelyard.tasks.summaries import progress
 

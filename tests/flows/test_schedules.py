@@ -15,8 +15,8 @@ from steelyard.flows.guard import guard
 from steelyard.flows.settle import settle
 from steelyard.flows.trade import trade
 from steelyard.home import Home
+from steelyard.ops.deployments import declared
 from steelyard.settings import Schedules, UpSettings
-from steelyard.tasks.deployments import declared
 from steelyard.tasks.schedules import DEEP_TRIALS, TRACES, Trace, next_runs, schedules, standing
 
 UP = UpSettings()

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from steelyard.judging.books import SizingPolicy
+from steelyard.evaluation.books import SizingPolicy
 from steelyard.weight.drill import WORLDS, Course, World, characteristics, draw, drill, information_limit, lived
 from steelyard.weight.lives import bounds_of
 from steelyard.weight.policy import WeightPolicy

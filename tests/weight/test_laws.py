@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from made import NOW, POLICY, evidence, state
-from steelyard.judging.evidence import Evidence
+from steelyard.evaluation.evidence import Evidence
 from steelyard.weight.changes import with_champion
 from steelyard.weight.guards import breaker_rules, guard, measure_cuts, streak_breaker
 from steelyard.weight.journal import Decision

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 
 from settled import settled
-from steelyard.judging.books import SizingPolicy
-from steelyard.judging.evidence import Evidence, Window, gather, losses_in_a_row
-from steelyard.judging.skill import BetPolicy, judge_skill
+from steelyard.evaluation.books import SizingPolicy
+from steelyard.evaluation.evidence import Evidence, Window, gather, losses_in_a_row
+from steelyard.evaluation.skill import BetPolicy, judge_skill
 from steelyard.weight.changes import with_champion
 from steelyard.weight.drill import Course, World, draw
 from steelyard.weight.guards import guard, streak_breaker

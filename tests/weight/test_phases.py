@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from made import NOW, POLICY, evidence, state
-from steelyard.judging.arms import Arms
+from steelyard.evaluation.ab_test import Arms
 from steelyard.weight.phases import Standing, review, window_left
 from steelyard.weight.state import State
 

@@ -7,9 +7,9 @@ import pytest
 
 from made import NOW, POLICY, state
 from made import evidence as month
-from steelyard.judging.evidence import Evidence
-from steelyard.judging.skill import Skill
-from steelyard.weight.alarms import false_alarms
+from steelyard.evaluation.evidence import Evidence
+from steelyard.evaluation.skill import Skill
+from steelyard.monitoring.false_alarms import false_alarms
 from steelyard.weight.guards import breaker_rules, guard
 from steelyard.weight.journal import Decision
 from steelyard.weight.ladder import evaluate

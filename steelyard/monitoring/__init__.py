@@ -1,0 +1,1 @@
+"""Whether the model is still well: drift, health, targets, false alarms. Pure functions."""

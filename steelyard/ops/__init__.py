@@ -1,0 +1,1 @@
+"""Keeps it running: up, the worker, deployments, verify, the doctor, fire drills."""

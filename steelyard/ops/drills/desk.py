@@ -1,0 +1,65 @@
+"""A trading process that lives in a drill's days."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any, cast
+
+from steelyard.desk.session import Session
+from steelyard.desk.signals import Evaluation
+from steelyard.home import Home
+from steelyard.ops.drills.ground import DAY, Past, Place, past
+from steelyard.tasks.trading import signal_of
+from steelyard.trading import open_session
+
+
+class Desk:
+    """The session of a home, its signals, and the moment it is there.
+
+    Args:
+        place: The home.
+        at: The moment it is opened.
+        market: What it trades.
+    """
+
+    def __init__(self, place: Place, at: datetime, market: Past) -> None:
+        self.at = at
+        self._market = market
+        self._stores: Home = place.home()
+        self.session: Session = open_session(place.folder, place.conf, lambda: self.at)
+        self.session.warm(market.until(at))
+
+    def live(self, day: datetime) -> list[Evaluation]:
+        """Evaluate the signals decided since the last call up to ``day``; look at the state before and after."""
+        self.session.look()
+        rows = cast(list[dict[str, Any]], self._market.decided(self.at, day).to_dict("records"))
+        found = [
+            self.session.evaluate(
+                signal_of(row, self._stores.strategy.score_names), self._market.until(row["decided_at"].to_pydatetime())
+            )
+            for row in rows
+        ]
+        self.at = day
+        self.session.look()
+        return found
+
+    def weight(self) -> float:
+        """Return the weight in force now."""
+        return self.session.standing(self.at).weight
+
+
+@contextmanager
+def trading(place: Place, at: datetime) -> Iterator[Desk]:
+    """Yield a trading process that is opened at ``at``, and stop it: what it recorded is in ledger or spool then."""
+    desk = Desk(place, at, past())
+    try:
+        yield desk
+    finally:
+        desk.session.close()
+
+
+def days(first: datetime, last: datetime) -> Iterator[datetime]:
+    """Yield the days after ``first`` up to ``last``."""
+    while first < last:
+        first += DAY
+        yield first

@@ -1,0 +1,251 @@
+"""The doctor looks at everything, changes nothing, and says what to do."""
+
+import hashlib
+import json
+import shutil
+import socket
+import sqlite3
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.requirements import Requirement
+
+from homes import LAST, pilot_home
+from pilots import BAR, frame
+from registries import LINEAGE
+from steelyard.gateways.alerts import Alert
+from steelyard.gateways.spool import Spool
+from steelyard.home import Home, open_home
+from steelyard.ops.doctor import configuration, doctor
+from steelyard.ops.doctor import home as home_checks
+from steelyard.ops.doctor.configuration import missing
+from steelyard.ops.doctor.home import Tag
+from steelyard.ops.doctor.rows import Row
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(autouse=True)
+def alone(conf: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No Prefect server, no secrets; the port stays taken and unanswered, so that no other test's server answers."""
+    for name in ("PREFECT_API_URL", "STEELYARD_ALERTS", "STEELYARD_TOKEN", "STEELYARD_SEAL_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        (conf / "up.yaml").write_text(f"prefect_port: {taken.getsockname()[1]}")
+        yield
+
+
+@pytest.fixture
+def pilot(home: Path, empty_mlflow: Path) -> Home:
+    return pilot_home(home, empty_mlflow)
+
+
+def tree(folder: Path) -> dict[str, str]:
+    """Every file and folder, with what is in it; but what SQLite notes of who is reading."""
+    kept = [one for one in folder.rglob("*") if not one.name.endswith(("-shm", "-wal"))]
+    return {str(one): hashlib.sha256(one.read_bytes()).hexdigest() if one.is_file() else "" for one in kept}
+
+
+def standings(document: dict[str, Any]) -> dict[str, str]:
+    return {row["name"]: row["standing"] for row in document["rows"]}
+
+
+def found(document: dict[str, Any], name: str) -> str:
+    return next(row["found"] for row in document["rows"] if row["name"] == name)
+
+
+def only(rows: Iterator[Row]) -> Row:
+    [row] = rows
+    return row
+
+
+def test_a_home_that_is_well_has_nothing_wrong_and_is_left_as_it_was(pilot: Home, conf: Path) -> None:
+    """Every check in its order; not a byte is written."""
+    pilot.lake.append(frame(), BAR)
+    before = tree(pilot.home)
+    document = doctor(pilot.home, conf, LAST)
+
+    assert tree(pilot.home) == before
+    assert document["wrong"] == 0
+    assert [name for name, standing in standings(document).items() if standing == "ok"] == [
+        *("conf", "times", "strategy", "source", "broker", "STEELYARD_TOKEN", "Python", "libraries", "ledger", "MLflow"),
+        *("journal", "folder: home", "folder: lake", "folder: spool", "folder: bundle", "folder: artifacts", "spool"),
+        *("lake", "lease", "alerts", "brake", "state"),
+    ]
+    assert found(document, "journal") == "2 decisions, the chain is whole"
+    assert found(document, "lease") == "runs until 2025-03-05 00:00 UTC"
+    assert [row["advice"] for row in document["rows"] if row["name"] == "Prefect"] == ["steelyard up starts one"]
+
+
+def test_one_broken_thing_keeps_nothing_else_from_being_checked(
+    pilot: Home, conf: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Eight at once: each is a row with what to do, the command ends with 1, and the rest is looked at."""
+    pilot.brake.pull("anna", "MLflow was down")
+    pilot.registry._tracking.client.set_registered_model_tag(LINEAGE, "steelyard.state", "{}")
+    for file in pilot.state.glob("ledger.db*"):
+        file.unlink()
+    (pilot.state / "ledger.db").write_bytes(b"no database" * 500)
+    (pilot.state / "spool").write_text("no folder")
+    (conf / "weight.yaml").write_text("ceilling: 0.5")
+    (conf / "wieght.yaml").write_text("")
+    (conf / "strategy.yaml").write_text("system: nowhere:Found")
+    (conf / "broker.yaml").write_text("name: alpaca")
+    monkeypatch.setenv("STEELYARD_TOKEN", "short")
+    monkeypatch.delenv("APCA_API_KEY_ID", raising=False)
+    code, out, err = command("doctor", "--home", pilot.home, "--conf", conf, "--json")
+    document = json.loads(out)
+
+    assert code == 1, err
+    wrong = {row["name"]: row for row in document["rows"] if row["standing"] == "wrong"}
+    assert list(wrong) == [
+        *("conf: weight", "conf: wieght", "strategy", "broker", "STEELYARD_TOKEN", "ledger", "journal", "folder: spool"),
+        *("brake", "state"),
+    ]
+    assert document["wrong"] == len(wrong)
+    assert "unknown key ceilling" in wrong["conf: weight"]["found"]
+    assert "APCA_API_KEY_ID is not set" in wrong["broker"]["found"]
+    assert "holds 5 characters" in wrong["STEELYARD_TOKEN"]["found"]
+    assert "not a database" in wrong["ledger"]["found"]
+    assert "the state tag" in wrong["state"]["found"]
+    assert all(row["advice"] for row in wrong.values())
+    assert standings(document)["folder: home"] == "ok"
+
+
+def test_a_home_that_is_not_there_is_said_and_not_made(home: Path, conf: Path, command: Command) -> None:
+    """Exit 1: the folder was misspelt."""
+    code, out, _ = command("doctor", "--home", home, "--conf", conf)
+
+    assert code == 1
+    assert "does not exist; nothing was made" in " ".join(out.replace("│", " ").split())
+    assert "1 wrong" in out
+    assert not home.exists()
+
+
+def test_an_empty_home_is_not_filled(home: Path, conf: Path) -> None:
+    """What is not there yet is no fault; warnings say which command makes it."""
+    home.mkdir()
+    document = doctor(home, conf, LAST)
+
+    assert list(home.rglob("*")) == []
+    assert document["wrong"] == 0
+    assert {name: standings(document)[name] for name in ("ledger", "MLflow", "lake")} == dict.fromkeys(
+        ("ledger", "MLflow", "lake"), "warning"
+    )
+
+
+def test_a_decision_that_was_cut_short_stays_so(pilot: Home) -> None:
+    """The state tag of before is a fault here; reading it elsewhere completes it."""
+    client = pilot.registry._tracking.client
+    before = client.get_registered_model(LINEAGE).tags["steelyard.state"]
+    runs = pilot.registry._tracking.decisions()
+    client.set_registered_model_tag(LINEAGE, "steelyard.state", pilot.journal.sealed(pilot.journal.entries()[0].state))
+    stale = client.get_registered_model(LINEAGE).tags["steelyard.state"]
+    again = open_home(pilot.home)
+    state, journal = only(home_checks.sealed(Tag(again))), list(home_checks.lineage(again))[-1]
+
+    assert client.get_registered_model(LINEAGE).tags["steelyard.state"] == stale != before
+    assert len(again.registry._tracking.decisions()) == len(runs)
+    assert (state.standing, journal.standing) == ("wrong", "wrong")
+    assert again.journal.state() is not None
+    assert only(home_checks.sealed(Tag(again))).standing == "ok"
+
+
+def test_databases_of_another_version_are_named(pilot: Home, conf: Path) -> None:
+    """A flow brings the ledger's up to date; MLflow says itself what to do."""
+    elsewhere = Path(shutil.copytree(pilot.home, pilot.home.parent / "elsewhere"))  # not open in this process yet
+    places = {elsewhere / ".steelyard" / "ledger.db": "0001", elsewhere / "mlruns" / "mlflow.db": "451aebb31d03"}
+    for file, revision in places.items():
+        with sqlite3.connect(file) as connection:
+            connection.execute("UPDATE alembic_version SET version_num = ?", (revision,))
+    document = doctor(elsewhere, conf, LAST)
+
+    assert found(document, "ledger") == "tables of version 0001, 0004 is current"
+    assert "Detected out-of-date database schema" in found(document, "MLflow")
+    assert {found(document, name) for name in ("lease", "state", "schedules")} == {"not looked at: MLflow cannot be used"}
+
+
+@pytest.mark.parametrize(
+    ("days", "weight", "standing"),
+    [
+        pytest.param(2, 0.15, "ok", id="it runs"),
+        pytest.param(4, 0.15, "wrong", id="a weight out of force"),
+        pytest.param(4, 0.0, "warning", id="no weight to lose"),
+    ],
+)
+def test_a_lease_that_ran_out_is_as_bad_as_what_it_takes(
+    home: Path, empty_mlflow: Path, days: int, weight: float, standing: str
+) -> None:
+    """Dead since, and who renews it."""
+    stores = pilot_home(home, empty_mlflow, weight=weight, phase="pilot" if weight else "shadow")
+    row = only(home_checks.lease(Tag(stores), LAST + timedelta(days=days)))
+
+    assert row.standing == standing
+    assert ("steelyard guard renews it" in row.advice) == (standing != "ok")
+
+
+def test_what_waits_is_counted(pilot: Home) -> None:
+    """Lines of the spool up to the last whole one, and alerts nobody took; the spool is not taken."""
+    spool = Spool(pilot.state / "spool")
+    spool.open()
+    spool.append([{"n": 1}, {"n": 2}, {"n": 3}])
+    spool.drained(spool.waiting(1)[1])
+    (pilot.state / "spool" / "lines.jsonl").open("ab").write(b'{"n":')
+    pilot.alerts.post(Alert(key="k", at=LAST, kind="flow", title="flow failed", advice="look"))
+
+    assert only(home_checks.spool(pilot)).found == "2 lines wait"
+    assert only(home_checks.alerts(pilot)).found.startswith("1 undelivered, the first since 2025-03-02 00:00 UTC")
+
+
+def test_the_lake_tells_its_age_and_who_is_behind(pilot: Home) -> None:
+    """Three symbols, one of which stopped a month before."""
+    bars = frame()
+    last = bars["timestamp"].max() + BAR
+    early = (bars["symbol"] == bars["symbol"].iloc[0]) & (bars["timestamp"] > last - timedelta(days=30))
+    pilot.lake.append(bars[~early.to_numpy(dtype=bool)], BAR)
+    row = only(home_checks.bars(pilot, last.to_pydatetime() + timedelta(days=2)))
+
+    assert row.standing == "warning"
+    assert "3 symbols" in row.found
+    assert "2.0 days ago; 1 are more than 7 days behind: " in row.found
+
+
+def test_pages_on_another_port_than_mlflow_are_a_contradiction(pilot: Home, conf: Path) -> None:
+    """Only where steelyard up serves them."""
+    settings = pilot.settings
+    moved = settings.model_copy(update={"up": settings.up.model_copy(update={"mlflow_port": 5001})})
+    theirs = settings.services.model_copy(update={"mlflow": "http://127.0.0.1:7000", "pages": "http://127.0.0.1:7000"})
+
+    assert list(configuration.pages(settings)) == []
+    assert "mlflow_port in conf/up.yaml is 5001" in only(configuration.pages(moved)).found
+    assert list(configuration.pages(moved.model_copy(update={"services": theirs}))) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        pytest.param("pandas<1", "pandas is 3.", id="too new"),
+        pytest.param("pandas>=3.0", "", id="fits"),
+        pytest.param("no-such-library>=2", "no-such-library is not installed, >=2 required", id="absent"),
+    ],
+)
+def test_a_library_is_held_against_what_is_required(text: str, words: str) -> None:
+    """The installed version and the bound, nothing where it fits."""
+    said = missing(Requirement(text))
+
+    assert said.startswith(words)
+    assert bool(said) == bool(words)
+
+
+def test_alerts_and_sources_that_lead_nowhere_are_said(pilot: Home, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A missing file of bars is wrong, a missing channel a warning; channels are counted, never shown."""
+    files = pilot.settings.source.model_copy(update={"kind": "files", "path": str(tmp_path / "nowhere.csv")})
+
+    assert only(configuration.source(pilot.settings.model_copy(update={"source": files}))).standing == "wrong"
+    assert only(configuration.channels()).standing == "warning"
+    monkeypatch.setenv("STEELYARD_ALERTS", "json://planted-token@127.0.0.1 json://127.0.0.1:2")
+    assert only(configuration.channels()).found == "2 channels"

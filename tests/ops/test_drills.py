@@ -1,0 +1,111 @@
+"""Fire drills on the real stack: what must be noticed is noticed, and a drill that fails says so."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from steelyard.errors import FixConfiguration
+from steelyard.flows.drill import _run, fire_drill
+from steelyard.ops.drills.ground import claim, copied, ground
+from steelyard.ops.drills.scheduler import dead_scheduler
+from steelyard.settings import undisturbed
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def drills(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of drills whose ground is made."""
+    folder = tmp_path_factory.mktemp("drills") / "home"
+    claim(folder, None)
+    with undisturbed():
+        ground(folder, None, _run)
+    return folder
+
+
+def drilled(folder: Path, scenario: str) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    [found] = fire_drill([scenario], str(folder))["drills"]
+    notices = {f"{one['what']} ({one['by']})": one for one in found["notices"]}
+    assert [what for what, one in notices.items() if not one["in_time"]] == []
+    return found, notices
+
+
+def test_a_dead_scheduler_ends_the_weight_with_the_lease(drills: Path, command: Command) -> None:
+    """Weight 0 from the lease's end on; trading process, status and the returning guard say so; one JSON document."""
+    code, out, _ = command("drill", "dead-scheduler", "--home", drills, "--json")
+    [found] = json.loads(out)["drills"]
+
+    assert code == 0
+    assert [one["bound"] for one in found["notices"]] == [4.0, 4.0, 4.0, 14.0]
+    assert 3.0 <= found["notices"][0]["after"] < 4.0
+    assert [one["weight"] for one in found["weights"]] == [0.2, 0.0, 0.2]
+
+
+def test_a_lease_that_is_too_long_fails_the_drill(drills: Path) -> None:
+    """A month's lease: the model goes on deciding, nobody is told, and the drill says never."""
+    with undisturbed():
+        place = copied(drills / "ground", drills / "long-lease", _run)
+        (place.conf / "weight.yaml").write_text("lease_days: 30  # days")
+        found = dead_scheduler(place).to_dict()
+
+    assert not found["noticed"]
+    assert [one["after"] for one in found["notices"][:3]] == [None, None, None]
+    assert {one["weight"] for one in found["weights"]} == {0.2}
+
+
+def test_stopped_databases_lose_nothing_and_end_with_the_lease(drills: Path) -> None:
+    """The spool drains once and in order; a process started anew lives from its disk, as far as the lease reaches."""
+    found, notices = drilled(drills, "stopped-database")
+
+    assert notices["all is in the ledger, once and in order (spool)"]["words"].endswith("rows, 0 lost")
+    assert 3.0 <= notices["signals are decided without the model (lease)"]["after"] < 4.0
+    assert [one["weight"] for one in found["weights"]] == [0.2, 0.0, 0.2]
+
+
+def test_an_inverted_model_loses_its_weight(drills: Path) -> None:
+    """Cut, and then disabled, within a window; what the books earned meanwhile is told."""
+    found, notices = drilled(drills, "inverted-model")
+    weights = [one["weight"] for one in found["weights"]]
+
+    assert weights == sorted(weights, reverse=True)
+    assert weights[-1] == 0.0
+    assert 0 < notices["the weight is lowered (guard)"]["after"] <= notices["the weight is 0 (breakers)"]["after"] <= 30
+    assert "DISABLE" in notices["the weight is lowered (guard)"]["words"]
+    assert "existing system" in found["words"][0]
+    assert "retrain" in found["words"][1]
+
+
+def test_a_stuck_feed_is_told(drills: Path) -> None:
+    """Frozen prices are among collect's findings within two days; the guard misses the signals within a week."""
+    _, notices = drilled(drills, "stuck-feed")
+
+    assert notices["frozen prices: the last bars repeat (collect)"]["after"] <= 2.0
+    assert notices["bars stop: no signals any more (guard)"]["words"] == "0 bars added"
+
+
+def test_what_is_edited_by_hand_is_not_believed(drills: Path) -> None:
+    """State tag, decision, model and state on disk: weight 0, and verify names the place."""
+    found, notices = drilled(drills, "edited-state")
+
+    assert [one["weight"] for one in found["weights"]] == [0.2, 0.0, 0.2]
+    assert all(one["after"] == 0.0 for one in notices.values())
+    assert notices["state tag: trading uses weight 0 (seal)"]["words"] == "20% → 0%, the tag says 70%"
+    assert notices["the model on disk: trading uses weight 0 (seal)"]["words"].endswith("no_model")
+    assert notices["the state on disk: trading uses weight 0 (seal)"]["words"].endswith("no_state")
+
+
+def test_drills_refuse_what_no_drill_made(tmp_path: Path, drills: Path, conf: Path, command: Command) -> None:
+    """A live home, drills under other settings, an unknown scenario, one and all of them."""
+    (tmp_path / "mlruns").mkdir()
+    with pytest.raises(FixConfiguration, match="holds what no drill made"):
+        fire_drill([], str(tmp_path))
+    (conf / "weight.yaml").write_text("lease_days: 30  # days")
+    with pytest.raises(FixConfiguration, match="under other settings"):
+        fire_drill([], str(drills), str(conf))
+    with pytest.raises(FixConfiguration, match="is no scenario; known are dead-scheduler"):
+        fire_drill(["flood"])
+    code, _, err = command("drill", "flood", "--all")
+    assert (code, "steelyard drill SCENARIO | --all" in err) == (1, True)

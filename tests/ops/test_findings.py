@@ -1,0 +1,39 @@
+"""What a fire drill found, and whether it was soon enough."""
+
+from datetime import timedelta
+
+import pytest
+
+from made import EARLIER
+from steelyard.ops.drills.findings import NEVER, Found, Notice, changes, days_until, held
+
+
+@pytest.mark.parametrize(
+    ("after", "in_time"),
+    [(3.9, True), (4.0, True), (4.1, False), (NEVER, False)],
+    ids=["sooner", "on the bound", "later", "never"],
+)
+def test_a_notice_counts_within_its_bound(after: float, in_time: bool) -> None:
+    """Never is NaN, and not in time."""
+    notice = Notice("something", "somebody", 4.0, after)
+
+    assert notice.in_time is in_time
+    assert notice.to_dict()["after"] == (None if after != after else after)  # NaN
+
+
+def test_a_drill_in_which_one_thing_was_missed_or_nothing_asked_has_failed() -> None:
+    """All notices count, and there must be some."""
+    good, missed = held("kept", "seal", True), held("kept", "seal", False)
+
+    assert Found((good, good), ()).to_dict()["noticed"]
+    assert not Found((good, missed), ()).to_dict()["noticed"]
+    assert not Found((), ()).to_dict()["noticed"]
+
+
+def test_days_count_to_the_first_moment_and_weights_to_their_changes() -> None:
+    """Nothing is never; a weight that stays is told once."""
+    moments = [EARLIER + timedelta(days=day) for day in (4, 2)]
+
+    assert days_until(EARLIER, moments) == 2.0
+    assert days_until(EARLIER, []) != days_until(EARLIER, [])
+    assert changes([(EARLIER, 0.2), (moments[1], 0.2), (moments[0], 0.0)]) == ((EARLIER, 0.2), (moments[0], 0.0))

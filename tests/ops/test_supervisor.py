@@ -1,0 +1,181 @@
+"""Processes are kept running, and none is left behind."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from steelyard.errors import FixConfiguration, RestoreService
+from steelyard.ops import reaper
+from steelyard.ops import supervisor as supervisor_module
+from steelyard.ops.supervisor import Port, Service, Supervisor, check, rotated
+
+
+def service(code: str, name: str = "one") -> Service:
+    return Service(name, (sys.executable, "-c", code), dict(os.environ))
+
+
+def eventually(holds: Callable[[], bool], seconds: float = 20) -> bool:
+    until = time.monotonic() + seconds
+    while not holds() and time.monotonic() < until:
+        time.sleep(0.05)
+    return holds()
+
+
+@pytest.fixture
+def interrupt() -> Iterator[Callable[[Callable[[], bool]], None]]:
+    """Send this process SIGINT as soon as something holds, as a terminal would."""
+
+    def later(holds: Callable[[], bool]) -> None:
+        eventually(holds)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threads: list[threading.Thread] = []
+
+    def start(holds: Callable[[], bool]) -> None:
+        threads.append(threading.Thread(target=later, args=(holds,)))
+        threads[-1].start()
+
+    yield start
+    for thread in threads:
+        thread.join()
+
+
+def test_what_dies_starts_again_later_each_time(tmp_path: Path, interrupt: Callable[[Callable[[], bool]], None]) -> None:
+    """After one second, then after two; each time with a line that says how it ended and what it said last."""
+    said: list[str] = []
+    interrupt(lambda: len(said) == 3)
+    with suppress(KeyboardInterrupt), Supervisor(tmp_path, said.append) as supervisor:
+        supervisor.start(service("import time; print('out of luck', flush=True); time.sleep(0.3); exit(3)"))
+        supervisor.watch()
+
+    assert [line[-19:] for line in said] == [f"starts again in {seconds} s" for seconds in (1, 2, 4)]
+    assert said[0].startswith("one stopped with exit code 3; the last line of")
+    assert "out of luck" in said[0]
+
+
+def test_what_does_not_start_is_said_in_one_line_and_the_others_are_stopped(tmp_path: Path) -> None:
+    """The line holds the last one of its log."""
+    lives = f"import os, time; open('{tmp_path}/pid', 'w').write(str(os.getpid())); time.sleep(99)"
+    never = Service(
+        "page", (sys.executable, "-c", "import time; time.sleep(1); exit('no such table')"), {}, "http://127.0.0.1:1"
+    )
+    with (
+        pytest.raises(RestoreService, match=r"page stopped with exit code 1; .* is: no such table"),
+        Supervisor(tmp_path, print) as supervisor,
+    ):
+        supervisor.start(service(lives), never)
+
+    assert not reaper.alive(int((tmp_path / "pid").read_text()))
+
+
+def test_a_server_that_no_longer_answers_starts_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interrupt: Callable[[Callable[[], bool]], None]
+) -> None:
+    """It lives, and counts as dead after so many questions; the next one answers."""
+    for name, seconds in (("ASK_SECONDS", 0.1), ("ANSWER_SECONDS", 0.3), ("UNANSWERED", 3)):
+        monkeypatch.setattr(supervisor_module, name, seconds)
+    monkeypatch.setattr(reaper, "GRACE_SECONDS", 0.3)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    served = "from http.server import HTTPServer, SimpleHTTPRequestHandler as Pages"
+    code = f"import os; {served}; print(os.getpid(), flush=True); HTTPServer(('127.0.0.1', {port}), Pages).serve_forever()"
+    page = Service("page", (sys.executable, "-c", code), {}, f"http://127.0.0.1:{port}/")
+    said: list[str] = []
+    log = tmp_path / "page.log"
+    interrupt(lambda: len(said) == 1 and log.read_text().count("200 -") > 3)
+    with suppress(KeyboardInterrupt), Supervisor(tmp_path, said.append) as supervisor:
+        supervisor.start(page)
+        os.kill(int(log.read_text().split()[0]), signal.SIGSTOP)
+        supervisor.watch()
+
+    assert said == ["page did not answer for 0 s; starts again in 1 s"]
+    assert log.read_text().rstrip().endswith("200 -")
+
+
+def test_ending_takes_the_last_first_and_whatever_they_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interrupt: Callable[[Callable[[], bool]], None]
+) -> None:
+    """A process that does not listen is killed, and so is the child of one that is gone already."""
+    monkeypatch.setattr(reaper, "GRACE_SECONDS", 1.0)
+    told = f"open('{tmp_path}/order', 'a').write"
+    codes = {
+        "a": f"signal.signal(15, lambda *_: ({told}('a'), sys.exit())); print(os.getpid(), flush=True); time.sleep(99)",
+        "b": f"signal.signal(15, lambda *_: ({told}('b'), sys.exit())); print(os.getpid(), flush=True); time.sleep(99)",
+        "c": "subprocess.Popen(['sleep', '99']); print(os.getpid(), flush=True)",
+        "d": "signal.signal(15, signal.SIG_IGN); print(os.getpid(), flush=True); time.sleep(99)",
+    }
+    logs = [tmp_path / f"{name}.log" for name in codes]
+    with suppress(KeyboardInterrupt), Supervisor(tmp_path, print) as supervisor:
+        supervisor.start(
+            *[service(f"import os, signal, subprocess, sys, time; {code}", name) for name, code in codes.items()]
+        )
+        assert eventually(lambda: all(log.read_text() for log in logs))
+        interrupt(lambda: True)
+        supervisor.watch()
+
+    assert (tmp_path / "order").read_text() == "ba"
+    assert eventually(lambda: not any(reaper.alive(int(log.read_text())) for log in logs))  # until the system buries orphans
+
+
+def test_a_supervisor_that_is_killed_leaves_nothing_behind(tmp_path: Path) -> None:
+    """Not even what its services started."""
+    shown = "print(os.getpid(), flush=True)"
+    program = f"""
+from pathlib import Path
+from test_supervisor import service
+from steelyard.ops.supervisor import Supervisor
+with Supervisor(Path({str(tmp_path)!r}), print) as supervisor:
+    supervisor.start(service("import os, subprocess; subprocess.Popen(['sleep', '99']); {shown}"))
+    supervisor.start(service("import os, time; {shown}; time.sleep(99)", "two"))
+    supervisor.watch()
+"""
+    process = subprocess.Popen([sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})  # noqa: S603
+    logs = [tmp_path / "one.log", tmp_path / "two.log"]
+    assert eventually(lambda: all(log.exists() and log.read_text() for log in logs))
+    groups = [int(log.read_text().split()[0]) for log in logs]
+    process.kill()
+    process.wait()
+
+    assert eventually(lambda: not any(map(reaper.alive, groups)))
+
+
+def test_a_taken_port_is_named_with_its_setting() -> None:
+    """So that whoever reads it knows what to stop or to change; a free one passes."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = Port("127.0.0.1", taken.getsockname()[1], "prefect_port in conf/up.yaml")
+        with pytest.raises(
+            FixConfiguration, match=rf"port {port.number} on 127.0.0.1 is taken; .* prefect_port in conf/up.yaml"
+        ):
+            check([port])
+    check([port])
+
+
+def test_an_address_of_another_machine_cannot_be_listened_on() -> None:
+    """The line says why."""
+    with pytest.raises(FixConfiguration, match=r"port 4200 on 192.0.2.1 cannot be used \(.+\); change host"):
+        check([Port("192.0.2.1", 4200, "host")])
+
+
+def test_the_logs_of_the_last_three_times_are_kept(tmp_path: Path) -> None:
+    """The newest has no number."""
+    for words in "abcde":
+        rotated(tmp_path / "one.log").write_text(words)
+
+    assert {file.name: file.read_text() for file in tmp_path.iterdir()} == {
+        "one.log": "e",
+        "one.log.1": "d",
+        "one.log.2": "c",
+        "one.log.3": "b",
+    }

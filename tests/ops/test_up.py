@@ -1,0 +1,235 @@
+"""One command runs everything on one machine, keeps it running, and stops all of it."""
+
+import json
+import os
+import re
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from prefect import Flow
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from steelyard.ops import reaper
+from steelyard.ops.deployments import declared
+from steelyard.ops.up import planned
+from steelyard.settings import Schedules, Settings, UpSettings, load
+from ups import Up, answers, asked, eventually, free_ports, kept_up
+
+ALL = {
+    "collect/daily",
+    "trade/per-bar",
+    "settle/daily",
+    "guard/daily",
+    "weight/daily",
+    "drift/daily",
+    "train/weekly",
+    "train/quarterly",
+    "review/monthly",
+}
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory, postgres: Callable[[], str]) -> Iterator[Up]:
+    """On PostgreSQL, ledger and MLflow; the browser's tests run on SQLite."""
+    folder = tmp_path_factory.mktemp("up")
+    with kept_up(folder, folder / "home", {"services": {"ledger": postgres(), "mlflow": postgres()}}) as running:
+        yield running
+
+
+def test_the_pages_answer_and_every_deployment_is_scheduled(up: Up) -> None:
+    """With the home and the settings it was started with, one run at a time; the terminal says where and when."""
+    found = up.api("deployments/filter", {})
+    deployments = {f"{one['entrypoint'].rsplit('.')[-1]}/{one['name']}": one for one in found}
+
+    assert up.err() == ""
+    assert answers(f"{up.prefect}/")
+    assert answers(f"{up.mlflow}/")
+    assert set(deployments) == ALL
+    for name, one in deployments.items():
+        assert {place: one["parameters"][place] for place in ("home", "conf")} == {
+            "home": str(up.home),
+            "conf": str(up.conf),
+        }
+        assert one["global_concurrency_limit"]["limit"] == 1
+        assert one["concurrency_options"]["collision_strategy"] == "ENQUEUE"
+        assert [schedule["active"] for schedule in one["schedules"]] == [True]
+        assert re.search(rf"{name} +│ \d{{4}}-\d\d-\d\d \d\d:\d\d ", up.out())
+    assert up.prefect in up.out()
+    assert up.mlflow in up.out()
+
+
+def test_the_doctor_finds_all_of_it_well(up: Up, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server of conf/up.yaml, a worker that is heard of, nine deployments for this home."""
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+
+    def examined() -> dict[str, tuple[str, str]]:
+        _, out, _ = command("doctor", "--home", up.home, "--conf", up.conf, "--json")
+        return {row["name"]: (row["standing"], row["found"]) for row in json.loads(out)["rows"]}
+
+    assert eventually(lambda: examined()["worker"][1].startswith("1 online, last heard of "))  # once it has started
+    rows = examined()
+    assert rows["Prefect"] == ("ok", f"a server answers at {up.prefect}/api")
+    assert rows["deployments"] == ("ok", "all 9 are registered and active")
+    assert (rows["late runs"][0], rows["runs"]) == ("ok", ("ok", "every schedule completes"))
+
+
+def test_a_home_is_kept_up_once(up: Up, command: Command) -> None:
+    """A second command is refused in one line."""
+    code, out, err = command("up", "--home", up.home, "--conf", up.conf)
+
+    assert (code, out) == (1, "")
+    assert err.startswith("steelyard: steelyard up runs already for")
+
+
+def test_registering_again_changes_nothing(up: Up, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The deployments stay the ones they were."""
+    before = {one["id"] for one in up.api("deployments/filter", {})}
+    monkeypatch.setenv("PREFECT_API_URL", f"{up.prefect}/api")
+    with temporary_settings({PREFECT_API_URL: f"{up.prefect}/api"}):
+        code, out, err = command("deploy", "--home", up.home, "--conf", up.conf)
+
+    assert code == 0, err
+    assert set(re.findall(r"\w+/[\w-]+", out)) == ALL
+    assert {one["id"] for one in up.api("deployments/filter", {})} == before
+
+
+def test_a_training_by_hand_shows_what_came_of_it(up: Up) -> None:
+    """With parameters, through Prefect's API: a version, its artifacts on the run's page, and the report."""
+    up.completed("collect/daily")
+    run = up.completed("train/weekly", request={"trials": 3, "families": ["lightgbm"], "reason": "tried by hand"})
+    up.completed("guard/daily")
+    review = up.completed("review/monthly")
+    [version] = up.registered()
+    [report] = (up.home / ".steelyard" / "reports").iterdir()
+
+    assert "ersion 1" in up.artifacts(run)["train-summary"]
+    assert up.artifacts(run)["train-progress"] == 100
+    assert up.mlflow in up.artifacts(run)["train-summary"]
+    assert "tried by hand" in asked(f"{up.mlflow}/api/2.0/mlflow/runs/get?run_id={version['run_id']}")
+    assert "The existing system decides alone" in up.artifacts(review)["review-summary"]
+    assert "The existing system decides alone" in report.read_text()
+
+
+def test_a_worker_killed_in_a_training_registers_nothing_and_the_next_training_does(up: Up) -> None:
+    """Whoever takes the worker's place closes the run it left, so that the next one need not wait for it."""
+    killed, before = up.child("worker start"), up.registered()
+    run = up.started("train/weekly", request={"trials": 1000, "reason": "to be interrupted"})
+    assert eventually(lambda: up.artifacts(run).get("train-progress", 0) > 0)
+    os.kill(killed, signal.SIGKILL)
+    following = up.started("train/weekly", request={"trials": 3, "families": ["xgboost"]})
+
+    assert up.ended(run) == "CRASHED"
+    assert up.ended(following) == "COMPLETED"
+    assert [version["version"] for version in up.registered()] == ["1", "2"]
+    assert up.registered()[:1] == before
+    assert up.child("worker start") not in (0, killed)
+    assert "worker was ended by signal 9" in up.err()
+
+
+def test_a_server_that_is_killed_comes_back(up: Up) -> None:
+    """MLflow's, with kill -9: another takes its place and answers."""
+    killed = up.child("mlflow server")
+    os.kill(killed, signal.SIGKILL)
+
+    assert eventually(lambda: up.child("mlflow server") not in (0, killed))
+    assert eventually(lambda: answers(f"{up.mlflow}/health"))
+    assert "mlflow was ended by signal 9" in up.err()
+
+
+def test_an_interrupt_stops_all_of_it(up: Up) -> None:
+    """No process is left and the ports are free. Last in this file: it stops what runs."""
+    groups = [up.child(words) for words in ("server start", "mlflow server", "worker start", "leash")]
+    assert all(groups)
+    up.process.send_signal(signal.SIGINT)
+
+    assert up.process.wait(60) == 0
+    assert eventually(lambda: not any(map(reaper.alive, groups)), 5)
+    for address in (up.prefect, up.mlflow):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", int(address.rsplit(":")[-1])))
+
+
+@pytest.mark.parametrize("setting", ["prefect_port", "mlflow_port"])
+def test_a_taken_port_is_one_line_and_nothing_starts(setting: str, home: Path, conf: Path, command: Command) -> None:
+    """The line names the port and where it is set."""
+    ports = dict(zip(("prefect_port", "mlflow_port"), free_ports(), strict=True))
+    (conf / "up.yaml").write_text(yaml.safe_dump(ports))
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", ports[setting]))
+        taken.listen()
+        code, out, err = command("up", "--home", home, "--conf", conf)
+
+    assert (code, out) == (1, "")
+    words = f"port {ports[setting]} on 127.0.0.1 is taken; stop what listens there, or change {setting} in {conf}/up.yaml"
+    assert err == f"steelyard: {words}"
+    assert not (home / ".steelyard" / "logs").exists()
+
+
+@pytest.mark.parametrize("entry", declared(), ids=lambda entry: entry["entrypoint"])
+def test_a_declared_deployment_is_a_flow_that_takes_its_parameters(entry: dict[str, Any]) -> None:
+    """prefect.yaml: the entrypoint is there, the times are those of conf/up.yaml, and runs wait for each other."""
+    module, _, name = entry["entrypoint"].rpartition(".")
+    found = getattr(import_module(module), name)
+    [schedule] = entry["schedules"]
+
+    assert isinstance(found, Flow)
+    assert set(entry["parameters"]) <= set(found.validate_parameters(entry["parameters"]))
+    assert schedule["cron"] == getattr(Schedules(), schedule["slug"])
+    assert schedule["timezone"] == UpSettings().timezone
+    assert entry["concurrency_limit"] == {"limit": 1, "collision_strategy": "ENQUEUE"}
+    assert entry["work_pool"]["name"] == "steelyard"
+
+
+def test_every_schedule_of_the_settings_has_its_deployment() -> None:
+    """And every deployment its schedule."""
+    assert [entry["schedules"][0]["slug"] for entry in declared()] == list(Schedules.model_fields)
+
+
+def test_the_server_of_somebody_else_is_not_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where mlflow is an http address, its page is the one the settings name, and its port may be taken."""
+    monkeypatch.setenv("PASSWORD", "planted")
+    elsewhere = {"services": {"mlflow": "https://mlflow.example.org", "pages": "https://pages.example.org"}}
+    ours = planned(Settings.model_validate({"services": {"mlflow": "postgresql://u:${PASSWORD}@h/d"}}), tmp_path)
+    theirs = planned(Settings.model_validate(elsewhere), tmp_path)
+
+    assert [service.name for service in theirs.servers] == ["prefect"]
+    assert theirs.pages["MLflow"] == "https://pages.example.org"
+    assert [port.number for port in theirs.ports] == [4200]
+    assert [service.name for service in ours.servers] == ["prefect", "mlflow"]
+    assert all("planted" not in " ".join(service.command) for service in ours.servers)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("prefect_port: 5000", "must differ"),
+        ("timezone: Mars/Olympus", "no time zone"),
+        ("schedules: {guard: daily}", "schedules.guard"),
+        ("mlflow_port: 70000", "mlflow_port"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(text: str, words: str, conf: Path, command: Command) -> None:
+    """In one line, before anything starts."""
+    (conf / "up.yaml").write_text(text)
+    code, _, err = command("up", "--conf", conf)
+
+    assert code == 1
+    assert words in err
+
+
+def test_deploying_needs_a_server(home: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The line says how to name one."""
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    code, _, err = command("deploy", "--home", home)
+
+    assert code == 1
+    assert "PREFECT_API_URL names no Prefect server" in err
+    assert load().up == UpSettings()
