@@ -30,9 +30,9 @@ from steelyard.market.history import history
 from steelyard.market.strategy import Scan, TrendStrategy
 from steelyard.monitoring.false_alarms import streak_alarm
 from steelyard.settings import go_offline, load
+from steelyard.simulation.lives import Signals, bounds_of, live
 from steelyard.tasks.bars import read_source, store_bars, validate_bars
 from steelyard.tasks.replay import replay_stores
-from steelyard.weight.lives import Signals, bounds_of, live
 from steelyard.weight.policy import WeightPolicy
 
 Floats = NDArray[np.float64]

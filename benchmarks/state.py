@@ -17,9 +17,9 @@ from steelyard.gateways.brake import Brake
 from steelyard.gateways.ledger import Ledger
 from steelyard.gateways.registry import Registry
 from steelyard.settings import go_offline
-from steelyard.weight.changes import conclude, with_lease
 from steelyard.weight.policy import WeightPolicy
 from steelyard.weight.state import initial_state
+from steelyard.weight.transitions import conclude, with_lease
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 POLICY = WeightPolicy()

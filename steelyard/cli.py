@@ -16,7 +16,7 @@ from steelyard.errors import FixConfiguration, SteelyardError
 from steelyard.settings import default_conf, go_offline, load, prefect_server_configured
 
 if TYPE_CHECKING:
-    from steelyard.weight.drill import Course
+    from steelyard.simulation.characteristics import Course
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -213,7 +213,7 @@ def drill(
 
     With a SCENARIO, or --all: trouble made on purpose in a home of its own, and who notices it when; exit 1 where too late.
     """
-    from steelyard.weight.drill import courses
+    from steelyard.simulation.characteristics import courses
 
     if every and scenario:
         raise FixConfiguration("name one scenario, or pass --all: steelyard drill SCENARIO | --all")

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from steelyard.evaluation.evidence import Evidence
-from steelyard.weight.journal import Decision, Entry
+from steelyard.weight.decision import Decision, Entry
 from steelyard.wording import BOOKS, books_rows, drift_words
 
 WORST = 10

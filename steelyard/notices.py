@@ -7,7 +7,7 @@ from typing import Any
 from steelyard.gateways.alerts import Alert
 from steelyard.gateways.quality import Checked
 from steelyard.monitoring.health import Figure, Silence
-from steelyard.weight.journal import Decision, Entry
+from steelyard.weight.decision import Decision, Entry
 from steelyard.weight.policy import PHASES
 from steelyard.weight.state import State
 

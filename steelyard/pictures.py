@@ -15,7 +15,7 @@ from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
 from steelyard.evaluation import metrics
-from steelyard.weight.journal import Decision
+from steelyard.weight.decision import Decision
 
 INK, FAINT = "#22262b", "#8a9099"
 COLORS = {"baseline": "#8a9099", "ml": "#d98a2b", "blended": "#2567a8"}

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from steelyard.gateways.docs import verdict
 from steelyard.gateways.quality import Held
+from steelyard.gateways.quality_page import verdict
 from steelyard.wording import books_rows, number
 
 Document = Mapping[str, Any]

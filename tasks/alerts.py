@@ -9,7 +9,7 @@ from steelyard.gateways.quality import Checked
 from steelyard.home import Home
 from steelyard.monitoring.health import Figure, Silence
 from steelyard.tasks.step import step
-from steelyard.weight.journal import Entry
+from steelyard.weight.decision import Entry
 from steelyard.weight.ladder import period_end
 from steelyard.weight.state import State
 

@@ -17,7 +17,7 @@ from steelyard.learning.policy import Family
 from steelyard.learning.samples import Samples
 from steelyard.market.bars import by_symbol, naive
 from steelyard.tasks.step import step
-from steelyard.weight.journal import Rule
+from steelyard.weight.decision import Rule
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from steelyard import drill_page
 from steelyard.errors import FixConfiguration
 from steelyard.progress import tell
 from steelyard.settings import Settings
-from steelyard.weight.drill import WORLDS, Course, drill
+from steelyard.simulation.characteristics import WORLDS, Course, drill
 
 NOTE = (
     "Simulated lives of known truth: an honest model unless said otherwise, an existing system without skill. After a "

@@ -7,7 +7,7 @@ from steelyard import pictures
 from steelyard.evaluation.books import equity_curves
 from steelyard.home import Home
 from steelyard.tasks.step import step
-from steelyard.weight.journal import Entry
+from steelyard.weight.decision import Entry
 
 WEIGHT = "weight.png"
 LATEST = 5

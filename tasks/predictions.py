@@ -13,7 +13,7 @@ from steelyard.gateways.registry import Version
 from steelyard.home import Home
 from steelyard.market.features import feature_set_hash
 from steelyard.tasks.step import step
-from steelyard.weight.journal import Entry
+from steelyard.weight.decision import Entry
 from steelyard.weight.state import State
 
 

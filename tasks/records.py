@@ -5,7 +5,7 @@ from typing import Any
 
 from steelyard.gateways.registry import Version
 from steelyard.home import Home
-from steelyard.weight.journal import Entry
+from steelyard.weight.decision import Entry
 from steelyard.weight.state import State
 
 

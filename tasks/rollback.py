@@ -12,8 +12,8 @@ from steelyard.incident import Incident, incident
 from steelyard.tasks.status import last_drift
 from steelyard.tasks.step import step
 from steelyard.tasks.weight import current_state, monthly_evidence
-from steelyard.weight.guards import breaker_rules, measure_cuts
-from steelyard.weight.journal import Decision, Entry, Rule
+from steelyard.weight.decision import Decision, Entry, Rule
+from steelyard.weight.limits import breaker_rules, measure_cuts
 from steelyard.weight.rollback import hold, resume, roll_back
 from steelyard.weight.state import State
 

@@ -17,7 +17,7 @@ from steelyard.gateways.calendars import QUIET
 from steelyard.home import Home
 from steelyard.settings import UpSettings
 from steelyard.tasks.health import emitted
-from steelyard.weight.journal import Entry
+from steelyard.weight.decision import Entry
 from steelyard.weight.ladder import period_end
 from steelyard.weight.state import State
 

@@ -17,10 +17,10 @@ from steelyard.tasks.schedules import schedules
 from steelyard.tasks.training import shadow_window
 from steelyard.tasks.trials import life_worth
 from steelyard.tasks.weight import gate_standing, monthly_evidence, phase_evidence
-from steelyard.weight.guards import breaker_rules, measure_cuts
-from steelyard.weight.journal import Entry, Rule
+from steelyard.weight.decision import Entry, Rule
+from steelyard.weight.gates import criteria
 from steelyard.weight.ladder import period_end
-from steelyard.weight.phases import criteria
+from steelyard.weight.limits import breaker_rules, measure_cuts
 from steelyard.weight.policy import Phase
 from steelyard.weight.rollout import Item, checklist, expected_improvement, milestones
 from steelyard.weight.sequential import proof

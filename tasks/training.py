@@ -29,10 +29,10 @@ from steelyard.tasks.search import Watched
 from steelyard.tasks.step import step
 from steelyard.tasks.trials import count_search, trials_so_far
 from steelyard.tasks.weight import current_state
-from steelyard.weight.changes import conclude, with_champion
-from steelyard.weight.journal import Rule
-from steelyard.weight.phases import window_left
+from steelyard.weight.decision import Rule
+from steelyard.weight.gates import window_left
 from steelyard.weight.state import State
+from steelyard.weight.transitions import conclude, with_champion
 
 AS_CONFIGURED = Retraining()
 FEW = 20

@@ -10,12 +10,12 @@ from steelyard.evaluation.skill import Skill, judge_skill
 from steelyard.home import Home
 from steelyard.tasks.step import step
 from steelyard.tasks.trials import count_settings
-from steelyard.weight.changes import with_lease
-from steelyard.weight.guards import guard
-from steelyard.weight.journal import Decision, Entry, Kind
+from steelyard.weight.decision import Decision, Entry, Kind
+from steelyard.weight.gates import Standing, review
 from steelyard.weight.ladder import evaluate, period_end
-from steelyard.weight.phases import Standing, review
+from steelyard.weight.limits import guard
 from steelyard.weight.state import State, initial_state
+from steelyard.weight.transitions import with_lease
 
 
 def current_state(home: Home, as_of: datetime) -> State:

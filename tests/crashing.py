@@ -13,9 +13,9 @@ from steelyard.gateways.registry import Data, Registration, Registry, Trial
 from steelyard.home import open_home
 from steelyard.learning.search import TrialRow
 from steelyard.tasks.weight import evaluate_weight
-from steelyard.weight.changes import conclude, with_champion
-from steelyard.weight.journal import Decision
+from steelyard.weight.decision import Decision
 from steelyard.weight.ladder import evaluate
+from steelyard.weight.transitions import conclude, with_champion
 
 WRITES = (
     "create_run",

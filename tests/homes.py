@@ -17,8 +17,8 @@ from steelyard.learning.model import Model
 from steelyard.learning.policy import LearningPolicy
 from steelyard.learning.training import train
 from steelyard.market.features import feature_set_hash
-from steelyard.weight.changes import conclude, with_champion
 from steelyard.weight.state import initial_state
+from steelyard.weight.transitions import conclude, with_champion
 
 SIGNALS = 60
 LAST = EARLIER + timedelta(days=SIGNALS)

@@ -25,8 +25,8 @@ from steelyard.market.simulated import SimulatedMarket, simulate
 from steelyard.market.strategy import TrendStrategy
 from steelyard.settings import PACKAGE
 from steelyard.tasks import trading
-from steelyard.weight.changes import conclude
 from steelyard.weight.state import initial_state
+from steelyard.weight.transitions import conclude
 
 STRATEGY = TrendStrategy()
 BAR = pd.Timedelta("4h")

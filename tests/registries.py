@@ -6,8 +6,8 @@ from pathlib import Path
 from made import NOW, POLICY
 from steelyard.gateways.ledger import Ledger
 from steelyard.gateways.registry import Registry, Version
-from steelyard.weight.changes import conclude, with_champion
 from steelyard.weight.state import initial_state
+from steelyard.weight.transitions import conclude, with_champion
 
 LINEAGE = "signal-confidence"
 

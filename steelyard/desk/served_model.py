@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from steelyard.errors import FixData
-from steelyard.gateways.digests import files_hash
-from steelyard.learning.scorer import Scorer
+from steelyard.learning.scorer import Scorer, files_hash
 from steelyard.weight.state import State
 
 Load = Callable[[str], Mapping[str, bytes]]

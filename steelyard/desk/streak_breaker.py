@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from steelyard.evaluation.books import SizingPolicy
 from steelyard.evaluation.evidence import losses_in_a_row
 from steelyard.gateways.brake import Brake
-from steelyard.weight.guards import streak_breaker
-from steelyard.weight.journal import Entry
+from steelyard.weight.decision import Entry
+from steelyard.weight.limits import streak_breaker
 from steelyard.weight.policy import WeightPolicy
 from steelyard.weight.state import State
 

@@ -20,7 +20,7 @@ from pydantic import Field
 
 from steelyard.errors import FixConfiguration, FixData
 from steelyard.gateways.calendars import holes
-from steelyard.gateways.docs import Line, page
+from steelyard.gateways.quality_page import Line, page
 from steelyard.gateways.sources import RawBars
 from steelyard.market.bars import COLUMNS, PRICES
 from steelyard.market.jumps import explain, held_back

@@ -154,3 +154,9 @@ def on_scale(p_win: float, grid: Floats, matched: Floats) -> float:
     above = np.searchsorted(grid, p_win, side="right")
     share = (p_win - grid[above - 1]) / (grid[above] - grid[above - 1])
     return float(matched[above - 1] + share * (matched[above] - matched[above - 1]))
+
+
+def files_hash(files: Mapping[str, bytes]) -> str:
+    """Return the SHA-256 over files and their names, name → content, whatever their order."""
+    digests = (f"{name}:{hashlib.sha256(files[name]).hexdigest()}" for name in sorted(files))
+    return hashlib.sha256("\n".join(digests).encode()).hexdigest()

@@ -4,12 +4,12 @@ import math
 from datetime import UTC, datetime, timedelta
 
 from steelyard.evaluation.evidence import Evidence
-from steelyard.weight.changes import conclude, with_weight
-from steelyard.weight.guards import Cut, breaker_rules, latches_after, limit, measure_cuts, shortfall_bound
-from steelyard.weight.journal import Decision, Rule, Verdict, measured
+from steelyard.weight.decision import Decision, Rule, Verdict, measured
+from steelyard.weight.limits import Cut, breaker_rules, latches_after, limit, measure_cuts, shortfall_bound
 from steelyard.weight.policy import WeightPolicy
 from steelyard.weight.sequential import believed, binding, bound_by, life_rules, proof, would_stand
 from steelyard.weight.state import State
+from steelyard.weight.transitions import conclude, with_weight
 
 ANCHOR = datetime(2000, 1, 1, tzinfo=UTC)
 

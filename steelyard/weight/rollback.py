@@ -3,10 +3,10 @@
 from datetime import datetime
 
 from steelyard.evaluation.evidence import Evidence
-from steelyard.weight.changes import conclude, disabled
-from steelyard.weight.journal import Decision, Rule
+from steelyard.weight.decision import Decision, Rule
 from steelyard.weight.policy import WeightPolicy
 from steelyard.weight.state import State
+from steelyard.weight.transitions import conclude, disabled
 
 
 def roll_back(

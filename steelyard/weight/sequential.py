@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from steelyard.evaluation.evidence import Evidence
 from steelyard.evaluation.skill import Skill
-from steelyard.weight.journal import Rule, measured
+from steelyard.weight.decision import Rule, measured
 from steelyard.weight.policy import SequentialPolicy, WeightPolicy
 
 

@@ -26,7 +26,7 @@ from steelyard.learning.policy import Retraining
 from steelyard.tasks.bars import known_history
 from steelyard.tasks.training import compare_with_champion, settled_samples
 from steelyard.tasks.weight import current_state, review_gates
-from steelyard.weight.guards import guard as limits
+from steelyard.weight.limits import guard as limits
 
 START = datetime(2020, 6, 1, tzinfo=UTC)
 LONG_AGO, FAR_AHEAD = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)

@@ -18,13 +18,13 @@ from homes import LAST, pilot_home
 from made import NOW, POLICY, state
 from registries import LINEAGE, copied, open_registry, promote
 from steelyard.gateways.registry import Registry
+from steelyard.gateways.registry.datasets import PARENT
 from steelyard.gateways.registry.tracking import TRAINING
-from steelyard.gateways.registry.trials import PARENT
 from steelyard.settings import PACKAGE
 from steelyard.tasks.weight import evaluate_weight
-from steelyard.weight.changes import conclude
 from steelyard.weight.ladder import period_end
 from steelyard.weight.state import initial_state
+from steelyard.weight.transitions import conclude
 
 
 @pytest.fixture(scope="session")

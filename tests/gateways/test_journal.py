@@ -12,7 +12,7 @@ from registries import LINEAGE, open_registry
 from steelyard.errors import RestoreService, VerifyState
 from steelyard.gateways.registry import Registry
 from steelyard.gateways.registry.journal import STATE
-from steelyard.weight.journal import Entry, first_break
+from steelyard.weight.decision import Entry, first_break
 from steelyard.weight.ladder import evaluate
 from steelyard.weight.rollback import roll_back
 from steelyard.weight.state import initial_state

@@ -216,7 +216,7 @@ def test_a_migration_that_is_cut_off_leaves_nothing(ledger_url: str, monkeypatch
 
 def test_a_locked_database_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another process holds the file: the message names it, and nothing was written."""
-    monkeypatch.setattr("steelyard.gateways.ledger.BUSY_SECONDS", 0.2)
+    monkeypatch.setattr("steelyard.gateways.ledger.ledger.BUSY_SECONDS", 0.2)
     ledger = Ledger(f"sqlite:///{tmp_path}/ledger.db")
     ledger.migrate()
     other = sqlite3.connect(tmp_path / "ledger.db")
@@ -230,7 +230,7 @@ def test_a_locked_database_is_one_clear_line(tmp_path: Path, monkeypatch: pytest
 
 def test_a_locked_table_on_a_server_is_one_clear_line(postgres: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> None:
     """The wait ends, as it does on SQLite, and nothing was written."""
-    monkeypatch.setattr("steelyard.gateways.ledger.BUSY_SECONDS", 2)
+    monkeypatch.setattr("steelyard.gateways.ledger.ledger.BUSY_SECONDS", 2)
     url = postgres()
     ledger = Ledger(url)
     ledger.migrate()

@@ -21,8 +21,8 @@ from steelyard.desk.state_watch import StateWatch
 from steelyard.errors import RestoreService
 from steelyard.gateways.brake import Brake
 from steelyard.gateways.registry import Registry
-from steelyard.weight.changes import conclude
 from steelyard.weight.ladder import evaluate
+from steelyard.weight.transitions import conclude
 
 
 @dataclass

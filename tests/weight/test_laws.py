@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 
 from made import NOW, POLICY, evidence, state
 from steelyard.evaluation.evidence import Evidence
-from steelyard.weight.changes import with_champion
-from steelyard.weight.guards import breaker_rules, guard, measure_cuts, streak_breaker
-from steelyard.weight.journal import Decision
+from steelyard.weight.decision import Decision
+from steelyard.weight.gates import Standing, review
 from steelyard.weight.ladder import evaluate, period_end
-from steelyard.weight.phases import Standing, review
+from steelyard.weight.limits import breaker_rules, guard, measure_cuts, streak_breaker
 from steelyard.weight.policy import PHASES
 from steelyard.weight.rollback import hold, resume, roll_back
 from steelyard.weight.state import State
+from steelyard.weight.transitions import with_champion
 
 NAN, INFINITE = float("nan"), float("inf")
 DAY = timedelta(days=1)

@@ -10,10 +10,10 @@ from made import evidence as month
 from steelyard.evaluation.evidence import Evidence
 from steelyard.evaluation.skill import Skill
 from steelyard.monitoring.false_alarms import false_alarms
-from steelyard.weight.guards import breaker_rules, guard
-from steelyard.weight.journal import Decision
+from steelyard.weight.decision import Decision
+from steelyard.weight.gates import Standing, review
 from steelyard.weight.ladder import evaluate
-from steelyard.weight.phases import Standing, review
+from steelyard.weight.limits import breaker_rules, guard
 from steelyard.weight.policy import SequentialPolicy, WeightPolicy
 
 BINDING = WeightPolicy(evidence="sequential")

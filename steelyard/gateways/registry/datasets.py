@@ -1,13 +1,19 @@
-"""Which rows a run learned from or was judged on: name, fingerprint, columns and counts; the rows themselves stay."""
+"""What a run of training in MLflow rests on: the rows it saw (digest, columns, counts) and the trials of its search."""
 
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
+
+from steelyard.gateways.registry.tracking import TRAINING, Figures, Tracking
 
 if TYPE_CHECKING:
     from mlflow.entities import DatasetInput
 
+    from steelyard.learning.search import TrialRow
+
+PARENT = "mlflow.parentRunId"
 DIGEST = 36
 """Characters of a fingerprint MLflow keeps."""
 
@@ -55,3 +61,23 @@ def inputs(data: Iterable[Data]) -> "list[DatasetInput]":
 def _columns(names: Iterable[str]) -> list[dict[str, Any]]:
     kinds = [*((name, "double") for name in names), ("won", "boolean")]
     return [{"type": kind, "name": name, "required": True} for name, kind in kinds]
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One trial of a search, and when it ran."""
+
+    row: "TrialRow"
+    began: datetime
+    ended: datetime
+
+
+def log_trials(tracking: Tracking, parent: str, trials: Iterable[Trial]) -> None:
+    """Log finished runs below ``parent``: parameters, out-of-fold log-loss, rounds, state, family, duration."""
+    for trial in trials:
+        row = trial.row
+        seconds = (trial.ended - trial.began).total_seconds()
+        tags = {PARENT: parent, "lineage": tracking.lineage, "state": row.state, "family": row.family}
+        with tracking.run(TRAINING, f"trial {row.number}", tags, trial.began, trial.ended) as run_id:
+            metrics = {"oof_log_loss": row.value, "rounds": float(row.rounds), "seconds": seconds}
+            tracking.log(run_id, Figures(metrics, {"family": row.family, **row.params}))

@@ -15,10 +15,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from steelyard.errors import RestoreService, VerifyState
-from steelyard.gateways.registry import described
+from steelyard.gateways.registry import descriptions
 from steelyard.gateways.registry.datasets import Data, inputs
 from steelyard.gateways.registry.tracking import DECISIONS, LONGEST, NOTE, Figures, Tracking, flat
-from steelyard.weight.journal import Decision, Entry, decision_key, first_break, follows, link
+from steelyard.weight.decision import Decision, Entry, decision_key, first_break, follows, link
 from steelyard.weight.state import State
 
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ class Journal:
     def _record(self, entry: Entry, files: Mapping[str, bytes], data: Sequence[Data]) -> Entry:
         decision = entry.decision
         name = f"{decision.kind} {decision.period_end:%Y-%m-%d} {decision.verdict}"
-        tags = {"lineage": decision.lineage, "key": decision.key, NOTE: described.of_decision(decision)}
+        tags = {"lineage": decision.lineage, "key": decision.key, NOTE: descriptions.of_decision(decision)}
         with self._tracking.run(DECISIONS, name, tags) as run_id:
             if data:
                 self._tracking.client.log_inputs(run_id, inputs(data))
@@ -233,7 +233,7 @@ class Journal:
     def _describe(self, entry: Entry) -> None:
         """Let the model's page say where it stands."""
         client, lineage = self._tracking.client, self._tracking.lineage
-        about = described.of_lineage(entry, self._tracking.page(DECISIONS, str(entry.run_id)))[:LONGEST]
+        about = descriptions.of_lineage(entry, self._tracking.page(DECISIONS, str(entry.run_id)))[:LONGEST]
         if client.get_registered_model(lineage).description != about:
             client.update_registered_model(lineage, about)
 

@@ -14,14 +14,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from steelyard.errors import RestoreService
-from steelyard.gateways.digests import files_hash
-from steelyard.gateways.registry import described
-from steelyard.gateways.registry.datasets import Data, inputs
+from steelyard.gateways.registry import descriptions
+from steelyard.gateways.registry.datasets import Data, Trial, inputs, log_trials
 from steelyard.gateways.registry.journal import Journal, Lock
-from steelyard.gateways.registry.observations import Observations
-from steelyard.gateways.registry.tracking import DECISIONS, LONGEST, NOTE, TRAINING, Figures, Tracking, is_absent
-from steelyard.gateways.registry.trials import Trial, log_trials
-from steelyard.weight.journal import Entry
+from steelyard.gateways.registry.tracking import (
+    DECISIONS,
+    LONGEST,
+    NOTE,
+    TRAINING,
+    Figures,
+    Observations,
+    Tracking,
+    is_absent,
+)
+from steelyard.learning.scorer import files_hash
+from steelyard.weight.decision import Entry
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -116,7 +123,7 @@ class Registry:
             tags = _tags_of(training)
             client, lineage = self._tracking.client, self._tracking.lineage
             source = f"{client.get_run(run_id).info.artifact_uri}/{MODEL}"
-            about = described.of_version(tags, self._tracking.page(TRAINING, run_id))[:LONGEST]
+            about = descriptions.of_version(tags, self._tracking.page(TRAINING, run_id))[:LONGEST]
             made = client.create_model_version(lineage, source, run_id, tags=tags, description=about)
             self._align_challenger()
             return self.version(made.version)
@@ -267,7 +274,7 @@ class Registry:
         client, lineage = self._tracking.client, self._tracking.lineage
         found = client.get_model_version(lineage, number)
         training = self._tracking.page(TRAINING, str(found.run_id))
-        about = described.of_version({**found.tags, **tags}, training, decision)
+        about = descriptions.of_version({**found.tags, **tags}, training, decision)
         client.update_model_version(lineage, number, about[:LONGEST])
         self._tag(number, tags)
 

@@ -19,7 +19,7 @@ from steelyard.market.bars import Bars, by_symbol
 from steelyard.market.history import history
 from steelyard.market.simulated import SimulatedMarket, simulate
 from steelyard.settings import Settings, default_conf, load
-from steelyard.weight.changes import conclude, lifted
+from steelyard.weight.transitions import conclude, lifted
 
 DAY = timedelta(days=1)
 BEGAN = datetime(2020, 9, 1, tzinfo=UTC)

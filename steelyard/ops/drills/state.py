@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from steelyard.gateways.registry.by_hand import edit_decision, edit_state
+from steelyard.gateways.registry.tamper import edit_decision, edit_state
 from steelyard.ops.drills.database import away
 from steelyard.ops.drills.desk import trading
 from steelyard.ops.drills.findings import Found, Notice, held

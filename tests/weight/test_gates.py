@@ -7,7 +7,7 @@ import pytest
 
 from made import NOW, POLICY, evidence, state
 from steelyard.evaluation.ab_test import Arms
-from steelyard.weight.phases import Standing, review, window_left
+from steelyard.weight.gates import Standing, review, window_left
 from steelyard.weight.state import State
 
 READY = Standing(settled_signals=100, features_validated=True, has_champion=True)

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 
 from steelyard.evaluation.evidence import Evidence
-from steelyard.weight.journal import Decision, Kind, Rule, Verdict
+from steelyard.weight.decision import Decision, Kind, Rule, Verdict
 from steelyard.weight.policy import Phase, WeightPolicy
 from steelyard.weight.state import State
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
 from steelyard.evaluation.books import Floats, SizingPolicy
-from steelyard.weight.lives import BY_ACCURACY, BY_DECAY, BY_STREAK, Bounds, Ints, Signals, bounds_of, live_all
+from steelyard.simulation.lives import BY_ACCURACY, BY_DECAY, BY_STREAK, Bounds, Ints, Signals, bounds_of, live_all
 from steelyard.weight.policy import WeightPolicy
 
 MONTH_DAYS = 30

@@ -11,14 +11,14 @@ from settled import settled
 from steelyard.evaluation.books import SizingPolicy
 from steelyard.evaluation.evidence import Evidence, Window, gather, losses_in_a_row
 from steelyard.evaluation.skill import BetPolicy, judge_skill
-from steelyard.weight.changes import with_champion
-from steelyard.weight.drill import Course, World, draw
-from steelyard.weight.guards import guard, streak_breaker
+from steelyard.simulation.characteristics import Course, World, draw
+from steelyard.simulation.lives import Signals, bounds_of, live
+from steelyard.weight.gates import Standing, review
 from steelyard.weight.ladder import ANCHOR, evaluate
-from steelyard.weight.lives import Signals, bounds_of, live
-from steelyard.weight.phases import Standing, review
+from steelyard.weight.limits import guard, streak_breaker
 from steelyard.weight.policy import PHASES, SequentialPolicy, WeightPolicy
 from steelyard.weight.state import State
+from steelyard.weight.transitions import with_champion
 
 SIZING = SizingPolicy()
 DAY = timedelta(days=1)

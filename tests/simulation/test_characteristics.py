@@ -6,8 +6,17 @@ import numpy as np
 import pytest
 
 from steelyard.evaluation.books import SizingPolicy
-from steelyard.weight.drill import WORLDS, Course, World, characteristics, draw, drill, information_limit, lived
-from steelyard.weight.lives import bounds_of
+from steelyard.simulation.characteristics import (
+    WORLDS,
+    Course,
+    World,
+    characteristics,
+    draw,
+    drill,
+    information_limit,
+    lived,
+)
+from steelyard.simulation.lives import bounds_of
 from steelyard.weight.policy import WeightPolicy
 
 SIZING = SizingPolicy()

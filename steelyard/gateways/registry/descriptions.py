@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 
-from steelyard.weight.journal import Decision, Entry
+from steelyard.weight.decision import Decision, Entry
 
 ABOUT = (
     "The model whose opinion may enter the trading system's confidence. Its weight starts at 0, is earned on settled "

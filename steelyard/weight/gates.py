@@ -9,12 +9,12 @@ from datetime import datetime, timedelta
 
 from steelyard.evaluation.ab_test import Arms
 from steelyard.evaluation.evidence import Evidence
-from steelyard.weight.changes import conclude, lifted
-from steelyard.weight.guards import breaker_rules, measure_cuts
-from steelyard.weight.journal import Decision, Rule, measured
+from steelyard.weight.decision import Decision, Rule, measured
+from steelyard.weight.limits import breaker_rules, measure_cuts
 from steelyard.weight.policy import PHASES, GatePolicy, WeightPolicy
 from steelyard.weight.sequential import binding, proof, would_stand
 from steelyard.weight.state import State
+from steelyard.weight.transitions import conclude, lifted
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,9 @@ from datetime import timedelta
 import pytest
 
 from made import NOW, POLICY, evidence, state
-from steelyard.weight.guards import guard
-from steelyard.weight.journal import Entry, first_break, link
+from steelyard.weight.decision import Entry, first_break, link
 from steelyard.weight.ladder import evaluate
+from steelyard.weight.limits import guard
 
 
 def chain(months: int) -> list[Entry]:

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from made import NOW, POLICY, evidence, state
-from steelyard.weight.guards import guard, shortfall_bound
+from steelyard.weight.limits import guard, shortfall_bound
 from steelyard.weight.state import State
 
 DAY = timedelta(days=1)

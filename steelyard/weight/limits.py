@@ -9,11 +9,11 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from steelyard.evaluation.evidence import Evidence
-from steelyard.weight.changes import conclude, disabled, with_weight
-from steelyard.weight.journal import Decision, Kind, Rule, measured
+from steelyard.weight.decision import Decision, Kind, Rule, measured
 from steelyard.weight.policy import WeightPolicy
 from steelyard.weight.sequential import believed, binding, decay_rules
 from steelyard.weight.state import State
+from steelyard.weight.transitions import conclude, disabled, with_weight
 
 Standing = Literal["within", "breached", "latched", "no weight to cut", "not confirmed by the evidence"]
 

@@ -1,0 +1,1 @@
+"""The policy on simulated lives of known truth, compiled. Pure functions."""
