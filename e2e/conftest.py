@@ -10,8 +10,8 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from lives import BEGAN, END, Lived
 from steelyard.flows.replay import replay
 from steelyard.home import open_home
+from steelyard.queries.report import written_report
 from steelyard.settings import go_offline
-from steelyard.tasks.report import written_report
 from ups import kept_up
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")

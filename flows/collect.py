@@ -9,7 +9,7 @@ from steelyard.flows.common import announce_failed_run, resolve_as_of
 from steelyard.home import open_home
 from steelyard.tasks.alerts import announce_quarantine
 from steelyard.tasks.bars import collected, read_source, store_bars, validate_bars
-from steelyard.tasks.summaries import documented
+from steelyard.tasks.prefect_pages import documented
 
 
 @flow(name="collect", on_failure=[announce_failed_run], on_crashed=[announce_failed_run])

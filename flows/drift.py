@@ -5,12 +5,12 @@ from typing import Any
 
 from prefect import flow
 
-from steelyard import summaries
 from steelyard.flows.common import announce_failed_run, resolve_as_of
 from steelyard.home import open_home
 from steelyard.tasks.alerts import announce_drift
 from steelyard.tasks.drift import ask_for_training, judge_drift
-from steelyard.tasks.summaries import publish
+from steelyard.tasks.prefect_pages import publish
+from steelyard.views import markdown
 
 
 @flow(name="drift", on_failure=[announce_failed_run], on_crashed=[announce_failed_run])
@@ -22,5 +22,5 @@ def drift(as_of: datetime | None = None, home: str = ".", conf: str | None = Non
         return None
     training = ask_for_training(opened_home, found)
     announce_drift(opened_home, found, training)
-    publish("drift", summaries.drifted(found), found["page"])
+    publish("drift", markdown.drifted(found), found["page"])
     return found | {"training": training}

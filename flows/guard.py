@@ -5,15 +5,15 @@ from typing import Any
 
 from prefect import flow
 
-from steelyard import summaries
 from steelyard.flows.common import announce_failed_run, resolve_as_of
 from steelyard.home import open_home
+from steelyard.queries.records import decision_records, state_record
 from steelyard.tasks.alerts import announce, announce_health, announce_silences, notice_lapse
 from steelyard.tasks.health import alarming_figures, fell_silent
 from steelyard.tasks.illustrations import illustrate
-from steelyard.tasks.records import decision_records, state_record
-from steelyard.tasks.summaries import page_of, publish
+from steelyard.tasks.prefect_pages import page_of, publish
 from steelyard.tasks.weight import current_state, guard_weight
+from steelyard.views import markdown
 
 
 @flow(name="guard", on_failure=[announce_failed_run], on_crashed=[announce_failed_run])
@@ -26,6 +26,6 @@ def guard(as_of: datetime | None = None, home: str = ".", conf: str | None = Non
     announce_health(opened_home, alarming_figures(opened_home, at), at)
     announce(opened_home, [entry])
     made, state = decision_records(opened_home, [entry]), state_record(current_state(opened_home, at))
-    publish("guard", summaries.decided(made, state), page_of(made))
+    publish("guard", markdown.decided(made, state), page_of(made))
     illustrate(opened_home)
     return {"decision": made[0] if made else None, "state": state}

@@ -7,9 +7,9 @@ from typing import Any
 from prefect import flow
 
 from steelyard.flows.common import resolve_as_of
-from steelyard.tasks.bars import known_history, read_source, store_bars, validate_bars
+from steelyard.tasks.bars import read_history, read_source, store_bars, validate_bars
+from steelyard.tasks.prefect_pages import documented
 from steelyard.tasks.replay import Course, claim_home, live_through, replay_document, replay_stores
-from steelyard.tasks.summaries import documented
 
 
 @flow(name="replay")
@@ -32,6 +32,6 @@ def replay(
     asked = {"bars": bars, "strategy": strategy, "trials": trials, "retrain_days": retrain_days, "start": str(course.start)}
     claim_home(opened_home, **asked, **({"evidence": evidence} if evidence else {}))
     store_bars(opened_home, checked)
-    history = known_history(opened_home, course.end)
+    history = read_history(opened_home, course.end)
     seconds = live_through(opened_home, history, course)
     return replay_document(opened_home, course, seconds)

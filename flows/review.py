@@ -5,16 +5,16 @@ from typing import Any
 
 from prefect import flow
 
-from steelyard import summaries
 from steelyard.flows.common import announce_failed_run, resolve_as_of
 from steelyard.home import open_home
+from steelyard.tasks.prefect_pages import publish
 from steelyard.tasks.report import review_performance
-from steelyard.tasks.summaries import publish
+from steelyard.views import markdown
 
 
 @flow(name="review", on_failure=[announce_failed_run], on_crashed=[announce_failed_run])
 def review(as_of: datetime | None = None, home: str = ".", conf: str | None = None) -> dict[str, Any]:
     """Write the report of the last whole period, once: in the home, in MLflow, and linked from this run."""
     document = review_performance(open_home(home, conf), resolve_as_of(as_of))
-    publish("review", summaries.reviewed(document), document["run_page"])
+    publish("review", markdown.reviewed(document), document["run_page"])
     return document

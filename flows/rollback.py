@@ -5,15 +5,15 @@ from typing import Any
 
 from prefect import flow
 
-from steelyard import summaries
 from steelyard.flows.common import announce_failed_run, resolve_as_of
 from steelyard.home import Home, open_home
+from steelyard.queries.records import decision_records, state_record
 from steelyard.settings import operator_name
 from steelyard.tasks.alerts import announce
-from steelyard.tasks.records import decision_records, state_record
+from steelyard.tasks.prefect_pages import page_of, publish
 from steelyard.tasks.rollback import hold_weight, resume_weight, roll_back_weight
-from steelyard.tasks.summaries import page_of, publish
 from steelyard.tasks.weight import current_state
+from steelyard.views import markdown
 
 
 @flow(name="rollback", on_failure=[announce_failed_run], on_crashed=[announce_failed_run])
@@ -52,5 +52,5 @@ def _outcome(opened_home: Home, entry: Any, at: datetime) -> dict[str, Any]:
         decision_records(opened_home, [entry]),
         state_record(current_state(opened_home, max(at, entry.decision.as_of))),
     )
-    publish(entry.decision.kind, summaries.decided(made, state), page_of(made))
+    publish(entry.decision.kind, markdown.decided(made, state), page_of(made))
     return {"decision": made[0], "state": state}

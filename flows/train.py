@@ -5,15 +5,14 @@ from typing import Any
 
 from prefect import flow
 
-from steelyard import summaries
 from steelyard.flows.common import announce_failed_run, resolve_as_of
 from steelyard.gateways.registry import Version
 from steelyard.home import Home, open_home
 from steelyard.learning.policy import Retraining
-from steelyard.tasks.bars import known_history
+from steelyard.queries.records import version_record
+from steelyard.tasks.bars import read_history
 from steelyard.tasks.illustrations import illustrate
-from steelyard.tasks.records import version_record
-from steelyard.tasks.summaries import documented, progress, publish
+from steelyard.tasks.prefect_pages import documented, progress, publish
 from steelyard.tasks.training import (
     AS_CONFIGURED,
     compare_with_champion,
@@ -21,6 +20,7 @@ from steelyard.tasks.training import (
     trained_version,
     waiting_challenger,
 )
+from steelyard.views import markdown
 
 
 @flow(name="train", on_failure=[announce_failed_run], on_crashed=[announce_failed_run])
@@ -36,7 +36,7 @@ def train(
         conf: Folder of the settings.
     """
     opened_home, at = open_home(home, conf), resolve_as_of(as_of)
-    known = known_history(opened_home, at)
+    known = read_history(opened_home, at)
     with documented("train", opened_home.quality):
         samples = settled_samples(opened_home, known)
         learned = settled_samples(opened_home, known, request.symbols) if request.symbols else samples
@@ -50,12 +50,12 @@ def compare(as_of: datetime | None = None, home: str = ".", conf: str | None = N
     """Hold the waiting challenger against the champion on what had settled by ``as_of``."""
     opened_home, at = open_home(home, conf), resolve_as_of(as_of)
     with documented("compare", opened_home.quality):
-        samples = settled_samples(opened_home, known_history(opened_home, at))
+        samples = settled_samples(opened_home, read_history(opened_home, at))
     return _judged(opened_home, compare_with_champion(opened_home, samples, waiting_challenger(opened_home), at), "compare")
 
 
 def _judged(opened_home: Home, version: Version, name: str) -> dict[str, Any]:
     document, pages = version_record(version), opened_home.training_pages(version)
-    publish(name, summaries.trained(document, pages), next(iter(pages.values())))
+    publish(name, markdown.trained(document, pages), next(iter(pages.values())))
     illustrate(opened_home)
     return document

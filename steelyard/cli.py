@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from steelyard import screen
 from steelyard.errors import FixConfiguration, SteelyardError
 from steelyard.settings import default_conf, go_offline, load, prefect_server_configured
+from steelyard.views import terminal
 
 if TYPE_CHECKING:
     from steelyard.simulation.characteristics import Course
@@ -42,7 +42,7 @@ def collect(home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: J
     """Bring the source's bars into the lake, validated."""
     from steelyard.flows.collect import collect as flow
 
-    show(_run(flow, home, conf, as_of), as_json, screen.collected)
+    show(_run(flow, home, conf, as_of), as_json, terminal.collected)
 
 
 @app.command()
@@ -65,7 +65,7 @@ def train(
 
     asked = {"trials": trials, "families": family or (), "symbols": symbol or (), "reason": reason}
     request = override(Retraining(), "train", **asked)
-    show(_run(flow, home, conf, as_of, request=request), as_json, screen.version)
+    show(_run(flow, home, conf, as_of, request=request), as_json, terminal.version)
 
 
 @app.command()
@@ -73,7 +73,7 @@ def compare(home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: J
     """Compare the waiting challenger with the champion."""
     from steelyard.flows.train import compare as flow
 
-    show(_run(flow, home, conf, as_of), as_json, screen.version)
+    show(_run(flow, home, conf, as_of), as_json, terminal.version)
 
 
 @app.command()
@@ -81,7 +81,7 @@ def settle(home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: Js
     """Record opinions on new signals, and the outcomes of brackets that have ended."""
     from steelyard.flows.settle import settle as flow
 
-    show(_run(flow, home, conf, as_of), as_json, screen.settled)
+    show(_run(flow, home, conf, as_of), as_json, terminal.settled)
 
 
 @app.command()
@@ -89,7 +89,7 @@ def trade(home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: Jso
     """Trade the signals of the newest bar: evaluate, size, order; write the fills of the orders before."""
     from steelyard.flows.trade import trade as flow
 
-    show(_run(flow, home, conf, as_of), as_json, screen.traded)
+    show(_run(flow, home, conf, as_of), as_json, terminal.traded)
 
 
 @app.command()
@@ -108,7 +108,7 @@ def serve(
 
     policy, token = load(conf).desk, service_token()
     app = service(open_desk(home, conf), token, policy)
-    run(app, host, policy.port if port is None else port, screen.serving)
+    run(app, host, policy.port if port is None else port, terminal.serving)
 
 
 @app.command()
@@ -116,7 +116,7 @@ def guard(home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: Jso
     """Look at the limits, cut where one is breached, renew the lease."""
     from steelyard.flows.guard import guard as flow
 
-    show(_run(flow, home, conf, as_of), as_json, screen.guarded)
+    show(_run(flow, home, conf, as_of), as_json, terminal.guarded)
 
 
 @app.command()
@@ -124,7 +124,7 @@ def weight(home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: Js
     """Evaluate the last period and review the gate, each once."""
     from steelyard.flows.weight import weight as flow
 
-    show(_run(flow, home, conf, as_of), as_json, screen.weighed)
+    show(_run(flow, home, conf, as_of), as_json, terminal.weighed)
 
 
 @app.command()
@@ -132,7 +132,7 @@ def drift(home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: Jso
     """Ask whether the market has left the world the champion was trained in, and for a training where it has."""
     from steelyard.flows.drift import drift as flow
 
-    show(_run(flow, home, conf, as_of), as_json, screen.drifted)
+    show(_run(flow, home, conf, as_of), as_json, terminal.drifted)
 
 
 @app.command()
@@ -140,7 +140,7 @@ def review(home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: Js
     """Write the report of the last whole period, once: in the home and in MLflow."""
     from steelyard.flows.review import review as flow
 
-    show(_run(flow, home, conf, as_of), as_json, screen.reported)
+    show(_run(flow, home, conf, as_of), as_json, terminal.reported)
 
 
 @app.command()
@@ -172,7 +172,7 @@ def replay(
         evidence=evidence,
         **_places(home, conf),
     )
-    show(document, as_json, screen.replayed)
+    show(document, as_json, terminal.replayed)
 
 
 @app.command()
@@ -180,7 +180,7 @@ def demo(home: Home = Path("demo"), conf: Conf = None, as_json: Json = False) ->
     """Replay the built-in sample, and a simulated market whose edge dies by both rules; ends with tables and pictures."""
     from steelyard.flows.demo import demo as flow
 
-    show(_run_with_bar(flow, **_places(home, conf)), as_json, screen.demonstrated)
+    show(_run_with_bar(flow, **_places(home, conf)), as_json, terminal.demonstrated)
 
 
 @app.command()
@@ -227,20 +227,20 @@ def _fire_drill(scenarios: tuple[str, ...], home: Path | None, conf: Path | None
     from steelyard.flows.drill import fire_drill
     from steelyard.progress import shown_by
 
-    with screen.bars() as sink, shown_by(sink):
+    with terminal.bars() as sink, shown_by(sink):
         document = fire_drill(scenarios, str(home) if home else None, str(conf) if conf else None)
-    show(document, as_json, screen.fire_drilled)
+    show(document, as_json, terminal.fire_drilled)
     if not document["noticed"]:
         raise typer.Exit(1)
 
 
 def _drill_of_lives(lives: Sequence["Course"], out: Path, conf: Path | None, as_json: bool) -> None:
     from steelyard.progress import shown_by
-    from steelyard.tasks.characteristics import operating_characteristics
+    from steelyard.queries.simulation import operating_characteristics
 
-    with screen.bars() as sink, shown_by(sink):
+    with terminal.bars() as sink, shown_by(sink):
         document = operating_characteristics(load(conf), lives, out)
-    show(document, as_json, screen.drilled)
+    show(document, as_json, terminal.drilled)
 
 
 @app.command()
@@ -248,7 +248,7 @@ def up(home: Home = HERE, conf: Conf = None) -> None:
     """Run everything on this machine until Ctrl-C: Prefect, MLflow, a worker and the schedules."""
     from steelyard.ops.up import keep_up, planned
 
-    keep_up(planned(load(conf), home, conf), screen.up, screen.noticed)
+    keep_up(planned(load(conf), home, conf), terminal.up, terminal.noticed)
 
 
 @app.command()
@@ -258,17 +258,17 @@ def deploy(home: Home = HERE, conf: Conf = None, as_json: Json = False) -> None:
 
     if not prefect_server_configured():
         raise FixConfiguration("PREFECT_API_URL names no Prefect server; set it, or use steelyard up")
-    show(register(load(conf).up, home, conf or default_conf()), as_json, screen.deployed)
+    show(register(load(conf).up, home, conf or default_conf()), as_json, terminal.deployed)
 
 
 @app.command()
 def status(home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: Json = False) -> None:
     """How things stand: weight, phase, versions, lease, limits, gate, next reviews, open alerts."""
     from steelyard.home import open_home
-    from steelyard.tasks.status import status as read
+    from steelyard.queries.status import status as read
 
     at = moment(as_of) if as_of else datetime.now(UTC)
-    show(read(open_home(home, conf), at), as_json, screen.status)
+    show(read(open_home(home, conf), at), as_json, terminal.status)
 
 
 @app.command()
@@ -281,10 +281,10 @@ def report(
 ) -> None:
     """Write how things stand as one page: weight, decisions, books, gate, limits, calibration, alerts."""
     from steelyard.home import open_home
-    from steelyard.tasks.report import written_report
+    from steelyard.queries.report import written_report
 
     at = moment(as_of) if as_of else datetime.now(UTC)
-    show(written_report(open_home(home, conf), at, out or home / "lineage.html"), as_json, screen.reported)
+    show(written_report(open_home(home, conf), at, out or home / "lineage.html"), as_json, terminal.reported)
 
 
 @app.command()
@@ -296,9 +296,9 @@ def why(
 ) -> None:
     """Why a signal was traded or left: both confidences, the weight, the features that counted, the outcome."""
     from steelyard.home import open_home
-    from steelyard.tasks.why import explained
+    from steelyard.queries.why import explained
 
-    show(explained(open_home(home, conf), signal_id), as_json, screen.why)
+    show(explained(open_home(home, conf), signal_id), as_json, terminal.why)
 
 
 @app.command()
@@ -314,7 +314,7 @@ def verify(
     from steelyard.ops.verify import verified
 
     document = verified(open_home(home, conf), repair=repair, reseal=reseal)
-    show(document, as_json, screen.verified)
+    show(document, as_json, terminal.verified)
     if document["faults"]:
         raise typer.Exit(1)
 
@@ -325,7 +325,7 @@ def doctor(home: Home = HERE, conf: Conf = None, as_json: Json = False) -> None:
     from steelyard.ops.doctor import doctor as examine
 
     document = examine(home, conf, datetime.now(UTC))
-    show(document, as_json, screen.examined)
+    show(document, as_json, terminal.examined)
     if document["wrong"]:
         raise typer.Exit(1)
 
@@ -337,7 +337,7 @@ def rollback(
     """Take the weight to 0 now; the model must be retrained and requalify from shadow."""
     from steelyard.flows.rollback import rollback as flow
 
-    show(_operate(flow, reason, by, home, conf, as_of), as_json, screen.operated)
+    show(_operate(flow, reason, by, home, conf, as_of), as_json, terminal.operated)
 
 
 @app.command()
@@ -347,7 +347,7 @@ def hold(
     """Freeze the weight; limits still lower it."""
     from steelyard.flows.rollback import hold as flow
 
-    show(_operate(flow, reason, by, home, conf, as_of), as_json, screen.operated)
+    show(_operate(flow, reason, by, home, conf, as_of), as_json, terminal.operated)
 
 
 @app.command()
@@ -357,7 +357,7 @@ def resume(
     """Let the weight move again."""
     from steelyard.flows.rollback import resume as flow
 
-    show(_operate(flow, reason, by, home, conf, as_of), as_json, screen.operated)
+    show(_operate(flow, reason, by, home, conf, as_of), as_json, terminal.operated)
 
 
 def _operate(flow: Any, reason: str, by: str | None, home: Path, conf: Path | None, as_of: str | None) -> Any:
@@ -393,7 +393,7 @@ def _run_with_bar(flow: Any, **parameters: Any) -> Any:
     from steelyard.flows.common import alert_on_failure
     from steelyard.progress import shown_by
 
-    with screen.bars() as sink, shown_by(sink):
+    with terminal.bars() as sink, shown_by(sink):
         if prefect_server_configured():
             return flow(**parameters)
         with alert_on_failure(flow, parameters):

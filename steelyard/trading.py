@@ -21,8 +21,8 @@ from steelyard.gateways.registry import Registry
 from steelyard.gateways.spool import Spool
 from steelyard.home import open_alerts, open_brake, open_ledger, open_registry, page_of
 from steelyard.market.bars import by_symbol
-from steelyard.notices import lapse, of_decision
 from steelyard.settings import ServiceSettings, Settings, load
+from steelyard.views.alerts import lapse, of_decision
 from steelyard.weight.state import State
 
 REMEMBERED_DAYS = timedelta(days=3)

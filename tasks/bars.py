@@ -9,8 +9,7 @@ from steelyard.gateways.lake import Appended
 from steelyard.gateways.quality import Checked
 from steelyard.gateways.sources import RawBars, read
 from steelyard.home import Home
-from steelyard.market.bars import by_symbol
-from steelyard.market.history import history
+from steelyard.queries.history import known_history
 from steelyard.tasks.step import step
 
 
@@ -33,11 +32,9 @@ def store_bars(home: Home, checked: Checked) -> Appended:
 
 
 @step()
-def known_history(home: Home, as_of: datetime) -> pd.DataFrame:
-    """Return every signal with its features and its outcome, as far as they were known at ``as_of``."""
-    bars = home.lake.read(until=pd.Timestamp(as_of))
-    known: pd.DataFrame = history(by_symbol(bars, home.lake.bar_size), home.strategy, home.settings.brackets)
-    return known
+def read_history(home: Home, as_of: datetime) -> pd.DataFrame:
+    """Read every signal with its features and its outcome, as far as they were known at ``as_of``."""
+    return known_history(home, as_of)
 
 
 def collected(checked: Checked, appended: Appended) -> dict[str, Any]:

@@ -9,16 +9,16 @@ import pandas as pd
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
 
-from steelyard import pictures
 from steelyard.evaluation.books import finite
 from steelyard.gateways.registry import Figures, Version
 from steelyard.home import Home
 from steelyard.learning.model import Model
 from steelyard.market.history import as_known
 from steelyard.monitoring.drift import PREDICTION, Drift, Performance, drift, drift_page
+from steelyard.queries.history import known_history
 from steelyard.settings import prefect_server_configured
-from steelyard.tasks.bars import known_history
 from steelyard.tasks.step import step
+from steelyard.views import plots
 
 TRAINING = "train/weekly"
 """The deployment that trains; drift starts it where a Prefect server knows it."""
@@ -116,7 +116,7 @@ def _logged(home: Home, found: Drift, row: dict[str, Any], reference: pd.DataFra
     page = drift_page(reference, current, found.columns)
     if page:
         earlier = [check for check in home.ledger.drift_checks(SHOWN) if check["model_version"] == row["model_version"]]
-        files |= {"drift.html": page.encode(), "drift.png": pictures.drift_map([*reversed(earlier), row])}
+        files |= {"drift.html": page.encode(), "drift.png": plots.drift_map([*reversed(earlier), row])}
     figures = Figures({"share": found.share, **psi}, {}, tags)
     return home.registry.observations.record(row["key"], f"drift {row['as_of']:%Y-%m-%d}", figures, files)
 

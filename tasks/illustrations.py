@@ -3,10 +3,10 @@
 from datetime import datetime
 from typing import Any
 
-from steelyard import pictures
 from steelyard.evaluation.books import equity_curves
 from steelyard.home import Home
 from steelyard.tasks.step import step
+from steelyard.views import plots
 from steelyard.weight.decision import Entry
 
 WEIGHT = "weight.png"
@@ -24,13 +24,13 @@ def illustrate(home: Home) -> None:
 
 def _drawn(home: Home, entry: Entry) -> dict[str, bytes]:
     """Return the weight's path until this decision, and what it did above the books it rests on, where it rests on any."""
-    drawn, evidence = {WEIGHT: pictures.weight_path(_life(home, entry))}, entry.decision.evidence
+    drawn, evidence = {WEIGHT: plots.weight_path(_life(home, entry))}, entry.decision.evidence
     if not evidence.get("settled"):
         return drawn
     start, end = (datetime.fromisoformat(str(evidence[name])) for name in ("start", "end"))
     settled = home.ledger.settled_predictions(start, end)
     equity = equity_curves(settled, start, end, home.settings.books)
-    return drawn | {"decision.png": pictures.decision(entry.decision, equity)}
+    return drawn | {"decision.png": plots.decision(entry.decision, equity)}
 
 
 def _life(home: Home, entry: Entry) -> dict[str, Any]:

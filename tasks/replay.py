@@ -17,13 +17,13 @@ from steelyard.gateways.sources import from_argument
 from steelyard.home import Home, home_under
 from steelyard.market.history import as_known
 from steelyard.progress import tell
+from steelyard.queries.records import decision_record, version_record
+from steelyard.queries.trials import life_worth
 from steelyard.settings import load, override
 from steelyard.tasks.illustrations import illustrate
 from steelyard.tasks.predictions import record_opinions, record_outcomes, watch_streak
-from steelyard.tasks.records import decision_record, version_record
 from steelyard.tasks.step import step
 from steelyard.tasks.training import compare_with_champion, settled_samples, trained_version
-from steelyard.tasks.trials import life_worth
 from steelyard.tasks.weight import current_state, evaluate_weight, guard_weight, review_gates
 from steelyard.weight.ladder import period_end
 from steelyard.weight.state import State

@@ -8,10 +8,11 @@ import pandas as pd
 from steelyard.errors import FixConfiguration, RestoreService
 from steelyard.evaluation.evidence import Evidence
 from steelyard.home import Home
-from steelyard.incident import Incident, incident
-from steelyard.tasks.status import last_drift
+from steelyard.queries.evidence import monthly_evidence
+from steelyard.queries.status import last_drift
 from steelyard.tasks.step import step
-from steelyard.tasks.weight import current_state, monthly_evidence
+from steelyard.tasks.weight import current_state
+from steelyard.views.markdown import Incident, incident
 from steelyard.weight.decision import Decision, Entry, Rule
 from steelyard.weight.limits import breaker_rules, measure_cuts
 from steelyard.weight.rollback import hold, resume, roll_back

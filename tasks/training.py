@@ -2,36 +2,38 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 
-from steelyard import pictures
 from steelyard.desk.blend import BlendTerms, blend_predictions
-from steelyard.errors import CollectMoreData, FixConfiguration
-from steelyard.evaluation.books import Books, SizingPolicy, equity_curves, judge
+from steelyard.errors import CollectMoreData, FixConfiguration, FixData
+from steelyard.evaluation.books import Books, SizingPolicy, equity_curves, finite, judge
 from steelyard.evaluation.sharpe import worth, worth_figures
 from steelyard.gateways.ledger import OUTCOME
 from steelyard.gateways.registry import Data, Registration, Trial, Version
 from steelyard.home import Home
+from steelyard.learning.canaries import Canary, listen
 from steelyard.learning.comparison import Comparison, common_rows
 from steelyard.learning.comparison import compare as compare_models
-from steelyard.learning.policy import Retraining
+from steelyard.learning.folds import holdout_split
+from steelyard.learning.policy import Family, LearningPolicy, Retraining
 from steelyard.learning.samples import Index, Samples
+from steelyard.learning.search import TrialRow
 from steelyard.learning.training import Training, gate, train, training_key
+from steelyard.market.bars import by_symbol, naive
+from steelyard.progress import tell
+from steelyard.queries.evidence import shadow_window
+from steelyard.queries.trials import trials_so_far
 from steelyard.settings import override
-from steelyard.tasks.canaries import Heard, hear_canaries
-from steelyard.tasks.datasets import dataset, learned_from
-from steelyard.tasks.search import Watched
 from steelyard.tasks.step import step
-from steelyard.tasks.trials import count_search, trials_so_far
+from steelyard.tasks.trials import count_search
 from steelyard.tasks.weight import current_state
+from steelyard.views import plots
 from steelyard.weight.decision import Rule
-from steelyard.weight.gates import window_left
-from steelyard.weight.state import State
 from steelyard.weight.transitions import conclude, with_champion
 
 AS_CONFIGURED = Retraining()
@@ -155,8 +157,8 @@ def _figures(home: Home, held_out: HeldOut | None) -> dict[str, bytes]:
         return pages
     settled = held_out[0]
     return pages | {
-        "equity.png": pictures.equity_curves(equity_curves(*held_out)),
-        "confidence.png": pictures.confidence(settled, home.settings.books.threshold),
+        "equity.png": plots.equity_curves(equity_curves(*held_out)),
+        "confidence.png": plots.confidence(settled, home.settings.books.threshold),
     }
 
 
@@ -178,8 +180,8 @@ def _artifacts(
         artifacts |= {
             "backtest.json": json.dumps({**books.as_dict(), "worth": left}, indent=1).encode(),
             "importance.json": json.dumps({"gain": training.importance, "shap": training.shap}, indent=1).encode(),
-            "importance.png": pictures.importance(training.importance),
-            "reliability.png": pictures.reliability(training.p_win, won),
+            "importance.png": plots.importance(training.importance),
+            "reliability.png": plots.reliability(training.p_win, won),
         }
     return artifacts
 
@@ -212,17 +214,6 @@ def _supersede(home: Home) -> None:
     for version in waiting[1:-1]:
         reason = f"superseded by version {waiting[-1].number} before its turn came"
         _note(home, home.registry.refuse(version.number, (reason,)))
-
-
-def shadow_window(home: Home, state: State, as_of: datetime) -> tuple[str, ...]:
-    """Return what is missing before the champion in shadow may be replaced; empty when nothing shields it."""
-    if state.phase != "shadow" or state.champion is None:
-        return ()
-    champion = home.registry.version(state.champion)
-    since = champion.serving_since or champion.as_of
-    settled = home.ledger.settled_predictions(since, as_of)
-    own = int((settled["model_version"] == champion.number).sum())
-    return window_left(state, since, own, home.settings.weight, as_of)
 
 
 def _judged(home: Home, samples: Samples, version: Version, as_of: datetime) -> tuple[bool, tuple[str, ...]]:
@@ -301,4 +292,93 @@ def _note(home: Home, version: Version) -> None:
             "trained_through": through,
             "stage": version.stage,
         }
+    )
+
+
+def dataset(home: Home, samples: Samples, rows: Index, context: str) -> Data:
+    """Return the rows of ``samples`` at ``rows``, used as ``context`` (training, holdout, comparison)."""
+    part = samples.take(rows)
+    return Data(
+        name="settled signals",
+        context=context,
+        digest=part.data_hash,
+        source=f"{home.state_folder / 'lake'}",
+        columns=samples.feature_names,
+        profile={
+            "num_rows": len(part),
+            "decided_from": str(part.decided_at.min())[:19],
+            "decided_through": str(part.decided_at.max())[:19],
+            "settled_through": str(part.settled_at.max())[:19],
+            "share_won": round(float(part.won.mean()), 4),
+        },
+    )
+
+
+def learned_from(home: Home, samples: Samples, policy: LearningPolicy) -> tuple[Data, Data]:
+    """Return what a training's search, fit and calibration saw, and the rows it was scored on once at the end."""
+    development, holdout = holdout_split(samples, policy)
+    return dataset(home, samples, development, "training"), dataset(home, samples, holdout, "holdout")
+
+
+class Watched:
+    """Notes every trial as it ends; they run one after the other, the first from now on.
+
+    Args:
+        total: Trials there will be.
+    """
+
+    def __init__(self, total: int) -> None:
+        self.trials: list[Trial] = []
+        self._total = total
+        self._began = datetime.now(UTC)
+
+    def __call__(self, row: TrialRow) -> None:
+        """Note a trial that has just ended."""
+        ended = datetime.now(UTC)
+        self.trials.append(Trial(row, self._began, ended))
+        self._began = ended
+        tell("tuning", row.number + 1, self._total, row.family)
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What the canaries said: one rule for each, and why the version may not serve (empty when it may)."""
+
+    rules: tuple[Rule, ...]
+    refusals: tuple[str, ...]
+
+
+@step()
+def hear_canaries(home: Home, samples: Samples, version: Version, as_of: datetime) -> Heard:
+    """Run the canaries on the rows a version was made from, and keep what they said with the version.
+
+    Where they cannot run, that is the refusal.
+    """
+    try:
+        found = _listened(home, samples, version, as_of)
+    except (CollectMoreData, FixData) as error:
+        home.registry.examined(version.number, f"cannot run: {error}", {}, {})
+        return Heard((), (f"the canaries cannot run: {error}",))
+    refusals = tuple(f"canary {one.name}: {one.reason}" for one in found if one.sang)
+    figures = {f"canary_{one.name}": one.figure for one in found}
+    content = json.dumps([asdict(one) | {"figure": finite(one.figure)} for one in found], indent=1).encode()
+    words = "; ".join(refusals) or "silent"
+    home.registry.examined(version.number, words, figures, {"canaries.json": content})
+    return Heard(tuple(_rule(one) for one in found), refusals)
+
+
+def _listened(home: Home, samples: Samples, version: Version, as_of: datetime) -> tuple[Canary, ...]:
+    known = samples.settled_at <= naive(pd.Series([pd.Timestamp(version.as_of)]))[0]
+    bars = by_symbol(home.lake.read(until=pd.Timestamp(as_of)), home.lake.bar_size)
+    family, policy = cast(Family, version.family), home.settings.learning
+    return listen(samples.take(np.flatnonzero(known)), bars, home.strategy, family, policy)
+
+
+def _rule(canary: Canary) -> Rule:
+    return Rule(
+        name=f"canary {canary.name}",
+        figure=finite(canary.figure),
+        bound=canary.bound,
+        fired=canary.sang,
+        reason=canary.reason,
     )

@@ -1,17 +1,15 @@
 """Steps that decide about the weight: evidence from the ledger, a pure decision, an entry in the journal."""
 
 from collections.abc import Callable
-from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from steelyard.errors import FixConfiguration
-from steelyard.evaluation.evidence import Evidence, Window, gather
-from steelyard.evaluation.skill import Skill, judge_skill
 from steelyard.home import Home
+from steelyard.queries.evidence import gate_standing, monthly_evidence, phase_evidence
 from steelyard.tasks.step import step
 from steelyard.tasks.trials import count_settings
 from steelyard.weight.decision import Decision, Entry, Kind
-from steelyard.weight.gates import Standing, review
+from steelyard.weight.gates import review
 from steelyard.weight.ladder import evaluate, period_end
 from steelyard.weight.limits import guard
 from steelyard.weight.state import State, initial_state
@@ -86,12 +84,6 @@ def review_gates(home: Home, as_of: datetime, settled_signals: int) -> Entry | N
     return _once(home, "gates", home.settings.weight.review_days, as_of, decide)
 
 
-def gate_standing(home: Home, state: State, settled_signals: int) -> Standing:
-    """Return what the gate asks about besides the evidence; features are validated before any training."""
-    validated = state.champion is not None or home.registry.challenger() is not None
-    return Standing(settled_signals, validated, has_champion=state.champion is not None)
-
-
 def _once(
     home: Home,
     kind: Kind,
@@ -117,32 +109,3 @@ def record(home: Home, decision: Decision) -> Entry:
 def _matters(decision: Decision) -> bool:
     """Whether a guard's decision changes more than the moment it speaks for."""
     return decision.after != decision.before.model_copy(update={"as_of": decision.after.as_of})
-
-
-def monthly_evidence(home: Home, end: datetime, state: State) -> Evidence:
-    """Return the evidence of the rolling window that ends at ``end`` (SPEC §6)."""
-    policy = home.settings.weight
-    window = Window(policy.window_days, policy.min_settled, policy.window_max_days)
-    found = _evidence(home, end, state.evidence_since, window, policy.window_max_days)
-    return replace(found, life=life_evidence(home, end, state))
-
-
-def phase_evidence(home: Home, end: datetime, state: State) -> Evidence:
-    """Return the evidence of the current phase: the rolling window, reaching back until the gate has what it counts."""
-    policy = home.settings.weight
-    wanted = policy.gates.shadow_settled if state.phase == "shadow" else policy.min_settled
-    since = max(state.evidence_since, state.phase_since)
-    window = Window(policy.window_days, wanted)
-    found = _evidence(home, end, since, window, max((end - since).days + 1, policy.window_days))
-    return replace(found, life=life_evidence(home, end, state))
-
-
-def life_evidence(home: Home, end: datetime, state: State) -> Skill:
-    """Return the evidence of the lineage's whole life at ``end``, since its evidence last began anew."""
-    opinions, settings = home.ledger.opinions(state.evidence_since, end), home.settings
-    return judge_skill(opinions, end, state.evidence_since, settings.books, settings.weight.sequential.bets)
-
-
-def _evidence(home: Home, end: datetime, since: datetime, window: Window, days: int) -> Evidence:
-    settled = home.ledger.settled_predictions(end - timedelta(days=days), end)
-    return gather(settled, end, since, window, home.settings.books)

@@ -14,7 +14,7 @@ from registries import copied
 from steelyard.flows.collect import collect
 from steelyard.home import Home, open_home
 from steelyard.learning.samples import Samples
-from steelyard.tasks.bars import known_history
+from steelyard.queries.history import known_history
 from steelyard.tasks.training import compare_with_champion, settled_samples
 
 AT = datetime(2020, 7, 1, tzinfo=UTC)

@@ -23,7 +23,7 @@ from steelyard.gateways.ledger import Ledger
 from steelyard.gateways.registry import Registration
 from steelyard.home import open_home
 from steelyard.learning.policy import Retraining
-from steelyard.tasks.bars import known_history
+from steelyard.queries.history import known_history
 from steelyard.tasks.training import compare_with_champion, settled_samples
 from steelyard.tasks.weight import current_state, review_gates
 from steelyard.weight.limits import guard as limits

@@ -18,9 +18,9 @@ from steelyard.errors import RestoreService
 from steelyard.flows.guard import guard
 from steelyard.flows.weight import weight
 from steelyard.home import Home, open_home
+from steelyard.queries.evidence import shadow_window
 from steelyard.tasks.alerts import announce
 from steelyard.tasks.illustrations import illustrate
-from steelyard.tasks.training import shadow_window
 from steelyard.tasks.weight import evaluate_weight
 
 Command = Callable[..., tuple[int, str, str]]
@@ -422,7 +422,7 @@ def test_a_split_that_is_off_is_told(pilot: Home, received: list[dict[str, str]]
 
 def _weighed(stores: Home, day: int) -> list[dict[str, object]]:
     """Decide without bars: the gate out of pilot asks for none."""
-    from steelyard.tasks.records import decision_record
+    from steelyard.queries.records import decision_record
     from steelyard.tasks.weight import evaluate_weight, review_gates
 
     at = EARLIER + timedelta(days=day)

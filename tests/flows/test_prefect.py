@@ -23,8 +23,8 @@ from steelyard.market.simulated import SimulatedMarket
 from steelyard.ops.doctor.server import server as checked
 from steelyard.progress import tell
 from steelyard.settings import default_conf, load
+from steelyard.tasks.prefect_pages import progress
 from steelyard.tasks.step import DECIDING, step
-from steelyard.tasks.summaries import progress
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from steelyard import screen
 from steelyard.flows.replay import replay
 from steelyard.tasks.report import draw_replay
+from steelyard.views import terminal
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -80,7 +80,7 @@ def test_what_happened_is_drawn_and_told(dead: tuple[dict[str, Any], Path], caps
     """Five pictures and a page whose first line is the answer; and a person at the terminal reads the same."""
     death, home = dead
     words, files = draw_replay("A market", death, str(home), None)
-    screen.demonstrated({"replays": {"A market": {**death, "answer": words}}, "pictures": files})
+    terminal.demonstrated({"replays": {"A market": {**death, "answer": words}}, "pictures": files})
     told = capsys.readouterr().out
 
     assert {Path(file).name for file in files} == {"story.png", "weight.png", "equity.png", "reliability.png", "report.html"}

@@ -16,7 +16,7 @@ from steelyard.flows.settle import settle
 from steelyard.flows.trade import trade
 from steelyard.gateways.brokers import PaperBroker
 from steelyard.home import Home, open_home
-from steelyard.tasks.bars import known_history
+from steelyard.queries.history import known_history
 from steelyard.tasks.predictions import record_outcomes
 from steelyard.tasks.trading import broker_of
 

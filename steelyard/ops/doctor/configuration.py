@@ -15,8 +15,8 @@ from steelyard.errors import FixConfiguration
 from steelyard.gateways.plugins import load_strategy
 from steelyard.ops.doctor.rows import Row
 from steelyard.ops.up import OWN_STORES
+from steelyard.queries.schedules import TRACES, next_runs
 from steelyard.settings import Settings, alert_channels, alpaca_keys, service_token, service_token_set
-from steelyard.tasks.schedules import TRACES, next_runs
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 DISTRIBUTION = "steelyard"

@@ -15,8 +15,8 @@ from steelyard.gateways.registry.journal import Stored
 from steelyard.gateways.spool import Spool
 from steelyard.home import Home, open_ledger
 from steelyard.ops.doctor.rows import Row
+from steelyard.queries.schedules import schedules
 from steelyard.settings import seal_key
-from steelyard.tasks.schedules import schedules
 
 LOW_BYTES, EMPTY_BYTES = 1 << 30, 100 << 20
 """Free space under which there is a warning; under which something is wrong."""

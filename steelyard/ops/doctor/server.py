@@ -11,8 +11,8 @@ from uuid import UUID
 from steelyard.errors import RestoreService
 from steelyard.ops.doctor.rows import Row
 from steelyard.ops.up import POOL, planned
+from steelyard.queries.schedules import Trace, standing
 from steelyard.settings import Settings
-from steelyard.tasks.schedules import Trace, standing
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient

@@ -9,7 +9,7 @@ from steelyard.evaluation.books import Books, judge
 from steelyard.ops.drills.desk import days
 from steelyard.ops.drills.findings import Found, Notice, changes, days_until
 from steelyard.ops.drills.ground import BEGAN, DAY, TRAINING, Place, market
-from steelyard.tasks.bars import known_history
+from steelyard.queries.history import known_history
 from steelyard.tasks.training import compare_with_champion, settled_samples, trained_version
 from steelyard.weight.policy import WeightPolicy
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from steelyard.ops.drills.desk import days, trading
 from steelyard.ops.drills.findings import Found, Notice, changes, days_until
 from steelyard.ops.drills.ground import BEGAN, DAY, Place
-from steelyard.tasks.status import status
+from steelyard.queries.status import status
 from steelyard.weight.policy import WeightPolicy
 
 STORY = "No flow runs any more after two days, while a trading process goes on; two weeks later the guard comes back."

@@ -10,7 +10,7 @@ from steelyard.ops.drills.desk import trading
 from steelyard.ops.drills.findings import Found, Notice, held
 from steelyard.ops.drills.ground import BEGAN, DAY, Place
 from steelyard.ops.verify import verified
-from steelyard.tasks.status import status
+from steelyard.queries.status import status
 
 STORY = "The state tag, a decision, the model on disk and the state on disk are changed by hand, one after the other."
 EDITED = BEGAN + DAY

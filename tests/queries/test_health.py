@@ -14,7 +14,7 @@ from settled import settled
 from steelyard.flows.guard import guard
 from steelyard.flows.settle import settle as settle_flow
 from steelyard.home import Home, open_home
-from steelyard.tasks.report import lineage_report
+from steelyard.queries.report import lineage_report
 
 DAY = datetime(2020, 10, 1, tzinfo=UTC)
 

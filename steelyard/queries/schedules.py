@@ -15,8 +15,8 @@ import pandas as pd
 from steelyard.errors import CollectMoreData, FixConfiguration
 from steelyard.gateways.calendars import QUIET
 from steelyard.home import Home
+from steelyard.queries.history import emitted
 from steelyard.settings import UpSettings
-from steelyard.tasks.health import emitted
 from steelyard.weight.decision import Entry
 from steelyard.weight.ladder import period_end
 from steelyard.weight.state import State

@@ -14,9 +14,9 @@ from prefect.artifacts import (
 )
 from prefect.context import FlowRunContext
 
-from steelyard import summaries
 from steelyard.gateways.quality import Quality
 from steelyard.progress import shown_by
+from steelyard.views import markdown
 
 EVERY_SECONDS = 1.0
 
@@ -49,7 +49,7 @@ def documented(name: str, quality: Quality) -> Iterator[None]:
         yield
     finally:
         if quality.held:
-            publish(f"{name}-data", summaries.checked(quality.held.values()))
+            publish(f"{name}-data", markdown.checked(quality.held.values()))
 
 
 @contextmanager

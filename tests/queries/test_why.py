@@ -13,7 +13,7 @@ import pytest
 from steelyard.errors import FixConfiguration
 from steelyard.flows.replay import replay
 from steelyard.home import Home, open_home
-from steelyard.tasks.why import explained
+from steelyard.queries.why import explained
 
 Command = Callable[..., tuple[int, str, str]]
 LONG_AGO, FAR_AHEAD = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)

@@ -16,8 +16,8 @@ from steelyard.flows.settle import settle
 from steelyard.flows.trade import trade
 from steelyard.home import Home
 from steelyard.ops.deployments import declared
+from steelyard.queries.schedules import DEEP_TRIALS, TRACES, Trace, next_runs, schedules, standing
 from steelyard.settings import Schedules, UpSettings
-from steelyard.tasks.schedules import DEEP_TRIALS, TRACES, Trace, next_runs, schedules, standing
 
 UP = UpSettings()
 LEASE = timedelta(days=3)

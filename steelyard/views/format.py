@@ -1,10 +1,21 @@
 """How measures are written for people, at the terminal and on pages alike."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import pandas as pd
 
 from steelyard.evaluation.books import TARGETS
 
+COLORS = {"baseline": "#8a9099", "ml": "#d98a2b", "blended": "#2567a8"}
+VERDICTS = {
+    "HOLD": ("o", "#8a9099", "held"),
+    "RAISE": ("^", "#1b7f5c", "raised"),
+    "CUT": ("v", "#c8641e", "cut"),
+    "DISABLE": ("X", "#a3195b", "disabled"),
+}
+"""Verdict → marker, colour (told apart without red and green), word; the quiet one first, so that it lies below."""
+BANDS = (("pilot", 0.10, 0.20), ("expansion", 0.20, 0.40), ("optimization", 0.40, 0.70))
 BOOKS = ("baseline", "ml", "blended")
 MEASURES = {
     "trades": "trades",
@@ -107,3 +118,34 @@ def drift_words(check: Mapping[str, Any] | None) -> str:
     if check is None:
         return "not looked at yet; run steelyard drift"
     return f"{check['verdict']} on {check['as_of'][:10]}, version {check['model_version']}: {'; '.join(check['reasons'])}"
+
+
+def path_of(document: Mapping[str, Any]) -> tuple[list[pd.Timestamp], list[float]]:
+    """Return the moments at which the weight changed, and the weight from each on; start and end included."""
+    moments, weights = [pd.Timestamp(document["start"])], [0.0]
+    for made in document["decisions"]:
+        if made["weight_after"] != weights[-1]:
+            moments.append(pd.Timestamp(made["as_of"]))
+            weights.append(made["weight_after"])
+    return [*moments, pd.Timestamp(document["end"])], [*weights, weights[-1]]
+
+
+def phases_of(document: Mapping[str, Any]) -> list[tuple[str, pd.Timestamp, pd.Timestamp]]:
+    """Return the phases lived through, each with its first and last moment, from foundation on."""
+    entered = [("foundation", pd.Timestamp(document["start"]))]
+    for made in document["decisions"]:
+        if made["phase"] != entered[-1][0]:
+            entered.append((made["phase"], pd.Timestamp(made["as_of"])))
+    left = [*(since for _, since in entered[1:]), pd.Timestamp(document["end"])]
+    return [(phase, since, until) for (phase, since), until in zip(entered, left, strict=True)]
+
+
+def marked(decisions: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    """Return the decisions by verdict, as far as there are any."""
+    found = {verdict: [d for d in decisions if d["verdict"] == verdict] for verdict in VERDICTS}
+    return {verdict: made for verdict, made in found.items() if made}
+
+
+def top_of(weights: Sequence[float]) -> float:
+    """Return where the axis of the weight ends: above the highest weight, two bands at least, all of them at most."""
+    return min(max(0.25, max(weights) + 0.06), 0.72)

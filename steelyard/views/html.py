@@ -8,8 +8,7 @@ import pandas as pd
 
 from steelyard.evaluation import metrics
 from steelyard.evaluation.books import TARGETS
-from steelyard.pictures import BANDS, COLORS, VERDICTS, marked, path_of, top_of
-from steelyard.wording import BOOKS, books_rows
+from steelyard.views.format import BANDS, BOOKS, COLORS, VERDICTS, books_rows, marked, path_of, top_of
 
 _STYLE = """
 :root { color-scheme: light dark; --line: #8884; }

@@ -10,8 +10,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 
-from steelyard.characteristics import PARTS, by_course, pairs
-from steelyard.wording import BOOKS, books_rows, drift_words, influence_words, number, proof_words
+from steelyard.views.format import BOOKS, books_rows, drift_words, influence_words, number, proof_words
+from steelyard.views.simulation import PARTS, by_course, pairs
 
 TOP = 10
 _MARKS = {"ok": "[green]ok[/]", "warning": "[yellow]warning[/]", "wrong": "[bold red]wrong[/]"}

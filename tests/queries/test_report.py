@@ -12,7 +12,7 @@ import pytest
 from homes import LAST, pilot_home
 from steelyard.gateways.alerts import Alert
 from steelyard.home import Home
-from steelyard.tasks.report import lineage_report
+from steelyard.queries.report import lineage_report
 from steelyard.tasks.rollback import roll_back_weight
 
 Command = Callable[..., tuple[int, str, str]]

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from steelyard import drill_page
 from steelyard.errors import FixConfiguration
 from steelyard.progress import tell
 from steelyard.settings import Settings
 from steelyard.simulation.characteristics import WORLDS, Course, drill
+from steelyard.views import simulation
 
 NOTE = (
     "Simulated lives of known truth: an honest model unless said otherwise, an existing system without skill. After a "
@@ -37,7 +37,7 @@ def operating_characteristics(settings: Settings, courses: Sequence[Course], fil
     }
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(drill_page.page(document), encoding="utf-8")
+        file.write_text(simulation.page(document), encoding="utf-8")
     except OSError as error:
         raise FixConfiguration(f"{file} cannot be written ({error.strerror}); pass another --out") from error
     return document | {"page": str(file)}

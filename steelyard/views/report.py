@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from steelyard import charts
-from steelyard.charts import Document, cell, folded_rules, head, linked, table
 from steelyard.evaluation.books import SizingPolicy, account_returns, finite
-from steelyard.wording import drift_words, influence_words, number, proof_words
+from steelyard.views import html
+from steelyard.views.format import drift_words, influence_words, number, proof_words
+from steelyard.views.html import Document, cell, folded_rules, head, linked, table
 
 PIVOTAL, MOVED = 20, 10
 _BANDS = ("count", "mean_p_win", "win_rate")
@@ -52,13 +52,13 @@ def page(title: str, document: Document, equity: pd.DataFrame, settled: pd.DataF
         f"<p>{escape(title)}: {document['start'][:10]} to {document['end'][:10]}, {document['signals']} signals, "
         f"{document['signals_per_month']} a month.</p>"
     )
-    rest = f"""<h2>The same signals, three books</h2>{charts.books_table(document["books"])}
+    rest = f"""<h2>The same signals, three books</h2>{html.books_table(document["books"])}
 <h2>How much of it luck explains</h2>{_worth(document.get("worth"))}
 {model}
 <h2>Trainings</h2>{_trainings(document["trainings"])}
 <h2>Decisions</h2>{_decisions(document["decisions"])}"""
-    shown = [charts.weight_chart(document), charts.equity_chart(equity), *drawn]
-    return charts.page(title, answer(document), shown, lead, rest)
+    shown = [html.weight_chart(document), html.equity_chart(equity), *drawn]
+    return html.page(title, answer(document), shown, lead, rest)
 
 
 def standing(document: Document, equity: pd.DataFrame, settled: pd.DataFrame, sizing: SizingPolicy) -> str:
@@ -75,7 +75,7 @@ def standing(document: Document, equity: pd.DataFrame, settled: pd.DataFrame, si
 {_rules(document["gate"], "met", "missing")}
 <h2>Limits</h2>{_rules(document["limits"], "fires", "holds")}
 {_false_alarms(document["false_alarms"])}
-<h2>The same signals, three books</h2>{charts.books_table(document["books"])}
+<h2>The same signals, three books</h2>{html.books_table(document["books"])}
 <h2>Signals on which the weight decided</h2>{_pivotal(settled, sizing)}
 <h2>How much of it luck explains</h2>{_worth(document["worth"])}
 {model}
@@ -86,11 +86,11 @@ def standing(document: Document, equity: pd.DataFrame, settled: pd.DataFrame, si
 <h2>Trainings</h2>{_trainings(document["trainings"])}
 <h2>Decisions</h2>{_decisions(document["decisions"])}"""
     lead = f"<p>{escape(because(document['decisions']))}</p>{_facts(document)}"
-    shown = [charts.weight_chart(document), charts.equity_chart(equity), charts.drawdown_chart(equity), *drawn]
+    shown = [html.weight_chart(document), html.equity_chart(equity), html.drawdown_chart(equity), *drawn]
     features = document["health"]["importance"]
-    shown += [charts.importance_chart(features)] if features else []
+    shown += [html.importance_chart(features)] if features else []
     title = f"{document['lineage']} on {document['as_of'][:10]}"
-    return charts.page(title, document["answer"], shown, lead, rest)
+    return html.page(title, document["answer"], shown, lead, rest)
 
 
 def because(decisions: Sequence[Document]) -> str:
@@ -112,7 +112,7 @@ def _judged(settled: pd.DataFrame | None) -> tuple[list[tuple[str, str]], str]:
         return [], ""
     p_win, won = judged["p_win"].to_numpy(dtype=np.float64), judged["won"].to_numpy(dtype=bool)
     latency = judged["latency_ms"].to_numpy(dtype=np.float64)
-    return [charts.reliability_chart(p_win, won)], charts.model_table(p_win, won, latency)
+    return [html.reliability_chart(p_win, won)], html.model_table(p_win, won, latency)
 
 
 def _facts(document: Document) -> str:

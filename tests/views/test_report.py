@@ -12,7 +12,8 @@ from matplotlib.dates import date2num
 from matplotlib.figure import Figure
 
 from settled import settled
-from steelyard import pictures, report
+from steelyard.views import plots, report
+from steelyard.views.format import path_of, phases_of
 
 
 def decision(day: str, verdict: str, before: float, after: float, phase: str) -> dict[str, Any]:
@@ -72,7 +73,7 @@ def test_the_answer_comes_in_one_plain_sentence(told: dict[str, Any], words: str
 
 def test_the_path_of_the_weight_is_that_of_the_decisions() -> None:
     """From 0 at the start to the last weight at the end, one step for each change."""
-    moments, weights = pictures.path_of(document(UP, DOWN))
+    moments, weights = path_of(document(UP, DOWN))
 
     assert weights == [0.0, 0.15, 0.0, 0.0]
     assert [f"{moment:%m-%d}" for moment in moments] == ["01-01", "03-01", "06-01", "12-31"]
@@ -80,7 +81,7 @@ def test_the_path_of_the_weight_is_that_of_the_decisions() -> None:
 
 def test_the_phases_follow_each_other_without_a_gap() -> None:
     """From foundation at the start to the last phase at the end."""
-    stretches = pictures.phases_of(document(STAY, UP, DOWN))
+    stretches = phases_of(document(STAY, UP, DOWN))
 
     assert [phase for phase, _, _ in stretches] == ["foundation", "shadow", "pilot", "shadow"]
     assert [f"{since:%m-%d}" for _, since, _ in stretches] == ["01-01", "02-01", "03-01", "06-01"]
@@ -91,7 +92,7 @@ def test_the_phases_follow_each_other_without_a_gap() -> None:
 def test_every_decision_has_its_mark() -> None:
     """At its day and the weight it left, told apart by verdict; promotions below; no empty entries in the legend."""
     axes = Figure().subplots()
-    pictures.draw_weight(axes, document(STAY, UP, DOWN))
+    plots.draw_weight(axes, document(STAY, UP, DOWN))
     drawn = {str(mark.get_label()): mark.get_offsets().tolist() for mark in axes.collections}
 
     assert drawn["held (1)"] == [[date2num(pd.Timestamp("2020-02-01")), 0.0]]
@@ -105,7 +106,7 @@ def test_every_decision_has_its_mark() -> None:
 def test_the_reliability_curve_says_how_many_and_how_good() -> None:
     """A constant 60 % where half are won: Brier 0.26, off by 10 points; every interval lies within the axes."""
     axes = Figure().subplots()
-    pictures.draw_reliability(axes, np.full(100, 0.6), np.tile([True, False], 50))
+    plots.draw_reliability(axes, np.full(100, 0.6), np.tile([True, False], 50))
     (segments,) = (part.get_segments() for part in axes.collections)
 
     assert "100 signals in 10 groups of 10" in axes.get_title("left")
@@ -120,12 +121,12 @@ def test_every_picture_is_one() -> None:
     """Readable PNG files of a size for a page, not empty ones."""
     won = np.tile([True, False, True], 40)
     drawn = [
-        pictures.story("A title that is long enough to be wrapped " * 4, document(UP, DOWN), EQUITY),
-        pictures.weight_path(document(UP, DOWN)),
-        pictures.equity_curves(EQUITY),
-        pictures.reliability(np.linspace(0.4, 0.6, 120), won),
-        pictures.importance({f"f{n}": n / 100 for n in range(30)}),
-        pictures.confidence(pd.DataFrame(dict.fromkeys(JUDGED, np.linspace(0.4, 0.6, 120))), 70.0),
+        plots.story("A title that is long enough to be wrapped " * 4, document(UP, DOWN), EQUITY),
+        plots.weight_path(document(UP, DOWN)),
+        plots.equity_curves(EQUITY),
+        plots.reliability(np.linspace(0.4, 0.6, 120), won),
+        plots.importance({f"f{n}": n / 100 for n in range(30)}),
+        plots.confidence(pd.DataFrame(dict.fromkeys(JUDGED, np.linspace(0.4, 0.6, 120))), 70.0),
     ]
     for png in drawn:
         image = matplotlib.image.imread(io.BytesIO(png))

@@ -1,8 +1,12 @@
-"""How the operating characteristics of a policy are written for people, at the terminal and on the page alike."""
+"""The operating characteristics of a policy, written for people: tables for the terminal, and the page."""
 
 from collections.abc import Mapping, Sequence
+from html import escape
 from itertools import groupby
 from typing import Any
+
+from steelyard.views import html
+from steelyard.views.html import cell, head, table
 
 Cell = Mapping[str, Any]
 
@@ -17,10 +21,38 @@ SMALL = 0.1  # shares under it are written with a decimal
 HEADINGS = ("life", "mode", *(name for names in PARTS.values() for name in names))
 
 
+def page(document: Mapping[str, Any]) -> str:
+    """Return one self-contained page of what ``queries.simulation`` found."""
+    courses = by_course(document["cells"])
+    words, first = courses[0]
+    drawn = [_paths(first, mode, f"mean weight, {mode} ({words})") for mode in MODES]
+    lead = f"<p>{escape(document['answer'])}</p><p>{escape(document['note'])}</p>"
+    tables = "".join(f"<h2>{escape(name)}</h2>{_table(cells)}" for name, cells in courses)
+    return html.page("Operating characteristics", "What the policy does to lives of known truth", drawn, lead, tables)
+
+
+def _paths(cells: Sequence[Cell], mode: str, title: str) -> tuple[str, str]:
+    import plotly.graph_objects as go
+
+    figure = go.Figure()
+    for one in cells:
+        path = one[mode]["path"]
+        figure.add_scatter(x=list(range(len(path))), y=path, name=one["world"], mode="lines")
+    figure.update_xaxes(title="months")
+    figure.update_yaxes(range=[0, 0.72])
+    return title, html.styled(figure, title, ".0%")
+
+
+def _table(cells: Sequence[Cell]) -> str:
+    headings = [head(name, "" if number < 2 else "n") for number, name in enumerate(HEADINGS)]
+    body = [[cell(text, "" if number < 2 else "n") for number, text in enumerate(row)] for row in rows(cells)]
+    return table(headings, body)
+
+
 def by_course(cells: Sequence[Cell]) -> list[tuple[str, list[Cell]]]:
     """Return the lives by pace and dependence, each group with its words."""
     groups = groupby(cells, key=lambda one: (one["lives"], one["signals"], one["dependence"]))
-    return [(_words(*course), list(found)) for course, found in groups]
+    return [(_course_words(*course), list(found)) for course, found in groups]
 
 
 def rows(cells: Sequence[Cell]) -> list[tuple[str, ...]]:
@@ -40,7 +72,7 @@ def _pair(ladder: str, sequential: str) -> str:
     return ladder if ladder == sequential else f"{ladder} → {sequential}"
 
 
-def _words(lives: int, signals: int, dependence: float) -> str:
+def _course_words(lives: int, signals: int, dependence: float) -> str:
     together = f"correlated {dependence:g} within a day" if dependence else "independent of each other"
     return f"{lives} lives each, {signals} signals a month, {together}"
 

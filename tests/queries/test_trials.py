@@ -9,8 +9,9 @@ import pytest
 
 from homes import LAST, pilot_home
 from steelyard.home import Home
-from steelyard.tasks.report import lineage_report
-from steelyard.tasks.trials import count_search, count_settings, life_worth, trials_so_far
+from steelyard.queries.report import lineage_report
+from steelyard.queries.trials import life_worth, trials_so_far
+from steelyard.tasks.trials import count_search, count_settings
 from steelyard.tasks.weight import evaluate_weight
 
 Command = Callable[..., tuple[int, str, str]]

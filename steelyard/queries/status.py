@@ -11,12 +11,11 @@ from steelyard.evaluation.influence import judge_pivotal
 from steelyard.gateways.alerts import Stored
 from steelyard.home import Home
 from steelyard.monitoring.false_alarms import false_alarms
-from steelyard.tasks.bars import known_history
-from steelyard.tasks.records import decision_record, state_record, version_record
-from steelyard.tasks.schedules import schedules
-from steelyard.tasks.training import shadow_window
-from steelyard.tasks.trials import life_worth
-from steelyard.tasks.weight import gate_standing, monthly_evidence, phase_evidence
+from steelyard.queries.evidence import gate_standing, monthly_evidence, phase_evidence, shadow_window
+from steelyard.queries.history import known_history
+from steelyard.queries.records import decision_record, state_record, version_record
+from steelyard.queries.schedules import schedules
+from steelyard.queries.trials import life_worth
 from steelyard.weight.decision import Entry, Rule
 from steelyard.weight.gates import criteria
 from steelyard.weight.ladder import period_end

@@ -1,0 +1,28 @@
+"""What was known at a time: the signals of the existing system, with features and outcomes."""
+
+from datetime import datetime
+
+import pandas as pd
+
+from steelyard.errors import CollectMoreData
+from steelyard.home import Home
+from steelyard.market.bars import by_symbol
+from steelyard.market.history import history
+from steelyard.market.strategy import signals
+
+
+def known_history(home: Home, as_of: datetime) -> pd.DataFrame:
+    """Return every signal with its features and its outcome, as far as they were known at ``as_of``."""
+    bars = home.lake.read(until=pd.Timestamp(as_of))
+    known: pd.DataFrame = history(by_symbol(bars, home.lake.bar_size), home.strategy, home.settings.brackets)
+    return known
+
+
+def emitted(home: Home, since: datetime, until: datetime) -> pd.DataFrame | None:
+    """Return the existing system's signals decided in (since, until]; None without bars."""
+    try:
+        bars = by_symbol(home.lake.read(until=pd.Timestamp(until)), home.lake.bar_size)
+    except CollectMoreData:
+        return None
+    found = signals(bars, home.strategy)
+    return found[(found["decided_at"] > since).to_numpy(dtype=bool)].reset_index(drop=True)

@@ -1,0 +1,72 @@
+"""How a lineage stands, as plain values and as one page."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from steelyard.errors import CollectMoreData, FixConfiguration
+from steelyard.evaluation.books import equity_curves, judge
+from steelyard.gateways.alerts import Stored
+from steelyard.home import Home
+from steelyard.queries.health import model_health
+from steelyard.queries.records import decision_record, version_record
+from steelyard.queries.status import status
+from steelyard.views import report
+from steelyard.weight.state import State
+
+RECENT_ALERTS = 10
+
+
+def lineage_report(home: Home, as_of: datetime) -> tuple[dict[str, Any], str]:
+    """Return how the lineage stands at ``as_of``, as plain JSON values and as one page; it looks and changes nothing.
+
+    Raises:
+        CollectMoreData: If nothing was decided here yet.
+    """
+    document = status(home, as_of)
+    if document["state"] is None:
+        raise CollectMoreData(f"{home.folder}: nothing was decided here yet; run steelyard guard, then report")
+    start, last = (datetime.fromisoformat(document["state"][name]) for name in ("began", "as_of"))
+    end, sizing = max(as_of, last), home.settings.books
+    settled = home.ledger.settled_predictions(start, end)
+    state = State.model_validate(document["state"])
+    document |= _life(home, start, end, settled) | {"health": model_health(home, state, as_of)}
+    equity = equity_curves(settled, start, end, sizing)
+    return document, report.standing(document, equity, settled, sizing)
+
+
+def written_report(home: Home, as_of: datetime, file: Path) -> dict[str, Any]:
+    """Write the page into ``file``; returns what it says.
+
+    Raises:
+        FixConfiguration: If the file cannot be written.
+    """
+    document, content = lineage_report(home, as_of)
+    try:
+        file.write_text(content, encoding="utf-8")
+    except OSError as error:
+        raise FixConfiguration(f"{file} cannot be written ({error.strerror}); pass another --out") from error
+    return document | {"page": str(file)}
+
+
+def _life(home: Home, start: datetime, end: datetime, settled: pd.DataFrame) -> dict[str, Any]:
+    """Return what the page shows beyond the status: the whole life of the lineage."""
+    entries = home.journal.entries()
+    return {
+        "start": start.isoformat(),
+        "end": end.isoformat(),
+        "signals": len(home.ledger.predictions(start, end)),
+        "signals_settled": len(settled),
+        "decisions": [decision_record(entry) | {"page": home.page(entry.run_id)} for entry in entries],
+        "promotions": [decision_record(entry) for entry in entries if entry.decision.kind == "promotion"],
+        "trainings": [version_record(version) for version in home.registry.versions()],
+        "books": judge(settled, start, end, home.settings.books).as_dict(),
+        "recent_alerts": [_alert(stored) for stored in home.alerts.recent(RECENT_ALERTS)],
+    }
+
+
+def _alert(stored: Stored) -> dict[str, str]:
+    alert = stored.alert
+    return {"at": alert.at.isoformat(), "kind": alert.kind, "title": alert.title, "trouble": stored.trouble}

@@ -1,0 +1,1 @@
+"""Everything a person reads: terminal, report, pages, pictures, Markdown, alerts."""
