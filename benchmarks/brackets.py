@@ -31,9 +31,15 @@ def main() -> None:
         return vbt.OHLCSTX.run(entries, opens, high, low, close, **stops)
 
     def portfolio() -> object:
-        return vbt.Portfolio.from_signals(close, entries, open=opens, high=high, low=low, sl_stop=OFFSET, tp_stop=OFFSET)
+        return vbt.Portfolio.from_signals(
+            close, entries, open=opens, high=high, low=low, sl_stop=OFFSET, tp_stop=OFFSET
+        )
 
-    contenders = {"steelyard settle": kernel, "vectorbt OHLCSTX": stop_exits, "vectorbt from_signals": portfolio}
+    contenders = {
+        "steelyard settle": kernel,
+        "vectorbt OHLCSTX": stop_exits,
+        "vectorbt from_signals": portfolio,
+    }
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for number in range(RUNS + 1):
         for name, run in contenders.items():

@@ -22,14 +22,18 @@ def main() -> None:
     ours = timed(lambda: drift(before, now, importance, None, DriftPolicy()))
     page = timed(lambda: drift_page(before, now, judged.columns))
     preset = timed(lambda: peer(before, now))
-    print(f"PSI against sampling noise, Wasserstein, verdict   {ours:6.2f} s   {ours / preset:5.2f} x the preset")
+    print(
+        f"PSI against sampling noise, Wasserstein, verdict   {ours:6.2f} s   {ours / preset:5.2f} x the preset"
+    )
     print(f"the page                                           {page:6.2f} s")
     print(f"Evidently's DataDriftPreset                        {preset:6.2f} s")
 
 
 def frame() -> pd.DataFrame:
     """Return rows of one world."""
-    return pd.DataFrame(RNG.normal(size=(ROWS, COLUMNS)), columns=NAMES).assign(p_win=RNG.uniform(0.3, 0.7, ROWS))
+    return pd.DataFrame(RNG.normal(size=(ROWS, COLUMNS)), columns=NAMES).assign(
+        p_win=RNG.uniform(0.3, 0.7, ROWS)
+    )
 
 
 def peer(before: pd.DataFrame, now: pd.DataFrame) -> None:

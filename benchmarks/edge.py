@@ -52,9 +52,13 @@ class EveryBars(TrendStrategy):
         told = super().scan(bars)
         if not self.every:
             return told
-        trend = np.sign(np.nan_to_num(indicators.ema(bars.close, 12) - indicators.ema(bars.close, 26))).astype(np.int64)
+        trend = np.sign(
+            np.nan_to_num(indicators.ema(bars.close, 12) - indicators.ema(bars.close, 26))
+        ).astype(np.int64)
         turn = np.arange(len(bars)) % self.every == 0
-        return Scan(np.where(turn & np.isfinite(told.confidence), trend, 0), told.confidence, told.scores)
+        return Scan(
+            np.where(turn & np.isfinite(told.confidence), trend, 0), told.confidence, told.scores
+        )
 
 
 def main() -> None:
@@ -62,7 +66,11 @@ def main() -> None:
     asked = arguments()
     go_offline()
     known = settled_signals(asked)
-    found = planted(known, asked.true) if asked.true else pd.concat(list(opinions(known, feature_names(EveryBars()))))
+    found = (
+        planted(known, asked.true)
+        if asked.true
+        else pd.concat(list(opinions(known, feature_names(EveryBars()))))
+    )
     told = found.sort_values("settled_at", kind="stable").reset_index(drop=True)
     worth(told)
     streaks(told)
@@ -74,12 +82,23 @@ def main() -> None:
 def arguments() -> argparse.Namespace:
     """Return what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("bars", nargs="?", default="sample", help="a bars file or folder, sample, or simulated:EDGE")
+    parser.add_argument(
+        "bars", nargs="?", default="sample", help="a bars file or folder, sample, or simulated:EDGE"
+    )
     parser.add_argument("--atr", type=float, default=2.0, help="ATRs to stop and target")
     parser.add_argument("--limit", type=int, default=48, help="bars until the close ends the trade")
-    parser.add_argument("--every", type=int, default=0, help="enter every so many bars; 0: the built-in triggers")
-    parser.add_argument("--true", type=float, default=0.0, help="no booster, but opinions that are right in this share")
-    parser.add_argument("--gate", type=float, default=0.55, help="accuracy the gate out of shadow asks for")
+    parser.add_argument(
+        "--every", type=int, default=0, help="enter every so many bars; 0: the built-in triggers"
+    )
+    parser.add_argument(
+        "--true",
+        type=float,
+        default=0.0,
+        help="no booster, but opinions that are right in this share",
+    )
+    parser.add_argument(
+        "--gate", type=float, default=0.55, help="accuracy the gate out of shadow asks for"
+    )
     return parser.parse_args()
 
 
@@ -96,12 +115,18 @@ def settled_signals(asked: argparse.Namespace) -> pd.DataFrame:
         raise CollectMoreData(
             f"{found['won'].count()} settled signals, {FEWEST} needed; take more bars or a smaller --every"
         )
-    return found[found["won"].notna()].sort_values("decided_at", kind="stable").reset_index(drop=True)
+    return (
+        found[found["won"].notna()].sort_values("decided_at", kind="stable").reset_index(drop=True)
+    )
 
 
 def opinions(known: pd.DataFrame, names: tuple[str, ...]) -> Iterator[pd.DataFrame]:
     """Yield the signals of 30 days at a time with the opinion of a model that knew nothing later."""
-    x, won, decided = known[list(names)].to_numpy(float), known["won"].to_numpy(bool), known["decided_at"]
+    x, won, decided = (
+        known[list(names)].to_numpy(float),
+        known["won"].to_numpy(bool),
+        known["decided_at"],
+    )
     existing, p_win = known["confidence_existing"].to_numpy(float), np.full(len(known), np.nan)
     begin = decided.iloc[int(len(known) * FIRST)]
     while begin <= decided.iloc[-1]:
@@ -150,11 +175,18 @@ def worth(told: pd.DataFrame) -> None:
     larger = max(won.mean(), 1 - won.mean())
     first, last = told["decided_at"].min(), told["decided_at"].max()
     print(f"{len(told):,} signals, {pace(told):.0f} a month; {first:%Y-%m} to {last:%Y-%m}")
-    print(f"accuracy {((p_win > 0.5) == won).mean():.1%}, larger class {larger:.1%}, AUC {roc_auc_score(won, p_win):.3f}")
+    print(
+        f"accuracy {((p_win > 0.5) == won).mean():.1%}, larger class {larger:.1%}, AUC {roc_auc_score(won, p_win):.3f}"
+    )
     each = (p_win - p_win.mean()) * (won - won.mean())
-    for words, group in (("every signal counted", np.arange(len(told))), ("days counted", days_of(told))):
+    for words, group in (
+        ("every signal counted", np.arange(len(told))),
+        ("days counted", days_of(told)),
+    ):
         sums = np.bincount(group, weights=each)
-        print(f"standard deviations from luck, {words}: {sums.sum() / np.sqrt((sums**2).sum()):.1f}")
+        print(
+            f"standard deviations from luck, {words}: {sums.sum() / np.sqrt((sums**2).sum()):.1f}"
+        )
     judged = evidence(told)
     print(f"evidence of skill {judged.skill:.3g}, 100 needed; decay {judged.decay:.1f} months")
 
@@ -188,16 +220,38 @@ def longest_run(won: NDArray[np.bool_]) -> int:
 def lived(told: pd.DataFrame, bounds: WeightPolicy, words: str) -> None:
     """Print what the policy did with the opinions, day by day."""
     day, returns = days_of(told) + 1, account_returns(told, SIZING)
-    days, existing, ml = int(day.max()), told["confidence_existing"].to_numpy(float), told["confidence_ml"].to_numpy(float)
+    days, existing, ml = (
+        int(day.max()),
+        told["confidence_existing"].to_numpy(float),
+        told["confidence_ml"].to_numpy(float),
+    )
     starts = np.searchsorted(day, np.arange(days + 2))
     treated = np.random.default_rng(1).random(len(told)) < 0.5
-    life = Signals(starts, day, told["p_win"].to_numpy(float), existing, ml, told["won"].to_numpy(bool), returns, treated)
-    weights, phases, breakers = np.zeros(days + 1), np.zeros(days + 1, np.int64), np.zeros(days + 1, np.int64)
+    life = Signals(
+        starts,
+        day,
+        told["p_win"].to_numpy(float),
+        existing,
+        ml,
+        told["won"].to_numpy(bool),
+        returns,
+        treated,
+    )
+    weights, phases, breakers = (
+        np.zeros(days + 1),
+        np.zeros(days + 1, np.int64),
+        np.zeros(days + 1, np.int64),
+    )
     live(life, days, bounds_of(bounds, SIZING.threshold), weights, phases, breakers)
     moves, weight = np.diff(weights), weights[day - 1]
     books = {"baseline": existing, "ml": ml, "blended": (1 - weight) * existing + weight * ml}
-    gained = ", ".join(f"{name} {returns[book > SIZING.threshold].sum():+.0%}" for name, book in books.items())
-    print(f"{words}: mean weight {weights.mean():.1%}, highest {weights.max():.0%}, {(moves > 0).sum()} rises", end=", ")
+    gained = ", ".join(
+        f"{name} {returns[book > SIZING.threshold].sum():+.0%}" for name, book in books.items()
+    )
+    print(
+        f"{words}: mean weight {weights.mean():.1%}, highest {weights.max():.0%}, {(moves > 0).sum()} rises",
+        end=", ",
+    )
     print(f"{(moves < 0).sum()} falls, {(breakers > 0).sum()} breakers; {gained}")
 
 
@@ -211,7 +265,9 @@ def policy(mode: str, streak: int, gate: float) -> WeightPolicy:
 
 def days_of(told: pd.DataFrame) -> NDArray[np.int64]:
     """Return the day each signal settled on, from 0."""
-    return ((told["settled_at"] - told["decided_at"].min().normalize()) // DAY).to_numpy(dtype=np.int64)
+    return ((told["settled_at"] - told["decided_at"].min().normalize()) // DAY).to_numpy(
+        dtype=np.int64
+    )
 
 
 def pace(told: pd.DataFrame) -> float:

@@ -34,7 +34,11 @@ from steelyard.settings import go_offline
 from steelyard.weight.state import State
 
 RNG = np.random.default_rng(1)
-NAMES = (*(feature.name for feature in FEATURES), "confidence_existing", *(f"score_{n}" for n in TrendStrategy.score_names))
+NAMES = (
+    *(feature.name for feature in FEATURES),
+    "confidence_existing",
+    *(f"score_{n}" for n in TrendStrategy.score_names),
+)
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 BARS, FIRST, TREES = 3000, 800, 300
 ACCOUNT, RISK, SIZING = Account(100_000.0, {"Y": 0.5}), RiskPolicy(), SizingPolicy()
@@ -47,12 +51,20 @@ def main() -> None:
     bars = {"X": market()}
     model = trained(bars)
     with tempfile.TemporaryDirectory() as folder:
-        recorder = Recorder(Ledger(f"sqlite:///{folder}/ledger.db"), Spool(Path(folder, "spool")), TrendStrategy.score_names)
+        recorder = Recorder(
+            Ledger(f"sqlite:///{folder}/ledger.db"),
+            Spool(Path(folder, "spool")),
+            TrendStrategy.score_names,
+        )
         session = opened(model, Path(folder), recorder.start())
         session.warm({"X": bars["X"][:FIRST]})
         hot = report("evaluate, risk and record, hot", evaluated(session, bars), quiet=False)
         session.warm({"X": bars["X"][:FIRST]})
-        report("the same, 0.5 ms apart, 16 MB touched between", evaluated(session, bars, disturbed=True), quiet=False)
+        report(
+            "the same, 0.5 ms apart, 16 MB touched between",
+            evaluated(session, bars, disturbed=True),
+            quiet=False,
+        )
         print(f"{'fallbacks':52} {dict(session.fallbacks) or 'none'}")
         for name, ask in peers(model, Path(folder)).items():
             median = report(name, [timed(ask) for _ in range(300)], quiet=True)
@@ -73,14 +85,28 @@ def trained(bars: dict[str, Bars]) -> Model:
     """Return a LightGBM model of 300 trees over the 43 features of real rows."""
     at = np.arange(200, BARS)
     stamps = pd.to_datetime(bars["X"].timestamp[at], utc=True)
-    rows = features(bars, pd.DataFrame({"symbol": "X", "timestamp": stamps, "side": "buy"})).to_numpy()
+    rows = features(
+        bars, pd.DataFrame({"symbol": "X", "timestamp": stamps, "side": "buy"})
+    ).to_numpy()
     x = np.column_stack([rows, RNG.uniform(0, 100, (len(rows), 6))])
     won = RNG.random(len(x)) < 1 / (1 + np.exp(-x[:, 0]))
     booster = GROWING["lightgbm"]({"learning_rate": 0.02, "num_leaves": 15}, Table.of(x, won), 1)
     for _ in range(TREES):
         booster.grow()
-    scale = Scale(kind="matched", p_win=tuple(np.linspace(0.2, 0.8, 501)), confidence=tuple(np.linspace(20, 95, 501)))
-    return Model.of("lightgbm", booster.to_bytes(TREES), NAMES, Calibration(slope=1, intercept=0), scale, "2024-01-01", x)
+    scale = Scale(
+        kind="matched",
+        p_win=tuple(np.linspace(0.2, 0.8, 501)),
+        confidence=tuple(np.linspace(20, 95, 501)),
+    )
+    return Model.of(
+        "lightgbm",
+        booster.to_bytes(TREES),
+        NAMES,
+        Calibration(slope=1, intercept=0),
+        scale,
+        "2024-01-01",
+        x,
+    )
 
 
 def opened(model: Model, folder: Path, recorder: Recorder) -> Session:
@@ -93,7 +119,9 @@ def opened(model: Model, folder: Path, recorder: Recorder) -> Session:
     watch.refresh()
     champion = ServedModel(lambda _: model.to_files(), folder / "bundle")
     champion.follow(state)
-    return Session(watch, champion, TrendStrategy.score_names, 70.0, "steelyard-pilot", DeskPolicy(), recorder)
+    return Session(
+        watch, champion, TrendStrategy.score_names, 70.0, "steelyard-pilot", DeskPolicy(), recorder
+    )
 
 
 def evaluated(session: Session, bars: dict[str, Bars], *, disturbed: bool = False) -> list[float]:
@@ -110,7 +138,9 @@ def evaluated(session: Session, bars: dict[str, Bars], *, disturbed: bool = Fals
             other += 1.0
         started = time.perf_counter()
         found = session.evaluate(signal, known)
-        proposal = Proposal("X", "buy", found.decision, 100.0, 2.0, float(found.features[_VOLATILITY]), 0.0)
+        proposal = Proposal(
+            "X", "buy", found.decision, 100.0, 2.0, float(found.features[_VOLATILITY]), 0.0
+        )
         assess(proposal, ACCOUNT, RISK, SIZING)
         taken.append((time.perf_counter() - started) * 1e6)
     return taken[50:]

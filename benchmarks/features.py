@@ -26,7 +26,9 @@ def made() -> Bars:
 
 def in_pandas(bars: Bars) -> dict[str, pd.Series]:
     """Return the same features (calendar and candle shape included) the usual way; Wilder's averages as ewm(alpha=1/n)."""
-    o, h, lo, c, v = (pd.Series(x) for x in (bars.open, bars.high, bars.low, bars.close, bars.volume))
+    o, h, lo, c, v = (
+        pd.Series(x) for x in (bars.open, bars.high, bars.low, bars.close, bars.volume)
+    )
     before, change = c.shift(), c.diff()
 
     def wilder(x: pd.Series, n: int) -> pd.Series:
@@ -64,8 +66,10 @@ def in_pandas(bars: Bars) -> dict[str, pd.Series]:
         "atr_ratio": atr / wilder(true_range, 100),
         "true_range": true_range / atr,
         "deviation_ratio": change.rolling(10).std() / change.rolling(60).std(),
-        "down_share": 0.5 - (change.clip(upper=0) ** 2).rolling(20).sum() / (change**2).rolling(20).sum(),
-        "autocorrelation": (change * change.shift()).rolling(49).sum() / (change**2).rolling(49).sum(),
+        "down_share": 0.5
+        - (change.clip(upper=0) ** 2).rolling(20).sum() / (change**2).rolling(20).sum(),
+        "autocorrelation": (change * change.shift()).rolling(49).sum()
+        / (change**2).rolling(49).sum(),
         "volume_now": np.log(v / short),
         "volume_trend": np.log(short / v.rolling(100).mean()),
         "volume_pressure": (np.sign(change) * v).rolling(20).mean() / short,
@@ -83,7 +87,11 @@ def in_pandas(bars: Bars) -> dict[str, pd.Series]:
 
 def indicators_of(bars: Bars) -> list[np.ndarray]:
     """Return EMA12, EMA26, RSI, MACD histogram, ADX, ATR and relative volume through TA-Lib."""
-    found = [indicators.ema(bars.close, 12), indicators.ema(bars.close, 26), indicators.rsi(bars.close)]
+    found = [
+        indicators.ema(bars.close, 12),
+        indicators.ema(bars.close, 26),
+        indicators.rsi(bars.close),
+    ]
     found += [indicators.macd_histogram(bars.close), indicators.adx(bars), indicators.atr(bars)]
     return [*found, indicators.relative_volume(bars)]
 
@@ -113,8 +121,18 @@ def main() -> None:
     bars = made()
     ours, theirs = at_every_bar(bars), in_pandas(bars)
     assert set(ours) == set(theirs), set(ours) ^ set(theirs)  # noqa: S101  # a benchmark of different things measures nothing
-    for name in ("ema_spread", "rsi", "efficiency20", "body_share20", "volume_trend", "range_place50", "autocorrelation"):
-        np.testing.assert_allclose(ours[name][5000:], theirs[name].to_numpy()[5000:], rtol=1e-3, atol=1e-6, err_msg=name)
+    for name in (
+        "ema_spread",
+        "rsi",
+        "efficiency20",
+        "body_share20",
+        "volume_trend",
+        "range_place50",
+        "autocorrelation",
+    ):
+        np.testing.assert_allclose(
+            ours[name][5000:], theirs[name].to_numpy()[5000:], rtol=1e-3, atol=1e-6, err_msg=name
+        )
     seconds: dict[str, list[float]] = {"steelyard": [], "pandas": []}
     for _ in range(RUNS):
         for name, compute in (("steelyard", at_every_bar), ("pandas", in_pandas)):
@@ -123,7 +141,9 @@ def main() -> None:
             seconds[name].append(time.perf_counter() - started)
     medians = {name: statistics.median(times) for name, times in seconds.items()}
     for name, median in medians.items():
-        print(f"{name:10} {len(ours)} features  {median:6.2f} s  {BARS / median / 1e6:6.2f} M bars/s")
+        print(
+            f"{name:10} {len(ours)} features  {median:6.2f} s  {BARS / median / 1e6:6.2f} M bars/s"
+        )
     print(f"ratio {medians['pandas'] / medians['steelyard']:.1f}")
     for name, compute in (("steelyard", indicators_of), ("pandas", indicators_in_pandas)):
         started = time.perf_counter()

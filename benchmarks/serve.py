@@ -84,7 +84,13 @@ def requests() -> list[dict[str, Any]]:
             "timestamp": stamps[at],
             "confidence": 71.0,
             "scores": scores,
-            "bars": [{"symbol": "X", "timestamp": stamps[at], **{name: float(getattr(bars, name)[at]) for name in columns}}],
+            "bars": [
+                {
+                    "symbol": "X",
+                    "timestamp": stamps[at],
+                    **{name: float(getattr(bars, name)[at]) for name in columns},
+                }
+            ],
         }
         for at in range(FIRST, FIRST + REQUESTS)
     ]

@@ -35,7 +35,9 @@ def main() -> None:
         process, address = serve(home)
         try:
             served = opened(home, address)
-            report("watch.weight(), the trading side's cache", watch_of(direct, home), 200_000, "µs")
+            report(
+                "watch.weight(), the trading side's cache", watch_of(direct, home), 200_000, "µs"
+            )
             report("journal.state(), SQLite", direct.journal.state, 200, "ms")
             report("journal.state(), MLflow server", served.journal.state, 200, "ms")
             report("journal.verified(), SQLite", direct.journal.verified, 100, "ms")
@@ -50,16 +52,22 @@ def main() -> None:
 def opened(home: Path, address: str) -> Registry:
     """Return the registry at an address."""
     ledger = Ledger(f"sqlite:///{home}/ledger.db")
-    return Registry(address, f"{home}/artifacts", "signal-confidence", lambda: ledger.alone("journal"))
+    return Registry(
+        address, f"{home}/artifacts", "signal-confidence", lambda: ledger.alone("journal")
+    )
 
 
 def decide(registry: Registry, times: int) -> None:
     """Append so many decisions that change nothing but the moment."""
     for _ in range(times):
-        state = registry.journal.state() or registry.journal.begin(initial_state("signal-confidence", NOW))
+        state = registry.journal.state() or registry.journal.begin(
+            initial_state("signal-confidence", NOW)
+        )
         at = state.as_of + timedelta(hours=1)
         after = with_lease(state.model_copy(update={"as_of": at}), POLICY, at)
-        registry.journal.append(conclude("guard", at, at, "HOLD", ("made",), (), state, after, None, POLICY))
+        registry.journal.append(
+            conclude("guard", at, at, "HOLD", ("made",), (), state, after, None, POLICY)
+        )
 
 
 def watch_of(registry: Registry, home: Path) -> Callable[[], float]:
@@ -74,13 +82,32 @@ def serve(home: Path) -> tuple[subprocess.Popen[bytes], str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    store = ["--backend-store-uri", f"sqlite:///{home}/mlflow.db", "--artifacts-destination", f"{home}/artifacts"]
-    command = [sys.executable, "-m", "mlflow", "server", *store, "--port", str(port), "--workers", "1"]
+    store = [
+        "--backend-store-uri",
+        f"sqlite:///{home}/mlflow.db",
+        "--artifacts-destination",
+        f"{home}/artifacts",
+    ]
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "server",
+        *store,
+        "--port",
+        str(port),
+        "--workers",
+        "1",
+    ]
     quiet = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    process = subprocess.Popen(command, env=quiet, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603
+    process = subprocess.Popen(
+        command, env=quiet, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )  # noqa: S603
     for _ in range(600):
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2):  # this machine
+            with urllib.request.urlopen(
+                f"http://127.0.0.1:{port}/health", timeout=2
+            ):  # this machine
                 return process, f"http://127.0.0.1:{port}"
         except OSError:
             time.sleep(0.2)
@@ -96,7 +123,9 @@ def report(what: str, read: Callable[[], object], times: int, unit: str) -> None
         started = time.perf_counter()
         read()
         taken.append((time.perf_counter() - started) * factor)
-    print(f"{what:44} p50 {statistics.median(taken):8.2f} {unit}   p99 {statistics.quantiles(taken, n=100)[98]:8.2f} {unit}")
+    print(
+        f"{what:44} p50 {statistics.median(taken):8.2f} {unit}   p99 {statistics.quantiles(taken, n=100)[98]:8.2f} {unit}"
+    )
 
 
 if __name__ == "__main__":

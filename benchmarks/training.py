@@ -24,7 +24,9 @@ def naive(samples: Samples) -> None:
     """Run thirty scikit-learn-style trials: five folds, 200 rounds, one thread, no pruning and no shared bins."""
     for trial in range(TRIALS):
         for fit, test in TimeSeriesSplit(5).split(samples.x):
-            model = lgb.LGBMClassifier(n_estimators=200, max_depth=2 + trial % 4, n_jobs=1, verbose=-1)
+            model = lgb.LGBMClassifier(
+                n_estimators=200, max_depth=2 + trial % 4, n_jobs=1, verbose=-1
+            )
             model.fit(samples.x[fit], samples.won[fit])
             model.predict_proba(samples.x[test])
 
@@ -40,8 +42,12 @@ def main() -> None:
     started = time.perf_counter()
     naive(samples)
     theirs = time.perf_counter() - started
-    print(f"steelyard train  {SIGNALS} signals  {TRIALS} trials  {ours:6.1f} s  ({training.verdict})")
-    print(f"naive trial loop {SIGNALS} signals  {TRIALS} trials  {theirs:6.1f} s  ratio {theirs / ours:.1f}")
+    print(
+        f"steelyard train  {SIGNALS} signals  {TRIALS} trials  {ours:6.1f} s  ({training.verdict})"
+    )
+    print(
+        f"naive trial loop {SIGNALS} signals  {TRIALS} trials  {theirs:6.1f} s  ratio {theirs / ours:.1f}"
+    )
 
 
 if __name__ == "__main__":

@@ -15,7 +15,13 @@ from steelyard.settings import go_offline
 from ups import kept_up
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-QUIET = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync")
+QUIET = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
 
 go_offline()
 
@@ -29,16 +35,22 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lived]:
     folder = tmp_path_factory.mktemp("e2e")
     home = folder / "home"
     replay.fn("simulated:dying", BEGAN, END, trials=6, retrain_days=60, home=str(home))
-    with kept_up(folder, home, {"source": {"kind": "simulated", "edge": "dying", "calendar": "24/7"}}) as up:
+    with kept_up(
+        folder, home, {"source": {"kind": "simulated", "edge": "dying", "calendar": "24/7"}}
+    ) as up:
         stores = open_home(home, up.conf)
         document = written_report(stores, END, home / "lineage.html")
         yield Lived(up, home / "lineage.html", document["answer"])
 
 
 @pytest.fixture(scope="session")
-def browser(lived: Lived) -> Iterator[Browser]:  # which began before: where a browser runs, no flow may start a loop
+def browser(
+    lived: Lived,
+) -> Iterator[Browser]:  # which began before: where a browser runs, no flow may start a loop
     found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    assert found, f"no browser: install Debian's chromium, or put one of {', '.join(BROWSERS)} on the path"
+    assert found, (
+        f"no browser: install Debian's chromium, or put one of {', '.join(BROWSERS)} on the path"
+    )
     with sync_playwright() as playwright:
         opened = playwright.chromium.launch(executable_path=found, args=list(QUIET))
         yield opened

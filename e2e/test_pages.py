@@ -15,7 +15,9 @@ MODEL = "signal-confidence"
 PATIENCE_MS = 30_000
 
 
-@pytest.fixture(params=[("light", DESKTOP), ("dark", DESKTOP), ("light", PHONE)], ids=["light", "dark", "phone"])
+@pytest.fixture(
+    params=[("light", DESKTOP), ("dark", DESKTOP), ("light", PHONE)], ids=["light", "dark", "phone"]
+)
 def report(request: pytest.FixtureRequest, browser: Browser, lived: Lived) -> Iterator[Page]:
     """The report, opened from its file without a network."""
     scheme, size = request.param
@@ -71,7 +73,9 @@ def test_the_report_is_walked_by_keyboard(report: Page) -> None:
     assert summary.evaluate("element => element.parentElement.open")
 
 
-def test_the_page_of_a_run_says_what_was_decided_and_why(page: Page, lived: Lived, picture: Keep) -> None:
+def test_the_page_of_a_run_says_what_was_decided_and_why(
+    page: Page, lived: Lived, picture: Keep
+) -> None:
     """On Prefect's page of the monthly evaluation: the verdict, the rules with figure and bound, the way to MLflow."""
     run = lived.up.completed("weight/daily", as_of=END.isoformat())
     verdict = re.search(r"\*\*(\w+)\*\* \(weight\)", lived.up.artifacts(run)["weight-summary"])
@@ -88,7 +92,9 @@ def test_the_page_of_a_run_says_what_was_decided_and_why(page: Page, lived: Live
     expect(link).to_have_attribute("href", re.compile(re.escape(lived.up.mlflow)))
 
 
-def test_the_page_of_the_model_says_what_it_may_decide(page: Page, lived: Lived, picture: Keep) -> None:
+def test_the_page_of_the_model_says_what_it_may_decide(
+    page: Page, lived: Lived, picture: Keep
+) -> None:
     """MLflow's: weight, phase and the champion, without opening anything."""
     page.goto(f"{lived.up.mlflow}/#/models/{MODEL}")
 
@@ -101,7 +107,9 @@ def test_the_page_of_the_model_says_what_it_may_decide(page: Page, lived: Lived,
 
 def test_a_decision_in_mlflow_shows_its_picture(page: Page, lived: Lived) -> None:
     """The artifact of the run is a picture that the browser can draw."""
-    summary = lived.up.artifacts(lived.up.completed("weight/daily", as_of=END.isoformat()))["weight-summary"]
+    summary = lived.up.artifacts(lived.up.completed("weight/daily", as_of=END.isoformat()))[
+        "weight-summary"
+    ]
     address = re.search(r"The decision in MLflow\]\((.+?)\)", summary)
     assert address
 
@@ -117,5 +125,10 @@ def test_a_training_is_asked_for_in_a_form(page: Page, lived: Lived) -> None:
     found = lived.up.api("deployments/name/train/weekly")["id"]
     page.goto(f"{lived.up.prefect}/deployments/deployment/{found}/run")
 
-    for words in ("Trials (Optional)", "Families (Optional)", "Reason (Optional)", "Symbols (Optional)"):
+    for words in (
+        "Trials (Optional)",
+        "Families (Optional)",
+        "Reason (Optional)",
+        "Symbols (Optional)",
+    ):
         expect(page.get_by_text(words, exact=True).first).to_be_visible()

@@ -13,7 +13,9 @@ from steelyard.tasks.prefect_pages import documented
 
 
 @flow(name="collect", on_failure=[announce_failed_run], on_crashed=[announce_failed_run])
-def collect(as_of: datetime | None = None, home: str = ".", conf: str | None = None) -> dict[str, Any]:
+def collect(
+    as_of: datetime | None = None, home: str = ".", conf: str | None = None
+) -> dict[str, Any]:
     """Bring every bar closed by ``as_of`` into the lake; bad rows are quarantined, bars already there stay."""
     opened_home, at = open_home(home, conf), resolve_as_of(as_of)
     raw = read_source(opened_home)

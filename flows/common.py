@@ -17,7 +17,9 @@ from steelyard.tasks.alerts import announce_failure
 def resolve_as_of(as_of: datetime | None) -> datetime:
     """Return ``as_of`` in UTC (a naive value is taken as UTC); if None, the run's scheduled time, or now."""
     if as_of is None:
-        as_of = datetime.fromisoformat(str(flow_run.scheduled_start_time))  # now if nothing was scheduled
+        as_of = datetime.fromisoformat(
+            str(flow_run.scheduled_start_time)
+        )  # now if nothing was scheduled
     return as_of.replace(tzinfo=UTC) if as_of.tzinfo is None else as_of.astimezone(UTC)
 
 
@@ -44,7 +46,11 @@ def alert_on_failure(flow: Flow[..., Any], parameters: dict[str, Any]) -> Iterat
         yield
     except Exception as error:
         if flow.on_failure_hooks:
-            cause = str(error) if isinstance(error, SteelyardError) else f"unexpected {type(error).__name__}: {error}"
+            cause = (
+                str(error)
+                if isinstance(error, SteelyardError)
+                else f"unexpected {type(error).__name__}: {error}"
+            )
             _post(flow.name, parameters, cause)
         raise
 

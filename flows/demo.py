@@ -24,8 +24,15 @@ REPLAYS: dict[str, dict[str, Any]] = {
         "trials": 10,
         "folder": "sample",
     },
-    "A simulated market whose edge appears in July 2020 and dies in January 2022": {**DYING, "folder": "simulated"},
-    "The same market, with the evidence binding": {**DYING, "evidence": "sequential", "folder": "sequential"},
+    "A simulated market whose edge appears in July 2020 and dies in January 2022": {
+        **DYING,
+        "folder": "simulated",
+    },
+    "The same market, with the evidence binding": {
+        **DYING,
+        "evidence": "sequential",
+        "folder": "sequential",
+    },
 }
 
 

@@ -14,7 +14,9 @@ from steelyard.views import markdown
 
 
 @flow(name="drift", on_failure=[announce_failed_run], on_crashed=[announce_failed_run])
-def drift(as_of: datetime | None = None, home: str = ".", conf: str | None = None) -> dict[str, Any] | None:
+def drift(
+    as_of: datetime | None = None, home: str = ".", conf: str | None = None
+) -> dict[str, Any] | None:
     """Judge inputs, predictions and performance once a day; None without a champion. It never trades and never decides."""
     opened_home, at = open_home(home, conf), resolve_as_of(as_of)
     found = judge_drift(opened_home, at)

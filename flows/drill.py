@@ -19,10 +19,18 @@ from steelyard.ops.drills.ground import claim, copied, ground
 from steelyard.progress import tell
 from steelyard.settings import undisturbed
 
-FLOWS: dict[str, Any] = {"collect": collect, "drift": drift, "guard": guard, "settle": settle, "train": train}
+FLOWS: dict[str, Any] = {
+    "collect": collect,
+    "drift": drift,
+    "guard": guard,
+    "settle": settle,
+    "train": train,
+}
 
 
-def fire_drill(scenarios: Sequence[str] = (), home: str | None = None, conf: str | None = None) -> dict[str, Any]:
+def fire_drill(
+    scenarios: Sequence[str] = (), home: str | None = None, conf: str | None = None
+) -> dict[str, Any]:
     """Run each scenario (default: all) on a copy of the same home in the folder ``home`` (default: one made for it).
 
     Raises:
@@ -33,7 +41,9 @@ def fire_drill(scenarios: Sequence[str] = (), home: str | None = None, conf: str
     claim(folder, Path(conf) if conf else None)
     with undisturbed():
         source = ground(folder, Path(conf) if conf else None, _run)
-        drills = [_drilled(name, source, folder, place, len(names)) for place, name in enumerate(names)]
+        drills = [
+            _drilled(name, source, folder, place, len(names)) for place, name in enumerate(names)
+        ]
     return {"home": str(folder), "noticed": all(one["noticed"] for one in drills), "drills": drills}
 
 
@@ -55,7 +65,13 @@ def _drilled(name: str, source: Path, folder: Path, done: int, total: int) -> di
     started = time.perf_counter()
     found = scenario(copied(source, folder / name, _run))
     seconds = round(time.perf_counter() - started, 1)
-    return {"scenario": name, "story": story, **found.to_dict(), "home": str(folder / name), "seconds": seconds}
+    return {
+        "scenario": name,
+        "story": story,
+        **found.to_dict(),
+        "home": str(folder / name),
+        "seconds": seconds,
+    }
 
 
 def _run(name: str, at: datetime, home: Path, conf: Path, **parameters: Any) -> Any:

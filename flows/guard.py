@@ -17,7 +17,9 @@ from steelyard.views import markdown
 
 
 @flow(name="guard", on_failure=[announce_failed_run], on_crashed=[announce_failed_run])
-def guard(as_of: datetime | None = None, home: str = ".", conf: str | None = None) -> dict[str, Any]:
+def guard(
+    as_of: datetime | None = None, home: str = ".", conf: str | None = None
+) -> dict[str, Any]:
     """Cut or disable where a limit is breached at ``as_of``; renew the lease either way; tell what is ill or fell silent."""
     opened_home, at = open_home(home, conf), resolve_as_of(as_of)
     notice_lapse(opened_home, opened_home.journal.state(), at)
@@ -25,7 +27,10 @@ def guard(as_of: datetime | None = None, home: str = ".", conf: str | None = Non
     announce_silences(opened_home, fell_silent(opened_home, at), at)
     announce_health(opened_home, alarming_figures(opened_home, at), at)
     announce(opened_home, [entry])
-    made, state = decision_records(opened_home, [entry]), state_record(current_state(opened_home, at))
+    made, state = (
+        decision_records(opened_home, [entry]),
+        state_record(current_state(opened_home, at)),
+    )
     publish("guard", markdown.decided(made, state), page_of(made))
     illustrate(opened_home)
     return {"decision": made[0] if made else None, "state": state}

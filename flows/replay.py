@@ -29,7 +29,13 @@ def replay(
     opened_home = replay_stores(bars, strategy, trials, evidence, Path(home), conf)
     with documented("replay", opened_home.quality):
         checked = validate_bars(opened_home, read_source(opened_home), course.end)
-    asked = {"bars": bars, "strategy": strategy, "trials": trials, "retrain_days": retrain_days, "start": str(course.start)}
+    asked = {
+        "bars": bars,
+        "strategy": strategy,
+        "trials": trials,
+        "retrain_days": retrain_days,
+        "start": str(course.start),
+    }
     claim_home(opened_home, **asked, **({"evidence": evidence} if evidence else {}))
     store_bars(opened_home, checked)
     history = read_history(opened_home, course.end)

@@ -13,7 +13,9 @@ from steelyard.views import markdown
 
 
 @flow(name="review", on_failure=[announce_failed_run], on_crashed=[announce_failed_run])
-def review(as_of: datetime | None = None, home: str = ".", conf: str | None = None) -> dict[str, Any]:
+def review(
+    as_of: datetime | None = None, home: str = ".", conf: str | None = None
+) -> dict[str, Any]:
     """Write the report of the last whole period, once: in the home, in MLflow, and linked from this run."""
     document = review_performance(open_home(home, conf), resolve_as_of(as_of))
     publish("review", markdown.reviewed(document), document["run_page"])

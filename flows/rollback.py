@@ -18,7 +18,11 @@ from steelyard.views import markdown
 
 @flow(name="rollback", on_failure=[announce_failed_run], on_crashed=[announce_failed_run])
 def rollback(
-    reason: str, operator: str | None = None, as_of: datetime | None = None, home: str = ".", conf: str | None = None
+    reason: str,
+    operator: str | None = None,
+    as_of: datetime | None = None,
+    home: str = ".",
+    conf: str | None = None,
 ) -> dict[str, Any]:
     """Take the weight to 0 now; the model must be retrained and requalify from shadow."""
     opened_home, at = open_home(home, conf), resolve_as_of(as_of)
@@ -29,7 +33,11 @@ def rollback(
 
 @flow(name="hold", on_failure=[announce_failed_run], on_crashed=[announce_failed_run])
 def hold(
-    reason: str, operator: str | None = None, as_of: datetime | None = None, home: str = ".", conf: str | None = None
+    reason: str,
+    operator: str | None = None,
+    as_of: datetime | None = None,
+    home: str = ".",
+    conf: str | None = None,
 ) -> dict[str, Any]:
     """Freeze the weight; limits still lower it."""
     opened_home, at = open_home(home, conf), resolve_as_of(as_of)
@@ -39,7 +47,11 @@ def hold(
 
 @flow(name="resume", on_failure=[announce_failed_run], on_crashed=[announce_failed_run])
 def resume(
-    reason: str, operator: str | None = None, as_of: datetime | None = None, home: str = ".", conf: str | None = None
+    reason: str,
+    operator: str | None = None,
+    as_of: datetime | None = None,
+    home: str = ".",
+    conf: str | None = None,
 ) -> dict[str, Any]:
     """Let the weight move again."""
     opened_home, at = open_home(home, conf), resolve_as_of(as_of)

@@ -14,7 +14,9 @@ from steelyard.tasks.weight import current_state
 
 
 @flow(name="settle", on_failure=[announce_failed_run], on_crashed=[announce_failed_run])
-def settle(as_of: datetime | None = None, home: str = ".", conf: str | None = None) -> dict[str, Any]:
+def settle(
+    as_of: datetime | None = None, home: str = ".", conf: str | None = None
+) -> dict[str, Any]:
     """Record the champion's opinion on every signal decided by ``as_of``, and every outcome known by then."""
     opened_home, at = open_home(home, conf), resolve_as_of(as_of)
     known = read_history(opened_home, at)

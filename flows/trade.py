@@ -13,7 +13,9 @@ from steelyard.tasks.trading import fill, newest_signals, settle_outcomes, trade
 
 
 @flow(name="trade", on_failure=[announce_failed_run], on_crashed=[announce_failed_run])
-def trade(as_of: datetime | None = None, home: str = ".", conf: str | None = None) -> dict[str, Any]:
+def trade(
+    as_of: datetime | None = None, home: str = ".", conf: str | None = None
+) -> dict[str, Any]:
     """Fill what the bars closed by ``as_of`` fill, then trade the signals of the newest bar; nothing is ordered twice.
 
     Outcomes are settled before: a losing streak that has just broken its limit takes the weight from these very signals.

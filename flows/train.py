@@ -25,7 +25,10 @@ from steelyard.views import markdown
 
 @flow(name="train", on_failure=[announce_failed_run], on_crashed=[announce_failed_run])
 def train(
-    request: Retraining = AS_CONFIGURED, as_of: datetime | None = None, home: str = ".", conf: str | None = None
+    request: Retraining = AS_CONFIGURED,
+    as_of: datetime | None = None,
+    home: str = ".",
+    conf: str | None = None,
 ) -> dict[str, Any]:
     """Train on what had settled by ``as_of``; the same data and settings return the version they gave before.
 
@@ -39,19 +42,27 @@ def train(
     known = read_history(opened_home, at)
     with documented("train", opened_home.quality):
         samples = settled_samples(opened_home, known)
-        learned = settled_samples(opened_home, known, request.symbols) if request.symbols else samples
+        learned = (
+            settled_samples(opened_home, known, request.symbols) if request.symbols else samples
+        )
     with progress("train"):
         version = trained_version(opened_home, known, learned, at, request)
     return _judged(opened_home, compare_with_champion(opened_home, samples, version, at), "train")
 
 
 @flow(name="compare", on_failure=[announce_failed_run], on_crashed=[announce_failed_run])
-def compare(as_of: datetime | None = None, home: str = ".", conf: str | None = None) -> dict[str, Any]:
+def compare(
+    as_of: datetime | None = None, home: str = ".", conf: str | None = None
+) -> dict[str, Any]:
     """Hold the waiting challenger against the champion on what had settled by ``as_of``."""
     opened_home, at = open_home(home, conf), resolve_as_of(as_of)
     with documented("compare", opened_home.quality):
         samples = settled_samples(opened_home, read_history(opened_home, at))
-    return _judged(opened_home, compare_with_champion(opened_home, samples, waiting_challenger(opened_home), at), "compare")
+    return _judged(
+        opened_home,
+        compare_with_champion(opened_home, samples, waiting_challenger(opened_home), at),
+        "compare",
+    )
 
 
 def _judged(opened_home: Home, version: Version, name: str) -> dict[str, Any]:

@@ -17,13 +17,18 @@ from steelyard.views import markdown
 
 
 @flow(name="weight", on_failure=[announce_failed_run], on_crashed=[announce_failed_run])
-def weight(as_of: datetime | None = None, home: str = ".", conf: str | None = None) -> dict[str, Any]:
+def weight(
+    as_of: datetime | None = None, home: str = ".", conf: str | None = None
+) -> dict[str, Any]:
     """Decide about the last whole periods that closed by ``as_of``: limits before rewards, then the gate."""
     opened_home, at = open_home(home, conf), resolve_as_of(as_of)
     settled_signals = int(read_history(opened_home, at)["won"].notna().sum())
     entries = [evaluate_weight(opened_home, at), review_gates(opened_home, at, settled_signals)]
     announce(opened_home, entries)
-    made, state = decision_records(opened_home, entries), state_record(current_state(opened_home, at))
+    made, state = (
+        decision_records(opened_home, entries),
+        state_record(current_state(opened_home, at)),
+    )
     publish("weight", markdown.decided(made, state), page_of(made))
     illustrate(opened_home)
     return {"decisions": made, "state": state}

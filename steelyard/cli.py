@@ -25,12 +25,26 @@ app = typer.Typer(
     help="Lets a machine-learned model earn its weight in a trading system that already works without it.",
 )
 
-Home = Annotated[Path, typer.Option("--home", help="Folder of all state: MLflow, ledger, lake.", show_default=False)]
-Conf = Annotated[Path | None, typer.Option("--conf", help="Folder of the settings; default ./conf.")]
-AsOf = Annotated[str | None, typer.Option("--as-of", help="Moment to speak for (ISO, UTC); default: now.")]
+Home = Annotated[
+    Path,
+    typer.Option("--home", help="Folder of all state: MLflow, ledger, lake.", show_default=False),
+]
+Conf = Annotated[
+    Path | None, typer.Option("--conf", help="Folder of the settings; default ./conf.")
+]
+AsOf = Annotated[
+    str | None, typer.Option("--as-of", help="Moment to speak for (ISO, UTC); default: now.")
+]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
-Bars = Annotated[str, typer.Option("--bars", help="A bars file or folder, 'sample', or 'simulated:none|hidden|dying'.")]
-Trials = Annotated[int | None, typer.Option("--trials", min=1, max=10_000, help="Trials per search.")]
+Bars = Annotated[
+    str,
+    typer.Option(
+        "--bars", help="A bars file or folder, 'sample', or 'simulated:none|hidden|dying'."
+    ),
+]
+Trials = Annotated[
+    int | None, typer.Option("--trials", min=1, max=10_000, help="Trials per search.")
+]
 Reason = Annotated[str, typer.Option("--reason", help="Why, for the journal.", show_default=False)]
 By = Annotated[str | None, typer.Option("--by", help="Who, for the journal; default: your login.")]
 
@@ -38,7 +52,9 @@ HERE = Path()
 
 
 @app.command()
-def collect(home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: Json = False) -> None:
+def collect(
+    home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: Json = False
+) -> None:
     """Bring the source's bars into the lake, validated."""
     from steelyard.flows.collect import collect as flow
 
@@ -48,9 +64,12 @@ def collect(home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: J
 @app.command()
 def train(
     trials: Trials = None,
-    family: Annotated[list[str] | None, typer.Option("--family", help="Only this booster; lightgbm or xgboost.")] = None,
+    family: Annotated[
+        list[str] | None, typer.Option("--family", help="Only this booster; lightgbm or xgboost.")
+    ] = None,
     symbol: Annotated[
-        list[str] | None, typer.Option("--symbol", help="Learn from this symbol's signals alone; repeat it.")
+        list[str] | None,
+        typer.Option("--symbol", help="Learn from this symbol's signals alone; repeat it."),
     ] = None,
     reason: Annotated[str, typer.Option("--reason", help="Why, kept with the run in MLflow.")] = "",
     home: Home = HERE,
@@ -69,7 +88,9 @@ def train(
 
 
 @app.command()
-def compare(home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: Json = False) -> None:
+def compare(
+    home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: Json = False
+) -> None:
     """Compare the waiting challenger with the champion."""
     from steelyard.flows.train import compare as flow
 
@@ -97,7 +118,9 @@ def serve(
     host: Annotated[
         str, typer.Option("--host", help="Address to listen at; loopback unless you know better.")
     ] = "127.0.0.1",
-    port: Annotated[int | None, typer.Option("--port", min=0, max=65_535, help="Default: conf/desk.yaml.")] = None,
+    port: Annotated[
+        int | None, typer.Option("--port", min=0, max=65_535, help="Default: conf/desk.yaml.")
+    ] = None,
     home: Home = HERE,
     conf: Conf = None,
 ) -> None:
@@ -146,13 +169,20 @@ def review(home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: Js
 @app.command()
 def replay(
     bars: Bars,
-    start: Annotated[str, typer.Option("--start", help="First day that is lived through (ISO date).")],
+    start: Annotated[
+        str, typer.Option("--start", help="First day that is lived through (ISO date).")
+    ],
     end: Annotated[str, typer.Option("--end", help="Last day (ISO date).")],
-    strategy: Annotated[str | None, typer.Option("--strategy", help="MODULE:CLASS of your own system.")] = None,
+    strategy: Annotated[
+        str | None, typer.Option("--strategy", help="MODULE:CLASS of your own system.")
+    ] = None,
     trials: Trials = None,
-    retrain_days: Annotated[int, typer.Option("--retrain-days", min=1, help="Days between trainings.")] = 7,
+    retrain_days: Annotated[
+        int, typer.Option("--retrain-days", min=1, help="Days between trainings.")
+    ] = 7,
     evidence: Annotated[
-        str | None, typer.Option("--evidence", help="ladder or sequential: what a rise must rest on.")
+        str | None,
+        typer.Option("--evidence", help="ladder or sequential: what a rise must rest on."),
     ] = None,
     home: Home = HERE,
     conf: Conf = None,
@@ -186,23 +216,37 @@ def demo(home: Home = Path("demo"), conf: Conf = None, as_json: Json = False) ->
 @app.command()
 def drill(
     scenario: Annotated[
-        str | None, typer.Argument(help="What goes wrong; docs/operating.md has the list.", show_default=False)
+        str | None,
+        typer.Argument(help="What goes wrong; docs/operating.md has the list.", show_default=False),
     ] = None,
-    every: Annotated[bool, typer.Option("--all", help="Every scenario, one after the other.")] = False,
-    lives: Annotated[int, typer.Option("--lives", min=10, max=100_000, help="Lives of each kind.")] = 2000,
-    months: Annotated[int, typer.Option("--months", min=6, max=120, help="Length of a life, months of 30 days.")] = 24,
+    every: Annotated[
+        bool, typer.Option("--all", help="Every scenario, one after the other.")
+    ] = False,
+    lives: Annotated[
+        int, typer.Option("--lives", min=10, max=100_000, help="Lives of each kind.")
+    ] = 2000,
+    months: Annotated[
+        int, typer.Option("--months", min=6, max=120, help="Length of a life, months of 30 days.")
+    ] = 24,
     signals: Annotated[
         list[int] | None,
         typer.Option("--signals", min=5, max=3000, help="Settled signals a month; repeat it."),
     ] = None,
     dependence: Annotated[
-        list[float] | None, typer.Option("--dependence", min=0, max=0.99, help="Correlation within a day; repeat it.")
+        list[float] | None,
+        typer.Option("--dependence", min=0, max=0.99, help="Correlation within a day; repeat it."),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the random numbers.")] = 1,
-    out: Annotated[Path | None, typer.Option("--out", help="The page to write; default: drill.html in the home.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="The page to write; default: drill.html in the home."),
+    ] = None,
     home: Annotated[
         Path | None,
-        typer.Option("--home", help="Where the page goes; of a scenario, a folder of drills: a new one by default."),
+        typer.Option(
+            "--home",
+            help="Where the page goes; of a scenario, a folder of drills: a new one by default.",
+        ),
     ] = None,
     conf: Conf = None,
     as_json: Json = False,
@@ -220,10 +264,17 @@ def drill(
     if every or scenario:
         _fire_drill((scenario,) if scenario else (), home, conf, as_json)
         return
-    _drill_of_lives(courses(lives, months, signals, dependence, seed), out or (home or HERE) / "drill.html", conf, as_json)
+    _drill_of_lives(
+        courses(lives, months, signals, dependence, seed),
+        out or (home or HERE) / "drill.html",
+        conf,
+        as_json,
+    )
 
 
-def _fire_drill(scenarios: tuple[str, ...], home: Path | None, conf: Path | None, as_json: bool) -> None:
+def _fire_drill(
+    scenarios: tuple[str, ...], home: Path | None, conf: Path | None, as_json: bool
+) -> None:
     from steelyard.flows.drill import fire_drill
     from steelyard.progress import shown_by
 
@@ -257,7 +308,9 @@ def deploy(home: Home = HERE, conf: Conf = None, as_json: Json = False) -> None:
     from steelyard.ops.deployments import register
 
     if not prefect_server_configured():
-        raise FixConfiguration("PREFECT_API_URL names no Prefect server; set it, or use steelyard up")
+        raise FixConfiguration(
+            "PREFECT_API_URL names no Prefect server; set it, or use steelyard up"
+        )
     show(register(load(conf).up, home, conf or default_conf()), as_json, terminal.deployed)
 
 
@@ -273,7 +326,10 @@ def status(home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: Js
 
 @app.command()
 def report(
-    out: Annotated[Path | None, typer.Option("--out", help="The file to write; default: lineage.html in the home.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="The file to write; default: lineage.html in the home."),
+    ] = None,
     home: Home = HERE,
     conf: Conf = None,
     as_of: AsOf = None,
@@ -284,7 +340,11 @@ def report(
     from steelyard.queries.report import written_report
 
     at = moment(as_of) if as_of else datetime.now(UTC)
-    show(written_report(open_home(home, conf), at, out or home / "lineage.html"), as_json, terminal.reported)
+    show(
+        written_report(open_home(home, conf), at, out or home / "lineage.html"),
+        as_json,
+        terminal.reported,
+    )
 
 
 @app.command()
@@ -303,8 +363,12 @@ def why(
 
 @app.command()
 def verify(
-    repair: Annotated[bool, typer.Option("--repair", help="Write state and aliases anew from the journal.")] = False,
-    reseal: Annotated[bool, typer.Option("--reseal", help="Seal a whole chain anew, after a change of the key.")] = False,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Write state and aliases anew from the journal.")
+    ] = False,
+    reseal: Annotated[
+        bool, typer.Option("--reseal", help="Seal a whole chain anew, after a change of the key.")
+    ] = False,
     home: Home = HERE,
     conf: Conf = None,
     as_json: Json = False,
@@ -332,7 +396,12 @@ def doctor(home: Home = HERE, conf: Conf = None, as_json: Json = False) -> None:
 
 @app.command()
 def rollback(
-    reason: Reason, by: By = None, home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: Json = False
+    reason: Reason,
+    by: By = None,
+    home: Home = HERE,
+    conf: Conf = None,
+    as_of: AsOf = None,
+    as_json: Json = False,
 ) -> None:
     """Take the weight to 0 now; the model must be retrained and requalify from shadow."""
     from steelyard.flows.rollback import rollback as flow
@@ -342,7 +411,12 @@ def rollback(
 
 @app.command()
 def hold(
-    reason: Reason, by: By = None, home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: Json = False
+    reason: Reason,
+    by: By = None,
+    home: Home = HERE,
+    conf: Conf = None,
+    as_of: AsOf = None,
+    as_json: Json = False,
 ) -> None:
     """Freeze the weight; limits still lower it."""
     from steelyard.flows.rollback import hold as flow
@@ -352,7 +426,12 @@ def hold(
 
 @app.command()
 def resume(
-    reason: Reason, by: By = None, home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: Json = False
+    reason: Reason,
+    by: By = None,
+    home: Home = HERE,
+    conf: Conf = None,
+    as_of: AsOf = None,
+    as_json: Json = False,
 ) -> None:
     """Let the weight move again."""
     from steelyard.flows.rollback import resume as flow
@@ -360,7 +439,9 @@ def resume(
     show(_operate(flow, reason, by, home, conf, as_of), as_json, terminal.operated)
 
 
-def _operate(flow: Any, reason: str, by: str | None, home: Path, conf: Path | None, as_of: str | None) -> Any:
+def _operate(
+    flow: Any, reason: str, by: str | None, home: Path, conf: Path | None, as_of: str | None
+) -> Any:
     if not reason.strip():
         raise FixConfiguration("--reason is empty; the journal needs one")
     return _run(flow, home, conf, as_of, reason=reason, operator=by)
@@ -418,9 +499,13 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit("steelyard: stopped; what was finished is kept, the same command continues")
     except Exception as error:  # noqa: BLE001  # the last line: an operator gets one line, the traceback goes to a file
-        with tempfile.NamedTemporaryFile("w", prefix="steelyard-", suffix=".txt", delete=False) as file:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="steelyard-", suffix=".txt", delete=False
+        ) as file:
             file.write(traceback.format_exc())
-        sys.exit(f"steelyard: unexpected {type(error).__name__}: {_one_line(error)}; the traceback is in {file.name}")
+        sys.exit(
+            f"steelyard: unexpected {type(error).__name__}: {_one_line(error)}; the traceback is in {file.name}"
+        )
 
 
 def _one_line(error: Exception) -> str:

@@ -17,7 +17,15 @@ from steelyard.gateways.registry import Journal, Registry, Version
 from steelyard.market.brackets import BracketPolicy
 from steelyard.market.features import feature_names
 from steelyard.market.strategy import Strategy
-from steelyard.settings import PACKAGE, ServiceSettings, Settings, alert_channels, alpaca_keys, load, seal_key
+from steelyard.settings import (
+    PACKAGE,
+    ServiceSettings,
+    Settings,
+    alert_channels,
+    alpaca_keys,
+    load,
+    seal_key,
+)
 
 if TYPE_CHECKING:
     from steelyard.learning.model import Model
@@ -27,7 +35,13 @@ def open_registry(services: ServiceSettings) -> Registry:
     """Return the registry; whoever changes it holds a lock where the ledger lies, which every process shares."""
     ledger = Ledger(services.ledger)
 
-    return Registry(services.mlflow, services.artifacts, services.lineage, lambda: ledger.alone("journal"), seal_key())
+    return Registry(
+        services.mlflow,
+        services.artifacts,
+        services.lineage,
+        lambda: ledger.alone("journal"),
+        seal_key(),
+    )
 
 
 def open_ledger(services: ServiceSettings) -> Ledger:
@@ -61,7 +75,9 @@ def open_broker(settings: BrokerSettings, policy: BracketPolicy, ledger: Ledger)
     try:
         from steelyard.gateways.alpaca import AlpacaBroker
     except ModuleNotFoundError as error:
-        raise FixConfiguration("conf/broker.yaml names alpaca; install it: pip install 'steelyard[alpaca]'") from error
+        raise FixConfiguration(
+            "conf/broker.yaml names alpaca; install it: pip install 'steelyard[alpaca]'"
+        ) from error
     return AlpacaBroker(ledger, policy, settings, alpaca_keys())
 
 
@@ -145,7 +161,9 @@ class Home:
 
     def model(self, version: str) -> "Model":
         """Return a registered version, loaded once."""
-        from steelyard.learning.model import Model  # brings both boosters, which most who open a home do not need
+        from steelyard.learning.model import (
+            Model,
+        )  # brings both boosters, which most who open a home do not need
 
         if version not in self._models:
             self._models[version] = Model.from_files(self.registry.load(version))
@@ -166,7 +184,9 @@ def open_home(folder: Path | str | None = None, conf: Path | str | None = None) 
     return home_under(load(settings_folder), folder, settings_folder)
 
 
-def home_under(settings: Settings, folder: Path | str | None = None, conf: Path | None = None) -> Home:
+def home_under(
+    settings: Settings, folder: Path | str | None = None, conf: Path | None = None
+) -> Home:
     """Return the home in a folder under settings that were read already.
 
     Args:

@@ -72,7 +72,10 @@ class ServiceSettings(Frozen):
             with_variables = _VARIABLE.sub(lambda found: os.environ[found[1]], text)
             return with_variables.replace("{home}", str(home.resolve()))
 
-        places = {name: filled(getattr(self, name)) for name in ("ledger", "mlflow", "artifacts", "state", "pages")}
+        places = {
+            name: filled(getattr(self, name))
+            for name in ("ledger", "mlflow", "artifacts", "state", "pages")
+        }
         return self.model_copy(update=places)
 
 
@@ -129,7 +132,9 @@ class UpSettings(Frozen):
     @model_validator(mode="after")
     def _ports_differ(self) -> Self:
         if self.prefect_port == self.mlflow_port:
-            raise ValueError(f"prefect_port and mlflow_port are both {self.mlflow_port}; they must differ")
+            raise ValueError(
+                f"prefect_port and mlflow_port are both {self.mlflow_port}; they must differ"
+            )
         return self
 
 
@@ -188,7 +193,9 @@ def examined(conf: Path | None = None) -> tuple[Settings, dict[str, str]]:
     read, wrong = dict[str, BaseModel](), dict[str, str]()
     for file in sorted(folder.glob("*.y*ml")):
         if file.stem not in Settings.model_fields:
-            wrong[file.stem] = f"{file}: no such subject; known are {', '.join(sorted(Settings.model_fields))}"
+            wrong[file.stem] = (
+                f"{file}: no such subject; known are {', '.join(sorted(Settings.model_fields))}"
+            )
             continue
         try:
             read[file.stem] = _subject(file)
@@ -217,7 +224,9 @@ def seal_key() -> str:
 @contextmanager
 def undisturbed() -> Iterator[None]:
     """Keep what happens inside from the operator's channels and Prefect server, and every look at MLflow's file fresh."""
-    kept = {name: os.environ.pop(name, None) for name in ("STEELYARD_ALERTS", "PREFECT_API_URL", _POOL)}
+    kept = {
+        name: os.environ.pop(name, None) for name in ("STEELYARD_ALERTS", "PREFECT_API_URL", _POOL)
+    }
     os.environ[_POOL] = "NullPool"
     try:
         yield
@@ -235,7 +244,9 @@ def alpaca_keys() -> tuple[str, str]:
     names = ("APCA_API_KEY_ID", "APCA_API_SECRET_KEY")
     for name in names:
         if not os.environ.get(name):
-            raise FixConfiguration(f"environment variable {name} is not set; conf/broker.yaml names alpaca")
+            raise FixConfiguration(
+                f"environment variable {name} is not set; conf/broker.yaml names alpaca"
+            )
     return os.environ[names[0]], os.environ[names[1]]
 
 

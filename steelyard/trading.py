@@ -37,7 +37,9 @@ def watch(home: Path, conf: Path | None = None) -> StateWatch:
     return _watch(services, open_registry(services), (), now)
 
 
-def _watch(services: ServiceSettings, registry: Registry, after: tuple[After, ...], clock: Clock) -> StateWatch:
+def _watch(
+    services: ServiceSettings, registry: Registry, after: tuple[After, ...], clock: Clock
+) -> StateWatch:
     """Return a watch that begins with the state on disk and keeps it there."""
     alerts, kept = open_alerts(services), _kept(services)
 
@@ -53,13 +55,17 @@ def _watch(services: ServiceSettings, registry: Registry, after: tuple[After, ..
         os.replace(new, kept)
 
     first, seconds = kept_state(services, registry), services.refresh_seconds
-    return StateWatch(registry.journal.verified, open_brake(services), seconds, (keep, *after), first, tell, clock)
+    return StateWatch(
+        registry.journal.verified, open_brake(services), seconds, (keep, *after), first, tell, clock
+    )
 
 
 def kept_state(services: ServiceSettings, registry: Registry) -> State | None:
     """Return the state the last trading process left on disk; None without one, or one nobody sealed."""
     kept = _kept(services)
-    return registry.journal.unsealed(kept.read_text(encoding="utf-8")).state if kept.exists() else None
+    return (
+        registry.journal.unsealed(kept.read_text(encoding="utf-8")).state if kept.exists() else None
+    )
 
 
 def _kept(services: ServiceSettings) -> Path:
@@ -97,12 +103,21 @@ def open_session(home: Path, conf: Path | None = None, clock: Clock = now) -> Se
 
 
 def _breaker(
-    settings: Settings, services: ServiceSettings, registry: Registry, watching: StateWatch, clock: Clock
+    settings: Settings,
+    services: ServiceSettings,
+    registry: Registry,
+    watching: StateWatch,
+    clock: Clock,
 ) -> Callable[[], None]:
     """Return what looks at the streak after an outcome: the brake first, by the state at hand, then the journal."""
     alerts, journal = open_alerts(services), registry.journal
     breaker = StreakBreaker(
-        open_ledger(services), journal, open_brake(services), settings.weight, settings.books, watching.look_at_brake
+        open_ledger(services),
+        journal,
+        open_brake(services),
+        settings.weight,
+        settings.books,
+        watching.look_at_brake,
     )
 
     def look() -> None:

@@ -44,7 +44,9 @@ def _checked(home: Home, champion: Version, key: str, as_of: datetime) -> dict[s
     model = home.model(champion.number)
     gains = model.grown.gain(len(model.feature_names))
     importance = dict(zip(model.feature_names, gains.tolist(), strict=True))
-    found = drift(reference, current, importance, _performance(home, champion, as_of), home.settings.drift)
+    found = drift(
+        reference, current, importance, _performance(home, champion, as_of), home.settings.drift
+    )
     row = {
         "key": key,
         "as_of": as_of,
@@ -66,7 +68,9 @@ def _reference(home: Home, champion: Version, as_of: datetime) -> pd.DataFrame:
     known = as_known(known_history(home, as_of), pd.Timestamp(champion.as_of))
     settled = known[known["won"].notna().to_numpy(dtype=bool)]
     through = pd.Timestamp(champion.trained_through, tz="UTC")
-    return _with_opinions(home.model(champion.number), settled, (settled["settled_at"] > through).to_numpy(dtype=bool))
+    return _with_opinions(
+        home.model(champion.number), settled, (settled["settled_at"] > through).to_numpy(dtype=bool)
+    )
 
 
 def _current(home: Home, champion: Version, as_of: datetime) -> pd.DataFrame:
@@ -74,7 +78,9 @@ def _current(home: Home, champion: Version, as_of: datetime) -> pd.DataFrame:
     policy, model = home.settings.drift, home.model(champion.number)
     since = max(champion.as_of, as_of - timedelta(days=policy.most_days))
     frozen = home.ledger.frozen_features(since, as_of)
-    inside = len(home.ledger.frozen_features(max(since, as_of - timedelta(days=policy.window_days)), as_of))
+    inside = len(
+        home.ledger.frozen_features(max(since, as_of - timedelta(days=policy.window_days)), as_of)
+    )
     latest = frozen.tail(max(inside, policy.least_rows)).reindex(columns=list(model.feature_names))
     return _with_opinions(model, latest, np.ones(len(latest), dtype=bool))
 
@@ -99,7 +105,9 @@ def _performance(home: Home, champion: Version, as_of: datetime) -> tuple[Perfor
     own = settled[(settled["model_version"] == champion.number).to_numpy(dtype=bool)]
     recent = int((own["settled_at"] > as_of - timedelta(days=policy.window_days)).sum())
     latest = own.tail(max(recent, policy.least_outcomes))
-    return before, Performance.of(latest["p_win"].to_numpy(dtype=np.float64), latest["won"].to_numpy(dtype=bool))
+    return before, Performance.of(
+        latest["p_win"].to_numpy(dtype=np.float64), latest["won"].to_numpy(dtype=bool)
+    )
 
 
 def _cooled(home: Home, as_of: datetime) -> bool:
@@ -108,17 +116,36 @@ def _cooled(home: Home, as_of: datetime) -> bool:
     return not any(row["asked"] and row["as_of"] > as_of - cooldown for row in checks)
 
 
-def _logged(home: Home, found: Drift, row: dict[str, Any], reference: pd.DataFrame, current: pd.DataFrame) -> str:
+def _logged(
+    home: Home, found: Drift, row: dict[str, Any], reference: pd.DataFrame, current: pd.DataFrame
+) -> str:
     """Return the MLflow run of a check: effect sizes as metrics, Evidently's page, the picture of the last checks."""
-    psi = {f"psi_{column.name}": column.psi for column in (*found.columns, found.prediction) if not column.unjudged}
-    tags = {"verdict": found.verdict, "reasons": "; ".join(found.reasons), "model_version": row["model_version"]}
+    psi = {
+        f"psi_{column.name}": column.psi
+        for column in (*found.columns, found.prediction)
+        if not column.unjudged
+    }
+    tags = {
+        "verdict": found.verdict,
+        "reasons": "; ".join(found.reasons),
+        "model_version": row["model_version"],
+    }
     files = {"drift.json": json.dumps(found.to_dict(), indent=1).encode()}
     page = drift_page(reference, current, found.columns)
     if page:
-        earlier = [check for check in home.ledger.drift_checks(SHOWN) if check["model_version"] == row["model_version"]]
-        files |= {"drift.html": page.encode(), "drift.png": plots.drift_map([*reversed(earlier), row])}
+        earlier = [
+            check
+            for check in home.ledger.drift_checks(SHOWN)
+            if check["model_version"] == row["model_version"]
+        ]
+        files |= {
+            "drift.html": page.encode(),
+            "drift.png": plots.drift_map([*reversed(earlier), row]),
+        }
     figures = Figures({"share": found.share, **psi}, {}, tags)
-    return home.registry.observations.record(row["key"], f"drift {row['as_of']:%Y-%m-%d}", figures, files)
+    return home.registry.observations.record(
+        row["key"], f"drift {row['as_of']:%Y-%m-%d}", figures, files
+    )
 
 
 def _document(home: Home, row: dict[str, Any], *, new: bool) -> dict[str, Any]:

@@ -42,17 +42,23 @@ def record_opinions(home: Home, known: pd.DataFrame, state: State) -> int:
         for weight in np.unique(in_force):
             group = new[(heard == was_there) & (in_force == weight)]
             if len(group):
-                rows.append(_opinions(home, group, champion if was_there else None, state, float(weight)))
+                rows.append(
+                    _opinions(home, group, champion if was_there else None, state, float(weight))
+                )
     return home.ledger.record_predictions(pd.concat(rows, ignore_index=True))
 
 
-def _opinions(home: Home, signals: pd.DataFrame, champion: Version | None, state: State, weight: float) -> pd.DataFrame:
+def _opinions(
+    home: Home, signals: pd.DataFrame, champion: Version | None, state: State, weight: float
+) -> pd.DataFrame:
     p_win = confidence_ml = np.full(len(signals), np.nan)
     latency_ms = 0.0
     if champion is not None:
         model = home.model(champion.number)
         started = time.perf_counter()
-        p_win, confidence_ml = model.predict(signals[list(home.feature_names)].to_numpy(dtype=np.float64))
+        p_win, confidence_ml = model.predict(
+            signals[list(home.feature_names)].to_numpy(dtype=np.float64)
+        )
         latency_ms = (time.perf_counter() - started) / len(signals) * 1e3
     terms = BlendTerms(
         weight=weight if champion else 0.0,
@@ -89,7 +95,9 @@ def record_outcomes(home: Home, known: pd.DataFrame, since: datetime | None = No
     if since is not None:
         settled = settled[(settled["settled_at"] > since).to_numpy(dtype=bool)]
     open_ids = home.ledger.unsettled()["signal_id"]
-    return home.ledger.record_outcomes(_as_filled(home, settled[settled["signal_id"].isin(open_ids)]))
+    return home.ledger.record_outcomes(
+        _as_filled(home, settled[settled["signal_id"].isin(open_ids)])
+    )
 
 
 def _as_filled(home: Home, settled: pd.DataFrame) -> pd.DataFrame:

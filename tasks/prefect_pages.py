@@ -34,7 +34,9 @@ def publish(name: str, markdown: str, page: str = "") -> None:
     first = markdown.splitlines()[0].replace("**", "")
     create_markdown_artifact(markdown, key=f"{name}-summary", description=first)
     if page:
-        create_link_artifact(page, link_text="Open in MLflow", key=f"{name}-page", description=first)
+        create_link_artifact(
+            page, link_text="Open in MLflow", key=f"{name}-page", description=first
+        )
 
 
 def page_of(made: Sequence[Mapping[str, Any]]) -> str:
@@ -61,7 +63,10 @@ def progress(name: str) -> Iterator[None]:
 
 @contextmanager
 def _on_page(name: str) -> Iterator[None]:
-    last, artifact = 0.0, create_progress_artifact(0.0, key=f"{name}-progress", description=f"{name}: how far it is")
+    last, artifact = (
+        0.0,
+        create_progress_artifact(0.0, key=f"{name}-progress", description=f"{name}: how far it is"),
+    )
 
     def sink(_what: str, done: int, total: int, _words: str) -> None:
         nonlocal last

@@ -53,7 +53,9 @@ class Past:
     def news(self, since: datetime, as_of: datetime) -> pd.DataFrame:
         """Return the rows decided or settled in (since, as_of], as they were known at ``as_of``."""
         fresh = _within(self.decided_at, since, as_of) | _within(self.settled_at, since, as_of)
-        return as_known(self.history[fresh], pd.Timestamp(as_of)) if fresh.any() else self.history[:0]
+        return (
+            as_known(self.history[fresh], pd.Timestamp(as_of)) if fresh.any() else self.history[:0]
+        )
 
     def settled_count(self, as_of: datetime) -> int:
         """Return how many signals had settled by ``as_of``."""
@@ -106,7 +108,12 @@ def live_through(home: Home, history: pd.DataFrame, course: Course) -> float:
         _decide(home, past, day)
         if current_state(home, day).sequence > state.sequence:
             illustrate(home)
-        tell("replay", (day - course.start).days, (course.end - course.start).days, _words(day, state))
+        tell(
+            "replay",
+            (day - course.start).days,
+            (course.end - course.start).days,
+            _words(day, state),
+        )
     if refused is not None and not home.registry.versions():
         raise refused
     return time.perf_counter() - started
@@ -117,7 +124,9 @@ def _first_day(home: Home, course: Course) -> datetime:
     state = home.journal.state()
     if state is None:
         return course.start
-    return max(course.start, state.lease_until - timedelta(days=home.settings.weight.lease_days) + DAY)
+    return max(
+        course.start, state.lease_until - timedelta(days=home.settings.weight.lease_days) + DAY
+    )
 
 
 def _settle_day(home: Home, past: Past, state: State, day: datetime) -> None:
@@ -150,7 +159,12 @@ def _decide(home: Home, past: Past, day: datetime) -> None:
 
 
 def replay_stores(
-    bars: str, strategy: str | None, trials: int | None, evidence: str | None, home: Path, conf: str | None
+    bars: str,
+    strategy: str | None,
+    trials: int | None,
+    evidence: str | None,
+    home: Path,
+    conf: str | None,
 ) -> Home:
     """Return the home of ``home`` under the settings in ``conf``, with what the caller asked for in their place.
 
@@ -180,7 +194,9 @@ def claim_home(home: Home, **arguments: Any) -> None:
         note.parent.mkdir(parents=True, exist_ok=True)
         note.write_text(wanted, encoding="utf-8")
     elif note.read_text(encoding="utf-8") != wanted:
-        raise FixConfiguration(f"{home.folder} holds a different replay ({note}); pass an empty --home")
+        raise FixConfiguration(
+            f"{home.folder} holds a different replay ({note}); pass an empty --home"
+        )
 
 
 @step()
@@ -200,8 +216,12 @@ def replay_document(home: Home, course: Course, seconds: float) -> dict[str, Any
         "signals_with_opinion": int(settled["p_win"].notna().sum()),
         "signals_per_month": round(len(predictions) / months, 1),
         "trainings": [version_record(version) for version in home.registry.versions()],
-        "promotions": [decision_record(entry) for entry in entries if entry.decision.kind == "promotion"],
-        "decisions": [decision_record(entry) for entry in entries if entry.decision.kind != "promotion"],
+        "promotions": [
+            decision_record(entry) for entry in entries if entry.decision.kind == "promotion"
+        ],
+        "decisions": [
+            decision_record(entry) for entry in entries if entry.decision.kind != "promotion"
+        ],
         "books": books.as_dict(),
         "worth": life_worth(home, settled, course.end),
         "final": {"phase": state.phase, "weight": state.weight},

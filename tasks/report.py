@@ -14,7 +14,9 @@ from steelyard.weight.ladder import period_end
 
 
 @step()
-def draw_replay(title: str, document: dict[str, Any], folder: str, conf: str | None) -> tuple[str, list[str]]:
+def draw_replay(
+    title: str, document: dict[str, Any], folder: str, conf: str | None
+) -> tuple[str, list[str]]:
     """Write the pictures and the page of a replay into its home; returns the answer in words and the files."""
     home = open_home(folder, conf)
     start, end = (datetime.fromisoformat(document[name]) for name in ("start", "end"))
@@ -29,7 +31,9 @@ def draw_replay(title: str, document: dict[str, Any], folder: str, conf: str | N
         "report.html": report.page(title, document, equity, settled).encode(),
     }
     if len(judged):
-        files["reliability.png"] = plots.reliability(judged["p_win"].to_numpy(), judged["won"].to_numpy(dtype=bool))
+        files["reliability.png"] = plots.reliability(
+            judged["p_win"].to_numpy(), judged["won"].to_numpy(dtype=bool)
+        )
     for name, content in files.items():
         (home.folder / name).write_bytes(content)
     return answer, [str(home.folder / name) for name in files]
@@ -44,14 +48,19 @@ def review_performance(home: Home, as_of: datetime) -> dict[str, Any]:
     """
     period = period_end(as_of, home.settings.weight.evaluation_days)
     key = f"{home.settings.services.lineage}/review/{period:%Y-%m-%d}"
-    observations, file = home.registry.observations, home.state_folder / "reports" / f"{period:%Y-%m-%d}.html"
+    observations, file = (
+        home.registry.observations,
+        home.state_folder / "reports" / f"{period:%Y-%m-%d}.html",
+    )
     document, content = lineage_report(home, as_of)
     run_id = observations.find(key)
     if run_id is None:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(content, encoding="utf-8")
         figures = Figures(_figures(document), {}, {"answer": document["answer"]})
-        run_id = observations.record(key, f"review {period:%Y-%m-%d}", figures, {"report.html": content.encode()})
+        run_id = observations.record(
+            key, f"review {period:%Y-%m-%d}", figures, {"report.html": content.encode()}
+        )
     page = f"{home.settings.services.pages.rstrip('/')}{observations.page(run_id)}"
     because = report.because(document["decisions"])
     return document | {"because": because, "page": str(file), "run_id": run_id, "run_page": page}
@@ -65,5 +74,8 @@ def _figures(document: dict[str, Any]) -> dict[str, float]:
         for measure, value in document["books"][book].items()
         if value is not None
     }
-    weights = {"weight": document["state"]["weight"], "weight_in_force": document["weight_in_force"]}
+    weights = {
+        "weight": document["state"]["weight"],
+        "weight_in_force": document["weight_in_force"],
+    }
     return {**weights, **books, **worth_figures(document["worth"])}

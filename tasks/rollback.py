@@ -46,17 +46,29 @@ def _rolled_back(home: Home, reason: str, operator: str, as_of: datetime) -> Ent
         state, _ = home.journal.verified()
         if state is None:
             home.brake.release()
-            raise FixConfiguration(f"{home.folder}: nothing was ever decided here, there is no weight to take away")
+            raise FixConfiguration(
+                f"{home.folder}: nothing was ever decided here, there is no weight to take away"
+            )
         at = max(as_of, state.as_of)
         evidence, settled, trouble = _known(home, state, at)
-        decision = roll_back(state, evidence, _limits(home, state, evidence, at), reason, operator, home.settings.weight, at)
+        decision = roll_back(
+            state,
+            evidence,
+            _limits(home, state, evidence, at),
+            reason,
+            operator,
+            home.settings.weight,
+            at,
+        )
         text = incident(_incident(home, decision, evidence, settled, trouble))
         entry = home.journal.append(decision, {"incident.md": text.encode()})
     _keep(home, entry, text)
     return entry
 
 
-def _known(home: Home, state: State, as_of: datetime) -> tuple[Evidence | None, pd.DataFrame | None, str]:
+def _known(
+    home: Home, state: State, as_of: datetime
+) -> tuple[Evidence | None, pd.DataFrame | None, str]:
     """Return what the ledger knows; a ledger that is down keeps nobody from rolling back."""
     try:
         evidence = monthly_evidence(home, as_of, state)
@@ -65,19 +77,30 @@ def _known(home: Home, state: State, as_of: datetime) -> tuple[Evidence | None, 
         return None, None, str(error)
 
 
-def _limits(home: Home, state: State, evidence: Evidence | None, as_of: datetime) -> tuple[Rule, ...]:
+def _limits(
+    home: Home, state: State, evidence: Evidence | None, as_of: datetime
+) -> tuple[Rule, ...]:
     if evidence is None:
         return ()
     policy = home.settings.weight
-    return (*breaker_rules(state, evidence, policy), *(c.rule for c in measure_cuts(state, evidence, policy, as_of)))
+    return (
+        *breaker_rules(state, evidence, policy),
+        *(c.rule for c in measure_cuts(state, evidence, policy, as_of)),
+    )
 
 
 def _incident(
-    home: Home, decision: Decision, evidence: Evidence | None, settled: pd.DataFrame | None, trouble: str
+    home: Home,
+    decision: Decision,
+    evidence: Evidence | None,
+    settled: pd.DataFrame | None,
+    trouble: str,
 ) -> Incident:
     last = home.journal.entries(last=LAST_DECISIONS)
     accuracy = _holdout_accuracy(home, decision.before.champion)
-    return Incident(decision, evidence, settled, last, accuracy, None if trouble else last_drift(home), trouble)
+    return Incident(
+        decision, evidence, settled, last, accuracy, None if trouble else last_drift(home), trouble
+    )
 
 
 def _holdout_accuracy(home: Home, champion: str | None) -> float | None:

@@ -25,7 +25,9 @@ DECIDING = "steelyard-deciding"
 WAIT_SECONDS = 600
 
 
-def step(*, one_at_a_time: bool = False, **options: Any) -> Callable[[Callable[P, R]], Callable[P, R]]:
+def step(
+    *, one_at_a_time: bool = False, **options: Any
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Return a decorator; ``options`` are those of ``prefect.task`` (retries belong to I/O, never to a fit).
 
     Args:

@@ -83,7 +83,9 @@ def trade_signals(home: Home, newest: Newest) -> list[dict[str, Any]]:
     """
     rows = cast(list[dict[str, Any]], newest.signals.to_dict("records"))
     latest = home.settings.risk.entry_delay * home.lake.bar_size
-    in_time = [newest.as_of - row["decided_at"] <= latest and _is_newest(newest.bars, row) for row in rows]
+    in_time = [
+        newest.as_of - row["decided_at"] <= latest and _is_newest(newest.bars, row) for row in rows
+    ]
     fresh = [row for row, good in zip(rows, in_time, strict=True) if good]
     stale = [row for row, good in zip(rows, in_time, strict=True) if not good]
     home.ledger.record_trades([_left(home, newest.bars, row, STALE) for row in stale])
@@ -111,7 +113,9 @@ def _stamp(moment: pd.Timestamp) -> np.datetime64:
     return moment.tz_convert("UTC").tz_localize(None).to_datetime64()
 
 
-def _traded(home: Home, session: Session, bars: Mapping[str, Bars], row: Mapping[str, Any]) -> dict[str, Any]:
+def _traded(
+    home: Home, session: Session, bars: Mapping[str, Bars], row: Mapping[str, Any]
+) -> dict[str, Any]:
     evaluation = session.evaluate(signal_of(row, home.strategy.score_names), bars)
     broker, order = broker_of(home), _order(home, bars, row)
     equity = broker.equity(bars)
@@ -119,7 +123,9 @@ def _traded(home: Home, session: Session, bars: Mapping[str, Bars], row: Mapping
     veto: str | None = assessed.veto
     words = assessed.words
     if veto is None:
-        veto, words = _ordered(broker, replace(order, quantity=assessed.size * equity / order.price), words)
+        veto, words = _ordered(
+            broker, replace(order, quantity=assessed.size * equity / order.price), words
+        )
     if veto not in (None, REFUSED):
         home.ledger.record_trades([order_row(order, broker.name, "vetoed", veto)])
     return _record(evaluation, assessed) | {"veto": veto, "words": words}
@@ -165,7 +171,9 @@ def _order(home: Home, bars: Mapping[str, Bars], row: Mapping[str, Any]) -> Orde
     )
 
 
-def _assessed(home: Home, equity: float, bars: Mapping[str, Bars], order: Order, evaluation: Evaluation) -> Assessment:
+def _assessed(
+    home: Home, equity: float, bars: Mapping[str, Bars], order: Order, evaluation: Evaluation
+) -> Assessment:
     regime = evaluation.features if len(evaluation.features) else np.full(len(FEATURES), np.nan)
     proposal = Proposal(
         symbol=order.symbol,
@@ -180,7 +188,9 @@ def _assessed(home: Home, equity: float, bars: Mapping[str, Bars], order: Order,
     return assess(proposal, account, home.settings.risk, home.settings.books)
 
 
-def _left(home: Home, bars: Mapping[str, Bars], row: Mapping[str, Any], veto: str) -> dict[str, Any]:
+def _left(
+    home: Home, bars: Mapping[str, Bars], row: Mapping[str, Any], veto: str
+) -> dict[str, Any]:
     return order_row(_order(home, bars, row), broker_of(home).name, "vetoed", veto)
 
 

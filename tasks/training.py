@@ -73,11 +73,17 @@ def _few(names: Iterable[str]) -> str:
 
 @step()
 def trained_version(
-    home: Home, known: pd.DataFrame, samples: Samples, as_of: datetime, request: Retraining = AS_CONFIGURED
+    home: Home,
+    known: pd.DataFrame,
+    samples: Samples,
+    as_of: datetime,
+    request: Retraining = AS_CONFIGURED,
 ) -> Version:
     """Return the version these samples and settings give: the registered one, or a new one after a search and a fit."""
     policy = home.settings.learning
-    changes = {name: getattr(request, name) for name in ("trials", "families") if getattr(request, name)}
+    changes = {
+        name: getattr(request, name) for name in ("trials", "families") if getattr(request, name)
+    }
     if changes:
         policy = override(policy, "the training asked for", **changes)
     key = training_key(samples.data_hash, policy)
@@ -86,7 +92,10 @@ def trained_version(
         return found
     watched = Watched(policy.trials)
     training = train(samples, policy, on_trial=watched)
-    params = policy.model_dump(mode="json") | {"reason": request.reason, "symbols": ", ".join(request.symbols)}
+    params = policy.model_dump(mode="json") | {
+        "reason": request.reason,
+        "symbols": ", ".join(request.symbols),
+    }
     asked = Asked(key, as_of, params, tuple(watched.trials), learned_from(home, samples, policy))
     return _register(home, known, samples, training, asked)
 
@@ -102,7 +111,9 @@ class Asked:
     data: tuple[Data, ...]
 
 
-def _register(home: Home, known: pd.DataFrame, samples: Samples, training: Training, asked: Asked) -> Version:
+def _register(
+    home: Home, known: pd.DataFrame, samples: Samples, training: Training, asked: Asked
+) -> Version:
     """Store a training with its report; one whose scores could not be calibrated is refused at once."""
     count_search(home, asked.key, asked.as_of, asked.params, len(training.trials))
     held_out = _held_out(home, known, samples, training) if training.model else None
@@ -116,7 +127,9 @@ def _register(home: Home, known: pd.DataFrame, samples: Samples, training: Train
             trained_through=training.model.trained_through if training.model else "",
             files=training.model.to_files() if training.model else {},
             params={**training.params, **asked.params},
-            metrics=training.metrics | (_improvements(report_of) if report_of else {}) | worth_figures(left, "holdout_"),
+            metrics=training.metrics
+            | (_improvements(report_of) if report_of else {})
+            | worth_figures(left, "holdout_"),
             artifacts=_artifacts(samples, training, report_of, left) | _figures(home, held_out),
             verdict=training.verdict,
             feature_names=samples.feature_names,
@@ -135,7 +148,9 @@ HeldOut = tuple[pd.DataFrame, datetime, datetime, SizingPolicy]
 
 def _held_out(home: Home, known: pd.DataFrame, samples: Samples, training: Training) -> HeldOut:
     """Return the holdout as it is judged: opinions blended at the highest weight a model may ever have, outcomes, days."""
-    held_out = known.set_index("signal_id").loc[list(samples.signal_id[training.holdout])].reset_index()
+    held_out = (
+        known.set_index("signal_id").loc[list(samples.signal_id[training.holdout])].reset_index()
+    )
     terms = BlendTerms(
         weight=home.settings.weight.ceiling,
         phase="optimization",
@@ -145,7 +160,9 @@ def _held_out(home: Home, known: pd.DataFrame, samples: Samples, training: Train
         latency_ms=0.0,
     )
     rows = blend_predictions(held_out, training.p_win, training.confidence_ml, terms)
-    settled = pd.concat([rows, held_out[list(OUTCOME)]], axis=1).sort_values("settled_at", ignore_index=True)
+    settled = pd.concat([rows, held_out[list(OUTCOME)]], axis=1).sort_values(
+        "settled_at", ignore_index=True
+    )
     start, end = held_out["decided_at"].min(), settled["settled_at"].max()
     return settled, start.to_pydatetime(), end.to_pydatetime(), home.settings.books
 
@@ -166,8 +183,14 @@ def _improvements(books: Books) -> dict[str, float]:
     return {
         "holdout_improvement_ml": books.improvement_ml,
         "holdout_improvement_blended": books.improvement_blended,
-        **{f"holdout_{name}_sharpe": getattr(books, name).sharpe for name in ("baseline", "ml", "blended")},
-        **{f"holdout_{name}_return": getattr(books, name).total_return for name in ("baseline", "ml", "blended")},
+        **{
+            f"holdout_{name}_sharpe": getattr(books, name).sharpe
+            for name in ("baseline", "ml", "blended")
+        },
+        **{
+            f"holdout_{name}_return": getattr(books, name).total_return
+            for name in ("baseline", "ml", "blended")
+        },
     }
 
 
@@ -179,7 +202,9 @@ def _artifacts(
         won = samples.won[training.holdout]
         artifacts |= {
             "backtest.json": json.dumps({**books.as_dict(), "worth": left}, indent=1).encode(),
-            "importance.json": json.dumps({"gain": training.importance, "shap": training.shap}, indent=1).encode(),
+            "importance.json": json.dumps(
+                {"gain": training.importance, "shap": training.shap}, indent=1
+            ).encode(),
             "importance.png": plots.importance(training.importance),
             "reliability.png": plots.reliability(training.p_win, won),
         }
@@ -187,7 +212,9 @@ def _artifacts(
 
 
 @step(one_at_a_time=True)
-def compare_with_champion(home: Home, samples: Samples, version: Version, as_of: datetime) -> Version:
+def compare_with_champion(
+    home: Home, samples: Samples, version: Version, as_of: datetime
+) -> Version:
     """Let the version that waits longest serve, or say why not, then the next; returns ``version`` as it stands then.
 
     The rule of the queue is in docs/decisions/0010: a champion in shadow keeps its place until its window is over, and
@@ -216,7 +243,9 @@ def _supersede(home: Home) -> None:
         _note(home, home.registry.refuse(version.number, (reason,)))
 
 
-def _judged(home: Home, samples: Samples, version: Version, as_of: datetime) -> tuple[bool, tuple[str, ...]]:
+def _judged(
+    home: Home, samples: Samples, version: Version, as_of: datetime
+) -> tuple[bool, tuple[str, ...]]:
     """Return whether a challenger may serve, and why.
 
     The first champion, and one that follows a breaker, must pass the gate: better than a model that was taken out of
@@ -236,7 +265,9 @@ def _judged(home: Home, samples: Samples, version: Version, as_of: datetime) -> 
 def _compare(home: Home, samples: Samples, champion: Version, challenger: Version) -> Comparison:
     """Score both on the rows decided after the last outcome either of them was trained on."""
     policy, rows = home.settings.learning, _common(home, samples, champion, challenger)
-    scores = [home.model(version.number).predict(samples.x[rows])[0] for version in (champion, challenger)]
+    scores = [
+        home.model(version.number).predict(samples.x[rows])[0] for version in (champion, challenger)
+    ]
     return compare_models(samples.won[rows], scores[0], scores[1], policy)
 
 
@@ -248,7 +279,12 @@ def _common(home: Home, samples: Samples, champion: Version, challenger: Version
 
 
 def _promote(
-    home: Home, samples: Samples, version: Version, reasons: tuple[str, ...], rules: tuple[Rule, ...], as_of: datetime
+    home: Home,
+    samples: Samples,
+    version: Version,
+    reasons: tuple[str, ...],
+    rules: tuple[Rule, ...],
+    as_of: datetime,
 ) -> None:
     """Enter the promotion in the journal, which lets the version serve and retires the one before."""
     state, policy = current_state(home, as_of), home.settings.weight
@@ -282,7 +318,11 @@ def waiting_challenger(home: Home) -> Version:
 
 def _note(home: Home, version: Version) -> None:
     """Keep the ledger's copy of a version up to date."""
-    through = pd.Timestamp(version.trained_through, tz="UTC").to_pydatetime(warn=False) if version.trained_through else None
+    through = (
+        pd.Timestamp(version.trained_through, tz="UTC").to_pydatetime(warn=False)
+        if version.trained_through
+        else None
+    )
     home.ledger.record_model(
         {
             "version": version.number,
@@ -317,7 +357,9 @@ def dataset(home: Home, samples: Samples, rows: Index, context: str) -> Data:
 def learned_from(home: Home, samples: Samples, policy: LearningPolicy) -> tuple[Data, Data]:
     """Return what a training's search, fit and calibration saw, and the rows it was scored on once at the end."""
     development, holdout = holdout_split(samples, policy)
-    return dataset(home, samples, development, "training"), dataset(home, samples, holdout, "holdout")
+    return dataset(home, samples, development, "training"), dataset(
+        home, samples, holdout, "holdout"
+    )
 
 
 class Watched:
@@ -361,13 +403,17 @@ def hear_canaries(home: Home, samples: Samples, version: Version, as_of: datetim
         return Heard((), (f"the canaries cannot run: {error}",))
     refusals = tuple(f"canary {one.name}: {one.reason}" for one in found if one.sang)
     figures = {f"canary_{one.name}": one.figure for one in found}
-    content = json.dumps([asdict(one) | {"figure": finite(one.figure)} for one in found], indent=1).encode()
+    content = json.dumps(
+        [asdict(one) | {"figure": finite(one.figure)} for one in found], indent=1
+    ).encode()
     words = "; ".join(refusals) or "silent"
     home.registry.examined(version.number, words, figures, {"canaries.json": content})
     return Heard(tuple(_rule(one) for one in found), refusals)
 
 
-def _listened(home: Home, samples: Samples, version: Version, as_of: datetime) -> tuple[Canary, ...]:
+def _listened(
+    home: Home, samples: Samples, version: Version, as_of: datetime
+) -> tuple[Canary, ...]:
     known = samples.settled_at <= naive(pd.Series([pd.Timestamp(version.as_of)]))[0]
     bars = by_symbol(home.lake.read(until=pd.Timestamp(as_of)), home.lake.bar_size)
     family, policy = cast(Family, version.family), home.settings.learning

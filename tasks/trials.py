@@ -9,10 +9,15 @@ from typing import Any
 from steelyard.home import Home
 
 
-def count_search(home: Home, key: str, as_of: datetime, params: Mapping[str, Any], trials: int) -> None:
+def count_search(
+    home: Home, key: str, as_of: datetime, params: Mapping[str, Any], trials: int
+) -> None:
     """Count the trials of the training ``key``, and its settings where nobody used them before."""
     home.ledger.record_tried(f"{_lineage(home)}/search/{key}", as_of, "search", trials)
-    settings = {name: getattr(home.settings, name).model_dump(mode="json") for name in ("strategy", "brackets", "books")}
+    settings = {
+        name: getattr(home.settings, name).model_dump(mode="json")
+        for name in ("strategy", "brackets", "books")
+    }
     asked = {name: value for name, value in params.items() if name != "reason"}
     count_settings(home, "training", settings | asked, as_of)
 

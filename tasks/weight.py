@@ -47,7 +47,9 @@ def guard_weight(home: Home, as_of: datetime) -> Entry | None:
                 return recorded
         state, policy = _usable(home, found, as_of), home.settings.weight
         entry = _guarded(home, state, as_of)
-        home.journal.renew_lease(with_lease(entry.state if entry else state, policy, as_of).lease_until)
+        home.journal.renew_lease(
+            with_lease(entry.state if entry else state, policy, as_of).lease_until
+        )
         return entry
 
 

@@ -48,14 +48,32 @@ class Account:
                 return 403, {"code": 40310000, "message": "trading is halted"}
             if float(body["qty"]) > 100_000:
                 return 403, {"code": 40310000, "message": "insufficient buying power"}
-            entry = made(body["symbol"], body["side"], body["qty"], "market", body["client_order_id"])
+            entry = made(
+                body["symbol"], body["side"], body["qty"], "market", body["client_order_id"]
+            )
             entry["order_class"] = body.get("order_class", "simple")
             if "take_profit" in body:
                 other = "sell" if body["side"] == "buy" else "buy"
                 limit, stop = body["take_profit"]["limit_price"], body["stop_loss"]["stop_price"]
                 entry["legs"] = [
-                    made(body["symbol"], other, body["qty"], "limit", str(uuid.uuid4()), "held", limit_price=str(limit)),
-                    made(body["symbol"], other, body["qty"], "stop", str(uuid.uuid4()), "held", stop_price=str(stop)),
+                    made(
+                        body["symbol"],
+                        other,
+                        body["qty"],
+                        "limit",
+                        str(uuid.uuid4()),
+                        "held",
+                        limit_price=str(limit),
+                    ),
+                    made(
+                        body["symbol"],
+                        other,
+                        body["qty"],
+                        "stop",
+                        str(uuid.uuid4()),
+                        "held",
+                        stop_price=str(stop),
+                    ),
                 ]
             self.orders.append(entry)
             return 200, entry
@@ -107,7 +125,15 @@ class Account:
         return [one for one in found if not symbols or one["symbol"] in symbols.split(",")]
 
 
-def made(symbol: str, side: str, quantity: Any, kind: str, client_id: str, status: str = "accepted", **more: Any) -> Any:
+def made(
+    symbol: str,
+    side: str,
+    quantity: Any,
+    kind: str,
+    client_id: str,
+    status: str = "accepted",
+    **more: Any,
+) -> Any:
     plain = {
         "id": str(uuid.uuid4()),
         "client_order_id": client_id,
@@ -187,10 +213,20 @@ class Handler(BaseHTTPRequestHandler):
                 "trading_blocked": account.blocked,
             }
         if path == "/v2/positions":
-            return 200, [position(symbol, units) for symbol, units in account.positions.items() if units]
+            return 200, [
+                position(symbol, units) for symbol, units in account.positions.items() if units
+            ]
         if path == "/v2/orders:by_client_order_id":
-            found = [one for one in account.orders if one["client_order_id"] == query["client_order_id"][0]]
-            return (200, found[0] | {"legs": None}) if found else (404, {"code": 40410000, "message": "order not found"})
+            found = [
+                one
+                for one in account.orders
+                if one["client_order_id"] == query["client_order_id"][0]
+            ]
+            return (
+                (200, found[0] | {"legs": None})
+                if found
+                else (404, {"code": 40410000, "message": "order not found"})
+            )
         if path == "/v2/orders":
             return account.place(body) if method == "POST" else (200, account.listed(query))
         one = next(one for one in account.everything() if one["id"] == path.rsplit("/", 1)[1])

@@ -68,7 +68,9 @@ def promotion(registry: Registry, number: str) -> Decision:
 
 
 ACTIONS: dict[str, Callable[[Registry], object]] = {
-    "decide": lambda registry: registry.journal.append(month(registry), {"decision.png": b"picture"}),
+    "decide": lambda registry: registry.journal.append(
+        month(registry), {"decision.png": b"picture"}
+    ),
     "promote": lambda registry: registry.journal.append(promotion(registry, "2")),
     "register": lambda registry: registry.register(training("c")),
     "refuse": lambda registry: registry.refuse("2", ("worse",)),

@@ -54,7 +54,9 @@ def registration(key: str, as_of: datetime, **changes: object) -> Registration:
     return Registration(**(plain | changes))  # type: ignore[arg-type]
 
 
-def pilot_home(home: Path, empty: Path, conf: Path | None = None, weight: float = 0.15, phase: str = "pilot") -> Home:
+def pilot_home(
+    home: Path, empty: Path, conf: Path | None = None, weight: float = 0.15, phase: str = "pilot"
+) -> Home:
     """Live to ``LAST`` in ``home``: version 1 serves since the first day, the weight has been up since day 15."""
     copied(empty, home / "mlruns")
     stores = open_home(home, conf)
@@ -66,7 +68,9 @@ def pilot_home(home: Path, empty: Path, conf: Path | None = None, weight: float 
     before, at = journal.state(), EARLIER + timedelta(days=15)
     assert before is not None
     up = state(phase, weight, champion="1", phase_since=at, as_of=at, lease_until=at)  # type: ignore[arg-type]
-    journal.append(conclude("gates", at, at, "RAISE", ("shadow → pilot",), (), before, up, None, POLICY))
+    journal.append(
+        conclude("gates", at, at, "RAISE", ("shadow → pilot",), (), before, up, None, POLICY)
+    )
     journal.renew_lease(LAST + timedelta(days=3))
     return stores
 
@@ -77,7 +81,18 @@ def promote(stores: Home, number: str, at: datetime) -> None:
     assert before is not None
     after = with_champion(before, number, at, at)
     stores.journal.append(
-        conclude("promotion", at, at, "HOLD", (f"version {number} serves",), (), before, after, None, POLICY)
+        conclude(
+            "promotion",
+            at,
+            at,
+            "HOLD",
+            (f"version {number} serves",),
+            (),
+            before,
+            after,
+            None,
+            POLICY,
+        )
     )
 
 

@@ -43,12 +43,16 @@ def books(**figures: float) -> Books:
     """Books whose measures are given as ``book__measure``, e.g. ``ml__sharpe=1.2``; healthy ones otherwise."""
     empty = judge(no_settled(), EARLIER, NOW, SizingPolicy())
     changes: dict[str, object] = {
-        name: replace(getattr(empty, name), sharpe=1.0, max_drawdown=0.02, win_rate=0.52, mean_return=0.001)
+        name: replace(
+            getattr(empty, name), sharpe=1.0, max_drawdown=0.02, win_rate=0.52, mean_return=0.001
+        )
         for name in ("baseline", "ml", "blended")
     }
     for name, figure in figures.items():
         book, _, measure = name.partition("__")
-        changes[book if measure else name] = replace(changes[book], **{measure: figure}) if measure else figure
+        changes[book if measure else name] = (
+            replace(changes[book], **{measure: figure}) if measure else figure
+        )
     return replace(empty, **changes)
 
 

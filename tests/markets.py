@@ -28,7 +28,10 @@ def small_history(edge: Edge = "hidden", symbols: int = 3, months: int = 6) -> p
 
 def bars_of(rows: list[tuple[float, float, float, float]], size: str = "1h") -> Bars:
     """Bars with the given open, high, low, close, one after the other."""
-    stamps = np.datetime64("2026-01-01", "ns") + np.arange(len(rows)) * pd.Timedelta(size).to_timedelta64()
+    stamps = (
+        np.datetime64("2026-01-01", "ns")
+        + np.arange(len(rows)) * pd.Timedelta(size).to_timedelta64()
+    )
     columns = [np.array(column, dtype=float) for column in zip(*rows, strict=True)]
     return Bars("X", pd.Timedelta(size), stamps, *columns, np.ones(len(rows)))
 

@@ -64,17 +64,25 @@ def home_of(place: Path, empty: Path, known: pd.DataFrame) -> Home:
     assert model is not None
     journal = stores.journal
     journal.begin(initial_state(LINEAGE, BEGAN))
-    trained = {"files": model.to_files(), "feature_names": model.feature_names, "trained_through": model.trained_through}
+    trained = {
+        "files": model.to_files(),
+        "feature_names": model.feature_names,
+        "trained_through": model.trained_through,
+    }
     stores.registry.register(registration("a", BEGAN, **trained))
     promote(stores, "1", BEGAN)
     before = journal.state()
     assert before is not None
     up = before.model_copy(update={"phase": "pilot", "weight": 0.15, "base": 0.1, "bonus": 0.05})
-    journal.append(conclude("gates", BEGAN, BEGAN, "RAISE", ("made",), (), before, up, None, POLICY))
+    journal.append(
+        conclude("gates", BEGAN, BEGAN, "RAISE", ("made",), (), before, up, None, POLICY)
+    )
     journal.renew_lease(END + timedelta(days=3))
     return stores
 
 
 def signal_of(row: Mapping[str, Any] | pd.Series) -> Signal:
     """A row of the history as the trading side is asked about it."""
-    return trading.signal_of(row.to_dict() if isinstance(row, pd.Series) else row, STRATEGY.score_names)
+    return trading.signal_of(
+        row.to_dict() if isinstance(row, pd.Series) else row, STRATEGY.score_names
+    )

@@ -16,13 +16,18 @@ def open_registry(folder: Path, address: str | None = None, seal_key: str = "") 
     """The registry of ``folder``, or of a server at ``address``."""
     ledger = Ledger(f"sqlite:///{folder}/ledger.db")
     place = address or f"sqlite:///{folder}/mlflow.db"
-    return Registry(place, f"{folder}/artifacts", LINEAGE, lambda: ledger.alone("journal"), seal_key)
+    return Registry(
+        place, f"{folder}/artifacts", LINEAGE, lambda: ledger.alone("journal"), seal_key
+    )
 
 
 def copied(source: Path, folder: Path) -> Path:
     """A copy of the MLflow database in ``source``; what is logged from now on lands in ``folder``."""
     folder.mkdir(parents=True)
-    with sqlite3.connect(source / "mlflow.db") as original, sqlite3.connect(folder / "mlflow.db") as copy:
+    with (
+        sqlite3.connect(source / "mlflow.db") as original,
+        sqlite3.connect(folder / "mlflow.db") as copy,
+    ):
         original.backup(copy)
         for name in ("training", "decisions", "observations"):
             place = (f"{folder}/artifacts/{name}", f"steelyard/{name}")
@@ -34,5 +39,7 @@ def promote(registry: Registry, number: str, reasons: tuple[str, ...] = ("better
     """Let a version serve, by a decision in the journal."""
     state = registry.journal.state() or registry.journal.begin(initial_state(LINEAGE, NOW))
     after = with_champion(state, number, NOW, NOW)
-    registry.journal.append(conclude("promotion", NOW, NOW, "HOLD", reasons, (), state, after, None, POLICY))
+    registry.journal.append(
+        conclude("promotion", NOW, NOW, "HOLD", reasons, (), state, after, None, POLICY)
+    )
     return registry.version(number)

@@ -18,7 +18,9 @@ PROJECT = Path(__file__).parents[1]
 def test_who_may_import_whom() -> None:
     """The contracts in pyproject.toml hold."""
     program = Path(sys.executable).with_name("lint-imports")
-    found = subprocess.run([program, "--no-cache"], cwd=PROJECT, capture_output=True, text=True, check=False)  # noqa: S603
+    found = subprocess.run(
+        [program, "--no-cache"], cwd=PROJECT, capture_output=True, text=True, check=False
+    )  # noqa: S603
 
     assert found.returncode == 0, found.stdout
 
@@ -50,7 +52,9 @@ def test_the_pins_name_no_index_and_no_host() -> None:
     assert "xgboost-cpu==3.2.0 ; sys_platform != 'darwin'" in lines
 
 
-def test_settings_in_the_current_folder_come_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_in_the_current_folder_come_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """./conf where there is one, else the project's own; a folder that is not there is refused."""
     monkeypatch.chdir(tmp_path)
     assert settings.default_conf() == PACKAGE / "conf"
@@ -61,7 +65,9 @@ def test_settings_in_the_current_folder_come_first(tmp_path: Path, monkeypatch: 
         load(tmp_path / "nowhere")
 
 
-def test_a_secret_comes_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_secret_comes_from_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """In the address when it is used, not in the settings before."""
     (tmp_path / "services.yaml").write_text("ledger: postgresql+psycopg://u:${LEDGER_PASSWORD}@h/d")
     monkeypatch.setenv("LEDGER_PASSWORD", "planted")
@@ -74,8 +80,19 @@ def test_a_secret_comes_from_the_environment(tmp_path: Path, monkeypatch: pytest
 
 def test_importing_the_blend_is_light() -> None:
     """No Prefect, MLflow, Great Expectations, Optuna or booster comes with it."""
-    heavy = ["prefect", "mlflow", "great_expectations", "optuna", "xgboost", "lightgbm", "matplotlib", "sqlalchemy"]
+    heavy = [
+        "prefect",
+        "mlflow",
+        "great_expectations",
+        "optuna",
+        "xgboost",
+        "lightgbm",
+        "matplotlib",
+        "sqlalchemy",
+    ]
     code = f"import sys, steelyard.desk.blend; print([m for m in {heavy} if m in sys.modules])"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PROJECT)  # noqa: S603
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PROJECT
+    )  # noqa: S603
 
     assert found.stdout.strip() == "[]"

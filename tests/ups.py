@@ -38,9 +38,18 @@ class Up:
 
     def child(self, words: str) -> int:
         """Process id of the child whose command line holds ``words``; 0 without one."""
-        listed = subprocess.run(["ps", "-ww", "-A", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True)  # noqa: S607
+        listed = subprocess.run(
+            ["ps", "-ww", "-A", "-o", "pid=,ppid=,args="],
+            capture_output=True,
+            text=True,
+            check=True,
+        )  # noqa: S607
         rows = [line.split(maxsplit=2) for line in listed.stdout.splitlines()]
-        found = [int(pid) for pid, parent, line in rows if int(parent) == self.process.pid and words in line]
+        found = [
+            int(pid)
+            for pid, parent, line in rows
+            if int(parent) == self.process.pid and words in line
+        ]
         return found[0] if found else 0
 
     def api(self, path: str, document: dict[str, Any] | None = None) -> Any:

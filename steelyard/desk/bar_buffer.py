@@ -39,7 +39,9 @@ class BarBuffer:
 
     def __init__(self, bars: Mapping[str, Bars], bar_size: pd.Timedelta) -> None:
         self.bar_size = bar_size
-        self._columns: dict[str, _Columns] = {symbol: _Columns(one) for symbol, one in bars.items() if len(one)}
+        self._columns: dict[str, _Columns] = {
+            symbol: _Columns(one) for symbol, one in bars.items() if len(one)
+        }
         self.bars: dict[str, Bars] = {symbol: one.bars for symbol, one in self._columns.items()}
 
     def take(self, bars: Sequence[Bar]) -> str | None:
@@ -85,12 +87,16 @@ class _Columns:
         self._stamps = np.empty(2 * KEPT, dtype="datetime64[ns]")
         self._values = np.empty((5, 2 * KEPT))
         self._stamps[: self._end] = kept.timestamp
-        for row, values in zip(self._values, (kept.open, kept.high, kept.low, kept.close, kept.volume), strict=True):
+        for row, values in zip(
+            self._values, (kept.open, kept.high, kept.low, kept.close, kept.volume), strict=True
+        ):
             row[: self._end] = values
         self.bars = self._view(kept.symbol, kept.bar_size)
 
     def _view(self, symbol: str, bar_size: pd.Timedelta) -> Bars:
-        return Bars(symbol, bar_size, self._stamps[: self._end], *(row[: self._end] for row in self._values))
+        return Bars(
+            symbol, bar_size, self._stamps[: self._end], *(row[: self._end] for row in self._values)
+        )
 
     def append(self, bar: Bar) -> Bars:
         """Return the history with one more bar."""

@@ -55,7 +55,9 @@ def assign_arm(signal_id: str, phase: Phase, key: str) -> Arm:
     return "treatment" if digest[0] & 1 else "control"
 
 
-def blend_predictions(signals: pd.DataFrame, p_win: Floats, confidence_ml: Floats, terms: BlendTerms) -> pd.DataFrame:
+def blend_predictions(
+    signals: pd.DataFrame, p_win: Floats, confidence_ml: Floats, terms: BlendTerms
+) -> pd.DataFrame:
     """Return the prediction rows of ``signals``, in their order, one row per signal.
 
     Args:

@@ -20,7 +20,9 @@ class DeadlineWorker(Generic[Answer]):
 
     def __init__(self) -> None:
         self._jobs: queue.SimpleQueue[tuple[int, Callable[[], Answer]] | None] = queue.SimpleQueue()
-        self._answers: queue.SimpleQueue[tuple[int, Answer | None, Exception | None]] = queue.SimpleQueue()
+        self._answers: queue.SimpleQueue[tuple[int, Answer | None, Exception | None]] = (
+            queue.SimpleQueue()
+        )
         self._asked = self._answered = 0
         threading.Thread(target=self._work, name="steelyard-opinion", daemon=True).start()
 

@@ -54,14 +54,21 @@ class AccessMiddleware:
         if not hmac.compare_digest(headers.get(b"authorization", b""), self._expected):
             if not self._limiter.hit(self._wrong_rate, "wrong"):
                 return _busy()
-            words = "no or a wrong token; send the header Authorization: Bearer with STEELYARD_TOKEN"
+            words = (
+                "no or a wrong token; send the header Authorization: Bearer with STEELYARD_TOKEN"
+            )
             return JSONResponse({"detail": words}, 401, {"WWW-Authenticate": "Bearer"})
         if not self._limiter.hit(self._rate, "right"):
             return _busy()
-        return self._large() if int(headers.get(b"content-length", b"0") or 0) > self._most else None
+        return (
+            self._large() if int(headers.get(b"content-length", b"0") or 0) > self._most else None
+        )
 
     def _large(self) -> JSONResponse:
-        return JSONResponse({"detail": f"the request is larger than {self._most} bytes; send fewer bars at once"}, 413)
+        return JSONResponse(
+            {"detail": f"the request is larger than {self._most} bytes; send fewer bars at once"},
+            413,
+        )
 
     async def _passed(self, scope: Message, receive: Receive, send: Send) -> None:
         """Pass a request on; where it turns out larger than it said, nothing the app answers counts."""
@@ -90,4 +97,6 @@ class _TooLarge(Exception):  # stops the reading; the answer is given above
 
 
 def _busy() -> JSONResponse:
-    return JSONResponse({"detail": "too many requests a second; try again in one"}, 429, {"Retry-After": "1"})
+    return JSONResponse(
+        {"detail": "too many requests a second; try again in one"}, 429, {"Retry-After": "1"}
+    )

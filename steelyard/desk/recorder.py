@@ -128,7 +128,10 @@ class Recorder:
 
     def flush(self) -> None:
         """Bring the queue to disk and, when it is quiet, the disk to the ledger; what cannot be done now is tried again."""
-        urgent, self._urgent = self._urgent, False  # first: an outcome that comes meanwhile is of the next round
+        urgent, self._urgent = (
+            self._urgent,
+            False,
+        )  # first: an outcome that comes meanwhile is of the next round
         try:
             self._to_disk()
             self._wait -= POLL_SECONDS
@@ -191,7 +194,9 @@ class Recorder:
         """Write an outcome once; what nobody predicted, or differs from what is recorded, is set aside."""
         try:
             require_predicted(self._ledger, outcome.signal_id)
-            self._settled |= self._ledger.record_outcomes(pd.DataFrame([msgspec.structs.asdict(outcome)])) > 0
+            self._settled |= (
+                self._ledger.record_outcomes(pd.DataFrame([msgspec.structs.asdict(outcome)])) > 0
+            )
         except FixData:
             self.set_aside += 1
             self._spool.set_aside(msgspec.json.encode(outcome) + b"\n")
@@ -207,7 +212,9 @@ class Recorder:
             values = np.array(known["features"].tolist(), dtype=np.float64)
             signals = known.drop(columns=["features", "confidence_existing"]).reset_index(drop=True)
             columns = pd.DataFrame(values, columns=list(self._names))
-            self._ledger.record_features(pd.concat([signals, columns], axis=1), self._names, self._hash)
+            self._ledger.record_features(
+                pd.concat([signals, columns], axis=1), self._names, self._hash
+            )
         self._ledger.record_predictions(frame)
 
     def _complete(self, line: Line) -> bool:
@@ -222,7 +229,9 @@ def require_predicted(ledger: "Ledger", signal_id: str) -> None:
         FixData: If there is no prediction of it.
     """
     if ledger.signal(signal_id) is None:
-        raise FixData(f"{signal_id}: no such signal was evaluated here; its outcome belongs to nothing")
+        raise FixData(
+            f"{signal_id}: no such signal was evaluated here; its outcome belongs to nothing"
+        )
 
 
 def _line(taken: Evaluation | Outcome) -> Line | Outcome:
@@ -231,7 +240,10 @@ def _line(taken: Evaluation | Outcome) -> Line | Outcome:
 
 
 def _line_of(evaluation: Evaluation) -> Line:
-    return Line(**{name: getattr(evaluation, name) for name in _PLAIN}, features=evaluation.features.tolist())
+    return Line(
+        **{name: getattr(evaluation, name) for name in _PLAIN},
+        features=evaluation.features.tolist(),
+    )
 
 
 _PLAIN = tuple(name for name in Line.__struct_fields__ if name != "features")

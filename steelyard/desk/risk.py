@@ -116,28 +116,51 @@ def regime_of(volatility: float, policy: RiskPolicy) -> Regime:
     return "calm" if volatility < policy.calm_below else "normal"
 
 
-def assess(proposal: Proposal, account: Account, policy: RiskPolicy, sizing: SizingPolicy) -> Assessment:
+def assess(
+    proposal: Proposal, account: Account, policy: RiskPolicy, sizing: SizingPolicy
+) -> Assessment:
     """Return whether ``proposal`` is traded and how large; what is not a number is not traded."""
     regime = regime_of(proposal.volatility, policy)
-    scale = {"calm": policy.calm_scale, "storm": policy.storm_scale, "unknown": policy.unknown_scale}.get(regime, 1.0)
+    scale = {
+        "calm": policy.calm_scale,
+        "storm": policy.storm_scale,
+        "unknown": policy.unknown_scale,
+    }.get(regime, 1.0)
     refused = _refused(proposal, account, policy, scale)
     if refused is not None:
         return Assessment(0.0, regime, *refused)
-    size = min(sizing.risk_per_trade * proposal.price / proposal.stop_offset, sizing.max_position) * scale
+    size = (
+        min(sizing.risk_per_trade * proposal.price / proposal.stop_offset, sizing.max_position)
+        * scale
+    )
     held = sum(account.exposures.values())
     size = min(size, policy.max_exposure - held)
     if not size >= policy.least_size:
         words = f"{held:.2f} of the equity is at work, at most {policy.max_exposure:.2f} allowed"
-        veto: Veto = "max_exposure" if policy.max_exposure - held < policy.least_size else "too_small"
-        return Assessment(0.0, regime, veto, words if veto == "max_exposure" else f"size {size:.4%} of the equity")
+        veto: Veto = (
+            "max_exposure" if policy.max_exposure - held < policy.least_size else "too_small"
+        )
+        return Assessment(
+            0.0, regime, veto, words if veto == "max_exposure" else f"size {size:.4%} of the equity"
+        )
     return Assessment(size, regime, None, f"{size:.2%} of the equity, {regime} market")
 
 
-def _refused(proposal: Proposal, account: Account, policy: RiskPolicy, scale: float) -> tuple[Veto, str] | None:
+def _refused(
+    proposal: Proposal, account: Account, policy: RiskPolicy, scale: float
+) -> tuple[Veto, str] | None:
     if not proposal.decision:
         return "not_decided", "the blended confidence does not exceed the threshold"
-    if not (proposal.price > 0 and proposal.stop_offset > 0 and math.isfinite(proposal.price) and account.equity > 0):
-        return "no_price", f"price {proposal.price}, stop {proposal.stop_offset} away, equity {account.equity}"
+    if not (
+        proposal.price > 0
+        and proposal.stop_offset > 0
+        and math.isfinite(proposal.price)
+        and account.equity > 0
+    ):
+        return (
+            "no_price",
+            f"price {proposal.price}, stop {proposal.stop_offset} away, equity {account.equity}",
+        )
     if scale == 0 or (policy.with_trend and proposal.trend < -policy.trend_bound):
         return "regime", f"volatility {proposal.volatility:.2f}, trend {proposal.trend:+.2f}"
     stop = proposal.stop_offset / proposal.price
@@ -148,5 +171,8 @@ def _refused(proposal: Proposal, account: Account, policy: RiskPolicy, scale: fl
     if proposal.symbol in account.exposures:
         return "symbol_taken", f"{proposal.symbol} is held or ordered already"
     if len(account.exposures) >= policy.max_positions:
-        return "max_positions", f"{len(account.exposures)} positions, at most {policy.max_positions} allowed"
+        return (
+            "max_positions",
+            f"{len(account.exposures)} positions, at most {policy.max_positions} allowed",
+        )
     return None

@@ -60,7 +60,9 @@ class ServedModel:
         """Serve the bundle on disk; where there is none, a damaged one, or one somebody changed, nothing is served."""
         self.bundle = None
         with suppress(OSError, UnicodeDecodeError, FixData):
-            version, _, sealed = (self._folder / "current").read_text(encoding="utf-8").partition(" ")
+            version, _, sealed = (
+                (self._folder / "current").read_text(encoding="utf-8").partition(" ")
+            )
             files = {file.name: file.read_bytes() for file in (self._folder / version).iterdir()}
             if sealed == self._sealed(version, files):
                 self.bundle = Bundle.of(version, files)

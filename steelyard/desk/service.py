@@ -42,9 +42,19 @@ _DAY = (
 _MOMENT = f"{_DAY}T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z"
 _SYMBOL = "[A-Za-z0-9._/=^&+-]{1,40}"
 
-Moment = Annotated[str, Field(pattern=f"^{_MOMENT}$", description="UTC, whole seconds", examples=["2026-01-02T00:00:00Z"])]
+Moment = Annotated[
+    str,
+    Field(
+        pattern=f"^{_MOMENT}$", description="UTC, whole seconds", examples=["2026-01-02T00:00:00Z"]
+    ),
+]
 Symbol = Annotated[str, Field(pattern=f"^{_SYMBOL}$", examples=["AAPL"])]
-SignalId = Annotated[str, Field(pattern=f"^{_SYMBOL}:{_MOMENT}:(?:buy|sell)$", examples=["AAPL:2026-01-02T00:00:00Z:buy"])]
+SignalId = Annotated[
+    str,
+    Field(
+        pattern=f"^{_SYMBOL}:{_MOMENT}:(?:buy|sell)$", examples=["AAPL:2026-01-02T00:00:00Z:buy"]
+    ),
+]
 Price = Annotated[float, Field(gt=0, le=1e12, allow_inf_nan=False)]
 Number = Annotated[float, Field(ge=-1e12, le=1e12, allow_inf_nan=False)]
 Confidence = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
@@ -169,7 +179,11 @@ class Desk:
         self._answers: OrderedDict[str, EvaluationOut] = OrderedDict()
         self.metrics = CollectorRegistry()
         self._latency = Histogram(
-            "steelyard_evaluation_seconds", "Time of one evaluation", ["decision"], registry=self.metrics, buckets=BUCKETS
+            "steelyard_evaluation_seconds",
+            "Time of one evaluation",
+            ["decision"],
+            registry=self.metrics,
+            buckets=BUCKETS,
         )
         self.metrics.register(_Standing(session))
         session.warm(tail.bars)
@@ -201,7 +215,8 @@ class Desk:
             HTTPException: 404, if the signal was never evaluated; 409, if it ended otherwise before.
         """
         outcome = Outcome(
-            **told.model_dump() | {"settled_at": datetime.fromisoformat(told.settled_at), "won": told.net_return > 0}
+            **told.model_dump()
+            | {"settled_at": datetime.fromisoformat(told.settled_at), "won": told.net_return > 0}
         )
         self._require_new(outcome)
         self.session.settle(outcome)
@@ -235,7 +250,9 @@ class Desk:
         if row is None and outcome.signal_id not in self._answers:
             raise HTTPException(404, f"{outcome.signal_id}: no such signal was evaluated here")
         if row is not None and row["settled_at"] is not None and not _as_recorded(row, outcome):
-            raise HTTPException(409, f"{outcome.signal_id}: it ended otherwise before; an outcome is written once")
+            raise HTTPException(
+                409, f"{outcome.signal_id}: it ended otherwise before; an outcome is written once"
+            )
 
     def _keep(self, answer: EvaluationOut) -> EvaluationOut:
         self._answers[answer.signal_id] = answer
@@ -267,17 +284,27 @@ class _Standing(Collector):
         now = datetime.now(UTC)
         found = self._session.standing(now)
         fallbacks = CounterMetricFamily(
-            "steelyard_fallbacks", "Evaluations the existing system decided alone", labels=["reason"]
+            "steelyard_fallbacks",
+            "Evaluations the existing system decided alone",
+            labels=["reason"],
         )
         for reason, count in found.fallbacks.items():
             fallbacks.add_metric([reason], count)
         yield fallbacks
         yield GaugeMetricFamily("steelyard_weight", "Weight in force", found.weight)
         lease = (found.state.lease_until - now).total_seconds() if found.state else math.nan
-        yield GaugeMetricFamily("steelyard_lease_seconds", "Until the weight falls to 0 unless a guard renews it", lease)
-        yield GaugeMetricFamily("steelyard_troubles", "Things that are old or wait", len(found.troubles))
-        yield CounterMetricFamily("steelyard_lost", "Evaluations that could not be kept", found.lost)
-        yield CounterMetricFamily("steelyard_set_aside", "Outcomes that were refused", found.set_aside)
+        yield GaugeMetricFamily(
+            "steelyard_lease_seconds", "Until the weight falls to 0 unless a guard renews it", lease
+        )
+        yield GaugeMetricFamily(
+            "steelyard_troubles", "Things that are old or wait", len(found.troubles)
+        )
+        yield CounterMetricFamily(
+            "steelyard_lost", "Evaluations that could not be kept", found.lost
+        )
+        yield CounterMetricFamily(
+            "steelyard_set_aside", "Outcomes that were refused", found.set_aside
+        )
 
 
 def service(desk: Desk, token: str, policy: DeskPolicy) -> FastAPI:
@@ -290,7 +317,10 @@ def service(desk: Desk, token: str, policy: DeskPolicy) -> FastAPI:
 
     app = FastAPI(title="Steelyard", version="1", lifespan=life, docs_url=None, redoc_url=None)
     app.add_middleware(
-        AccessMiddleware, token=token, requests_per_second=policy.requests_per_second, most_bytes=policy.max_request_bytes
+        AccessMiddleware,
+        token=token,
+        requests_per_second=policy.requests_per_second,
+        most_bytes=policy.max_request_bytes,
     )
     app.add_exception_handler(RequestValidationError, _invalid)
     guarded: Any = {"dependencies": [Security(HTTPBearer(auto_error=False))]}
@@ -304,7 +334,12 @@ def _add_routes(app: FastAPI, desk: Desk, guarded: dict[str, Any]) -> None:
         """Decide about a signal; asked again about the same one, the same answer."""
         return desk.evaluate(asked)
 
-    @app.post("/outcome", status_code=202, responses=_problems(400, 401, 404, 409, 413, 422, 429), **guarded)
+    @app.post(
+        "/outcome",
+        status_code=202,
+        responses=_problems(400, 401, 404, 409, 413, 422, 429),
+        **guarded,
+    )
     def outcome(told: OutcomeIn) -> Taken:
         """Tell how a signal ended."""
         return desk.settle(told)
@@ -317,9 +352,16 @@ def _add_routes(app: FastAPI, desk: Desk, guarded: dict[str, Any]) -> None:
     @app.get("/healthz", responses=_problems(429))
     async def healthz() -> Health:
         """Say whether all is well; needs no token."""
-        return Health(status="degraded" if desk.session.standing(datetime.now(UTC)).troubles else "ok")
+        return Health(
+            status="degraded" if desk.session.standing(datetime.now(UTC)).troubles else "ok"
+        )
 
-    text: Any = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "Prometheus text"}}
+    text: Any = {
+        200: {
+            "content": {"text/plain": {"schema": {"type": "string"}}},
+            "description": "Prometheus text",
+        }
+    }
 
     @app.get("/metrics", response_class=Response, responses=text | _problems(401, 429), **guarded)
     async def metrics() -> Response:
@@ -334,9 +376,13 @@ def run(app: FastAPI, host: str, port: int, told: Callable[[str], None]) -> None
         FixConfiguration: If the port cannot be had.
     """
     try:
-        listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        listening = socket.create_server(
+            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET
+        )
     except OSError as error:
-        raise FixConfiguration(f"{host}:{port} cannot be listened at ({error.strerror}); pass another --port") from error
+        raise FixConfiguration(
+            f"{host}:{port} cannot be listened at ({error.strerror}); pass another --port"
+        ) from error
     told(f"http://{host}:{listening.getsockname()[1]}")
     settings = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False)
     sys.setswitchinterval(SWITCH_SECONDS)
@@ -358,7 +404,15 @@ def _problems(*codes: int) -> Any:
 
 def _bar(bar: BarIn) -> Bar:
     volume = math.nan if bar.volume is None else bar.volume
-    return Bar(bar.symbol, np.datetime64(bar.timestamp[:-1], "ns"), bar.open, bar.high, bar.low, bar.close, volume)
+    return Bar(
+        bar.symbol,
+        np.datetime64(bar.timestamp[:-1], "ns"),
+        bar.open,
+        bar.high,
+        bar.low,
+        bar.close,
+        volume,
+    )
 
 
 def _fields(found: Evaluation) -> dict[str, Any]:
@@ -373,10 +427,14 @@ def _answer(row: dict[str, Any], note: str | None) -> EvaluationOut:
 def _same(given: EvaluationOut, confidence: float) -> EvaluationOut:
     if given.confidence_existing != confidence:
         raise HTTPException(
-            409, f"{given.signal_id}: decided with confidence {given.confidence_existing:g} before; a signal is decided once"
+            409,
+            f"{given.signal_id}: decided with confidence {given.confidence_existing:g} before; a signal is decided once",
         )
     return given
 
 
 def _as_recorded(row: dict[str, Any], outcome: Outcome) -> bool:
-    return all(getattr(outcome, name) == row[name] for name in ("settled_at", "net_return", "exit_reason", "hold_minutes"))
+    return all(
+        getattr(outcome, name) == row[name]
+        for name in ("settled_at", "net_return", "exit_reason", "hold_minutes")
+    )

@@ -129,7 +129,10 @@ class Session:
             bars: The universe up to the decision bar, the same histories grown by the bars that came since the last call.
         """
         started = time.perf_counter()
-        (state, weight, out_of_force), bundle = self._watch.terms(signal.decided_at), self._champion.bundle
+        (state, weight, out_of_force), bundle = (
+            self._watch.terms(signal.decided_at),
+            self._champion.bundle,
+        )
         opinion = self._opinion(signal, bars, bundle)
         reason = opinion.reason or out_of_force
         if reason is not None:
@@ -191,7 +194,9 @@ class Session:
             FixData: If this session keeps no record.
         """
         if self._recorder is None:
-            raise FixData(f"{outcome.signal_id}: this session keeps no record; open it with a recorder")
+            raise FixData(
+                f"{outcome.signal_id}: this session keeps no record; open it with a recorder"
+            )
         self._recorder.settle(outcome)
 
     def _opinion(self, signal: Signal, bars: Mapping[str, Bars], bundle: Bundle | None) -> _Opinion:
@@ -216,7 +221,9 @@ class Session:
         if len(row) != len(bundle.scorer.feature_names):
             return _Opinion("other_features", row)
         if not bundle.scorer.usable(row):
-            return _Opinion("features_out_of_range" if np.isfinite(row).all() else "features_missing", row)
+            return _Opinion(
+                "features_out_of_range" if np.isfinite(row).all() else "features_missing", row
+            )
         p_win, confidence_ml = bundle.scorer.score(row)
         if not (math.isfinite(p_win) and 0.0 <= confidence_ml <= 100.0):
             return _Opinion("odd_opinion", row)

@@ -109,7 +109,9 @@ class StateWatch:
 
     def start(self) -> "StateWatch":
         """Look from now on in the background, until ``stop``; returns after the first look, or without it where it hangs."""
-        threading.Thread(target=self._repeat, args=(self.look_at_brake,), name="steelyard-brake", daemon=True).start()
+        threading.Thread(
+            target=self._repeat, args=(self.look_at_brake,), name="steelyard-brake", daemon=True
+        ).start()
         threading.Thread(target=self._look_and_repeat, name="steelyard-watch", daemon=True).start()
         self._looked.wait(FIRST_LOOK_SECONDS)
         return self

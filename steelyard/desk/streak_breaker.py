@@ -86,4 +86,6 @@ class StreakBreaker:
             return 0
         since = max(state.evidence_since, as_of - timedelta(days=self._policy.window_max_days))
         settled = self._ledger.settled_predictions(since, as_of)
-        return losses_in_a_row(settled[(settled["decided_at"] >= since).to_numpy(dtype=bool)], self._sizing)
+        return losses_in_a_row(
+            settled[(settled["decided_at"] >= since).to_numpy(dtype=bool)], self._sizing
+        )

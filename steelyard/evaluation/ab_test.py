@@ -39,7 +39,9 @@ class Arms:
 
 def compare_arms(settled: pd.DataFrame, sizing: SizingPolicy) -> Arms:
     """Return the arms of ``settled`` (settled predictions; rows outside both arms do not count)."""
-    earned = np.where(settled["decision"].to_numpy(dtype=bool), account_returns(settled, sizing), 0.0)
+    earned = np.where(
+        settled["decision"].to_numpy(dtype=bool), account_returns(settled, sizing), 0.0
+    )
     arm = settled["arm"].to_numpy(dtype=object)
     control, treatment = earned[arm == "control"], earned[arm == "treatment"]
     n, fewer = len(control) + len(treatment), min(len(control), len(treatment))

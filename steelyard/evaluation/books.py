@@ -78,7 +78,11 @@ class Books:
         """Return plain JSON values; NaN and infinity become None."""
         document: dict[str, dict[str, float | None] | float | None] = {}
         for name, value in asdict(self).items():
-            document[name] = {k: finite(v) for k, v in value.items()} if isinstance(value, dict) else finite(value)
+            document[name] = (
+                {k: finite(v) for k, v in value.items()}
+                if isinstance(value, dict)
+                else finite(value)
+            )
         return document
 
 
@@ -86,7 +90,9 @@ def judge(settled: pd.DataFrame, start: datetime, end: datetime, sizing: SizingP
     """Return the books over ``settled`` (settled predictions, ordered by ``settled_at``) and the days (start, end]."""
     taken = trades_taken(settled, sizing.threshold)
     outcomes = _Outcomes.of(settled, sizing)
-    baseline, ml, blended = (_book(outcomes, taken[name], start, end) for name in ("baseline", "ml", "blended"))
+    baseline, ml, blended = (
+        _book(outcomes, taken[name], start, end) for name in ("baseline", "ml", "blended")
+    )
     return Books(
         baseline=baseline,
         ml=ml,
@@ -100,7 +106,10 @@ def judge(settled: pd.DataFrame, start: datetime, end: datetime, sizing: SizingP
 def trades_taken(settled: pd.DataFrame, threshold: float) -> dict[str, Bools]:
     """Return for each book which signals it takes, shape (n,); a missing opinion takes none."""
     columns = {"baseline": "confidence_existing", "ml": "confidence_ml", "blended": "blended"}
-    return {book: settled[column].to_numpy(dtype=np.float64) > threshold for book, column in columns.items()}
+    return {
+        book: settled[column].to_numpy(dtype=np.float64) > threshold
+        for book, column in columns.items()
+    }
 
 
 def account_returns(settled: pd.DataFrame, sizing: SizingPolicy) -> Floats:
@@ -110,14 +119,18 @@ def account_returns(settled: pd.DataFrame, sizing: SizingPolicy) -> Floats:
     return np.asarray(settled["net_return"].to_numpy(dtype=np.float64) * size)
 
 
-def equity_curves(settled: pd.DataFrame, start: datetime, end: datetime, sizing: SizingPolicy) -> pd.DataFrame:
+def equity_curves(
+    settled: pd.DataFrame, start: datetime, end: datetime, sizing: SizingPolicy
+) -> pd.DataFrame:
     """Return the additive equity of the three books by day (UTC), from 0; columns baseline, ml, blended."""
     returns, stamps = account_returns(settled, sizing), _utc(settled["settled_at"])
     curves = {
         book: np.cumsum(metrics.daily_returns(stamps[taken], returns[taken], start, end))
         for book, taken in trades_taken(settled, sizing.threshold).items()
     }
-    days = pd.date_range(pd.Timestamp(start).normalize() + pd.Timedelta("1D"), periods=len(curves["ml"]), freq="D")
+    days = pd.date_range(
+        pd.Timestamp(start).normalize() + pd.Timedelta("1D"), periods=len(curves["ml"]), freq="D"
+    )
     return pd.DataFrame(curves, index=days)
 
 

@@ -100,18 +100,25 @@ class Evidence:
                 flat[name] = measures
         flat |= {f"arms_{name}": finite(figure) for name, figure in asdict(self.arms).items()}
         for version, parts in self.versions.items():
-            flat |= {f"version_{version}_{name}": finite(figure) for name, figure in asdict(parts).items()}
+            flat |= {
+                f"version_{version}_{name}": finite(figure)
+                for name, figure in asdict(parts).items()
+            }
         if self.life is not None:
             flat |= {f"life_{name}": finite(figure) for name, figure in asdict(self.life).items()}
         return flat
 
 
-def gather(settled: pd.DataFrame, end: datetime, since: datetime, window: Window, sizing: SizingPolicy) -> Evidence:
+def gather(
+    settled: pd.DataFrame, end: datetime, since: datetime, window: Window, sizing: SizingPolicy
+) -> Evidence:
     """Return the evidence of ``settled`` (settled predictions, ordered by ``settled_at``) at ``end``.
 
     Nothing settled after ``end`` and nothing decided before ``since`` is looked at, whatever the frame holds.
     """
-    known = settled[((settled["settled_at"] <= end) & (settled["decided_at"] >= since)).to_numpy(dtype=bool)]
+    known = settled[
+        ((settled["settled_at"] <= end) & (settled["decided_at"] >= since)).to_numpy(dtype=bool)
+    ]
     opinions = known.loc[np.isfinite(known["p_win"].to_numpy(dtype=float)), "settled_at"]
     start = max(_start(opinions, end, window), since)
     rows = known[(known["settled_at"] > start).to_numpy(dtype=bool)]
@@ -140,7 +147,9 @@ def _by_version(judged: pd.DataFrame, sizing: SizingPolicy) -> dict[str, Version
     earned = np.where(taken, account_returns(judged, sizing), 0.0)
     version = judged["model_version"].to_numpy(dtype=object)
     return {
-        str(name): VersionFigures(int(here.sum()), float(right[here].mean()), float(earned[here].sum()))
+        str(name): VersionFigures(
+            int(here.sum()), float(right[here].mean()), float(earned[here].sum())
+        )
         for name in sorted(set(version))
         for here in [version == name]
     }

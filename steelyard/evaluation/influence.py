@@ -48,7 +48,9 @@ def judge_pivotal(settled: pd.DataFrame, sizing: SizingPolicy) -> Pivotal:
     day = settled.loc[changed, "settled_at"].dt.floor("D").to_numpy()
     mean = float(gained.mean()) if len(gained) else math.nan
     margin = TWO_SIDED_95 * _standard_error(gained, day)
-    return Pivotal(int(weighed.sum()), len(gained), float(gained.sum()), mean, mean - margin, mean + margin)
+    return Pivotal(
+        int(weighed.sum()), len(gained), float(gained.sum()), mean, mean - margin, mean + margin
+    )
 
 
 def _standard_error(gained: Floats, day: np.ndarray) -> float:

@@ -16,7 +16,9 @@ DAYS_A_YEAR = 365
 BINS = 10
 
 
-def daily_returns(settled_at: NDArray[np.datetime64], returns: Floats, start: datetime, end: datetime) -> Floats:
+def daily_returns(
+    settled_at: NDArray[np.datetime64], returns: Floats, start: datetime, end: datetime
+) -> Floats:
     """Return the sum of ``returns`` by calendar day (UTC), 0 for days without trades.
 
     Args:
@@ -26,7 +28,9 @@ def daily_returns(settled_at: NDArray[np.datetime64], returns: Floats, start: da
         end: Last moment counted; the day it falls into counts as one, however early it is.
     """
     first = np.datetime64(start.replace(tzinfo=None), "D")
-    days = max(math.ceil((np.datetime64(end.replace(tzinfo=None)) - first) / np.timedelta64(1, "D")), 1)
+    days = max(
+        math.ceil((np.datetime64(end.replace(tzinfo=None)) - first) / np.timedelta64(1, "D")), 1
+    )
     offsets = (settled_at - first) / np.timedelta64(1, "D")
     day = (np.ceil(offsets).astype(np.int64) - 1).clip(0, days - 1)
     return np.asarray(np.bincount(day, weights=returns, minlength=days), dtype=np.float64)
@@ -70,7 +74,10 @@ def profit_factor(returns: Floats) -> float:
 
 def payoff_ratio(returns: Floats) -> float:
     """Return the mean gain over the mean loss; NaN without both."""
-    gains, losses = returns[~(returns <= 0)], returns[returns < 0]  # so written that NaN counts among the gains and shows
+    gains, losses = (
+        returns[~(returns <= 0)],
+        returns[returns < 0],
+    )  # so written that NaN counts among the gains and shows
     return float(gains.mean() / -losses.mean()) if len(gains) and len(losses) else float("nan")
 
 
@@ -107,7 +114,9 @@ def log_loss(p_win: Floats, won: Bools) -> float:
     return -mean(np.where(won, np.log(p), np.log1p(-p)))
 
 
-def reliability(p_win: Floats, won: Bools, bins: int = BINS) -> tuple[Floats, Floats, NDArray[np.int64]]:
+def reliability(
+    p_win: Floats, won: Bools, bins: int = BINS
+) -> tuple[Floats, Floats, NDArray[np.int64]]:
     """Return mean prediction, share won and count of up to ``bins`` groups of equal size, lowest predictions first."""
     order = np.argsort(p_win, kind="stable")
     groups = [group for group in np.array_split(order, bins) if len(group)]
@@ -119,7 +128,11 @@ def reliability(p_win: Floats, won: Bools, bins: int = BINS) -> tuple[Floats, Fl
 def calibration_error(p_win: Floats, won: Bools) -> float:
     """Return the expected calibration error over groups of equal size (Naeini et al., AAAI 2015); NaN without any."""
     predicted, happened, counts = reliability(p_win, won)
-    return float(np.average(np.abs(predicted - happened), weights=counts)) if len(counts) else float("nan")
+    return (
+        float(np.average(np.abs(predicted - happened), weights=counts))
+        if len(counts)
+        else float("nan")
+    )
 
 
 def longest_losing_streak(won: Bools) -> int:

@@ -49,7 +49,12 @@ class Moments:
         if not deviation > 1e-12 * abs(daily.mean()):  # equal days leave only rounding
             return cls(len(daily), nan, nan, nan)
         skew, kurtosis = ((centred / deviation) ** power for power in (3, 4))
-        return cls(len(daily), float(daily.mean() / daily.std(ddof=1)), float(skew.mean()), float(kurtosis.mean()))
+        return cls(
+            len(daily),
+            float(daily.mean() / daily.std(ddof=1)),
+            float(skew.mean()),
+            float(kurtosis.mean()),
+        )
 
     @property
     def spread(self) -> float:
@@ -72,7 +77,9 @@ def expected_maximum(trials: int, variance: float) -> float:
     """
     if trials < 2:
         return 0.0
-    best = (1 - np.euler_gamma) * ndtri(1 - 1 / trials) + np.euler_gamma * ndtri(1 - 1 / (trials * math.e))
+    best = (1 - np.euler_gamma) * ndtri(1 - 1 / trials) + np.euler_gamma * ndtri(
+        1 - 1 / (trials * math.e)
+    )
     return float(math.sqrt(variance) * best)
 
 
@@ -84,7 +91,9 @@ def deflated(of: Moments, trials: int, variance: float | None = None) -> float:
     """
     if of.days < 2:
         return float("nan")
-    return probabilistic(of, expected_maximum(trials, 1 / (of.days - 1) if variance is None else variance))
+    return probabilistic(
+        of, expected_maximum(trials, 1 / (of.days - 1) if variance is None else variance)
+    )
 
 
 def minimum_track_record(of: Moments, benchmark: float = 0.0, trials: int = 1) -> float:
@@ -153,7 +162,10 @@ def worth(equity: pd.DataFrame, trials: int) -> dict[str, Any]:
         equity: Additive equity of the three books by day (``books.equity_curves``).
         trials: Searches' trials and settings that were tried.
     """
-    daily = {str(book): np.diff(curve.to_numpy(dtype=np.float64), prepend=0.0) for book, curve in equity.items()}
+    daily = {
+        str(book): np.diff(curve.to_numpy(dtype=np.float64), prepend=0.0)
+        for book, curve in equity.items()
+    }
     tried = {"baseline": 1, "ml": max(trials, 1), "blended": max(trials, 1)}
     return {
         "trials": trials,
@@ -166,13 +178,26 @@ def worth_figures(found: Mapping[str, Any] | None, prefix: str = "") -> dict[str
     """Return what ``worth`` found as plain metrics; what is unknown is left out, all of it without ``found``."""
     if found is None:
         return {}
-    named = {f"{book}_{name}": of[name] for book, of in found["books"].items() for name in ("positive", "luck")}
-    named |= {f"{book}_gain_{name}": value for book, gain in found["gains"].items() for name, value in gain.items()}
+    named = {
+        f"{book}_{name}": of[name]
+        for book, of in found["books"].items()
+        for name in ("positive", "luck")
+    }
+    named |= {
+        f"{book}_gain_{name}": value
+        for book, gain in found["gains"].items()
+        for name, value in gain.items()
+    }
     known = {name: value for name, value in named.items() if value is not None}
-    return {"trials_so_far": float(found["trials"])} | {f"{prefix}{name}": float(value) for name, value in known.items()}
+    return {"trials_so_far": float(found["trials"])} | {
+        f"{prefix}{name}": float(value) for name, value in known.items()
+    }
 
 
 def _gain(difference: Floats) -> Mapping[str, float | None]:
     low, high = mean_interval(difference)
     mean = difference.mean() if len(difference) else float("nan")
-    return {name: finite(float(value) * MONTH_DAYS) for name, value in (("mean", mean), ("low", low), ("high", high))}
+    return {
+        name: finite(float(value) * MONTH_DAYS)
+        for name, value in (("mean", mean), ("low", low), ("high", high))
+    }

@@ -170,7 +170,13 @@ def fresh_table(policy: BetPolicy) -> Table:
 
 def bets(policy: BetPolicy) -> Bets:
     """Return ``policy`` for compiled code."""
-    return Bets(policy.days, policy.claim, min(policy.days / policy.later_days, 1.0), policy.cap, policy.kept)
+    return Bets(
+        policy.days,
+        policy.claim,
+        min(policy.days / policy.later_days, 1.0),
+        policy.cap,
+        policy.kept,
+    )
 
 
 @njit(cache=True, nogil=True)
@@ -241,7 +247,13 @@ def _kept(table: Table, wide: float) -> float:
 
 @njit(cache=True, nogil=True)
 def _bet(
-    table: Table, policy: Bets, claims: Floats, on: float, against: float, classes: NDArray[np.int64], won: Bools
+    table: Table,
+    policy: Bets,
+    claims: Floats,
+    on: float,
+    against: float,
+    classes: NDArray[np.int64],
+    won: Bools,
 ) -> None:
     """Multiply both games by their factor, stakes ``on`` and ``against`` times the claims.
 
@@ -257,8 +269,15 @@ def _bet(
     said = policy.kept / 4 * (sums[0, 2] + sums[1, 2])
     for left in range(len(BASE_RATES)):
         for right in range(len(BASE_RATES)):
-            gain = sums[0, 0] + sums[1, 0] - BASE_RATES[left] * sums[0, 1] - BASE_RATES[right] * sums[1, 1]
-            table.skill[left, right] = min((table.skill[left, right] + moved) * (1 + on * gain), policy.cap)
+            gain = (
+                sums[0, 0]
+                + sums[1, 0]
+                - BASE_RATES[left] * sums[0, 1]
+                - BASE_RATES[right] * sums[1, 1]
+            )
+            table.skill[left, right] = min(
+                (table.skill[left, right] + moved) * (1 + on * gain), policy.cap
+            )
             begun = table.decay[left, right] + policy.days / START_DAYS
             table.decay[left, right] = begun * max(1 - against * (gain - said), 0.0)
     even = sums[0, 0] + sums[1, 0] - 0.5 * (sums[0, 1] + sums[1, 1])
@@ -274,25 +293,39 @@ def _bet(
 
 @njit(cache=True, nogil=True)
 def _play_all(
-    table: Table, policy: Bets, starts: NDArray[np.int64], p_win: Floats, classes: NDArray[np.int64], won: Bools
+    table: Table,
+    policy: Bets,
+    starts: NDArray[np.int64],
+    p_win: Floats,
+    classes: NDArray[np.int64],
+    won: Bools,
 ) -> None:
     for bet in range(len(starts) - 1):
         rows = slice(starts[bet], starts[bet + 1])
         play(table, policy, p_win[rows], classes[rows], won[rows])
 
 
-def judge_skill(settled: pd.DataFrame, end: datetime, since: datetime, sizing: SizingPolicy, policy: BetPolicy) -> Skill:
+def judge_skill(
+    settled: pd.DataFrame, end: datetime, since: datetime, sizing: SizingPolicy, policy: BetPolicy
+) -> Skill:
     """Return the evidence of ``settled`` (settled predictions, ordered by ``settled_at``) at ``end``.
 
     Nothing settled after ``end`` and nothing decided before ``since`` is looked at. A day (UTC) ends at midnight, inclusive.
     """
-    known = (settled["settled_at"] <= end) & (settled["decided_at"] >= since) & settled["p_win"].notna()
+    known = (
+        (settled["settled_at"] <= end) & (settled["decided_at"] >= since) & settled["p_win"].notna()
+    )
     rows = settled[known.to_numpy(dtype=bool)]
     p_win, won = rows["p_win"].to_numpy(dtype=np.float64), rows["won"].to_numpy(dtype=bool)
     taken = rows["confidence_existing"].to_numpy(dtype=np.float64) > sizing.threshold
     table = fresh_table(policy)
-    _play_all(table, bets(policy), _blocks(rows, since, policy.days), p_win, taken.astype(np.int64), won)
-    returns, followed = account_returns(rows, sizing), rows["confidence_ml"].to_numpy(dtype=np.float64) > sizing.threshold
+    _play_all(
+        table, bets(policy), _blocks(rows, since, policy.days), p_win, taken.astype(np.int64), won
+    )
+    returns, followed = (
+        account_returns(rows, sizing),
+        rows["confidence_ml"].to_numpy(dtype=np.float64) > sizing.threshold,
+    )
     return Skill(
         settled=len(rows),
         skill=skill_value(table),
@@ -319,6 +352,8 @@ def _blocks(rows: pd.DataFrame, since: datetime, days: int) -> NDArray[np.int64]
     if rows.empty:
         return np.zeros(1, np.int64)
     stamps = rows["settled_at"].to_numpy(dtype="datetime64[ns]") - np.timedelta64(1, "ns")
-    day = stamps.astype("datetime64[D]") - np.datetime64(since.astimezone(UTC).replace(tzinfo=None), "D")
+    day = stamps.astype("datetime64[D]") - np.datetime64(
+        since.astimezone(UTC).replace(tzinfo=None), "D"
+    )
     block = day.astype(np.int64) // days
     return np.flatnonzero(np.concatenate(([True], np.diff(block) > 0, [True])))

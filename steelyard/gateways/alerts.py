@@ -125,7 +125,9 @@ class Alerts:
         now = datetime.now(UTC)
         taken, trouble = _deliver(stored.alert, self.channels, stored.taken)
         attempts = stored.attempts + (1 if self.channels else 0)
-        over = bool(self.channels) and (attempts >= MOST_ATTEMPTS or now - stored.kept_at > LONGEST_WAIT)
+        over = bool(self.channels) and (
+            attempts >= MOST_ATTEMPTS or now - stored.kept_at > LONGEST_WAIT
+        )
         tried = {"taken": taken, "attempts": attempts, "last_tried": now, "trouble": trouble}
         _write(file, stored.model_copy(update={**tried, "given_up": bool(trouble) and over}))
         if not trouble or over:
@@ -134,12 +136,16 @@ class Alerts:
     def open(self) -> list[Stored]:
         """Return what no channel, or not every channel, has taken yet, oldest first; a damaged file with a word about it."""
         found = [(file, _read(file)) for file in self._open.glob("*.json")]
-        return sorted((stored or _damaged(file) for file, stored in found), key=lambda stored: stored.alert.at)
+        return sorted(
+            (stored or _damaged(file) for file, stored in found), key=lambda stored: stored.alert.at
+        )
 
     def recent(self, most: int) -> list[Stored]:
         """Return the latest alerts, delivered or not, newest first."""
         sent = [stored for file in self._sent.glob("*.json") if (stored := _read(file))]
-        return sorted([*self.open(), *sent], key=lambda stored: stored.alert.at, reverse=True)[:most]
+        return sorted([*self.open(), *sent], key=lambda stored: stored.alert.at, reverse=True)[
+            :most
+        ]
 
     @property
     def _open(self) -> Path:
@@ -150,7 +156,9 @@ class Alerts:
         return self.folder / "sent"
 
 
-def _deliver(alert: Alert, channels: tuple[str, ...], taken: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
+def _deliver(
+    alert: Alert, channels: tuple[str, ...], taken: tuple[str, ...]
+) -> tuple[tuple[str, ...], str]:
     """Return the channels that have taken the alert now, and what is wrong with the others in one line."""
     if not channels:
         return taken, "no channel configured"
@@ -176,8 +184,15 @@ def _send(alert: Alert, channel: str) -> str:
             sender: Any = apprise.Apprise.instantiate(channel)
             if sender is None:
                 return "is not an address apprise knows"
-            sender.socket_connect_timeout, sender.socket_read_timeout = CONNECT_SECONDS, READ_SECONDS
-            return "" if sender.notify(title=f"Steelyard: {alert.title}", body=alert.body) else "did not take it"
+            sender.socket_connect_timeout, sender.socket_read_timeout = (
+                CONNECT_SECONDS,
+                READ_SECONDS,
+            )
+            return (
+                ""
+                if sender.notify(title=f"Steelyard: {alert.title}", body=alert.body)
+                else "did not take it"
+            )
         except Exception as error:  # noqa: BLE001  # a hundred services' code; no alert may ever stop a flow
             return f"failed with {type(error).__name__}"
 
@@ -215,5 +230,11 @@ def _read(file: Path) -> Stored | None:
 
 def _damaged(file: Path) -> Stored:
     at = datetime.fromtimestamp(file.stat().st_mtime, UTC) if file.exists() else datetime.now(UTC)
-    alert = Alert(key=file.name, at=at, kind="alert", title="an alert that cannot be read", advice=f"look at {file}")
+    alert = Alert(
+        key=file.name,
+        at=at,
+        kind="alert",
+        title="an alert that cannot be read",
+        advice=f"look at {file}",
+    )
     return Stored(alert=alert, trouble=f"cannot be read: {file.name}")

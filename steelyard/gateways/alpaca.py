@@ -16,7 +16,15 @@ import numpy as np
 import pandas as pd
 from alpaca.common.exceptions import APIError
 from alpaca.trading.client import TradingClient
-from alpaca.trading.enums import OrderClass, OrderSide, OrderStatus, OrderType, PositionSide, QueryOrderStatus, TimeInForce
+from alpaca.trading.enums import (
+    OrderClass,
+    OrderSide,
+    OrderStatus,
+    OrderType,
+    PositionSide,
+    QueryOrderStatus,
+    TimeInForce,
+)
 from alpaca.trading.models import Order as Placed
 from alpaca.trading.models import Position, TradeAccount
 from alpaca.trading.requests import (
@@ -43,7 +51,13 @@ LOOKS = 10
 """How often a cancelled order is looked at, ``PAUSE_SECONDS`` apart, before the exit is left to the next run."""
 MOST = 500
 ENDED = frozenset(
-    {OrderStatus.FILLED, OrderStatus.CANCELED, OrderStatus.EXPIRED, OrderStatus.REJECTED, OrderStatus.REPLACED}
+    {
+        OrderStatus.FILLED,
+        OrderStatus.CANCELED,
+        OrderStatus.EXPIRED,
+        OrderStatus.REJECTED,
+        OrderStatus.REPLACED,
+    }
 )
 Found = TypeVar("Found")
 
@@ -89,7 +103,13 @@ class AlpacaBroker:
 
     name = "alpaca"
 
-    def __init__(self, ledger: "Ledger", policy: BracketPolicy, settings: BrokerSettings, keys: tuple[str, str]) -> None:
+    def __init__(
+        self,
+        ledger: "Ledger",
+        policy: BracketPolicy,
+        settings: BrokerSettings,
+        keys: tuple[str, str],
+    ) -> None:
         self._ledger = ledger
         self._limit = policy.time_limit_bars
         self._client = TradingClient(*keys, paper=not settings.live, url_override=settings.address)
@@ -120,9 +140,13 @@ class AlpacaBroker:
         try:
             placed = self._sent(_bracket(order))
         except _Refused as refusal:
-            self._ledger.fill_trades([{"signal_id": order.signal_id, "status": "rejected", "veto": "broker_rejected"}])
+            self._ledger.fill_trades(
+                [{"signal_id": order.signal_id, "status": "rejected", "veto": "broker_rejected"}]
+            )
             return str(refusal)
-        self._ledger.fill_trades([{"signal_id": order.signal_id, "broker_order_id": str(placed.id)}])
+        self._ledger.fill_trades(
+            [{"signal_id": order.signal_id, "broker_order_id": str(placed.id)}]
+        )
         return None
 
     def advance(self, bars: Mapping[str, Bars]) -> int:
@@ -145,7 +169,9 @@ class AlpacaBroker:
     def _require_open(self) -> None:
         account = self._account()
         if account.trading_blocked or account.account_blocked or account.trade_suspended_by_user:
-            raise ReconcileAccount("alpaca: the account is blocked for trading; unblock it on Alpaca's page")
+            raise ReconcileAccount(
+                "alpaca: the account is blocked for trading; unblock it on Alpaca's page"
+            )
 
     def _account(self) -> TradeAccount:
         return cast(TradeAccount, self._answer(self._client.get_account))
@@ -153,7 +179,9 @@ class AlpacaBroker:
     def _followed(self, bars: Mapping[str, Bars]) -> _Books:
         """Look at every working trade, and write what became of it."""
         books = _Books(frozenset(self._ledger.trades(broker=self.name)["signal_id"]))
-        for row in cast(list[dict[str, Any]], own_trades(self._ledger, self.name).to_dict("records")):
+        for row in cast(
+            list[dict[str, Any]], own_trades(self._ledger, self.name).to_dict("records")
+        ):
             self._follow(row, bars.get(row["symbol"]), books)
         self._ledger.fill_trades(books.changes)
         return books
@@ -161,7 +189,9 @@ class AlpacaBroker:
     def _follow(self, row: dict[str, Any], bars: Bars | None, books: _Books) -> None:
         trade = self._trade(row, books.known)
         if trade is None:
-            books.changes.append({"signal_id": row["signal_id"], "status": "canceled", "veto": "not_sent"})
+            books.changes.append(
+                {"signal_id": row["signal_id"], "status": "canceled", "veto": "not_sent"}
+            )
             return
         change = trade.change()
         if trade.left:
@@ -174,14 +204,22 @@ class AlpacaBroker:
     def _trade(self, row: dict[str, Any], known: frozenset[str]) -> "_Trade | None":
         """Return the orders of a trade; None where Alpaca has never heard of it."""
         signal_id, since = row["signal_id"], row["submitted_at"].to_pydatetime() - timedelta(days=1)
-        wanted = GetOrdersRequest(status=QueryOrderStatus.ALL, symbols=[row["symbol"]], after=since, nested=True, limit=MOST)
+        wanted = GetOrdersRequest(
+            status=QueryOrderStatus.ALL,
+            symbols=[row["symbol"]],
+            after=since,
+            nested=True,
+            limit=MOST,
+        )
         orders = self._orders(wanted)
         entry = next((one for one in orders if one.client_order_id == signal_id), None)
         if entry is None:
             placed = self._placed(signal_id)
             if placed is None:
                 return None
-            entry = self._order(str(placed.id))  # with its legs: without them it would look unprotected
+            entry = self._order(
+                str(placed.id)
+            )  # with its legs: without them it would look unprotected
         return _Trade(signal_id, entry, self._legs(entry), orders, known)
 
     def _legs(self, entry: Placed) -> list[Placed]:
@@ -193,7 +231,12 @@ class AlpacaBroker:
         return legs
 
     def _order(self, order_id: str) -> Placed:
-        return cast(Placed, self._answer(lambda: self._client.get_order_by_id(order_id, GetOrderByIdRequest(nested=True))))
+        return cast(
+            Placed,
+            self._answer(
+                lambda: self._client.get_order_by_id(order_id, GetOrderByIdRequest(nested=True))
+            ),
+        )
 
     def _end(self, trade: "_Trade", books: _Books, *, over: bool) -> None:
         """Leave at the market what is over its time, or has neither stop nor target any more."""
@@ -214,7 +257,9 @@ class AlpacaBroker:
         try:
             trade.ids.add(str(self._sent(leave).id))
         except _Refused as refusal:
-            books.refused.append(f"alpaca: {trade.symbol} must be left and Alpaca refuses ({refusal}); close it there")
+            books.refused.append(
+                f"alpaca: {trade.symbol} must be left and Alpaca refuses ({refusal}); close it there"
+            )
 
     def _cancelled(self, trade: "_Trade") -> bool:
         """Cancel what is still alive of a trade; returns whether it is gone: its units are only free then."""
@@ -268,7 +313,10 @@ class AlpacaBroker:
 
     def _positions(self) -> dict[str, float]:
         found = cast(list[Position], self._answer(self._client.get_all_positions))
-        return {one.symbol: (-1 if one.side is PositionSide.SHORT else 1) * abs(float(one.qty)) for one in found}
+        return {
+            one.symbol: (-1 if one.side is PositionSide.SHORT else 1) * abs(float(one.qty))
+            for one in found
+        }
 
     def _orders(self, wanted: GetOrdersRequest) -> list[Placed]:
         return cast(list[Placed], self._answer(lambda: self._client.get_orders(wanted)))
@@ -297,7 +345,9 @@ class AlpacaBroker:
     def _placed(self, client_order_id: str) -> Placed | None:
         """Return an order by our id; None where Alpaca does not know it."""
         try:
-            return cast(Placed, self._answer(lambda: self._client.get_order_by_client_id(client_order_id)))
+            return cast(
+                Placed, self._answer(lambda: self._client.get_order_by_client_id(client_order_id))
+            )
         except _Refused as refusal:
             if refusal.status == 404:
                 return None
@@ -353,7 +403,12 @@ class _Trade:
     """
 
     def __init__(
-        self, signal_id: str, entry: Placed, legs: list[Placed], orders: list[Placed], known: frozenset[str]
+        self,
+        signal_id: str,
+        entry: Placed,
+        legs: list[Placed],
+        orders: list[Placed],
+        known: frozenset[str],
     ) -> None:
         self.signal_id = signal_id
         self.entry = entry
@@ -405,7 +460,9 @@ class _Trade:
 
     def _left(self) -> dict[str, Any]:
         """Return how it ended: the mean price of all exits, the reason of the largest."""
-        prices, units = ([getattr(fill, name) for fill in self._fills] for name in ("price", "quantity"))
+        prices, units = (
+            [getattr(fill, name) for fill in self._fills] for name in ("price", "quantity")
+        )
         return {
             "status": "closed",
             "exit_at": max(fill.at for fill in self._fills),
@@ -418,24 +475,39 @@ class _Trade:
         for leg in self.legs:
             yield from _fill(leg, "target" if leg.type is OrderType.LIMIT else "stop")
         for one in self._own:
-            yield from _fill(one, one.client_order_id.removeprefix(f"{self.signal_id}:").split(":")[0])
+            yield from _fill(
+                one, one.client_order_id.removeprefix(f"{self.signal_id}:").split(":")[0]
+            )
         for one in self._others:
             if one.side is not self.entry.side and self._after_entry(one):
                 yield from _fill(one, "by_hand")
 
     def _after_entry(self, other: Placed) -> bool:
-        return self.entry.filled_at is not None and other.filled_at is not None and other.filled_at >= self.entry.filled_at
+        return (
+            self.entry.filled_at is not None
+            and other.filled_at is not None
+            and other.filled_at >= self.entry.filled_at
+        )
 
 
 def _signal_of(client_order_id: str) -> str:
     """Return the signal of an order: its id, or what stands before the reason and number of an order to leave."""
-    return client_order_id if client_order_id.endswith(("buy", "sell")) else client_order_id.rsplit(":", 2)[0]
+    return (
+        client_order_id
+        if client_order_id.endswith(("buy", "sell"))
+        else client_order_id.rsplit(":", 2)[0]
+    )
 
 
 def _fill(order: Placed, reason: str) -> Iterable[_Fill]:
     quantity = float(order.filled_qty or 0.0)
     if quantity:
-        yield _Fill(quantity, float(order.filled_avg_price or math.nan), order.filled_at or order.updated_at, reason)
+        yield _Fill(
+            quantity,
+            float(order.filled_avg_price or math.nan),
+            order.filled_at or order.updated_at,
+            reason,
+        )
 
 
 def _bracket(order: Order) -> MarketOrderRequest:
@@ -470,7 +542,9 @@ def _of(error: APIError) -> Exception:
             "alpaca refuses APCA_API_KEY_ID and APCA_API_SECRET_KEY; look whether they fit conf/broker.yaml: live"
         )
     if status in (408, 429) or status >= 500 or not status:
-        return RestoreService(f"alpaca cannot answer now ({status}: {_line(error)}); what was ordered stands, run it again")
+        return RestoreService(
+            f"alpaca cannot answer now ({status}: {_line(error)}); what was ordered stands, run it again"
+        )
     return _Refused(_words(error), status)
 
 

@@ -57,7 +57,9 @@ class Brake:
             new.write_text(json.dumps({"operator": operator, "reason": reason}), encoding="utf-8")
             os.replace(new, self._file)
         except OSError as error:
-            raise RestoreService(f"{self._file} cannot be written ({error}); stop the trading process by hand") from error
+            raise RestoreService(
+                f"{self._file} cannot be written ({error}); stop the trading process by hand"
+            ) from error
 
     def release(self) -> None:
         """Let go; safe to repeat."""

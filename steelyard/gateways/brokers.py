@@ -115,16 +115,22 @@ class PaperBroker:
         changes: list[dict[str, Any]] = []
         for symbol, trades in working.groupby("symbol", sort=False):
             one = bars[str(symbol)]
-            decided = (trades["timestamp"] <= pd.Timestamp(one.timestamp[-1], tz="UTC")).to_numpy(dtype=bool)
+            decided = (trades["timestamp"] <= pd.Timestamp(one.timestamp[-1], tz="UTC")).to_numpy(
+                dtype=bool
+            )
             changes += self._fills(one, trades[decided])
         self._ledger.fill_trades(changes)
         return len(changes)
 
     def _fills(self, bars: Bars, trades: pd.DataFrame) -> Iterable[dict[str, Any]]:
         decided, sides = decision_bars(bars, trades), side_signs(trades)
-        stops, targets = (trades[name].to_numpy(dtype=np.float64) for name in ("stop_offset", "target_offset"))
+        stops, targets = (
+            trades[name].to_numpy(dtype=np.float64) for name in ("stop_offset", "target_offset")
+        )
         limit = self._policy.time_limit_bars
-        exits = settle(bars.open, bars.high, bars.low, bars.close, decided, sides, stops, targets, limit)
+        exits = settle(
+            bars.open, bars.high, bars.low, bars.close, decided, sides, stops, targets, limit
+        )
         for row, at, side, stop, target, *ended in zip(
             trades.to_dict("records"), decided, sides, stops, targets, *exits, strict=True
         ):
@@ -135,7 +141,9 @@ class PaperBroker:
             if left or row["status"] == "submitted":
                 yield {"signal_id": row["signal_id"], **entered, **left}
 
-    def _entry(self, row: Any, bars: Bars, at: int, side: int, stop: float, target: float) -> dict[str, Any]:
+    def _entry(
+        self, row: Any, bars: Bars, at: int, side: int, stop: float, target: float
+    ) -> dict[str, Any]:
         opened, slip = float(bars.open[at]), self._policy.slippage_bps / 1e4
         price = opened * (1 + side * slip)
         return {
@@ -147,7 +155,9 @@ class PaperBroker:
             "fees": row["quantity"] * price * self._policy.fee_bps / 1e4,
         }
 
-    def _exit(self, row: Any, bars: Bars, side: int, entry: float, at: int, price: float, reason: int) -> dict[str, Any]:
+    def _exit(
+        self, row: Any, bars: Bars, side: int, entry: float, at: int, price: float, reason: int
+    ) -> dict[str, Any]:
         if at < 0:
             return {}
         left = float(price) * (1 - side * self._policy.slippage_bps / 1e4)
@@ -199,7 +209,9 @@ def _require_bars(working: pd.DataFrame, bars: Mapping[str, Bars]) -> None:
         )
 
 
-def order_row(order: Order, broker: str, status: str = "submitted", veto: str | None = None) -> dict[str, Any]:
+def order_row(
+    order: Order, broker: str, status: str = "submitted", veto: str | None = None
+) -> dict[str, Any]:
     """Return an order as a row of ``trades``."""
     side = 1 if order.side == "buy" else -1
     return {
@@ -225,5 +237,7 @@ def exposures(trades: pd.DataFrame, bars: Mapping[str, Bars], equity: float) -> 
     held: dict[str, float] = {}
     for row in trades.to_dict("records"):
         newest = bars[row["symbol"]].close[-1] if row["symbol"] in bars else row["stop_price"]
-        held[row["symbol"]] = held.get(row["symbol"], 0.0) + row["quantity"] * float(newest) / equity
+        held[row["symbol"]] = (
+            held.get(row["symbol"], 0.0) + row["quantity"] * float(newest) / equity
+        )
     return held

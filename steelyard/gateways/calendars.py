@@ -27,7 +27,9 @@ def holes(bars: pd.DataFrame, bar_size: pd.Timedelta, calendar: str, timezone: s
     if calendar == "auto":
         calendar = "24/7" if (bars["timestamp"].dt.dayofweek == 5).any() else ""
     if calendar in ("", "24/7") or bar_size < pd.Timedelta("1D"):
-        return list(_pauses(bars, bar_size, bar_size if calendar == "24/7" else max(QUIET, 5 * bar_size)))
+        return list(
+            _pauses(bars, bar_size, bar_size if calendar == "24/7" else max(QUIET, 5 * bar_size))
+        )
     return list(_missing_sessions(bars, calendar, timezone))
 
 
@@ -45,11 +47,17 @@ def _missing_sessions(bars: pd.DataFrame, code: str, timezone: str) -> Iterator[
     days = bars["timestamp"].dt.tz_convert(timezone).dt.tz_localize(None).dt.normalize()
     start, end = days.min().date(), days.max().date()
     try:
-        market = exchange_calendars.get_calendar(code, start=str(start), end=str(end + pd.Timedelta("1D")))
+        market = exchange_calendars.get_calendar(
+            code, start=str(start), end=str(end + pd.Timedelta("1D"))
+        )
     except exchange_calendars.errors.InvalidCalendarName as error:
-        raise FixConfiguration(f"conf/source.yaml: calendar {code} is unknown; 24/7, auto or a code such as XNYS") from error
+        raise FixConfiguration(
+            f"conf/source.yaml: calendar {code} is unknown; 24/7, auto or a code such as XNYS"
+        ) from error
     for symbol, present in days.groupby(bars["symbol"]):
-        expected = market.sessions[(market.sessions >= present.iloc[0]) & (market.sessions <= present.iloc[-1])]
+        expected = market.sessions[
+            (market.sessions >= present.iloc[0]) & (market.sessions <= present.iloc[-1])
+        ]
         missing = expected.difference(pd.DatetimeIndex(present))
         if len(missing):
             span = f"first {missing[0].date()}, last {missing[-1].date()}"

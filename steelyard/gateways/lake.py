@@ -47,9 +47,13 @@ class Lake:
         if not self._description.exists():
             raise CollectMoreData(f"{self._folder}: no bars yet; run steelyard collect")
         try:
-            return pd.Timedelta(json.loads(self._description.read_text(encoding="utf-8"))["bar_size"])
+            return pd.Timedelta(
+                json.loads(self._description.read_text(encoding="utf-8"))["bar_size"]
+            )
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise RestoreService(f"{self._description}: cannot be read ({error}); restore it") from error
+            raise RestoreService(
+                f"{self._description}: cannot be read ({error}); restore it"
+            ) from error
 
     def append(self, frame: pd.DataFrame, bar_size: pd.Timedelta) -> Appended:
         """Store the bars of ``frame`` (columns ``COLUMNS``) that are not there yet.
@@ -64,7 +68,9 @@ class Lake:
             with FileLock(self._folder / ".lock", timeout=LOCK_SECONDS):
                 return self._append(frame, bar_size)
         except Timeout as error:
-            raise RestoreService(f"{self._folder}: another process holds the lake; stop it or wait") from error
+            raise RestoreService(
+                f"{self._folder}: another process holds the lake; stop it or wait"
+            ) from error
         except OSError as error:
             raise RestoreService(
                 f"{self._folder}: the lake cannot be written ({error}); make it a writable folder with space left"
@@ -72,10 +78,20 @@ class Lake:
 
     def _append(self, frame: pd.DataFrame, bar_size: pd.Timedelta) -> Appended:
         if self._description.exists() and self.bar_size != bar_size:
-            raise FixData(f"{self._folder} holds bars of {self.bar_size}, these are of {bar_size}; pass another --home")
+            raise FixData(
+                f"{self._folder} holds bars of {self.bar_size}, these are of {bar_size}; pass another --home"
+            )
         symbols = {str(name): rows for name, rows in frame.groupby("symbol", sort=True)}
-        rescaled = [name for name, rows in symbols.items() if _on_another_scale(self._stored(name, rows), rows)]
-        counts = [self._append_symbol(name, rows) for name, rows in symbols.items() if name not in rescaled]
+        rescaled = [
+            name
+            for name, rows in symbols.items()
+            if _on_another_scale(self._stored(name, rows), rows)
+        ]
+        counts = [
+            self._append_symbol(name, rows)
+            for name, rows in symbols.items()
+            if name not in rescaled
+        ]
         if not self._description.exists():
             _write(self._description, json.dumps({"bar_size": str(bar_size)}).encode())
         if rescaled:
@@ -83,23 +99,35 @@ class Lake:
             raise FixData(
                 f"{', '.join(rescaled)}: stored on another price scale, a split since? delete {files}; collect again"
             )
-        return Appended(*(sum(column) for column in zip(*counts, strict=True))) if counts else Appended(0, 0, 0)
+        return (
+            Appended(*(sum(column) for column in zip(*counts, strict=True)))
+            if counts
+            else Appended(0, 0, 0)
+        )
 
     def _append_symbol(self, symbol: str, rows: pd.DataFrame) -> tuple[int, int, int]:
         rows = rows[list(COLUMNS)].sort_values("timestamp", ignore_index=True)
         stored = self._stored(symbol, rows)
-        both = rows.merge(stored, on=["symbol", "timestamp"], how="left", suffixes=("", "_stored"), indicator=True)
+        both = rows.merge(
+            stored, on=["symbol", "timestamp"], how="left", suffixes=("", "_stored"), indicator=True
+        )
         there = (both["_merge"] == "both").to_numpy()
         values = [name for name in COLUMNS if name not in ("symbol", "timestamp")]
         theirs = both[[f"{name}_stored" for name in values]].set_axis(values, axis=1)
-        same = ((both[values] == theirs) | (both[values].isna() & theirs.isna())).all(axis=1).to_numpy()
+        same = (
+            ((both[values] == theirs) | (both[values].isna() & theirs.isna()))
+            .all(axis=1)
+            .to_numpy()
+        )
         new = rows[~there]
         if len(new):
             merged = pd.concat([stored, new]).sort_values("timestamp", ignore_index=True)
             _write(self._file(symbol), _parquet(merged))
         return len(new), int((there & same).sum()), int((there & ~same).sum())
 
-    def read(self, until: pd.Timestamp | None = None, symbols: Iterable[str] | None = None) -> pd.DataFrame:
+    def read(
+        self, until: pd.Timestamp | None = None, symbols: Iterable[str] | None = None
+    ) -> pd.DataFrame:
         """Return the bars closed by ``until`` (None: all), sorted by symbol and timestamp.
 
         Raises:
@@ -112,7 +140,9 @@ class Lake:
             wanted = {self._file(symbol) for symbol in symbols}
             files = [file for file in files if file in wanted]
         if not files:
-            raise CollectMoreData(f"{self._folder}: no bars of these symbols; run steelyard collect")
+            raise CollectMoreData(
+                f"{self._folder}: no bars of these symbols; run steelyard collect"
+            )
         frame = pd.concat([self._read_file(file) for file in files], ignore_index=True)
         if until is not None:
             frame = frame[(frame["timestamp"] + bar_size <= until).to_numpy()]
@@ -139,7 +169,9 @@ class Lake:
         try:
             frame = pd.read_parquet(file, partitioning=None)
         except (pa.ArrowInvalid, OSError) as error:
-            raise RestoreService(f"{file}: cannot be read ({error}); restore it, or delete it and collect again") from error
+            raise RestoreService(
+                f"{file}: cannot be read ({error}); restore it, or delete it and collect again"
+            ) from error
         frame["timestamp"] = frame["timestamp"].astype("datetime64[ns, UTC]")
         return frame
 

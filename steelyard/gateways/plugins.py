@@ -27,7 +27,9 @@ def load_strategy(settings: StrategySettings) -> Strategy:
         ) from error
     missing = [name for name in REQUIRED_PARTS if not hasattr(strategy, name)]
     if missing:
-        raise FixConfiguration(f"strategy {settings.system} lacks {', '.join(missing)}; see docs/extending.md")
+        raise FixConfiguration(
+            f"strategy {settings.system} lacks {', '.join(missing)}; see docs/extending.md"
+        )
     return cast(Strategy, strategy)
 
 
@@ -53,7 +55,9 @@ def _module(name: str) -> ModuleType:
         if loaded is None:
             _load(outermost, file)
         elif getattr(loaded, "__file__", None) != str(file):
-            raise ImportError(f"{file} has the name of a module that is loaded already; rename the file")
+            raise ImportError(
+                f"{file} has the name of a module that is loaded already; rename the file"
+            )
     return importlib.import_module(name)
 
 

@@ -18,7 +18,9 @@ class Served:
     def __init__(self, folder: Path) -> None:
         self._model = Model.from_files({file.name: file.read_bytes() for file in folder.iterdir()})
 
-    def predict(self, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
+    def predict(
+        self, model_input: pd.DataFrame, params: dict[str, Any] | None = None
+    ) -> pd.DataFrame:
         """Return ``p_win`` and ``confidence_ml`` of a frame of features, one row each; there are no ``params``."""
         del params
         x = model_input[list(self._model.feature_names)].to_numpy(dtype="float64")

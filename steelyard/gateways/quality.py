@@ -123,10 +123,15 @@ class Quality:
         outcomes = self._hold("bars", frame)
         self._stop_if_a_table_rule_fails(raw.name, frame, outcomes)
         rules = _first_rules(frame, outcomes)
-        quarantined = frame[rules != ""].assign(rule=rules[rules != ""])[[*raw.frame.columns, "row", "rule"]]
+        quarantined = frame[rules != ""].assign(rule=rules[rules != ""])[
+            [*raw.frame.columns, "row", "rule"]
+        ]
         kept = self._quarantine(quarantined)
         good, jumps = explain(
-            frame.loc[rules == "", raw.frame.columns].sort_values(["symbol", "timestamp"], ignore_index=True), raw.jumps
+            frame.loc[rules == "", raw.frame.columns].sort_values(
+                ["symbol", "timestamp"], ignore_index=True
+            ),
+            raw.jumps,
         )
         findings = (
             *_broken(quarantined),
@@ -181,7 +186,9 @@ class Quality:
         if raw.bar_size >= pd.Timedelta("1D"):
             opens = opens.dt.tz_convert(raw.timezone).dt.tz_localize(None)
             opens = opens.dt.tz_localize("UTC")
-        offset = (opens.astype("datetime64[ns, UTC]").astype("int64") % raw.bar_size.value).where(opens.notna())
+        offset = (opens.astype("datetime64[ns, UTC]").astype("int64") % raw.bar_size.value).where(
+            opens.notna()
+        )
         usual = offset.mode().iloc[0] if offset.notna().any() else 0
         frame["seconds_off_grid"] = (offset - usual).abs() / 1e9
         frame["seconds_ahead"] = (frame["timestamp"] - now).dt.total_seconds()
@@ -192,24 +199,36 @@ class Quality:
         described = _expanded(self._suite(suite), [str(column) for column in frame.columns])
         order = [one["meta"]["rule"] for one in described["expectations"]]
         found = [_outcome(one) for one in self._validate(suite, described, frame)]
-        return sorted(found, key=lambda one: order.index(one.rule))  # results come in an order of their own
+        return sorted(
+            found, key=lambda one: order.index(one.rule)
+        )  # results come in an order of their own
 
     def _suite(self, name: str) -> dict[str, Any]:
         file = self._expectations / f"{name}.json"
         try:
             suite: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise FixConfiguration(f"{file}: {' '.join(str(error).split())}; restore the suite") from error
+            raise FixConfiguration(
+                f"{file}: {' '.join(str(error).split())}; restore the suite"
+            ) from error
         return suite
 
-    def _validate(self, name: str, described: Mapping[str, Any], frame: pd.DataFrame) -> list[dict[str, Any]]:
+    def _validate(
+        self, name: str, described: Mapping[str, Any], frame: pd.DataFrame
+    ) -> list[dict[str, Any]]:
         from great_expectations.core.expectation_suite import ExpectationSuite
 
         suite = ExpectationSuite(name=name, expectations=described["expectations"])
-        if len(suite.expectations) != len(described["expectations"]):  # unknown types are dropped with only a log line
-            raise FixConfiguration(f"{self._expectations / name}.json: an expectation has an unknown type")
+        if len(suite.expectations) != len(
+            described["expectations"]
+        ):  # unknown types are dropped with only a log line
+            raise FixConfiguration(
+                f"{self._expectations / name}.json: an expectation has an unknown type"
+            )
         wanted = {"result_format": "COMPLETE", "unexpected_index_column_names": ["row"]}
-        result = self._definition.get_batch(batch_parameters={"dataframe": frame}).validate(suite, result_format=wanted)
+        result = self._definition.get_batch(batch_parameters={"dataframe": frame}).validate(
+            suite, result_format=wanted
+        )
         return list(result.to_json_dict()["results"])
 
     @cached_property
@@ -233,24 +252,37 @@ class Quality:
             _write_changed(file, content)
         return file
 
-    def _publish(self, suite: str, name: str, outcomes: list[Outcome], findings: tuple[str, ...]) -> Path:
+    def _publish(
+        self, suite: str, name: str, outcomes: list[Outcome], findings: tuple[str, ...]
+    ) -> Path:
         lines = tuple((o.rule, o.expectation, o.passed, o.words) for o in outcomes)
-        file, html = self._out / "data_docs" / f"{suite}.html", page(suite, name, lines, findings).encode()
+        file, html = (
+            self._out / "data_docs" / f"{suite}.html",
+            page(suite, name, lines, findings).encode(),
+        )
         _write_changed(file, html)
         self.held[suite] = Held(suite, name, lines, findings, file, html)
         return file
 
-    def _stop_if_a_table_rule_fails(self, name: str, frame: pd.DataFrame, outcomes: list[Outcome]) -> None:
+    def _stop_if_a_table_rule_fails(
+        self, name: str, frame: pd.DataFrame, outcomes: list[Outcome]
+    ) -> None:
         """A rule broken without naming a row is about all of them, or could not be held at all."""
         broken = [outcome for outcome in outcomes if not outcome.passed and not outcome.rows]
         if not broken:
             return
         docs = self._publish("bars", name, outcomes, ())
         if frame.empty:
-            raise FixData(f"{name}: no bar had closed by then; pass a later date or check the stamps")
-        raise FixData(f"{name}: {broken[0].rule}: {broken[0].expectation} {broken[0].words}; see {docs}")
+            raise FixData(
+                f"{name}: no bar had closed by then; pass a later date or check the stamps"
+            )
+        raise FixData(
+            f"{name}: {broken[0].rule}: {broken[0].expectation} {broken[0].words}; see {docs}"
+        )
 
-    def _stop_if_too_bad(self, name: str, frame: pd.DataFrame, quarantined: pd.DataFrame, kept: Path) -> None:
+    def _stop_if_too_bad(
+        self, name: str, frame: pd.DataFrame, quarantined: pd.DataFrame, kept: Path
+    ) -> None:
         share = len(quarantined) / len(frame)
         if share > self._policy.max_bad_share:
             worst = quarantined["rule"].value_counts().index[0]
@@ -276,11 +308,15 @@ def _expanded(suite: dict[str, Any], columns: list[str]) -> dict[str, Any]:
 def _outcome(result: dict[str, Any]) -> Outcome:
     config, found = result["expectation_config"], result["result"]
     rows = tuple(sorted({int(one["row"]) for one in found.get("unexpected_index_list") or ()}))
-    arguments = {k: v for k, v in config["kwargs"].items() if k not in ("batch_id", "ignore_row_if")}
+    arguments = {
+        k: v for k, v in config["kwargs"].items() if k not in ("batch_id", "ignore_row_if")
+    }
     words = ", ".join(f"{k}={v}" for k, v in arguments.items())
     kind = config["type"].removeprefix("expect_").replace("_", " ")
     observed = str(found.get("observed_value", "no such column"))
-    return Outcome(config["meta"]["rule"], f"{kind} ({words})", bool(result["success"]), rows, observed)
+    return Outcome(
+        config["meta"]["rule"], f"{kind} ({words})", bool(result["success"]), rows, observed
+    )
 
 
 def _first_rules(frame: pd.DataFrame, outcomes: list[Outcome]) -> np.ndarray:
@@ -291,7 +327,9 @@ def _first_rules(frame: pd.DataFrame, outcomes: list[Outcome]) -> np.ndarray:
     """
     position = pd.Series(np.arange(len(frame)), index=frame["row"])
     rules = np.full(len(frame), "", dtype=object)
-    values = [name for name in frame.columns if name not in ("row", "seconds_off_grid", "seconds_ahead")]
+    values = [
+        name for name in frame.columns if name not in ("row", "seconds_off_grid", "seconds_ahead")
+    ]
     repeats = frame.duplicated(values, keep="first").to_numpy()
     copies = frame.duplicated(values, keep=False).to_numpy()
     per_stamp = frame.groupby(["symbol", "timestamp"])["row"].transform("size")
@@ -319,7 +357,9 @@ def _without_volume(bars: pd.DataFrame) -> list[str]:
     """Return how many bars of each symbol have volume 0, where the symbol has volume at all."""
     silent = (bars["volume"] == 0).groupby(bars["symbol"]).agg(["sum", "all"])
     return [
-        f"{symbol}: {row['sum']} bars without volume" for symbol, row in silent.iterrows() if row["sum"] and not row["all"]
+        f"{symbol}: {row['sum']} bars without volume"
+        for symbol, row in silent.iterrows()
+        if row["sum"] and not row["all"]
     ]
 
 
@@ -329,7 +369,10 @@ def _filled_forward(good: pd.DataFrame, raw: RawBars) -> list[str]:
         return []
     weekend = good["timestamp"].dt.tz_convert(raw.timezone).dt.dayofweek >= 5
     filled = good.loc[weekend & _repeats(good), "symbol"].value_counts(sort=False)
-    return [f"{symbol}: {count} weekend bars repeat the bar before, filled forward?" for symbol, count in filled.items()]
+    return [
+        f"{symbol}: {count} weekend bars repeat the bar before, filled forward?"
+        for symbol, count in filled.items()
+    ]
 
 
 def _stuck(good: pd.DataFrame) -> list[str]:

@@ -35,7 +35,10 @@ def page(suite: str, source: str, lines: Sequence[Line], findings: Sequence[str]
         f"<td>{escape(rule)}</td><td>{escape(what)}</td></tr>"
         for rule, what, passed, found in sorted(lines, key=lambda line: line[2])
     )
-    notes = "\n".join(f"<li>{escape(finding)}</li>" for finding in findings) or "<li>nothing else to report</li>"
+    notes = (
+        "\n".join(f"<li>{escape(finding)}</li>" for finding in findings)
+        or "<li>nothing else to report</li>"
+    )
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{escape(suite)}: {words}</title><style>{_STYLE}</style></head>

@@ -54,7 +54,9 @@ class SourceSettings(Frozen):
     def _known_columns(cls, columns: dict[str, str]) -> dict[str, str]:
         unknown = sorted(set(columns) - set(SYNONYMS))
         if unknown:
-            raise ValueError(f"unknown column {unknown[0]}; known are {', '.join(sorted(SYNONYMS))}")
+            raise ValueError(
+                f"unknown column {unknown[0]}; known are {', '.join(sorted(SYNONYMS))}"
+            )
         return columns
 
     @field_validator("timezone")
@@ -103,13 +105,19 @@ def from_argument(text: str, base: SourceSettings) -> SourceSettings:
     """
     kind, _, edge = text.partition(":")
     if text == "sample":
-        return base.model_copy(update={"kind": "sample", "path": "", "bar_size": "1D", "calendar": "XNYS"})
+        return base.model_copy(
+            update={"kind": "sample", "path": "", "bar_size": "1D", "calendar": "XNYS"}
+        )
     if kind == "simulated":
         if edge not in ("none", "hidden", "dying"):
             raise FixConfiguration(f"--bars {text}: a simulated market is none, hidden or dying")
-        return base.model_copy(update={"kind": "simulated", "edge": edge, "bar_size": "auto", "calendar": "24/7"})
+        return base.model_copy(
+            update={"kind": "simulated", "edge": edge, "bar_size": "auto", "calendar": "24/7"}
+        )
     sample = base.kind == "sample"
-    changes = {"bar_size": "auto", "calendar": "auto"} if sample else {}  # the sample's own say nothing about other bars
+    changes = (
+        {"bar_size": "auto", "calendar": "auto"} if sample else {}
+    )  # the sample's own say nothing about other bars
     return base.model_copy(update={"kind": "files", "path": text, **changes})
 
 
@@ -122,7 +130,11 @@ def read(settings: SourceSettings) -> RawBars:
     if settings.kind == "sample":
         frame, name, zone = _sample(), "sample", "UTC"
     elif settings.kind == "simulated":
-        frame, name, zone = simulate(SimulatedMarket(edge=settings.edge)), f"simulated:{settings.edge}", "UTC"
+        frame, name, zone = (
+            simulate(SimulatedMarket(edge=settings.edge)),
+            f"simulated:{settings.edge}",
+            "UTC",
+        )
     else:
         frame, name, zone = _files(settings), settings.path, settings.timezone
     if settings.symbols:
@@ -147,7 +159,9 @@ def _sample() -> pd.DataFrame:
         for file, symbol in (("Amazon.csv", "AMZN"), ("NVDA.csv", "NVDA"))
     ]
     frame = pd.concat([bokeh, *others], ignore_index=True)
-    inside = frame["timestamp"].between(pd.Timestamp(SAMPLE_START, tz="UTC"), pd.Timestamp(SAMPLE_END, tz="UTC"))
+    inside = frame["timestamp"].between(
+        pd.Timestamp(SAMPLE_START, tz="UTC"), pd.Timestamp(SAMPLE_END, tz="UTC")
+    )
     return frame[inside].reset_index(drop=True)
 
 
@@ -161,17 +175,23 @@ def package_file(package: str, path: str) -> Path:
     for folder in (spec.submodule_search_locations if spec else None) or ():
         if (file := Path(folder) / path).is_file():
             return file
-    raise FixConfiguration(f"the built-in sample needs the package {package} with {path}; run make install")
+    raise FixConfiguration(
+        f"the built-in sample needs the package {package} with {path}; run make install"
+    )
 
 
 def _files(settings: SourceSettings) -> pd.DataFrame:
     path = Path(settings.path).expanduser()
     if not path.exists():
         raise FixData(f"{path}: no such file or folder; correct --bars or path in conf/source.yaml")
-    files = sorted(f for f in path.rglob("*") if f.name.endswith(SUFFIXES)) if path.is_dir() else [path]
+    files = (
+        sorted(f for f in path.rglob("*") if f.name.endswith(SUFFIXES)) if path.is_dir() else [path]
+    )
     if not files:
         raise FixData(f"{path}: no {', '.join(SUFFIXES)} file in it")
-    return pd.concat([_read(file, settings, file.name.split(".")[0]) for file in files], ignore_index=True)
+    return pd.concat(
+        [_read(file, settings, file.name.split(".")[0]) for file in files], ignore_index=True
+    )
 
 
 def _read(file: Path, settings: SourceSettings, symbol: str | None = None) -> pd.DataFrame:
@@ -186,7 +206,9 @@ def _read_file(file: Path, settings: SourceSettings) -> pd.DataFrame:
     try:
         if file.name.endswith(".parquet"):
             return cast(pd.DataFrame, pa_parquet.read_table(file).to_pandas())
-        options = pa_csv.ReadOptions(autogenerate_column_names=not settings.header, use_threads=False)
+        options = pa_csv.ReadOptions(
+            autogenerate_column_names=not settings.header, use_threads=False
+        )
         table = pa_csv.read_csv(file, read_options=options, convert_options=_texts(settings))
         return cast(pd.DataFrame, table.to_pandas())
     except (pa.ArrowInvalid, OSError, UnicodeDecodeError) as error:
@@ -196,7 +218,11 @@ def _read_file(file: Path, settings: SourceSettings) -> pd.DataFrame:
 def _texts(settings: SourceSettings) -> pa_csv.ConvertOptions:
     """Keep symbols as they are written: 000001 is no number, TRUE no truth value and NA not missing."""
     words = (settings.columns["symbol"],) if "symbol" in settings.columns else SYNONYMS["symbol"]
-    spellings = {spelling for word in words for spelling in (word, word.lower(), word.upper(), word.capitalize())}
+    spellings = {
+        spelling
+        for word in words
+        for spelling in (word, word.lower(), word.upper(), word.capitalize())
+    }
     return pa_csv.ConvertOptions(column_types=dict.fromkeys(spellings, pa.string()))
 
 
@@ -204,7 +230,9 @@ def _first_line(error: Exception) -> str:
     return " ".join(str(error).split())[:200]
 
 
-def _frame(raw: pd.DataFrame, settings: SourceSettings, file: str, symbol: str | None) -> pd.DataFrame:
+def _frame(
+    raw: pd.DataFrame, settings: SourceSettings, file: str, symbol: str | None
+) -> pd.DataFrame:
     """Return a file's rows in our columns; ``symbol`` names the bars of a file without a symbol column."""
     if raw.empty:
         raise FixData(f"{file}: a header but no rows; fetch it again")
@@ -212,10 +240,14 @@ def _frame(raw: pd.DataFrame, settings: SourceSettings, file: str, symbol: str |
     for name in ("timestamp", "open", "high", "low", "close"):
         if named[name] is None:
             found = ", ".join(map(str, raw.columns))
-            raise FixData(f"{file}: no column for {name} among {found}; map it in conf/source.yaml (columns)")
+            raise FixData(
+                f"{file}: no column for {name} among {found}; map it in conf/source.yaml (columns)"
+            )
     if named["symbol"] is None and symbol is None:
         raise FixData(f"{file}: no symbol column")
-    frame = pd.DataFrame({name: _numbers(raw[named[name]], file) for name in NUMBERS if named[name] is not None})
+    frame = pd.DataFrame(
+        {name: _numbers(raw[named[name]], file) for name in NUMBERS if named[name] is not None}
+    )
     frame["timestamp"] = _stamps(raw[named["timestamp"]], settings.timezone, file)
     frame["symbol"] = _names(raw[named["symbol"]]) if named["symbol"] is not None else symbol
     if "volume" not in frame:
@@ -242,7 +274,9 @@ def _numbers(column: pd.Series, file: str) -> pd.Series:
     wrong = numbers.isna() & column.notna() & (column.astype(str).str.strip() != "")
     if wrong.any():
         row = int(wrong.to_numpy().argmax())
-        raise FixData(f"{file}: row {row + 1} has {column.iloc[row]!r} in {column.name}, a number is needed")
+        raise FixData(
+            f"{file}: row {row + 1} has {column.iloc[row]!r} in {column.name}, a number is needed"
+        )
     return numbers.astype("float64")
 
 
@@ -255,14 +289,26 @@ def _stamps(column: pd.Series, zone: str, file: str) -> pd.Series:
         if pd.api.types.is_numeric_dtype(column) and column.between(*WRITTEN_DATES).all():
             parsed = pd.to_datetime(column.astype("int64").astype("str"), format="%Y%m%d")
         elif pd.api.types.is_numeric_dtype(column):
-            unit = {0: "s", 1: "ms", 2: "us", 3: "ns"}[max(0, min(3, (len(str(int(column.abs().max()))) - 8) // 3))]
-            parsed = pd.to_datetime(column, unit=cast(Literal["s", "ms", "us", "ns"], unit), utc=True)
+            unit = {0: "s", 1: "ms", 2: "us", 3: "ns"}[
+                max(0, min(3, (len(str(int(column.abs().max()))) - 8) // 3))
+            ]
+            parsed = pd.to_datetime(
+                column, unit=cast(Literal["s", "ms", "us", "ns"], unit), utc=True
+            )
         elif pd.api.types.is_datetime64_any_dtype(column):
             parsed = column
         else:
             texts = column.astype("str").str.strip()
-            parsed = pd.to_datetime(texts, utc=bool(texts.str.contains(_OFFSET).any()), format="ISO8601")
-        aware = parsed.dt.tz_localize(zone, ambiguous="NaT", nonexistent="NaT") if parsed.dt.tz is None else parsed
+            parsed = pd.to_datetime(
+                texts, utc=bool(texts.str.contains(_OFFSET).any()), format="ISO8601"
+            )
+        aware = (
+            parsed.dt.tz_localize(zone, ambiguous="NaT", nonexistent="NaT")
+            if parsed.dt.tz is None
+            else parsed
+        )
     except (ValueError, TypeError, KeyError) as error:
-        raise FixData(f"{file}: {column.name} holds no times ({_first_line(error)}); ISO 8601 or epoch numbers") from error
+        raise FixData(
+            f"{file}: {column.name} holds no times ({_first_line(error)}); ISO 8601 or epoch numbers"
+        ) from error
     return aware.dt.tz_convert("UTC").astype("datetime64[ns, UTC]")

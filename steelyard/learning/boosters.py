@@ -124,7 +124,9 @@ class XGBoost(Growing):
 
     def predict(self, table: Table, rounds: int | None = None) -> Floats:
         """Return raw probabilities, shape (n,)."""
-        return np.asarray(self._booster.predict(table.xgboost, iteration_range=(0, rounds or 0)), dtype=np.float64)
+        return np.asarray(
+            self._booster.predict(table.xgboost, iteration_range=(0, rounds or 0)), dtype=np.float64
+        )
 
     def to_bytes(self, rounds: int) -> bytes:
         """Return XGBoost's binary JSON (UBJ)."""
@@ -170,7 +172,9 @@ class GrownLightGBM(Grown):
 
     def contributions(self, x: Floats) -> Floats:
         """Return what each feature adds to the raw log odds, shape (n, k + 1)."""
-        return np.asarray(self._booster.predict(x, pred_contrib=True, num_threads=1), dtype=np.float64)
+        return np.asarray(
+            self._booster.predict(x, pred_contrib=True, num_threads=1), dtype=np.float64
+        )
 
     def forest(self) -> Forest:
         """Return the trees as flat arrays."""
@@ -178,7 +182,9 @@ class GrownLightGBM(Grown):
 
     def gain(self, features: int) -> Floats:
         """Return each feature's share of the total gain."""
-        return _shares(np.asarray(self._booster.feature_importance("gain"), dtype=np.float64)[:features])
+        return _shares(
+            np.asarray(self._booster.feature_importance("gain"), dtype=np.float64)[:features]
+        )
 
 
 class GrownXGBoost(Grown):
@@ -194,7 +200,9 @@ class GrownXGBoost(Grown):
 
     def contributions(self, x: Floats) -> Floats:
         """Return what each feature adds to the raw log odds, shape (n, k + 1)."""
-        return np.asarray(self._booster.predict(xgb.DMatrix(x, nthread=1), pred_contribs=True), dtype=np.float64)
+        return np.asarray(
+            self._booster.predict(xgb.DMatrix(x, nthread=1), pred_contribs=True), dtype=np.float64
+        )
 
     def forest(self) -> Forest:
         """Return the trees as flat arrays."""
@@ -206,7 +214,10 @@ class GrownXGBoost(Grown):
         return _shares(np.array([_number(gains.get(f"f{n}", 0.0)) for n in range(features)]))
 
 
-GROWN: dict[Family, type[GrownLightGBM] | type[GrownXGBoost]] = {"lightgbm": GrownLightGBM, "xgboost": GrownXGBoost}
+GROWN: dict[Family, type[GrownLightGBM] | type[GrownXGBoost]] = {
+    "lightgbm": GrownLightGBM,
+    "xgboost": GrownXGBoost,
+}
 SUFFIX: dict[Family, str] = {"lightgbm": "txt", "xgboost": "ubj"}
 
 

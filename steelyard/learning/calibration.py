@@ -76,5 +76,7 @@ def fit_scale(kind: Literal["matched", "probability"], p_win: Floats, confidence
     levels = np.linspace(0, 1, QUANTILES)
     grid, matched = np.quantile(p_win, levels), np.quantile(confidence, levels)
     distinct, group = np.unique(grid, return_inverse=True)
-    middle = np.bincount(group, weights=matched) / np.bincount(group)  # tied predictions share one confidence
+    middle = np.bincount(group, weights=matched) / np.bincount(
+        group
+    )  # tied predictions share one confidence
     return Scale(kind=kind, p_win=tuple(distinct.tolist()), confidence=tuple(middle.tolist()))

@@ -66,7 +66,11 @@ class Canary:
 
 
 def listen(
-    samples: Samples, bars: Mapping[str, Bars], strategy: Strategy, family: Family, policy: LearningPolicy
+    samples: Samples,
+    bars: Mapping[str, Bars],
+    strategy: Strategy,
+    family: Family,
+    policy: LearningPolicy,
 ) -> tuple[Canary, ...]:
     """Return what each canary found on the rows a version was trained and held out on; same rows, same answer.
 
@@ -87,7 +91,12 @@ def listen(
     prefix, caught_ahead = _prefix(samples, signals, bars, strategy, rng)
     shuffled, caught_shuffled = _shuffled(trial, rng)
     stale, future, caught_stale, caught_future = _shifted(trial, signals, bars)
-    caught = {"prefix": caught_ahead, "shuffled": caught_shuffled, "stale": caught_stale, "future": caught_future}
+    caught = {
+        "prefix": caught_ahead,
+        "shuffled": caught_shuffled,
+        "stale": caught_stale,
+        "future": caught_future,
+    }
     return _planted(caught), prefix, shuffled, stale, future
 
 
@@ -95,7 +104,10 @@ def signals_of(samples: Samples) -> pd.DataFrame:
     """Return ``symbol``, ``timestamp`` (decision bar), ``side``, ``decided_at`` and ``settled_at`` of each row."""
     found = pd.Series(samples.signal_id, dtype="str").str.extract(_SIGNAL)
     found["timestamp"] = pd.to_datetime(found["timestamp"], utc=True).astype("datetime64[ns, UTC]")
-    stamps = {name: pd.DatetimeIndex(getattr(samples, name), tz="UTC") for name in ("decided_at", "settled_at")}
+    stamps = {
+        name: pd.DatetimeIndex(getattr(samples, name), tz="UTC")
+        for name in ("decided_at", "settled_at")
+    }
     return found.assign(**stamps)
 
 
@@ -123,7 +135,9 @@ class _Trial:
         folds = walk_forward(samples, development, policy)
         paths = (*((fold.train, fold.test) for fold in folds), (development, holdout))
         bound = float(np.sqrt(2 * np.log((len(paths) + 2) / FALSE_ALARM)))
-        return cls(samples.x, samples.won, paths, _blocks(samples, holdout), family, policy.seed, bound)
+        return cls(
+            samples.x, samples.won, paths, _blocks(samples, holdout), family, policy.seed, bound
+        )
 
     def ranks(self, x: Floats, won: Bools, path: Path) -> Floats:
         """Return the centred ranks, within ±1, that a booster fitted on the path's first rows gives its others."""
@@ -136,7 +150,9 @@ class _Trial:
 
     def points(self, x: Floats) -> Floats:
         """Return rank times outcome of every row that some path scores; their sum grows with the area under the curve."""
-        return np.concatenate([self.ranks(x, self.won, path) * _signs(self.won[path[1]]) for path in self.paths])
+        return np.concatenate(
+            [self.ranks(x, self.won, path) * _signs(self.won[path[1]]) for path in self.paths]
+        )
 
     def deviations(self, points: Floats) -> float:
         """Return the skill in ``points`` of the rows that some path scores."""
@@ -144,7 +160,9 @@ class _Trial:
 
 
 def _blocks(samples: Samples, holdout: Index) -> Index:
-    days = np.unique(samples.decided_at.astype("datetime64[D]"), return_inverse=True)[1].astype(np.int64)
+    days = np.unique(samples.decided_at.astype("datetime64[D]"), return_inverse=True)[1].astype(
+        np.int64
+    )
     if len(np.unique(days[holdout])) >= BLOCKS:
         return days
     return np.arange(len(samples)) // max(len(holdout) // BLOCKS, 1)
@@ -163,23 +181,37 @@ def _signs(won: Bools) -> Floats:
 
 def _planted(caught: Mapping[str, bool]) -> Canary:
     blind = [name for name, found in caught.items() if not found]
-    words = f"the checks are blind: {', '.join(blind)} missed a planted leak" if blind else "every planted leak was caught"
-    return Canary("planted", float(len(caught) - len(blind)), float(len(caught)), bool(blind), words)
+    words = (
+        f"the checks are blind: {', '.join(blind)} missed a planted leak"
+        if blind
+        else "every planted leak was caught"
+    )
+    return Canary(
+        "planted", float(len(caught) - len(blind)), float(len(caught)), bool(blind), words
+    )
 
 
 def _prefix(
-    samples: Samples, signals: pd.DataFrame, bars: Mapping[str, Bars], strategy: Strategy, rng: np.random.Generator
+    samples: Samples,
+    signals: pd.DataFrame,
+    bars: Mapping[str, Bars],
+    strategy: Strategy,
+    rng: np.random.Generator,
 ) -> tuple[Canary, bool]:
     """Return the largest difference of sampled rows, and whether that of a column which looks a bar ahead was seen."""
     rows = int(np.clip(BARS_READ // sum(map(len, bars.values())), 1, ROWS))
     differences, caught = [], True
     for row in rng.choice(len(samples), size=rows, replace=False):
         signal = signals.iloc[[row]]
-        stored = dict(zip(samples.feature_names, samples.x[row], strict=True)) | {_PLANT: float(_ahead(bars, signal, 1)[0])}
+        stored = dict(zip(samples.feature_names, samples.x[row], strict=True)) | {
+            _PLANT: float(_ahead(bars, signal, 1)[0])
+        }
         now = _at_decision(bars, signal, strategy)
         found = {name: _difference(value, now.get(name, np.nan)) for name, value in stored.items()}
         caught = caught and found.pop(_PLANT) > TOLERANCE
-        differences += [(size, f"{name} of {samples.signal_id[row]}") for name, size in found.items()]
+        differences += [
+            (size, f"{name} of {samples.signal_id[row]}") for name, size in found.items()
+        ]
     worst, where = max(differences)
     sang = not worst <= TOLERANCE
     words = f"{rows} training rows recomputed from the bars up to their decision"
@@ -187,7 +219,9 @@ def _prefix(
     return Canary("prefix", float(worst), TOLERANCE, sang, words), caught
 
 
-def _at_decision(bars: Mapping[str, Bars], signal: pd.DataFrame, strategy: Strategy) -> dict[str, float]:
+def _at_decision(
+    bars: Mapping[str, Bars], signal: pd.DataFrame, strategy: Strategy
+) -> dict[str, float]:
     """Return the features of one signal as the bars closed by its decision give them, and the planted one."""
     known = until(bars, signal["decided_at"].iloc[0])
     values = {str(name): float(value) for name, value in features(known, signal).iloc[0].items()}
@@ -220,10 +254,14 @@ def _each_symbol(bars: Mapping[str, Bars], signals: pd.DataFrame) -> list[tuple[
     Raises:
         FixData: If there are no bars of a symbol.
     """
-    groups = {str(symbol): np.asarray(rows) for symbol, rows in signals.groupby("symbol").indices.items()}
+    groups = {
+        str(symbol): np.asarray(rows) for symbol, rows in signals.groupby("symbol").indices.items()
+    }
     gone = sorted(set(groups) - set(bars))
     if gone:
-        raise FixData(f"no bars of {', '.join(gone)} any more, which training rows came from; collect them again")
+        raise FixData(
+            f"no bars of {', '.join(gone)} any more, which training rows came from; collect them again"
+        )
     return list(groups.items())
 
 
@@ -237,10 +275,17 @@ def _shuffled(trial: _Trial, rng: np.random.Generator) -> tuple[Canary, bool]:
 
     largest = max(skill(trial.x, path) for path in trial.paths)
     caught = skill(np.column_stack([trial.x, won]), trial.paths[-1]) > trial.bound
-    return _within("shuffled", largest, trial.bound, "outcomes turned by a coin a day were foreseen out of sample"), caught
+    return _within(
+        "shuffled",
+        largest,
+        trial.bound,
+        "outcomes turned by a coin a day were foreseen out of sample",
+    ), caught
 
 
-def _shifted(trial: _Trial, signals: pd.DataFrame, bars: Mapping[str, Bars]) -> tuple[Canary, Canary, bool, bool]:
+def _shifted(
+    trial: _Trial, signals: pd.DataFrame, bars: Mapping[str, Bars]
+) -> tuple[Canary, Canary, bool, bool]:
     """Return what the checks against older features and against the next bars found, and whether each saw its plant."""
     own, shift = len(FEATURES), _quarter_held(bars, signals)
     true, now = trial.points(trial.x), trial.points(trial.x[:, :own])
@@ -249,8 +294,18 @@ def _shifted(trial: _Trial, signals: pd.DataFrame, bars: Mapping[str, Bars]) -> 
     leaking = trial.points(np.column_stack([trial.x, trial.won]))
     stale, future = trial.deviations(older - now), trial.deviations(true - ahead)
     return (
-        _within("stale", stale, trial.bound, f"features {shift} bars old foresaw more than the true ones"),
-        _within("future", future, trial.bound, f"features foresaw more than the next {shift} bars themselves tell"),
+        _within(
+            "stale",
+            stale,
+            trial.bound,
+            f"features {shift} bars old foresaw more than the true ones",
+        ),
+        _within(
+            "future",
+            future,
+            trial.bound,
+            f"features foresaw more than the next {shift} bars themselves tell",
+        ),
         trial.deviations(leaking - older) > trial.bound,
         trial.deviations(leaking - ahead) > trial.bound,
     )
@@ -260,8 +315,13 @@ def _quarter_held(bars: Mapping[str, Bars], signals: pd.DataFrame) -> int:
     """Return a quarter of the bars that the median bracket lasted, at least one."""
     held = np.zeros(len(signals), dtype=np.int64)
     for symbol, rows in _each_symbol(bars, signals):
-        one, settled = bars[symbol], signals["settled_at"].iloc[rows].to_numpy(dtype="datetime64[ns]")
-        held[rows] = np.searchsorted(one.closes_at, settled) - decision_bars(one, signals.iloc[rows])
+        one, settled = (
+            bars[symbol],
+            signals["settled_at"].iloc[rows].to_numpy(dtype="datetime64[ns]"),
+        )
+        held[rows] = np.searchsorted(one.closes_at, settled) - decision_bars(
+            one, signals.iloc[rows]
+        )
     return max(int(np.median(held)) // 4, 1)
 
 
@@ -276,4 +336,6 @@ def _earlier(bars: Mapping[str, Bars], signals: pd.DataFrame, by: int) -> pd.Dat
 
 def _within(name: str, figure: float, bound: float, words: str) -> Canary:
     sang = not figure <= bound
-    return Canary(name, figure, bound, sang, f"{words}: {figure:+.1f} deviations, {bound:.1f} allowed")
+    return Canary(
+        name, figure, bound, sang, f"{words}: {figure:+.1f} deviations, {bound:.1f} allowed"
+    )

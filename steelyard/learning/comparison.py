@@ -32,7 +32,9 @@ class Comparison:
     reasons: tuple[str, ...]
 
 
-def common_rows(samples: Samples, holdout: Index, trained_through: np.datetime64, policy: LearningPolicy) -> Index:
+def common_rows(
+    samples: Samples, holdout: Index, trained_through: np.datetime64, policy: LearningPolicy
+) -> Index:
     """Return the holdout rows decided an embargo after the other model's last training outcome."""
     embargo = np.timedelta64(round(policy.embargo_hours * 3600), "s")
     return holdout[samples.decided_at[holdout] > trained_through + embargo]
@@ -44,7 +46,9 @@ def compare(won: Bools, champion: Floats, challenger: Floats, policy: LearningPo
     It wins when its accuracy is higher and its log-loss is not worse; NaN wins nothing.
     """
     if len(won) < policy.min_common:
-        reason = f"{len(won)} signals neither model was fitted on, {policy.min_common} needed to compare"
+        reason = (
+            f"{len(won)} signals neither model was fitted on, {policy.min_common} needed to compare"
+        )
         nan = float("nan")
         return Comparison(False, len(won), nan, (nan, nan), nan, (nan, nan), nan, (reason,))
     right = ((challenger > 0.5) == won).astype(float) - ((champion > 0.5) == won)

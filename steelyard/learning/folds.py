@@ -41,7 +41,9 @@ def holdout_split(samples: Samples, policy: LearningPolicy) -> tuple[Index, Inde
     """
     n = len(samples)
     if n < policy.min_settled:
-        raise CollectMoreData(f"{n} settled signals, {policy.min_settled} needed for a training; collect more bars")
+        raise CollectMoreData(
+            f"{n} settled signals, {policy.min_settled} needed for a training; collect more bars"
+        )
     size = int(np.clip(round(n * policy.holdout_share), policy.holdout_min, policy.holdout_max))
     holdout = np.arange(n - size, n)
     development = purged(samples, np.arange(n - size), samples.decided_at[n - size], policy)
@@ -65,7 +67,9 @@ def walk_forward(samples: Samples, rows: Index, policy: LearningPolicy) -> list[
     folds = []
     for number in range(1, len(blocks)):
         test = blocks[number]
-        train = purged(samples, np.concatenate(blocks[:number]), samples.decided_at[test[0]], policy)
+        train = purged(
+            samples, np.concatenate(blocks[:number]), samples.decided_at[test[0]], policy
+        )
         cut = len(train) - max(int(len(train) * policy.stop_share), 1)
         stop = train[cut:]
         if len(stop) == 0 or cut < 1:
@@ -74,5 +78,7 @@ def walk_forward(samples: Samples, rows: Index, policy: LearningPolicy) -> list[
         if len(fit):
             folds.append(Fold(fit, stop, test))
     if not folds:
-        raise CollectMoreData("no fold keeps rows to fit on after purging; collect more bars or shorten the embargo")
+        raise CollectMoreData(
+            "no fold keeps rows to fit on after purging; collect more bars or shorten the embargo"
+        )
     return folds

@@ -47,11 +47,16 @@ class Forest:
     def predict(self, x: Floats) -> Floats:
         """Return raw probabilities of ``x``, shape (n, k) → (n,); rows without NaN."""
         rows = np.ascontiguousarray(_rounded(x, self.single))
-        return predict(rows, self.roots, self.feature, self.threshold, self.left, self.right, self.base)
+        return predict(
+            rows, self.roots, self.feature, self.threshold, self.left, self.right, self.base
+        )
 
     def arrays(self) -> dict[str, Any]:
         """Return the arrays under the names they are stored by."""
-        return {name: getattr(self, name) for name in ("roots", "feature", "threshold", "left", "right", "base", "single")}
+        return {
+            name: getattr(self, name)
+            for name in ("roots", "feature", "threshold", "left", "right", "base", "single")
+        }
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,7 +76,9 @@ class Proof:
 
 
 @njit(cache=True, nogil=True)
-def margin(row: Floats, roots: Ints, feature: Ints, threshold: Floats, left: Ints, right: Ints, base: float) -> float:
+def margin(
+    row: Floats, roots: Ints, feature: Ints, threshold: Floats, left: Ints, right: Ints, base: float
+) -> float:
     """Return the log odds of one row."""
     total = base
     for tree in range(len(roots)):
@@ -83,7 +90,9 @@ def margin(row: Floats, roots: Ints, feature: Ints, threshold: Floats, left: Int
 
 
 @njit(cache=True, nogil=True)
-def predict(x: Floats, roots: Ints, feature: Ints, threshold: Floats, left: Ints, right: Ints, base: float) -> Floats:
+def predict(
+    x: Floats, roots: Ints, feature: Ints, threshold: Floats, left: Ints, right: Ints, base: float
+) -> Floats:
     """Return raw probabilities of rows, shape (n, k) → (n,)."""
     raw = np.empty(len(x))
     for i in range(len(x)):
@@ -117,7 +126,12 @@ class _Nodes:
         self.right: list[int] = []
 
     def _add(self, feature: int, threshold: float) -> int:
-        for column, value in ((self.feature, feature), (self.threshold, threshold), (self.left, 0), (self.right, 0)):
+        for column, value in (
+            (self.feature, feature),
+            (self.threshold, threshold),
+            (self.left, 0),
+            (self.right, 0),
+        ):
             column.append(value)  # type: ignore[arg-type]  # four lists of two kinds
         return len(self.feature) - 1
 
@@ -132,13 +146,18 @@ class _Nodes:
     def add_xgboost(self, tree: dict[str, Any]) -> int:
         first = len(self.feature)
         conditions = np.asarray(tree["split_conditions"], dtype=np.float32)
-        below = np.nextafter(conditions, np.float32(-np.inf))  # XGBoost goes left where x is under, not at, the bound
+        below = np.nextafter(
+            conditions, np.float32(-np.inf)
+        )  # XGBoost goes left where x is under, not at, the bound
         for number, child in enumerate(tree["left_children"]):
             if child < 0:
                 self._add(-1, float(conditions[number]))
                 continue
             node = self._add(tree["split_indices"][number], float(below[number]))
-            self.left[node], self.right[node] = first + child, first + tree["right_children"][number]
+            self.left[node], self.right[node] = (
+                first + child,
+                first + tree["right_children"][number],
+            )
         return first
 
     def forest(self, roots: list[int], base: float, *, single: bool) -> Forest:
@@ -146,7 +165,15 @@ class _Nodes:
             return np.array(values, dtype=np.int32)
 
         threshold = np.array(self.threshold, dtype=np.float64)
-        return Forest(whole(roots), whole(self.feature), threshold, whole(self.left), whole(self.right), base, single)
+        return Forest(
+            whole(roots),
+            whole(self.feature),
+            threshold,
+            whole(self.left),
+            whole(self.right),
+            base,
+            single,
+        )
 
 
 def to_bytes(forest: Forest, proof: Proof) -> bytes:
@@ -166,13 +193,19 @@ def from_bytes(stored: bytes) -> tuple[Forest, Proof]:
         with np.load(io.BytesIO(stored), allow_pickle=False) as found:
             arrays = {name: found[name] for name in found.files}
             proof = Proof(arrays.pop("x"), arrays.pop("raw"), arrays.pop("low"), arrays.pop("high"))
-            forest = Forest(**{**arrays, "base": float(arrays["base"]), "single": bool(arrays["single"])})
+            forest = Forest(
+                **{**arrays, "base": float(arrays["base"]), "single": bool(arrays["single"])}
+            )
     except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
-        raise FixData(f"the stored trees cannot be read ({type(error).__name__}); retrain") from error
+        raise FixData(
+            f"the stored trees cannot be read ({type(error).__name__}); retrain"
+        ) from error
     _require_sound(forest, proof.x.shape[1])
     off = float(np.max(np.abs(forest.predict(proof.x) - proof.raw), initial=0.0))
     if not off <= TOLERANCE:
-        raise FixData(f"the stored trees predict {off:.1e} off what the booster did, at most {TOLERANCE:.0e}; retrain")
+        raise FixData(
+            f"the stored trees predict {off:.1e} off what the booster did, at most {TOLERANCE:.0e}; retrain"
+        )
     return forest, proof
 
 
@@ -185,10 +218,15 @@ def _require_sound(forest: Forest, features: int) -> None:
         all(len(column) == nodes for column in (forest.threshold, forest.left, forest.right))
         and bool(((forest.roots >= 0) & (forest.roots < nodes)).all())
         and bool((forest.feature < features).all())
-        and all(bool(((side[inner] > numbers[inner]) & (side[inner] < nodes)).all()) for side in (forest.left, forest.right))
+        and all(
+            bool(((side[inner] > numbers[inner]) & (side[inner] < nodes)).all())
+            for side in (forest.left, forest.right)
+        )
     )
     if not sound:
-        raise FixData("the stored trees are damaged: a node names one that is not behind it; retrain")
+        raise FixData(
+            "the stored trees are damaged: a node names one that is not behind it; retrain"
+        )
 
 
 def _rounded(x: Floats, single: bool) -> Floats:

@@ -80,7 +80,9 @@ class Model:
 
     def _require_columns(self, x: Floats) -> None:
         if x.ndim != 2 or x.shape[1] != len(self.feature_names):
-            raise FixData(f"features of shape {x.shape}, {len(self.feature_names)} columns expected; retrain the model")
+            raise FixData(
+                f"features of shape {x.shape}, {len(self.feature_names)} columns expected; retrain the model"
+            )
 
     def to_files(self) -> dict[str, bytes]:
         """Return the files the model is stored as; the JSON carries the booster's SHA-256."""
@@ -96,7 +98,11 @@ class Model:
             "scale": self.scale.model_dump(),
             "trained_through": self.trained_through,
         }
-        return {booster: self.stored, TREES: self.trees, DESCRIPTION: json.dumps(description, indent=1).encode()}
+        return {
+            booster: self.stored,
+            TREES: self.trees,
+            DESCRIPTION: json.dumps(description, indent=1).encode(),
+        }
 
     @classmethod
     def from_files(cls, files: Mapping[str, bytes]) -> "Model":
@@ -108,7 +114,9 @@ class Model:
         described = described_by(files)
         stored = files.get(described["booster"], b"")
         if hashlib.sha256(stored).hexdigest() != described["sha256"]:
-            raise FixData(f"stored model: {described['booster']} is missing or was changed after training; retrain")
+            raise FixData(
+                f"stored model: {described['booster']} is missing or was changed after training; retrain"
+            )
         family: Family = described["family"]
         return cls(
             family,

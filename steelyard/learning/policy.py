@@ -33,7 +33,9 @@ class LearningPolicy(Frozen):
     @model_validator(mode="after")
     def _holdout_fits(self) -> Self:
         if self.holdout_min > self.holdout_max:
-            raise ValueError(f"holdout_min {self.holdout_min} is over holdout_max {self.holdout_max}")
+            raise ValueError(
+                f"holdout_min {self.holdout_min} is over holdout_max {self.holdout_max}"
+            )
         if self.min_settled < self.holdout_min + 100:
             raise ValueError(
                 f"min_settled {self.min_settled} leaves under 100 signals beside a holdout of {self.holdout_min}"
@@ -46,16 +48,34 @@ class Retraining(Frozen):
 
     reason: Annotated[
         str,
-        Field(max_length=500, title="Reason", description="Why this training was asked for; kept with its run in MLflow."),
+        Field(
+            max_length=500,
+            title="Reason",
+            description="Why this training was asked for; kept with its run in MLflow.",
+        ),
     ] = ""
     trials: Annotated[
-        int | None, Field(ge=1, le=10_000, title="Trials", description="Trials of the search, both families together.")
+        int | None,
+        Field(
+            ge=1,
+            le=10_000,
+            title="Trials",
+            description="Trials of the search, both families together.",
+        ),
     ] = None
     families: Annotated[
         tuple[Family, ...],
-        Field(max_length=2, title="Families", description="Boosters that are searched: lightgbm, xgboost; empty for both."),
+        Field(
+            max_length=2,
+            title="Families",
+            description="Boosters that are searched: lightgbm, xgboost; empty for both.",
+        ),
     ] = ()
     symbols: Annotated[
         tuple[str, ...],
-        Field(max_length=10_000, title="Symbols", description="Learn from the signals of these alone; empty for all."),
+        Field(
+            max_length=10_000,
+            title="Symbols",
+            description="Learn from the signals of these alone; empty for all.",
+        ),
     ] = ()

@@ -63,6 +63,12 @@ class Samples:
     def data_hash(self) -> str:
         """SHA-256 over every value and name."""
         digest = hashlib.sha256("\n".join((*self.feature_names, *self.signal_id)).encode())
-        for values in (self.decided_at, self.settled_at, self.x, self.won, self.confidence_existing):
+        for values in (
+            self.decided_at,
+            self.settled_at,
+            self.x,
+            self.won,
+            self.confidence_existing,
+        ):
             digest.update(np.ascontiguousarray(values).tobytes())
         return digest.hexdigest()

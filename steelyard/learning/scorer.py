@@ -52,7 +52,9 @@ class Scorer:
         described = described_by(files)
         trees = files.get(TREES, b"")
         if hashlib.sha256(trees).hexdigest() != described["trees_sha256"]:
-            raise FixData(f"stored model: {TREES} is missing or was changed after training; retrain")
+            raise FixData(
+                f"stored model: {TREES} is missing or was changed after training; retrain"
+            )
         forest, proof = from_bytes(trees)
         scale = Scale.model_validate(described["scale"])
         width = np.maximum(proof.high - proof.low, 1e-12)
@@ -105,7 +107,9 @@ def described_by(files: Mapping[str, bytes]) -> dict[str, Any]:
     except ValueError as error:
         raise FixData(f"stored model: {DESCRIPTION} is not JSON; retrain") from error
     if described.get("format") != FORMAT:
-        raise FixData(f"stored model has format {described.get('format')}, {FORMAT} is asked for; retrain")
+        raise FixData(
+            f"stored model has format {described.get('format')}, {FORMAT} is asked for; retrain"
+        )
     return described
 
 

@@ -55,7 +55,14 @@ class SearchResult:
     def table(self) -> pd.DataFrame:
         """Return every trial, one row each, parameters spread over columns."""
         rows = [
-            {"number": t.number, "family": t.family, "state": t.state, "value": t.value, "rounds": t.rounds, **t.params}
+            {
+                "number": t.number,
+                "family": t.family,
+                "state": t.state,
+                "value": t.value,
+                "rounds": t.rounds,
+                **t.params,
+            }
             for t in self.trials
         ]
         return pd.DataFrame(rows)
@@ -89,12 +96,17 @@ class _Run:
 
 
 def search(
-    samples: Samples, folds: list[Fold], policy: LearningPolicy, on_trial: Callable[[TrialRow], None] | None = None
+    samples: Samples,
+    folds: list[Fold],
+    policy: LearningPolicy,
+    on_trial: Callable[[TrialRow], None] | None = None,
 ) -> SearchResult:
     """Return the best of ``policy.trials`` trials over all families; same data and seed, same result."""
     search_ = _Search(samples, folds, policy, on_trial)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    sampler = optuna.samplers.TPESampler(seed=policy.seed, n_startup_trials=max(5, policy.trials // 4))
+    sampler = optuna.samplers.TPESampler(
+        seed=policy.seed, n_startup_trials=max(5, policy.trials // 4)
+    )
     pruner = optuna.pruners.SuccessiveHalvingPruner(min_resource=FIRST_RUNG, reduction_factor=3)
     study = optuna.create_study(sampler=sampler, pruner=pruner)
     with ThreadPoolExecutor(THREADS, initializer=quieten) as pool:
@@ -131,9 +143,13 @@ class _Search:
             if trial.should_prune():
                 self._log(TrialRow(trial.number, family, "pruned", float("nan"), rung, params))
                 raise optuna.TrialPruned
-        return self._finish(trial.number, family, params, runs, np.concatenate(list(pool.map(_Run.score, runs))))
+        return self._finish(
+            trial.number, family, params, runs, np.concatenate(list(pool.map(_Run.score, runs)))
+        )
 
-    def _finish(self, number: int, family: Family, params: Params, runs: list[_Run], out_of_fold: Floats) -> float:
+    def _finish(
+        self, number: int, family: Family, params: Params, runs: list[_Run], out_of_fold: Floats
+    ) -> float:
         value = float(log_loss(self._won, out_of_fold, labels=[False, True]))
         rounds = int(np.median([run.best_round for run in runs]))
         self._log(TrialRow(number, family, "complete", value, rounds, params))
@@ -150,7 +166,9 @@ class _Search:
     def best(self) -> SearchResult:
         assert self._best is not None  # noqa: S101  # the first trial reaches the last rung: nothing to prune it against
         result = self._best[1]
-        return SearchResult(result.family, result.params, result.rounds, result.out_of_fold, tuple(self._rows))
+        return SearchResult(
+            result.family, result.params, result.rounds, result.out_of_fold, tuple(self._rows)
+        )
 
 
 def rungs(rounds: int) -> list[int]:

@@ -58,7 +58,9 @@ def training_key(data_hash: str, policy: LearningPolicy) -> str:
     return hashlib.sha256(f"{data_hash}\n{policy.model_dump_json()}".encode()).hexdigest()
 
 
-def train(samples: Samples, policy: LearningPolicy, on_trial: Callable[[TrialRow], None] | None = None) -> Training:
+def train(
+    samples: Samples, policy: LearningPolicy, on_trial: Callable[[TrialRow], None] | None = None
+) -> Training:
     """Search, fit, calibrate and score a model on ``samples``.
 
     The search sees folds of the development rows; calibration and scale are fitted on their out-of-fold predictions; the
@@ -72,7 +74,9 @@ def train(samples: Samples, policy: LearningPolicy, on_trial: Callable[[TrialRow
     _require_both_outcomes(samples, folds)
     found = search(samples, folds, policy, on_trial)
     test = np.concatenate([fold.test for fold in folds])
-    metrics = _yardstick(samples, folds, development, holdout) | {"trials": float(len(found.trials))}
+    metrics = _yardstick(samples, folds, development, holdout) | {
+        "trials": float(len(found.trials))
+    }
     calibration = fit_calibration(found.out_of_fold, samples.won[test])
     if isinstance(calibration, str):
         return _refused(calibration, found, holdout, metrics)
@@ -114,9 +118,13 @@ def gate(metrics: Metrics, policy: LearningPolicy) -> tuple[str, ...]:
     reasons = []
     if not accuracy > policy.gate_accuracy:
         miss = (policy.gate_accuracy - accuracy) * 100
-        reasons.append(f"holdout accuracy {accuracy:.1%} misses {policy.gate_accuracy:.1%} by {miss:.1f} points")
+        reasons.append(
+            f"holdout accuracy {accuracy:.1%} misses {policy.gate_accuracy:.1%} by {miss:.1f} points"
+        )
     if not accuracy > rate:
-        reasons.append(f"holdout accuracy {accuracy:.1%} is not above the no-information rate {rate:.1%}")
+        reasons.append(
+            f"holdout accuracy {accuracy:.1%} is not above the no-information rate {rate:.1%}"
+        )
     return tuple(reasons)
 
 
@@ -128,10 +136,14 @@ def _fit(
     calibration: Calibration,
     policy: LearningPolicy,
 ) -> Model:
-    booster = GROWING[found.family](found.params, Table.of(samples.x[development], samples.won[development]), policy.seed)
+    booster = GROWING[found.family](
+        found.params, Table.of(samples.x[development], samples.won[development]), policy.seed
+    )
     for _ in range(found.rounds):
         booster.grow()
-    scale = fit_scale(policy.scale, calibration.apply(found.out_of_fold), samples.confidence_existing[test])
+    scale = fit_scale(
+        policy.scale, calibration.apply(found.out_of_fold), samples.confidence_existing[test]
+    )
     return Model.of(
         found.family,
         booster.to_bytes(found.rounds),
@@ -147,7 +159,9 @@ def _require_both_outcomes(samples: Samples, folds: list[Fold]) -> None:
     for number, fold in enumerate(folds, start=1):
         for part in (fold.fit, fold.stop):
             if samples.won[part].all() or not samples.won[part].any():
-                raise CollectMoreData(f"fold {number} knows only one outcome in {len(part)} signals; collect more bars")
+                raise CollectMoreData(
+                    f"fold {number} knows only one outcome in {len(part)} signals; collect more bars"
+                )
 
 
 def _yardstick(samples: Samples, folds: list[Fold], development: Index, holdout: Index) -> Metrics:
@@ -179,14 +193,27 @@ def _figures(name: str, p_win: Floats, won: Bools) -> Metrics:
 
 
 def _verdict(metrics: Metrics, policy: LearningPolicy) -> str:
-    accuracy, beaten = metrics["holdout_accuracy"], metrics["yardstick_oof_log_loss"] - metrics["oof_log_loss"]
+    accuracy, beaten = (
+        metrics["holdout_accuracy"],
+        metrics["yardstick_oof_log_loss"] - metrics["oof_log_loss"],
+    )
     reasons = gate(metrics, policy)
-    first = "; ".join(reasons) if reasons else f"holdout accuracy {accuracy:.1%} passes {policy.gate_accuracy:.1%}"
+    first = (
+        "; ".join(reasons)
+        if reasons
+        else f"holdout accuracy {accuracy:.1%} passes {policy.gate_accuracy:.1%}"
+    )
     line = "beats" if beaten > 0 else "does not beat"
     return f"{first}; the booster {line} a logistic regression ({beaten:+.4f} nats out of fold)"
 
 
 def _refused(reason: str, found: SearchResult, holdout: Index, metrics: Metrics) -> Training:
     none = np.empty(0)
-    params: dict[str, float | int | str] = {"family": found.family, "rounds": found.rounds, **found.params}
-    return Training(None, (reason,), reason, holdout, none, none, metrics, found.table(), {}, params)
+    params: dict[str, float | int | str] = {
+        "family": found.family,
+        "rounds": found.rounds,
+        **found.params,
+    }
+    return Training(
+        None, (reason,), reason, holdout, none, none, metrics, found.table(), {}, params
+    )

@@ -65,15 +65,22 @@ def by_symbol(frame: pd.DataFrame, bar_size: pd.Timedelta) -> dict[str, Bars]:
     Raises:
         FixData: If a symbol's stamps do not strictly rise.
     """
-    return {str(symbol): _bars(str(symbol), rows, bar_size) for symbol, rows in frame.groupby("symbol", sort=True)}
+    return {
+        str(symbol): _bars(str(symbol), rows, bar_size)
+        for symbol, rows in frame.groupby("symbol", sort=True)
+    }
 
 
 def _bars(symbol: str, rows: pd.DataFrame, bar_size: pd.Timedelta) -> Bars:
     stamps = naive(rows["timestamp"])
     falling = np.flatnonzero(np.diff(stamps) <= np.timedelta64(0))
     if falling.size:
-        raise FixData(f"{symbol}: bar {stamps[falling[0] + 1]} does not come after {stamps[falling[0]]}; sort, drop copies")
-    arrays = [np.ascontiguousarray(rows[name].to_numpy(dtype=np.float64)) for name in (*PRICES, "volume")]
+        raise FixData(
+            f"{symbol}: bar {stamps[falling[0] + 1]} does not come after {stamps[falling[0]]}; sort, drop copies"
+        )
+    arrays = [
+        np.ascontiguousarray(rows[name].to_numpy(dtype=np.float64)) for name in (*PRICES, "volume")
+    ]
     return Bars(symbol, bar_size, stamps, *arrays)
 
 
@@ -92,12 +99,17 @@ def infer_bar_size(frame: pd.DataFrame) -> pd.Timedelta:
     spacing = ordered.groupby("symbol")["timestamp"].diff().dropna()
     spacing = spacing[spacing > pd.Timedelta(0)]
     if spacing.empty:
-        raise FixData("the bar size cannot be told from fewer than two bars of a symbol; set bar_size in conf/source.yaml")
+        raise FixData(
+            "the bar size cannot be told from fewer than two bars of a symbol; set bar_size in conf/source.yaml"
+        )
     return pd.Timedelta(spacing.mode().iloc[0])
 
 
 def until(bars: Mapping[str, Bars], as_of: pd.Timestamp) -> dict[str, Bars]:
     """Return the bars closed by ``as_of``; symbols without any are left out."""
     moment = as_of.tz_convert("UTC").tz_localize(None).to_datetime64()
-    cut = {name: one[: int(np.searchsorted(one.closes_at, moment, side="right"))] for name, one in bars.items()}
+    cut = {
+        name: one[: int(np.searchsorted(one.closes_at, moment, side="right"))]
+        for name, one in bars.items()
+    }
     return {name: one for name, one in cut.items() if len(one)}

@@ -105,7 +105,9 @@ def settle(
     return exit_bar, exit_price, reason
 
 
-def outcomes(bars: Mapping[str, Bars], signals: pd.DataFrame, policy: BracketPolicy) -> pd.DataFrame:
+def outcomes(
+    bars: Mapping[str, Bars], signals: pd.DataFrame, policy: BracketPolicy
+) -> pd.DataFrame:
     """Return the outcome of each signal (columns ``OUTCOMES``), index of ``signals``; NaT, NaN, NA while unsettled.
 
     ``net_return`` is a fraction of the entry notional after fees and slippage on both sides; ``stop_distance`` a fraction
@@ -115,7 +117,8 @@ def outcomes(bars: Mapping[str, Bars], signals: pd.DataFrame, policy: BracketPol
         FixData: If a signal's symbol or decision bar is not among ``bars``, or its ATR is not known there.
     """
     parts = [
-        _of_symbol(_required(bars, str(symbol)), rows, policy) for symbol, rows in signals.groupby("symbol", sort=False)
+        _of_symbol(_required(bars, str(symbol)), rows, policy)
+        for symbol, rows in signals.groupby("symbol", sort=False)
     ]
     if not parts:
         parts = [_of_symbol(_no_bars(), signals, policy)]
@@ -130,7 +133,9 @@ def _required(bars: Mapping[str, Bars], symbol: str) -> Bars:
 
 def _no_bars() -> Bars:
     none = np.empty(0)
-    return Bars("", pd.Timedelta("1D"), np.empty(0, dtype="datetime64[ns]"), none, none, none, none, none)
+    return Bars(
+        "", pd.Timedelta("1D"), np.empty(0, dtype="datetime64[ns]"), none, none, none, none, none
+    )
 
 
 def _of_symbol(bars: Bars, signals: pd.DataFrame, policy: BracketPolicy) -> pd.DataFrame:
@@ -138,11 +143,22 @@ def _of_symbol(bars: Bars, signals: pd.DataFrame, policy: BracketPolicy) -> pd.D
     ranges = _known_ranges(bars, decided, policy)
     stops, targets = policy.stop_atr * ranges, policy.target_atr * ranges
     exit_bar, exit_price, reason = settle(
-        bars.open, bars.high, bars.low, bars.close, decided, sides, stops, targets, policy.time_limit_bars
+        bars.open,
+        bars.high,
+        bars.low,
+        bars.close,
+        decided,
+        sides,
+        stops,
+        targets,
+        policy.time_limit_bars,
     )
     entered, ended = decided + 1 < len(bars), exit_bar >= 0
     entry = _pick(bars.open, decided + 1, entered)
-    entry_at, exit_at = _pick(bars.timestamp, decided + 1, entered), _pick(bars.timestamp, exit_bar, ended)
+    entry_at, exit_at = (
+        _pick(bars.timestamp, decided + 1, entered),
+        _pick(bars.timestamp, exit_bar, ended),
+    )
     settled_at: NDArray[Any] = exit_at + bars.bar_size.to_timedelta64()
     net = net_return(entry, exit_price, sides, policy)
     won = pd.array(net > 0, dtype="boolean")
@@ -165,7 +181,9 @@ def _of_symbol(bars: Bars, signals: pd.DataFrame, policy: BracketPolicy) -> pd.D
     return pd.DataFrame(dict(zip(OUTCOMES, columns, strict=True)), index=signals.index)
 
 
-def net_return(entry: Floats, exit_price: Floats, sides: NDArray[np.int64], policy: BracketPolicy) -> Floats:
+def net_return(
+    entry: Floats, exit_price: Floats, sides: NDArray[np.int64], policy: BracketPolicy
+) -> Floats:
     """Return the gain as a fraction of the entry notional, after slippage and fees on both sides; NaN where unsettled."""
     slip, fee = policy.slippage_bps / 1e4, policy.fee_bps / 1e4
     change = (exit_price * (1 - sides * slip)) / (entry * (1 + sides * slip))
@@ -177,11 +195,15 @@ def _known_ranges(bars: Bars, decided: NDArray[np.int64], policy: BracketPolicy)
     unknown = np.flatnonzero(~(ranges > 0))
     if unknown.size:
         at = bars.timestamp[decided[unknown[0]]]
-        raise FixData(f"{bars.symbol}: no ATR at {at}, so no bracket; it needs {policy.atr_period} moving bars before it")
+        raise FixData(
+            f"{bars.symbol}: no ATR at {at}, so no bracket; it needs {policy.atr_period} moving bars before it"
+        )
     return ranges
 
 
-def _pick(values: NDArray[Any], positions: NDArray[np.int64], valid: NDArray[np.bool_]) -> NDArray[Any]:
+def _pick(
+    values: NDArray[Any], positions: NDArray[np.int64], valid: NDArray[np.bool_]
+) -> NDArray[Any]:
     """Return ``values[positions]`` where valid, NaN or NaT elsewhere."""
     missing = np.datetime64("NaT", "ns") if values.dtype.kind == "M" else np.nan
     picked: NDArray[Any] = np.full(len(positions), missing, dtype=values.dtype)
@@ -201,7 +223,9 @@ def decision_bars(bars: Bars, signals: pd.DataFrame) -> NDArray[np.int64]:
         return np.empty(0, dtype=np.int64)
     missing = np.flatnonzero(bars.timestamp[np.minimum(found, len(bars) - 1)] != stamps)
     if missing.size:
-        raise FixData(f"{bars.symbol}: a signal names the bar {stamps[missing[0]]}, which does not exist")
+        raise FixData(
+            f"{bars.symbol}: a signal names the bar {stamps[missing[0]]}, which does not exist"
+        )
     return found.astype(np.int64)
 
 

@@ -49,28 +49,56 @@ FEATURES: tuple[Feature, ...] = (
     Feature("change5", "momentum", True, "close against 5 bars before, in ATRs"),
     Feature("change20", "momentum", True, "close against 20 bars before, in ATRs"),
     Feature("change60", "momentum", True, "close against 60 bars before, in ATRs"),
-    Feature("range_place14", "momentum", True, "place of the close in the 14-bar range, -0.5 to 0.5"),
-    Feature("range_place50", "momentum", True, "place of the close in the 50-bar range, -0.5 to 0.5"),
+    Feature(
+        "range_place14", "momentum", True, "place of the close in the 14-bar range, -0.5 to 0.5"
+    ),
+    Feature(
+        "range_place50", "momentum", True, "place of the close in the 50-bar range, -0.5 to 0.5"
+    ),
     Feature("atr_ratio", "volatility", False, "ATR14 over ATR100"),
     Feature("true_range", "volatility", False, "true range of the bar, in ATRs"),
     Feature("deviation_ratio", "volatility", False, "deviation of changes over 10 bars against 60"),
-    Feature("down_share", "volatility", True, "share of squared changes that fell, 20 bars, around a half"),
+    Feature(
+        "down_share",
+        "volatility",
+        True,
+        "share of squared changes that fell, 20 bars, around a half",
+    ),
     Feature("autocorrelation", "volatility", False, "correlation of neighbouring changes, 50 bars"),
     Feature("volume_now", "volume", False, "log of volume over its 20-bar mean"),
     Feature("volume_trend", "volume", False, "log of the 20-bar over the 100-bar mean volume"),
-    Feature("volume_pressure", "volume", True, "volume of rising minus falling bars over all, 20 bars"),
+    Feature(
+        "volume_pressure", "volume", True, "volume of rising minus falling bars over all, 20 bars"
+    ),
     Feature("body", "candle", True, "close minus open over high minus low"),
     Feature("close_place", "candle", True, "place of the close within its bar, -1 to 1"),
     Feature("body_share20", "candle", False, "mean share of the body in the bar, 20 bars"),
-    Feature("wick_balance20", "candle", True, "mean of lower minus upper wick over the range, 20 bars"),
+    Feature(
+        "wick_balance20", "candle", True, "mean of lower minus upper wick over the range, 20 bars"
+    ),
     Feature("gap", "candle", True, "open against the close before, in ATRs"),
     Feature("hour_sin", "calendar", False, "hour of the day of the close (UTC) on a circle"),
     Feature("hour_cos", "calendar", False, "the same, cosine"),
     Feature("weekday_sin", "calendar", False, "weekday of the close (UTC) on a circle"),
     Feature("weekday_cos", "calendar", False, "the same, cosine"),
-    Feature("rank_change20", "cross-section", True, "rank of change20 among symbols with this bar, -0.5 to 0.5"),
-    Feature("rank_volatility", "cross-section", False, "rank of atr_ratio among symbols with this bar, -0.5 to 0.5"),
-    Feature("rank_volume", "cross-section", False, "rank of volume_trend among symbols with this bar, -0.5 to 0.5"),
+    Feature(
+        "rank_change20",
+        "cross-section",
+        True,
+        "rank of change20 among symbols with this bar, -0.5 to 0.5",
+    ),
+    Feature(
+        "rank_volatility",
+        "cross-section",
+        False,
+        "rank of atr_ratio among symbols with this bar, -0.5 to 0.5",
+    ),
+    Feature(
+        "rank_volume",
+        "cross-section",
+        False,
+        "rank of volume_trend among symbols with this bar, -0.5 to 0.5",
+    ),
     Feature("regime_trend", "regime", True, "mean efficiency20 of the symbols with this bar"),
     Feature("regime_volatility", "regime", False, "mean atr_ratio of the symbols with this bar"),
     Feature("regime_breadth", "regime", True, "share of symbols above their EMA50, around a half"),
@@ -81,7 +109,11 @@ _SIN_WEEKDAY, _COS_WEEKDAY = np.sin(_CIRCLE_WEEKDAY), np.cos(_CIRCLE_WEEKDAY)
 REFRESH = 256
 """Bars after which a rolling sum is summed anew, counted from the first bar: rounding is not carried further, and a
 prefix of the bars gives the same values to the last bit."""
-_RANKED = {"rank_change20": "change20", "rank_volatility": "atr_ratio", "rank_volume": "volume_trend"}
+_RANKED = {
+    "rank_change20": "change20",
+    "rank_volatility": "atr_ratio",
+    "rank_volume": "volume_trend",
+}
 _MEANS = {"regime_trend": "efficiency20", "regime_volatility": "atr_ratio"}
 
 
@@ -96,7 +128,11 @@ def feature_names(strategy: Strategy) -> tuple[str, ...]:
 
 def row_names(score_names: Iterable[str]) -> tuple[str, ...]:
     """Return the model's inputs for a system with these sub-scores."""
-    return (*(feature.name for feature in FEATURES), "confidence_existing", *(f"{SCORE}{name}" for name in score_names))
+    return (
+        *(feature.name for feature in FEATURES),
+        "confidence_existing",
+        *(f"{SCORE}{name}" for name in score_names),
+    )
 
 
 def feature_set_hash(names: Iterable[str]) -> str:
@@ -194,12 +230,21 @@ def _candle(bars: Bars, atr: Floats, before: Floats) -> dict[str, Floats]:
 def _calendar(bars: Bars) -> dict[str, Floats]:
     minutes = bars.closes_at.astype("datetime64[m]").astype(np.int64)
     hour_sin, hour_cos = on_circle(minutes, 0, 1, _SIN_MINUTE, _COS_MINUTE)
-    weekday_sin, weekday_cos = on_circle(minutes, 3 * 1440, 1440, _SIN_WEEKDAY, _COS_WEEKDAY)  # 1970 began on a Thursday
-    return {"hour_sin": hour_sin, "hour_cos": hour_cos, "weekday_sin": weekday_sin, "weekday_cos": weekday_cos}
+    weekday_sin, weekday_cos = on_circle(
+        minutes, 3 * 1440, 1440, _SIN_WEEKDAY, _COS_WEEKDAY
+    )  # 1970 began on a Thursday
+    return {
+        "hour_sin": hour_sin,
+        "hour_cos": hour_cos,
+        "weekday_sin": weekday_sin,
+        "weekday_cos": weekday_cos,
+    }
 
 
 @njit(cache=True, nogil=True)
-def on_circle(minutes: NDArray[np.int64], shift: int, unit: int, sines: Floats, cosines: Floats) -> tuple[Floats, Floats]:
+def on_circle(
+    minutes: NDArray[np.int64], shift: int, unit: int, sines: Floats, cosines: Floats
+) -> tuple[Floats, Floats]:
     """Return sine and cosine of ``(minutes + shift) / unit`` on a circle of as many steps as the tables have."""
     sine, cosine = np.empty(len(minutes)), np.empty(len(minutes))
     for i in range(len(minutes)):
@@ -208,14 +253,17 @@ def on_circle(minutes: NDArray[np.int64], shift: int, unit: int, sines: Floats, 
     return sine, cosine
 
 
-def _across(bars: Mapping[str, Bars], own: Mapping[str, Mapping[str, Floats]], signals: pd.DataFrame) -> dict[str, Floats]:
+def _across(
+    bars: Mapping[str, Bars], own: Mapping[str, Mapping[str, Floats]], signals: pd.DataFrame
+) -> dict[str, Floats]:
     """Return ranks and regime of each signal among the symbols that have a bar with exactly its stamp."""
     stamps = signals["timestamp"].dt.tz_localize(None).to_numpy(dtype="datetime64[ns]")
     moments = np.unique(stamps)
     at = np.searchsorted(moments, stamps)
     symbols = sorted(bars)
     column = np.asarray(
-        signals["symbol"].map({symbol: number for number, symbol in enumerate(symbols)}).to_numpy(), dtype=np.int64
+        signals["symbol"].map({symbol: number for number, symbol in enumerate(symbols)}).to_numpy(),
+        dtype=np.int64,
     )
     panels: dict[str, Floats] = {}
     for name in {*_RANKED.values(), *_MEANS.values(), "over_ema50"}:
@@ -226,7 +274,9 @@ def _across(bars: Mapping[str, Bars], own: Mapping[str, Mapping[str, Floats]], s
     return {**ranks, **means, "regime_breadth": _row_mean(above)[at]}
 
 
-def _panel(moments: NDArray[np.datetime64], columns: list[tuple[NDArray[np.datetime64], Floats]]) -> Floats:
+def _panel(
+    moments: NDArray[np.datetime64], columns: list[tuple[NDArray[np.datetime64], Floats]]
+) -> Floats:
     """Return values by moment (rows) and symbol (columns), NaN where a symbol has no bar."""
     panel = np.full((len(moments), len(columns)), np.nan)
     for number, (stamps, values) in enumerate(columns):
@@ -282,7 +332,9 @@ def place(out: Floats, closes: Floats, lowest: Floats, highest: Floats) -> None:
 
 
 @njit(cache=True, nogil=True)
-def shapes(opens: Floats, highs: Floats, lows: Floats, closes: Floats) -> tuple[Floats, Floats, Floats]:
+def shapes(
+    opens: Floats, highs: Floats, lows: Floats, closes: Floats
+) -> tuple[Floats, Floats, Floats]:
     """Return body, place of the close and lower minus upper wick of each bar, over its height; 0 where it has none."""
     body, place, wicks = np.zeros(len(opens)), np.zeros(len(opens)), np.zeros(len(opens))
     for i in range(len(opens)):
@@ -291,7 +343,9 @@ def shapes(opens: Floats, highs: Floats, lows: Floats, closes: Floats) -> tuple[
             continue
         body[i] = (closes[i] - opens[i]) / height
         place[i] = (2 * closes[i] - highs[i] - lows[i]) / height
-        wicks[i] = (min(opens[i], closes[i]) - lows[i] - highs[i] + max(opens[i], closes[i])) / height
+        wicks[i] = (
+            min(opens[i], closes[i]) - lows[i] - highs[i] + max(opens[i], closes[i])
+        ) / height
     return body, place, wicks
 
 

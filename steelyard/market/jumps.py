@@ -55,7 +55,9 @@ class Jump:
         return f"{self.symbol} {self.timestamp:%Y-%m-%d} {self.ratio - 1:+.1%} overnight: {words[self.kind]}"
 
 
-def explain(frame: pd.DataFrame, decisions: Iterable[JumpDecision]) -> tuple[pd.DataFrame, list[Jump]]:
+def explain(
+    frame: pd.DataFrame, decisions: Iterable[JumpDecision]
+) -> tuple[pd.DataFrame, list[Jump]]:
     """Return bars on one price scale, and every jump with what it was taken for.
 
     Args:
@@ -72,7 +74,9 @@ def held_back(jumps: Iterable[Jump]) -> tuple[str, ...]:
     return tuple(sorted({jump.symbol for jump in jumps if jump.kind in ("undecided", "reused")}))
 
 
-def _adjusted(frame: pd.DataFrame, decisions: list[JumpDecision]) -> tuple[pd.DataFrame, list[Jump]]:
+def _adjusted(
+    frame: pd.DataFrame, decisions: list[JumpDecision]
+) -> tuple[pd.DataFrame, list[Jump]]:
     """Adjust by the adjusted close; a decision adds what it missed, never what it has adjusted already."""
     factor = frame["adj_close"] / frame["close"]
     change = factor / factor.groupby(frame["symbol"]).shift()
@@ -91,7 +95,11 @@ def _adjusted(frame: pd.DataFrame, decisions: list[JumpDecision]) -> tuple[pd.Da
     incredible = _beyond(gap, INCREDIBLE) & ~split & ~known
     crash = _beyond(gap, LEAST_GAP) & ~split & ~incredible
     found = {"split": split, "crash": crash, "undecided": incredible}
-    return adjusted, [jump for kind, where in found.items() for jump in _listed(frame, gap, where, cast(Kind, kind))]
+    return adjusted, [
+        jump
+        for kind, where in found.items()
+        for jump in _listed(frame, gap, where, cast(Kind, kind))
+    ]
 
 
 def _decided(frame: pd.DataFrame, decisions: list[JumpDecision]) -> tuple[pd.DataFrame, list[Jump]]:
@@ -115,13 +123,17 @@ def _decided(frame: pd.DataFrame, decisions: list[JumpDecision]) -> tuple[pd.Dat
 
 def _rescale(adjusted: pd.DataFrame, decision: JumpDecision) -> None:
     """Bring a symbol's bars before a decided date on the price scale after it, in place."""
-    before = ((adjusted["symbol"] == decision.symbol) & (adjusted["timestamp"].dt.date < decision.date)).to_numpy()
+    before = (
+        (adjusted["symbol"] == decision.symbol) & (adjusted["timestamp"].dt.date < decision.date)
+    ).to_numpy()
     adjusted.loc[before, list(PRICES)] /= decision.ratio
     adjusted.loc[before, "volume"] *= decision.ratio
 
 
 def _at(frame: pd.DataFrame, decision: JumpDecision) -> np.ndarray:
-    return np.asarray((frame["symbol"] == decision.symbol) & (frame["timestamp"].dt.date == decision.date))
+    return np.asarray(
+        (frame["symbol"] == decision.symbol) & (frame["timestamp"].dt.date == decision.date)
+    )
 
 
 def _gaps(frame: pd.DataFrame) -> pd.Series:

@@ -46,10 +46,15 @@ class SimulatedMarket(Frozen):
 
 def simulate(market: SimulatedMarket) -> pd.DataFrame:
     """Return the bars of ``market`` (columns ``COLUMNS``), symbols SIM00, SIM01, …, from its start to its end."""
-    stamps = pd.date_range(market.start, market.end, freq=f"{market.bar_hours}h", inclusive="left", unit="ns")
+    stamps = pd.date_range(
+        market.start, market.end, freq=f"{market.bar_hours}h", inclusive="left", unit="ns"
+    )
     alive = _alive(market, stamps)
     seeds = np.random.SeedSequence(market.seed).spawn(market.symbols)
-    frames = [_symbol(f"SIM{n:02d}", market, stamps, alive, np.random.default_rng(s)) for n, s in enumerate(seeds)]
+    frames = [
+        _symbol(f"SIM{n:02d}", market, stamps, alive, np.random.default_rng(s))
+        for n, s in enumerate(seeds)
+    ]
     return pd.concat(frames, ignore_index=True)[list(COLUMNS)]
 
 
@@ -64,12 +69,18 @@ def _alive(market: SimulatedMarket, stamps: pd.DatetimeIndex) -> Floats:
 
 
 def _symbol(
-    name: str, market: SimulatedMarket, stamps: pd.DatetimeIndex, alive: Floats, rng: np.random.Generator
+    name: str,
+    market: SimulatedMarket,
+    stamps: pd.DatetimeIndex,
+    alive: Floats,
+    rng: np.random.Generator,
 ) -> pd.DataFrame:
     n = len(stamps)
     changes = rng.random(n) < 1 / market.regime_bars
     regime = np.where(np.cumsum(changes) % 2 == rng.integers(2), 1.0, -1.0)
-    log_price, deviation = _path(rng.standard_normal(n), regime * alive * market.strength, market.volatility)
+    log_price, deviation = _path(
+        rng.standard_normal(n), regime * alive * market.strength, market.volatility
+    )
     opens, closes = 100 * np.exp(log_price[:-1]), 100 * np.exp(log_price[1:])
     wick = deviation * np.where(regime > 0, 0.35, 1.1)
     return pd.DataFrame(
@@ -86,7 +97,9 @@ def _symbol(
 
 
 @njit(cache=True)
-def _path(shocks: NDArray[np.float64], drift: NDArray[np.float64], volatility: float) -> tuple[Floats, Floats]:
+def _path(
+    shocks: NDArray[np.float64], drift: NDArray[np.float64], volatility: float
+) -> tuple[Floats, Floats]:
     """Return the log price (n + 1 values, from 0) and the deviation of each change (n values).
 
     ``drift`` is what each bar adds along the prevailing move, in deviations.

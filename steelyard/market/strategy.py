@@ -24,7 +24,9 @@ CHECKED_BARS = 12
 class StrategySettings(Frozen):
     """Which system proposes the trades, as MODULE:CLASS."""
 
-    system: Annotated[str, Field(pattern=r"^[\w.]+:\w+$")] = "steelyard.market.strategy:TrendStrategy"
+    system: Annotated[str, Field(pattern=r"^[\w.]+:\w+$")] = (
+        "steelyard.market.strategy:TrendStrategy"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +175,9 @@ def _walk(bars: Bars, strategy: Strategy) -> Scan:
             continue
         if candidate.side not in ("buy", "sell"):
             at = f"{bars.symbol} at {bars.timestamp[bar]}"
-            raise FixConfiguration(f"{type(strategy).__name__} gave side {candidate.side!r} for {at}; buy or sell")
+            raise FixConfiguration(
+                f"{type(strategy).__name__} gave side {candidate.side!r} for {at}; buy or sell"
+            )
         scan.side[bar] = 1 if candidate.side == "buy" else -1
         scan.confidence[bar] = candidate.confidence
         for name in strategy.score_names:
@@ -182,18 +186,32 @@ def _walk(bars: Bars, strategy: Strategy) -> Scan:
 
 
 def _empty_scan(strategy: Strategy, n: int = 0) -> Scan:
-    return Scan(np.zeros(n, dtype=np.int64), np.full(n, np.nan), {name: np.full(n, np.nan) for name in strategy.score_names})
+    return Scan(
+        np.zeros(n, dtype=np.int64),
+        np.full(n, np.nan),
+        {name: np.full(n, np.nan) for name in strategy.score_names},
+    )
 
 
-def _check_scan(bars: Bars, strategy: Strategy, scan: Scan, proposed: NDArray[np.int64], first: int) -> None:
+def _check_scan(
+    bars: Bars, strategy: Strategy, scan: Scan, proposed: NDArray[np.int64], first: int
+) -> None:
     """Hold a scan against ``propose`` on a spread of bars, proposed ones and others: a difference is look-ahead."""
     if len(bars) <= first:
         return
     spread = np.linspace(first, len(bars) - 1, CHECKED_BARS).astype(np.int64)
-    chosen = proposed[np.linspace(0, len(proposed) - 1, CHECKED_BARS).astype(np.int64)] if len(proposed) else proposed
+    chosen = (
+        proposed[np.linspace(0, len(proposed) - 1, CHECKED_BARS).astype(np.int64)]
+        if len(proposed)
+        else proposed
+    )
     for bar in np.unique(np.concatenate([spread, chosen])):
         candidate = strategy.propose(bars[: bar + 1])
-        said = (0, 0.0) if candidate is None else (1 if candidate.side == "buy" else -1, candidate.confidence)
+        said = (
+            (0, 0.0)
+            if candidate is None
+            else (1 if candidate.side == "buy" else -1, candidate.confidence)
+        )
         scanned = (int(scan.side[bar]), float(scan.confidence[bar]) if scan.side[bar] else 0.0)
         if said[0] != scanned[0] or abs(said[1] - scanned[1]) > 1e-6:
             raise FixConfiguration(
@@ -207,7 +225,10 @@ def _frame(bars: Bars | None, at: NDArray[np.int64], scan: Scan) -> pd.DataFrame
     timestamp = pd.Series(pd.to_datetime(stamps, utc=True)).astype("datetime64[ns, UTC]")
     symbol = bars.symbol if bars else ""
     side = np.where(scan.side[at] > 0, "buy", "sell")
-    ids = [f"{symbol}:{stamp}:{word}" for stamp, word in zip(timestamp.dt.strftime("%Y-%m-%dT%H:%M:%SZ"), side, strict=True)]
+    ids = [
+        f"{symbol}:{stamp}:{word}"
+        for stamp, word in zip(timestamp.dt.strftime("%Y-%m-%dT%H:%M:%SZ"), side, strict=True)
+    ]
     frame = pd.DataFrame(
         {
             "signal_id": pd.Series(ids, dtype="str"),

@@ -23,7 +23,9 @@ from steelyard.market.features import (
 )
 from steelyard.market.strategy import WARMUP
 
-OWN = tuple(feature.name for feature in FEATURES if feature.group not in ("cross-section", "regime"))
+OWN = tuple(
+    feature.name for feature in FEATURES if feature.group not in ("cross-section", "regime")
+)
 """Features of one symbol alone, in order; those across symbols follow them."""
 SIGNED = np.array([feature.signed for feature in FEATURES])
 KEPT = 128
@@ -91,7 +93,13 @@ class SymbolStream:
             self._slow[:KEPT] = self._slow[-KEPT:]
             self._end = KEPT
         volume = bars.volume[at]
-        bar = (bars.open[at], bars.high[at], bars.low[at], bars.close[at], 0.0 if np.isnan(volume) else volume)
+        bar = (
+            bars.open[at],
+            bars.high[at],
+            bars.low[at],
+            bars.close[at],
+            0.0 if np.isnan(volume) else volume,
+        )
         self._columns[:, self._end] = bar
         assert self._handles is not None  # noqa: S101  # for the type checker: only warmed-up symbols append
         self._handles.update(float(bar[1]), float(bar[2]), float(bar[3]))
@@ -101,7 +109,9 @@ class SymbolStream:
     def _compute(self, bars: Bars) -> None:
         self.newest = bars.timestamp[-1]
         assert self._handles is not None  # noqa: S101  # for the type checker
-        closes_at = int((self.newest + bars.bar_size.to_timedelta64()).astype("datetime64[m]").astype(np.int64))
+        closes_at = int(
+            (self.newest + bars.bar_size.to_timedelta64()).astype("datetime64[m]").astype(np.int64)
+        )
         windows(self.values, self._columns, self._slow, self._end, self._handles.indicators)
         self.values[_CALENDAR : _CALENDAR + 4] = (
             _SIN_MINUTE[closes_at % 1440],
@@ -116,7 +126,10 @@ _CALENDAR = OWN.index("hour_sin")
 
 def _require_finite(bars: Bars) -> None:
     """Refuse what is no number before any state is touched: the indicators would never recover. NaN is no volume."""
-    if not np.isfinite(bars.open + bars.high + bars.low + bars.close).all() or np.isinf(bars.volume).any():
+    if (
+        not np.isfinite(bars.open + bars.high + bars.low + bars.close).all()
+        or np.isinf(bars.volume).any()
+    ):
         raise FixData(
             f"{bars.symbol}: a price or volume up to {bars.timestamp[-1]} is not a number; correct or drop the bar"
         )
@@ -137,9 +150,22 @@ class _Handles:
         self._macd = stream.MACD(close, fastperiod=12, slowperiod=26, signalperiod=9)
         self._range = stream.ATR(high, low, close, timeperiod=14)
         self._long_range = stream.ATR(high, low, close, timeperiod=100)
-        handles = (self._fast, self._slow, self._long, self._plus, self._minus, self._adx, self._rsi)
+        handles = (
+            self._fast,
+            self._slow,
+            self._long,
+            self._plus,
+            self._minus,
+            self._adx,
+            self._rsi,
+        )
         self.indicators = np.array(
-            [*(h.value for h in handles), self._macd.value[2], self._range.value, self._long_range.value]
+            [
+                *(h.value for h in handles),
+                self._macd.value[2],
+                self._range.value,
+                self._long_range.value,
+            ]
         )
 
     def update(self, high: float, low: float, close: float) -> None:
@@ -223,7 +249,9 @@ def windows(out: Floats, columns: Floats, slow: Floats, end: int, known: Floats)
         height = highs[k] - lows[k]
         if height != 0:
             bodies += abs((closes[k] - opens[k]) / height)
-            wicks += (min(opens[k], closes[k]) - lows[k] - highs[k] + max(opens[k], closes[k])) / height
+            wicks += (
+                min(opens[k], closes[k]) - lows[k] - highs[k] + max(opens[k], closes[k])
+            ) / height
     volume_100 = 0.0
     for k in range(i - 99, i + 1):
         volume_100 += volumes[k]
@@ -306,7 +334,11 @@ class FeatureStream:
         return row
 
 
-_CHANGE, _VOLATILITY, _VOLUME = OWN.index("change20"), OWN.index("atr_ratio"), OWN.index("volume_trend")
+_CHANGE, _VOLATILITY, _VOLUME = (
+    OWN.index("change20"),
+    OWN.index("atr_ratio"),
+    OWN.index("volume_trend"),
+)
 _EFFICIENCY, _ABOVE = OWN.index("efficiency20"), OWN.index("over_ema50")
 
 

@@ -211,17 +211,28 @@ def drift(
     """
     shares = _normalised(importance)
     columns = _columns(reference, current, shares, policy, beside=1)
-    [prediction] = _columns(_opinions(reference), _opinions(current), {PREDICTION: NAN}, policy, beside=len(columns))
+    [prediction] = _columns(
+        _opinions(reference), _opinions(current), {PREDICTION: NAN}, policy, beside=len(columns)
+    )
     ranked = tuple(sorted(columns, key=lambda column: (-column.importance, column.name)))
     compared = _comparisons(*performance, policy) if performance else ()
-    findings = [*map(_of_performance, compared), _of_inputs(ranked, policy), _of_prediction(prediction, ranked)]
+    findings = [
+        *map(_of_performance, compared),
+        _of_inputs(ranked, policy),
+        _of_prediction(prediction, ranked),
+    ]
     said = sorted((found for found in findings if found.reason), key=lambda found: -found.level)
     rows = min(len(reference), len(current))
     return Drift(
         verdict=VERDICTS[max((found.level for found in said), default=0)],
-        reasons=(*(found.reason for found in said), *_remarks(said, (*ranked, prediction), compared, rows, policy)),
+        reasons=(
+            *(found.reason for found in said),
+            *_remarks(said, (*ranked, prediction), compared, rows, policy),
+        ),
         share=_carried(ranked),
-        judged_share=round(math.fsum(column.importance for column in ranked if not column.unjudged), 12),
+        judged_share=round(
+            math.fsum(column.importance for column in ranked if not column.unjudged), 12
+        ),
         columns=ranked,
         prediction=prediction,
         performance=compared,
@@ -265,7 +276,10 @@ def calibration_noise(n: int) -> float:
 
 
 def _normalised(importance: Mapping[str, float]) -> dict[str, float]:
-    counted = {name: value if value > 0 and math.isfinite(value) else 0.0 for name, value in importance.items()}
+    counted = {
+        name: value if value > 0 and math.isfinite(value) else 0.0
+        for name, value in importance.items()
+    }
     total = math.fsum(counted.values())
     if total == 0:
         return dict.fromkeys(counted, 1 / max(len(counted), 1))
@@ -273,17 +287,30 @@ def _normalised(importance: Mapping[str, float]) -> dict[str, float]:
 
 
 def _columns(
-    reference: pd.DataFrame, current: pd.DataFrame, shares: Mapping[str, float], policy: DriftPolicy, *, beside: int
+    reference: pd.DataFrame,
+    current: pd.DataFrame,
+    shares: Mapping[str, float],
+    policy: DriftPolicy,
+    *,
+    beside: int,
 ) -> list[Column]:
     """Return the columns judged; ``beside`` are judged elsewhere, and share the probability of a false alarm."""
     before, now = _numbers(reference, shares), _numbers(current, shares)
-    unjudged = {name: _unjudged(before.get(name), now.get(name), policy.least_rows) for name in shares}
+    unjudged = {
+        name: _unjudged(before.get(name), now.get(name), policy.least_rows) for name in shares
+    }
     judged = [name for name in shares if not unjudged[name]]
     bands = {name: _Bands.of(before[name], now[name]) for name in judged}
     psi, distance = _effects(bands, {name: (before[name], now[name]) for name in judged})
     alpha = policy.alpha / max(len(judged) + beside, 1)
     return [
-        Column(name, share, psi[name], max(policy.psi_bound, bands[name].noise(alpha)), distance.get(name, NAN))
+        Column(
+            name,
+            share,
+            psi[name],
+            max(policy.psi_bound, bands[name].noise(alpha)),
+            distance.get(name, NAN),
+        )
         if name in bands
         else Column(name, share, unjudged=unjudged[name])
         for name, share in shares.items()
@@ -297,7 +324,10 @@ def _opinions(frame: pd.DataFrame) -> pd.DataFrame:
 def _numbers(frame: pd.DataFrame, names: Iterable[str]) -> dict[str, Floats]:
     """Return the columns that are there as floats; what is no finite number becomes NaN."""
     present = [name for name in names if name in frame]
-    read = {name: pd.to_numeric(frame[name], errors="coerce").to_numpy(dtype=np.float64, na_value=NAN) for name in present}
+    read = {
+        name: pd.to_numeric(frame[name], errors="coerce").to_numpy(dtype=np.float64, na_value=NAN)
+        for name in present
+    }
     return {name: np.where(np.isfinite(values), values, NAN) for name, values in read.items()}
 
 
@@ -354,11 +384,15 @@ class _Bands:
         ends = [f"{round(edge, 12) + 0.0:.4g}" for edge in self.edges.tolist()]
         middle = [f"{low} to {high}" if low != high else low for low, high in pairwise(ends)]
         words = [f"up to {ends[0]}", *middle, f"over {ends[-1]}"]
-        return {MISSING: "missing"} | {band: f"{band:02d}: {text}" for band, text in enumerate(words)}
+        return {MISSING: "missing"} | {
+            band: f"{band:02d}: {text}" for band, text in enumerate(words)
+        }
 
 
 def _cut(values: Floats, edges: Floats) -> Codes:
-    return np.where(np.isnan(values), MISSING, np.searchsorted(edges, values, side="left")).astype(np.int64)
+    return np.where(np.isnan(values), MISSING, np.searchsorted(edges, values, side="left")).astype(
+        np.int64
+    )
 
 
 def _effects(
@@ -369,13 +403,17 @@ def _effects(
         return {}, {}
     wide = {name: pair for name, pair in pairs.items() if np.nanmax(pair[0]) > np.nanmin(pair[0])}
     rows = _report(bands, wide, dict.fromkeys(bands, 1.0)).dict()["metrics"]
-    found = {(row["config"]["method"], row["config"]["column"]): float(row["value"]) for row in rows}
+    found = {
+        (row["config"]["method"], row["config"]["column"]): float(row["value"]) for row in rows
+    }
     psi = {name: found["psi", _banded(name)] for name in bands}
     return psi, {name: found["wasserstein", name] for name in wide}
 
 
 def _report(
-    bands: Mapping[str, _Bands], wide: Mapping[str, tuple[Floats, Floats]], bounds: Mapping[str, float]
+    bands: Mapping[str, _Bands],
+    wide: Mapping[str, tuple[Floats, Floats]],
+    bounds: Mapping[str, float],
 ) -> "Snapshot":
     """Return Evidently's report: PSI of the bands, Wasserstein distance of the numbers of ``wide``.
 
@@ -385,15 +423,29 @@ def _report(
     from evidently import DataDefinition, Dataset, Report
     from evidently.metrics import ValueDrift
 
-    kinds = DataDefinition(numerical_columns=list(wide), categorical_columns=[_banded(name) for name in bands])
-    before, now = (Dataset.from_pandas(frame, data_definition=kinds) for frame in _frames(bands, wide))
-    stability = [ValueDrift(column=_banded(name), method="psi", threshold=bounds[name]) for name in bands]
-    return Report([*stability, *(ValueDrift(column=name, method="wasserstein") for name in wide)]).run(now, before)
+    kinds = DataDefinition(
+        numerical_columns=list(wide), categorical_columns=[_banded(name) for name in bands]
+    )
+    before, now = (
+        Dataset.from_pandas(frame, data_definition=kinds) for frame in _frames(bands, wide)
+    )
+    stability = [
+        ValueDrift(column=_banded(name), method="psi", threshold=bounds[name]) for name in bands
+    ]
+    return Report(
+        [*stability, *(ValueDrift(column=name, method="wasserstein") for name in wide)]
+    ).run(now, before)
 
 
-def _frames(bands: Mapping[str, _Bands], wide: Mapping[str, tuple[Floats, Floats]]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    before: dict[str, Any] = {_banded(name): _words(cut.before, cut.labels()) for name, cut in bands.items()}
-    now: dict[str, Any] = {_banded(name): _words(cut.now, cut.labels()) for name, cut in bands.items()}
+def _frames(
+    bands: Mapping[str, _Bands], wide: Mapping[str, tuple[Floats, Floats]]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    before: dict[str, Any] = {
+        _banded(name): _words(cut.before, cut.labels()) for name, cut in bands.items()
+    }
+    now: dict[str, Any] = {
+        _banded(name): _words(cut.now, cut.labels()) for name, cut in bands.items()
+    }
     for name, (old, new) in wide.items():
         # Evidently never divides by less than 0.001, wider than many a return: what it gets has deviation 1.
         centre, width = np.nanmean(old), np.nanstd(old)
@@ -429,7 +481,9 @@ class _Figure:
         return self.centre - away if self.name == "accuracy" else self.centre + away
 
 
-def _comparisons(before: Performance, now: Performance, policy: DriftPolicy) -> tuple[Comparison, ...]:
+def _comparisons(
+    before: Performance, now: Performance, policy: DriftPolicy
+) -> tuple[Comparison, ...]:
     """Return each measure with its bounds; the probabilities are shared out among the measures that can be judged."""
     outcomes = min(before.n, now.n)
     if outcomes < policy.least_outcomes:
@@ -439,14 +493,23 @@ def _comparisons(before: Performance, now: Performance, policy: DriftPolicy) -> 
             for name in ("accuracy", "log_loss", "ece")
         )
     figures = (_accuracy(before, now), _log_loss(before, now), _ece(before, now))
-    judged = max(sum(math.isfinite(figure.centre + figure.error + figure.now) for figure in figures), 1)
-    return tuple(_compared(figure, policy.watch_alpha / judged, policy.retrain_alpha / judged) for figure in figures)
+    judged = max(
+        sum(math.isfinite(figure.centre + figure.error + figure.now) for figure in figures), 1
+    )
+    return tuple(
+        _compared(figure, policy.watch_alpha / judged, policy.retrain_alpha / judged)
+        for figure in figures
+    )
 
 
 def _compared(figure: _Figure, watch: float, retrain: float) -> Comparison:
     if not math.isfinite(figure.centre + figure.error + figure.now):
-        return Comparison(figure.name, figure.before, figure.now, unjudged="unknown in training or now")
-    return Comparison(figure.name, figure.before, figure.now, figure.bound(watch), figure.bound(retrain))
+        return Comparison(
+            figure.name, figure.before, figure.now, unjudged="unknown in training or now"
+        )
+    return Comparison(
+        figure.name, figure.before, figure.now, figure.bound(watch), figure.bound(retrain)
+    )
 
 
 def _accuracy(before: Performance, now: Performance) -> _Figure:
@@ -481,7 +544,10 @@ def _of_performance(compared: Comparison) -> _Finding:
     level = VERDICTS.index(compared.verdict)
     if not level:
         return _Finding(0, "")
-    bound, side = (compared.watch, compared.retrain)[level - 1], "least" if compared.name == "accuracy" else "most"
+    bound, side = (
+        (compared.watch, compared.retrain)[level - 1],
+        "least" if compared.name == "accuracy" else "most",
+    )
     figures = f"{compared.now:.3f} now, {compared.before:.3f} in training; at {side} {bound:.3f} is within chance"
     return _Finding(level, f"{compared.name} {figures}")
 
@@ -492,10 +558,19 @@ def _of_inputs(columns: Sequence[Column], policy: DriftPolicy) -> _Finding:
         return _Finding(0, "")
     share = _carried(columns)
     level = 2 if share >= policy.retrain_share else int(share >= policy.watch_share)
-    asked = f"retrain from {policy.retrain_share:.0%}" if level else f"watch from {policy.watch_share:.0%}"
-    named = ", ".join(f"{column.name} (PSI {column.psi:.2f}, bound {column.bound:.2f})" for column in drifted[:NAMED])
+    asked = (
+        f"retrain from {policy.retrain_share:.0%}"
+        if level
+        else f"watch from {policy.watch_share:.0%}"
+    )
+    named = ", ".join(
+        f"{column.name} (PSI {column.psi:.2f}, bound {column.bound:.2f})"
+        for column in drifted[:NAMED]
+    )
     more = f" and {len(drifted) - NAMED} more" if len(drifted) > NAMED else ""
-    return _Finding(level, f"drifted features carry {share:.1%} of the importance, {asked}: {named}{more}")
+    return _Finding(
+        level, f"drifted features carry {share:.1%} of the importance, {asked}: {named}{more}"
+    )
 
 
 def _of_prediction(prediction: Column, columns: Sequence[Column]) -> _Finding:
@@ -508,15 +583,26 @@ def _of_prediction(prediction: Column, columns: Sequence[Column]) -> _Finding:
 
 
 def _remarks(
-    said: Sequence[_Finding], columns: Sequence[Column], compared: Sequence[Comparison], rows: int, policy: DriftPolicy
+    said: Sequence[_Finding],
+    columns: Sequence[Column],
+    compared: Sequence[Comparison],
+    rows: int,
+    policy: DriftPolicy,
 ) -> list[str]:
     """Return what is said last: that nothing drifted, and what was not judged."""
     if rows < policy.least_rows:
-        return [f"not judged: {rows} rows, least is {policy.least_rows}", *_unjudged_performance(compared)]
+        return [
+            f"not judged: {rows} rows, least is {policy.least_rows}",
+            *_unjudged_performance(compared),
+        ]
     judged = [column for column in columns if not column.unjudged]
     left = [f"{column.name} ({column.unjudged})" for column in columns if column.unjudged]
     nothing = [_nothing(max(judged, key=lambda column: column.psi))] if judged and not said else []
-    return [*nothing, *([f"not judged: {', '.join(left)}"] if left else []), *_unjudged_performance(compared)]
+    return [
+        *nothing,
+        *([f"not judged: {', '.join(left)}"] if left else []),
+        *_unjudged_performance(compared),
+    ]
 
 
 def _nothing(largest: Column) -> str:
@@ -524,7 +610,11 @@ def _nothing(largest: Column) -> str:
 
 
 def _unjudged_performance(compared: Sequence[Comparison]) -> list[str]:
-    left = [f"{comparison.name} ({comparison.unjudged})" for comparison in compared if comparison.unjudged]
+    left = [
+        f"{comparison.name} ({comparison.unjudged})"
+        for comparison in compared
+        if comparison.unjudged
+    ]
     return [f"not judged: {', '.join(left)}"] if left else []
 
 

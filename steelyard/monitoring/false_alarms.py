@@ -28,7 +28,9 @@ def streak_alarm(trades: int, losses: int, win_rate: float, autocorrelation: flo
         return float(losses < 1)
     loss = 1 - win_rate
     again, begins = loss + autocorrelation * win_rate, loss * (1 - autocorrelation)
-    step = np.diag(np.full(losses - 1, again), k=1)  # from a run of 0, 1, … losses to the next; what leaves has got there
+    step = np.diag(
+        np.full(losses - 1, again), k=1
+    )  # from a run of 0, 1, … losses to the next; what leaves has got there
     step[:, 0] = 1 - again
     step[0, 0] = 1 - begins
     if losses == 1:
@@ -39,7 +41,9 @@ def streak_alarm(trades: int, losses: int, win_rate: float, autocorrelation: flo
     return float(1 - (first @ np.linalg.matrix_power(step, trades - 1)).sum())
 
 
-def low_accuracy_alarm(signals: int, bound: float, accuracy: float, autocorrelation: float = 0.0) -> float:
+def low_accuracy_alarm(
+    signals: int, bound: float, accuracy: float, autocorrelation: float = 0.0
+) -> float:
     """Return the probability that a model right with ``accuracy`` is right on less than ``bound`` of ``signals`` signals.
 
     By the normal approximation with continuity correction. Where being right correlates by r = ``autocorrelation`` in
@@ -61,7 +65,11 @@ def enough_losses(trades: int, win_rate: float, autocorrelation: float, chance: 
     low = high // 2
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (middle, high) if streak_alarm(trades, middle, win_rate, autocorrelation) > chance else (low, middle)
+        low, high = (
+            (middle, high)
+            if streak_alarm(trades, middle, win_rate, autocorrelation) > chance
+            else (low, middle)
+        )
     return high
 
 
@@ -71,12 +79,19 @@ def false_alarms(evidence: Evidence, policy: WeightPolicy) -> dict[str, str]:
     Such a model is right, and wins, on ``steps.raise_accuracy`` of the signals. Neighbours hang together as they did over
     the lineage's life; where that is not known yet, they count as independent.
     """
-    words = {"breaker_accuracy": _accuracy_words(evidence, policy), "breaker_streak": _streak_words(evidence, policy)}
+    words = {
+        "breaker_accuracy": _accuracy_words(evidence, policy),
+        "breaker_streak": _streak_words(evidence, policy),
+    }
     if not binding(policy):
         return words
     bounds = policy.sequential
-    words["breaker_accuracy"] += f"; believed where claims that hold get once in {bounds.cut:g} months, or more seldom"
-    words["breaker_decay"] = f"claims that hold get here once in {bounds.disable:g} months, or more seldom"
+    words["breaker_accuracy"] += (
+        f"; believed where claims that hold get once in {bounds.cut:g} months, or more seldom"
+    )
+    words["breaker_decay"] = (
+        f"claims that hold get here once in {bounds.disable:g} months, or more seldom"
+    )
     return words
 
 
@@ -96,9 +111,7 @@ def _streak_words(evidence: Evidence, policy: WeightPolicy) -> str:
     words = f"{losses} losses in a row hit a healthy {healthy:.0%} one in {chance:.1%} of {trades:,} trades{_tied(tied)}"
     if chance <= SELDOM:
         return words
-    return (
-        f"{words}; breaker_streak {enough_losses(trades, healthy, _known(tied), SELDOM) - 1} would in {SELDOM:.0%} at most"
-    )
+    return f"{words}; breaker_streak {enough_losses(trades, healthy, _known(tied), SELDOM) - 1} would in {SELDOM:.0%} at most"
 
 
 def _known(autocorrelation: float) -> float:

@@ -204,11 +204,21 @@ def health(
         trained: What the champion's training said.
         usual: What trading without the model looks like.
     """
-    rows = predictions[((predictions["decided_at"] > start) & (predictions["decided_at"] <= end)).to_numpy(dtype=bool)]
+    rows = predictions[
+        ((predictions["decided_at"] > start) & (predictions["decided_at"] <= end)).to_numpy(
+            dtype=bool
+        )
+    ]
     p_win, confidence = _floats(rows, "p_win"), _floats(rows, "confidence_ml")
-    judged = (rows["settled_at"].notna() & rows["won"].notna()).to_numpy(dtype=bool) & ~np.isnan(p_win)
+    judged = (rows["settled_at"].notna() & rows["won"].notna()).to_numpy(dtype=bool) & ~np.isnan(
+        p_win
+    )
     won = rows["won"].fillna(False).to_numpy(dtype=bool)
-    found = _said(p_win[~np.isnan(p_win)]) | _calibration(p_win[judged], won[judged]) | _training(trained)
+    found = (
+        _said(p_win[~np.isnan(p_win)])
+        | _calibration(p_win[judged], won[judged])
+        | _training(trained)
+    )
     found |= _service(rows, signals) | _trading(rows, signals, (end - start) / DAY, usual)
     return Health(
         start=start,
@@ -226,7 +236,9 @@ def health(
     )
 
 
-def silences(signals: pd.DataFrame, predictions: pd.DataFrame, end: datetime, overdue: pd.Timedelta) -> tuple[Silence, ...]:
+def silences(
+    signals: pd.DataFrame, predictions: pd.DataFrame, end: datetime, overdue: pd.Timedelta
+) -> tuple[Silence, ...]:
     """Return what fell silent by ``end``, the signals without predictions first; empty when nothing did.
 
     Args:
@@ -254,7 +266,9 @@ def _said(p_win: Floats) -> dict[str, _Found]:
     """Return what the distribution of the opinions looks like."""
     n, uniform = len(p_win), targets.uniform(p_win)
     return {
-        "uniform_share": _Found(_share(uniform, n), targets.chance_of_many(uniform, n, TARGETS["uniform_share"][0])),
+        "uniform_share": _Found(
+            _share(uniform, n), targets.chance_of_many(uniform, n, TARGETS["uniform_share"][0])
+        ),
         "extreme_share": _Found(_share(targets.extreme(p_win), n)),
     }
 
@@ -262,12 +276,18 @@ def _said(p_win: Floats) -> dict[str, _Found]:
 def _calibration(p_win: Floats, won: Bools) -> dict[str, _Found]:
     outcomes, n = won.astype(np.float64), len(won)
     ece, bound = metrics.calibration_error(p_win, won), TARGETS["ece"][0] + calibration_noise(n)
-    error = 0.5 * math.sqrt((1 - 2 / math.pi) / n) if n >= targets.LEAST else NAN  # see calibration_noise
+    error = (
+        0.5 * math.sqrt((1 - 2 / math.pi) / n) if n >= targets.LEAST else NAN
+    )  # see calibration_noise
     over, squares = targets.overconfident(p_win, outcomes), (p_win - outcomes) ** 2
     return {
-        "brier": _Found(metrics.brier(p_win, won), targets.chance_of_mean(squares, TARGETS["brier"][0])),
+        "brier": _Found(
+            metrics.brier(p_win, won), targets.chance_of_mean(squares, TARGETS["brier"][0])
+        ),
         "ece": _Found(ece, targets.chance_beyond(ece - bound, error), bound),
-        "overconfidence": _Found(metrics.mean(over), targets.chance_of_mean(over, TARGETS["overconfidence"][0])),
+        "overconfidence": _Found(
+            metrics.mean(over), targets.chance_of_mean(over, TARGETS["overconfidence"][0])
+        ),
     }
 
 
@@ -275,7 +295,9 @@ def _training(trained: Trained) -> dict[str, _Found]:
     gap, n = trained.train_accuracy - trained.holdout_accuracy, trained.holdout_signals
     error = 0.5 / math.sqrt(n) if n >= targets.LEAST else NAN
     return {
-        "overfitting_gap": _Found(gap, targets.chance_beyond(gap - TARGETS["overfitting_gap"][0], error)),
+        "overfitting_gap": _Found(
+            gap, targets.chance_beyond(gap - TARGETS["overfitting_gap"][0], error)
+        ),
         "top_feature_share": _Found(max(trained.shap.values(), default=NAN)),
     }
 
@@ -284,15 +306,23 @@ def _service(rows: pd.DataFrame, signals: int) -> dict[str, _Found]:
     """Return whether the model answers, and how fast."""
     latency = _floats(rows, "latency_ms")
     p50, p95, p99 = metrics.latency_percentiles(latency)
-    slow, timed = int((latency >= TARGETS["latency_p99_ms"][0]).sum()), int((~np.isnan(latency)).sum())
+    slow, timed = (
+        int((latency >= TARGETS["latency_p99_ms"][0]).sum()),
+        int((~np.isnan(latency)).sum()),
+    )
     opinions, alone = int(rows["p_win"].notna().sum()), int(rows["fallback_reason"].notna().sum())
     rare = TARGETS["fallback_rate"][0]
     return {
         "latency_p50_ms": _Found(p50),
         "latency_p95_ms": _Found(p95),
         "latency_p99_ms": _Found(p99, targets.chance_of_many(slow, timed, 0.01)),
-        "coverage": _Found(_share(opinions, signals), targets.chance_of_few(opinions, signals, TARGETS["coverage"][0])),
-        "fallback_rate": _Found(_share(alone, len(rows)), targets.chance_of_many(alone, len(rows), rare)),
+        "coverage": _Found(
+            _share(opinions, signals),
+            targets.chance_of_few(opinions, signals, TARGETS["coverage"][0]),
+        ),
+        "fallback_rate": _Found(
+            _share(alone, len(rows)), targets.chance_of_many(alone, len(rows), rare)
+        ),
     }
 
 
@@ -300,16 +330,22 @@ def _trading(rows: pd.DataFrame, signals: int, days: float, usual: Usual) -> dic
     """Return how often the blend traded, and how the settled trades went."""
     traded = rows["decision"].to_numpy(dtype=bool)
     closed = rows[traded & rows["settled_at"].notna().to_numpy(dtype=bool)]
-    alone = metrics.mean((_floats(rows, "confidence_existing") > usual.threshold).astype(np.float64))
+    alone = metrics.mean(
+        (_floats(rows, "confidence_existing") > usual.threshold).astype(np.float64)
+    )
     hits, wanted = int(traded.sum()), TARGETS["hit_rate"][0] * alone
     slippage = _known(_floats(closed, "slippage_bps"))
     assumed = TARGETS["mean_slippage_bps"][0] * usual.slippage_bps
     return {
         "pivotal_rate": _Found(metrics.mean(rows["pivotal"].to_numpy(dtype=np.float64))),
-        "hit_rate": _Found(_share(hits, signals), targets.chance_of_few(hits, signals, wanted), wanted),
+        "hit_rate": _Found(
+            _share(hits, signals), targets.chance_of_few(hits, signals, wanted), wanted
+        ),
         "trades_per_day": _Found(hits / days),
         "mean_hold_minutes": _Found(metrics.mean(_known(_floats(closed, "hold_minutes")))),
-        "mean_slippage_bps": _Found(metrics.mean(slippage), targets.chance_of_mean(slippage, assumed), assumed),
+        "mean_slippage_bps": _Found(
+            metrics.mean(slippage), targets.chance_of_mean(slippage, assumed), assumed
+        ),
     }
 
 
@@ -319,12 +355,16 @@ def _figure(name: str, found: _Found) -> Figure:
     constant, direction = TARGETS[name]
     bound = constant if found.bound is None else found.bound
     target = None if math.isnan(bound) else bound
-    return Figure(name, found.value, target, meets(found.value, bound, direction), WORDS[name], found.chance)
+    return Figure(
+        name, found.value, target, meets(found.value, bound, direction), WORDS[name], found.chance
+    )
 
 
 def _importance(trained: Trained) -> tuple[Importance, ...]:
     names = sorted(trained.shap, key=lambda name: -trained.shap[name])[:TOP]
-    return tuple(Importance(name, trained.gain.get(name, NAN), trained.shap[name]) for name in names)
+    return tuple(
+        Importance(name, trained.gain.get(name, NAN), trained.shap[name]) for name in names
+    )
 
 
 def _share(count: int, of: int) -> float:
@@ -364,7 +404,10 @@ def _unpredicted(signals: pd.DataFrame, predictions: pd.DataFrame) -> Silence | 
     if not len(lost):
         return None
     first, last = _moment(lost["decided_at"].min()), _moment(lost["decided_at"].max())
-    return Silence("unpredicted", f"{len(lost)} of {len(signals)} signals have no prediction, from {first} to {last}.")
+    return Silence(
+        "unpredicted",
+        f"{len(lost)} of {len(signals)} signals have no prediction, from {first} to {last}.",
+    )
 
 
 def _unsettled(predictions: pd.DataFrame, end: datetime, overdue: pd.Timedelta) -> Silence | None:
@@ -411,4 +454,6 @@ def _known(values: Floats) -> Floats:
 
 
 def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: finite(value) if isinstance(value, float) else value for name, value in row.items()}
+    return {
+        name: finite(value) if isinstance(value, float) else value for name, value in row.items()
+    }

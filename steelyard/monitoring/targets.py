@@ -67,7 +67,9 @@ def chance_of_mean(values: Floats, bound: float) -> float:
     """
     if len(values) < LEAST or math.isnan(bound):
         return NAN
-    return chance_beyond(float(values.mean()) - bound, float(values.std(ddof=1)) / math.sqrt(len(values)))
+    return chance_beyond(
+        float(values.mean()) - bound, float(values.std(ddof=1)) / math.sqrt(len(values))
+    )
 
 
 def chance_beyond(excess: float, error: float) -> float:

@@ -52,9 +52,15 @@ def register(up: UpSettings, home: Path, conf: Path) -> list[dict[str, Any]]:
     with get_client(sync_client=True) as client:
         _make_pools(client, {entry["work_pool"]["name"] for entry in entries})
         deployments = [_deployment(entry, up, parameters) for entry in entries]
-        ids = [cast(UUID, deployment.apply()) for deployment in deployments]  # a coroutine only inside a running loop
+        ids = [
+            cast(UUID, deployment.apply()) for deployment in deployments
+        ]  # a coroutine only inside a running loop
         return [
-            {"name": deployment.full_name, "next_run": _next_run(client, made), "cron": _cron(up, entry)}
+            {
+                "name": deployment.full_name,
+                "next_run": _next_run(client, made),
+                "cron": _cron(up, entry),
+            }
             for entry, deployment, made in zip(entries, deployments, ids, strict=True)
         ]
 
@@ -78,10 +84,14 @@ def close_abandoned() -> int:
 def _make_pools(client: SyncPrefectClient, names: set[str]) -> None:
     template = ProcessWorker.get_default_base_job_template()
     for name in names:
-        client.create_work_pool(WorkPoolCreate(name=name, type="process", base_job_template=template), overwrite=True)
+        client.create_work_pool(
+            WorkPoolCreate(name=name, type="process", base_job_template=template), overwrite=True
+        )
 
 
-def _deployment(entry: Mapping[str, Any], up: UpSettings, parameters: Mapping[str, str]) -> RunnerDeployment:
+def _deployment(
+    entry: Mapping[str, Any], up: UpSettings, parameters: Mapping[str, str]
+) -> RunnerDeployment:
     [schedule] = entry["schedules"]
     made = RunnerDeployment.from_entrypoint(
         entrypoint=entry["entrypoint"],
@@ -115,7 +125,11 @@ def _scheduled(client: SyncPrefectClient, deployment: UUID) -> Sequence[str]:
         sort=FlowRunSort.EXPECTED_START_TIME_ASC,
         limit=1,
     )
-    return [run.expected_start_time.astimezone(UTC).isoformat() for run in runs if run.expected_start_time]
+    return [
+        run.expected_start_time.astimezone(UTC).isoformat()
+        for run in runs
+        if run.expected_start_time
+    ]
 
 
 def _in_state(*types: StateType) -> FlowRunFilter:

@@ -71,9 +71,13 @@ def check(ports: Iterable[Port]) -> None:
 
 
 def _listen(port: Port) -> None:
-    family, kind, protocol, _, address = socket.getaddrinfo(port.host, port.number, type=socket.SOCK_STREAM)[0]
+    family, kind, protocol, _, address = socket.getaddrinfo(
+        port.host, port.number, type=socket.SOCK_STREAM
+    )[0]
     with socket.socket(family, kind, protocol) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections that are closing do not count
+        probe.setsockopt(
+            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+        )  # connections that are closing do not count
         probe.bind(address)
 
 
@@ -103,7 +107,12 @@ class Supervisor:
         self._leash = _Leash()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         for kept in reversed(self._kept):
             kept.end()
         self._leash.close()
@@ -159,7 +168,9 @@ class Supervisor:
         time.sleep(LOOK_SECONDS)
 
     def _take(self, *_: object) -> None:
-        self._signalled = True  # raising here could lose a process between its start and its entry in the list
+        self._signalled = (
+            True  # raising here could lose a process between its start and its entry in the list
+        )
 
 
 class _Kept:
@@ -200,7 +211,9 @@ class _Kept:
         if not self.running():
             raise RestoreService(f"{self._service.name} {self._ended()}")
         if time.monotonic() > until:
-            raise RestoreService(f"{self._service.name} does not answer after {START_SECONDS:.0f} s; see {self._log}")
+            raise RestoreService(
+                f"{self._service.name} does not answer after {START_SECONDS:.0f} s; see {self._log}"
+            )
         return self._answers()
 
     def written(self) -> str:
@@ -244,8 +257,14 @@ class _Kept:
 
     def _ended(self) -> str:
         code = self._process.poll() if self._process is not None else None
-        how = f"was ended by signal {-code}" if code is not None and code < 0 else f"stopped with exit code {code}"
-        last = next((line.strip() for line in reversed(_tail(self._log)) if line.strip()), "nothing")
+        how = (
+            f"was ended by signal {-code}"
+            if code is not None and code < 0
+            else f"stopped with exit code {code}"
+        )
+        last = next(
+            (line.strip() for line in reversed(_tail(self._log)) if line.strip()), "nothing"
+        )
         return f"{how}; the last line of {self._log} is: {last[:200]}"
 
     def _hangs(self) -> bool:
@@ -270,7 +289,9 @@ class _Leash:
 
     def __init__(self) -> None:
         command = [sys.executable, "-I", "-S", reaper.__file__]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True, text=True)  # noqa: S603
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, start_new_session=True, text=True
+        )  # noqa: S603
 
     def hold(self, group: int) -> None:
         """End ``group`` with this process."""

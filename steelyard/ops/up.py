@@ -54,15 +54,23 @@ def planned(settings: Settings, home: Path, conf: Path | None = None) -> Plan:
     services, up = settings.services.at(home), settings.up
     state, folder = Path(services.state), (conf or default_conf()).resolve()
     api = up.prefect_page
-    environment = child_environment(PREFECT_HOME=str(state / "prefect"), PREFECT_API_URL=f"{api}/api", **_PREFECT)
+    environment = child_environment(
+        PREFECT_HOME=str(state / "prefect"), PREFECT_API_URL=f"{api}/api", **_PREFECT
+    )
     own = services.mlflow.startswith(OWN_STORES)
-    stores = {"MLFLOW_BACKEND_STORE_URI": services.mlflow, "MLFLOW_ARTIFACTS_DESTINATION": services.artifacts}
+    stores = {
+        "MLFLOW_BACKEND_STORE_URI": services.mlflow,
+        "MLFLOW_ARTIFACTS_DESTINATION": services.artifacts,
+    }
     places = ("--home", str(home.resolve()), "--conf", str(folder))
     deploy = (sys.executable, "-m", "steelyard", "deploy", "--json", *places)
     return Plan(
         state=state,
         ports=tuple(_ports(up, folder, own)),
-        servers=(_prefect(up, api, environment), *([_mlflow(up, environment | stores)] if own else [])),
+        servers=(
+            _prefect(up, api, environment),
+            *([_mlflow(up, environment | stores)] if own else []),
+        ),
         deploy=Service("deploy", deploy, environment),
         worker=_worker(environment),
         pages={"Prefect": api, "MLflow": services.pages},
@@ -82,7 +90,9 @@ def keep_up(plan: Plan, show: Callable[[dict[str, Any]], None], say: Callable[[s
             supervisor.start(*plan.servers)
             deployments = json.loads(supervisor.run(plan.deploy))
             supervisor.start(plan.worker)
-            show({"pages": plan.pages, "deployments": deployments, "logs": str(plan.state / "logs")})
+            show(
+                {"pages": plan.pages, "deployments": deployments, "logs": str(plan.state / "logs")}
+            )
             supervisor.watch()
 
 
@@ -103,13 +113,25 @@ def _ports(up: UpSettings, conf: Path, own: bool) -> Iterator[Port]:
 
 
 def _prefect(up: UpSettings, address: str, environment: dict[str, str]) -> Service:
-    command = (sys.executable, "-m", "prefect", "server", "start", "--host", up.host, "--port", str(up.prefect_port))
+    command = (
+        sys.executable,
+        "-m",
+        "prefect",
+        "server",
+        "start",
+        "--host",
+        up.host,
+        "--port",
+        str(up.prefect_port),
+    )
     return Service("prefect", command, environment, f"{address}/api/health")
 
 
 def _mlflow(up: UpSettings, environment: dict[str, str]) -> Service:
     listens = ("--host", up.host, "--port", str(up.mlflow_port), "--workers", "1")
-    quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # eight processes more, for what nobody here uses
+    quiet = {
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"
+    }  # eight processes more, for what nobody here uses
     command = (sys.executable, "-m", "mlflow", "server", *listens)
     return Service("mlflow", command, environment | quiet, f"{up.mlflow_page}/health")
 

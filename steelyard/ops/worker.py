@@ -12,7 +12,9 @@ from steelyard.ops.deployments import close_abandoned
 def main() -> None:
     """Close abandoned runs, which frees their concurrency slots, and start the worker in this process's place."""
     close_abandoned()
-    os.execv(sys.executable, [sys.executable, "-P", "-m", "prefect", "worker", "start", *sys.argv[1:]])  # noqa: S606
+    os.execv(
+        sys.executable, [sys.executable, "-P", "-m", "prefect", "worker", "start", *sys.argv[1:]]
+    )  # noqa: S606
 
 
 if __name__ == "__main__":

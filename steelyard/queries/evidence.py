@@ -37,7 +37,9 @@ def phase_evidence(home: Home, end: datetime, state: State) -> Evidence:
 def life_evidence(home: Home, end: datetime, state: State) -> Skill:
     """Return the evidence of the lineage's whole life at ``end``, since its evidence last began anew."""
     opinions, settings = home.ledger.opinions(state.evidence_since, end), home.settings
-    return judge_skill(opinions, end, state.evidence_since, settings.books, settings.weight.sequential.bets)
+    return judge_skill(
+        opinions, end, state.evidence_since, settings.books, settings.weight.sequential.bets
+    )
 
 
 def _evidence(home: Home, end: datetime, since: datetime, window: Window, days: int) -> Evidence:

@@ -29,7 +29,9 @@ def health_between(home: Home, champion: Version | None, start: datetime, end: d
     predictions, proposed = home.ledger.predictions(start, end), emitted(home, start, end)
     count = len(predictions) if proposed is None else len(proposed)
     usual = Usual(home.settings.books.threshold, 2 * home.settings.brackets.slippage_bps)
-    return health(predictions, count, start, end, _trained(home, champion) if champion else UNKNOWN, usual)
+    return health(
+        predictions, count, start, end, _trained(home, champion) if champion else UNKNOWN, usual
+    )
 
 
 def serving_version(home: Home, state: State) -> Version | None:

@@ -14,7 +14,9 @@ from steelyard.market.strategy import signals
 def known_history(home: Home, as_of: datetime) -> pd.DataFrame:
     """Return every signal with its features and its outcome, as far as they were known at ``as_of``."""
     bars = home.lake.read(until=pd.Timestamp(as_of))
-    known: pd.DataFrame = history(by_symbol(bars, home.lake.bar_size), home.strategy, home.settings.brackets)
+    known: pd.DataFrame = history(
+        by_symbol(bars, home.lake.bar_size), home.strategy, home.settings.brackets
+    )
     return known
 
 

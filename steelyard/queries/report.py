@@ -27,7 +27,9 @@ def lineage_report(home: Home, as_of: datetime) -> tuple[dict[str, Any], str]:
     """
     document = status(home, as_of)
     if document["state"] is None:
-        raise CollectMoreData(f"{home.folder}: nothing was decided here yet; run steelyard guard, then report")
+        raise CollectMoreData(
+            f"{home.folder}: nothing was decided here yet; run steelyard guard, then report"
+        )
     start, last = (datetime.fromisoformat(document["state"][name]) for name in ("began", "as_of"))
     end, sizing = max(as_of, last), home.settings.books
     settled = home.ledger.settled_predictions(start, end)
@@ -47,7 +49,9 @@ def written_report(home: Home, as_of: datetime, file: Path) -> dict[str, Any]:
     try:
         file.write_text(content, encoding="utf-8")
     except OSError as error:
-        raise FixConfiguration(f"{file} cannot be written ({error.strerror}); pass another --out") from error
+        raise FixConfiguration(
+            f"{file} cannot be written ({error.strerror}); pass another --out"
+        ) from error
     return document | {"page": str(file)}
 
 
@@ -59,8 +63,12 @@ def _life(home: Home, start: datetime, end: datetime, settled: pd.DataFrame) -> 
         "end": end.isoformat(),
         "signals": len(home.ledger.predictions(start, end)),
         "signals_settled": len(settled),
-        "decisions": [decision_record(entry) | {"page": home.page(entry.run_id)} for entry in entries],
-        "promotions": [decision_record(entry) for entry in entries if entry.decision.kind == "promotion"],
+        "decisions": [
+            decision_record(entry) | {"page": home.page(entry.run_id)} for entry in entries
+        ],
+        "promotions": [
+            decision_record(entry) for entry in entries if entry.decision.kind == "promotion"
+        ],
         "trainings": [version_record(version) for version in home.registry.versions()],
         "books": judge(settled, start, end, home.settings.books).as_dict(),
         "recent_alerts": [_alert(stored) for stored in home.alerts.recent(RECENT_ALERTS)],
@@ -69,4 +77,9 @@ def _life(home: Home, start: datetime, end: datetime, settled: pd.DataFrame) -> 
 
 def _alert(stored: Stored) -> dict[str, str]:
     alert = stored.alert
-    return {"at": alert.at.isoformat(), "kind": alert.kind, "title": alert.title, "trouble": stored.trouble}
+    return {
+        "at": alert.at.isoformat(),
+        "kind": alert.kind,
+        "title": alert.title,
+        "trouble": stored.trouble,
+    }

@@ -51,7 +51,9 @@ class Look:
     as_of: datetime
 
 
-def schedules(home: Home, state: State, entries: Sequence[Entry], as_of: datetime) -> list[dict[str, Any]]:
+def schedules(
+    home: Home, state: State, entries: Sequence[Entry], as_of: datetime
+) -> list[dict[str, Any]]:
     """Return for each schedule of ``conf/up.yaml`` when it was last seen, expected, and since when it is dead.
 
     Raises:
@@ -65,7 +67,9 @@ def schedules(home: Home, state: State, entries: Sequence[Entry], as_of: datetim
     return [standing(name, up, trace(look), as_of, lease) for name, trace in TRACES.items()]
 
 
-def standing(name: str, up: UpSettings, trace: Trace, as_of: datetime, lease: timedelta) -> dict[str, Any]:
+def standing(
+    name: str, up: UpSettings, trace: Trace, as_of: datetime, lease: timedelta
+) -> dict[str, Any]:
     """Return how a schedule stands, as plain JSON values."""
     row = {"name": name, "cron": getattr(up.schedules, name), "last_seen": _text(trace.seen)}
     if trace.due is None:
@@ -86,7 +90,9 @@ def next_runs(up: UpSettings, name: str, moment: datetime) -> tuple[datetime, da
     try:
         planned = CronSchedule(cron=getattr(up.schedules, name), timezone=up.timezone)
     except ValueError as error:
-        raise FixConfiguration(f"conf/up.yaml: schedules.{name}: '{getattr(up.schedules, name)}' is not cron") from error
+        raise FixConfiguration(
+            f"conf/up.yaml: schedules.{name}: '{getattr(up.schedules, name)}' is not cron"
+        ) from error
     first, second = asyncio.run(planned.get_dates(2, moment + timedelta(seconds=1)))
     return first.astimezone(UTC), second.astimezone(UTC)
 
@@ -100,7 +106,10 @@ def _collect(look: Look) -> Trace:
         return Trace()
     if pd.isna(last):
         return Trace()
-    seen, patience = last.to_pydatetime(), timedelta(0) if source.calendar == "24/7" else QUIET.to_pytimedelta()
+    seen, patience = (
+        last.to_pydatetime(),
+        timedelta(0) if source.calendar == "24/7" else QUIET.to_pytimedelta(),
+    )
     return Trace(seen, seen if source.kind == "files" else None, patience)
 
 
@@ -114,7 +123,9 @@ def _settle(look: Look) -> Trace:
     """Return the last prediction or outcome; the next is owed from the first signal without a prediction."""
     known = look.home.ledger.predictions(_since(look), look.as_of)
     seen = _latest(pd.concat([known["decided_at"], known["settled_at"]]))
-    return Trace(seen, None if seen is None else _first_signal(look, _since(look), known["signal_id"]))
+    return Trace(
+        seen, None if seen is None else _first_signal(look, _since(look), known["signal_id"])
+    )
 
 
 def _guard(look: Look) -> Trace:
@@ -127,10 +138,15 @@ def _weight(look: Look) -> Trace:
     """Return the last evaluation or review; the next is owed from the end of the period after it."""
     policy = look.home.settings.weight
     days = {"weight": policy.evaluation_days, "gates": policy.review_days}
-    last = {entry.decision.kind: entry.decision for entry in look.entries if entry.decision.kind in days}
+    last = {
+        entry.decision.kind: entry.decision for entry in look.entries if entry.decision.kind in days
+    }
     if not last:
         return Trace()
-    ended = {kind: last[kind].period_end if kind in last else period_end(look.state.began, days[kind]) for kind in days}
+    ended = {
+        kind: last[kind].period_end if kind in last else period_end(look.state.began, days[kind])
+        for kind in days
+    }
     return Trace(
         max(decision.as_of for decision in last.values()),
         min(ended[kind] + timedelta(days=days[kind]) for kind in days),
@@ -154,14 +170,18 @@ def _deep_search(look: Look) -> Trace:
 
 def _training(look: Look, trials: int) -> Trace:
     """Return the last training of so many trials or more."""
-    made = [one.as_of for one in look.home.registry.versions() if one.metrics.get("trials", 0) >= trials]
+    made = [
+        one.as_of for one in look.home.registry.versions() if one.metrics.get("trials", 0) >= trials
+    ]
     seen = max(made, default=None)
     return Trace(seen, seen)
 
 
 def _review(look: Look) -> Trace:
     """Return the end of the last period a report was kept for."""
-    names = sorted(file.stem for file in (look.home.state_folder / "reports").glob("????-??-??.html"))
+    names = sorted(
+        file.stem for file in (look.home.state_folder / "reports").glob("????-??-??.html")
+    )
     if not names:
         return Trace()
     ended = datetime.fromisoformat(names[-1]).replace(tzinfo=UTC)
@@ -182,7 +202,9 @@ TRACES: dict[str, Callable[[Look], Trace]] = {
 
 
 def _since(look: Look) -> datetime:
-    return max(look.state.began, look.as_of - timedelta(days=look.home.settings.weight.window_max_days))
+    return max(
+        look.state.began, look.as_of - timedelta(days=look.home.settings.weight.window_max_days)
+    )
 
 
 def _first_signal(look: Look, since: datetime, known: Any = ()) -> datetime | None:
@@ -190,7 +212,9 @@ def _first_signal(look: Look, since: datetime, known: Any = ()) -> datetime | No
     found = emitted(look.home, since, look.as_of)
     if found is None:
         return None
-    return _earliest(found.loc[~found["signal_id"].isin(list(known)).to_numpy(dtype=bool), "decided_at"])
+    return _earliest(
+        found.loc[~found["signal_id"].isin(list(known)).to_numpy(dtype=bool), "decided_at"]
+    )
 
 
 def _latest(moments: "pd.Series[Any]") -> datetime | None:

@@ -16,7 +16,9 @@ NOTE = (
 )
 
 
-def operating_characteristics(settings: Settings, courses: Sequence[Course], file: Path) -> dict[str, Any]:
+def operating_characteristics(
+    settings: Settings, courses: Sequence[Course], file: Path
+) -> dict[str, Any]:
     """Live through every course under ``settings.weight`` in both modes, and write the page into ``file``.
 
     Raises:
@@ -25,7 +27,12 @@ def operating_characteristics(settings: Settings, courses: Sequence[Course], fil
     cells: list[dict[str, Any]] = []
     for one in drill(settings.weight, settings.books, courses):
         cells.append(one)
-        tell("drill", len(cells), len(courses) * len(WORLDS), f"{one['world']} at {one['signals']} a month")
+        tell(
+            "drill",
+            len(cells),
+            len(courses) * len(WORLDS),
+            f"{one['world']} at {one['signals']} a month",
+        )
     document = {
         "answer": _answer(settings, cells),
         "evidence": settings.weight.evidence,
@@ -39,7 +46,9 @@ def operating_characteristics(settings: Settings, courses: Sequence[Course], fil
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(simulation.page(document), encoding="utf-8")
     except OSError as error:
-        raise FixConfiguration(f"{file} cannot be written ({error.strerror}); pass another --out") from error
+        raise FixConfiguration(
+            f"{file} cannot be written ({error.strerror}); pass another --out"
+        ) from error
     return document | {"page": str(file)}
 
 

@@ -11,7 +11,12 @@ from steelyard.evaluation.influence import judge_pivotal
 from steelyard.gateways.alerts import Stored
 from steelyard.home import Home
 from steelyard.monitoring.false_alarms import false_alarms
-from steelyard.queries.evidence import gate_standing, monthly_evidence, phase_evidence, shadow_window
+from steelyard.queries.evidence import (
+    gate_standing,
+    monthly_evidence,
+    phase_evidence,
+    shadow_window,
+)
 from steelyard.queries.history import known_history
 from steelyard.queries.records import decision_record, state_record, version_record
 from steelyard.queries.schedules import schedules
@@ -40,7 +45,9 @@ def status(home: Home, as_of: datetime) -> dict[str, Any]:
         "state": None,
     }
     if state is None:
-        return document | {"answer": "Nothing was decided here yet; the existing system decides alone."}
+        return document | {
+            "answer": "Nothing was decided here yet; the existing system decides alone."
+        }
     return document | _lineage(home, state, as_of)
 
 
@@ -48,7 +55,10 @@ def _lineage(home: Home, state: State, as_of: datetime) -> dict[str, Any]:
     policy, entries = home.settings.weight, home.journal.entries()
     evidence = monthly_evidence(home, as_of, state)
     in_force = 0.0 if home.brake.pulled else state.weight_in_force(as_of)
-    limits = (*breaker_rules(state, evidence, policy), *(c.rule for c in measure_cuts(state, evidence, policy, as_of)))
+    limits = (
+        *breaker_rules(state, evidence, policy),
+        *(c.rule for c in measure_cuts(state, evidence, policy, as_of)),
+    )
     return {
         "answer": answer(state, in_force, as_of),
         "state": state_record(state),
@@ -60,14 +70,17 @@ def _lineage(home: Home, state: State, as_of: datetime) -> dict[str, Any]:
         "schedules": schedules(home, state, entries, as_of),
         "limits": [rule.model_dump() for rule in limits],
         "false_alarms": false_alarms(evidence, policy),
-        "proof": proof(evidence, policy).model_dump() | {"binding": policy.evidence == "sequential"},
+        "proof": proof(evidence, policy).model_dump()
+        | {"binding": policy.evidence == "sequential"},
         "influence": _influence(home, state, as_of),
         "gate": [rule.model_dump() for rule in _gate(home, state, as_of)],
         "evidence": evidence.figures(),
         "improvement": _improvement(home, state, evidence),
         "worth": life_worth(home, home.ledger.settled_predictions(state.began, as_of), as_of),
         "drift": last_drift(home),
-        "rollout": [_item(item) for item in checklist(state, _entered(entries), policy.rollout, as_of)],
+        "rollout": [
+            _item(item) for item in checklist(state, _entered(entries), policy.rollout, as_of)
+        ],
         "milestones": [_item(item) for item in milestones(state, evidence, policy.rollout, as_of)],
     }
 
@@ -112,7 +125,10 @@ def _versions(home: Home, state: State, as_of: datetime) -> dict[str, Any]:
 
 
 def _decision(home: Home, entry: Entry) -> dict[str, Any]:
-    return decision_record(entry) | {"operator": entry.decision.operator, "page": home.page(entry.run_id)}
+    return decision_record(entry) | {
+        "operator": entry.decision.operator,
+        "page": home.page(entry.run_id),
+    }
 
 
 def _reviews(home: Home, as_of: datetime) -> list[dict[str, str]]:
@@ -150,7 +166,9 @@ def _influence(home: Home, state: State, as_of: datetime) -> dict[str, float | N
     """Return what the weight changed and brought since the evidence began; a weight is only as large as that."""
     settled = home.ledger.settled_predictions(state.evidence_since, as_of)
     found = judge_pivotal(settled, home.settings.books)
-    return {name: finite(figure) for name, figure in asdict(found).items()} | {"influence": finite(found.influence)}
+    return {name: finite(figure) for name, figure in asdict(found).items()} | {
+        "influence": finite(found.influence)
+    }
 
 
 def _entered(entries: list[Entry]) -> dict[Phase, datetime]:

@@ -24,13 +24,18 @@ def explained(home: Home, signal_id: str) -> dict[str, Any]:
     """
     row = home.ledger.signal(signal_id)
     if row is None:
-        raise FixConfiguration(f"no signal {signal_id} was predicted here; {_nearest(home, signal_id)}")
+        raise FixConfiguration(
+            f"no signal {signal_id} was predicted here; {_nearest(home, signal_id)}"
+        )
     row = {name: _plain(value) for name, value in row.items()}
     threshold = home.settings.books.threshold
     return {
         "signal": {name: row[name] for name in ("signal_id", "symbol", "side", "decided_at")},
         "answer": answer(row, threshold),
-        "existing": {"confidence": row["confidence_existing"], "scores": _scores(row["features"] or {})},
+        "existing": {
+            "confidence": row["confidence_existing"],
+            "scores": _scores(row["features"] or {}),
+        },
         "model": _model(home, row),
         "blend": {name: row[name] for name in ("weight", "blended", "arm", "decision", "pivotal")}
         | {"threshold": threshold},
@@ -49,7 +54,11 @@ def _nearest(home: Home, signal_id: str) -> str:
 
 def answer(row: Mapping[str, Any], threshold: float) -> str:
     """Return the decision and the sum behind it in one sentence."""
-    verdict, weight, existing = "traded" if row["decision"] else "left", row["weight"], row["confidence_existing"]
+    verdict, weight, existing = (
+        "traded" if row["decision"] else "left",
+        row["weight"],
+        row["confidence_existing"],
+    )
     if row["confidence_ml"] is None:
         words = f"the existing system decided alone ({row['fallback_reason']}): {existing:.1f} against {threshold:g}"
     elif row["arm"] == "control":
@@ -65,7 +74,11 @@ def _turned(row: Mapping[str, Any]) -> bool:
 
 
 def _scores(features: Mapping[str, float]) -> dict[str, float | None]:
-    return {name.removeprefix(SCORE): _plain(value) for name, value in features.items() if name.startswith(SCORE)}
+    return {
+        name.removeprefix(SCORE): _plain(value)
+        for name, value in features.items()
+        if name.startswith(SCORE)
+    }
 
 
 def _model(home: Home, row: Mapping[str, Any]) -> dict[str, Any]:
@@ -87,13 +100,20 @@ def _silent(note: str) -> dict[str, Any]:
 def _replayed(model: Model, row: Mapping[str, Any]) -> dict[str, Any]:
     """Ask the stored model again about the frozen features: what it says now must be what it said then."""
     if feature_set_hash(model.feature_names) != row["feature_set_hash"]:
-        return _silent("the frozen features are not those of this version, so it cannot be asked again")
+        return _silent(
+            "the frozen features are not those of this version, so it cannot be asked again"
+        )
     x = np.array([[row["features"][name] for name in model.feature_names]], dtype=np.float64)
     p_win = float(model.predict(x)[0][0])
     contributions = model.contributions(x)[0][:-1]
     order = np.argsort(-np.abs(contributions), kind="stable")[:TOP]
     top = [
-        {"name": model.feature_names[n], "value": _plain(float(x[0, n])), "log_odds": float(contributions[n])} for n in order
+        {
+            "name": model.feature_names[n],
+            "value": _plain(float(x[0, n])),
+            "log_odds": float(contributions[n]),
+        }
+        for n in order
     ]
     agrees = row["p_win"] is not None and abs(p_win - row["p_win"]) < AGREES
     return {"top_features": top, "replayed": {"p_win": p_win, "agrees": agrees}, "note": None}

@@ -22,7 +22,16 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
 from steelyard.evaluation.books import Floats, SizingPolicy
-from steelyard.simulation.lives import BY_ACCURACY, BY_DECAY, BY_STREAK, Bounds, Ints, Signals, bounds_of, live_all
+from steelyard.simulation.lives import (
+    BY_ACCURACY,
+    BY_DECAY,
+    BY_STREAK,
+    Bounds,
+    Ints,
+    Signals,
+    bounds_of,
+    live_all,
+)
 from steelyard.weight.policy import WeightPolicy
 
 MONTH_DAYS = 30
@@ -91,12 +100,19 @@ class Course:
 
 
 def courses(
-    lives: int, months: int, signals: Sequence[int] | None, dependence: Sequence[float] | None, seed: int
+    lives: int,
+    months: int,
+    signals: Sequence[int] | None,
+    dependence: Sequence[float] | None,
+    seed: int,
 ) -> list[Course]:
     """Return what is lived: ``signals`` with each dependence, or by default all of both, the others with fewer lives."""
     ties = dependence or (DEPENDENCE[:1] if signals else DEPENDENCE)
     paces = [(pace, tie) for tie in ties for pace in signals or SIGNALS]
-    return [Course(lives if n == 0 or signals else lives // 4, months, *pace, seed) for n, pace in enumerate(paces)]
+    return [
+        Course(lives if n == 0 or signals else lives // 4, months, *pace, seed)
+        for n, pace in enumerate(paces)
+    ]
 
 
 class Drawn(NamedTuple):
@@ -144,12 +160,18 @@ def draw(world: World, course: Course, lives: int, rng: np.random.Generator, ris
     common = np.repeat(rng.standard_normal(counts.size), counts.ravel())
     luck = math.sqrt(course.dependence) * common + math.sqrt(1 - course.dependence) * luck
     p_win = np.clip(0.5 + spread(world.accuracy) * z, 0.02, 0.98)
-    kept = np.where(day > course.turn, world.kept if world.later is None else world.later, world.kept)
+    kept = np.where(
+        day > course.turn, world.kept if world.later is None else world.later, world.kept
+    )
     right = luck < ndtri(0.5 + kept * np.abs(p_win - 0.5))
     won = right == (p_win > 0.5)
     returns = np.where(won, risk, -risk) * rng.uniform(0.8, 1.2, len(day))
     existing, treated = rng.uniform(0, 100, len(day)), rng.random(len(day)) < 0.5
-    return Drawn(Signals(starts[0], day, p_win, existing, 100 * ndtr(z), won, returns, treated), first, starts)
+    return Drawn(
+        Signals(starts[0], day, p_win, existing, 100 * ndtr(z), won, returns, treated),
+        first,
+        starts,
+    )
 
 
 def lived(world: World, course: Course, policies: Sequence[Bounds], risk: float) -> list[Lived]:
@@ -161,12 +183,18 @@ def lived(world: World, course: Course, policies: Sequence[Bounds], risk: float)
         drawn = draw(world, course, min(batch, course.lives - done), rng, risk)
         for part, bounds in zip(parts, policies, strict=True):
             part.append(_lived(drawn, course.days, bounds))
-    return [Lived(*(np.concatenate(arrays) for arrays in zip(*part, strict=True))) for part in parts]
+    return [
+        Lived(*(np.concatenate(arrays) for arrays in zip(*part, strict=True))) for part in parts
+    ]
 
 
 def _lived(drawn: Drawn, days: int, bounds: Bounds) -> Lived:
     shape = (len(drawn.starts), days + 1)
-    weights, phases, breakers = np.zeros(shape), np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+    weights, phases, breakers = (
+        np.zeros(shape),
+        np.zeros(shape, np.int64),
+        np.zeros(shape, np.int64),
+    )
     live_all(drawn.signals, drawn.first, drawn.starts, days, bounds, weights, phases, breakers)
     return Lived(weights, breakers)
 
@@ -178,10 +206,14 @@ def characteristics(world: World, course: Course, found: Lived) -> dict[str, Any
         "held": float(weights.mean()),
         "held_at_end": float(weights[:, -1].mean()),
         "path": [round(float(mean), 4) for mean in weights[:, ::MONTH_DAYS].mean(axis=0)],
-        "reached": {f"{level:.0%}": float((weights >= level - 1e-9).any(axis=1).mean()) for level in LEVELS},
+        "reached": {
+            f"{level:.0%}": float((weights >= level - 1e-9).any(axis=1).mean()) for level in LEVELS
+        },
         "months_to": {f"{level:.0%}": _median_months(weights >= level - 1e-9) for level in LEVELS},
         "disabled": float((fired > 0).any(axis=1).mean()),
-        "disabled_by": {name: float(((fired & flag) > 0).any(axis=1).mean()) for name, flag in BREAKERS.items()},
+        "disabled_by": {
+            name: float(((fired & flag) > 0).any(axis=1).mean()) for name, flag in BREAKERS.items()
+        },
         "after_turn": _after_turn(weights, course) if world.turns else None,
     }
 
@@ -214,13 +246,18 @@ def _median_months(happened: NDArray[np.bool_], start: int = 0) -> float | None:
 
 
 def drill(
-    policy: WeightPolicy, sizing: SizingPolicy, courses: Iterable[Course], worlds: Sequence[World] = WORLDS
+    policy: WeightPolicy,
+    sizing: SizingPolicy,
+    courses: Iterable[Course],
+    worlds: Sequence[World] = WORLDS,
 ) -> Iterator[dict[str, Any]]:
     """Yield for each course and world what both modes of ``policy`` do, in the order given.
 
     Courses and worlds are independent of each other and are lived through side by side.
     """
-    modes = {mode: policy.model_copy(update={"evidence": mode}) for mode in ("ladder", "sequential")}
+    modes = {
+        mode: policy.model_copy(update={"evidence": mode}) for mode in ("ladder", "sequential")
+    }
     bounds = [bounds_of(one, sizing.threshold) for one in modes.values()]
 
     def cell(asked: tuple[Course, World]) -> dict[str, Any]:
@@ -232,7 +269,10 @@ def drill(
             "signals": course.signals,
             "dependence": course.dependence,
             "information_limit_months": _limit(world, course, policy),
-            **{mode: characteristics(world, course, one) for mode, one in zip(modes, found, strict=True)},
+            **{
+                mode: characteristics(world, course, one)
+                for mode, one in zip(modes, found, strict=True)
+            },
         }
 
     with ThreadPoolExecutor() as pool:

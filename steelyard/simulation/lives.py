@@ -15,7 +15,16 @@ from numpy.typing import NDArray
 from scipy.stats import binom
 
 from steelyard.evaluation.books import Bools, Floats
-from steelyard.evaluation.skill import Bets, Table, bets, copy_table, decay_value, play, reset_table, skill_value
+from steelyard.evaluation.skill import (
+    Bets,
+    Table,
+    bets,
+    copy_table,
+    decay_value,
+    play,
+    reset_table,
+    skill_value,
+)
 from steelyard.weight.policy import PHASES, WeightPolicy
 
 Ints = NDArray[np.int64]
@@ -163,7 +172,9 @@ def _seen(signals: Signals, day: int, since: int, days: int, wanted: int, longes
 
 
 @njit(cache=True, nogil=True)
-def _book(signals: Signals, confidence: Floats, seen: Seen, day: int, daily: Floats, threshold: float) -> Book:
+def _book(
+    signals: Signals, confidence: Floats, seen: Seen, day: int, daily: Floats, threshold: float
+) -> Book:
     days = max(day - seen.begins, 1)
     daily[:days] = 0.0
     trades, wins, total, peak, drawdown = 0, 0, 0.0, 0.0, 0.0
@@ -194,7 +205,12 @@ def _sharpe(daily: Floats, days: int, total: float, trades: int) -> float:
 @njit(cache=True, nogil=True)
 def _disable(now: Now, day: int, bounds: Bounds) -> None:
     now.weight[0] = 0.0
-    now.marks[PHASE], now.marks[PHASE_SINCE], now.marks[EVIDENCE_SINCE], now.marks[RETRAIN] = SHADOW, day, day, 1
+    now.marks[PHASE], now.marks[PHASE_SINCE], now.marks[EVIDENCE_SINCE], now.marks[RETRAIN] = (
+        SHADOW,
+        day,
+        day,
+        1,
+    )
     _forget(now, bounds)
     now.latches[:] = -1
 
@@ -234,7 +250,11 @@ def _breaker(now: Now, seen: Seen, decay: float, bounds: Bounds) -> int:
         return NOTHING
     found = NOTHING
     confirmed = not bounds.sequential or decay >= bounds.cut
-    if seen.settled >= bounds.min_settled and not seen.accuracy >= bounds.breaker_accuracy and confirmed:
+    if (
+        seen.settled >= bounds.min_settled
+        and not seen.accuracy >= bounds.breaker_accuracy
+        and confirmed
+    ):
         found += BY_ACCURACY
     if bounds.sequential and decay >= bounds.disable:
         found += BY_DECAY
@@ -242,13 +262,17 @@ def _breaker(now: Now, seen: Seen, decay: float, bounds: Bounds) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _breached(ml: Book, base: Book, seen: Seen, decay: float, bounds: Bounds, breached: Bools) -> None:
+def _breached(
+    ml: Book, base: Book, seen: Seen, decay: float, bounds: Bounds, breached: Bools
+) -> None:
     """Fill in which cuts are breached, shape (4,)."""
     confirmed = not bounds.sequential or decay >= bounds.confirm
     breached[ACCURACY] = confirmed and not seen.accuracy >= bounds.cut_accuracy
     breached[DRAWDOWN] = confirmed and not ml.drawdown <= bounds.drawdown_ratio * base.drawdown
     unknown = math.isnan(ml.sharpe) or math.isnan(base.sharpe)
-    breached[SHARPE] = (confirmed or unknown) and not ml.sharpe >= base.sharpe - bounds.sharpe_shortfall * abs(base.sharpe)
+    breached[SHARPE] = (
+        confirmed or unknown
+    ) and not ml.sharpe >= base.sharpe - bounds.sharpe_shortfall * abs(base.sharpe)
     breached[DECAY] = bounds.sequential and decay >= bounds.cut
 
 
@@ -270,7 +294,14 @@ def _cut(now: Now, breached: Bools, day: int, bounds: Bounds) -> bool:
 @njit(cache=True, nogil=True)
 def _limited(now: Now, signals: Signals, day: int, bounds: Bounds, breached: Bools) -> int:
     """Look at breakers and cuts as guard and evaluation do; returns breakers that fired, −1 for a cut, 0 for nothing."""
-    seen = _seen(signals, day, now.marks[EVIDENCE_SINCE], bounds.window_days, bounds.min_settled, bounds.window_max_days)
+    seen = _seen(
+        signals,
+        day,
+        now.marks[EVIDENCE_SINCE],
+        bounds.window_days,
+        bounds.min_settled,
+        bounds.window_max_days,
+    )
     decay = decay_value(now.table)
     found = _breaker(now, seen, decay, bounds)
     if found:
@@ -285,7 +316,9 @@ def _limited(now: Now, signals: Signals, day: int, bounds: Bounds, breached: Boo
 
 
 @njit(cache=True, nogil=True)
-def _pair(signals: Signals, seen: Seen, day: int, daily: Floats, threshold: float) -> tuple[Book, Book]:
+def _pair(
+    signals: Signals, seen: Seen, day: int, daily: Floats, threshold: float
+) -> tuple[Book, Book]:
     ml = _book(signals, signals.ml, seen, day, daily, threshold)
     return ml, _book(signals, signals.existing, seen, day, daily, threshold)
 
@@ -293,7 +326,14 @@ def _pair(signals: Signals, seen: Seen, day: int, daily: Floats, threshold: floa
 @njit(cache=True, nogil=True)
 def _evaluate(now: Now, signals: Signals, day: int, bounds: Bounds) -> None:
     """Take the monthly step."""
-    seen = _seen(signals, day, now.marks[EVIDENCE_SINCE], bounds.window_days, bounds.min_settled, bounds.window_max_days)
+    seen = _seen(
+        signals,
+        day,
+        now.marks[EVIDENCE_SINCE],
+        bounds.window_days,
+        bounds.min_settled,
+        bounds.window_max_days,
+    )
     if seen.settled < bounds.min_settled or now.marks[PHASE] == SHADOW or (now.latches >= 0).any():
         return
     ml, base = _pair(signals, seen, day, now.daily, bounds.threshold)
@@ -329,7 +369,9 @@ def _proven(now: Now, bounds: Bounds) -> bool:
 
 
 @njit(cache=True, nogil=True)
-def _review(now: Now, signals: Signals, blended: Floats, day: int, bounds: Bounds, breached: Bools) -> None:
+def _review(
+    now: Now, signals: Signals, blended: Floats, day: int, bounds: Bounds, breached: Bools
+) -> None:
     """Open the gate where every criterion of the phase is met."""
     phase = now.marks[PHASE]
     if phase == OPTIMIZATION or now.marks[RETRAIN]:
@@ -374,7 +416,14 @@ def _leaves_shadow(now: Now, signals: Signals, seen: Seen, day: int, bounds: Bou
 
 @njit(cache=True, nogil=True)
 def _leaves_pilot(
-    now: Now, signals: Signals, mixed: Book, base: Book, seen: Seen, blended: Floats, day: int, bounds: Bounds
+    now: Now,
+    signals: Signals,
+    mixed: Book,
+    base: Book,
+    seen: Seen,
+    blended: Floats,
+    day: int,
+    bounds: Bounds,
 ) -> bool:
     if day - now.marks[PHASE_SINCE] < bounds.pilot_days or seen.settled < bounds.min_settled:
         return False
@@ -399,15 +448,22 @@ def _arms(signals: Signals, blended: Floats, seen: Seen, bounds: Bounds) -> bool
         sums[arm, 1] += gain
         sums[arm, 2] += gain * gain
     fewest = min(sums[0, 0], sums[1, 0])
-    if fewest < max(bounds.arm_signals, 2) or fewest < bounds.fewest[min(seen.settled, len(bounds.fewest) - 1)]:
+    if (
+        fewest < max(bounds.arm_signals, 2)
+        or fewest < bounds.fewest[min(seen.settled, len(bounds.fewest) - 1)]
+    ):
         return False
     means = sums[:, 1] / sums[:, 0]
     errors = (sums[:, 2] / sums[:, 0] - means**2) / (sums[:, 0] - 1)
-    return bool(means[1] - means[0] >= -bounds.arm_errors * math.sqrt(max(errors.sum(), 0.0)) - 1e-12)
+    return bool(
+        means[1] - means[0] >= -bounds.arm_errors * math.sqrt(max(errors.sum(), 0.0)) - 1e-12
+    )
 
 
 @njit(cache=True, nogil=True)
-def _leaves_expansion(now: Now, mixed: Book, base: Book, seen: Seen, day: int, bounds: Bounds) -> bool:
+def _leaves_expansion(
+    now: Now, mixed: Book, base: Book, seen: Seen, day: int, bounds: Bounds
+) -> bool:
     if day - now.marks[PHASE_SINCE] < bounds.expansion_days or seen.settled < bounds.min_settled:
         return False
     if bounds.sequential and not _proven(now, bounds):
@@ -470,15 +526,31 @@ def _fresh(bounds: Bounds, days: int) -> Now:
         np.full(LATCHES, -1),
         np.zeros(5),
         np.zeros(days + 2),
-        Table(np.zeros((5, 5)), np.zeros(1), np.zeros((5, 5)), np.zeros((2, 2)), np.zeros(1), np.zeros(5)),
-        Table(np.zeros((5, 5)), np.zeros(1), np.zeros((5, 5)), np.zeros((2, 2)), np.zeros(1), np.zeros(5)),
+        Table(
+            np.zeros((5, 5)),
+            np.zeros(1),
+            np.zeros((5, 5)),
+            np.zeros((2, 2)),
+            np.zeros(1),
+            np.zeros(5),
+        ),
+        Table(
+            np.zeros((5, 5)),
+            np.zeros(1),
+            np.zeros((5, 5)),
+            np.zeros((2, 2)),
+            np.zeros(1),
+            np.zeros(5),
+        ),
     )
     _forget(now, bounds)
     return now
 
 
 @njit(cache=True, nogil=True)
-def live(signals: Signals, days: int, bounds: Bounds, weights: Floats, phases: Ints, breakers: Ints) -> None:
+def live(
+    signals: Signals, days: int, bounds: Bounds, weights: Floats, phases: Ints, breakers: Ints
+) -> None:
     """Live one life; fills weight, phase and breakers that fired for each day, shape (days + 1,)."""
     now, blended = _fresh(bounds, days), np.zeros(len(signals.p_win))
     breached = np.zeros(LATCHES, np.bool_)
@@ -486,7 +558,11 @@ def live(signals: Signals, days: int, bounds: Bounds, weights: Floats, phases: I
         if _settle_day(now, signals, blended, day, bounds):
             breakers[day] += BY_STREAK
             _disable(now, day, bounds)
-        if now.marks[RETRAIN] and day % bounds.retrain_days == 0 and day > now.marks[EVIDENCE_SINCE]:
+        if (
+            now.marks[RETRAIN]
+            and day % bounds.retrain_days == 0
+            and day > now.marks[EVIDENCE_SINCE]
+        ):
             now.marks[RETRAIN], now.marks[EVIDENCE_SINCE], now.marks[PHASE_SINCE] = 0, day, day
             _forget(now, bounds)
         breakers[day] += max(_limited(now, signals, day, bounds, breached), 0)
@@ -502,7 +578,14 @@ def live(signals: Signals, days: int, bounds: Bounds, weights: Floats, phases: I
 
 @njit(cache=True, nogil=True)
 def live_all(
-    signals: Signals, first: Ints, starts: Ints, days: int, bounds: Bounds, weights: Floats, phases: Ints, breakers: Ints
+    signals: Signals,
+    first: Ints,
+    starts: Ints,
+    days: int,
+    bounds: Bounds,
+    weights: Floats,
+    phases: Ints,
+    breakers: Ints,
 ) -> None:
     """Live many lives, whose signals lie one life after the other.
 
@@ -535,7 +618,12 @@ def bounds_of(policy: WeightPolicy, threshold: float, retrain_days: int = 7) -> 
     """Return ``policy`` for compiled code; ``threshold`` is the confidence over which a book takes a signal."""
     limits, steps, gates, sequential = policy.limits, policy.steps, policy.gates, policy.sequential
     bands = [policy.band(phase) for phase in PHASES]
-    factors = (limits.cut_accuracy_factor, limits.drawdown_factor, limits.sharpe_factor, sequential.cut_factor)
+    factors = (
+        limits.cut_accuracy_factor,
+        limits.drawdown_factor,
+        limits.sharpe_factor,
+        sequential.cut_factor,
+    )
     return Bounds(
         sequential=policy.evidence == "sequential",
         threshold=threshold,
@@ -564,7 +652,9 @@ def bounds_of(policy: WeightPolicy, threshold: float, retrain_days: int = 7) -> 
         pilot_days=gates.pilot_days,
         arm_signals=gates.pilot_arm_signals,
         arm_errors=gates.pilot_arm_errors,
-        fewest=binom.ppf(gates.pilot_sample_ratio_p / 2, np.arange(ARM_SIGNALS), 0.5).astype(np.int64).clip(0),
+        fewest=binom.ppf(gates.pilot_sample_ratio_p / 2, np.arange(ARM_SIGNALS), 0.5)
+        .astype(np.int64)
+        .clip(0),
         expansion_days=gates.expansion_days,
         expansion_improvement=gates.expansion_improvement,
         expansion_drawdown=gates.expansion_drawdown,

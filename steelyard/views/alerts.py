@@ -83,7 +83,11 @@ def quarantine(lineage: str, checked: Checked, at: datetime) -> Alert | None:
     held = sorted(checked.held_back)
     symbols = sorted({str(symbol) for symbol in checked.quarantined["symbol"]})
     parts = [f"held back: {', '.join(held)}"] if held else []
-    parts += [f"{len(checked.quarantined)} bars of {', '.join(symbols[:10])} in quarantine"] if symbols else []
+    parts += (
+        [f"{len(checked.quarantined)} bars of {', '.join(symbols[:10])} in quarantine"]
+        if symbols
+        else []
+    )
     if not parts:
         return None
     return Alert(

@@ -55,7 +55,11 @@ def influence_words(found: Mapping[str, Any]) -> str:
         return f"none of {found['weighed']} weighed signals decided otherwise"
     words = f"{found['changed']} of {found['weighed']} weighed signals decided otherwise ({found['influence']:.1%}), "
     words += f"{found['gained']:+.2%} on the account, {found['mean']:+.3%} each"
-    return words if found["low"] is None else f"{words} (95 %: {found['low']:+.3%} to {found['high']:+.3%})"
+    return (
+        words
+        if found["low"] is None
+        else f"{words} (95 %: {found['low']:+.3%} to {found['high']:+.3%})"
+    )
 
 
 def books_rows(books: Mapping[str, Any]) -> list[tuple[str, ...]]:

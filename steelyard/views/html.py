@@ -8,7 +8,16 @@ import pandas as pd
 
 from steelyard.evaluation import metrics
 from steelyard.evaluation.books import TARGETS
-from steelyard.views.format import BANDS, BOOKS, COLORS, VERDICTS, books_rows, marked, path_of, top_of
+from steelyard.views.format import (
+    BANDS,
+    BOOKS,
+    COLORS,
+    VERDICTS,
+    books_rows,
+    marked,
+    path_of,
+    top_of,
+)
 
 _STYLE = """
 :root { color-scheme: light dark; --line: #8884; }
@@ -78,12 +87,16 @@ def weight_chart(document: Document) -> tuple[str, str]:
     import plotly.graph_objects as go
 
     moments, weights = path_of(document)
-    figure = go.Figure(go.Scatter(x=moments, y=weights, line_shape="hv", name="weight", line_color="#5b6470"))
+    figure = go.Figure(
+        go.Scatter(x=moments, y=weights, line_shape="hv", name="weight", line_color="#5b6470")
+    )
     top = top_of(weights)
     for phase, low, high in BANDS:
         if low < top:
             band = {"fillcolor": COLORS["blended"], "opacity": 0.08, "line_width": 0}
-            figure.add_hrect(low, min(high, top), **band, annotation_text=phase, annotation_position="top right")
+            figure.add_hrect(
+                low, min(high, top), **band, annotation_text=phase, annotation_position="top right"
+            )
     for verdict, decisions in marked(document["decisions"]).items():
         _, color, word = VERDICTS[verdict]
         figure.add_scatter(
@@ -92,7 +105,11 @@ def weight_chart(document: Document) -> tuple[str, str]:
             text=[f"{d['kind']}: {'<br>'.join(map(escape, d['reasons']))}" for d in decisions],
             customdata=[place_of(d.get("sequence")) for d in decisions],
             mode="markers",
-            marker={"color": color, "size": 5 if verdict == "HOLD" else 11, "symbol": _SYMBOLS[verdict]},
+            marker={
+                "color": color,
+                "size": 5 if verdict == "HOLD" else 11,
+                "symbol": _SYMBOLS[verdict],
+            },
             name=word,
         )
     figure.update_yaxes(range=[-0.02, top])
@@ -105,7 +122,9 @@ def equity_chart(equity: pd.DataFrame) -> tuple[str, str]:
 
     figure = go.Figure()
     for name, color in COLORS.items():
-        figure.add_scatter(x=equity.index, y=equity[name], name=name, line={"color": color, "width": _WIDTHS[name]})
+        figure.add_scatter(
+            x=equity.index, y=equity[name], name=name, line={"color": color, "width": _WIDTHS[name]}
+        )
     return "gain of the three books on the account", styled(figure, "gain on the account", ".0%")
 
 
@@ -116,7 +135,9 @@ def drawdown_chart(equity: pd.DataFrame) -> tuple[str, str]:
     figure = go.Figure()
     for name, color in COLORS.items():
         below = equity[name] - equity[name].cummax().clip(lower=0)
-        figure.add_scatter(x=equity.index, y=below, name=name, line={"color": color, "width": _WIDTHS[name]})
+        figure.add_scatter(
+            x=equity.index, y=below, name=name, line={"color": color, "width": _WIDTHS[name]}
+        )
     return "drawdown of the three books", styled(figure, "drawdown on the account", ".1%")
 
 
@@ -126,9 +147,20 @@ def reliability_chart(p_win: metrics.Floats, won: metrics.Bools) -> tuple[str, s
 
     predicted, happened, counts = metrics.reliability(p_win, won)
     ends = [min(predicted.min(), happened.min()), max(predicted.max(), happened.max())]
-    figure = go.Figure(go.Scatter(x=ends, y=ends, mode="lines", name="honest", line={"color": "#8a9099", "dash": "dot"}))
+    figure = go.Figure(
+        go.Scatter(
+            x=ends, y=ends, mode="lines", name="honest", line={"color": "#8a9099", "dash": "dot"}
+        )
+    )
     words = [f"{count} signals" for count in counts]
-    figure.add_scatter(x=predicted, y=happened, text=words, mode="lines+markers", name="model", line_color=COLORS["blended"])
+    figure.add_scatter(
+        x=predicted,
+        y=happened,
+        text=words,
+        mode="lines+markers",
+        name="model",
+        line_color=COLORS["blended"],
+    )
     figure.update_xaxes(title="predicted p_win", tickformat=".0%")
     return "share won against predicted p_win", styled(figure, "share won", ".0%")
 
@@ -138,11 +170,22 @@ def importance_chart(features: Sequence[Document]) -> tuple[str, str]:
     import plotly.graph_objects as go
 
     figure, names = go.Figure(), [one["name"] for one in features[::-1]]
-    for name, words, color in (("gain", "gain", "#8a9099"), ("shap", "Shapley values", COLORS["blended"])):
-        figure.add_bar(y=names, x=[one[name] for one in features[::-1]], name=words, marker_color=color, orientation="h")
+    for name, words, color in (
+        ("gain", "gain", "#8a9099"),
+        ("shap", "Shapley values", COLORS["blended"]),
+    ):
+        figure.add_bar(
+            y=names,
+            x=[one[name] for one in features[::-1]],
+            name=words,
+            marker_color=color,
+            orientation="h",
+        )
     figure.update_xaxes(tickformat=".0%")
     figure.update_yaxes(automargin=True)
-    return "importance of the champion's features", styled(figure, "importance of the champion's features", "")
+    return "importance of the champion's features", styled(
+        figure, "importance of the champion's features", ""
+    )
 
 
 def styled(figure: Any, title: str, tickformat: str) -> str:
@@ -165,7 +208,10 @@ def styled(figure: Any, title: str, tickformat: str) -> str:
 
 def books_table(books: Document) -> str:
     """Return the three books side by side."""
-    rows = [[cell(name), *(cell(figure, "n") for figure in figures)] for name, *figures in books_rows(books)]
+    rows = [
+        [cell(name), *(cell(figure, "n") for figure in figures)]
+        for name, *figures in books_rows(books)
+    ]
     return table([head(""), *(head(name, "n") for name in (*BOOKS, "target"))], rows)
 
 
@@ -184,7 +230,13 @@ def model_table(p_win: metrics.Floats, won: metrics.Bools, latency_ms: metrics.F
     }
     rows = []
     for measure, (words, form) in _MODEL.items():
-        rows.append([cell(words), cell(format(figures[measure], form), "n"), cell(_target(measure, form), "n")])
+        rows.append(
+            [
+                cell(words),
+                cell(format(figures[measure], form), "n"),
+                cell(_target(measure, form), "n"),
+            ]
+        )
     headings = [head(""), head(f"{len(won)} settled predictions", "n"), head("target", "n")]
     return f"<h2>The model</h2>{table(headings, rows)}"
 
@@ -193,7 +245,10 @@ def folded_rules(rules: Sequence[Document]) -> str:
     """Return every rule that was looked at, folded away; those that took effect are marked."""
     if not rules:
         return ""
-    items = "".join(f"<li>{'● ' if r['fired'] else '○ '}{escape(r['name'])}: {escape(r['reason'])}</li>" for r in rules)
+    items = "".join(
+        f"<li>{'● ' if r['fired'] else '○ '}{escape(r['name'])}: {escape(r['reason'])}</li>"
+        for r in rules
+    )
     return f"<details><summary>rules looked at: {len(rules)}</summary><ul>{items}</ul></details>"
 
 

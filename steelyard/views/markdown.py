@@ -24,11 +24,17 @@ def decided(decisions: Sequence[Document], state: Document) -> str:
 
 
 def _decision(made: Document) -> str:
-    moved = f"weight {made['weight_before']:.1%} → {made['weight_after']:.1%}, phase {made['phase']}"
-    rules = (
-        (rule["name"], number(rule["figure"]), number(rule["bound"]), _mark(rule), rule["reason"]) for rule in made["rules"]
+    moved = (
+        f"weight {made['weight_before']:.1%} → {made['weight_after']:.1%}, phase {made['phase']}"
     )
-    parts = [f"**{made['verdict']}** ({made['kind']}): {moved}", *(f"- {reason}" for reason in made["reasons"])]
+    rules = (
+        (rule["name"], number(rule["figure"]), number(rule["bound"]), _mark(rule), rule["reason"])
+        for rule in made["rules"]
+    )
+    parts = [
+        f"**{made['verdict']}** ({made['kind']}): {moved}",
+        *(f"- {reason}" for reason in made["reasons"]),
+    ]
     table = _table(("rule", "figure", "bound", "fired", "in words"), rules) if made["rules"] else ""
     return "\n".join(parts) + f"\n\n{table}\n\n{_link('The decision in MLflow', made.get('page'))}"
 
@@ -43,8 +49,14 @@ def _state(state: Document) -> str:
 
 def trained(version: Document, links: Mapping[str, str]) -> str:
     """Return what became of a training; ``links`` are words → address."""
-    figures = {"holdout accuracy": version["holdout_accuracy"], "no-information rate": version["no_information_rate"]}
-    parts = [f"**Version {version['version']}: {version['stage']}** ({version['family']})", version["verdict"]]
+    figures = {
+        "holdout accuracy": version["holdout_accuracy"],
+        "no-information rate": version["no_information_rate"],
+    }
+    parts = [
+        f"**Version {version['version']}: {version['stage']}** ({version['family']})",
+        version["verdict"],
+    ]
     parts += [f"- {reason}" for reason in version["reasons"]]
     rows = ((name, "–" if value is None else f"{value:.1%}") for name, value in figures.items())
     where = " · ".join(_link(words, page) for words, page in links.items())
@@ -53,7 +65,9 @@ def trained(version: Document, links: Mapping[str, str]) -> str:
 
 def checked(held: Iterable[Held]) -> str:
     """Return what data was held against its contract: what is broken first, then findings, every rule, and the page."""
-    return "\n\n".join(map(_checked, sorted(held, key=lambda one: all(line[2] for line in one.lines))))
+    return "\n\n".join(
+        map(_checked, sorted(held, key=lambda one: all(line[2] for line in one.lines)))
+    )
 
 
 def _checked(held: Held) -> str:
@@ -72,8 +86,13 @@ def drifted(found: Document) -> str:
     """Return a check for drift, the features that moved most first."""
     judged = [column for column in found["columns"] if column["psi"] is not None]
     moved = sorted(judged, key=lambda column: column["psi"] / column["bound"], reverse=True)
-    rows = ((c["name"], number(c["importance"]), number(c["psi"]), number(c["bound"])) for c in moved)
-    parts = [f"**{found['verdict']}**: version {found['model_version']}", *(f"- {reason}" for reason in found["reasons"])]
+    rows = (
+        (c["name"], number(c["importance"]), number(c["psi"]), number(c["bound"])) for c in moved
+    )
+    parts = [
+        f"**{found['verdict']}**: version {found['model_version']}",
+        *(f"- {reason}" for reason in found["reasons"]),
+    ]
     table = _table(("feature", "importance", "PSI", "bound"), rows)
     return "\n".join(parts) + f"\n\n{table}\n\n{_link('Report and map in MLflow', found['page'])}"
 
@@ -138,7 +157,8 @@ def incident(found: Incident) -> str:
         *_worst_trades(found.settled),
         "## Decisions before",
         _table(
-            ("when", "what", "verdict", "weight", "why"), (_decision_row(entry.decision) for entry in reversed(found.last))
+            ("when", "what", "verdict", "weight", "why"),
+            (_decision_row(entry.decision) for entry in reversed(found.last)),
         ),
     ]
     return "\n\n".join(parts) + "\n"
@@ -152,7 +172,9 @@ def _incident_evidence(found: Incident) -> list[str]:
         f"{seen.settled} settled predictions from {seen.start:%Y-%m-%d} to {seen.end:%Y-%m-%d}, "
         f"{seen.books.pivotal} signals pivotal."
     )
-    rules = _table(("limit", "as measured"), ((rule.name, rule.reason) for rule in found.decision.rules))
+    rules = _table(
+        ("limit", "as measured"), ((rule.name, rule.reason) for rule in found.decision.rules)
+    )
     return [words, rules, _table(("", *BOOKS, "target"), books_rows(seen.books.as_dict()))]
 
 
@@ -176,7 +198,9 @@ def _worst_trades(settled: pd.DataFrame | None) -> list[str]:
 
 
 def _trade_row(row: Mapping[Hashable, Any]) -> tuple[str, ...]:
-    confidences = (f"{row[name]:.1f}" for name in ("confidence_existing", "confidence_ml", "blended"))
+    confidences = (
+        f"{row[name]:.1f}" for name in ("confidence_existing", "confidence_ml", "blended")
+    )
     return (
         str(row["signal_id"]),
         *confidences,
@@ -197,4 +221,6 @@ def _link(words: str, page: str | None) -> str:
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
+    return "\n".join(
+        "| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines
+    )

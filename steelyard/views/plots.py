@@ -66,7 +66,12 @@ def equity_curves(equity: pd.DataFrame) -> bytes:
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
         draw_equity(upper, equity)
         for name in COLORS:
-            lower.plot(equity.index, equity[name] - equity[name].cummax().clip(lower=0), color=COLORS[name], lw=1)
+            lower.plot(
+                equity.index,
+                equity[name] - equity[name].cummax().clip(lower=0),
+                color=COLORS[name],
+                lw=1,
+            )
         lower.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         lower.set_ylabel("drawdown")
         return _png(figure)
@@ -91,7 +96,9 @@ def _draw_beam(axes: Axes, before: float, after: float) -> None:
     axes.annotate("", (after, 0.35), (before, 0.35), arrowprops={"arrowstyle": "->", "color": INK})
     axes.plot(before, 0.35, "o", color=FAINT, ms=8)
     axes.plot(after, 0.35, "o", color=COLORS["blended"], ms=10)
-    axes.set(xlim=(-0.02, 0.72), ylim=(0, 1), yticks=[], xlabel=f"weight {before:.1%} → {after:.1%}")
+    axes.set(
+        xlim=(-0.02, 0.72), ylim=(0, 1), yticks=[], xlabel=f"weight {before:.1%} → {after:.1%}"
+    )
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
 
 
@@ -115,8 +122,16 @@ def confidence(judged: pd.DataFrame, threshold: float) -> bytes:
         figure = Figure(figsize=(8, 3.6), layout="constrained")
         left, right = figure.subplots(1, 2)
         bins = np.linspace(0, 100, 26)
-        left.hist(rows["confidence_existing"], bins, color=COLORS["baseline"], alpha=0.6, label="existing system")
-        left.hist(rows["confidence_ml"], bins, color=COLORS["ml"], histtype="step", lw=1.8, label="model")
+        left.hist(
+            rows["confidence_existing"],
+            bins,
+            color=COLORS["baseline"],
+            alpha=0.6,
+            label="existing system",
+        )
+        left.hist(
+            rows["confidence_ml"], bins, color=COLORS["ml"], histtype="step", lw=1.8, label="model"
+        )
         left.axvline(threshold, color=INK, lw=1, ls=":", label=f"traded above {threshold:g}")
         left.set(xlabel="confidence", ylabel="signals")
         right.hist(rows["p_win"], 25, color=COLORS["ml"], label=f"p_win of {len(rows)} signals")
@@ -157,7 +172,9 @@ def drift_map(checks: Sequence[Mapping[str, Any]], most: int = 20) -> bytes:
         axes = figure.subplots()
         drawn = axes.imshow(moved, aspect="auto", cmap="magma_r", vmin=0, vmax=2)
         axes.set_yticks(range(len(names)), names)
-        axes.set_xticks(range(len(checks)), [f"{check['as_of']:%m-%d}" for check in checks], rotation=45)
+        axes.set_xticks(
+            range(len(checks)), [f"{check['as_of']:%m-%d}" for check in checks], rotation=45
+        )
         figure.colorbar(drawn, label="PSI over its bound")
         return _png(figure)
 
@@ -173,11 +190,26 @@ def draw_weight(axes: Axes, document: Mapping[str, Any]) -> None:
         places = np.array([pd.Timestamp(d["as_of"]) for d in decisions])
         heights = [d["weight_after"] for d in decisions]
         size = 5 if verdict == "HOLD" else 55
-        axes.scatter(places, heights, marker=marker, s=size, color=color, zorder=3, label=f"{word} ({len(places)})")
+        axes.scatter(
+            places,
+            heights,
+            marker=marker,
+            s=size,
+            color=color,
+            zorder=3,
+            label=f"{word} ({len(places)})",
+        )
     promoted = np.array([pd.Timestamp(p["as_of"]) for p in document["promotions"]])
     if len(promoted):
         label = f"new champion ({len(promoted)})"
-        axes.scatter(promoted, [-0.05 * top] * len(promoted), marker="|", s=60, color=COLORS["ml"], label=label)
+        axes.scatter(
+            promoted,
+            [-0.05 * top] * len(promoted),
+            marker="|",
+            s=60,
+            color=COLORS["ml"],
+            label=label,
+        )
     last = max(moments[-1], moments[0] + pd.Timedelta(days=1))
     axes.set(ylim=(-0.16 * top, top), xlim=(moments[0], last), ylabel="weight of the model")
     axes.set_yticks([tick for tick in axes.get_yticks() if 0 <= tick <= top])
@@ -207,34 +239,61 @@ def draw_reliability(axes: Axes, p_win: NDArray[np.float64], won: NDArray[np.boo
     error = 1.96 * np.sqrt(happened * (1 - happened) / counts)
     low, high = _limits(np.concatenate([predicted, happened - error, happened + error]))
     axes.plot([low, high], [low, high], color=FAINT, lw=1, ls=":")
-    axes.errorbar(predicted, happened, yerr=error, fmt="o-", color=COLORS["blended"], lw=1.2, elinewidth=0.8)
-    axes.set(xlabel="predicted p_win", ylabel="share won (95 % interval)", xlim=(low, high), ylim=(low, high))
+    axes.errorbar(
+        predicted, happened, yerr=error, fmt="o-", color=COLORS["blended"], lw=1.2, elinewidth=0.8
+    )
+    axes.set(
+        xlabel="predicted p_win",
+        ylabel="share won (95 % interval)",
+        xlim=(low, high),
+        ylim=(low, high),
+    )
     score, gap = metrics.brier(p_win, won), metrics.calibration_error(p_win, won)
     groups = f"{len(won)} signals in {len(counts)} groups of {counts.min()} to {counts.max()}"
-    axes.set_title(f"{groups}\nBrier {score:.3f} · calibration error {gap:.3f}", fontsize=10, loc="left")
+    axes.set_title(
+        f"{groups}\nBrier {score:.3f} · calibration error {gap:.3f}", fontsize=10, loc="left"
+    )
 
 
 def _draw_bands(axes: Axes, top: float) -> None:
     for number, (phase, low, high) in enumerate(band for band in BANDS if band[1] < top):
         axes.axhspan(low, high, color=COLORS["blended"], alpha=0.05 + 0.04 * number, lw=0)
         middle = (low + min(high, top)) / 2
-        axes.text(1.0, middle, f" {phase}", transform=axes.get_yaxis_transform(), va="center", color=FAINT)
+        axes.text(
+            1.0, middle, f" {phase}", transform=axes.get_yaxis_transform(), va="center", color=FAINT
+        )
 
 
 def _draw_phases(axes: Axes, document: Mapping[str, Any]) -> None:
     """Draw the strip of phases along the bottom, named where the name fits."""
-    stretches = [(phase, date2num(since), date2num(until)) for phase, since, until in phases_of(document)]
+    stretches = [
+        (phase, date2num(since), date2num(until)) for phase, since, until in phases_of(document)
+    ]
     whole = stretches[-1][2] - stretches[0][1]
     for phase, since, until in stretches:
         axes.axvspan(since, until, ymin=0, ymax=0.06, color=PHASES[phase], lw=0)
         if until - since > 0.0085 * len(phase) * whole:
             place = ((since + until) / 2, 0.028)
-            axes.text(*place, phase, transform=axes.get_xaxis_transform(), ha="center", va="center", fontsize=7.5)
+            axes.text(
+                *place,
+                phase,
+                transform=axes.get_xaxis_transform(),
+                ha="center",
+                va="center",
+                fontsize=7.5,
+            )
 
 
 def _legend(axes: Axes) -> None:
     """Put the legend above the axes, where it covers nothing."""
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2, frameon=False, ncols=5, fontsize=9)
+    axes.legend(
+        loc="lower left",
+        bbox_to_anchor=(0, 1),
+        borderaxespad=0.2,
+        frameon=False,
+        ncols=5,
+        fontsize=9,
+    )
 
 
 def _dates(axes: Axes) -> None:

@@ -21,10 +21,16 @@ def answer(document: Document) -> str:
     """Return the result of a replay in one sentence."""
     final, trainings = document["final"], document["trainings"]
     if final["weight"] > 0:
-        return f"The model decides {final['weight']:.0%} of the confidence, in phase {final['phase']}."
+        return (
+            f"The model decides {final['weight']:.0%} of the confidence, in phase {final['phase']}."
+        )
     highest = max((made["weight_after"] for made in document["decisions"]), default=0.0)
     if highest > 0:
-        last = next(made for made in reversed(document["decisions"]) if made["weight_before"] > made["weight_after"] == 0)
+        last = next(
+            made
+            for made in reversed(document["decisions"])
+            if made["weight_before"] > made["weight_after"] == 0
+        )
         return (
             f"The model reached {highest:.0%} and lost it: on {last['as_of'][:10]} the weight went to 0 "
             f"({'; '.join(last['reasons'])})."
@@ -38,7 +44,9 @@ def answer(document: Document) -> str:
     return f"Every model was refused; the best, of {best['as_of'][:10]}: {_result(best)}."
 
 
-def page(title: str, document: Document, equity: pd.DataFrame, settled: pd.DataFrame | None = None) -> str:
+def page(
+    title: str, document: Document, equity: pd.DataFrame, settled: pd.DataFrame | None = None
+) -> str:
     """Return one self-contained HTML page of a replay.
 
     Args:
@@ -61,7 +69,9 @@ def page(title: str, document: Document, equity: pd.DataFrame, settled: pd.DataF
     return html.page(title, answer(document), shown, lead, rest)
 
 
-def standing(document: Document, equity: pd.DataFrame, settled: pd.DataFrame, sizing: SizingPolicy) -> str:
+def standing(
+    document: Document, equity: pd.DataFrame, settled: pd.DataFrame, sizing: SizingPolicy
+) -> str:
     """Return one self-contained HTML page of how a lineage stands.
 
     Args:
@@ -86,7 +96,12 @@ def standing(document: Document, equity: pd.DataFrame, settled: pd.DataFrame, si
 <h2>Trainings</h2>{_trainings(document["trainings"])}
 <h2>Decisions</h2>{_decisions(document["decisions"])}"""
     lead = f"<p>{escape(because(document['decisions']))}</p>{_facts(document)}"
-    shown = [html.weight_chart(document), html.equity_chart(equity), html.drawdown_chart(equity), *drawn]
+    shown = [
+        html.weight_chart(document),
+        html.equity_chart(equity),
+        html.drawdown_chart(equity),
+        *drawn,
+    ]
     features = document["health"]["importance"]
     shown += [html.importance_chart(features)] if features else []
     title = f"{document['lineage']} on {document['as_of'][:10]}"
@@ -95,14 +110,16 @@ def standing(document: Document, equity: pd.DataFrame, settled: pd.DataFrame, si
 
 def because(decisions: Sequence[Document]) -> str:
     """Return why the weight is what it is: the last decision that changed anything, or the last of all."""
-    moved = [made for made in decisions if made["weight_after"] != made["weight_before"] or made["verdict"] != "HOLD"]
+    moved = [
+        made
+        for made in decisions
+        if made["weight_after"] != made["weight_before"] or made["verdict"] != "HOLD"
+    ]
     last = (moved or list(decisions))[-1:]
     if not last:
         return "Nothing was decided yet."
     [made] = last
-    return (
-        f"Because of the {made['kind']} decision of {made['as_of'][:10]} ({made['verdict']}): {'; '.join(made['reasons'])}."
-    )
+    return f"Because of the {made['kind']} decision of {made['as_of'][:10]} ({made['verdict']}): {'; '.join(made['reasons'])}."
 
 
 def _judged(settled: pd.DataFrame | None) -> tuple[list[tuple[str, str]], str]:
@@ -130,12 +147,15 @@ def _facts(document: Document) -> str:
         "evidence": proof_words(document["proof"]),
         "influence": influence_words(document["influence"]),
         "next reviews": ", ".join(
-            f"{one['kind']} for the period to {one['period_end'][:10]}" for one in document["reviews"]
+            f"{one['kind']} for the period to {one['period_end'][:10]}"
+            for one in document["reviews"]
         ),
     }
     warnings = [words for words in (document["fault"], document["brake"]) if words]
     rows = [[f'<th scope="row">{escape(name)}</th>', cell(words)] for name, words in facts.items()]
-    return "".join(f"<p><strong>{escape(words)}</strong></p>" for words in warnings) + table([], rows)
+    return "".join(f"<p><strong>{escape(words)}</strong></p>" for words in warnings) + table(
+        [], rows
+    )
 
 
 def _version(made: Document | None) -> str:
@@ -155,7 +175,10 @@ def _rules(rules: Sequence[Document], fired: str, quiet: str) -> str:
         ]
         for rule in rules
     ]
-    return table([head("rule"), head("figure", "n"), head("bound", "n"), head("standing"), head("in words")], rows)
+    return table(
+        [head("rule"), head("figure", "n"), head("bound", "n"), head("standing"), head("in words")],
+        rows,
+    )
 
 
 def _false_alarms(words: Document) -> str:
@@ -168,7 +191,9 @@ def _pivotal(settled: pd.DataFrame, sizing: SizingPolicy) -> str:
     turned = (settled["pivotal"] & (settled["arm"] != "control")).to_numpy(dtype=bool)
     if not turned.any():
         return "<p>None so far.</p>"
-    latest = settled[turned].assign(gained=gained[turned]).sort_values("decided_at", ascending=False)
+    latest = (
+        settled[turned].assign(gained=gained[turned]).sort_values("decided_at", ascending=False)
+    )
     words = f"<p>{turned.sum()} signals, {finite(float(gained[turned].sum())) or 0.0:+.2%} on the account."
     words += f" The latest {PIVOTAL}:</p>" if turned.sum() > PIVOTAL else "</p>"
     rows = [_turned(row) for row in latest.head(PIVOTAL).to_dict("records")]
@@ -184,7 +209,12 @@ def _pivotal(settled: pd.DataFrame, sizing: SizingPolicy) -> str:
 def _turned(row: dict[Any, Any]) -> list[str]:
     figures = (f"{row['confidence_existing']:.1f}", f"{row['blended']:.1f}", f"{row['weight']:.1%}")
     then = f"{'taken' if row['decision'] else 'left'}, {'won' if row['won'] else 'lost'}"
-    return [cell(row["signal_id"]), *(cell(one, "n") for one in figures), cell(then), cell(f"{row['gained']:+.2%}", "n")]
+    return [
+        cell(row["signal_id"]),
+        *(cell(one, "n") for one in figures),
+        cell(then),
+        cell(f"{row['gained']:+.2%}", "n"),
+    ]
 
 
 def _worth(found: Document | None) -> str:
@@ -217,11 +247,17 @@ def _health(found: Document) -> str:
 
 def _bands(found: Document) -> str:
     rows = [
-        [cell(f"{one['low']:.0f}–{one['high']:.0f}"), *(cell(number(one[name]), "n") for name in _BANDS)]
+        [
+            cell(f"{one['low']:.0f}–{one['high']:.0f}"),
+            *(cell(number(one[name]), "n") for name in _BANDS),
+        ]
         for one in found["reliability"]
         if one["count"]
     ]
-    headings = [head("confidence of the model"), *(head(name, "n") for name in ("settled", "mean p_win", "share won"))]
+    headings = [
+        head("confidence of the model"),
+        *(head(name, "n") for name in ("settled", "mean p_win", "share won")),
+    ]
     return table(headings, rows) if rows else ""
 
 
@@ -229,8 +265,13 @@ def _importance(features: Sequence[Document]) -> str:
     """Return the champion's most important features, by Shapley values and by gain."""
     if not features:
         return ""
-    rows = [[cell(one["name"]), *(cell(_said(one[name]), "n") for name in ("shap", "gain"))] for one in features]
-    return table([head("feature of the champion"), head("Shapley values", "n"), head("gain", "n")], rows)
+    rows = [
+        [cell(one["name"]), *(cell(_said(one[name]), "n") for name in ("shap", "gain"))]
+        for one in features
+    ]
+    return table(
+        [head("feature of the champion"), head("Shapley values", "n"), head("gain", "n")], rows
+    )
 
 
 def _said(share: float | None) -> str:
@@ -243,10 +284,18 @@ def _drift(check: Document | None) -> str:
     judged = [] if check is None else [one for one in check["columns"] if one["psi"] is not None]
     moved = sorted(judged, key=lambda one: one["psi"] / one["bound"], reverse=True)[:MOVED]
     rows = [
-        [cell(one["name"]), *(cell(number(one[name]), "n") for name in _SIZES), cell("drifted" if one["drifted"] else "")]
+        [
+            cell(one["name"]),
+            *(cell(number(one[name]), "n") for name in _SIZES),
+            cell("drifted" if one["drifted"] else ""),
+        ]
         for one in moved
     ]
-    headings = [head("feature"), *(head(name, "n") for name in ("importance", "PSI", "bound")), head("standing")]
+    headings = [
+        head("feature"),
+        *(head(name, "n") for name in ("importance", "PSI", "bound")),
+        head("standing"),
+    ]
     return words + (table(headings, rows) if rows else "")
 
 
@@ -254,7 +303,12 @@ def _alerts(alerts: Sequence[Document]) -> str:
     if not alerts:
         return "<p>None.</p>"
     rows = [
-        [cell(one["at"][:16]), cell(one["kind"]), cell(one["title"], "why"), cell(one["trouble"] or "delivered")]
+        [
+            cell(one["at"][:16]),
+            cell(one["kind"]),
+            cell(one["title"], "why"),
+            cell(one["trouble"] or "delivered"),
+        ]
         for one in alerts
     ]
     return table([head(name) for name in ("when", "kind", "what", "delivery")], rows)
@@ -263,7 +317,10 @@ def _alerts(alerts: Sequence[Document]) -> str:
 def _rollout(items: Sequence[Document]) -> str:
     rows = [
         [
-            *(cell(text) for text in (one["name"], one["begins"][:10], one["due"][:10], one["standing"])),
+            *(
+                cell(text)
+                for text in (one["name"], one["begins"][:10], one["due"][:10], one["standing"])
+            ),
             cell(one["words"], "why"),
         ]
         for one in items
@@ -272,7 +329,10 @@ def _rollout(items: Sequence[Document]) -> str:
 
 
 def _trainings(trainings: Sequence[Document]) -> str:
-    rows = [[cell(t["as_of"][:10]), cell(t["version"]), cell(t["stage"]), cell(_result(t), "why")] for t in trainings]
+    rows = [
+        [cell(t["as_of"][:10]), cell(t["version"]), cell(t["stage"]), cell(_result(t), "why")]
+        for t in trainings
+    ]
     return table([head(name) for name in ("as of", "version", "stage", "result")], rows)
 
 
@@ -293,4 +353,6 @@ def _decisions(decisions: Sequence[Document]) -> str:
         ]
         for d in reversed(decisions)
     ]
-    return table([head(name) for name in ("as of", "kind", "verdict", "weight", "phase", "why")], rows)
+    return table(
+        [head(name) for name in ("as of", "kind", "verdict", "weight", "phase", "why")], rows
+    )

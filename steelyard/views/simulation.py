@@ -13,7 +13,13 @@ Cell = Mapping[str, Any]
 MODES = ("ladder", "sequential")
 PARTS = {
     "weight": ("ever ≥ 20 %", "held", "at the end", "months to 20 %", "to 40 %", "to 70 %"),
-    "disabled": ("by any breaker", "by accuracy", "by streak", "by decay", "months a proof takes at best"),
+    "disabled": (
+        "by any breaker",
+        "by accuracy",
+        "by streak",
+        "by decay",
+        "months a proof takes at best",
+    ),
     "after a turn": ("months to half", "months to 0", "half in 6 months", "0 in 4 months"),
 }
 """Part → its figures, in the order of ``rows``."""
@@ -28,7 +34,13 @@ def page(document: Mapping[str, Any]) -> str:
     drawn = [_paths(first, mode, f"mean weight, {mode} ({words})") for mode in MODES]
     lead = f"<p>{escape(document['answer'])}</p><p>{escape(document['note'])}</p>"
     tables = "".join(f"<h2>{escape(name)}</h2>{_table(cells)}" for name, cells in courses)
-    return html.page("Operating characteristics", "What the policy does to lives of known truth", drawn, lead, tables)
+    return html.page(
+        "Operating characteristics",
+        "What the policy does to lives of known truth",
+        drawn,
+        lead,
+        tables,
+    )
 
 
 def _paths(cells: Sequence[Cell], mode: str, title: str) -> tuple[str, str]:
@@ -45,7 +57,10 @@ def _paths(cells: Sequence[Cell], mode: str, title: str) -> tuple[str, str]:
 
 def _table(cells: Sequence[Cell]) -> str:
     headings = [head(name, "" if number < 2 else "n") for number, name in enumerate(HEADINGS)]
-    body = [[cell(text, "" if number < 2 else "n") for number, text in enumerate(row)] for row in rows(cells)]
+    body = [
+        [cell(text, "" if number < 2 else "n") for number, text in enumerate(row)]
+        for row in rows(cells)
+    ]
     return table(headings, body)
 
 
@@ -64,8 +79,13 @@ def pairs(cells: Sequence[Cell], part: str) -> list[tuple[str, ...]]:
     """Return one row for each life: its figures of a part, ladder → sequential; none for lives without such figures."""
     first = HEADINGS.index(PARTS[part][0])
     columns = slice(first, first + len(PARTS[part]))
-    both = [(one["world"], _row(one, "ladder")[columns], _row(one, "sequential")[columns]) for one in cells]
-    return [(name, *map(_pair, ladder, sequential)) for name, ladder, sequential in both if any(ladder)]
+    both = [
+        (one["world"], _row(one, "ladder")[columns], _row(one, "sequential")[columns])
+        for one in cells
+    ]
+    return [
+        (name, *map(_pair, ladder, sequential)) for name, ladder, sequential in both if any(ladder)
+    ]
 
 
 def _pair(ladder: str, sequential: str) -> str:
@@ -73,7 +93,9 @@ def _pair(ladder: str, sequential: str) -> str:
 
 
 def _course_words(lives: int, signals: int, dependence: float) -> str:
-    together = f"correlated {dependence:g} within a day" if dependence else "independent of each other"
+    together = (
+        f"correlated {dependence:g} within a day" if dependence else "independent of each other"
+    )
     return f"{lives} lives each, {signals} signals a month, {together}"
 
 
@@ -91,7 +113,10 @@ def _row(one: Cell, mode: str) -> tuple[str, ...]:
         *(_share(found["disabled_by"][name]) for name in ("accuracy", "streak", "decay")),
         _months(one["information_limit_months"]),
         *(_months(turn[name]) if turn else "" for name in ("months_to_half", "months_to_zero")),
-        *(_share(turn[name]) if turn else "" for name in ("half_within_6_months", "zero_within_4_months")),
+        *(
+            _share(turn[name]) if turn else ""
+            for name in ("half_within_6_months", "zero_within_4_months")
+        ),
     )
 
 

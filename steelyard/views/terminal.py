@@ -10,7 +10,14 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 
-from steelyard.views.format import BOOKS, books_rows, drift_words, influence_words, number, proof_words
+from steelyard.views.format import (
+    BOOKS,
+    books_rows,
+    drift_words,
+    influence_words,
+    number,
+    proof_words,
+)
 from steelyard.views.simulation import PARTS, by_course, pairs
 
 TOP = 10
@@ -54,7 +61,9 @@ def deployed(document: Sequence[Mapping[str, Any]]) -> None:
     """Print the schedules, and when each runs next."""
     table = Table("deployment", "next run (UTC)", "cron")
     for one in document:
-        table.add_row(one["name"], (one["next_run"] or "not planned yet")[:16].replace("T", " "), one["cron"])
+        table.add_row(
+            one["name"], (one["next_run"] or "not planned yet")[:16].replace("T", " "), one["cron"]
+        )
     out.print(table)
 
 
@@ -74,7 +83,9 @@ def collected(document: Mapping[str, Any]) -> None:
     for finding in document["findings"]:
         out.print(f"  · {finding}")
     if document["held_back"]:
-        out.print(f"held back until you decide in conf/source.yaml: {', '.join(document['held_back'])}")
+        out.print(
+            f"held back until you decide in conf/source.yaml: {', '.join(document['held_back'])}"
+        )
     out.print(f"data docs: {document['docs']}")
 
 
@@ -93,15 +104,25 @@ def settled(document: Mapping[str, Any]) -> None:
 
 def traded(document: Mapping[str, Any]) -> None:
     """Print what a trading run filled and ordered, and why it left what it left."""
-    out.print(f"{document['filled']} trades changed by fills, {len(document['signals'])} new signals")
+    out.print(
+        f"{document['filled']} trades changed by fills, {len(document['signals'])} new signals"
+    )
     for one in document["signals"]:
-        done = f"[bold]ordered[/] {one['size']:.2%}" if one["veto"] is None else f"left ({one['veto']})"
-        out.print(f"  {one['signal_id']}: {one['blended']:.1f} at weight {one['weight']:.1%}: {done}: {one['words']}")
+        done = (
+            f"[bold]ordered[/] {one['size']:.2%}"
+            if one["veto"] is None
+            else f"left ({one['veto']})"
+        )
+        out.print(
+            f"  {one['signal_id']}: {one['blended']:.1f} at weight {one['weight']:.1%}: {done}: {one['words']}"
+        )
 
 
 def serving(address: str) -> None:
     """Say on stderr where the service listens."""
-    Console(stderr=True, highlight=False, soft_wrap=True).print(f"serving at {address}; Ctrl-C stops")
+    Console(stderr=True, highlight=False, soft_wrap=True).print(
+        f"serving at {address}; Ctrl-C stops"
+    )
 
 
 def reported(document: Mapping[str, Any]) -> None:
@@ -115,7 +136,9 @@ def drifted(document: Mapping[str, Any] | None) -> None:
     if document is None:
         out.print("There is no champion that anything could have drifted from.")
         return
-    out.print(f"[bold]{document['verdict']}[/]: version {document['model_version']}, {document['as_of'][:10]}")
+    out.print(
+        f"[bold]{document['verdict']}[/]: version {document['model_version']}, {document['as_of'][:10]}"
+    )
     for reason in document["reasons"]:
         out.print(f"  {reason}")
     if document["training"]:
@@ -153,7 +176,9 @@ def decision(made: Mapping[str, Any]) -> None:
     for reason in made["reasons"]:
         out.print(f"  {reason}")
     for rule in made["rules"]:
-        out.print(f"    {'●' if rule['fired'] else '○'} {rule['name']}: {rule['reason']}", style="dim")
+        out.print(
+            f"    {'●' if rule['fired'] else '○'} {rule['name']}: {rule['reason']}", style="dim"
+        )
 
 
 def _when(made: Mapping[str, Any]) -> str:
@@ -176,12 +201,16 @@ def replayed(document: Mapping[str, Any]) -> None:
     )
     for training in document["trainings"]:
         words = training["verdict"] if training["accepted"] else "; ".join(training["reasons"])
-        out.print(f"  {training['as_of'][:10]} version {training['version']}: {training['stage']}; {words}")
+        out.print(
+            f"  {training['as_of'][:10]} version {training['version']}: {training['stage']}; {words}"
+        )
     for made in document["decisions"]:
         if made["weight_after"] != made["weight_before"] or made["verdict"] != "HOLD":
             words = "; ".join(made["reasons"])
             moved = f"{made['weight_before']:.1%} → {made['weight_after']:.1%}"
-            out.print(f"  {made['as_of'][:10]} {made['kind']} [bold]{made['verdict']}[/] {moved} {made['phase']}: {words}")
+            out.print(
+                f"  {made['as_of'][:10]} {made['kind']} [bold]{made['verdict']}[/] {moved} {made['phase']}: {words}"
+            )
     out.print(books_table(document["books"]))
     for words in document["worth"]["words"] if document["worth"] else ():
         out.print(words)
@@ -232,7 +261,9 @@ def verified(document: Mapping[str, Any]) -> None:
     for fault in document["repaired"]:
         out.print(f"repaired: {fault}")
     if not document["faults"]:
-        out.print(f"{document['decisions']} decisions, the chain is whole, state, tags and aliases follow from it")
+        out.print(
+            f"{document['decisions']} decisions, the chain is whole, state, tags and aliases follow from it"
+        )
     for fault in document["faults"]:
         out.print(f"[bold]✗[/] {fault}")
 
@@ -241,7 +272,9 @@ def examined(document: Mapping[str, Any]) -> None:
     """Print every check the doctor made, and what to do about those that did not come out well."""
     table = Table("", "", Column("found", overflow="fold"), Column("what to do", overflow="fold"))
     for row in document["rows"]:
-        table.add_row(_MARKS[row["standing"]], row["name"], escape(row["found"]), escape(row["advice"]))
+        table.add_row(
+            _MARKS[row["standing"]], row["name"], escape(row["found"]), escape(row["advice"])
+        )
     out.print(table)
     out.print(
         f"{document['wrong']} wrong, {document['warning']} warnings, {len(document['rows'])} checks; nothing was changed"
@@ -251,13 +284,18 @@ def examined(document: Mapping[str, Any]) -> None:
 def status(document: Mapping[str, Any]) -> None:
     """Print how things stand, the answer first."""
     out.print(f"[bold]{document['answer']}[/]")
-    for name, words in (("fault", "the state tag {}: see steelyard verify"), ("brake", "the brake is pulled by {}")):
+    for name, words in (
+        ("fault", "the state tag {}: see steelyard verify"),
+        ("brake", "the brake is pulled by {}"),
+    ):
         if document[name]:
             out.print(f"[bold]✗[/] {words.format(document[name])}")
     if document["state"]:
         _standing(document)
     for alert in document["alerts"]:
-        out.print(f"[bold]![/] undelivered since {alert['at'][:16]}: {alert['title']} ({alert['trouble']})")
+        out.print(
+            f"[bold]![/] undelivered since {alert['at'][:16]}: {alert['title']} ({alert['trouble']})"
+        )
 
 
 def _standing(document: Mapping[str, Any]) -> None:
@@ -265,7 +303,9 @@ def _standing(document: Mapping[str, Any]) -> None:
     out.print(_rules("Limits", document["limits"], "fires", "holds"))
     for name, words in document["false_alarms"].items():
         out.print(f"{name}: {words}")
-    out.print(_rules(f"Gate out of {document['state']['phase']}", document["gate"], "met", "missing"))
+    out.print(
+        _rules(f"Gate out of {document['state']['phase']}", document["gate"], "met", "missing")
+    )
     out.print(_decisions(document["decisions"]))
     out.print(_schedules(document["schedules"]))
     out.print(_rollout([*document["rollout"], *document["milestones"]]))
@@ -273,8 +313,12 @@ def _standing(document: Mapping[str, Any]) -> None:
 
 def _facts(document: Mapping[str, Any]) -> Table:
     table, held = Table(show_header=False, box=None), document["state"]
-    table.add_row("weight", f"{held['weight']:.1%} = base {held['base']:.0%} + bonus {held['bonus']:+.1%}")
-    table.add_row("in force", f"{document['weight_in_force']:.1%}, lease {document['lease']['words']}")
+    table.add_row(
+        "weight", f"{held['weight']:.1%} = base {held['base']:.0%} + bonus {held['bonus']:+.1%}"
+    )
+    table.add_row(
+        "in force", f"{document['weight_in_force']:.1%}, lease {document['lease']['words']}"
+    )
     table.add_row("champion", _version_words(document["champion"]))
     table.add_row("challenger", _waiting_words(document))
     table.add_row("improvement", _improvement_words(document["improvement"]))
@@ -297,29 +341,39 @@ def _version_words(made: Mapping[str, Any] | None) -> str:
 def _waiting_words(document: Mapping[str, Any]) -> str:
     words = _version_words(document["challenger"])
     if document["challenger"] and document["shadow_window"]:
-        words += f"; waits for the champion's window in shadow: {', '.join(document['shadow_window'])}"
+        words += (
+            f"; waits for the champion's window in shadow: {', '.join(document['shadow_window'])}"
+        )
     return words + (f"; queued: {', '.join(document['queued'])}" if document["queued"] else "")
 
 
 def _improvement_words(improvement: Mapping[str, Any]) -> str:
     achieved = "unknown" if improvement["achieved"] is None else f"{improvement['achieved']:+.1%}"
     expected = improvement["expected"]
-    return f"{achieved} over the baseline" + (f", {expected[0]:.0%} to {expected[1]:.0%} expected" if expected else "")
+    return f"{achieved} over the baseline" + (
+        f", {expected[0]:.0%} to {expected[1]:.0%} expected" if expected else ""
+    )
 
 
 def _rules(title: str, rules: Sequence[Mapping[str, Any]], fired: str, quiet: str) -> Table:
     table = Table("", "figure", "bound", "", title=title, title_justify="left")
     for rule in rules:
         mark = f"[bold]{fired}[/]" if rule["fired"] else quiet
-        table.add_row(rule["name"], number(rule["figure"]), number(rule["bound"]), f"{mark}: {rule['reason']}")
+        table.add_row(
+            rule["name"], number(rule["figure"]), number(rule["bound"]), f"{mark}: {rule['reason']}"
+        )
     return table
 
 
 def _decisions(made: Sequence[Mapping[str, Any]]) -> Table:
-    table = Table("when", "what", "verdict", "weight", "why", title="Last decisions", title_justify="left")
+    table = Table(
+        "when", "what", "verdict", "weight", "why", title="Last decisions", title_justify="left"
+    )
     for one in made:
         moved = f"{one['weight_before']:.1%} → {one['weight_after']:.1%}"
-        table.add_row(one["as_of"][:10], one["kind"], one["verdict"], moved, "; ".join(one["reasons"]))
+        table.add_row(
+            one["as_of"][:10], one["kind"], one["verdict"], moved, "; ".join(one["reasons"])
+        )
     return table
 
 
@@ -338,7 +392,9 @@ def _minute(moment: str | None) -> str:
 def _rollout(items: Sequence[Mapping[str, str]]) -> Table:
     table = Table("", "from", "to", "", "", title="Rollout", title_justify="left")
     for item in items:
-        table.add_row(item["name"], item["begins"][:10], item["due"][:10], item["standing"], item["words"])
+        table.add_row(
+            item["name"], item["begins"][:10], item["due"][:10], item["standing"], item["words"]
+        )
     return table
 
 
@@ -348,10 +404,20 @@ def why(document: Mapping[str, Any]) -> None:
     out.print(f"[bold]{signal['signal_id']}[/] decided {signal['decided_at'][:16]}")
     out.print(f"[bold]{document['answer']}[/]")
     table = Table(show_header=False, box=None)
-    table.add_row("existing system", f"{existing['confidence']:.1f}", _scores_words(existing["scores"]))
+    table.add_row(
+        "existing system", f"{existing['confidence']:.1f}", _scores_words(existing["scores"])
+    )
     table.add_row("model", _said(model["confidence_ml"], ".1f"), _model_words(model))
-    table.add_row("blended", f"{document['blend']['blended']:.1f}", f"weight {document['blend']['weight']:.1%}")
-    table.add_row("arm", document["blend"]["arm"], "pivotal" if document["blend"]["pivotal"] else "not pivotal")
+    table.add_row(
+        "blended",
+        f"{document['blend']['blended']:.1f}",
+        f"weight {document['blend']['weight']:.1%}",
+    )
+    table.add_row(
+        "arm",
+        document["blend"]["arm"],
+        "pivotal" if document["blend"]["pivotal"] else "not pivotal",
+    )
     out.print(table)
     if model["top_features"]:
         out.print(_top(model["top_features"]))
@@ -368,15 +434,30 @@ def _model_words(model: Mapping[str, Any]) -> str:
     if not model["version"]:
         return f"none ({model['fallback_reason']})"
     replayed = model["replayed"]
-    again = "" if replayed is None else ", says the same today" if replayed["agrees"] else ", [bold]says otherwise today[/]"
+    again = (
+        ""
+        if replayed is None
+        else ", says the same today"
+        if replayed["agrees"]
+        else ", [bold]says otherwise today[/]"
+    )
     return f"version {model['version']}, p_win {_said(model['p_win'], '.1%')}{again}"
 
 
 def _top(features: Sequence[Mapping[str, Any]]) -> Table:
-    table = Table("feature", "value", "log odds", "", title="What counted most (Shapley values)", title_justify="left")
+    table = Table(
+        "feature",
+        "value",
+        "log odds",
+        "",
+        title="What counted most (Shapley values)",
+        title_justify="left",
+    )
     largest = max(abs(one["log_odds"]) for one in features) or 1.0
     for one in features:
-        bar = ("+" if one["log_odds"] > 0 else "−") * max(round(10 * abs(one["log_odds"]) / largest), 1)
+        bar = ("+" if one["log_odds"] > 0 else "−") * max(
+            round(10 * abs(one["log_odds"]) / largest), 1
+        )
         table.add_row(one["name"], _said(one["value"], ".4g"), f"{one['log_odds']:+.3f}", bar)
     return table
 
@@ -397,12 +478,28 @@ def _said(figure: float | None, form: str) -> str:
 
 def fire_drilled(document: Mapping[str, Any]) -> None:
     """Print what each fire drill found, in one table; then what the weight did, and what it cost."""
-    table = Table("drill", "to be noticed", "by", "after", "bound", "", title="Fire drills", title_justify="left")
+    table = Table(
+        "drill",
+        "to be noticed",
+        "by",
+        "after",
+        "bound",
+        "",
+        title="Fire drills",
+        title_justify="left",
+    )
     for one in document["drills"]:
         for notice in one["notices"]:
             mark = "in time" if notice["in_time"] else "[bold]NOT IN TIME[/]"
             bound = _span(notice["bound"], notice["unit"])
-            table.add_row(one["scenario"], notice["what"], notice["by"], _span(notice["after"], notice["unit"]), bound, mark)
+            table.add_row(
+                one["scenario"],
+                notice["what"],
+                notice["by"],
+                _span(notice["after"], notice["unit"]),
+                bound,
+                mark,
+            )
     out.print(table)
     for one in document["drills"]:
         _drill_words(one)
@@ -411,8 +508,14 @@ def fire_drilled(document: Mapping[str, Any]) -> None:
 
 def _drill_words(one: Mapping[str, Any]) -> None:
     out.print(f"[bold]{one['scenario']}[/] ({one['seconds']:.0f} s): {one['story']}")
-    out.print("  weight " + ", ".join(f"{moved['weight']:.1%} on {moved['at'][:10]}" for moved in one["weights"]))
-    for words in (*(f"{told['what']}: {told['words']}" for told in one["notices"] if told["words"]), *one["words"]):
+    out.print(
+        "  weight "
+        + ", ".join(f"{moved['weight']:.1%} on {moved['at'][:10]}" for moved in one["weights"])
+    )
+    for words in (
+        *(f"{told['what']}: {told['words']}" for told in one["notices"] if told["words"]),
+        *one["words"],
+    ):
         out.print(f"  · {words}", markup=False)
 
 

@@ -94,7 +94,11 @@ class Entry(Frozen):
     @property
     def state(self) -> State:
         """State in force after this entry, naming its own run and hash."""
-        place = {"sequence": self.sequence, "decision_run_id": self.run_id, "decision_hash": self.hash}
+        place = {
+            "sequence": self.sequence,
+            "decision_run_id": self.run_id,
+            "decision_hash": self.hash,
+        }
         return self.decision.after.model_copy(update=place)
 
     @classmethod
@@ -134,7 +138,9 @@ def link(decision: Decision, previous: Entry | None, sequence: int | None = None
 def content_hash(decision: Mapping[str, Any], sequence: int, previous_hash: str) -> str:
     """Return the SHA-256 over the canonical JSON of a decision, its place and its predecessor's hash."""
     document = {"decision": decision, "sequence": sequence, "previous_hash": previous_hash}
-    return hashlib.sha256(json.dumps(document, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    return hashlib.sha256(
+        json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
+    ).hexdigest()
 
 
 def first_break(entries: Sequence[Entry]) -> str | None:

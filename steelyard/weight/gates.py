@@ -33,7 +33,12 @@ class Standing:
 
 
 def review(
-    state: State, evidence: Evidence, standing: Standing, policy: WeightPolicy, period: datetime, as_of: datetime
+    state: State,
+    evidence: Evidence,
+    standing: Standing,
+    policy: WeightPolicy,
+    period: datetime,
+    as_of: datetime,
 ) -> Decision:
     """Return what the gate review of the period ending at ``period`` decides; ``evidence`` is that of the phase."""
     rules = criteria(state, evidence, standing, policy, period, as_of)
@@ -41,13 +46,19 @@ def review(
     stay = state.model_copy(update={"as_of": as_of})
     if state.phase == PHASES[-1]:
         reason = "not stable yet: " + "; ".join(missing) if missing else "stable"
-        return conclude("gates", period, as_of, "HOLD", (reason,), rules, state, stay, evidence, policy)
+        return conclude(
+            "gates", period, as_of, "HOLD", (reason,), rules, state, stay, evidence, policy
+        )
     if missing:
-        return conclude("gates", period, as_of, "HOLD", missing, rules, state, stay, evidence, policy)
+        return conclude(
+            "gates", period, as_of, "HOLD", missing, rules, state, stay, evidence, policy
+        )
     following = PHASES[PHASES.index(state.phase) + 1]
     if state.held:
         reasons = (f"{following} is earned, but an operator holds the weight",)
-        return conclude("gates", period, as_of, "HOLD", reasons, rules, state, stay, evidence, policy)
+        return conclude(
+            "gates", period, as_of, "HOLD", reasons, rules, state, stay, evidence, policy
+        )
     doubt = would_stand(evidence, policy) if state.weight > 0 else ""
     reasons = (f"{state.phase} → {following}: every criterion met{doubt}",)
     after = lifted(state, following, policy, as_of)
@@ -55,11 +66,24 @@ def review(
 
 
 def criteria(
-    state: State, evidence: Evidence, standing: Standing, policy: WeightPolicy, period: datetime, as_of: datetime
+    state: State,
+    evidence: Evidence,
+    standing: Standing,
+    policy: WeightPolicy,
+    period: datetime,
+    as_of: datetime,
 ) -> tuple[Rule, ...]:
     """Return every criterion of the current phase; ``fired`` means met, the reason says what is missing."""
-    proven = (proof(evidence, policy),) if binding(policy) and state.phase in ("pilot", "expansion") else ()
-    return (*_of_phase(state, evidence, standing, policy, period), *proven, _no_limit(state, evidence, policy, as_of))
+    proven = (
+        (proof(evidence, policy),)
+        if binding(policy) and state.phase in ("pilot", "expansion")
+        else ()
+    )
+    return (
+        *_of_phase(state, evidence, standing, policy, period),
+        *proven,
+        _no_limit(state, evidence, policy, as_of),
+    )
 
 
 def _of_phase(
@@ -68,7 +92,12 @@ def _of_phase(
     gates = policy.gates
     if state.phase == "foundation":
         return (
-            _at_least("settled_signals", standing.settled_signals, gates.foundation_settled, "settled signals"),
+            _at_least(
+                "settled_signals",
+                standing.settled_signals,
+                gates.foundation_settled,
+                "settled signals",
+            ),
             _is("features_validated", standing.features_validated, "validated features"),
             _is("champion", standing.has_champion, "a champion"),
         )
@@ -80,7 +109,12 @@ def _of_phase(
         return _expansion(state, evidence, policy, period)
     return (
         _days("stable_days", state, gates.stable_days, period),
-        _over("stable_improvement", evidence.books.improvement_blended, gates.stable_improvement, "improvement"),
+        _over(
+            "stable_improvement",
+            evidence.books.improvement_blended,
+            gates.stable_improvement,
+            "improvement",
+        ),
     )
 
 
@@ -92,7 +126,9 @@ def _shadow(
         _days("days", state, gates.shadow_days, period),
         _is("champion", standing.has_champion, "a champion"),
         _is("retrained", not state.retrain_required, "a champion trained after the breaker"),
-        _at_least("settled_predictions", evidence.settled, gates.shadow_settled, "settled predictions"),
+        _at_least(
+            "settled_predictions", evidence.settled, gates.shadow_settled, "settled predictions"
+        ),
         _over("accuracy", evidence.accuracy, gates.shadow_accuracy, "accuracy"),
         _over("no_information_rate", evidence.accuracy, evidence.no_information_rate, "accuracy"),
         _floor("coverage", evidence.coverage, gates.shadow_coverage, "coverage"),
@@ -106,11 +142,19 @@ def _shadow(
     )
 
 
-def _pilot(state: State, evidence: Evidence, policy: WeightPolicy, period: datetime) -> tuple[Rule, ...]:
-    blended, base, fallback = evidence.books.blended, evidence.books.baseline, policy.gates.pilot_fallback_rate
+def _pilot(
+    state: State, evidence: Evidence, policy: WeightPolicy, period: datetime
+) -> tuple[Rule, ...]:
+    blended, base, fallback = (
+        evidence.books.blended,
+        evidence.books.baseline,
+        policy.gates.pilot_fallback_rate,
+    )
     return (
         _days("days", state, policy.gates.pilot_days, period),
-        _at_least("settled_predictions", evidence.settled, policy.min_settled, "settled predictions"),
+        _at_least(
+            "settled_predictions", evidence.settled, policy.min_settled, "settled predictions"
+        ),
         _floor("mean_return", blended.mean_return, base.mean_return, "blended mean return"),
         _floor("win_rate", blended.win_rate, base.win_rate, "blended win rate"),
         _floor("sharpe", blended.sharpe, base.sharpe, "blended Sharpe"),
@@ -129,7 +173,9 @@ def _arms(arms: Arms, gates: GatePolicy) -> Rule:
         return measured("arms", math.nan, math.nan, fired=False, reason=words)
     bound = -gates.pilot_arm_errors * arms.standard_error
     words = f"treatment earned {arms.difference:+.4%} a signal over control, at least {bound:+.4%} needed"
-    return measured("arms", arms.difference, bound, fired=arms.difference >= bound - 1e-12, reason=words)
+    return measured(
+        "arms", arms.difference, bound, fired=arms.difference >= bound - 1e-12, reason=words
+    )
 
 
 def sample_ratio(arms: Arms, gates: GatePolicy) -> Rule:
@@ -137,7 +183,11 @@ def sample_ratio(arms: Arms, gates: GatePolicy) -> Rule:
     p, bound = arms.sample_ratio_p, gates.pilot_sample_ratio_p
     words = f"{arms.treatment} treatment and {arms.control} control signals"
     met = not p < bound  # without any signal nothing speaks against the split
-    reason = words if met else f"{words}: the split is off (p = {p:.1g}), look for signals lost in one arm"
+    reason = (
+        words
+        if met
+        else f"{words}: the split is off (p = {p:.1g}), look for signals lost in one arm"
+    )
     return measured("sample_ratio", p, bound, fired=met, reason=reason)
 
 
@@ -162,21 +212,39 @@ def window_left(
     return tuple(f"{count} {what}" for count, what in missing if count > 0)
 
 
-def _expansion(state: State, evidence: Evidence, policy: WeightPolicy, period: datetime) -> tuple[Rule, ...]:
+def _expansion(
+    state: State, evidence: Evidence, policy: WeightPolicy, period: datetime
+) -> tuple[Rule, ...]:
     gates, top = policy.gates, policy.band("expansion").ceiling
     return (
         _days("days", state, gates.expansion_days, period),
-        _at_least("settled_predictions", evidence.settled, policy.min_settled, "settled predictions"),
+        _at_least(
+            "settled_predictions", evidence.settled, policy.min_settled, "settled predictions"
+        ),
         _floor("weight_at_top", state.weight, top, "weight"),
-        _over("improvement", evidence.books.improvement_blended, gates.expansion_improvement, "return improvement"),
-        _at_most("drawdown", evidence.books.blended.max_drawdown, gates.expansion_drawdown, "blended drawdown"),
+        _over(
+            "improvement",
+            evidence.books.improvement_blended,
+            gates.expansion_improvement,
+            "return improvement",
+        ),
+        _at_most(
+            "drawdown",
+            evidence.books.blended.max_drawdown,
+            gates.expansion_drawdown,
+            "blended drawdown",
+        ),
     )
 
 
 def _no_limit(state: State, evidence: Evidence, policy: WeightPolicy, as_of: datetime) -> Rule:
     """Limits before rewards: no gate opens while a limit is breached, on this evidence or since the last cut."""
     harmless = ("within", "not confirmed by the evidence")
-    breached = {cut.name for cut in measure_cuts(state, evidence, policy, as_of) if cut.standing not in harmless}
+    breached = {
+        cut.name
+        for cut in measure_cuts(state, evidence, policy, as_of)
+        if cut.standing not in harmless
+    }
     fired = {rule.name for rule in breaker_rules(state, evidence, policy) if rule.fired}
     names = sorted({*state.latches, *breached, *fired})
     words = f"limits breached: {', '.join(names)}" if names else "no limit breached"
@@ -186,7 +254,11 @@ def _no_limit(state: State, evidence: Evidence, policy: WeightPolicy, as_of: dat
 def _days(name: str, state: State, needed: int, period: datetime) -> Rule:
     passed = max((period - state.phase_since) / timedelta(days=1), 0.0)
     missing = math.ceil(needed - passed)
-    words = f"{missing} more days in {state.phase}" if missing > 0 else f"{passed:.0f} days in {state.phase}"
+    words = (
+        f"{missing} more days in {state.phase}"
+        if missing > 0
+        else f"{passed:.0f} days in {state.phase}"
+    )
     return measured(name, passed, needed, fired=passed >= needed, reason=words)
 
 
@@ -196,19 +268,27 @@ def _at_least(name: str, count: int, needed: int, what: str) -> Rule:
 
 
 def _is(name: str, holds: bool, what: str) -> Rule:
-    return measured(name, float(holds), 1.0, fired=holds, reason=what if holds else f"{what} is missing")
+    return measured(
+        name, float(holds), 1.0, fired=holds, reason=what if holds else f"{what} is missing"
+    )
 
 
 def _over(name: str, figure: float, bound: float, what: str) -> Rule:
     met = math.isfinite(figure) and figure > bound
-    return measured(name, figure, bound, fired=met, reason=f"{what} {figure:.4g}, over {bound:.4g} needed")
+    return measured(
+        name, figure, bound, fired=met, reason=f"{what} {figure:.4g}, over {bound:.4g} needed"
+    )
 
 
 def _floor(name: str, figure: float, bound: float, what: str) -> Rule:
     met = math.isfinite(figure) and figure >= bound - 1e-12
-    return measured(name, figure, bound, fired=met, reason=f"{what} {figure:.4g}, at least {bound:.4g} needed")
+    return measured(
+        name, figure, bound, fired=met, reason=f"{what} {figure:.4g}, at least {bound:.4g} needed"
+    )
 
 
 def _at_most(name: str, figure: float, bound: float, what: str) -> Rule:
     met = math.isfinite(figure) and figure <= bound + 1e-12
-    return measured(name, figure, bound, fired=met, reason=f"{what} {figure:.4g}, at most {bound:.4g} allowed")
+    return measured(
+        name, figure, bound, fired=met, reason=f"{what} {figure:.4g}, at most {bound:.4g} allowed"
+    )

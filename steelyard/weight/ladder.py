@@ -5,7 +5,14 @@ from datetime import UTC, datetime, timedelta
 
 from steelyard.evaluation.evidence import Evidence
 from steelyard.weight.decision import Decision, Rule, Verdict, measured
-from steelyard.weight.limits import Cut, breaker_rules, latches_after, limit, measure_cuts, shortfall_bound
+from steelyard.weight.limits import (
+    Cut,
+    breaker_rules,
+    latches_after,
+    limit,
+    measure_cuts,
+    shortfall_bound,
+)
 from steelyard.weight.policy import WeightPolicy
 from steelyard.weight.sequential import believed, binding, bound_by, life_rules, proof, would_stand
 from steelyard.weight.state import State
@@ -19,7 +26,9 @@ def period_end(as_of: datetime, days: int) -> datetime:
     return ANCHOR + timedelta(days=days) * ((as_of - ANCHOR) // timedelta(days=days))
 
 
-def evaluate(state: State, evidence: Evidence, policy: WeightPolicy, period: datetime, as_of: datetime) -> Decision:
+def evaluate(
+    state: State, evidence: Evidence, policy: WeightPolicy, period: datetime, as_of: datetime
+) -> Decision:
     """Return what the evaluation of the period ending at ``period`` decides, made at ``as_of``.
 
     Args:
@@ -46,7 +55,18 @@ def evaluate(state: State, evidence: Evidence, policy: WeightPolicy, period: dat
     after = state.model_copy(update={"latches": latches_after(state, cuts, as_of), "as_of": as_of})
     if step:
         after = with_weight(after, state.weight + step, policy, as_of)
-    return conclude("weight", period, as_of, verdict, (reason,), (*rules, *looked_at), state, after, evidence, policy)
+    return conclude(
+        "weight",
+        period,
+        as_of,
+        verdict,
+        (reason,),
+        (*rules, *looked_at),
+        state,
+        after,
+        evidence,
+        policy,
+    )
 
 
 def _step(
@@ -64,21 +84,44 @@ def _step(
     return _reward(state, evidence, policy)
 
 
-def _reward(state: State, evidence: Evidence, policy: WeightPolicy) -> tuple[Verdict, float, str, tuple[Rule, ...]]:
-    month, life, lower = raise_rules(evidence, policy), life_rules(evidence), _lower_rule(evidence, policy)
+def _reward(
+    state: State, evidence: Evidence, policy: WeightPolicy
+) -> tuple[Verdict, float, str, tuple[Rule, ...]]:
+    month, life, lower = (
+        raise_rules(evidence, policy),
+        life_rules(evidence),
+        _lower_rule(evidence, policy),
+    )
     proven = proof(evidence, policy)
     rules = (*month, *life, proven) if life else month
-    by_life = binding(policy) and bool(life) and _healthy(evidence, policy) and not all(r.fired for r in month)
+    by_life = (
+        binding(policy)
+        and bool(life)
+        and _healthy(evidence, policy)
+        and not all(r.fired for r in month)
+    )
     earned_by = life if by_life else month
     earned = all(r.fired for r in earned_by)
     ceilings = _ceilings(state, evidence, policy, earned)
     if earned and (proven.fired or not binding(policy)):
         words = (*earned_by, proven) if binding(policy) else earned_by
-        return _raised(state, evidence, policy, (*rules, *ceilings), "; ".join(r.reason for r in words))
+        return _raised(
+            state, evidence, policy, (*rules, *ceilings), "; ".join(r.reason for r in words)
+        )
     if lower.fired:
-        return "CUT", -min(policy.steps.size, state.weight), f"step down: {lower.reason}", (*rules, lower)
+        return (
+            "CUT",
+            -min(policy.steps.size, state.weight),
+            f"step down: {lower.reason}",
+            (*rules, lower),
+        )
     missed = (proven,) if earned else tuple(r for r in month if not r.fired)
-    return "HOLD", 0.0, f"no step up: {'; '.join(r.reason for r in missed)}", (*rules, lower, *ceilings)
+    return (
+        "HOLD",
+        0.0,
+        f"no step up: {'; '.join(r.reason for r in missed)}",
+        (*rules, lower, *ceilings),
+    )
 
 
 def _raised(
@@ -88,11 +131,23 @@ def _raised(
     if state.held:
         return "HOLD", 0.0, "a step up is earned, but an operator holds the weight", rules
     if not room > 1e-9:
-        return "HOLD", 0.0, f"a step up is earned, but {state.phase} ends at {state.weight:.0%}", rules
-    return "RAISE", min(policy.steps.size, room), f"step up: {words}{would_stand(evidence, policy)}", rules
+        return (
+            "HOLD",
+            0.0,
+            f"a step up is earned, but {state.phase} ends at {state.weight:.0%}",
+            rules,
+        )
+    return (
+        "RAISE",
+        min(policy.steps.size, room),
+        f"step up: {words}{would_stand(evidence, policy)}",
+        rules,
+    )
 
 
-def _ceilings(state: State, evidence: Evidence, policy: WeightPolicy, earned: bool) -> tuple[Rule, ...]:
+def _ceilings(
+    state: State, evidence: Evidence, policy: WeightPolicy, earned: bool
+) -> tuple[Rule, ...]:
     """Return which of the ceilings the weight is the lowest of, for the record: phase, ladder, evidence, guard."""
     if evidence.life is None:
         return ()
@@ -108,7 +163,11 @@ def _ceilings(state: State, evidence: Evidence, policy: WeightPolicy, earned: bo
 
 def raise_rules(evidence: Evidence, policy: WeightPolicy) -> tuple[Rule, Rule]:
     """Return what a step up asks for; neither NaN nor infinity meets either."""
-    ml, base, bound = evidence.books.ml.sharpe, evidence.books.baseline.sharpe, policy.steps.raise_accuracy
+    ml, base, bound = (
+        evidence.books.ml.sharpe,
+        evidence.books.baseline.sharpe,
+        policy.steps.raise_accuracy,
+    )
     accuracy = measured(
         "raise_accuracy",
         evidence.accuracy,

@@ -15,7 +15,9 @@ from steelyard.weight.sequential import believed, binding, decay_rules
 from steelyard.weight.state import State
 from steelyard.weight.transitions import conclude, disabled, with_weight
 
-Standing = Literal["within", "breached", "latched", "no weight to cut", "not confirmed by the evidence"]
+Standing = Literal[
+    "within", "breached", "latched", "no weight to cut", "not confirmed by the evidence"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,9 @@ class Cut:
     def rule(self) -> Rule:
         """The limit as a line of the record."""
         reason = self.words if self.standing == "breached" else f"{self.words} ({self.standing})"
-        return measured(self.name, self.figure, self.bound, fired=self.standing == "breached", reason=reason)
+        return measured(
+            self.name, self.figure, self.bound, fired=self.standing == "breached", reason=reason
+        )
 
 
 def guard(state: State, evidence: Evidence, policy: WeightPolicy, as_of: datetime) -> Decision:
@@ -49,7 +53,9 @@ def guard(state: State, evidence: Evidence, policy: WeightPolicy, as_of: datetim
     return conclude("guard", as_of, as_of, "HOLD", (reason,), rules, state, after, evidence, policy)
 
 
-def streak_breaker(state: State, streak: int, policy: WeightPolicy, as_of: datetime) -> Decision | None:
+def streak_breaker(
+    state: State, streak: int, policy: WeightPolicy, as_of: datetime
+) -> Decision | None:
     """Return the decision that the latest ``streak`` of consecutive ML losses forces, None for none.
 
     For the trading process, which calls it on every settled outcome and waits for no guard.
@@ -58,18 +64,27 @@ def streak_breaker(state: State, streak: int, policy: WeightPolicy, as_of: datet
     if not rule.fired:
         return None
     after = disabled(state, as_of)
-    return conclude("guard", as_of, as_of, "DISABLE", (rule.reason,), (rule,), state, after, None, policy)
+    return conclude(
+        "guard", as_of, as_of, "DISABLE", (rule.reason,), (rule,), state, after, None, policy
+    )
 
 
 def limit(
-    kind: Kind, state: State, evidence: Evidence, policy: WeightPolicy, period_end: datetime, as_of: datetime
+    kind: Kind,
+    state: State,
+    evidence: Evidence,
+    policy: WeightPolicy,
+    period_end: datetime,
+    as_of: datetime,
 ) -> Decision | None:
     """Return the decision a breached limit forces (groups 1 and 2 of SPEC §6), None when none fires."""
     breakers = breaker_rules(state, evidence, policy)
     fired = tuple(r.reason for r in breakers if r.fired)
     if fired:
         after = disabled(state, as_of)
-        return conclude(kind, period_end, as_of, "DISABLE", fired, breakers, state, after, evidence, policy)
+        return conclude(
+            kind, period_end, as_of, "DISABLE", fired, breakers, state, after, evidence, policy
+        )
     cuts = measure_cuts(state, evidence, policy, as_of)
     breached = [c for c in cuts if c.standing == "breached"]
     if not breached:
@@ -103,7 +118,9 @@ def _armed(state: State) -> bool:
 def _streak_rule(state: State, streak: int, policy: WeightPolicy) -> Rule:
     bound = policy.limits.breaker_streak
     reason = f"{streak} consecutive ML losses, at most {bound} allowed"
-    return measured("breaker_streak", streak, bound, fired=_armed(state) and not streak <= bound, reason=reason)
+    return measured(
+        "breaker_streak", streak, bound, fired=_armed(state) and not streak <= bound, reason=reason
+    )
 
 
 def _accuracy_breaker(armed: bool, evidence: Evidence, policy: WeightPolicy) -> Rule:
@@ -115,10 +132,18 @@ def _accuracy_breaker(armed: bool, evidence: Evidence, policy: WeightPolicy) -> 
     confirmed = believed(evidence, policy.sequential.cut, policy, evidence.accuracy)
     words = f"accuracy {evidence.accuracy:.1%}, at least {bound:.0%} needed"
     words += " (not confirmed by the evidence)" if breached and not confirmed else ""
-    return measured("breaker_accuracy", evidence.accuracy, bound, fired=armed and breached and confirmed, reason=words)
+    return measured(
+        "breaker_accuracy",
+        evidence.accuracy,
+        bound,
+        fired=armed and breached and confirmed,
+        reason=words,
+    )
 
 
-def measure_cuts(state: State, evidence: Evidence, policy: WeightPolicy, as_of: datetime) -> tuple[Cut, ...]:
+def measure_cuts(
+    state: State, evidence: Evidence, policy: WeightPolicy, as_of: datetime
+) -> tuple[Cut, ...]:
     """Return the limits of SPEC §6.2 as they stand; none without enough evidence."""
     if evidence.settled < policy.min_settled:
         return ()
@@ -154,7 +179,9 @@ def measure_cuts(state: State, evidence: Evidence, policy: WeightPolicy, as_of: 
     return (*ladder, *_decay_cut(state, evidence, policy, as_of))
 
 
-def _decay_cut(state: State, evidence: Evidence, policy: WeightPolicy, as_of: datetime) -> tuple[Cut, ...]:
+def _decay_cut(
+    state: State, evidence: Evidence, policy: WeightPolicy, as_of: datetime
+) -> tuple[Cut, ...]:
     if not binding(policy) or evidence.life is None:
         return ()
     bound, decay = policy.sequential.cut, evidence.life.decay
@@ -163,7 +190,9 @@ def _decay_cut(state: State, evidence: Evidence, policy: WeightPolicy, as_of: da
     return (Cut("cut_decay", decay, bound, policy.sequential.cut_factor, words, standing),)
 
 
-def _standing(name: str, holds: bool, confirmed: bool, state: State, policy: WeightPolicy, as_of: datetime) -> Standing:
+def _standing(
+    name: str, holds: bool, confirmed: bool, state: State, policy: WeightPolicy, as_of: datetime
+) -> Standing:
     if holds:
         return "within"
     if not confirmed:

@@ -94,9 +94,13 @@ class SequentialPolicy(Frozen):
     @model_validator(mode="after")
     def _bounds_rise(self) -> Self:
         if not self.confirm <= self.cut <= self.disable:
-            raise ValueError(f"decay must rise: confirm {self.confirm:g}, cut {self.cut:g}, disable {self.disable:g}")
+            raise ValueError(
+                f"decay must rise: confirm {self.confirm:g}, cut {self.cut:g}, disable {self.disable:g}"
+            )
         if self.bets.cap < self.rise:
-            raise ValueError(f"bets.cap {self.bets.cap:g} is under rise {self.rise:g}: no weight could ever rise")
+            raise ValueError(
+                f"bets.cap {self.bets.cap:g} is under rise {self.rise:g}: no weight could ever rise"
+            )
         return self
 
 
@@ -156,7 +160,9 @@ class WeightPolicy(Frozen):
         if edges != sorted(edges):
             raise ValueError("bands must rise without overlap: pilot, expansion, optimization")
         if self.window_max_days < self.window_days:
-            raise ValueError(f"window_max_days {self.window_max_days} is under window_days {self.window_days}")
+            raise ValueError(
+                f"window_max_days {self.window_max_days} is under window_days {self.window_days}"
+            )
         return self
 
     def band(self, phase: Phase) -> Band:

@@ -33,18 +33,36 @@ def roll_back(
     if state.phase == "foundation":  # there is no champion that could requalify
         after = after.model_copy(update={"phase": "foundation", "retrain_required": False})
     reasons = (f"rolled back by {operator}: {reason}",)
-    return conclude("rollback", as_of, as_of, "DISABLE", reasons, rules, state, after, evidence, policy, operator)
+    return conclude(
+        "rollback",
+        as_of,
+        as_of,
+        "DISABLE",
+        reasons,
+        rules,
+        state,
+        after,
+        evidence,
+        policy,
+        operator,
+    )
 
 
-def hold(state: State, reason: str, operator: str, policy: WeightPolicy, as_of: datetime) -> Decision:
+def hold(
+    state: State, reason: str, operator: str, policy: WeightPolicy, as_of: datetime
+) -> Decision:
     """Return the decision that freezes the weight; limits still lower it."""
     after = state.model_copy(update={"held": True, "as_of": as_of})
     reasons = (f"held by {operator}: {reason}",)
     return conclude("hold", as_of, as_of, "HOLD", reasons, (), state, after, None, policy, operator)
 
 
-def resume(state: State, reason: str, operator: str, policy: WeightPolicy, as_of: datetime) -> Decision:
+def resume(
+    state: State, reason: str, operator: str, policy: WeightPolicy, as_of: datetime
+) -> Decision:
     """Return the decision that lets the weight move again; nothing it missed is made up for."""
     after = state.model_copy(update={"held": False, "as_of": as_of})
     reasons = (f"resumed by {operator}: {reason}",)
-    return conclude("resume", as_of, as_of, "HOLD", reasons, (), state, after, None, policy, operator)
+    return conclude(
+        "resume", as_of, as_of, "HOLD", reasons, (), state, after, None, policy, operator
+    )

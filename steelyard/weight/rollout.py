@@ -30,7 +30,9 @@ class Item:
     words: str
 
 
-def checklist(state: State, entered: Mapping[Phase, datetime], policy: RolloutPolicy, as_of: datetime) -> tuple[Item, ...]:
+def checklist(
+    state: State, entered: Mapping[Phase, datetime], policy: RolloutPolicy, as_of: datetime
+) -> tuple[Item, ...]:
     """Return the phases with the weeks they are planned for, counted from ``state.began``.
 
     A phase is done once it was left upward, and the last one once it was reached: a later fall back undoes neither, and
@@ -42,11 +44,18 @@ def checklist(state: State, entered: Mapping[Phase, datetime], policy: RolloutPo
         policy: ``phase_weeks`` from one phase to the next; the last has the month ``optimization_month``.
         as_of: Now.
     """
-    return tuple(_phase(number, phase, state, entered, policy, as_of) for number, phase in enumerate(PHASES))
+    return tuple(
+        _phase(number, phase, state, entered, policy, as_of) for number, phase in enumerate(PHASES)
+    )
 
 
 def _phase(
-    number: int, phase: Phase, state: State, entered: Mapping[Phase, datetime], policy: RolloutPolicy, as_of: datetime
+    number: int,
+    phase: Phase,
+    state: State,
+    entered: Mapping[Phase, datetime],
+    policy: RolloutPolicy,
+    as_of: datetime,
 ) -> Item:
     begins, due = _weeks(number, phase, state.began, policy)
     proofs = PHASES[number + 1 :] or (phase,)
@@ -61,7 +70,9 @@ def _phase(
     return Item(phase, begins, due, "done" if done else _standing(begins, due, as_of), words)
 
 
-def _weeks(number: int, phase: Phase, began: datetime, policy: RolloutPolicy) -> tuple[datetime, datetime]:
+def _weeks(
+    number: int, phase: Phase, began: datetime, policy: RolloutPolicy
+) -> tuple[datetime, datetime]:
     if phase == PHASES[-1]:
         due = began + policy.optimization_month * MONTH
         return due - MONTH, due
@@ -69,7 +80,9 @@ def _weeks(number: int, phase: Phase, began: datetime, policy: RolloutPolicy) ->
     return begins, begins + policy.phase_weeks * WEEK
 
 
-def milestones(state: State, evidence: Evidence | None, policy: RolloutPolicy, as_of: datetime) -> tuple[Item, ...]:
+def milestones(
+    state: State, evidence: Evidence | None, policy: RolloutPolicy, as_of: datetime
+) -> tuple[Item, ...]:
     """Return the measures hoped for in month 2, 4 and 6; what is not known is not done."""
     seen = evidence
     nan = float("nan")
@@ -79,7 +92,11 @@ def milestones(state: State, evidence: Evidence | None, policy: RolloutPolicy, a
             4,
             (
                 ("weight", state.weight, policy.month_4_weight),
-                ("improvement", seen.books.improvement_blended if seen else nan, policy.month_4_improvement),
+                (
+                    "improvement",
+                    seen.books.improvement_blended if seen else nan,
+                    policy.month_4_improvement,
+                ),
                 ("Sharpe", seen.books.blended.sharpe if seen else nan, policy.month_4_sharpe),
                 ("win rate", seen.books.blended.win_rate if seen else nan, policy.month_4_win_rate),
             ),
@@ -88,24 +105,40 @@ def milestones(state: State, evidence: Evidence | None, policy: RolloutPolicy, a
             6,
             (
                 ("weight", state.weight, policy.month_6_weight),
-                ("improvement", seen.books.improvement_blended if seen else nan, policy.month_6_improvement),
+                (
+                    "improvement",
+                    seen.books.improvement_blended if seen else nan,
+                    policy.month_6_improvement,
+                ),
                 ("Sharpe", seen.books.blended.sharpe if seen else nan, policy.month_6_sharpe),
                 ("win rate", seen.books.blended.win_rate if seen else nan, policy.month_6_win_rate),
-                ("profit factor", seen.books.blended.profit_factor if seen else nan, policy.month_6_profit_factor),
+                (
+                    "profit factor",
+                    seen.books.blended.profit_factor if seen else nan,
+                    policy.month_6_profit_factor,
+                ),
             ),
         ),
     )
     return tuple(_milestone(state, month, figures, as_of) for month, figures in measures)
 
 
-def _milestone(state: State, month: int, figures: Sequence[tuple[str, float, float]], as_of: datetime) -> Item:
+def _milestone(
+    state: State, month: int, figures: Sequence[tuple[str, float, float]], as_of: datetime
+) -> Item:
     begins, due = state.began + (month - 1) * MONTH, state.began + month * MONTH
     reached = month > 2 or state.phase != "foundation"
-    done = reached and all(figure >= bound if name == "weight" else figure > bound for name, figure, bound in figures)
-    words = ", ".join(f"{name} {_said(name, figure)} of {_said(name, bound)}" for name, figure, bound in figures)
+    done = reached and all(
+        figure >= bound if name == "weight" else figure > bound for name, figure, bound in figures
+    )
+    words = ", ".join(
+        f"{name} {_said(name, figure)} of {_said(name, bound)}" for name, figure, bound in figures
+    )
     if month == 2:
         words = f"phase {state.phase}{'' if reached else ' of shadow'}, {words}"
-    return Item(f"month {month}", begins, due, "done" if done else _standing(begins, due, as_of), words)
+    return Item(
+        f"month {month}", begins, due, "done" if done else _standing(begins, due, as_of), words
+    )
 
 
 def expected_improvement(phase: Phase, policy: RolloutPolicy) -> tuple[float, float] | None:

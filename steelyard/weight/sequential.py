@@ -22,7 +22,11 @@ def believed(evidence: Evidence, bound: float, policy: WeightPolicy, *figures: f
 
     A life nobody knows confirms every limit, and NaN among the limit's ``figures`` needs no confirmation.
     """
-    if not binding(policy) or evidence.life is None or any(math.isnan(figure) for figure in figures):
+    if (
+        not binding(policy)
+        or evidence.life is None
+        or any(math.isnan(figure) for figure in figures)
+    ):
         return True
     return not evidence.life.decay < bound
 
@@ -31,14 +35,20 @@ def proof(evidence: Evidence, policy: WeightPolicy) -> Rule:
     """Return whether the evidence would let a rise stand: skill proven, and no decay to speak of."""
     bounds, life = policy.sequential, evidence.life
     if life is None:
-        return measured("evidence", math.nan, bounds.rise, fired=False, reason="no evidence over the life")
+        return measured(
+            "evidence", math.nan, bounds.rise, fired=False, reason="no evidence over the life"
+        )
     if not life.decay < bounds.confirm:
         words = f"claims have decayed: {life.decay:.1f} months, under {bounds.confirm:g} needed"
         return measured("evidence", life.skill, bounds.rise, fired=False, reason=words)
     proven = life.skill >= bounds.rise
     words = f"evidence of skill {life.skill:.3g}, {bounds.rise:g} needed"
     return measured(
-        "evidence", life.skill, bounds.rise, fired=proven, reason=words if proven else words + _missing(life, bounds)
+        "evidence",
+        life.skill,
+        bounds.rise,
+        fired=proven,
+        reason=words if proven else words + _missing(life, bounds),
     )
 
 
@@ -94,7 +104,9 @@ def decay_rules(evidence: Evidence, policy: WeightPolicy, *, armed: bool) -> tup
 
 def bound_by(ceilings: Mapping[str, float], policy: WeightPolicy) -> Rule:
     """Return the lowest of the ceilings, which is the weight; the evidence's is only shown where it does not bind."""
-    counted = {name: ceiling for name, ceiling in ceilings.items() if binding(policy) or name != "evidence"}
+    counted = {
+        name: ceiling for name, ceiling in ceilings.items() if binding(policy) or name != "evidence"
+    }
     lowest = min(counted, key=lambda name: counted[name])
     words = ", ".join(f"{name} {ceiling:.1%}" for name, ceiling in ceilings.items())
     weight = round(counted[lowest], 10)  # as the state is rounded

@@ -54,4 +54,11 @@ class State(Frozen):
 
 def initial_state(lineage: str, as_of: datetime) -> State:
     """Return the state of a lineage that nothing has been decided about."""
-    return State(lineage=lineage, began=as_of, as_of=as_of, phase_since=as_of, evidence_since=as_of, lease_until=as_of)
+    return State(
+        lineage=lineage,
+        began=as_of,
+        as_of=as_of,
+        phase_since=as_of,
+        evidence_since=as_of,
+        lease_until=as_of,
+    )

@@ -50,15 +50,21 @@ def with_champion(state: State, version: str, trained_as_of: datetime, as_of: da
     serving = state.model_copy(update={"champion": version, "as_of": as_of})
     if not state.retrain_required or trained_as_of <= state.evidence_since:
         return serving
-    return serving.model_copy(update={"retrain_required": False, "evidence_since": as_of, "phase_since": as_of})
+    return serving.model_copy(
+        update={"retrain_required": False, "evidence_since": as_of, "phase_since": as_of}
+    )
 
 
 def with_lease(state: State, policy: WeightPolicy, as_of: datetime) -> State:
     """Return ``state`` with the lease running until ``lease_days`` after ``as_of``, never shortened."""
-    return state.model_copy(update={"lease_until": max(state.lease_until, as_of + timedelta(days=policy.lease_days))})
+    return state.model_copy(
+        update={"lease_until": max(state.lease_until, as_of + timedelta(days=policy.lease_days))}
+    )
 
 
-def _entered(state: State, phase: Phase, weight: float, policy: WeightPolicy, as_of: datetime) -> State:
+def _entered(
+    state: State, phase: Phase, weight: float, policy: WeightPolicy, as_of: datetime
+) -> State:
     base = policy.band(phase).floor
     weight = round(weight, 10)  # steps of 0.05 stay exact in the record
     return state.model_copy(

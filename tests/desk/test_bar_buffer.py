@@ -13,7 +13,13 @@ START = np.datetime64("2026-01-01", "ns")
 
 
 def bar(number: int, symbol: str = "A", **changes: float) -> Bar:
-    prices = {"open": 10.0, "high": 12.0, "low": 9.0, "close": 10.0 + number % 2, "volume": 1.0} | changes
+    prices = {
+        "open": 10.0,
+        "high": 12.0,
+        "low": 9.0,
+        "close": 10.0 + number % 2,
+        "volume": 1.0,
+    } | changes
     return Bar(symbol, START + number * np.timedelta64(1, "h"), **prices)
 
 
@@ -22,7 +28,9 @@ def test_bars_are_appended_and_known_ones_left() -> None:
     known = BarBuffer({}, HOUR)
     assert known.take([bar(0), bar(1), bar(0), bar(1), bar(2), bar(0, "B")]) is None
 
-    assert known.bars["A"].timestamp.tolist() == [bar(number).timestamp.astype("int64") for number in range(3)]
+    assert known.bars["A"].timestamp.tolist() == [
+        bar(number).timestamp.astype("int64") for number in range(3)
+    ]
     assert known.bars["A"].close.tolist() == [10.0, 11.0, 10.0]
     assert len(known.bars["B"]) == 1
 

@@ -20,7 +20,9 @@ def test_weight_0_is_the_existing_system_bit_for_bit(existing: list[float], ml: 
 
 
 @given(existing=confidences, weight=st.floats(0.01, 0.70))
-def test_no_opinion_is_the_existing_system_bit_for_bit(existing: list[float], weight: float) -> None:
+def test_no_opinion_is_the_existing_system_bit_for_bit(
+    existing: list[float], weight: float
+) -> None:
     """A NaN opinion has no influence at any weight."""
     before = np.array(existing)
 
@@ -46,7 +48,9 @@ def test_another_key_gives_another_split() -> None:
     """The split cannot be known without the key."""
     ids = [f"AAPL:{number}:buy" for number in range(200)]
 
-    assert [assign_arm(i, "pilot", "key number 1") for i in ids] != [assign_arm(i, "pilot", "key number 2") for i in ids]
+    assert [assign_arm(i, "pilot", "key number 1") for i in ids] != [
+        assign_arm(i, "pilot", "key number 2") for i in ids
+    ]
 
 
 def test_control_follows_the_existing_system_and_pivotal_marks_disagreement() -> None:

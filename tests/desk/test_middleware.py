@@ -26,7 +26,9 @@ def asked(count: int, path: str, headers: dict[str, str], rate: int = 5) -> list
 
 
 @pytest.mark.parametrize(("path", "headers"), [("/state", RIGHT), ("/healthz", {})])
-def test_more_requests_than_allowed_are_told_to_come_back(path: str, headers: dict[str, str]) -> None:
+def test_more_requests_than_allowed_are_told_to_come_back(
+    path: str, headers: dict[str, str]
+) -> None:
     """At most the rate in any second the clock counts; twenty at once fall into two of them at most."""
     found = asked(20, path, headers)
     busy = [one for one in found if one.status_code == 429]
@@ -37,6 +39,8 @@ def test_more_requests_than_allowed_are_told_to_come_back(path: str, headers: di
 
 def test_wrong_tokens_have_a_rate_of_their_own() -> None:
     """Whoever guesses cannot use up what the right token may."""
-    found = asked(3 * WRONG_TOKENS_PER_SECOND, "/state", {"Authorization": "Bearer left"}, rate=1000)
+    found = asked(
+        3 * WRONG_TOKENS_PER_SECOND, "/state", {"Authorization": "Bearer left"}, rate=1000
+    )
 
     assert {one.status_code for one in found} == {401, 429}

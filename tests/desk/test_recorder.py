@@ -51,7 +51,9 @@ def evaluation(number: int, *, known: bool = True) -> Evaluation:
 
 @pytest.fixture
 def recorder(tmp_path: Path) -> Iterator[Recorder]:
-    made = Recorder(Ledger(f"sqlite:///{tmp_path}/ledger.db"), Spool(tmp_path / "spool"), SCORES).start()
+    made = Recorder(
+        Ledger(f"sqlite:///{tmp_path}/ledger.db"), Spool(tmp_path / "spool"), SCORES
+    ).start()
     yield made
     made.stop()
 
@@ -62,7 +64,9 @@ def recorded(folder: Path) -> list[str]:
     return ledger.predictions(LONG_AGO, LATER)["signal_id"].tolist()
 
 
-def test_what_was_evaluated_is_in_the_ledger_to_the_last_bit(recorder: Recorder, tmp_path: Path) -> None:
+def test_what_was_evaluated_is_in_the_ledger_to_the_last_bit(
+    recorder: Recorder, tmp_path: Path
+) -> None:
     """Every number, the features under their names, and NaN where there was no opinion."""
     recorder.record(evaluation(1))
     recorder.record(evaluation(2, known=False))
@@ -71,7 +75,12 @@ def test_what_was_evaluated_is_in_the_ledger_to_the_last_bit(recorder: Recorder,
     first, second = ledger.predictions(LONG_AGO, LATER).to_dict("records")
     found = ledger.signal("S:000001:buy")
 
-    assert (first["p_win"], first["confidence_ml"], first["blended"], first["weight"]) == (0.6, 80.25, 73.6875, 0.25)
+    assert (first["p_win"], first["confidence_ml"], first["blended"], first["weight"]) == (
+        0.6,
+        80.25,
+        73.6875,
+        0.25,
+    )
     assert first["decided_at"] == evaluation(1).decided_at
     assert np.isnan(second["p_win"])
     assert second["fallback_reason"] == "exception"
@@ -83,13 +92,17 @@ def test_what_was_evaluated_is_in_the_ledger_to_the_last_bit(recorder: Recorder,
 def test_while_the_database_is_down_it_waits_on_disk_and_drains_by_itself(tmp_path: Path) -> None:
     """In order and once, also for a process that was replaced meanwhile."""
     (tmp_path / "ledger.db").mkdir()
-    down = Recorder(Ledger(f"sqlite:///{tmp_path}/ledger.db"), Spool(tmp_path / "spool"), SCORES).start()
+    down = Recorder(
+        Ledger(f"sqlite:///{tmp_path}/ledger.db"), Spool(tmp_path / "spool"), SCORES
+    ).start()
     for number in range(1200):
         down.record(evaluation(number))
     down.stop()
     assert down.trouble is not None
     (tmp_path / "ledger.db").rmdir()
-    up = Recorder(Ledger(f"sqlite:///{tmp_path}/ledger.db"), Spool(tmp_path / "spool"), SCORES).start()
+    up = Recorder(
+        Ledger(f"sqlite:///{tmp_path}/ledger.db"), Spool(tmp_path / "spool"), SCORES
+    ).start()
     up.record(evaluation(1200))
     up.stop()
 
@@ -100,7 +113,9 @@ def test_while_the_database_is_down_it_waits_on_disk_and_drains_by_itself(tmp_pa
 def test_lines_that_were_stored_before_the_crash_are_not_stored_twice(tmp_path: Path) -> None:
     """The mark is lost, so everything is drained again."""
     for _ in range(2):
-        recorder = Recorder(Ledger(f"sqlite:///{tmp_path}/ledger.db"), Spool(tmp_path / "spool"), SCORES).start()
+        recorder = Recorder(
+            Ledger(f"sqlite:///{tmp_path}/ledger.db"), Spool(tmp_path / "spool"), SCORES
+        ).start()
         recorder.record(evaluation(1))
         recorder.stop()
         (tmp_path / "spool" / "drained").unlink()
@@ -132,7 +147,9 @@ def test_a_damaged_line_is_set_aside_and_the_others_go_on(tmp_path: Path) -> Non
     spool.open()
     spool.append([{"nonsense": 1}])
     spool.close()
-    recorder = Recorder(Ledger(f"sqlite:///{tmp_path}/ledger.db"), Spool(tmp_path / "spool"), SCORES).start()
+    recorder = Recorder(
+        Ledger(f"sqlite:///{tmp_path}/ledger.db"), Spool(tmp_path / "spool"), SCORES
+    ).start()
     recorder.record(evaluation(1))
     recorder.stop()
 
@@ -140,7 +157,9 @@ def test_a_damaged_line_is_set_aside_and_the_others_go_on(tmp_path: Path) -> Non
     assert (tmp_path / "spool" / "damaged.jsonl").read_text() == '{"nonsense":1}\n'
 
 
-def test_a_killed_process_loses_what_was_handed_over_in_the_last_moment_at_most(tmp_path: Path) -> None:
+def test_a_killed_process_loses_what_was_handed_over_in_the_last_moment_at_most(
+    tmp_path: Path,
+) -> None:
     """Kill -9 half a second after the last of 2,000: the next process finds every one."""
     code = (
         f"import sys, time; sys.path[:0] = [{str(Path(__file__).parent)!r}, {str(Path(__file__).parent.parent)!r}]\n"
@@ -155,8 +174,16 @@ def test_a_killed_process_loses_what_was_handed_over_in_the_last_moment_at_most(
     assert process.stdout.readline() == b"there\n"
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    after = Recorder(Ledger(f"sqlite:///{tmp_path}/ledger.db"), Spool(tmp_path / "spool"), SCORES).start()
+    after = Recorder(
+        Ledger(f"sqlite:///{tmp_path}/ledger.db"), Spool(tmp_path / "spool"), SCORES
+    ).start()
     after.stop()
-    first = Ledger(f"sqlite:///{tmp_path}/none/ledger.db").predictions(LONG_AGO, LATER)["signal_id"].tolist()
+    first = (
+        Ledger(f"sqlite:///{tmp_path}/none/ledger.db")
+        .predictions(LONG_AGO, LATER)["signal_id"]
+        .tolist()
+    )
 
-    assert sorted({*first, *recorded(tmp_path)}) == [f"S:{number:06d}:buy" for number in range(2000)]
+    assert sorted({*first, *recorded(tmp_path)}) == [
+        f"S:{number:06d}:buy" for number in range(2000)
+    ]

@@ -11,7 +11,9 @@ from steelyard.desk.risk import Account, Proposal, RiskPolicy, assess, regime_of
 from steelyard.evaluation.books import SizingPolicy
 
 POLICY, SIZING = RiskPolicy(), SizingPolicy()
-GOOD = Proposal("AAPL", "buy", decision=True, price=100.0, stop_offset=2.0, volatility=1.0, trend=0.0)
+GOOD = Proposal(
+    "AAPL", "buy", decision=True, price=100.0, stop_offset=2.0, volatility=1.0, trend=0.0
+)
 EMPTY = Account(100_000.0, {})
 NAN, INFINITE = float("nan"), float("inf")
 
@@ -33,17 +35,29 @@ def test_a_good_proposal_risks_its_share_at_the_stop() -> None:
         pytest.param({"stop_offset": 0.0}, EMPTY, {}, "no_price", id="no stop"),
         pytest.param({"stop_offset": NAN}, EMPTY, {}, "no_price", id="NaN stop"),
         pytest.param({}, Account(0.0, {}), {}, "no_price", id="no equity"),
-        pytest.param({"volatility": 2.0}, EMPTY, {"storm_scale": 0.0}, "regime", id="storm, not traded"),
-        pytest.param({"trend": -0.5}, EMPTY, {"with_trend": True}, "regime", id="against the trend"),
+        pytest.param(
+            {"volatility": 2.0}, EMPTY, {"storm_scale": 0.0}, "regime", id="storm, not traded"
+        ),
+        pytest.param(
+            {"trend": -0.5}, EMPTY, {"with_trend": True}, "regime", id="against the trend"
+        ),
         pytest.param({"stop_offset": 0.05}, EMPTY, {}, "too_quiet", id="stop too near"),
         pytest.param({"stop_offset": 30.0}, EMPTY, {}, "too_wild", id="stop too far"),
         pytest.param({}, Account(1e5, {"AAPL": 0.1}), {}, "symbol_taken", id="held already"),
-        pytest.param({}, Account(1e5, {"A": 0.1, "B": 0.1}), {"max_positions": 2}, "max_positions", id="too many"),
+        pytest.param(
+            {},
+            Account(1e5, {"A": 0.1, "B": 0.1}),
+            {"max_positions": 2},
+            "max_positions",
+            id="too many",
+        ),
         pytest.param({}, Account(1e5, {"A": 4.0}), {}, "max_exposure", id="no room"),
         pytest.param({}, EMPTY, {"least_size": 0.5}, "too_small", id="too small"),
     ],
 )
-def test_each_veto_has_its_code(change: dict[str, Any], account: Account, policy: dict[str, Any], veto: str) -> None:
+def test_each_veto_has_its_code(
+    change: dict[str, Any], account: Account, policy: dict[str, Any], veto: str
+) -> None:
     """Size 0, the code, and a figure in words."""
     found = assess(replace(GOOD, **change), account, RiskPolicy(**policy), SIZING)
 
@@ -75,7 +89,15 @@ def test_no_figures_make_a_size_out_of_bounds(
     price: float, stop: float, volatility: float, trend: float, held: float
 ) -> None:
     """Between nothing and the limits, whatever comes in; and a veto is a size of 0."""
-    proposal = Proposal("AAPL", "sell", decision=True, price=price, stop_offset=stop, volatility=volatility, trend=trend)
+    proposal = Proposal(
+        "AAPL",
+        "sell",
+        decision=True,
+        price=price,
+        stop_offset=stop,
+        volatility=volatility,
+        trend=trend,
+    )
     found = assess(proposal, Account(1e5, {"A": held}), POLICY, SIZING)
 
     assert 0 <= found.size <= SIZING.max_position

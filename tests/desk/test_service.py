@@ -44,7 +44,9 @@ class Served:
 def started(stores: Home, **variables: str) -> Served:
     variables = {"STEELYARD_TOKEN": TOKEN} | variables
     command = [*SERVE, "--home", str(stores.folder), "--conf", str(conf_of(stores.folder))]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | variables)  # noqa: S603
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, env=os.environ | variables
+    )  # noqa: S603
     assert process.stderr is not None
     line = process.stderr.readline()
     found = re.search(r"serving at (http://[^;]+);", line)
@@ -76,7 +78,9 @@ def served(home: Home) -> Iterator[Served]:
 def rows() -> list[dict[str, Any]]:
     """The signals after ``BEGAN``, oldest first."""
     known = market()[1]
-    inside = (known["decided_at"] > pd.Timestamp(BEGAN)) & (known["decided_at"] <= pd.Timestamp(END))
+    inside = (known["decided_at"] > pd.Timestamp(BEGAN)) & (
+        known["decided_at"] <= pd.Timestamp(END)
+    )
     return known[inside.to_numpy()].head(12).to_dict("records")  # type: ignore[return-value]
 
 
@@ -87,7 +91,9 @@ def stamp(moment: pd.Timestamp) -> str:
 def asked(row: dict[str, Any], since: pd.Timestamp) -> dict[str, Any]:
     """A signal with the bars of the universe that closed since ``since``."""
     bars = frame()
-    new = bars[((bars["timestamp"] + BAR > since) & (bars["timestamp"] <= row["timestamp"])).to_numpy()]
+    new = bars[
+        ((bars["timestamp"] + BAR > since) & (bars["timestamp"] <= row["timestamp"])).to_numpy()
+    ]
     sent = new.assign(timestamp=[stamp(one) for one in new["timestamp"]]).to_dict("records")
     return {
         "symbol": row["symbol"],
@@ -120,7 +126,9 @@ def in_process(stores: Home, row: dict[str, Any]) -> Any:
     return found
 
 
-def test_the_same_decision_as_in_process_and_the_same_again(served: Served, tmp_path: Path, empty_mlflow: Path) -> None:
+def test_the_same_decision_as_in_process_and_the_same_again(
+    served: Served, tmp_path: Path, empty_mlflow: Path
+) -> None:
     """Bar by bar over HTTP against a session over the whole history; a repeated request gets the recorded answer."""
     since, twin = pd.Timestamp(BEGAN), home_of(tmp_path, empty_mlflow, market()[1])
     for row in rows():
@@ -133,7 +141,11 @@ def test_the_same_decision_as_in_process_and_the_same_again(served: Served, tmp_
 
     assert last["p_win"] == pytest.approx(found.p_win, abs=1e-9)
     assert last["blended"] == pytest.approx(found.blended, abs=1e-9)
-    assert (last["decision"], last["arm"], last["weight"]) == (found.decision, found.arm, found.weight)
+    assert (last["decision"], last["arm"], last["weight"]) == (
+        found.decision,
+        found.arm,
+        found.weight,
+    )
     assert found.weight == 0.15
     again = asked(rows()[-1], since)
     assert served.post("/evaluate", again).json() == last
@@ -170,7 +182,14 @@ def test_bars_that_cannot_be_are_noted_and_the_existing_system_decides(served: S
     row = rows()[1]
     odd = asked(row, pd.Timestamp(END))
     late = row["timestamp"] + pd.Timedelta("40D")
-    bar = {"symbol": row["symbol"], "timestamp": stamp(late), "open": 1.0, "high": 1.0, "low": 2.0, "close": 1.0}
+    bar = {
+        "symbol": row["symbol"],
+        "timestamp": stamp(late),
+        "open": 1.0,
+        "high": 1.0,
+        "low": 2.0,
+        "close": 1.0,
+    }
     answer = served.post("/evaluate", odd | {"timestamp": stamp(late), "bars": [bar]}).json()
 
     assert answer["fallback_reason"] == "other_bar"
@@ -194,7 +213,12 @@ def test_state_health_and_metrics_say_how_it_stands(served: Served) -> None:
 def test_nothing_gets_in_without_the_token(served: Served) -> None:
     """No token, a wrong one, a longer one; only the health needs none."""
     for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": f"Bearer {TOKEN}x"}):
-        for method, path in (("POST", "/evaluate"), ("POST", "/outcome"), ("GET", "/state"), ("GET", "/metrics")):
+        for method, path in (
+            ("POST", "/evaluate"),
+            ("POST", "/outcome"),
+            ("GET", "/state"),
+            ("GET", "/metrics"),
+        ):
             answer = httpx.request(method, served.url + path, headers=headers, json={})
             assert answer.status_code in (401, 429), path
     assert httpx.get(served.url + "/openapi.json").status_code in (401, 429)
@@ -204,7 +228,9 @@ def test_a_request_too_large_is_refused_before_it_is_read(served: Served) -> Non
     """By what it says, and by what it turns out to be where it says nothing."""
     large = b'{"symbol":"' + b"x" * 1_100_000 + b'"}'
     said = httpx.post(served.url + "/evaluate", content=large, headers=RIGHT)
-    unsaid = httpx.post(served.url + "/evaluate", content=iter([large[:600_000], large[600_000:]]), headers=RIGHT)
+    unsaid = httpx.post(
+        served.url + "/evaluate", content=iter([large[:600_000], large[600_000:]]), headers=RIGHT
+    )
 
     assert (said.status_code, unsaid.status_code) == (413, 413)
     assert "larger than 1000000 bytes" in unsaid.json()["detail"]
@@ -222,10 +248,14 @@ def test_a_request_too_large_is_refused_before_it_is_read(served: Served) -> Non
         ({"bars": [{}]}, "bars.0.symbol: field required"),
     ],
 )
-def test_a_malformed_request_gets_one_line(served: Served, change: dict[str, Any], words: str) -> None:
+def test_a_malformed_request_gets_one_line(
+    served: Served, change: dict[str, Any], words: str
+) -> None:
     """Which field, and what is wrong with it."""
     body = json.dumps(asked(rows()[0], pd.Timestamp(END)) | change)
-    answer = httpx.post(served.url + "/evaluate", content=body, headers=RIGHT | {"content-type": "application/json"})
+    answer = httpx.post(
+        served.url + "/evaluate", content=body, headers=RIGHT | {"content-type": "application/json"}
+    )
 
     assert answer.status_code == 422
     assert answer.json()["detail"].startswith(words)
@@ -242,8 +272,18 @@ def test_openapi_and_service_agree(served: Served, tmp_path: Path) -> None:
         "-H",
         f"Authorization: Bearer {TOKEN}",
     ]
-    options = ["--max-examples", "100", "--seed", "1", "--no-color", "--generation-database", "none"]
-    found = subprocess.run([*fuzz, *options], capture_output=True, text=True, cwd=tmp_path, check=False)  # noqa: S603
+    options = [
+        "--max-examples",
+        "100",
+        "--seed",
+        "1",
+        "--no-color",
+        "--generation-database",
+        "none",
+    ]
+    found = subprocess.run(
+        [*fuzz, *options], capture_output=True, text=True, cwd=tmp_path, check=False
+    )  # noqa: S603
 
     assert found.returncode == 0, found.stdout[:6000]
 
@@ -268,12 +308,19 @@ def test_a_restart_remembers_what_it_answered(tmp_path: Path, empty_mlflow: Path
 
 @pytest.mark.parametrize(
     ("variables", "words"),
-    [({"STEELYARD_TOKEN": ""}, "STEELYARD_TOKEN holds 0 characters"), ({"STEELYARD_TOKEN": "short"}, "holds 5 characters")],
+    [
+        ({"STEELYARD_TOKEN": ""}, "STEELYARD_TOKEN holds 0 characters"),
+        ({"STEELYARD_TOKEN": "short"}, "holds 5 characters"),
+    ],
 )
-def test_it_does_not_start_without_a_token(home: Home, variables: dict[str, str], words: str) -> None:
+def test_it_does_not_start_without_a_token(
+    home: Home, variables: dict[str, str], words: str
+) -> None:
     """One line, exit 1."""
     command = [*SERVE, "--home", str(home.home), "--conf", str(conf_of(home.home))]
-    found = subprocess.run(command, capture_output=True, text=True, env=os.environ | variables, check=False)  # noqa: S603
+    found = subprocess.run(
+        command, capture_output=True, text=True, env=os.environ | variables, check=False
+    )  # noqa: S603
 
     assert found.returncode == 1
     assert words in found.stderr

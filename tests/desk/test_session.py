@@ -59,7 +59,10 @@ def market() -> tuple[Mapping[str, Bars], pd.DataFrame]:
 @cache
 def model() -> Model:
     known = market()[1]
-    found = train(Samples.from_history(known[known["won"].notna()], NAMES), LearningPolicy(trials=2, rounds=60)).model
+    found = train(
+        Samples.from_history(known[known["won"].notna()], NAMES),
+        LearningPolicy(trials=2, rounds=60),
+    ).model
     assert found is not None
     return found
 
@@ -83,7 +86,12 @@ PATIENT = DeskPolicy(deadline_ms=10_000)
 """For tests of anything but the deadline: the machine may be busy."""
 
 
-def opened(folder: Path, found: State | None, policy: DeskPolicy = PATIENT, recorder: Recorder | None = None) -> Session:
+def opened(
+    folder: Path,
+    found: State | None,
+    policy: DeskPolicy = PATIENT,
+    recorder: Recorder | None = None,
+) -> Session:
     watch = StateWatch(lambda: (found, None), Brake(folder), 5.0)
     watch.refresh()
     champion = ServedModel(lambda _: model().to_files(), folder / "bundle")
@@ -98,27 +106,52 @@ def lived(session: Session, most: int) -> tuple[list[Evaluation], pd.DataFrame]:
     rows = known.tail(most).reset_index(drop=True)
     first = rows["decided_at"].iloc[0]
     session.warm(upto(bars, first - pd.Timedelta("4h")))
-    return [session.evaluate(signal_of(row), upto(bars, row["decided_at"])) for _, row in rows.iterrows()], rows
+    return [
+        session.evaluate(signal_of(row), upto(bars, row["decided_at"]))
+        for _, row in rows.iterrows()
+    ], rows
 
 
 def upto(bars: Mapping[str, Bars], moment: pd.Timestamp) -> dict[str, Bars]:
     until = moment.tz_convert("UTC").tz_localize(None).to_datetime64()
-    return {symbol: one[: int(np.searchsorted(one.closes_at, until, side="right"))] for symbol, one in bars.items()}
+    return {
+        symbol: one[: int(np.searchsorted(one.closes_at, until, side="right"))]
+        for symbol, one in bars.items()
+    }
 
 
-@pytest.mark.parametrize(("weight", "phase"), [(0.25, "expansion"), (0.15, "pilot"), (0.0, "shadow")])
-def test_a_session_says_row_for_row_what_the_batch_says(tmp_path: Path, weight: float, phase: Phase) -> None:
+@pytest.mark.parametrize(
+    ("weight", "phase"), [(0.25, "expansion"), (0.15, "pilot"), (0.0, "shadow")]
+)
+def test_a_session_says_row_for_row_what_the_batch_says(
+    tmp_path: Path, weight: float, phase: Phase
+) -> None:
     """Features bar by bar, the kernel and the blend against the whole history, the booster and the frame."""
     session = opened(tmp_path, state(weight, phase, lease_until=NOW + timedelta(days=9999)))
     found, rows = lived(session, 250)
     p_win, confidence_ml = model().predict(rows[list(NAMES)].to_numpy(dtype=float))
-    terms = BlendTerms(weight=weight, phase=phase, threshold=THRESHOLD, ab_key=KEY, model_version="1", latency_ms=0.0)
+    terms = BlendTerms(
+        weight=weight,
+        phase=phase,
+        threshold=THRESHOLD,
+        ab_key=KEY,
+        model_version="1",
+        latency_ms=0.0,
+    )
     batch = blend_predictions(rows, p_win, confidence_ml, terms)
 
     assert session.fallbacks == {}
     np.testing.assert_allclose([e.p_win for e in found], batch["p_win"], atol=1e-6)
     np.testing.assert_allclose([e.blended for e in found], batch["blended"], atol=1e-3)
-    for name in ("signal_id", "arm", "decision", "pivotal", "weight", "model_version", "confidence_existing"):
+    for name in (
+        "signal_id",
+        "arm",
+        "decision",
+        "pivotal",
+        "weight",
+        "model_version",
+        "confidence_existing",
+    ):
         assert [getattr(e, name) for e in found] == batch[name].tolist(), name
     assert {e.arm for e in found} == ({"control", "treatment"} if phase == "pilot" else {"all"})
 
@@ -187,33 +220,51 @@ FAULTS: dict[str, tuple[Callable[[Path, float], Session], set[str]]] = {
     "MLflow stopped": (no_mlflow, {"no_model"}),
     "corrupt bundle": (corrupt, {"no_model"}),
     "no champion": (lambda f, w: opened(f, state(w, champion=None)), {"no_model"}),
-    "lease expired": (lambda f, w: opened(f, state(w, lease_until=NOW - timedelta(seconds=1))), {"lease_expired"}),
+    "lease expired": (
+        lambda f, w: opened(f, state(w, lease_until=NOW - timedelta(seconds=1))),
+        {"lease_expired"},
+    ),
     "brake pulled": (braked, {"brake"}),
     "model that raises": (lambda f, w: with_scorer(opened(f, state(w)), Raising()), {"exception"}),
-    "model that sleeps": (lambda f, w: with_scorer(opened(f, state(w), DeskPolicy()), Sleeping()), {"deadline"}),
-    "model that answers nonsense": (lambda f, w: with_scorer(opened(f, state(w)), Odd()), {"odd_opinion"}),
+    "model that sleeps": (
+        lambda f, w: with_scorer(opened(f, state(w), DeskPolicy()), Sleeping()),
+        {"deadline"},
+    ),
+    "model that answers nonsense": (
+        lambda f, w: with_scorer(opened(f, state(w)), Odd()),
+        {"odd_opinion"},
+    ),
 }
 
 
-def hammered(session: Session, bars: Mapping[str, Bars], decided_at: datetime = NOW, times: int = MANY) -> list[Evaluation]:
+def hammered(
+    session: Session, bars: Mapping[str, Bars], decided_at: datetime = NOW, times: int = MANY
+) -> list[Evaluation]:
     """Ask about ``times`` signals at the same bar, confidences all over the scale."""
     scores = dict.fromkeys(STRATEGY.score_names, 50.0)
     stamp = pd.Timestamp(bars["SIM00"].timestamp[-1], tz="UTC").to_pydatetime()
     confidences = np.random.default_rng(0).uniform(0, 100, times)
     return [
-        session.evaluate(Signal(f"S:{n}:buy", "SIM00", "buy", stamp, decided_at, float(confidence), scores), bars)
+        session.evaluate(
+            Signal(f"S:{n}:buy", "SIM00", "buy", stamp, decided_at, float(confidence), scores), bars
+        )
         for n, confidence in enumerate(confidences)
     ]
 
 
 def decided_alone(found: list[Evaluation]) -> bool:
     """Whether every decision and every confidence is the existing system's, to the last bit."""
-    return all(e.decision == (e.confidence_existing > THRESHOLD) and e.blended == e.confidence_existing for e in found)
+    return all(
+        e.decision == (e.confidence_existing > THRESHOLD) and e.blended == e.confidence_existing
+        for e in found
+    )
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("weight", [0.0, 0.25])
-def test_ten_thousand_evaluations_under_a_fault_are_the_existing_systems(tmp_path: Path, fault: str, weight: float) -> None:
+def test_ten_thousand_evaluations_under_a_fault_are_the_existing_systems(
+    tmp_path: Path, fault: str, weight: float
+) -> None:
     """No exception, no wait, the reason counted; also at a weight of 25 %, which is then not in force."""
     open_it, reasons = FAULTS[fault]
     bars = {symbol: one[:400] for symbol, one in market()[0].items()}
@@ -231,12 +282,16 @@ def test_ten_thousand_evaluations_under_a_fault_are_the_existing_systems(tmp_pat
 
 
 @pytest.mark.parametrize("fault", ["database stopped", "full disk"])
-def test_ten_thousand_evaluations_that_cannot_be_recorded_are_decided_all_the_same(tmp_path: Path, fault: str) -> None:
+def test_ten_thousand_evaluations_that_cannot_be_recorded_are_decided_all_the_same(
+    tmp_path: Path, fault: str
+) -> None:
     """What waits is kept and counted; no evaluation notices."""
     bars = {symbol: one[:400] for symbol, one in market()[0].items()}
     if fault == "database stopped":
         (tmp_path / "ledger.db").mkdir()
-    recorder = Recorder(Ledger(f"sqlite:///{tmp_path}/ledger.db"), Spool(tmp_path / "spool"), STRATEGY.score_names).start()
+    recorder = Recorder(
+        Ledger(f"sqlite:///{tmp_path}/ledger.db"), Spool(tmp_path / "spool"), STRATEGY.score_names
+    ).start()
     if fault == "full disk":
         (tmp_path / "spool" / "lines.jsonl").unlink()
         (tmp_path / "spool" / "lines.jsonl").symlink_to("/dev/full")
@@ -261,7 +316,9 @@ def test_at_weight_0_a_healthy_model_changes_nothing(tmp_path: Path) -> None:
     assert not any(e.pivotal for e in found)
 
 
-def test_a_clock_that_jumps_ahead_ends_the_lease_and_back_does_not_extend_it(tmp_path: Path) -> None:
+def test_a_clock_that_jumps_ahead_ends_the_lease_and_back_does_not_extend_it(
+    tmp_path: Path,
+) -> None:
     """The lease is held against the signal's own moment."""
     bars = {symbol: one[:400] for symbol, one in market()[0].items()}
     session = opened(tmp_path, state())
@@ -277,10 +334,14 @@ def test_a_clock_that_jumps_ahead_ends_the_lease_and_back_does_not_extend_it(tmp
     [
         pytest.param({"close": np.nan}, "exception", id="NaN in the newest bar"),
         pytest.param({"volume": np.inf}, "exception", id="infinite volume"),
-        pytest.param({"close": 1e12, "high": 1e12}, "features_out_of_range", id="a price from nowhere"),
+        pytest.param(
+            {"close": 1e12, "high": 1e12}, "features_out_of_range", id="a price from nowhere"
+        ),
     ],
 )
-def test_bars_that_cannot_be_believed(tmp_path: Path, change: dict[str, float], reason: str) -> None:
+def test_bars_that_cannot_be_believed(
+    tmp_path: Path, change: dict[str, float], reason: str
+) -> None:
     """The existing system decides, ten thousand times, and with the next good history the model is asked again."""
     bars = dict(market()[0])
     good = {symbol: one[:400] for symbol, one in bars.items()}
@@ -301,7 +362,9 @@ def _changed(bars: Bars, change: dict[str, float]) -> Bars:
     return replace(bars, **columns)
 
 
-def test_a_late_answer_is_thrown_away_and_the_next_question_waits_for_no_one(tmp_path: Path) -> None:
+def test_a_late_answer_is_thrown_away_and_the_next_question_waits_for_no_one(
+    tmp_path: Path,
+) -> None:
     """While the model is stuck every evaluation is instant; when it comes back, so does the model."""
     bars = {symbol: one[:400] for symbol, one in market()[0].items()}
     session = opened(tmp_path, state(), DeskPolicy(deadline_ms=500))

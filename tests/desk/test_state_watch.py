@@ -139,13 +139,26 @@ def test_a_dead_scheduler_is_told_by_the_trading_process(pilot: Home) -> None:
         watching.refresh()
 
     [told] = pilot.alerts.open()
-    assert told.alert.title.startswith("lease expired: signal-confidence: trading has used weight 0 since 2025-03-05")
+    assert told.alert.title.startswith(
+        "lease expired: signal-confidence: trading has used weight 0 since 2025-03-05"
+    )
 
 
 def test_importing_the_watch_is_light() -> None:
     """MLflow comes with the first look, in the background."""
-    heavy = ["prefect", "mlflow", "great_expectations", "optuna", "xgboost", "lightgbm", "matplotlib", "sqlalchemy"]
-    code = f"import sys, steelyard.desk.state_watch; print([m for m in {heavy} if m in sys.modules])"
+    heavy = [
+        "prefect",
+        "mlflow",
+        "great_expectations",
+        "optuna",
+        "xgboost",
+        "lightgbm",
+        "matplotlib",
+        "sqlalchemy",
+    ]
+    code = (
+        f"import sys, steelyard.desk.state_watch; print([m for m in {heavy} if m in sys.modules])"
+    )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603
 
     assert found.stdout.strip() == "[]"
@@ -159,7 +172,9 @@ def test_a_lease_that_ran_out_is_told_while_mlflow_is_away(tmp_path: Path) -> No
         raise RestoreService("away")
 
     at_hand = state("pilot", 0.15)
-    watching = StateWatch(unreachable, Brake(tmp_path), QUICK, first=at_hand, tell=lambda found, _: told.append(found))
+    watching = StateWatch(
+        unreachable, Brake(tmp_path), QUICK, first=at_hand, tell=lambda found, _: told.append(found)
+    )
     watching.refresh()
 
     assert told == [at_hand]

@@ -40,7 +40,9 @@ def lost(stores: Home, count: int, end: datetime = LAST, *, won: int = 0) -> Non
 def taken(count: int, end: datetime) -> pd.DataFrame:
     frame = settled(count, confidence_ml=90.0)
     for name, ago in (("decided_at", 2), ("settled_at", 1)):
-        frame[name] = [pd.Timestamp(end) - pd.Timedelta(minutes=ago + 60 - number) for number in range(count)]
+        frame[name] = [
+            pd.Timestamp(end) - pd.Timedelta(minutes=ago + 60 - number) for number in range(count)
+        ]
     frame["signal_id"] = [f"L:{number:02d}:{end:%Y%m%d}:buy" for number in range(count)]
     return frame
 
@@ -133,7 +135,9 @@ def test_outcomes_told_to_a_session_take_the_weight_from_its_next_evaluation(pil
 
     told(session, 11)
     assert until(lambda: watching.weight(NOW) == 0.0)
-    assert until(lambda: not pilot.brake.pulled and pilot.journal.entries()[-1].decision.verdict == "DISABLE")
+    assert until(
+        lambda: not pilot.brake.pulled and pilot.journal.entries()[-1].decision.verdict == "DISABLE"
+    )
     session.close()
     assert [one.alert.kind for one in pilot.alerts.open()] == ["disable"]
 

@@ -17,7 +17,10 @@ from steelyard.trading import open_session
 
 def upto(bars: dict[str, Bars], moment: pd.Timestamp) -> dict[str, Bars]:
     until = moment.tz_convert("UTC").tz_localize(None).to_datetime64()
-    return {symbol: one[: int(np.searchsorted(one.closes_at, until, side="right"))] for symbol, one in bars.items()}
+    return {
+        symbol: one[: int(np.searchsorted(one.closes_at, until, side="right"))]
+        for symbol, one in bars.items()
+    }
 
 
 def trade(stores: Home, bars: dict[str, Bars], rows: pd.DataFrame) -> None:
@@ -32,14 +35,18 @@ def trade(stores: Home, bars: dict[str, Bars], rows: pd.DataFrame) -> None:
 def test_live_writes_what_the_flows_write(tmp_path: Path, empty_mlflow: Path) -> None:
     """The same signals, evaluated bar by bar and settled by the flow: the same rows, but for the time they took."""
     bars, known = market()
-    inside = (known["decided_at"] > pd.Timestamp(BEGAN)) & (known["decided_at"] <= pd.Timestamp(END))
+    inside = (known["decided_at"] > pd.Timestamp(BEGAN)) & (
+        known["decided_at"] <= pd.Timestamp(END)
+    )
     rows = known[inside.to_numpy()].reset_index(drop=True)
     live, batch = (home_of(tmp_path / name, empty_mlflow, known) for name in ("live", "batch"))
     trade(live, bars, rows)
     state = batch.journal.state()
     assert state is not None
     record_opinions(batch, as_known(known, pd.Timestamp(END)), state)
-    one, other = (stores.ledger.predictions(BEGAN, END).drop(columns="latency_ms") for stores in (live, batch))
+    one, other = (
+        stores.ledger.predictions(BEGAN, END).drop(columns="latency_ms") for stores in (live, batch)
+    )
 
     assert len(one) > 30
     assert {"control", "treatment"} == set(one["arm"])
@@ -74,4 +81,8 @@ def test_a_process_starts_without_mlflow(tmp_path: Path, empty_mlflow: Path) -> 
     session.warm(upto(bars, row["decided_at"] - BAR))
     found = session.evaluate(signal, upto(bars, row["decided_at"]))
     session.close()
-    assert (found.weight, found.blended, found.fallback_reason) == (0.0, found.confidence_existing, "no_state")
+    assert (found.weight, found.blended, found.fallback_reason) == (
+        0.0,
+        found.confidence_existing,
+        "no_state",
+    )

@@ -40,11 +40,19 @@ def test_the_standard_error_is_welchs() -> None:
     assert compare_arms(frame, SIZING).standard_error == pytest.approx(by_hand)
 
 
-@pytest.mark.parametrize(("control", "treatment", "odd"), [(50, 50, False), (40, 60, False), (30, 70, True), (0, 12, True)])
-def test_a_split_that_halves_do_not_explain_has_a_tiny_probability(control: int, treatment: int, odd: bool) -> None:
+@pytest.mark.parametrize(
+    ("control", "treatment", "odd"),
+    [(50, 50, False), (40, 60, False), (30, 70, True), (0, 12, True)],
+)
+def test_a_split_that_halves_do_not_explain_has_a_tiny_probability(
+    control: int, treatment: int, odd: bool
+) -> None:
     """40 to 60 happens, 30 to 70 does not."""
     assert (
-        compare_arms(settled(control + treatment, arm=arms_of(control, treatment)), SIZING).sample_ratio_p < 0.001
+        compare_arms(
+            settled(control + treatment, arm=arms_of(control, treatment)), SIZING
+        ).sample_ratio_p
+        < 0.001
     ) is odd
 
 
@@ -53,7 +61,10 @@ def test_no_signals_in_the_arms_are_no_figures() -> None:
     found = compare_arms(settled(5), SIZING)
 
     assert (found.control, found.treatment) == (0, 0)
-    assert all(math.isnan(figure) for figure in (found.difference, found.standard_error, found.sample_ratio_p))
+    assert all(
+        math.isnan(figure)
+        for figure in (found.difference, found.standard_error, found.sample_ratio_p)
+    )
 
 
 def test_the_hash_splits_in_halves_and_always_the_same_way() -> None:
@@ -72,6 +83,9 @@ def test_a_month_of_several_versions_can_be_read_apart() -> None:
     end = EARLIER + (frame["settled_at"].iloc[-1].to_pydatetime() - EARLIER)
     seen = gather(frame, end, EARLIER, Window(30, 5, 120), SIZING)
 
-    assert {name: (part.settled, part.accuracy) for name, part in seen.versions.items()} == {"1": (4, 1.0), "2": (6, 0.0)}
+    assert {name: (part.settled, part.accuracy) for name, part in seen.versions.items()} == {
+        "1": (4, 1.0),
+        "2": (6, 0.0),
+    }
     assert seen.versions["1"].ml_return == pytest.approx(4 * 0.01 * 0.25)
     assert seen.figures()["version_2_settled"] == 6

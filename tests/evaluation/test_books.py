@@ -30,7 +30,10 @@ def test_a_trade_is_sized_by_its_stop_and_capped() -> None:
 def test_each_book_takes_what_exceeds_70_on_its_own_scale() -> None:
     """80/80, 80/60, 60/80 and no opinion: exactly 70 is not traded, NaN is not traded."""
     frame = settled(
-        5, confidence_existing=[80, 80, 60, 80, 70], confidence_ml=[80, 60, 80, np.nan, 70.1], blended=[80, 70, 70.5, 80, 70]
+        5,
+        confidence_existing=[80, 80, 60, 80, 70],
+        confidence_ml=[80, 60, 80, np.nan, 70.1],
+        blended=[80, 70, 70.5, 80, 70],
     )
     books = judge(frame, EARLIER, END, SIZING)
 
@@ -41,7 +44,11 @@ def test_each_book_takes_what_exceeds_70_on_its_own_scale() -> None:
 
 def test_errors_are_counted_among_losers_and_winners() -> None:
     """One of two losers taken, one of three winners left."""
-    frame = settled(5, confidence_ml=[80, 60, 80, 80, 60], won=pd.array([False, False, True, True, True], dtype="boolean"))
+    frame = settled(
+        5,
+        confidence_ml=[80, 60, 80, 80, 60],
+        won=pd.array([False, False, True, True, True], dtype="boolean"),
+    )
     book = judge(frame, EARLIER, END, SIZING).ml
 
     assert book.false_positive_rate == pytest.approx(1 / 2)
@@ -51,7 +58,10 @@ def test_errors_are_counted_among_losers_and_winners() -> None:
 def test_improvement_is_relative_to_the_size_of_the_baseline_also_when_it_loses() -> None:
     """From −1 % to +1 %: an improvement of 200 %."""
     frame = settled(
-        4, net_return=[-0.02, -0.02, -0.02, 0.02], confidence_existing=[80, 80, 80, 80], confidence_ml=[60, 60, 60, 80]
+        4,
+        net_return=[-0.02, -0.02, -0.02, 0.02],
+        confidence_existing=[80, 80, 80, 80],
+        confidence_ml=[60, 60, 60, 80],
     )
     books = judge(frame, EARLIER, END, SIZING)
 
@@ -75,7 +85,9 @@ def test_no_signals_give_nan_not_an_error_and_json_none() -> None:
 def test_a_wider_window_dilutes_and_a_blend_at_weight_0_is_the_baseline() -> None:
     """Same trades over twice the days: a smaller Sharpe; equal confidences: equal books."""
     frame = settled(10, net_return=np.linspace(-0.01, 0.03, 10))
-    short, long = (judge(frame, EARLIER, EARLIER + timedelta(days=days), SIZING) for days in (10, 20))
+    short, long = (
+        judge(frame, EARLIER, EARLIER + timedelta(days=days), SIZING) for days in (10, 20)
+    )
 
     assert short.as_dict()["baseline"] == short.as_dict()["blended"]
     assert 0 < long.ml.sharpe < short.ml.sharpe
@@ -97,16 +109,22 @@ SIGNALS = st.lists(st.tuples(st.floats(-0.05, 0.05), st.floats(0, 100)), min_siz
 def frame_of(signals: list[tuple[float, float]]) -> pd.DataFrame:
     returns = np.array([net for net, _ in signals])
     won = pd.array(returns > 0, dtype="boolean")
-    return settled(len(signals), net_return=returns, confidence_ml=[ml for _, ml in signals], won=won)
+    return settled(
+        len(signals), net_return=returns, confidence_ml=[ml for _, ml in signals], won=won
+    )
 
 
 @given(SIGNALS, st.randoms(use_true_random=False))
 @hypothesis_settings(max_examples=40, deadline=None)
-def test_the_order_of_the_rows_changes_no_sum_and_no_share(signals: list[tuple[float, float]], chance: Random) -> None:
+def test_the_order_of_the_rows_changes_no_sum_and_no_share(
+    signals: list[tuple[float, float]], chance: Random
+) -> None:
     """Only the drawdown, which follows time, depends on it."""
     frame, order = frame_of(signals), list(range(len(signals)))
     chance.shuffle(order)
-    straight, mixed = (asdict(judge(f, EARLIER, END, SIZING).ml) for f in (frame, frame.iloc[order]))
+    straight, mixed = (
+        asdict(judge(f, EARLIER, END, SIZING).ml) for f in (frame, frame.iloc[order])
+    )
 
     for measure in straight.keys() - {"max_drawdown"}:
         assert mixed[measure] == pytest.approx(straight[measure], nan_ok=True), measure
@@ -114,12 +132,24 @@ def test_the_order_of_the_rows_changes_no_sum_and_no_share(signals: list[tuple[f
 
 @given(SIGNALS)
 @hypothesis_settings(max_examples=40, deadline=None)
-def test_what_a_book_leaves_changes_nothing_in_what_it_earns(signals: list[tuple[float, float]]) -> None:
+def test_what_a_book_leaves_changes_nothing_in_what_it_earns(
+    signals: list[tuple[float, float]],
+) -> None:
     """The ml book over its own trades alone is the same book, with a hit rate of 1."""
     frame = frame_of(signals)
     whole = judge(frame, EARLIER, END, SIZING).ml
     alone = judge(frame[frame["confidence_ml"] > 70], EARLIER, END, SIZING).ml
 
-    for measure in ("trades", "total_return", "mean_return", "win_rate", "profit_factor", "sharpe", "max_drawdown"):
-        assert getattr(alone, measure) == pytest.approx(getattr(whole, measure), nan_ok=True), measure
+    for measure in (
+        "trades",
+        "total_return",
+        "mean_return",
+        "win_rate",
+        "profit_factor",
+        "sharpe",
+        "max_drawdown",
+    ):
+        assert getattr(alone, measure) == pytest.approx(getattr(whole, measure), nan_ok=True), (
+            measure
+        )
     assert alone.hit_rate == 1 or whole.trades == 0

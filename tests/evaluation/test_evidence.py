@@ -16,7 +16,9 @@ MONTHLY = Window(days=30, min_settled=20, max_days=120)
 
 
 def at(frame: pd.DataFrame, day: int, window: Window = MONTHLY, since_day: int = -1) -> Evidence:
-    return gather(frame, EARLIER + timedelta(days=day), EARLIER + timedelta(days=since_day), window, SIZING)
+    return gather(
+        frame, EARLIER + timedelta(days=day), EARLIER + timedelta(days=since_day), window, SIZING
+    )
 
 
 @pytest.mark.parametrize(
@@ -27,7 +29,9 @@ def at(frame: pd.DataFrame, day: int, window: Window = MONTHLY, since_day: int =
         pytest.param(8, 200, 15, True, id="15 in 120 days: no further"),
     ],
 )
-def test_a_window_reaches_back_until_it_has_enough(every: int, day: int, settled_count: int, extended: bool) -> None:
+def test_a_window_reaches_back_until_it_has_enough(
+    every: int, day: int, settled_count: int, extended: bool
+) -> None:
     """At most 120 days, and the record says that it did."""
     found = at(settled(300).iloc[::every].reset_index(drop=True), day)
 
@@ -47,10 +51,17 @@ def test_the_future_and_what_was_decided_before_since_are_never_looked_at() -> N
 
 def test_accuracy_counts_opinions_and_coverage_counts_signals() -> None:
     """Two of four signals had an opinion, one of the two was right."""
-    frame = settled(4, p_win=[0.6, 0.4, np.nan, np.nan], fallback_reason=[None, None, "no_model", "no_model"])
+    frame = settled(
+        4, p_win=[0.6, 0.4, np.nan, np.nan], fallback_reason=[None, None, "no_model", "no_model"]
+    )
     found = at(frame, 10)
 
-    assert (found.settled, found.accuracy, found.coverage, found.fallback_rate) == (2, 0.5, 0.5, 0.5)
+    assert (found.settled, found.accuracy, found.coverage, found.fallback_rate) == (
+        2,
+        0.5,
+        0.5,
+        0.5,
+    )
 
 
 def test_the_streak_counts_trades_of_the_ml_book_only() -> None:
@@ -67,11 +78,15 @@ def test_the_streak_counts_trades_of_the_ml_book_only() -> None:
         pytest.param([True, False, False, False], [80] * 4, 3, id="three since the last win"),
         pytest.param([False, False, False, True], [80] * 4, 0, id="the last one won"),
         pytest.param([False] * 4, [80] * 4, 4, id="none ever won"),
-        pytest.param([True, False, True, False], [80, 80, 60, 80], 2, id="a win left aside breaks nothing"),
+        pytest.param(
+            [True, False, True, False], [80, 80, 60, 80], 2, id="a win left aside breaks nothing"
+        ),
         pytest.param([False] * 4, [60, np.nan, 60, 60], 0, id="nothing taken"),
     ],
 )
-def test_the_losses_in_a_row_are_the_latest_of_the_ml_book(won: list[bool], confidence: list[float], streak: int) -> None:
+def test_the_losses_in_a_row_are_the_latest_of_the_ml_book(
+    won: list[bool], confidence: list[float], streak: int
+) -> None:
     """What the trading side counts, outcome by outcome."""
     frame = settled(4, won=pd.array(won, dtype="boolean"), confidence_ml=confidence)
 

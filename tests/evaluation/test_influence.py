@@ -31,7 +31,9 @@ def test_a_loser_left_and_a_winner_taken_are_gains() -> None:
 
 def test_control_signals_are_not_the_weights_doing() -> None:
     """In control the existing system decided, whatever the blend said."""
-    found = judge_pivotal(settled(4, weight=0.2, pivotal=True, arm=["control", "treatment"] * 2), SIZING)
+    found = judge_pivotal(
+        settled(4, weight=0.2, pivotal=True, arm=["control", "treatment"] * 2), SIZING
+    )
 
     assert (found.weighed, found.changed) == (2, 2)
 
@@ -40,7 +42,9 @@ def test_the_interval_is_wider_where_a_day_moves_as_one() -> None:
     """The same forty gains on forty days, or in four days that each went one way."""
     gains = np.repeat([0.01, -0.01, 0.01, 0.01], 10)
     apart = settled(40, weight=0.2, pivotal=True, net_return=gains)
-    together = apart.assign(settled_at=np.repeat(apart["settled_at"].to_numpy()[[0, 10, 20, 30]], 10))
+    together = apart.assign(
+        settled_at=np.repeat(apart["settled_at"].to_numpy()[[0, 10, 20, 30]], 10)
+    )
     together["settled_at"] = together["settled_at"].astype("datetime64[ns, UTC]")
     narrow, wide = judge_pivotal(apart, SIZING), judge_pivotal(together, SIZING)
 
@@ -50,8 +54,15 @@ def test_the_interval_is_wider_where_a_day_moves_as_one() -> None:
 
 def test_without_changed_signals_there_is_nothing_to_say() -> None:
     """NaN, no error; one day alone has a mean and no interval."""
-    nothing, one = judge_pivotal(settled(3), SIZING), judge_pivotal(settled(1, weight=0.2, pivotal=True), SIZING)
+    nothing, one = (
+        judge_pivotal(settled(3), SIZING),
+        judge_pivotal(settled(1, weight=0.2, pivotal=True), SIZING),
+    )
 
-    assert (nothing.changed, math.isnan(nothing.mean), math.isnan(nothing.influence)) == (0, True, True)
+    assert (nothing.changed, math.isnan(nothing.mean), math.isnan(nothing.influence)) == (
+        0,
+        True,
+        True,
+    )
     assert one.mean == pytest.approx(0.0025)
     assert math.isnan(one.low)

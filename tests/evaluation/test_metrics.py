@@ -21,7 +21,9 @@ def array(*values: float) -> np.ndarray:
 @pytest.mark.parametrize(
     ("measure", "values", "expected"),
     [
-        pytest.param(metrics.max_drawdown, array(0.1, -0.2, 0.05, -0.1), 0.25, id="drawdown from the peak"),
+        pytest.param(
+            metrics.max_drawdown, array(0.1, -0.2, 0.05, -0.1), 0.25, id="drawdown from the peak"
+        ),
         pytest.param(metrics.max_drawdown, array(-0.1), 0.1, id="drawdown from the start"),
         pytest.param(metrics.max_drawdown, array(0.1, 0.2), 0.0, id="no drawdown"),
         pytest.param(metrics.max_drawdown, NONE, 0.0, id="no trades, no drawdown"),
@@ -35,12 +37,16 @@ def array(*values: float) -> np.ndarray:
         pytest.param(metrics.payoff_ratio, array(3.0), NAN, id="no loss, no payoff"),
         pytest.param(metrics.payoff_ratio, array(3.0, NAN, -1.0), NAN, id="NaN payoff"),
         pytest.param(metrics.win_rate, array(1.0, NAN), NAN, id="NaN rate"),
-        pytest.param(metrics.win_rate, array(1.0, 0.0, -1.0, -2.0), 0.25, id="a return of 0 is no win"),
+        pytest.param(
+            metrics.win_rate, array(1.0, 0.0, -1.0, -2.0), 0.25, id="a return of 0 is no win"
+        ),
         pytest.param(metrics.win_rate, NONE, NAN, id="no trades, no rate"),
         pytest.param(metrics.sharpe, array(0.0, 0.0, 0.0), 0.0, id="never traded"),
         pytest.param(metrics.sharpe, array(0.01, 0.01), NAN, id="constant return"),
         pytest.param(metrics.sharpe, array(0.01), NAN, id="one day"),
-        pytest.param(metrics.sharpe, array(0.02, 0.0), 0.01 / np.sqrt(2e-4) * np.sqrt(365), id="two days"),
+        pytest.param(
+            metrics.sharpe, array(0.02, 0.0), 0.01 / np.sqrt(2e-4) * np.sqrt(365), id="two days"
+        ),
         pytest.param(metrics.sharpe, array(NAN, 0.01), NAN, id="NaN day"),
     ],
 )
@@ -50,7 +56,14 @@ def test_a_measure_of_returns(measure: object, values: np.ndarray, expected: flo
 
 
 @pytest.mark.parametrize(
-    ("won", "streak"), [([], 0), ([True], 0), ([False], 1), ([False, False, True, False], 2), ([True, False, False], 2)]
+    ("won", "streak"),
+    [
+        ([], 0),
+        ([True], 0),
+        ([False], 1),
+        ([False, False, True, False], 2),
+        ([True, False, False], 2),
+    ],
 )
 def test_the_longest_losing_streak(won: list[bool], streak: int) -> None:
     """Runs at the start, in the middle and at the end."""
@@ -68,7 +81,9 @@ def test_days_without_trades_count_as_zero() -> None:
 def test_a_day_that_has_only_begun_is_a_day_of_its_own() -> None:
     """An end at noon: what settles that morning does not count for the day before."""
     stamps = np.array(["2026-01-02T20", "2026-01-03T09"], dtype="datetime64[ns]")
-    daily = metrics.daily_returns(stamps, array(0.01, 0.02), START, START + timedelta(days=2, hours=12))
+    daily = metrics.daily_returns(
+        stamps, array(0.01, 0.02), START, START + timedelta(days=2, hours=12)
+    )
 
     assert daily == pytest.approx([0, 0.01, 0.02])
 
@@ -112,7 +127,9 @@ def test_a_signal_without_an_opinion_is_not_a_wrong_one() -> None:
         pytest.param(NONE, (NAN, NAN, NAN), id="nothing measured"),
     ],
 )
-def test_latency_is_told_by_its_percentiles(latency: np.ndarray, expected: tuple[float, ...]) -> None:
+def test_latency_is_told_by_its_percentiles(
+    latency: np.ndarray, expected: tuple[float, ...]
+) -> None:
     """p50, p95 and p99 of what was measured."""
     assert metrics.latency_percentiles(latency) == pytest.approx(expected, nan_ok=True)
 
@@ -125,7 +142,9 @@ def test_an_honest_model_lies_on_the_diagonal() -> None:
     predicted, happened, counts = metrics.reliability(p, won, bins=2)
     assert predicted == pytest.approx(happened)
     assert counts.tolist() == [50, 50]
-    assert metrics.calibration_error(np.full(100, 0.6), np.tile([True, False], 50)) == pytest.approx(0.1)
+    assert metrics.calibration_error(
+        np.full(100, 0.6), np.tile([True, False], 50)
+    ) == pytest.approx(0.1)
 
 
 @given(st.lists(st.floats(-0.1, 0.1), min_size=1, max_size=30))

@@ -42,7 +42,9 @@ def test_the_published_example_of_the_deflated_ratio() -> None:
     assert deflated(FOUND, 46, variance) == pytest.approx(0.9505, abs=5e-4)
 
 
-@pytest.mark.parametrize(("a_year", "years"), [(252, 2.73), (52, 2.83), (12, 3.24)], ids=["daily", "weekly", "monthly"])
+@pytest.mark.parametrize(
+    ("a_year", "years"), [(252, 2.73), (52, 2.83), (12, 3.24)], ids=["daily", "weekly", "monthly"]
+)
 def test_the_published_minimum_track_records(a_year: int, years: float) -> None:
     """A ratio of 2 is over 1 with 95 %, by normal returns, after 2.73 years of days, 2.83 of weeks, 3.24 of months."""
     per_period = 1 / math.sqrt(a_year)
@@ -90,7 +92,9 @@ def test_a_single_ratio_is_as_sure_as_it_says() -> None:
         assert over == pytest.approx(0.05, abs=0.017)
 
 
-@pytest.mark.parametrize("dependence", [0.0, 0.3], ids=["independent days", "days that follow each other"])
+@pytest.mark.parametrize(
+    "dependence", [0.0, 0.3], ids=["independent days", "days that follow each other"]
+)
 def test_the_interval_holds_the_true_mean_about_as_often_as_it_says(dependence: float) -> None:
     """A year of days, 400 times: near 95 %; days resampled one by one would hold the dependent one in 85 %."""
     rng = np.random.default_rng(5)
@@ -106,7 +110,13 @@ def test_the_interval_holds_the_true_mean_about_as_often_as_it_says(dependence: 
 
 @pytest.mark.parametrize(
     "daily",
-    [np.array([]), np.array([0.01]), np.full(30, 0.01), np.zeros(30), np.array([0.01, np.nan, 0.02])],
+    [
+        np.array([]),
+        np.array([0.01]),
+        np.full(30, 0.01),
+        np.zeros(30),
+        np.array([0.01, np.nan, 0.02]),
+    ],
     ids=["no days", "one day", "equal days", "never traded", "a day unknown"],
 )
 def test_what_cannot_be_measured_is_not_known(daily: np.ndarray) -> None:
@@ -129,7 +139,9 @@ def test_a_losing_book_needs_no_longer_record_but_another_model() -> None:
 def test_gains_are_paired_day_by_day() -> None:
     """The same book gains nothing, half a per mille a day more is 1.5 % in 30 days for sure; the baseline was not sought."""
     base = np.random.default_rng(6).normal(0, 0.01, 200)
-    equity = pd.DataFrame({"baseline": base.cumsum(), "ml": (base + 0.0005).cumsum(), "blended": base.cumsum()})
+    equity = pd.DataFrame(
+        {"baseline": base.cumsum(), "ml": (base + 0.0005).cumsum(), "blended": base.cumsum()}
+    )
     found = worth(equity, 500)
     gains, books = found["gains"], found["books"]
 

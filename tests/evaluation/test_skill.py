@@ -27,7 +27,11 @@ LIVES, DAYS = 250, 360
 
 
 def paths(
-    slope: float, day_size: int = 2, base: tuple[float, float] = (0.5, 0.5), together: bool = False, spread: float = 0.1
+    slope: float,
+    day_size: int = 2,
+    base: tuple[float, float] = (0.5, 0.5),
+    together: bool = False,
+    spread: float = 0.1,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Skill and decay by day, shape (lives, days), of models that claim ``spread`` and keep the share ``slope`` of it.
 
@@ -40,7 +44,11 @@ def paths(
         classes = rng.integers(0, 2, (DAYS, day_size))
         claim = spread * rng.standard_normal((DAYS, day_size))
         p_win = np.clip(np.array(base)[classes] + claim, 0.05, 0.95)
-        luck = np.repeat(rng.random((DAYS, 1)), day_size, 1) if together else rng.random((DAYS, day_size))
+        luck = (
+            np.repeat(rng.random((DAYS, 1)), day_size, 1)
+            if together
+            else rng.random((DAYS, day_size))
+        )
         won = luck < np.array(base)[classes] + slope * claim
         for day in range(DAYS):
             play(table, bets(policy), p_win[day], classes[day], won[day])
@@ -48,7 +56,9 @@ def paths(
     return skill, decay
 
 
-@pytest.mark.parametrize("together", [False, True], ids=["signals on their own", "a day wins or loses as one"])
+@pytest.mark.parametrize(
+    "together", [False, True], ids=["signals on their own", "a day wins or loses as one"]
+)
 @pytest.mark.parametrize("base", [(0.5, 0.5), (0.4, 0.6), (0.58, 0.58)], ids=str)
 def test_no_skill_is_seldom_taken_for_skill(base: tuple[float, float], together: bool) -> None:
     """At any time within a year, e-values of 20 in at most 5 % of lives (Ville; three standard errors allowed)."""
@@ -73,7 +83,9 @@ def test_kept_claims_seldom_look_decayed_and_dead_ones_do() -> None:
 
 def bet(table: Table, p_win: float, won: NDArray[np.bool_]) -> None:
     """Place one bet on signals of one class that all claim the same."""
-    play(table, bets(BetPolicy()), np.full(len(won), p_win), np.zeros(len(won), dtype=np.int64), won)
+    play(
+        table, bets(BetPolicy()), np.full(len(won), p_win), np.zeros(len(won), dtype=np.int64), won
+    )
 
 
 def test_signals_that_win_as_one_get_the_stakes_of_few() -> None:
@@ -121,7 +133,9 @@ def test_no_day_takes_the_whole_capital(claim: float) -> None:
 def lived(n: int, accuracy: float = 0.6, seed: int = 1) -> pd.DataFrame:
     rng = np.random.default_rng(seed)
     p_win = np.where(rng.random(n) < 0.5, accuracy, 1 - accuracy)
-    return settled(n, p_win=p_win, won=rng.random(n) < p_win, confidence_existing=rng.uniform(0, 100, n))
+    return settled(
+        n, p_win=p_win, won=rng.random(n) < p_win, confidence_existing=rng.uniform(0, 100, n)
+    )
 
 
 def judged(frame: pd.DataFrame, days: int, since_day: int = 0) -> Skill:
@@ -177,4 +191,6 @@ def test_how_far_neighbours_hang_together_is_measured() -> None:
     assert tied.win_autocorrelation == tied.right_autocorrelation == pytest.approx(0.8, abs=0.05)
     assert alone.win_autocorrelation == pytest.approx(0.0, abs=0.1)
     assert np.isnan(judged(frame, 99).win_autocorrelation)
-    assert np.isnan(judged(frame.assign(won=pd.array([True] * 1000, dtype="boolean")), 1000).win_autocorrelation)
+    assert np.isnan(
+        judged(frame.assign(won=pd.array([True] * 1000, dtype="boolean")), 1000).win_autocorrelation
+    )

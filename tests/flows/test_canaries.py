@@ -23,7 +23,9 @@ AT = datetime(2020, 7, 1, tzinfo=UTC)
 @pytest.fixture
 def stores(home: Path, conf: Path, empty_mlflow: Path) -> Home:
     """Half a year of a simulated market, and nobody serving."""
-    (conf / "source.yaml").write_text("kind: simulated\nedge: hidden\nbar_size: auto\ncalendar: 24/7\n")
+    (conf / "source.yaml").write_text(
+        "kind: simulated\nedge: hidden\nbar_size: auto\ncalendar: 24/7\n"
+    )
     copied(empty_mlflow, home / "mlruns")
     collect.fn(AT, str(home), str(conf))
     return open_home(home, conf)
@@ -51,15 +53,25 @@ def test_a_canary_that_sings_keeps_a_version_from_serving(stores: Home) -> None:
     assert leak[1][0].startswith(
         "canary prefix: 8 training rows recomputed from the bars up to their decision: ema_spread of"
     )
-    assert leak[1][1].startswith("canary future: features foresaw more than the next 2 bars themselves tell")
-    assert gone == ("refused", (f"the canaries cannot run: {lake}: no bars yet; run steelyard collect",))
+    assert leak[1][1].startswith(
+        "canary future: features foresaw more than the next 2 bars themselves tell"
+    )
+    assert gone == (
+        "refused",
+        (f"the canaries cannot run: {lake}: no bars yet; run steelyard collect",),
+    )
     assert honest[0] == "champion"
     assert [(rule.name, rule.fired) for rule in entry.decision.rules] == [
         (f"canary {name}", False) for name in ("planted", "prefix", "shuffled", "stale", "future")
     ]
     assert _kept(stores, "1")["future"]["sang"]
     assert not _kept(stores, "3")["future"]["sang"]
-    assert stores.registry._tracking.client.get_model_version("signal-confidence", "3").tags["canaries"] == "silent"
+    assert (
+        stores.registry._tracking.client.get_model_version("signal-confidence", "3").tags[
+            "canaries"
+        ]
+        == "silent"
+    )
 
 
 def _kept(stores: Home, number: str) -> dict[str, dict[str, object]]:

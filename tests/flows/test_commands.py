@@ -18,7 +18,18 @@ def line(err: str) -> str:
 
 
 def replay(command: Command, home: Path, bars: object, *more: object) -> tuple[int, str, str]:
-    return command("replay", "--bars", bars, "--start", "2020-05-01", "--end", "2020-06-01", "--home", home, *more)
+    return command(
+        "replay",
+        "--bars",
+        bars,
+        "--start",
+        "2020-05-01",
+        "--end",
+        "2020-06-01",
+        "--home",
+        home,
+        *more,
+    )
 
 
 @pytest.mark.parametrize(
@@ -26,8 +37,14 @@ def replay(command: Command, home: Path, bars: object, *more: object) -> tuple[i
     [
         pytest.param(None, "no such file or folder", id="a missing file"),
         pytest.param("", "the file is empty", id="an empty file"),
-        pytest.param("date,open,high,low\n2026-01-01,1,2,1\n", "no column for close", id="a column too few"),
-        pytest.param("date,open,high,low,close\n2026-01-01,1,2,1,1,9\n", "Expected 5 columns, got 6", id="header and rows"),
+        pytest.param(
+            "date,open,high,low\n2026-01-01,1,2,1\n", "no column for close", id="a column too few"
+        ),
+        pytest.param(
+            "date,open,high,low,close\n2026-01-01,1,2,1,1,9\n",
+            "Expected 5 columns, got 6",
+            id="header and rows",
+        ),
     ],
 )
 def test_unusable_bars_are_one_clear_line(
@@ -50,10 +67,16 @@ def test_unusable_bars_are_one_clear_line(
     [
         pytest.param("weight.yaml", "ceilling: 0.5", "unknown key ceilling", id="an unknown key"),
         pytest.param(
-            "weight.yaml", "ceiling: 0.9", "ceiling: input should be less than or equal to 0.7, got 0.9", id="out of bounds"
+            "weight.yaml",
+            "ceiling: 0.9",
+            "ceiling: input should be less than or equal to 0.7, got 0.9",
+            id="out of bounds",
         ),
         pytest.param(
-            "weight.yaml", "bands:\n  pilot: {floor: 0.5, ceiling: 0.2}", "bands must rise", id="bands that overlap"
+            "weight.yaml",
+            "bands:\n  pilot: {floor: 0.5, ceiling: 0.2}",
+            "bands must rise",
+            id="bands that overlap",
         ),
         pytest.param("weight.yaml", "ceiling: .nan", "finite number", id="NaN"),
         pytest.param("weight.yaml", "ceiling: [", "not YAML", id="not YAML"),
@@ -64,7 +87,12 @@ def test_unusable_bars_are_one_clear_line(
             "NO_SUCH_SECRET is not set",
             id="a secret missing",
         ),
-        pytest.param("strategy.yaml", "system: nowhere:Found", "strategy nowhere:Found", id="a system that is not there"),
+        pytest.param(
+            "strategy.yaml",
+            "system: nowhere:Found",
+            "strategy nowhere:Found",
+            id="a system that is not there",
+        ),
     ],
 )
 def test_wrong_settings_are_one_clear_line(
@@ -81,7 +109,15 @@ def test_wrong_settings_are_one_clear_line(
 def test_too_few_trades_are_one_clear_line(command: Command, home: Path) -> None:
     """Four months of bars before the start hold fewer signals than a training needs."""
     code, _, err = command(
-        "replay", "--bars", "simulated:none", "--start", "2020-02-01", "--end", "2020-02-10", "--home", home
+        "replay",
+        "--bars",
+        "simulated:none",
+        "--start",
+        "2020-02-01",
+        "--end",
+        "2020-02-10",
+        "--home",
+        home,
     )
 
     assert code == 1
@@ -119,9 +155,17 @@ def test_a_locked_mlflow_is_one_clear_line(command: Command, home: Path) -> None
         (["nonsense"], 2),
         (["train", "--trials", "0"], 2),
     ],
-    ids=["not a date", "an end before the start", "a missing option", "no such command", "out of bounds"],
+    ids=[
+        "not a date",
+        "an end before the start",
+        "a missing option",
+        "no such command",
+        "out of bounds",
+    ],
 )
-def test_bad_usage_has_its_exit_code(command: Command, home: Path, arguments: list[str], code: int) -> None:
+def test_bad_usage_has_its_exit_code(
+    command: Command, home: Path, arguments: list[str], code: int
+) -> None:
     """2 for what was typed, 1 for what it says."""
     more = ["--home", str(home)] if arguments[0] != "nonsense" else []
 
@@ -169,7 +213,17 @@ def test_each_command_speaks_to_people(command: Command, home: Path, conf: Path)
 
 def test_another_replay_cannot_be_mixed_into_a_home(command: Command, home: Path) -> None:
     """The message names the note that says so; the first replay's ledger stays as it is."""
-    arguments = ("replay", "--start", "2020-05-01", "--end", "2020-05-03", "--trials", 1, "--home", home)
+    arguments = (
+        "replay",
+        "--start",
+        "2020-05-01",
+        "--end",
+        "2020-05-03",
+        "--trials",
+        1,
+        "--home",
+        home,
+    )
     assert command(*arguments, "--bars", "simulated:hidden")[0] == 0
     ledger = Ledger(f"sqlite:///{home}/.steelyard/ledger.db")
     before = ledger.digest()

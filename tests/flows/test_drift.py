@@ -28,7 +28,9 @@ DAY = datetime(2021, 3, 1, tzinfo=UTC)
 def pilot(tmp_path: Path, empty_mlflow: Path) -> Home:
     stores = home_of(tmp_path, empty_mlflow, market()[1])
     bars = frame()
-    stores.lake.append(bars[(bars["timestamp"] + BAR <= pd.Timestamp(DAY) + pd.Timedelta("30D")).to_numpy()], BAR)
+    stores.lake.append(
+        bars[(bars["timestamp"] + BAR <= pd.Timestamp(DAY) + pd.Timedelta("30D")).to_numpy()], BAR
+    )
     return stores
 
 
@@ -70,11 +72,17 @@ def test_an_unchanged_market_is_fine_and_said_once(pilot: Home) -> None:
     assert [column["name"] for column in row["columns"]][-1] == "p_win"
     assert all(column["psi"] is not None for column in row["columns"] if not column["unjudged"])
     client = pilot.registry.observations._tracking.client
-    assert {file.path for file in client.list_artifacts(found["run_id"])} == {"drift.json", "drift.html", "drift.png"}
+    assert {file.path for file in client.list_artifacts(found["run_id"])} == {
+        "drift.json",
+        "drift.html",
+        "drift.png",
+    }
     assert pilot.alerts.open() == []
 
 
-def test_a_moved_market_asks_for_a_training_once_per_cooldown(pilot: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_moved_market_asks_for_a_training_once_per_cooldown(
+    pilot: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Retrain, an alert, and nothing more for two weeks; then again."""
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
     lived(pilot, **dict.fromkeys(important(pilot, 8), 3.0))
@@ -92,7 +100,10 @@ def test_a_moved_market_asks_for_a_training_once_per_cooldown(pilot: Home, monke
 def test_a_server_that_knows_the_deployment_gets_a_run(pilot: Home) -> None:
     """Prefect's own server: a run is scheduled, with the home as its parameter; without the deployment it is said."""
     found = {"new": True, "asked": True, "as_of": DAY.isoformat(), "reasons": ["features moved"]}
-    with prefect_test_harness(server_startup_timeout=120), pytest.MonkeyPatch.context() as environment:
+    with (
+        prefect_test_harness(server_startup_timeout=120),
+        pytest.MonkeyPatch.context() as environment,
+    ):
         environment.setattr(drift_task, "prefect_server_configured", lambda: True)
         assert drift_task.ask_for_training(pilot, found) == (
             f"the Prefect server knows no deployment {drift_task.TRAINING}; run steelyard train"
@@ -118,7 +129,14 @@ def test_few_signals_are_not_judged(pilot: Home) -> None:
 def test_the_command_prints_verdict_and_features(pilot: Home, command: Command) -> None:
     """And as JSON; without a champion there is nothing to drift from."""
     lived(pilot)
-    places = ["--home", str(pilot.home), "--conf", str(conf_of(pilot.home)), "--as-of", DAY.isoformat()]
+    places = [
+        "--home",
+        str(pilot.home),
+        "--conf",
+        str(conf_of(pilot.home)),
+        "--as-of",
+        DAY.isoformat(),
+    ]
     code, out, err = command("drift", *places)
     assert code == 0, err
     assert "version 1, 2021-03-01" in out

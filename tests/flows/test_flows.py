@@ -36,7 +36,9 @@ TRIALS = 2
 @pytest.fixture
 def simulated(conf: Path) -> str:
     """Settings whose source is a simulated market, searched quickly."""
-    (conf / "source.yaml").write_text("kind: simulated\nedge: hidden\nbar_size: auto\ncalendar: 24/7\n")
+    (conf / "source.yaml").write_text(
+        "kind: simulated\nedge: hidden\nbar_size: auto\ncalendar: 24/7\n"
+    )
     learning = (conf / "learning.yaml").read_text().replace("trials: 30", f"trials: {TRIALS}")
     (conf / "learning.yaml").write_text(learning)
     return str(conf)
@@ -56,7 +58,9 @@ def content(home: Path) -> dict[str, str]:
     """What a home holds: lake, ledger, MLflow's database and every file beside them."""
     with sqlite3.connect(home / "mlruns" / "mlflow.db") as connection:
         registry = "\n".join(connection.iterdump())
-    files = [f for f in home.rglob("*") if f.is_file() and ".db" not in f.name and f.suffix != ".lock"]
+    files = [
+        f for f in home.rglob("*") if f.is_file() and ".db" not in f.name and f.suffix != ".lock"
+    ]
     return {
         "lake": Lake(home / ".steelyard" / "lake").digest(),
         "ledger": Ledger(f"sqlite:///{home}/.steelyard/ledger.db").digest(),
@@ -78,23 +82,42 @@ def test_running_every_flow_twice_changes_nothing(home: Path, simulated: str) ->
     live_one_day(START + timedelta(days=6), str(home), simulated, retrain=True)
     assert content(home) == before
     stores = open_home(home, Path(simulated))
-    assert stores.ledger.tried("signal-confidence", FAR_AHEAD) == {"search": 2 * TRIALS, "settings": 2}
-    assert [version.metrics["trials_so_far"] for version in stores.registry.versions()] == [TRIALS + 1, 2 * TRIALS + 2]
+    assert stores.ledger.tried("signal-confidence", FAR_AHEAD) == {
+        "search": 2 * TRIALS,
+        "settings": 2,
+    }
+    assert [version.metrics["trials_so_far"] for version in stores.registry.versions()] == [
+        TRIALS + 1,
+        2 * TRIALS + 2,
+    ]
     assert 0 < stores.registry.versions()[0].metrics["holdout_ml_luck"] < 1
 
 
-def test_a_replay_writes_what_living_day_by_day_writes(home: Path, tmp_path: Path, simulated: str) -> None:
+def test_a_replay_writes_what_living_day_by_day_writes(
+    home: Path, tmp_path: Path, simulated: str
+) -> None:
     """Five days lived by the scheduled flows and five days replayed: the same predictions, outcomes, features, decisions."""
     end = START + timedelta(days=5)
     for number in range(6):
         live_one_day(START + timedelta(days=number), str(home), simulated, retrain=number % 3 == 0)
     replayed = tmp_path / "replayed"
-    replay.fn("simulated:hidden", START, end, trials=TRIALS, retrain_days=3, home=str(replayed), conf=simulated)
+    replay.fn(
+        "simulated:hidden",
+        START,
+        end,
+        trials=TRIALS,
+        retrain_days=3,
+        home=str(replayed),
+        conf=simulated,
+    )
     lived, again = (open_home(place, Path(simulated)) for place in (home, replayed))
 
     timed = ["latency_ms"]
     for read in ("predictions", "settled_predictions"):
-        one, other = (getattr(stores.ledger, read)(LONG_AGO, FAR_AHEAD).drop(columns=timed) for stores in (lived, again))
+        one, other = (
+            getattr(stores.ledger, read)(LONG_AGO, FAR_AHEAD).drop(columns=timed)
+            for stores in (lived, again)
+        )
         assert len(one) > 5
         pd.testing.assert_frame_equal(one, other)
     assert _decided(lived) == _decided(again)
@@ -109,7 +132,14 @@ def test_a_replay_writes_what_living_day_by_day_writes(home: Path, tmp_path: Pat
 def _decided(stores: object) -> list[tuple[object, ...]]:
     journal = stores.journal.entries()  # type: ignore[attr-defined]
     return [
-        (e.decision.kind, e.decision.period_end, e.decision.verdict, e.decision.reasons, e.decision.rules) for e in journal
+        (
+            e.decision.kind,
+            e.decision.period_end,
+            e.decision.verdict,
+            e.decision.reasons,
+            e.decision.rules,
+        )
+        for e in journal
     ]
 
 
@@ -148,7 +178,9 @@ def test_a_late_prediction_hears_no_model_that_was_not_there(home: Path, simulat
     assert (rows["blended"] == rows["confidence_existing"]).all()
 
 
-def test_after_a_breaker_a_challenger_must_pass_the_first_gate_again(home: Path, simulated: str) -> None:
+def test_after_a_breaker_a_challenger_must_pass_the_first_gate_again(
+    home: Path, simulated: str
+) -> None:
     """Better than a disabled champion is not enough: with 51 % on its holdout it is refused before any comparison."""
     promoted = datetime(2020, 10, 1, tzinfo=UTC)
     collect.fn(promoted, str(home), simulated)
@@ -157,7 +189,9 @@ def test_after_a_breaker_a_challenger_must_pass_the_first_gate_again(home: Path,
     review_gates(stores, promoted + timedelta(days=14), 1000)
     state = current_state(stores, promoted + timedelta(days=14))
     assert state.phase == "shadow"
-    stores.journal.append(limits(state, evidence(accuracy=0.40), POLICY, promoted + timedelta(days=14)))
+    stores.journal.append(
+        limits(state, evidence(accuracy=0.40), POLICY, promoted + timedelta(days=14))
+    )
     later = promoted + timedelta(days=15)
     samples = settled_samples(stores, known_history(stores, later))
     weak = Registration(
@@ -185,19 +219,33 @@ def test_a_training_by_hand_says_what_it_did_otherwise_and_why(home: Path, simul
     collect.fn(at, str(home), simulated)
     stores = open_home(home, Path(simulated))
     few = sorted(known_history(stores, at)["symbol"].unique())[:4]
-    request = Retraining(trials=2, families=("lightgbm",), symbols=tuple(few), reason="a look at four")
+    request = Retraining(
+        trials=2, families=("lightgbm",), symbols=tuple(few), reason="a look at four"
+    )
     document = train.fn(request, at, str(home), simulated)
     client = stores.registry._tracking.client
     run = client.get_run(document["run_id"])
-    params, files = run.data.params, {file.path for file in client.list_artifacts(document["run_id"])}
+    params, files = (
+        run.data.params,
+        {file.path for file in client.list_artifacts(document["run_id"])},
+    )
     seen = {one.tags[0].value: json.loads(one.dataset.profile) for one in run.inputs.dataset_inputs}
-    trials = client.search_runs([run.info.experiment_id], f"tags.mlflow.parentRunId = '{document['run_id']}'")
+    trials = client.search_runs(
+        [run.info.experiment_id], f"tags.mlflow.parentRunId = '{document['run_id']}'"
+    )
 
     assert document["family"] == "lightgbm"
     assert params["reason"] == "a look at four"
     assert params["symbols"] == ", ".join(few)
     assert params["trials"] == "2"
-    assert files >= {"equity.png", "confidence.png", "reliability.png", "importance.png", "data_docs", "model"}
+    assert files >= {
+        "equity.png",
+        "confidence.png",
+        "reliability.png",
+        "importance.png",
+        "data_docs",
+        "model",
+    }
     assert seen["training"]["settled_through"] < seen["holdout"]["decided_from"]
     assert seen["holdout"]["num_rows"] == run.data.metrics["holdout_signals"]
     assert sorted(trial.info.run_name for trial in trials) == ["trial 0", "trial 1"]

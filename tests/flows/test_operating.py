@@ -47,7 +47,9 @@ def received(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, str]]]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setenv("STEELYARD_ALERTS", f"json://127.0.0.1:{server.server_port}/planted-channel-token")
+    monkeypatch.setenv(
+        "STEELYARD_ALERTS", f"json://127.0.0.1:{server.server_port}/planted-channel-token"
+    )
     yield messages
     server.shutdown()
     server.server_close()
@@ -56,7 +58,14 @@ def received(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, str]]]:
 def lose_everything(stores: Home) -> None:
     """Thirty signals after the last one, each taken by the ml book and lost."""
     frame = settled(
-        90, p_win=0.6, confidence_ml=90.0, net_return=-0.02, won=[False] * 90, model_version="1", arm="all", weight=0.15
+        90,
+        p_win=0.6,
+        confidence_ml=90.0,
+        net_return=-0.02,
+        won=[False] * 90,
+        model_version="1",
+        arm="all",
+        weight=0.15,
     ).iloc[61:]
     stores.ledger.record_predictions(frame)
     stores.ledger.record_outcomes(frame)
@@ -71,8 +80,15 @@ def test_status_says_how_things_stand(pilot: Home, command: Command) -> None:
     document = json.loads(out)
 
     assert code == 0, err
-    assert document["answer"] == "The model decides 15.0% of the confidence; phase pilot since 2025-01-16."
-    assert (document["state"]["base"], document["state"]["bonus"], document["weight_in_force"]) == (0.1, 0.05, 0.15)
+    assert (
+        document["answer"]
+        == "The model decides 15.0% of the confidence; phase pilot since 2025-01-16."
+    )
+    assert (document["state"]["base"], document["state"]["bonus"], document["weight_in_force"]) == (
+        0.1,
+        0.05,
+        0.15,
+    )
     assert document["lease"]["days_left"] == 3.0
     assert (document["champion"]["version"], document["challenger"]) == ("1", None)
     assert [review["kind"] for review in document["reviews"]] == ["weight", "gates"]
@@ -85,10 +101,23 @@ def test_status_says_how_things_stand(pilot: Home, command: Command) -> None:
     }
     assert all(rule["reason"] for rule in document["gate"])
     assert document["proof"]["reason"].startswith("evidence of skill")
-    assert (document["proof"]["binding"], document["proof"]["figure"]) == (False, document["evidence"]["life_skill"])
+    assert (document["proof"]["binding"], document["proof"]["figure"]) == (
+        False,
+        document["evidence"]["life_skill"],
+    )
     assert document["evidence"]["life_settled"] >= document["evidence"]["settled"]
-    assert set(document["influence"]) == {"weighed", "changed", "gained", "mean", "low", "high", "influence"}
-    assert "11 losses in a row hit a healthy 55% one in" in document["false_alarms"]["breaker_streak"]
+    assert set(document["influence"]) == {
+        "weighed",
+        "changed",
+        "gained",
+        "mean",
+        "low",
+        "high",
+        "influence",
+    }
+    assert (
+        "11 losses in a row hit a healthy 55% one in" in document["false_alarms"]["breaker_streak"]
+    )
     assert document["decisions"][0]["page"].startswith("http://127.0.0.1:5000/#/experiments/")
     assert {item["standing"] for item in document["rollout"]} <= {"done", "due", "late", "ahead"}
     assert (document["fault"], document["brake"], document["alerts"]) == (None, None, [])
@@ -99,7 +128,13 @@ def test_status_reads_well(pilot: Home, command: Command) -> None:
     _, out, _ = command("status", "--home", pilot.home, "--as-of", LAST.isoformat())
 
     assert out.startswith("The model decides 15.0% of the confidence")
-    for words in ("base 10% + bonus +5.0%", "lease runs 3.0 more days", "version 1", "Gate out of pilot", "Last decisions"):
+    for words in (
+        "base 10% + bonus +5.0%",
+        "lease runs 3.0 more days",
+        "version 1",
+        "Gate out of pilot",
+        "Last decisions",
+    ):
         assert words in out
 
 
@@ -108,7 +143,9 @@ def test_status_says_what_is_out_of_force_and_why(pilot: Home, command: Command)
     client = pilot.registry._tracking.client
     client.set_registered_model_tag(LINEAGE, "steelyard.state", "{}")
     pilot.brake.pull("anna", "MLflow was down")
-    _, out, _ = command("status", "--home", pilot.home, "--as-of", (LAST + timedelta(days=9)).isoformat())
+    _, out, _ = command(
+        "status", "--home", pilot.home, "--as-of", (LAST + timedelta(days=9)).isoformat()
+    )
 
     assert "is out of force" in out
     assert "no guard has run since" in out
@@ -126,7 +163,9 @@ def test_status_of_an_empty_home_is_a_sentence(home: Path, command: Command) -> 
 # why
 
 
-def test_why_explains_a_signal_and_asks_the_stored_model_again(pilot: Home, command: Command) -> None:
+def test_why_explains_a_signal_and_asks_the_stored_model_again(
+    pilot: Home, command: Command
+) -> None:
     """Both confidences, the sum, arm, version, what counted, the outcome; and the model says today what it said then."""
     code, out, err = command("why", "S:11:buy", "--home", pilot.home, "--json")
     document = json.loads(out)
@@ -143,7 +182,9 @@ def test_why_explains_a_signal_and_asks_the_stored_model_again(pilot: Home, comm
 @pytest.mark.parametrize(
     ("signal", "words"),
     [
-        pytest.param("S:10:buy", "control arm of the pilot, the existing system decided", id="control"),
+        pytest.param(
+            "S:10:buy", "control arm of the pilot, the existing system decided", id="control"
+        ),
         pytest.param("S:59:buy", "outcome: not settled yet", id="not settled"),
         pytest.param("S:11:buy", "says the same today", id="treatment"),
     ],
@@ -167,10 +208,16 @@ def test_why_of_a_signal_nobody_predicted_is_one_line(pilot: Home, command: Comm
 
 def test_why_without_a_model_says_who_decided(pilot: Home, command: Command) -> None:
     """No model was there: no features counted, and the existing system decided alone."""
-    frame = settled(200, p_win=float("nan"), confidence_ml=float("nan"), model_version="", fallback_reason="no_model").iloc[
-        150:151
-    ]
-    pilot.ledger.record_features(frame.assign(timestamp=frame["decided_at"], f0=1.0), ["f0"], "other")
+    frame = settled(
+        200,
+        p_win=float("nan"),
+        confidence_ml=float("nan"),
+        model_version="",
+        fallback_reason="no_model",
+    ).iloc[150:151]
+    pilot.ledger.record_features(
+        frame.assign(timestamp=frame["decided_at"], f0=1.0), ["f0"], "other"
+    )
     pilot.ledger.record_predictions(frame)
     _, out, _ = command("why", "S:150:buy", "--home", pilot.home)
 
@@ -191,7 +238,11 @@ def test_every_decision_is_drawn_once_it_is_recorded(pilot: Home) -> None:
 
     assert pilot.journal.files(last) == {"decision.json", "decision.png", "weight.png"}
     assert pilot.journal.files(promotion) == {"decision.json", "weight.png"}
-    assert [(one["sequence"], one["kind"]) for one in path] == [(1, "promotion"), (2, "gates"), (3, "weight")]
+    assert [(one["sequence"], one["kind"]) for one in path] == [
+        (1, "promotion"),
+        (2, "gates"),
+        (3, "weight"),
+    ]
     assert [one["weight_after"] for one in path] == [0.0, 0.15, entry.state.weight]
     assert pilot.journal.path(promotion) == path[:1]
 
@@ -225,13 +276,26 @@ def test_a_picture_that_cannot_be_drawn_holds_nothing_up(
 # rollback, hold, resume
 
 
-def test_a_rollback_takes_the_weight_and_says_why(pilot: Home, command: Command, received: list[dict[str, str]]) -> None:
+def test_a_rollback_takes_the_weight_and_says_why(
+    pilot: Home, command: Command, received: list[dict[str, str]]
+) -> None:
     """Weight 0, in the journal with name and reason, an incident report in run and home, an alert, no brake."""
-    arguments = ("--reason", "fills look odd", "--by", "anna", "--home", pilot.home, "--as-of", LAST.isoformat())
+    arguments = (
+        "--reason",
+        "fills look odd",
+        "--by",
+        "anna",
+        "--home",
+        pilot.home,
+        "--as-of",
+        LAST.isoformat(),
+    )
     code, out, err = command("rollback", *arguments)
     state, fault = pilot.journal.verified()
     [entry] = pilot.journal.entries(last=1)
-    run_files = {file.path for file in pilot.registry._tracking.client.list_artifacts(str(entry.run_id))}
+    run_files = {
+        file.path for file in pilot.registry._tracking.client.list_artifacts(str(entry.run_id))
+    }
     [report] = (pilot.state / "incidents").iterdir()
 
     assert code == 0, err
@@ -256,11 +320,17 @@ def test_a_rollback_takes_the_weight_and_says_why(pilot: Home, command: Command,
         assert words in report.read_text()
 
 
-def test_a_rollback_without_mlflow_pulls_the_brake(pilot: Home, command: Command, conf: Path) -> None:
+def test_a_rollback_without_mlflow_pulls_the_brake(
+    pilot: Home, command: Command, conf: Path
+) -> None:
     """Nothing can be recorded, so the file that trading processes look at stays; a later rollback records and lets go."""
     services = (conf / "services.yaml").read_text()
-    (conf / "services.yaml").write_text(services.replace("sqlite:///{home}/mlruns/mlflow.db", "http://127.0.0.1:9"))
-    code, _, err = command("rollback", "--reason", "now", "--by", "anna", "--home", pilot.home, "--conf", conf)
+    (conf / "services.yaml").write_text(
+        services.replace("sqlite:///{home}/mlruns/mlflow.db", "http://127.0.0.1:9")
+    )
+    code, _, err = command(
+        "rollback", "--reason", "now", "--by", "anna", "--home", pilot.home, "--conf", conf
+    )
 
     assert code == 1
     assert "the brake is pulled, trading processes of" in err
@@ -269,12 +339,16 @@ def test_a_rollback_without_mlflow_pulls_the_brake(pilot: Home, command: Command
     assert not pilot.brake.pulled
 
 
-def test_a_rollback_without_the_ledger_still_takes_the_weight(pilot: Home, command: Command) -> None:
+def test_a_rollback_without_the_ledger_still_takes_the_weight(
+    pilot: Home, command: Command
+) -> None:
     """The report says that there is no evidence; the operator is not stopped by it."""
     file = pilot.state / "ledger.db"
     file.unlink()
     file.mkdir()
-    code, _, err = command("rollback", "--reason", "disk is gone", "--by", "anna", "--home", pilot.home)
+    code, _, err = command(
+        "rollback", "--reason", "disk is gone", "--by", "anna", "--home", pilot.home
+    )
 
     assert code == 0, err
     [report] = (pilot.state / "incidents").iterdir()
@@ -285,7 +359,9 @@ def test_a_rollback_without_the_ledger_still_takes_the_weight(pilot: Home, comma
 def test_a_rollback_works_on_a_damaged_journal(pilot: Home, command: Command) -> None:
     """A decision's file and the champion's version are gone: the weight is taken away, and verify says what is missing."""
     client, first = pilot.registry._tracking.client, pilot.journal.entries()[0]
-    next(Path(pilot.registry._tracking._artifacts).rglob(f"{first.run_id}/artifacts/decision.json")).unlink()
+    next(
+        Path(pilot.registry._tracking._artifacts).rglob(f"{first.run_id}/artifacts/decision.json")
+    ).unlink()
     client.delete_model_version(LINEAGE, "1")
     code, _, err = command("rollback", "--reason", "damaged", "--by", "anna", "--home", pilot.home)
 
@@ -296,7 +372,9 @@ def test_a_rollback_works_on_a_damaged_journal(pilot: Home, command: Command) ->
     assert (code, "decision.json is gone" in out) == (1, True)
 
 
-def test_a_rollback_needs_a_lineage_and_a_reason(home: Path, pilot: Home, command: Command, tmp_path: Path) -> None:
+def test_a_rollback_needs_a_lineage_and_a_reason(
+    home: Path, pilot: Home, command: Command, tmp_path: Path
+) -> None:
     """One line each, and no brake stays behind."""
     code, _, err = command("rollback", "--reason", "  ", "--home", pilot.home)
     assert (code, "--reason is empty" in err) == (1, True)
@@ -326,27 +404,36 @@ def test_hold_and_resume_are_recorded_once(pilot: Home, command: Command) -> Non
 def test_a_model_changed_in_the_registry_serves_no_more(pilot: Home, command: Command) -> None:
     """A calibration edited by hand: verify names version and run, who asks for the model is refused, nothing else is."""
     run_id = pilot.registry.version("1").run_id
-    [stored] = Path(pilot.registry._tracking.client.get_run(run_id).info.artifact_uri).rglob("model.json")
+    [stored] = Path(pilot.registry._tracking.client.get_run(run_id).info.artifact_uri).rglob(
+        "model.json"
+    )
     whole = stored.read_text()
     stored.write_text(whole.replace('"slope": ', '"slope": 1'))
     code, out, _ = command("verify", "--home", pilot.home)
 
     assert code == 1
-    assert f"the files of version 1 are not those that were registered; restore the artifacts of its run {run_id}" in out
+    assert (
+        f"the files of version 1 are not those that were registered; restore the artifacts of its run {run_id}"
+        in out
+    )
     with pytest.raises(RestoreService, match="not those that were registered"):
         pilot.model("1")
     stored.write_text(whole)
     assert command("verify", "--home", pilot.home)[0] == 0
 
 
-def test_verify_names_what_was_changed_and_repairs_what_follows_from_the_journal(pilot: Home, command: Command) -> None:
+def test_verify_names_what_was_changed_and_repairs_what_follows_from_the_journal(
+    pilot: Home, command: Command
+) -> None:
     """Exit 1 with the place, exit 0 after the repair; the guard refuses in between."""
     assert command("verify", "--home", pilot.home)[0] == 0
     client = pilot.registry._tracking.client
     client.set_registered_model_tag(LINEAGE, "ml_weight", "0.7000")
     client.delete_registered_model_alias(LINEAGE, "champion")
     tags = client.get_registered_model(LINEAGE).tags
-    client.set_registered_model_tag(LINEAGE, "steelyard.state", tags["steelyard.state"].replace("0.15", "0.65"))
+    client.set_registered_model_tag(
+        LINEAGE, "steelyard.state", tags["steelyard.state"].replace("0.15", "0.65")
+    )
     code, out, _ = command("verify", "--home", pilot.home)
 
     assert code == 1
@@ -367,23 +454,34 @@ def test_verify_names_what_was_changed_and_repairs_what_follows_from_the_journal
 # alerts
 
 
-def test_a_cut_and_a_lapsed_lease_are_told_once(pilot: Home, received: list[dict[str, str]]) -> None:
+def test_a_cut_and_a_lapsed_lease_are_told_once(
+    pilot: Home, received: list[dict[str, str]]
+) -> None:
     """The guard comes back after a week: the lease was out, and every signal since was lost."""
     lose_everything(pilot)
     late = LAST + timedelta(days=28)
     for _ in range(2):
         guard.fn(late, str(pilot.home))
 
-    lapsed, disabled = [message for message in received if not message["title"].startswith("Steelyard: health")]
-    words = "Steelyard: lease expired: signal-confidence: trading has used weight 0 since 2025-03-05"
+    lapsed, disabled = [
+        message for message in received if not message["title"].startswith("Steelyard: health")
+    ]
+    words = (
+        "Steelyard: lease expired: signal-confidence: trading has used weight 0 since 2025-03-05"
+    )
     assert lapsed["title"].startswith(words)
-    assert disabled["title"] == "Steelyard: disable: signal-confidence: weight 15.0% → 0.0%, pilot → shadow"
+    assert (
+        disabled["title"]
+        == "Steelyard: disable: signal-confidence: weight 15.0% → 0.0%, pilot → shadow"
+    )
     assert "consecutive ML losses, at most 10 allowed" in disabled["message"]
     assert "must be retrained" in disabled["message"]
     assert "http://127.0.0.1:5000/#/experiments/" in disabled["message"]
 
 
-def test_a_failed_flow_is_told_and_fails_all_the_same(pilot: Home, command: Command, received: list[dict[str, str]]) -> None:
+def test_a_failed_flow_is_told_and_fails_all_the_same(
+    pilot: Home, command: Command, received: list[dict[str, str]]
+) -> None:
     """Settling without bars: exit 1, one line, one alert however often it is tried that day."""
     for _ in range(2):
         assert command("settle", "--home", pilot.home)[0] == 1
@@ -410,7 +508,9 @@ def test_a_channel_that_is_down_fails_no_flow_and_status_shows_it(
 
 def test_a_split_that_is_off_is_told(pilot: Home, received: list[dict[str, str]]) -> None:
     """Sixty treatment signals and hardly a control: the gate stays shut, and somebody must look."""
-    frame = settled(150, p_win=0.6, confidence_ml=80.0, arm="treatment", model_version="1", weight=0.15).iloc[70:140]
+    frame = settled(
+        150, p_win=0.6, confidence_ml=80.0, arm="treatment", model_version="1", weight=0.15
+    ).iloc[70:140]
     pilot.ledger.record_predictions(frame)
     pilot.ledger.record_outcomes(frame)
     [entry] = [e for e in _weighed(pilot, 140) if e["kind"] == "gates"]
@@ -431,7 +531,9 @@ def _weighed(stores: Home, day: int) -> list[dict[str, object]]:
     return [decision_record(entry) for entry in entries if entry]
 
 
-def test_two_decisions_that_need_no_telling_tell_nothing(pilot: Home, received: list[dict[str, str]]) -> None:
+def test_two_decisions_that_need_no_telling_tell_nothing(
+    pilot: Home, received: list[dict[str, str]]
+) -> None:
     """A healthy evaluation is in the journal, not in the mail."""
     assert len(_weighed(pilot, 60)) == 2
     assert received == []
@@ -441,7 +543,9 @@ def test_two_decisions_that_need_no_telling_tell_nothing(pilot: Home, received: 
 # the queue
 
 
-def test_a_challenger_waits_while_the_champion_is_in_its_shadow_window(home: Path, empty_mlflow: Path) -> None:
+def test_a_challenger_waits_while_the_champion_is_in_its_shadow_window(
+    home: Path, empty_mlflow: Path
+) -> None:
     """The champion in shadow keeps its place; behind the one that waits there is one seat, for the latest."""
     from steelyard.tasks.training import compare_with_champion
 
@@ -471,19 +575,36 @@ def test_a_challenger_waits_while_the_champion_is_in_its_shadow_window(home: Pat
 
 
 def test_no_secret_is_written_anywhere(
-    pilot: Home, command: Command, conf: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    pilot: Home,
+    command: Command,
+    conf: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Planted in every place a secret is configured; looked for in MLflow, ledger, state folder, log and output."""
     caplog.set_level("DEBUG")
     monkeypatch.setenv("STEELYARD_SEAL_KEY", "planted-seal-key")
-    monkeypatch.setenv("STEELYARD_ALERTS", "json://127.0.0.1:9/planted-token slack://planted/planted")
+    monkeypatch.setenv(
+        "STEELYARD_ALERTS", "json://127.0.0.1:9/planted-token slack://planted/planted"
+    )
     monkeypatch.setenv("LEDGER_PASSWORD", "planted-password")
-    weight_file = (conf / "weight.yaml").read_text().replace("ab_key: steelyard-pilot", "ab_key: planted-ab-key")
+    weight_file = (
+        (conf / "weight.yaml")
+        .read_text()
+        .replace("ab_key: steelyard-pilot", "ab_key: planted-ab-key")
+    )
     (conf / "weight.yaml").write_text(weight_file)
     lose_everything(pilot)
     late, said = (LAST + timedelta(days=28)).isoformat(), []
-    assert command("verify", "--home", pilot.home, "--conf", conf)[0] == 1  # sealed without the key until now
-    for arguments in (("verify", "--reseal"), ("guard", "--as-of", late), ("status",), ("rollback", "--reason", "r")):
+    assert (
+        command("verify", "--home", pilot.home, "--conf", conf)[0] == 1
+    )  # sealed without the key until now
+    for arguments in (
+        ("verify", "--reseal"),
+        ("guard", "--as-of", late),
+        ("status",),
+        ("rollback", "--reason", "r"),
+    ):
         code, *words = command(*arguments, "--home", pilot.home, "--conf", conf)
         assert code == 0, words
         said += words

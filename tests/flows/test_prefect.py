@@ -57,9 +57,17 @@ def test_the_doctor_finds_a_server_with_nothing_registered(server: str, home: Pa
     """No pool, no deployments: both wrong, with the command that makes them; nothing is late."""
     found = {row.name: row for row in checked(load(), home, default_conf(), datetime.now(UTC))}
 
-    assert (found["Prefect"].standing, found["Prefect"].found) == ("ok", f"a server answers at {server}")
-    assert (found["worker"].standing, found["worker"].found) == ("wrong", "there is no work pool steelyard")
-    assert found["deployments"].found.startswith("not registered: collect/daily, trade/per-bar, settle/daily")
+    assert (found["Prefect"].standing, found["Prefect"].found) == (
+        "ok",
+        f"a server answers at {server}",
+    )
+    assert (found["worker"].standing, found["worker"].found) == (
+        "wrong",
+        "there is no work pool steelyard",
+    )
+    assert found["deployments"].found.startswith(
+        "not registered: collect/daily, trade/per-bar, settle/daily"
+    )
     assert "steelyard deploy" in found["deployments"].advice
     assert (found["late runs"].standing, found["runs"].standing) == ("ok", "ok")
 
@@ -86,7 +94,10 @@ def test_a_long_fit_says_how_far_it_is(server: str) -> None:
 
 
 def test_the_command_line_uses_the_server_that_is_configured(
-    server: str, home: Path, command: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+    server: str,
+    home: Path,
+    command: Callable[..., tuple[int, str, str]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """With PREFECT_API_URL set, the same command is a recorded run; a replay is one long step, not thousands."""
     monkeypatch.setenv("PREFECT_API_URL", server)
@@ -151,7 +162,9 @@ def test_a_failed_run_is_told(server: str, home: Path) -> None:
 
 def test_data_that_stops_the_run_is_shown_on_its_page(server: str, home: Path) -> None:
     """No bar had closed by then: the run fails, and what was broken is there, the broken rule first."""
-    assert collect(as_of=datetime(1990, 1, 1, tzinfo=UTC), home=str(home), return_state=True).is_failed()
+    assert collect(
+        as_of=datetime(1990, 1, 1, tzinfo=UTC), home=str(home), return_state=True
+    ).is_failed()
     words = artifacts()["collect-data-summary"]
 
     assert " broken** (" in words.splitlines()[0]
@@ -159,7 +172,9 @@ def test_data_that_stops_the_run_is_shown_on_its_page(server: str, home: Path) -
     assert f"`{home}/.steelyard/data_docs/bars.html`" in words
 
 
-def test_runs_that_decide_leave_a_summary_on_their_page(server: str, tmp_path: Path, empty_mlflow: Path) -> None:
+def test_runs_that_decide_leave_a_summary_on_their_page(
+    server: str, tmp_path: Path, empty_mlflow: Path
+) -> None:
     """Verdict first, then why, the rules with figure and bound, and the way to MLflow."""
     home = str(pilot_home(tmp_path, empty_mlflow).home)
     guard(as_of=LAST, home=home)
@@ -168,10 +183,16 @@ def test_runs_that_decide_leave_a_summary_on_their_page(server: str, tmp_path: P
     found = artifacts()
 
     assert found["guard-summary"].startswith("**Nothing changed.** Weight 15.0%, phase pilot")
-    assert found["rollback-summary"].startswith("**DISABLE** (rollback): weight 15.0% → 0.0%, phase shadow")
+    assert found["rollback-summary"].startswith(
+        "**DISABLE** (rollback): weight 15.0% → 0.0%, phase shadow"
+    )
     assert "odd fills" in found["rollback-summary"]
     assert "| rule | figure | bound |" in found["rollback-summary"]
-    assert "[The decision in MLflow](http://127.0.0.1:5000/#/experiments/" in found["rollback-summary"]
+    assert (
+        "[The decision in MLflow](http://127.0.0.1:5000/#/experiments/" in found["rollback-summary"]
+    )
     assert found["review-summary"].startswith("**The existing system decides alone")
     assert "[The report in MLflow](" in found["review-summary"]
-    assert found["rollback-page"].startswith("[Open in MLflow](http://127.0.0.1:5000/#/experiments/")
+    assert found["rollback-page"].startswith(
+        "[Open in MLflow](http://127.0.0.1:5000/#/experiments/"
+    )

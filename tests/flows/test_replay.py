@@ -16,7 +16,19 @@ Command = Callable[..., tuple[int, str, str]]
 
 
 def live(command: Command, home: Path, edge: str, start: str, end: str) -> dict[str, Any]:
-    arguments = ("--start", start, "--end", end, "--trials", 6, "--retrain-days", 60, "--home", home, "--json")
+    arguments = (
+        "--start",
+        start,
+        "--end",
+        end,
+        "--trials",
+        6,
+        "--retrain-days",
+        60,
+        "--home",
+        home,
+        "--json",
+    )
     code, out, err = command("replay", "--bars", f"simulated:{edge}", *arguments)
     assert code == 0, err
     document: dict[str, Any] = json.loads(out)
@@ -36,7 +48,9 @@ def test_without_an_edge_the_weight_never_leaves_0(command: Command, home: Path)
 def dead(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path]:
     """Nine months around the death of an edge, lived once for all tests about it, and the home they were lived in."""
     home = tmp_path_factory.mktemp("dead")
-    start, end = (datetime.fromisoformat(f"{day}T00:00:00+00:00") for day in ("2021-06-01", "2022-03-15"))
+    start, end = (
+        datetime.fromisoformat(f"{day}T00:00:00+00:00") for day in ("2021-06-01", "2022-03-15")
+    )
     return replay.fn("simulated:dying", start, end, trials=6, retrain_days=60, home=str(home)), home
 
 
@@ -54,16 +68,32 @@ def test_a_clear_edge_reaches_pilot_and_beyond(death: dict[str, Any]) -> None:
     assert "pilot" in phases
     assert max(decision["weight_after"] for decision in document["decisions"]) >= 0.20
     assert books["ml"]["total_return"] > books["baseline"]["total_return"]
-    assert set(document) >= {"signals", "trainings", "promotions", "decisions", "books", "final", "timing"}
+    assert set(document) >= {
+        "signals",
+        "trainings",
+        "promotions",
+        "decisions",
+        "books",
+        "final",
+        "timing",
+    }
     assert all(
-        set(decision) >= {"as_of", "kind", "phase", "weight_before", "weight_after", "verdict", "rules"}
+        set(decision)
+        >= {"as_of", "kind", "phase", "weight_before", "weight_after", "verdict", "rules"}
         for decision in document["decisions"]
     )
     assert set(books) >= {"baseline", "ml", "blended"}
-    assert {decision["verdict"] for decision in document["decisions"]} <= {"RAISE", "HOLD", "CUT", "DISABLE"}
+    assert {decision["verdict"] for decision in document["decisions"]} <= {
+        "RAISE",
+        "HOLD",
+        "CUT",
+        "DISABLE",
+    }
 
 
-def test_after_the_edge_dies_the_weight_comes_down_within_two_evaluations(death: dict[str, Any]) -> None:
+def test_after_the_edge_dies_the_weight_comes_down_within_two_evaluations(
+    death: dict[str, Any],
+) -> None:
     """It stood above 0 on New Year 2022 and was lower 60 days later; and the whole way is in the decisions."""
     before = [d["weight_after"] for d in death["decisions"] if d["as_of"] < "2022-01-01"][-1]
     soon = [d["weight_after"] for d in death["decisions"] if d["as_of"] < "2022-03-02"][-1]
@@ -76,14 +106,22 @@ def test_after_the_edge_dies_the_weight_comes_down_within_two_evaluations(death:
         weight = decision["weight_after"]
 
 
-def test_what_happened_is_drawn_and_told(dead: tuple[dict[str, Any], Path], capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_happened_is_drawn_and_told(
+    dead: tuple[dict[str, Any], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
     """Five pictures and a page whose first line is the answer; and a person at the terminal reads the same."""
     death, home = dead
     words, files = draw_replay("A market", death, str(home), None)
     terminal.demonstrated({"replays": {"A market": {**death, "answer": words}}, "pictures": files})
     told = capsys.readouterr().out
 
-    assert {Path(file).name for file in files} == {"story.png", "weight.png", "equity.png", "reliability.png", "report.html"}
+    assert {Path(file).name for file in files} == {
+        "story.png",
+        "weight.png",
+        "equity.png",
+        "reliability.png",
+        "report.html",
+    }
     assert words in (home / "report.html").read_text()
     assert words in told
     assert "DISABLE" in told

@@ -42,20 +42,29 @@ def lived(home: Path, conf: str, days: int) -> Home:
     return open_home(home, Path(conf))
 
 
-def test_two_weeks_on_the_sample_can_be_traced_from_signal_to_outcome(home: Path, patient: str) -> None:
+def test_two_weeks_on_the_sample_can_be_traced_from_signal_to_outcome(
+    home: Path, patient: str
+) -> None:
     """Every signal has a prediction and either an order or a veto with a code; every order ends as the kernel says."""
     stores = lived(home, patient, 14)
     end = MONDAY + timedelta(days=120)
     trade.fn(end, str(home), patient)
     settle.fn(end, str(home), patient)
     trades = stores.ledger.trades()
-    trades = trades[(trades["timestamp"] < pd.Timestamp(MONDAY) + pd.Timedelta("14D")).to_numpy(dtype=bool)]
+    trades = trades[
+        (trades["timestamp"] < pd.Timestamp(MONDAY) + pd.Timedelta("14D")).to_numpy(dtype=bool)
+    ]
     ordered = trades[trades["status"] != "vetoed"]
     settled = stores.ledger.settled_predictions(MONDAY, end).set_index("signal_id")
 
     assert len(ordered) >= 3
     assert set(trades["status"]) <= {"vetoed", "closed"}
-    assert set(trades.loc[trades["status"] == "vetoed", "veto"]) <= {"not_decided", "stale", "symbol_taken", "too_wild"}
+    assert set(trades.loc[trades["status"] == "vetoed", "veto"]) <= {
+        "not_decided",
+        "stale",
+        "symbol_taken",
+        "too_wild",
+    }
     for row in ordered.to_dict("records"):
         outcome = settled.loc[row["signal_id"]]
         assert outcome["decision"]
@@ -67,7 +76,10 @@ def test_two_weeks_on_the_sample_can_be_traced_from_signal_to_outcome(home: Path
     assert settled.loc[ordered["signal_id"], "net_return"].tolist() == pytest.approx(
         by_bars["net_return"].tolist(), abs=1e-12
     )
-    assert settled.loc[ordered["signal_id"], "hold_minutes"].tolist() == by_bars["hold_minutes"].tolist()
+    assert (
+        settled.loc[ordered["signal_id"], "hold_minutes"].tolist()
+        == by_bars["hold_minutes"].tolist()
+    )
 
 
 def test_trading_twice_orders_nothing_twice(home: Path, patient: str) -> None:
@@ -98,7 +110,9 @@ def test_a_signal_whose_entry_has_passed_is_noted_and_left(home: Path, patient: 
 
 
 @pytest.mark.parametrize(("hours", "stale"), [(5, False), (7, True)])
-def test_a_signal_is_stale_once_its_entry_has_passed(home: Path, patient: str, hours: int, stale: bool) -> None:
+def test_a_signal_is_stale_once_its_entry_has_passed(
+    home: Path, patient: str, hours: int, stale: bool
+) -> None:
     """A quarter of a bar after the close nobody gets the open any more, and no fill lies in the past."""
     lived(home, patient, 1)
     close = datetime(2011, 8, 17, tzinfo=UTC)
@@ -119,7 +133,9 @@ def test_the_broker_goes_on_after_a_restart_and_adds_up(home: Path, patient: str
     broker = broker_of(open_home(home, Path(patient)))
     closed = stores.ledger.trades(("closed",))
     sign = closed["side"].map({"buy": 1, "sell": -1}).astype(float)
-    brought = (closed["quantity"] * sign * (closed["exit_price"] - closed["entry_price"]) - closed["fees"]).sum()
+    brought = (
+        closed["quantity"] * sign * (closed["exit_price"] - closed["entry_price"]) - closed["fees"]
+    ).sum()
 
     assert isinstance(broker, PaperBroker)
     assert broker.equity({}) == pytest.approx(100_000 + brought)
@@ -127,11 +143,19 @@ def test_the_broker_goes_on_after_a_restart_and_adds_up(home: Path, patient: str
     assert record_outcomes(stores, known_history(stores, end)) >= 0
 
 
-def test_the_command_line_says_what_was_ordered_and_why_not(home: Path, patient: str, command: Command) -> None:
+def test_the_command_line_says_what_was_ordered_and_why_not(
+    home: Path, patient: str, command: Command
+) -> None:
     """One line for each signal."""
     stores = lived(home, patient, 9)
     code, out, err = command(
-        "trade", "--home", home, "--conf", patient, "--as-of", (MONDAY + timedelta(days=30)).isoformat()
+        "trade",
+        "--home",
+        home,
+        "--conf",
+        patient,
+        "--as-of",
+        (MONDAY + timedelta(days=30)).isoformat(),
     )  # type: ignore[operator]
 
     assert code == 0, err
@@ -157,13 +181,20 @@ def test_without_mlflow_the_existing_system_trades(home: Path, patient: str) -> 
     assert len(stores.ledger.trades(("submitted", "open", "closed"))) >= len(ordered)
 
 
-def test_a_brake_that_cannot_be_pulled_stops_no_trade(home: Path, patient: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_brake_that_cannot_be_pulled_stops_no_trade(
+    home: Path, patient: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Settling before the evaluation fails: the operator is told once a day, and the signals are traded all the same."""
     lived(home, patient, 1)
     stores = open_home(home, Path(patient))
     monkeypatch.setattr(StreakBreaker, "check", unpullable)
     days = [MONDAY + timedelta(days=number, minutes=10) for number in range(1, 10)]
-    ordered = [one for day in days for one in trade.fn(day, str(home), patient)["signals"] if one["veto"] is None]
+    ordered = [
+        one
+        for day in days
+        for one in trade.fn(day, str(home), patient)["signals"]
+        if one["veto"] is None
+    ]
 
     assert len(ordered) >= 1
     assert {one.alert.figure for one in stores.alerts.open()} == {"the brake cannot be written"}
@@ -173,7 +204,9 @@ def unpullable(breaker: StreakBreaker, state: object, as_of: datetime) -> bool:
     raise RestoreService("the brake cannot be written")
 
 
-def test_alpaca_gets_one_order_for_each_traded_signal(home: Path, patient: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_alpaca_gets_one_order_for_each_traded_signal(
+    home: Path, patient: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The same bars through Alpaca: whole units under the signal's id; a foreign position stops everything."""
     for name, value in {"APCA_API_KEY_ID": "key", "APCA_API_SECRET_KEY": "secret"}.items():
         monkeypatch.setenv(name, value)

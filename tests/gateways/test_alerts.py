@@ -81,7 +81,9 @@ def test_an_alert_says_what_happened_and_is_sent_once(server: Server, tmp_path: 
 
 
 @pytest.mark.parametrize("status", [500, 403])
-def test_a_channel_that_does_not_take_it_is_tried_again(server: Server, tmp_path: Path, status: int) -> None:
+def test_a_channel_that_does_not_take_it_is_tried_again(
+    server: Server, tmp_path: Path, status: int
+) -> None:
     """Open and visible, with the number of attempts, until it is taken."""
     alerts = Alerts(tmp_path, (server.address,))
     server.status = status
@@ -95,7 +97,9 @@ def test_a_channel_that_does_not_take_it_is_tried_again(server: Server, tmp_path
     assert len(server.received) == 1
 
 
-def test_a_dead_channel_neither_stops_the_others_nor_makes_them_repeat(server: Server, tmp_path: Path) -> None:
+def test_a_dead_channel_neither_stops_the_others_nor_makes_them_repeat(
+    server: Server, tmp_path: Path
+) -> None:
     """Each channel takes it once, whatever happens beside it."""
     alerts = Alerts(tmp_path, (DEAD, server.address, "no address at all"))
     alerts.post(CUT)
@@ -140,7 +144,10 @@ def test_what_nobody_takes_is_given_up(tmp_path: Path) -> None:
 
 
 def test_a_token_is_written_nowhere(
-    server: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+    server: Server,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Not in the files, the log at its most talkative, the output, or the object's own words."""
     caplog.set_level(logging.DEBUG)

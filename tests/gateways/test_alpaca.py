@@ -52,7 +52,9 @@ def alpaca(account: tuple[Account, str], ledger: Ledger) -> AlpacaBroker:
     return opened(account[1], ledger)
 
 
-def opened(address: str, ledger: Ledger, keys: tuple[str, str] = KEYS, seconds: float = 0.5) -> AlpacaBroker:
+def opened(
+    address: str, ledger: Ledger, keys: tuple[str, str] = KEYS, seconds: float = 0.5
+) -> AlpacaBroker:
     settings = BrokerSettings(name="alpaca", address=address, timeout_seconds=seconds)
     return AlpacaBroker(ledger, BracketPolicy(), settings, keys)
 
@@ -60,7 +62,9 @@ def opened(address: str, ledger: Ledger, keys: tuple[str, str] = KEYS, seconds: 
 def history(bars: int = 1) -> dict[str, Bars]:
     """Bars that follow the decision bar."""
     flat = np.full(bars + 1, 200.0)
-    stamps = np.datetime64(DAY.replace(tzinfo=None), "ns") + np.arange(bars + 1) * np.timedelta64(1, "D")
+    stamps = np.datetime64(DAY.replace(tzinfo=None), "ns") + np.arange(bars + 1) * np.timedelta64(
+        1, "D"
+    )
     return {"AAPL": Bars("AAPL", pd.Timedelta("1D"), stamps, flat, flat, flat, flat, flat)}
 
 
@@ -68,32 +72,46 @@ def row(ledger: Ledger, signal_id: str = ID) -> pd.Series:
     return ledger.trades().set_index("signal_id").loc[signal_id]
 
 
-def test_a_bracket_goes_from_order_to_target(account: tuple[Account, str], alpaca: AlpacaBroker, ledger: Ledger) -> None:
+def test_a_bracket_goes_from_order_to_target(
+    account: tuple[Account, str], alpaca: AlpacaBroker, ledger: Ledger
+) -> None:
     """Entry, legs and exit as Alpaca reports them; the levels are whole cents."""
     here, _ = account
 
     assert alpaca.submit(ORDER) is None
     placed = here.order(ID)
-    assert [leg.get("limit_price") or leg.get("stop_price") for leg in placed["legs"]] == ["204.0", "196.0"]
+    assert [leg.get("limit_price") or leg.get("stop_price") for leg in placed["legs"]] == [
+        "204.0",
+        "196.0",
+    ]
     assert alpaca.advance(history()) == 0
     here.fill(placed, 200.5)
     assert alpaca.advance(history()) == 1
     assert (row(ledger)["status"], row(ledger)["entry_price"]) == ("open", 200.5)
     here.fill(placed["legs"][0], 204.0)
     assert alpaca.advance(history()) == 1
-    assert row(ledger)[["status", "exit_price", "exit_reason"]].tolist() == ["closed", 204.0, "target"]
+    assert row(ledger)[["status", "exit_price", "exit_reason"]].tolist() == [
+        "closed",
+        204.0,
+        "target",
+    ]
     assert alpaca.advance(history()) == 0
     assert alpaca.equity({}) == 50_000.0
 
 
-def test_a_sell_is_a_short_with_levels_the_other_way_round(account: tuple[Account, str], alpaca: AlpacaBroker) -> None:
+def test_a_sell_is_a_short_with_levels_the_other_way_round(
+    account: tuple[Account, str], alpaca: AlpacaBroker
+) -> None:
     """And its position is negative in the account, as the ledger expects it."""
     here, _ = account
     alpaca.submit(replace(ORDER, side="sell", signal_id=ID.replace("buy", "sell")))
     placed = here.orders[0]
     here.fill(placed, 199.0)
 
-    assert [leg.get("limit_price") or leg.get("stop_price") for leg in placed["legs"]] == ["196.0", "204.0"]
+    assert [leg.get("limit_price") or leg.get("stop_price") for leg in placed["legs"]] == [
+        "196.0",
+        "204.0",
+    ]
     assert alpaca.advance(history()) == 1
 
 
@@ -108,7 +126,10 @@ def test_a_sell_is_a_short_with_levels_the_other_way_round(account: tuple[Accoun
     ],
 )
 def test_an_order_that_may_have_arrived_is_one_order(
-    account: tuple[Account, str], alpaca: AlpacaBroker, ledger: Ledger, faults: list[tuple[str, str, object]]
+    account: tuple[Account, str],
+    alpaca: AlpacaBroker,
+    ledger: Ledger,
+    faults: list[tuple[str, str, object]],
 ) -> None:
     """Lost before or after it was accepted: it is sent again under the same id, and there is exactly one."""
     here, _ = account
@@ -119,7 +140,9 @@ def test_an_order_that_may_have_arrived_is_one_order(
     assert row(ledger)["broker_order_id"] == here.orders[0]["id"]
 
 
-def test_the_same_signal_again_is_the_same_order(account: tuple[Account, str], alpaca: AlpacaBroker, ledger: Ledger) -> None:
+def test_the_same_signal_again_is_the_same_order(
+    account: tuple[Account, str], alpaca: AlpacaBroker, ledger: Ledger
+) -> None:
     """Submitted twice, and once more by a process that never saw the ledger's row."""
     here, address = account
     alpaca.submit(ORDER)
@@ -136,7 +159,10 @@ def test_a_lost_connection_leaves_the_question_to_the_next_start(
 ) -> None:
     """Every try fails: the caller is told, and the next start finds the order at Alpaca, or that it never came."""
     here, address = account
-    here.faults = [("POST", "drop_after" if arrived else "drop_before", None), *[("*", "drop_before", None)] * 8]
+    here.faults = [
+        ("POST", "drop_after" if arrived else "drop_before", None),
+        *[("*", "drop_before", None)] * 8,
+    ]
 
     with pytest.raises(RestoreService, match="alpaca cannot be reached"):
         alpaca.submit(ORDER)
@@ -155,7 +181,10 @@ def test_a_refusal_is_told_in_alpacas_words_and_noted(
     assert alpaca.advance(history()) == 0
 
 
-@pytest.mark.parametrize(("status", "noted"), [("rejected", "rejected"), ("expired", "canceled"), ("canceled", "canceled")])
+@pytest.mark.parametrize(
+    ("status", "noted"),
+    [("rejected", "rejected"), ("expired", "canceled"), ("canceled", "canceled")],
+)
 def test_an_entry_that_ends_unfilled_is_noted(
     account: tuple[Account, str], alpaca: AlpacaBroker, ledger: Ledger, status: str, noted: str
 ) -> None:
@@ -186,10 +215,16 @@ def test_a_partly_filled_entry_that_ends_is_left_at_once(
     assert len(here.orders) == 2
     here.fill(leaving, 199.0)
     alpaca.advance(history())
-    assert row(ledger)[["status", "exit_price", "exit_reason"]].tolist() == ["closed", 199.0, "unprotected"]
+    assert row(ledger)[["status", "exit_price", "exit_reason"]].tolist() == [
+        "closed",
+        199.0,
+        "unprotected",
+    ]
 
 
-def test_an_exit_in_parts_is_their_mean(account: tuple[Account, str], alpaca: AlpacaBroker, ledger: Ledger) -> None:
+def test_an_exit_in_parts_is_their_mean(
+    account: tuple[Account, str], alpaca: AlpacaBroker, ledger: Ledger
+) -> None:
     """Target fills four, the stop the rest: one exit at the mean price, by the larger part."""
     here, _ = account
     alpaca.submit(ORDER)
@@ -219,7 +254,11 @@ def test_what_is_over_its_time_is_left_at_the_market(
     alpaca.advance(history(48))
     here.fill(here.order(f"{ID}:time:1"), 201.0)
     alpaca.advance(history(49))
-    assert row(ledger)[["status", "exit_reason", "exit_price"]].tolist() == ["closed", "time", 201.0]
+    assert row(ledger)[["status", "exit_reason", "exit_price"]].tolist() == [
+        "closed",
+        "time",
+        201.0,
+    ]
     assert {leg["status"] for leg in here.order(ID)["legs"]} == {"canceled"}
 
 
@@ -237,10 +276,16 @@ def test_a_position_closed_by_hand_ends_the_trade(
     here.fill(hand, 202.0)
     alpaca.advance(history())
 
-    assert row(ledger)[["status", "exit_reason", "exit_price"]].tolist() == ["closed", "by_hand", 202.0]
+    assert row(ledger)[["status", "exit_reason", "exit_price"]].tolist() == [
+        "closed",
+        "by_hand",
+        202.0,
+    ]
 
 
-def test_what_nobody_can_explain_stops_trading(account: tuple[Account, str], alpaca: AlpacaBroker) -> None:
+def test_what_nobody_can_explain_stops_trading(
+    account: tuple[Account, str], alpaca: AlpacaBroker
+) -> None:
     """A foreign position, a foreign order, a position that vanished, a blocked account: one clear line each."""
     here, _ = account
     here.positions["TSLA"] = 5.0
@@ -265,7 +310,10 @@ def test_what_nobody_can_explain_stops_trading(account: tuple[Account, str], alp
 
 
 def test_a_fill_between_two_questions_is_no_disagreement(
-    account: tuple[Account, str], alpaca: AlpacaBroker, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+    account: tuple[Account, str],
+    alpaca: AlpacaBroker,
+    ledger: Ledger,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The target fills after the orders were read and before the positions are: the second look agrees."""
     here, _ = account
@@ -286,14 +334,19 @@ def test_a_fill_between_two_questions_is_no_disagreement(
 
 
 def test_an_order_that_is_not_listed_is_found_with_its_legs(
-    account: tuple[Account, str], alpaca: AlpacaBroker, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+    account: tuple[Account, str],
+    alpaca: AlpacaBroker,
+    ledger: Ledger,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Asked for by its id it is protected still: nothing is left at the market."""
     here, _ = account
     alpaca.submit(ORDER)
     here.fill(here.order(ID), 200.0)
     listed = here.listed
-    monkeypatch.setattr(here, "listed", lambda query: [] if query.get("status") == ["all"] else listed(query))
+    monkeypatch.setattr(
+        here, "listed", lambda query: [] if query.get("status") == ["all"] else listed(query)
+    )
     alpaca.advance(history())
 
     assert len(here.orders) == 1
@@ -312,14 +365,18 @@ def test_one_that_cannot_be_left_keeps_nobody_from_the_others(
         here.fill(here.order(order.signal_id), 200.0)
     here.halted = {"AAPL"}
     bars = {"AAPL": history(48)["AAPL"], "MSFT": history(48)["AAPL"]}
-    with pytest.raises(ReconcileAccount, match=r"AAPL must be left and Alpaca refuses \(trading is halted\)"):
+    with pytest.raises(
+        ReconcileAccount, match=r"AAPL must be left and Alpaca refuses \(trading is halted\)"
+    ):
         alpaca.advance(bars)
 
     assert here.order(f"{second.signal_id}:time:1")["side"] == "sell"
     assert set(ledger.trades()["status"]) == {"open"}
 
 
-def test_keys_are_asked_for_and_named(account: tuple[Account, str], ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_keys_are_asked_for_and_named(
+    account: tuple[Account, str], ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Missing ones before anything is sent, wrong ones by Alpaca's answer."""
     with pytest.raises(FixConfiguration, match="alpaca refuses APCA_API_KEY_ID"):
         opened(account[1], ledger, ("key", "wrong")).advance({})
@@ -333,7 +390,10 @@ def test_keys_are_asked_for_and_named(account: tuple[Account, str], ledger: Ledg
 
 def test_the_paper_account_is_the_default(ledger: Ledger) -> None:
     """Real money takes ``live: true``."""
-    paper, live = (AlpacaBroker(ledger, BracketPolicy(), BrokerSettings(live=live), KEYS) for live in (False, True))
+    paper, live = (
+        AlpacaBroker(ledger, BracketPolicy(), BrokerSettings(live=live), KEYS)
+        for live in (False, True)
+    )
 
     assert "paper-api" in paper._client._base_url
     assert "paper-api" not in live._client._base_url

@@ -49,7 +49,9 @@ def lived(registry: Registry) -> Registry:
     assert before is not None
     at = NOW + timedelta(days=15)
     pilot = state(champion="1").model_copy(update={"as_of": at})
-    registry.journal.append(conclude("gates", at, at, "RAISE", ("made",), (), before, pilot, None, POLICY))
+    registry.journal.append(
+        conclude("gates", at, at, "RAISE", ("made",), (), before, pilot, None, POLICY)
+    )
     return registry
 
 
@@ -81,7 +83,9 @@ def test_whatever_write_a_process_dies_at_the_next_one_finds_everything_whole(
 def trained(registry: Registry) -> dict[str, str]:
     """Run → status of the trainings that nobody gave up, each with its one trial."""
     tracking = registry._tracking
-    found = tracking.client.search_runs([tracking.experiment(TRAINING)], "attributes.status != 'KILLED'")
+    found = tracking.client.search_runs(
+        [tracking.experiment(TRAINING)], "attributes.status != 'KILLED'"
+    )
     parents = {run.info.run_id: run.info.status for run in found if PARENT not in run.data.tags}
     trials = [run.data.tags[PARENT] for run in found if run.data.tags.get(PARENT) in parents]
     assert sorted(trials) == sorted(parents)
@@ -97,7 +101,9 @@ def whole(registry: Registry, *, finished: bool = False) -> None:
 
     if finished:
         assert trained(registry) == {version.run_id: "FINISHED" for version in registry.versions()}
-    assert [fault for fault in faults if finished or not fault.endswith("begun, never finished")] == []
+    assert [
+        fault for fault in faults if finished or not fault.endswith("begun, never finished")
+    ] == []
     assert found is not None
     assert found.weight == entries[-1].state.weight
     assert found.champion == entries[-1].state.champion
@@ -118,7 +124,9 @@ def test_eight_that_evaluate_the_same_month_at_once_give_one_step_and_one_run(
     conf = Path(shutil.copytree(PACKAGE / "conf", tmp_path / "conf"))
     if ledger == "postgresql":
         services = (conf / "services.yaml").read_text()
-        (conf / "services.yaml").write_text(services.replace("sqlite:///{home}/.steelyard/ledger.db", postgres()))
+        (conf / "services.yaml").write_text(
+            services.replace("sqlite:///{home}/.steelyard/ledger.db", postgres())
+        )
     stores = pilot_home(tmp_path / "home", empty_mlflow, conf)
     before = stores.journal.count()
     start, answers = processes.Barrier(PROCESSES), processes.Queue()

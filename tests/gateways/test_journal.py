@@ -32,7 +32,9 @@ def reopened(registry: Registry, seal_key: str = "") -> Registry:
     return open_registry(artifacts.parent, seal_key=seal_key)
 
 
-def test_a_decision_is_recorded_once_and_the_journal_replays_to_the_state(registry: Registry) -> None:
+def test_a_decision_is_recorded_once_and_the_journal_replays_to_the_state(
+    registry: Registry,
+) -> None:
     """Three months: three entries in a whole chain; the same month again returns its entry; the last entry is the state."""
     journal = registry.journal
     journal.begin(initial_state(LINEAGE, EARLIER))
@@ -65,7 +67,10 @@ def test_the_run_of_a_decision_says_everything_without_opening_a_file(registry: 
     assert run.data.tags["previous_run_id"] == first.run_id
     assert run.data.tags["previous_hash"] == first.hash
     assert run.data.tags["reasons"].startswith("step up")
-    assert {file.path for file in client.list_artifacts(str(entry.run_id))} == {"decision.json", "decision.png"}
+    assert {file.path for file in client.list_artifacts(str(entry.run_id))} == {
+        "decision.json",
+        "decision.png",
+    }
 
 
 def test_the_state_is_readable_in_the_page(registry: Registry) -> None:
@@ -130,9 +135,21 @@ def _forge_run(registry: Registry) -> None:
 
 
 DAMAGES: dict[str, tuple[Callable[[Registry], None], str, bool]] = {
-    "weight edited": (lambda r: _edit_tag(r, weight=0.7), "the state tag was changed by hand", True),
-    "lease edited": (lambda r: _edit_tag(r, lease_until="2099-01-01T00:00:00Z"), "the state tag was changed by hand", True),
-    "weight over the limit": (lambda r: _edit_tag(r, weight=0.9), "the state tag is not a state", True),
+    "weight edited": (
+        lambda r: _edit_tag(r, weight=0.7),
+        "the state tag was changed by hand",
+        True,
+    ),
+    "lease edited": (
+        lambda r: _edit_tag(r, lease_until="2099-01-01T00:00:00Z"),
+        "the state tag was changed by hand",
+        True,
+    ),
+    "weight over the limit": (
+        lambda r: _edit_tag(r, weight=0.9),
+        "the state tag is not a state",
+        True,
+    ),
     "not even JSON": (
         lambda r: r._tracking.client.set_registered_model_tag(LINEAGE, STATE, "{"),
         "the state tag is not a state",
@@ -144,8 +161,16 @@ DAMAGES: dict[str, tuple[Callable[[Registry], None], str, bool]] = {
         "decision 3 (run {2}): decision 2 (run {1}) before it is missing",
         False,
     ),
-    "decision edited": (lambda r: _edit_artifact(r, 2), "decision 2 (run {1}): its content was changed", False),
-    "last decision edited": (lambda r: _edit_artifact(r, 3), "decision 3 (run {2}): its content was changed", True),
+    "decision edited": (
+        lambda r: _edit_artifact(r, 2),
+        "decision 2 (run {1}): its content was changed",
+        False,
+    ),
+    "last decision edited": (
+        lambda r: _edit_artifact(r, 3),
+        "decision 3 (run {2}): its content was changed",
+        True,
+    ),
     "decision's file gone": (
         lambda r: _artifact(r, 2).unlink(),
         "decision 2 (run {1}): its decision.json is gone or cannot be read",
@@ -157,7 +182,9 @@ DAMAGES: dict[str, tuple[Callable[[Registry], None], str, bool]] = {
         False,
     ),
     "metric edited": (
-        lambda r: r._tracking.client.log_metric(str(r.journal.entries()[0].run_id), "accuracy", 0.9),
+        lambda r: r._tracking.client.log_metric(
+            str(r.journal.entries()[0].run_id), "accuracy", 0.9
+        ),
         "decision 1 (run {0}): its metric accuracy was changed",
         False,
     ),
@@ -171,7 +198,9 @@ DAMAGES: dict[str, tuple[Callable[[Registry], None], str, bool]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_what_was_changed_by_hand_is_found_and_not_believed(registry: Registry, damage: str) -> None:
+def test_what_was_changed_by_hand_is_found_and_not_believed(
+    registry: Registry, damage: str
+) -> None:
     """Verify names the first place; where the state itself is in doubt flows stop and traders go by the journal."""
     entries = [decide(registry, month) for month in range(3)]
     break_it, words, doubted = DAMAGES[damage]
@@ -179,7 +208,9 @@ def test_what_was_changed_by_hand_is_found_and_not_believed(registry: Registry, 
     other = reopened(registry)
     faults = other.journal.faults()
 
-    assert any(words.format(*(entry.run_id for entry in entries)) in fault for fault in faults), faults
+    assert any(words.format(*(entry.run_id for entry in entries)) in fault for fault in faults), (
+        faults
+    )
     believed, fault = reopened(registry).journal.verified()
     assert believed is not None
     assert believed.weight <= 0.20
@@ -212,7 +243,9 @@ def test_a_rollback_works_on_a_state_that_is_in_doubt(registry: Registry) -> Non
     other = reopened(registry)
     believed, _ = other.journal.verified()
     assert believed is not None
-    entry = other.journal.append(roll_back(believed, None, (), "tags look odd", "anna", POLICY, NOW))
+    entry = other.journal.append(
+        roll_back(believed, None, (), "tags look odd", "anna", POLICY, NOW)
+    )
 
     assert entry.decision.before.weight == 0.15
     assert entry.decision.operator == "anna"
@@ -228,7 +261,9 @@ def test_a_decision_that_was_removed_leaves_a_gap_for_ever(registry: Registry) -
     other = reopened(registry)
     believed, _ = other.journal.verified()
     assert believed is not None
-    entry = other.journal.append(roll_back(believed, None, (), "a decision is gone", "anna", POLICY, NOW))
+    entry = other.journal.append(
+        roll_back(believed, None, (), "a decision is gone", "anna", POLICY, NOW)
+    )
 
     assert entry.sequence == 3
     assert other.journal.faults()[0].startswith(f"decision 3 (run {entry.run_id}): decision 2")
@@ -273,7 +308,9 @@ def test_a_run_made_by_hand_does_not_stand_for_a_decision(registry: Registry) ->
     at = NOW + timedelta(days=30)
     made = evaluate(first.state, evidence(), POLICY, at, at)
     client, copied = registry._tracking.client, registry._tracking.decisions(limit=1)[0]
-    run = client.create_run(copied.info.experiment_id, tags={**copied.data.tags, "key": made.key, "hash": "0" * 64})
+    run = client.create_run(
+        copied.info.experiment_id, tags={**copied.data.tags, "key": made.key, "hash": "0" * 64}
+    )
     client.set_terminated(run.info.run_id)
 
     assert registry.journal.append(made).state.weight == made.after.weight

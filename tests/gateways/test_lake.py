@@ -10,7 +10,9 @@ from steelyard.errors import CollectMoreData, FixData, RestoreService
 from steelyard.gateways.lake import Appended, Lake
 from steelyard.market.simulated import SimulatedMarket, simulate
 
-BARS = simulate(SimulatedMarket(symbols=2, end=pd.Timestamp("2020-02-01", tz="UTC").to_pydatetime()))
+BARS = simulate(
+    SimulatedMarket(symbols=2, end=pd.Timestamp("2020-02-01", tz="UTC").to_pydatetime())
+)
 EARLY = BARS[BARS["timestamp"] < pd.Timestamp("2020-01-15", tz="UTC")]
 
 
@@ -60,7 +62,9 @@ def test_another_bar_size_is_refused(lake: Lake) -> None:
     """The message names both."""
     lake.append(EARLY, FOUR_HOURS)
 
-    with pytest.raises(FixData, match="holds bars of 0 days 04:00:00, these are of 0 days 01:00:00"):
+    with pytest.raises(
+        FixData, match="holds bars of 0 days 04:00:00, these are of 0 days 01:00:00"
+    ):
         lake.append(EARLY, pd.Timedelta("1h"))
 
 
@@ -107,10 +111,14 @@ def test_bars_from_before_a_split_are_not_continued_after_it(lake: Lake) -> None
     split = BARS.copy()
     split.loc[split["symbol"] == "SIM00", ["open", "high", "low", "close"]] /= 4
 
-    with pytest.raises(FixData, match=r"SIM00: stored on another price scale.*delete .*symbol=SIM00/bars\.parquet"):
+    with pytest.raises(
+        FixData, match=r"SIM00: stored on another price scale.*delete .*symbol=SIM00/bars\.parquet"
+    ):
         lake.append(split, FOUR_HOURS)
     stored = lake.read()
-    pd.testing.assert_frame_equal(stored[stored["symbol"] == "SIM00"], EARLY[EARLY["symbol"] == "SIM00"], check_dtype=False)
+    pd.testing.assert_frame_equal(
+        stored[stored["symbol"] == "SIM00"], EARLY[EARLY["symbol"] == "SIM00"], check_dtype=False
+    )
     assert (stored["symbol"] == "SIM01").sum() == (BARS["symbol"] == "SIM01").sum()
 
 

@@ -40,7 +40,11 @@ def ledger(ledger_url: str) -> Ledger:
 
 def signals(n: int) -> pd.DataFrame:
     frame = settled(n)
-    return frame.assign(timestamp=frame["decided_at"] - pd.Timedelta("1D"), ema_spread=0.5, rsi=np.arange(n, dtype=float))
+    return frame.assign(
+        timestamp=frame["decided_at"] - pd.Timedelta("1D"),
+        ema_spread=0.5,
+        rsi=np.arange(n, dtype=float),
+    )
 
 
 def test_migrations_make_the_tables_the_models_describe(ledger: Ledger, ledger_url: str) -> None:
@@ -48,8 +52,12 @@ def test_migrations_make_the_tables_the_models_describe(ledger: Ledger, ledger_u
     ledger.migrate()
     found = inspect(create_engine(ledger_url))
     for table in Base.metadata.sorted_tables:
-        assert {column["name"] for column in found.get_columns(table.name)} == set(table.columns.keys())
-        assert {index["name"] for index in found.get_indexes(table.name)} == {index.name for index in table.indexes}
+        assert {column["name"] for column in found.get_columns(table.name)} == set(
+            table.columns.keys()
+        )
+        assert {index["name"] for index in found.get_indexes(table.name)} == {
+            index.name for index in table.indexes
+        }
 
 
 def test_a_signals_life_is_written_once(ledger: Ledger) -> None:
@@ -80,8 +88,14 @@ def test_a_frozen_prediction_is_never_changed(ledger: Ledger) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"net_return": [0.02, 0.01]}, "S:0:buy settled with net_return 0.01, now it would be 0.02"),
-        ({"exit_reason": ["time", "target"]}, "S:0:buy settled with exit_reason target, now it would be time"),
+        (
+            {"net_return": [0.02, 0.01]},
+            "S:0:buy settled with net_return 0.01, now it would be 0.02",
+        ),
+        (
+            {"exit_reason": ["time", "target"]},
+            "S:0:buy settled with exit_reason target, now it would be time",
+        ),
     ],
     ids=["return", "reason"],
 )
@@ -152,7 +166,13 @@ def test_a_window_is_open_at_its_start_and_closed_at_its_end(ledger: Ledger) -> 
 
 def test_a_models_stage_follows_the_registry(ledger: Ledger) -> None:
     """Recorded as challenger, later champion: one row, the new stage."""
-    row = {"version": "1", "run_id": "r", "family": "xgboost", "metrics": {"a": 1.0}, "trained_through": EARLIER}
+    row = {
+        "version": "1",
+        "run_id": "r",
+        "family": "xgboost",
+        "metrics": {"a": 1.0},
+        "trained_through": EARLIER,
+    }
     ledger.record_model({**row, "stage": "challenger"})
     before = ledger.digest()
     ledger.record_model({**row, "stage": "challenger"})
@@ -163,7 +183,12 @@ def test_a_models_stage_follows_the_registry(ledger: Ledger) -> None:
 
 def test_what_was_tried_is_counted_once_for_each_lineage(ledger: Ledger) -> None:
     """Two searches and one setting; the same search again changes nothing, nor does another lineage; later ones wait."""
-    for key, kind, count in (("a/1", "search", 30), ("a/2", "search", 12), ("a/x", "settings", 1), ("ab/1", "search", 99)):
+    for key, kind, count in (
+        ("a/1", "search", 30),
+        ("a/2", "search", 12),
+        ("a/x", "settings", 1),
+        ("ab/1", "search", 99),
+    ):
         assert ledger.record_tried(key, EARLIER, kind, count) == 1
     before = ledger.digest()
 
@@ -187,7 +212,10 @@ def test_the_last_month_is_found_by_an_index(tmp_path: Path, column: str) -> Non
 def test_several_migrate_at_once(ledger_url: str) -> None:
     """Three processes on a new database, slow enough to meet: all succeed and the tables are there."""
     command = [sys.executable, "-c", MIGRATE_SLOWLY, ledger_url]
-    running = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(3)]  # noqa: S603
+    running = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]  # noqa: S603
     for process in running:
         process.stdout.readline()
     for process in running:
@@ -199,7 +227,9 @@ def test_several_migrate_at_once(ledger_url: str) -> None:
     assert Ledger(ledger_url).unsettled().empty
 
 
-def test_a_migration_that_is_cut_off_leaves_nothing(ledger_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_migration_that_is_cut_off_leaves_nothing(
+    ledger_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Interrupted after the first table: no table stays, and the next migration succeeds."""
 
     def interrupted(*_: object) -> None:
@@ -214,7 +244,9 @@ def test_a_migration_that_is_cut_off_leaves_nothing(ledger_url: str, monkeypatch
     assert Ledger(ledger_url).unsettled().empty
 
 
-def test_a_locked_database_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_locked_database_is_one_clear_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Another process holds the file: the message names it, and nothing was written."""
     monkeypatch.setattr("steelyard.gateways.ledger.ledger.BUSY_SECONDS", 0.2)
     ledger = Ledger(f"sqlite:///{tmp_path}/ledger.db")
@@ -222,13 +254,17 @@ def test_a_locked_database_is_one_clear_line(tmp_path: Path, monkeypatch: pytest
     other = sqlite3.connect(tmp_path / "ledger.db")
     other.execute("BEGIN IMMEDIATE")
 
-    with pytest.raises(RestoreService, match=r"ledger\.db cannot be used: database is locked; nothing was changed"):
+    with pytest.raises(
+        RestoreService, match=r"ledger\.db cannot be used: database is locked; nothing was changed"
+    ):
         ledger.record_predictions(settled(1))
     other.rollback()
     assert ledger.record_predictions(settled(1)) == 1
 
 
-def test_a_locked_table_on_a_server_is_one_clear_line(postgres: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_locked_table_on_a_server_is_one_clear_line(
+    postgres: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The wait ends, as it does on SQLite, and nothing was written."""
     monkeypatch.setattr("steelyard.gateways.ledger.ledger.BUSY_SECONDS", 2)
     url = postgres()
@@ -236,7 +272,9 @@ def test_a_locked_table_on_a_server_is_one_clear_line(postgres: Callable[[], str
     ledger.migrate()
     with create_engine(url).begin() as other:
         other.execute(text("LOCK TABLE ml_predictions"))
-        with pytest.raises(RestoreService, match="cannot be used: canceling statement due to lock timeout"):
+        with pytest.raises(
+            RestoreService, match="cannot be used: canceling statement due to lock timeout"
+        ):
             ledger.record_predictions(settled(1))
     assert ledger.record_predictions(settled(1)) == 1
 
@@ -250,7 +288,9 @@ def test_an_unreachable_server_is_one_clear_line_without_its_password() -> None:
     assert "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize("url", ["nonsense", "nosuch://x", "sqlite://", "mysql://trader:secret@h/d", "postgresql://h/d"])
+@pytest.mark.parametrize(
+    "url", ["nonsense", "nosuch://x", "sqlite://", "mysql://trader:secret@h/d", "postgresql://h/d"]
+)
 def test_an_address_that_is_none_of_a_ledger_is_refused(url: str) -> None:
     """The message says what it must look like, and tells no password."""
     with pytest.raises(FixConfiguration, match="ledger must be") as refused:
@@ -277,7 +317,11 @@ def test_a_signal_comes_back_with_its_frozen_features(ledger: Ledger) -> None:
     assert settled_one is not None
     assert open_one is not None
     assert settled_one["features"] == {"ema_spread": 0.5, "rsi": 0.0}
-    assert (settled_one["feature_set_hash"], settled_one["p_win"], settled_one["won"]) == ("hash", 0.6, True)
+    assert (settled_one["feature_set_hash"], settled_one["p_win"], settled_one["won"]) == (
+        "hash",
+        0.6,
+        True,
+    )
     assert settled_one["decided_at"] == EARLIER
     assert [open_one[name] for name in ("p_win", *OUTCOME)] == [None] * (1 + len(OUTCOME))
     assert ledger.signal("S:2:buy") is None

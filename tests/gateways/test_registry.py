@@ -44,7 +44,12 @@ def registration(key: str = "key", **changes: object) -> Registration:
 
 def test_nothing_is_absent_not_unreachable(registry: Registry) -> None:
     """A new registry answers None to everything."""
-    assert (registry.champion(), registry.challenger(), registry.journal.state(), registry.find("key")) == (None,) * 4
+    assert (
+        registry.champion(),
+        registry.challenger(),
+        registry.journal.state(),
+        registry.find("key"),
+    ) == (None,) * 4
     assert registry.versions() == registry.journal.entries() == []
 
 
@@ -55,7 +60,11 @@ def test_a_model_comes_back_as_it_was_stored(registry: Registry) -> None:
     loaded = Model.from_files(registry.load(version.number))
 
     assert loaded.predict(SAMPLES.x)[0].tobytes() == MODEL.predict(SAMPLES.x)[0].tobytes()
-    assert (version.stage, version.as_of, version.metrics) == ("challenger", NOW, {"holdout_accuracy": 0.6})
+    assert (version.stage, version.as_of, version.metrics) == (
+        "challenger",
+        NOW,
+        {"holdout_accuracy": 0.6},
+    )
     assert registry.challenger() == version
 
 
@@ -86,7 +95,9 @@ def test_promotion_retires_the_champion_before(registry: Registry) -> None:
 
 def test_a_training_without_a_model_is_kept_as_refused(registry: Registry) -> None:
     """Scores that could not be calibrated: a version with a reason, no alias."""
-    version = registry.register(registration(files={}, trained_through="", refused=("not calibratable",)))
+    version = registry.register(
+        registration(files={}, trained_through="", refused=("not calibratable",))
+    )
 
     assert (version.stage, version.reasons) == ("refused", ("not calibratable",))
     assert registry.challenger() is None
@@ -101,14 +112,18 @@ def test_nothing_stored_can_execute_code(registry: Registry, tmp_path: Path) -> 
     version = registry.register(registration())
     files = [file for file in (tmp_path / "mlruns" / "artifacts").rglob("*") if file.is_file()]
     assert not [file for file in files if file.suffix in (".pkl", ".pickle", ".joblib", ".py")]
-    folder = next(file for file in files if file.name == "MLmodel" and version.run_id in str(file)).parent
+    folder = next(
+        file for file in files if file.name == "MLmodel" and version.run_id in str(file)
+    ).parent
     frame = pd.DataFrame(SAMPLES.x, columns=list(SAMPLES.feature_names))
     predicted = mlflow.pyfunc.load_model(str(folder)).predict(frame)
 
     np.testing.assert_array_equal(predicted["p_win"], MODEL.predict(SAMPLES.x)[0])
 
 
-def test_a_locked_database_is_one_clear_line_within_seconds(registry: Registry, tmp_path: Path) -> None:
+def test_a_locked_database_is_one_clear_line_within_seconds(
+    registry: Registry, tmp_path: Path
+) -> None:
     """Another process holds the file; MLflow itself would retry for minutes."""
     file = tmp_path / "mlruns" / "mlflow.db"
     other = sqlite3.connect(file)
@@ -165,9 +180,14 @@ def test_an_alias_moved_by_hand_is_found_and_put_back(registry: Registry) -> Non
 
 def test_every_trial_is_a_run_below_its_training(registry: Registry) -> None:
     """Parameters, log-loss where it was not pruned, state, family, duration; registered again there are no more of them."""
-    rows = [TrialRow(0, "xgboost", "complete", 0.68, 40, {"eta": 0.1}), TrialRow(1, "lightgbm", "pruned", np.nan, 25, {})]
+    rows = [
+        TrialRow(0, "xgboost", "complete", 0.68, 40, {"eta": 0.1}),
+        TrialRow(1, "lightgbm", "pruned", np.nan, 25, {}),
+    ]
     ends = [NOW + timedelta(seconds=second) for second in range(3)]
-    trials = tuple(Trial(row, began, ended) for row, began, ended in zip(rows, ends, ends[1:], strict=False))
+    trials = tuple(
+        Trial(row, began, ended) for row, began, ended in zip(rows, ends, ends[1:], strict=False)
+    )
     version = registry.register(registration(trials=trials))
     registry.register(registration(trials=trials))
     client = registry._tracking.client
@@ -178,7 +198,11 @@ def test_every_trial_is_a_run_below_its_training(registry: Registry) -> None:
     assert len(client.search_runs([experiment])) == 3
     assert first.data.params == {"family": "xgboost", "eta": "0.1"}
     assert first.data.metrics == {"oof_log_loss": 0.68, "rounds": 40.0, "seconds": 1.0}
-    assert (second.data.tags["state"], second.data.tags["family"], second.info.status) == ("pruned", "lightgbm", "FINISHED")
+    assert (second.data.tags["state"], second.data.tags["family"], second.info.status) == (
+        "pruned",
+        "lightgbm",
+        "FINISHED",
+    )
     assert "oof_log_loss" not in second.data.metrics
     assert second.info.end_time - second.info.start_time == 1000
     assert client.get_run(version.run_id).info.start_time == first.info.start_time
@@ -193,7 +217,10 @@ def test_a_run_names_the_rows_it_learned_from(registry: Registry) -> None:
     assert (found.dataset.name, found.dataset.digest) == ("settled signals", ("ab" * 32)[:36])
     assert [(tag.key, tag.value) for tag in found.tags] == [("mlflow.data.context", "training")]
     assert json.loads(found.dataset.source) == {"uri": "/home/lake"}
-    assert [column["name"] for column in json.loads(found.dataset.schema)["mlflow_colspec"]] == ["rsi", "won"]
+    assert [column["name"] for column in json.loads(found.dataset.schema)["mlflow_colspec"]] == [
+        "rsi",
+        "won",
+    ]
     assert json.loads(found.dataset.profile) == {"num_rows": 400}
 
 
@@ -212,7 +239,9 @@ def test_pages_tell_what_became_of_each_version(registry: Registry) -> None:
     registry.refuse("3", ("worse",))
     retired, champion = client.get_model_version("signal-confidence", "1"), registry.version("2")
 
-    assert said("1").startswith(f"Retired on {NOW:%Y-%m-%d}, version 2 serves; higher accuracy. It had served since")
+    assert said("1").startswith(
+        f"Retired on {NOW:%Y-%m-%d}, version 2 serves; higher accuracy. It had served since"
+    )
     assert retired.tags["retired_because"] == f"{NOW:%Y-%m-%d}, version 2 serves; higher accuracy"
     assert retired.tags["holdout_accuracy"] == "60.0%"
     assert said("2").startswith(f"Serves since {NOW:%Y-%m-%d}: higher accuracy.")

@@ -54,7 +54,12 @@ def server(tmp_path_factory: pytest.TempPathFactory, empty_mlflow: Path) -> Iter
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    store = ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", folder / "artifacts"]
+    store = [
+        "--backend-store-uri",
+        f"sqlite:///{folder}/mlflow.db",
+        "--artifacts-destination",
+        folder / "artifacts",
+    ]
     quiet = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     process = subprocess.Popen(  # noqa: S603  # our own arguments
         [sys.executable, "-m", "mlflow", "server", *store, "--port", str(port), "--workers", "1"],
@@ -80,7 +85,9 @@ def registry(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Regist
     before = found.journal.state()
     assert before is not None
     pilot = state(champion="1").model_copy(update={"as_of": NOW})
-    found.journal.append(conclude("gates", NOW, NOW, "RAISE", ("made",), (), before, pilot, None, POLICY))
+    found.journal.append(
+        conclude("gates", NOW, NOW, "RAISE", ("made",), (), before, pilot, None, POLICY)
+    )
     return found
 
 
@@ -89,7 +96,9 @@ def test_deciding_through_a_server_is_the_same(registry: Registry) -> None:
     at = NOW + timedelta(days=30)
     before = registry.journal.state()
     assert before is not None
-    entry = registry.journal.append(evaluate(before, evidence(), POLICY, at, at), {"decision.png": b"picture"})
+    entry = registry.journal.append(
+        evaluate(before, evidence(), POLICY, at, at), {"decision.png": b"picture"}
+    )
 
     assert registry.journal.append(evaluate(before, evidence(), POLICY, at, at)) == entry
     assert registry.journal.state() == entry.state

@@ -37,11 +37,25 @@ def write(folder: Path, content: str, name: str = "AAA.csv") -> Path:
             id="a column too few",
         ),
         pytest.param(
-            HEADER + "2026-01-01,1,2,0.5,1.5,10,99\n", "Expected 6 columns, got 7", id="a header that does not fit its rows"
+            HEADER + "2026-01-01,1,2,0.5,1.5,10,99\n",
+            "Expected 6 columns, got 7",
+            id="a header that does not fit its rows",
         ),
-        pytest.param(HEADER + ROWS + "2026-01-03,1,2\n", "Row #4: Expected 6 columns, got 3", id="a row too short"),
-        pytest.param(HEADER + "2026-01-01,1,2,0.5,abc,10\n", "row 1 has 'abc' in close", id="a price that is no number"),
-        pytest.param(HEADER + "yesterday,1,2,0.5,1.5,10\n", "date holds no times", id="a stamp that is no time"),
+        pytest.param(
+            HEADER + ROWS + "2026-01-03,1,2\n",
+            "Row #4: Expected 6 columns, got 3",
+            id="a row too short",
+        ),
+        pytest.param(
+            HEADER + "2026-01-01,1,2,0.5,abc,10\n",
+            "row 1 has 'abc' in close",
+            id="a price that is no number",
+        ),
+        pytest.param(
+            HEADER + "yesterday,1,2,0.5,1.5,10\n",
+            "date holds no times",
+            id="a stamp that is no time",
+        ),
     ],
 )
 def test_a_broken_csv_is_one_clear_line(tmp_path: Path, content: str, words: str) -> None:
@@ -60,7 +74,9 @@ def test_a_broken_csv_is_one_clear_line(tmp_path: Path, content: str, words: str
     [("AAA.json", "[]", "not one of"), ("AAA.parquet", "not parquet", "AAA.parquet: ")],
     ids=["an unknown kind", "a parquet file that is none"],
 )
-def test_a_file_of_the_wrong_kind_is_one_clear_line(tmp_path: Path, name: str, content: str, words: str) -> None:
+def test_a_file_of_the_wrong_kind_is_one_clear_line(
+    tmp_path: Path, name: str, content: str, words: str
+) -> None:
     """What can be read is said."""
     with pytest.raises(FixData, match=words):
         read(files(write(tmp_path, content, name)))
@@ -79,8 +95,12 @@ def test_a_missing_file_and_an_empty_folder_are_one_clear_line(tmp_path: Path) -
     [
         pytest.param("2026-01-01", "UTC", "2026-01-01T00:00", id="a date"),
         pytest.param("2026-01-01", "America/New_York", "2026-01-01T05:00", id="a date in New York"),
-        pytest.param("2026-07-01 09:30:00", "America/New_York", "2026-07-01T13:30", id="summer time"),
-        pytest.param("2026-01-01T09:00:00Z", "America/New_York", "2026-01-01T09:00", id="a zone of its own"),
+        pytest.param(
+            "2026-07-01 09:30:00", "America/New_York", "2026-07-01T13:30", id="summer time"
+        ),
+        pytest.param(
+            "2026-01-01T09:00:00Z", "America/New_York", "2026-01-01T09:00", id="a zone of its own"
+        ),
         pytest.param("2026-01-01T09:00:00+01:00", "UTC", "2026-01-01T08:00", id="an offset"),
         pytest.param("20260101", "UTC", "2026-01-01T00:00", id="a date without hyphens"),
         pytest.param("20260101", "America/New_York", "2026-01-01T05:00", id="the same in New York"),
@@ -109,9 +129,9 @@ def test_a_folder_gives_one_symbol_per_file_and_columns_may_be_renamed(tmp_path:
     write(tmp_path, HEADER + ROWS)
     with gzip.open(tmp_path / "BBB.csv.gz", "wt") as stream:
         stream.write(HEADER + ROWS)
-    pd.DataFrame({"Date": ["2026-01-01"], "Open": [1.0], "High": [2.0], "Low": [0.5], "Close": [1.5]}).to_parquet(
-        tmp_path / "CCC.parquet"
-    )
+    pd.DataFrame(
+        {"Date": ["2026-01-01"], "Open": [1.0], "High": [2.0], "Low": [0.5], "Close": [1.5]}
+    ).to_parquet(tmp_path / "CCC.parquet")
     raw = read(files(tmp_path))
 
     assert raw.frame["symbol"].unique().tolist() == ["AAA", "BBB", "CCC"]
@@ -124,7 +144,14 @@ def test_a_folder_gives_one_symbol_per_file_and_columns_may_be_renamed(tmp_path:
 def test_a_file_without_a_header_is_mapped_by_position(tmp_path: Path) -> None:
     """Time, open, close, low, high, volume."""
     file = write(tmp_path, "1767225600,1,1.5,0.5,2,10,7\n1767229200,1.5,1.8,1,2,20,7\n")
-    order = {"timestamp": "f0", "open": "f1", "close": "f2", "low": "f3", "high": "f4", "volume": "f5"}
+    order = {
+        "timestamp": "f0",
+        "open": "f1",
+        "close": "f2",
+        "low": "f3",
+        "high": "f4",
+        "volume": "f5",
+    }
     raw = read(files(file, header=False, columns=order))
 
     assert raw.frame[["open", "high", "low", "close"]].iloc[0].tolist() == [1.0, 2.0, 0.5, 1.5]
@@ -134,7 +161,9 @@ def test_a_file_without_a_header_is_mapped_by_position(tmp_path: Path) -> None:
 @pytest.mark.parametrize("heading", ["symbol", "Symbol", "TICKER"])
 def test_a_symbol_is_kept_as_it_is_written(tmp_path: Path, heading: str) -> None:
     """Leading zeros, TRUE and NA are symbols like any other; blanks around one are not part of it; none is missing."""
-    rows = "".join(f"{name},2026-01-01,1,2,0.5,1.5,10\n" for name in ("000001", "TRUE", "NA", " IBM ", ""))
+    rows = "".join(
+        f"{name},2026-01-01,1,2,0.5,1.5,10\n" for name in ("000001", "TRUE", "NA", " IBM ", "")
+    )
     raw = read(files(write(tmp_path, f"{heading},{HEADER}{rows}"), bar_size="1D"))
 
     assert raw.frame["symbol"].tolist()[:4] == ["000001", "TRUE", "NA", "IBM"]
@@ -144,7 +173,10 @@ def test_a_symbol_is_kept_as_it_is_written(tmp_path: Path, heading: str) -> None
 def test_a_file_that_is_no_utf8_is_one_clear_line(tmp_path: Path) -> None:
     """A heading from another code page."""
     file = tmp_path / "AAA.csv"
-    file.write_bytes(HEADER.replace("volume", "volume,n\xf6te").encode("latin-1") + b"2026-01-01,1,2,0.5,1.5,10,x\n")
+    file.write_bytes(
+        HEADER.replace("volume", "volume,n\xf6te").encode("latin-1")
+        + b"2026-01-01,1,2,0.5,1.5,10,x\n"
+    )
 
     with pytest.raises(FixData, match=r"AAA\.csv: 'utf-8' codec can't decode"):
         read(files(file))
@@ -154,7 +186,15 @@ def test_the_sample_is_seven_real_stocks() -> None:
     """Daily, 2000-03 to 2013-03, with an adjusted close."""
     raw = read(SourceSettings())
 
-    assert sorted(raw.frame["symbol"].unique()) == ["AAPL", "AMZN", "FB", "GOOG", "IBM", "MSFT", "NVDA"]
+    assert sorted(raw.frame["symbol"].unique()) == [
+        "AAPL",
+        "AMZN",
+        "FB",
+        "GOOG",
+        "IBM",
+        "MSFT",
+        "NVDA",
+    ]
     assert str(raw.frame["timestamp"].min().date()) == "2000-03-01"
     assert str(raw.frame["timestamp"].max().date()) == "2013-03-01"
     assert raw.frame["adj_close"].notna().all()
@@ -166,7 +206,9 @@ def test_an_argument_names_a_source() -> None:
 
     assert from_argument("sample", base).kind == "sample"
     assert from_argument("simulated:none", base).edge == "none"
-    assert from_argument("x.csv", base).model_dump(include={"kind", "path", "bar_size", "calendar"}) == {
+    assert from_argument("x.csv", base).model_dump(
+        include={"kind", "path", "bar_size", "calendar"}
+    ) == {
         "kind": "files",
         "path": "x.csv",
         "bar_size": "auto",

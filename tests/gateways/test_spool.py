@@ -46,7 +46,9 @@ def test_a_line_that_was_not_finished_is_cut_off(tmp_path: Path) -> None:
     assert again.waiting(10)[0] == [b'{"n":1}\n', b'{"n":3}\n']
 
 
-def test_a_large_file_starts_anew_once_it_is_drained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_file_starts_anew_once_it_is_drained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """And only then."""
     monkeypatch.setattr(module, "LARGE", 10)
     spool = opened(tmp_path)

@@ -26,7 +26,9 @@ def test_an_overconfident_score_is_drawn_to_the_truth() -> None:
     ("won", "words"),
     [
         pytest.param(RAW < 0.5, "not monotone-calibratable", id="a higher score wins less often"),
-        pytest.param(np.ones(2000, dtype=bool), "every out-of-fold outcome is the same", id="only wins"),
+        pytest.param(
+            np.ones(2000, dtype=bool), "every out-of-fold outcome is the same", id="only wins"
+        ),
     ],
 )
 def test_what_cannot_be_calibrated_is_refused_with_a_reason(won: np.ndarray, words: str) -> None:
@@ -41,11 +43,16 @@ def test_matched_scale_trades_equally_often() -> None:
     """On its reference, ml exceeds any confidence as often as the existing system does."""
     scale = fit_scale("matched", RAW, CONFIDENCE)
     for threshold in (30, 50, 70, 90):
-        assert (scale.apply(RAW) > threshold).mean() == pytest.approx((threshold < CONFIDENCE).mean(), abs=0.005)
+        assert (scale.apply(RAW) > threshold).mean() == pytest.approx(
+            (threshold < CONFIDENCE).mean(), abs=0.005
+        )
 
 
 @settings(deadline=None, max_examples=50)
-@given(p=st.lists(st.floats(0, 1), min_size=2, max_size=20), kind=st.sampled_from(["matched", "probability"]))
+@given(
+    p=st.lists(st.floats(0, 1), min_size=2, max_size=20),
+    kind=st.sampled_from(["matched", "probability"]),
+)
 def test_a_scale_rises_and_stays_within_0_and_100(p: list[float], kind: str) -> None:
     """More p_win never means less confidence, also beyond the reference."""
     scale = fit_scale(kind, RAW, CONFIDENCE)  # type: ignore[arg-type]
@@ -64,7 +71,10 @@ def test_tied_predictions_share_one_confidence() -> None:
 
 def test_one_row_gives_bit_for_bit_what_it_gives_among_others() -> None:
     """Applied one by one or together."""
-    calibration, scale = Calibration(slope=0.7, intercept=0.1), fit_scale("matched", RAW, CONFIDENCE)
+    calibration, scale = (
+        Calibration(slope=0.7, intercept=0.1),
+        fit_scale("matched", RAW, CONFIDENCE),
+    )
     together = scale.apply(calibration.apply(RAW))
     alone = np.array([scale.apply(calibration.apply(np.array([raw])))[0] for raw in RAW])
 

@@ -26,9 +26,13 @@ Market = tuple[Samples, dict[str, Bars]]
 
 def market(edge: Edge = "none", seed: int = 1, strength: float = 0.2, months: int = 6) -> Market:
     end = pd.Timestamp("2020-01-01", tz="UTC") + pd.DateOffset(months=months)
-    made = SimulatedMarket(edge=edge, seed=seed, strength=strength, symbols=6, end=end.to_pydatetime())
+    made = SimulatedMarket(
+        edge=edge, seed=seed, strength=strength, symbols=6, end=end.to_pydatetime()
+    )
     bars = by_symbol(simulate(made), FOUR_HOURS)
-    return Samples.from_history(history(bars, STRATEGY, BracketPolicy()), feature_names(STRATEGY)), bars
+    return Samples.from_history(
+        history(bars, STRATEGY, BracketPolicy()), feature_names(STRATEGY)
+    ), bars
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +40,9 @@ def plain() -> Market:
     return market()
 
 
-def heard(found: Market, family: Family = "lightgbm", policy: LearningPolicy = POLICY) -> dict[str, Canary]:
+def heard(
+    found: Market, family: Family = "lightgbm", policy: LearningPolicy = POLICY
+) -> dict[str, Canary]:
     return {one.name: one for one in listen(*found, STRATEGY, family, policy)}
 
 
@@ -108,7 +114,9 @@ def with_the_rows_of_others(samples: Samples, bars: Mapping[str, Bars]) -> Sampl
     ],
     ids=lambda leak: getattr(leak, "__name__", None),
 )
-def test_what_was_not_known_at_the_decision_is_named(leak: Callable[..., Samples], words: str, plain: Market) -> None:
+def test_what_was_not_known_at_the_decision_is_named(
+    leak: Callable[..., Samples], words: str, plain: Market
+) -> None:
     """Recomputed from the bars up to the decision it is another number, or none."""
     samples, bars = plain
     found = heard((leak(samples, bars), bars))
@@ -117,11 +125,15 @@ def test_what_was_not_known_at_the_decision_is_named(leak: Callable[..., Samples
     assert words in found["prefix"].reason
 
 
-def test_knowing_more_than_the_next_bars_tell_is_heard_wherever_it_comes_from(plain: Market) -> None:
+def test_knowing_more_than_the_next_bars_tell_is_heard_wherever_it_comes_from(
+    plain: Market,
+) -> None:
     """A system that remembers outcomes gives the same score from any bars; the canary of the future hears it."""
     samples, bars = plain
     leaking = with_a_score_that_knows(samples, bars)
-    remembered = dict(zip(samples.signal_id, leaking.x[:, samples.feature_names.index("score_adx")], strict=True))
+    remembered = dict(
+        zip(samples.signal_id, leaking.x[:, samples.feature_names.index("score_adx")], strict=True)
+    )
 
     class Remembering(TrendStrategy):
         def propose(self, bars: Bars) -> object:  # type: ignore[override]
@@ -196,7 +208,9 @@ def test_bars_that_are_gone_are_named(plain: Market) -> None:
 def test_every_feature_can_be_read_from_an_id(plain: Market) -> None:
     """Symbol, decision bar and side come back, also where a symbol has colons."""
     samples, _ = plain
-    one = replace(samples.take(np.arange(1)), signal_id=np.array(["X:BTC:USD:2020-01-02T04:00:00Z:sell"]))
+    one = replace(
+        samples.take(np.arange(1)), signal_id=np.array(["X:BTC:USD:2020-01-02T04:00:00Z:sell"])
+    )
     found = signals_of(one).iloc[0]
 
     assert (found["symbol"], found["side"]) == ("X:BTC:USD", "sell")

@@ -30,7 +30,10 @@ def one_more_right(p: np.ndarray) -> np.ndarray:
         pytest.param(GOOD, BAD, False, id="worse in both"),
         pytest.param(one_more_right(BAD), BOLD * np.nan, False, id="NaN wins nothing"),
         pytest.param(
-            np.where(WON, 0.45, 0.55), np.where(np.arange(200) < 150, BOLD, 1 - BOLD), False, id="more right, bolder wrong"
+            np.where(WON, 0.45, 0.55),
+            np.where(np.arange(200) < 150, BOLD, 1 - BOLD),
+            False,
+            id="more right, bolder wrong",
         ),
     ],
 )
@@ -70,4 +73,7 @@ def test_common_rows_lie_after_everything_either_model_was_trained_on() -> None:
 
     assert (samples.decided_at[rows] > through + np.timedelta64(24, "h")).all()
     assert len(rows) > 80
-    assert len(common_rows(replace(samples), np.arange(300, 500), samples.settled_at.max(), POLICY)) == 0
+    assert (
+        len(common_rows(replace(samples), np.arange(300, 500), samples.settled_at.max(), POLICY))
+        == 0
+    )

@@ -30,7 +30,9 @@ def test_every_part_ends_an_embargo_before_the_next_begins(n: int, hold: int, se
     assert samples.settled_at[development].max() < samples.decided_at[holdout].min() - EMBARGO
 
 
-@pytest.mark.parametrize(("n", "size"), [(250, 100), (499, 100), (1000, 200), (2500, 500), (9000, 500)])
+@pytest.mark.parametrize(
+    ("n", "size"), [(250, 100), (499, 100), (1000, 200), (2500, 500), (9000, 500)]
+)
 def test_the_holdout_is_the_latest_fifth_within_bounds(n: int, size: int) -> None:
     """20 %, at least 100, at most 500, and always the latest."""
     _, holdout = holdout_split(made(n), POLICY)

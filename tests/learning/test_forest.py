@@ -121,9 +121,7 @@ def test_trees_that_predict_anything_else_are_refused() -> None:
 
 def test_a_scorer_needs_no_booster() -> None:
     """Nor scikit-learn: what trades imports neither."""
-    code = (
-        "import sys, steelyard.learning.scorer; print([m for m in ('xgboost', 'lightgbm', 'sklearn') if m in sys.modules])"
-    )
+    code = "import sys, steelyard.learning.scorer; print([m for m in ('xgboost', 'lightgbm', 'sklearn') if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603
 
     assert found.stdout.strip() == "[]"

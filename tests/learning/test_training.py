@@ -43,7 +43,10 @@ def test_noise_is_refused_with_a_reason(seed: int) -> None:
     training = train(made(900, signal=0.0, seed=seed), QUICK)
 
     assert training.reasons
-    assert any("misses" in reason or "calibratable" in reason or "not above" in reason for reason in training.reasons)
+    assert any(
+        "misses" in reason or "calibratable" in reason or "not above" in reason
+        for reason in training.reasons
+    )
 
 
 def test_same_data_and_seed_give_the_same_model(skilled: Samples) -> None:
@@ -53,19 +56,29 @@ def test_same_data_and_seed_give_the_same_model(skilled: Samples) -> None:
     assert first.model is not None
     assert second.model is not None
     assert first.model.to_files() == second.model.to_files()
-    assert training_key(skilled.data_hash, QUICK) == training_key(skilled.take(np.arange(900)).data_hash, QUICK)
-    assert training_key(skilled.data_hash, QUICK) != training_key(skilled.take(np.arange(899)).data_hash, QUICK)
+    assert training_key(skilled.data_hash, QUICK) == training_key(
+        skilled.take(np.arange(900)).data_hash, QUICK
+    )
+    assert training_key(skilled.data_hash, QUICK) != training_key(
+        skilled.take(np.arange(899)).data_hash, QUICK
+    )
 
 
 @pytest.mark.parametrize("family", ["lightgbm", "xgboost"])
-def test_a_stored_model_predicts_to_the_last_bit_what_it_did(family: Family, skilled: Samples) -> None:
+def test_a_stored_model_predicts_to_the_last_bit_what_it_did(
+    family: Family, skilled: Samples
+) -> None:
     """Written as native text or UBJ plus JSON, and read back."""
     model = train(skilled, QUICK.model_copy(update={"families": (family,)})).model
     assert model is not None
     files = model.to_files()
     again = Model.from_files(files)
 
-    assert set(files) == {"model.json", "forest.npz", "booster.txt" if family == "lightgbm" else "booster.ubj"}
+    assert set(files) == {
+        "model.json",
+        "forest.npz",
+        "booster.txt" if family == "lightgbm" else "booster.ubj",
+    }
     for before, after in zip(model.predict(skilled.x), again.predict(skilled.x), strict=True):
         assert before.tobytes() == after.tobytes()
 
@@ -74,7 +87,10 @@ def test_a_changed_booster_is_not_loaded(skilled: Samples) -> None:
     """One byte more, and the SHA-256 in the JSON does not fit."""
     model = train(skilled, QUICK).model
     assert model is not None
-    files = {name: content + b" " if name.startswith("booster") else content for name, content in model.to_files().items()}
+    files = {
+        name: content + b" " if name.startswith("booster") else content
+        for name, content in model.to_files().items()
+    }
 
     with pytest.raises(FixData, match="was changed after training"):
         Model.from_files(files)
@@ -100,7 +116,9 @@ def test_the_holdout_changes_nothing_but_its_own_score(skilled: Samples) -> None
     assert turned.model is not None
     assert plain.model is not None
     assert turned.model.to_files() == plain.model.to_files()
-    assert turned.metrics["holdout_accuracy"] == pytest.approx(1 - plain.metrics["holdout_accuracy"])
+    assert turned.metrics["holdout_accuracy"] == pytest.approx(
+        1 - plain.metrics["holdout_accuracy"]
+    )
 
 
 def test_a_scored_fold_does_not_stop_its_own_boosting(skilled: Samples) -> None:
@@ -111,7 +129,9 @@ def test_a_scored_fold_does_not_stop_its_own_boosting(skilled: Samples) -> None:
     won[folds[-1].test] = ~won[folds[-1].test]
     one = QUICK.model_copy(update={"trials": 1})
 
-    before, after = (search(samples, folds, one) for samples in (skilled, replace(skilled, won=won)))
+    before, after = (
+        search(samples, folds, one) for samples in (skilled, replace(skilled, won=won))
+    )
     assert before.rounds == after.rounds
     np.testing.assert_array_equal(before.out_of_fold, after.out_of_fold)
 
@@ -137,7 +157,9 @@ def test_the_first_rounds_of_a_booster_are_what_is_stored(family: Family, skille
     for _ in range(20):
         booster.grow()
 
-    np.testing.assert_array_equal(GROWN[family](booster.to_bytes(10)).predict(skilled.x), booster.predict(table, 10))
+    np.testing.assert_array_equal(
+        GROWN[family](booster.to_bytes(10)).predict(skilled.x), booster.predict(table, 10)
+    )
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,11 @@ from steelyard.market.bars import by_symbol, infer_bar_size, until
 def frame(stamps: list[str]) -> pd.DataFrame:
     times = pd.to_datetime(stamps, utc=True).astype("datetime64[ns, UTC]")
     return pd.DataFrame(
-        {"symbol": "X", "timestamp": times, **dict.fromkeys(("open", "high", "low", "close", "volume"), 1.0)}
+        {
+            "symbol": "X",
+            "timestamp": times,
+            **dict.fromkeys(("open", "high", "low", "close", "volume"), 1.0),
+        }
     )
 
 
@@ -32,7 +36,9 @@ def test_a_bar_is_known_at_its_close() -> None:
     assert until(market, pd.Timestamp("2020-01-01 03:59", tz="UTC")) == {}
 
 
-@pytest.mark.parametrize("stamps", [["2026-01-02", "2026-01-01"], ["2026-01-01", "2026-01-01"]], ids=["back", "twice"])
+@pytest.mark.parametrize(
+    "stamps", [["2026-01-02", "2026-01-01"], ["2026-01-01", "2026-01-01"]], ids=["back", "twice"]
+)
 def test_stamps_that_do_not_rise_are_refused(stamps: list[str]) -> None:
     """The message names symbol and stamp."""
     with pytest.raises(FixData, match="X: bar 2026-01-01"):
@@ -41,6 +47,8 @@ def test_stamps_that_do_not_rise_are_refused(stamps: list[str]) -> None:
 
 def test_the_bar_size_is_the_usual_distance() -> None:
     """A hole does not change it; one bar tells nothing."""
-    assert infer_bar_size(frame(["2026-01-01", "2026-01-02", "2026-01-03", "2026-02-01"])) == pd.Timedelta("1D")
+    assert infer_bar_size(
+        frame(["2026-01-01", "2026-01-02", "2026-01-03", "2026-02-01"])
+    ) == pd.Timedelta("1D")
     with pytest.raises(FixData, match="fewer than two bars"):
         infer_bar_size(frame(["2026-01-01"]))

@@ -15,7 +15,9 @@ FLAT = (100.0, 100.0, 100.0, 100.0)
 REASON = {0: None, 1: "stop", 2: "target", 3: "time"}
 
 
-def run(rows: list[tuple[float, float, float, float]], side: int = 1, limit: int = 3) -> tuple[int, float, str | None]:
+def run(
+    rows: list[tuple[float, float, float, float]], side: int = 1, limit: int = 3
+) -> tuple[int, float, str | None]:
     """Settle one trade decided on a flat bar before ``rows``, entry 100, stop and target 10 away."""
     bars = bars_of([FLAT, *rows])
     one = np.array([10.0])
@@ -33,10 +35,22 @@ def run(rows: list[tuple[float, float, float, float]], side: int = 1, limit: int
         pytest.param([(100, 111, 89, 100)], (1, 90.0, "stop"), id="both touched: the stop counts"),
         pytest.param([(100, 105, 90, 95)], (1, 90.0, "stop"), id="the stop touched exactly"),
         pytest.param([(100, 110, 95, 95)], (1, 110.0, "target"), id="the target touched exactly"),
-        pytest.param([FLAT, (85, 86, 80, 82)], (2, 85.0, "stop"), id="a gap through the stop fills at the open"),
-        pytest.param([FLAT, (115, 116, 80, 82)], (2, 115.0, "target"), id="a gap through the target fills at the open"),
-        pytest.param([FLAT, FLAT, (100, 101, 99, 101)], (3, 101.0, "time"), id="the last bar's close"),
-        pytest.param([FLAT, FLAT, (100, 111, 99, 101)], (3, 110.0, "target"), id="the last bar may still hit"),
+        pytest.param(
+            [FLAT, (85, 86, 80, 82)],
+            (2, 85.0, "stop"),
+            id="a gap through the stop fills at the open",
+        ),
+        pytest.param(
+            [FLAT, (115, 116, 80, 82)],
+            (2, 115.0, "target"),
+            id="a gap through the target fills at the open",
+        ),
+        pytest.param(
+            [FLAT, FLAT, (100, 101, 99, 101)], (3, 101.0, "time"), id="the last bar's close"
+        ),
+        pytest.param(
+            [FLAT, FLAT, (100, 111, 99, 101)], (3, 110.0, "target"), id="the last bar may still hit"
+        ),
         pytest.param([FLAT, FLAT], (-1, np.nan, None), id="bars run out before the limit"),
         pytest.param([], (-1, np.nan, None), id="not entered yet"),
     ],
@@ -53,8 +67,12 @@ def test_a_bought_bracket_ends_as_it_should(
     [
         pytest.param([(100, 111, 95, 105)], (1, 110.0, "stop"), id="stopped above"),
         pytest.param([(100, 105, 89, 95)], (1, 90.0, "target"), id="target below"),
-        pytest.param([FLAT, (115, 116, 114, 115)], (2, 115.0, "stop"), id="a gap up through the stop"),
-        pytest.param([FLAT, (85, 86, 84, 85)], (2, 85.0, "target"), id="a gap down through the target"),
+        pytest.param(
+            [FLAT, (115, 116, 114, 115)], (2, 115.0, "stop"), id="a gap up through the stop"
+        ),
+        pytest.param(
+            [FLAT, (85, 86, 84, 85)], (2, 85.0, "target"), id="a gap down through the target"
+        ),
     ],
 )
 def test_a_sold_bracket_is_the_mirror(
@@ -64,15 +82,21 @@ def test_a_sold_bracket_is_the_mirror(
     assert run(rows, side=-1) == expected
 
 
-@pytest.mark.parametrize(("side", "exit_price", "net"), [(1, 110.0, 0.09935), (-1, 90.0, 0.09945), (1, 100.0, -0.0006)])
+@pytest.mark.parametrize(
+    ("side", "exit_price", "net"), [(1, 110.0, 0.09935), (-1, 90.0, 0.09945), (1, 100.0, -0.0006)]
+)
 def test_costs_are_taken_on_both_sides(side: int, exit_price: float, net: float) -> None:
     """2 bps slippage and 1 bps fee each side: about 6 bps of the notional."""
     policy = BracketPolicy(fee_bps=1, slippage_bps=2)
 
-    assert net_return(np.array([100.0]), np.array([exit_price]), np.array([side]), policy)[0] == pytest.approx(net, abs=5e-5)
+    assert net_return(np.array([100.0]), np.array([exit_price]), np.array([side]), policy)[
+        0
+    ] == pytest.approx(net, abs=5e-5)
 
 
-def reference(bars: np.ndarray, decided: int, side: int, offset: float, limit: int) -> tuple[int, str | None]:
+def reference(
+    bars: np.ndarray, decided: int, side: int, offset: float, limit: int
+) -> tuple[int, str | None]:
     """The rule once more, in plain words."""
     rows = bars[decided + 1 : decided + 1 + limit]
     if not len(rows):
@@ -96,7 +120,12 @@ def test_the_kernel_agrees_with_the_rule_in_plain_words(seed: int, side: int, li
     opens = 100 + np.cumsum(rng.normal(0, 3, 40))
     closes = opens + rng.normal(0, 3, 40)
     rows = np.stack(
-        [opens, np.maximum(opens, closes) + rng.random(40) * 3, np.minimum(opens, closes) - rng.random(40) * 3, closes],
+        [
+            opens,
+            np.maximum(opens, closes) + rng.random(40) * 3,
+            np.minimum(opens, closes) - rng.random(40) * 3,
+            closes,
+        ],
         axis=1,
     )
     decided = np.arange(40)
@@ -121,7 +150,9 @@ def test_an_outcome_is_known_at_the_close_of_its_exit_bar() -> None:
 def test_the_bracket_is_symmetric_so_that_half_is_a_coin_flip() -> None:
     """Without an edge and without costs about half of the brackets win."""
     market = small_market("none", symbols=6, months=24)
-    free = outcomes(market, signals(market, TrendStrategy()), BracketPolicy(fee_bps=0, slippage_bps=0))
+    free = outcomes(
+        market, signals(market, TrendStrategy()), BracketPolicy(fee_bps=0, slippage_bps=0)
+    )
 
     assert float(free["won"].mean()) == pytest.approx(0.5, abs=0.03)
 
@@ -138,7 +169,13 @@ def test_a_signal_on_a_bar_that_does_not_exist_is_refused() -> None:
 def test_a_signal_without_range_is_refused() -> None:
     """Where no bar ever moved there is no ATR, and so no bracket."""
     flat = bars_of([FLAT] * 30)
-    found = pd.DataFrame({"symbol": ["X"], "side": ["buy"], "timestamp": pd.to_datetime([flat.timestamp[20]], utc=True)})
+    found = pd.DataFrame(
+        {
+            "symbol": ["X"],
+            "side": ["buy"],
+            "timestamp": pd.to_datetime([flat.timestamp[20]], utc=True),
+        }
+    )
 
     with pytest.raises(FixData, match="no ATR"):
         outcomes({"X": flat}, found, BracketPolicy())

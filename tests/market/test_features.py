@@ -8,7 +8,13 @@ import pytest
 
 from markets import bars_of, small_history, small_market
 from steelyard.market.bars import Bars
-from steelyard.market.features import FEATURES, at_every_bar, feature_names, feature_set_hash, features
+from steelyard.market.features import (
+    FEATURES,
+    at_every_bar,
+    feature_names,
+    feature_set_hash,
+    features,
+)
 from steelyard.market.strategy import WARMUP, TrendStrategy, signals
 
 
@@ -24,12 +30,17 @@ def test_there_are_30_to_45_features_and_none_is_missing() -> None:
 def test_volume_features_are_neutral_without_volume(volume: float) -> None:
     """0 in each, and the rest as before."""
     found = signals(small_market(), TrendStrategy())
-    market = {name: replace(bars, volume=np.full(len(bars), volume)) for name, bars in small_market().items()}
+    market = {
+        name: replace(bars, volume=np.full(len(bars), volume))
+        for name, bars in small_market().items()
+    }
     silent, usual = features(market, found), features(small_market(), found)
     about_volume = [f.name for f in FEATURES if f.group == "volume"] + ["rank_volume"]
 
     assert (silent[about_volume] == 0).all(axis=None)
-    pd.testing.assert_frame_equal(silent.drop(columns=about_volume), usual.drop(columns=about_volume))
+    pd.testing.assert_frame_equal(
+        silent.drop(columns=about_volume), usual.drop(columns=about_volume)
+    )
 
 
 def test_a_market_that_does_not_move_gives_numbers() -> None:
@@ -50,9 +61,14 @@ def test_a_single_symbol_ranks_in_the_middle() -> None:
 def test_ranks_follow_the_order_of_the_symbols() -> None:
     """Of three symbols with a bar the highest has 0.5, the middle 0, the lowest −0.5, seen by a buyer."""
     found = signals(small_market(), TrendStrategy())
-    table = features(small_market(), found).assign(sign=np.where(found["side"] == "buy", 1, -1), symbol=found["symbol"])
+    table = features(small_market(), found).assign(
+        sign=np.where(found["side"] == "buy", 1, -1), symbol=found["symbol"]
+    )
     change20 = {name: at_every_bar(bars)["change20"] for name, bars in small_market().items()}
-    bar = np.searchsorted(small_market()["SIM00"].timestamp, found["timestamp"].iloc[5].tz_localize(None).to_datetime64())
+    bar = np.searchsorted(
+        small_market()["SIM00"].timestamp,
+        found["timestamp"].iloc[5].tz_localize(None).to_datetime64(),
+    )
     order = sorted(change20, key=lambda name: change20[name][bar])
     expected = (order.index(found["symbol"].iloc[5]) - 1) / 2
 
@@ -62,7 +78,9 @@ def test_ranks_follow_the_order_of_the_symbols() -> None:
 def mirrored(bars: Bars) -> Bars:
     """The same path upside down, in log prices."""
     top = bars.close.max() * bars.close.min()
-    return replace(bars, open=top / bars.open, high=top / bars.low, low=top / bars.high, close=top / bars.close)
+    return replace(
+        bars, open=top / bars.open, high=top / bars.low, low=top / bars.high, close=top / bars.close
+    )
 
 
 def test_a_signed_feature_flips_with_the_side() -> None:

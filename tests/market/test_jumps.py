@@ -8,9 +8,13 @@ import pytest
 from steelyard.market.jumps import JumpDecision, explain, held_back
 
 
-def frame(closes: list[float], adjusted: list[float] | None = None, days: list[int] | None = None) -> pd.DataFrame:
+def frame(
+    closes: list[float], adjusted: list[float] | None = None, days: list[int] | None = None
+) -> pd.DataFrame:
     n = len(closes)
-    stamps = pd.Timestamp("2020-01-01", tz="UTC") + pd.to_timedelta(days or list(range(n)), unit="D")
+    stamps = pd.Timestamp("2020-01-01", tz="UTC") + pd.to_timedelta(
+        days or list(range(n)), unit="D"
+    )
     bars = pd.DataFrame({"symbol": "X", "timestamp": stamps, "volume": 100.0})
     for name in ("open", "high", "low", "close"):
         bars[name] = closes
@@ -22,8 +26,15 @@ def frame(closes: list[float], adjusted: list[float] | None = None, days: list[i
     [
         pytest.param([100.0, 50.0], [50.0, 50.0], ["split"], id="the factor changes: a split"),
         pytest.param([100.0, 48.0], [50.0, 24.0], ["crash"], id="the factor stays: a crash"),
-        pytest.param([100.0, 10_000.0], [100.0, 10_000.0], ["undecided"], id="a factor of a hundred is not believed"),
-        pytest.param([100.0, 20.0], [100.0, 20.0], ["undecided"], id="a 5:1 split the adjustment missed"),
+        pytest.param(
+            [100.0, 10_000.0],
+            [100.0, 10_000.0],
+            ["undecided"],
+            id="a factor of a hundred is not believed",
+        ),
+        pytest.param(
+            [100.0, 20.0], [100.0, 20.0], ["undecided"], id="a 5:1 split the adjustment missed"
+        ),
         pytest.param([100.0, 95.0], [100.0, 95.0], [], id="an ordinary day"),
         pytest.param([100.0, 50.0], None, ["undecided"], id="no adjusted close: 2:1 or a crash?"),
         pytest.param([100.0, 14.3], None, ["undecided"], id="7:1"),
@@ -35,7 +46,9 @@ def frame(closes: list[float], adjusted: list[float] | None = None, days: list[i
         pytest.param([100.0, 95.0], None, [], id="an ordinary day without an adjusted close"),
     ],
 )
-def test_a_jump_is_taken_for_what_it_is(closes: list[float], adjusted: list[float] | None, kinds: list[str]) -> None:
+def test_a_jump_is_taken_for_what_it_is(
+    closes: list[float], adjusted: list[float] | None, kinds: list[str]
+) -> None:
     """What each overnight move is called."""
     assert [jump.kind for jump in explain(frame(closes, adjusted), ())[1]] == kinds
 
@@ -56,7 +69,9 @@ def test_a_ticker_used_again_after_a_hole_is_held_back() -> None:
     assert held_back(jumps) == ("X",)
 
 
-@pytest.mark.parametrize(("ratio", "first"), [(2.0, 50.0), (1.0, 100.0)], ids=["a split", "a real move"])
+@pytest.mark.parametrize(
+    ("ratio", "first"), [(2.0, 50.0), (1.0, 100.0)], ids=["a split", "a real move"]
+)
 def test_a_decision_frees_the_symbol(ratio: float, first: float) -> None:
     """Decided as 2:1 the past is adjusted; decided as real it stays; either way nothing is held back."""
     decision = JumpDecision(symbol="X", date=date(2020, 1, 2), ratio=ratio)
@@ -74,7 +89,9 @@ def test_a_decision_frees_the_symbol(ratio: float, first: float) -> None:
         pytest.param([20.0, 20.0], 5.0, 20.0, id="a split adjusted already, once is enough"),
     ],
 )
-def test_a_decision_counts_beside_an_adjusted_close(adjusted: list[float], ratio: float, first: float) -> None:
+def test_a_decision_counts_beside_an_adjusted_close(
+    adjusted: list[float], ratio: float, first: float
+) -> None:
     """It adds what the adjustment missed, and never adjusts a second time."""
     decision = JumpDecision(symbol="X", date=date(2020, 1, 2), ratio=ratio)
     bars, jumps = explain(frame([100.0, 20.0], adjusted), (decision,))

@@ -29,13 +29,20 @@ INDICATORS: dict[str, Callable[[Bars], Floats]] = {
     "directional_difference": indicators.directional_difference,
     "relative_volume": indicators.relative_volume,
 }
-SCORES = {name: (lambda bars, n=name: TrendStrategy().scan(bars).scores[n]) for name in TrendStrategy.score_names}
+SCORES = {
+    name: (lambda bars, n=name: TrendStrategy().scan(bars).scores[n])
+    for name in TrendStrategy.score_names
+}
 
 
-@pytest.mark.parametrize("value", [*INDICATORS.values(), *SCORES.values()], ids=[*INDICATORS, *SCORES])
+@pytest.mark.parametrize(
+    "value", [*INDICATORS.values(), *SCORES.values()], ids=[*INDICATORS, *SCORES]
+)
 @settings(deadline=None, max_examples=15)
 @given(cut=cuts)
-def test_an_indicator_or_score_ignores_the_future(value: Callable[[Bars], Floats], cut: int) -> None:
+def test_an_indicator_or_score_ignores_the_future(
+    value: Callable[[Bars], Floats], cut: int
+) -> None:
     """Cutting the future off, or replacing it, leaves every earlier value as it was."""
     before = value(BARS)[:cut]
 
@@ -47,7 +54,9 @@ def test_an_indicator_or_score_ignores_the_future(value: Callable[[Bars], Floats
 @given(cut=cuts)
 def test_a_feature_of_a_symbol_ignores_the_future(cut: int) -> None:
     """The same for every feature a symbol has on its own."""
-    cut_off, whole, shaken = (at_every_bar(bars) for bars in (BARS[:cut], BARS, shaken_after(BARS, cut)))
+    cut_off, whole, shaken = (
+        at_every_bar(bars) for bars in (BARS[:cut], BARS, shaken_after(BARS, cut))
+    )
     for name, values in whole.items():
         np.testing.assert_array_equal(cut_off[name], values[:cut], err_msg=name)
         np.testing.assert_array_equal(shaken[name][:cut], values[:cut], err_msg=name)
@@ -76,11 +85,15 @@ def test_another_future_changes_no_known_row() -> None:
 @pytest.mark.parametrize("feature", FEATURES, ids=lambda feature: feature.name)
 def test_scaling_prices_or_volume_changes_no_feature(feature: object) -> None:
     """Bars in cents, or volume in lots, give the same number."""
-    market = {name: scaled(bars, prices=100.0, volume=0.01) for name, bars in small_market().items()}
+    market = {
+        name: scaled(bars, prices=100.0, volume=0.01) for name, bars in small_market().items()
+    }
     found = signals(small_market(), TrendStrategy())
     name = feature.name  # type: ignore[attr-defined]
 
-    np.testing.assert_allclose(_features(market, found)[name], _features(small_market(), found)[name], atol=1e-7)
+    np.testing.assert_allclose(
+        _features(market, found)[name], _features(small_market(), found)[name], atol=1e-7
+    )
 
 
 _computed: dict[int, pd.DataFrame] = {}

@@ -18,18 +18,28 @@ from steelyard.market.strategy import TrendStrategy
 
 @pytest.mark.parametrize(
     ("edge", "before", "after"),
-    [("none", (0.45, 0.55), (0.45, 0.55)), ("hidden", (0.59, 0.72), (0.59, 0.72)), ("dying", (0.59, 0.72), (0.45, 0.55))],
+    [
+        ("none", (0.45, 0.55), (0.45, 0.55)),
+        ("hidden", (0.59, 0.72), (0.59, 0.72)),
+        ("dying", (0.59, 0.72), (0.45, 0.55)),
+    ],
 )
 def test_a_model_sees_the_edge_and_the_existing_system_does_not(
     edge: Edge, before: tuple[float, float], after: tuple[float, float]
 ) -> None:
     """Accuracy of a line fitted on 2020, in 2021 and in 2022 (the edge dies on New Year), within the band claimed."""
-    past = history(by_symbol(simulate(SimulatedMarket(edge=edge)), FOUR_HOURS), TrendStrategy(), BracketPolicy())
+    past = history(
+        by_symbol(simulate(SimulatedMarket(edge=edge)), FOUR_HOURS),
+        TrendStrategy(),
+        BracketPolicy(),
+    )
     past = past[past["won"].notna()]
     x, won = past[list(feature_names(TrendStrategy()))].to_numpy(), past["won"].to_numpy(dtype=bool)
     decided = past["decided_at"]
     fit = (past["settled_at"] < pd.Timestamp("2021-01-01", tz="UTC")).to_numpy()
-    alive = decided.between(pd.Timestamp("2021-01-02", tz="UTC"), pd.Timestamp("2021-12-15", tz="UTC")).to_numpy()
+    alive = decided.between(
+        pd.Timestamp("2021-01-02", tz="UTC"), pd.Timestamp("2021-12-15", tz="UTC")
+    ).to_numpy()
     dead = (decided > pd.Timestamp("2022-01-10", tz="UTC")).to_numpy()
     line = make_pipeline(StandardScaler(), LogisticRegression(C=0.05)).fit(x[fit], won[fit])
 

@@ -31,7 +31,9 @@ def test_signals_are_ordered_unique_and_warm() -> None:
     assert FOUND["signal_id"].is_unique
     assert FOUND["decided_at"].is_monotonic_increasing
     assert (FOUND["decided_at"] - FOUND["timestamp"] == pd.Timedelta("4h")).all()
-    assert all(row.timestamp >= pd.Timestamp(first[row.symbol], tz="UTC") for row in FOUND.itertuples())
+    assert all(
+        row.timestamp >= pd.Timestamp(first[row.symbol], tz="UTC") for row in FOUND.itertuples()
+    )
     assert FOUND["signal_id"].iloc[0].startswith(f"{FOUND['symbol'].iloc[0]}:2020-")
 
 
@@ -48,7 +50,10 @@ def test_a_quarter_to_two_fifths_of_candidates_exceed_70_on_real_bars() -> None:
 @pytest.mark.parametrize("volume", [np.nan, 0.0], ids=["FX: no volume", "index: volume 0"])
 def test_a_market_without_volume_has_signals_with_a_neutral_volume_score(volume: float) -> None:
     """The volume score is 50 and everything else works."""
-    market = {name: replace(bars, volume=np.full(len(bars), volume)) for name, bars in small_market().items()}
+    market = {
+        name: replace(bars, volume=np.full(len(bars), volume))
+        for name, bars in small_market().items()
+    }
     found = signals(market, TrendStrategy())
 
     assert len(found) == len(FOUND)
@@ -64,14 +69,18 @@ class EveryTenth:
 
     def propose(self, bars: Bars) -> Candidate | None:
         type(self).seen = max(self.seen, len(bars))
-        return Candidate("buy", 50.0, {"last": float(bars.close[-1])}) if len(bars) % 10 == 0 else None
+        return (
+            Candidate("buy", 50.0, {"last": float(bars.close[-1])}) if len(bars) % 10 == 0 else None
+        )
 
 
 def test_a_users_system_sees_bars_up_to_the_decision_bar() -> None:
     """Its sub-score, the last close it saw, is the close of the decision bar."""
     market = {"SIM00": small_market()["SIM00"][:300]}
     found = signals(market, EveryTenth())
-    closes = dict(zip(pd.to_datetime(market["SIM00"].timestamp, utc=True), market["SIM00"].close, strict=True))
+    closes = dict(
+        zip(pd.to_datetime(market["SIM00"].timestamp, utc=True), market["SIM00"].close, strict=True)
+    )
 
     assert len(found) == 18
     assert [closes[stamp] for stamp in found["timestamp"]] == found["score_last"].tolist()
@@ -82,7 +91,11 @@ class Peeking(TrendStrategy):
 
     def scan(self, bars: Bars) -> Scan:
         side = np.sign(np.diff(bars.close, append=bars.close[-1])).astype(np.int64)
-        return Scan(side, np.full(len(bars), 60.0), {name: np.full(len(bars), 60.0) for name in self.score_names})
+        return Scan(
+            side,
+            np.full(len(bars), 60.0),
+            {name: np.full(len(bars), 60.0) for name in self.score_names},
+        )
 
 
 class Boasting(EveryTenth):
@@ -101,7 +114,11 @@ class Sideways(EveryTenth):
 
 @pytest.mark.parametrize(
     ("strategy", "words"),
-    [(Peeking(), "scan sees past"), (Boasting(), "must lie in 0 to 100"), (Sideways(), "buy or sell")],
+    [
+        (Peeking(), "scan sees past"),
+        (Boasting(), "must lie in 0 to 100"),
+        (Sideways(), "buy or sell"),
+    ],
     ids=["peeks", "boasts", "sideways"],
 )
 def test_a_system_that_breaks_the_contract_is_refused(strategy: TrendStrategy, words: str) -> None:
@@ -113,7 +130,13 @@ def test_a_system_that_breaks_the_contract_is_refused(strategy: TrendStrategy, w
 
 
 @pytest.mark.parametrize(
-    "system", ["nowhere.to_be:Found", "steelyard.market.strategy:Nothing", "steelyard.market.strategy:WARMUP", "math:sqrt"]
+    "system",
+    [
+        "nowhere.to_be:Found",
+        "steelyard.market.strategy:Nothing",
+        "steelyard.market.strategy:WARMUP",
+        "math:sqrt",
+    ],
 )
 def test_a_system_that_cannot_be_found_is_one_clear_line(system: str) -> None:
     """The message names what was asked for."""

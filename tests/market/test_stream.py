@@ -20,7 +20,10 @@ def sample() -> dict[str, Bars]:
     """Three real stocks of the built-in sample, their last two years and a half."""
     frame = read(SourceSettings(kind="sample")).frame
     kept = frame[frame["symbol"].isin(["AAPL", "GOOG", "MSFT"])]
-    return {symbol: bars[-640:] for symbol, bars in by_symbol(kept[~kept.duplicated(["symbol", "timestamp"])], DAY).items()}
+    return {
+        symbol: bars[-640:]
+        for symbol, bars in by_symbol(kept[~kept.duplicated(["symbol", "timestamp"])], DAY).items()
+    }
 
 
 def batch(bars: Mapping[str, Bars], symbol: str, side: str) -> np.ndarray:
@@ -42,7 +45,10 @@ def test_a_year_of_real_bars_gives_the_same_features_row_for_row(sample: dict[st
             continue
         for symbol in sample:
             for side, sign in (("buy", 1), ("sell", -1)):
-                worst = max(worst, float(np.abs(streamed.at(symbol, sign) - batch(known, symbol, side)).max()))
+                worst = max(
+                    worst,
+                    float(np.abs(streamed.at(symbol, sign) - batch(known, symbol, side)).max()),
+                )
     whole = features(sample, _every_bar(sample, first, first + 252))[NAMES]
 
     assert worst < 1e-9
@@ -82,7 +88,8 @@ def odd(kind: str, n: int = 400) -> Bars:
 
 
 @pytest.mark.parametrize(
-    "kind", ["plain", "flat for a hundred bars", "no range at all", "no volume (FX)", "volume 0 (index)"]
+    "kind",
+    ["plain", "flat for a hundred bars", "no range at all", "no volume (FX)", "volume 0 (index)"],
 )
 def test_odd_markets_give_the_same(kind: str) -> None:
     """Every bar from the warm-up on."""
@@ -92,20 +99,35 @@ def test_odd_markets_give_the_same(kind: str) -> None:
         streamed.follow({"X": bars[:end]})
         if end % 7 == 0 or 195 < end < 310:
             np.testing.assert_allclose(
-                streamed.at("X", 1), batch({"X": bars[:end]}, "X", "buy"), rtol=0, atol=1e-9, err_msg=str(end)
+                streamed.at("X", 1),
+                batch({"X": bars[:end]}, "X", "buy"),
+                rtol=0,
+                atol=1e-9,
+                err_msg=str(end),
             )
 
 
 def test_a_symbol_that_is_not_warmed_up_is_the_batch_itself() -> None:
     """NaN where the batch has NaN, and not counted in ranks; it joins when it is warmed up."""
     old, young = odd("plain"), odd("plain")
-    young = Bars("Y", young.bar_size, young.timestamp, young.open, young.high, young.low, young.close, young.volume)[300:]
+    young = Bars(
+        "Y",
+        young.bar_size,
+        young.timestamp,
+        young.open,
+        young.high,
+        young.low,
+        young.close,
+        young.volume,
+    )[300:]
     streamed = FeatureStream({"X": old[:330], "Y": young[:30]})
     for end in range(331, 400):
         known = {"X": old[:end], "Y": young[: end - 300]}
         streamed.follow(known)
         for symbol in known:
-            np.testing.assert_allclose(streamed.at(symbol, -1), batch(known, symbol, "sell"), rtol=0, atol=1e-9)
+            np.testing.assert_allclose(
+                streamed.at(symbol, -1), batch(known, symbol, "sell"), rtol=0, atol=1e-9
+            )
 
 
 @pytest.mark.parametrize("gap", [1, 5, 127, 128, 200])
@@ -115,17 +137,30 @@ def test_bars_that_come_late_come_all_at_once(gap: int) -> None:
     streamed = FeatureStream({"X": bars[:150]})
     streamed.follow({"X": bars[: 150 + gap]})
 
-    np.testing.assert_allclose(streamed.at("X", 1), batch({"X": bars[: 150 + gap]}, "X", "buy"), rtol=0, atol=1e-9)
+    np.testing.assert_allclose(
+        streamed.at("X", 1), batch({"X": bars[: 150 + gap]}, "X", "buy"), rtol=0, atol=1e-9
+    )
 
 
 def test_a_rewritten_history_starts_anew() -> None:
     """A split, adjusted backwards: the same stamps on another scale."""
     bars = odd("plain")
-    half = Bars("X", bars.bar_size, bars.timestamp, bars.open / 2, bars.high / 2, bars.low / 2, bars.close / 2, bars.volume)
+    half = Bars(
+        "X",
+        bars.bar_size,
+        bars.timestamp,
+        bars.open / 2,
+        bars.high / 2,
+        bars.low / 2,
+        bars.close / 2,
+        bars.volume,
+    )
     streamed = FeatureStream({"X": bars[:200]})
     streamed.follow({"X": half[:201]})
 
-    np.testing.assert_allclose(streamed.at("X", 1), batch({"X": half[:201]}, "X", "buy"), rtol=0, atol=1e-9)
+    np.testing.assert_allclose(
+        streamed.at("X", 1), batch({"X": half[:201]}, "X", "buy"), rtol=0, atol=1e-9
+    )
 
 
 def test_thousands_of_bars_wear_nothing_out() -> None:
@@ -135,7 +170,9 @@ def test_thousands_of_bars_wear_nothing_out() -> None:
     for end in range(201, len(bars) + 1):
         streamed.follow(bars[max(0, end - 3) : end])
 
-    np.testing.assert_allclose(streamed.values, batch({"X": bars}, "X", "buy")[: len(OWN)], rtol=0, atol=1e-9)
+    np.testing.assert_allclose(
+        streamed.values, batch({"X": bars}, "X", "buy")[: len(OWN)], rtol=0, atol=1e-9
+    )
 
 
 def test_following_changes_no_bar() -> None:

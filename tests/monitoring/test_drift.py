@@ -8,7 +8,16 @@ import pandas as pd
 import pytest
 from scipy.stats import wasserstein_distance
 
-from steelyard.monitoring.drift import PREDICTION, Column, Drift, DriftPolicy, Performance, drift, drift_page, psi_noise
+from steelyard.monitoring.drift import (
+    PREDICTION,
+    Column,
+    Drift,
+    DriftPolicy,
+    Performance,
+    drift,
+    drift_page,
+    psi_noise,
+)
 
 POLICY = DriftPolicy()
 IMPORTANCE = {"minor": 1.0, "major": 14.0, "middle": 5.0}
@@ -33,7 +42,9 @@ def moved(name: str, rows: int = 500, seed: int = 2, errors: float = 1.5) -> pd.
     return now.assign(**{name: now[name] + errors * now[name].std()})
 
 
-def judged(current: pd.DataFrame, performance: tuple[Performance, Performance] | None = None) -> Drift:
+def judged(
+    current: pd.DataFrame, performance: tuple[Performance, Performance] | None = None
+) -> Drift:
     return drift(world(1000, 1), current, IMPORTANCE, performance, POLICY)
 
 
@@ -44,10 +55,16 @@ def column(found: Drift, name: str) -> Column:
 @pytest.mark.parametrize(("before", "now"), [(100, 100), (1000, 100), (1000, 1000), (5000, 5000)])
 def test_an_unchanged_world_is_fine(before: int, now: int) -> None:
     """At any number of rows: of ten pairs of samples at most one alarms."""
-    found = [drift(world(before, seed), world(now, 100 + seed), IMPORTANCE, None, POLICY) for seed in range(10)]
+    found = [
+        drift(world(before, seed), world(now, 100 + seed), IMPORTANCE, None, POLICY)
+        for seed in range(10)
+    ]
 
     assert sum(one.verdict != "fine" for one in found) <= 1
-    assert "no drift: the largest PSI is" in next(one for one in found if one.verdict == "fine").reasons[0]
+    assert (
+        "no drift: the largest PSI is"
+        in next(one for one in found if one.verdict == "fine").reasons[0]
+    )
 
 
 @pytest.mark.parametrize(
@@ -58,7 +75,9 @@ def test_an_unchanged_world_is_fine(before: int, now: int) -> None:
         pytest.param("minor", "fine", 0.05, id="5 %"),
     ],
 )
-def test_a_feature_weighs_as_much_as_the_model_makes_of_it(name: str, verdict: str, share: float) -> None:
+def test_a_feature_weighs_as_much_as_the_model_makes_of_it(
+    name: str, verdict: str, share: float
+) -> None:
     """The same shift asks for retraining in one feature and for nothing in another, and is named in both."""
     found = judged(moved(name))
 
@@ -70,9 +89,14 @@ def test_a_feature_weighs_as_much_as_the_model_makes_of_it(name: str, verdict: s
 
 @pytest.mark.parametrize(
     ("feature", "verdict"),
-    [pytest.param("minor", "retrain", id="with a feature"), pytest.param(PREDICTION, "watch", id="by themselves")],
+    [
+        pytest.param("minor", "retrain", id="with a feature"),
+        pytest.param(PREDICTION, "watch", id="by themselves"),
+    ],
 )
-def test_predictions_that_drift_ask_for_retraining_when_a_feature_did_too(feature: str, verdict: str) -> None:
+def test_predictions_that_drift_ask_for_retraining_when_a_feature_did_too(
+    feature: str, verdict: str
+) -> None:
     """A slight feature is enough; none at all is only worth watching."""
     found = judged(moved(PREDICTION).assign(**{feature: moved(feature)[feature]}))
 
@@ -84,7 +108,9 @@ def test_predictions_that_drift_ask_for_retraining_when_a_feature_did_too(featur
 def test_one_moved_column_among_forty_is_found_and_no_other() -> None:
     """The bound is widened for the number of columns, not past a shift of half a deviation over 500 rows."""
     draw, names = np.random.default_rng(5), [f"f{i}" for i in range(40)]
-    before, now = (pd.DataFrame(draw.normal(size=(rows, 40)), columns=names) for rows in (1000, 500))
+    before, now = (
+        pd.DataFrame(draw.normal(size=(rows, 40)), columns=names) for rows in (1000, 500)
+    )
     now["f7"] += 0.6
 
     found = drift(before, now, dict.fromkeys(names, 1.0), None, POLICY)
@@ -97,7 +123,11 @@ def test_the_bound_is_the_mean_of_the_noise_and_some_deviations() -> None:
     """It exceeds (bands − 1)(1/n + 1/m), falls with the rows, and rises with the bands and the certainty asked for."""
     assert psi_noise(10, 1000, 500, 0.01) > 9 * (1 / 1000 + 1 / 500)
     assert psi_noise(10, 2000, 1000, 0.01) == pytest.approx(psi_noise(10, 1000, 500, 0.01) / 2)
-    assert psi_noise(5, 1000, 500, 0.01) < psi_noise(10, 1000, 500, 0.01) < psi_noise(10, 1000, 500, 0.001)
+    assert (
+        psi_noise(5, 1000, 500, 0.01)
+        < psi_noise(10, 1000, 500, 0.01)
+        < psi_noise(10, 1000, 500, 0.001)
+    )
 
 
 def test_few_rows_need_a_larger_shift() -> None:
@@ -113,7 +143,9 @@ def test_the_distance_is_in_deviations_of_the_reference() -> None:
     """Small numbers are not measured against a width they do not have; NaN is left out of it."""
     before, now = world(1000, 1), moved("major")
     now.loc[:9, "major"] = np.nan
-    expected = wasserstein_distance(before["major"], now["major"].dropna()) / before["major"].std(ddof=0)
+    expected = wasserstein_distance(before["major"], now["major"].dropna()) / before["major"].std(
+        ddof=0
+    )
 
     assert column(judged(now), "major").wasserstein == pytest.approx(expected)
 
@@ -124,10 +156,14 @@ def test_the_distance_is_in_deviations_of_the_reference() -> None:
         pytest.param(np.nan, "no number in current", id="all NaN"),
         pytest.param(np.inf, "no number in current", id="all infinite"),
         pytest.param("text", "no number in current", id="text"),
-        pytest.param([1.0] * 60 + [np.nan] * 440, "60 rows in current, least is 100", id="mostly NaN"),
+        pytest.param(
+            [1.0] * 60 + [np.nan] * 440, "60 rows in current, least is 100", id="mostly NaN"
+        ),
     ],
 )
-def test_a_column_without_numbers_is_reported_and_the_rest_judged(values: object, reason: str) -> None:
+def test_a_column_without_numbers_is_reported_and_the_rest_judged(
+    values: object, reason: str
+) -> None:
     """It neither stops the report nor vanishes from it, and counts as not drifted."""
     found = judged(world(500, 2, major=values))
 
@@ -182,7 +218,11 @@ def test_a_value_that_most_rows_share_does_not_hide_the_others() -> None:
 def test_any_numeric_dtype_is_read(dtype: str) -> None:
     """Nullable ones with a gap as well."""
     now = world(500, 2)
-    values = now["minor"].astype("float64").where(now.index > 4) if dtype in ("Int64", "Float64") else now["minor"]
+    values = (
+        now["minor"].astype("float64").where(now.index > 4)
+        if dtype in ("Int64", "Float64")
+        else now["minor"]
+    )
     found = judged(now.assign(minor=values.astype(dtype)))
 
     assert not column(found, "minor").unjudged
@@ -190,12 +230,19 @@ def test_any_numeric_dtype_is_read(dtype: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("before", "now"), [pytest.param(1000, 99, id="now"), pytest.param(50, 500, id="then"), pytest.param(0, 0, id="none")]
+    ("before", "now"),
+    [
+        pytest.param(1000, 99, id="now"),
+        pytest.param(50, 500, id="then"),
+        pytest.param(0, 0, id="none"),
+    ],
 )
 def test_too_few_rows_are_not_judged(before: int, now: int) -> None:
     """Whatever they look like."""
     current = moved("major", now, errors=5) if now else world(0, 2)
-    found = drift(world(before, 1), current, IMPORTANCE, (TRAINING, Performance(n=5, accuracy=0.0)), POLICY)
+    found = drift(
+        world(before, 1), current, IMPORTANCE, (TRAINING, Performance(n=5, accuracy=0.0)), POLICY
+    )
 
     assert found.verdict == "fine"
     assert found.reasons[0] == f"not judged: {min(before, now)} rows, least is 100"
@@ -222,7 +269,10 @@ def test_importance_that_is_no_positive_number_counts_as_none() -> None:
     none = drift(before, now, {"major": 0.0, "minor": 0.0}, None, POLICY)
 
     assert [column.importance for column in some.columns] == [1.0, 0.0, 0.0]
-    assert [(column.name, column.importance) for column in none.columns] == [("major", 0.5), ("minor", 0.5)]
+    assert [(column.name, column.importance) for column in none.columns] == [
+        ("major", 0.5),
+        ("minor", 0.5),
+    ]
 
 
 def test_a_model_without_features_has_only_its_prediction_judged() -> None:
@@ -236,17 +286,33 @@ def test_a_model_without_features_has_only_its_prediction_judged() -> None:
 @pytest.mark.parametrize(
     ("now", "verdict", "measure"),
     [
-        pytest.param(Performance(300, 0.40, 0.67, 0.08, 0.2), "retrain", "accuracy", id="accuracy collapsed"),
-        pytest.param(Performance(300, 0.51, 0.67, 0.08, 0.2), "watch", "accuracy", id="accuracy slipped"),
-        pytest.param(Performance(300, 0.58, 0.74, 0.08, 0.2), "retrain", "log_loss", id="log-loss collapsed"),
-        pytest.param(Performance(300, 0.58, 0.70, 0.08, 0.2), "watch", "log_loss", id="log-loss slipped"),
-        pytest.param(Performance(300, 0.58, 0.67, 0.20, 0.2), "retrain", "ece", id="calibration collapsed"),
+        pytest.param(
+            Performance(300, 0.40, 0.67, 0.08, 0.2), "retrain", "accuracy", id="accuracy collapsed"
+        ),
+        pytest.param(
+            Performance(300, 0.51, 0.67, 0.08, 0.2), "watch", "accuracy", id="accuracy slipped"
+        ),
+        pytest.param(
+            Performance(300, 0.58, 0.74, 0.08, 0.2), "retrain", "log_loss", id="log-loss collapsed"
+        ),
+        pytest.param(
+            Performance(300, 0.58, 0.70, 0.08, 0.2), "watch", "log_loss", id="log-loss slipped"
+        ),
+        pytest.param(
+            Performance(300, 0.58, 0.67, 0.20, 0.2), "retrain", "ece", id="calibration collapsed"
+        ),
         pytest.param(Performance(300, 0.70, 0.50, 0.00, 0.2), "fine", "", id="better than ever"),
-        pytest.param(Performance(40, 0.45, 0.70, 0.15, 0.2), "fine", "", id="40 outcomes are worse by chance"),
-        pytest.param(Performance(29, 0.00, 9.00, 0.90, 0.2), "fine", "", id="29 outcomes are not judged"),
+        pytest.param(
+            Performance(40, 0.45, 0.70, 0.15, 0.2), "fine", "", id="40 outcomes are worse by chance"
+        ),
+        pytest.param(
+            Performance(29, 0.00, 9.00, 0.90, 0.2), "fine", "", id="29 outcomes are not judged"
+        ),
     ],
 )
-def test_performance_is_judged_by_its_standard_error(now: Performance, verdict: str, measure: str) -> None:
+def test_performance_is_judged_by_its_standard_error(
+    now: Performance, verdict: str, measure: str
+) -> None:
     """Worse than chance explains at 1 in 100 asks for retraining, at 1 in 10 it is watched."""
     found = judged(world(500, 2), (TRAINING, now))
 
@@ -256,10 +322,14 @@ def test_performance_is_judged_by_its_standard_error(now: Performance, verdict: 
 
 def test_performance_is_judged_without_rows_of_features() -> None:
     """Outcomes are counted for themselves."""
-    found = drift(world(0, 1), world(0, 2), IMPORTANCE, (TRAINING, Performance(300, accuracy=0.40)), POLICY)
+    found = drift(
+        world(0, 1), world(0, 2), IMPORTANCE, (TRAINING, Performance(300, accuracy=0.40)), POLICY
+    )
 
     assert found.verdict == "retrain"
-    assert found.reasons[0] == "accuracy 0.400 now, 0.580 in training; at least 0.504 is within chance"
+    assert (
+        found.reasons[0] == "accuracy 0.400 now, 0.580 in training; at least 0.504 is within chance"
+    )
 
 
 def test_unknown_measures_are_named_not_judged() -> None:
@@ -282,7 +352,10 @@ def test_an_honest_model_seldom_looks_worse() -> None:
     before, now = draw.beta(20, 18, 1000), draw.beta(20, 18, (200, 60))
     training = Performance.of(before, draw.random(1000) < before)
     found = [
-        drift(world(0, 1), world(0, 1), {}, (training, Performance.of(p, draw.random(60) < p)), POLICY).verdict for p in now
+        drift(
+            world(0, 1), world(0, 1), {}, (training, Performance.of(p, draw.random(60) < p)), POLICY
+        ).verdict
+        for p in now
     ]
 
     assert found.count("retrain") <= 5
@@ -310,7 +383,9 @@ def test_the_most_important_reason_comes_first() -> None:
 
     reasons = drift(before, before + 3, dict.fromkeys(names, 1.0), worse, POLICY).reasons
 
-    assert reasons[0].startswith("drifted features carry 100.0% of the importance, retrain from 30%: f0 (PSI")
+    assert reasons[0].startswith(
+        "drifted features carry 100.0% of the importance, retrain from 30%: f0 (PSI"
+    )
     assert reasons[0].endswith("and 2 more")
     assert reasons[1].startswith("accuracy 0.510 now")
 
@@ -323,7 +398,10 @@ def test_drift_is_plain_json_and_the_frames_stay_as_they_were() -> None:
 
     assert json.loads(json.dumps(document, allow_nan=False)) == document
     assert (document["columns"][2]["psi"], document["prediction"]["importance"]) == (None, None)
-    assert (document["columns"][0]["drifted"], document["performance"][0]["verdict"]) == (False, "fine")
+    assert (document["columns"][0]["drifted"], document["performance"][0]["verdict"]) == (
+        False,
+        "fine",
+    )
     pd.testing.assert_frame_equal(before, kept[0])
     pd.testing.assert_frame_equal(now, kept[1])
 
@@ -337,4 +415,7 @@ def test_the_page_shows_the_judged_columns() -> None:
     assert page.lstrip().startswith("<")
     assert all(name in page for name in ("major in bands", "middle in bands", "p_win in bands"))
     assert "minor in bands" not in page
-    assert drift_page(before, now, [column for column in found.columns if column.name == "minor"]) == ""
+    assert (
+        drift_page(before, now, [column for column in found.columns if column.name == "minor"])
+        == ""
+    )

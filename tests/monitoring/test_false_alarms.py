@@ -53,7 +53,9 @@ def test_signals_that_hang_together_break_more_often() -> None:
 
     assert streak_alarm(500, 11, 0.55, tied) == pytest.approx((longest >= 11).mean(), abs=0.03)
     assert streak_alarm(500, 11, 0.55, tied) > 5 * streak_alarm(500, 11, 0.55)
-    assert low_accuracy_alarm(50, 0.45, 0.55, tied) == pytest.approx((np.mean(won[-50:], axis=0) < 0.45).mean(), abs=0.03)
+    assert low_accuracy_alarm(50, 0.45, 0.55, tied) == pytest.approx(
+        (np.mean(won[-50:], axis=0) < 0.45).mean(), abs=0.03
+    )
 
 
 def test_how_many_losses_are_enough() -> None:

@@ -21,7 +21,9 @@ def day(number: float) -> datetime:
     return EARLIER + timedelta(days=number)
 
 
-def of(predictions: pd.DataFrame, signals: int = 10, train: float = NAN, holdout: float = NAN) -> Health:
+def of(
+    predictions: pd.DataFrame, signals: int = 10, train: float = NAN, holdout: float = NAN
+) -> Health:
     """The health over the ten days that hold the first ten of ``settled``."""
     return health(predictions, signals, day(-1), day(9), Trained(train, holdout))
 
@@ -36,8 +38,12 @@ def mixed() -> pd.DataFrame:
         10,
         p_win=[0.9, 0.8, 0.7, 0.6, 0.6, 0.4, 0.3, 0.2, NAN, NAN],
         confidence_ml=[95.0, 85.0, 75.0, 65.0, 65.0, 45.0, 30.0, 100.0, NAN, NAN],
-        won=pd.array([True, True, False, True, None, False, False, None, True, False], dtype="boolean"),
-        settled_at=pd.Series([day(i) if i not in (4, 7) else pd.NaT for i in range(10)], dtype="datetime64[ns, UTC]"),
+        won=pd.array(
+            [True, True, False, True, None, False, False, None, True, False], dtype="boolean"
+        ),
+        settled_at=pd.Series(
+            [day(i) if i not in (4, 7) else pd.NaT for i in range(10)], dtype="datetime64[ns, UTC]"
+        ),
         fallback_reason=[None] * 8 + ["stale_bars", "no_model"],
         decision=[True] * 4 + [False] * 6,
         pivotal=[True] + [False] * 9,
@@ -51,7 +57,12 @@ def mixed() -> pd.DataFrame:
     ("name", "value", "target", "ok"),
     [
         ("brier", (0.01 + 0.04 + 0.49 + 0.16 + 0.16 + 0.09) / 6, 0.25, True),
-        ("ece", (0.1 + 0.2 + 0.7 + 0.4 + 0.4 + 0.3) / 6, 0.05 + 0.5 * np.sqrt(20 / np.pi / 6), True),
+        (
+            "ece",
+            (0.1 + 0.2 + 0.7 + 0.4 + 0.4 + 0.3) / 6,
+            0.05 + 0.5 * np.sqrt(20 / np.pi / 6),
+            True,
+        ),
         ("overfitting_gap", 0.2, 0.10, False),
         ("latency_p50_ms", 4.5, None, None),
         ("latency_p95_ms", 7.65, None, None),
@@ -69,7 +80,9 @@ def mixed() -> pd.DataFrame:
         ("mean_slippage_bps", 3.0, None, None),
     ],
 )
-def test_a_figure_stands_beside_its_target(name: str, value: float, target: float | None, ok: bool | None) -> None:
+def test_a_figure_stands_beside_its_target(
+    name: str, value: float, target: float | None, ok: bool | None
+) -> None:
     """Outcomes of settled opinions, hold and slippage of settled trades, shares of signals or of predictions."""
     found = figure(of(mixed(), signals=20, train=0.8, holdout=0.6), name)
 
@@ -97,9 +110,14 @@ def test_confidences_are_counted_in_tenths() -> None:
 
 def test_reliability_is_told_by_band_of_confidence() -> None:
     """Signals that settled: how many, what was said of them, and how many won."""
-    bands = of(settled(4, confidence_ml=[70.0, 79.9, 80.0, NAN], p_win=[0.6, 0.7, 0.8, 0.9])).reliability
+    bands = of(
+        settled(4, confidence_ml=[70.0, 79.9, 80.0, NAN], p_win=[0.6, 0.7, 0.8, 0.9])
+    ).reliability
 
-    assert [(band.low, band.high, band.count) for band in bands][7:9] == [(70.0, 80.0, 2), (80.0, 90.0, 1)]
+    assert [(band.low, band.high, band.count) for band in bands][7:9] == [
+        (70.0, 80.0, 2),
+        (80.0, 90.0, 1),
+    ]
     assert (bands[7].mean_p_win, bands[7].win_rate) == (pytest.approx(0.65), 1.0)
     assert np.isnan(bands[0].mean_p_win)
     assert np.isnan(bands[0].win_rate)
@@ -114,10 +132,14 @@ def test_an_outcome_nobody_knows_is_no_loss() -> None:
 
 def test_a_target_met_exactly_is_met_but_latency_must_stay_under() -> None:
     """Coverage of 99 % is enough, a fallback rate of 1 % too; 50 ms is too slow."""
-    frame = settled(100, p_win=[0.6] * 99 + [NAN], fallback_reason=[None] * 99 + ["slow"], latency_ms=50.0)
+    frame = settled(
+        100, p_win=[0.6] * 99 + [NAN], fallback_reason=[None] * 99 + ["slow"], latency_ms=50.0
+    )
     found = health(frame, 100, day(-1), day(99))
 
-    assert {name: figure(found, name).ok for name in ("coverage", "fallback_rate", "latency_p99_ms")} == {
+    assert {
+        name: figure(found, name).ok for name in ("coverage", "fallback_rate", "latency_p99_ms")
+    } == {
         "coverage": True,
         "fallback_rate": True,
         "latency_p99_ms": False,
@@ -138,7 +160,9 @@ ILL = {
 
 
 @pytest.mark.parametrize(("name", "columns"), ILL.items(), ids=ILL)
-def test_a_miss_that_chance_does_not_explain_is_alarming(name: str, columns: dict[str, object]) -> None:
+def test_a_miss_that_chance_does_not_explain_is_alarming(
+    name: str, columns: dict[str, object]
+) -> None:
     """A hundred observations say so, six of the same kind do not; a well one is never alarming."""
     won = pd.array(columns.get("won", [True] * 100), dtype="boolean")
     ill, usual = settled(100, **{**columns, "won": won}), Usual(slippage_bps=4.0)
@@ -154,18 +178,31 @@ def test_a_small_miss_is_missed_and_not_alarming() -> None:
     """Two fallbacks of a hundred where one is allowed: chance does that one time in four."""
     whole = health(settled(100, fallback_reason=[None] * 98 + ["slow"] * 2), 100, day(-1), day(99))
 
-    assert (figure(whole, "fallback_rate").ok, figure(whole, "fallback_rate").alarming) == (False, False)
-    assert figure(whole, "fallback_rate").chance == pytest.approx(1 - 0.99**100 - 100 * 0.01 * 0.99**99)
+    assert (figure(whole, "fallback_rate").ok, figure(whole, "fallback_rate").alarming) == (
+        False,
+        False,
+    )
+    assert figure(whole, "fallback_rate").chance == pytest.approx(
+        1 - 0.99**100 - 100 * 0.01 * 0.99**99
+    )
 
 
 def test_what_training_said_is_judged_by_the_size_of_its_holdout() -> None:
     """A gap of 20 points: chance over 20 holdout rows, none over 400. Rested on one feature: missed, never alarming."""
     shares = {"gain": {"a": 0.3, "b": 0.7}, "shap": {"a": 0.6, "b": 0.4}}
-    few, many = (health(settled(10), 10, day(-1), day(9), Trained(0.8, 0.6, n, **shares)) for n in (20, 400))
+    few, many = (
+        health(settled(10), 10, day(-1), day(9), Trained(0.8, 0.6, n, **shares)) for n in (20, 400)
+    )
 
     assert [figure(found, "overfitting_gap").alarming for found in (few, many)] == [False, True]
-    assert (figure(many, "top_feature_share").ok, figure(many, "top_feature_share").alarming) == (False, False)
-    assert [(one.name, one.gain, one.shap) for one in many.importance] == [("a", 0.3, 0.6), ("b", 0.7, 0.4)]
+    assert (figure(many, "top_feature_share").ok, figure(many, "top_feature_share").alarming) == (
+        False,
+        False,
+    )
+    assert [(one.name, one.gain, one.shap) for one in many.importance] == [
+        ("a", 0.3, 0.6),
+        ("b", 0.7, 0.4),
+    ]
 
 
 def test_a_figure_without_a_target_says_why() -> None:
@@ -195,7 +232,10 @@ def test_where_nothing_is_known_nothing_is_claimed(frame: pd.DataFrame) -> None:
 
     assert {row.name for row in found.figures if not np.isnan(row.value)} == {"trades_per_day"}
     assert all(row.ok is None for row in found.figures)
-    assert sum(found.p_win) + sum(found.confidence_ml) + sum(band.count for band in found.reliability) == 0
+    assert (
+        sum(found.p_win) + sum(found.confidence_ml) + sum(band.count for band in found.reliability)
+        == 0
+    )
 
 
 def test_signals_without_any_prediction_are_a_coverage_of_none() -> None:
@@ -211,7 +251,10 @@ def test_health_is_plain_json_and_the_frame_stays_as_it_was() -> None:
     document = of(frame).to_dict()
 
     assert json.loads(json.dumps(document, allow_nan=False)) == document
-    assert next(row for row in document["figures"] if row["name"] == "overfitting_gap")["value"] is None
+    assert (
+        next(row for row in document["figures"] if row["name"] == "overfitting_gap")["value"]
+        is None
+    )
     assert document["reliability"][0]["win_rate"] is None
     pd.testing.assert_frame_equal(frame, kept)
 
@@ -226,11 +269,15 @@ def test_signals_without_predictions_are_an_alarm() -> None:
     (found,) = silences(settled(90), settled(90).drop(index=[10, 11, 12]), day(90), OVERDUE)
 
     assert found.code == "unpredicted"
-    assert found.words == "3 of 90 signals have no prediction, from 2025-01-11 00:00 UTC to 2025-01-13 00:00 UTC."
+    assert (
+        found.words
+        == "3 of 90 signals have no prediction, from 2025-01-11 00:00 UTC to 2025-01-13 00:00 UTC."
+    )
 
 
 @pytest.mark.parametrize(
-    ("age", "alarms"), [pytest.param(3.0, False, id="as old as allowed"), pytest.param(3.1, True, id="older")]
+    ("age", "alarms"),
+    [pytest.param(3.0, False, id="as old as allowed"), pytest.param(3.1, True, id="older")],
 )
 def test_predictions_that_never_settled_are_an_alarm(age: float, alarms: bool) -> None:
     """From the age on at which they should have."""
@@ -245,9 +292,12 @@ def test_predictions_that_never_settled_are_an_alarm(age: float, alarms: bool) -
 
 
 @pytest.mark.parametrize(
-    ("pause", "alarms"), [pytest.param(6.9, False, id="1 in 992"), pytest.param(7.0, True, id="1 in 1097")]
+    ("pause", "alarms"),
+    [pytest.param(6.9, False, id="1 in 992"), pytest.param(7.0, True, id="1 in 1097")],
 )
-def test_signals_that_stop_are_an_alarm_once_chance_no_longer_explains_it(pause: float, alarms: bool) -> None:
+def test_signals_that_stop_are_an_alarm_once_chance_no_longer_explains_it(
+    pause: float, alarms: bool
+) -> None:
     """One a day: e^−6.9 is over one in a thousand, e^−7 is under it."""
     found = silences(settled(90), settled(90), day(89 + pause), OVERDUE)
 
@@ -259,24 +309,32 @@ def test_signals_that_stop_are_an_alarm_once_chance_no_longer_explains_it(pause:
 
 def test_a_long_silence_does_not_make_itself_look_usual() -> None:
     """The rate is that of the time before it."""
-    assert [silence.code for silence in silences(settled(90), settled(90), day(400), OVERDUE)] == ["quiet"]
+    assert [silence.code for silence in silences(settled(90), settled(90), day(400), OVERDUE)] == [
+        "quiet"
+    ]
 
 
 def test_a_pause_no_longer_than_an_earlier_one_is_none() -> None:
     """A signal every hour of five days, then a weekend without: that is expected every week, an hour more is not."""
     hours = [timedelta(days=7 * week, hours=hour) for week in range(12) for hour in range(120)]
     decided = pd.Series([EARLIER + hour for hour in hours], dtype="datetime64[ns, UTC]")
-    frame = pd.DataFrame({"signal_id": decided.astype(str), "decided_at": decided, "settled_at": decided})
+    frame = pd.DataFrame(
+        {"signal_id": decided.astype(str), "decided_at": decided, "settled_at": decided}
+    )
     last = decided.iloc[-1].to_pydatetime()
 
     assert silences(frame, frame, last + timedelta(hours=49), OVERDUE) == ()
-    assert [one.code for one in silences(frame, frame, last + timedelta(hours=50), OVERDUE)] == ["quiet"]
+    assert [one.code for one in silences(frame, frame, last + timedelta(hours=50), OVERDUE)] == [
+        "quiet"
+    ]
 
 
 def test_several_silences_are_all_told() -> None:
     """In a fixed order; what comes after the end is not looked at."""
     frame = settled(90)
-    open_ones = frame.assign(settled_at=pd.Series(pd.NaT, index=frame.index, dtype="datetime64[ns, UTC]"))
+    open_ones = frame.assign(
+        settled_at=pd.Series(pd.NaT, index=frame.index, dtype="datetime64[ns, UTC]")
+    )
     later = pd.concat([frame, settled(1, signal_id="later", decided_at=pd.Timestamp(day(200)))])
 
     found = silences(later, open_ones[1:], day(150), OVERDUE)
@@ -295,4 +353,6 @@ def test_several_silences_are_all_told() -> None:
 def test_a_system_that_never_spoke_is_not_silent(empty: pd.DataFrame) -> None:
     """Nothing there, nothing missing."""
     assert silences(empty, empty, day(0), OVERDUE) == ()
-    assert [silence.code for silence in silences(settled(1), empty, day(1), OVERDUE)] == ["unpredicted"]
+    assert [silence.code for silence in silences(settled(1), empty, day(1), OVERDUE)] == [
+        "unpredicted"
+    ]

@@ -47,7 +47,10 @@ def pilot(home: Path, empty_mlflow: Path) -> Home:
 def tree(folder: Path) -> dict[str, str]:
     """Every file and folder, with what is in it; but what SQLite notes of who is reading."""
     kept = [one for one in folder.rglob("*") if not one.name.endswith(("-shm", "-wal"))]
-    return {str(one): hashlib.sha256(one.read_bytes()).hexdigest() if one.is_file() else "" for one in kept}
+    return {
+        str(one): hashlib.sha256(one.read_bytes()).hexdigest() if one.is_file() else ""
+        for one in kept
+    }
 
 
 def standings(document: dict[str, Any]) -> dict[str, str]:
@@ -63,7 +66,9 @@ def only(rows: Iterator[Row]) -> Row:
     return row
 
 
-def test_a_home_that_is_well_has_nothing_wrong_and_is_left_as_it_was(pilot: Home, conf: Path) -> None:
+def test_a_home_that_is_well_has_nothing_wrong_and_is_left_as_it_was(
+    pilot: Home, conf: Path
+) -> None:
     """Every check in its order; not a byte is written."""
     pilot.lake.append(frame(), BAR)
     before = tree(pilot.home)
@@ -72,13 +77,34 @@ def test_a_home_that_is_well_has_nothing_wrong_and_is_left_as_it_was(pilot: Home
     assert tree(pilot.home) == before
     assert document["wrong"] == 0
     assert [name for name, standing in standings(document).items() if standing == "ok"] == [
-        *("conf", "times", "strategy", "source", "broker", "STEELYARD_TOKEN", "Python", "libraries", "ledger", "MLflow"),
-        *("journal", "folder: home", "folder: lake", "folder: spool", "folder: bundle", "folder: artifacts", "spool"),
+        *(
+            "conf",
+            "times",
+            "strategy",
+            "source",
+            "broker",
+            "STEELYARD_TOKEN",
+            "Python",
+            "libraries",
+            "ledger",
+            "MLflow",
+        ),
+        *(
+            "journal",
+            "folder: home",
+            "folder: lake",
+            "folder: spool",
+            "folder: bundle",
+            "folder: artifacts",
+            "spool",
+        ),
         *("lake", "lease", "alerts", "brake", "state"),
     ]
     assert found(document, "journal") == "2 decisions, the chain is whole"
     assert found(document, "lease") == "runs until 2025-03-05 00:00 UTC"
-    assert [row["advice"] for row in document["rows"] if row["name"] == "Prefect"] == ["steelyard up starts one"]
+    assert [row["advice"] for row in document["rows"] if row["name"] == "Prefect"] == [
+        "steelyard up starts one"
+    ]
 
 
 def test_one_broken_thing_keeps_nothing_else_from_being_checked(
@@ -103,7 +129,16 @@ def test_one_broken_thing_keeps_nothing_else_from_being_checked(
     assert code == 1, err
     wrong = {row["name"]: row for row in document["rows"] if row["standing"] == "wrong"}
     assert list(wrong) == [
-        *("conf: weight", "conf: wieght", "strategy", "broker", "STEELYARD_TOKEN", "ledger", "journal", "folder: spool"),
+        *(
+            "conf: weight",
+            "conf: wieght",
+            "strategy",
+            "broker",
+            "STEELYARD_TOKEN",
+            "ledger",
+            "journal",
+            "folder: spool",
+        ),
         *("brake", "state"),
     ]
     assert document["wrong"] == len(wrong)
@@ -116,7 +151,9 @@ def test_one_broken_thing_keeps_nothing_else_from_being_checked(
     assert standings(document)["folder: home"] == "ok"
 
 
-def test_a_home_that_is_not_there_is_said_and_not_made(home: Path, conf: Path, command: Command) -> None:
+def test_a_home_that_is_not_there_is_said_and_not_made(
+    home: Path, conf: Path, command: Command
+) -> None:
     """Exit 1: the folder was misspelt."""
     code, out, _ = command("doctor", "--home", home, "--conf", conf)
 
@@ -133,9 +170,9 @@ def test_an_empty_home_is_not_filled(home: Path, conf: Path) -> None:
 
     assert list(home.rglob("*")) == []
     assert document["wrong"] == 0
-    assert {name: standings(document)[name] for name in ("ledger", "MLflow", "lake")} == dict.fromkeys(
-        ("ledger", "MLflow", "lake"), "warning"
-    )
+    assert {
+        name: standings(document)[name] for name in ("ledger", "MLflow", "lake")
+    } == dict.fromkeys(("ledger", "MLflow", "lake"), "warning")
 
 
 def test_a_decision_that_was_cut_short_stays_so(pilot: Home) -> None:
@@ -143,7 +180,9 @@ def test_a_decision_that_was_cut_short_stays_so(pilot: Home) -> None:
     client = pilot.registry._tracking.client
     before = client.get_registered_model(LINEAGE).tags["steelyard.state"]
     runs = pilot.registry._tracking.decisions()
-    client.set_registered_model_tag(LINEAGE, "steelyard.state", pilot.journal.sealed(pilot.journal.entries()[0].state))
+    client.set_registered_model_tag(
+        LINEAGE, "steelyard.state", pilot.journal.sealed(pilot.journal.entries()[0].state)
+    )
     stale = client.get_registered_model(LINEAGE).tags["steelyard.state"]
     again = open_home(pilot.home)
     state, journal = only(home_checks.sealed(Tag(again))), list(home_checks.lineage(again))[-1]
@@ -157,8 +196,13 @@ def test_a_decision_that_was_cut_short_stays_so(pilot: Home) -> None:
 
 def test_databases_of_another_version_are_named(pilot: Home, conf: Path) -> None:
     """A flow brings the ledger's up to date; MLflow says itself what to do."""
-    elsewhere = Path(shutil.copytree(pilot.home, pilot.home.parent / "elsewhere"))  # not open in this process yet
-    places = {elsewhere / ".steelyard" / "ledger.db": "0001", elsewhere / "mlruns" / "mlflow.db": "451aebb31d03"}
+    elsewhere = Path(
+        shutil.copytree(pilot.home, pilot.home.parent / "elsewhere")
+    )  # not open in this process yet
+    places = {
+        elsewhere / ".steelyard" / "ledger.db": "0001",
+        elsewhere / "mlruns" / "mlflow.db": "451aebb31d03",
+    }
     for file, revision in places.items():
         with sqlite3.connect(file) as connection:
             connection.execute("UPDATE alembic_version SET version_num = ?", (revision,))
@@ -166,7 +210,9 @@ def test_databases_of_another_version_are_named(pilot: Home, conf: Path) -> None
 
     assert found(document, "ledger") == "tables of version 0001, 0004 is current"
     assert "Detected out-of-date database schema" in found(document, "MLflow")
-    assert {found(document, name) for name in ("lease", "state", "schedules")} == {"not looked at: MLflow cannot be used"}
+    assert {found(document, name) for name in ("lease", "state", "schedules")} == {
+        "not looked at: MLflow cannot be used"
+    }
 
 
 @pytest.mark.parametrize(
@@ -198,14 +244,18 @@ def test_what_waits_is_counted(pilot: Home) -> None:
     pilot.alerts.post(Alert(key="k", at=LAST, kind="flow", title="flow failed", advice="look"))
 
     assert only(home_checks.spool(pilot)).found == "2 lines wait"
-    assert only(home_checks.alerts(pilot)).found.startswith("1 undelivered, the first since 2025-03-02 00:00 UTC")
+    assert only(home_checks.alerts(pilot)).found.startswith(
+        "1 undelivered, the first since 2025-03-02 00:00 UTC"
+    )
 
 
 def test_the_lake_tells_its_age_and_who_is_behind(pilot: Home) -> None:
     """Three symbols, one of which stopped a month before."""
     bars = frame()
     last = bars["timestamp"].max() + BAR
-    early = (bars["symbol"] == bars["symbol"].iloc[0]) & (bars["timestamp"] > last - timedelta(days=30))
+    early = (bars["symbol"] == bars["symbol"].iloc[0]) & (
+        bars["timestamp"] > last - timedelta(days=30)
+    )
     pilot.lake.append(bars[~early.to_numpy(dtype=bool)], BAR)
     row = only(home_checks.bars(pilot, last.to_pydatetime() + timedelta(days=2)))
 
@@ -218,7 +268,9 @@ def test_pages_on_another_port_than_mlflow_are_a_contradiction(pilot: Home, conf
     """Only where steelyard up serves them."""
     settings = pilot.settings
     moved = settings.model_copy(update={"up": settings.up.model_copy(update={"mlflow_port": 5001})})
-    theirs = settings.services.model_copy(update={"mlflow": "http://127.0.0.1:7000", "pages": "http://127.0.0.1:7000"})
+    theirs = settings.services.model_copy(
+        update={"mlflow": "http://127.0.0.1:7000", "pages": "http://127.0.0.1:7000"}
+    )
 
     assert list(configuration.pages(settings)) == []
     assert "mlflow_port in conf/up.yaml is 5001" in only(configuration.pages(moved)).found
@@ -230,7 +282,9 @@ def test_pages_on_another_port_than_mlflow_are_a_contradiction(pilot: Home, conf
     [
         pytest.param("pandas<1", "pandas is 3.", id="too new"),
         pytest.param("pandas>=3.0", "", id="fits"),
-        pytest.param("no-such-library>=2", "no-such-library is not installed, >=2 required", id="absent"),
+        pytest.param(
+            "no-such-library>=2", "no-such-library is not installed, >=2 required", id="absent"
+        ),
     ],
 )
 def test_a_library_is_held_against_what_is_required(text: str, words: str) -> None:
@@ -241,11 +295,18 @@ def test_a_library_is_held_against_what_is_required(text: str, words: str) -> No
     assert bool(said) == bool(words)
 
 
-def test_alerts_and_sources_that_lead_nowhere_are_said(pilot: Home, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_alerts_and_sources_that_lead_nowhere_are_said(
+    pilot: Home, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """A missing file of bars is wrong, a missing channel a warning; channels are counted, never shown."""
-    files = pilot.settings.source.model_copy(update={"kind": "files", "path": str(tmp_path / "nowhere.csv")})
+    files = pilot.settings.source.model_copy(
+        update={"kind": "files", "path": str(tmp_path / "nowhere.csv")}
+    )
 
-    assert only(configuration.source(pilot.settings.model_copy(update={"source": files}))).standing == "wrong"
+    assert (
+        only(configuration.source(pilot.settings.model_copy(update={"source": files}))).standing
+        == "wrong"
+    )
     assert only(configuration.channels()).standing == "warning"
     monkeypatch.setenv("STEELYARD_ALERTS", "json://planted-token@127.0.0.1 json://127.0.0.1:2")
     assert only(configuration.channels()).found == "2 channels"

@@ -60,7 +60,9 @@ def test_stopped_databases_lose_nothing_and_end_with_the_lease(drills: Path) -> 
     """The spool drains once and in order; a process started anew lives from its disk, as far as the lease reaches."""
     found, notices = drilled(drills, "stopped-database")
 
-    assert notices["all is in the ledger, once and in order (spool)"]["words"].endswith("rows, 0 lost")
+    assert notices["all is in the ledger, once and in order (spool)"]["words"].endswith(
+        "rows, 0 lost"
+    )
     assert 3.0 <= notices["signals are decided without the model (lease)"]["after"] < 4.0
     assert [one["weight"] for one in found["weights"]] == [0.2, 0.0, 0.2]
 
@@ -72,7 +74,12 @@ def test_an_inverted_model_loses_its_weight(drills: Path) -> None:
 
     assert weights == sorted(weights, reverse=True)
     assert weights[-1] == 0.0
-    assert 0 < notices["the weight is lowered (guard)"]["after"] <= notices["the weight is 0 (breakers)"]["after"] <= 30
+    assert (
+        0
+        < notices["the weight is lowered (guard)"]["after"]
+        <= notices["the weight is 0 (breakers)"]["after"]
+        <= 30
+    )
     assert "DISABLE" in notices["the weight is lowered (guard)"]["words"]
     assert "existing system" in found["words"][0]
     assert "retrain" in found["words"][1]
@@ -92,12 +99,16 @@ def test_what_is_edited_by_hand_is_not_believed(drills: Path) -> None:
 
     assert [one["weight"] for one in found["weights"]] == [0.2, 0.0, 0.2]
     assert all(one["after"] == 0.0 for one in notices.values())
-    assert notices["state tag: trading uses weight 0 (seal)"]["words"] == "20% → 0%, the tag says 70%"
+    assert (
+        notices["state tag: trading uses weight 0 (seal)"]["words"] == "20% → 0%, the tag says 70%"
+    )
     assert notices["the model on disk: trading uses weight 0 (seal)"]["words"].endswith("no_model")
     assert notices["the state on disk: trading uses weight 0 (seal)"]["words"].endswith("no_state")
 
 
-def test_drills_refuse_what_no_drill_made(tmp_path: Path, drills: Path, conf: Path, command: Command) -> None:
+def test_drills_refuse_what_no_drill_made(
+    tmp_path: Path, drills: Path, conf: Path, command: Command
+) -> None:
     """A live home, drills under other settings, an unknown scenario, one and all of them."""
     (tmp_path / "mlruns").mkdir()
     with pytest.raises(FixConfiguration, match="holds what no drill made"):

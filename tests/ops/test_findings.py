@@ -36,4 +36,7 @@ def test_days_count_to_the_first_moment_and_weights_to_their_changes() -> None:
 
     assert days_until(EARLIER, moments) == 2.0
     assert days_until(EARLIER, []) != days_until(EARLIER, [])
-    assert changes([(EARLIER, 0.2), (moments[1], 0.2), (moments[0], 0.0)]) == ((EARLIER, 0.2), (moments[0], 0.0))
+    assert changes([(EARLIER, 0.2), (moments[1], 0.2), (moments[0], 0.0)]) == (
+        (EARLIER, 0.2),
+        (moments[0], 0.0),
+    )

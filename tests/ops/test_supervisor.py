@@ -49,15 +49,21 @@ def interrupt() -> Iterator[Callable[[Callable[[], bool]], None]]:
         thread.join()
 
 
-def test_what_dies_starts_again_later_each_time(tmp_path: Path, interrupt: Callable[[Callable[[], bool]], None]) -> None:
+def test_what_dies_starts_again_later_each_time(
+    tmp_path: Path, interrupt: Callable[[Callable[[], bool]], None]
+) -> None:
     """After one second, then after two; each time with a line that says how it ended and what it said last."""
     said: list[str] = []
     interrupt(lambda: len(said) == 3)
     with suppress(KeyboardInterrupt), Supervisor(tmp_path, said.append) as supervisor:
-        supervisor.start(service("import time; print('out of luck', flush=True); time.sleep(0.3); exit(3)"))
+        supervisor.start(
+            service("import time; print('out of luck', flush=True); time.sleep(0.3); exit(3)")
+        )
         supervisor.watch()
 
-    assert [line[-19:] for line in said] == [f"starts again in {seconds} s" for seconds in (1, 2, 4)]
+    assert [line[-19:] for line in said] == [
+        f"starts again in {seconds} s" for seconds in (1, 2, 4)
+    ]
     assert said[0].startswith("one stopped with exit code 3; the last line of")
     assert "out of luck" in said[0]
 
@@ -66,7 +72,10 @@ def test_what_does_not_start_is_said_in_one_line_and_the_others_are_stopped(tmp_
     """The line holds the last one of its log."""
     lives = f"import os, time; open('{tmp_path}/pid', 'w').write(str(os.getpid())); time.sleep(99)"
     never = Service(
-        "page", (sys.executable, "-c", "import time; time.sleep(1); exit('no such table')"), {}, "http://127.0.0.1:1"
+        "page",
+        (sys.executable, "-c", "import time; time.sleep(1); exit('no such table')"),
+        {},
+        "http://127.0.0.1:1",
     )
     with (
         pytest.raises(RestoreService, match=r"page stopped with exit code 1; .* is: no such table"),
@@ -117,14 +126,19 @@ def test_ending_takes_the_last_first_and_whatever_they_started(
     logs = [tmp_path / f"{name}.log" for name in codes]
     with suppress(KeyboardInterrupt), Supervisor(tmp_path, print) as supervisor:
         supervisor.start(
-            *[service(f"import os, signal, subprocess, sys, time; {code}", name) for name, code in codes.items()]
+            *[
+                service(f"import os, signal, subprocess, sys, time; {code}", name)
+                for name, code in codes.items()
+            ]
         )
         assert eventually(lambda: all(log.read_text() for log in logs))
         interrupt(lambda: True)
         supervisor.watch()
 
     assert (tmp_path / "order").read_text() == "ba"
-    assert eventually(lambda: not any(reaper.alive(int(log.read_text())) for log in logs))  # until the system buries orphans
+    assert eventually(
+        lambda: not any(reaper.alive(int(log.read_text())) for log in logs)
+    )  # until the system buries orphans
 
 
 def test_a_supervisor_that_is_killed_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -139,7 +153,9 @@ with Supervisor(Path({str(tmp_path)!r}), print) as supervisor:
     supervisor.start(service("import os, time; {shown}; time.sleep(99)", "two"))
     supervisor.watch()
 """
-    process = subprocess.Popen([sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})  # noqa: S603
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    )  # noqa: S603
     logs = [tmp_path / "one.log", tmp_path / "two.log"]
     assert eventually(lambda: all(log.exists() and log.read_text() for log in logs))
     groups = [int(log.read_text().split()[0]) for log in logs]
@@ -156,7 +172,8 @@ def test_a_taken_port_is_named_with_its_setting() -> None:
         taken.listen()
         port = Port("127.0.0.1", taken.getsockname()[1], "prefect_port in conf/up.yaml")
         with pytest.raises(
-            FixConfiguration, match=rf"port {port.number} on 127.0.0.1 is taken; .* prefect_port in conf/up.yaml"
+            FixConfiguration,
+            match=rf"port {port.number} on 127.0.0.1 is taken; .* prefect_port in conf/up.yaml",
         ):
             check([port])
     check([port])
@@ -164,7 +181,9 @@ def test_a_taken_port_is_named_with_its_setting() -> None:
 
 def test_an_address_of_another_machine_cannot_be_listened_on() -> None:
     """The line says why."""
-    with pytest.raises(FixConfiguration, match=r"port 4200 on 192.0.2.1 cannot be used \(.+\); change host"):
+    with pytest.raises(
+        FixConfiguration, match=r"port 4200 on 192.0.2.1 cannot be used \(.+\); change host"
+    ):
         check([Port("192.0.2.1", 4200, "host")])
 
 

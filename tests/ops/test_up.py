@@ -39,7 +39,9 @@ Command = Callable[..., tuple[int, str, str]]
 def up(tmp_path_factory: pytest.TempPathFactory, postgres: Callable[[], str]) -> Iterator[Up]:
     """On PostgreSQL, ledger and MLflow; the browser's tests run on SQLite."""
     folder = tmp_path_factory.mktemp("up")
-    with kept_up(folder, folder / "home", {"services": {"ledger": postgres(), "mlflow": postgres()}}) as running:
+    with kept_up(
+        folder, folder / "home", {"services": {"ledger": postgres(), "mlflow": postgres()}}
+    ) as running:
         yield running
 
 
@@ -65,7 +67,9 @@ def test_the_pages_answer_and_every_deployment_is_scheduled(up: Up) -> None:
     assert up.mlflow in up.out()
 
 
-def test_the_doctor_finds_all_of_it_well(up: Up, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_doctor_finds_all_of_it_well(
+    up: Up, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The server of conf/up.yaml, a worker that is heard of, nine deployments for this home."""
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
 
@@ -73,7 +77,9 @@ def test_the_doctor_finds_all_of_it_well(up: Up, command: Command, monkeypatch: 
         _, out, _ = command("doctor", "--home", up.home, "--conf", up.conf, "--json")
         return {row["name"]: (row["standing"], row["found"]) for row in json.loads(out)["rows"]}
 
-    assert eventually(lambda: examined()["worker"][1].startswith("1 online, last heard of "))  # once it has started
+    assert eventually(
+        lambda: examined()["worker"][1].startswith("1 online, last heard of ")
+    )  # once it has started
     rows = examined()
     assert rows["Prefect"] == ("ok", f"a server answers at {up.prefect}/api")
     assert rows["deployments"] == ("ok", "all 9 are registered and active")
@@ -88,7 +94,9 @@ def test_a_home_is_kept_up_once(up: Up, command: Command) -> None:
     assert err.startswith("steelyard: steelyard up runs already for")
 
 
-def test_registering_again_changes_nothing(up: Up, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_registering_again_changes_nothing(
+    up: Up, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The deployments stay the ones they were."""
     before = {one["id"] for one in up.api("deployments/filter", {})}
     monkeypatch.setenv("PREFECT_API_URL", f"{up.prefect}/api")
@@ -103,7 +111,9 @@ def test_registering_again_changes_nothing(up: Up, command: Command, monkeypatch
 def test_a_training_by_hand_shows_what_came_of_it(up: Up) -> None:
     """With parameters, through Prefect's API: a version, its artifacts on the run's page, and the report."""
     up.completed("collect/daily")
-    run = up.completed("train/weekly", request={"trials": 3, "families": ["lightgbm"], "reason": "tried by hand"})
+    run = up.completed(
+        "train/weekly", request={"trials": 3, "families": ["lightgbm"], "reason": "tried by hand"}
+    )
     up.completed("guard/daily")
     review = up.completed("review/monthly")
     [version] = up.registered()
@@ -112,7 +122,9 @@ def test_a_training_by_hand_shows_what_came_of_it(up: Up) -> None:
     assert "ersion 1" in up.artifacts(run)["train-summary"]
     assert up.artifacts(run)["train-progress"] == 100
     assert up.mlflow in up.artifacts(run)["train-summary"]
-    assert "tried by hand" in asked(f"{up.mlflow}/api/2.0/mlflow/runs/get?run_id={version['run_id']}")
+    assert "tried by hand" in asked(
+        f"{up.mlflow}/api/2.0/mlflow/runs/get?run_id={version['run_id']}"
+    )
     assert "The existing system decides alone" in up.artifacts(review)["review-summary"]
     assert "The existing system decides alone" in report.read_text()
 
@@ -145,7 +157,9 @@ def test_a_server_that_is_killed_comes_back(up: Up) -> None:
 
 def test_an_interrupt_stops_all_of_it(up: Up) -> None:
     """No process is left and the ports are free. Last in this file: it stops what runs."""
-    groups = [up.child(words) for words in ("server start", "mlflow server", "worker start", "leash")]
+    groups = [
+        up.child(words) for words in ("server start", "mlflow server", "worker start", "leash")
+    ]
     assert all(groups)
     up.process.send_signal(signal.SIGINT)
 
@@ -158,7 +172,9 @@ def test_an_interrupt_stops_all_of_it(up: Up) -> None:
 
 
 @pytest.mark.parametrize("setting", ["prefect_port", "mlflow_port"])
-def test_a_taken_port_is_one_line_and_nothing_starts(setting: str, home: Path, conf: Path, command: Command) -> None:
+def test_a_taken_port_is_one_line_and_nothing_starts(
+    setting: str, home: Path, conf: Path, command: Command
+) -> None:
     """The line names the port and where it is set."""
     ports = dict(zip(("prefect_port", "mlflow_port"), free_ports(), strict=True))
     (conf / "up.yaml").write_text(yaml.safe_dump(ports))
@@ -193,11 +209,18 @@ def test_every_schedule_of_the_settings_has_its_deployment() -> None:
     assert [entry["schedules"][0]["slug"] for entry in declared()] == list(Schedules.model_fields)
 
 
-def test_the_server_of_somebody_else_is_not_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_server_of_somebody_else_is_not_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Where mlflow is an http address, its page is the one the settings name, and its port may be taken."""
     monkeypatch.setenv("PASSWORD", "planted")
-    elsewhere = {"services": {"mlflow": "https://mlflow.example.org", "pages": "https://pages.example.org"}}
-    ours = planned(Settings.model_validate({"services": {"mlflow": "postgresql://u:${PASSWORD}@h/d"}}), tmp_path)
+    elsewhere = {
+        "services": {"mlflow": "https://mlflow.example.org", "pages": "https://pages.example.org"}
+    }
+    ours = planned(
+        Settings.model_validate({"services": {"mlflow": "postgresql://u:${PASSWORD}@h/d"}}),
+        tmp_path,
+    )
     theirs = planned(Settings.model_validate(elsewhere), tmp_path)
 
     assert [service.name for service in theirs.servers] == ["prefect"]
@@ -216,7 +239,9 @@ def test_the_server_of_somebody_else_is_not_started(tmp_path: Path, monkeypatch:
         ("mlflow_port: 70000", "mlflow_port"),
     ],
 )
-def test_settings_that_cannot_work_are_refused(text: str, words: str, conf: Path, command: Command) -> None:
+def test_settings_that_cannot_work_are_refused(
+    text: str, words: str, conf: Path, command: Command
+) -> None:
     """In one line, before anything starts."""
     (conf / "up.yaml").write_text(text)
     code, _, err = command("up", "--conf", conf)
@@ -225,7 +250,9 @@ def test_settings_that_cannot_work_are_refused(text: str, words: str, conf: Path
     assert words in err
 
 
-def test_deploying_needs_a_server(home: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_deploying_needs_a_server(
+    home: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The line says how to name one."""
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
     code, _, err = command("deploy", "--home", home)

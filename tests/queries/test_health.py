@@ -32,7 +32,11 @@ def run(stores: Home, what: object, at: datetime) -> None:
 
 
 def told(stores: Home) -> list[str]:
-    return [one.alert.title.rpartition(": ")[2] for one in stores.alerts.open() if one.alert.kind == "silence"]
+    return [
+        one.alert.title.rpartition(": ")[2]
+        for one in stores.alerts.open()
+        if one.alert.kind == "silence"
+    ]
 
 
 def test_signals_without_predictions_are_told_once_a_day(pilot: Home) -> None:
@@ -58,10 +62,14 @@ def test_no_signals_any_more_is_told(pilot: Home) -> None:
     assert "there are no signals any more" in told(pilot)
 
 
-def test_figures_that_miss_their_target_for_certain_are_told_once_a_period(tmp_path: Path, empty_mlflow: Path) -> None:
+def test_figures_that_miss_their_target_for_certain_are_told_once_a_period(
+    tmp_path: Path, empty_mlflow: Path
+) -> None:
     """Thirty opinions, one and the same, every one wrong: each figure once in a latch period."""
     stores = pilot_home(tmp_path, empty_mlflow)
-    wrong = settled(90, p_win=0.6, won=[False] * 90, model_version="1", arm="all", weight=0.15).iloc[61:]
+    wrong = settled(
+        90, p_win=0.6, won=[False] * 90, model_version="1", arm="all", weight=0.15
+    ).iloc[61:]
     stores.ledger.record_predictions(wrong)
     stores.ledger.record_outcomes(wrong)
 

@@ -83,12 +83,16 @@ def test_pivotal_signals_alerts_and_a_rollback_are_on_it(pilot: Home) -> None:
 
 def test_the_command_writes_the_page_and_prints_the_document(pilot: Home, command: Command) -> None:
     """To lineage.html of the home, or where one says; one line where that cannot be written."""
-    code, out, err = command("report", "--home", str(pilot.home), "--as-of", LAST.isoformat(), "--json")
+    code, out, err = command(
+        "report", "--home", str(pilot.home), "--as-of", LAST.isoformat(), "--json"
+    )
     assert code == 0, err
     assert json.loads(out)["page"] == str(pilot.home / "lineage.html")
     assert (pilot.home / "lineage.html").read_text().startswith("<!doctype html>")
 
-    code, _, err = command("report", "--home", str(pilot.home), "--out", str(pilot.home / "no" / "where.html"))
+    code, _, err = command(
+        "report", "--home", str(pilot.home), "--out", str(pilot.home / "no" / "where.html")
+    )
     assert code == 1
     assert "cannot be written" in err.strip().splitlines()[-1]
 
@@ -97,7 +101,8 @@ def test_a_review_is_written_once_per_period(pilot: Home, command: Command) -> N
     """In the home and in MLflow; run again in the same period, the same run comes back."""
     places = ["review", "--home", str(pilot.home), "--json", "--as-of"]
     first, again, next_one = (
-        json.loads(command(*places, (LAST + timedelta(days=days)).isoformat())[1]) for days in (0, 1, 31)
+        json.loads(command(*places, (LAST + timedelta(days=days)).isoformat())[1])
+        for days in (0, 1, 31)
     )
 
     assert first["run_id"] == again["run_id"] != next_one["run_id"]
@@ -110,7 +115,9 @@ def test_a_review_is_written_once_per_period(pilot: Home, command: Command) -> N
     assert "blended_sharpe" in metrics
 
 
-def test_without_a_lineage_there_is_nothing_to_report(tmp_path: Path, empty_mlflow: Path, command: Command) -> None:
+def test_without_a_lineage_there_is_nothing_to_report(
+    tmp_path: Path, empty_mlflow: Path, command: Command
+) -> None:
     """One line that says what to run."""
     code, _, err = command("report", "--home", str(tmp_path))
 

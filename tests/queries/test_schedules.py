@@ -36,15 +36,29 @@ def rows(stores: Home, at: datetime) -> dict[str, tuple[str | None, str | None]]
 @pytest.mark.parametrize(
     ("name", "expected", "late"),
     [
-        pytest.param("guard", "2026-03-03T22:15:00+00:00", timedelta(days=3), id="daily: the lease is the longer"),
-        pytest.param("train", "2026-03-07T23:00:00+00:00", timedelta(days=14), id="weekly: two weeks"),
-        pytest.param("review", "2026-04-01T06:00:00+00:00", timedelta(days=60), id="monthly: two Aprils"),
+        pytest.param(
+            "guard",
+            "2026-03-03T22:15:00+00:00",
+            timedelta(days=3),
+            id="daily: the lease is the longer",
+        ),
+        pytest.param(
+            "train", "2026-03-07T23:00:00+00:00", timedelta(days=14), id="weekly: two weeks"
+        ),
+        pytest.param(
+            "review", "2026-04-01T06:00:00+00:00", timedelta(days=60), id="monthly: two Aprils"
+        ),
     ],
 )
-def test_a_schedule_is_dead_once_two_intervals_and_the_lease_have_passed(name: str, expected: str, late: timedelta) -> None:
+def test_a_schedule_is_dead_once_two_intervals_and_the_lease_have_passed(
+    name: str, expected: str, late: timedelta
+) -> None:
     """A second more than that, since the run that did not come."""
     limit = datetime.fromisoformat(expected) + late
-    quiet, dead = (standing(name, UP, Trace(SEEN, SEEN), at, LEASE) for at in (limit, limit + timedelta(seconds=1)))
+    quiet, dead = (
+        standing(name, UP, Trace(SEEN, SEEN), at, LEASE)
+        for at in (limit, limit + timedelta(seconds=1))
+    )
 
     assert (quiet["expected_by"], quiet["dead_since"]) == (expected, None)
     assert (dead["last_seen"], dead["dead_since"]) == (SEEN.isoformat(), expected)
@@ -68,14 +82,19 @@ def test_runs_are_expected_in_the_zone_of_the_settings() -> None:
     up = UpSettings(timezone="America/New_York")
     before = datetime(2026, 3, 7, 3, 15, tzinfo=UTC)
 
-    assert next_runs(up, "guard", before) == (before + timedelta(days=1), before + timedelta(days=2, hours=-1))
+    assert next_runs(up, "guard", before) == (
+        before + timedelta(days=1),
+        before + timedelta(days=2, hours=-1),
+    )
 
 
 def test_times_that_are_no_cron_are_one_clear_line() -> None:
     """The settings take any five words."""
     up = UpSettings(schedules=Schedules(guard="99 9 * * *"))
 
-    with pytest.raises(FixConfiguration, match=r"conf/up.yaml: schedules.guard: '99 9 \* \* \*' is not cron"):
+    with pytest.raises(
+        FixConfiguration, match=r"conf/up.yaml: schedules.guard: '99 9 \* \* \*' is not cron"
+    ):
         next_runs(up, "guard", SEEN)
 
 
@@ -98,10 +117,14 @@ def test_a_home_that_is_lived_in_has_no_dead_schedule(tmp_path: Path, empty_mlfl
     assert dead["guard"][1] == "2025-03-02T22:15:00+00:00"
     assert dead["train"][1] == "2025-01-04T23:00:00+00:00"
     assert dead["weight"][1] == "2025-01-19T22:30:00+00:00"
-    assert [dead[name] for name in ("collect", "trade", "drift", "deep_search", "review")] == [(None, None)] * 5
+    assert [dead[name] for name in ("collect", "trade", "drift", "deep_search", "review")] == [
+        (None, None)
+    ] * 5
 
 
-def test_settle_and_trade_are_due_only_where_there_was_a_signal(tmp_path: Path, empty_mlflow: Path) -> None:
+def test_settle_and_trade_are_due_only_where_there_was_a_signal(
+    tmp_path: Path, empty_mlflow: Path
+) -> None:
     """Quiet markets owe nothing; a signal nobody took up does."""
     stores, bars = home_of(tmp_path, empty_mlflow, market()[1]), frame()
 
@@ -126,7 +149,9 @@ def test_status_says_since_when_a_schedule_is_dead(
 ) -> None:
     """One row for each schedule."""
     pilot_home(tmp_path, empty_mlflow)
-    _, out, _ = command("status", "--home", tmp_path, "--as-of", (LAST + timedelta(days=60)).isoformat())
+    _, out, _ = command(
+        "status", "--home", tmp_path, "--as-of", (LAST + timedelta(days=60)).isoformat()
+    )
 
     assert "Schedules" in out
     assert "dead since 2025-03-02" in out

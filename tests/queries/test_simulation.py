@@ -8,7 +8,9 @@ Command = Callable[..., tuple[int, str, str]]
 SHORT = ("drill", "--lives", 10, "--months", 6, "--signals", 50)
 
 
-def test_a_drill_runs_on_the_policy_of_the_user(command: Command, home: Path, tmp_path: Path) -> None:
+def test_a_drill_runs_on_the_policy_of_the_user(
+    command: Command, home: Path, tmp_path: Path
+) -> None:
     """With a ceiling of 0 no life ever holds any weight; the page stands in the home and needs nothing else."""
     conf = tmp_path / "conf"
     conf.mkdir()
@@ -19,7 +21,9 @@ def test_a_drill_runs_on_the_policy_of_the_user(command: Command, home: Path, tm
     assert code == 0
     assert document["evidence"] == "sequential"
     assert [one["world"] for one in document["cells"]][:2] == ["no skill", "52 %"]
-    assert all(one[mode]["held"] == 0 for one in document["cells"] for mode in ("ladder", "sequential"))
+    assert all(
+        one[mode]["held"] == 0 for one in document["cells"] for mode in ("ladder", "sequential")
+    )
     assert Path(document["page"]) == home / "drill.html"
     assert "58 % inverted" in (home / "drill.html").read_text()
 
@@ -34,7 +38,9 @@ def test_a_drill_is_read_at_the_terminal(command: Command, home: Path) -> None:
     assert all(part in out for part in ("no skill", "disabled", "after a turn"))
 
 
-def test_a_page_that_cannot_be_written_is_one_clear_line(command: Command, home: Path, tmp_path: Path) -> None:
+def test_a_page_that_cannot_be_written_is_one_clear_line(
+    command: Command, home: Path, tmp_path: Path
+) -> None:
     """Exit 1."""
     code, _, err = command(*SHORT, "--home", home, "--out", tmp_path)
 

@@ -28,7 +28,9 @@ def test_settings_count_when_they_are_new(pilot: Home) -> None:
     evaluate_weight(pilot, LAST + timedelta(days=30))
     assert trials_so_far(pilot, LAST + timedelta(days=30)) == 1
     count_settings(pilot, "weight", {"step": 0.1}, LAST)
-    count_settings(pilot, "weight", pilot.settings.weight.model_dump(mode="json", exclude={"ab_key"}), LAST)
+    count_settings(
+        pilot, "weight", pilot.settings.weight.model_dump(mode="json", exclude={"ab_key"}), LAST
+    )
 
     assert trials_so_far(pilot, LAST) == 2
 

@@ -57,7 +57,9 @@ def test_the_document_keeps_its_contract(lived: Home, rows: pd.DataFrame) -> Non
 
     assert list(document) == ["signal", "answer", "existing", "model", "blend", "outcome"]
     assert list(document["existing"]["scores"]) == ["ema_spread", "rsi", "macd", "adx", "volume"]
-    assert {"version", "family", "p_win", "confidence_ml", "latency_ms", "fallback_reason"} < set(document["model"])
+    assert {"version", "family", "p_win", "confidence_ml", "latency_ms", "fallback_reason"} < set(
+        document["model"]
+    )
     assert sizes == sorted(sizes, reverse=True)
     assert set(document["outcome"]) == {
         "settled_at",
@@ -72,15 +74,25 @@ def test_the_document_keeps_its_contract(lived: Home, rows: pd.DataFrame) -> Non
 @pytest.mark.parametrize(
     ("condition", "words"),
     [
-        pytest.param("arm == 'control' and pivotal", "control arm of the pilot, the existing system decided", id="control"),
+        pytest.param(
+            "arm == 'control' and pivotal",
+            "control arm of the pilot, the existing system decided",
+            id="control",
+        ),
         pytest.param("arm == 'treatment'", "90% × ", id="treatment"),
-        pytest.param("pivotal and arm == 'all'", "pivotal: without the model it would have ended otherwise", id="pivotal"),
+        pytest.param(
+            "pivotal and arm == 'all'",
+            "pivotal: without the model it would have ended otherwise",
+            id="pivotal",
+        ),
         pytest.param("weight == 0", "100% × ", id="weight 0"),
         pytest.param("settled_at.isna()", "outcome: not settled yet", id="unsettled"),
         pytest.param("won == True", "outcome: won +", id="won"),
     ],
 )
-def test_the_terminal_answers_first(command: Command, lived: Home, rows: pd.DataFrame, condition: str, words: str) -> None:
+def test_the_terminal_answers_first(
+    command: Command, lived: Home, rows: pd.DataFrame, condition: str, words: str
+) -> None:
     """The answer under the signal's name, and the words that fit the case."""
     signal_id = first(rows, condition)
     code, out, err = command("why", signal_id, "--home", lived.home)
@@ -93,10 +105,14 @@ def test_the_terminal_answers_first(command: Command, lived: Home, rows: pd.Data
     assert "What counted most" in out
 
 
-def test_the_command_writes_what_the_step_returns(command: Command, lived: Home, rows: pd.DataFrame) -> None:
+def test_the_command_writes_what_the_step_returns(
+    command: Command, lived: Home, rows: pd.DataFrame
+) -> None:
     """One JSON document on stdout."""
     signal_id = first(rows, "settled_at.isna()")
-    document: dict[str, Any] = json.loads(command("why", signal_id, "--home", lived.home, "--json")[1])
+    document: dict[str, Any] = json.loads(
+        command("why", signal_id, "--home", lived.home, "--json")[1]
+    )
 
     assert document == explained(lived, signal_id)
     assert document["outcome"] is None
@@ -107,13 +123,19 @@ def test_the_command_writes_what_the_step_returns(command: Command, lived: Home,
     [
         pytest.param("sim01", "known are SIM01:2020-10", id="a symbol in small letters"),
         pytest.param("SIM01:2020-09-0", "known are SIM01:2020-09-0", id="the start of an id"),
-        pytest.param("SIM01:1999-01-01T00:00:00Z:buy", "known are SIM01:2020-10", id="another moment"),
-        pytest.param("NOPE", "an id is SYMBOL:TIMESTAMP:side, the latest: SIM0", id="nothing like it"),
+        pytest.param(
+            "SIM01:1999-01-01T00:00:00Z:buy", "known are SIM01:2020-10", id="another moment"
+        ),
+        pytest.param(
+            "NOPE", "an id is SYMBOL:TIMESTAMP:side, the latest: SIM0", id="nothing like it"
+        ),
         pytest.param("", "an id is SYMBOL:TIMESTAMP:side, the latest: SIM0", id="nothing"),
         pytest.param("%", "an id is SYMBOL:TIMESTAMP:side, the latest: SIM0", id="a wildcard"),
     ],
 )
-def test_an_unknown_signal_is_one_line_with_the_nearest_ids(lived: Home, asked: str, words: str) -> None:
+def test_an_unknown_signal_is_one_line_with_the_nearest_ids(
+    lived: Home, asked: str, words: str
+) -> None:
     """Those that begin alike, else the latest; and how an id looks."""
     with pytest.raises(FixConfiguration) as refused:
         explained(lived, asked)
@@ -122,7 +144,9 @@ def test_an_unknown_signal_is_one_line_with_the_nearest_ids(lived: Home, asked: 
     assert "\n" not in str(refused.value)
 
 
-def test_other_features_than_the_versions_are_not_shown_to_it(lived: Home, rows: pd.DataFrame, tmp_path: Path) -> None:
+def test_other_features_than_the_versions_are_not_shown_to_it(
+    lived: Home, rows: pd.DataFrame, tmp_path: Path
+) -> None:
     """The hash beside the frozen features is another: the decision is still explained, and a sentence says what is not."""
     signal_id = first(rows, "settled_at.notna()")
     copy = tmp_path / "ledger.db"
@@ -130,8 +154,13 @@ def test_other_features_than_the_versions_are_not_shown_to_it(lived: Home, rows:
         source.backup(other)
         other.execute("UPDATE ml_trade_features SET feature_set_hash = 'another'")
     services = lived.settings.services.model_copy(update={"ledger": f"sqlite:///{copy}"})
-    document = explained(Home(lived.settings.model_copy(update={"services": services}), lived.home), signal_id)
+    document = explained(
+        Home(lived.settings.model_copy(update={"services": services}), lived.home), signal_id
+    )
 
-    assert document["model"]["note"] == "the frozen features are not those of this version, so it cannot be asked again"
+    assert (
+        document["model"]["note"]
+        == "the frozen features are not those of this version, so it cannot be asked again"
+    )
     assert (document["model"]["top_features"], document["model"]["replayed"]) == ([], None)
     assert document["answer"] == explained(lived, signal_id)["answer"]

@@ -36,7 +36,9 @@ def test_a_model_without_skill_gets_no_weight_by_evidence(found: dict[str, dict[
 
 def test_small_skill_earns_more_than_by_the_ladder(found: dict[str, dict[str, Any]]) -> None:
     """55 %: at least 1.5 times the mean weight after 24 months."""
-    assert found["55 %"]["sequential"]["held_at_end"] >= 1.5 * found["55 %"]["ladder"]["held_at_end"]
+    assert (
+        found["55 %"]["sequential"]["held_at_end"] >= 1.5 * found["55 %"]["ladder"]["held_at_end"]
+    )
     assert found["55 %"]["sequential"]["held_at_end"] >= 0.21
 
 
@@ -76,7 +78,9 @@ def test_the_signals_are_what_the_world_says(world: World, dependence: float) ->
     later = world.kept if world.later is None else world.later
 
     assert len(signals.day) / 100 / 24 == pytest.approx(50, rel=0.02)
-    assert right[early].mean() == pytest.approx(0.5 + world.kept * (world.accuracy - 0.5), abs=0.012)
+    assert right[early].mean() == pytest.approx(
+        0.5 + world.kept * (world.accuracy - 0.5), abs=0.012
+    )
     assert right[~early].mean() == pytest.approx(0.5 + later * (world.accuracy - 0.5), abs=0.012)
     assert (signals.ml > 70).mean() == pytest.approx(0.3, abs=0.01)
     assert np.corrcoef(signals.existing, signals.won)[0, 1] == pytest.approx(0, abs=0.02)
@@ -87,7 +91,9 @@ def test_signals_of_a_day_hang_together_where_asked() -> None:
     """Pairs of one day are right or wrong together more often than pairs of two days."""
 
     def together(dependence: float) -> float:
-        signals = draw(WORLDS[3], Course(50, 12, 100, dependence), 50, np.random.default_rng(2), 0.005).signals
+        signals = draw(
+            WORLDS[3], Course(50, 12, 100, dependence), 50, np.random.default_rng(2), 0.005
+        ).signals
         right = (signals.p_win > 0.5) == signals.won
         same_day = np.diff(signals.day) == 0
         return float((right[1:] == right[:-1])[same_day].mean())
@@ -110,6 +116,12 @@ def test_lives_that_never_had_weight_leave_no_figures_after_the_turn() -> None:
     """Nothing to come down from: None, not an error."""
     course = Course(10, 6, 5)
     [only] = lived(WORLDS[5], course, [bounds_of(WeightPolicy(), SIZING.threshold)], 0.005)
-    found = characteristics(WORLDS[5], course, only._replace(weights=np.zeros_like(only.weights)))["after_turn"]
+    found = characteristics(WORLDS[5], course, only._replace(weights=np.zeros_like(only.weights)))[
+        "after_turn"
+    ]
 
-    assert (found["lives"], found["zero_within_4_months"], found["months_to_half"]) == (0.0, None, None)
+    assert (found["lives"], found["zero_within_4_months"], found["months_to_half"]) == (
+        0.0,
+        None,
+        None,
+    )

@@ -40,7 +40,8 @@ def frame_of(signals: Signals) -> pd.DataFrame:
         confidence_ml=signals.ml,
         blended=signals.existing,
         decision=signals.existing > SIZING.threshold,
-        net_return=signals.returns * 4,  # a stop 2 % away and 0.5 % of risk make a position of a quarter
+        net_return=signals.returns
+        * 4,  # a stop 2 % away and 0.5 % of risk make a position of a quarter
         won=pd.array(signals.won, dtype="boolean"),
         arm="all",
     )
@@ -64,7 +65,9 @@ class Slow:
             self.state = with_champion(self.state, "2", day, day)
         disabled |= self._decide(guard(self.state, self._month(number), self.policy, day))
         if number % self.policy.evaluation_days == 0:
-            disabled |= self._decide(evaluate(self.state, self._month(number), self.policy, day, day))
+            disabled |= self._decide(
+                evaluate(self.state, self._month(number), self.policy, day, day)
+            )
         if number % self.policy.review_days == 0:
             self._decide(review(self.state, self._phase(number), READY, self.policy, day, day))
         return disabled
@@ -78,12 +81,21 @@ class Slow:
         if self.state.weight:
             self._blend(rows)
         since = self.signals.starts[(self.state.evidence_since - BEGAN).days + 1]
-        return any(self._broken(losses_in_a_row(self.frame[since : row + 1], SIZING), number) for row in self._lost(rows))
+        return any(
+            self._broken(losses_in_a_row(self.frame[since : row + 1], SIZING), number)
+            for row in self._lost(rows)
+        )
 
     def _blend(self, rows: slice) -> None:
-        weight, pilot, treated = self.state.weight, self.state.phase == "pilot", self.signals.treated[rows]
+        weight, pilot, treated = (
+            self.state.weight,
+            self.state.phase == "pilot",
+            self.signals.treated[rows],
+        )
         blended = (1 - weight) * self.signals.existing[rows] + weight * self.signals.ml[rows]
-        decision = np.where(pilot & ~treated, self.signals.existing[rows], blended) > SIZING.threshold
+        decision = (
+            np.where(pilot & ~treated, self.signals.existing[rows], blended) > SIZING.threshold
+        )
         arm = np.where(treated, "treatment", "control") if pilot else np.full(len(treated), "all")
         self.frame.loc[self.frame.index[rows], ["blended", "decision", "arm"]] = pd.DataFrame(
             {"blended": blended, "decision": decision, "arm": arm}, index=self.frame.index[rows]
@@ -99,17 +111,25 @@ class Slow:
         return tripped is not None and self._decide(tripped)
 
     def _month(self, number: int) -> Evidence:
-        window = Window(self.policy.window_days, self.policy.min_settled, self.policy.window_max_days)
+        window = Window(
+            self.policy.window_days, self.policy.min_settled, self.policy.window_max_days
+        )
         return self._evidence(number, self.state.evidence_since, window)
 
     def _phase(self, number: int) -> Evidence:
-        wanted = self.policy.gates.shadow_settled if self.state.phase == "shadow" else self.policy.min_settled
+        wanted = (
+            self.policy.gates.shadow_settled
+            if self.state.phase == "shadow"
+            else self.policy.min_settled
+        )
         since = max(self.state.evidence_since, self.state.phase_since)
         return self._evidence(number, since, Window(self.policy.window_days, wanted))
 
     def _evidence(self, number: int, since, window: Window) -> Evidence:  # type: ignore[no-untyped-def]
         known, end = self.frame[: self.signals.starts[number + 1]], BEGAN + number * DAY
-        life = judge_skill(known, end, self.state.evidence_since, SIZING, self.policy.sequential.bets)
+        life = judge_skill(
+            known, end, self.state.evidence_since, SIZING, self.policy.sequential.bets
+        )
         return replace(gather(known, end, since, window, SIZING), life=life)
 
 
@@ -123,7 +143,9 @@ class Slow:
         pytest.param(World("none", 0.55, 0.0), 90, 0.0, id="no skill"),
     ],
 )
-def test_a_compiled_life_is_the_policy_step_for_step(world: World, signals: int, dependence: float, mode: str) -> None:
+def test_a_compiled_life_is_the_policy_step_for_step(
+    world: World, signals: int, dependence: float, mode: str
+) -> None:
     """Weight, phase and breakers agree on every day of lives that rise, fall, are disabled and come back."""
     bets = BetPolicy(days=3 if world.turns else 1)
     policy = WeightPolicy(evidence=mode, sequential=SequentialPolicy(bets=bets))  # type: ignore[arg-type]
@@ -132,10 +154,15 @@ def test_a_compiled_life_is_the_policy_step_for_step(world: World, signals: int,
     for life in range(course.lives):
         rows = slice(drawn.first[life], drawn.first[life + 1])
         one = Signals(drawn.starts[life], *(column[rows] for column in drawn.signals[1:]))
-        weights, phases, breakers = np.zeros(course.days + 1), *np.zeros((2, course.days + 1), np.int64)
+        weights, phases, breakers = (
+            np.zeros(course.days + 1),
+            *np.zeros((2, course.days + 1), np.int64),
+        )
         live(one, course.days, bounds_of(policy, SIZING.threshold), weights, phases, breakers)
         slow = Slow(one, policy)
         for day in range(1, course.days + 1):
             disabled = slow.live(day)
             found = (round(weights[day], 9), PHASES[phases[day]], bool(breakers[day]))
-            assert found == (round(slow.state.weight, 9), slow.state.phase, disabled), f"life {life}, day {day}"
+            assert found == (round(slow.state.weight, 9), slow.state.phase, disabled), (
+                f"life {life}, day {day}"
+            )

@@ -25,20 +25,37 @@ def decision(day: str, verdict: str, before: float, after: float, phase: str) ->
         "weight_after": after,
         "verdict": verdict,
         "reasons": [f"because of {verdict} <b>"],
-        "rules": [{"name": "accuracy", "figure": 0.44, "bound": 0.45, "fired": True, "reason": "44% under <45%>"}],
+        "rules": [
+            {
+                "name": "accuracy",
+                "figure": 0.44,
+                "bound": 0.45,
+                "fired": True,
+                "reason": "44% under <45%>",
+            }
+        ],
     }
 
 
 def document(*decisions: dict[str, Any], accepted: bool = True) -> dict[str, Any]:
     book = {"trades": 3, "total_return": 0.1, "sharpe": None, "win_rate": 0.515}
-    training = {"as_of": "2020-01-01", "version": "1", "stage": "champion", "accepted": accepted, "holdout_accuracy": 0.539}
+    training = {
+        "as_of": "2020-01-01",
+        "version": "1",
+        "stage": "champion",
+        "accepted": accepted,
+        "holdout_accuracy": 0.539,
+    }
     misses = "holdout accuracy 53.9% misses 55.0% by 1.1 points"
     return {
         "start": "2020-01-01T00:00:00+00:00",
         "end": "2020-12-31T00:00:00+00:00",
         "signals": 100,
         "signals_per_month": 8.2,
-        "trainings": [training | {"verdict": f"{misses}; the booster beats a logistic regression", "reasons": [misses]}],
+        "trainings": [
+            training
+            | {"verdict": f"{misses}; the booster beats a logistic regression", "reasons": [misses]}
+        ],
         "promotions": [{"as_of": "2020-01-01T00:00:00+00:00"}],
         "decisions": list(decisions),
         "books": {"baseline": book, "ml": book, "blended": book},
@@ -52,17 +69,27 @@ STAY = decision("2020-02-01", "HOLD", 0.0, 0.0, "shadow")
 UP = decision("2020-03-01", "RAISE", 0.0, 0.15, "pilot")
 DOWN = decision("2020-06-01", "DISABLE", 0.15, 0.0, "shadow")
 DAYS = pd.date_range("2020-01-02", periods=50, freq="D")
-EQUITY = pd.DataFrame({name: np.linspace(0, 0.1, 50) for name in ("baseline", "ml", "blended")}, index=DAYS)
+EQUITY = pd.DataFrame(
+    {name: np.linspace(0, 0.1, 50) for name in ("baseline", "ml", "blended")}, index=DAYS
+)
 
 
 @pytest.mark.parametrize(
     ("told", "words"),
     [
-        pytest.param(document(UP), "The model decides 15% of the confidence, in phase pilot.", id="in charge of some"),
-        pytest.param(document(UP, DOWN), "reached 15% and lost it: on 2020-06-01", id="rise and fall"),
+        pytest.param(
+            document(UP),
+            "The model decides 15% of the confidence, in phase pilot.",
+            id="in charge of some",
+        ),
+        pytest.param(
+            document(UP, DOWN), "reached 15% and lost it: on 2020-06-01", id="rise and fall"
+        ),
         pytest.param(document(), "served in shadow, but never earned weight", id="shadow"),
         pytest.param(
-            document(accepted=False), "2020-01-01: holdout accuracy 53.9% misses 55.0% by 1.1 points.", id="refused"
+            document(accepted=False),
+            "2020-01-01: holdout accuracy 53.9% misses 55.0% by 1.1 points.",
+            id="refused",
         ),
     ],
 )
@@ -158,8 +185,16 @@ def test_the_page_puts_the_targets_beside_the_books_and_the_rules_beside_the_rea
     """A missing figure is a dash; each rule that was looked at is there to unfold."""
     own = own_part(report.page("A market", document(UP), EQUITY))
 
-    assert '<td class="">win rate</td>' + '<td class="n">51.50%</td>' * 3 + '<td class="n">&gt; 52.00%</td>' in own
-    assert '<td class="">Sharpe</td>' + '<td class="n">–</td>' * 3 + '<td class="n">&gt; 1.50</td>' in own
+    assert (
+        '<td class="">win rate</td>'
+        + '<td class="n">51.50%</td>' * 3
+        + '<td class="n">&gt; 52.00%</td>'
+        in own
+    )
+    assert (
+        '<td class="">Sharpe</td>' + '<td class="n">–</td>' * 3 + '<td class="n">&gt; 1.50</td>'
+        in own
+    )
     assert "rules looked at: 1" in own
     assert "● accuracy: 44% under &lt;45%&gt;" in own
     assert "0.0% → 15.0%" in own
@@ -167,13 +202,18 @@ def test_the_page_puts_the_targets_beside_the_books_and_the_rules_beside_the_rea
 
 def test_the_page_says_what_the_model_was_worth_where_it_had_an_opinion() -> None:
     """Accuracy with its target and latency with its own; rows of a fallback are left out; without opinions, no such part."""
-    frame = settled(4, p_win=[0.6, 0.6, 0.4, np.nan], won=pd.array([True, True, True, False], dtype="boolean"))
+    frame = settled(
+        4, p_win=[0.6, 0.6, 0.4, np.nan], won=pd.array([True, True, True, False], dtype="boolean")
+    )
     own = own_part(report.page("A market", document(UP), EQUITY, frame))
     silent = own_part(report.page("A market", document(UP), EQUITY, frame.assign(p_win=np.nan)))
 
     assert "3 settled predictions" in own
     assert '<td class="">accuracy</td><td class="n">66.7%</td><td class="n">&gt; 55.0%</td>' in own
-    assert '<td class="">latency p99, ms</td><td class="n">0.10</td><td class="n">&lt; 50.00</td>' in own
+    assert (
+        '<td class="">latency p99, ms</td><td class="n">0.10</td><td class="n">&lt; 50.00</td>'
+        in own
+    )
     assert own.count("Plotly.newPlot") == 3
     assert "settled predictions" not in silent
     assert silent.count("Plotly.newPlot") == 2

@@ -15,7 +15,9 @@ def chain(months: int) -> list[Entry]:
     for number in range(months):
         at = NOW + timedelta(days=30 * number)
         decision = evaluate(current, evidence(), POLICY, at, at)
-        entry = link(decision, entries[-1] if entries else None).model_copy(update={"run_id": f"run{number}"})
+        entry = link(decision, entries[-1] if entries else None).model_copy(
+            update={"run_id": f"run{number}"}
+        )
         entries.append(entry)
         current = entry.state
     return entries
@@ -81,4 +83,7 @@ def test_a_state_from_nowhere_is_found() -> None:
 
 def test_a_key_names_lineage_kind_and_period() -> None:
     """The key under which a decision is recorded once."""
-    assert evaluate(state(), evidence(), POLICY, NOW, NOW).key == "signal-confidence/weight/2026-03-01T00:00:00+00:00"
+    assert (
+        evaluate(state(), evidence(), POLICY, NOW, NOW).key
+        == "signal-confidence/weight/2026-03-01T00:00:00+00:00"
+    )

@@ -22,7 +22,9 @@ def since(days: int) -> dict[str, object]:
     ("standing", "missing"),
     [
         pytest.param(Standing(99, True, True), "1 more settled signals", id="one signal short"),
-        pytest.param(Standing(100, False, True), "validated features is missing", id="no validated features"),
+        pytest.param(
+            Standing(100, False, True), "validated features is missing", id="no validated features"
+        ),
         pytest.param(Standing(100, True, False), "a champion is missing", id="no champion"),
     ],
 )
@@ -30,7 +32,11 @@ def test_foundation_says_what_is_missing(standing: Standing, missing: str) -> No
     """Each missing thing keeps the gate shut and is the one reason given."""
     decision = review(state("foundation", 0.0), evidence(), standing, POLICY, NOW, NOW)
 
-    assert (decision.verdict, decision.after.phase, decision.reasons) == ("HOLD", "foundation", (missing,))
+    assert (decision.verdict, decision.after.phase, decision.reasons) == (
+        "HOLD",
+        "foundation",
+        (missing,),
+    )
 
 
 @pytest.mark.parametrize(
@@ -38,15 +44,26 @@ def test_foundation_says_what_is_missing(standing: Standing, missing: str) -> No
     [
         pytest.param("foundation", 0.0, "shadow", 0.0, {}, id="foundation to shadow"),
         pytest.param("shadow", 0.0, "pilot", 0.10, {"settled": 50}, id="shadow to pilot"),
-        pytest.param("pilot", 0.10, "expansion", 0.20, {}, id="pilot to expansion lifts to the floor"),
-        pytest.param("expansion", 0.40, "optimization", 0.40, {"improvement_blended": 0.11}, id="to optimization"),
+        pytest.param(
+            "pilot", 0.10, "expansion", 0.20, {}, id="pilot to expansion lifts to the floor"
+        ),
+        pytest.param(
+            "expansion",
+            0.40,
+            "optimization",
+            0.40,
+            {"improvement_blended": 0.11},
+            id="to optimization",
+        ),
     ],
 )
 def test_a_gate_opens_when_all_hold(
     phase: str, weight: float, following: str, floor: float, figures: dict[str, float]
 ) -> None:
     """With every criterion met the phase rises, the weight is at least its floor, and the phase starts now."""
-    after = review(state(phase, weight, **since(30)), evidence(**figures), READY, POLICY, NOW, NOW).after
+    after = review(
+        state(phase, weight, **since(30)), evidence(**figures), READY, POLICY, NOW, NOW
+    ).after
 
     assert (after.phase, after.weight, after.phase_since) == (following, floor, NOW)
 
@@ -54,28 +71,100 @@ def test_a_gate_opens_when_all_hold(
 @pytest.mark.parametrize(
     ("before", "figures", "words"),
     [
-        pytest.param(state("shadow", 0.0, **since(8)), {}, "6 more days in shadow", id="6 days short"),
-        pytest.param(state("shadow", 0.0), {"settled": 39}, "11 more settled predictions", id="11 short"),
-        pytest.param(state("shadow", 0.0), {"accuracy": 0.55}, "over 0.55 needed", id="exactly 55 % is not over"),
-        pytest.param(state("shadow", 0.0), {"rate": 0.60}, "over 0.6 needed", id="under the no-information rate"),
+        pytest.param(
+            state("shadow", 0.0, **since(8)), {}, "6 more days in shadow", id="6 days short"
+        ),
+        pytest.param(
+            state("shadow", 0.0), {"settled": 39}, "11 more settled predictions", id="11 short"
+        ),
+        pytest.param(
+            state("shadow", 0.0),
+            {"accuracy": 0.55},
+            "over 0.55 needed",
+            id="exactly 55 % is not over",
+        ),
+        pytest.param(
+            state("shadow", 0.0),
+            {"rate": 0.60},
+            "over 0.6 needed",
+            id="under the no-information rate",
+        ),
         pytest.param(state("shadow", 0.0), {"coverage": 0.98}, "coverage", id="coverage"),
-        pytest.param(state("shadow", 0.0), {"latency_p99_ms": 50.0}, "under 50 ms needed", id="latency"),
-        pytest.param(state("shadow", 0.0), {"latency_p99_ms": NAN}, "under 50 ms needed", id="NaN latency"),
-        pytest.param(state("shadow", 0.0, retrain_required=True), {}, "trained after the breaker", id="not retrained"),
-        pytest.param(state(), {"blended__mean_return": 0.0005}, "blended mean return", id="pilot mean return"),
+        pytest.param(
+            state("shadow", 0.0), {"latency_p99_ms": 50.0}, "under 50 ms needed", id="latency"
+        ),
+        pytest.param(
+            state("shadow", 0.0), {"latency_p99_ms": NAN}, "under 50 ms needed", id="NaN latency"
+        ),
+        pytest.param(
+            state("shadow", 0.0, retrain_required=True),
+            {},
+            "trained after the breaker",
+            id="not retrained",
+        ),
+        pytest.param(
+            state(), {"blended__mean_return": 0.0005}, "blended mean return", id="pilot mean return"
+        ),
         pytest.param(state(), {"blended__win_rate": 0.5}, "blended win rate", id="pilot win rate"),
         pytest.param(state(), {"blended__sharpe": NAN}, "blended Sharpe", id="pilot NaN Sharpe"),
-        pytest.param(state(), {"blended__max_drawdown": 0.03}, "blended drawdown", id="pilot drawdown"),
+        pytest.param(
+            state(), {"blended__max_drawdown": 0.03}, "blended drawdown", id="pilot drawdown"
+        ),
         pytest.param(state(), {"fallback_rate": 0.02}, "fallback rate", id="pilot fallbacks"),
-        pytest.param(state(), {"arms": Arms(30, 4, 0, 0, 1, 1)}, "6 more settled signals in the smaller arm", id="few"),
-        pytest.param(state(), {"arms": Arms(30, 30, 0.01, 0, 0.001, 1)}, "treatment earned -1.0000%", id="treatment worse"),
-        pytest.param(state(), {"arms": Arms(30, 30, NAN, 0, 0.001, 1)}, "treatment earned", id="NaN in an arm"),
-        pytest.param(state(), {"arms": Arms(20, 80, 0, 0, 1, 1e-9)}, "the split is off (p = 1e-09)", id="split off"),
-        pytest.param(state("shadow", 0.0), {"ml__max_drawdown": 0.9}, "limits breached: cut_drawdown", id="limit breached"),
-        pytest.param(state(latches={"cut_sharpe": NOW}), {}, "limits breached: cut_sharpe", id="limit latched"),
-        pytest.param(state("expansion", 0.35), {"improvement_blended": 0.2}, "weight 0.35", id="not at the top"),
-        pytest.param(state("expansion", 0.40), {"improvement_blended": 0.1}, "over 0.1 needed", id="improvement"),
-        pytest.param(state("expansion", 0.40), {"improvement_blended": NAN}, "improvement nan", id="NaN improvement"),
+        pytest.param(
+            state(),
+            {"arms": Arms(30, 4, 0, 0, 1, 1)},
+            "6 more settled signals in the smaller arm",
+            id="few",
+        ),
+        pytest.param(
+            state(),
+            {"arms": Arms(30, 30, 0.01, 0, 0.001, 1)},
+            "treatment earned -1.0000%",
+            id="treatment worse",
+        ),
+        pytest.param(
+            state(),
+            {"arms": Arms(30, 30, NAN, 0, 0.001, 1)},
+            "treatment earned",
+            id="NaN in an arm",
+        ),
+        pytest.param(
+            state(),
+            {"arms": Arms(20, 80, 0, 0, 1, 1e-9)},
+            "the split is off (p = 1e-09)",
+            id="split off",
+        ),
+        pytest.param(
+            state("shadow", 0.0),
+            {"ml__max_drawdown": 0.9},
+            "limits breached: cut_drawdown",
+            id="limit breached",
+        ),
+        pytest.param(
+            state(latches={"cut_sharpe": NOW}),
+            {},
+            "limits breached: cut_sharpe",
+            id="limit latched",
+        ),
+        pytest.param(
+            state("expansion", 0.35),
+            {"improvement_blended": 0.2},
+            "weight 0.35",
+            id="not at the top",
+        ),
+        pytest.param(
+            state("expansion", 0.40),
+            {"improvement_blended": 0.1},
+            "over 0.1 needed",
+            id="improvement",
+        ),
+        pytest.param(
+            state("expansion", 0.40),
+            {"improvement_blended": NAN},
+            "improvement nan",
+            id="NaN improvement",
+        ),
         pytest.param(
             state("expansion", 0.40),
             {"improvement_blended": 0.2, "blended__max_drawdown": 0.051},
@@ -84,17 +173,27 @@ def test_a_gate_opens_when_all_hold(
         ),
     ],
 )
-def test_one_unmet_criterion_keeps_the_gate_shut(before: State, figures: dict[str, Any], words: str) -> None:
+def test_one_unmet_criterion_keeps_the_gate_shut(
+    before: State, figures: dict[str, Any], words: str
+) -> None:
     """The phase stays, and the first reason names the criterion, its figure and its bound."""
     decision = review(before, evidence(**figures), READY, POLICY, NOW, NOW)
 
-    assert (decision.verdict, decision.after.phase, decision.after.weight) == ("HOLD", before.phase, before.weight)
+    assert (decision.verdict, decision.after.phase, decision.after.weight) == (
+        "HOLD",
+        before.phase,
+        before.weight,
+    )
     assert any(words in reason for reason in decision.reasons)
 
 
 @pytest.mark.parametrize(
     ("days", "improvement", "words"),
-    [(60, 0.21, "stable"), (59, 0.21, "not stable yet: 1 more days"), (60, 0.20, "not stable yet: improvement")],
+    [
+        (60, 0.21, "stable"),
+        (59, 0.21, "not stable yet: 1 more days"),
+        (60, 0.20, "not stable yet: improvement"),
+    ],
 )
 def test_optimization_reports_when_it_is_stable(days: int, improvement: float, words: str) -> None:
     """The last phase has no gate upward, only the word stable."""
@@ -115,11 +214,31 @@ def test_a_held_lineage_does_not_move_up() -> None:
 @pytest.mark.parametrize(
     ("before", "days", "settled", "left"),
     [
-        pytest.param(state("shadow", 0.0, **since(30)), 8, 39, ("6 more days", "11 more settled predictions"), id="neither"),
+        pytest.param(
+            state("shadow", 0.0, **since(30)),
+            8,
+            39,
+            ("6 more days", "11 more settled predictions"),
+            id="neither",
+        ),
         pytest.param(state("shadow", 0.0, **since(30)), 14, 50, (), id="both met"),
-        pytest.param(state("shadow", 0.0, **since(3)), 20, 50, ("11 more days",), id="served before shadow began"),
-        pytest.param(state("shadow", 0.0, **since(300)), 120, 3, (), id="too few signals: not for ever"),
-        pytest.param(state("shadow", 0.0, retrain_required=True, **since(3)), 3, 3, (), id="a disabled one is not shielded"),
+        pytest.param(
+            state("shadow", 0.0, **since(3)),
+            20,
+            50,
+            ("11 more days",),
+            id="served before shadow began",
+        ),
+        pytest.param(
+            state("shadow", 0.0, **since(300)), 120, 3, (), id="too few signals: not for ever"
+        ),
+        pytest.param(
+            state("shadow", 0.0, retrain_required=True, **since(3)),
+            3,
+            3,
+            (),
+            id="a disabled one is not shielded",
+        ),
         pytest.param(state("pilot", 0.1, **since(3)), 3, 3, (), id="out of shadow"),
     ],
 )

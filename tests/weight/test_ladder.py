@@ -16,35 +16,77 @@ NAN = float("nan")
     ("figures", "verdict", "weight"),
     [
         pytest.param({}, "RAISE", 0.20, id="healthy month steps up"),
-        pytest.param({"accuracy": 0.55}, "HOLD", 0.15, id="accuracy exactly at the bound does not step up"),
+        pytest.param(
+            {"accuracy": 0.55}, "HOLD", 0.15, id="accuracy exactly at the bound does not step up"
+        ),
         pytest.param({"ml__sharpe": 1.0}, "HOLD", 0.15, id="equal Sharpe does not step up"),
-        pytest.param({"ml__sharpe": 0.90}, "HOLD", 0.15, id="10 % under the baseline exactly holds"),
+        pytest.param(
+            {"ml__sharpe": 0.90}, "HOLD", 0.15, id="10 % under the baseline exactly holds"
+        ),
         pytest.param({"ml__sharpe": 0.89}, "CUT", 0.10, id="more than 10 % under steps down"),
         pytest.param({"ml__sharpe": 0.80}, "CUT", 0.10, id="20 % under exactly still steps down"),
-        pytest.param({"ml__sharpe": 0.79}, "CUT", 0.105, id="more than 20 % under multiplies by 0.7"),
+        pytest.param(
+            {"ml__sharpe": 0.79}, "CUT", 0.105, id="more than 20 % under multiplies by 0.7"
+        ),
         pytest.param({"accuracy": 0.50}, "HOLD", 0.15, id="accuracy of exactly 50 % holds"),
         pytest.param({"accuracy": 0.499}, "CUT", 0.075, id="accuracy under 50 % halves"),
         pytest.param({"accuracy": 0.45}, "CUT", 0.075, id="accuracy of exactly 45 % is no breaker"),
         pytest.param({"accuracy": 0.449}, "DISABLE", 0.0, id="accuracy under 45 % disables"),
         pytest.param({"streak": 10}, "RAISE", 0.20, id="ten losses are allowed"),
         pytest.param({"streak": 11}, "DISABLE", 0.0, id="eleven losses disable"),
-        pytest.param({"ml__max_drawdown": 0.03}, "RAISE", 0.20, id="drawdown at 1.5 times the baseline's is allowed"),
-        pytest.param({"ml__max_drawdown": 0.031}, "CUT", 0.075, id="drawdown over 1.5 times halves"),
         pytest.param(
-            {"accuracy": 0.49, "ml__max_drawdown": 0.05, "ml__sharpe": 0.5}, "CUT", 0.02625, id="all cuts multiply"
+            {"ml__max_drawdown": 0.03},
+            "RAISE",
+            0.20,
+            id="drawdown at 1.5 times the baseline's is allowed",
         ),
-        pytest.param({"baseline__sharpe": -1.0, "ml__sharpe": -1.05}, "HOLD", 0.15, id="negative Sharpe: 5 % under holds"),
-        pytest.param({"baseline__sharpe": -1.0, "ml__sharpe": -1.15}, "CUT", 0.10, id="negative Sharpe: 15 % under"),
-        pytest.param({"baseline__sharpe": -1.0, "ml__sharpe": -1.21}, "CUT", 0.105, id="negative Sharpe: 21 % under"),
-        pytest.param({"baseline__sharpe": -1.0, "ml__sharpe": -0.9}, "RAISE", 0.20, id="negative Sharpe, but better"),
+        pytest.param(
+            {"ml__max_drawdown": 0.031}, "CUT", 0.075, id="drawdown over 1.5 times halves"
+        ),
+        pytest.param(
+            {"accuracy": 0.49, "ml__max_drawdown": 0.05, "ml__sharpe": 0.5},
+            "CUT",
+            0.02625,
+            id="all cuts multiply",
+        ),
+        pytest.param(
+            {"baseline__sharpe": -1.0, "ml__sharpe": -1.05},
+            "HOLD",
+            0.15,
+            id="negative Sharpe: 5 % under holds",
+        ),
+        pytest.param(
+            {"baseline__sharpe": -1.0, "ml__sharpe": -1.15},
+            "CUT",
+            0.10,
+            id="negative Sharpe: 15 % under",
+        ),
+        pytest.param(
+            {"baseline__sharpe": -1.0, "ml__sharpe": -1.21},
+            "CUT",
+            0.105,
+            id="negative Sharpe: 21 % under",
+        ),
+        pytest.param(
+            {"baseline__sharpe": -1.0, "ml__sharpe": -0.9},
+            "RAISE",
+            0.20,
+            id="negative Sharpe, but better",
+        ),
         pytest.param({"accuracy": NAN}, "DISABLE", 0.0, id="NaN accuracy disables"),
         pytest.param({"ml__sharpe": NAN}, "CUT", 0.105, id="NaN Sharpe cuts"),
         pytest.param({"baseline__sharpe": NAN}, "CUT", 0.105, id="NaN baseline Sharpe cuts"),
         pytest.param({"ml__max_drawdown": NAN}, "CUT", 0.075, id="NaN drawdown cuts"),
         pytest.param({"settled": 0, "accuracy": NAN}, "HOLD", 0.15, id="an empty window holds"),
-        pytest.param({"settled": 19, "accuracy": 0.30}, "HOLD", 0.15, id="19 settled are no evidence"),
-        pytest.param({"settled": 19, "streak": 11}, "DISABLE", 0.0, id="the streak needs no minimum"),
-        pytest.param({"settled": 20, "accuracy": 0.30}, "DISABLE", 0.0, id="20 settled are evidence"),
+        pytest.param(
+            {"settled": 19, "accuracy": 0.30}, "HOLD", 0.15, id="19 settled are no evidence"
+        ),
+        pytest.param(
+            {"settled": 19, "streak": 11}, "DISABLE", 0.0, id="the streak needs no minimum"
+        ),
+        pytest.param(
+            {"settled": 20, "accuracy": 0.30}, "DISABLE", 0.0, id="20 settled are evidence"
+        ),
     ],
 )
 def test_an_evaluation_follows_the_ladder(
@@ -64,16 +106,47 @@ def test_an_evaluation_follows_the_ladder(
     ("phase", "weight", "figures", "after", "phase_after"),
     [
         pytest.param("pilot", 0.20, {}, 0.20, "pilot", id="the band caps a step up"),
-        pytest.param("expansion", 0.20, {"ml__sharpe": 0.85}, 0.15, "pilot", id="a step under the floor demotes"),
-        pytest.param("expansion", 0.40, {"accuracy": 0.49}, 0.20, "expansion", id="a cut to the floor stays"),
-        pytest.param("expansion", 0.30, {"accuracy": 0.49}, 0.15, "pilot", id="a cut under the floor demotes"),
-        pytest.param("optimization", 0.40, {"accuracy": 0.49}, 0.20, "expansion", id="demoted to the band that holds it"),
+        pytest.param(
+            "expansion",
+            0.20,
+            {"ml__sharpe": 0.85},
+            0.15,
+            "pilot",
+            id="a step under the floor demotes",
+        ),
+        pytest.param(
+            "expansion", 0.40, {"accuracy": 0.49}, 0.20, "expansion", id="a cut to the floor stays"
+        ),
+        pytest.param(
+            "expansion", 0.30, {"accuracy": 0.49}, 0.15, "pilot", id="a cut under the floor demotes"
+        ),
+        pytest.param(
+            "optimization",
+            0.40,
+            {"accuracy": 0.49},
+            0.20,
+            "expansion",
+            id="demoted to the band that holds it",
+        ),
         pytest.param("optimization", 0.70, {}, 0.70, "optimization", id="70 % is the end"),
-        pytest.param("pilot", 0.10, {"accuracy": 0.49}, 0.05, "pilot", id="under 10 % is still pilot"),
-        pytest.param("pilot", 0.05, {"ml__sharpe": 0.85}, 0.0, "shadow", id="nothing left is shadow"),
-        pytest.param("pilot", 0.012, {"accuracy": 0.49}, 0.0, "shadow", id="a weight too small to matter is 0"),
+        pytest.param(
+            "pilot", 0.10, {"accuracy": 0.49}, 0.05, "pilot", id="under 10 % is still pilot"
+        ),
+        pytest.param(
+            "pilot", 0.05, {"ml__sharpe": 0.85}, 0.0, "shadow", id="nothing left is shadow"
+        ),
+        pytest.param(
+            "pilot",
+            0.012,
+            {"accuracy": 0.49},
+            0.0,
+            "shadow",
+            id="a weight too small to matter is 0",
+        ),
         pytest.param("shadow", 0.0, {}, 0.0, "shadow", id="shadow earns its weight at the gate"),
-        pytest.param("shadow", 0.0, {"accuracy": 0.49}, 0.0, "shadow", id="shadow has nothing to cut"),
+        pytest.param(
+            "shadow", 0.0, {"accuracy": 0.49}, 0.0, "shadow", id="shadow has nothing to cut"
+        ),
     ],
 )
 def test_the_weight_stays_in_its_band_and_a_cut_demotes(
@@ -156,8 +229,13 @@ months = st.fixed_dictionaries(
 
 
 @settings(deadline=None, max_examples=100)
-@given(life=st.lists(months, min_size=1, max_size=12), phase=st.sampled_from(["pilot", "expansion", "optimization"]))
-def test_no_life_moves_the_weight_out_of_bounds_or_up_on_a_breach(life: list[dict[str, float]], phase: str) -> None:
+@given(
+    life=st.lists(months, min_size=1, max_size=12),
+    phase=st.sampled_from(["pilot", "expansion", "optimization"]),
+)
+def test_no_life_moves_the_weight_out_of_bounds_or_up_on_a_breach(
+    life: list[dict[str, float]], phase: str
+) -> None:
     """Whatever the months bring, the weight stays in [0, 0.70], and rises by at most one step and only on good figures."""
     current = state(phase, POLICY.band(phase).floor)
     for number, figures in enumerate(life):

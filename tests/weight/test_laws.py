@@ -42,10 +42,14 @@ figures = st.fixed_dictionaries(
         "latency_p99_ms": st.sampled_from([0.1, 80.0, NAN]),
     }
 )
-healthy = st.just({"settled": 60, "accuracy": 0.7, "improvement_blended": 0.5, "blended__sharpe": 1.2})
+healthy = st.just(
+    {"settled": 60, "accuracy": 0.7, "improvement_blended": 0.5, "blended__sharpe": 1.2}
+)
 stretches = st.lists(
     st.tuples(
-        st.one_of(healthy, figures), st.integers(1, 40), st.sampled_from(["", "", "", "hold", "resume", "rollback", "train"])
+        st.one_of(healthy, figures),
+        st.integers(1, 40),
+        st.sampled_from(["", "", "", "hold", "resume", "rollback", "train"]),
     ),
     min_size=1,
     max_size=14,
@@ -77,7 +81,10 @@ class Life:
         assert decision.verdict == "RAISE"
         assert not self.state.held
         assert not any(rule.fired for rule in breaker_rules(self.state, seen, POLICY))
-        assert all(cut.standing == "within" for cut in measure_cuts(self.state, seen, POLICY, decision.as_of))
+        assert all(
+            cut.standing == "within"
+            for cut in measure_cuts(self.state, seen, POLICY, decision.as_of)
+        )
         assert all(rule.figure is not None for rule in decision.rules if rule.fired)
         assert (decision.kind, decision.period_end) not in self.rises
         self.rises.append((decision.kind, decision.period_end))
@@ -88,22 +95,32 @@ class Life:
         if asked == "rollback":
             self.decide(roll_back(self.state, seen, (), "why", "who", policy, day), seen)
         elif asked in ("hold", "resume"):
-            self.decide({"hold": hold, "resume": resume}[asked](self.state, "why", "who", policy, day), seen)
+            self.decide(
+                {"hold": hold, "resume": resume}[asked](self.state, "why", "who", policy, day), seen
+            )
         elif asked == "train":
             self.state = with_champion(self.state, "2", day, day)
         for _ in range(2):
             self.decide(guard(self.state, seen, policy, day), seen)
-            month, fortnight = period_end(day, policy.evaluation_days), period_end(day, policy.review_days)
+            month, fortnight = (
+                period_end(day, policy.evaluation_days),
+                period_end(day, policy.review_days),
+            )
             self.decide(evaluate(self.state, seen, policy, month, day), seen)
             self.decide(review(self.state, seen, READY, policy, fortnight, day), seen)
         tripped = streak_breaker(self.state, seen.losing_streak, policy, day)
         if tripped is not None:
-            self.decide(tripped.model_copy(update={"as_of": day + DAY / 2, "period_end": day + DAY / 2}), seen)
+            self.decide(
+                tripped.model_copy(update={"as_of": day + DAY / 2, "period_end": day + DAY / 2}),
+                seen,
+            )
 
 
 @settings(deadline=None, max_examples=150)
 @given(stretches=stretches, phase=st.sampled_from(PHASES))
-def test_no_life_breaks_a_law(stretches: list[tuple[dict[str, float], int, str]], phase: str) -> None:
+def test_no_life_breaks_a_law(
+    stretches: list[tuple[dict[str, float], int, str]], phase: str
+) -> None:
     """The weight stays in [0, 0.70] and its band; it rises on no breached limit, on no NaN, and once in a period."""
     life = Life(state(phase, POLICY.band(phase).floor, champion="1"))  # type: ignore[arg-type]
     day = NOW

@@ -22,7 +22,10 @@ def test_a_healthy_day_changes_nothing_but_the_moment() -> None:
 
 def test_the_guard_gives_no_rewards() -> None:
     """Figures that would earn a step up at the evaluation leave the weight alone."""
-    assert guard(state(weight=0.10), evidence(accuracy=0.70, ml__sharpe=5.0), POLICY, NOW).after.weight == 0.10
+    assert (
+        guard(state(weight=0.10), evidence(accuracy=0.70, ml__sharpe=5.0), POLICY, NOW).after.weight
+        == 0.10
+    )
 
 
 def test_sixty_days_of_one_breach_give_one_cut_per_latch() -> None:
@@ -69,10 +72,27 @@ def test_one_limit_latched_does_not_shield_from_another() -> None:
 @pytest.mark.parametrize(
     ("before", "figures", "verdict"),
     [
-        pytest.param(state(weight=0.15), {"streak": 11, "settled": 3}, "DISABLE", id="streak, hardly any evidence"),
-        pytest.param(state("shadow", 0.0), {"accuracy": 0.40}, "DISABLE", id="a bad model in shadow must retrain too"),
-        pytest.param(state("shadow", 0.0, retrain_required=True), {"accuracy": 0.40}, "HOLD", id="already disabled"),
-        pytest.param(state("foundation", 0.0), {"streak": 99}, "HOLD", id="nothing to disable before shadow"),
+        pytest.param(
+            state(weight=0.15),
+            {"streak": 11, "settled": 3},
+            "DISABLE",
+            id="streak, hardly any evidence",
+        ),
+        pytest.param(
+            state("shadow", 0.0),
+            {"accuracy": 0.40},
+            "DISABLE",
+            id="a bad model in shadow must retrain too",
+        ),
+        pytest.param(
+            state("shadow", 0.0, retrain_required=True),
+            {"accuracy": 0.40},
+            "HOLD",
+            id="already disabled",
+        ),
+        pytest.param(
+            state("foundation", 0.0), {"streak": 99}, "HOLD", id="nothing to disable before shadow"
+        ),
     ],
 )
 def test_a_breaker_fires_once_and_only_where_there_is_a_model(
@@ -83,10 +103,16 @@ def test_a_breaker_fires_once_and_only_where_there_is_a_model(
 
     assert decision.verdict == verdict
     if verdict == "DISABLE":
-        assert (decision.after.weight, decision.after.phase, decision.after.retrain_required) == (0.0, "shadow", True)
+        assert (decision.after.weight, decision.after.phase, decision.after.retrain_required) == (
+            0.0,
+            "shadow",
+            True,
+        )
 
 
 @pytest.mark.parametrize(("baseline", "bound"), [(1.0, 0.8), (0.0, 0.0), (-1.0, -1.2)])
-def test_a_shortfall_lies_under_the_baseline_whatever_its_sign(baseline: float, bound: float) -> None:
+def test_a_shortfall_lies_under_the_baseline_whatever_its_sign(
+    baseline: float, bound: float
+) -> None:
     """20 % under −1 is −1.2, not −0.8."""
     assert shortfall_bound(baseline, 0.2) == pytest.approx(bound)

@@ -12,7 +12,9 @@ from steelyard.weight.rollback import hold, resume, roll_back
 READY = Standing(settled_signals=1000, features_validated=True, has_champion=True)
 
 
-@pytest.mark.parametrize(("phase", "weight"), [("pilot", 0.15), ("optimization", 0.7), ("shadow", 0.0)])
+@pytest.mark.parametrize(
+    ("phase", "weight"), [("pilot", 0.15), ("optimization", 0.7), ("shadow", 0.0)]
+)
 def test_a_rollback_takes_everything_and_asks_for_a_retraining(phase: str, weight: float) -> None:
     """Weight 0, shadow, evidence afresh, a retraining; reason and name are in the decision."""
     made = roll_back(state(phase, weight), None, (), "fills look odd", "anna", POLICY, NOW)  # type: ignore[arg-type]
@@ -59,10 +61,16 @@ def test_a_held_weight_is_lowered_but_not_raised_until_it_is_resumed() -> None:
     ("phase", "streak", "trips"),
     [("pilot", 10, False), ("pilot", 11, True), ("shadow", 11, True), ("foundation", 99, False)],
 )
-def test_the_streak_breaker_needs_nothing_but_the_streak(phase: str, streak: int, trips: bool) -> None:
+def test_the_streak_breaker_needs_nothing_but_the_streak(
+    phase: str, streak: int, trips: bool
+) -> None:
     """More than ten losses in a row and the weight is 0, without waiting for a guard."""
     made = streak_breaker(state(phase, POLICY.band(phase).floor), streak, POLICY, NOW)  # type: ignore[arg-type]
 
     assert (made is not None) is trips
     if made is not None:
-        assert (made.verdict, made.after.weight, made.after.retrain_required) == ("DISABLE", 0.0, True)
+        assert (made.verdict, made.after.weight, made.after.retrain_required) == (
+            "DISABLE",
+            0.0,
+            True,
+        )

@@ -37,7 +37,11 @@ def test_a_phase_is_due_in_its_weeks_and_late_after_them(
     found = at(weeks)
 
     assert (found["foundation"], found["shadow"]) == ("done", "done")
-    assert (found["pilot"], found["expansion"], found["optimization"]) == (pilot, expansion, optimization)
+    assert (found["pilot"], found["expansion"], found["optimization"]) == (
+        pilot,
+        expansion,
+        optimization,
+    )
 
 
 def test_the_last_phase_is_done_when_it_is_reached() -> None:
@@ -50,7 +54,13 @@ def test_the_last_phase_is_done_when_it_is_reached() -> None:
 @pytest.mark.parametrize(
     ("phase", "entered", "standings", "words"),
     [
-        pytest.param("foundation", (), ("due", "ahead", "ahead", "ahead", "ahead"), "not entered", id="the first day"),
+        pytest.param(
+            "foundation",
+            (),
+            ("due", "ahead", "ahead", "ahead", "ahead"),
+            "not entered",
+            id="the first day",
+        ),
         pytest.param(
             "pilot",
             ("shadow", "pilot", "expansion"),
@@ -104,7 +114,10 @@ def test_month_2_says_which_phase_is_missing() -> None:
         for phase in ("foundation", "shadow")
     ]
 
-    assert words == ["phase foundation of shadow, accuracy 56.0% of 55.0%", "phase shadow, accuracy 56.0% of 55.0%"]
+    assert words == [
+        "phase foundation of shadow, accuracy 56.0% of 55.0%",
+        "phase shadow, accuracy 56.0% of 55.0%",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -112,7 +125,12 @@ def test_month_2_says_which_phase_is_missing() -> None:
     [
         pytest.param({}, 0.30, "done", id="all met, the weight exactly"),
         pytest.param({}, 0.29, "due", id="weight"),
-        pytest.param({"improvement_blended": 0.10}, 0.30, "due", id="an improvement of exactly 10 % is not over"),
+        pytest.param(
+            {"improvement_blended": 0.10},
+            0.30,
+            "due",
+            id="an improvement of exactly 10 % is not over",
+        ),
         pytest.param({"blended__sharpe": 1.5}, 0.30, "due", id="Sharpe"),
         pytest.param({"blended__win_rate": 0.52}, 0.30, "due", id="win rate"),
         *(
@@ -121,10 +139,17 @@ def test_month_2_says_which_phase_is_missing() -> None:
         ),
     ],
 )
-def test_month_4_asks_for_all_of_it(figures: dict[str, float], weight: float, standing: str) -> None:
+def test_month_4_asks_for_all_of_it(
+    figures: dict[str, float], weight: float, standing: str
+) -> None:
     """Each bound for itself; NaN meets none and is called unknown."""
     good = {"blended__sharpe": 1.6, "blended__win_rate": 0.53, "improvement_blended": 0.11}
-    item = milestones(state("expansion", weight), evidence(**good | figures), ROLLOUT, EARLIER + timedelta(days=100))[1]
+    item = milestones(
+        state("expansion", weight),
+        evidence(**good | figures),
+        ROLLOUT,
+        EARLIER + timedelta(days=100),
+    )[1]
 
     assert item.standing == standing
     assert ("unknown" in item.words) == any(figure != figure for figure in figures.values())
@@ -151,12 +176,21 @@ def test_without_evidence_nothing_is_done(days: int, standings: tuple[str, ...])
 def test_month_6_asks_for_all_of_it() -> None:
     """One figure short and it is not done; the words give each figure beside its bound."""
     now = EARLIER + timedelta(days=170)
-    good = {"blended__sharpe": 1.9, "blended__win_rate": 0.56, "improvement_blended": 0.25, "blended__profit_factor": 2.1}
+    good = {
+        "blended__sharpe": 1.9,
+        "blended__win_rate": 0.56,
+        "improvement_blended": 0.25,
+        "blended__profit_factor": 2.1,
+    }
     met = milestones(state("optimization", 0.50), evidence(**good), ROLLOUT, now)[2]
-    short = milestones(state("optimization", 0.50), evidence(**good | {"blended__sharpe": 1.8}), ROLLOUT, now)[2]
+    short = milestones(
+        state("optimization", 0.50), evidence(**good | {"blended__sharpe": 1.8}), ROLLOUT, now
+    )[2]
 
     assert (met.standing, short.standing) == ("done", "due")
-    assert short.words.startswith("weight 50.0% of 50.0%, improvement 25.0% of 20.0%, Sharpe 1.80 of 1.80")
+    assert short.words.startswith(
+        "weight 50.0% of 50.0%, improvement 25.0% of 20.0%, Sharpe 1.80 of 1.80"
+    )
 
 
 @pytest.mark.parametrize(
@@ -169,7 +203,9 @@ def test_month_6_asks_for_all_of_it() -> None:
         ("optimization", (0.15, 0.25)),
     ],
 )
-def test_the_expected_improvement_is_that_of_the_phase(phase: Phase, expected: tuple[float, float] | None) -> None:
+def test_the_expected_improvement_is_that_of_the_phase(
+    phase: Phase, expected: tuple[float, float] | None
+) -> None:
     """Before pilot none is expected."""
     assert expected_improvement(phase, ROLLOUT) == expected
 

@@ -21,7 +21,9 @@ READY = Standing(settled_signals=1000, features_validated=True, has_champion=Tru
 NAN = float("nan")
 
 
-def evidence(skill: float = 200.0, decay: float = 1.0, life: dict[str, float] | None = None, **figures: float) -> Evidence:
+def evidence(
+    skill: float = 200.0, decay: float = 1.0, life: dict[str, float] | None = None, **figures: float
+) -> Evidence:
     """A healthy month within a life of so much evidence."""
     grown = Skill(400, skill, decay, 0.01, 0.56, 0.51, 0.10, 0.02)
     return replace(month(**figures), life=replace(grown, **(life or {})))
@@ -39,24 +41,56 @@ def rule(decision: Decision, name: str):  # type: ignore[no-untyped-def]
         pytest.param({"skill": 99.0}, "HOLD", 0.15, id="a good month without evidence"),
         pytest.param({"skill": NAN}, "HOLD", 0.15, id="evidence nobody knows"),
         pytest.param({"accuracy": 0.53}, "RAISE", 0.20, id="a dull month in a good life"),
-        pytest.param({"accuracy": 0.53, "life": {"accuracy": 0.50}}, "HOLD", 0.15, id="a dull month in a dull life"),
-        pytest.param({"accuracy": 0.53, "life": {"ml_return": 0.01}}, "HOLD", 0.15, id="a life that earned less"),
+        pytest.param(
+            {"accuracy": 0.53, "life": {"accuracy": 0.50}},
+            "HOLD",
+            0.15,
+            id="a dull month in a dull life",
+        ),
+        pytest.param(
+            {"accuracy": 0.53, "life": {"ml_return": 0.01}},
+            "HOLD",
+            0.15,
+            id="a life that earned less",
+        ),
         pytest.param({"decay": 6.0}, "HOLD", 0.15, id="a good month, but the claims decay"),
-        pytest.param({"accuracy": 0.49}, "HOLD", 0.15, id="a bad month the evidence does not confirm"),
-        pytest.param({"accuracy": 0.49, "decay": 6.0}, "CUT", 0.075, id="a bad month the evidence confirms"),
+        pytest.param(
+            {"accuracy": 0.49}, "HOLD", 0.15, id="a bad month the evidence does not confirm"
+        ),
+        pytest.param(
+            {"accuracy": 0.49, "decay": 6.0}, "CUT", 0.075, id="a bad month the evidence confirms"
+        ),
         pytest.param({"accuracy": 0.49, "decay": NAN}, "DISABLE", 0.0, id="decay nobody knows"),
-        pytest.param({"accuracy": 0.44, "decay": 6.0}, "CUT", 0.075, id="a breaker the evidence does not confirm yet"),
-        pytest.param({"accuracy": 0.44, "decay": 30.0}, "DISABLE", 0.0, id="a breaker the evidence confirms"),
+        pytest.param(
+            {"accuracy": 0.44, "decay": 6.0},
+            "CUT",
+            0.075,
+            id="a breaker the evidence does not confirm yet",
+        ),
+        pytest.param(
+            {"accuracy": 0.44, "decay": 30.0}, "DISABLE", 0.0, id="a breaker the evidence confirms"
+        ),
         pytest.param({"decay": 30.0}, "CUT", 0.075, id="decay cuts by itself"),
         pytest.param({"decay": 150.0}, "DISABLE", 0.0, id="and disables by itself"),
         pytest.param({"streak": 11}, "DISABLE", 0.0, id="a streak needs nobody's word"),
-        pytest.param({"accuracy": NAN}, "DISABLE", 0.0, id="accuracy nobody knows needs no confirmation"),
+        pytest.param(
+            {"accuracy": NAN}, "DISABLE", 0.0, id="accuracy nobody knows needs no confirmation"
+        ),
         pytest.param({"ml__sharpe": NAN}, "CUT", 0.105, id="nor does a Sharpe nobody knows"),
-        pytest.param({"ml__sharpe": 0.85, "skill": 5.0}, "HOLD", 0.15, id="a step down that is not confirmed"),
-        pytest.param({"ml__sharpe": 0.85, "skill": 5.0, "decay": 6.0}, "CUT", 0.10, id="a step down that is confirmed"),
+        pytest.param(
+            {"ml__sharpe": 0.85, "skill": 5.0}, "HOLD", 0.15, id="a step down that is not confirmed"
+        ),
+        pytest.param(
+            {"ml__sharpe": 0.85, "skill": 5.0, "decay": 6.0},
+            "CUT",
+            0.10,
+            id="a step down that is confirmed",
+        ),
     ],
 )
-def test_evidence_over_the_life_decides_where_it_binds(given: dict[str, float], verdict: str, weight: float) -> None:
+def test_evidence_over_the_life_decides_where_it_binds(
+    given: dict[str, float], verdict: str, weight: float
+) -> None:
     """From 15 % in pilot, sequential mode."""
     decision = evaluate(state(weight=0.15), evidence(**given), BINDING, NOW, NOW)
 
@@ -65,7 +99,9 @@ def test_evidence_over_the_life_decides_where_it_binds(given: dict[str, float], 
 
 def test_a_life_nobody_knows_confirms_every_limit_and_grants_nothing() -> None:
     """Without evidence over the life a breach still cuts, and no month is good enough."""
-    assert evaluate(state(weight=0.15), month(accuracy=0.49), BINDING, NOW, NOW).after.weight == 0.075
+    assert (
+        evaluate(state(weight=0.15), month(accuracy=0.49), BINDING, NOW, NOW).after.weight == 0.075
+    )
     assert evaluate(state(weight=0.15), month(), BINDING, NOW, NOW).verdict == "HOLD"
 
 
@@ -85,7 +121,9 @@ def test_a_hold_says_how_many_more_signals_a_rise_would_take() -> None:
         pytest.param({}, {"weight": 0.10, "held": True}, "guard", id="an operator holds it"),
     ],
 )
-def test_the_record_says_which_ceiling_binds(given: dict[str, float], before: dict[str, float], binds: str) -> None:
+def test_the_record_says_which_ceiling_binds(
+    given: dict[str, float], before: dict[str, float], binds: str
+) -> None:
     """The lowest of phase, ladder, evidence and guard."""
     decision = evaluate(state(**before), evidence(**given), BINDING, NOW, NOW)
 
@@ -102,8 +140,14 @@ def test_in_ladder_mode_the_evidence_is_recorded_and_decides_nothing() -> None:
         assert with_it.evidence["life_skill"] == 2.0
         assert not rule(with_it, "breaker_decay").fired
 
-    assert "would not have stood" in evaluate(state(weight=0.15), evidence(2.0), POLICY, NOW, NOW).reasons[0]
-    assert "would not have stood" not in evaluate(state(weight=0.15), evidence(200.0), POLICY, NOW, NOW).reasons[0]
+    assert (
+        "would not have stood"
+        in evaluate(state(weight=0.15), evidence(2.0), POLICY, NOW, NOW).reasons[0]
+    )
+    assert (
+        "would not have stood"
+        not in evaluate(state(weight=0.15), evidence(200.0), POLICY, NOW, NOW).reasons[0]
+    )
 
 
 def test_a_decay_cut_latches_like_any_other() -> None:
@@ -128,7 +172,10 @@ def test_a_lineage_that_waits_for_its_retraining_is_not_disabled_again() -> None
 def test_gates_beyond_the_pilot_ask_for_evidence() -> None:
     """Pilot opens in ladder mode with doubt, in sequential mode only with evidence; an unconfirmed limit keeps none shut."""
     pilot = state("pilot", 0.10)
-    doubtful, proven = evidence(2.0, blended__win_rate=0.53), evidence(200.0, blended__win_rate=0.53, accuracy=0.49)
+    doubtful, proven = (
+        evidence(2.0, blended__win_rate=0.53),
+        evidence(200.0, blended__win_rate=0.53, accuracy=0.49),
+    )
 
     assert "would not have stood" in review(pilot, doubtful, READY, POLICY, NOW, NOW).reasons[0]
     assert review(pilot, doubtful, READY, BINDING, NOW, NOW).verdict == "HOLD"
@@ -164,7 +211,13 @@ def test_what_hangs_together_breaks_more_often() -> None:
 
     words = false_alarms(tied, POLICY)
 
-    assert "in 14.8% of windows of 50 signals, neighbours correlating by 0.30" in words["breaker_accuracy"]
+    assert (
+        "in 14.8% of windows of 50 signals, neighbours correlating by 0.30"
+        in words["breaker_accuracy"]
+    )
     assert "in 96.6% of 2,500 trades, neighbours correlating by 0.30" in words["breaker_streak"]
     assert words["breaker_streak"].endswith("; breaker_streak 19 would in 5% at most")
-    assert "in 19.0% of 2,500 trades; breaker_streak 12" in false_alarms(alone, POLICY)["breaker_streak"]
+    assert (
+        "in 19.0% of 2,500 trades; breaker_streak 12"
+        in false_alarms(alone, POLICY)["breaker_streak"]
+    )

@@ -70,14 +70,19 @@ class Ledger:
         except (ArgumentError, ValueError) as error:
             raise FixConfiguration(wanted) from error
         if self._url.drivername not in DRIVERS or not self._url.database:
-            raise FixConfiguration(f"{wanted}, not {self._url.render_as_string(hide_password=True)}")
+            raise FixConfiguration(
+                f"{wanted}, not {self._url.render_as_string(hide_password=True)}"
+            )
         self._on_server = self._url.get_backend_name() == "postgresql"
         self._address = self._url.render_as_string(hide_password=True)
 
     @cached_property
     def _engine(self) -> Engine:
         if self._on_server:
-            patience = {"connect_timeout": BUSY_SECONDS, "options": f"-c lock_timeout={BUSY_SECONDS}s"}
+            patience = {
+                "connect_timeout": BUSY_SECONDS,
+                "options": f"-c lock_timeout={BUSY_SECONDS}s",
+            }
             return create_engine(self._url, pool_pre_ping=True, connect_args=patience)
         engine = create_engine(self._url, connect_args={"timeout": BUSY_SECONDS})
         event.listen(engine, "connect", _write_ahead)
@@ -115,7 +120,9 @@ class Ledger:
             with self._reached():
                 connection = held.enter_context(self._engine.begin())
                 connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{ALONE_SECONDS}s'")
-                connection.execute(select(func.pg_advisory_xact_lock(func.hashtext(f"steelyard.{task}"))))
+                connection.execute(
+                    select(func.pg_advisory_xact_lock(func.hashtext(f"steelyard.{task}")))
+                )
             return
         file = Path(self._url.database or "")
         try:
@@ -131,7 +138,9 @@ class Ledger:
         """Give a transaction that no other migration runs beside."""
         if self._on_server:
             with self._engine.begin() as connection:
-                connection.exec_driver_sql("SELECT pg_advisory_xact_lock(hashtext('steelyard.ledger'))")
+                connection.exec_driver_sql(
+                    "SELECT pg_advisory_xact_lock(hashtext('steelyard.ledger'))"
+                )
                 yield connection
             return
         file = Path(self._url.database or "")
@@ -140,7 +149,9 @@ class Ledger:
             connection.exec_driver_sql("BEGIN")  # the driver itself begins none before CREATE TABLE
             yield connection
 
-    def record_features(self, signals: pd.DataFrame, names: Sequence[str], feature_set_hash: str) -> int:
+    def record_features(
+        self, signals: pd.DataFrame, names: Sequence[str], feature_set_hash: str
+    ) -> int:
         """Freeze the features ``names`` of each signal; returns how many were new."""
         columns = ["signal_id", "symbol", "timestamp", "decided_at", "side", "confidence_existing"]
         rows = _rows(signals[columns])
@@ -166,7 +177,9 @@ class Ledger:
         if not rows:
             return 0
         table = Base.metadata.tables[Prediction.__tablename__]
-        write = update(table).where(table.c.signal_id == bindparam("of"), table.c.settled_at.is_(None))
+        write = update(table).where(
+            table.c.signal_id == bindparam("of"), table.c.settled_at.is_(None)
+        )
         with self._reached(), self._engine.begin() as connection:
             known = self._outcomes(connection, [row["signal_id"] for row in rows])
             for row in rows:
@@ -181,14 +194,18 @@ class Ledger:
         columns = [getattr(Prediction, name) for name in ("signal_id", *OUTCOME)]
         statement = select(*columns).where(Prediction.settled_at.is_not(None))
         for start in range(0, len(ids), BATCH):
-            rows = connection.execute(statement.where(Prediction.signal_id.in_(ids[start : start + BATCH])))
+            rows = connection.execute(
+                statement.where(Prediction.signal_id.in_(ids[start : start + BATCH]))
+            )
             known |= {row.signal_id: dict(row._mapping) for row in rows}
         return known
 
     def unsettled(self) -> pd.DataFrame:
         """Return ``signal_id``, ``symbol`` and ``decided_at`` of predictions without an outcome."""
         columns = (Prediction.signal_id, Prediction.symbol, Prediction.decided_at)
-        statement = select(*columns).where(Prediction.settled_at.is_(None)).order_by(Prediction.decided_at)
+        statement = (
+            select(*columns).where(Prediction.settled_at.is_(None)).order_by(Prediction.decided_at)
+        )
         return self._frame(statement, ("signal_id", "symbol", "decided_at"))
 
     def settled_predictions(self, since: datetime, until: datetime) -> pd.DataFrame:
@@ -198,7 +215,9 @@ class Ledger:
         """
         columns = [getattr(Prediction, name) for name in SETTLED]
         inside = (Prediction.settled_at > since, Prediction.settled_at <= until)
-        statement = select(*columns).where(*inside).order_by(Prediction.settled_at, Prediction.signal_id)
+        statement = (
+            select(*columns).where(*inside).order_by(Prediction.settled_at, Prediction.signal_id)
+        )
         return self._frame(statement, SETTLED)
 
     def opinions(self, since: datetime, until: datetime) -> pd.DataFrame:
@@ -207,15 +226,23 @@ class Ledger:
         Ordered by ``settled_at``, and narrow (columns ``OPINIONS``): a whole life is read every day.
         """
         columns = [getattr(Prediction, name) for name in OPINIONS]
-        inside = (Prediction.decided_at >= since, Prediction.settled_at <= until, Prediction.p_win.is_not(None))
-        statement = select(*columns).where(*inside).order_by(Prediction.settled_at, Prediction.signal_id)
+        inside = (
+            Prediction.decided_at >= since,
+            Prediction.settled_at <= until,
+            Prediction.p_win.is_not(None),
+        )
+        statement = (
+            select(*columns).where(*inside).order_by(Prediction.settled_at, Prediction.signal_id)
+        )
         return self._frame(statement, OPINIONS)
 
     def predictions(self, since: datetime, until: datetime) -> pd.DataFrame:
         """Return predictions decided in (since, until], settled or not, ordered by ``decided_at``."""
         columns = [getattr(Prediction, name) for name in SETTLED]
         inside = (Prediction.decided_at > since, Prediction.decided_at <= until)
-        statement = select(*columns).where(*inside).order_by(Prediction.decided_at, Prediction.signal_id)
+        statement = (
+            select(*columns).where(*inside).order_by(Prediction.decided_at, Prediction.signal_id)
+        )
         return self._frame(statement, SETTLED)
 
     def signal(self, signal_id: str) -> dict[str, Any] | None:
@@ -226,7 +253,11 @@ class Ledger:
         columns = [getattr(Prediction, name) for name in SETTLED]
         frozen = (TradeFeature.features, TradeFeature.feature_set_hash)
         same = Prediction.signal_id == TradeFeature.signal_id
-        statement = select(*columns, *frozen).join(TradeFeature, same, isouter=True).where(Prediction.signal_id == signal_id)
+        statement = (
+            select(*columns, *frozen)
+            .join(TradeFeature, same, isouter=True)
+            .where(Prediction.signal_id == signal_id)
+        )
         with self._reached(), self._engine.connect() as connection:
             row = connection.execute(statement).mappings().first()
         return dict(row) if row else None
@@ -237,12 +268,18 @@ class Ledger:
         newest = (Prediction.decided_at.desc(), Prediction.signal_id)
         with self._reached(), self._engine.connect() as connection:
             return list(
-                connection.execute(select(Prediction.signal_id).where(starts).order_by(*newest).limit(most)).scalars()
+                connection.execute(
+                    select(Prediction.signal_id).where(starts).order_by(*newest).limit(most)
+                ).scalars()
             )
 
     def latest_ids(self, most: int) -> list[str]:
         """Return the ids of the latest predicted signals, newest first."""
-        statement = select(Prediction.signal_id).order_by(Prediction.decided_at.desc(), Prediction.signal_id).limit(most)
+        statement = (
+            select(Prediction.signal_id)
+            .order_by(Prediction.decided_at.desc(), Prediction.signal_id)
+            .limit(most)
+        )
         with self._reached(), self._engine.connect() as connection:
             return list(connection.execute(statement).scalars())
 
@@ -256,7 +293,9 @@ class Ledger:
         with self._reached(), self._engine.begin() as connection:
             for change in changes:
                 values = {name: value for name, value in change.items() if name != "signal_id"}
-                connection.execute(update(Trade).where(Trade.signal_id == change["signal_id"]).values(values))
+                connection.execute(
+                    update(Trade).where(Trade.signal_id == change["signal_id"]).values(values)
+                )
 
     def trades(self, status: Sequence[str] = (), broker: str | None = None) -> pd.DataFrame:
         """Return trades (columns of ``trades``) of these statuses and this broker, in the order they were decided.
@@ -275,10 +314,14 @@ class Ledger:
         """Return the features frozen for the signals decided in (since, until], one column each, index ``signal_id``."""
         inside = (TradeFeature.decided_at > since, TradeFeature.decided_at <= until)
         order = (TradeFeature.decided_at, TradeFeature.signal_id)
-        statement = select(TradeFeature.signal_id, TradeFeature.features).where(*inside).order_by(*order)
+        statement = (
+            select(TradeFeature.signal_id, TradeFeature.features).where(*inside).order_by(*order)
+        )
         with self._reached(), self._engine.connect() as connection:
             rows = connection.execute(statement).all()
-        return pd.DataFrame([row.features for row in rows], index=[row.signal_id for row in rows], dtype=np.float64)
+        return pd.DataFrame(
+            [row.features for row in rows], index=[row.signal_id for row in rows], dtype=np.float64
+        )
 
     def record_drift(self, row: dict[str, Any]) -> int:
         """Record a check (columns of ``ml_drift``) once for each key; returns how many were new."""
@@ -298,14 +341,23 @@ class Ledger:
     def tried(self, lineage: str, until: datetime) -> dict[str, int]:
         """Return how much a lineage had tried by ``until``, by kind; the key begins with the lineage."""
         own = (Tried.key.startswith(f"{lineage}/", autoescape=True), Tried.as_of <= until)
-        statement = select(Tried.kind, func.sum(Tried.count)).where(*own).group_by(Tried.kind).order_by(Tried.kind)
+        statement = (
+            select(Tried.kind, func.sum(Tried.count))
+            .where(*own)
+            .group_by(Tried.kind)
+            .order_by(Tried.kind)
+        )
         with self._reached(), self._engine.connect() as connection:
             return {kind: int(count) for kind, count in connection.execute(statement)}
 
     def record_model(self, row: dict[str, Any]) -> None:
         """Record a registered version (columns of ``ml_models``), or bring its stage up to date."""
         self._insert(RegisteredModel, [row])
-        stage = update(RegisteredModel).where(RegisteredModel.version == row["version"]).values(stage=row["stage"])
+        stage = (
+            update(RegisteredModel)
+            .where(RegisteredModel.version == row["version"])
+            .values(stage=row["stage"])
+        )
         with self._reached(), self._engine.begin() as connection:
             connection.execute(stage.where(RegisteredModel.stage != row["stage"]))
 
@@ -320,7 +372,9 @@ class Ledger:
         digest = hashlib.sha256()
         with self._reached(), self._engine.connect() as connection:
             for table in TABLES:
-                for row in connection.execute(select(table.__table__).order_by(*table.__table__.primary_key)):
+                for row in connection.execute(
+                    select(table.__table__).order_by(*table.__table__.primary_key)
+                ):
                     digest.update(repr(tuple(row)).encode())
         return digest.hexdigest()
 
@@ -328,7 +382,9 @@ class Ledger:
         if not rows:
             return 0
         dialect = postgresql if self._on_server else sqlite
-        statement = dialect.insert(table).on_conflict_do_nothing().returning(*table.__table__.primary_key)
+        statement = (
+            dialect.insert(table).on_conflict_do_nothing().returning(*table.__table__.primary_key)
+        )
         with self._reached(), self._engine.begin() as connection:
             return len(connection.execute(statement, rows).all())
 
@@ -336,7 +392,9 @@ class Ledger:
         with self._reached(), self._engine.connect() as connection:
             rows = connection.execute(statement).all()
         columns = zip(*rows, strict=True) if rows else ((),) * len(names)
-        return pd.DataFrame({name: _column(name, values) for name, values in zip(names, columns, strict=True)})
+        return pd.DataFrame(
+            {name: _column(name, values) for name, values in zip(names, columns, strict=True)}
+        )
 
     @contextmanager
     def _reached(self) -> Iterator[None]:
@@ -344,9 +402,13 @@ class Ledger:
             yield
         except DBAPIError as error:
             reason = " ".join(str(error.orig).split())[:160]
-            raise RestoreService(f"ledger {self._address} cannot be used: {reason}; nothing was changed") from error
+            raise RestoreService(
+                f"ledger {self._address} cannot be used: {reason}; nothing was changed"
+            ) from error
         except (SQLAlchemyError, ModuleNotFoundError, OSError) as error:
-            raise RestoreService(f"ledger {self._address}: {' '.join(str(error).split())[:160]}") from error
+            raise RestoreService(
+                f"ledger {self._address}: {' '.join(str(error).split())[:160]}"
+            ) from error
 
 
 def _write_ahead(connection: Any, _record: Any) -> None:
@@ -360,7 +422,9 @@ def _write_ahead(connection: Any, _record: Any) -> None:
 def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Return rows of plain Python values; NaN, NaT and NA become None."""
     columns = {name: _plain(frame[name]) for name in frame.columns}
-    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    return [
+        dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)
+    ]
 
 
 def _plain(column: pd.Series) -> list[Any]:

@@ -16,7 +16,15 @@ from sqlalchemy.types import TypeDecorator
 
 from steelyard.errors import FixData
 
-OUTCOME = ("settled_at", "net_return", "won", "exit_reason", "hold_minutes", "slippage_bps", "stop_distance")
+OUTCOME = (
+    "settled_at",
+    "net_return",
+    "won",
+    "exit_reason",
+    "hold_minutes",
+    "slippage_bps",
+    "stop_distance",
+)
 SETTLED = (
     "signal_id",
     "symbol",
@@ -65,8 +73,20 @@ FLOATS = (
     "stop_offset",
     "target_offset",
 )
-MOMENTS = ("decided_at", "settled_at", "trained_through", "timestamp", "submitted_at", "entry_at", "exit_at")
-DTYPES = dict.fromkeys(FLOATS, "float64") | {"won": "boolean", "decision": "bool", "pivotal": "bool"}
+MOMENTS = (
+    "decided_at",
+    "settled_at",
+    "trained_through",
+    "timestamp",
+    "submitted_at",
+    "entry_at",
+    "exit_at",
+)
+DTYPES = dict.fromkeys(FLOATS, "float64") | {
+    "won": "boolean",
+    "decision": "bool",
+    "pivotal": "bool",
+}
 
 
 class NaiveMoment(DontWrapMixin, FixData):
@@ -97,7 +117,9 @@ class UtcTime(TypeDecorator[datetime]):
 class Base(DeclarativeBase):
     """All tables, with constraint names that migrations can refer to."""
 
-    metadata = MetaData(naming_convention={"ix": "ix_%(table_name)s_%(column_0_N_name)s", "pk": "pk_%(table_name)s"})
+    metadata = MetaData(
+        naming_convention={"ix": "ix_%(table_name)s_%(column_0_N_name)s", "pk": "pk_%(table_name)s"}
+    )
 
 
 class TradeFeature(Base):
@@ -153,7 +175,9 @@ class Prediction(Base):
     slippage_bps: Mapped[float | None]
     stop_distance: Mapped[float | None]
 
-    __table_args__ = (Index("ix_ml_predictions_model_version_settled_at", "model_version", "settled_at"),)
+    __table_args__ = (
+        Index("ix_ml_predictions_model_version_settled_at", "model_version", "settled_at"),
+    )
 
 
 class Trade(Base):
@@ -211,4 +235,11 @@ class Tried(Base):
     count: Mapped[int]
 
 
-TABLES: tuple[type[Base], ...] = (TradeFeature, RegisteredModel, Prediction, Trade, DriftCheck, Tried)
+TABLES: tuple[type[Base], ...] = (
+    TradeFeature,
+    RegisteredModel,
+    Prediction,
+    Trade,
+    DriftCheck,
+    Tried,
+)

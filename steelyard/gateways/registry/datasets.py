@@ -77,7 +77,14 @@ def log_trials(tracking: Tracking, parent: str, trials: Iterable[Trial]) -> None
     for trial in trials:
         row = trial.row
         seconds = (trial.ended - trial.began).total_seconds()
-        tags = {PARENT: parent, "lineage": tracking.lineage, "state": row.state, "family": row.family}
-        with tracking.run(TRAINING, f"trial {row.number}", tags, trial.began, trial.ended) as run_id:
+        tags = {
+            PARENT: parent,
+            "lineage": tracking.lineage,
+            "state": row.state,
+            "family": row.family,
+        }
+        with tracking.run(
+            TRAINING, f"trial {row.number}", tags, trial.began, trial.ended
+        ) as run_id:
             metrics = {"oof_log_loss": row.value, "rounds": float(row.rounds), "seconds": seconds}
             tracking.log(run_id, Figures(metrics, {"family": row.family, **row.params}))

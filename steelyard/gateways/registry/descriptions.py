@@ -34,7 +34,11 @@ def of_lineage(entry: Entry, page: str) -> str:
     """Return what the registered model is, and where it stands after a decision; ``page`` is that of its run."""
     state, decision = entry.state, entry.decision
     share = f"decides {state.weight:.1%} of the confidence" if state.weight else "decides nothing"
-    serves = f"[version {state.champion}](#/models/{state.lineage}/versions/{state.champion})" if state.champion else "none"
+    serves = (
+        f"[version {state.champion}](#/models/{state.lineage}/versions/{state.champion})"
+        if state.champion
+        else "none"
+    )
     held = ", frozen by an operator" if state.held else ""
     reason = "; ".join(decision.reasons[:1])
     lines = [
@@ -57,7 +61,11 @@ def of_decision(decision: Decision) -> str:
 def of_version(tags: Mapping[str, str], training: str, decision: str = "") -> str:
     """Return what a version is and what became of it, from its tags; ``training`` and ``decision`` are pages of runs."""
     metrics: Mapping[str, float] = json.loads(tags["metrics"])
-    through = f" on what had settled through {tags['trained_through'][:10]}" if tags["trained_through"] else ""
+    through = (
+        f" on what had settled through {tags['trained_through'][:10]}"
+        if tags["trained_through"]
+        else ""
+    )
     links = [f"[training]({training})", *([f"[decision]({decision})"] if decision else [])]
     standing = _standing(tags)
     verdict = "" if tags["verdict"] in standing else f": {tags['verdict']}"
@@ -73,7 +81,9 @@ def of_version(tags: Mapping[str, str], training: str, decision: str = "") -> st
 def _standing(tags: Mapping[str, str]) -> str:
     """Return what became of it, without Markdown: the list of versions shows its first words as they are."""
     since = tags.get("serving_since", "")[:10]
-    why = "; ".join(reason for reason in json.loads(tags["reasons"]) if not reason.endswith(" serves"))
+    why = "; ".join(
+        reason for reason in json.loads(tags["reasons"]) if not reason.endswith(" serves")
+    )
     ended = tags.get("retired_because", "a day the journal does not know")
     words = {
         "challenger": "Waits to be compared with the version that serves.",
@@ -85,5 +95,9 @@ def _standing(tags: Mapping[str, str]) -> str:
 
 
 def _table(metrics: Mapping[str, float]) -> str:
-    rows = [f"| {words}{GAP} | {metrics[name]:{form}} |" for name, (words, form) in HOLDOUT.items() if name in metrics]
+    rows = [
+        f"| {words}{GAP} | {metrics[name]:{form}} |"
+        for name, (words, form) in HOLDOUT.items()
+        if name in metrics
+    ]
     return "\n".join(["| on the holdout | |", "|---|---|", *rows]) if rows else ""

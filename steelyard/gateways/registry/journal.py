@@ -56,7 +56,9 @@ class Journal:
         seat: What makes a promotion's version the one that serves; safe to repeat.
     """
 
-    def __init__(self, tracking: Tracking, lock: Lock, seal_key: str, seat: Callable[[Entry], None]) -> None:
+    def __init__(
+        self, tracking: Tracking, lock: Lock, seal_key: str, seat: Callable[[Entry], None]
+    ) -> None:
         self._tracking = tracking
         self._lock = lock
         self._key = (seal_key or PLAIN).encode()
@@ -146,7 +148,12 @@ class Journal:
         with self._tracking.reached():
             return self._checked(self._stored(), self._last())
 
-    def append(self, decision: Decision, files: Mapping[str, bytes] | None = None, data: Sequence[Data] = ()) -> Entry:
+    def append(
+        self,
+        decision: Decision,
+        files: Mapping[str, bytes] | None = None,
+        data: Sequence[Data] = (),
+    ) -> Entry:
         """Record a decision once: where its key is recorded already, that decision comes back.
 
         Args:
@@ -163,7 +170,9 @@ class Journal:
                 return recorded
             last = self._last()
             if last is not None and not follows(decision.before, last.state):
-                raise RestoreService("another decision was made meanwhile; run the same command again")
+                raise RestoreService(
+                    "another decision was made meanwhile; run the same command again"
+                )
             self._drop_unfinished()
             entry = self._record(link(decision, last, self._next_sequence()), files or {}, data)
             self._take_effect(entry)
@@ -195,7 +204,11 @@ class Journal:
     def _record(self, entry: Entry, files: Mapping[str, bytes], data: Sequence[Data]) -> Entry:
         decision = entry.decision
         name = f"{decision.kind} {decision.period_end:%Y-%m-%d} {decision.verdict}"
-        tags = {"lineage": decision.lineage, "key": decision.key, NOTE: descriptions.of_decision(decision)}
+        tags = {
+            "lineage": decision.lineage,
+            "key": decision.key,
+            NOTE: descriptions.of_decision(decision),
+        }
         with self._tracking.run(DECISIONS, name, tags) as run_id:
             if data:
                 self._tracking.client.log_inputs(run_id, inputs(data))
@@ -227,13 +240,17 @@ class Journal:
             self._seat(entry)
         self._describe(entry)
         before = self._stored().state
-        lease = max(entry.state.lease_until, before.lease_until) if before else entry.state.lease_until
+        lease = (
+            max(entry.state.lease_until, before.lease_until) if before else entry.state.lease_until
+        )
         self._write(entry.state.model_copy(update={"lease_until": lease}))
 
     def _describe(self, entry: Entry) -> None:
         """Let the model's page say where it stands."""
         client, lineage = self._tracking.client, self._tracking.lineage
-        about = descriptions.of_lineage(entry, self._tracking.page(DECISIONS, str(entry.run_id)))[:LONGEST]
+        about = descriptions.of_lineage(entry, self._tracking.page(DECISIONS, str(entry.run_id)))[
+            :LONGEST
+        ]
         if client.get_registered_model(lineage).description != about:
             client.update_registered_model(lineage, about)
 
@@ -256,7 +273,9 @@ class Journal:
         if state is None or state.as_of < period_end:
             return None  # nothing was decided at or after the period's end
         with self._tracking.reached():
-            return self._recorded(decision_key(self._tracking.lineage, kind, period_end.isoformat()))
+            return self._recorded(
+                decision_key(self._tracking.lineage, kind, period_end.isoformat())
+            )
 
     def entries(self, last: int | None = None) -> list[Entry]:
         """Return every decision in order, or the ``last`` ones; one whose file is gone is left out, ``faults`` names it."""
@@ -283,7 +302,9 @@ class Journal:
         with self._tracking.reached(), self.deciding():
             state = self.state()
             if state is None:
-                raise RestoreService(f"MLflow lost the state of {self._tracking.lineage}; restore the database")
+                raise RestoreService(
+                    f"MLflow lost the state of {self._tracking.lineage}; restore the database"
+                )
             if until <= state.lease_until:
                 return state
             return self._write(state.model_copy(update={"lease_until": until}))
@@ -338,14 +359,21 @@ class Journal:
                 *(fault for run, entry in read for fault in self._run_faults(run, entry)),
                 *([f"the state tag {stored.fault}"] if stored.fault else []),
                 *self._readable_faults(last),
-                *(f"run {run.info.run_id}: begun, never finished" for run in self._tracking.decisions(status="RUNNING")),
+                *(
+                    f"run {run.info.run_id}: begun, never finished"
+                    for run in self._tracking.decisions(status="RUNNING")
+                ),
             ]
 
     def _run_faults(self, run: "Run", entry: Entry) -> Iterator[str]:
         tags = run.data.tags
         for name, value in self._tags(entry).items():
             if tags.get(name) != value[:LONGEST]:
-                what = "is not sealed with this key" if name == "seal" else f"its tag {name} was changed"
+                what = (
+                    "is not sealed with this key"
+                    if name == "seal"
+                    else f"its tag {name} was changed"
+                )
                 yield f"{_named(run)}: {what}"
         for name, figure in _metrics(entry).items():
             if run.data.metrics.get(name) != figure:
@@ -408,11 +436,20 @@ class Journal:
         """Return a number no decision ever had, so that one that was removed leaves a gap."""
         state = self._stored().state
         runs = self._tracking.decisions(limit=1)
-        return 1 + max(state.sequence if state else 0, *(int(run.data.tags["sequence"]) for run in runs), 0)
+        return 1 + max(
+            state.sequence if state else 0, *(int(run.data.tags["sequence"]) for run in runs), 0
+        )
 
     def _last(self) -> Entry | None:
         """Return the last decision whose content and seal are as they were recorded."""
-        return next((entry for run in self._tracking.decisions(limit=SEARCHED) if (entry := self._believed(run))), None)
+        return next(
+            (
+                entry
+                for run in self._tracking.decisions(limit=SEARCHED)
+                if (entry := self._believed(run))
+            ),
+            None,
+        )
 
     def _believed(self, run: "Run") -> Entry | None:
         """Return the decision of a run, None where content, hash or seal are not as they were recorded."""
@@ -436,7 +473,9 @@ class Journal:
         try:
             return Entry.read(text)
         except (ValueError, KeyError) as error:
-            raise VerifyState(f"{where}: its {ENTRY} cannot be read; restore the artifact") from error
+            raise VerifyState(
+                f"{where}: its {ENTRY} cannot be read; restore the artifact"
+            ) from error
 
 
 def _behind(stored: Stored, last: Entry) -> bool:
@@ -457,7 +496,8 @@ def _told(runs: Iterable["Run"]) -> list[dict[str, Any]]:
             **{name: run.data.tags[name] for name in TOLD},
         }
         for run in runs
-        if run.data.tags.keys() >= set(TOLD) and run.data.metrics.keys() >= {"sequence", "weight_after"}
+        if run.data.tags.keys() >= set(TOLD)
+        and run.data.metrics.keys() >= {"sequence", "weight_after"}
     ]
 
 
@@ -466,8 +506,13 @@ def _readable(state: State) -> dict[str, str]:
 
 
 def _metrics(entry: Entry) -> dict[str, float]:
-    figures = {name: float(v) for name, v in entry.decision.evidence.items() if isinstance(v, int | float)}
-    weights = {"weight_before": entry.decision.before.weight, "weight_after": entry.decision.after.weight}
+    figures = {
+        name: float(v) for name, v in entry.decision.evidence.items() if isinstance(v, int | float)
+    }
+    weights = {
+        "weight_before": entry.decision.before.weight,
+        "weight_after": entry.decision.after.weight,
+    }
     return {**figures, **weights, "sequence": float(entry.sequence)}
 
 

@@ -104,7 +104,9 @@ class Registry:
         seal_key: Secret the state and the decisions are sealed with.
     """
 
-    def __init__(self, address: str, artifacts: str, lineage: str, lock: Lock, seal_key: str = "") -> None:
+    def __init__(
+        self, address: str, artifacts: str, lineage: str, lock: Lock, seal_key: str = ""
+    ) -> None:
         self._tracking = Tracking(address, artifacts, lineage)
         self.journal = Journal(self._tracking, lock, seal_key, self._seat)
         self.observations = Observations(self._tracking)
@@ -124,7 +126,9 @@ class Registry:
             client, lineage = self._tracking.client, self._tracking.lineage
             source = f"{client.get_run(run_id).info.artifact_uri}/{MODEL}"
             about = descriptions.of_version(tags, self._tracking.page(TRAINING, run_id))[:LONGEST]
-            made = client.create_model_version(lineage, source, run_id, tags=tags, description=about)
+            made = client.create_model_version(
+                lineage, source, run_id, tags=tags, description=about
+            )
             self._align_challenger()
             return self.version(made.version)
 
@@ -135,10 +139,15 @@ class Registry:
         """
         for run_id in self._tracking.runs(TRAINING, "RUNNING"):
             self._tracking.client.set_terminated(run_id, status="KILLED")
-        return next(iter(self._tracking.runs(TRAINING, "FINISHED", f" and tags.training_key = '{key}'")), None)
+        return next(
+            iter(self._tracking.runs(TRAINING, "FINISHED", f" and tags.training_key = '{key}'")),
+            None,
+        )
 
     def _log(self, training: Registration) -> str:
-        from steelyard.gateways.pyfunc import save  # brings both boosters, which whoever only loads does not need
+        from steelyard.gateways.pyfunc import (
+            save,
+        )  # brings both boosters, which whoever only loads does not need
 
         tags = {
             "lineage": self._tracking.lineage,
@@ -148,7 +157,9 @@ class Registry:
             NOTE: f"**{training.verdict}**",
         }
         began = training.trials[0].began if training.trials else None
-        with self._tracking.run(TRAINING, f"train {training.as_of:%Y-%m-%d}", tags, began) as run_id:
+        with self._tracking.run(
+            TRAINING, f"train {training.as_of:%Y-%m-%d}", tags, began
+        ) as run_id:
             figures = Figures(training.metrics, training.params)
             self._tracking.fill(run_id, figures, training.artifacts)
             if training.data:
@@ -186,11 +197,15 @@ class Registry:
 
         with self._tracking.reached():
             try:
-                return _version(self._tracking.client.get_model_version(self._tracking.lineage, number))
+                return _version(
+                    self._tracking.client.get_model_version(self._tracking.lineage, number)
+                )
             except MlflowException as error:
                 if not is_absent(error):
                     raise
-                raise RestoreService(f"version {number} is not in the registry any more; restore it") from error
+                raise RestoreService(
+                    f"version {number} is not in the registry any more; restore it"
+                ) from error
 
     def champion(self) -> Version | None:
         """Return the version that serves, as the journal has it; None when none does."""
@@ -216,7 +231,9 @@ class Registry:
         """
         version = self.version(number)
         with self._tracking.reached(), tempfile.TemporaryDirectory() as folder:
-            place = Path(self._tracking.client.download_artifacts(version.run_id, f"{MODEL}/data", folder))
+            place = Path(
+                self._tracking.client.download_artifacts(version.run_id, f"{MODEL}/data", folder)
+            )
             files = {file.name: file.read_bytes() for file in place.rglob("*") if file.is_file()}
         if version.files_hash not in ("", files_hash(files)):
             raise RestoreService(
@@ -238,7 +255,9 @@ class Registry:
             self._align_challenger()
             return self.version(number)
 
-    def examined(self, number: str, words: str, figures: Mapping[str, float], files: Mapping[str, bytes]) -> None:
+    def examined(
+        self, number: str, words: str, figures: Mapping[str, float], files: Mapping[str, bytes]
+    ) -> None:
         """Keep what the canaries said of a version: in words as its tag, figures and files with its run. Safe to repeat."""
         with self._tracking.reached(), self.journal.deciding():
             self._tag(number, {"canaries": words})
@@ -252,7 +271,9 @@ class Registry:
         if before not in (None, number):
             because = f"{since[:10]}, {'; '.join(why)}"
             self._move(str(before), {"retired_because": because, "stage": "retired"}, page)
-        self._move(number, {"reasons": json.dumps(why), "serving_since": since, "stage": "champion"}, page)
+        self._move(
+            number, {"reasons": json.dumps(why), "serving_since": since, "stage": "champion"}, page
+        )
         self._point("champion", number)
         self._align_challenger()
 
@@ -291,7 +312,9 @@ class Registry:
                 if version.number == champion:
                     self._move(version.number, {"stage": "champion"})
                 elif version.stage == "champion":
-                    self._move(version.number, {"stage": "retired" if version.serving_since else "refused"})
+                    self._move(
+                        version.number, {"stage": "retired" if version.serving_since else "refused"}
+                    )
             self._point("champion", champion)
             self._align_challenger()
 
@@ -305,7 +328,9 @@ class Registry:
         waiting = [version.number for version in versions if version.stage == "challenger"]
         return [
             *_alias_faults("champion", aliases.get("champion"), champion),
-            *_alias_faults("challenger", aliases.get("challenger"), waiting[0] if waiting else None),
+            *_alias_faults(
+                "challenger", aliases.get("challenger"), waiting[0] if waiting else None
+            ),
             *(
                 f"version {version.number} has the stage champion, but the journal lets {champion or 'none'} serve"
                 for version in versions
@@ -322,7 +347,9 @@ class Registry:
 def _alias_faults(alias: str, found: object, expected: str | None) -> list[str]:
     if (found is None and expected is None) or str(found) == expected:
         return []
-    return [f"the alias {alias} names version {found or 'none'}, it should name {expected or 'none'}"]
+    return [
+        f"the alias {alias} names version {found or 'none'}, it should name {expected or 'none'}"
+    ]
 
 
 def _tags_of(training: Registration) -> dict[str, str]:
@@ -330,7 +357,11 @@ def _tags_of(training: Registration) -> dict[str, str]:
     metrics = {name: value for name, value in training.metrics.items() if math.isfinite(value)}
     return {  # pages show them in this order
         "stage": "refused" if training.refused else "challenger",
-        **({"holdout_accuracy": f"{metrics['holdout_accuracy']:.1%}"} if "holdout_accuracy" in metrics else {}),
+        **(
+            {"holdout_accuracy": f"{metrics['holdout_accuracy']:.1%}"}
+            if "holdout_accuracy" in metrics
+            else {}
+        ),
         "verdict": training.verdict,
         "trained_through": training.trained_through,
         "family": training.family,
@@ -356,6 +387,8 @@ def _version(found: "ModelVersion") -> Version:
         metrics=json.loads(tags["metrics"]),
         verdict=tags["verdict"],
         reasons=tuple(json.loads(tags["reasons"])),
-        serving_since=datetime.fromisoformat(tags["serving_since"]) if "serving_since" in tags else None,
+        serving_since=datetime.fromisoformat(tags["serving_since"])
+        if "serving_since" in tags
+        else None,
         files_hash=tags.get("files_hash", ""),
     )

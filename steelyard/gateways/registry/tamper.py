@@ -10,7 +10,9 @@ def edit_state(address: str, lineage: str, change: Callable[[str], str]) -> None
     from mlflow import MlflowClient
 
     client = MlflowClient(tracking_uri=address, registry_uri=address)
-    client.set_registered_model_tag(lineage, STATE, change(client.get_registered_model(lineage).tags[STATE]))
+    client.set_registered_model_tag(
+        lineage, STATE, change(client.get_registered_model(lineage).tags[STATE])
+    )
 
 
 def edit_decision(address: str, run_id: str, tag: str, value: str) -> str:

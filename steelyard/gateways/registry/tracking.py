@@ -22,7 +22,11 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-TRAINING, DECISIONS, OBSERVATIONS = "steelyard/training", "steelyard/decisions", "steelyard/observations"
+TRAINING, DECISIONS, OBSERVATIONS = (
+    "steelyard/training",
+    "steelyard/decisions",
+    "steelyard/observations",
+)
 NOTE = "mlflow.note.content"
 """Tag of what MLflow's pages show as the description of a run or an experiment."""
 EXPERIMENTS = {
@@ -84,22 +88,36 @@ class Tracking:
     def _prepare(self, client: "MlflowClient") -> None:
         for name, about in EXPERIMENTS.items():
             if client.get_experiment_by_name(name) is None:
-                place = None if self._address.startswith("http") else f"{self._artifacts}/{name.rpartition('/')[2]}"
-                _unless_there(client.create_experiment, name, artifact_location=place, tags={NOTE: about})
+                place = (
+                    None
+                    if self._address.startswith("http")
+                    else f"{self._artifacts}/{name.rpartition('/')[2]}"
+                )
+                _unless_there(
+                    client.create_experiment, name, artifact_location=place, tags={NOTE: about}
+                )
         if not client.search_registered_models(f"name='{self.lineage}'"):
-            _unless_there(client.create_registered_model, self.lineage, description=f"{ABOUT}\n\n{WHERE}")
+            _unless_there(
+                client.create_registered_model, self.lineage, description=f"{ABOUT}\n\n{WHERE}"
+            )
 
     def _file(self) -> Path | None:
         """Return the database file of a SQLite address."""
         parsed = urlparse(self._address)
         if parsed.scheme not in ("sqlite", "http", "https", "postgresql", "postgresql+psycopg"):
-            raise FixConfiguration("conf/services.yaml: mlflow must be sqlite:///FILE, postgresql+psycopg://… or http://…")
+            raise FixConfiguration(
+                "conf/services.yaml: mlflow must be sqlite:///FILE, postgresql+psycopg://… or http://…"
+            )
         return Path(parsed.path[1:]) if parsed.scheme == "sqlite" else None
 
     @staticmethod
     def _alone(file: Path | None) -> AbstractContextManager[object]:
         """Let one process at a time make a new SQLite database: MLflow itself would corrupt it."""
-        return FileLock(file.with_suffix(".lock"), timeout=LOCK_SECONDS) if file is not None else nullcontext()
+        return (
+            FileLock(file.with_suffix(".lock"), timeout=LOCK_SECONDS)
+            if file is not None
+            else nullcontext()
+        )
 
     @contextmanager
     def reached(self) -> Iterator[None]:
@@ -116,7 +134,11 @@ class Tracking:
     def masked(self) -> str:
         """The address without its password."""
         parsed = urlparse(self._address)
-        return self._address.replace(f":{parsed.password}@", ":***@") if parsed.password else self._address
+        return (
+            self._address.replace(f":{parsed.password}@", ":***@")
+            if parsed.password
+            else self._address
+        )
 
     @contextmanager
     def run(
@@ -149,7 +171,9 @@ class Tracking:
 
     def log(self, run_id: str, figures: Figures) -> None:
         """Log figures in one call."""
-        self.client.log_batch(run_id, _metrics(figures.metrics), _params(figures.params), _tags(figures.tags))
+        self.client.log_batch(
+            run_id, _metrics(figures.metrics), _params(figures.params), _tags(figures.tags)
+        )
 
     def attach(self, run_id: str, files: Mapping[str, bytes]) -> None:
         """Put files beside a run, finished or not."""
@@ -166,22 +190,33 @@ class Tracking:
 
         with tempfile.TemporaryDirectory() as folder:
             try:
-                return Path(self.client.download_artifacts(run_id, name, folder)).read_text(encoding="utf-8")
+                return Path(self.client.download_artifacts(run_id, name, folder)).read_text(
+                    encoding="utf-8"
+                )
             except MlflowException:
                 if name in {file.path for file in self.client.list_artifacts(run_id)}:
                     raise
                 return None
 
-    def decisions(self, condition: str = "", status: str = "FINISHED", limit: int = 50_000) -> list["Run"]:
+    def decisions(
+        self, condition: str = "", status: str = "FINISHED", limit: int = 50_000
+    ) -> list["Run"]:
         """Return the lineage's decision runs of a status, latest decision first."""
         wanted = f"attributes.status = '{status}' and tags.lineage = '{self.lineage}'{condition}"
         order = ["metrics.sequence DESC"]
-        return list(self.client.search_runs([self.experiment(DECISIONS)], wanted, max_results=limit, order_by=order))
+        return list(
+            self.client.search_runs(
+                [self.experiment(DECISIONS)], wanted, max_results=limit, order_by=order
+            )
+        )
 
     def runs(self, experiment: str, status: str, condition: str = "") -> list[str]:
         """Return the ids of the lineage's runs of a status in an experiment, latest first."""
         wanted = f"attributes.status = '{status}' and tags.lineage = '{self.lineage}'{condition}"
-        return [str(run.info.run_id) for run in self.client.search_runs([self.experiment(experiment)], wanted)]
+        return [
+            str(run.info.run_id)
+            for run in self.client.search_runs([self.experiment(experiment)], wanted)
+        ]
 
     def page(self, experiment: str, run_id: str) -> str:
         """Return where a run is among MLflow's pages, as an address within them."""
@@ -192,7 +227,9 @@ class Tracking:
         if name not in self._experiments:
             found = self.client.get_experiment_by_name(name)
             if found is None:
-                raise RestoreService(f"MLflow at {self.masked} lost its experiment {name}; restore the database")
+                raise RestoreService(
+                    f"MLflow at {self.masked} lost its experiment {name}; restore the database"
+                )
             self._experiments[name] = found.experiment_id
         return self._experiments[name]
 
@@ -205,7 +242,11 @@ def flat(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return a nested document under dotted names."""
     names: dict[str, Any] = {}
     for name, value in document.items():
-        names |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+        names |= (
+            flat(value, f"{prefix}{name}.")
+            if isinstance(value, dict)
+            else {f"{prefix}{name}": value}
+        )
     return names
 
 
@@ -240,7 +281,12 @@ def _has_tables(file: Path) -> bool:
         return False
     connection = sqlite3.connect(file, timeout=PROBE_SECONDS)
     try:
-        return connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchone() is not None
+        return (
+            connection.execute(
+                "SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'"
+            ).fetchone()
+            is not None
+        )
     finally:
         connection.close()
 
@@ -253,7 +299,11 @@ def _metrics(figures: Mapping[str, float]) -> list[Any]:
     from mlflow.entities import Metric
 
     now = int(time.time() * 1000)
-    return [Metric(name, float(value), now, 0) for name, value in figures.items() if math.isfinite(value)]
+    return [
+        Metric(name, float(value), now, 0)
+        for name, value in figures.items()
+        if math.isfinite(value)
+    ]
 
 
 def _params(values: Mapping[str, Any]) -> list[Any]:
@@ -292,7 +342,9 @@ class Observations:
             found = self.find(key)
             if found is not None:
                 return found
-            with self._tracking.run(OBSERVATIONS, name, {"key": key, "lineage": self._tracking.lineage}) as run_id:
+            with self._tracking.run(
+                OBSERVATIONS, name, {"key": key, "lineage": self._tracking.lineage}
+            ) as run_id:
                 self._tracking.fill(run_id, figures, files)
             return run_id
 

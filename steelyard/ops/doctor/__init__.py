@@ -28,14 +28,35 @@ def doctor(home: Path, conf: Path | None, as_of: datetime) -> dict[str, Any]:
     settings, wrong = examined(folder)
     rows = [*conf_checks.configuration(folder, wrong), *_rows(_installed(settings))]
     if "services" in wrong:
-        rows.append(Row("home", "wrong", "not looked at: conf/services.yaml says where it is", "correct that file first"))
+        rows.append(
+            Row(
+                "home",
+                "wrong",
+                "not looked at: conf/services.yaml says where it is",
+                "correct that file first",
+            )
+        )
     elif not home.is_dir():
-        rows.append(Row("home", "wrong", f"{home} does not exist; nothing was made", "correct --home; any flow makes it"))
+        rows.append(
+            Row(
+                "home",
+                "wrong",
+                f"{home} does not exist; nothing was made",
+                "correct --home; any flow makes it",
+            )
+        )
     else:
         rows += _rows(_lived_in(settings, home, folder, as_of))
     rows += _rows({"Prefect": partial(server_checks.server, settings, home, folder, as_of)})
-    counts = {standing: sum(row.standing == standing for row in rows) for standing in ("wrong", "warning")}
-    return {"home": str(home.resolve()), "as_of": as_of.isoformat(), **counts, "rows": [row.to_dict() for row in rows]}
+    counts = {
+        standing: sum(row.standing == standing for row in rows) for standing in ("wrong", "warning")
+    }
+    return {
+        "home": str(home.resolve()),
+        "as_of": as_of.isoformat(),
+        **counts,
+        "rows": [row.to_dict() for row in rows],
+    }
 
 
 def _rows(checks: Checks) -> Iterator[Row]:
@@ -44,7 +65,12 @@ def _rows(checks: Checks) -> Iterator[Row]:
     for name, check in checks.items():
         lacking = [need for need in NEEDS.get(name, ()) if need in broken]
         if lacking:
-            yield Row(name, "warning", f"not looked at: {lacking[0]} cannot be used", f"put {lacking[0]} right first")
+            yield Row(
+                name,
+                "warning",
+                f"not looked at: {lacking[0]} cannot be used",
+                f"put {lacking[0]} right first",
+            )
             continue
         for row in looked(name, check):
             broken |= {name} if (row.name, row.standing) == (name, "wrong") else set()

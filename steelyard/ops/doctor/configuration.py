@@ -16,7 +16,13 @@ from steelyard.gateways.plugins import load_strategy
 from steelyard.ops.doctor.rows import Row
 from steelyard.ops.up import OWN_STORES
 from steelyard.queries.schedules import TRACES, next_runs
-from steelyard.settings import Settings, alert_channels, alpaca_keys, service_token, service_token_set
+from steelyard.settings import (
+    Settings,
+    alert_channels,
+    alpaca_keys,
+    service_token,
+    service_token_set,
+)
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 DISTRIBUTION = "steelyard"
@@ -25,7 +31,12 @@ DISTRIBUTION = "steelyard"
 def configuration(folder: Path, wrong: dict[str, str]) -> Iterator[Row]:
     """Say which files of ``folder`` cannot be read, and why."""
     for subject, words in wrong.items():
-        yield Row(f"conf: {subject}", "wrong", words, "correct the file; its defaults are used for the checks below")
+        yield Row(
+            f"conf: {subject}",
+            "wrong",
+            words,
+            "correct the file; its defaults are used for the checks below",
+        )
     if not wrong:
         yield Row("conf", "ok", f"{len(list(folder.glob('*.y*ml')))} files in {folder} can be read")
 
@@ -48,8 +59,14 @@ def broker(settings: Settings) -> Iterator[Row]:
         return
     alpaca_keys()
     if find_spec("alpaca") is None:
-        raise FixConfiguration("conf/broker.yaml names alpaca; install it: pip install 'steelyard[alpaca]'")
-    yield Row("broker", "ok", f"alpaca, {'live account: real money' if settings.broker.live else 'paper account'}")
+        raise FixConfiguration(
+            "conf/broker.yaml names alpaca; install it: pip install 'steelyard[alpaca]'"
+        )
+    yield Row(
+        "broker",
+        "ok",
+        f"alpaca, {'live account: real money' if settings.broker.live else 'paper account'}",
+    )
 
 
 def strategy(settings: Settings) -> Iterator[Row]:
@@ -63,7 +80,12 @@ def source(settings: Settings) -> Iterator[Row]:
     named = settings.source
     if named.kind == "files" and not Path(named.path).expanduser().exists():
         words = f"conf/source.yaml: path '{named.path}' is not there"
-        yield Row("source", "wrong", words, "name the file or folder of your bars, from where steelyard is started")
+        yield Row(
+            "source",
+            "wrong",
+            words,
+            "name the file or folder of your bars, from where steelyard is started",
+        )
         return
     yield Row("source", "ok", f"{named.kind} {named.path}".strip())
 
@@ -99,7 +121,12 @@ def versions() -> Iterator[Row]:
     try:
         wanted = [Requirement(text) for text in requires(DISTRIBUTION) or ()]
     except PackageNotFoundError:
-        yield Row("versions", "warning", "steelyard is not installed, so nothing says what it requires", "make install")
+        yield Row(
+            "versions",
+            "warning",
+            "steelyard is not installed, so nothing says what it requires",
+            "make install",
+        )
         return
     yield from _python()
     needed = [one for one in wanted if one.marker is None or one.marker.evaluate({"extra": ""})]
@@ -111,9 +138,17 @@ def versions() -> Iterator[Row]:
 
 
 def _python() -> Iterator[Row]:
-    wanted, found = SpecifierSet(metadata(DISTRIBUTION)["Requires-Python"]), platform.python_version()
+    wanted, found = (
+        SpecifierSet(metadata(DISTRIBUTION)["Requires-Python"]),
+        platform.python_version(),
+    )
     fits = wanted.contains(found, prereleases=True)
-    yield Row("Python", "ok" if fits else "wrong", f"{found}, {wanted} required", "" if fits else "install another Python")
+    yield Row(
+        "Python",
+        "ok" if fits else "wrong",
+        f"{found}, {wanted} required",
+        "" if fits else "install another Python",
+    )
 
 
 def missing(requirement: Requirement) -> str:

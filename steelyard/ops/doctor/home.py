@@ -46,17 +46,29 @@ def _folder(name: str, place: Path) -> Row:
     found = f"{place}{'' if there == place else ', not there yet'}, {free / 1e9:.1f} GB free"
     if free >= LOW_BYTES:
         return Row(f"folder: {name}", "ok", found)
-    return Row(f"folder: {name}", "wrong" if free < EMPTY_BYTES else "warning", found, "free space on this disk")
+    return Row(
+        f"folder: {name}",
+        "wrong" if free < EMPTY_BYTES else "warning",
+        found,
+        "free space on this disk",
+    )
 
 
 def ledger(home: Home) -> Iterator[Row]:
     """Say whether the ledger can be reached and has the current tables."""
     present, head = open_ledger(home.settings.services).revisions()
     if present is None:
-        yield Row("ledger", "warning", "no tables yet", "the first flow makes them, such as steelyard collect")
+        yield Row(
+            "ledger",
+            "warning",
+            "no tables yet",
+            "the first flow makes them, such as steelyard collect",
+        )
     elif present != head:
         words = f"tables of version {present}, {head} is current"
-        yield Row("ledger", "warning", words, "the next flow brings them up to date; take a backup before")
+        yield Row(
+            "ledger", "warning", words, "the next flow brings them up to date; take a backup before"
+        )
     else:
         yield Row("ledger", "ok", f"tables of version {head}")
 
@@ -95,15 +107,29 @@ def lease(tag: Tag, as_of: datetime) -> Iterator[Row]:
     """Say until when the weight stays in force."""
     state = tag.stored.state
     if state is None:
-        words = "not known: the state tag cannot be believed" if tag.stored.fault else "none, nothing was decided yet"
-        yield Row("lease", "warning" if tag.stored.fault else "ok", words, "see state" if tag.stored.fault else "")
+        words = (
+            "not known: the state tag cannot be believed"
+            if tag.stored.fault
+            else "none, nothing was decided yet"
+        )
+        yield Row(
+            "lease",
+            "warning" if tag.stored.fault else "ok",
+            words,
+            "see state" if tag.stored.fault else "",
+        )
         return
     until = f"{state.lease_until:%Y-%m-%d %H:%M} UTC"
     if as_of <= state.lease_until:
         yield Row("lease", "ok", f"runs until {until}")
         return
     advice = "steelyard guard renews it; look why the daily guard did not run"
-    yield Row("lease", "wrong" if state.weight else "warning", f"dead since {until}: trading uses weight 0", advice)
+    yield Row(
+        "lease",
+        "wrong" if state.weight else "warning",
+        f"dead since {until}: trading uses weight 0",
+        advice,
+    )
 
 
 def sealed(tag: Tag) -> Iterator[Row]:
@@ -111,11 +137,18 @@ def sealed(tag: Tag) -> Iterator[Row]:
     stored = tag.stored
     if stored.fault:
         yield Row(
-            "state", "wrong", f"the state tag {stored.fault}", "trading goes by the journal; steelyard verify --repair"
+            "state",
+            "wrong",
+            f"the state tag {stored.fault}",
+            "trading goes by the journal; steelyard verify --repair",
         )
     elif stored.state:
         key = "with your key" if seal_key() else "without a key of yours (STEELYARD_SEAL_KEY)"
-        yield Row("state", "ok", f"phase {stored.state.phase}, weight {stored.state.weight:.1%}, sealed {key}")
+        yield Row(
+            "state",
+            "ok",
+            f"phase {stored.state.phase}, weight {stored.state.weight:.1%}, sealed {key}",
+        )
     else:
         yield Row("state", "ok", "none, nothing was decided yet")
 
@@ -143,7 +176,11 @@ def spool(home: Home) -> Iterator[Row]:
     """Say how many evaluations and outcomes have not reached the ledger yet."""
     left = Spool(home.state_folder / "spool").left()
     advice = "they go to the ledger when a trading process of this home runs and the ledger can be reached"
-    yield Row("spool", "warning", f"{left} lines wait", advice) if left else Row("spool", "ok", "nothing waits")
+    yield (
+        Row("spool", "warning", f"{left} lines wait", advice)
+        if left
+        else Row("spool", "ok", "nothing waits")
+    )
 
 
 def alerts(home: Home) -> Iterator[Row]:
@@ -153,7 +190,9 @@ def alerts(home: Home) -> Iterator[Row]:
         yield Row("alerts", "ok", "none waits")
         return
     words = f"{len(waiting)} undelivered, the first since {waiting[0].alert.at:%Y-%m-%d %H:%M} UTC: {waiting[0].trouble}"
-    yield Row("alerts", "warning", words, "set or correct STEELYARD_ALERTS; steelyard status names them")
+    yield Row(
+        "alerts", "warning", words, "set or correct STEELYARD_ALERTS; steelyard status names them"
+    )
 
 
 def brake(home: Home) -> Iterator[Row]:
@@ -162,7 +201,12 @@ def brake(home: Home) -> Iterator[Row]:
         yield Row("brake", "ok", "not pulled")
         return
     words = f"pulled by {home.brake.words}: trading uses weight 0"
-    yield Row("brake", "wrong", words, "run steelyard rollback again: once it is in the journal the brake is let go")
+    yield Row(
+        "brake",
+        "wrong",
+        words,
+        "run steelyard rollback again: once it is in the journal the brake is let go",
+    )
 
 
 def dead_schedules(tag: Tag, as_of: datetime) -> Iterator[Row]:
@@ -174,8 +218,17 @@ def dead_schedules(tag: Tag, as_of: datetime) -> Iterator[Row]:
         yield Row("schedules", "ok", "not looked at before ledger and lineage are there")
         return
     rows = schedules(home, state, home.journal.entries(), as_of)
-    dead = [f"{row['name']} since {row['dead_since'][:16].replace('T', ' ')}" for row in rows if row["dead_since"]]
+    dead = [
+        f"{row['name']} since {row['dead_since'][:16].replace('T', ' ')}"
+        for row in rows
+        if row["dead_since"]
+    ]
     if dead:
-        yield Row("schedules", "warning", f"dead: {', '.join(dead)}", "steelyard up runs them; each may be run by hand")
+        yield Row(
+            "schedules",
+            "warning",
+            f"dead: {', '.join(dead)}",
+            "steelyard up runs them; each may be run by hand",
+        )
     else:
         yield Row("schedules", "ok", "none is dead")

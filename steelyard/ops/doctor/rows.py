@@ -28,4 +28,9 @@ def looked(name: str, check: Callable[[], Iterable[Row]]) -> Iterator[Row]:
     try:
         yield from check()
     except (SteelyardError, OSError) as error:
-        yield Row(name, "wrong", " ".join(str(error).split()), "put right what it says; steelyard doctor looks again")
+        yield Row(
+            name,
+            "wrong",
+            " ".join(str(error).split()),
+            "put right what it says; steelyard doctor looks again",
+        )

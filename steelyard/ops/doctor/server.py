@@ -45,7 +45,11 @@ def server(settings: Settings, home: Path, conf: Path, as_of: datetime) -> Itera
         if not _listens(ours):  # Prefect's client would try for seconds
             yield _absent(api)
             return
-    patience = {PREFECT_API_URL: api, PREFECT_API_REQUEST_TIMEOUT: ANSWER_SECONDS, PREFECT_CLIENT_MAX_RETRIES: 0}
+    patience = {
+        PREFECT_API_URL: api,
+        PREFECT_API_REQUEST_TIMEOUT: ANSWER_SECONDS,
+        PREFECT_CLIENT_MAX_RETRIES: 0,
+    }
     try:
         with temporary_settings(patience), get_client(sync_client=True) as client:
             if client.api_healthcheck() is not None:
@@ -84,36 +88,60 @@ def _worker(client: "SyncPrefectClient") -> Row:
     online = [worker for worker in workers if worker.status == WorkerStatus.ONLINE]
     if online:
         last = max(worker.last_heartbeat_time for worker in online if worker.last_heartbeat_time)
-        return Row("worker", "ok", f"{len(online)} online, last heard of {last:%Y-%m-%d %H:%M:%S} UTC")
+        return Row(
+            "worker", "ok", f"{len(online)} online, last heard of {last:%Y-%m-%d %H:%M:%S} UTC"
+        )
     return Row("worker", "wrong", f"none of the {len(workers)} known is online: runs wait", advice)
 
 
-def _deployments(client: "SyncPrefectClient", settings: Settings, home: Path, as_of: datetime) -> Iterator[Row]:
+def _deployments(
+    client: "SyncPrefectClient", settings: Settings, home: Path, as_of: datetime
+) -> Iterator[Row]:
     """Hold what is registered against prefect.yaml, and look at how its runs went."""
     from steelyard.ops.deployments import declared
 
     entries = {_full_name(entry): entry for entry in declared()}
     found = _registered(client, entries)
     missing = [name for name in entries if name not in found]
-    idle = [name for name, one in found.items() if one.paused or not any(plan.active for plan in one.schedules)]
-    elsewhere = [name for name, one in found.items() if one.parameters.get("home") != str(home.resolve())]
+    idle = [
+        name
+        for name, one in found.items()
+        if one.paused or not any(plan.active for plan in one.schedules)
+    ]
+    elsewhere = [
+        name for name, one in found.items() if one.parameters.get("home") != str(home.resolve())
+    ]
     if missing:
         yield Row("deployments", "wrong", f"not registered: {', '.join(missing)}", DEPLOY)
     if idle:
-        yield Row("deployments", "warning", f"paused: {', '.join(idle)}", "resume them on their page in Prefect")
+        yield Row(
+            "deployments",
+            "warning",
+            f"paused: {', '.join(idle)}",
+            "resume them on their page in Prefect",
+        )
     if elsewhere:
-        yield Row("deployments", "warning", f"registered for another home: {', '.join(elsewhere)}", DEPLOY)
+        yield Row(
+            "deployments", "warning", f"registered for another home: {', '.join(elsewhere)}", DEPLOY
+        )
     if not missing + idle + elsewhere:
         yield Row("deployments", "ok", f"all {len(found)} are registered and active")
     yield _late(client, found.values())
-    yield _completions(client, settings, {entries[name]["schedules"][0]["slug"]: one for name, one in found.items()}, as_of)
+    yield _completions(
+        client,
+        settings,
+        {entries[name]["schedules"][0]["slug"]: one for name, one in found.items()},
+        as_of,
+    )
 
 
 def _full_name(entry: Mapping[str, Any]) -> str:
     return f"{entry['entrypoint'].rpartition('.')[2]}/{entry['name']}"
 
 
-def _registered(client: "SyncPrefectClient", names: Iterable[str]) -> "dict[str, DeploymentResponse]":
+def _registered(
+    client: "SyncPrefectClient", names: Iterable[str]
+) -> "dict[str, DeploymentResponse]":
     from prefect.exceptions import ObjectNotFound
 
     found = {}
@@ -126,39 +154,68 @@ def _registered(client: "SyncPrefectClient", names: Iterable[str]) -> "dict[str,
 
 
 def _late(client: "SyncPrefectClient", deployments: "Iterable[DeploymentResponse]") -> Row:
-    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateName
+    from prefect.client.schemas.filters import (
+        FlowRunFilter,
+        FlowRunFilterState,
+        FlowRunFilterStateName,
+    )
 
     named = FlowRunFilter(state=FlowRunFilterState(name=FlowRunFilterStateName(any_=["Late"])))
-    late = client.read_flow_runs(flow_run_filter=named, deployment_filter=_of(*(one.id for one in deployments)))
+    late = client.read_flow_runs(
+        flow_run_filter=named, deployment_filter=_of(*(one.id for one in deployments))
+    )
     if not late:
         return Row("late runs", "ok", "none")
     first = min(run.expected_start_time for run in late if run.expected_start_time)
     words = f"{len(late)}, the first since {first:%Y-%m-%d %H:%M} UTC"
-    return Row("late runs", "warning", words, "they start when a worker is free; look at the worker if they stay")
+    return Row(
+        "late runs",
+        "warning",
+        words,
+        "they start when a worker is free; look at the worker if they stay",
+    )
 
 
 def _completions(
-    client: "SyncPrefectClient", settings: Settings, deployments: "Mapping[str, DeploymentResponse]", as_of: datetime
+    client: "SyncPrefectClient",
+    settings: Settings,
+    deployments: "Mapping[str, DeploymentResponse]",
+    as_of: datetime,
 ) -> Row:
     """Say since when each schedule has not completed a run, by the rule of ``tasks.schedules``."""
     lease, late = timedelta(days=settings.weight.lease_days), []
     for name, one in deployments.items():
         seen = _completed(client, one.id)
-        since = standing(name, settings.up, Trace(seen, seen or one.created), as_of, lease)["dead_since"]
+        since = standing(name, settings.up, Trace(seen, seen or one.created), as_of, lease)[
+            "dead_since"
+        ]
         late += [f"{name} since {since[:16].replace('T', ' ')}"] if since else []
     if late:
-        return Row("runs", "warning", f"not completed: {', '.join(late)}", "look at their last runs in Prefect")
+        return Row(
+            "runs",
+            "warning",
+            f"not completed: {', '.join(late)}",
+            "look at their last runs in Prefect",
+        )
     return Row("runs", "ok", "every schedule completes")
 
 
 def _completed(client: "SyncPrefectClient", deployment: UUID) -> datetime | None:
-    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
+    from prefect.client.schemas.filters import (
+        FlowRunFilter,
+        FlowRunFilterState,
+        FlowRunFilterStateType,
+    )
     from prefect.client.schemas.objects import StateType
     from prefect.client.schemas.sorting import FlowRunSort
 
-    done = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.COMPLETED])))
+    done = FlowRunFilter(
+        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.COMPLETED]))
+    )
     last = FlowRunSort.END_TIME_DESC
-    runs = client.read_flow_runs(flow_run_filter=done, deployment_filter=_of(deployment), sort=last, limit=1)
+    runs = client.read_flow_runs(
+        flow_run_filter=done, deployment_filter=_of(deployment), sort=last, limit=1
+    )
     return runs[0].end_time if runs else None
 
 

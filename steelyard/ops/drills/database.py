@@ -27,7 +27,10 @@ def stopped_database(place: Place) -> Found:
     place.flow("guard", MLFLOW_BACK)
     return Found(
         (*about_ledger, *about_mlflow),
-        (*changes([(one.decided_at, one.weight) for one in evaluated] + weights), (MLFLOW_BACK, place.weight(MLFLOW_BACK))),
+        (
+            *changes([(one.decided_at, one.weight) for one in evaluated] + weights),
+            (MLFLOW_BACK, place.weight(MLFLOW_BACK)),
+        ),
         (f"{len(evaluated)} signals were evaluated without the ledger",),
     )
 
@@ -35,7 +38,9 @@ def stopped_database(place: Place) -> Found:
 def _without_ledger(place: Place, desk: Desk) -> tuple[list[Evaluation], list[Notice]]:
     with away(place.folder / ".steelyard" / "ledger.db"):
         evaluated = [one for day in days(BEGAN, LEDGER_BACK) for one in desk.live(day)]
-        waiting = _seconds(lambda: any("ledger" in trouble for trouble in desk.session.standing(desk.at).troubles))
+        waiting = _seconds(
+            lambda: any("ledger" in trouble for trouble in desk.session.standing(desk.at).troubles)
+        )
         refused = place.refused("guard", LEDGER_BACK)
     ids = [one.signal_id for one in evaluated]
     drained = _seconds(lambda: _stored(place) == ids)
@@ -45,11 +50,28 @@ def _without_ledger(place: Place, desk: Desk) -> tuple[list[Evaluation], list[No
     place.flow("guard", LEDGER_BACK)
     desk.session.look()
     return evaluated, [
-        held("the model decides on as it did", "session", bool(ids) and not fallen_back, f"{fallen_back} fallbacks"),
-        Notice("the trading process says that records wait", "recorder", SECONDS, waiting, "seconds"),
-        held("the guard refuses and the operator is told", "failed flow", bool(refused) and told, refused),
+        held(
+            "the model decides on as it did",
+            "session",
+            bool(ids) and not fallen_back,
+            f"{fallen_back} fallbacks",
+        ),
         Notice(
-            "all is in the ledger, once and in order", "spool", SECONDS, drained, "seconds", f"{len(ids)} rows, {lost} lost"
+            "the trading process says that records wait", "recorder", SECONDS, waiting, "seconds"
+        ),
+        held(
+            "the guard refuses and the operator is told",
+            "failed flow",
+            bool(refused) and told,
+            refused,
+        ),
+        Notice(
+            "all is in the ledger, once and in order",
+            "spool",
+            SECONDS,
+            drained,
+            "seconds",
+            f"{len(ids)} rows, {lost} lost",
         ),
     ]
 
@@ -65,11 +87,30 @@ def _without_mlflow(place: Place) -> tuple[list[Notice], list[tuple[datetime, fl
     by_disk = bool(first) and all(one.weight and one.fallback_reason is None for one in first)
     told = place.alerts("lease")
     return [
-        held("a process started anew goes on with model and state on disk", "bundle, state.json", by_disk),
-        held("the trading process says that it looks at old things", "watch", bool(troubled), "; ".join(troubled)[:120]),
+        held(
+            "a process started anew goes on with model and state on disk",
+            "bundle, state.json",
+            by_disk,
+        ),
+        held(
+            "the trading process says that it looks at old things",
+            "watch",
+            bool(troubled),
+            "; ".join(troubled)[:120],
+        ),
         held("the guard refuses", "failed flow", bool(refused), refused[:120]),
-        Notice("signals are decided without the model", "lease", BOUND, days_until(LEDGER_BACK, without)),
-        Notice("the operator is told that the lease ran out", "trading process", BOUND, days_until(LEDGER_BACK, told)),
+        Notice(
+            "signals are decided without the model",
+            "lease",
+            BOUND,
+            days_until(LEDGER_BACK, without),
+        ),
+        Notice(
+            "the operator is told that the lease ran out",
+            "trading process",
+            BOUND,
+            days_until(LEDGER_BACK, told),
+        ),
     ], [(one.decided_at, one.weight) for one in lived]
 
 

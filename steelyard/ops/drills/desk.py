@@ -35,7 +35,8 @@ class Desk:
         rows = cast(list[dict[str, Any]], self._market.decided(self.at, day).to_dict("records"))
         found = [
             self.session.evaluate(
-                signal_of(row, self._stores.strategy.score_names), self._market.until(row["decided_at"].to_pydatetime())
+                signal_of(row, self._stores.strategy.score_names),
+                self._market.until(row["decided_at"].to_pydatetime()),
             )
             for row in rows
         ]

@@ -25,10 +25,33 @@ def stuck_feed(place: Place) -> Found:
     stopped, flat = _lived(place, fresh), _lived(frozen, _frozen(bars))
     return Found(
         (
-            held("old bars with other prices are counted and left", "collect", changed > 0, f"{changed} conflicting"),
-            Notice("bars stop: no signals any more", "guard", BOUND, stopped.quiet, words=f"{stopped.added} bars added"),
-            Notice("frozen prices: the last bars repeat", "collect", FEW, flat.findings, words="among its findings"),
-            Notice("frozen prices: no signals any more", "guard", BOUND, flat.quiet, words=f"{flat.added} bars added"),
+            held(
+                "old bars with other prices are counted and left",
+                "collect",
+                changed > 0,
+                f"{changed} conflicting",
+            ),
+            Notice(
+                "bars stop: no signals any more",
+                "guard",
+                BOUND,
+                stopped.quiet,
+                words=f"{stopped.added} bars added",
+            ),
+            Notice(
+                "frozen prices: the last bars repeat",
+                "collect",
+                FEW,
+                flat.findings,
+                words="among its findings",
+            ),
+            Notice(
+                "frozen prices: no signals any more",
+                "guard",
+                BOUND,
+                flat.quiet,
+                words=f"{flat.added} bars added",
+            ),
         ),
         (*stopped.weights, *flat.weights[-1:]),
         ("the weight stays while nothing is asked of it; the guard goes on renewing the lease",),

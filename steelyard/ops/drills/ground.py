@@ -102,12 +102,17 @@ class Past:
     def until(self, at: datetime) -> dict[str, Bars]:
         """Return the bars closed by ``at``."""
         moment = np.datetime64(at.replace(tzinfo=None), "ns")
-        return {name: one[: int(np.searchsorted(one.closes_at, moment, side="right"))] for name, one in self.bars.items()}
+        return {
+            name: one[: int(np.searchsorted(one.closes_at, moment, side="right"))]
+            for name, one in self.bars.items()
+        }
 
     def decided(self, since: datetime, until: datetime) -> pd.DataFrame:
         """Return the signals decided in (since, until], oldest first."""
         moments = self.signals["decided_at"]
-        return self.signals[((moments > since) & (moments <= until)).to_numpy(dtype=bool)].sort_values("decided_at")
+        return self.signals[
+            ((moments > since) & (moments <= until)).to_numpy(dtype=bool)
+        ].sort_values("decided_at")
 
 
 @cache
@@ -136,7 +141,9 @@ def claim(folder: Path, conf: Path | None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         note.write_text(wanted, encoding="utf-8")
     elif note.read_text(encoding="utf-8") != wanted:
-        raise FixConfiguration(f"{folder} holds drills under other settings ({note}); pass an empty --home")
+        raise FixConfiguration(
+            f"{folder} holds drills under other settings ({note}); pass an empty --home"
+        )
 
 
 def _kept(conf: Path | None) -> dict[str, Any]:
@@ -178,10 +185,14 @@ def _raise_weight(place: Place, trained: Mapping[str, Any]) -> None:
     home = place.home()
     before, policy = home.journal.state(), home.settings.weight
     if trained["stage"] != "champion" or before is None:
-        raise FixConfiguration(f"the drill's champion does not serve: {trained['verdict']}; nothing can be drilled")
+        raise FixConfiguration(
+            f"the drill's champion does not serve: {trained['verdict']}; nothing can be drilled"
+        )
     after = lifted(before, "expansion", policy, BEGAN)
     words = ("fire drill: put into expansion, nothing of it was earned",)
-    home.journal.append(conclude("gates", BEGAN, BEGAN, "RAISE", words, (), before, after, None, policy))
+    home.journal.append(
+        conclude("gates", BEGAN, BEGAN, "RAISE", words, (), before, after, None, policy)
+    )
 
 
 def copied(source: Path, home: Path, run: Run) -> Place:
@@ -191,10 +202,16 @@ def copied(source: Path, home: Path, run: Run) -> Place:
     """
     shutil.rmtree(home, ignore_errors=True)
     for name in ("conf", ".steelyard", "mlruns"):
-        shutil.copytree(source / name, home / name, ignore=shutil.ignore_patterns("artifacts", "*.lock", ".lock"))
+        shutil.copytree(
+            source / name,
+            home / name,
+            ignore=shutil.ignore_patterns("artifacts", "*.lock", ".lock"),
+        )
     place = Place(home, run)
     settings = (place.conf / "source.yaml").read_text(encoding="utf-8")
     feed = Place(source, run).feed
-    (place.conf / "source.yaml").write_text(settings.replace(str(feed), str(place.feed)), encoding="utf-8")
+    (place.conf / "source.yaml").write_text(
+        settings.replace(str(feed), str(place.feed)), encoding="utf-8"
+    )
     market().to_parquet(place.feed)
     return place

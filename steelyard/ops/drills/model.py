@@ -36,11 +36,25 @@ def inverted_model(place: Place) -> Found:
     drifted = place.flow("drift", day)
     return Found(
         (
-            Notice("the weight is lowered", "guard", BOUND, days_until(TURNED, lowered), words=_reasons(place)),
-            Notice("the weight is 0", "breakers", BOUND, days_until(TURNED, (at for at, weight in moved if not weight))),
+            Notice(
+                "the weight is lowered",
+                "guard",
+                BOUND,
+                days_until(TURNED, lowered),
+                words=_reasons(place),
+            ),
+            Notice(
+                "the weight is 0",
+                "breakers",
+                BOUND,
+                days_until(TURNED, (at for at, weight in moved if not weight)),
+            ),
         ),
         moved,
-        (_cost(place, day), f"drift on {day:%Y-%m-%d}: {drifted['verdict']}: {'; '.join(drifted['reasons'][:2])}"),
+        (
+            _cost(place, day),
+            f"drift on {day:%Y-%m-%d}: {drifted['verdict']}: {'; '.join(drifted['reasons'][:2])}",
+        ),
     )
 
 
@@ -59,15 +73,25 @@ def _turn_round(place: Place) -> None:
     known = known_history(home, TURNED)
     samples = settled_samples(home, known)
     turned = replace(samples, won=~samples.won)
-    version = compare_with_champion(home, turned, trained_version(home, known, turned, TURNED, TRAINING), TURNED)
+    version = compare_with_champion(
+        home, turned, trained_version(home, known, turned, TURNED, TRAINING), TURNED
+    )
     if version.stage != "champion":
-        raise FixConfiguration(f"the inverted model does not serve: {'; '.join(version.reasons)}; nothing can be drilled")
+        raise FixConfiguration(
+            f"the inverted model does not serve: {'; '.join(version.reasons)}; nothing can be drilled"
+        )
 
 
 def _reasons(place: Place) -> str:
     entries = place.home().journal.entries()
-    made = [entry.decision for entry in entries if entry.decision.kind == "guard" and entry.decision.as_of > TURNED]
-    return "; ".join(f"{one.as_of:%Y-%m-%d} {one.verdict}: {', '.join(one.reasons)}" for one in made)
+    made = [
+        entry.decision
+        for entry in entries
+        if entry.decision.kind == "guard" and entry.decision.as_of > TURNED
+    ]
+    return "; ".join(
+        f"{one.as_of:%Y-%m-%d} {one.verdict}: {', '.join(one.reasons)}" for one in made
+    )
 
 
 def _cost(place: Place, end: datetime) -> str:

@@ -34,10 +34,30 @@ def dead_scheduler(place: Place) -> Found:
     unsettled = place.alerts("silence", "never settled")
     return Found(
         (
-            Notice("signals are decided without the model", "lease", BOUND, days_until(STOPPED, without)),
-            Notice("the operator is told that the lease ran out", "trading process", BOUND, days_until(STOPPED, told)),
-            Notice("status says since when no guard has run", "status", BOUND, days_until(STOPPED, said)),
-            Notice("predictions are never settled", "guard, once back", 14.0, days_until(STOPPED, unsettled)),
+            Notice(
+                "signals are decided without the model",
+                "lease",
+                BOUND,
+                days_until(STOPPED, without),
+            ),
+            Notice(
+                "the operator is told that the lease ran out",
+                "trading process",
+                BOUND,
+                days_until(STOPPED, told),
+            ),
+            Notice(
+                "status says since when no guard has run",
+                "status",
+                BOUND,
+                days_until(STOPPED, said),
+            ),
+            Notice(
+                "predictions are never settled",
+                "guard, once back",
+                14.0,
+                days_until(STOPPED, unsettled),
+            ),
         ),
         (*changes(weights), (BACK, place.weight(BACK))),
         ("the guard that comes back renews the lease, and the weight is in force again",),

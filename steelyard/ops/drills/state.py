@@ -27,7 +27,13 @@ def edited_state(place: Place) -> Found:
     notices += [
         *_decision(place),
         _on_disk(place, "the model on disk", "no_model", _model_file(place), _sure),
-        _on_disk(place, "the state on disk", "no_state", place.folder / ".steelyard" / "state.json", _raise),
+        _on_disk(
+            place,
+            "the state on disk",
+            "no_state",
+            place.folder / ".steelyard" / "state.json",
+            _raise,
+        ),
     ]
     return Found(tuple(notices), tuple(weights))
 
@@ -43,9 +49,19 @@ def _state_tag(place: Place) -> tuple[list[Notice], float]:
     repaired = verified(place.home(), repair=True)["faults"]
     place.flow("guard", EDITED + DAY)
     return [
-        held("state tag: trading uses weight 0", "seal", used == 0 < earned, f"{earned:.0%} → {used:.0%}, the tag says 70%"),
+        held(
+            "state tag: trading uses weight 0",
+            "seal",
+            used == 0 < earned,
+            f"{earned:.0%} → {used:.0%}, the tag says 70%",
+        ),
         held("state tag: status says it", "status", bool(said), f"the state tag {said}"),
-        held("state tag: the guard refuses and the operator is told", "failed flow", bool(refused) and told, refused),
+        held(
+            "state tag: the guard refuses and the operator is told",
+            "failed flow",
+            bool(refused) and told,
+            refused,
+        ),
         held(
             "state tag: verify names and repairs it",
             "verify",
@@ -65,21 +81,36 @@ def _decision(place: Place) -> list[Notice]:
         used = _weight(place)
         edit_decision(address, str(last.run_id), tag, before)
         words = faults[0] if faults else "not named"
-        found.append(held(f"decision, {tag} changed: verify names it", "hash chain", bool(faults), words))
-    found.append(held("decision, hash changed: trading uses weight 0", "seal", used == 0, f"weight {used:.0%}"))
+        found.append(
+            held(f"decision, {tag} changed: verify names it", "hash chain", bool(faults), words)
+        )
+    found.append(
+        held(
+            "decision, hash changed: trading uses weight 0", "seal", used == 0, f"weight {used:.0%}"
+        )
+    )
     return found
 
 
-def _on_disk(place: Place, what: str, reason: str, file: Path, change: Callable[[str], str]) -> Notice:
+def _on_disk(
+    place: Place, what: str, reason: str, file: Path, change: Callable[[str], str]
+) -> Notice:
     """Change a file of the trading process while MLflow is away, and start it anew."""
     before = file.read_text(encoding="utf-8")
     file.write_text(change(before), encoding="utf-8")
     with away(place.folder / "mlruns" / "mlflow.db"), trading(place, EDITED) as desk:
         lived = desk.live(EDITED + DAY)
     file.write_text(before, encoding="utf-8")
-    without = bool(lived) and all(one.weight == 0 and one.fallback_reason == reason for one in lived)
+    without = bool(lived) and all(
+        one.weight == 0 and one.fallback_reason == reason for one in lived
+    )
     reasons = sorted({str(one.fallback_reason) for one in lived})
-    return held(f"{what}: trading uses weight 0", "seal", without, f"{len(lived)} signals, {', '.join(reasons)}")
+    return held(
+        f"{what}: trading uses weight 0",
+        "seal",
+        without,
+        f"{len(lived)} signals, {', '.join(reasons)}",
+    )
 
 
 def _weight(place: Place) -> float:

@@ -64,7 +64,11 @@ def upgrade() -> None:
     )
     op.create_index("ix_ml_predictions_decided_at", "ml_predictions", ["decided_at"])
     op.create_index("ix_ml_predictions_settled_at", "ml_predictions", ["settled_at"])
-    op.create_index("ix_ml_predictions_model_version_settled_at", "ml_predictions", ["model_version", "settled_at"])
+    op.create_index(
+        "ix_ml_predictions_model_version_settled_at",
+        "ml_predictions",
+        ["model_version", "settled_at"],
+    )
     op.create_table(
         "trades",
         sa.Column("signal_id", sa.String, nullable=False),
