@@ -24,7 +24,7 @@ from steelyard.gateways.brake import Brake
 from steelyard.gateways.ledger import Ledger
 from steelyard.gateways.pyfunc import save
 from steelyard.gateways.spool import Spool
-from steelyard.learning.boosters import GROWING, Table
+from steelyard.learning.boosters import GROWING, BoosterData
 from steelyard.learning.calibration import Calibration, Scale
 from steelyard.learning.model import Model
 from steelyard.market.bars import Bars
@@ -90,7 +90,9 @@ def trained(bars: dict[str, Bars]) -> Model:
     ).to_numpy()
     x = np.column_stack([rows, RNG.uniform(0, 100, (len(rows), 6))])
     won = RNG.random(len(x)) < 1 / (1 + np.exp(-x[:, 0]))
-    booster = GROWING["lightgbm"]({"learning_rate": 0.02, "num_leaves": 15}, Table.of(x, won), 1)
+    booster = GROWING["lightgbm"](
+        {"learning_rate": 0.02, "num_leaves": 15}, BoosterData.of(x, won), 1
+    )
     for _ in range(TREES):
         booster.grow()
     scale = Scale(

@@ -19,7 +19,7 @@ from steelyard.gateways.registry import Registry
 from steelyard.settings import go_offline
 from steelyard.weight.policy import WeightPolicy
 from steelyard.weight.state import initial_state
-from steelyard.weight.transitions import conclude, with_lease
+from steelyard.weight.transitions import extend_lease, make_decision
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 POLICY = WeightPolicy()
@@ -64,9 +64,9 @@ def decide(registry: Registry, times: int) -> None:
             initial_state("signal-confidence", NOW)
         )
         at = state.as_of + timedelta(hours=1)
-        after = with_lease(state.model_copy(update={"as_of": at}), POLICY, at)
+        after = extend_lease(state.model_copy(update={"as_of": at}), POLICY, at)
         registry.journal.append(
-            conclude("guard", at, at, "HOLD", ("made",), (), state, after, None, POLICY)
+            make_decision("guard", at, at, "HOLD", ("made",), (), state, after, None, POLICY)
         )
 
 
@@ -102,7 +102,7 @@ def serve(home: Path) -> tuple[subprocess.Popen[bytes], str]:
     quiet = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     process = subprocess.Popen(
         command, env=quiet, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )  # noqa: S603
+    )
     for _ in range(600):
         try:
             with urllib.request.urlopen(

@@ -16,8 +16,8 @@ from steelyard.flows.settle import settle
 from steelyard.flows.train import train
 from steelyard.ops.drills import SCENARIOS
 from steelyard.ops.drills.ground import claim, copied, ground
-from steelyard.progress import tell
-from steelyard.settings import undisturbed
+from steelyard.progress import report_progress
+from steelyard.settings import isolated_environment
 
 FLOWS: dict[str, Any] = {
     "collect": collect,
@@ -39,7 +39,7 @@ def fire_drill(
     names = require(scenarios or tuple(SCENARIOS))
     folder = Path(home or tempfile.mkdtemp(prefix="steelyard-drill-")).resolve()
     claim(folder, Path(conf) if conf else None)
-    with undisturbed():
+    with isolated_environment():
         source = ground(folder, Path(conf) if conf else None, _run)
         drills = [
             _drilled(name, source, folder, place, len(names)) for place, name in enumerate(names)
@@ -60,7 +60,7 @@ def require(names: Sequence[str]) -> Sequence[str]:
 
 
 def _drilled(name: str, source: Path, folder: Path, done: int, total: int) -> dict[str, Any]:
-    tell("drill", done, total, name)
+    report_progress("drill", done, total, name)
     story, scenario = SCENARIOS[name]
     started = time.perf_counter()
     found = scenario(copied(source, folder / name, _run))

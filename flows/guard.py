@@ -9,7 +9,7 @@ from steelyard.flows.common import announce_failed_run, resolve_as_of
 from steelyard.home import open_home
 from steelyard.queries.records import decision_records, state_record
 from steelyard.tasks.alerts import announce, announce_health, announce_silences, notice_lapse
-from steelyard.tasks.health import alarming_figures, fell_silent
+from steelyard.tasks.health import health_alerts, silence_alerts
 from steelyard.tasks.illustrations import illustrate
 from steelyard.tasks.prefect_pages import page_of, publish
 from steelyard.tasks.weight import current_state, guard_weight
@@ -24,8 +24,8 @@ def guard(
     opened_home, at = open_home(home, conf), resolve_as_of(as_of)
     notice_lapse(opened_home, opened_home.journal.state(), at)
     entry = guard_weight(opened_home, at)
-    announce_silences(opened_home, fell_silent(opened_home, at), at)
-    announce_health(opened_home, alarming_figures(opened_home, at), at)
+    announce_silences(opened_home, silence_alerts(opened_home, at), at)
+    announce_health(opened_home, health_alerts(opened_home, at), at)
     announce(opened_home, [entry])
     made, state = (
         decision_records(opened_home, [entry]),

@@ -16,7 +16,7 @@ from steelyard.settings import default_conf, go_offline, load, prefect_server_co
 from steelyard.views import terminal
 
 if TYPE_CHECKING:
-    from steelyard.simulation.characteristics import Course
+    from steelyard.simulation.characteristics import Design
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -194,8 +194,8 @@ def replay(
     document = _run_with_bar(
         flow,
         bars=bars,
-        start=moment(start),
-        end=moment(end),
+        start=parse_time(start),
+        end=parse_time(end),
         strategy=strategy,
         trials=trials,
         retrain_days=retrain_days,
@@ -257,7 +257,7 @@ def drill(
 
     With a SCENARIO, or --all: trouble made on purpose in a home of its own, and who notices it when; exit 1 where too late.
     """
-    from steelyard.simulation.characteristics import courses
+    from steelyard.simulation.characteristics import designs
 
     if every and scenario:
         raise FixConfiguration("name one scenario, or pass --all: steelyard drill SCENARIO | --all")
@@ -265,7 +265,7 @@ def drill(
         _fire_drill((scenario,) if scenario else (), home, conf, as_json)
         return
     _drill_of_lives(
-        courses(lives, months, signals, dependence, seed),
+        designs(lives, months, signals, dependence, seed),
         out or (home or HERE) / "drill.html",
         conf,
         as_json,
@@ -276,20 +276,20 @@ def _fire_drill(
     scenarios: tuple[str, ...], home: Path | None, conf: Path | None, as_json: bool
 ) -> None:
     from steelyard.flows.drill import fire_drill
-    from steelyard.progress import shown_by
+    from steelyard.progress import progress_to
 
-    with terminal.bars() as sink, shown_by(sink):
+    with terminal.bars() as sink, progress_to(sink):
         document = fire_drill(scenarios, str(home) if home else None, str(conf) if conf else None)
     show(document, as_json, terminal.fire_drilled)
     if not document["noticed"]:
         raise typer.Exit(1)
 
 
-def _drill_of_lives(lives: Sequence["Course"], out: Path, conf: Path | None, as_json: bool) -> None:
-    from steelyard.progress import shown_by
+def _drill_of_lives(lives: Sequence["Design"], out: Path, conf: Path | None, as_json: bool) -> None:
+    from steelyard.progress import progress_to
     from steelyard.queries.simulation import operating_characteristics
 
-    with terminal.bars() as sink, shown_by(sink):
+    with terminal.bars() as sink, progress_to(sink):
         document = operating_characteristics(load(conf), lives, out)
     show(document, as_json, terminal.drilled)
 
@@ -320,7 +320,7 @@ def status(home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: Js
     from steelyard.home import open_home
     from steelyard.queries.status import status as read
 
-    at = moment(as_of) if as_of else datetime.now(UTC)
+    at = parse_time(as_of) if as_of else datetime.now(UTC)
     show(read(open_home(home, conf), at), as_json, terminal.status)
 
 
@@ -339,7 +339,7 @@ def report(
     from steelyard.home import open_home
     from steelyard.queries.report import written_report
 
-    at = moment(as_of) if as_of else datetime.now(UTC)
+    at = parse_time(as_of) if as_of else datetime.now(UTC)
     show(
         written_report(open_home(home, conf), at, out or home / "lineage.html"),
         as_json,
@@ -447,7 +447,7 @@ def _operate(
     return _run(flow, home, conf, as_of, reason=reason, operator=by)
 
 
-def moment(text: str) -> datetime:
+def parse_time(text: str) -> datetime:
     """Return an ISO date or time as UTC.
 
     Raises:
@@ -465,16 +465,16 @@ def _places(home: Path, conf: Path | None) -> dict[str, Any]:
 
 
 def _run(flow: Any, home: Path, conf: Path | None, as_of: str | None, **parameters: Any) -> Any:
-    at = moment(as_of) if as_of else None
+    at = parse_time(as_of) if as_of else None
     return _run_with_bar(flow, as_of=at, **parameters, **_places(home, conf))
 
 
 def _run_with_bar(flow: Any, **parameters: Any) -> Any:
     """Run a flow, recorded by the Prefect server where one is configured, with its progress on stderr."""
     from steelyard.flows.common import alert_on_failure
-    from steelyard.progress import shown_by
+    from steelyard.progress import progress_to
 
-    with terminal.bars() as sink, shown_by(sink):
+    with terminal.bars() as sink, progress_to(sink):
         if prefect_server_configured():
             return flow(**parameters)
         with alert_on_failure(flow, parameters):

@@ -15,7 +15,7 @@ _sink: ContextVar[Sink] = ContextVar("sink", default=_silent)
 
 
 @contextmanager
-def shown_by(sink: Sink) -> Iterator[None]:
+def progress_to(sink: Sink) -> Iterator[None]:
     """Send the progress of everything inside to ``sink(what, done, total, words)``."""
     token = _sink.set(sink)
     try:
@@ -24,6 +24,6 @@ def shown_by(sink: Sink) -> Iterator[None]:
         _sink.reset(token)
 
 
-def tell(what: str, done: int, total: int, words: str = "") -> None:
+def report_progress(what: str, done: int, total: int, words: str = "") -> None:
     """Say that ``done`` of ``total`` steps of ``what`` are behind us; ``words`` stand beside the bar."""
     _sink.get()(what, done, total, words)

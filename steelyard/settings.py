@@ -4,7 +4,7 @@ import getpass
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -23,7 +23,7 @@ from steelyard.learning.policy import LearningPolicy
 from steelyard.market.brackets import BracketPolicy
 from steelyard.market.strategy import StrategySettings
 from steelyard.monitoring.drift import DriftPolicy
-from steelyard.values import Frozen
+from steelyard.values import FrozenModel, former_names
 from steelyard.weight.policy import WeightPolicy
 
 PACKAGE = Path(__file__).resolve().parent
@@ -40,13 +40,13 @@ OFFLINE = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
 }
-LEAST_TOKEN = 16
+MIN_TOKEN_LENGTH = 16
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104  # told apart, not listened on
 _POOL = "MLFLOW_SQLALCHEMYSTORE_POOLCLASS"
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
-class ServiceSettings(Frozen):
+class ServiceSettings(FrozenModel):
     """Where state lives. ``{home}`` stands for the home folder, ``${NAME}`` for an environment variable."""
 
     lineage: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")] = "signal-confidence"
@@ -83,7 +83,7 @@ Port = Annotated[int, Field(ge=1, le=65_535)]
 Cron = Annotated[str, Field(pattern=r"^\S+( \S+){4}$")]
 
 
-class Schedules(Frozen):
+class Schedules(FrozenModel):
     """When each flow runs: cron in the time zone of ``UpSettings``, one field for each deployment of ``prefect.yaml``."""
 
     collect: Cron = "30 21 * * *"
@@ -97,7 +97,7 @@ class Schedules(Frozen):
     review: Cron = "0 6 1 * *"
 
 
-class UpSettings(Frozen):
+class UpSettings(FrozenModel):
     """What ``steelyard up`` starts on this machine, and when its flows run."""
 
     host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
@@ -138,7 +138,7 @@ class UpSettings(Frozen):
         return self
 
 
-class Settings(Frozen):
+class Settings(FrozenModel):
     """Everything configurable, one field per file in ``conf/``."""
 
     source: SourceSettings = SourceSettings()
@@ -204,6 +204,19 @@ def examined(conf: Path | None = None) -> tuple[Settings, dict[str, str]]:
     return _with_pages(Settings.model_validate(read)), wrong
 
 
+def former_keys(conf: Path) -> list[str]:
+    """Return which keys in the files of the folder ``conf`` bear a former name, one line each."""
+    lines = []
+    for file in sorted(conf.glob("*.y*ml")):
+        field = Settings.model_fields.get(file.stem)
+        with suppress(yaml.YAMLError):
+            values = yaml.safe_load(file.read_text(encoding="utf-8"))
+            if field is not None and isinstance(field.annotation, type):
+                found = former_names(field.annotation, values)
+                lines += [f"{file.name}: {old} is now {new}" for old, new in found]
+    return lines
+
+
 def default_conf() -> Path:
     """Return ``./conf`` where there is one, else the one that comes with the package."""
     here = Path("conf")
@@ -222,7 +235,7 @@ def seal_key() -> str:
 
 
 @contextmanager
-def undisturbed() -> Iterator[None]:
+def isolated_environment() -> Iterator[None]:
     """Keep what happens inside from the operator's channels and Prefect server, and every look at MLflow's file fresh."""
     kept = {
         name: os.environ.pop(name, None) for name in ("STEELYARD_ALERTS", "PREFECT_API_URL", _POOL)
@@ -257,9 +270,9 @@ def service_token() -> str:
         FixConfiguration: If the environment holds none, or a short one.
     """
     token = os.environ.get("STEELYARD_TOKEN", "")
-    if len(token) < LEAST_TOKEN:
+    if len(token) < MIN_TOKEN_LENGTH:
         raise FixConfiguration(
-            f"environment variable STEELYARD_TOKEN holds {len(token)} characters, at least {LEAST_TOKEN} are needed; "
+            f"environment variable STEELYARD_TOKEN holds {len(token)} characters, at least {MIN_TOKEN_LENGTH} are needed; "
             "set it to a long random secret"
         )
     return token

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from steelyard.home import Home
 from steelyard.monitoring.health import Figure, Silence, silences
 from steelyard.queries.health import health_between, serving_version
-from steelyard.queries.history import emitted
+from steelyard.queries.history import signals_between
 from steelyard.tasks.step import step
 
 CALENDAR = 1.6
@@ -13,7 +13,7 @@ CALENDAR = 1.6
 
 
 @step()
-def alarming_figures(home: Home, as_of: datetime) -> tuple[Figure, ...]:
+def health_alerts(home: Home, as_of: datetime) -> tuple[Figure, ...]:
     """Return the figures of the champion that miss their target by more than chance explains; none without a champion.
 
     It is held to what was decided since it serves, in the last window and up to a day ago: what is younger may still be
@@ -30,13 +30,13 @@ def alarming_figures(home: Home, as_of: datetime) -> tuple[Figure, ...]:
 
 
 @step()
-def fell_silent(home: Home, as_of: datetime) -> tuple[Silence, ...]:
+def silence_alerts(home: Home, as_of: datetime) -> tuple[Silence, ...]:
     """Return what should have been written by ``as_of`` and was not; without a lineage or bars nothing is expected."""
     state, _ = home.journal.verified()
     if state is None:
         return ()
     since = max(state.began, as_of - timedelta(days=home.settings.weight.window_max_days))
-    proposed = emitted(home, since, as_of)
+    proposed = signals_between(home, since, as_of)
     if proposed is None:
         return ()
     overdue = CALENDAR * home.settings.brackets.time_limit_bars * home.lake.bar_size

@@ -15,7 +15,7 @@ from prefect.artifacts import (
 from prefect.context import FlowRunContext
 
 from steelyard.gateways.quality import Quality
-from steelyard.progress import shown_by
+from steelyard.progress import progress_to
 from steelyard.views import markdown
 
 EVERY_SECONDS = 1.0
@@ -75,5 +75,5 @@ def _on_page(name: str) -> Iterator[None]:
             last = now
             update_progress_artifact(cast(UUID, artifact), progress=100.0 * done / max(total, 1))
 
-    with shown_by(sink):
+    with progress_to(sink):
         yield

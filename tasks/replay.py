@@ -16,7 +16,7 @@ from steelyard.evaluation.books import judge
 from steelyard.gateways.sources import from_argument
 from steelyard.home import Home, home_under
 from steelyard.market.history import as_known
-from steelyard.progress import tell
+from steelyard.progress import report_progress
 from steelyard.queries.records import decision_record, version_record
 from steelyard.queries.trials import life_worth
 from steelyard.settings import load, override
@@ -50,7 +50,7 @@ class Past:
         """Return the history as it was known at ``as_of``."""
         return as_known(self.history, pd.Timestamp(as_of))
 
-    def news(self, since: datetime, as_of: datetime) -> pd.DataFrame:
+    def new_rows(self, since: datetime, as_of: datetime) -> pd.DataFrame:
         """Return the rows decided or settled in (since, as_of], as they were known at ``as_of``."""
         fresh = _within(self.decided_at, since, as_of) | _within(self.settled_at, since, as_of)
         return (
@@ -63,7 +63,7 @@ class Past:
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
+class Schedule:
     """From when to when a replay lives, and how often it retrains."""
 
     start: datetime
@@ -89,8 +89,8 @@ class Course:
 
 
 @step()
-def live_through(home: Home, history: pd.DataFrame, course: Course) -> float:
-    """Live every day of ``course``; a home that was lived in already continues where it stands.
+def live_through(home: Home, history: pd.DataFrame, schedule: Schedule) -> float:
+    """Live every day of ``schedule``; a home that was lived in already continues where it stands.
 
     Returns:
         Seconds it took.
@@ -100,18 +100,18 @@ def live_through(home: Home, history: pd.DataFrame, course: Course) -> float:
     """
     started, past = time.perf_counter(), Past.of(history)
     refused: CollectMoreData | None = None
-    for day in course.days_from(_first_day(home, course)):
+    for day in schedule.days_from(_first_day(home, schedule)):
         state = current_state(home, day)
         _settle_day(home, past, state, day)
-        if course.retrains_on(day):
+        if schedule.retrains_on(day):
             refused = _retrain(home, past, day)
         _decide(home, past, day)
         if current_state(home, day).sequence > state.sequence:
             illustrate(home)
-        tell(
+        report_progress(
             "replay",
-            (day - course.start).days,
-            (course.end - course.start).days,
+            (day - schedule.start).days,
+            (schedule.end - schedule.start).days,
             _words(day, state),
         )
     if refused is not None and not home.registry.versions():
@@ -119,21 +119,21 @@ def live_through(home: Home, history: pd.DataFrame, course: Course) -> float:
     return time.perf_counter() - started
 
 
-def _first_day(home: Home, course: Course) -> datetime:
+def _first_day(home: Home, schedule: Schedule) -> datetime:
     """Return the first day not lived yet: the lease tells when the guard last ran."""
     state = home.journal.state()
     if state is None:
-        return course.start
+        return schedule.start
     return max(
-        course.start, state.lease_until - timedelta(days=home.settings.weight.lease_days) + DAY
+        schedule.start, state.lease_until - timedelta(days=home.settings.weight.lease_days) + DAY
     )
 
 
 def _settle_day(home: Home, past: Past, state: State, day: datetime) -> None:
-    news = past.news(day - DAY, day)
-    if len(news):
-        record_opinions(home, news, state)
-        if record_outcomes(home, news, since=day - DAY):
+    new_rows = past.new_rows(day - DAY, day)
+    if len(new_rows):
+        record_opinions(home, new_rows, state)
+        if record_outcomes(home, new_rows, since=day - DAY):
             watch_streak(home, day)
 
 
@@ -200,17 +200,17 @@ def claim_home(home: Home, **arguments: Any) -> None:
 
 
 @step()
-def replay_document(home: Home, course: Course, seconds: float) -> dict[str, Any]:
+def replay_document(home: Home, schedule: Schedule, seconds: float) -> dict[str, Any]:
     """Return what the replay gave, from what is recorded in the home."""
-    settled = home.ledger.settled_predictions(course.start, course.end)
-    predictions = home.ledger.predictions(course.start, course.end)
+    settled = home.ledger.settled_predictions(schedule.start, schedule.end)
+    predictions = home.ledger.predictions(schedule.start, schedule.end)
     entries = home.journal.entries()
-    state = current_state(home, course.end)
-    months = max((course.end - course.start).days / 30.0, 1.0)
-    books = judge(settled, course.start, course.end, home.settings.books)
+    state = current_state(home, schedule.end)
+    months = max((schedule.end - schedule.start).days / 30.0, 1.0)
+    books = judge(settled, schedule.start, schedule.end, home.settings.books)
     return {
-        "start": course.start.isoformat(),
-        "end": course.end.isoformat(),
+        "start": schedule.start.isoformat(),
+        "end": schedule.end.isoformat(),
         "signals": len(predictions),
         "signals_settled": len(settled),
         "signals_with_opinion": int(settled["p_win"].notna().sum()),
@@ -223,7 +223,7 @@ def replay_document(home: Home, course: Course, seconds: float) -> dict[str, Any
             decision_record(entry) for entry in entries if entry.decision.kind != "promotion"
         ],
         "books": books.as_dict(),
-        "worth": life_worth(home, settled, course.end),
+        "worth": life_worth(home, settled, schedule.end),
         "final": {"phase": state.phase, "weight": state.weight},
         "timing": {"lived_seconds": round(seconds, 2)},
     }

@@ -12,11 +12,11 @@ import pandas as pd
 from steelyard.desk.blend import BlendTerms, blend_predictions
 from steelyard.errors import CollectMoreData, FixConfiguration, FixData
 from steelyard.evaluation.books import Books, SizingPolicy, equity_curves, finite, judge
-from steelyard.evaluation.sharpe import worth, worth_figures
+from steelyard.evaluation.sharpe import deflated_sharpe, worth_figures
 from steelyard.gateways.ledger import OUTCOME
 from steelyard.gateways.registry import Data, Registration, Trial, Version
 from steelyard.home import Home
-from steelyard.learning.canaries import Canary, listen
+from steelyard.learning.canaries import Canary, run_canaries
 from steelyard.learning.comparison import Comparison, common_rows
 from steelyard.learning.comparison import compare as compare_models
 from steelyard.learning.folds import holdout_split
@@ -25,7 +25,7 @@ from steelyard.learning.samples import Index, Samples
 from steelyard.learning.search import TrialRow
 from steelyard.learning.training import Training, gate, train, training_key
 from steelyard.market.bars import by_symbol, naive
-from steelyard.progress import tell
+from steelyard.progress import report_progress
 from steelyard.queries.evidence import shadow_window
 from steelyard.queries.trials import trials_so_far
 from steelyard.settings import override
@@ -34,7 +34,7 @@ from steelyard.tasks.trials import count_search
 from steelyard.tasks.weight import current_state
 from steelyard.views import plots
 from steelyard.weight.decision import Rule
-from steelyard.weight.transitions import conclude, with_champion
+from steelyard.weight.transitions import install_champion, make_decision
 
 AS_CONFIGURED = Retraining()
 FEW = 20
@@ -90,18 +90,20 @@ def trained_version(
     found = home.registry.find(key)
     if found is not None:
         return found
-    watched = Watched(policy.trials)
+    watched = TrialLog(policy.trials)
     training = train(samples, policy, on_trial=watched)
     params = policy.model_dump(mode="json") | {
         "reason": request.reason,
         "symbols": ", ".join(request.symbols),
     }
-    asked = Asked(key, as_of, params, tuple(watched.trials), learned_from(home, samples, policy))
+    asked = TrainingRequest(
+        key, as_of, params, tuple(watched.trials), learned_from(home, samples, policy)
+    )
     return _register(home, known, samples, training, asked)
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class TrainingRequest:
     """What a training was asked for under, and what goes into its run: settings, trials, the rows it saw."""
 
     key: str
@@ -112,13 +114,13 @@ class Asked:
 
 
 def _register(
-    home: Home, known: pd.DataFrame, samples: Samples, training: Training, asked: Asked
+    home: Home, known: pd.DataFrame, samples: Samples, training: Training, asked: TrainingRequest
 ) -> Version:
     """Store a training with its report; one whose scores could not be calibrated is refused at once."""
     count_search(home, asked.key, asked.as_of, asked.params, len(training.trials))
     held_out = _held_out(home, known, samples, training) if training.model else None
     report_of, equity = (judge(*held_out), equity_curves(*held_out)) if held_out else (None, None)
-    left = None if equity is None else worth(equity, trials_so_far(home, asked.as_of))
+    left = None if equity is None else deflated_sharpe(equity, trials_so_far(home, asked.as_of))
     version = home.registry.register(
         Registration(
             key=asked.key,
@@ -139,7 +141,7 @@ def _register(
             data=asked.data,
         )
     )
-    _note(home, version)
+    _sync_model_row(home, version)
     return version
 
 
@@ -226,12 +228,16 @@ def compare_with_champion(
             if shadow_window(home, current_state(home, as_of), as_of):
                 break
             wins, reasons = _judged(home, samples, challenger, as_of)
-            heard = hear_canaries(home, samples, challenger, as_of) if wins else Heard((), reasons)
+            heard = (
+                run_leakage_checks(home, samples, challenger, as_of)
+                if wins
+                else CanaryReport((), reasons)
+            )
             if wins and not heard.refusals:
                 _promote(home, samples, challenger, reasons, heard.rules, as_of)
             else:
                 home.registry.refuse(challenger.number, heard.refusals)
-            _note(home, home.registry.version(challenger.number))
+            _sync_model_row(home, home.registry.version(challenger.number))
         return home.registry.version(version.number)
 
 
@@ -240,7 +246,7 @@ def _supersede(home: Home) -> None:
     waiting = home.registry.waiting()
     for version in waiting[1:-1]:
         reason = f"superseded by version {waiting[-1].number} before its turn came"
-        _note(home, home.registry.refuse(version.number, (reason,)))
+        _sync_model_row(home, home.registry.refuse(version.number, (reason,)))
 
 
 def _judged(
@@ -288,12 +294,14 @@ def _promote(
 ) -> None:
     """Enter the promotion in the journal, which lets the version serve and retires the one before."""
     state, policy = current_state(home, as_of), home.settings.weight
-    after = with_champion(state, version.number, version.as_of, as_of)
+    after = install_champion(state, version.number, version.as_of, as_of)
     words = (f"version {version.number} serves", *reasons)
-    decision = conclude("promotion", as_of, as_of, "HOLD", words, rules, state, after, None, policy)
+    decision = make_decision(
+        "promotion", as_of, as_of, "HOLD", words, rules, state, after, None, policy
+    )
     home.journal.append(decision, data=_compared_on(home, samples, version))
     if state.champion is not None:
-        _note(home, home.registry.version(state.champion))
+        _sync_model_row(home, home.registry.version(state.champion))
 
 
 def _compared_on(home: Home, samples: Samples, version: Version) -> tuple[Data, ...]:
@@ -316,7 +324,7 @@ def waiting_challenger(home: Home) -> Version:
     return waiting
 
 
-def _note(home: Home, version: Version) -> None:
+def _sync_model_row(home: Home, version: Version) -> None:
     """Keep the ledger's copy of a version up to date."""
     through = (
         pd.Timestamp(version.trained_through, tz="UTC").to_pydatetime(warn=False)
@@ -362,7 +370,7 @@ def learned_from(home: Home, samples: Samples, policy: LearningPolicy) -> tuple[
     )
 
 
-class Watched:
+class TrialLog:
     """Notes every trial as it ends; they run one after the other, the first from now on.
 
     Args:
@@ -379,11 +387,11 @@ class Watched:
         ended = datetime.now(UTC)
         self.trials.append(Trial(row, self._began, ended))
         self._began = ended
-        tell("tuning", row.number + 1, self._total, row.family)
+        report_progress("tuning", row.number + 1, self._total, row.family)
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class CanaryReport:
     """What the canaries said: one rule for each, and why the version may not serve (empty when it may)."""
 
     rules: tuple[Rule, ...]
@@ -391,33 +399,35 @@ class Heard:
 
 
 @step()
-def hear_canaries(home: Home, samples: Samples, version: Version, as_of: datetime) -> Heard:
+def run_leakage_checks(
+    home: Home, samples: Samples, version: Version, as_of: datetime
+) -> CanaryReport:
     """Run the canaries on the rows a version was made from, and keep what they said with the version.
 
     Where they cannot run, that is the refusal.
     """
     try:
-        found = _listened(home, samples, version, as_of)
+        found = _run_canaries(home, samples, version, as_of)
     except (CollectMoreData, FixData) as error:
         home.registry.examined(version.number, f"cannot run: {error}", {}, {})
-        return Heard((), (f"the canaries cannot run: {error}",))
-    refusals = tuple(f"canary {one.name}: {one.reason}" for one in found if one.sang)
+        return CanaryReport((), (f"the canaries cannot run: {error}",))
+    refusals = tuple(f"canary {one.name}: {one.reason}" for one in found if one.failed)
     figures = {f"canary_{one.name}": one.figure for one in found}
     content = json.dumps(
         [asdict(one) | {"figure": finite(one.figure)} for one in found], indent=1
     ).encode()
     words = "; ".join(refusals) or "silent"
     home.registry.examined(version.number, words, figures, {"canaries.json": content})
-    return Heard(tuple(_rule(one) for one in found), refusals)
+    return CanaryReport(tuple(_rule(one) for one in found), refusals)
 
 
-def _listened(
+def _run_canaries(
     home: Home, samples: Samples, version: Version, as_of: datetime
 ) -> tuple[Canary, ...]:
     known = samples.settled_at <= naive(pd.Series([pd.Timestamp(version.as_of)]))[0]
     bars = by_symbol(home.lake.read(until=pd.Timestamp(as_of)), home.lake.bar_size)
     family, policy = cast(Family, version.family), home.settings.learning
-    return listen(samples.take(np.flatnonzero(known)), bars, home.strategy, family, policy)
+    return run_canaries(samples.take(np.flatnonzero(known)), bars, home.strategy, family, policy)
 
 
 def _rule(canary: Canary) -> Rule:
@@ -425,6 +435,6 @@ def _rule(canary: Canary) -> Rule:
         name=f"canary {canary.name}",
         figure=finite(canary.figure),
         bound=canary.bound,
-        fired=canary.sang,
+        fired=canary.failed,
         reason=canary.reason,
     )

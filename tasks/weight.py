@@ -13,7 +13,7 @@ from steelyard.weight.gates import review
 from steelyard.weight.ladder import evaluate, period_end
 from steelyard.weight.limits import guard
 from steelyard.weight.state import State, initial_state
-from steelyard.weight.transitions import with_lease
+from steelyard.weight.transitions import extend_lease
 
 
 def current_state(home: Home, as_of: datetime) -> State:
@@ -48,7 +48,7 @@ def guard_weight(home: Home, as_of: datetime) -> Entry | None:
         state, policy = _usable(home, found, as_of), home.settings.weight
         entry = _guarded(home, state, as_of)
         home.journal.renew_lease(
-            with_lease(entry.state if entry else state, policy, as_of).lease_until
+            extend_lease(entry.state if entry else state, policy, as_of).lease_until
         )
         return entry
 

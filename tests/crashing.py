@@ -15,7 +15,7 @@ from steelyard.learning.search import TrialRow
 from steelyard.tasks.weight import evaluate_weight
 from steelyard.weight.decision import Decision
 from steelyard.weight.ladder import evaluate
-from steelyard.weight.transitions import conclude, with_champion
+from steelyard.weight.transitions import install_champion, make_decision
 
 WRITES = (
     "create_run",
@@ -63,8 +63,10 @@ def month(registry: Registry, number: int = 1) -> Decision:
 def promotion(registry: Registry, number: str) -> Decision:
     before = registry.journal.state()
     assert before is not None
-    after = with_champion(before, number, NOW, NOW)
-    return conclude("promotion", NOW, NOW, "HOLD", ("better",), (), before, after, None, POLICY)
+    after = install_champion(before, number, NOW, NOW)
+    return make_decision(
+        "promotion", NOW, NOW, "HOLD", ("better",), (), before, after, None, POLICY
+    )
 
 
 ACTIONS: dict[str, Callable[[Registry], object]] = {

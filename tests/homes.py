@@ -18,7 +18,7 @@ from steelyard.learning.policy import LearningPolicy
 from steelyard.learning.training import train
 from steelyard.market.features import feature_set_hash
 from steelyard.weight.state import initial_state
-from steelyard.weight.transitions import conclude, with_champion
+from steelyard.weight.transitions import install_champion, make_decision
 
 SIGNALS = 60
 LAST = EARLIER + timedelta(days=SIGNALS)
@@ -69,7 +69,7 @@ def pilot_home(
     assert before is not None
     up = state(phase, weight, champion="1", phase_since=at, as_of=at, lease_until=at)  # type: ignore[arg-type]
     journal.append(
-        conclude("gates", at, at, "RAISE", ("shadow → pilot",), (), before, up, None, POLICY)
+        make_decision("gates", at, at, "RAISE", ("shadow → pilot",), (), before, up, None, POLICY)
     )
     journal.renew_lease(LAST + timedelta(days=3))
     return stores
@@ -79,9 +79,9 @@ def promote(stores: Home, number: str, at: datetime) -> None:
     """Let a version serve."""
     before = stores.journal.state()
     assert before is not None
-    after = with_champion(before, number, at, at)
+    after = install_champion(before, number, at, at)
     stores.journal.append(
-        conclude(
+        make_decision(
             "promotion",
             at,
             at,

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pandas as pd
 
-from steelyard.evaluation.ab_test import Arms
+from steelyard.evaluation.ab_test import ArmComparison
 from steelyard.evaluation.books import Books, SizingPolicy, judge
 from steelyard.evaluation.evidence import Evidence, VersionFigures
 from steelyard.weight.policy import Phase, WeightPolicy
@@ -56,7 +56,7 @@ def books(**figures: float) -> Books:
     return replace(empty, **changes)
 
 
-EVEN = Arms(30, 30, 0.0, 0.0, 0.001, 1.0)
+EVEN = ArmComparison(30, 30, 0.0, 0.0, 0.001, 1.0)
 
 
 def evidence(
@@ -64,7 +64,7 @@ def evidence(
     accuracy: float = 0.58,
     streak: int = 3,
     rate: float = 0.52,
-    arms: Arms = EVEN,
+    arms: ArmComparison = EVEN,
     **figures: float,
 ) -> Evidence:
     """Evidence of a healthy month, changed where a test says so."""

@@ -7,7 +7,7 @@ from made import NOW, POLICY
 from steelyard.gateways.ledger import Ledger
 from steelyard.gateways.registry import Registry, Version
 from steelyard.weight.state import initial_state
-from steelyard.weight.transitions import conclude, with_champion
+from steelyard.weight.transitions import install_champion, make_decision
 
 LINEAGE = "signal-confidence"
 
@@ -38,8 +38,8 @@ def copied(source: Path, folder: Path) -> Path:
 def promote(registry: Registry, number: str, reasons: tuple[str, ...] = ("better",)) -> Version:
     """Let a version serve, by a decision in the journal."""
     state = registry.journal.state() or registry.journal.begin(initial_state(LINEAGE, NOW))
-    after = with_champion(state, number, NOW, NOW)
+    after = install_champion(state, number, NOW, NOW)
     registry.journal.append(
-        conclude("promotion", NOW, NOW, "HOLD", reasons, (), state, after, None, POLICY)
+        make_decision("promotion", NOW, NOW, "HOLD", reasons, (), state, after, None, POLICY)
     )
     return registry.version(number)

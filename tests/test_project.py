@@ -20,7 +20,7 @@ def test_who_may_import_whom() -> None:
     program = Path(sys.executable).with_name("lint-imports")
     found = subprocess.run(
         [program, "--no-cache"], cwd=PROJECT, capture_output=True, text=True, check=False
-    )  # noqa: S603
+    )
 
     assert found.returncode == 0, found.stdout
 
@@ -93,6 +93,6 @@ def test_importing_the_blend_is_light() -> None:
     code = f"import sys, steelyard.desk.blend; print([m for m in {heavy} if m in sys.modules])"
     found = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PROJECT
-    )  # noqa: S603
+    )
 
     assert found.stdout.strip() == "[]"

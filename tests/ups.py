@@ -43,7 +43,7 @@ class Up:
             capture_output=True,
             text=True,
             check=True,
-        )  # noqa: S607
+        )
         rows = [line.split(maxsplit=2) for line in listed.stdout.splitlines()]
         found = [
             int(pid)
@@ -97,7 +97,7 @@ def kept_up(folder: Path, home: Path, settings: Mapping[str, Any] | None = None)
     for name, values in files.items():
         (conf / f"{name}.yaml").write_text(yaml.safe_dump(values))
     with (folder / "out").open("w") as out, (folder / "err").open("w") as err:
-        process = subprocess.Popen(  # noqa: S603  # our own arguments
+        process = subprocess.Popen(  # our own arguments
             [sys.executable, "-m", "steelyard", "up", "--home", home, "--conf", conf],
             env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
             stdout=out,

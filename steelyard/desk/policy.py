@@ -4,10 +4,10 @@ from typing import Annotated
 
 from pydantic import Field
 
-from steelyard.values import Frozen
+from steelyard.values import FrozenModel
 
 
-class DeskPolicy(Frozen):
+class DeskPolicy(FrozenModel):
     """Deadline of the ML side, and limits of ``steelyard serve`` (``conf/desk.yaml``)."""
 
     deadline_ms: Annotated[float, Field(gt=0, le=10_000)] = 50.0

@@ -29,7 +29,7 @@ QUIET_SECONDS, LONGEST_SECONDS = 0.25, 5.0
 """The ledger is written to once nothing was evaluated for so long, or after so long at the latest: pandas and SQL would take
 the processor from the trade that is being decided."""
 BATCH = 500
-MOST = 1_000_000
+MAX_QUEUED = 1_000_000
 """Evaluations kept in memory while the disk cannot be written; beyond it the oldest are lost, and counted."""
 
 
@@ -82,7 +82,7 @@ class Recorder:
         self._names = row_names(score_names)
         self._hash = feature_set_hash(self._names)
         self._after_outcomes = after_outcomes
-        self._queue: deque[Evaluation | Outcome] = deque(maxlen=MOST)
+        self._queue: deque[Evaluation | Outcome] = deque(maxlen=MAX_QUEUED)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._write, name="steelyard-recorder", daemon=True)
         self._migrated = self._urgent = self._settled = False
@@ -104,7 +104,7 @@ class Recorder:
 
     def record(self, evaluation: Evaluation) -> None:
         """Hand over an evaluation; a microsecond."""
-        if len(self._queue) == MOST:
+        if len(self._queue) == MAX_QUEUED:
             self.lost += 1
         self._queue.append(evaluation)
         self._recorded_at = time.monotonic()

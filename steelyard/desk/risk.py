@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from steelyard.evaluation.books import SizingPolicy
 from steelyard.market.strategy import Side
-from steelyard.values import Frozen
+from steelyard.values import FrozenModel
 
 Regime = Literal["calm", "normal", "storm", "unknown"]
 Veto = Literal[
@@ -31,7 +31,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Scale = Annotated[float, Field(ge=0, le=1)]
 
 
-class RiskPolicy(Frozen):
+class RiskPolicy(FrozenModel):
     """Bounds of what is traded (``conf/risk.yaml``)."""
 
     entry_delay: Share = 0.25

@@ -30,7 +30,7 @@ from steelyard.errors import FixConfiguration, RestoreService
 
 REMEMBERED = 10_000
 """Evaluations whose answer a repeated request gets again."""
-MOST_BARS = 5_000
+MAX_BARS = 5_000
 SWITCH_SECONDS = 0.0002
 """How long the writer of the ledger keeps the interpreter from a request that waits; Python's own 0.005 costs it 35 ms."""
 BUCKETS = (0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
@@ -87,7 +87,7 @@ class SignalIn(_Strict):
     timestamp: Moment
     confidence: Confidence
     scores: Annotated[dict[str, Number], Field(max_length=100)] = {}
-    bars: Annotated[list[BarIn], Field(max_length=MOST_BARS)] = []
+    bars: Annotated[list[BarIn], Field(max_length=MAX_BARS)] = []
 
 
 class EvaluationOut(BaseModel):
@@ -185,7 +185,7 @@ class Desk:
             registry=self.metrics,
             buckets=BUCKETS,
         )
-        self.metrics.register(_Standing(session))
+        self.metrics.register(_SessionCollector(session))
         session.warm(tail.bars)
 
     def remember(self, rows: Iterable[dict[str, Any]]) -> None:
@@ -273,7 +273,7 @@ class Desk:
         )
 
 
-class _Standing(Collector):
+class _SessionCollector(Collector):
     """What Prometheus is told about the session, read when it asks."""
 
     def __init__(self, session: Session) -> None:

@@ -43,7 +43,7 @@ class _Opinion:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class SessionStatus:
     """How a trading process stands.
 
     Attributes:
@@ -171,12 +171,12 @@ class Session:
         """Look at brake and state now, without waiting for the next turn; what goes wrong is among the troubles."""
         self._watch.refresh()
 
-    def standing(self, at: datetime) -> Standing:
+    def standing(self, at: datetime) -> SessionStatus:
         """Return how this process stands at ``at``; from memory, nothing is asked."""
         state, weight, out_of_force = self._watch.terms(at)
         bundle, recorder = self._champion.bundle, self._recorder
         troubles = (self._watch.trouble, recorder.trouble if recorder else None)
-        return Standing(
+        return SessionStatus(
             state=state,
             weight=weight,
             out_of_force=out_of_force,

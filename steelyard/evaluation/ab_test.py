@@ -11,7 +11,7 @@ from steelyard.evaluation.books import Floats, SizingPolicy, account_returns
 
 
 @dataclass(frozen=True, slots=True)
-class Arms:
+class ArmComparison:
     """What each arm earned per signal assigned to it, taken or not: the assignment is what was drawn by lot.
 
     Attributes:
@@ -37,7 +37,7 @@ class Arms:
         return self.treatment_return - self.control_return
 
 
-def compare_arms(settled: pd.DataFrame, sizing: SizingPolicy) -> Arms:
+def compare_arms(settled: pd.DataFrame, sizing: SizingPolicy) -> ArmComparison:
     """Return the arms of ``settled`` (settled predictions; rows outside both arms do not count)."""
     earned = np.where(
         settled["decision"].to_numpy(dtype=bool), account_returns(settled, sizing), 0.0
@@ -45,7 +45,7 @@ def compare_arms(settled: pd.DataFrame, sizing: SizingPolicy) -> Arms:
     arm = settled["arm"].to_numpy(dtype=object)
     control, treatment = earned[arm == "control"], earned[arm == "treatment"]
     n, fewer = len(control) + len(treatment), min(len(control), len(treatment))
-    return Arms(
+    return ArmComparison(
         control=len(control),
         treatment=len(treatment),
         control_return=_mean(control),

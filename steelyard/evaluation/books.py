@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from steelyard.evaluation import metrics
-from steelyard.values import Frozen
+from steelyard.values import FrozenModel
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -28,7 +28,7 @@ TARGETS: Mapping[str, tuple[float, str]] = {
 """Measure → (bound, direction): what SPEC §9 hopes for, shown beside what was achieved."""
 
 
-class SizingPolicy(Frozen):
+class SizingPolicy(FrozenModel):
     """When a book takes a trade and how large: the account lost at the stop, never more than ``max_position``."""
 
     threshold: Annotated[float, Field(ge=0, le=100)] = 70.0

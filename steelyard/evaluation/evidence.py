@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 
 from steelyard.evaluation import metrics
-from steelyard.evaluation.ab_test import Arms, compare_arms
+from steelyard.evaluation.ab_test import ArmComparison, compare_arms
 from steelyard.evaluation.books import Books, SizingPolicy, account_returns, finite, judge
 from steelyard.evaluation.skill import Skill
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class WindowPolicy:
     """How far back evidence reaches.
 
     Attributes:
@@ -75,7 +75,7 @@ class Evidence:
     fallback_rate: float
     latency_p99_ms: float
     books: Books
-    arms: Arms
+    arms: ArmComparison
     versions: Mapping[str, VersionFigures]
     life: Skill | None = None
 
@@ -110,7 +110,11 @@ class Evidence:
 
 
 def gather(
-    settled: pd.DataFrame, end: datetime, since: datetime, window: Window, sizing: SizingPolicy
+    settled: pd.DataFrame,
+    end: datetime,
+    since: datetime,
+    window: WindowPolicy,
+    sizing: SizingPolicy,
 ) -> Evidence:
     """Return the evidence of ``settled`` (settled predictions, ordered by ``settled_at``) at ``end``.
 
@@ -155,7 +159,7 @@ def _by_version(judged: pd.DataFrame, sizing: SizingPolicy) -> dict[str, Version
     }
 
 
-def _start(opinions: pd.Series, end: datetime, window: Window) -> datetime:
+def _start(opinions: pd.Series, end: datetime, window: WindowPolicy) -> datetime:
     """Return where the window starts: ``days`` back, or as far as ``min_settled`` opinions need, within ``max_days``."""
     start = end - timedelta(days=window.days)
     if (opinions > start).sum() >= window.min_settled:

@@ -122,7 +122,7 @@ def mean_interval(daily: Floats) -> tuple[float, float]:
 
 
 @dataclass(frozen=True, slots=True)
-class Worth:
+class DeflatedSharpe:
     """What is left of a book's Sharpe ratio.
 
     Attributes:
@@ -140,7 +140,7 @@ class Worth:
     days_needed: float | None
 
     @classmethod
-    def of(cls, daily: Floats, trials: int) -> "Worth":
+    def of(cls, daily: Floats, trials: int) -> "DeflatedSharpe":
         """Return the worth of daily returns, shape (n,), that were found by ``trials`` trials."""
         found = Moments.of(daily)
         return cls(
@@ -152,7 +152,7 @@ class Worth:
         )
 
 
-def worth(equity: pd.DataFrame, trials: int) -> dict[str, Any]:
+def deflated_sharpe(equity: pd.DataFrame, trials: int) -> dict[str, Any]:
     """Return what the books' Sharpe ratios and their gains over the baseline are worth, as plain JSON values.
 
     The baseline was not found by these trials, so nothing is deflated there. Gains are paired day by day, shares of the
@@ -169,13 +169,13 @@ def worth(equity: pd.DataFrame, trials: int) -> dict[str, Any]:
     tried = {"baseline": 1, "ml": max(trials, 1), "blended": max(trials, 1)}
     return {
         "trials": trials,
-        "books": {book: asdict(Worth.of(daily[book], tried[book])) for book in tried},
+        "books": {book: asdict(DeflatedSharpe.of(daily[book], tried[book])) for book in tried},
         "gains": {book: _gain(daily[book] - daily["baseline"]) for book in ("ml", "blended")},
     }
 
 
 def worth_figures(found: Mapping[str, Any] | None, prefix: str = "") -> dict[str, float]:
-    """Return what ``worth`` found as plain metrics; what is unknown is left out, all of it without ``found``."""
+    """Return what ``deflated_sharpe`` found as plain metrics; what is unknown is left out, all of it without ``found``."""
     if found is None:
         return {}
     named = {

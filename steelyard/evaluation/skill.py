@@ -51,7 +51,7 @@ from pydantic import Field
 
 from steelyard.evaluation import metrics
 from steelyard.evaluation.books import Bools, Floats, SizingPolicy, account_returns
-from steelyard.values import Frozen
+from steelyard.values import FrozenModel
 
 BASE_RATES = np.array([0.40, 0.45, 0.50, 0.55, 0.60])
 CENTRE, CENTRE_SIGNALS = 0.5, 10.0
@@ -65,7 +65,7 @@ START_DAYS = 30.0
 PAIRS = 100
 
 
-class BetPolicy(Frozen):
+class BetPolicy(FrozenModel):
     """How the two games are played.
 
     Attributes:
@@ -77,15 +77,17 @@ class BetPolicy(Frozen):
         kept: g, the share of its claims a model must keep for the second game to find nothing.
     """
 
+    renamed_keys = {"at_once": "initial_share", "kept": "claim_retention"}  # noqa: RUF012  # a ClassVar of the base
+
     days: Annotated[int, Field(ge=1, le=90)] = 2
     claim: Annotated[float, Field(gt=0, le=1)] = 0.7
-    at_once: Annotated[float, Field(gt=0, le=1)] = 0.5
+    initial_share: Annotated[float, Field(gt=0, le=1)] = 0.5
     later_days: Annotated[int, Field(ge=1, le=3650)] = 180
     cap: Annotated[float, Field(ge=1, le=1e12)] = 2_000.0
-    kept: Annotated[float, Field(gt=0, le=1)] = 0.6
+    claim_retention: Annotated[float, Field(gt=0, le=1)] = 0.6
 
 
-class Table(NamedTuple):
+class Games(NamedTuple):
     """What lies on the table between two days; arrays are played in place.
 
     Attributes:
@@ -113,7 +115,7 @@ class Bets(NamedTuple):
     claim: float
     later: float
     cap: float
-    kept: float
+    claim_retention: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,13 +156,13 @@ class Skill:
         return math.ceil(math.log(bound / self.skill) / self.growth)
 
 
-def fresh_table(policy: BetPolicy) -> Table:
+def new_games(policy: BetPolicy) -> Games:
     """Return the table before the first bet."""
     side = len(BASE_RATES)
     centre = np.array([[CENTRE * CENTRE_SIGNALS, CENTRE_SIGNALS]] * 2)
-    return Table(
-        np.full((side, side), policy.at_once),
-        np.array([1 - policy.at_once]),
+    return Games(
+        np.full((side, side), policy.initial_share),
+        np.array([1 - policy.initial_share]),
         np.zeros((side, side)),
         centre,
         np.zeros(1),
@@ -175,15 +177,15 @@ def bets(policy: BetPolicy) -> Bets:
         policy.claim,
         min(policy.days / policy.later_days, 1.0),
         policy.cap,
-        policy.kept,
+        policy.claim_retention,
     )
 
 
 @njit(cache=True, nogil=True)
-def reset_table(table: Table, at_once: float) -> None:
+def reset_games(table: Games, initial_share: float) -> None:
     """Put the table back to how it is before the first bet."""
-    table.skill[:] = at_once
-    table.reserve[0] = 1 - at_once
+    table.skill[:] = initial_share
+    table.reserve[0] = 1 - initial_share
     table.decay[:] = 0.0
     table.centre[:, 0] = CENTRE * CENTRE_SIGNALS
     table.centre[:, 1] = CENTRE_SIGNALS
@@ -192,7 +194,7 @@ def reset_table(table: Table, at_once: float) -> None:
 
 
 @njit(cache=True, nogil=True)
-def copy_table(table: Table, onto: Table) -> None:
+def copy_games(table: Games, onto: Games) -> None:
     """Make ``onto`` what ``table`` is."""
     onto.skill[:] = table.skill
     onto.reserve[:] = table.reserve
@@ -203,34 +205,34 @@ def copy_table(table: Table, onto: Table) -> None:
 
 
 @njit(cache=True, nogil=True)
-def skill_value(table: Table) -> float:
+def skill_value(table: Games) -> float:
     """Return the e-value of the first game: that of the base rates which leave it least."""
     return float(table.skill.min() + table.reserve[0])
 
 
 @njit(cache=True, nogil=True)
-def decay_value(table: Table) -> float:
+def decay_value(table: Games) -> float:
     """Return the second game under the base rates that leave it least, months."""
     return float(table.decay.min())
 
 
 @njit(cache=True, nogil=True)
-def play(table: Table, policy: Bets, p_win: Floats, classes: NDArray[np.int64], won: Bools) -> None:
+def play(table: Games, policy: Bets, p_win: Floats, classes: NDArray[np.int64], won: Bools) -> None:
     """Place one bet in both games on signals of shape (n,), in place."""
     claims, staked = np.empty(len(p_win)), 1e-12
     for i in range(len(p_win)):
         claims[i] = 4 * (p_win[i] - table.centre[classes[i], 0] / table.centre[classes[i], 1])
         staked += abs(claims[i])
     most, wide = AT_RISK / staked, _width(table)
-    on = min(policy.claim * _kept(table, wide) / wide, most)
-    _bet(table, policy, claims, on, min(policy.kept / wide, most), classes, won)
+    on = min(policy.claim * _retention(table, wide) / wide, most)
+    _bet(table, policy, claims, on, min(policy.claim_retention / wide, most), classes, won)
     for i in range(len(p_win)):
         table.centre[classes[i], 0] += p_win[i]
         table.centre[classes[i], 1] += 1
 
 
 @njit(cache=True, nogil=True)
-def _width(table: Table) -> float:
+def _width(table: Games) -> float:
     """Return the variance of the bets so far over that of independent signals, at least 1."""
     count = table.scores[0] + SCORED
     mean = table.scores[1] / count
@@ -238,7 +240,7 @@ def _width(table: Table) -> float:
 
 
 @njit(cache=True, nogil=True)
-def _kept(table: Table, wide: float) -> float:
+def _retention(table: Games, wide: float) -> float:
     """Return the share of its claims the model has kept so far, shrunk to all of it, within ``SHARES``."""
     certain = wide / SPREAD**2
     share = (certain + table.scores[3]) / (certain + table.scores[4])
@@ -247,7 +249,7 @@ def _kept(table: Table, wide: float) -> float:
 
 @njit(cache=True, nogil=True)
 def _bet(
-    table: Table,
+    table: Games,
     policy: Bets,
     claims: Floats,
     on: float,
@@ -266,7 +268,7 @@ def _bet(
         sums[classes[i], 2] += claims[i] * claims[i]
     moved = table.reserve[0] * policy.later
     table.reserve[0] -= moved
-    said = policy.kept / 4 * (sums[0, 2] + sums[1, 2])
+    said = policy.claim_retention / 4 * (sums[0, 2] + sums[1, 2])
     for left in range(len(BASE_RATES)):
         for right in range(len(BASE_RATES)):
             gain = (
@@ -293,7 +295,7 @@ def _bet(
 
 @njit(cache=True, nogil=True)
 def _play_all(
-    table: Table,
+    table: Games,
     policy: Bets,
     starts: NDArray[np.int64],
     p_win: Floats,
@@ -318,7 +320,7 @@ def judge_skill(
     rows = settled[known.to_numpy(dtype=bool)]
     p_win, won = rows["p_win"].to_numpy(dtype=np.float64), rows["won"].to_numpy(dtype=bool)
     taken = rows["confidence_existing"].to_numpy(dtype=np.float64) > sizing.threshold
-    table = fresh_table(policy)
+    table = new_games(policy)
     _play_all(
         table, bets(policy), _blocks(rows, since, policy.days), p_win, taken.astype(np.int64), won
     )

@@ -19,17 +19,17 @@ from typing import Any
 from filelock import FileLock
 from pydantic import AwareDatetime, Field
 
-from steelyard.values import Frozen
+from steelyard.values import FrozenModel
 
 CONNECT_SECONDS, READ_SECONDS = 2.0, 3.0
 KEEP_SECONDS = 5
-MOST_ATTEMPTS = 20
+MAX_ATTEMPTS = 20
 LONGEST_WAIT = timedelta(days=14)
 TALKATIVE = ("apprise", "urllib3.connectionpool", "requests")
 """Loggers that would write a channel's address, token and all."""
 
 
-class Alert(Frozen):
+class Alert(FrozenModel):
     """Something an operator must be told.
 
     Attributes:
@@ -56,7 +56,7 @@ class Alert(Frozen):
         return "\n".join(line for line in (self.figure, self.advice, self.link) if line)
 
 
-class Stored(Frozen):
+class Stored(FrozenModel):
     """An alert and how far it came.
 
     Attributes:
@@ -64,7 +64,7 @@ class Stored(Frozen):
         taken: Channels that took it, by the hash of their address.
         attempts: How often it was tried.
         trouble: Why it is still here; names channels by their place in the configuration.
-        given_up: Nobody took it in ``MOST_ATTEMPTS`` attempts or ``LONGEST_WAIT``.
+        given_up: Nobody took it in ``MAX_ATTEMPTS`` attempts or ``LONGEST_WAIT``.
     """
 
     alert: Alert
@@ -126,7 +126,7 @@ class Alerts:
         taken, trouble = _deliver(stored.alert, self.channels, stored.taken)
         attempts = stored.attempts + (1 if self.channels else 0)
         over = bool(self.channels) and (
-            attempts >= MOST_ATTEMPTS or now - stored.kept_at > LONGEST_WAIT
+            attempts >= MAX_ATTEMPTS or now - stored.kept_at > LONGEST_WAIT
         )
         tried = {"taken": taken, "attempts": attempts, "last_tried": now, "trouble": trouble}
         _write(file, stored.model_copy(update={**tried, "given_up": bool(trouble) and over}))

@@ -49,7 +49,7 @@ TRIES = 3
 PAUSE_SECONDS = 0.2
 LOOKS = 10
 """How often a cancelled order is looked at, ``PAUSE_SECONDS`` apart, before the exit is left to the next run."""
-MOST = 500
+MAX_ORDERS = 500
 ENDED = frozenset(
     {
         OrderStatus.FILLED,
@@ -209,7 +209,7 @@ class AlpacaBroker:
             symbols=[row["symbol"]],
             after=since,
             nested=True,
-            limit=MOST,
+            limit=MAX_ORDERS,
         )
         orders = self._orders(wanted)
         entry = next((one for one in orders if one.client_order_id == signal_id), None)
@@ -303,7 +303,7 @@ class AlpacaBroker:
 
     def _odd_order(self, books: _Books) -> str | None:
         working = set(self._ledger.trades(WORKING, self.name)["signal_id"])
-        for order in self._orders(GetOrdersRequest(status=QueryOrderStatus.OPEN, limit=MOST)):
+        for order in self._orders(GetOrdersRequest(status=QueryOrderStatus.OPEN, limit=MAX_ORDERS)):
             if str(order.id) not in books.orders and order.client_order_id not in working:
                 return (
                     f"alpaca: an order {order.client_order_id} on {order.symbol} is open that the ledger does not know; "

@@ -17,7 +17,7 @@ from steelyard.errors import ReconcileAccount
 from steelyard.market.bars import Bars
 from steelyard.market.brackets import REASONS, BracketPolicy, decision_bars, settle, side_signs
 from steelyard.market.strategy import Side
-from steelyard.values import Frozen
+from steelyard.values import FrozenModel
 
 if TYPE_CHECKING:
     from steelyard.gateways.ledger import Ledger
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 WORKING = ("submitted", "open")
 
 
-class BrokerSettings(Frozen):
+class BrokerSettings(FrozenModel):
     """Who carries out the orders (``conf/broker.yaml``); Alpaca's keys come from the environment alone."""
 
     name: Literal["paper", "alpaca"] = "paper"

@@ -24,14 +24,14 @@ from steelyard.gateways.quality_page import Line, page
 from steelyard.gateways.sources import RawBars
 from steelyard.market.bars import COLUMNS, PRICES
 from steelyard.market.jumps import explain, held_back
-from steelyard.values import Frozen
+from steelyard.values import FrozenModel
 
 FIRST_RULE = "duplicate"
 STUCK_BARS = 6
 """Bars in a row, the newest with them, whose prices are those of the bar before: from so many on a feed seems stuck."""
 
 
-class QualityPolicy(Frozen):
+class QualityPolicy(FrozenModel):
     """When a collection stops."""
 
     max_bad_share: Annotated[float, Field(ge=0, le=1)] = 0.02
@@ -76,7 +76,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class CheckedSuite:
     """A suite that was held against data, whether or not every rule held.
 
     Attributes:
@@ -106,7 +106,7 @@ class Quality:
         self._expectations = expectations
         self._out = out
         self._policy = policy
-        self.held: dict[str, Held] = {}
+        self.held: dict[str, CheckedSuite] = {}
 
     def check_bars(self, raw: RawBars, as_of: pd.Timestamp, now: pd.Timestamp) -> Checked:
         """Return the bars closed by ``as_of`` that keep their contract, and everything that did not.
@@ -261,7 +261,7 @@ class Quality:
             page(suite, name, lines, findings).encode(),
         )
         _write_changed(file, html)
-        self.held[suite] = Held(suite, name, lines, findings, file, html)
+        self.held[suite] = CheckedSuite(suite, name, lines, findings, file, html)
         return file
 
     def _stop_if_a_table_rule_fails(

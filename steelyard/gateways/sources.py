@@ -18,7 +18,7 @@ from steelyard.errors import FixConfiguration, FixData
 from steelyard.market.bars import COLUMNS, infer_bar_size
 from steelyard.market.jumps import JumpDecision
 from steelyard.market.simulated import Edge, SimulatedMarket, simulate
-from steelyard.values import Frozen
+from steelyard.values import FrozenModel
 
 SUFFIXES = (".csv", ".csv.gz", ".parquet")
 SYNONYMS = {
@@ -35,7 +35,7 @@ SAMPLE_START, SAMPLE_END = "2000-03-01", "2013-03-01"
 _OFFSET = re.compile(r"(?:Z|[+-]\d\d:?\d\d)$")
 
 
-class SourceSettings(Frozen):
+class SourceSettings(FrozenModel):
     """Where bars come from, and what their columns and stamps mean."""
 
     kind: Literal["sample", "simulated", "files"] = "sample"

@@ -18,7 +18,7 @@ Params = dict[str, float | int]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Table:
+class BoosterData:
     """Rows in the shapes the native libraries take, built once and used by every trial."""
 
     x: Floats
@@ -27,7 +27,7 @@ class Table:
     xgboost: xgb.DMatrix
 
     @classmethod
-    def of(cls, x: Floats, won: Bools, like: "Table | None" = None) -> "Table":
+    def of(cls, x: Floats, won: Bools, like: "BoosterData | None" = None) -> "BoosterData":
         """Return the table of features ``x``, shape (n, k), and targets ``won``, shape (n,).
 
         ``like`` is the table whose bins it shares: a stopping table must be binned as the one that is fitted.
@@ -51,7 +51,7 @@ class Growing(ABC):
         """Return the log-loss on the stopping table, nats."""
 
     @abstractmethod
-    def predict(self, table: Table, rounds: int | None = None) -> Floats:
+    def predict(self, table: BoosterData, rounds: int | None = None) -> Floats:
         """Return raw probabilities of ``table`` with the first ``rounds`` rounds (None: all), shape (n,)."""
 
     @abstractmethod
@@ -62,7 +62,9 @@ class Growing(ABC):
 class LightGBM(Growing):
     """LightGBM's native booster."""
 
-    def __init__(self, params: Params, table: Table, seed: int, stop: Table | None = None) -> None:
+    def __init__(
+        self, params: Params, table: BoosterData, seed: int, stop: BoosterData | None = None
+    ) -> None:
         fixed: dict[str, Any] = {
             "objective": "binary",
             "metric": "binary_logloss",
@@ -86,7 +88,7 @@ class LightGBM(Growing):
         """Return the log-loss on the stopping table, nats."""
         return float(self._booster.eval_valid()[0][2])
 
-    def predict(self, table: Table, rounds: int | None = None) -> Floats:
+    def predict(self, table: BoosterData, rounds: int | None = None) -> Floats:
         """Return raw probabilities, shape (n,)."""
         return np.asarray(self._booster.predict(table.x, num_iteration=rounds or -1, num_threads=1))
 
@@ -98,7 +100,9 @@ class LightGBM(Growing):
 class XGBoost(Growing):
     """XGBoost's native booster."""
 
-    def __init__(self, params: Params, table: Table, seed: int, stop: Table | None = None) -> None:
+    def __init__(
+        self, params: Params, table: BoosterData, seed: int, stop: BoosterData | None = None
+    ) -> None:
         fixed: dict[str, Any] = {
             "objective": "binary:logistic",
             "eval_metric": "logloss",
@@ -122,7 +126,7 @@ class XGBoost(Growing):
         assert self._stop is not None  # noqa: S101  # only the search asks, and it always gives one
         return float(self._booster.eval(self._stop.xgboost).rpartition(":")[2])
 
-    def predict(self, table: Table, rounds: int | None = None) -> Floats:
+    def predict(self, table: BoosterData, rounds: int | None = None) -> Floats:
         """Return raw probabilities, shape (n,)."""
         return np.asarray(
             self._booster.predict(table.xgboost, iteration_range=(0, rounds or 0)), dtype=np.float64

@@ -6,12 +6,12 @@ import numpy as np
 from pydantic import Field
 
 from steelyard.learning.samples import Bools, Floats
-from steelyard.values import Frozen
+from steelyard.values import FrozenModel
 
 QUANTILES = 501
 
 
-class Calibration(Frozen):
+class Calibration(FrozenModel):
     """Platt scaling: ``p_win = 1 / (1 + exp(−(slope · logit(raw) + intercept)))``, strictly rising in the raw score.
 
     Platt, "Probabilistic outputs for support vector machines" (1999).
@@ -25,7 +25,7 @@ class Calibration(Frozen):
         return 1 / (1 + np.exp(-(self.slope * logit(raw) + self.intercept)))
 
 
-class Scale(Frozen):
+class Scale(FrozenModel):
     """Puts ``p_win`` on the existing system's 0-100 scale.
 
     ``matched``: the existing confidence at the same quantile of the out-of-fold reference, so that both systems exceed

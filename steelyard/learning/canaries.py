@@ -25,7 +25,7 @@ import pandas as pd
 from scipy.stats import rankdata
 
 from steelyard.errors import FixData
-from steelyard.learning.boosters import GROWING, Params, Table
+from steelyard.learning.boosters import GROWING, BoosterData, Params
 from steelyard.learning.folds import holdout_split, walk_forward
 from steelyard.learning.policy import Family, LearningPolicy
 from steelyard.learning.samples import Bools, Floats, Index, Samples
@@ -61,11 +61,11 @@ class Canary:
     name: str
     figure: float
     bound: float
-    sang: bool
+    failed: bool
     reason: str
 
 
-def listen(
+def run_canaries(
     samples: Samples,
     bars: Mapping[str, Bars],
     strategy: Strategy,
@@ -142,10 +142,12 @@ class _Trial:
     def ranks(self, x: Floats, won: Bools, path: Path) -> Floats:
         """Return the centred ranks, within ±1, that a booster fitted on the path's first rows gives its others."""
         fit, test = path
-        booster = GROWING[self.family](PARAMS[self.family], Table.of(x[fit], won[fit]), self.seed)
+        booster = GROWING[self.family](
+            PARAMS[self.family], BoosterData.of(x[fit], won[fit]), self.seed
+        )
         for _ in range(ROUNDS):
             booster.grow()
-        order = rankdata(booster.predict(Table.of(x[test], won[test])))
+        order = rankdata(booster.predict(BoosterData.of(x[test], won[test])))
         return np.asarray((2 * order - len(test) - 1) / len(test))
 
     def points(self, x: Floats) -> Floats:
@@ -213,10 +215,12 @@ def _prefix(
             (size, f"{name} of {samples.signal_id[row]}") for name, size in found.items()
         ]
     worst, where = max(differences)
-    sang = not worst <= TOLERANCE
+    failed = not worst <= TOLERANCE
     words = f"{rows} training rows recomputed from the bars up to their decision"
-    words += f": {where} differs by {worst:.3g}, it was not known then" if sang else " are the same"
-    return Canary("prefix", float(worst), TOLERANCE, sang, words), caught
+    words += (
+        f": {where} differs by {worst:.3g}, it was not known then" if failed else " are the same"
+    )
+    return Canary("prefix", float(worst), TOLERANCE, failed, words), caught
 
 
 def _at_decision(
@@ -335,7 +339,7 @@ def _earlier(bars: Mapping[str, Bars], signals: pd.DataFrame, by: int) -> pd.Dat
 
 
 def _within(name: str, figure: float, bound: float, words: str) -> Canary:
-    sang = not figure <= bound
+    failed = not figure <= bound
     return Canary(
-        name, figure, bound, sang, f"{words}: {figure:+.1f} deviations, {bound:.1f} allowed"
+        name, figure, bound, failed, f"{words}: {figure:+.1f} deviations, {bound:.1f} allowed"
     )

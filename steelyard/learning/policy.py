@@ -4,13 +4,13 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from steelyard.values import Frozen
+from steelyard.values import FrozenModel
 
 Family = Literal["xgboost", "lightgbm"]
 FAMILIES: tuple[Family, ...] = ("lightgbm", "xgboost")
 
 
-class LearningPolicy(Frozen):
+class LearningPolicy(FrozenModel):
     """How a model is searched, fitted, calibrated and admitted."""
 
     min_settled: Annotated[int, Field(ge=200)] = 250
@@ -43,7 +43,7 @@ class LearningPolicy(Frozen):
         return self
 
 
-class Retraining(Frozen):
+class Retraining(FrozenModel):
     """What one training does otherwise than ``conf/learning.yaml`` says; what is left empty is as configured."""
 
     reason: Annotated[

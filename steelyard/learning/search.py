@@ -15,7 +15,7 @@ import optuna
 import pandas as pd
 from sklearn.metrics import log_loss
 
-from steelyard.learning.boosters import GROWING, Growing, Params, Table, quieten
+from steelyard.learning.boosters import GROWING, BoosterData, Growing, Params, quieten
 from steelyard.learning.folds import Fold
 from steelyard.learning.policy import Family, LearningPolicy
 from steelyard.learning.samples import Floats, Samples
@@ -73,7 +73,7 @@ class _Run:
     """One fold of one trial while it grows."""
 
     booster: Growing
-    test: Table
+    test: BoosterData
     patience: int
     grown: int = 0
     best_round: int = 1
@@ -210,7 +210,7 @@ def suggest(trial: optuna.Trial, families: tuple[Family, ...]) -> tuple[Family, 
     }
 
 
-def _tables(samples: Samples, fold: Fold) -> tuple[Table, Table, Table]:
-    fit = Table.of(samples.x[fold.fit], samples.won[fold.fit])
-    stop = Table.of(samples.x[fold.stop], samples.won[fold.stop], like=fit)
-    return fit, stop, Table.of(samples.x[fold.test], samples.won[fold.test])
+def _tables(samples: Samples, fold: Fold) -> tuple[BoosterData, BoosterData, BoosterData]:
+    fit = BoosterData.of(samples.x[fold.fit], samples.won[fold.fit])
+    stop = BoosterData.of(samples.x[fold.stop], samples.won[fold.stop], like=fit)
+    return fit, stop, BoosterData.of(samples.x[fold.test], samples.won[fold.test])

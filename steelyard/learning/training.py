@@ -12,7 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from steelyard.errors import CollectMoreData
-from steelyard.learning.boosters import GROWING, Table
+from steelyard.learning.boosters import GROWING, BoosterData
 from steelyard.learning.calibration import Calibration, fit_calibration, fit_scale
 from steelyard.learning.folds import Fold, holdout_split, walk_forward
 from steelyard.learning.model import Model
@@ -137,7 +137,7 @@ def _fit(
     policy: LearningPolicy,
 ) -> Model:
     booster = GROWING[found.family](
-        found.params, Table.of(samples.x[development], samples.won[development]), policy.seed
+        found.params, BoosterData.of(samples.x[development], samples.won[development]), policy.seed
     )
     for _ in range(found.rounds):
         booster.grow()

@@ -12,7 +12,7 @@ from pydantic import Field
 from steelyard.errors import FixData
 from steelyard.market.bars import Bars, Floats, naive
 from steelyard.market.indicators import atr
-from steelyard.values import Frozen
+from steelyard.values import FrozenModel
 
 ExitReason = Literal["stop", "target", "time"]
 REASONS = np.array([None, "stop", "target", "time"], dtype=object)
@@ -33,7 +33,7 @@ OUTCOMES = (
 )
 
 
-class BracketPolicy(Frozen):
+class BracketPolicy(FrozenModel):
     """Where stop and target lie, how long a trade may last, and what it costs."""
 
     stop_atr: Annotated[float, Field(gt=0, le=20)] = 2.0

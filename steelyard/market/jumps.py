@@ -14,21 +14,21 @@ import pandas as pd
 from pydantic import Field
 
 from steelyard.market.bars import PRICES
-from steelyard.values import Frozen
+from steelyard.values import FrozenModel
 
 Kind = Literal["split", "crash", "undecided", "reused"]
 SIMPLE = np.array([1.5, 2, 3, 4, 5, 6, 7, 8, 10, 15, 20, 25, 30, 40, 50, 100])
 TOLERANCE = 0.05
 """A gap within 5 % of a simple ratio may be a split: overnight moves on split days are ordinary ones."""
-LEAST_GAP = 1.4
-LEAST_FACTOR = 1.2
+MIN_GAP = 1.4
+MIN_FACTOR = 1.2
 INCREDIBLE = 4.5
 """A larger move that no adjustment explains is more often a wrong unit or a missed 5:1 split than the market."""
 REUSE_GAP = 3.0
 REUSE_HOLE = pd.Timedelta("30D")
 
 
-class JumpDecision(Frozen):
+class JumpDecision(FrozenModel):
     """What the user knows about a flagged jump: new shares for one old, or 1 for a real move."""
 
     symbol: str
@@ -81,7 +81,7 @@ def _adjusted(
     factor = frame["adj_close"] / frame["close"]
     change = factor / factor.groupby(frame["symbol"]).shift()
     gap = _gaps(frame)
-    split = _beyond(change, LEAST_FACTOR) & _beyond(gap, LEAST_FACTOR)
+    split = _beyond(change, MIN_FACTOR) & _beyond(gap, MIN_FACTOR)
     adjusted = frame.drop(columns="adj_close")
     adjusted[list(PRICES)] = adjusted[list(PRICES)].mul(factor, axis=0)
     adjusted["volume"] = adjusted["volume"] / factor
@@ -93,7 +93,7 @@ def _adjusted(
             split |= here
             _rescale(adjusted, decision)
     incredible = _beyond(gap, INCREDIBLE) & ~split & ~known
-    crash = _beyond(gap, LEAST_GAP) & ~split & ~incredible
+    crash = _beyond(gap, MIN_GAP) & ~split & ~incredible
     found = {"split": split, "crash": crash, "undecided": incredible}
     return adjusted, [
         jump
@@ -104,7 +104,7 @@ def _adjusted(
 
 def _decided(frame: pd.DataFrame, decisions: list[JumpDecision]) -> tuple[pd.DataFrame, list[Jump]]:
     gap, hole = _gaps(frame), frame.groupby("symbol")["timestamp"].diff()
-    larger, large = np.maximum(gap.to_numpy(), 1 / gap.to_numpy()), _beyond(gap, LEAST_GAP)
+    larger, large = np.maximum(gap.to_numpy(), 1 / gap.to_numpy()), _beyond(gap, MIN_GAP)
     simple = (np.abs(larger[:, None] / SIMPLE - 1) < TOLERANCE).any(axis=1) & large
     doubtful = simple | _beyond(gap, INCREDIBLE)
     reused = _beyond(gap, REUSE_GAP) & (hole > REUSE_HOLE).to_numpy()

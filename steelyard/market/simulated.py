@@ -23,12 +23,12 @@ from numpy.typing import NDArray
 from pydantic import AwareDatetime, Field
 
 from steelyard.market.bars import COLUMNS, Floats
-from steelyard.values import Frozen
+from steelyard.values import FrozenModel
 
 Edge = Literal["none", "hidden", "dying"]
 
 
-class SimulatedMarket(Frozen):
+class SimulatedMarket(FrozenModel):
     """What to simulate; ``strength`` and ``volatility`` are per bar."""
 
     edge: Edge = "hidden"

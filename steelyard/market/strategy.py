@@ -12,7 +12,7 @@ from pydantic import Field
 from steelyard.errors import FixConfiguration
 from steelyard.market import indicators
 from steelyard.market.bars import Bars, Floats
-from steelyard.values import Frozen
+from steelyard.values import FrozenModel
 
 Side = Literal["buy", "sell"]
 WARMUP = 120
@@ -21,7 +21,7 @@ CHECKED_BARS = 12
 """Decision bars of each symbol on which a ``scan`` is held against ``propose``."""
 
 
-class StrategySettings(Frozen):
+class StrategySettings(FrozenModel):
     """Which system proposes the trades, as MODULE:CLASS."""
 
     system: Annotated[str, Field(pattern=r"^[\w.]+:\w+$")] = (

@@ -19,7 +19,7 @@ from scipy.special import chdtri, ndtri
 
 from steelyard.evaluation import metrics
 from steelyard.evaluation.books import Bools, Floats, finite
-from steelyard.values import Frozen
+from steelyard.values import FrozenModel
 
 if TYPE_CHECKING:
     from evidently.core.report import Snapshot
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 Verdict = Literal["fine", "watch", "retrain"]
 VERDICTS: tuple[Verdict, ...] = ("fine", "watch", "retrain")
 PREDICTION = "p_win"
-MOST_BANDS = 10
+MAX_BANDS = 10
 ROWS_A_BAND = 20
 """Rows expected in a band on the smaller side; with fewer, an empty band alone makes a false alarm (measured)."""
 MISSING = -1
@@ -38,7 +38,7 @@ Share = Annotated[float, Field(gt=0, le=1)]
 Chance = Annotated[float, Field(gt=0, lt=0.5)]
 
 
-class DriftPolicy(Frozen):
+class DriftPolicy(FrozenModel):
     """When drift is worth watching and when worth retraining for. Shares are fractions of 1.
 
     Attributes:
@@ -370,7 +370,7 @@ class _Bands:
         """Return both sides cut; a value that fills a band by itself keeps it to itself."""
         known = before[~np.isnan(before)]
         count = min(len(known), int((~np.isnan(now)).sum())) // ROWS_A_BAND
-        quantiles = np.quantile(known, np.linspace(0, 1, min(count, MOST_BANDS) + 1)[1:-1])
+        quantiles = np.quantile(known, np.linspace(0, 1, min(count, MAX_BANDS) + 1)[1:-1])
         heavy = quantiles[1:][np.diff(quantiles) == 0]
         edges = np.unique(np.concatenate((quantiles, np.nextafter(heavy, -np.inf))))
         return cls(edges, _cut(before, edges), _cut(now, edges))

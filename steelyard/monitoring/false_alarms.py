@@ -7,7 +7,7 @@ from scipy.stats import norm
 
 from steelyard.evaluation.evidence import Evidence
 from steelyard.weight.policy import WeightPolicy
-from steelyard.weight.sequential import binding
+from steelyard.weight.sequential import is_sequential
 
 YEAR_DAYS = 365
 TRADES = 2500  # where the ml book has not traded yet
@@ -83,7 +83,7 @@ def false_alarms(evidence: Evidence, policy: WeightPolicy) -> dict[str, str]:
         "breaker_accuracy": _accuracy_words(evidence, policy),
         "breaker_streak": _streak_words(evidence, policy),
     }
-    if not binding(policy):
+    if not is_sequential(policy):
         return words
     bounds = policy.sequential
     words["breaker_accuracy"] += (
@@ -111,7 +111,8 @@ def _streak_words(evidence: Evidence, policy: WeightPolicy) -> str:
     words = f"{losses} losses in a row hit a healthy {healthy:.0%} one in {chance:.1%} of {trades:,} trades{_tied(tied)}"
     if chance <= SELDOM:
         return words
-    return f"{words}; breaker_streak {enough_losses(trades, healthy, _known(tied), SELDOM) - 1} would in {SELDOM:.0%} at most"
+    enough = enough_losses(trades, healthy, _known(tied), SELDOM) - 1
+    return f"{words}; breaker_streak {enough} would in {SELDOM:.0%} at most"
 
 
 def _known(autocorrelation: float) -> float:

@@ -277,7 +277,7 @@ def _calibration(p_win: Floats, won: Bools) -> dict[str, _Found]:
     outcomes, n = won.astype(np.float64), len(won)
     ece, bound = metrics.calibration_error(p_win, won), TARGETS["ece"][0] + calibration_noise(n)
     error = (
-        0.5 * math.sqrt((1 - 2 / math.pi) / n) if n >= targets.LEAST else NAN
+        0.5 * math.sqrt((1 - 2 / math.pi) / n) if n >= targets.MIN_SIGNALS else NAN
     )  # see calibration_noise
     over, squares = targets.overconfident(p_win, outcomes), (p_win - outcomes) ** 2
     return {
@@ -293,7 +293,7 @@ def _calibration(p_win: Floats, won: Bools) -> dict[str, _Found]:
 
 def _training(trained: Trained) -> dict[str, _Found]:
     gap, n = trained.train_accuracy - trained.holdout_accuracy, trained.holdout_signals
-    error = 0.5 / math.sqrt(n) if n >= targets.LEAST else NAN
+    error = 0.5 / math.sqrt(n) if n >= targets.MIN_SIGNALS else NAN
     return {
         "overfitting_gap": _Found(
             gap, targets.chance_beyond(gap - TARGETS["overfitting_gap"][0], error)

@@ -12,7 +12,7 @@ from steelyard.evaluation.books import Floats
 NAN = float("nan")
 RARE = 0.001
 """Chance under which something is not put down to chance: with ten figures a day, one false alarm in a hundred days."""
-LEAST = 20
+MIN_SIGNALS = 20
 """Observations under which nothing is said about chance."""
 NEAR, EXTREME = 0.01, 0.20
 
@@ -49,23 +49,23 @@ def meets(value: float, bound: float, direction: str) -> bool | None:
 
 
 def chance_of_many(hits: int, n: int, share: float) -> float:
-    """Return the chance of ``hits`` or more among ``n`` when each has the probability ``share``; NaN under ``LEAST``."""
-    if n < LEAST or math.isnan(share):
+    """Return the chance of ``hits`` or more among ``n``, each of probability ``share``; NaN under ``MIN_SIGNALS``."""
+    if n < MIN_SIGNALS or math.isnan(share):
         return NAN
     return float(bdtrc(hits - 1, n, share)) if hits else 1.0
 
 
 def chance_of_few(hits: int, n: int, share: float) -> float:
-    """Return the chance of ``hits`` or fewer among ``n`` when each has the probability ``share``; NaN under ``LEAST``."""
-    return float(bdtr(hits, n, share)) if n >= LEAST and not math.isnan(share) else NAN
+    """Return the chance of ``hits`` or fewer among ``n``, each of probability ``share``; NaN under ``MIN_SIGNALS``."""
+    return float(bdtr(hits, n, share)) if n >= MIN_SIGNALS and not math.isnan(share) else NAN
 
 
 def chance_of_mean(values: Floats, bound: float) -> float:
-    """Return the chance of a mean as high as that of ``values`` when the true one is ``bound``; NaN under ``LEAST``.
+    """Return the chance of a mean as high as that of ``values`` when the true one is ``bound``; NaN under ``MIN_SIGNALS``.
 
     Normal, which the means of twenty and more bounded values are nearly.
     """
-    if len(values) < LEAST or math.isnan(bound):
+    if len(values) < MIN_SIGNALS or math.isnan(bound):
         return NAN
     return chance_beyond(
         float(values.mean()) - bound, float(values.std(ddof=1)) / math.sqrt(len(values))

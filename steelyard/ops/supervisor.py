@@ -104,7 +104,7 @@ class Supervisor:
     def __enter__(self) -> Self:
         self._logs.mkdir(parents=True, exist_ok=True)
         self._handlers = {number: signal.signal(number, self._take) for number in _signals()}
-        self._leash = _Leash()
+        self._reaper = _ReaperProcess()
         return self
 
     def __exit__(
@@ -115,7 +115,7 @@ class Supervisor:
     ) -> None:
         for kept in reversed(self._kept):
             kept.end()
-        self._leash.close()
+        self._reaper.close()
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
 
@@ -157,7 +157,7 @@ class Supervisor:
                 kept.tend(self._say)
 
     def _keep(self, service: Service, output: int | None = None) -> "_Kept":
-        kept = _Kept(service, rotated(self._logs / f"{service.name}.log"), self._leash, output)
+        kept = _Kept(service, rotated(self._logs / f"{service.name}.log"), self._reaper, output)
         self._kept.append(kept)
         kept.spawn()
         return kept
@@ -176,10 +176,12 @@ class Supervisor:
 class _Kept:
     """One service: its process while it lives, and when it may start again."""
 
-    def __init__(self, service: Service, log: Path, leash: "_Leash", output: int | None) -> None:
+    def __init__(
+        self, service: Service, log: Path, reaper_process: "_ReaperProcess", output: int | None
+    ) -> None:
         self._service = service
         self._log = log
-        self._leash = leash
+        self._reaper = reaper_process
         self._output = output
         self._process: subprocess.Popen[str] | None = None
         self._due = self._asked = self._since = 0.0
@@ -189,7 +191,7 @@ class _Kept:
     def spawn(self) -> None:
         """Start the process, leader of its own session."""
         with self._log.open("a", encoding="utf-8") as log:
-            self._process = subprocess.Popen(  # noqa: S603  # our own arguments
+            self._process = subprocess.Popen(  # our own arguments
                 self._service.command,
                 env=self._service.environment,
                 stdin=subprocess.DEVNULL,
@@ -198,7 +200,7 @@ class _Kept:
                 start_new_session=True,
                 text=True,
             )
-        self._leash.hold(self._process.pid)
+        self._reaper.hold(self._process.pid)
         self._since = self._asked = time.monotonic()
         self._unanswered = 0
 
@@ -244,7 +246,7 @@ class _Kept:
         _wait(self._process, group)
         reaper.send([group], signal.SIGKILL)
         self._process.wait()
-        self._leash.let_go(group)
+        self._reaper.let_go(group)
         self._process = None
 
     def _again(self, why: str, say: Callable[[str], None]) -> None:
@@ -284,14 +286,14 @@ class _Kept:
             return False
 
 
-class _Leash:
+class _ReaperProcess:
     """The process that ends the others should this one be killed."""
 
     def __init__(self) -> None:
         command = [sys.executable, "-I", "-S", reaper.__file__]
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, start_new_session=True, text=True
-        )  # noqa: S603
+        )
 
     def hold(self, group: int) -> None:
         """End ``group`` with this process."""

@@ -14,7 +14,7 @@ def main() -> None:
     close_abandoned()
     os.execv(
         sys.executable, [sys.executable, "-P", "-m", "prefect", "worker", "start", *sys.argv[1:]]
-    )  # noqa: S606
+    )
 
 
 if __name__ == "__main__":

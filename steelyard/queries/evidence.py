@@ -3,23 +3,23 @@
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from steelyard.evaluation.evidence import Evidence, Window, gather
+from steelyard.evaluation.evidence import Evidence, WindowPolicy, gather
 from steelyard.evaluation.skill import Skill, judge_skill
 from steelyard.home import Home
-from steelyard.weight.gates import Standing, window_left
+from steelyard.weight.gates import GateInputs, window_left
 from steelyard.weight.state import State
 
 
-def gate_standing(home: Home, state: State, settled_signals: int) -> Standing:
+def gate_standing(home: Home, state: State, settled_signals: int) -> GateInputs:
     """Return what the gate asks about besides the evidence; features are validated before any training."""
     validated = state.champion is not None or home.registry.challenger() is not None
-    return Standing(settled_signals, validated, has_champion=state.champion is not None)
+    return GateInputs(settled_signals, validated, has_champion=state.champion is not None)
 
 
 def monthly_evidence(home: Home, end: datetime, state: State) -> Evidence:
     """Return the evidence of the rolling window that ends at ``end`` (SPEC §6)."""
     policy = home.settings.weight
-    window = Window(policy.window_days, policy.min_settled, policy.window_max_days)
+    window = WindowPolicy(policy.window_days, policy.min_settled, policy.window_max_days)
     found = _evidence(home, end, state.evidence_since, window, policy.window_max_days)
     return replace(found, life=life_evidence(home, end, state))
 
@@ -29,7 +29,7 @@ def phase_evidence(home: Home, end: datetime, state: State) -> Evidence:
     policy = home.settings.weight
     wanted = policy.gates.shadow_settled if state.phase == "shadow" else policy.min_settled
     since = max(state.evidence_since, state.phase_since)
-    window = Window(policy.window_days, wanted)
+    window = WindowPolicy(policy.window_days, wanted)
     found = _evidence(home, end, since, window, max((end - since).days + 1, policy.window_days))
     return replace(found, life=life_evidence(home, end, state))
 
@@ -42,7 +42,9 @@ def life_evidence(home: Home, end: datetime, state: State) -> Skill:
     )
 
 
-def _evidence(home: Home, end: datetime, since: datetime, window: Window, days: int) -> Evidence:
+def _evidence(
+    home: Home, end: datetime, since: datetime, window: WindowPolicy, days: int
+) -> Evidence:
     settled = home.ledger.settled_predictions(end - timedelta(days=days), end)
     return gather(settled, end, since, window, home.settings.books)
 

@@ -7,7 +7,7 @@ from steelyard.errors import RestoreService
 from steelyard.gateways.registry import Version
 from steelyard.home import Home
 from steelyard.monitoring.health import UNKNOWN, Health, Trained, Usual, health
-from steelyard.queries.history import emitted
+from steelyard.queries.history import signals_between
 from steelyard.weight.state import State
 
 
@@ -26,7 +26,7 @@ def health_between(home: Home, champion: Version | None, start: datetime, end: d
         start: Begin of the window.
         end: End of the window.
     """
-    predictions, proposed = home.ledger.predictions(start, end), emitted(home, start, end)
+    predictions, proposed = home.ledger.predictions(start, end), signals_between(home, start, end)
     count = len(predictions) if proposed is None else len(proposed)
     usual = Usual(home.settings.books.threshold, 2 * home.settings.brackets.slippage_bps)
     return health(

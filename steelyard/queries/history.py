@@ -20,7 +20,7 @@ def known_history(home: Home, as_of: datetime) -> pd.DataFrame:
     return known
 
 
-def emitted(home: Home, since: datetime, until: datetime) -> pd.DataFrame | None:
+def signals_between(home: Home, since: datetime, until: datetime) -> pd.DataFrame | None:
     """Return the existing system's signals decided in (since, until]; None without bars."""
     try:
         bars = by_symbol(home.lake.read(until=pd.Timestamp(until)), home.lake.bar_size)

@@ -15,7 +15,7 @@ import pandas as pd
 from steelyard.errors import CollectMoreData, FixConfiguration
 from steelyard.gateways.calendars import QUIET
 from steelyard.home import Home
-from steelyard.queries.history import emitted
+from steelyard.queries.history import signals_between
 from steelyard.settings import UpSettings
 from steelyard.weight.decision import Entry
 from steelyard.weight.ladder import period_end
@@ -209,7 +209,7 @@ def _since(look: Look) -> datetime:
 
 def _first_signal(look: Look, since: datetime, known: Any = ()) -> datetime | None:
     """Return when the first signal after ``since`` that is not among ``known`` was decided; None without one."""
-    found = emitted(look.home, since, look.as_of)
+    found = signals_between(look.home, since, look.as_of)
     if found is None:
         return None
     return _earliest(

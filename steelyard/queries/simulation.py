@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from steelyard.errors import FixConfiguration
-from steelyard.progress import tell
+from steelyard.progress import report_progress
 from steelyard.settings import Settings
-from steelyard.simulation.characteristics import WORLDS, Course, drill
+from steelyard.simulation.characteristics import SCENARIOS, Design, simulate
 from steelyard.views import simulation
 
 NOTE = (
@@ -17,7 +17,7 @@ NOTE = (
 
 
 def operating_characteristics(
-    settings: Settings, courses: Sequence[Course], file: Path
+    settings: Settings, designs: Sequence[Design], file: Path
 ) -> dict[str, Any]:
     """Live through every course under ``settings.weight`` in both modes, and write the page into ``file``.
 
@@ -25,19 +25,19 @@ def operating_characteristics(
         FixConfiguration: If the file cannot be written.
     """
     cells: list[dict[str, Any]] = []
-    for one in drill(settings.weight, settings.books, courses):
+    for one in simulate(settings.weight, settings.books, designs):
         cells.append(one)
-        tell(
+        report_progress(
             "drill",
             len(cells),
-            len(courses) * len(WORLDS),
+            len(designs) * len(SCENARIOS),
             f"{one['world']} at {one['signals']} a month",
         )
     document = {
         "answer": _answer(settings, cells),
         "evidence": settings.weight.evidence,
-        "months": courses[0].months,
-        "seed": courses[0].seed,
+        "months": designs[0].months,
+        "seed": designs[0].seed,
         "rise": settings.weight.sequential.rise,
         "note": NOTE,
         "cells": cells,

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from steelyard.evaluation.books import equity_curves
-from steelyard.evaluation.sharpe import worth
+from steelyard.evaluation.sharpe import deflated_sharpe
 from steelyard.home import Home
 from steelyard.views.format import worth_words
 
@@ -24,6 +24,6 @@ def life_worth(home: Home, settled: pd.DataFrame, end: datetime) -> dict[str, An
     since = settled["decided_at"][judged].min()
     lived = settled[(settled["decided_at"] >= since).to_numpy(dtype=bool)]
     equity = equity_curves(lived, since.to_pydatetime(), end, home.settings.books)
-    found = worth(equity, trials_so_far(home, end))
+    found = deflated_sharpe(equity, trials_so_far(home, end))
     tried = home.ledger.tried(home.settings.services.lineage, end)
     return {"since": since.isoformat(), "tried": tried, **found, "words": worth_words(found)}

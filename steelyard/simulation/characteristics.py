@@ -43,7 +43,7 @@ AT_ONCE = 150_000  # signals drawn at a time, which bounds the memory
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class Scenario:
     """What is true of the model in a life.
 
     Attributes:
@@ -53,28 +53,28 @@ class World:
 
     name: str
     accuracy: float
-    kept: float = 1.0
+    claim_retention: float = 1.0
     later: float | None = None
 
     @property
     def turns(self) -> bool:
         """Whether the truth changes half-way."""
-        return self.later is not None and self.later != self.kept
+        return self.later is not None and self.later != self.claim_retention
 
 
-WORLDS = (
-    World("no skill", 0.55, 0.0),
-    World("52 %", 0.52),
-    World("55 %", 0.55),
-    World("58 %", 0.58),
-    World("60 %", 0.60),
-    World("58 % dying", 0.58, 1.0, 0.0),
-    World("58 % inverted", 0.58, 1.0, -1.0),
+SCENARIOS = (
+    Scenario("no skill", 0.55, 0.0),
+    Scenario("52 %", 0.52),
+    Scenario("55 %", 0.55),
+    Scenario("58 %", 0.58),
+    Scenario("60 %", 0.60),
+    Scenario("58 % dying", 0.58, 1.0, 0.0),
+    Scenario("58 % inverted", 0.58, 1.0, -1.0),
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
+class Design:
     """How long and how often is lived.
 
     Attributes:
@@ -99,23 +99,23 @@ class Course:
         return self.months // 2 * MONTH_DAYS
 
 
-def courses(
+def designs(
     lives: int,
     months: int,
     signals: Sequence[int] | None,
     dependence: Sequence[float] | None,
     seed: int,
-) -> list[Course]:
+) -> list[Design]:
     """Return what is lived: ``signals`` with each dependence, or by default all of both, the others with fewer lives."""
     ties = dependence or (DEPENDENCE[:1] if signals else DEPENDENCE)
     paces = [(pace, tie) for tie in ties for pace in signals or SIGNALS]
     return [
-        Course(lives if n == 0 or signals else lives // 4, months, *pace, seed)
+        Design(lives if n == 0 or signals else lives // 4, months, *pace, seed)
         for n, pace in enumerate(paces)
     ]
 
 
-class Drawn(NamedTuple):
+class SimulatedSignals(NamedTuple):
     """Signals of many lives, as ``live_all`` takes them."""
 
     signals: Signals
@@ -123,7 +123,7 @@ class Drawn(NamedTuple):
     starts: Ints
 
 
-class Lived(NamedTuple):
+class LifePaths(NamedTuple):
     """Weight and breakers by day, shape (lives, days + 1)."""
 
     weights: Floats
@@ -148,58 +148,73 @@ def information_limit(accuracy: float, signals: int, rise: float) -> float:
     return math.log(rise) / (information(accuracy) * signals)
 
 
-def draw(world: World, course: Course, lives: int, rng: np.random.Generator, risk: float) -> Drawn:
+def simulate_signals(
+    scenario: Scenario, design: Design, lives: int, rng: np.random.Generator, risk: float
+) -> SimulatedSignals:
     """Return the signals of ``lives`` lives; ``risk`` is the share of the account lost at the stop."""
-    counts = rng.poisson(course.signals / MONTH_DAYS, (lives, course.days + 1))
+    counts = rng.poisson(design.signals / MONTH_DAYS, (lives, design.days + 1))
     counts[:, 0] = 0
-    starts = np.zeros((lives, course.days + 2), dtype=np.int64)
+    starts = np.zeros((lives, design.days + 2), dtype=np.int64)
     np.cumsum(counts, axis=1, out=starts[:, 1:])
     first = np.concatenate(([0], np.cumsum(starts[:, -1])))
-    day = np.repeat(np.tile(np.arange(course.days + 1), lives), counts.ravel())
+    day = np.repeat(np.tile(np.arange(design.days + 1), lives), counts.ravel())
     z, luck = rng.standard_normal(len(day)), rng.standard_normal(len(day))
     common = np.repeat(rng.standard_normal(counts.size), counts.ravel())
-    luck = math.sqrt(course.dependence) * common + math.sqrt(1 - course.dependence) * luck
-    p_win = np.clip(0.5 + spread(world.accuracy) * z, 0.02, 0.98)
-    kept = np.where(
-        day > course.turn, world.kept if world.later is None else world.later, world.kept
+    luck = math.sqrt(design.dependence) * common + math.sqrt(1 - design.dependence) * luck
+    p_win = np.clip(0.5 + spread(scenario.accuracy) * z, 0.02, 0.98)
+    claim_retention = np.where(
+        day > design.turn,
+        scenario.claim_retention if scenario.later is None else scenario.later,
+        scenario.claim_retention,
     )
-    right = luck < ndtri(0.5 + kept * np.abs(p_win - 0.5))
+    right = luck < ndtri(0.5 + claim_retention * np.abs(p_win - 0.5))
     won = right == (p_win > 0.5)
     returns = np.where(won, risk, -risk) * rng.uniform(0.8, 1.2, len(day))
     existing, treated = rng.uniform(0, 100, len(day)), rng.random(len(day)) < 0.5
-    return Drawn(
+    return SimulatedSignals(
         Signals(starts[0], day, p_win, existing, 100 * ndtr(z), won, returns, treated),
         first,
         starts,
     )
 
 
-def lived(world: World, course: Course, policies: Sequence[Bounds], risk: float) -> list[Lived]:
+def run_lives(
+    scenario: Scenario, design: Design, policies: Sequence[Bounds], risk: float
+) -> list[LifePaths]:
     """Return what each policy makes of the same lives."""
-    rng = np.random.default_rng((course.seed, course.signals, round(1000 * course.dependence)))
-    batch = max(1, AT_ONCE // (course.signals * course.months))
-    parts: list[list[Lived]] = [[] for _ in policies]
-    for done in range(0, course.lives, batch):
-        drawn = draw(world, course, min(batch, course.lives - done), rng, risk)
+    rng = np.random.default_rng((design.seed, design.signals, round(1000 * design.dependence)))
+    batch = max(1, AT_ONCE // (design.signals * design.months))
+    parts: list[list[LifePaths]] = [[] for _ in policies]
+    for done in range(0, design.lives, batch):
+        simulated = simulate_signals(scenario, design, min(batch, design.lives - done), rng, risk)
         for part, bounds in zip(parts, policies, strict=True):
-            part.append(_lived(drawn, course.days, bounds))
+            part.append(_run_batch(simulated, design.days, bounds))
     return [
-        Lived(*(np.concatenate(arrays) for arrays in zip(*part, strict=True))) for part in parts
+        LifePaths(*(np.concatenate(arrays) for arrays in zip(*part, strict=True))) for part in parts
     ]
 
 
-def _lived(drawn: Drawn, days: int, bounds: Bounds) -> Lived:
-    shape = (len(drawn.starts), days + 1)
+def _run_batch(simulated: SimulatedSignals, days: int, bounds: Bounds) -> LifePaths:
+    shape = (len(simulated.starts), days + 1)
     weights, phases, breakers = (
         np.zeros(shape),
         np.zeros(shape, np.int64),
         np.zeros(shape, np.int64),
     )
-    live_all(drawn.signals, drawn.first, drawn.starts, days, bounds, weights, phases, breakers)
-    return Lived(weights, breakers)
+    live_all(
+        simulated.signals,
+        simulated.first,
+        simulated.starts,
+        days,
+        bounds,
+        weights,
+        phases,
+        breakers,
+    )
+    return LifePaths(weights, breakers)
 
 
-def characteristics(world: World, course: Course, found: Lived) -> dict[str, Any]:
+def characteristics(scenario: Scenario, design: Design, found: LifePaths) -> dict[str, Any]:
     """Return what happened to the lives, shares of lives and months; a month is None where fewer than half got there."""
     weights, fired = found
     return {
@@ -214,14 +229,14 @@ def characteristics(world: World, course: Course, found: Lived) -> dict[str, Any
         "disabled_by": {
             name: float(((fired & flag) > 0).any(axis=1).mean()) for name, flag in BREAKERS.items()
         },
-        "after_turn": _after_turn(weights, course) if world.turns else None,
+        "after_turn": _after_turn(weights, design) if scenario.turns else None,
     }
 
 
-def _after_turn(weights: Floats, course: Course) -> dict[str, Any]:
+def _after_turn(weights: Floats, design: Design) -> dict[str, Any]:
     """Return how fast the weight came down in the lives that had any when the truth turned."""
-    had = weights[:, course.turn] > 0
-    before, after = weights[had, course.turn][:, None], weights[had, course.turn + 1 :]
+    had = weights[:, design.turn] > 0
+    before, after = weights[had, design.turn][:, None], weights[had, design.turn + 1 :]
     halved, gone = after <= before / 2 + 1e-9, after == 0
     return {
         "lives": float(had.mean()),
@@ -245,11 +260,11 @@ def _median_months(happened: NDArray[np.bool_], start: int = 0) -> float | None:
     return round(median, 1) if math.isfinite(median) else None
 
 
-def drill(
+def simulate(
     policy: WeightPolicy,
     sizing: SizingPolicy,
-    courses: Iterable[Course],
-    worlds: Sequence[World] = WORLDS,
+    designs: Iterable[Design],
+    scenarios: Sequence[Scenario] = SCENARIOS,
 ) -> Iterator[dict[str, Any]]:
     """Yield for each course and world what both modes of ``policy`` do, in the order given.
 
@@ -260,26 +275,28 @@ def drill(
     }
     bounds = [bounds_of(one, sizing.threshold) for one in modes.values()]
 
-    def cell(asked: tuple[Course, World]) -> dict[str, Any]:
-        course, world = asked
-        found = lived(world, course, bounds, sizing.risk_per_trade)
+    def cell(asked: tuple[Design, Scenario]) -> dict[str, Any]:
+        design, scenario = asked
+        found = run_lives(scenario, design, bounds, sizing.risk_per_trade)
         return {
-            "world": world.name,
-            "lives": course.lives,
-            "signals": course.signals,
-            "dependence": course.dependence,
-            "information_limit_months": _limit(world, course, policy),
+            "world": scenario.name,
+            "lives": design.lives,
+            "signals": design.signals,
+            "dependence": design.dependence,
+            "information_limit_months": _limit(scenario, design, policy),
             **{
-                mode: characteristics(world, course, one)
+                mode: characteristics(scenario, design, one)
                 for mode, one in zip(modes, found, strict=True)
             },
         }
 
     with ThreadPoolExecutor() as pool:
-        yield from pool.map(cell, [(course, world) for course in courses for world in worlds])
+        yield from pool.map(
+            cell, [(design, scenario) for design in designs for scenario in scenarios]
+        )
 
 
-def _limit(world: World, course: Course, policy: WeightPolicy) -> float | None:
-    if world.kept <= 0:
+def _limit(scenario: Scenario, design: Design, policy: WeightPolicy) -> float | None:
+    if scenario.claim_retention <= 0:
         return None
-    return round(information_limit(world.accuracy, course.signals, policy.sequential.rise), 1)
+    return round(information_limit(scenario.accuracy, design.signals, policy.sequential.rise), 1)

@@ -17,12 +17,12 @@ from scipy.stats import binom
 from steelyard.evaluation.books import Bools, Floats
 from steelyard.evaluation.skill import (
     Bets,
-    Table,
+    Games,
     bets,
-    copy_table,
+    copy_games,
     decay_value,
     play,
-    reset_table,
+    reset_games,
     skill_value,
 )
 from steelyard.weight.policy import PHASES, WeightPolicy
@@ -50,7 +50,7 @@ class Bounds(NamedTuple):
     threshold: float
     floors: tuple[float, ...]
     ceilings: tuple[float, ...]
-    smallest: float
+    min_weight: float
     window_days: int
     window_max_days: int
     min_settled: int
@@ -82,7 +82,7 @@ class Bounds(NamedTuple):
     confirm: float
     cut: float
     disable: float
-    at_once: float
+    initial_share: float
     bets: Bets
 
 
@@ -107,7 +107,7 @@ class Signals(NamedTuple):
     treated: Bools
 
 
-class Now(NamedTuple):
+class LifeState(NamedTuple):
     """Where a life stands; arrays are changed in place.
 
     Attributes:
@@ -125,14 +125,14 @@ class Now(NamedTuple):
     latches: Ints
     sums: Floats
     daily: Floats
-    table: Table
-    closed: Table
+    table: Games
+    closed: Games
 
 
 PHASE, PHASE_SINCE, EVIDENCE_SINCE, RETRAIN, STREAK, BET = range(6)
 
 
-class Seen(NamedTuple):
+class Window(NamedTuple):
     """Window of one day: [first, last) among the signals, the day it begins, settled, accuracy."""
 
     first: int
@@ -153,7 +153,9 @@ class Book(NamedTuple):
 
 
 @njit(cache=True, nogil=True)
-def _seen(signals: Signals, day: int, since: int, days: int, wanted: int, longest: int) -> Seen:
+def _window_of(
+    signals: Signals, day: int, since: int, days: int, wanted: int, longest: int
+) -> Window:
     last, oldest = signals.starts[day + 1], signals.starts[since + 1]
     begins = max(day - days, since)
     first = signals.starts[begins + 1]
@@ -168,21 +170,21 @@ def _seen(signals: Signals, day: int, since: int, days: int, wanted: int, longes
     for i in range(first, last):
         right += (signals.p_win[i] > 0.5) == signals.won[i]
     settled = last - first
-    return Seen(first, last, begins, settled, right / settled if settled else math.nan)
+    return Window(first, last, begins, settled, right / settled if settled else math.nan)
 
 
 @njit(cache=True, nogil=True)
 def _book(
-    signals: Signals, confidence: Floats, seen: Seen, day: int, daily: Floats, threshold: float
+    signals: Signals, confidence: Floats, window: Window, day: int, daily: Floats, threshold: float
 ) -> Book:
-    days = max(day - seen.begins, 1)
+    days = max(day - window.begins, 1)
     daily[:days] = 0.0
     trades, wins, total, peak, drawdown = 0, 0, 0.0, 0.0, 0.0
-    for i in range(seen.first, seen.last):
+    for i in range(window.first, window.last):
         if confidence[i] > threshold:
             gain = signals.returns[i]
             trades, wins, total = trades + 1, wins + (gain > 0), total + gain
-            daily[signals.day[i] - 1 - seen.begins] += gain
+            daily[signals.day[i] - 1 - window.begins] += gain
             peak = max(peak, total)
             drawdown = max(drawdown, peak - total)
     return Book(trades, total, wins, _sharpe(daily, days, total, trades), drawdown)
@@ -203,56 +205,56 @@ def _sharpe(daily: Floats, days: int, total: float, trades: int) -> float:
 
 
 @njit(cache=True, nogil=True)
-def _disable(now: Now, day: int, bounds: Bounds) -> None:
-    now.weight[0] = 0.0
-    now.marks[PHASE], now.marks[PHASE_SINCE], now.marks[EVIDENCE_SINCE], now.marks[RETRAIN] = (
+def _disable(life: LifeState, day: int, bounds: Bounds) -> None:
+    life.weight[0] = 0.0
+    life.marks[PHASE], life.marks[PHASE_SINCE], life.marks[EVIDENCE_SINCE], life.marks[RETRAIN] = (
         SHADOW,
         day,
         day,
         1,
     )
-    _forget(now, bounds)
-    now.latches[:] = -1
+    _forget(life, bounds)
+    life.latches[:] = -1
 
 
 @njit(cache=True, nogil=True)
-def _forget(now: Now, bounds: Bounds) -> None:
-    now.marks[STREAK] = 0
-    now.sums[:] = 0.0
-    reset_table(now.table, bounds.at_once)
+def _forget(life: LifeState, bounds: Bounds) -> None:
+    life.marks[STREAK] = 0
+    life.sums[:] = 0.0
+    reset_games(life.table, bounds.initial_share)
 
 
 @njit(cache=True, nogil=True)
-def _put(now: Now, weight: float, day: int, bounds: Bounds) -> None:
-    highest = now.marks[PHASE]
+def _put(life: LifeState, weight: float, day: int, bounds: Bounds) -> None:
+    highest = life.marks[PHASE]
     weight = min(weight, bounds.ceilings[highest])
     phase = SHADOW
-    if weight >= bounds.smallest:
+    if weight >= bounds.min_weight:
         phase = PILOT
         for higher in range(PILOT, highest + 1):
             if weight >= bounds.floors[higher]:
                 phase = higher
-    _enter(now, phase, weight if phase > SHADOW else 0.0, day)
+    _enter(life, phase, weight if phase > SHADOW else 0.0, day)
 
 
 @njit(cache=True, nogil=True)
-def _enter(now: Now, phase: int, weight: float, day: int) -> None:
-    now.weight[0] = round(weight, 10)
-    if phase != now.marks[PHASE]:
-        now.marks[PHASE_SINCE] = day
-    now.marks[PHASE] = phase
+def _enter(life: LifeState, phase: int, weight: float, day: int) -> None:
+    life.weight[0] = round(weight, 10)
+    if phase != life.marks[PHASE]:
+        life.marks[PHASE_SINCE] = day
+    life.marks[PHASE] = phase
 
 
 @njit(cache=True, nogil=True)
-def _breaker(now: Now, seen: Seen, decay: float, bounds: Bounds) -> int:
+def _breaker(life: LifeState, window: Window, decay: float, bounds: Bounds) -> int:
     """Return which breakers fire, as a sum of flags; the streak is looked at when a signal settles."""
-    if now.marks[RETRAIN]:
+    if life.marks[RETRAIN]:
         return NOTHING
     found = NOTHING
     confirmed = not bounds.sequential or decay >= bounds.cut
     if (
-        seen.settled >= bounds.min_settled
-        and not seen.accuracy >= bounds.breaker_accuracy
+        window.settled >= bounds.min_settled
+        and not window.accuracy >= bounds.breaker_accuracy
         and confirmed
     ):
         found += BY_ACCURACY
@@ -263,11 +265,11 @@ def _breaker(now: Now, seen: Seen, decay: float, bounds: Bounds) -> int:
 
 @njit(cache=True, nogil=True)
 def _breached(
-    ml: Book, base: Book, seen: Seen, decay: float, bounds: Bounds, breached: Bools
+    ml: Book, base: Book, window: Window, decay: float, bounds: Bounds, breached: Bools
 ) -> None:
     """Fill in which cuts are breached, shape (4,)."""
     confirmed = not bounds.sequential or decay >= bounds.confirm
-    breached[ACCURACY] = confirmed and not seen.accuracy >= bounds.cut_accuracy
+    breached[ACCURACY] = confirmed and not window.accuracy >= bounds.cut_accuracy
     breached[DRAWDOWN] = confirmed and not ml.drawdown <= bounds.drawdown_ratio * base.drawdown
     unknown = math.isnan(ml.sharpe) or math.isnan(base.sharpe)
     breached[SHARPE] = (
@@ -277,170 +279,183 @@ def _breached(
 
 
 @njit(cache=True, nogil=True)
-def _cut(now: Now, breached: Bools, day: int, bounds: Bounds) -> bool:
+def _cut(life: LifeState, breached: Bools, day: int, bounds: Bounds) -> bool:
     """Multiply what breached and is not latched, set and release latches; returns whether anything was cut."""
-    weight, fired = now.weight[0], False
+    weight, fired = life.weight[0], False
     for limit in range(LATCHES):
-        latched = now.latches[limit] >= 0 and day < now.latches[limit] + bounds.latch_days
-        if not breached[limit] or now.weight[0] == 0:
-            now.latches[limit] = -1
+        latched = life.latches[limit] >= 0 and day < life.latches[limit] + bounds.latch_days
+        if not breached[limit] or life.weight[0] == 0:
+            life.latches[limit] = -1
         elif not latched:
-            now.latches[limit], weight, fired = day, weight * bounds.factors[limit], True
+            life.latches[limit], weight, fired = day, weight * bounds.factors[limit], True
     if fired:
-        _put(now, weight, day, bounds)
+        _put(life, weight, day, bounds)
     return fired
 
 
 @njit(cache=True, nogil=True)
-def _limited(now: Now, signals: Signals, day: int, bounds: Bounds, breached: Bools) -> int:
+def _limited(life: LifeState, signals: Signals, day: int, bounds: Bounds, breached: Bools) -> int:
     """Look at breakers and cuts as guard and evaluation do; returns breakers that fired, −1 for a cut, 0 for nothing."""
-    seen = _seen(
+    window = _window_of(
         signals,
         day,
-        now.marks[EVIDENCE_SINCE],
+        life.marks[EVIDENCE_SINCE],
         bounds.window_days,
         bounds.min_settled,
         bounds.window_max_days,
     )
-    decay = decay_value(now.table)
-    found = _breaker(now, seen, decay, bounds)
+    decay = decay_value(life.table)
+    found = _breaker(life, window, decay, bounds)
     if found:
-        _disable(now, day, bounds)
+        _disable(life, day, bounds)
         return found
-    if seen.settled < bounds.min_settled:
+    if window.settled < bounds.min_settled:
         return NOTHING
-    if now.weight[0] > 0:
-        ml, base = _pair(signals, seen, day, now.daily, bounds.threshold)
-        _breached(ml, base, seen, decay, bounds, breached)
-    return -1 if _cut(now, breached, day, bounds) else NOTHING
+    if life.weight[0] > 0:
+        ml, base = _pair(signals, window, day, life.daily, bounds.threshold)
+        _breached(ml, base, window, decay, bounds, breached)
+    return -1 if _cut(life, breached, day, bounds) else NOTHING
 
 
 @njit(cache=True, nogil=True)
 def _pair(
-    signals: Signals, seen: Seen, day: int, daily: Floats, threshold: float
+    signals: Signals, window: Window, day: int, daily: Floats, threshold: float
 ) -> tuple[Book, Book]:
-    ml = _book(signals, signals.ml, seen, day, daily, threshold)
-    return ml, _book(signals, signals.existing, seen, day, daily, threshold)
+    ml = _book(signals, signals.ml, window, day, daily, threshold)
+    return ml, _book(signals, signals.existing, window, day, daily, threshold)
 
 
 @njit(cache=True, nogil=True)
-def _evaluate(now: Now, signals: Signals, day: int, bounds: Bounds) -> None:
+def _evaluate(life: LifeState, signals: Signals, day: int, bounds: Bounds) -> None:
     """Take the monthly step."""
-    seen = _seen(
+    window = _window_of(
         signals,
         day,
-        now.marks[EVIDENCE_SINCE],
+        life.marks[EVIDENCE_SINCE],
         bounds.window_days,
         bounds.min_settled,
         bounds.window_max_days,
     )
-    if seen.settled < bounds.min_settled or now.marks[PHASE] == SHADOW or (now.latches >= 0).any():
+    if (
+        window.settled < bounds.min_settled
+        or life.marks[PHASE] == SHADOW
+        or (life.latches >= 0).any()
+    ):
         return
-    ml, base = _pair(signals, seen, day, now.daily, bounds.threshold)
-    if _earned(now, ml, base, seen, bounds):
-        room = bounds.ceilings[now.marks[PHASE]] - now.weight[0]
+    ml, base = _pair(signals, window, day, life.daily, bounds.threshold)
+    if _earned(life, ml, base, window, bounds):
+        room = bounds.ceilings[life.marks[PHASE]] - life.weight[0]
         if room > 1e-9:
-            _put(now, now.weight[0] + min(bounds.step, room), day, bounds)
+            _put(life, life.weight[0] + min(bounds.step, room), day, bounds)
         return
     unknown = math.isnan(ml.sharpe) or math.isnan(base.sharpe)
-    confirmed = not bounds.sequential or unknown or decay_value(now.table) >= bounds.confirm
-    if confirmed and not _healthy(ml, base, seen, bounds):
-        _put(now, now.weight[0] - min(bounds.step, now.weight[0]), day, bounds)
+    confirmed = not bounds.sequential or unknown or decay_value(life.table) >= bounds.confirm
+    if confirmed and not _healthy(ml, base, window, bounds):
+        _put(life, life.weight[0] - min(bounds.step, life.weight[0]), day, bounds)
 
 
 @njit(cache=True, nogil=True)
-def _earned(now: Now, ml: Book, base: Book, seen: Seen, bounds: Bounds) -> bool:
-    month = seen.accuracy > bounds.raise_accuracy and ml.sharpe > base.sharpe
+def _earned(life: LifeState, ml: Book, base: Book, window: Window, bounds: Bounds) -> bool:
+    month = window.accuracy > bounds.raise_accuracy and ml.sharpe > base.sharpe
     if not bounds.sequential:
         return bool(month)
-    life = now.sums[1] > max(now.sums[2], now.sums[0] - now.sums[2]) and now.sums[3] > now.sums[4]
-    return bool((month or (life and _healthy(ml, base, seen, bounds))) and _proven(now, bounds))
+    lifetime = (
+        life.sums[1] > max(life.sums[2], life.sums[0] - life.sums[2])
+        and life.sums[3] > life.sums[4]
+    )
+    return bool(
+        (month or (lifetime and _healthy(ml, base, window, bounds))) and _proven(life, bounds)
+    )
 
 
 @njit(cache=True, nogil=True)
-def _healthy(ml: Book, base: Book, seen: Seen, bounds: Bounds) -> bool:
+def _healthy(ml: Book, base: Book, window: Window, bounds: Bounds) -> bool:
     least = base.sharpe - bounds.step_shortfall * abs(base.sharpe)
-    return bool(seen.accuracy >= bounds.lower_accuracy and ml.sharpe >= least)
+    return bool(window.accuracy >= bounds.lower_accuracy and ml.sharpe >= least)
 
 
 @njit(cache=True, nogil=True)
-def _proven(now: Now, bounds: Bounds) -> bool:
-    return skill_value(now.table) >= bounds.rise and decay_value(now.table) < bounds.confirm
+def _proven(life: LifeState, bounds: Bounds) -> bool:
+    return skill_value(life.table) >= bounds.rise and decay_value(life.table) < bounds.confirm
 
 
 @njit(cache=True, nogil=True)
 def _review(
-    now: Now, signals: Signals, blended: Floats, day: int, bounds: Bounds, breached: Bools
+    life: LifeState, signals: Signals, blended: Floats, day: int, bounds: Bounds, breached: Bools
 ) -> None:
     """Open the gate where every criterion of the phase is met."""
-    phase = now.marks[PHASE]
-    if phase == OPTIMIZATION or now.marks[RETRAIN]:
+    phase = life.marks[PHASE]
+    if phase == OPTIMIZATION or life.marks[RETRAIN]:
         return
-    since = max(now.marks[EVIDENCE_SINCE], now.marks[PHASE_SINCE])
+    since = max(life.marks[EVIDENCE_SINCE], life.marks[PHASE_SINCE])
     wanted = bounds.shadow_settled if phase == SHADOW else bounds.min_settled
-    seen = _seen(signals, day, since, bounds.window_days, wanted, 1_000_000)
-    ml, base = _pair(signals, seen, day, now.daily, bounds.threshold)
-    if not _unlimited(now, ml, base, seen, bounds, breached):
+    window = _window_of(signals, day, since, bounds.window_days, wanted, 1_000_000)
+    ml, base = _pair(signals, window, day, life.daily, bounds.threshold)
+    if not _unlimited(life, ml, base, window, bounds, breached):
         return
-    mixed = _book(signals, blended, seen, day, now.daily, bounds.threshold)
+    mixed = _book(signals, blended, window, day, life.daily, bounds.threshold)
     met = False
     if phase == SHADOW:
-        met = _leaves_shadow(now, signals, seen, day, bounds)
+        met = _leaves_shadow(life, signals, window, day, bounds)
     elif phase == PILOT:
-        met = _leaves_pilot(now, signals, mixed, base, seen, blended, day, bounds)
+        met = _leaves_pilot(life, signals, mixed, base, window, blended, day, bounds)
     else:
-        met = _leaves_expansion(now, mixed, base, seen, day, bounds)
+        met = _leaves_expansion(life, mixed, base, window, day, bounds)
     if met:
-        _enter(now, phase + 1, max(now.weight[0], bounds.floors[phase + 1]), day)
+        _enter(life, phase + 1, max(life.weight[0], bounds.floors[phase + 1]), day)
 
 
 @njit(cache=True, nogil=True)
-def _unlimited(now: Now, ml: Book, base: Book, seen: Seen, bounds: Bounds, breached: Bools) -> bool:
-    decay = decay_value(now.table)
-    if (now.latches >= 0).any() or _breaker(now, seen, decay, bounds):
+def _unlimited(
+    life: LifeState, ml: Book, base: Book, window: Window, bounds: Bounds, breached: Bools
+) -> bool:
+    decay = decay_value(life.table)
+    if (life.latches >= 0).any() or _breaker(life, window, decay, bounds):
         return False
-    if seen.settled < bounds.min_settled:
+    if window.settled < bounds.min_settled:
         return True
-    _breached(ml, base, seen, decay, bounds, breached)
+    _breached(ml, base, window, decay, bounds, breached)
     return not breached.any()
 
 
 @njit(cache=True, nogil=True)
-def _leaves_shadow(now: Now, signals: Signals, seen: Seen, day: int, bounds: Bounds) -> bool:
-    won = signals.won[seen.first : seen.last].sum()
-    rate = max(won, seen.settled - won) / max(seen.settled, 1)
-    accurate = seen.accuracy > bounds.shadow_accuracy and seen.accuracy > rate
-    waited = day - now.marks[PHASE_SINCE] >= bounds.shadow_days
-    return bool(waited and seen.settled >= bounds.shadow_settled and accurate)
+def _leaves_shadow(
+    life: LifeState, signals: Signals, window: Window, day: int, bounds: Bounds
+) -> bool:
+    won = signals.won[window.first : window.last].sum()
+    rate = max(won, window.settled - won) / max(window.settled, 1)
+    accurate = window.accuracy > bounds.shadow_accuracy and window.accuracy > rate
+    waited = day - life.marks[PHASE_SINCE] >= bounds.shadow_days
+    return bool(waited and window.settled >= bounds.shadow_settled and accurate)
 
 
 @njit(cache=True, nogil=True)
 def _leaves_pilot(
-    now: Now,
+    life: LifeState,
     signals: Signals,
     mixed: Book,
     base: Book,
-    seen: Seen,
+    window: Window,
     blended: Floats,
     day: int,
     bounds: Bounds,
 ) -> bool:
-    if day - now.marks[PHASE_SINCE] < bounds.pilot_days or seen.settled < bounds.min_settled:
+    if day - life.marks[PHASE_SINCE] < bounds.pilot_days or window.settled < bounds.min_settled:
         return False
-    if bounds.sequential and not _proven(now, bounds):
+    if bounds.sequential and not _proven(life, bounds):
         return False
     better = mixed.drawdown <= base.drawdown + 1e-12 and mixed.sharpe >= base.sharpe - 1e-12
     if mixed.trades == 0 or base.trades == 0 or not better:
         return False
     richer = mixed.total / mixed.trades >= base.total / base.trades - 1e-12
     surer = mixed.wins / mixed.trades >= base.wins / base.trades - 1e-12
-    return bool(richer and surer and _arms(signals, blended, seen, bounds))
+    return bool(richer and surer and _arms(signals, blended, window, bounds))
 
 
 @njit(cache=True, nogil=True)
-def _arms(signals: Signals, blended: Floats, seen: Seen, bounds: Bounds) -> bool:
+def _arms(signals: Signals, blended: Floats, window: Window, bounds: Bounds) -> bool:
     sums = np.zeros((2, 3))
-    for i in range(seen.first, seen.last):
+    for i in range(window.first, window.last):
         arm = int(signals.treated[i])
         taken = blended[i] > bounds.threshold if arm else signals.existing[i] > bounds.threshold
         gain = signals.returns[i] if taken else 0.0
@@ -450,7 +465,7 @@ def _arms(signals: Signals, blended: Floats, seen: Seen, bounds: Bounds) -> bool
     fewest = min(sums[0, 0], sums[1, 0])
     if (
         fewest < max(bounds.arm_signals, 2)
-        or fewest < bounds.fewest[min(seen.settled, len(bounds.fewest) - 1)]
+        or fewest < bounds.fewest[min(window.settled, len(bounds.fewest) - 1)]
     ):
         return False
     means = sums[:, 1] / sums[:, 0]
@@ -462,71 +477,75 @@ def _arms(signals: Signals, blended: Floats, seen: Seen, bounds: Bounds) -> bool
 
 @njit(cache=True, nogil=True)
 def _leaves_expansion(
-    now: Now, mixed: Book, base: Book, seen: Seen, day: int, bounds: Bounds
+    life: LifeState, mixed: Book, base: Book, window: Window, day: int, bounds: Bounds
 ) -> bool:
-    if day - now.marks[PHASE_SINCE] < bounds.expansion_days or seen.settled < bounds.min_settled:
+    if day - life.marks[PHASE_SINCE] < bounds.expansion_days or window.settled < bounds.min_settled:
         return False
-    if bounds.sequential and not _proven(now, bounds):
+    if bounds.sequential and not _proven(life, bounds):
         return False
-    at_top = now.weight[0] >= bounds.ceilings[EXPANSION] - 1e-12
+    at_top = life.weight[0] >= bounds.ceilings[EXPANSION] - 1e-12
     size = abs(base.total)
     improved = size > 0 and (mixed.total - base.total) / size > bounds.expansion_improvement
     return bool(at_top and improved and mixed.drawdown <= bounds.expansion_drawdown + 1e-12)
 
 
 @njit(cache=True, nogil=True)
-def _settle_day(now: Now, signals: Signals, blended: Floats, day: int, bounds: Bounds) -> bool:
+def _settle_day(
+    life: LifeState, signals: Signals, blended: Floats, day: int, bounds: Bounds
+) -> bool:
     """Settle what ends on ``day``; returns whether the losing streak breaks it."""
     first, last = signals.starts[day], signals.starts[day + 1]
-    weight = now.weight[0]
+    weight = life.weight[0]
     for i in range(first, last):
         blended[i] = (1 - weight) * signals.existing[i] + weight * signals.ml[i]
-    broken = _count(now, signals, first, last, bounds)
-    _bet(now, signals, first, last, day, bounds)
-    return bool(broken and not now.marks[RETRAIN])
+    broken = _count(life, signals, first, last, bounds)
+    _bet(life, signals, first, last, day, bounds)
+    return bool(broken and not life.marks[RETRAIN])
 
 
 @njit(cache=True, nogil=True)
-def _bet(now: Now, signals: Signals, first: int, last: int, day: int, bounds: Bounds) -> None:
+def _bet(
+    life: LifeState, signals: Signals, first: int, last: int, day: int, bounds: Bounds
+) -> None:
     """Play the bet that runs, as far as it has settled; the days of a bet are counted from the begin of the evidence."""
-    if (day - 1 - now.marks[EVIDENCE_SINCE]) % bounds.bets.days == 0:
-        now.marks[BET] = first
-        copy_table(now.table, now.closed)
+    if (day - 1 - life.marks[EVIDENCE_SINCE]) % bounds.bets.days == 0:
+        life.marks[BET] = first
+        copy_games(life.table, life.closed)
     else:
-        copy_table(now.closed, now.table)
-    rows = slice(now.marks[BET], last)
-    if last > now.marks[BET]:
+        copy_games(life.closed, life.table)
+    rows = slice(life.marks[BET], last)
+    if last > life.marks[BET]:
         classes = (signals.existing[rows] > bounds.threshold).astype(np.int64)
-        play(now.table, bounds.bets, signals.p_win[rows], classes, signals.won[rows])
+        play(life.table, bounds.bets, signals.p_win[rows], classes, signals.won[rows])
 
 
 @njit(cache=True, nogil=True)
-def _count(now: Now, signals: Signals, first: int, last: int, bounds: Bounds) -> bool:
+def _count(life: LifeState, signals: Signals, first: int, last: int, bounds: Bounds) -> bool:
     """Add signals [first, last) to the sums of the life; returns whether a losing streak went over its bound."""
     broken = False
     for i in range(first, last):
         won, gain = signals.won[i], signals.returns[i]
-        now.sums[0] += 1
-        now.sums[1] += (signals.p_win[i] > 0.5) == won
-        now.sums[2] += won
+        life.sums[0] += 1
+        life.sums[1] += (signals.p_win[i] > 0.5) == won
+        life.sums[2] += won
         if signals.ml[i] > bounds.threshold:
-            now.marks[STREAK] = 0 if won else now.marks[STREAK] + 1
-            now.sums[3] += gain
-            broken = broken or now.marks[STREAK] > bounds.breaker_streak
+            life.marks[STREAK] = 0 if won else life.marks[STREAK] + 1
+            life.sums[3] += gain
+            broken = broken or life.marks[STREAK] > bounds.breaker_streak
         if signals.existing[i] > bounds.threshold:
-            now.sums[4] += gain
+            life.sums[4] += gain
     return broken
 
 
 @njit(cache=True, nogil=True)
-def _fresh(bounds: Bounds, days: int) -> Now:
-    now = Now(
+def _new_life(bounds: Bounds, days: int) -> LifeState:
+    life = LifeState(
         np.zeros(1),
         np.array([SHADOW, 0, 0, 0, 0, 0]),
         np.full(LATCHES, -1),
         np.zeros(5),
         np.zeros(days + 2),
-        Table(
+        Games(
             np.zeros((5, 5)),
             np.zeros(1),
             np.zeros((5, 5)),
@@ -534,7 +553,7 @@ def _fresh(bounds: Bounds, days: int) -> Now:
             np.zeros(1),
             np.zeros(5),
         ),
-        Table(
+        Games(
             np.zeros((5, 5)),
             np.zeros(1),
             np.zeros((5, 5)),
@@ -543,8 +562,8 @@ def _fresh(bounds: Bounds, days: int) -> Now:
             np.zeros(5),
         ),
     )
-    _forget(now, bounds)
-    return now
+    _forget(life, bounds)
+    return life
 
 
 @njit(cache=True, nogil=True)
@@ -552,28 +571,28 @@ def live(
     signals: Signals, days: int, bounds: Bounds, weights: Floats, phases: Ints, breakers: Ints
 ) -> None:
     """Live one life; fills weight, phase and breakers that fired for each day, shape (days + 1,)."""
-    now, blended = _fresh(bounds, days), np.zeros(len(signals.p_win))
+    life, blended = _new_life(bounds, days), np.zeros(len(signals.p_win))
     breached = np.zeros(LATCHES, np.bool_)
     for day in range(1, days + 1):
-        if _settle_day(now, signals, blended, day, bounds):
+        if _settle_day(life, signals, blended, day, bounds):
             breakers[day] += BY_STREAK
-            _disable(now, day, bounds)
+            _disable(life, day, bounds)
         if (
-            now.marks[RETRAIN]
+            life.marks[RETRAIN]
             and day % bounds.retrain_days == 0
-            and day > now.marks[EVIDENCE_SINCE]
+            and day > life.marks[EVIDENCE_SINCE]
         ):
-            now.marks[RETRAIN], now.marks[EVIDENCE_SINCE], now.marks[PHASE_SINCE] = 0, day, day
-            _forget(now, bounds)
-        breakers[day] += max(_limited(now, signals, day, bounds, breached), 0)
+            life.marks[RETRAIN], life.marks[EVIDENCE_SINCE], life.marks[PHASE_SINCE] = 0, day, day
+            _forget(life, bounds)
+        breakers[day] += max(_limited(life, signals, day, bounds, breached), 0)
         if day % bounds.evaluation_days == 0:
-            found = _limited(now, signals, day, bounds, breached)
+            found = _limited(life, signals, day, bounds, breached)
             breakers[day] += max(found, 0)
             if found == NOTHING:
-                _evaluate(now, signals, day, bounds)
+                _evaluate(life, signals, day, bounds)
         if day % bounds.review_days == 0:
-            _review(now, signals, blended, day, bounds, breached)
-        weights[day], phases[day] = now.weight[0], now.marks[PHASE]
+            _review(life, signals, blended, day, bounds, breached)
+        weights[day], phases[day] = life.weight[0], life.marks[PHASE]
 
 
 @njit(cache=True, nogil=True)
@@ -629,7 +648,7 @@ def bounds_of(policy: WeightPolicy, threshold: float, retrain_days: int = 7) -> 
         threshold=threshold,
         floors=tuple(band.floor for band in bands),
         ceilings=tuple(band.ceiling for band in bands),
-        smallest=policy.smallest,
+        min_weight=policy.min_weight,
         window_days=policy.window_days,
         window_max_days=policy.window_max_days,
         min_settled=policy.min_settled,
@@ -663,6 +682,6 @@ def bounds_of(policy: WeightPolicy, threshold: float, retrain_days: int = 7) -> 
         confirm=sequential.confirm,
         cut=sequential.cut,
         disable=sequential.disable,
-        at_once=sequential.bets.at_once,
+        initial_share=sequential.bets.initial_share,
         bets=bets(sequential.bets),
     )

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from steelyard.evaluation.evidence import Evidence
-from steelyard.gateways.quality import Held
+from steelyard.gateways.quality import CheckedSuite
 from steelyard.gateways.quality_page import verdict
 from steelyard.views.format import BOOKS, books_rows, drift_words, number
 from steelyard.weight.decision import Decision, Entry
@@ -63,14 +63,14 @@ def trained(version: Document, links: Mapping[str, str]) -> str:
     return "\n\n".join([*parts, _table(("measure", "figure"), rows), where])
 
 
-def checked(held: Iterable[Held]) -> str:
+def checked(held: Iterable[CheckedSuite]) -> str:
     """Return what data was held against its contract: what is broken first, then findings, every rule, and the page."""
     return "\n\n".join(
         map(_checked, sorted(held, key=lambda one: all(line[2] for line in one.lines)))
     )
 
 
-def _checked(held: Held) -> str:
+def _checked(held: CheckedSuite) -> str:
     broken_first = sorted(held.lines, key=lambda line: line[2])
     rows = ((found, rule, expectation) for rule, expectation, _, found in broken_first)
     parts = [

@@ -119,7 +119,8 @@ def because(decisions: Sequence[Document]) -> str:
     if not last:
         return "Nothing was decided yet."
     [made] = last
-    return f"Because of the {made['kind']} decision of {made['as_of'][:10]} ({made['verdict']}): {'; '.join(made['reasons'])}."
+    subject = f"the {made['kind']} decision of {made['as_of'][:10]} ({made['verdict']})"
+    return f"Because of {subject}: {'; '.join(made['reasons'])}."
 
 
 def _judged(settled: pd.DataFrame | None) -> tuple[list[tuple[str, str]], str]:

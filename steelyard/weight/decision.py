@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import AwareDatetime, Field
 
-from steelyard.values import Frozen
+from steelyard.values import FrozenModel
 from steelyard.weight.state import State
 
 Verdict = Literal["RAISE", "HOLD", "CUT", "DISABLE"]
@@ -21,7 +21,7 @@ Kind = Literal["weight", "gates", "guard", "promotion", "rollback", "hold", "res
 GENESIS = "0" * 64
 
 
-class Rule(Frozen):
+class Rule(FrozenModel):
     """One rule that was looked at.
 
     Attributes:
@@ -38,7 +38,7 @@ class Rule(Frozen):
     reason: str
 
 
-def measured(name: str, figure: float, bound: float, *, fired: bool, reason: str) -> Rule:
+def make_rule(name: str, figure: float, bound: float, *, fired: bool, reason: str) -> Rule:
     """Return a rule for the record; NaN and infinity, which JSON does not know, become None."""
     return Rule(
         name=name,
@@ -49,7 +49,7 @@ def measured(name: str, figure: float, bound: float, *, fired: bool, reason: str
     )
 
 
-class Decision(Frozen):
+class Decision(FrozenModel):
     """One change, or refusal to change, of the weight or phase, with everything it rested on.
 
     Attributes:
@@ -76,7 +76,7 @@ class Decision(Frozen):
         return decision_key(self.lineage, self.kind, str(subject))
 
 
-class Entry(Frozen):
+class Entry(FrozenModel):
     """A decision in its place in the journal.
 
     Attributes:

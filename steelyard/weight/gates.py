@@ -7,18 +7,18 @@ import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from steelyard.evaluation.ab_test import Arms
+from steelyard.evaluation.ab_test import ArmComparison
 from steelyard.evaluation.evidence import Evidence
-from steelyard.weight.decision import Decision, Rule, measured
+from steelyard.weight.decision import Decision, Rule, make_rule
 from steelyard.weight.limits import breaker_rules, measure_cuts
 from steelyard.weight.policy import PHASES, GatePolicy, WeightPolicy
-from steelyard.weight.sequential import binding, proof, would_stand
+from steelyard.weight.sequential import is_sequential, proof, would_stand
 from steelyard.weight.state import State
-from steelyard.weight.transitions import conclude, lifted
+from steelyard.weight.transitions import make_decision, promote
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class GateInputs:
     """What a gate asks about besides the evidence.
 
     Attributes:
@@ -35,7 +35,7 @@ class Standing:
 def review(
     state: State,
     evidence: Evidence,
-    standing: Standing,
+    standing: GateInputs,
     policy: WeightPolicy,
     period: datetime,
     as_of: datetime,
@@ -46,29 +46,31 @@ def review(
     stay = state.model_copy(update={"as_of": as_of})
     if state.phase == PHASES[-1]:
         reason = "not stable yet: " + "; ".join(missing) if missing else "stable"
-        return conclude(
+        return make_decision(
             "gates", period, as_of, "HOLD", (reason,), rules, state, stay, evidence, policy
         )
     if missing:
-        return conclude(
+        return make_decision(
             "gates", period, as_of, "HOLD", missing, rules, state, stay, evidence, policy
         )
     following = PHASES[PHASES.index(state.phase) + 1]
     if state.held:
         reasons = (f"{following} is earned, but an operator holds the weight",)
-        return conclude(
+        return make_decision(
             "gates", period, as_of, "HOLD", reasons, rules, state, stay, evidence, policy
         )
     doubt = would_stand(evidence, policy) if state.weight > 0 else ""
     reasons = (f"{state.phase} → {following}: every criterion met{doubt}",)
-    after = lifted(state, following, policy, as_of)
-    return conclude("gates", period, as_of, "RAISE", reasons, rules, state, after, evidence, policy)
+    after = promote(state, following, policy, as_of)
+    return make_decision(
+        "gates", period, as_of, "RAISE", reasons, rules, state, after, evidence, policy
+    )
 
 
 def criteria(
     state: State,
     evidence: Evidence,
-    standing: Standing,
+    standing: GateInputs,
     policy: WeightPolicy,
     period: datetime,
     as_of: datetime,
@@ -76,7 +78,7 @@ def criteria(
     """Return every criterion of the current phase; ``fired`` means met, the reason says what is missing."""
     proven = (
         (proof(evidence, policy),)
-        if binding(policy) and state.phase in ("pilot", "expansion")
+        if is_sequential(policy) and state.phase in ("pilot", "expansion")
         else ()
     )
     return (
@@ -87,7 +89,7 @@ def criteria(
 
 
 def _of_phase(
-    state: State, evidence: Evidence, standing: Standing, policy: WeightPolicy, period: datetime
+    state: State, evidence: Evidence, standing: GateInputs, policy: WeightPolicy, period: datetime
 ) -> tuple[Rule, ...]:
     gates = policy.gates
     if state.phase == "foundation":
@@ -119,7 +121,7 @@ def _of_phase(
 
 
 def _shadow(
-    state: State, evidence: Evidence, standing: Standing, policy: WeightPolicy, period: datetime
+    state: State, evidence: Evidence, standing: GateInputs, policy: WeightPolicy, period: datetime
 ) -> tuple[Rule, ...]:
     gates = policy.gates
     return (
@@ -132,7 +134,7 @@ def _shadow(
         _over("accuracy", evidence.accuracy, gates.shadow_accuracy, "accuracy"),
         _over("no_information_rate", evidence.accuracy, evidence.no_information_rate, "accuracy"),
         _floor("coverage", evidence.coverage, gates.shadow_coverage, "coverage"),
-        measured(
+        make_rule(
             "latency_p99",
             evidence.latency_p99_ms,
             gates.shadow_latency_p99_ms,
@@ -165,20 +167,20 @@ def _pilot(
     )
 
 
-def _arms(arms: Arms, gates: GatePolicy) -> Rule:
+def _arms(arms: ArmComparison, gates: GatePolicy) -> Rule:
     """Treatment may earn less than control only by what chance explains."""
     fewest = min(arms.control, arms.treatment)
     if fewest < gates.pilot_arm_signals:
         words = f"{gates.pilot_arm_signals - fewest} more settled signals in the smaller arm"
-        return measured("arms", math.nan, math.nan, fired=False, reason=words)
+        return make_rule("arms", math.nan, math.nan, fired=False, reason=words)
     bound = -gates.pilot_arm_errors * arms.standard_error
     words = f"treatment earned {arms.difference:+.4%} a signal over control, at least {bound:+.4%} needed"
-    return measured(
+    return make_rule(
         "arms", arms.difference, bound, fired=arms.difference >= bound - 1e-12, reason=words
     )
 
 
-def sample_ratio(arms: Arms, gates: GatePolicy) -> Rule:
+def sample_ratio(arms: ArmComparison, gates: GatePolicy) -> Rule:
     """Return whether the split of the arms is one that halves explain; with a broken one they cannot be compared."""
     p, bound = arms.sample_ratio_p, gates.pilot_sample_ratio_p
     words = f"{arms.treatment} treatment and {arms.control} control signals"
@@ -188,7 +190,7 @@ def sample_ratio(arms: Arms, gates: GatePolicy) -> Rule:
         if met
         else f"{words}: the split is off (p = {p:.1g}), look for signals lost in one arm"
     )
-    return measured("sample_ratio", p, bound, fired=met, reason=reason)
+    return make_rule("sample_ratio", p, bound, fired=met, reason=reason)
 
 
 def window_left(
@@ -248,7 +250,7 @@ def _no_limit(state: State, evidence: Evidence, policy: WeightPolicy, as_of: dat
     fired = {rule.name for rule in breaker_rules(state, evidence, policy) if rule.fired}
     names = sorted({*state.latches, *breached, *fired})
     words = f"limits breached: {', '.join(names)}" if names else "no limit breached"
-    return measured("no_limit_breached", len(names), 0, fired=not names, reason=words)
+    return make_rule("no_limit_breached", len(names), 0, fired=not names, reason=words)
 
 
 def _days(name: str, state: State, needed: int, period: datetime) -> Rule:
@@ -259,36 +261,36 @@ def _days(name: str, state: State, needed: int, period: datetime) -> Rule:
         if missing > 0
         else f"{passed:.0f} days in {state.phase}"
     )
-    return measured(name, passed, needed, fired=passed >= needed, reason=words)
+    return make_rule(name, passed, needed, fired=passed >= needed, reason=words)
 
 
 def _at_least(name: str, count: int, needed: int, what: str) -> Rule:
     words = f"{needed - count} more {what}" if count < needed else f"{count} {what}"
-    return measured(name, count, needed, fired=count >= needed, reason=words)
+    return make_rule(name, count, needed, fired=count >= needed, reason=words)
 
 
 def _is(name: str, holds: bool, what: str) -> Rule:
-    return measured(
+    return make_rule(
         name, float(holds), 1.0, fired=holds, reason=what if holds else f"{what} is missing"
     )
 
 
 def _over(name: str, figure: float, bound: float, what: str) -> Rule:
     met = math.isfinite(figure) and figure > bound
-    return measured(
+    return make_rule(
         name, figure, bound, fired=met, reason=f"{what} {figure:.4g}, over {bound:.4g} needed"
     )
 
 
 def _floor(name: str, figure: float, bound: float, what: str) -> Rule:
     met = math.isfinite(figure) and figure >= bound - 1e-12
-    return measured(
+    return make_rule(
         name, figure, bound, fired=met, reason=f"{what} {figure:.4g}, at least {bound:.4g} needed"
     )
 
 
 def _at_most(name: str, figure: float, bound: float, what: str) -> Rule:
     met = math.isfinite(figure) and figure <= bound + 1e-12
-    return measured(
+    return make_rule(
         name, figure, bound, fired=met, reason=f"{what} {figure:.4g}, at most {bound:.4g} allowed"
     )

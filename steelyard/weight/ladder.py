@@ -4,7 +4,7 @@ import math
 from datetime import UTC, datetime, timedelta
 
 from steelyard.evaluation.evidence import Evidence
-from steelyard.weight.decision import Decision, Rule, Verdict, measured
+from steelyard.weight.decision import Decision, Rule, Verdict, make_rule
 from steelyard.weight.limits import (
     Cut,
     breaker_rules,
@@ -14,9 +14,16 @@ from steelyard.weight.limits import (
     shortfall_bound,
 )
 from steelyard.weight.policy import WeightPolicy
-from steelyard.weight.sequential import believed, binding, bound_by, life_rules, proof, would_stand
+from steelyard.weight.sequential import (
+    bound_by,
+    breach_confirmed,
+    is_sequential,
+    life_rules,
+    proof,
+    would_stand,
+)
 from steelyard.weight.state import State
-from steelyard.weight.transitions import conclude, with_weight
+from steelyard.weight.transitions import make_decision, set_weight
 
 ANCHOR = datetime(2000, 1, 1, tzinfo=UTC)
 
@@ -54,8 +61,8 @@ def evaluate(
     verdict, step, reason, looked_at = _step(state, evidence, policy, cuts)
     after = state.model_copy(update={"latches": latches_after(state, cuts, as_of), "as_of": as_of})
     if step:
-        after = with_weight(after, state.weight + step, policy, as_of)
-    return conclude(
+        after = set_weight(after, state.weight + step, policy, as_of)
+    return make_decision(
         "weight",
         period,
         as_of,
@@ -95,7 +102,7 @@ def _reward(
     proven = proof(evidence, policy)
     rules = (*month, *life, proven) if life else month
     by_life = (
-        binding(policy)
+        is_sequential(policy)
         and bool(life)
         and _healthy(evidence, policy)
         and not all(r.fired for r in month)
@@ -103,8 +110,8 @@ def _reward(
     earned_by = life if by_life else month
     earned = all(r.fired for r in earned_by)
     ceilings = _ceilings(state, evidence, policy, earned)
-    if earned and (proven.fired or not binding(policy)):
-        words = (*earned_by, proven) if binding(policy) else earned_by
+    if earned and (proven.fired or not is_sequential(policy)):
+        words = (*earned_by, proven) if is_sequential(policy) else earned_by
         return _raised(
             state, evidence, policy, (*rules, *ceilings), "; ".join(r.reason for r in words)
         )
@@ -168,7 +175,7 @@ def raise_rules(evidence: Evidence, policy: WeightPolicy) -> tuple[Rule, Rule]:
         evidence.books.baseline.sharpe,
         policy.steps.raise_accuracy,
     )
-    accuracy = measured(
+    accuracy = make_rule(
         "raise_accuracy",
         evidence.accuracy,
         bound,
@@ -176,7 +183,9 @@ def raise_rules(evidence: Evidence, policy: WeightPolicy) -> tuple[Rule, Rule]:
         reason=f"accuracy {evidence.accuracy:.1%}, over {bound:.0%} needed",
     )
     words = f"ML Sharpe {ml:.2f}, over the baseline's {base:.2f} needed"
-    sharpe = measured("raise_sharpe", ml, base, fired=math.isfinite(ml) and ml > base, reason=words)
+    sharpe = make_rule(
+        "raise_sharpe", ml, base, fired=math.isfinite(ml) and ml > base, reason=words
+    )
     return accuracy, sharpe
 
 
@@ -191,7 +200,9 @@ def _lower_rule(evidence: Evidence, policy: WeightPolicy) -> Rule:
     ml, base = evidence.books.ml.sharpe, evidence.books.baseline.sharpe
     bound = shortfall_bound(base, policy.steps.sharpe_shortfall)
     healthy = _healthy(evidence, policy)
-    confirmed = believed(evidence, policy.sequential.confirm, policy, evidence.accuracy, ml, bound)
+    confirmed = breach_confirmed(
+        evidence, policy.sequential.confirm, policy, evidence.accuracy, ml, bound
+    )
     reason = f"accuracy {evidence.accuracy:.1%}, ML Sharpe {ml:.2f} against {bound:.2f}"
     reason += "" if healthy or confirmed else " (not confirmed by the evidence)"
-    return measured("lower", ml, bound, fired=not healthy and confirmed, reason=reason)
+    return make_rule("lower", ml, bound, fired=not healthy and confirmed, reason=reason)

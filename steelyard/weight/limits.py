@@ -9,13 +9,13 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from steelyard.evaluation.evidence import Evidence
-from steelyard.weight.decision import Decision, Kind, Rule, measured
+from steelyard.weight.decision import Decision, Kind, Rule, make_rule
 from steelyard.weight.policy import WeightPolicy
-from steelyard.weight.sequential import believed, binding, decay_rules
+from steelyard.weight.sequential import breach_confirmed, decay_rules, is_sequential
 from steelyard.weight.state import State
-from steelyard.weight.transitions import conclude, disabled, with_weight
+from steelyard.weight.transitions import disable, make_decision, set_weight
 
-Standing = Literal[
+CutStatus = Literal[
     "within", "breached", "latched", "no weight to cut", "not confirmed by the evidence"
 ]
 
@@ -29,13 +29,13 @@ class Cut:
     bound: float
     factor: float
     words: str
-    standing: Standing
+    standing: CutStatus
 
     @property
     def rule(self) -> Rule:
         """The limit as a line of the record."""
         reason = self.words if self.standing == "breached" else f"{self.words} ({self.standing})"
-        return measured(
+        return make_rule(
             self.name, self.figure, self.bound, fired=self.standing == "breached", reason=reason
         )
 
@@ -50,7 +50,9 @@ def guard(state: State, evidence: Evidence, policy: WeightPolicy, as_of: datetim
     released = sorted(set(state.latches) - set(after.latches))
     reason = f"back within bounds: {', '.join(released)}" if released else "no limit fires"
     rules = (*breaker_rules(state, evidence, policy), *(c.rule for c in cuts))
-    return conclude("guard", as_of, as_of, "HOLD", (reason,), rules, state, after, evidence, policy)
+    return make_decision(
+        "guard", as_of, as_of, "HOLD", (reason,), rules, state, after, evidence, policy
+    )
 
 
 def streak_breaker(
@@ -63,8 +65,8 @@ def streak_breaker(
     rule = _streak_rule(state, streak, policy)
     if not rule.fired:
         return None
-    after = disabled(state, as_of)
-    return conclude(
+    after = disable(state, as_of)
+    return make_decision(
         "guard", as_of, as_of, "DISABLE", (rule.reason,), (rule,), state, after, None, policy
     )
 
@@ -81,8 +83,8 @@ def limit(
     breakers = breaker_rules(state, evidence, policy)
     fired = tuple(r.reason for r in breakers if r.fired)
     if fired:
-        after = disabled(state, as_of)
-        return conclude(
+        after = disable(state, as_of)
+        return make_decision(
             kind, period_end, as_of, "DISABLE", fired, breakers, state, after, evidence, policy
         )
     cuts = measure_cuts(state, evidence, policy, as_of)
@@ -91,10 +93,12 @@ def limit(
         return None
     weight = state.weight * math.prod(c.factor for c in breached)
     latched = state.model_copy(update={"latches": latches_after(state, cuts, as_of)})
-    after = with_weight(latched, weight, policy, as_of)
+    after = set_weight(latched, weight, policy, as_of)
     reasons = tuple(f"×{c.factor:g}: {c.words}" for c in breached)
     rules = (*breakers, *(c.rule for c in cuts))
-    return conclude(kind, period_end, as_of, "CUT", reasons, rules, state, after, evidence, policy)
+    return make_decision(
+        kind, period_end, as_of, "CUT", reasons, rules, state, after, evidence, policy
+    )
 
 
 def breaker_rules(state: State, evidence: Evidence, policy: WeightPolicy) -> tuple[Rule, ...]:
@@ -118,7 +122,7 @@ def _armed(state: State) -> bool:
 def _streak_rule(state: State, streak: int, policy: WeightPolicy) -> Rule:
     bound = policy.limits.breaker_streak
     reason = f"{streak} consecutive ML losses, at most {bound} allowed"
-    return measured(
+    return make_rule(
         "breaker_streak", streak, bound, fired=_armed(state) and not streak <= bound, reason=reason
     )
 
@@ -127,12 +131,12 @@ def _accuracy_breaker(armed: bool, evidence: Evidence, policy: WeightPolicy) -> 
     bound = policy.limits.breaker_accuracy
     if evidence.settled < policy.min_settled:
         reason = f"{evidence.settled} settled predictions of {policy.min_settled} needed"
-        return measured("breaker_accuracy", math.nan, bound, fired=False, reason=reason)
+        return make_rule("breaker_accuracy", math.nan, bound, fired=False, reason=reason)
     breached = not evidence.accuracy >= bound
-    confirmed = believed(evidence, policy.sequential.cut, policy, evidence.accuracy)
+    confirmed = breach_confirmed(evidence, policy.sequential.cut, policy, evidence.accuracy)
     words = f"accuracy {evidence.accuracy:.1%}, at least {bound:.0%} needed"
     words += " (not confirmed by the evidence)" if breached and not confirmed else ""
-    return measured(
+    return make_rule(
         "breaker_accuracy",
         evidence.accuracy,
         bound,
@@ -174,7 +178,7 @@ def measure_cuts(
     ladder = tuple(
         Cut(name, *figures, words, _standing(name, bool(holds), confirmed, state, policy, as_of))
         for name, figures, words, holds in measures
-        for confirmed in [believed(evidence, confirm, policy, *figures)]
+        for confirmed in [breach_confirmed(evidence, confirm, policy, *figures)]
     )
     return (*ladder, *_decay_cut(state, evidence, policy, as_of))
 
@@ -182,7 +186,7 @@ def measure_cuts(
 def _decay_cut(
     state: State, evidence: Evidence, policy: WeightPolicy, as_of: datetime
 ) -> tuple[Cut, ...]:
-    if not binding(policy) or evidence.life is None:
+    if not is_sequential(policy) or evidence.life is None:
         return ()
     bound, decay = policy.sequential.cut, evidence.life.decay
     words = f"evidence that the claims no longer hold {decay:.1f} months, under {bound:g} needed"
@@ -192,7 +196,7 @@ def _decay_cut(
 
 def _standing(
     name: str, holds: bool, confirmed: bool, state: State, policy: WeightPolicy, as_of: datetime
-) -> Standing:
+) -> CutStatus:
     if holds:
         return "within"
     if not confirmed:

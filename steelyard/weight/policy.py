@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from steelyard.evaluation.skill import BetPolicy
-from steelyard.values import Frozen
+from steelyard.values import FrozenModel
 
 Phase = Literal["foundation", "shadow", "pilot", "expansion", "optimization"]
 PHASES: tuple[Phase, ...] = ("foundation", "shadow", "pilot", "expansion", "optimization")
@@ -15,14 +15,14 @@ Days = Annotated[int, Field(ge=1, le=3650)]
 Ratio = Annotated[float, Field(ge=0, le=100)]
 
 
-class Band(Frozen):
+class Band(FrozenModel):
     """Weights a phase allows; entering the phase lifts the weight to ``floor``."""
 
     floor: Share
     ceiling: Share
 
 
-class Bands(Frozen):
+class Bands(FrozenModel):
     """One band for each phase that lets the model decide anything."""
 
     pilot: Band = Band(floor=0.10, ceiling=0.20)
@@ -30,7 +30,7 @@ class Bands(Frozen):
     optimization: Band = Band(floor=0.40, ceiling=0.70)
 
 
-class LimitPolicy(Frozen):
+class LimitPolicy(FrozenModel):
     """Breakers and cuts of the evaluation and the daily guard (groups 1 and 2)."""
 
     breaker_accuracy: Share = 0.45
@@ -44,7 +44,7 @@ class LimitPolicy(Frozen):
     latch_days: Days = 30
 
 
-class StepPolicy(Frozen):
+class StepPolicy(FrozenModel):
     """Rewards of the evaluation (groups 3 and 4)."""
 
     size: Annotated[float, Field(gt=0, le=0.25)] = 0.05
@@ -53,7 +53,7 @@ class StepPolicy(Frozen):
     sharpe_shortfall: Share = 0.10
 
 
-class GatePolicy(Frozen):
+class GatePolicy(FrozenModel):
     """What each phase asks before it lets the lineage move up."""
 
     foundation_settled: Annotated[int, Field(ge=1)] = 100
@@ -74,7 +74,7 @@ class GatePolicy(Frozen):
     stable_improvement: Share = 0.20
 
 
-class SequentialPolicy(Frozen):
+class SequentialPolicy(FrozenModel):
     """What the evidence over the lineage's life must say; computed in both modes, binding in the sequential one.
 
     Attributes:
@@ -104,7 +104,7 @@ class SequentialPolicy(Frozen):
         return self
 
 
-class RolloutPolicy(Frozen):
+class RolloutPolicy(FrozenModel):
     """What is hoped for and by when; nothing decides by it."""
 
     phase_weeks: Annotated[int, Field(ge=1, le=52)] = 2
@@ -132,12 +132,14 @@ class RolloutPolicy(Frozen):
         return self
 
 
-class WeightPolicy(Frozen):
+class WeightPolicy(FrozenModel):
     """Everything that decides how far the weight may move, and how fast."""
+
+    renamed_keys = {"smallest": "min_weight"}  # noqa: RUF012  # a ClassVar of the base
 
     evidence: Literal["ladder", "sequential"] = "ladder"
     ceiling: Annotated[float, Field(ge=0, le=0.70)] = 0.70
-    smallest: Share = 0.01
+    min_weight: Share = 0.01
     window_days: Days = 30
     window_max_days: Days = 120
     min_settled: Annotated[int, Field(ge=1)] = 20

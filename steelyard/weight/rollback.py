@@ -6,7 +6,7 @@ from steelyard.evaluation.evidence import Evidence
 from steelyard.weight.decision import Decision, Rule
 from steelyard.weight.policy import WeightPolicy
 from steelyard.weight.state import State
-from steelyard.weight.transitions import conclude, disabled
+from steelyard.weight.transitions import disable, make_decision
 
 
 def roll_back(
@@ -29,11 +29,11 @@ def roll_back(
         policy: Bounds, for the record.
         as_of: Now.
     """
-    after = disabled(state, as_of)
+    after = disable(state, as_of)
     if state.phase == "foundation":  # there is no champion that could requalify
         after = after.model_copy(update={"phase": "foundation", "retrain_required": False})
     reasons = (f"rolled back by {operator}: {reason}",)
-    return conclude(
+    return make_decision(
         "rollback",
         as_of,
         as_of,
@@ -54,7 +54,9 @@ def hold(
     """Return the decision that freezes the weight; limits still lower it."""
     after = state.model_copy(update={"held": True, "as_of": as_of})
     reasons = (f"held by {operator}: {reason}",)
-    return conclude("hold", as_of, as_of, "HOLD", reasons, (), state, after, None, policy, operator)
+    return make_decision(
+        "hold", as_of, as_of, "HOLD", reasons, (), state, after, None, policy, operator
+    )
 
 
 def resume(
@@ -63,6 +65,6 @@ def resume(
     """Return the decision that lets the weight move again; nothing it missed is made up for."""
     after = state.model_copy(update={"held": False, "as_of": as_of})
     reasons = (f"resumed by {operator}: {reason}",)
-    return conclude(
+    return make_decision(
         "resume", as_of, as_of, "HOLD", reasons, (), state, after, None, policy, operator
     )

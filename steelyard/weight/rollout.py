@@ -9,7 +9,7 @@ from steelyard.evaluation.evidence import Evidence
 from steelyard.weight.policy import PHASES, Phase, RolloutPolicy
 from steelyard.weight.state import State
 
-Standing = Literal["done", "due", "late", "ahead"]
+ItemStatus = Literal["done", "due", "late", "ahead"]
 MONTH = timedelta(days=30)
 WEEK = timedelta(days=7)
 
@@ -26,7 +26,7 @@ class Item:
     name: str
     begins: datetime
     due: datetime
-    standing: Standing
+    standing: ItemStatus
     words: str
 
 
@@ -151,7 +151,7 @@ def expected_improvement(phase: Phase, policy: RolloutPolicy) -> tuple[float, fl
     return ranges.get(phase)
 
 
-def _standing(begins: datetime, due: datetime, as_of: datetime) -> Standing:
+def _standing(begins: datetime, due: datetime, as_of: datetime) -> ItemStatus:
     if as_of >= due:
         return "late"
     return "due" if as_of >= begins else "ahead"

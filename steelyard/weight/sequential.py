@@ -8,22 +8,24 @@ from collections.abc import Mapping
 
 from steelyard.evaluation.evidence import Evidence
 from steelyard.evaluation.skill import Skill
-from steelyard.weight.decision import Rule, measured
+from steelyard.weight.decision import Rule, make_rule
 from steelyard.weight.policy import SequentialPolicy, WeightPolicy
 
 
-def binding(policy: WeightPolicy) -> bool:
+def is_sequential(policy: WeightPolicy) -> bool:
     """Whether the evidence over the life decides anything."""
     return policy.evidence == "sequential"
 
 
-def believed(evidence: Evidence, bound: float, policy: WeightPolicy, *figures: float) -> bool:
+def breach_confirmed(
+    evidence: Evidence, bound: float, policy: WeightPolicy, *figures: float
+) -> bool:
     """Whether a breached limit of the ladder takes effect: always in ladder mode, else once the decay reaches ``bound``.
 
     A life nobody knows confirms every limit, and NaN among the limit's ``figures`` needs no confirmation.
     """
     if (
-        not binding(policy)
+        not is_sequential(policy)
         or evidence.life is None
         or any(math.isnan(figure) for figure in figures)
     ):
@@ -35,15 +37,15 @@ def proof(evidence: Evidence, policy: WeightPolicy) -> Rule:
     """Return whether the evidence would let a rise stand: skill proven, and no decay to speak of."""
     bounds, life = policy.sequential, evidence.life
     if life is None:
-        return measured(
+        return make_rule(
             "evidence", math.nan, bounds.rise, fired=False, reason="no evidence over the life"
         )
     if not life.decay < bounds.confirm:
         words = f"claims have decayed: {life.decay:.1f} months, under {bounds.confirm:g} needed"
-        return measured("evidence", life.skill, bounds.rise, fired=False, reason=words)
+        return make_rule("evidence", life.skill, bounds.rise, fired=False, reason=words)
     proven = life.skill >= bounds.rise
     words = f"evidence of skill {life.skill:.3g}, {bounds.rise:g} needed"
-    return measured(
+    return make_rule(
         "evidence",
         life.skill,
         bounds.rise,
@@ -62,7 +64,7 @@ def _missing(life: Skill, bounds: SequentialPolicy) -> str:
 def would_stand(evidence: Evidence, policy: WeightPolicy) -> str:
     """Return what the record adds to a rise in ladder mode that the evidence does not carry; empty where it does."""
     rule = proof(evidence, policy)
-    if binding(policy) or evidence.life is None or rule.fired:
+    if is_sequential(policy) or evidence.life is None or rule.fired:
         return ""
     return f"; by the evidence this rise would not have stood: {rule.reason}"
 
@@ -74,14 +76,14 @@ def life_rules(evidence: Evidence) -> tuple[Rule, ...]:
         return ()
     rate = life.no_information_rate
     return (
-        measured(
+        make_rule(
             "life_accuracy",
             life.accuracy,
             rate,
             fired=life.accuracy > rate,
             reason=f"accuracy of {life.settled} settled predictions {life.accuracy:.1%}, over {rate:.1%} needed",
         ),
-        measured(
+        make_rule(
             "life_return",
             life.ml_return,
             life.baseline_return,
@@ -96,18 +98,20 @@ def decay_rules(evidence: Evidence, policy: WeightPolicy, *, armed: bool) -> tup
     if evidence.life is None:
         return ()
     bound, decay = policy.sequential.disable, evidence.life.decay
-    fired = armed and binding(policy) and not decay < bound
+    fired = armed and is_sequential(policy) and not decay < bound
     words = f"evidence that the claims no longer hold {decay:.1f} months, under {bound:g} needed"
-    words += "" if binding(policy) else " (recorded only)"
-    return (measured("breaker_decay", decay, bound, fired=fired, reason=words),)
+    words += "" if is_sequential(policy) else " (recorded only)"
+    return (make_rule("breaker_decay", decay, bound, fired=fired, reason=words),)
 
 
 def bound_by(ceilings: Mapping[str, float], policy: WeightPolicy) -> Rule:
     """Return the lowest of the ceilings, which is the weight; the evidence's is only shown where it does not bind."""
     counted = {
-        name: ceiling for name, ceiling in ceilings.items() if binding(policy) or name != "evidence"
+        name: ceiling
+        for name, ceiling in ceilings.items()
+        if is_sequential(policy) or name != "evidence"
     }
     lowest = min(counted, key=lambda name: counted[name])
     words = ", ".join(f"{name} {ceiling:.1%}" for name, ceiling in ceilings.items())
     weight = round(counted[lowest], 10)  # as the state is rounded
-    return measured("bound_by", weight, weight, fired=True, reason=f"{words}: {lowest} binds")
+    return make_rule("bound_by", weight, weight, fired=True, reason=f"{words}: {lowest} binds")

@@ -5,11 +5,11 @@ from typing import Annotated
 
 from pydantic import AwareDatetime, Field
 
-from steelyard.values import Frozen
+from steelyard.values import FrozenModel
 from steelyard.weight.policy import Phase
 
 
-class State(Frozen):
+class State(FrozenModel):
     """Weight and phase of a lineage, and what limits their next change.
 
     Attributes:

@@ -8,23 +8,23 @@ from steelyard.weight.policy import Phase, WeightPolicy
 from steelyard.weight.state import State
 
 
-def with_weight(state: State, weight: float, policy: WeightPolicy, as_of: datetime) -> State:
+def set_weight(state: State, weight: float, policy: WeightPolicy, as_of: datetime) -> State:
     """Return ``state`` at ``weight``: capped by the band, demoted where it lies under the floor (SPEC §5).
 
-    A weight under ``policy.smallest`` is 0. A weight of 0 is shadow.
+    A weight under ``policy.min_weight`` is 0. A weight of 0 is shadow.
     """
     weight = min(weight, policy.band(state.phase).ceiling, policy.ceiling)
-    if not weight >= policy.smallest:  # so written that NaN ends at 0
+    if not weight >= policy.min_weight:  # so written that NaN ends at 0
         return _entered(state, "shadow", 0.0, policy, as_of)
     return _entered(state, policy.phase_holding(weight, state.phase), weight, policy, as_of)
 
 
-def lifted(state: State, phase: Phase, policy: WeightPolicy, as_of: datetime) -> State:
+def promote(state: State, phase: Phase, policy: WeightPolicy, as_of: datetime) -> State:
     """Return ``state`` in the next phase, its weight lifted to the floor."""
     return _entered(state, phase, max(state.weight, policy.band(phase).floor), policy, as_of)
 
 
-def disabled(state: State, as_of: datetime) -> State:
+def disable(state: State, as_of: datetime) -> State:
     """Return the state after a breaker: weight 0, shadow, and no way up before a retraining and new evidence."""
     return state.model_copy(
         update={
@@ -41,7 +41,7 @@ def disabled(state: State, as_of: datetime) -> State:
     )
 
 
-def with_champion(state: State, version: str, trained_as_of: datetime, as_of: datetime) -> State:
+def install_champion(state: State, version: str, trained_as_of: datetime, as_of: datetime) -> State:
     """Return the state after the promotion of ``version``, which was trained on what was known at ``trained_as_of``.
 
     Weight and evidence belong to the lineage, and the new champion inherits both; only a lineage that had to retrain
@@ -55,7 +55,7 @@ def with_champion(state: State, version: str, trained_as_of: datetime, as_of: da
     )
 
 
-def with_lease(state: State, policy: WeightPolicy, as_of: datetime) -> State:
+def extend_lease(state: State, policy: WeightPolicy, as_of: datetime) -> State:
     """Return ``state`` with the lease running until ``lease_days`` after ``as_of``, never shortened."""
     return state.model_copy(
         update={"lease_until": max(state.lease_until, as_of + timedelta(days=policy.lease_days))}
@@ -79,7 +79,7 @@ def _entered(
     )
 
 
-def conclude(
+def make_decision(
     kind: Kind,
     period_end: datetime,
     as_of: datetime,

@@ -169,7 +169,7 @@ def test_a_killed_process_loses_what_was_handed_over_in_the_last_moment_at_most(
         "[r.record(t.evaluation(n)) for n in range(2000)]\n"
         "time.sleep(0.5); print('there', flush=True); time.sleep(60)\n"
     )
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)  # noqa: S603  # our own code
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)  # our own code
     assert process.stdout is not None
     assert process.stdout.readline() == b"there\n"
     os.kill(process.pid, signal.SIGKILL)

@@ -46,7 +46,7 @@ def started(stores: Home, **variables: str) -> Served:
     command = [*SERVE, "--home", str(stores.folder), "--conf", str(conf_of(stores.folder))]
     process = subprocess.Popen(
         command, stderr=subprocess.PIPE, text=True, env=os.environ | variables
-    )  # noqa: S603
+    )
     assert process.stderr is not None
     line = process.stderr.readline()
     found = re.search(r"serving at (http://[^;]+);", line)
@@ -283,7 +283,7 @@ def test_openapi_and_service_agree(served: Served, tmp_path: Path) -> None:
     ]
     found = subprocess.run(
         [*fuzz, *options], capture_output=True, text=True, cwd=tmp_path, check=False
-    )  # noqa: S603
+    )
 
     assert found.returncode == 0, found.stdout[:6000]
 
@@ -317,10 +317,10 @@ def test_it_does_not_start_without_a_token(
     home: Home, variables: dict[str, str], words: str
 ) -> None:
     """One line, exit 1."""
-    command = [*SERVE, "--home", str(home.home), "--conf", str(conf_of(home.home))]
+    command = [*SERVE, "--home", str(home.folder), "--conf", str(conf_of(home.folder))]
     found = subprocess.run(
         command, capture_output=True, text=True, env=os.environ | variables, check=False
-    )  # noqa: S603
+    )
 
     assert found.returncode == 1
     assert words in found.stderr

@@ -33,7 +33,7 @@ def pilot(tmp_path: Path, empty_mlflow: Path) -> Home:
 @pytest.fixture
 def watching(pilot: Home) -> Iterator[StateWatch]:
     """A watch of the kind a trading process starts, looking ten times a second."""
-    other = watch(pilot.home)
+    other = watch(pilot.folder)
     started = StateWatch(other._read, other._brake, QUICK).start()
     yield started
     started.stop()
@@ -49,7 +49,7 @@ def becomes(watching: StateWatch, weight: float, seconds: float = 20.0) -> bool:
 def test_a_rollback_reaches_a_running_trading_process(pilot: Home, watching: StateWatch) -> None:
     """Weight 15 % before, 0 within the interval after; by default the interval is five seconds."""
     assert watching.weight(LAST) == 0.15
-    rollback.fn(reason="now", operator="anna", as_of=LAST, home=str(pilot.home))
+    rollback.fn(reason="now", operator="anna", as_of=LAST, home=str(pilot.folder))
 
     assert becomes(watching, 0.0)
     until = time.monotonic() + 10
@@ -134,7 +134,7 @@ def test_whatever_a_look_raises_the_process_goes_on(tmp_path: Path) -> None:
 
 def test_a_dead_scheduler_is_told_by_the_trading_process(pilot: Home) -> None:
     """The lease of 2025 ran out long ago, and no flow is there to say so; told once, however often it looks."""
-    watching = watch(pilot.home)
+    watching = watch(pilot.folder)
     for _ in range(4):
         watching.refresh()
 
@@ -159,7 +159,7 @@ def test_importing_the_watch_is_light() -> None:
     code = (
         f"import sys, steelyard.desk.state_watch; print([m for m in {heavy} if m in sys.modules])"
     )
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert found.stdout.strip() == "[]"
 

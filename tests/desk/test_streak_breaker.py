@@ -67,7 +67,7 @@ def test_without_mlflow_the_brake_stays_until_the_journal_can_be_written(pilot: 
     """Every trading process of the home is at weight 0 meanwhile; the next look writes the decision and lets go."""
     lost(pilot, 11)
     nowhere = pilot.settings.services.model_copy(update={"mlflow": "http://127.0.0.1:9"})
-    cut_off = home_under(pilot.settings.model_copy(update={"services": nowhere}), pilot.home)
+    cut_off = home_under(pilot.settings.model_copy(update={"services": nowhere}), pilot.folder)
     assert breaker_of(cut_off).check(pilot.journal.state(), LAST)
     with pytest.raises(RestoreService):
         breaker_of(cut_off).look(LAST)
@@ -126,7 +126,7 @@ def test_outcomes_told_to_a_session_take_the_weight_from_its_next_evaluation(pil
     """The eleventh loss: this process is at weight 0 before the journal is written, and the journal follows by itself."""
     pilot.journal.renew_lease(NOW + timedelta(days=3))
     pilot.ledger.record_predictions(taken(11, NOW))
-    session = open_session(pilot.home)
+    session = open_session(pilot.folder)
     watching = session._watch
     assert watching.weight(NOW) == 0.15
     told(session, 10)
@@ -145,7 +145,7 @@ def test_outcomes_told_to_a_session_take_the_weight_from_its_next_evaluation(pil
 def test_an_outcome_nobody_predicted_or_a_second_one_is_set_aside(pilot: Home) -> None:
     """The rest goes on, and an operator finds the line."""
     pilot.ledger.record_predictions(taken(2, NOW))
-    session = open_session(pilot.home)
+    session = open_session(pilot.folder)
     told(session, 3)
     told(session, 1)
     recorder = session._recorder
@@ -155,14 +155,14 @@ def test_an_outcome_nobody_predicted_or_a_second_one_is_set_aside(pilot: Home) -
     assert until(lambda: recorder.set_aside == 2)
     session.close()
 
-    aside = (pilot.home / ".steelyard" / "spool" / "damaged.jsonl").read_text().splitlines()
+    aside = (pilot.folder / ".steelyard" / "spool" / "damaged.jsonl").read_text().splitlines()
     assert len(aside) == 2
     assert "L:02:" in aside[0]
 
 
 def test_a_watch_alone_sees_the_brake(pilot: Home) -> None:
     """Another process of the same home, which told nothing."""
-    other = watch(pilot.home)
+    other = watch(pilot.folder)
     other.refresh()
     lost(pilot, 11)
     breaker_of(pilot).check(pilot.journal.state(), LAST)

@@ -9,13 +9,15 @@ import pytest
 from made import EARLIER
 from settled import settled
 from steelyard.evaluation.books import SizingPolicy
-from steelyard.evaluation.evidence import Evidence, Window, gather, losses_in_a_row
+from steelyard.evaluation.evidence import Evidence, WindowPolicy, gather, losses_in_a_row
 
 SIZING = SizingPolicy()
-MONTHLY = Window(days=30, min_settled=20, max_days=120)
+MONTHLY = WindowPolicy(days=30, min_settled=20, max_days=120)
 
 
-def at(frame: pd.DataFrame, day: int, window: Window = MONTHLY, since_day: int = -1) -> Evidence:
+def at(
+    frame: pd.DataFrame, day: int, window: WindowPolicy = MONTHLY, since_day: int = -1
+) -> Evidence:
     return gather(
         frame, EARLIER + timedelta(days=day), EARLIER + timedelta(days=since_day), window, SIZING
     )

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 from steelyard.evaluation.metrics import sharpe
 from steelyard.evaluation.sharpe import (
+    DeflatedSharpe,
     Moments,
-    Worth,
     deflated,
+    deflated_sharpe,
     expected_maximum,
     mean_interval,
     minimum_track_record,
     probabilistic,
-    worth,
 )
 
 FUND = Moments(days=24, sharpe=0.458, skew=-2.448, kurtosis=10.164)
@@ -121,7 +121,7 @@ def test_the_interval_holds_the_true_mean_about_as_often_as_it_says(dependence: 
 )
 def test_what_cannot_be_measured_is_not_known(daily: np.ndarray) -> None:
     """NaN, which JSON shows as None."""
-    found = Worth.of(daily, 10)
+    found = DeflatedSharpe.of(daily, 10)
 
     assert (found.sharpe, found.positive, found.luck, found.days_needed) == (None, None, None, None)
     assert math.isnan(probabilistic(Moments.of(daily)))
@@ -130,7 +130,7 @@ def test_what_cannot_be_measured_is_not_known(daily: np.ndarray) -> None:
 def test_a_losing_book_needs_no_longer_record_but_another_model() -> None:
     """No length makes a ratio below 0 sure; its ratio is that of the books."""
     daily = np.tile([0.01, -0.02, 0.003], 40)
-    found = Worth.of(daily, 1)
+    found = DeflatedSharpe.of(daily, 1)
 
     assert found.days_needed is None
     assert found.sharpe == pytest.approx(sharpe(daily))
@@ -142,7 +142,7 @@ def test_gains_are_paired_day_by_day() -> None:
     equity = pd.DataFrame(
         {"baseline": base.cumsum(), "ml": (base + 0.0005).cumsum(), "blended": base.cumsum()}
     )
-    found = worth(equity, 500)
+    found = deflated_sharpe(equity, 500)
     gains, books = found["gains"], found["books"]
 
     assert gains["ml"] == pytest.approx({"mean": 0.015, "low": 0.015, "high": 0.015})  # type: ignore[index]

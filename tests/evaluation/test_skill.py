@@ -12,12 +12,12 @@ from settled import settled
 from steelyard.evaluation.books import SizingPolicy
 from steelyard.evaluation.skill import (
     BetPolicy,
+    Games,
     Skill,
-    Table,
     bets,
     decay_value,
-    fresh_table,
     judge_skill,
+    new_games,
     play,
     skill_value,
 )
@@ -40,7 +40,7 @@ def paths(
     rng, policy = np.random.default_rng(7), BetPolicy()
     skill, decay = np.empty((LIVES, DAYS)), np.empty((LIVES, DAYS))
     for life in range(LIVES):
-        table = fresh_table(policy)
+        table = new_games(policy)
         classes = rng.integers(0, 2, (DAYS, day_size))
         claim = spread * rng.standard_normal((DAYS, day_size))
         p_win = np.clip(np.array(base)[classes] + claim, 0.05, 0.95)
@@ -81,7 +81,7 @@ def test_kept_claims_seldom_look_decayed_and_dead_ones_do() -> None:
     assert (paths(-1.0)[1][:, 240] >= 100).mean() >= 0.95
 
 
-def bet(table: Table, p_win: float, won: NDArray[np.bool_]) -> None:
+def bet(table: Games, p_win: float, won: NDArray[np.bool_]) -> None:
     """Place one bet on signals of one class that all claim the same."""
     play(
         table, bets(BetPolicy()), np.full(len(won), p_win), np.zeros(len(won), dtype=np.int64), won
@@ -91,7 +91,7 @@ def bet(table: Table, p_win: float, won: NDArray[np.bool_]) -> None:
 def test_signals_that_win_as_one_get_the_stakes_of_few() -> None:
     """Twenty that go together vary twenty times as far as twenty on their own: a win pays a fraction."""
     rng = np.random.default_rng(4)
-    alone, tied = fresh_table(BetPolicy()), fresh_table(BetPolicy())
+    alone, tied = new_games(BetPolicy()), new_games(BetPolicy())
     for n in range(200):
         claim = 0.55 if n % 2 else 0.45
         bet(alone, claim, rng.random(20) < 0.5)
@@ -110,7 +110,7 @@ def test_stakes_follow_what_came_of_the_claims() -> None:
     rng = np.random.default_rng(5)
 
     def growth(claim: float, edge: float) -> float:
-        table = fresh_table(BetPolicy())
+        table = new_games(BetPolicy())
         for _ in range(400):
             sign = rng.integers(0, 2) * 2 - 1
             bet(table, 0.5 + sign * claim, rng.random(10) < 0.5 + sign * edge)
@@ -124,10 +124,10 @@ def test_stakes_follow_what_came_of_the_claims() -> None:
 @pytest.mark.parametrize("claim", [0.99, 0.01])
 def test_no_day_takes_the_whole_capital(claim: float) -> None:
     """A thousand signals, all wrong, at the worst base rate: a twentieth is left, to win it back."""
-    table = fresh_table(BetPolicy())
+    table = new_games(BetPolicy())
     bet(table, claim, np.full(1000, claim < 0.5))
 
-    assert table.skill.min() >= 0.05 * BetPolicy().at_once * (1 - 1e-9)
+    assert table.skill.min() >= 0.05 * BetPolicy().initial_share * (1 - 1e-9)
 
 
 def lived(n: int, accuracy: float = 0.6, seed: int = 1) -> pd.DataFrame:

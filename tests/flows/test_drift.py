@@ -131,9 +131,9 @@ def test_the_command_prints_verdict_and_features(pilot: Home, command: Command) 
     lived(pilot)
     places = [
         "--home",
-        str(pilot.home),
+        str(pilot.folder),
         "--conf",
-        str(conf_of(pilot.home)),
+        str(conf_of(pilot.folder)),
         "--as-of",
         DAY.isoformat(),
     ]

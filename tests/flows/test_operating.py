@@ -76,7 +76,9 @@ def lose_everything(stores: Home) -> None:
 
 def test_status_says_how_things_stand(pilot: Home, command: Command) -> None:
     """One answer, weight with base and bonus, lease, versions, reviews, every criterion with figure, bound and words."""
-    code, out, err = command("status", "--home", pilot.home, "--as-of", LAST.isoformat(), "--json")
+    code, out, err = command(
+        "status", "--home", pilot.folder, "--as-of", LAST.isoformat(), "--json"
+    )
     document = json.loads(out)
 
     assert code == 0, err
@@ -125,7 +127,7 @@ def test_status_says_how_things_stand(pilot: Home, command: Command) -> None:
 
 def test_status_reads_well(pilot: Home, command: Command) -> None:
     """The same for people, the answer first."""
-    _, out, _ = command("status", "--home", pilot.home, "--as-of", LAST.isoformat())
+    _, out, _ = command("status", "--home", pilot.folder, "--as-of", LAST.isoformat())
 
     assert out.startswith("The model decides 15.0% of the confidence")
     for words in (
@@ -144,7 +146,7 @@ def test_status_says_what_is_out_of_force_and_why(pilot: Home, command: Command)
     client.set_registered_model_tag(LINEAGE, "steelyard.state", "{}")
     pilot.brake.pull("anna", "MLflow was down")
     _, out, _ = command(
-        "status", "--home", pilot.home, "--as-of", (LAST + timedelta(days=9)).isoformat()
+        "status", "--home", pilot.folder, "--as-of", (LAST + timedelta(days=9)).isoformat()
     )
 
     assert "is out of force" in out
@@ -167,7 +169,7 @@ def test_why_explains_a_signal_and_asks_the_stored_model_again(
     pilot: Home, command: Command
 ) -> None:
     """Both confidences, the sum, arm, version, what counted, the outcome; and the model says today what it said then."""
-    code, out, err = command("why", "S:11:buy", "--home", pilot.home, "--json")
+    code, out, err = command("why", "S:11:buy", "--home", pilot.folder, "--json")
     document = json.loads(out)
 
     assert code == 0, err
@@ -191,7 +193,7 @@ def test_why_explains_a_signal_and_asks_the_stored_model_again(
 )
 def test_why_reads_well(pilot: Home, command: Command, signal: str, words: str) -> None:
     """For people."""
-    code, out, _ = command("why", signal, "--home", pilot.home)
+    code, out, _ = command("why", signal, "--home", pilot.folder)
 
     assert code == 0
     assert words in out
@@ -199,7 +201,7 @@ def test_why_reads_well(pilot: Home, command: Command, signal: str, words: str) 
 
 def test_why_of_a_signal_nobody_predicted_is_one_line(pilot: Home, command: Command) -> None:
     """With ids that exist."""
-    code, out, err = command("why", "AAPL", "--home", pilot.home)
+    code, out, err = command("why", "AAPL", "--home", pilot.folder)
 
     assert (code, out) == (1, "")
     assert "no signal AAPL was predicted here" in err
@@ -219,7 +221,7 @@ def test_why_without_a_model_says_who_decided(pilot: Home, command: Command) -> 
         frame.assign(timestamp=frame["decided_at"], f0=1.0), ["f0"], "other"
     )
     pilot.ledger.record_predictions(frame)
-    _, out, _ = command("why", "S:150:buy", "--home", pilot.home)
+    _, out, _ = command("why", "S:150:buy", "--home", pilot.folder)
 
     assert "the existing system decided alone (no_model): 80.0 against 70" in out
     assert "no model was asked" in out
@@ -260,7 +262,7 @@ def test_a_picture_that_cannot_be_drawn_holds_nothing_up(
     with monkeypatch.context() as broken:
         broken.setattr(Figure, "savefig", full)
         with pytest.raises(OSError, match="no space left"):
-            guard.fn(late, str(pilot.home))
+            guard.fn(late, str(pilot.folder))
     [entry], state = pilot.journal.entries(last=1), pilot.journal.state()
 
     assert state is not None
@@ -286,7 +288,7 @@ def test_a_rollback_takes_the_weight_and_says_why(
         "--by",
         "anna",
         "--home",
-        pilot.home,
+        pilot.folder,
         "--as-of",
         LAST.isoformat(),
     )
@@ -296,7 +298,7 @@ def test_a_rollback_takes_the_weight_and_says_why(
     run_files = {
         file.path for file in pilot.registry._tracking.client.list_artifacts(str(entry.run_id))
     }
-    [report] = (pilot.state / "incidents").iterdir()
+    [report] = (pilot.state_folder / "incidents").iterdir()
 
     assert code == 0, err
     assert "rolled back by anna: fills look odd" in out
@@ -329,13 +331,13 @@ def test_a_rollback_without_mlflow_pulls_the_brake(
         services.replace("sqlite:///{home}/mlruns/mlflow.db", "http://127.0.0.1:9")
     )
     code, _, err = command(
-        "rollback", "--reason", "now", "--by", "anna", "--home", pilot.home, "--conf", conf
+        "rollback", "--reason", "now", "--by", "anna", "--home", pilot.folder, "--conf", conf
     )
 
     assert code == 1
     assert "the brake is pulled, trading processes of" in err
     assert (pilot.brake.pulled, pilot.brake.words) == (True, "anna: now")
-    assert command("rollback", "--reason", "now", "--by", "anna", "--home", pilot.home)[0] == 0
+    assert command("rollback", "--reason", "now", "--by", "anna", "--home", pilot.folder)[0] == 0
     assert not pilot.brake.pulled
 
 
@@ -343,15 +345,15 @@ def test_a_rollback_without_the_ledger_still_takes_the_weight(
     pilot: Home, command: Command
 ) -> None:
     """The report says that there is no evidence; the operator is not stopped by it."""
-    file = pilot.state / "ledger.db"
+    file = pilot.state_folder / "ledger.db"
     file.unlink()
     file.mkdir()
     code, _, err = command(
-        "rollback", "--reason", "disk is gone", "--by", "anna", "--home", pilot.home
+        "rollback", "--reason", "disk is gone", "--by", "anna", "--home", pilot.folder
     )
 
     assert code == 0, err
-    [report] = (pilot.state / "incidents").iterdir()
+    [report] = (pilot.state_folder / "incidents").iterdir()
     assert "Could not be gathered" in report.read_text()
     assert pilot.journal.verified()[0].weight == 0.0  # type: ignore[union-attr]
 
@@ -363,12 +365,14 @@ def test_a_rollback_works_on_a_damaged_journal(pilot: Home, command: Command) ->
         Path(pilot.registry._tracking._artifacts).rglob(f"{first.run_id}/artifacts/decision.json")
     ).unlink()
     client.delete_model_version(LINEAGE, "1")
-    code, _, err = command("rollback", "--reason", "damaged", "--by", "anna", "--home", pilot.home)
+    code, _, err = command(
+        "rollback", "--reason", "damaged", "--by", "anna", "--home", pilot.folder
+    )
 
     assert code == 0, err
     assert pilot.journal.verified()[0].weight == 0.0  # type: ignore[union-attr]
     assert not pilot.brake.pulled
-    code, out, _ = command("verify", "--home", pilot.home)
+    code, out, _ = command("verify", "--home", pilot.folder)
     assert (code, "decision.json is gone" in out) == (1, True)
 
 
@@ -376,9 +380,9 @@ def test_a_rollback_needs_a_lineage_and_a_reason(
     home: Path, pilot: Home, command: Command, tmp_path: Path
 ) -> None:
     """One line each, and no brake stays behind."""
-    code, _, err = command("rollback", "--reason", "  ", "--home", pilot.home)
+    code, _, err = command("rollback", "--reason", "  ", "--home", pilot.folder)
     assert (code, "--reason is empty" in err) == (1, True)
-    assert command("rollback", "--home", pilot.home)[0] == 2
+    assert command("rollback", "--home", pilot.folder)[0] == 2
     code, _, err = command("rollback", "--reason", "why", "--home", tmp_path / "empty")
     assert (code, "there is no weight to take away" in err) == (1, True)
     assert not open_home(tmp_path / "empty").brake.pulled
@@ -386,12 +390,12 @@ def test_a_rollback_needs_a_lineage_and_a_reason(
 
 def test_hold_and_resume_are_recorded_once(pilot: Home, command: Command) -> None:
     """Held twice is held once; resumed; and resuming what nobody holds is refused."""
-    run = ("--home", pilot.home, "--by", "anna")
+    run = ("--home", pilot.folder, "--by", "anna")
     assert command("resume", "--reason", "why", *run)[0] == 1
     assert command("hold", "--reason", "earnings", *run)[0] == 0
     _, out, _ = command("hold", "--reason", "again", *run)
     assert "held by anna: earnings" in out
-    _, out, _ = command("status", "--home", pilot.home)
+    _, out, _ = command("status", "--home", pilot.folder)
     assert "held by an operator" in out
     assert command("resume", "--reason", "over", *run)[0] == 0
 
@@ -409,7 +413,7 @@ def test_a_model_changed_in_the_registry_serves_no_more(pilot: Home, command: Co
     )
     whole = stored.read_text()
     stored.write_text(whole.replace('"slope": ', '"slope": 1'))
-    code, out, _ = command("verify", "--home", pilot.home)
+    code, out, _ = command("verify", "--home", pilot.folder)
 
     assert code == 1
     assert (
@@ -419,14 +423,14 @@ def test_a_model_changed_in_the_registry_serves_no_more(pilot: Home, command: Co
     with pytest.raises(RestoreService, match="not those that were registered"):
         pilot.model("1")
     stored.write_text(whole)
-    assert command("verify", "--home", pilot.home)[0] == 0
+    assert command("verify", "--home", pilot.folder)[0] == 0
 
 
 def test_verify_names_what_was_changed_and_repairs_what_follows_from_the_journal(
     pilot: Home, command: Command
 ) -> None:
     """Exit 1 with the place, exit 0 after the repair; the guard refuses in between."""
-    assert command("verify", "--home", pilot.home)[0] == 0
+    assert command("verify", "--home", pilot.folder)[0] == 0
     client = pilot.registry._tracking.client
     client.set_registered_model_tag(LINEAGE, "ml_weight", "0.7000")
     client.delete_registered_model_alias(LINEAGE, "champion")
@@ -434,7 +438,7 @@ def test_verify_names_what_was_changed_and_repairs_what_follows_from_the_journal
     client.set_registered_model_tag(
         LINEAGE, "steelyard.state", tags["steelyard.state"].replace("0.15", "0.65")
     )
-    code, out, _ = command("verify", "--home", pilot.home)
+    code, out, _ = command("verify", "--home", pilot.folder)
 
     assert code == 1
     for words in (
@@ -443,12 +447,12 @@ def test_verify_names_what_was_changed_and_repairs_what_follows_from_the_journal
         "the alias champion names version none, it should name 1",
     ):
         assert words in out
-    code, _, err = command("guard", "--home", pilot.home, "--as-of", LAST.isoformat())
+    code, _, err = command("guard", "--home", pilot.folder, "--as-of", LAST.isoformat())
     assert (code, "steelyard verify --repair" in err) == (1, True)
-    code, out, _ = command("verify", "--repair", "--home", pilot.home, "--json")
+    code, out, _ = command("verify", "--repair", "--home", pilot.folder, "--json")
     assert (code, json.loads(out)["faults"]) == (0, [])
     assert len(json.loads(out)["repaired"]) == 3
-    assert command("guard", "--home", pilot.home, "--as-of", LAST.isoformat())[0] == 0
+    assert command("guard", "--home", pilot.folder, "--as-of", LAST.isoformat())[0] == 0
 
 
 # alerts
@@ -461,7 +465,7 @@ def test_a_cut_and_a_lapsed_lease_are_told_once(
     lose_everything(pilot)
     late = LAST + timedelta(days=28)
     for _ in range(2):
-        guard.fn(late, str(pilot.home))
+        guard.fn(late, str(pilot.folder))
 
     lapsed, disabled = [
         message for message in received if not message["title"].startswith("Steelyard: health")
@@ -484,7 +488,7 @@ def test_a_failed_flow_is_told_and_fails_all_the_same(
 ) -> None:
     """Settling without bars: exit 1, one line, one alert however often it is tried that day."""
     for _ in range(2):
-        assert command("settle", "--home", pilot.home)[0] == 1
+        assert command("settle", "--home", pilot.folder)[0] == 1
 
     [message] = received
     assert message["title"] == "Steelyard: flow failed: settle"
@@ -498,8 +502,8 @@ def test_a_channel_that_is_down_fails_no_flow_and_status_shows_it(
     monkeypatch.setenv("STEELYARD_ALERTS", "json://127.0.0.1:9/planted")
     lose_everything(pilot)
     late = (LAST + timedelta(days=28)).isoformat()
-    assert command("guard", "--home", pilot.home, "--as-of", late)[0] == 0
-    _, out, _ = command("status", "--home", pilot.home, "--as-of", late)
+    assert command("guard", "--home", pilot.folder, "--as-of", late)[0] == 0
+    _, out, _ = command("status", "--home", pilot.folder, "--as-of", late)
 
     assert "undelivered since" in out
     assert "disable: signal-confidence" in out
@@ -597,7 +601,7 @@ def test_no_secret_is_written_anywhere(
     lose_everything(pilot)
     late, said = (LAST + timedelta(days=28)).isoformat(), []
     assert (
-        command("verify", "--home", pilot.home, "--conf", conf)[0] == 1
+        command("verify", "--home", pilot.folder, "--conf", conf)[0] == 1
     )  # sealed without the key until now
     for arguments in (
         ("verify", "--reseal"),
@@ -605,14 +609,14 @@ def test_no_secret_is_written_anywhere(
         ("status",),
         ("rollback", "--reason", "r"),
     ):
-        code, *words = command(*arguments, "--home", pilot.home, "--conf", conf)
+        code, *words = command(*arguments, "--home", pilot.folder, "--conf", conf)
         assert code == 0, words
         said += words
     services = (conf / "services.yaml").read_text()
     ledger = "ledger: postgresql+psycopg://user:${LEDGER_PASSWORD}@127.0.0.1:9/none #"
     (conf / "services.yaml").write_text(services.replace("ledger: ", ledger))
-    said += command("settle", "--home", pilot.home, "--conf", conf)[1:]
-    files = [file for file in pilot.home.rglob("*") if file.is_file()]
+    said += command("settle", "--home", pilot.folder, "--conf", conf)[1:]
+    files = [file for file in pilot.folder.rglob("*") if file.is_file()]
 
     assert any("mlflow.db" in file.name for file in files)
     assert [file for file in files if b"planted" in file.read_bytes()] == []

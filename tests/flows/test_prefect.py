@@ -21,7 +21,7 @@ from steelyard.flows.settle import settle
 from steelyard.home import open_home
 from steelyard.market.simulated import SimulatedMarket
 from steelyard.ops.doctor.server import server as checked
-from steelyard.progress import tell
+from steelyard.progress import report_progress
 from steelyard.settings import default_conf, load
 from steelyard.tasks.prefect_pages import progress
 from steelyard.tasks.step import DECIDING, step
@@ -86,7 +86,7 @@ def test_a_long_fit_says_how_far_it_is(server: str) -> None:
     def fits() -> None:
         with progress("fit"):
             for number in range(3):
-                tell("trials", number + 1, 3)
+                report_progress("trials", number + 1, 3)
 
     fits()
 
@@ -176,7 +176,7 @@ def test_runs_that_decide_leave_a_summary_on_their_page(
     server: str, tmp_path: Path, empty_mlflow: Path
 ) -> None:
     """Verdict first, then why, the rules with figure and bound, and the way to MLflow."""
-    home = str(pilot_home(tmp_path, empty_mlflow).home)
+    home = str(pilot_home(tmp_path, empty_mlflow).folder)
     guard(as_of=LAST, home=home)
     rollback(reason="odd fills", operator="operator", as_of=LAST, home=home)
     review(as_of=LAST, home=home)

@@ -136,7 +136,7 @@ def test_what_nobody_takes_is_given_up(tmp_path: Path) -> None:
     alerts = Alerts(tmp_path, ("no address at all",))
     alerts.post(CUT.model_copy(update={"at": NOW - timedelta(days=400)}))
     assert len(alerts.open()) == 1
-    for _ in range(module.MOST_ATTEMPTS):
+    for _ in range(module.MAX_ATTEMPTS):
         alerts.deliver()
 
     assert alerts.open() == []

@@ -24,7 +24,7 @@ from steelyard.settings import PACKAGE
 from steelyard.tasks.weight import evaluate_weight
 from steelyard.weight.ladder import period_end
 from steelyard.weight.state import initial_state
-from steelyard.weight.transitions import conclude
+from steelyard.weight.transitions import make_decision
 
 
 @pytest.fixture(scope="session")
@@ -50,7 +50,7 @@ def lived(registry: Registry) -> Registry:
     at = NOW + timedelta(days=15)
     pilot = state(champion="1").model_copy(update={"as_of": at})
     registry.journal.append(
-        conclude("gates", at, at, "RAISE", ("made",), (), before, pilot, None, POLICY)
+        make_decision("gates", at, at, "RAISE", ("made",), (), before, pilot, None, POLICY)
     )
     return registry
 

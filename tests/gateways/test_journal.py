@@ -211,16 +211,16 @@ def test_what_was_changed_by_hand_is_found_and_not_believed(
     assert any(words.format(*(entry.run_id for entry in entries)) in fault for fault in faults), (
         faults
     )
-    believed, fault = reopened(registry).journal.verified()
-    assert believed is not None
-    assert believed.weight <= 0.20
-    assert believed.lease_until < NOW + timedelta(days=300)
+    breach_confirmed, fault = reopened(registry).journal.verified()
+    assert breach_confirmed is not None
+    assert breach_confirmed.weight <= 0.20
+    assert breach_confirmed.lease_until < NOW + timedelta(days=300)
     assert (fault is not None) is doubted
     if doubted:
         with pytest.raises(VerifyState, match="steelyard verify"):
             reopened(registry).journal.state()
     else:
-        assert reopened(registry).journal.state() == believed
+        assert reopened(registry).journal.state() == breach_confirmed
 
 
 def test_repair_writes_what_the_journal_says(registry: Registry) -> None:
@@ -241,10 +241,10 @@ def test_a_rollback_works_on_a_state_that_is_in_doubt(registry: Registry) -> Non
     decide(registry, 0)
     _edit_tag(registry, weight=0.7)
     other = reopened(registry)
-    believed, _ = other.journal.verified()
-    assert believed is not None
+    breach_confirmed, _ = other.journal.verified()
+    assert breach_confirmed is not None
     entry = other.journal.append(
-        roll_back(believed, None, (), "tags look odd", "anna", POLICY, NOW)
+        roll_back(breach_confirmed, None, (), "tags look odd", "anna", POLICY, NOW)
     )
 
     assert entry.decision.before.weight == 0.15
@@ -259,10 +259,10 @@ def test_a_decision_that_was_removed_leaves_a_gap_for_ever(registry: Registry) -
         decide(registry, month)
     _delete_last_run(registry)
     other = reopened(registry)
-    believed, _ = other.journal.verified()
-    assert believed is not None
+    breach_confirmed, _ = other.journal.verified()
+    assert breach_confirmed is not None
     entry = other.journal.append(
-        roll_back(believed, None, (), "a decision is gone", "anna", POLICY, NOW)
+        roll_back(breach_confirmed, None, (), "a decision is gone", "anna", POLICY, NOW)
     )
 
     assert entry.sequence == 3

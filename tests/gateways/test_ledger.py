@@ -215,7 +215,7 @@ def test_several_migrate_at_once(ledger_url: str) -> None:
     running = [
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         for _ in range(3)
-    ]  # noqa: S603
+    ]
     for process in running:
         process.stdout.readline()
     for process in running:

@@ -22,7 +22,7 @@ from steelyard.errors import RestoreService
 from steelyard.gateways.brake import Brake
 from steelyard.gateways.registry import Registry
 from steelyard.weight.ladder import evaluate
-from steelyard.weight.transitions import conclude
+from steelyard.weight.transitions import make_decision
 
 
 @dataclass
@@ -61,7 +61,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, empty_mlflow: Path) -> Iter
         folder / "artifacts",
     ]
     quiet = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    process = subprocess.Popen(  # noqa: S603  # our own arguments
+    process = subprocess.Popen(  # our own arguments
         [sys.executable, "-m", "mlflow", "server", *store, "--port", str(port), "--workers", "1"],
         env=quiet,
         stdout=subprocess.DEVNULL,
@@ -86,7 +86,7 @@ def registry(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Regist
     assert before is not None
     pilot = state(champion="1").model_copy(update={"as_of": NOW})
     found.journal.append(
-        conclude("gates", NOW, NOW, "RAISE", ("made",), (), before, pilot, None, POLICY)
+        make_decision("gates", NOW, NOW, "RAISE", ("made",), (), before, pilot, None, POLICY)
     )
     return found
 

@@ -98,7 +98,7 @@ def test_a_killed_process_loses_nothing_it_was_told_is_there(tmp_path: Path) -> 
         f"s = Spool(Path({str(tmp_path)!r})); s.open()\n"
         "for n in range(100000):\n    s.append([{'n': n}]); print(n, flush=True)\n"
     )
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)  # noqa: S603  # our own code
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)  # our own code
     assert process.stdout is not None
     process.stdout.readline()
     time.sleep(0.3)

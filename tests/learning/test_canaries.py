@@ -9,7 +9,14 @@ import pytest
 
 from markets import FOUR_HOURS
 from steelyard.errors import FixData
-from steelyard.learning.canaries import Canary, _deviations, _shuffled, _Trial, listen, signals_of
+from steelyard.learning.canaries import (
+    Canary,
+    _deviations,
+    _shuffled,
+    _Trial,
+    run_canaries,
+    signals_of,
+)
 from steelyard.learning.policy import Family, LearningPolicy
 from steelyard.learning.samples import Samples
 from steelyard.market.bars import Bars, by_symbol
@@ -43,11 +50,11 @@ def plain() -> Market:
 def heard(
     found: Market, family: Family = "lightgbm", policy: LearningPolicy = POLICY
 ) -> dict[str, Canary]:
-    return {one.name: one for one in listen(*found, STRATEGY, family, policy)}
+    return {one.name: one for one in run_canaries(*found, STRATEGY, family, policy)}
 
 
 def singing(found: Mapping[str, Canary]) -> list[str]:
-    return [name for name, one in found.items() if one.sang]
+    return [name for name, one in found.items() if one.failed]
 
 
 @pytest.mark.parametrize(
@@ -143,7 +150,9 @@ def test_knowing_more_than_the_next_bars_tell_is_heard_wherever_it_comes_from(
             score = remembered[f"{bars.symbol}:{stamp}:{found.side}"]
             return replace(found, scores={**found.scores, "adx": float(score)})
 
-    found = {one.name: one for one in listen(leaking, bars, Remembering(), "lightgbm", POLICY)}
+    found = {
+        one.name: one for one in run_canaries(leaking, bars, Remembering(), "lightgbm", POLICY)
+    }
 
     assert singing(found) == ["future"]
     assert "features foresaw more than the next 2 bars themselves tell" in found["future"].reason
@@ -169,8 +178,8 @@ def test_a_split_that_scores_what_it_fitted_is_heard(plain: Market) -> None:
     honest, _ = _shuffled(trial, np.random.default_rng(0))
     leaking, _ = _shuffled(replace(trial, paths=((rows, rows[-300:]),)), np.random.default_rng(0))
 
-    assert not honest.sang
-    assert leaking.sang
+    assert not honest.failed
+    assert leaking.failed
 
 
 def test_chance_exceeds_a_bound_no_more_often_than_it_says() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from samples_made import made
 from steelyard.errors import CollectMoreData, FixData
-from steelyard.learning.boosters import GROWING, Table
+from steelyard.learning.boosters import GROWING, BoosterData
 from steelyard.learning.calibration import logit
 from steelyard.learning.folds import holdout_split, walk_forward
 from steelyard.learning.model import Model
@@ -152,7 +152,7 @@ def test_the_first_rounds_of_a_booster_are_what_is_stored(family: Family, skille
     """Grown to 20 and stored at 10, it predicts what 10 rounds did."""
     from steelyard.learning.boosters import GROWN
 
-    table = Table.of(skilled.x, skilled.won)
+    table = BoosterData.of(skilled.x, skilled.won)
     booster = GROWING[family]({}, table, seed=1)
     for _ in range(20):
         booster.grow()

@@ -16,6 +16,7 @@ from packaging.requirements import Requirement
 from homes import LAST, pilot_home
 from pilots import BAR, frame
 from registries import LINEAGE
+from steelyard.errors import FixConfiguration
 from steelyard.gateways.alerts import Alert
 from steelyard.gateways.spool import Spool
 from steelyard.home import Home, open_home
@@ -24,6 +25,7 @@ from steelyard.ops.doctor import home as home_checks
 from steelyard.ops.doctor.configuration import missing
 from steelyard.ops.doctor.home import Tag
 from steelyard.ops.doctor.rows import Row
+from steelyard.settings import load
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -71,10 +73,10 @@ def test_a_home_that_is_well_has_nothing_wrong_and_is_left_as_it_was(
 ) -> None:
     """Every check in its order; not a byte is written."""
     pilot.lake.append(frame(), BAR)
-    before = tree(pilot.home)
-    document = doctor(pilot.home, conf, LAST)
+    before = tree(pilot.folder)
+    document = doctor(pilot.folder, conf, LAST)
 
-    assert tree(pilot.home) == before
+    assert tree(pilot.folder) == before
     assert document["wrong"] == 0
     assert [name for name, standing in standings(document).items() if standing == "ok"] == [
         *(
@@ -113,17 +115,17 @@ def test_one_broken_thing_keeps_nothing_else_from_being_checked(
     """Eight at once: each is a row with what to do, the command ends with 1, and the rest is looked at."""
     pilot.brake.pull("anna", "MLflow was down")
     pilot.registry._tracking.client.set_registered_model_tag(LINEAGE, "steelyard.state", "{}")
-    for file in pilot.state.glob("ledger.db*"):
+    for file in pilot.state_folder.glob("ledger.db*"):
         file.unlink()
-    (pilot.state / "ledger.db").write_bytes(b"no database" * 500)
-    (pilot.state / "spool").write_text("no folder")
+    (pilot.state_folder / "ledger.db").write_bytes(b"no database" * 500)
+    (pilot.state_folder / "spool").write_text("no folder")
     (conf / "weight.yaml").write_text("ceilling: 0.5")
     (conf / "wieght.yaml").write_text("")
     (conf / "strategy.yaml").write_text("system: nowhere:Found")
     (conf / "broker.yaml").write_text("name: alpaca")
     monkeypatch.setenv("STEELYARD_TOKEN", "short")
     monkeypatch.delenv("APCA_API_KEY_ID", raising=False)
-    code, out, err = command("doctor", "--home", pilot.home, "--conf", conf, "--json")
+    code, out, err = command("doctor", "--home", pilot.folder, "--conf", conf, "--json")
     document = json.loads(out)
 
     assert code == 1, err
@@ -184,7 +186,7 @@ def test_a_decision_that_was_cut_short_stays_so(pilot: Home) -> None:
         LINEAGE, "steelyard.state", pilot.journal.sealed(pilot.journal.entries()[0].state)
     )
     stale = client.get_registered_model(LINEAGE).tags["steelyard.state"]
-    again = open_home(pilot.home)
+    again = open_home(pilot.folder)
     state, journal = only(home_checks.sealed(Tag(again))), list(home_checks.lineage(again))[-1]
 
     assert client.get_registered_model(LINEAGE).tags["steelyard.state"] == stale != before
@@ -197,7 +199,7 @@ def test_a_decision_that_was_cut_short_stays_so(pilot: Home) -> None:
 def test_databases_of_another_version_are_named(pilot: Home, conf: Path) -> None:
     """A flow brings the ledger's up to date; MLflow says itself what to do."""
     elsewhere = Path(
-        shutil.copytree(pilot.home, pilot.home.parent / "elsewhere")
+        shutil.copytree(pilot.folder, pilot.folder.parent / "elsewhere")
     )  # not open in this process yet
     places = {
         elsewhere / ".steelyard" / "ledger.db": "0001",
@@ -236,11 +238,11 @@ def test_a_lease_that_ran_out_is_as_bad_as_what_it_takes(
 
 def test_what_waits_is_counted(pilot: Home) -> None:
     """Lines of the spool up to the last whole one, and alerts nobody took; the spool is not taken."""
-    spool = Spool(pilot.state / "spool")
+    spool = Spool(pilot.state_folder / "spool")
     spool.open()
     spool.append([{"n": 1}, {"n": 2}, {"n": 3}])
     spool.drained(spool.waiting(1)[1])
-    (pilot.state / "spool" / "lines.jsonl").open("ab").write(b'{"n":')
+    (pilot.state_folder / "spool" / "lines.jsonl").open("ab").write(b'{"n":')
     pilot.alerts.post(Alert(key="k", at=LAST, kind="flow", title="flow failed", advice="look"))
 
     assert only(home_checks.spool(pilot)).found == "2 lines wait"
@@ -262,6 +264,22 @@ def test_the_lake_tells_its_age_and_who_is_behind(pilot: Home) -> None:
     assert row.standing == "warning"
     assert "3 symbols" in row.found
     assert "2.0 days ago; 1 are more than 7 days behind: " in row.found
+
+
+def test_a_key_under_its_former_name_is_read_and_named(home: Path, conf: Path) -> None:
+    """For one version; under both names at once the file is refused."""
+    file = conf / "weight.yaml"
+    file.write_text("smallest: 0.02\nsequential: {bets: {kept: 0.5}}")
+
+    assert load(conf).weight.min_weight == 0.02
+    assert load(conf).weight.sequential.bets.claim_retention == 0.5
+    assert found(doctor(home, conf, LAST), "conf: names") == (
+        "weight.yaml: smallest is now min_weight; "
+        "weight.yaml: sequential.bets.kept is now sequential.bets.claim_retention"
+    )
+    file.write_text("smallest: 0.02\nmin_weight: 0.02")
+    with pytest.raises(FixConfiguration, match="smallest and min_weight are the same key"):
+        load(conf)
 
 
 def test_pages_on_another_port_than_mlflow_are_a_contradiction(pilot: Home, conf: Path) -> None:

@@ -11,7 +11,7 @@ from steelyard.errors import FixConfiguration
 from steelyard.flows.drill import _run, fire_drill
 from steelyard.ops.drills.ground import claim, copied, ground
 from steelyard.ops.drills.scheduler import dead_scheduler
-from steelyard.settings import undisturbed
+from steelyard.settings import isolated_environment
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -21,7 +21,7 @@ def drills(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of drills whose ground is made."""
     folder = tmp_path_factory.mktemp("drills") / "home"
     claim(folder, None)
-    with undisturbed():
+    with isolated_environment():
         ground(folder, None, _run)
     return folder
 
@@ -46,7 +46,7 @@ def test_a_dead_scheduler_ends_the_weight_with_the_lease(drills: Path, command: 
 
 def test_a_lease_that_is_too_long_fails_the_drill(drills: Path) -> None:
     """A month's lease: the model goes on deciding, nobody is told, and the drill says never."""
-    with undisturbed():
+    with isolated_environment():
         place = copied(drills / "ground", drills / "long-lease", _run)
         (place.conf / "weight.yaml").write_text("lease_days: 30  # days")
         found = dead_scheduler(place).to_dict()

@@ -155,7 +155,7 @@ with Supervisor(Path({str(tmp_path)!r}), print) as supervisor:
 """
     process = subprocess.Popen(
         [sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    )  # noqa: S603
+    )
     logs = [tmp_path / "one.log", tmp_path / "two.log"]
     assert eventually(lambda: all(log.exists() and log.read_text() for log in logs))
     groups = [int(log.read_text().split()[0]) for log in logs]

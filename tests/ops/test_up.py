@@ -158,7 +158,7 @@ def test_a_server_that_is_killed_comes_back(up: Up) -> None:
 def test_an_interrupt_stops_all_of_it(up: Up) -> None:
     """No process is left and the ports are free. Last in this file: it stops what runs."""
     groups = [
-        up.child(words) for words in ("server start", "mlflow server", "worker start", "leash")
+        up.child(words) for words in ("server start", "mlflow server", "worker start", "reaper")
     ]
     assert all(groups)
     up.process.send_signal(signal.SIGINT)

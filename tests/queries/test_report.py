@@ -84,14 +84,14 @@ def test_pivotal_signals_alerts_and_a_rollback_are_on_it(pilot: Home) -> None:
 def test_the_command_writes_the_page_and_prints_the_document(pilot: Home, command: Command) -> None:
     """To lineage.html of the home, or where one says; one line where that cannot be written."""
     code, out, err = command(
-        "report", "--home", str(pilot.home), "--as-of", LAST.isoformat(), "--json"
+        "report", "--home", str(pilot.folder), "--as-of", LAST.isoformat(), "--json"
     )
     assert code == 0, err
-    assert json.loads(out)["page"] == str(pilot.home / "lineage.html")
-    assert (pilot.home / "lineage.html").read_text().startswith("<!doctype html>")
+    assert json.loads(out)["page"] == str(pilot.folder / "lineage.html")
+    assert (pilot.folder / "lineage.html").read_text().startswith("<!doctype html>")
 
     code, _, err = command(
-        "report", "--home", str(pilot.home), "--out", str(pilot.home / "no" / "where.html")
+        "report", "--home", str(pilot.folder), "--out", str(pilot.folder / "no" / "where.html")
     )
     assert code == 1
     assert "cannot be written" in err.strip().splitlines()[-1]
@@ -99,7 +99,7 @@ def test_the_command_writes_the_page_and_prints_the_document(pilot: Home, comman
 
 def test_a_review_is_written_once_per_period(pilot: Home, command: Command) -> None:
     """In the home and in MLflow; run again in the same period, the same run comes back."""
-    places = ["review", "--home", str(pilot.home), "--json", "--as-of"]
+    places = ["review", "--home", str(pilot.folder), "--json", "--as-of"]
     first, again, next_one = (
         json.loads(command(*places, (LAST + timedelta(days=days)).isoformat())[1])
         for days in (0, 1, 31)
@@ -107,7 +107,7 @@ def test_a_review_is_written_once_per_period(pilot: Home, command: Command) -> N
 
     assert first["run_id"] == again["run_id"] != next_one["run_id"]
     assert first["run_page"].startswith("http://127.0.0.1:5000/#/experiments/")
-    assert Path(first["page"]).parent == pilot.home / ".steelyard" / "reports"
+    assert Path(first["page"]).parent == pilot.folder / ".steelyard" / "reports"
     kept = pilot.registry.observations._tracking.read(first["run_id"], "report.html")
     assert kept == Path(first["page"]).read_text()
     metrics = pilot.registry.observations._tracking.client.get_run(first["run_id"]).data.metrics

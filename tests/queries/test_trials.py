@@ -48,7 +48,7 @@ def test_a_search_counts_its_trials_and_its_settings_once(pilot: Home) -> None:
 def test_luck_is_told_in_words_wherever_the_lineage_is_shown(pilot: Home, command: Command) -> None:
     """In status, as JSON and at the terminal, and on the page; nothing before the first settled opinion."""
     count_search(pilot, "key", LAST, {}, 611)
-    arguments = ("status", "--home", pilot.home, "--as-of", LAST.isoformat())
+    arguments = ("status", "--home", pilot.folder, "--as-of", LAST.isoformat())
     found = json.loads(command(*arguments, "--json")[1])["worth"]
     told = command(*arguments)[1]
     _, page = lineage_report(pilot, LAST)

@@ -95,7 +95,7 @@ def test_the_terminal_answers_first(
 ) -> None:
     """The answer under the signal's name, and the words that fit the case."""
     signal_id = first(rows, condition)
-    code, out, err = command("why", signal_id, "--home", lived.home)
+    code, out, err = command("why", signal_id, "--home", lived.folder)
     verdict = "traded: " if rows.set_index("signal_id").loc[signal_id, "decision"] else "left: "
 
     assert code == 0, err
@@ -111,7 +111,7 @@ def test_the_command_writes_what_the_step_returns(
     """One JSON document on stdout."""
     signal_id = first(rows, "settled_at.isna()")
     document: dict[str, Any] = json.loads(
-        command("why", signal_id, "--home", lived.home, "--json")[1]
+        command("why", signal_id, "--home", lived.folder, "--json")[1]
     )
 
     assert document == explained(lived, signal_id)
@@ -150,12 +150,15 @@ def test_other_features_than_the_versions_are_not_shown_to_it(
     """The hash beside the frozen features is another: the decision is still explained, and a sentence says what is not."""
     signal_id = first(rows, "settled_at.notna()")
     copy = tmp_path / "ledger.db"
-    with sqlite3.connect(lived.state / "ledger.db") as source, sqlite3.connect(copy) as other:
+    with (
+        sqlite3.connect(lived.state_folder / "ledger.db") as source,
+        sqlite3.connect(copy) as other,
+    ):
         source.backup(other)
         other.execute("UPDATE ml_trade_features SET feature_set_hash = 'another'")
     services = lived.settings.services.model_copy(update={"ledger": f"sqlite:///{copy}"})
     document = explained(
-        Home(lived.settings.model_copy(update={"services": services}), lived.home), signal_id
+        Home(lived.settings.model_copy(update={"services": services}), lived.folder), signal_id
     )
 
     assert (

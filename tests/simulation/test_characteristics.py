@@ -7,14 +7,14 @@ import pytest
 
 from steelyard.evaluation.books import SizingPolicy
 from steelyard.simulation.characteristics import (
-    WORLDS,
-    Course,
-    World,
+    SCENARIOS,
+    Design,
+    Scenario,
     characteristics,
-    draw,
-    drill,
     information_limit,
-    lived,
+    run_lives,
+    simulate,
+    simulate_signals,
 )
 from steelyard.simulation.lives import bounds_of
 from steelyard.weight.policy import WeightPolicy
@@ -25,7 +25,7 @@ SIZING = SizingPolicy()
 @pytest.fixture(scope="module")
 def found() -> dict[str, dict[str, Any]]:
     """Each life at 50 signals a month for 24 months, 250 of each."""
-    return {one["world"]: one for one in drill(WeightPolicy(), SIZING, [Course(250)])}
+    return {one["world"]: one for one in simulate(WeightPolicy(), SIZING, [Design(250)])}
 
 
 def test_a_model_without_skill_gets_no_weight_by_evidence(found: dict[str, dict[str, Any]]) -> None:
@@ -68,20 +68,20 @@ def test_no_test_is_faster_than_the_information_limit(found: dict[str, dict[str,
 
 
 @pytest.mark.parametrize("dependence", [0.0, 0.5])
-@pytest.mark.parametrize("world", WORLDS, ids=lambda world: world.name)
-def test_the_signals_are_what_the_world_says(world: World, dependence: float) -> None:
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+def test_the_signals_are_what_the_world_says(scenario: Scenario, dependence: float) -> None:
     """As many a month, as often right before and after the turn, 30 % taken by each book, books unrelated."""
-    course = Course(100, 24, 50, dependence)
-    drawn = draw(world, course, 100, np.random.default_rng(1), 0.005)
-    signals, early = drawn.signals, drawn.signals.day <= course.turn
+    design = Design(100, 24, 50, dependence)
+    simulated = simulate_signals(scenario, design, 100, np.random.default_rng(1), 0.005)
+    signals, early = simulated.signals, simulated.signals.day <= design.turn
     right = (signals.p_win > 0.5) == signals.won
-    later = world.kept if world.later is None else world.later
+    later = scenario.claim_retention if scenario.later is None else scenario.later
 
     assert len(signals.day) / 100 / 24 == pytest.approx(50, rel=0.02)
     assert right[early].mean() == pytest.approx(
-        0.5 + world.kept * (world.accuracy - 0.5), abs=0.012
+        0.5 + scenario.claim_retention * (scenario.accuracy - 0.5), abs=0.012
     )
-    assert right[~early].mean() == pytest.approx(0.5 + later * (world.accuracy - 0.5), abs=0.012)
+    assert right[~early].mean() == pytest.approx(0.5 + later * (scenario.accuracy - 0.5), abs=0.012)
     assert (signals.ml > 70).mean() == pytest.approx(0.3, abs=0.01)
     assert np.corrcoef(signals.existing, signals.won)[0, 1] == pytest.approx(0, abs=0.02)
     assert (np.sign(signals.returns) == np.where(signals.won, 1, -1)).all()
@@ -91,8 +91,8 @@ def test_signals_of_a_day_hang_together_where_asked() -> None:
     """Pairs of one day are right or wrong together more often than pairs of two days."""
 
     def together(dependence: float) -> float:
-        signals = draw(
-            WORLDS[3], Course(50, 12, 100, dependence), 50, np.random.default_rng(2), 0.005
+        signals = simulate_signals(
+            SCENARIOS[3], Design(50, 12, 100, dependence), 50, np.random.default_rng(2), 0.005
         ).signals
         right = (signals.p_win > 0.5) == signals.won
         same_day = np.diff(signals.day) == 0
@@ -106,7 +106,7 @@ def test_the_same_seed_gives_the_same_lives() -> None:
     bounds = [bounds_of(WeightPolicy(), SIZING.threshold)]
 
     def weights(seed: int) -> np.ndarray:  # type: ignore[type-arg]
-        return lived(WORLDS[4], Course(20, 6, 50, 0.0, seed), bounds, 0.005)[0].weights
+        return run_lives(SCENARIOS[4], Design(20, 6, 50, 0.0, seed), bounds, 0.005)[0].weights
 
     assert np.array_equal(weights(1), weights(1))
     assert not np.array_equal(weights(1), weights(2))
@@ -114,11 +114,11 @@ def test_the_same_seed_gives_the_same_lives() -> None:
 
 def test_lives_that_never_had_weight_leave_no_figures_after_the_turn() -> None:
     """Nothing to come down from: None, not an error."""
-    course = Course(10, 6, 5)
-    [only] = lived(WORLDS[5], course, [bounds_of(WeightPolicy(), SIZING.threshold)], 0.005)
-    found = characteristics(WORLDS[5], course, only._replace(weights=np.zeros_like(only.weights)))[
-        "after_turn"
-    ]
+    design = Design(10, 6, 5)
+    [only] = run_lives(SCENARIOS[5], design, [bounds_of(WeightPolicy(), SIZING.threshold)], 0.005)
+    found = characteristics(
+        SCENARIOS[5], design, only._replace(weights=np.zeros_like(only.weights))
+    )["after_turn"]
 
     assert (found["lives"], found["zero_within_4_months"], found["months_to_half"]) == (
         0.0,

@@ -9,21 +9,21 @@ import pytest
 
 from settled import settled
 from steelyard.evaluation.books import SizingPolicy
-from steelyard.evaluation.evidence import Evidence, Window, gather, losses_in_a_row
+from steelyard.evaluation.evidence import Evidence, WindowPolicy, gather, losses_in_a_row
 from steelyard.evaluation.skill import BetPolicy, judge_skill
-from steelyard.simulation.characteristics import Course, World, draw
+from steelyard.simulation.characteristics import Design, Scenario, simulate_signals
 from steelyard.simulation.lives import Signals, bounds_of, live
-from steelyard.weight.gates import Standing, review
+from steelyard.weight.gates import GateInputs, review
 from steelyard.weight.ladder import ANCHOR, evaluate
 from steelyard.weight.limits import guard, streak_breaker
 from steelyard.weight.policy import PHASES, SequentialPolicy, WeightPolicy
 from steelyard.weight.state import State
-from steelyard.weight.transitions import with_champion
+from steelyard.weight.transitions import install_champion
 
 SIZING = SizingPolicy()
 DAY = timedelta(days=1)
 BEGAN = ANCHOR + 9450 * DAY  # a day on which periods of 14 and of 30 days both end
-READY = Standing(settled_signals=1000, features_validated=True, has_champion=True)
+READY = GateInputs(settled_signals=1000, features_validated=True, has_champion=True)
 
 
 def frame_of(signals: Signals) -> pd.DataFrame:
@@ -62,7 +62,7 @@ class Slow:
         day, disabled = BEGAN + number * DAY, False
         disabled |= self._settle(number)
         if self.state.retrain_required and number % 7 == 0 and day > self.state.evidence_since:
-            self.state = with_champion(self.state, "2", day, day)
+            self.state = install_champion(self.state, "2", day, day)
         disabled |= self._decide(guard(self.state, self._month(number), self.policy, day))
         if number % self.policy.evaluation_days == 0:
             disabled |= self._decide(
@@ -111,7 +111,7 @@ class Slow:
         return tripped is not None and self._decide(tripped)
 
     def _month(self, number: int) -> Evidence:
-        window = Window(
+        window = WindowPolicy(
             self.policy.window_days, self.policy.min_settled, self.policy.window_max_days
         )
         return self._evidence(number, self.state.evidence_since, window)
@@ -123,9 +123,9 @@ class Slow:
             else self.policy.min_settled
         )
         since = max(self.state.evidence_since, self.state.phase_since)
-        return self._evidence(number, since, Window(self.policy.window_days, wanted))
+        return self._evidence(number, since, WindowPolicy(self.policy.window_days, wanted))
 
-    def _evidence(self, number: int, since, window: Window) -> Evidence:  # type: ignore[no-untyped-def]
+    def _evidence(self, number: int, since, window: WindowPolicy) -> Evidence:  # type: ignore[no-untyped-def]
         known, end = self.frame[: self.signals.starts[number + 1]], BEGAN + number * DAY
         life = judge_skill(
             known, end, self.state.evidence_since, SIZING, self.policy.sequential.bets
@@ -135,32 +135,34 @@ class Slow:
 
 @pytest.mark.parametrize("mode", ["ladder", "sequential"])
 @pytest.mark.parametrize(
-    ("world", "signals", "dependence"),
+    ("scenario", "signals", "dependence"),
     [
-        pytest.param(World("bold", 0.68), 60, 0.0, id="strong"),
-        pytest.param(World("fair", 0.60), 25, 0.5, id="sparse"),
-        pytest.param(World("turns", 0.70, 1.0, -1.0), 60, 0.3, id="inverts"),
-        pytest.param(World("none", 0.55, 0.0), 90, 0.0, id="no skill"),
+        pytest.param(Scenario("bold", 0.68), 60, 0.0, id="strong"),
+        pytest.param(Scenario("fair", 0.60), 25, 0.5, id="sparse"),
+        pytest.param(Scenario("turns", 0.70, 1.0, -1.0), 60, 0.3, id="inverts"),
+        pytest.param(Scenario("none", 0.55, 0.0), 90, 0.0, id="no skill"),
     ],
 )
 def test_a_compiled_life_is_the_policy_step_for_step(
-    world: World, signals: int, dependence: float, mode: str
+    scenario: Scenario, signals: int, dependence: float, mode: str
 ) -> None:
     """Weight, phase and breakers agree on every day of lives that rise, fall, are disabled and come back."""
-    bets = BetPolicy(days=3 if world.turns else 1)
+    bets = BetPolicy(days=3 if scenario.turns else 1)
     policy = WeightPolicy(evidence=mode, sequential=SequentialPolicy(bets=bets))  # type: ignore[arg-type]
-    course = Course(3, 7, signals, dependence)
-    drawn = draw(world, course, course.lives, np.random.default_rng(5), SIZING.risk_per_trade)
-    for life in range(course.lives):
-        rows = slice(drawn.first[life], drawn.first[life + 1])
-        one = Signals(drawn.starts[life], *(column[rows] for column in drawn.signals[1:]))
+    design = Design(3, 7, signals, dependence)
+    simulated = simulate_signals(
+        scenario, design, design.lives, np.random.default_rng(5), SIZING.risk_per_trade
+    )
+    for life in range(design.lives):
+        rows = slice(simulated.first[life], simulated.first[life + 1])
+        one = Signals(simulated.starts[life], *(column[rows] for column in simulated.signals[1:]))
         weights, phases, breakers = (
-            np.zeros(course.days + 1),
-            *np.zeros((2, course.days + 1), np.int64),
+            np.zeros(design.days + 1),
+            *np.zeros((2, design.days + 1), np.int64),
         )
-        live(one, course.days, bounds_of(policy, SIZING.threshold), weights, phases, breakers)
+        live(one, design.days, bounds_of(policy, SIZING.threshold), weights, phases, breakers)
         slow = Slow(one, policy)
-        for day in range(1, course.days + 1):
+        for day in range(1, design.days + 1):
             disabled = slow.live(day)
             found = (round(weights[day], 9), PHASES[phases[day]], bool(breakers[day]))
             assert found == (round(slow.state.weight, 9), slow.state.phase, disabled), (

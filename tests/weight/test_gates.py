@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from made import NOW, POLICY, evidence, state
-from steelyard.evaluation.ab_test import Arms
-from steelyard.weight.gates import Standing, review, window_left
+from steelyard.evaluation.ab_test import ArmComparison
+from steelyard.weight.gates import GateInputs, review, window_left
 from steelyard.weight.state import State
 
-READY = Standing(settled_signals=100, features_validated=True, has_champion=True)
+READY = GateInputs(settled_signals=100, features_validated=True, has_champion=True)
 NAN = float("nan")
 
 
@@ -21,14 +21,16 @@ def since(days: int) -> dict[str, object]:
 @pytest.mark.parametrize(
     ("standing", "missing"),
     [
-        pytest.param(Standing(99, True, True), "1 more settled signals", id="one signal short"),
+        pytest.param(GateInputs(99, True, True), "1 more settled signals", id="one signal short"),
         pytest.param(
-            Standing(100, False, True), "validated features is missing", id="no validated features"
+            GateInputs(100, False, True),
+            "validated features is missing",
+            id="no validated features",
         ),
-        pytest.param(Standing(100, True, False), "a champion is missing", id="no champion"),
+        pytest.param(GateInputs(100, True, False), "a champion is missing", id="no champion"),
     ],
 )
-def test_foundation_says_what_is_missing(standing: Standing, missing: str) -> None:
+def test_foundation_says_what_is_missing(standing: GateInputs, missing: str) -> None:
     """Each missing thing keeps the gate shut and is the one reason given."""
     decision = review(state("foundation", 0.0), evidence(), standing, POLICY, NOW, NOW)
 
@@ -113,25 +115,25 @@ def test_a_gate_opens_when_all_hold(
         pytest.param(state(), {"fallback_rate": 0.02}, "fallback rate", id="pilot fallbacks"),
         pytest.param(
             state(),
-            {"arms": Arms(30, 4, 0, 0, 1, 1)},
+            {"arms": ArmComparison(30, 4, 0, 0, 1, 1)},
             "6 more settled signals in the smaller arm",
             id="few",
         ),
         pytest.param(
             state(),
-            {"arms": Arms(30, 30, 0.01, 0, 0.001, 1)},
+            {"arms": ArmComparison(30, 30, 0.01, 0, 0.001, 1)},
             "treatment earned -1.0000%",
             id="treatment worse",
         ),
         pytest.param(
             state(),
-            {"arms": Arms(30, 30, NAN, 0, 0.001, 1)},
+            {"arms": ArmComparison(30, 30, NAN, 0, 0.001, 1)},
             "treatment earned",
             id="NaN in an arm",
         ),
         pytest.param(
             state(),
-            {"arms": Arms(20, 80, 0, 0, 1, 1e-9)},
+            {"arms": ArmComparison(20, 80, 0, 0, 1, 1e-9)},
             "the split is off (p = 1e-09)",
             id="split off",
         ),

@@ -9,17 +9,17 @@ from hypothesis import strategies as st
 from made import NOW, POLICY, evidence, state
 from steelyard.evaluation.evidence import Evidence
 from steelyard.weight.decision import Decision
-from steelyard.weight.gates import Standing, review
+from steelyard.weight.gates import GateInputs, review
 from steelyard.weight.ladder import evaluate, period_end
 from steelyard.weight.limits import breaker_rules, guard, measure_cuts, streak_breaker
 from steelyard.weight.policy import PHASES
 from steelyard.weight.rollback import hold, resume, roll_back
 from steelyard.weight.state import State
-from steelyard.weight.transitions import with_champion
+from steelyard.weight.transitions import install_champion
 
 NAN, INFINITE = float("nan"), float("inf")
 DAY = timedelta(days=1)
-READY = Standing(settled_signals=1000, features_validated=True, has_champion=True)
+READY = GateInputs(settled_signals=1000, features_validated=True, has_champion=True)
 
 good_or_odd = st.sampled_from([0.9, 1.5, 3.0, -2.0, 0.0, NAN, INFINITE, -INFINITE])
 figures = st.fixed_dictionaries(
@@ -99,7 +99,7 @@ class Life:
                 {"hold": hold, "resume": resume}[asked](self.state, "why", "who", policy, day), seen
             )
         elif asked == "train":
-            self.state = with_champion(self.state, "2", day, day)
+            self.state = install_champion(self.state, "2", day, day)
         for _ in range(2):
             self.decide(guard(self.state, seen, policy, day), seen)
             month, fortnight = (

@@ -5,11 +5,11 @@ from datetime import timedelta
 import pytest
 
 from made import NOW, POLICY, evidence, state
-from steelyard.weight.gates import Standing, review
+from steelyard.weight.gates import GateInputs, review
 from steelyard.weight.limits import guard, streak_breaker
 from steelyard.weight.rollback import hold, resume, roll_back
 
-READY = Standing(settled_signals=1000, features_validated=True, has_champion=True)
+READY = GateInputs(settled_signals=1000, features_validated=True, has_champion=True)
 
 
 @pytest.mark.parametrize(

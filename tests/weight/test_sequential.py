@@ -11,13 +11,13 @@ from steelyard.evaluation.evidence import Evidence
 from steelyard.evaluation.skill import Skill
 from steelyard.monitoring.false_alarms import false_alarms
 from steelyard.weight.decision import Decision
-from steelyard.weight.gates import Standing, review
+from steelyard.weight.gates import GateInputs, review
 from steelyard.weight.ladder import evaluate
 from steelyard.weight.limits import breaker_rules, guard
 from steelyard.weight.policy import SequentialPolicy, WeightPolicy
 
 BINDING = WeightPolicy(evidence="sequential")
-READY = Standing(settled_signals=1000, features_validated=True, has_champion=True)
+READY = GateInputs(settled_signals=1000, features_validated=True, has_champion=True)
 NAN = float("nan")
 
 

@@ -47,7 +47,7 @@ from steelyard.gateways.ledger.tables import (
     RegisteredModel,
     Trade,
     TradeFeature,
-    Tried,
+    TrialCount,
 )
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -336,16 +336,18 @@ class Ledger:
 
     def record_tried(self, key: str, as_of: datetime, kind: str, count: int) -> int:
         """Count what was tried (columns of ``ml_trials``) once for each key; returns how many rows were new."""
-        return self._insert(Tried, [{"key": key, "as_of": as_of, "kind": kind, "count": count}])
+        return self._insert(
+            TrialCount, [{"key": key, "as_of": as_of, "kind": kind, "count": count}]
+        )
 
     def tried(self, lineage: str, until: datetime) -> dict[str, int]:
         """Return how much a lineage had tried by ``until``, by kind; the key begins with the lineage."""
-        own = (Tried.key.startswith(f"{lineage}/", autoescape=True), Tried.as_of <= until)
+        own = (TrialCount.key.startswith(f"{lineage}/", autoescape=True), TrialCount.as_of <= until)
         statement = (
-            select(Tried.kind, func.sum(Tried.count))
+            select(TrialCount.kind, func.sum(TrialCount.count))
             .where(*own)
-            .group_by(Tried.kind)
-            .order_by(Tried.kind)
+            .group_by(TrialCount.kind)
+            .order_by(TrialCount.kind)
         )
         with self._reached(), self._engine.connect() as connection:
             return {kind: int(count) for kind, count in connection.execute(statement)}

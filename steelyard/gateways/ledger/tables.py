@@ -225,7 +225,7 @@ class DriftCheck(Base):
     asked: Mapped[bool]
 
 
-class Tried(Base):
+class TrialCount(Base):
     """What was tried to find a good system: the trials of a search, or settings nobody had used before, counted once."""
 
     __tablename__ = "ml_trials"
@@ -241,5 +241,5 @@ TABLES: tuple[type[Base], ...] = (
     Prediction,
     Trade,
     DriftCheck,
-    Tried,
+    TrialCount,
 )

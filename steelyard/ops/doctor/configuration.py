@@ -20,6 +20,7 @@ from steelyard.settings import (
     Settings,
     alert_channels,
     alpaca_keys,
+    former_keys,
     service_token,
     service_token_set,
 )
@@ -36,6 +37,14 @@ def configuration(folder: Path, wrong: dict[str, str]) -> Iterator[Row]:
             "wrong",
             words,
             "correct the file; its defaults are used for the checks below",
+        )
+    former = former_keys(folder)
+    if former:
+        yield Row(
+            "conf: names",
+            "warning",
+            "; ".join(former),
+            "rename them; the former name is read for this version only",
         )
     if not wrong:
         yield Row("conf", "ok", f"{len(list(folder.glob('*.y*ml')))} files in {folder} can be read")

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from steelyard.errors import SteelyardError
 
-Standing = Literal["ok", "warning", "wrong"]
+CheckStatus = Literal["ok", "warning", "wrong"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +14,7 @@ class Row:
     """One check: what it looked at, how it stands, what was found, and what to do; nothing to do where all is well."""
 
     name: str
-    standing: Standing
+    standing: CheckStatus
     found: str
     advice: str = ""
 

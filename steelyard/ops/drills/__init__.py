@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 
 from steelyard.ops.drills import database, feed, model, scheduler, state
 from steelyard.ops.drills.findings import Found
-from steelyard.ops.drills.ground import Place
+from steelyard.ops.drills.ground import DrillHome
 
-SCENARIOS: Mapping[str, tuple[str, Callable[[Place], Found]]] = {
+SCENARIOS: Mapping[str, tuple[str, Callable[[DrillHome], Found]]] = {
     "dead-scheduler": (scheduler.STORY, scheduler.dead_scheduler),
     "stopped-database": (database.STORY, database.stopped_database),
     "inverted-model": (model.STORY, model.inverted_model),

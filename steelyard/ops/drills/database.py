@@ -9,7 +9,7 @@ from pathlib import Path
 from steelyard.desk.signals import Evaluation
 from steelyard.ops.drills.desk import Desk, days, trading
 from steelyard.ops.drills.findings import NEVER, Found, Notice, changes, days_until, held
-from steelyard.ops.drills.ground import BEGAN, DAY, Place
+from steelyard.ops.drills.ground import BEGAN, DAY, DrillHome
 from steelyard.weight.policy import WeightPolicy
 
 STORY = "The ledger's file is away for three days while a process trades, then MLflow's until after the lease."
@@ -19,7 +19,7 @@ BOUND = WeightPolicy().lease_days + 1.0
 SECONDS, POLL = 15.0, 0.05
 
 
-def stopped_database(place: Place) -> Found:
+def stopped_database(place: DrillHome) -> Found:
     """Take the ledger away, then MLflow; trade all the while."""
     with trading(place, BEGAN) as desk:
         evaluated, about_ledger = _without_ledger(place, desk)
@@ -35,7 +35,7 @@ def stopped_database(place: Place) -> Found:
     )
 
 
-def _without_ledger(place: Place, desk: Desk) -> tuple[list[Evaluation], list[Notice]]:
+def _without_ledger(place: DrillHome, desk: Desk) -> tuple[list[Evaluation], list[Notice]]:
     with away(place.folder / ".steelyard" / "ledger.db"):
         evaluated = [one for day in days(BEGAN, LEDGER_BACK) for one in desk.live(day)]
         waiting = _seconds(
@@ -76,7 +76,7 @@ def _without_ledger(place: Place, desk: Desk) -> tuple[list[Evaluation], list[No
     ]
 
 
-def _without_mlflow(place: Place) -> tuple[list[Notice], list[tuple[datetime, float]]]:
+def _without_mlflow(place: DrillHome) -> tuple[list[Notice], list[tuple[datetime, float]]]:
     """Start a trading process anew while MLflow is away, and trade until the lease is over."""
     with away(place.folder / "mlruns" / "mlflow.db"), trading(place, LEDGER_BACK) as desk:
         troubled = desk.session.standing(desk.at).troubles
@@ -131,7 +131,7 @@ def away(file: Path) -> Iterator[None]:
         put.rmdir()
 
 
-def _stored(place: Place) -> list[str]:
+def _stored(place: DrillHome) -> list[str]:
     stored: list[str] = place.home().ledger.predictions(BEGAN, LEDGER_BACK)["signal_id"].tolist()
     return stored
 

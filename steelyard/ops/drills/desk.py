@@ -8,7 +8,7 @@ from typing import Any, cast
 from steelyard.desk.session import Session
 from steelyard.desk.signals import Evaluation
 from steelyard.home import Home
-from steelyard.ops.drills.ground import DAY, Past, Place, past
+from steelyard.ops.drills.ground import DAY, DrillHome, Past, past
 from steelyard.tasks.trading import signal_of
 from steelyard.trading import open_session
 
@@ -22,7 +22,7 @@ class Desk:
         market: What it trades.
     """
 
-    def __init__(self, place: Place, at: datetime, market: Past) -> None:
+    def __init__(self, place: DrillHome, at: datetime, market: Past) -> None:
         self.at = at
         self._market = market
         self._stores: Home = place.home()
@@ -50,7 +50,7 @@ class Desk:
 
 
 @contextmanager
-def trading(place: Place, at: datetime) -> Iterator[Desk]:
+def trading(place: DrillHome, at: datetime) -> Iterator[Desk]:
     """Yield a trading process that is opened at ``at``, and stop it: what it recorded is in ledger or spool then."""
     desk = Desk(place, at, past())
     try:

@@ -7,7 +7,7 @@ import pandas as pd
 
 from steelyard.market.bars import PRICES
 from steelyard.ops.drills.findings import Found, Notice, days_until, held
-from steelyard.ops.drills.ground import BEGAN, DAY, Place, copied, market
+from steelyard.ops.drills.ground import BEGAN, DAY, DrillHome, copied, market
 
 STORY = "After sixty days the source gives the same bars for ever; in a second home, new bars with the last close again."
 STUCK = BEGAN + 60 * DAY
@@ -16,7 +16,7 @@ BOUND, FEW = 7.0, 2.0
 WATCHED = 9 * DAY
 
 
-def stuck_feed(place: Place) -> Found:
+def stuck_feed(place: DrillHome) -> Found:
     """Send other prices for old bars and stop the feed at ``STUCK`` in one home, freeze its prices in another."""
     frozen = copied(place.folder, place.folder / "frozen", place.run)
     bars = market()
@@ -68,7 +68,7 @@ class _Days:
     weights: tuple[tuple[datetime, float], ...]
 
 
-def _changed_prices(place: Place, fresh: pd.DataFrame) -> int:
+def _changed_prices(place: DrillHome, fresh: pd.DataFrame) -> int:
     moved = fresh.copy()
     moved[list(PRICES)] *= 1.001
     moved.to_parquet(place.feed)
@@ -76,7 +76,7 @@ def _changed_prices(place: Place, fresh: pd.DataFrame) -> int:
     return conflicting
 
 
-def _lived(place: Place, bars: pd.DataFrame) -> _Days:
+def _lived(place: DrillHome, bars: pd.DataFrame) -> _Days:
     """Live from ``STUCK`` until the guard says that signals stopped."""
     bars.to_parquet(place.feed)
     place.flow("collect", STUCK)

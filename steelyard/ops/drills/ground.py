@@ -19,7 +19,7 @@ from steelyard.market.bars import Bars, by_symbol
 from steelyard.market.history import history
 from steelyard.market.simulated import SimulatedMarket, simulate
 from steelyard.settings import Settings, default_conf, load
-from steelyard.weight.transitions import conclude, lifted
+from steelyard.weight.transitions import make_decision, promote
 
 DAY = timedelta(days=1)
 BEGAN = datetime(2020, 9, 1, tzinfo=UTC)
@@ -44,7 +44,7 @@ class Run(Protocol):
 
 
 @dataclass(frozen=True)
-class Place:
+class DrillHome:
     """The home of one drill."""
 
     folder: Path
@@ -157,7 +157,7 @@ def ground(folder: Path, conf: Path | None, run: Run) -> Path:
     Raises:
         FixConfiguration: If no champion passes under these settings.
     """
-    place, made = Place(folder / "ground", run), folder / "ground" / "made"
+    place, made = DrillHome(folder / "ground", run), folder / "ground" / "made"
     if not made.exists():
         shutil.rmtree(place.folder, ignore_errors=True)
         _settings(place, conf)
@@ -169,7 +169,7 @@ def ground(folder: Path, conf: Path | None, run: Run) -> Path:
     return place.folder
 
 
-def _settings(place: Place, conf: Path | None) -> None:
+def _settings(place: DrillHome, conf: Path | None) -> None:
     place.conf.mkdir(parents=True)
     source = f"kind: files\npath: {json.dumps(str(place.feed))}\nbar_size: 4h\ncalendar: 24/7"
     for name, text in {**OWN, "source": source}.items():
@@ -180,7 +180,7 @@ def _settings(place: Place, conf: Path | None) -> None:
             shutil.copy(file, place.conf)
 
 
-def _raise_weight(place: Place, trained: Mapping[str, Any]) -> None:
+def _raise_weight(place: DrillHome, trained: Mapping[str, Any]) -> None:
     """Put the champion into expansion; a drill has no months in which to earn it."""
     home = place.home()
     before, policy = home.journal.state(), home.settings.weight
@@ -188,14 +188,14 @@ def _raise_weight(place: Place, trained: Mapping[str, Any]) -> None:
         raise FixConfiguration(
             f"the drill's champion does not serve: {trained['verdict']}; nothing can be drilled"
         )
-    after = lifted(before, "expansion", policy, BEGAN)
+    after = promote(before, "expansion", policy, BEGAN)
     words = ("fire drill: put into expansion, nothing of it was earned",)
     home.journal.append(
-        conclude("gates", BEGAN, BEGAN, "RAISE", words, (), before, after, None, policy)
+        make_decision("gates", BEGAN, BEGAN, "RAISE", words, (), before, after, None, policy)
     )
 
 
-def copied(source: Path, home: Path, run: Run) -> Place:
+def copied(source: Path, home: Path, run: Run) -> DrillHome:
     """Return the place of a drill in ``home``, a copy of ``source``; what a drill left there before is gone.
 
     Artifacts of the copied runs stay where they are, and those of new runs go there too: MLflow keeps whole paths.
@@ -207,9 +207,9 @@ def copied(source: Path, home: Path, run: Run) -> Place:
             home / name,
             ignore=shutil.ignore_patterns("artifacts", "*.lock", ".lock"),
         )
-    place = Place(home, run)
+    place = DrillHome(home, run)
     settings = (place.conf / "source.yaml").read_text(encoding="utf-8")
-    feed = Place(source, run).feed
+    feed = DrillHome(source, run).feed
     (place.conf / "source.yaml").write_text(
         settings.replace(str(feed), str(place.feed)), encoding="utf-8"
     )

@@ -8,7 +8,7 @@ from steelyard.errors import FixConfiguration
 from steelyard.evaluation.books import Books, judge
 from steelyard.ops.drills.desk import days
 from steelyard.ops.drills.findings import Found, Notice, changes, days_until
-from steelyard.ops.drills.ground import BEGAN, DAY, TRAINING, Place, market
+from steelyard.ops.drills.ground import BEGAN, DAY, TRAINING, DrillHome, market
 from steelyard.queries.history import known_history
 from steelyard.tasks.training import compare_with_champion, settled_samples, trained_version
 from steelyard.weight.policy import WeightPolicy
@@ -19,7 +19,7 @@ BOUND = float(WeightPolicy().window_days)
 """Days: one window of evidence as delivered."""
 
 
-def inverted_model(place: Place) -> Found:
+def inverted_model(place: DrillHome) -> Found:
     """Live until the weight is 0, a little longer than the bound at most."""
     place.collect_all(market())
     place.flow("guard", TURNED)  # first: what is settled now was decided under its lease
@@ -58,12 +58,12 @@ def inverted_model(place: Place) -> Found:
     )
 
 
-def _live(place: Place, day: datetime) -> None:
+def _live(place: DrillHome, day: datetime) -> None:
     place.flow("settle", day)
     place.flow("guard", day)
 
 
-def _turn_round(place: Place) -> None:
+def _turn_round(place: DrillHome) -> None:
     """Train on labels that are turned round, and let the comparison see the same: a fault in the data nobody knows of.
 
     Raises:
@@ -82,7 +82,7 @@ def _turn_round(place: Place) -> None:
         )
 
 
-def _reasons(place: Place) -> str:
+def _reasons(place: DrillHome) -> str:
     entries = place.home().journal.entries()
     made = [
         entry.decision
@@ -94,7 +94,7 @@ def _reasons(place: Place) -> str:
     )
 
 
-def _cost(place: Place, end: datetime) -> str:
+def _cost(place: DrillHome, end: datetime) -> str:
     home = place.home()
     settled = home.ledger.settled_predictions(TURNED, end)
     books: Books = judge(settled, TURNED, end, home.settings.books)

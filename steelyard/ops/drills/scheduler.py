@@ -4,7 +4,7 @@ from datetime import datetime
 
 from steelyard.ops.drills.desk import days, trading
 from steelyard.ops.drills.findings import Found, Notice, changes, days_until
-from steelyard.ops.drills.ground import BEGAN, DAY, Place
+from steelyard.ops.drills.ground import BEGAN, DAY, DrillHome
 from steelyard.queries.status import status
 from steelyard.weight.policy import WeightPolicy
 
@@ -15,7 +15,7 @@ BOUND = WeightPolicy().lease_days + 1.0
 """Days: the lease as delivered and one more; a lease that was made longer is no excuse."""
 
 
-def dead_scheduler(place: Place) -> Found:
+def dead_scheduler(place: DrillHome) -> Found:
     """Stop every flow at ``STOPPED``; only the guard comes back, at ``BACK``."""
     weights = [(BEGAN, place.weight(BEGAN))]
     without: list[datetime] = []
@@ -64,6 +64,6 @@ def dead_scheduler(place: Place) -> Found:
     )
 
 
-def _said_so(place: Place, day: datetime) -> bool:
+def _said_so(place: DrillHome, day: datetime) -> bool:
     document = status(place.home(), day)
     return "the lease ended on" in document["answer"] and not document["weight_in_force"]

@@ -8,7 +8,7 @@ from steelyard.gateways.registry.tamper import edit_decision, edit_state
 from steelyard.ops.drills.database import away
 from steelyard.ops.drills.desk import trading
 from steelyard.ops.drills.findings import Found, Notice, held
-from steelyard.ops.drills.ground import BEGAN, DAY, Place
+from steelyard.ops.drills.ground import BEGAN, DAY, DrillHome
 from steelyard.ops.verify import verified
 from steelyard.queries.status import status
 
@@ -16,7 +16,7 @@ STORY = "The state tag, a decision, the model on disk and the state on disk are 
 EDITED = BEGAN + DAY
 
 
-def edited_state(place: Place) -> Found:
+def edited_state(place: DrillHome) -> Found:
     """Edit each in turn, look who believes it, and put it right."""
     with trading(place, BEGAN) as desk:
         desk.live(EDITED)
@@ -38,7 +38,7 @@ def edited_state(place: Place) -> Found:
     return Found(tuple(notices), tuple(weights))
 
 
-def _state_tag(place: Place) -> tuple[list[Notice], float]:
+def _state_tag(place: DrillHome) -> tuple[list[Notice], float]:
     """Return the notices, and the weight trading used while the tag said 70 %."""
     home = place.home()
     services, earned = home.settings.services, _weight(place)
@@ -71,7 +71,7 @@ def _state_tag(place: Place) -> tuple[list[Notice], float]:
     ], used
 
 
-def _decision(place: Place) -> list[Notice]:
+def _decision(place: DrillHome) -> list[Notice]:
     home = place.home()
     address, last = home.settings.services.mlflow, home.journal.entries()[-1]
     found = []
@@ -93,7 +93,7 @@ def _decision(place: Place) -> list[Notice]:
 
 
 def _on_disk(
-    place: Place, what: str, reason: str, file: Path, change: Callable[[str], str]
+    place: DrillHome, what: str, reason: str, file: Path, change: Callable[[str], str]
 ) -> Notice:
     """Change a file of the trading process while MLflow is away, and start it anew."""
     before = file.read_text(encoding="utf-8")
@@ -113,13 +113,13 @@ def _on_disk(
     )
 
 
-def _weight(place: Place) -> float:
+def _weight(place: DrillHome) -> float:
     """Return the weight a trading process that starts now would use."""
     with trading(place, EDITED) as desk:
         return desk.weight()
 
 
-def _model_file(place: Place) -> Path:
+def _model_file(place: DrillHome) -> Path:
     bundle = place.folder / ".steelyard" / "bundle"
     version = (bundle / "current").read_text(encoding="utf-8").partition(" ")[0]
     return bundle / version / "model.json"
