@@ -188,7 +188,9 @@ def worth(told: pd.DataFrame) -> None:
             f"standard deviations from luck, {words}: {sums.sum() / np.sqrt((sums**2).sum()):.1f}"
         )
     judged = evidence(told)
-    print(f"evidence of skill {judged.skill:.3g}, 100 needed; decay {judged.decay:.1f} months")
+    print(
+        f"evidence of skill {judged.skill:.3g}, 100 needed; decay {judged.decay_evidence:.1f} months"
+    )
 
 
 def evidence(told: pd.DataFrame) -> Skill:

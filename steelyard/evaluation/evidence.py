@@ -12,6 +12,9 @@ from steelyard.evaluation.ab_test import ArmComparison, compare_arms
 from steelyard.evaluation.books import Books, SizingPolicy, account_returns, finite, judge
 from steelyard.evaluation.skill import Skill
 
+RECORDED_NAMES: Mapping[str, str] = {"decay_evidence": "decay"}
+"""Attribute of ``Skill`` → its name in records, fixed since the first decision was written."""
+
 
 @dataclass(frozen=True, slots=True)
 class WindowPolicy:
@@ -61,7 +64,7 @@ class Evidence:
         books: The three books over the same signals.
         arms: The arms of the pilot among them.
         versions: Figures of each version that had opinions among them.
-        life: What the whole life of the lineage says; None where nobody asked.
+        lifetime: What the whole life of the lineage says; None where nobody asked.
     """
 
     start: datetime
@@ -77,7 +80,7 @@ class Evidence:
     books: Books
     arms: ArmComparison
     versions: Mapping[str, VersionFigures]
-    life: Skill | None = None
+    lifetime: Skill | None = None
 
     def figures(self) -> dict[str, float | int | str | None]:
         """Return every figure under a flat name; NaN and infinity become None."""
@@ -104,8 +107,11 @@ class Evidence:
                 f"version_{version}_{name}": finite(figure)
                 for name, figure in asdict(parts).items()
             }
-        if self.life is not None:
-            flat |= {f"life_{name}": finite(figure) for name, figure in asdict(self.life).items()}
+        if self.lifetime is not None:
+            flat |= {
+                f"life_{RECORDED_NAMES.get(name, name)}": finite(figure)
+                for name, figure in asdict(self.lifetime).items()
+            }
         return flat
 
 

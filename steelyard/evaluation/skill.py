@@ -125,7 +125,8 @@ class Skill:
     Attributes:
         settled: Settled signals with an opinion.
         skill: e-value against "no skill beyond the existing system": 1 says nothing, 100 is chance in 1 of 100 lives.
-        decay: Evidence that the claims no longer hold: a model that keeps them gets here once in so many months on average.
+        decay_evidence: Evidence that the claims no longer hold, months: a model that keeps its claims
+            reaches a value of A once in A months on average.
         growth: Log growth of the first game per signal, nats; NaN without signals.
         accuracy: Share of signals where ``p_win > 0.5`` was right; NaN without any.
         no_information_rate: Share of the larger class; NaN without any.
@@ -138,7 +139,7 @@ class Skill:
 
     settled: int
     skill: float
-    decay: float
+    decay_evidence: float
     growth: float
     accuracy: float
     no_information_rate: float
@@ -331,7 +332,7 @@ def judge_skill(
     return Skill(
         settled=len(rows),
         skill=skill_value(table),
-        decay=decay_value(table),
+        decay_evidence=decay_value(table),
         growth=float(table.growth[0] / len(rows)) if len(rows) else math.nan,
         accuracy=metrics.accuracy(p_win, won),
         no_information_rate=metrics.no_information_rate(won),

@@ -98,7 +98,7 @@ def false_alarms(evidence: Evidence, policy: WeightPolicy) -> dict[str, str]:
 def _accuracy_words(evidence: Evidence, policy: WeightPolicy) -> str:
     healthy, bound = policy.steps.raise_accuracy, policy.limits.breaker_accuracy
     signals = max(evidence.settled, policy.min_settled)
-    tied = evidence.life.right_autocorrelation if evidence.life else math.nan
+    tied = evidence.lifetime.right_autocorrelation if evidence.lifetime else math.nan
     chance = low_accuracy_alarm(signals, bound, healthy, _known(tied))
     return f"chance breaks a healthy {healthy:.0%} model in {chance:.1%} of windows of {signals} signals{_tied(tied)}"
 
@@ -106,7 +106,7 @@ def _accuracy_words(evidence: Evidence, policy: WeightPolicy) -> str:
 def _streak_words(evidence: Evidence, policy: WeightPolicy) -> str:
     healthy, losses = policy.steps.raise_accuracy, policy.limits.breaker_streak + 1
     trades = round(evidence.books.ml.trades_per_day * YEAR_DAYS) or TRADES
-    tied = evidence.life.win_autocorrelation if evidence.life else math.nan
+    tied = evidence.lifetime.win_autocorrelation if evidence.lifetime else math.nan
     chance = streak_alarm(trades, losses, healthy, _known(tied))
     words = f"{losses} losses in a row hit a healthy {healthy:.0%} one in {chance:.1%} of {trades:,} trades{_tied(tied)}"
     if chance <= SELDOM:

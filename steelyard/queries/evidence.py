@@ -21,7 +21,7 @@ def monthly_evidence(home: Home, end: datetime, state: State) -> Evidence:
     policy = home.settings.weight
     window = WindowPolicy(policy.window_days, policy.min_settled, policy.window_max_days)
     found = _evidence(home, end, state.evidence_since, window, policy.window_max_days)
-    return replace(found, life=life_evidence(home, end, state))
+    return replace(found, lifetime=life_evidence(home, end, state))
 
 
 def phase_evidence(home: Home, end: datetime, state: State) -> Evidence:
@@ -31,7 +31,7 @@ def phase_evidence(home: Home, end: datetime, state: State) -> Evidence:
     since = max(state.evidence_since, state.phase_since)
     window = WindowPolicy(policy.window_days, wanted)
     found = _evidence(home, end, since, window, max((end - since).days + 1, policy.window_days))
-    return replace(found, life=life_evidence(home, end, state))
+    return replace(found, lifetime=life_evidence(home, end, state))
 
 
 def life_evidence(home: Home, end: datetime, state: State) -> Skill:

@@ -156,7 +156,7 @@ def _ceilings(
     state: State, evidence: Evidence, policy: WeightPolicy, earned: bool
 ) -> tuple[Rule, ...]:
     """Return which of the ceilings the weight is the lowest of, for the record: phase, ladder, evidence, guard."""
-    if evidence.life is None:
+    if evidence.lifetime is None:
         return ()
     held = state.weight
     ceilings = {

@@ -186,9 +186,9 @@ def measure_cuts(
 def _decay_cut(
     state: State, evidence: Evidence, policy: WeightPolicy, as_of: datetime
 ) -> tuple[Cut, ...]:
-    if not is_sequential(policy) or evidence.life is None:
+    if not is_sequential(policy) or evidence.lifetime is None:
         return ()
-    bound, decay = policy.sequential.cut, evidence.life.decay
+    bound, decay = policy.sequential.cut, evidence.lifetime.decay_evidence
     words = f"evidence that the claims no longer hold {decay:.1f} months, under {bound:g} needed"
     standing = _standing("cut_decay", decay < bound, True, state, policy, as_of)
     return (Cut("cut_decay", decay, bound, policy.sequential.cut_factor, words, standing),)

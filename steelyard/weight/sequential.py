@@ -26,22 +26,22 @@ def breach_confirmed(
     """
     if (
         not is_sequential(policy)
-        or evidence.life is None
+        or evidence.lifetime is None
         or any(math.isnan(figure) for figure in figures)
     ):
         return True
-    return not evidence.life.decay < bound
+    return not evidence.lifetime.decay_evidence < bound
 
 
 def proof(evidence: Evidence, policy: WeightPolicy) -> Rule:
     """Return whether the evidence would let a rise stand: skill proven, and no decay to speak of."""
-    bounds, life = policy.sequential, evidence.life
+    bounds, life = policy.sequential, evidence.lifetime
     if life is None:
         return make_rule(
             "evidence", math.nan, bounds.rise, fired=False, reason="no evidence over the life"
         )
-    if not life.decay < bounds.confirm:
-        words = f"claims have decayed: {life.decay:.1f} months, under {bounds.confirm:g} needed"
+    if not life.decay_evidence < bounds.confirm:
+        words = f"claims have decayed: {life.decay_evidence:.1f} months, under {bounds.confirm:g} needed"
         return make_rule("evidence", life.skill, bounds.rise, fired=False, reason=words)
     proven = life.skill >= bounds.rise
     words = f"evidence of skill {life.skill:.3g}, {bounds.rise:g} needed"
@@ -64,14 +64,14 @@ def _missing(life: Skill, bounds: SequentialPolicy) -> str:
 def would_stand(evidence: Evidence, policy: WeightPolicy) -> str:
     """Return what the record adds to a rise in ladder mode that the evidence does not carry; empty where it does."""
     rule = proof(evidence, policy)
-    if is_sequential(policy) or evidence.life is None or rule.fired:
+    if is_sequential(policy) or evidence.lifetime is None or rule.fired:
         return ""
     return f"; by the evidence this rise would not have stood: {rule.reason}"
 
 
 def life_rules(evidence: Evidence) -> tuple[Rule, ...]:
     """Return the ladder's rule over the whole life: accuracy over chance, and more earned than the baseline."""
-    life = evidence.life
+    life = evidence.lifetime
     if life is None:
         return ()
     rate = life.no_information_rate
@@ -95,9 +95,9 @@ def life_rules(evidence: Evidence) -> tuple[Rule, ...]:
 
 def decay_rules(evidence: Evidence, policy: WeightPolicy, *, armed: bool) -> tuple[Rule, ...]:
     """Return the breaker on decay; in ladder mode it is recorded and never fires. None where no life is known."""
-    if evidence.life is None:
+    if evidence.lifetime is None:
         return ()
-    bound, decay = policy.sequential.disable, evidence.life.decay
+    bound, decay = policy.sequential.disable, evidence.lifetime.decay_evidence
     fired = armed and is_sequential(policy) and not decay < bound
     words = f"evidence that the claims no longer hold {decay:.1f} months, under {bound:g} needed"
     words += "" if is_sequential(policy) else " (recorded only)"

@@ -155,7 +155,7 @@ def test_without_opinions_the_evidence_says_nothing() -> None:
     """No signals, or none the model spoke about: 1, and nobody knows how many more are needed."""
     silent = judged(settled(30, p_win=np.nan), 30)
 
-    assert (silent.settled, silent.skill, silent.decay) == (0, 1.0, 0.0)
+    assert (silent.settled, silent.skill, silent.decay_evidence) == (0, 1.0, 0.0)
     assert silent.more_needed(100) is None
 
 
@@ -177,7 +177,7 @@ def test_one_outcome_moves_the_evidence_the_way_it_should() -> None:
     lost = judged(frame, 50)
 
     assert won.skill > lost.skill
-    assert won.decay < lost.decay
+    assert won.decay_evidence < lost.decay_evidence
 
 
 def test_how_far_neighbours_hang_together_is_measured() -> None:

@@ -130,7 +130,7 @@ class Slow:
         life = judge_skill(
             known, end, self.state.evidence_since, SIZING, self.policy.sequential.bets
         )
-        return replace(gather(known, end, since, window, SIZING), life=life)
+        return replace(gather(known, end, since, window, SIZING), lifetime=life)
 
 
 @pytest.mark.parametrize("mode", ["ladder", "sequential"])

@@ -26,7 +26,7 @@ def evidence(
 ) -> Evidence:
     """A healthy month within a life of so much evidence."""
     grown = Skill(400, skill, decay, 0.01, 0.56, 0.51, 0.10, 0.02)
-    return replace(month(**figures), life=replace(grown, **(life or {})))
+    return replace(month(**figures), lifetime=replace(grown, **(life or {})))
 
 
 def rule(decision: Decision, name: str):  # type: ignore[no-untyped-def]
