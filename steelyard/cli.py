@@ -4,19 +4,16 @@ import json
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from steelyard.errors import FixConfiguration, SteelyardError
 from steelyard.settings import default_conf, go_offline, load, prefect_server_configured
 from steelyard.views import terminal
-
-if TYPE_CHECKING:
-    from steelyard.simulation.characteristics import Design
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -214,84 +211,87 @@ def demo(home: Home = Path("demo"), conf: Conf = None, as_json: Json = False) ->
 
 
 @app.command()
-def drill(
-    scenario: Annotated[
-        str | None,
-        typer.Argument(help="What goes wrong; docs/operating.md has the list.", show_default=False),
-    ] = None,
-    every: Annotated[
-        bool, typer.Option("--all", help="Every scenario, one after the other.")
-    ] = False,
+def simulate(
     lives: Annotated[
-        int, typer.Option("--lives", min=10, max=100_000, help="Lives of each kind.")
+        int, typer.Option("--lives", min=10, max=100_000, help="Lives per scenario.")
     ] = 2000,
     months: Annotated[
-        int, typer.Option("--months", min=6, max=120, help="Length of a life, months of 30 days.")
+        int, typer.Option("--months", min=6, max=120, help="Length of a life in 30-day months.")
     ] = 24,
     signals: Annotated[
         list[int] | None,
-        typer.Option("--signals", min=5, max=3000, help="Settled signals a month; repeat it."),
+        typer.Option(
+            "--signals", min=5, max=3000, help="Settled signals a month; may be given repeatedly."
+        ),
     ] = None,
     dependence: Annotated[
         list[float] | None,
-        typer.Option("--dependence", min=0, max=0.99, help="Correlation within a day; repeat it."),
+        typer.Option(
+            "--dependence",
+            min=0,
+            max=0.99,
+            help="Correlation of outcomes within a day; may be given repeatedly.",
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the random numbers.")] = 1,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Random seed.")] = 1,
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="The page to write; default: drill.html in the home."),
+        typer.Option("--out", help="Page to write; default: simulation.html in the home."),
     ] = None,
+    home: Home = HERE,
+    conf: Conf = None,
+    as_json: Json = False,
+) -> None:
+    """Simulate thousands of lives of known truth under conf/weight.yaml, in both evidence modes.
+
+    Without --signals: also 30, 100, 300 a month and dependent signals, on a quarter of the lives.
+    """
+    from steelyard.progress import progress_to
+    from steelyard.queries.simulation import operating_characteristics
+    from steelyard.simulation.characteristics import designs
+
+    courses = designs(lives, months, signals, dependence, seed)
+    with terminal.bars() as sink, progress_to(sink):
+        document = operating_characteristics(load(conf), courses, out or home / "simulation.html")
+    show(document, as_json, terminal.drilled)
+
+
+@app.command()
+def drill(
+    scenario: Annotated[
+        str | None,
+        typer.Argument(
+            help="What goes wrong; docs/operating.md lists the scenarios.", show_default=False
+        ),
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Run every scenario.")] = False,
     home: Annotated[
         Path | None,
-        typer.Option(
-            "--home",
-            help="Where the page goes; of a scenario, a folder of drills: a new one by default.",
-        ),
+        typer.Option("--home", help="Folder of the drills; default: a new temporary folder."),
     ] = None,
     conf: Conf = None,
     as_json: Json = False,
 ) -> None:
-    """What the policy in conf/weight.yaml does to thousands of simulated lives, by the ladder and with evidence binding.
-
-    Without --signals it goes on to 30, 100 and 300 signals a month and to dependent signals, with a quarter of the lives.
-
-    With a SCENARIO, or --all: trouble made on purpose in a home of its own, and who notices it when; exit 1 where too late.
-    """
-    from steelyard.simulation.characteristics import designs
+    """Run a fire drill: a real failure in a separate home; exit code 1 if noticed too late."""
+    from steelyard.flows.drill import fire_drill
+    from steelyard.ops.drills import SCENARIOS
+    from steelyard.progress import progress_to
 
     if every and scenario:
         raise FixConfiguration("name one scenario, or pass --all: steelyard drill SCENARIO | --all")
-    if every or scenario:
-        _fire_drill((scenario,) if scenario else (), home, conf, as_json)
-        return
-    _drill_of_lives(
-        designs(lives, months, signals, dependence, seed),
-        out or (home or HERE) / "drill.html",
-        conf,
-        as_json,
-    )
-
-
-def _fire_drill(
-    scenarios: tuple[str, ...], home: Path | None, conf: Path | None, as_json: bool
-) -> None:
-    from steelyard.flows.drill import fire_drill
-    from steelyard.progress import progress_to
-
+    if not (every or scenario):
+        typer.echo(
+            f"steelyard: name a scenario ({', '.join(SCENARIOS)}) or pass --all; "
+            "for simulated lives use steelyard simulate",
+            err=True,
+        )
+        raise typer.Exit(2)
+    scenarios = (scenario,) if scenario else ()
     with terminal.bars() as sink, progress_to(sink):
         document = fire_drill(scenarios, str(home) if home else None, str(conf) if conf else None)
     show(document, as_json, terminal.fire_drilled)
     if not document["noticed"]:
         raise typer.Exit(1)
-
-
-def _drill_of_lives(lives: Sequence["Design"], out: Path, conf: Path | None, as_json: bool) -> None:
-    from steelyard.progress import progress_to
-    from steelyard.queries.simulation import operating_characteristics
-
-    with terminal.bars() as sink, progress_to(sink):
-        document = operating_characteristics(load(conf), lives, out)
-    show(document, as_json, terminal.drilled)
 
 
 @app.command()

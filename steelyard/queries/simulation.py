@@ -1,4 +1,4 @@
-"""Steps of a drill: thousands of lives under the configured policy, and the page that shows them."""
+"""Simulate thousands of lives under the configured policy, and write the page that shows them."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,7 +28,7 @@ def operating_characteristics(
     for one in simulate(settings.weight, settings.books, designs):
         cells.append(one)
         report_progress(
-            "drill",
+            "simulate",
             len(cells),
             len(designs) * len(SCENARIOS),
             f"{one['world']} at {one['signals']} a month",

@@ -120,3 +120,13 @@ def test_drills_refuse_what_no_drill_made(
         fire_drill(["flood"])
     code, _, err = command("drill", "flood", "--all")
     assert (code, "steelyard drill SCENARIO | --all" in err) == (1, True)
+
+
+def test_a_drill_without_a_scenario_is_bad_usage(command: Command) -> None:
+    """Exit 2, with one line that names the scenarios and the command for simulated lives."""
+    code, out, err = command("drill")
+    [line] = err.splitlines()
+
+    assert (code, out) == (2, "")
+    assert "dead-scheduler, stopped-database" in line
+    assert "steelyard simulate" in line

@@ -1,14 +1,14 @@
-"""``steelyard drill``: the operating characteristics of the policy that is configured."""
+"""``steelyard simulate``: the operating characteristics of the policy that is configured."""
 
 import json
 from collections.abc import Callable
 from pathlib import Path
 
 Command = Callable[..., tuple[int, str, str]]
-SHORT = ("drill", "--lives", 10, "--months", 6, "--signals", 50)
+SHORT = ("simulate", "--lives", 10, "--months", 6, "--signals", 50)
 
 
-def test_a_drill_runs_on_the_policy_of_the_user(
+def test_a_simulation_runs_on_the_policy_of_the_user(
     command: Command, home: Path, tmp_path: Path
 ) -> None:
     """With a ceiling of 0 no life ever holds any weight; the page stands in the home and needs nothing else."""
@@ -24,11 +24,11 @@ def test_a_drill_runs_on_the_policy_of_the_user(
     assert all(
         one[mode]["held"] == 0 for one in document["cells"] for mode in ("ladder", "sequential")
     )
-    assert Path(document["page"]) == home / "drill.html"
-    assert "58 % inverted" in (home / "drill.html").read_text()
+    assert Path(document["page"]) == home / "simulation.html"
+    assert "58 % inverted" in (home / "simulation.html").read_text()
 
 
-def test_a_drill_is_read_at_the_terminal(command: Command, home: Path) -> None:
+def test_a_simulation_is_read_at_the_terminal(command: Command, home: Path) -> None:
     """The answer first, then every part for every life."""
     code, out, _ = command(*SHORT, "--dependence", 0.5, "--home", home)
 
