@@ -1,6 +1,5 @@
 """Opens what a trading process needs over a home: watch, session, recorder, and the desk behind ``steelyard serve``."""
 
-import os
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -15,6 +14,7 @@ from steelyard.desk.session import Session
 from steelyard.desk.state_watch import After, Clock, StateWatch, now
 from steelyard.desk.streak_breaker import StreakBreaker
 from steelyard.errors import RestoreService
+from steelyard.gateways.files import write_whole
 from steelyard.gateways.lake import Lake
 from steelyard.gateways.plugins import load_strategy
 from steelyard.gateways.registry import Registry
@@ -49,10 +49,8 @@ def _watch(
             alerts.post(alert)
 
     def keep(state: State, _: datetime) -> None:
-        new = kept.with_suffix(".new")
         kept.parent.mkdir(parents=True, exist_ok=True)
-        new.write_text(registry.journal.sealed(state), encoding="utf-8")
-        os.replace(new, kept)
+        write_whole(kept, registry.journal.sealed(state))
 
     first, seconds = kept_state(services, registry), services.refresh_seconds
     return StateWatch(

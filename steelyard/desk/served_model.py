@@ -1,6 +1,5 @@
 """The champion as a trading process holds it: one immutable bundle, swapped by reference, the last good one on disk."""
 
-import os
 import shutil
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from steelyard.errors import FixData
+from steelyard.gateways.files import write_whole
 from steelyard.learning.scorer import Scorer, files_hash
 from steelyard.weight.state import State
 
@@ -86,9 +86,7 @@ class ServedModel:
         place.mkdir(parents=True, exist_ok=True)
         for name, content in files.items():
             (place / name).write_bytes(content)
-        new = self._folder / "current.new"
-        new.write_text(f"{version} {self._sealed(version, files)}", encoding="utf-8")
-        os.replace(new, self._folder / "current")
+        write_whole(self._folder / "current", f"{version} {self._sealed(version, files)}")
         for other in self._folder.iterdir():
             if other.is_dir() and other.name != version:
                 shutil.rmtree(other, ignore_errors=True)

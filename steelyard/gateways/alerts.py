@@ -19,6 +19,7 @@ from typing import Any
 from filelock import FileLock
 from pydantic import AwareDatetime, Field
 
+from steelyard.gateways.files import write_whole
 from steelyard.values import FrozenModel
 
 CONNECT_SECONDS, READ_SECONDS = 2.0, 3.0
@@ -105,7 +106,8 @@ class Alerts:
         with FileLock(self.folder / ".keeping", timeout=KEEP_SECONDS):
             if (self._open / name).exists() or (self._sent / name).exists():
                 return None
-            _write(self._open / name, Stored(alert=alert, trouble="not tried yet"))
+            stored = Stored(alert=alert, trouble="not tried yet")
+            write_whole(self._open / name, stored.model_dump_json(indent=1))
             return self._open / name
 
     def deliver(self) -> int:
@@ -129,7 +131,8 @@ class Alerts:
             attempts >= MAX_ATTEMPTS or now - stored.kept_at > LONGEST_WAIT
         )
         tried = {"taken": taken, "attempts": attempts, "last_tried": now, "trouble": trouble}
-        _write(file, stored.model_copy(update={**tried, "given_up": bool(trouble) and over}))
+        stored = stored.model_copy(update={**tried, "given_up": bool(trouble) and over})
+        write_whole(file, stored.model_dump_json(indent=1))
         if not trouble or over:
             os.replace(file, self._sent / file.name)
 
@@ -213,12 +216,6 @@ def _silence() -> Iterator[None]:
     finally:
         for logger in loggers:
             logger.removeFilter(others)
-
-
-def _write(file: Path, stored: Stored) -> None:
-    new = file.with_suffix(".new")
-    new.write_text(stored.model_dump_json(indent=1), encoding="utf-8")
-    os.replace(new, file)
 
 
 def _read(file: Path) -> Stored | None:

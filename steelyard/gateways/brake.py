@@ -5,10 +5,10 @@ stays pulled: the weight is 0 until a rollback was recorded.
 """
 
 import json
-import os
 from pathlib import Path
 
 from steelyard.errors import RestoreService
+from steelyard.gateways.files import write_whole
 
 
 class Brake:
@@ -53,9 +53,7 @@ class Brake:
         """
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
-            new = self._file.with_suffix(".new")
-            new.write_text(json.dumps({"operator": operator, "reason": reason}), encoding="utf-8")
-            os.replace(new, self._file)
+            write_whole(self._file, json.dumps({"operator": operator, "reason": reason}))
         except OSError as error:
             raise RestoreService(
                 f"{self._file} cannot be written ({error}); stop the trading process by hand"

@@ -13,6 +13,7 @@ import msgspec
 from filelock import FileLock, Timeout
 
 from steelyard.errors import RestoreService
+from steelyard.gateways.files import write_whole
 
 LARGE = 4 << 20
 """Bytes after which a drained file starts anew."""
@@ -98,20 +99,17 @@ class Spool:
         self._drained = place
         if place >= LARGE and place == self._file.stat().st_size:
             self._drained = 0
-            self._write_mark()  # first: what is drained twice is no harm, what is not drained is lost
+            write_whole(
+                self._mark, str(self._drained)
+            )  # first: what is drained twice is no harm, what is not drained is lost
             os.truncate(self._file, 0)
             return
-        self._write_mark()
+        write_whole(self._mark, str(self._drained))
 
     def set_aside(self, line: bytes) -> None:
         """Keep a line that nobody can read where an operator finds it."""
         with (self._folder / "damaged.jsonl").open("ab") as file:
             file.write(line)
-
-    def _write_mark(self) -> None:
-        new = self._mark.with_suffix(".new")
-        new.write_text(str(self._drained), encoding="utf-8")
-        os.replace(new, self._mark)
 
     def _read_mark(self) -> int:
         try:
