@@ -223,6 +223,7 @@ def compare_with_champion(
     behind the version that waits there is one seat, for the latest.
     """
     with home.journal.deciding():
+        home.registry.recover()
         _supersede(home)
         while (challenger := home.registry.challenger()) is not None:
             if shadow_window(home, current_state(home, as_of), as_of):

@@ -14,6 +14,7 @@ def verified(home: Home, *, repair: bool = False, reseal: bool = False) -> dict[
         repair: Write state, readable tags and aliases anew from the journal; the chain itself cannot be mended.
         reseal: Seal a whole chain with the present key first.
     """
+    home.journal.recover()
     found = _faults(home)
     if not found or not (repair or reseal):
         return _document(home, found, ())

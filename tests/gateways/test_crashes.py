@@ -94,8 +94,9 @@ def trained(registry: Registry) -> dict[str, str]:
 
 def whole(registry: Registry, *, finished: bool = False) -> None:
     """Nothing is wrong but, before the action was repeated, runs that were begun."""
+    promised = registry.journal.state()
+    registry.recover()
     found = registry.journal.state()
-    registry.challenger()
     faults = registry.journal.faults() + registry.misplaced()
     entries = registry.journal.entries()
 
@@ -105,6 +106,7 @@ def whole(registry: Registry, *, finished: bool = False) -> None:
         fault for fault in faults if finished or not fault.endswith("begun, never finished")
     ] == []
     assert found is not None
+    assert found == promised
     assert found.weight == entries[-1].state.weight
     assert found.champion == entries[-1].state.champion
 

@@ -102,6 +102,42 @@ def test_a_decision_from_a_state_that_is_gone_is_refused(registry: Registry) -> 
     assert len(registry.journal.entries()) == 1
 
 
+def test_reading_a_decision_that_was_cut_short_writes_nothing(registry: Registry) -> None:
+    """Readers get the state that follows from the journal; whoever decides next writes it."""
+    first, last = decide(registry, 0), decide(registry, 1)
+    client = registry._tracking.client
+    stale = registry.journal.sealed(first.state)
+    client.set_registered_model_tag(LINEAGE, STATE, stale)
+    other = reopened(registry)
+
+    assert other.journal.state() == last.state
+    assert other.journal.verified() == (last.state, None)
+    assert other.journal.decided("weight", last.decision.period_end) == last
+    assert client.get_registered_model(LINEAGE).tags[STATE] == stale
+    with other.journal.deciding():
+        assert client.get_registered_model(LINEAGE).tags[STATE] == registry.journal.sealed(
+            last.state
+        )
+
+
+def test_a_decision_that_another_process_cut_short_is_completed_before_the_next(
+    registry: Registry,
+) -> None:
+    """A journal opened long ago completes it, too, although its own reading lags behind."""
+    first = decide(registry, 0)
+    other = reopened(registry)
+    assert other.journal.state() == first.state
+    last = decide(registry, 1)
+    client = registry._tracking.client
+    client.set_registered_model_tag(LINEAGE, STATE, registry.journal.sealed(first.state))
+
+    at = NOW + timedelta(days=60)
+    with pytest.raises(RestoreService, match="run the same command again"):
+        other.journal.append(evaluate(first.state, evidence(), POLICY, at, at))
+    assert other.journal.state() == last.state
+    assert decide(other, 2).sequence == 3
+
+
 def _edit_tag(registry: Registry, **changes: object) -> None:
     client = registry._tracking.client
     document = json.loads(client.get_registered_model(LINEAGE).tags[STATE])

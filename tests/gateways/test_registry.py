@@ -156,6 +156,20 @@ def test_the_oldest_that_waits_is_the_challenger(registry: Registry) -> None:
     assert registry.misplaced() == []
 
 
+def test_an_alias_that_was_left_behind_stays_until_recovered(registry: Registry) -> None:
+    """Asking for the challenger goes by the versions' stages and moves no alias."""
+    registry.register(registration("a"))
+    client = registry._tracking.client
+    client.delete_registered_model_alias("signal-confidence", "challenger")
+    challenger = registry.challenger()
+
+    assert challenger is not None
+    assert challenger.number == "1"
+    assert registry.misplaced() == ["the alias challenger names version none, it should name 1"]
+    registry.recover()
+    assert registry.misplaced() == []
+
+
 def test_an_alias_moved_by_hand_is_found_and_put_back(registry: Registry) -> None:
     """The journal says who serves, whatever the page says."""
     registry.register(registration("a"))

@@ -1,7 +1,8 @@
 """State and journal of a lineage in MLflow: each decision one finished run, the state tag written last (SPEC §7).
 
-Runs are the truth, the state tag is what others read quickly. A process that dies between the two is made good by the
-next reader. State and decisions are sealed (HMAC-SHA256, RFC 2104): what was written by any other way is not believed.
+The runs are the record; the state tag is a copy that is quick to read. If a process dies between the two, readers get the
+state that follows from the journal, and the next process that decides completes the tag. State and decisions are sealed
+(HMAC-SHA256, RFC 2104); whatever was written by other means is not trusted.
 """
 
 import hashlib
@@ -53,46 +54,72 @@ class Journal:
         tracking: Where they are kept.
         lock: Gives a context in which no other process changes the lineage.
         seal_key: Secret of the seal; empty for none.
-        seat: What makes a promotion's version the one that serves; safe to repeat.
+        install_champion: Makes the version of a promotion the champion; safe to repeat.
     """
 
     def __init__(
-        self, tracking: Tracking, lock: Lock, seal_key: str, seat: Callable[[Entry], None]
+        self,
+        tracking: Tracking,
+        lock: Lock,
+        seal_key: str,
+        install_champion: Callable[[Entry], None],
     ) -> None:
         self._tracking = tracking
         self._lock = lock
         self._key = (seal_key or PLAIN).encode()
-        self._seat = seat
-        self._mine = threading.RLock()
+        self._install_champion = install_champion
+        self._mutex = threading.RLock()
         self._depth = 0
-        self._completed = False
+        self._agreed = False
         self._path: list[dict[str, Any]] = []
 
     @contextmanager
     def deciding(self, *, even_without_lock: bool = False) -> Iterator[None]:
-        """Keep every other process from changing the lineage between reading it and writing to it; may be nested.
+        """Lock the lineage against decisions of other processes; may be nested.
+
+        The first time, a decision that was cut short is completed, so that nobody decides from an outdated state.
 
         Args:
-            even_without_lock: Go on where the lock's own place cannot be reached: nobody else can decide then either.
+            even_without_lock: Continue if the lock's storage is unreachable; nobody else can decide then either.
 
         Raises:
-            RestoreService: If another process does not let go.
+            RestoreService: If another process keeps the lock, or MLflow cannot be reached.
         """
-        with self._mine, ExitStack() as held:
+        with self._mutex, ExitStack() as locks:
             if self._depth == 0:
-                self._take(held, even_without_lock)
+                self._acquire(locks, even_without_lock)
             self._depth += 1
             try:
+                if not self._agreed:
+                    with self._tracking.reached():
+                        self._complete_last()
                 yield
             finally:
                 self._depth -= 1
 
-    def _take(self, held: ExitStack, even_without_lock: bool) -> None:
+    def _acquire(self, locks: ExitStack, even_without_lock: bool) -> None:
         try:
-            held.enter_context(self._lock())
+            locks.enter_context(self._lock())
         except RestoreService:
             if not even_without_lock:
                 raise
+
+    def recover(self) -> None:
+        """Complete the last decision if its process died before the state tag was written; safe to repeat."""
+        with self._tracking.reached():
+            stored, last = self._stored(), self._last()
+            if last is not None and _behind(stored, last):
+                with self.deciding(even_without_lock=True):
+                    self._complete_last()
+
+    def _complete_last(self) -> Entry | None:
+        """Let the last decision take effect if it was cut short; returns it. Only under the lock."""
+        stored, last = self._stored(), self._last()
+        if last is not None and _behind(stored, last):
+            self._take_effect(last)
+            stored = self._stored()
+        self._agreed = self._agreed or self._checked(stored, last).fault is None
+        return last
 
     def begin(self, state: State) -> State:
         """Write the first state of a lineage nobody decided about yet."""
@@ -100,51 +127,48 @@ class Journal:
             return self.state() or self._write(state)
 
     def state(self) -> State | None:
-        """Return the lineage's state, None when there never was one.
+        """Return the lineage's state, None if it has none yet; nothing is written.
 
-        What a process that died left undone is completed here, once for each journal that is opened.
+        The tag is checked against the journal until both agree once; later reads take one call.
 
         Raises:
             VerifyState: If the state tag does not follow from the journal.
         """
         with self._tracking.reached():
-            stored = self._stored() if self._completed else self._completed_state()
+            stored = self._stored() if self._agreed else self._effective()
             if stored.fault:
                 raise VerifyState(
                     f"the state of {self._tracking.lineage} {stored.fault}; the trading side goes by the journal; "
                     "see steelyard verify, then steelyard verify --repair"
                 )
-            self._completed = True
             return stored.state
 
-    def _completed_state(self) -> Stored:
-        """Return the state tag, held against the journal, after a decision that was cut short has taken effect.
+    def _effective(self) -> Stored:
+        """Return the state tag checked against the journal; a decision that was cut short counts as taken.
 
         The tag is read first: a decision made meanwhile then makes it look behind, never ahead.
         """
         stored, last = self._stored(), self._last()
         if last is not None and _behind(stored, last):
-            with self.deciding(even_without_lock=True):
-                stored, last = self._stored(), self._last()
-                if last is not None and _behind(stored, last):
-                    self._take_effect(last)
-                    stored = self._stored()
-        return self._checked(stored, last)
+            return Stored(_state_after(last, stored.state))
+        checked = self._checked(stored, last)
+        self._agreed = self._agreed or checked.fault is None
+        return checked
 
     def verified(self) -> tuple[State | None, str | None]:
-        """Return the state as far as it can be believed, and what is wrong with the state tag, None for nothing.
+        """Return the state as far as it can be trusted, and what is wrong with the state tag, None for nothing.
 
-        Where the tag does not follow from the journal the state is the one the last sealed decision left.
+        If the tag does not follow from the journal, the state is the one the last sealed decision left.
         """
         with self._tracking.reached():
-            stored = self._completed_state()
+            stored = self._effective()
             if stored.fault is None:
                 return stored.state, None
             last = self._last()
             return (last.state if last else None), stored.fault
 
     def standing(self) -> Stored:
-        """Return the state tag, held against the journal; what a process that died left undone stays undone."""
+        """Return the state tag checked against the journal; a decision that was cut short is a fault here."""
         with self._tracking.reached():
             return self._checked(self._stored(), self._last())
 
@@ -168,7 +192,7 @@ class Journal:
             recorded = self._recorded(decision.key)
             if recorded is not None:
                 return recorded
-            last = self._last()
+            last = self._complete_last()
             if last is not None and not follows(decision.before, last.state):
                 raise RestoreService(
                     "another decision was made meanwhile; run the same command again"
@@ -237,13 +261,9 @@ class Journal:
     def _take_effect(self, entry: Entry) -> None:
         """Do what a recorded decision says; safe to repeat, and the state is written last."""
         if entry.decision.kind == "promotion":
-            self._seat(entry)
+            self._install_champion(entry)
         self._describe(entry)
-        before = self._stored().state
-        lease = (
-            max(entry.state.lease_until, before.lease_until) if before else entry.state.lease_until
-        )
-        self._write(entry.state.model_copy(update={"lease_until": lease}))
+        self._write(_state_after(entry, self._stored().state))
 
     def _describe(self, entry: Entry) -> None:
         """Let the model's page say where it stands."""
@@ -335,14 +355,10 @@ class Journal:
             elif self._stored().fault:
                 self._tracking.client.delete_registered_model_tag(self._tracking.lineage, STATE)
 
-    def faults(self, *, complete: bool = True) -> list[str]:
-        """Return what is wrong with chain, runs and state, the first broken or missing link first; empty for nothing.
-
-        Args:
-            complete: Let a decision take effect first that was cut short; without it nothing is changed.
-        """
+    def faults(self) -> list[str]:
+        """Return what is wrong with chain, runs and state, the first broken or missing link first; empty for nothing."""
         with self._tracking.reached():
-            stored = self._completed_state() if complete else self.standing()
+            stored = self.standing()
             runs = self._tracking.decisions()[::-1]
             entries = [self._entry_or_none(run) for run in runs]
             missing = [
@@ -481,6 +497,14 @@ class Journal:
 def _behind(stored: Stored, last: Entry) -> bool:
     """Whether the state tag is one that a process which died did not get to write."""
     return stored.fault is None and (stored.state is None or stored.state.sequence < last.sequence)
+
+
+def _state_after(entry: Entry, present: State | None) -> State:
+    """Return the state a decision leaves; a lease that was renewed in the meantime is not shortened."""
+    if present is None:
+        return entry.state
+    lease = max(entry.state.lease_until, present.lease_until)
+    return entry.state.model_copy(update={"lease_until": lease})
 
 
 def _named(run: "Run") -> str:

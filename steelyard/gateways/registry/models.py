@@ -1,7 +1,7 @@
 """Registered versions of the model: trained, waiting, serving, refused, retired (SPEC §7).
 
-"No champion" is None; a registry that cannot be reached raises ``RestoreService``. A version's tags are the truth, aliases
-follow them: whoever reads next moves an alias that a process which died left behind.
+"No champion" is None; a registry that cannot be reached raises ``RestoreService``. A version's tags are the record, aliases
+follow them: ``recover`` moves an alias that a process left behind when it died.
 """
 
 import json
@@ -108,18 +108,25 @@ class Registry:
         self, address: str, artifacts: str, lineage: str, lock: Lock, seal_key: str = ""
     ) -> None:
         self._tracking = Tracking(address, artifacts, lineage)
-        self.journal = Journal(self._tracking, lock, seal_key, self._seat)
+        self.journal = Journal(self._tracking, lock, seal_key, self._install_champion)
         self.observations = Observations(self._tracking)
 
     def present(self) -> bool:
         """Whether the lineage is there; nothing is made."""
         return self._tracking.present()
 
+    def recover(self) -> None:
+        """Complete what a process left undone when it died: the last decision, the challenger's alias. Safe to repeat."""
+        self.journal.recover()
+        with self._tracking.reached():
+            self._align_challenger()
+
     def register(self, training: Registration) -> Version:
         """Store a training as one finished run and one version; a version with the same key comes back as it is."""
         with self._tracking.reached(), self.journal.deciding():
             found = self.find(training.key)
             if found is not None:
+                self._align_challenger()
                 return found
             run_id = self._logged(training.key) or self._log(training)
             tags = _tags_of(training)
@@ -217,10 +224,12 @@ class Registry:
         return next(iter(self.waiting()), None)
 
     def waiting(self) -> list[Version]:
-        """Return every version that waits to be compared, oldest first; what was cut short is completed."""
+        """Return every version that waits to be compared, oldest first.
+
+        Raises:
+            VerifyState: If the state tag does not follow from the journal.
+        """
         self.journal.state()
-        with self._tracking.reached():
-            self._align_challenger()
         return [version for version in self.versions() if version.stage == "challenger"]
 
     def load(self, number: str) -> dict[str, bytes]:
@@ -263,7 +272,7 @@ class Registry:
             self._tag(number, {"canaries": words})
             self._tracking.fill(self.version(number).run_id, Figures(figures), files)
 
-    def _seat(self, entry: Entry) -> None:
+    def _install_champion(self, entry: Entry) -> None:
         """Let the version a promotion names serve, and retire the one before. Safe to repeat."""
         number, before = str(entry.state.champion), entry.decision.before.champion
         since, why = entry.decision.as_of.isoformat(), entry.decision.reasons

@@ -83,7 +83,7 @@ def lineage(home: Home) -> Iterator[Row]:
 
 
 def _journal(home: Home) -> Row:
-    faults = home.journal.faults(complete=False)
+    faults = home.journal.faults()
     if not faults:
         return Row("journal", "ok", f"{home.journal.count()} decisions, the chain is whole")
     more = f"; and {len(faults) - FIRST} more" if len(faults) > FIRST else ""
