@@ -29,10 +29,10 @@ from steelyard.market.features import feature_names
 from steelyard.market.history import history
 from steelyard.market.strategy import Scan, TrendStrategy
 from steelyard.monitoring.false_alarms import streak_alarm
+from steelyard.queries.replay import open_replay_home
 from steelyard.settings import go_offline, load
 from steelyard.simulation.lives import Signals, bounds_of, live
 from steelyard.tasks.bars import read_source, store_bars, validate_bars
-from steelyard.tasks.replay import replay_stores
 from steelyard.weight.policy import WeightPolicy
 
 Floats = NDArray[np.float64]
@@ -105,7 +105,7 @@ def arguments() -> argparse.Namespace:
 def settled_signals(asked: argparse.Namespace) -> pd.DataFrame:
     """Return the settled history of the bars, collected as the flows collect them."""
     with tempfile.TemporaryDirectory() as home:
-        stores = replay_stores(asked.bars, None, None, None, Path(home), None)
+        stores = open_replay_home(asked.bars, None, None, None, Path(home), None)
         store_bars(stores, validate_bars(stores, read_source(stores), datetime.now(UTC)))
         bars = by_symbol(stores.lake.read(), stores.lake.bar_size)
     EveryBars.every = asked.every

@@ -1,1 +1,1 @@
-"""Flows: sequences that read like their own summary. Each takes ``as_of`` and may be run twice."""
+"""Flows: sequences that read like their own summary; each takes ``as_of`` and may run twice."""

@@ -1,4 +1,4 @@
-"""Demo: the real sample, and a simulated market whose edge dies by both rules of evidence, lived through and drawn."""
+"""Demo: the real sample, and a simulated market whose edge dies, replayed and drawn."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -15,36 +15,42 @@ DYING: dict[str, Any] = {
     "retrain_days": 30,
     "trials": 10,
 }
-REPLAYS: dict[str, dict[str, Any]] = {
-    "Seven US stocks, daily": {
-        "bars": "sample",
-        "start": datetime(2004, 1, 1, tzinfo=UTC),
-        "end": datetime(2013, 3, 1, tzinfo=UTC),
-        "retrain_days": 91,
-        "trials": 10,
-        "folder": "sample",
-    },
-    "A simulated market whose edge appears in July 2020 and dies in January 2022": {
-        **DYING,
-        "folder": "simulated",
-    },
-    "The same market, with the evidence binding": {
-        **DYING,
-        "evidence": "sequential",
-        "folder": "sequential",
-    },
+REPLAYS: dict[str, tuple[str, dict[str, Any]]] = {
+    "Seven US stocks, daily": (
+        "sample",
+        {
+            "bars": "sample",
+            "start": datetime(2004, 1, 1, tzinfo=UTC),
+            "end": datetime(2013, 3, 1, tzinfo=UTC),
+            "retrain_days": 91,
+            "trials": 10,
+        },
+    ),
+    "A simulated market whose edge appears in July 2020 and dies in January 2022": (
+        "simulated",
+        DYING,
+    ),
+    "The same market, with the evidence binding": (
+        "sequential",
+        {**DYING, "evidence": "sequential"},
+    ),
 }
+"""Title → folder under the home, and arguments of the replay."""
 
 
 @flow(name="demo")
 def demo(home: str = "demo", conf: str | None = None) -> dict[str, Any]:
-    """Replay them all, each in a home of its own under ``home``, and draw what happened."""
+    """Run every replay in a home of its own and draw what happened.
+
+    Args:
+        home: Folder in which each replay gets a folder of its own.
+        conf: Folder of the settings; None for the default.
+    """
     replays, pictures = {}, []
-    for title, settings in REPLAYS.items():
-        arguments = {name: value for name, value in settings.items() if name != "folder"}
-        place = f"{home}/{settings['folder']}"
-        document = replay.fn(home=place, conf=conf, **arguments)
-        words, files = draw_replay(title, document, place, conf)
-        replays[title] = {**document, "answer": words}
+    for title, (folder, arguments) in REPLAYS.items():
+        replay_home = f"{home}/{folder}"
+        document = replay.fn(home=replay_home, conf=conf, **arguments)
+        answer, files = draw_replay(title, document, replay_home, conf)
+        replays[title] = {**document, "answer": answer}
         pictures += files
     return {"replays": replays, "pictures": pictures}

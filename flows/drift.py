@@ -1,4 +1,4 @@
-"""Drift: are the latest signals still of the world the champion was trained in? Asks for a training where they are not."""
+"""Drift: does the market still resemble the champion's training data? If not, ask for a training."""
 
 from datetime import datetime
 from typing import Any
@@ -6,10 +6,10 @@ from typing import Any
 from prefect import flow
 
 from steelyard.flows.common import announce_failed_run, resolve_as_of
+from steelyard.flows.prefect_pages import publish
 from steelyard.home import open_home
 from steelyard.tasks.alerts import announce_drift
 from steelyard.tasks.drift import ask_for_training, judge_drift
-from steelyard.tasks.prefect_pages import publish
 from steelyard.views import markdown
 
 
@@ -17,12 +17,21 @@ from steelyard.views import markdown
 def drift(
     as_of: datetime | None = None, home: str = ".", conf: str | None = None
 ) -> dict[str, Any] | None:
-    """Judge inputs, predictions and performance once a day; None without a champion. It never trades and never decides."""
+    """Check inputs, predictions and performance once a day; never trade, never change the weight.
+
+    Args:
+        as_of: Check as of this time (ISO 8601, UTC); None for the scheduled time.
+        home: Folder of all state.
+        conf: Folder of the settings; None for the default.
+
+    Returns:
+        The check as plain JSON values; None without a champion.
+    """
     opened_home, at = open_home(home, conf), resolve_as_of(as_of)
-    found = judge_drift(opened_home, at)
-    if found is None:
+    check = judge_drift(opened_home, at)
+    if check is None:
         return None
-    training = ask_for_training(opened_home, found)
-    announce_drift(opened_home, found, training)
-    publish("drift", markdown.drifted(found), found["page"])
-    return found | {"training": training}
+    training = ask_for_training(opened_home, check)
+    announce_drift(opened_home, check, training)
+    publish("drift", markdown.drifted(check), check["page"])
+    return check | {"training": training}

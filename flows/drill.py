@@ -1,4 +1,4 @@
-"""Drill: trouble made on purpose in a home of its own, to see who notices it, and when."""
+"""Fire drill: faults made on purpose in a copied home, to see who notices them, and when."""
 
 import tempfile
 import time
@@ -31,23 +31,31 @@ FLOWS: dict[str, Any] = {
 def fire_drill(
     scenarios: Sequence[str] = (), home: str | None = None, conf: str | None = None
 ) -> dict[str, Any]:
-    """Run each scenario (default: all) on a copy of the same home in the folder ``home`` (default: one made for it).
+    """Run each scenario on a copy of the same home and return who noticed what.
+
+    Args:
+        scenarios: Names of the scenarios; empty for all.
+        home: Folder of the drills; None for a temporary one.
+        conf: Folder of the settings; None for the default.
 
     Raises:
         FixConfiguration: If a scenario is unknown, or ``home`` holds what no drill made.
     """
-    names = require(scenarios or tuple(SCENARIOS))
+    names = require_scenarios(scenarios or tuple(SCENARIOS))
     folder = Path(home or tempfile.mkdtemp(prefix="steelyard-drill-")).resolve()
-    claim(folder, Path(conf) if conf else None)
+    settings_folder = Path(conf) if conf else None
+    claim(folder, settings_folder)
     with isolated_environment():
-        source = ground(folder, Path(conf) if conf else None, _run)
+        source = ground(folder, settings_folder, _run_flow)
         drills = [
-            _drilled(name, source, folder, place, len(names)) for place, name in enumerate(names)
+            _run_scenario(name, source, folder, number, len(names))
+            for number, name in enumerate(names)
         ]
-    return {"home": str(folder), "noticed": all(one["noticed"] for one in drills), "drills": drills}
+    noticed = all(drill["noticed"] for drill in drills)
+    return {"home": str(folder), "noticed": noticed, "drills": drills}
 
 
-def require(names: Sequence[str]) -> Sequence[str]:
+def require_scenarios(names: Sequence[str]) -> Sequence[str]:
     """Return ``names`` if each is a scenario.
 
     Raises:
@@ -59,23 +67,23 @@ def require(names: Sequence[str]) -> Sequence[str]:
     return names
 
 
-def _drilled(name: str, source: Path, folder: Path, done: int, total: int) -> dict[str, Any]:
+def _run_scenario(name: str, source: Path, folder: Path, done: int, total: int) -> dict[str, Any]:
     report_progress("drill", done, total, name)
     story, scenario = SCENARIOS[name]
     started = time.perf_counter()
-    found = scenario(copied(source, folder / name, _run))
+    finding = scenario(copied(source, folder / name, _run_flow))
     seconds = round(time.perf_counter() - started, 1)
     return {
         "scenario": name,
         "story": story,
-        **found.to_dict(),
+        **finding.to_dict(),
         "home": str(folder / name),
         "seconds": seconds,
     }
 
 
-def _run(name: str, at: datetime, home: Path, conf: Path, **parameters: Any) -> Any:
-    """Run a flow as the command line does: a plain function, whose failure is told."""
-    given = {"as_of": at, "home": str(home), "conf": str(conf), **parameters}
-    with alert_on_failure(FLOWS[name], given):
-        return FLOWS[name].fn(**given)
+def _run_flow(name: str, at: datetime, home: Path, conf: Path, **parameters: Any) -> Any:
+    """Run a flow as the command line does: a plain function that alerts if it fails."""
+    arguments = {"as_of": at, "home": str(home), "conf": str(conf), **parameters}
+    with alert_on_failure(FLOWS[name], arguments):
+        return FLOWS[name].fn(**arguments)

@@ -7,15 +7,10 @@ from typing import Any
 from prefect import flow
 
 from steelyard.flows.common import resolve_as_of
+from steelyard.flows.prefect_pages import documented
+from steelyard.queries.replay import ReplayDays, open_replay_home, replay_document
 from steelyard.tasks.bars import read_history, read_source, store_bars, validate_bars
-from steelyard.tasks.prefect_pages import documented
-from steelyard.tasks.replay import (
-    Schedule,
-    claim_home,
-    live_through,
-    replay_document,
-    replay_stores,
-)
+from steelyard.tasks.replay import claim_home, live_through
 
 
 @flow(name="replay")
@@ -30,20 +25,25 @@ def replay(
     home: str = ".",
     conf: str | None = None,
 ) -> dict[str, Any]:
-    """Collect ``bars``, live through every day from ``start`` to ``end``, and return what happened."""
-    schedule = Schedule(resolve_as_of(start), resolve_as_of(end), retrain_days)
-    opened_home = replay_stores(bars, strategy, trials, evidence, Path(home), conf)
+    """Collect ``bars``, replay every day from ``start`` to ``end``, and return the result.
+
+    Args:
+        bars: Source of the bars: ``sample``, ``simulated:EDGE`` or a path.
+        start: First day (ISO 8601, UTC).
+        end: Last day (ISO 8601, UTC).
+        strategy: Built-in system or ``MODULE:CLASS``; None as configured.
+        trials: Trials per search; None as configured.
+        retrain_days: Days between two trainings.
+        evidence: Rule of evidence; None as configured.
+        home: Folder of all state.
+        conf: Folder of the settings; None for the default.
+    """
+    days = ReplayDays(resolve_as_of(start), resolve_as_of(end), retrain_days)
+    opened_home = open_replay_home(bars, strategy, trials, evidence, Path(home), conf)
     with documented("replay", opened_home.quality):
-        checked = validate_bars(opened_home, read_source(opened_home), schedule.end)
-    asked = {
-        "bars": bars,
-        "strategy": strategy,
-        "trials": trials,
-        "retrain_days": retrain_days,
-        "start": str(schedule.start),
-    }
-    claim_home(opened_home, **asked, **({"evidence": evidence} if evidence else {}))
+        checked = validate_bars(opened_home, read_source(opened_home), days.end)
+    claim_home(opened_home, days, bars, strategy, trials, evidence)
     store_bars(opened_home, checked)
-    history = read_history(opened_home, schedule.end)
-    seconds = live_through(opened_home, history, schedule)
-    return replay_document(opened_home, schedule, seconds)
+    history = read_history(opened_home, days.end)
+    seconds = live_through(opened_home, history, days)
+    return replay_document(opened_home, days, seconds)

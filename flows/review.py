@@ -1,4 +1,4 @@
-"""Review: once a month, how the lineage stands, as a page that is kept."""
+"""Review: a report of the last whole period, kept in the home and in MLflow."""
 
 from datetime import datetime
 from typing import Any
@@ -6,8 +6,8 @@ from typing import Any
 from prefect import flow
 
 from steelyard.flows.common import announce_failed_run, resolve_as_of
+from steelyard.flows.prefect_pages import publish
 from steelyard.home import open_home
-from steelyard.tasks.prefect_pages import publish
 from steelyard.tasks.report import review_performance
 from steelyard.views import markdown
 
@@ -16,7 +16,13 @@ from steelyard.views import markdown
 def review(
     as_of: datetime | None = None, home: str = ".", conf: str | None = None
 ) -> dict[str, Any]:
-    """Write the report of the last whole period, once: in the home, in MLflow, and linked from this run."""
+    """Write the report of the last whole period once.
+
+    Args:
+        as_of: Report as of this time (ISO 8601, UTC); None for the scheduled time.
+        home: Folder of all state.
+        conf: Folder of the settings; None for the default.
+    """
     document = review_performance(open_home(home, conf), resolve_as_of(as_of))
     publish("review", markdown.reviewed(document), document["run_page"])
     return document

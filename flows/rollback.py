@@ -1,4 +1,4 @@
-"""Rollback, hold, resume: the operator's hand on the weight, with name and reason in the journal."""
+"""Rollback, hold, resume: the operator changes the weight, with name and reason in the journal."""
 
 from datetime import datetime
 from typing import Any
@@ -6,14 +6,14 @@ from typing import Any
 from prefect import flow
 
 from steelyard.flows.common import announce_failed_run, resolve_as_of
+from steelyard.flows.prefect_pages import publish_decisions
 from steelyard.home import Home, open_home
 from steelyard.queries.records import decision_records, state_record
+from steelyard.queries.state import current_state
 from steelyard.settings import operator_name
 from steelyard.tasks.alerts import announce
-from steelyard.tasks.prefect_pages import page_of, publish
 from steelyard.tasks.rollback import hold_weight, resume_weight, roll_back_weight
-from steelyard.tasks.weight import current_state
-from steelyard.views import markdown
+from steelyard.weight.decision import Entry
 
 
 @flow(name="rollback", on_failure=[announce_failed_run], on_crashed=[announce_failed_run])
@@ -24,11 +24,19 @@ def rollback(
     home: str = ".",
     conf: str | None = None,
 ) -> dict[str, Any]:
-    """Take the weight to 0 now; the model must be retrained and requalify from shadow."""
+    """Set the weight to 0 now; the model must be retrained and requalify from shadow.
+
+    Args:
+        reason: Why, in the operator's words.
+        operator: Name of the operator; None for the user of this machine.
+        as_of: Time of the rollback (ISO 8601, UTC); None for the scheduled time.
+        home: Folder of all state.
+        conf: Folder of the settings; None for the default.
+    """
     opened_home, at = open_home(home, conf), resolve_as_of(as_of)
     entry = roll_back_weight(opened_home, reason, operator or operator_name(), at)
     announce(opened_home, [entry])
-    return _outcome(opened_home, entry, at)
+    return _publish_entry(opened_home, entry, at)
 
 
 @flow(name="hold", on_failure=[announce_failed_run], on_crashed=[announce_failed_run])
@@ -39,10 +47,18 @@ def hold(
     home: str = ".",
     conf: str | None = None,
 ) -> dict[str, Any]:
-    """Freeze the weight; limits still lower it."""
+    """Hold the weight; a breached limit still lowers it.
+
+    Args:
+        reason: Why, in the operator's words.
+        operator: Name of the operator; None for the user of this machine.
+        as_of: Time of the hold (ISO 8601, UTC); None for the scheduled time.
+        home: Folder of all state.
+        conf: Folder of the settings; None for the default.
+    """
     opened_home, at = open_home(home, conf), resolve_as_of(as_of)
     entry = hold_weight(opened_home, reason, operator or operator_name(), at)
-    return _outcome(opened_home, entry, at)
+    return _publish_entry(opened_home, entry, at)
 
 
 @flow(name="resume", on_failure=[announce_failed_run], on_crashed=[announce_failed_run])
@@ -53,16 +69,22 @@ def resume(
     home: str = ".",
     conf: str | None = None,
 ) -> dict[str, Any]:
-    """Let the weight move again."""
+    """Let the weight move again after a hold.
+
+    Args:
+        reason: Why, in the operator's words.
+        operator: Name of the operator; None for the user of this machine.
+        as_of: Time of the resume (ISO 8601, UTC); None for the scheduled time.
+        home: Folder of all state.
+        conf: Folder of the settings; None for the default.
+    """
     opened_home, at = open_home(home, conf), resolve_as_of(as_of)
     entry = resume_weight(opened_home, reason, operator or operator_name(), at)
-    return _outcome(opened_home, entry, at)
+    return _publish_entry(opened_home, entry, at)
 
 
-def _outcome(opened_home: Home, entry: Any, at: datetime) -> dict[str, Any]:
-    made, state = (
-        decision_records(opened_home, [entry]),
-        state_record(current_state(opened_home, max(at, entry.decision.as_of))),
-    )
-    publish(entry.decision.kind, markdown.decided(made, state), page_of(made))
-    return {"decision": made[0], "state": state}
+def _publish_entry(opened_home: Home, entry: Entry, at: datetime) -> dict[str, Any]:
+    decisions = decision_records(opened_home, [entry])
+    state = state_record(current_state(opened_home, max(at, entry.decision.as_of)))
+    publish_decisions(entry.decision.kind, decisions, state)
+    return {"decision": decisions[0], "state": state}

@@ -1,4 +1,4 @@
-"""Settle: opinions on the signals since the last run, and the outcomes of brackets that have ended."""
+"""Settle: predictions on the signals since the last run, outcomes of signals whose exit has come."""
 
 from datetime import datetime
 from typing import Any
@@ -10,17 +10,23 @@ from steelyard.home import open_home
 from steelyard.tasks.alerts import announce
 from steelyard.tasks.bars import read_history
 from steelyard.tasks.predictions import record_opinions, record_outcomes, watch_streak
-from steelyard.tasks.weight import current_state
+from steelyard.tasks.weight import ensure_lineage
 
 
 @flow(name="settle", on_failure=[announce_failed_run], on_crashed=[announce_failed_run])
 def settle(
     as_of: datetime | None = None, home: str = ".", conf: str | None = None
 ) -> dict[str, Any]:
-    """Record the champion's opinion on every signal decided by ``as_of``, and every outcome known by then."""
+    """Record a prediction for every signal decided, and every outcome known, by ``as_of``.
+
+    Args:
+        as_of: Settle as of this time (ISO 8601, UTC); None for the scheduled time.
+        home: Folder of all state.
+        conf: Folder of the settings; None for the default.
+    """
     opened_home, at = open_home(home, conf), resolve_as_of(as_of)
-    known = read_history(opened_home, at)
-    predictions = record_opinions(opened_home, known, current_state(opened_home, at))
-    outcomes = record_outcomes(opened_home, known)
+    history = read_history(opened_home, at)
+    predictions = record_opinions(opened_home, history, ensure_lineage(opened_home, at))
+    outcomes = record_outcomes(opened_home, history)
     announce(opened_home, [watch_streak(opened_home, at)])
     return {"as_of": at.isoformat(), "predictions": predictions, "outcomes": outcomes}

@@ -1,4 +1,4 @@
-"""Trade: the newest bars to signals, evaluations, sizes and orders; run per bar, and safe to run twice."""
+"""Trade: signals of the newest bars to evaluations, sizes and orders; run once per bar."""
 
 from datetime import datetime
 from typing import Any
@@ -16,14 +16,20 @@ from steelyard.tasks.trading import fill, newest_signals, settle_outcomes, trade
 def trade(
     as_of: datetime | None = None, home: str = ".", conf: str | None = None
 ) -> dict[str, Any]:
-    """Fill what the bars closed by ``as_of`` fill, then trade the signals of the newest bar; nothing is ordered twice.
+    """Fill open orders, settle outcomes, then trade the newest signals; a second run orders nothing.
 
-    Outcomes are settled before: a losing streak that has just broken its limit takes the weight from these very signals.
+    Outcomes come first: a losing streak that has just broken its limit takes the weight from the
+    very signals traded next.
+
+    Args:
+        as_of: Trade on the bars closed by this time (ISO 8601, UTC); None for the scheduled time.
+        home: Folder of all state.
+        conf: Folder of the settings; None for the default.
     """
     opened_home, at = open_home(home, conf), resolve_as_of(as_of)
     newest = newest_signals(opened_home, at)
     filled = fill(opened_home, newest.bars)
-    broken = settle_outcomes(opened_home, newest)
+    streak_broken = settle_outcomes(opened_home, newest)
     evaluated = trade_signals(opened_home, newest)
-    announce(opened_home, [watch_streak(opened_home, at) if broken else None])
+    announce(opened_home, [watch_streak(opened_home, at) if streak_broken else None])
     return {"as_of": at.isoformat(), "filled": filled, "signals": evaluated}

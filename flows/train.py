@@ -6,19 +6,19 @@ from typing import Any
 from prefect import flow
 
 from steelyard.flows.common import announce_failed_run, resolve_as_of
+from steelyard.flows.prefect_pages import documented, progress, publish
 from steelyard.gateways.registry import Version
 from steelyard.home import Home, open_home
 from steelyard.learning.policy import Retraining
 from steelyard.queries.records import version_record
+from steelyard.queries.versions import waiting_challenger
 from steelyard.tasks.bars import read_history
 from steelyard.tasks.illustrations import illustrate
-from steelyard.tasks.prefect_pages import documented, progress, publish
 from steelyard.tasks.training import (
     AS_CONFIGURED,
     compare_with_champion,
     settled_samples,
     trained_version,
-    waiting_challenger,
 )
 from steelyard.views import markdown
 
@@ -30,43 +30,48 @@ def train(
     home: str = ".",
     conf: str | None = None,
 ) -> dict[str, Any]:
-    """Train on what had settled by ``as_of``; the same data and settings return the version they gave before.
+    """Train on what had settled by ``as_of``; the same data and settings return the same version.
 
     Args:
-        request: What this training does otherwise than configured, and why.
-        as_of: Moment to speak for; the scheduled time.
+        request: How this training differs from the configured one, and why.
+        as_of: Train as of this time (ISO 8601, UTC); None for the scheduled time.
         home: Folder of all state.
-        conf: Folder of the settings.
+        conf: Folder of the settings; None for the default.
     """
     opened_home, at = open_home(home, conf), resolve_as_of(as_of)
-    known = read_history(opened_home, at)
+    history = read_history(opened_home, at)
     with documented("train", opened_home.quality):
-        samples = settled_samples(opened_home, known)
-        learned = (
-            settled_samples(opened_home, known, request.symbols) if request.symbols else samples
+        samples = settled_samples(opened_home, history)
+        chosen = (
+            settled_samples(opened_home, history, request.symbols) if request.symbols else samples
         )
     with progress("train"):
-        version = trained_version(opened_home, known, learned, at, request)
-    return _judged(opened_home, compare_with_champion(opened_home, samples, version, at), "train")
+        trained = trained_version(opened_home, history, chosen, at, request)
+    compared = compare_with_champion(opened_home, samples, trained, at)
+    return _publish_version(opened_home, compared, "train")
 
 
 @flow(name="compare", on_failure=[announce_failed_run], on_crashed=[announce_failed_run])
 def compare(
     as_of: datetime | None = None, home: str = ".", conf: str | None = None
 ) -> dict[str, Any]:
-    """Hold the waiting challenger against the champion on what had settled by ``as_of``."""
+    """Compare the waiting challenger with the champion on what had settled by ``as_of``.
+
+    Args:
+        as_of: Compare as of this time (ISO 8601, UTC); None for the scheduled time.
+        home: Folder of all state.
+        conf: Folder of the settings; None for the default.
+    """
     opened_home, at = open_home(home, conf), resolve_as_of(as_of)
     with documented("compare", opened_home.quality):
         samples = settled_samples(opened_home, read_history(opened_home, at))
-    return _judged(
-        opened_home,
-        compare_with_champion(opened_home, samples, waiting_challenger(opened_home), at),
-        "compare",
-    )
+    challenger = waiting_challenger(opened_home)
+    compared = compare_with_champion(opened_home, samples, challenger, at)
+    return _publish_version(opened_home, compared, "compare")
 
 
-def _judged(opened_home: Home, version: Version, name: str) -> dict[str, Any]:
+def _publish_version(opened_home: Home, version: Version, flow_name: str) -> dict[str, Any]:
     document, pages = version_record(version), opened_home.training_pages(version)
-    publish(name, markdown.trained(document, pages), next(iter(pages.values())))
+    publish(flow_name, markdown.trained(document, pages), next(iter(pages.values())))
     illustrate(opened_home)
     return document

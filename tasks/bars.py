@@ -1,7 +1,6 @@
 """Steps from a source to validated bars in the lake, and from the lake to the known history."""
 
 from datetime import UTC, datetime
-from typing import Any
 
 import pandas as pd
 
@@ -21,30 +20,40 @@ def read_source(home: Home) -> RawBars:
 
 @step()
 def validate_bars(home: Home, raw: RawBars, as_of: datetime) -> Checked:
-    """Hold the bars against their contract; bad rows are quarantined, a broken table rule stops the run."""
+    """Check the bars against their data contract; bad rows go to quarantine.
+
+    Args:
+        home: Opened home.
+        raw: Bars as the source gave them.
+        as_of: Only bars closed by this time (UTC) are kept.
+
+    Raises:
+        FixData: If a rule about the whole table is broken, too many rows are bad, or every symbol
+            is held back.
+    """
     return home.quality.check_bars(raw, pd.Timestamp(as_of), now=pd.Timestamp(datetime.now(UTC)))
 
 
 @step(retries=2, retry_delay_seconds=5)
 def store_bars(home: Home, checked: Checked) -> Appended:
-    """Append the good bars to the lake; what is there already stays as it is."""
+    """Append the good bars to the lake; bars already stored stay as they are.
+
+    Args:
+        home: Opened home.
+        checked: Bars after their data contract.
+    """
     return home.lake.append(checked.good, checked.bar_size)
 
 
 @step()
 def read_history(home: Home, as_of: datetime) -> pd.DataFrame:
-    """Read every signal with its features and its outcome, as far as they were known at ``as_of``."""
+    """Return every signal with features and outcome, as far as known at ``as_of``.
+
+    Args:
+        home: Opened home.
+        as_of: Time of the knowledge (UTC).
+
+    Raises:
+        CollectMoreData: If there are no bars yet.
+    """
     return known_history(home, as_of)
-
-
-def collected(checked: Checked, appended: Appended) -> dict[str, Any]:
-    """Return what a collection did, for people and machines."""
-    return {
-        "added": appended.added,
-        "already_there": appended.already_there,
-        "conflicting": appended.conflicting,
-        "quarantined": len(checked.quarantined),
-        "held_back": list(checked.held_back),
-        "findings": list(checked.findings),
-        "docs": str(checked.docs),
-    }

@@ -1,173 +1,116 @@
-"""Steps that ask whether the market has left the world the champion was trained in, and ask for a training where it has."""
+"""Steps that check the champion for drift and start a training if drift asks for one."""
 
 import json
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-import numpy as np
-import pandas as pd
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
 
 from steelyard.evaluation.books import finite
 from steelyard.gateways.registry import Figures, Version
 from steelyard.home import Home
-from steelyard.learning.model import Model
-from steelyard.market.history import as_known
-from steelyard.monitoring.drift import PREDICTION, Drift, Performance, drift, drift_page
-from steelyard.queries.history import known_history
+from steelyard.monitoring.drift import Drift, drift_page
+from steelyard.queries.drift import (
+    DriftInputs,
+    checks_of_version,
+    drift_inputs,
+    drift_record,
+    may_ask_for_training,
+    recorded_check,
+)
 from steelyard.settings import prefect_server_configured
 from steelyard.tasks.step import step
 from steelyard.views import plots
 
 TRAINING = "train/weekly"
-"""The deployment that trains; drift starts it where a Prefect server knows it."""
-SHOWN = 12
+"""Deployment that trains; a check starts it if a Prefect server knows it."""
 
 
 @step()
 def judge_drift(home: Home, as_of: datetime) -> dict[str, Any] | None:
-    """Hold the latest signals against the champion's training rows, once a day and version; None without a champion.
+    """Check the champion for drift once per day and version; return None without a champion.
 
-    A check that asks for a training does so once in ``cooldown_days``.
+    Args:
+        home: Opened home.
+        as_of: Check as of this time (UTC).
+
+    Returns:
+        The check as plain JSON values; ``asked`` is true at most once in ``cooldown_days``.
+
+    Raises:
+        CollectMoreData: If there are no bars yet.
     """
     champion = home.registry.champion()
     if champion is None:
         return None
     key = f"{home.settings.services.lineage}/drift/{champion.number}/{as_of:%Y-%m-%d}"
-    done = next((row for row in home.ledger.drift_checks(SHOWN) if row["key"] == key), None)
-    return _document(home, done or _checked(home, champion, key, as_of), new=done is None)
+    recorded = recorded_check(home, key)
+    if recorded is not None:
+        return drift_record(home, recorded, new=False)
+    return drift_record(home, _check_drift(home, champion, key, as_of), new=True)
 
 
-def _checked(home: Home, champion: Version, key: str, as_of: datetime) -> dict[str, Any]:
-    reference, current = _reference(home, champion, as_of), _current(home, champion, as_of)
-    model = home.model(champion.number)
-    gains = model.grown.gain(len(model.feature_names))
-    importance = dict(zip(model.feature_names, gains.tolist(), strict=True))
-    found = drift(
-        reference, current, importance, _performance(home, champion, as_of), home.settings.drift
-    )
-    row = {
+def _check_drift(home: Home, champion: Version, key: str, as_of: datetime) -> dict[str, Any]:
+    inputs = drift_inputs(home, champion, as_of)
+    measured = inputs.measure(home)
+    document = measured.to_dict()
+    check = {
         "key": key,
         "as_of": as_of,
         "model_version": champion.number,
-        "verdict": found.verdict,
-        "share": finite(found.share),
-        "reasons": list(found.reasons),
-        "columns": [*found.to_dict()["columns"], found.to_dict()["prediction"]],
+        "verdict": measured.verdict,
+        "share": finite(measured.share),
+        "reasons": list(measured.reasons),
+        "columns": [*document["columns"], document["prediction"]],
         "run_id": "",
-        "asked": found.verdict == "retrain" and _cooled(home, as_of),
+        "asked": measured.verdict == "retrain" and may_ask_for_training(home, as_of),
     }
-    row["run_id"] = _logged(home, found, row, reference, current)
-    home.ledger.record_drift(row)
-    return row
+    check["run_id"] = _log_check(home, measured, check, inputs)
+    home.ledger.record_drift(check)
+    return check
 
 
-def _reference(home: Home, champion: Version, as_of: datetime) -> pd.DataFrame:
-    """Return what the champion was trained on: its features by row, with opinions only on rows it was not fitted on."""
-    known = as_known(known_history(home, as_of), pd.Timestamp(champion.as_of))
-    settled = known[known["won"].notna().to_numpy(dtype=bool)]
-    through = pd.Timestamp(champion.trained_through, tz="UTC")
-    return _with_opinions(
-        home.model(champion.number), settled, (settled["settled_at"] > through).to_numpy(dtype=bool)
-    )
-
-
-def _current(home: Home, champion: Version, as_of: datetime) -> pd.DataFrame:
-    """Return the features as they were frozen when decided, reaching back until there are enough of them."""
-    policy, model = home.settings.drift, home.model(champion.number)
-    since = max(champion.as_of, as_of - timedelta(days=policy.most_days))
-    frozen = home.ledger.frozen_features(since, as_of)
-    inside = len(
-        home.ledger.frozen_features(max(since, as_of - timedelta(days=policy.window_days)), as_of)
-    )
-    latest = frozen.tail(max(inside, policy.least_rows)).reindex(columns=list(model.feature_names))
-    return _with_opinions(model, latest, np.ones(len(latest), dtype=bool))
-
-
-def _with_opinions(model: Model, rows: pd.DataFrame, asked: np.ndarray) -> pd.DataFrame:
-    x = rows[list(model.feature_names)].to_numpy(dtype=np.float64)
-    p_win = np.full(len(x), np.nan)
-    if asked.any():
-        p_win[asked] = model.predict(x[asked])[0]
-    return pd.DataFrame(x, columns=list(model.feature_names)).assign(**{PREDICTION: p_win})
-
-
-def _performance(home: Home, champion: Version, as_of: datetime) -> tuple[Performance, Performance]:
-    """Return what the champion reached on its holdout, and on the signals it has judged since."""
-    metrics, policy = champion.metrics, home.settings.drift
-    before = Performance(
-        n=int(metrics.get("holdout_signals", 0)),
-        accuracy=metrics.get("holdout_accuracy", np.nan),
-        log_loss=metrics.get("holdout_log_loss", np.nan),
-    )
-    settled = home.ledger.settled_predictions(as_of - timedelta(days=policy.most_days), as_of)
-    own = settled[(settled["model_version"] == champion.number).to_numpy(dtype=bool)]
-    recent = int((own["settled_at"] > as_of - timedelta(days=policy.window_days)).sum())
-    latest = own.tail(max(recent, policy.least_outcomes))
-    return before, Performance.of(
-        latest["p_win"].to_numpy(dtype=np.float64), latest["won"].to_numpy(dtype=bool)
-    )
-
-
-def _cooled(home: Home, as_of: datetime) -> bool:
-    cooldown = timedelta(days=home.settings.drift.cooldown_days)
-    checks = home.ledger.drift_checks(home.settings.drift.cooldown_days + 1)
-    return not any(row["asked"] and row["as_of"] > as_of - cooldown for row in checks)
-
-
-def _logged(
-    home: Home, found: Drift, row: dict[str, Any], reference: pd.DataFrame, current: pd.DataFrame
-) -> str:
-    """Return the MLflow run of a check: effect sizes as metrics, Evidently's page, the picture of the last checks."""
-    psi = {
-        f"psi_{column.name}": column.psi
-        for column in (*found.columns, found.prediction)
-        if not column.unjudged
-    }
+def _log_check(home: Home, measured: Drift, check: dict[str, Any], inputs: DriftInputs) -> str:
+    """Return the id of the MLflow run that holds effect sizes, Evidently's page and a picture."""
+    columns = (*measured.columns, measured.prediction)
+    psi = {f"psi_{column.name}": column.psi for column in columns if not column.unjudged}
     tags = {
-        "verdict": found.verdict,
-        "reasons": "; ".join(found.reasons),
-        "model_version": row["model_version"],
+        "verdict": measured.verdict,
+        "reasons": "; ".join(measured.reasons),
+        "model_version": check["model_version"],
     }
-    files = {"drift.json": json.dumps(found.to_dict(), indent=1).encode()}
-    page = drift_page(reference, current, found.columns)
+    files = {"drift.json": json.dumps(measured.to_dict(), indent=1).encode()}
+    page = drift_page(inputs.reference, inputs.current, measured.columns)
     if page:
-        earlier = [
-            check
-            for check in home.ledger.drift_checks(SHOWN)
-            if check["model_version"] == row["model_version"]
-        ]
-        files |= {
-            "drift.html": page.encode(),
-            "drift.png": plots.drift_map([*reversed(earlier), row]),
-        }
-    figures = Figures({"share": found.share, **psi}, {}, tags)
-    return home.registry.observations.record(
-        row["key"], f"drift {row['as_of']:%Y-%m-%d}", figures, files
-    )
-
-
-def _document(home: Home, row: dict[str, Any], *, new: bool) -> dict[str, Any]:
-    observations, pages = home.registry.observations, home.settings.services.pages.rstrip("/")
-    return {
-        **row,
-        "as_of": row["as_of"].isoformat(),
-        "page": f"{pages}{observations.page(row['run_id'])}",
-        "new": new,
-    }
+        checks = [*checks_of_version(home, check["model_version"]), check]
+        files |= {"drift.html": page.encode(), "drift.png": plots.drift_map(checks)}
+    figures = Figures({"share": measured.share, **psi}, {}, tags)
+    run_name = f"drift {check['as_of']:%Y-%m-%d}"
+    return home.registry.observations.record(check["key"], run_name, figures, files)
 
 
 @step()
-def ask_for_training(home: Home, found: dict[str, Any]) -> str | None:
-    """Start the training deployment where a new check asks for it; returns what was done, None for nothing."""
-    if not (found["new"] and found["asked"]):
+def ask_for_training(home: Home, check: dict[str, Any]) -> str | None:
+    """Start the training deployment if a new check asks for it.
+
+    Args:
+        home: Opened home.
+        check: Check as ``judge_drift`` returned it.
+
+    Returns:
+        What was started or has to be started by hand; None if the check asks for nothing.
+    """
+    if not (check["new"] and check["asked"]):
         return None
     if not prefect_server_configured():
         return "no Prefect server is configured; run steelyard train"
-    places = {"home": str(home.folder), "conf": str(home.conf) if home.conf else None}
-    reason = f"drift of {found['as_of'][:10]}: {'; '.join(found['reasons'])}"[:500]
-    parameters = places | {"request": {"reason": reason}}
+    reason = f"drift of {check['as_of'][:10]}: {'; '.join(check['reasons'])}"[:500]
+    parameters = {
+        "home": str(home.folder),
+        "conf": str(home.conf) if home.conf else None,
+        "request": {"reason": reason},
+    }
     try:
         run = run_deployment(TRAINING, parameters=parameters, timeout=0, as_subflow=False)
     except ObjectNotFound:

@@ -31,7 +31,7 @@ from steelyard.queries.trials import trials_so_far
 from steelyard.settings import override
 from steelyard.tasks.step import step
 from steelyard.tasks.trials import count_search
-from steelyard.tasks.weight import current_state
+from steelyard.tasks.weight import ensure_lineage
 from steelyard.views import plots
 from steelyard.weight.decision import Rule
 from steelyard.weight.transitions import install_champion, make_decision
@@ -226,7 +226,7 @@ def compare_with_champion(
         home.registry.recover()
         _supersede(home)
         while (challenger := home.registry.challenger()) is not None:
-            if shadow_window(home, current_state(home, as_of), as_of):
+            if shadow_window(home, ensure_lineage(home, as_of), as_of):
                 break
             wins, reasons = _judged(home, samples, challenger, as_of)
             heard = (
@@ -259,7 +259,7 @@ def _judged(
     service says nothing yet. Where there is a champion it must be beaten, too.
     """
     champion = home.registry.champion()
-    requalifies = champion is None or current_state(home, as_of).retrain_required
+    requalifies = champion is None or ensure_lineage(home, as_of).retrain_required
     missed = gate(dict(version.metrics), home.settings.learning) if requalifies else ()
     if missed:
         return False, missed
@@ -294,7 +294,7 @@ def _promote(
     as_of: datetime,
 ) -> None:
     """Enter the promotion in the journal, which lets the version serve and retires the one before."""
-    state, policy = current_state(home, as_of), home.settings.weight
+    state, policy = ensure_lineage(home, as_of), home.settings.weight
     after = install_champion(state, version.number, version.as_of, as_of)
     words = (f"version {version.number} serves", *reasons)
     decision = make_decision(
@@ -311,18 +311,6 @@ def _compared_on(home: Home, samples: Samples, version: Version) -> tuple[Data, 
     if champion is None:
         return ()
     return (dataset(home, samples, _common(home, samples, champion, version), "comparison"),)
-
-
-def waiting_challenger(home: Home) -> Version:
-    """Return the version that waits to be compared.
-
-    Raises:
-        CollectMoreData: If none waits.
-    """
-    waiting = home.registry.challenger()
-    if waiting is None:
-        raise CollectMoreData("no challenger waits; run steelyard train")
-    return waiting
 
 
 def _sync_model_row(home: Home, version: Version) -> None:

@@ -1,11 +1,11 @@
-"""Steps that decide about the weight: evidence from the ledger, a pure decision, an entry in the journal."""
+"""Steps that decide about the weight: evidence in, a pure decision, an entry in the journal."""
 
 from collections.abc import Callable
 from datetime import datetime
 
-from steelyard.errors import FixConfiguration
 from steelyard.home import Home
 from steelyard.queries.evidence import gate_standing, monthly_evidence, phase_evidence
+from steelyard.queries.state import require_not_before
 from steelyard.tasks.step import step
 from steelyard.tasks.trials import count_settings
 from steelyard.weight.decision import Decision, Entry, Kind
@@ -16,98 +16,119 @@ from steelyard.weight.state import State, initial_state
 from steelyard.weight.transitions import extend_lease
 
 
-def current_state(home: Home, as_of: datetime) -> State:
-    """Return the lineage's state; a lineage nobody decided about starts in foundation at ``as_of``.
+@step()
+def ensure_lineage(home: Home, as_of: datetime) -> State:
+    """Return the state of the lineage; begin the lineage in foundation if it has none.
+
+    Args:
+        home: Opened home.
+        as_of: Begin of a new lineage (UTC); for an existing one, not before its last decision.
 
     Raises:
-        FixConfiguration: If ``as_of`` lies before the last decision: what was decided then cannot be decided again.
+        FixConfiguration: If ``as_of`` lies before the last decision.
     """
-    return _usable(home, home.journal.state(), as_of)
-
-
-def _usable(home: Home, state: State | None, as_of: datetime) -> State:
+    state = home.journal.state()
     if state is None:
         return home.journal.begin(initial_state(home.settings.services.lineage, as_of))
-    if as_of < state.as_of:
-        raise FixConfiguration(
-            f"as of {as_of:%Y-%m-%d %H:%M} lies before the last decision of {state.as_of:%Y-%m-%d %H:%M}; "
-            "pass a later --as-of, or a home of its own to replay the past"
-        )
-    return state
+    return require_not_before(state, as_of)
 
 
 @step(one_at_a_time=True)
 def guard_weight(home: Home, as_of: datetime) -> Entry | None:
-    """Run the daily guard and, having checked, renew the lease; returns the entry where something changed."""
+    """Check the limits, lower the weight if one is breached, and renew the lease.
+
+    Args:
+        home: Opened home.
+        as_of: Check as of this time (UTC).
+
+    Returns:
+        The journal entry, or None if the decision changed nothing.
+    """
     with home.journal.deciding():
-        found = home.journal.state()
-        if found is not None and found.as_of >= as_of:
-            recorded = home.journal.decided("guard", as_of)
-            if recorded is not None:
-                return recorded
-        state, policy = _usable(home, found, as_of), home.settings.weight
-        entry = _guarded(home, state, as_of)
-        home.journal.renew_lease(
-            extend_lease(entry.state if entry else state, policy, as_of).lease_until
-        )
+        recorded = home.journal.decided("guard", as_of)
+        if recorded is not None:
+            return recorded
+        state, policy = ensure_lineage(home, as_of), home.settings.weight
+        entry = _apply_limits(home, state, as_of)
+        guarded = entry.state if entry else state
+        home.journal.renew_lease(extend_lease(guarded, policy, as_of).lease_until)
         return entry
 
 
-def _guarded(home: Home, state: State, as_of: datetime) -> Entry | None:
+def _apply_limits(home: Home, state: State, as_of: datetime) -> Entry | None:
     if state.phase == "foundation":  # there is no model to limit
         return None
-    decision = guard(state, monthly_evidence(home, as_of, state), home.settings.weight, as_of)
-    return record(home, decision) if _matters(decision) else None
+    evidence = monthly_evidence(home, as_of, state)
+    decision = guard(state, evidence, home.settings.weight, as_of)
+    unchanged = decision.before.model_copy(update={"as_of": decision.after.as_of})
+    return None if decision.after == unchanged else record(home, decision)
 
 
 @step(one_at_a_time=True)
 def evaluate_weight(home: Home, as_of: datetime) -> Entry | None:
-    """Evaluate the last whole period, once: the second time the recorded decision comes back.
+    """Evaluate the last whole period once; a second run returns the recorded decision.
 
-    None while the lineage is younger than the end of that period.
+    Args:
+        home: Opened home.
+        as_of: Evaluate as of this time (UTC).
+
+    Returns:
+        The journal entry, or None if the lineage began after the end of that period.
     """
 
     def decide(state: State, period: datetime) -> Decision:
         evidence = monthly_evidence(home, period, state)
         return evaluate(state, evidence, home.settings.weight, period, as_of)
 
-    return _once(home, "weight", home.settings.weight.evaluation_days, as_of, decide)
+    return _decide_once(home, "weight", home.settings.weight.evaluation_days, as_of, decide)
 
 
 @step(one_at_a_time=True)
 def review_gates(home: Home, as_of: datetime, settled_signals: int) -> Entry | None:
-    """Review the gate of the current phase for the last whole period, once; None for a lineage younger than that."""
+    """Review the gate of the current phase once per period.
+
+    Args:
+        home: Opened home.
+        as_of: Review as of this time (UTC).
+        settled_signals: Signals settled by ``as_of``; the gate out of foundation needs a minimum.
+
+    Returns:
+        The journal entry, or None if the lineage began after the end of the last whole period.
+    """
 
     def decide(state: State, period: datetime) -> Decision:
         evidence = phase_evidence(home, period, state)
-        standing = gate_standing(home, state, settled_signals)
-        return review(state, evidence, standing, home.settings.weight, period, as_of)
+        gate_inputs = gate_standing(home, state, settled_signals)
+        return review(state, evidence, gate_inputs, home.settings.weight, period, as_of)
 
-    return _once(home, "gates", home.settings.weight.review_days, as_of, decide)
+    return _decide_once(home, "gates", home.settings.weight.review_days, as_of, decide)
 
 
-def _once(
+def _decide_once(
     home: Home,
     kind: Kind,
-    days: int,
+    period_days: int,
     as_of: datetime,
     decide: Callable[[State, datetime], Decision],
 ) -> Entry | None:
-    period = period_end(as_of, days)
+    period = period_end(as_of, period_days)
     with home.journal.deciding():
         recorded = home.journal.decided(kind, period)
         if recorded is not None:
             return recorded
-        state = current_state(home, as_of)
+        state = ensure_lineage(home, as_of)
         return record(home, decide(state, period)) if period > state.began else None
 
 
 def record(home: Home, decision: Decision) -> Entry:
-    """Enter a decision in the journal; a new policy is counted."""
+    """Append a decision to the journal and count its policy as a trial if it is new.
+
+    Args:
+        home: Opened home.
+        decision: Decision made from the state in force.
+
+    Raises:
+        RestoreService: If another process decided meanwhile.
+    """
     count_settings(home, "weight", decision.policy, decision.as_of)
     return home.journal.append(decision)
-
-
-def _matters(decision: Decision) -> bool:
-    """Whether a guard's decision changes more than the moment it speaks for."""
-    return decision.after != decision.before.model_copy(update={"as_of": decision.after.as_of})

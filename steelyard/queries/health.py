@@ -3,12 +3,24 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-from steelyard.errors import RestoreService
 from steelyard.gateways.registry import Version
 from steelyard.home import Home
-from steelyard.monitoring.health import UNKNOWN, Health, Trained, Usual, health
+from steelyard.monitoring.health import (
+    UNKNOWN,
+    Figure,
+    Health,
+    Silence,
+    Trained,
+    Usual,
+    health,
+    silences,
+)
 from steelyard.queries.history import signals_between
+from steelyard.queries.versions import serving_version
 from steelyard.weight.state import State
+
+CALENDAR_DAYS_PER_BAR = 1.6
+"""Calendar days per daily bar of an exchange over 48 bars, weekends and holidays included."""
 
 
 def model_health(home: Home, state: State, as_of: datetime) -> dict[str, Any]:
@@ -34,12 +46,53 @@ def health_between(home: Home, champion: Version | None, start: datetime, end: d
     )
 
 
-def serving_version(home: Home, state: State) -> Version | None:
-    """Return the version that serves; None where there is none or it cannot be looked up."""
-    try:
-        return home.registry.version(state.champion) if state.champion else None
-    except RestoreService:
-        return None
+def health_alerts(home: Home, as_of: datetime) -> tuple[Figure, ...]:
+    """Return the champion's figures that miss their target by more than chance explains.
+
+    Judged is what was decided since the champion serves, within the last window and up to one day
+    before ``as_of``: later predictions may still be on their way.
+
+    Args:
+        home: Opened home.
+        as_of: Check as of this time (UTC).
+
+    Returns:
+        Alarming figures; empty without a champion.
+    """
+    state, _ = home.journal.verified()
+    champion = serving_version(home, state) if state else None
+    if champion is None:
+        return ()
+    end, since = as_of - timedelta(days=1), champion.serving_since or champion.as_of
+    start = max(since, as_of - timedelta(days=home.settings.weight.window_days))
+    figures = health_between(home, champion, start, end).figures if start < end else ()
+    return tuple(figure for figure in figures if figure.alarming)
+
+
+def silence_alerts(home: Home, as_of: datetime) -> tuple[Silence, ...]:
+    """Return which records should exist by ``as_of`` and do not.
+
+    Args:
+        home: Opened home.
+        as_of: Check as of this time (UTC).
+
+    Returns:
+        Missing predictions, overdue outcomes, missing signals; empty without a lineage or bars.
+    """
+    state, _ = home.journal.verified()
+    if state is None:
+        return ()
+    since = max(state.began, as_of - timedelta(days=home.settings.weight.window_max_days))
+    proposed = signals_between(home, since, as_of)
+    if proposed is None:
+        return ()
+    yesterday = as_of - timedelta(days=1)
+    recent = proposed[(proposed["decided_at"] > yesterday).to_numpy(dtype=bool)]
+    due = proposed.drop(recent.index)  # settle may not have seen the recent ones yet
+    time_limit = home.settings.brackets.time_limit_bars * home.lake.bar_size
+    overdue = CALENDAR_DAYS_PER_BAR * time_limit
+    missing = silences(due, home.ledger.predictions(since, as_of), yesterday, overdue)
+    return tuple(silence for silence in missing if silence.code != "quiet" or recent.empty)
 
 
 def _trained(home: Home, champion: Version) -> Trained:

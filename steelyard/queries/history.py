@@ -20,6 +20,15 @@ def known_history(home: Home, as_of: datetime) -> pd.DataFrame:
     return known
 
 
+def count_settled(history: pd.DataFrame) -> int:
+    """Return the number of settled signals.
+
+    Args:
+        history: One row per signal with column ``won``, missing if not settled.
+    """
+    return int(history["won"].notna().sum())
+
+
 def signals_between(home: Home, since: datetime, until: datetime) -> pd.DataFrame | None:
     """Return the existing system's signals decided in (since, until]; None without bars."""
     try:

@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from typing import Any
 
+from steelyard.gateways.lake import Appended
+from steelyard.gateways.quality import Checked
 from steelyard.gateways.registry import Version
 from steelyard.home import Home
 from steelyard.weight.decision import Entry
@@ -56,4 +58,22 @@ def version_record(version: Version) -> dict[str, Any]:
         "verdict": version.verdict,
         "reasons": list(version.reasons),
         "run_id": version.run_id,
+    }
+
+
+def collection_record(checked: Checked, appended: Appended) -> dict[str, Any]:
+    """Return the result of a collection as one flat record.
+
+    Args:
+        checked: Bars after their data contract.
+        appended: What the lake took.
+    """
+    return {
+        "added": appended.added,
+        "already_there": appended.already_there,
+        "conflicting": appended.conflicting,
+        "quarantined": len(checked.quarantined),
+        "held_back": list(checked.held_back),
+        "findings": list(checked.findings),
+        "docs": str(checked.docs),
     }

@@ -11,13 +11,14 @@ from steelyard.evaluation.influence import judge_pivotal
 from steelyard.gateways.alerts import Stored
 from steelyard.home import Home
 from steelyard.monitoring.false_alarms import false_alarms
+from steelyard.queries.drift import last_drift
 from steelyard.queries.evidence import (
     gate_standing,
     monthly_evidence,
     phase_evidence,
     shadow_window,
 )
-from steelyard.queries.history import known_history
+from steelyard.queries.history import count_settled, known_history
 from steelyard.queries.records import decision_record, state_record, version_record
 from steelyard.queries.schedules import schedules
 from steelyard.queries.trials import life_worth
@@ -151,7 +152,7 @@ def _settled_signals(home: Home, state: State, as_of: datetime) -> int:
     if state.phase != "foundation":
         return 0
     try:
-        return int(known_history(home, as_of)["won"].notna().sum())
+        return count_settled(known_history(home, as_of))
     except CollectMoreData:
         return 0
 
@@ -176,12 +177,6 @@ def _entered(entries: list[Entry]) -> dict[Phase, datetime]:
     for entry in entries:
         entered.setdefault(entry.decision.after.phase, entry.decision.after.phase_since)
     return entered
-
-
-def last_drift(home: Home) -> dict[str, Any] | None:
-    """Return the latest check for drift; None before the first."""
-    checks = home.ledger.drift_checks(1)
-    return None if not checks else checks[0] | {"as_of": checks[0]["as_of"].isoformat()}
 
 
 def _item(item: Item) -> dict[str, str]:

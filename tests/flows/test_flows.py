@@ -24,8 +24,9 @@ from steelyard.gateways.registry import Registration
 from steelyard.home import open_home
 from steelyard.learning.policy import Retraining
 from steelyard.queries.history import known_history
+from steelyard.queries.state import current_state
 from steelyard.tasks.training import compare_with_champion, settled_samples
-from steelyard.tasks.weight import current_state, review_gates
+from steelyard.tasks.weight import review_gates
 from steelyard.weight.limits import guard as limits
 
 START = datetime(2020, 6, 1, tzinfo=UTC)

@@ -384,7 +384,7 @@ def test_a_rollback_needs_a_lineage_and_a_reason(
     assert (code, "--reason is empty" in err) == (1, True)
     assert command("rollback", "--home", pilot.folder)[0] == 2
     code, _, err = command("rollback", "--reason", "why", "--home", tmp_path / "empty")
-    assert (code, "there is no weight to take away" in err) == (1, True)
+    assert (code, "there is no weight to roll back" in err) == (1, True)
     assert not open_home(tmp_path / "empty").brake.pulled
 
 

@@ -15,6 +15,7 @@ from prefect.testing.utilities import prefect_test_harness
 from homes import LAST, pilot_home
 from steelyard.flows.collect import collect
 from steelyard.flows.guard import guard
+from steelyard.flows.prefect_pages import progress
 from steelyard.flows.review import review
 from steelyard.flows.rollback import rollback
 from steelyard.flows.settle import settle
@@ -23,7 +24,6 @@ from steelyard.market.simulated import SimulatedMarket
 from steelyard.ops.doctor.server import server as checked
 from steelyard.progress import report_progress
 from steelyard.settings import default_conf, load
-from steelyard.tasks.prefect_pages import progress
 from steelyard.tasks.step import DECIDING, step
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from steelyard.errors import FixConfiguration
-from steelyard.flows.drill import _run, fire_drill
+from steelyard.flows.drill import _run_flow, fire_drill
 from steelyard.ops.drills.ground import claim, copied, ground
 from steelyard.ops.drills.scheduler import dead_scheduler
 from steelyard.settings import isolated_environment
@@ -22,7 +22,7 @@ def drills(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("drills") / "home"
     claim(folder, None)
     with isolated_environment():
-        ground(folder, None, _run)
+        ground(folder, None, _run_flow)
     return folder
 
 
@@ -47,7 +47,7 @@ def test_a_dead_scheduler_ends_the_weight_with_the_lease(drills: Path, command: 
 def test_a_lease_that_is_too_long_fails_the_drill(drills: Path) -> None:
     """A month's lease: the model goes on deciding, nobody is told, and the drill says never."""
     with isolated_environment():
-        place = copied(drills / "ground", drills / "long-lease", _run)
+        place = copied(drills / "ground", drills / "long-lease", _run_flow)
         (place.conf / "weight.yaml").write_text("lease_days: 30  # days")
         found = dead_scheduler(place).to_dict()
 

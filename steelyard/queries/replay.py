@@ -1,0 +1,197 @@
+"""What a replay looks at: its settings, its days, what was known on each, and what was recorded."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from steelyard.errors import FixConfiguration
+from steelyard.evaluation.books import judge
+from steelyard.gateways.sources import from_argument
+from steelyard.home import Home, home_under
+from steelyard.market.history import as_known
+from steelyard.queries.records import decision_record, version_record
+from steelyard.queries.state import current_state
+from steelyard.queries.trials import life_worth
+from steelyard.settings import load, override
+
+DAY = timedelta(days=1)
+Stamps = NDArray[np.datetime64]
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """The whole history of a replay, cut to what was known on a day.
+
+    Attributes:
+        history: One row per signal with features and outcome, as ``known_history`` returns it.
+        decided_at: Decision times, shape (n_signals,), UTC without zone.
+        settled_at: Settlement times, shape (n_signals,), UTC without zone; NaT if not settled.
+    """
+
+    history: pd.DataFrame
+    decided_at: Stamps
+    settled_at: Stamps
+
+    @classmethod
+    def of(cls, history: pd.DataFrame) -> "Timeline":
+        """Return the timeline of a history.
+
+        Args:
+            history: One row per signal, with columns ``decided_at`` and ``settled_at``.
+        """
+        stamps = history[["decided_at", "settled_at"]].astype("datetime64[ns, UTC]")
+        decided, settled = (stamps[name].dt.tz_localize(None).to_numpy() for name in stamps)
+        return cls(history, decided, settled)
+
+    def known(self, as_of: datetime) -> pd.DataFrame:
+        """Return the history as it was known at ``as_of``."""
+        return as_known(self.history, pd.Timestamp(as_of))
+
+    def new_rows(self, since: datetime, as_of: datetime) -> pd.DataFrame:
+        """Return the rows decided or settled in (since, as_of].
+
+        Args:
+            since: Start of the interval (UTC), excluded.
+            as_of: End of the interval (UTC); the rows hold what was known then.
+        """
+        new = _within(self.decided_at, since, as_of) | _within(self.settled_at, since, as_of)
+        return as_known(self.history[new], pd.Timestamp(as_of)) if new.any() else self.history[:0]
+
+    def settled_count(self, as_of: datetime) -> int:
+        """Return the number of signals settled by ``as_of``."""
+        return int((self.settled_at <= _naive(as_of)).sum())
+
+
+def _within(stamps: Stamps, since: datetime, until: datetime) -> NDArray[np.bool_]:
+    return (stamps > _naive(since)) & (stamps <= _naive(until))
+
+
+def _naive(at: datetime) -> np.datetime64:
+    return np.datetime64(at.replace(tzinfo=None))
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayDays:
+    """The days of a replay, and on which of them it trains.
+
+    Attributes:
+        start: First day (UTC).
+        end: Last day (UTC), included.
+        retrain_days: Days between two trainings.
+
+    Raises:
+        FixConfiguration: If the end does not lie after the start.
+    """
+
+    start: datetime
+    end: datetime
+    retrain_days: int
+
+    def __post_init__(self) -> None:
+        """Refuse an end that does not lie after the start."""
+        if self.end <= self.start:
+            raise FixConfiguration(
+                f"a replay from {self.start:%Y-%m-%d} to {self.end:%Y-%m-%d} has no day; "
+                "pass a later --end"
+            )
+
+    def days_from(self, first: datetime) -> Iterator[datetime]:
+        """Yield the days from ``first`` to the end."""
+        while first <= self.end:
+            yield first
+            first += DAY
+
+    def retrains_on(self, day: datetime) -> bool:
+        """Return whether a training is due on ``day``."""
+        return (day - self.start).days % self.retrain_days == 0
+
+    def progress(self, day: datetime) -> tuple[int, int]:
+        """Return the number of days replayed by ``day`` and the number of all days."""
+        return (day - self.start).days, (self.end - self.start).days
+
+
+def open_replay_home(
+    bars: str,
+    strategy: str | None,
+    trials: int | None,
+    evidence: str | None,
+    home: Path,
+    conf: str | None,
+) -> Home:
+    """Return a home under the settings in ``conf``, with the given values in their place.
+
+    Args:
+        bars: Source of the bars: ``sample``, ``simulated:EDGE`` or a path.
+        strategy: Built-in system or ``MODULE:CLASS``; None as configured.
+        trials: Trials per search; None as configured.
+        evidence: Rule of evidence; None as configured.
+        home: Folder of all state.
+        conf: Folder of the settings; None for the default.
+
+    Raises:
+        FixConfiguration: If a value is out of bounds.
+    """
+    settings = load(Path(conf) if conf else None)
+    changes: dict[str, Any] = {"source": from_argument(bars, settings.source)}
+    if strategy:
+        changes["strategy"] = override(settings.strategy, "--strategy", system=strategy)
+    if trials:
+        changes["learning"] = override(settings.learning, "--trials", trials=trials)
+    if evidence:
+        changes["weight"] = override(settings.weight, "--evidence", evidence=evidence)
+    return home_under(settings.model_copy(update=changes), home)
+
+
+def first_day(home: Home, days: ReplayDays) -> datetime:
+    """Return the first day that was not replayed yet; the lease tells when the guard last ran.
+
+    Args:
+        home: Home of the replay.
+        days: Days of the replay.
+    """
+    state = home.journal.state()
+    if state is None:
+        return days.start
+    last_guard = state.lease_until - timedelta(days=home.settings.weight.lease_days)
+    return max(days.start, last_guard + DAY)
+
+
+def replay_document(home: Home, days: ReplayDays, seconds: float) -> dict[str, Any]:
+    """Return the result of a replay from the records of its home, as plain JSON values.
+
+    Args:
+        home: Home of the replay.
+        days: Days of the replay.
+        seconds: Duration of the replay.
+    """
+    settled = home.ledger.settled_predictions(days.start, days.end)
+    predictions = home.ledger.predictions(days.start, days.end)
+    entries = home.journal.entries()
+    state = current_state(home, days.end)
+    months = max((days.end - days.start).days / 30.0, 1.0)
+    books = judge(settled, days.start, days.end, home.settings.books)
+    return {
+        "start": days.start.isoformat(),
+        "end": days.end.isoformat(),
+        "signals": len(predictions),
+        "signals_settled": len(settled),
+        "signals_with_opinion": int(settled["p_win"].notna().sum()),
+        "signals_per_month": round(len(predictions) / months, 1),
+        "trainings": [version_record(version) for version in home.registry.versions()],
+        "promotions": [
+            decision_record(entry) for entry in entries if entry.decision.kind == "promotion"
+        ],
+        "decisions": [
+            decision_record(entry) for entry in entries if entry.decision.kind != "promotion"
+        ],
+        "books": books.as_dict(),
+        "worth": life_worth(home, settled, days.end),
+        "final": {"phase": state.phase, "weight": state.weight},
+        "timing": {"lived_seconds": round(seconds, 2)},
+    }
