@@ -1,4 +1,4 @@
-"""The command line: starts flows, prints what they return, and says in one line what went wrong."""
+"""Command line: runs flows, prints their results, reports each error in one line."""
 
 import json
 import sys
@@ -6,6 +6,7 @@ import tempfile
 import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
+from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,73 +16,100 @@ from steelyard.errors import FixConfiguration, SteelyardError
 from steelyard.settings import default_conf, go_offline, load, prefect_server_configured
 from steelyard.views import terminal
 
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    help="Lets a machine-learned model earn its weight in a trading system that already works without it.",
-)
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
-Home = Annotated[
-    Path,
-    typer.Option("--home", help="Folder of all state: MLflow, ledger, lake.", show_default=False),
-]
+Home = Annotated[Path, typer.Option("--home", help="Folder of all state: MLflow, ledger, lake.")]
 Conf = Annotated[
-    Path | None, typer.Option("--conf", help="Folder of the settings; default ./conf.")
+    Path | None,
+    typer.Option("--conf", help="Settings folder; default: ./conf, else the packaged one."),
 ]
 AsOf = Annotated[
-    str | None, typer.Option("--as-of", help="Moment to speak for (ISO, UTC); default: now.")
+    str | None,
+    typer.Option("--as-of", help="Evaluate as of this time (ISO 8601, UTC); default: now."),
 ]
-Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Bars = Annotated[
     str,
-    typer.Option(
-        "--bars", help="A bars file or folder, 'sample', or 'simulated:none|hidden|dying'."
-    ),
+    typer.Option("--bars", help="Bar file or folder, 'sample', or 'simulated:none|hidden|dying'."),
 ]
 Trials = Annotated[
-    int | None, typer.Option("--trials", min=1, max=10_000, help="Trials per search.")
+    int | None,
+    typer.Option(
+        "--trials", min=1, max=10_000, help="Trials per search; default: conf/learning.yaml."
+    ),
 ]
-Reason = Annotated[str, typer.Option("--reason", help="Why, for the journal.", show_default=False)]
-By = Annotated[str | None, typer.Option("--by", help="Who, for the journal; default: your login.")]
+Reason = Annotated[
+    str, typer.Option("--reason", help="Reason, recorded in the journal.", show_default=False)
+]
+Operator = Annotated[
+    str | None,
+    typer.Option("--by", help="Operator, recorded in the journal; default: your login name."),
+]
 
 HERE = Path()
+
+
+def _print_version(requested: bool) -> None:
+    if requested:
+        typer.echo(f"steelyard {package_version('steelyard')}")
+        raise typer.Exit
+
+
+@app.callback()
+def steelyard(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Add an ML model to a rule-based trading system, by a weight that starts at 0 %."""
 
 
 @app.command()
 def collect(
     home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: Json = False
 ) -> None:
-    """Bring the source's bars into the lake, validated."""
+    """Load bars from the source, validate them and store them in the lake."""
     from steelyard.flows.collect import collect as flow
 
-    show(_run(flow, home, conf, as_of), as_json, terminal.collected)
+    show(_run_flow(flow, home, conf, as_of), as_json, terminal.collected)
 
 
 @app.command()
 def train(
     trials: Trials = None,
     family: Annotated[
-        list[str] | None, typer.Option("--family", help="Only this booster; lightgbm or xgboost.")
+        list[str] | None,
+        typer.Option("--family", help="Search only this family, lightgbm or xgboost; repeatable."),
     ] = None,
     symbol: Annotated[
         list[str] | None,
-        typer.Option("--symbol", help="Learn from this symbol's signals alone; repeat it."),
+        typer.Option("--symbol", help="Train only on this symbol's signals; repeatable."),
     ] = None,
-    reason: Annotated[str, typer.Option("--reason", help="Why, kept with the run in MLflow.")] = "",
+    reason: Annotated[
+        str, typer.Option("--reason", help="Reason, logged with the MLflow run.")
+    ] = "",
     home: Home = HERE,
     conf: Conf = None,
     as_of: AsOf = None,
     as_json: Json = False,
 ) -> None:
-    """Train a challenger on the settled signals, and compare it with the champion."""
+    """Train a challenger on the settled signals and compare it with the champion."""
     from steelyard.flows.train import train as flow
     from steelyard.learning.policy import Retraining
     from steelyard.settings import override
 
-    asked = {"trials": trials, "families": family or (), "symbols": symbol or (), "reason": reason}
-    request = override(Retraining(), "train", **asked)
-    show(_run(flow, home, conf, as_of, request=request), as_json, terminal.version)
+    request = override(
+        Retraining(),
+        "train",
+        trials=trials,
+        families=family or (),
+        symbols=symbol or (),
+        reason=reason,
+    )
+    show(_run_flow(flow, home, conf, as_of, request=request), as_json, terminal.version)
 
 
 @app.command()
@@ -91,87 +119,87 @@ def compare(
     """Compare the waiting challenger with the champion."""
     from steelyard.flows.train import compare as flow
 
-    show(_run(flow, home, conf, as_of), as_json, terminal.version)
+    show(_run_flow(flow, home, conf, as_of), as_json, terminal.version)
 
 
 @app.command()
 def settle(home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: Json = False) -> None:
-    """Record opinions on new signals, and the outcomes of brackets that have ended."""
+    """Record predictions for new signals and outcomes of signals whose exit has happened."""
     from steelyard.flows.settle import settle as flow
 
-    show(_run(flow, home, conf, as_of), as_json, terminal.settled)
+    show(_run_flow(flow, home, conf, as_of), as_json, terminal.settled)
 
 
 @app.command()
 def trade(home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: Json = False) -> None:
-    """Trade the signals of the newest bar: evaluate, size, order; write the fills of the orders before."""
+    """Trade the newest bar's signals: evaluate, size, order; record fills of earlier orders."""
     from steelyard.flows.trade import trade as flow
 
-    show(_run(flow, home, conf, as_of), as_json, terminal.traded)
+    show(_run_flow(flow, home, conf, as_of), as_json, terminal.traded)
 
 
 @app.command()
 def serve(
     host: Annotated[
-        str, typer.Option("--host", help="Address to listen at; loopback unless you know better.")
+        str,
+        typer.Option("--host", help="Bind address (default 127.0.0.1).", show_default=False),
     ] = "127.0.0.1",
     port: Annotated[
-        int | None, typer.Option("--port", min=0, max=65_535, help="Default: conf/desk.yaml.")
+        int | None,
+        typer.Option("--port", min=0, max=65_535, help="Port; default: port in conf/desk.yaml."),
     ] = None,
     home: Home = HERE,
     conf: Conf = None,
 ) -> None:
-    """Evaluate signals over HTTP until Ctrl-C; needs the token in STEELYARD_TOKEN."""
+    """Evaluate signals over HTTP until Ctrl-C; requires a token in STEELYARD_TOKEN."""
     from steelyard.desk.service import run, service
-    from steelyard.settings import load, service_token
+    from steelyard.settings import service_token
     from steelyard.trading import open_desk
 
     policy, token = load(conf).desk, service_token()
-    app = service(open_desk(home, conf), token, policy)
-    run(app, host, policy.port if port is None else port, terminal.serving)
+    application = service(open_desk(home, conf), token, policy)
+    run(application, host, policy.port if port is None else port, terminal.serving)
 
 
 @app.command()
 def guard(home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: Json = False) -> None:
-    """Look at the limits, cut where one is breached, renew the lease."""
+    """Check the limits, cut the weight if one is breached, renew the lease."""
     from steelyard.flows.guard import guard as flow
 
-    show(_run(flow, home, conf, as_of), as_json, terminal.guarded)
+    show(_run_flow(flow, home, conf, as_of), as_json, terminal.guarded)
 
 
 @app.command()
 def weight(home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: Json = False) -> None:
-    """Evaluate the last period and review the gate, each once."""
+    """Run the monthly evaluation and the gate review of the last period, each once."""
     from steelyard.flows.weight import weight as flow
 
-    show(_run(flow, home, conf, as_of), as_json, terminal.weighed)
+    show(_run_flow(flow, home, conf, as_of), as_json, terminal.weighed)
 
 
 @app.command()
 def drift(home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: Json = False) -> None:
-    """Ask whether the market has left the world the champion was trained in, and for a training where it has."""
+    """Compare recent data with the champion's training data; request a retraining on drift."""
     from steelyard.flows.drift import drift as flow
 
-    show(_run(flow, home, conf, as_of), as_json, terminal.drifted)
+    show(_run_flow(flow, home, conf, as_of), as_json, terminal.drifted)
 
 
 @app.command()
 def review(home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: Json = False) -> None:
-    """Write the report of the last whole period, once: in the home and in MLflow."""
+    """Write the report of the last complete period to the home and to MLflow, once."""
     from steelyard.flows.review import review as flow
 
-    show(_run(flow, home, conf, as_of), as_json, terminal.reported)
+    show(_run_flow(flow, home, conf, as_of), as_json, terminal.reported)
 
 
 @app.command()
 def replay(
     bars: Bars,
-    start: Annotated[
-        str, typer.Option("--start", help="First day that is lived through (ISO date).")
-    ],
-    end: Annotated[str, typer.Option("--end", help="Last day (ISO date).")],
+    start: Annotated[str, typer.Option("--start", help="First day of the replay (ISO 8601, UTC).")],
+    end: Annotated[str, typer.Option("--end", help="Last day of the replay (ISO 8601, UTC).")],
     strategy: Annotated[
-        str | None, typer.Option("--strategy", help="MODULE:CLASS of your own system.")
+        str | None, typer.Option("--strategy", help="Your own system as MODULE:CLASS.")
     ] = None,
     trials: Trials = None,
     retrain_days: Annotated[
@@ -179,16 +207,18 @@ def replay(
     ] = 7,
     evidence: Annotated[
         str | None,
-        typer.Option("--evidence", help="ladder or sequential: what a rise must rest on."),
+        typer.Option(
+            "--evidence", help="Evidence rule, ladder or sequential; default: conf/weight.yaml."
+        ),
     ] = None,
     home: Home = HERE,
     conf: Conf = None,
     as_json: Json = False,
 ) -> None:
-    """Live through past bars day by day, exactly as the scheduled flows would have."""
+    """Replay past bars day by day, exactly as the scheduled flows would have run."""
     from steelyard.flows.replay import replay as flow
 
-    document = _run_with_bar(
+    document = _run_with_progress(
         flow,
         bars=bars,
         start=parse_time(start),
@@ -197,17 +227,17 @@ def replay(
         trials=trials,
         retrain_days=retrain_days,
         evidence=evidence,
-        **_places(home, conf),
+        **_folders(home, conf),
     )
     show(document, as_json, terminal.replayed)
 
 
 @app.command()
 def demo(home: Home = Path("demo"), conf: Conf = None, as_json: Json = False) -> None:
-    """Replay the built-in sample, and a simulated market whose edge dies by both rules; ends with tables and pictures."""
+    """Replay the sample and a simulated dying edge under both evidence rules; write plots."""
     from steelyard.flows.demo import demo as flow
 
-    show(_run_with_bar(flow, **_places(home, conf)), as_json, terminal.demonstrated)
+    show(_run_with_progress(flow, **_folders(home, conf)), as_json, terminal.demonstrated)
 
 
 @app.command()
@@ -220,9 +250,7 @@ def simulate(
     ] = 24,
     signals: Annotated[
         list[int] | None,
-        typer.Option(
-            "--signals", min=5, max=3000, help="Settled signals a month; may be given repeatedly."
-        ),
+        typer.Option("--signals", min=5, max=3000, help="Settled signals per month; repeatable."),
     ] = None,
     dependence: Annotated[
         list[float] | None,
@@ -230,7 +258,7 @@ def simulate(
             "--dependence",
             min=0,
             max=0.99,
-            help="Correlation of outcomes within a day; may be given repeatedly.",
+            help="Correlation of outcomes within a day; repeatable.",
         ),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Random seed.")] = 1,
@@ -296,7 +324,7 @@ def drill(
 
 @app.command()
 def up(home: Home = HERE, conf: Conf = None) -> None:
-    """Run everything on this machine until Ctrl-C: Prefect, MLflow, a worker and the schedules."""
+    """Run Prefect, MLflow, a worker and all schedules on this machine until Ctrl-C."""
     from steelyard.ops.up import keep_up, planned
 
     keep_up(planned(load(conf), home, conf), terminal.up, terminal.noticed)
@@ -304,7 +332,7 @@ def up(home: Home = HERE, conf: Conf = None) -> None:
 
 @app.command()
 def deploy(home: Home = HERE, conf: Conf = None, as_json: Json = False) -> None:
-    """Register the schedules with the Prefect server that PREFECT_API_URL names."""
+    """Register the schedules with the Prefect server at PREFECT_API_URL."""
     from steelyard.ops.deployments import register
 
     if not prefect_server_configured():
@@ -316,7 +344,7 @@ def deploy(home: Home = HERE, conf: Conf = None, as_json: Json = False) -> None:
 
 @app.command()
 def status(home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: Json = False) -> None:
-    """How things stand: weight, phase, versions, lease, limits, gate, next reviews, open alerts."""
+    """Show weight, phase, versions, lease, limits, gate, next reviews and open alerts."""
     from steelyard.home import open_home
     from steelyard.queries.status import status as read
 
@@ -328,14 +356,14 @@ def status(home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: Js
 def report(
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="The file to write; default: lineage.html in the home."),
+        typer.Option("--out", help="File to write; default: lineage.html in the home."),
     ] = None,
     home: Home = HERE,
     conf: Conf = None,
     as_of: AsOf = None,
     as_json: Json = False,
 ) -> None:
-    """Write how things stand as one page: weight, decisions, books, gate, limits, calibration, alerts."""
+    """Write a one-page HTML report: weight, decisions, books, gate, limits, calibration, alerts."""
     from steelyard.home import open_home
     from steelyard.queries.report import written_report
 
@@ -349,12 +377,14 @@ def report(
 
 @app.command()
 def why(
-    signal_id: Annotated[str, typer.Argument(help="SYMBOL:TIMESTAMP:side", show_default=False)],
+    signal_id: Annotated[
+        str, typer.Argument(help="Signal id, SYMBOL:TIMESTAMP:side.", show_default=False)
+    ],
     home: Home = HERE,
     conf: Conf = None,
     as_json: Json = False,
 ) -> None:
-    """Why a signal was traded or left: both confidences, the weight, the features that counted, the outcome."""
+    """Explain a signal: both confidences, weight, most important features, decision, outcome."""
     from steelyard.home import open_home
     from steelyard.queries.why import explained
 
@@ -364,16 +394,20 @@ def why(
 @app.command()
 def verify(
     repair: Annotated[
-        bool, typer.Option("--repair", help="Write state and aliases anew from the journal.")
+        bool, typer.Option("--repair", help="Rewrite state and aliases from the journal.")
     ] = False,
     reseal: Annotated[
-        bool, typer.Option("--reseal", help="Seal a whole chain anew, after a change of the key.")
+        bool,
+        typer.Option("--reseal", help="Reseal an intact chain after a change of the seal key."),
     ] = False,
     home: Home = HERE,
     conf: Conf = None,
     as_json: Json = False,
 ) -> None:
-    """Walk the chain of decisions, and hold state, tags and aliases against it; exit 1 where something is wrong."""
+    """Check the decision chain, and state, tags and aliases against it.
+
+    Exit code 1 if anything is broken.
+    """
     from steelyard.home import open_home
     from steelyard.ops.verify import verified
 
@@ -385,7 +419,10 @@ def verify(
 
 @app.command()
 def doctor(home: Home = HERE, conf: Conf = None, as_json: Json = False) -> None:
-    """Look at settings, versions, databases, folders, schedules and Prefect, and say what to do; exit 1 where it must be."""
+    """Check settings, versions, databases, folders, schedules and Prefect; print what to fix.
+
+    Exit code 1 if anything is broken.
+    """
     from steelyard.ops.doctor import doctor as examine
 
     document = examine(home, conf, datetime.now(UTC))
@@ -397,61 +434,61 @@ def doctor(home: Home = HERE, conf: Conf = None, as_json: Json = False) -> None:
 @app.command()
 def rollback(
     reason: Reason,
-    by: By = None,
+    by: Operator = None,
     home: Home = HERE,
     conf: Conf = None,
     as_of: AsOf = None,
     as_json: Json = False,
 ) -> None:
-    """Take the weight to 0 now; the model must be retrained and requalify from shadow."""
+    """Set the weight to 0 now; the model must be retrained and requalify from shadow."""
     from steelyard.flows.rollback import rollback as flow
 
-    show(_operate(flow, reason, by, home, conf, as_of), as_json, terminal.operated)
+    show(_run_for_operator(flow, reason, by, home, conf, as_of), as_json, terminal.operated)
 
 
 @app.command()
 def hold(
     reason: Reason,
-    by: By = None,
+    by: Operator = None,
     home: Home = HERE,
     conf: Conf = None,
     as_of: AsOf = None,
     as_json: Json = False,
 ) -> None:
-    """Freeze the weight; limits still lower it."""
+    """Freeze the weight; limits can still lower it."""
     from steelyard.flows.rollback import hold as flow
 
-    show(_operate(flow, reason, by, home, conf, as_of), as_json, terminal.operated)
+    show(_run_for_operator(flow, reason, by, home, conf, as_of), as_json, terminal.operated)
 
 
 @app.command()
 def resume(
     reason: Reason,
-    by: By = None,
+    by: Operator = None,
     home: Home = HERE,
     conf: Conf = None,
     as_of: AsOf = None,
     as_json: Json = False,
 ) -> None:
-    """Let the weight move again."""
+    """Unfreeze the weight."""
     from steelyard.flows.rollback import resume as flow
 
-    show(_operate(flow, reason, by, home, conf, as_of), as_json, terminal.operated)
+    show(_run_for_operator(flow, reason, by, home, conf, as_of), as_json, terminal.operated)
 
 
-def _operate(
-    flow: Any, reason: str, by: str | None, home: Path, conf: Path | None, as_of: str | None
+def _run_for_operator(
+    flow: Any, reason: str, operator: str | None, home: Path, conf: Path | None, as_of: str | None
 ) -> Any:
     if not reason.strip():
-        raise FixConfiguration("--reason is empty; the journal needs one")
-    return _run(flow, home, conf, as_of, reason=reason, operator=by)
+        raise FixConfiguration("--reason is empty; the journal records why, so give one")
+    return _run_flow(flow, home, conf, as_of, reason=reason, operator=operator)
 
 
 def parse_time(text: str) -> datetime:
-    """Return an ISO date or time as UTC.
+    """Return an ISO 8601 date or time as an aware datetime; UTC unless it names another zone.
 
     Raises:
-        FixConfiguration: If ``text`` is neither.
+        FixConfiguration: If ``text`` is no such date or time.
     """
     try:
         at = datetime.fromisoformat(text)
@@ -460,17 +497,19 @@ def parse_time(text: str) -> datetime:
     return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
 
 
-def _places(home: Path, conf: Path | None) -> dict[str, Any]:
+def _folders(home: Path, conf: Path | None) -> dict[str, Any]:
     return {"home": str(home), "conf": str(conf) if conf else None}
 
 
-def _run(flow: Any, home: Path, conf: Path | None, as_of: str | None, **parameters: Any) -> Any:
+def _run_flow(
+    flow: Any, home: Path, conf: Path | None, as_of: str | None, **parameters: Any
+) -> Any:
     at = parse_time(as_of) if as_of else None
-    return _run_with_bar(flow, as_of=at, **parameters, **_places(home, conf))
+    return _run_with_progress(flow, as_of=at, **parameters, **_folders(home, conf))
 
 
-def _run_with_bar(flow: Any, **parameters: Any) -> Any:
-    """Run a flow, recorded by the Prefect server where one is configured, with its progress on stderr."""
+def _run_with_progress(flow: Any, **parameters: Any) -> Any:
+    """Run a flow with progress on stderr; a Prefect server records it if one is configured."""
     from steelyard.flows.common import alert_on_failure
     from steelyard.progress import progress_to
 
@@ -482,7 +521,13 @@ def _run_with_bar(flow: Any, **parameters: Any) -> Any:
 
 
 def show(document: Any, as_json: bool, as_text: Callable[[Any], None]) -> None:
-    """Print a flow's result: JSON on stdout, or tables for people."""
+    """Print a result on stdout.
+
+    Args:
+        document: Result of a flow or query, JSON values only.
+        as_json: Print it as JSON instead of tables.
+        as_text: Prints it as tables.
+    """
     if as_json:
         sys.stdout.write(json.dumps(document, indent=2, allow_nan=False) + "\n")
     else:
@@ -490,23 +535,21 @@ def show(document: Any, as_json: bool, as_text: Callable[[Any], None]) -> None:
 
 
 def main() -> None:
-    """Run the command line; exit 0 done, 1 refused or failed with one clear line, 2 bad usage."""
+    """Run the command line; exit code 0 done, 1 refused or failed with one line, 2 bad usage."""
     go_offline()
     try:
         app()
     except SteelyardError as error:
         sys.exit(f"steelyard: {error}")
     except KeyboardInterrupt:
-        sys.exit("steelyard: stopped; what was finished is kept, the same command continues")
-    except Exception as error:  # noqa: BLE001  # the last line: an operator gets one line, the traceback goes to a file
+        sys.exit("steelyard: stopped; finished work is kept, the same command continues")
+    except Exception as error:  # noqa: BLE001  # an operator gets one line, the traceback a file
         with tempfile.NamedTemporaryFile(
             "w", prefix="steelyard-", suffix=".txt", delete=False
         ) as file:
             file.write(traceback.format_exc())
+        message = " ".join(str(error).split())[:300]
         sys.exit(
-            f"steelyard: unexpected {type(error).__name__}: {_one_line(error)}; the traceback is in {file.name}"
+            f"steelyard: unexpected {type(error).__name__}: {message}; "
+            f"the traceback is in {file.name}"
         )
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]

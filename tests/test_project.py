@@ -78,19 +78,21 @@ def test_a_secret_comes_from_the_environment(
     assert loaded.services.at(tmp_path).mlflow == f"sqlite:///{tmp_path}/mlruns/mlflow.db"
 
 
-def test_importing_the_blend_is_light() -> None:
-    """No Prefect, MLflow, Great Expectations, Optuna or booster comes with it."""
-    heavy = [
-        "prefect",
-        "mlflow",
-        "great_expectations",
-        "optuna",
-        "xgboost",
-        "lightgbm",
-        "matplotlib",
-        "sqlalchemy",
-    ]
-    code = f"import sys, steelyard.desk.blend; print([m for m in {heavy} if m in sys.modules])"
+HEAVY = ("prefect", "great_expectations", "evidently", "optuna", "matplotlib", "plotly")
+
+
+@pytest.mark.parametrize(
+    ("module", "more"),
+    [
+        ("steelyard.desk.blend", ("mlflow", "sqlalchemy", "xgboost", "lightgbm", "sklearn")),
+        ("steelyard.desk.session", ("mlflow", "sqlalchemy", "xgboost", "lightgbm", "sklearn")),
+        ("steelyard.trading", ("xgboost", "lightgbm", "sklearn")),
+        ("steelyard.cli", ("mlflow", "sqlalchemy", "xgboost", "lightgbm", "sklearn", "fastapi")),
+    ],
+)
+def test_importing_the_trading_side_is_light(module: str, more: tuple[str, ...]) -> None:
+    """A trading process loads no scheduler, plotting, search or data contracts; nor does --help."""
+    code = f"import sys, {module}; print([m for m in {(*HEAVY, *more)} if m in sys.modules])"
     found = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PROJECT
     )

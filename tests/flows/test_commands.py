@@ -2,7 +2,10 @@
 
 import json
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -170,6 +173,15 @@ def test_bad_usage_has_its_exit_code(
     more = ["--home", str(home)] if arguments[0] != "nonsense" else []
 
     assert command(*arguments, *more)[0] == code
+
+
+def test_the_version_is_printed(command: Command) -> None:
+    """Of the installed distribution; by the program and by the module."""
+    printed = f"steelyard {version('steelyard')}\n"
+    module = [sys.executable, "-m", "steelyard", "--version"]
+
+    assert command("--version") == (0, printed, "")
+    assert subprocess.run(module, capture_output=True, text=True, check=True).stdout == printed
 
 
 def test_compare_and_train_say_what_is_missing(command: Command, home: Path) -> None:
