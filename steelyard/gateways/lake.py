@@ -1,6 +1,5 @@
 """The lake: validated bars as one Parquet file per symbol. Appending is safe to repeat; nothing stored is overwritten."""
 
-import hashlib
 import json
 import os
 from collections.abc import Iterable
@@ -147,14 +146,6 @@ class Lake:
         if until is not None:
             frame = frame[(frame["timestamp"] + bar_size <= until).to_numpy()]
         return frame.sort_values(["symbol", "timestamp"], ignore_index=True)
-
-    def digest(self) -> str:
-        """Return a SHA-256 over the content of every file, in the order of their names."""
-        digest = hashlib.sha256()
-        for file in sorted(self._folder.rglob("*")):
-            if file.is_file() and file.name != ".lock":
-                digest.update(str(file.relative_to(self._folder)).encode() + file.read_bytes())
-        return digest.hexdigest()
 
     def _stored(self, symbol: str, like: pd.DataFrame) -> pd.DataFrame:
         """Return the stored bars of a symbol; where there are none, an empty frame like the one given."""

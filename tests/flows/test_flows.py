@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from digests import lake_digest, ledger_digest
 from prefect.utilities.callables import parameter_schema
 
 from made import POLICY, evidence
@@ -18,7 +19,6 @@ from steelyard.flows.replay import replay
 from steelyard.flows.settle import settle
 from steelyard.flows.train import compare, train
 from steelyard.flows.weight import weight
-from steelyard.gateways.lake import Lake
 from steelyard.gateways.ledger import Ledger
 from steelyard.gateways.registry import Registration
 from steelyard.home import open_home
@@ -63,8 +63,8 @@ def content(home: Path) -> dict[str, str]:
         f for f in home.rglob("*") if f.is_file() and ".db" not in f.name and f.suffix != ".lock"
     ]
     return {
-        "lake": Lake(home / ".steelyard" / "lake").digest(),
-        "ledger": Ledger(f"sqlite:///{home}/.steelyard/ledger.db").digest(),
+        "lake": lake_digest(home / ".steelyard" / "lake"),
+        "ledger": ledger_digest(Ledger(f"sqlite:///{home}/.steelyard/ledger.db")),
         "registry": registry,
         "files": str({str(f): hashlib.sha256(f.read_bytes()).hexdigest() for f in sorted(files)}),
     }

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from digests import ledger_digest
 
 from alpaca_server import served
 from steelyard.desk.streak_breaker import StreakBreaker
@@ -85,7 +86,7 @@ def test_two_weeks_on_the_sample_can_be_traced_from_signal_to_outcome(
 def test_trading_twice_orders_nothing_twice(home: Path, patient: str) -> None:
     """The same moment again: the ledger stays as it is, to the last byte."""
     stores = lived(home, patient, 5)
-    before = stores.ledger.digest()
+    before = ledger_digest(stores.ledger)
     for number in range(5):
         day = MONDAY + timedelta(days=number, minutes=10)
         trade.fn(day, str(home), patient)
@@ -93,7 +94,7 @@ def test_trading_twice_orders_nothing_twice(home: Path, patient: str) -> None:
     trade.fn(again, str(home), patient)
     settle.fn(again, str(home), patient)
 
-    assert stores.ledger.digest() == before
+    assert ledger_digest(stores.ledger) == before
 
 
 def test_a_signal_whose_entry_has_passed_is_noted_and_left(home: Path, patient: str) -> None:

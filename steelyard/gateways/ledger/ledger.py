@@ -4,7 +4,6 @@ SQLite (write-ahead log) by default, PostgreSQL by URL. Every write is safe to r
 an outcome is written once.
 """
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
@@ -40,7 +39,6 @@ from steelyard.gateways.ledger.tables import (
     OPINIONS,
     OUTCOME,
     SETTLED,
-    TABLES,
     Base,
     DriftCheck,
     Prediction,
@@ -362,23 +360,6 @@ class Ledger:
         )
         with self._reached(), self._engine.begin() as connection:
             connection.execute(stage.where(RegisteredModel.stage != row["stage"]))
-
-    def models(self) -> pd.DataFrame:
-        """Return every registered version (columns of ``ml_models``), oldest training first."""
-        columns = RegisteredModel.__table__.columns
-        order = (RegisteredModel.trained_through, RegisteredModel.version)
-        return self._frame(select(*columns).order_by(*order), columns.keys())
-
-    def digest(self) -> str:
-        """Return a SHA-256 over the content of every table, for telling whether anything changed."""
-        digest = hashlib.sha256()
-        with self._reached(), self._engine.connect() as connection:
-            for table in TABLES:
-                for row in connection.execute(
-                    select(table.__table__).order_by(*table.__table__.primary_key)
-                ):
-                    digest.update(repr(tuple(row)).encode())
-        return digest.hexdigest()
 
     def _insert(self, table: type[Base], rows: list[dict[str, Any]]) -> int:
         if not rows:

@@ -233,13 +233,3 @@ class TrialCount(Base):
     as_of: Mapped[datetime] = mapped_column(UtcTime, index=True)
     kind: Mapped[str]
     count: Mapped[int]
-
-
-TABLES: tuple[type[Base], ...] = (
-    TradeFeature,
-    RegisteredModel,
-    Prediction,
-    Trade,
-    DriftCheck,
-    TrialCount,
-)
