@@ -1,7 +1,6 @@
 """The lake: validated bars as one Parquet file per symbol. Appending is safe to repeat; nothing stored is overwritten."""
 
 import json
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,7 +91,7 @@ class Lake:
             if name not in rescaled
         ]
         if not self._description.exists():
-            _write(self._description, json.dumps({"bar_size": str(bar_size)}).encode())
+            write_whole(self._description, json.dumps({"bar_size": str(bar_size)}))
         if rescaled:
             files = ", ".join(str(self._file(name)) for name in rescaled)
             raise FixData(
@@ -121,7 +120,9 @@ class Lake:
         new = rows[~there]
         if len(new):
             merged = pd.concat([stored, new]).sort_values("timestamp", ignore_index=True)
-            _write(self._file(symbol), _parquet(merged))
+            file = self._file(symbol)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(file, _parquet(merged))
         return len(new), int((there & same).sum()), int((there & ~same).sum())
 
     def read(
@@ -178,14 +179,3 @@ def _parquet(frame: pd.DataFrame) -> bytes:
     buffer = pa.BufferOutputStream()
     frame.to_parquet(buffer, index=False)
     return bytes(buffer.getvalue())
-
-
-def _write(file: Path, content: bytes) -> None:
-    """Write a file so that a reader sees the old content or the new, and a crash leaves one of them."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_suffix(".partial")
-    with partial.open("wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    partial.replace(file)

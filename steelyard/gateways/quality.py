@@ -20,6 +20,7 @@ from pydantic import Field
 
 from steelyard.errors import FixConfiguration, FixData
 from steelyard.gateways.calendars import holes
+from steelyard.gateways.files import write_whole
 from steelyard.gateways.quality_page import Line, page
 from steelyard.gateways.sources import RawBars
 from steelyard.market.bars import COLUMNS, PRICES
@@ -395,6 +396,4 @@ def _write_changed(file: Path, content: bytes) -> None:
     if file.exists() and file.read_bytes() == content:
         return
     file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_suffix(".partial")
-    partial.write_bytes(content)
-    partial.replace(file)
+    write_whole(file, content)

@@ -9,12 +9,15 @@ from steelyard.gateways.files import write_whole
 
 
 @pytest.mark.parametrize("before", [None, "a longer old content"], ids=["new file", "old file"])
-def test_a_file_holds_exactly_what_was_written(tmp_path: Path, before: str | None) -> None:
+@pytest.mark.parametrize("content", ["née", "née".encode()], ids=["text", "bytes"])
+def test_a_file_holds_exactly_what_was_written(
+    tmp_path: Path, before: str | None, content: str | bytes
+) -> None:
     """The content stands alone in its file, and nothing is left beside it."""
     file = tmp_path / "state.json"
     if before is not None:
         file.write_text(before)
-    write_whole(file, "née")
+    write_whole(file, content)
     assert file.read_bytes() == "née".encode()
     assert list(tmp_path.iterdir()) == [file]
 
