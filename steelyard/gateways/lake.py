@@ -10,6 +10,7 @@ import pyarrow as pa
 from filelock import FileLock, Timeout
 
 from steelyard.errors import CollectMoreData, FixData, RestoreService
+from steelyard.gateways.files import write_whole
 from steelyard.market.bars import COLUMNS
 
 LOCK_SECONDS = 60
