@@ -121,7 +121,7 @@ def channels() -> Iterator[Row]:
     if found:
         yield Row("STEELYARD_ALERTS", "ok", f"{found} channels")
         return
-    advice = "name a channel; docs/operating.md, Alerts"
+    advice = "name a channel; docs/operating/alerts.md"
     yield Row("STEELYARD_ALERTS", "warning", "not set: alerts are kept and reach nobody", advice)
 
 
