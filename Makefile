@@ -7,7 +7,7 @@ DEMO := demo
 PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
-.PHONY: install demo test e2e check lint bench clean
+.PHONY: install demo test e2e wheel check lint bench clean
 
 install: $(INSTALLED)
 
@@ -33,6 +33,10 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# The wheel, installed into a fresh environment and used in a folder with packages named tasks and flows.
+wheel: install
+	$(BIN)/python .ci/check_wheel.py
 
 check: lint
 	$(PYTEST) --cov --cov-report=term:skip-covered

@@ -79,7 +79,9 @@ def _use(steelyard: Path, work: Path) -> None:
     assert json.loads(_run([steelyard, *market, "--home", "market"], work))["signals"] > 0
     own = [*market, "--strategy", "own.system:Own", "--home", "own_home"]
     assert json.loads(_run([steelyard, *own], work))["signals"] > 0
-    rows = json.loads(_run([steelyard, "doctor", "--home", "market", "--json"], work, allowed=(0, 1)))["rows"]
+    rows = json.loads(
+        _run([steelyard, "doctor", "--home", "market", "--json"], work, allowed=(0, 1))
+    )["rows"]
     standings = {row["name"]: row["standing"] for row in rows}
     assert {standings[name] for name in ("conf", "strategy", "ledger", "MLflow")} == {"ok"}, rows
     assert json.loads(_run([steelyard, "status", "--home", "market", "--json"], work))["state"]
@@ -88,7 +90,9 @@ def _use(steelyard: Path, work: Path) -> None:
 def _keep_up(python: Path, work: Path) -> None:
     """Keep a home up, and let its worker run a deployment."""
     conf = work / "settings"
-    shutil.copytree(next((python.parents[1] / "lib").glob("python*/site-packages")) / "steelyard" / "conf", conf)
+    shutil.copytree(
+        next((python.parents[1] / "lib").glob("python*/site-packages")) / "steelyard" / "conf", conf
+    )
     prefect, mlflow = _free_ports()
     (conf / "up.yaml").write_text(f"prefect_port: {prefect}\nmlflow_port: {mlflow}\n")
     environment = os.environ | {"PREFECT_API_URL": f"http://127.0.0.1:{prefect}/api"}
@@ -139,10 +143,14 @@ def _run(
         environment: Of the process; None for this one's.
         seconds: Time it may take; None for any.
     """
-    ended = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=seconds)
+    ended = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=seconds
+    )
     if ended.returncode not in allowed:
         words = " ".join(map(str, command))
-        sys.exit(f"{words}: exit code {ended.returncode}\n{ended.stdout[-4000:]}\n{ended.stderr[-4000:]}")
+        sys.exit(
+            f"{words}: exit code {ended.returncode}\n{ended.stdout[-4000:]}\n{ended.stderr[-4000:]}"
+        )
     return ended.stdout
 
 

@@ -289,7 +289,8 @@ def drill(
     scenario: Annotated[
         str | None,
         typer.Argument(
-            help="What goes wrong; docs/operating/daily-routine.md lists the scenarios.", show_default=False
+            help="What goes wrong; docs/operating/daily-routine.md lists the scenarios.",
+            show_default=False,
         ),
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="Run every scenario.")] = False,
