@@ -153,8 +153,9 @@ with Supervisor(Path({str(tmp_path)!r}), print) as supervisor:
     supervisor.start(service("import os, time; {shown}; time.sleep(99)", "two"))
     supervisor.watch()
 """
+    modules = [str(Path(__file__).parent), *sys.path]
     process = subprocess.Popen(
-        [sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        [sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": os.pathsep.join(modules)}
     )
     logs = [tmp_path / "one.log", tmp_path / "two.log"]
     assert eventually(lambda: all(log.exists() and log.read_text() for log in logs))
