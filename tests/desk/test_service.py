@@ -17,7 +17,17 @@ import httpx
 import pandas as pd
 import pytest
 
-from pilots import BAR, BEGAN, END, STRATEGY, conf_of, frame, home_of, market, signal_of
+from factories.pilot import (
+    BAR,
+    BEGAN,
+    END,
+    STRATEGY,
+    bars_frame,
+    conf_folder,
+    market,
+    signal_of,
+    trained_pilot_home,
+)
 from steelyard.home import Home
 from steelyard.trading import open_session
 
@@ -43,7 +53,7 @@ class Served:
 
 def started(stores: Home, **variables: str) -> Served:
     variables = {"STEELYARD_TOKEN": TOKEN} | variables
-    command = [*SERVE, "--home", str(stores.folder), "--conf", str(conf_of(stores.folder))]
+    command = [*SERVE, "--home", str(stores.folder), "--conf", str(conf_folder(stores.folder))]
     process = subprocess.Popen(
         command, stderr=subprocess.PIPE, text=True, env=os.environ | variables
     )
@@ -61,7 +71,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, empty_mlflow: Path) -> Home:
 
 def opened(place: Path, empty: Path) -> Home:
     """A home whose lake ends where its lineage begins."""
-    stores, bars = home_of(place, empty, market()[1]), frame()
+    stores, bars = trained_pilot_home(place, empty, market()[1]), bars_frame()
     known = bars[(bars["timestamp"] + BAR <= pd.Timestamp(BEGAN)).to_numpy()]
     stores.lake.append(known, BAR)
     return stores
@@ -90,7 +100,7 @@ def stamp(moment: pd.Timestamp) -> str:
 
 def asked(row: dict[str, Any], since: pd.Timestamp) -> dict[str, Any]:
     """A signal with the bars of the universe that closed since ``since``."""
-    bars = frame()
+    bars = bars_frame()
     new = bars[
         ((bars["timestamp"] + BAR > since) & (bars["timestamp"] <= row["timestamp"])).to_numpy()
     ]
@@ -119,7 +129,7 @@ def in_process(stores: Home, row: dict[str, Any]) -> Any:
     bars = market()[0]
     stop = row["timestamp"].tz_localize(None).to_datetime64()
     bars = {symbol: one[: int((one.timestamp <= stop).sum())] for symbol, one in bars.items()}
-    session = open_session(stores.folder, conf_of(stores.folder))
+    session = open_session(stores.folder, conf_folder(stores.folder))
     session.warm(bars)
     found = session.evaluate(signal_of(row), bars)
     session.close()
@@ -130,7 +140,7 @@ def test_the_same_decision_as_in_process_and_the_same_again(
     served: Served, tmp_path: Path, empty_mlflow: Path
 ) -> None:
     """Bar by bar over HTTP against a session over the whole history; a repeated request gets the recorded answer."""
-    since, twin = pd.Timestamp(BEGAN), home_of(tmp_path, empty_mlflow, market()[1])
+    since, twin = pd.Timestamp(BEGAN), trained_pilot_home(tmp_path, empty_mlflow, market()[1])
     for row in rows():
         answer = served.post("/evaluate", asked(row, since)).json()
         since = row["decided_at"]
@@ -317,7 +327,7 @@ def test_it_does_not_start_without_a_token(
     home: Home, variables: dict[str, str], words: str
 ) -> None:
     """One line, exit 1."""
-    command = [*SERVE, "--home", str(home.folder), "--conf", str(conf_of(home.folder))]
+    command = [*SERVE, "--home", str(home.folder), "--conf", str(conf_folder(home.folder))]
     found = subprocess.run(
         command, capture_output=True, text=True, env=os.environ | variables, check=False
     )

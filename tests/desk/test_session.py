@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pilots import signal_of
+from factories.pilot import signal_of
 from steelyard.desk.blend import BlendTerms, blend_predictions
 from steelyard.desk.policy import DeskPolicy
 from steelyard.desk.recorder import Recorder

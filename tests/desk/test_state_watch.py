@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from homes import LAST, pilot_home
-from made import state
-from registries import LINEAGE
+from factories.evidence import state
+from factories.homes import LAST, pilot_home
+from factories.registry import LINEAGE
 from steelyard.desk.state_watch import StateWatch
 from steelyard.errors import RestoreService
 from steelyard.flows.rollback import rollback

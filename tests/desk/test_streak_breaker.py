@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from homes import LAST, pilot_home
-from settled import settled
+from factories.homes import LAST, pilot_home
+from factories.settled import settled
 from steelyard.desk.session import Session
 from steelyard.desk.signals import Outcome
 from steelyard.desk.streak_breaker import OPERATOR

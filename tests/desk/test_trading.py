@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pilots import BAR, BEGAN, END, conf_of, home_of, market, signal_of
+from factories.pilot import BAR, BEGAN, END, conf_folder, market, signal_of, trained_pilot_home
 from steelyard.home import Home
 from steelyard.market.bars import Bars
 from steelyard.market.history import as_known
@@ -25,7 +25,7 @@ def upto(bars: dict[str, Bars], moment: pd.Timestamp) -> dict[str, Bars]:
 
 def trade(stores: Home, bars: dict[str, Bars], rows: pd.DataFrame) -> None:
     """Evaluate each signal as its bar closes, in a process of its own over the home."""
-    session = open_session(stores.folder, conf_of(stores.folder))
+    session = open_session(stores.folder, conf_folder(stores.folder))
     session.warm(upto(bars, rows["decided_at"].iloc[0] - BAR))
     for row in rows.to_dict("records"):
         session.evaluate(signal_of(row), upto(bars, row["decided_at"]))
@@ -39,7 +39,9 @@ def test_live_writes_what_the_flows_write(tmp_path: Path, empty_mlflow: Path) ->
         known["decided_at"] <= pd.Timestamp(END)
     )
     rows = known[inside.to_numpy()].reset_index(drop=True)
-    live, batch = (home_of(tmp_path / name, empty_mlflow, known) for name in ("live", "batch"))
+    live, batch = (
+        trained_pilot_home(tmp_path / name, empty_mlflow, known) for name in ("live", "batch")
+    )
     trade(live, bars, rows)
     state = batch.journal.state()
     assert state is not None
@@ -62,14 +64,14 @@ def test_live_writes_what_the_flows_write(tmp_path: Path, empty_mlflow: Path) ->
 def test_a_process_starts_without_mlflow(tmp_path: Path, empty_mlflow: Path) -> None:
     """With the model and the state that were there last; a state changed on disk is not believed."""
     bars, known = market()
-    stores = home_of(tmp_path, empty_mlflow, known)
-    open_session(stores.folder, conf_of(stores.folder)).close()
+    stores = trained_pilot_home(tmp_path, empty_mlflow, known)
+    open_session(stores.folder, conf_folder(stores.folder)).close()
     (tmp_path / "mlruns" / "mlflow.db").rename(tmp_path / "gone.db")
     (tmp_path / "mlruns" / "mlflow.db").mkdir()
     row = known[(known["decided_at"] > pd.Timestamp(BEGAN)).to_numpy()].iloc[0]
     signal = replace(signal_of(row), signal_id="S:1:buy")
 
-    session = open_session(stores.folder, conf_of(stores.folder))
+    session = open_session(stores.folder, conf_folder(stores.folder))
     session.warm(upto(bars, row["decided_at"] - BAR))
     found = session.evaluate(signal, upto(bars, row["decided_at"]))
     session.close()
@@ -77,7 +79,7 @@ def test_a_process_starts_without_mlflow(tmp_path: Path, empty_mlflow: Path) -> 
 
     kept = stores.state_folder / "state.json"
     kept.write_text(kept.read_text().replace("0.15", "0.65"))
-    session = open_session(stores.folder, conf_of(stores.folder))
+    session = open_session(stores.folder, conf_folder(stores.folder))
     session.warm(upto(bars, row["decided_at"] - BAR))
     found = session.evaluate(signal, upto(bars, row["decided_at"]))
     session.close()

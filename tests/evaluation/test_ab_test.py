@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from made import EARLIER
-from settled import settled
+from factories.evidence import EARLIER
+from factories.settled import settled
 from steelyard.desk.blend import assign_arm
 from steelyard.evaluation.ab_test import compare_arms
 from steelyard.evaluation.books import SizingPolicy

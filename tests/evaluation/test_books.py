@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from made import EARLIER
-from settled import settled
+from factories.evidence import EARLIER
+from factories.settled import settled
 from steelyard.evaluation.books import SizingPolicy, account_returns, equity_curves, judge
 
 END = EARLIER + timedelta(days=30)

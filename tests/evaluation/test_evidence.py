@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from made import EARLIER
-from settled import settled
+from factories.evidence import EARLIER
+from factories.settled import settled
 from steelyard.evaluation.books import SizingPolicy
 from steelyard.evaluation.evidence import Evidence, WindowPolicy, gather, losses_in_a_row
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from settled import settled
+from factories.settled import settled
 from steelyard.evaluation.books import SizingPolicy
 from steelyard.evaluation.influence import judge_pivotal
 

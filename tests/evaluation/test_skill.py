@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
-from made import EARLIER
-from settled import settled
+from factories.evidence import EARLIER
+from factories.settled import settled
 from steelyard.evaluation.books import SizingPolicy
 from steelyard.evaluation.skill import (
     BetPolicy,

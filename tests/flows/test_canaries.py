@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from homes import registration
-from registries import copied
+from factories.homes import registration
+from factories.registry import copy_mlflow
 from steelyard.flows.collect import collect
 from steelyard.home import Home, open_home
 from steelyard.learning.samples import Samples
@@ -26,7 +26,7 @@ def stores(home: Path, conf: Path, empty_mlflow: Path) -> Home:
     (conf / "source.yaml").write_text(
         "kind: simulated\nedge: hidden\nbar_size: auto\ncalendar: 24/7\n"
     )
-    copied(empty_mlflow, home / "mlruns")
+    copy_mlflow(empty_mlflow, home / "mlruns")
     collect.fn(AT, str(home), str(conf))
     return open_home(home, conf)
 

@@ -12,7 +12,7 @@ import pytest
 from prefect.deployments.runner import RunnerDeployment
 from prefect.testing.utilities import prefect_test_harness
 
-from pilots import BAR, BEGAN, conf_of, frame, home_of, market
+from factories.pilot import BAR, BEGAN, bars_frame, conf_folder, market, trained_pilot_home
 from steelyard.flows.drift import drift
 from steelyard.home import Home
 from steelyard.market.features import feature_names, feature_set_hash
@@ -26,8 +26,8 @@ DAY = datetime(2021, 3, 1, tzinfo=UTC)
 
 @pytest.fixture
 def pilot(tmp_path: Path, empty_mlflow: Path) -> Home:
-    stores = home_of(tmp_path, empty_mlflow, market()[1])
-    bars = frame()
+    stores = trained_pilot_home(tmp_path, empty_mlflow, market()[1])
+    bars = bars_frame()
     stores.lake.append(
         bars[(bars["timestamp"] + BAR <= pd.Timestamp(DAY) + pd.Timedelta("30D")).to_numpy()], BAR
     )
@@ -48,7 +48,7 @@ def lived(stores: Home, until: datetime = DAY, **moved: float) -> None:
 
 
 def asked(stores: Home, day: datetime = DAY) -> dict[str, Any]:
-    found = drift.fn(day, str(stores.folder), str(conf_of(stores.folder)))
+    found = drift.fn(day, str(stores.folder), str(conf_folder(stores.folder)))
     assert found is not None
     return found
 
@@ -133,7 +133,7 @@ def test_the_command_prints_verdict_and_features(pilot: Home, command: Command) 
         "--home",
         str(pilot.folder),
         "--conf",
-        str(conf_of(pilot.folder)),
+        str(conf_folder(pilot.folder)),
         "--as-of",
         DAY.isoformat(),
     ]

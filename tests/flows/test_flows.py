@@ -11,7 +11,7 @@ import pytest
 from digests import lake_digest, ledger_digest
 from prefect.utilities.callables import parameter_schema
 
-from made import POLICY, evidence
+from factories.evidence import POLICY, evidence
 from steelyard.errors import CollectMoreData, FixConfiguration
 from steelyard.flows.collect import collect
 from steelyard.flows.guard import guard

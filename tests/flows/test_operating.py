@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from matplotlib.figure import Figure
 
-from homes import LAST, pilot_home, promote, registration
-from made import EARLIER
-from registries import LINEAGE
-from settled import settled
+from factories.evidence import EARLIER
+from factories.homes import LAST, pilot_home, promote, registration
+from factories.registry import LINEAGE
+from factories.settled import settled
 from steelyard.errors import RestoreService
 from steelyard.flows.guard import guard
 from steelyard.flows.weight import weight

@@ -12,7 +12,7 @@ from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL
 from prefect.testing.utilities import prefect_test_harness
 
-from homes import LAST, pilot_home
+from factories.homes import LAST, pilot_home
 from steelyard.flows.collect import collect
 from steelyard.flows.guard import guard
 from steelyard.flows.prefect_pages import progress

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from digests import ledger_digest
 
-from alpaca_server import served
+from factories.alpaca_server import running_account
 from steelyard.desk.streak_breaker import StreakBreaker
 from steelyard.errors import ReconcileAccount, RestoreService
 from steelyard.flows.collect import collect
@@ -211,7 +211,7 @@ def test_alpaca_gets_one_order_for_each_traded_signal(
     """The same bars through Alpaca: whole units under the signal's id; a foreign position stops everything."""
     for name, value in {"APCA_API_KEY_ID": "key", "APCA_API_SECRET_KEY": "secret"}.items():
         monkeypatch.setenv(name, value)
-    with served() as (account, address):
+    with running_account() as (account, address):
         (Path(patient) / "broker.yaml").write_text(f"name: alpaca\naddress: {address}\n")
         lived(home, patient, 9)
         stores = open_home(home, Path(patient))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from registries import copied, open_registry
+from factories.registry import copy_mlflow, open_registry
 from steelyard.gateways.registry import Registry
 
 
@@ -17,4 +17,4 @@ def ledger_url(request: pytest.FixtureRequest, tmp_path: Path, postgres: Callabl
 @pytest.fixture
 def registry(empty_mlflow: Path, tmp_path: Path) -> Registry:
     """A registry of its own for each test, experiments made anew so that artifacts land in its folder."""
-    return open_registry(copied(empty_mlflow, tmp_path / "mlruns"))
+    return open_registry(copy_mlflow(empty_mlflow, tmp_path / "mlruns"))

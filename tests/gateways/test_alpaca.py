@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from alpaca_server import Account, made, served
+from factories.alpaca_server import Account, order_document, running_account
 from steelyard.errors import FixConfiguration, ReconcileAccount, RestoreService
 from steelyard.gateways.alpaca import AlpacaBroker
 from steelyard.gateways.brokers import BrokerSettings, Order, PaperBroker
@@ -36,15 +36,15 @@ KEYS = ("key", "secret")
 
 @pytest.fixture
 def account() -> Iterator[tuple[Account, str]]:
-    with served() as found:
+    with running_account() as found:
         yield found
 
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Ledger:
-    made = Ledger(f"sqlite:///{tmp_path}/ledger.db")
-    made.migrate()
-    return made
+    opened = Ledger(f"sqlite:///{tmp_path}/ledger.db")
+    opened.migrate()
+    return opened
 
 
 @pytest.fixture
@@ -271,7 +271,7 @@ def test_a_position_closed_by_hand_ends_the_trade(
     entry = here.order(ID)
     here.fill(entry, 200.0)
     here.cancel(entry["legs"][0])
-    hand = made("AAPL", "sell", 10, "market", "by-somebody")
+    hand = order_document("AAPL", "sell", 10, "market", "by-somebody")
     here.orders.append(hand)
     here.fill(hand, 202.0)
     alpaca.advance(history())
@@ -293,7 +293,7 @@ def test_what_nobody_can_explain_stops_trading(
         alpaca.advance(history())
     here.positions.clear()
 
-    here.orders.append(made("TSLA", "buy", 1, "market", "somebody-else"))
+    here.orders.append(order_document("TSLA", "buy", 1, "market", "somebody-else"))
     with pytest.raises(ReconcileAccount, match="an order somebody-else on TSLA is open"):
         alpaca.advance(history())
     here.orders.clear()

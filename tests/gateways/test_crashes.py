@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from crashing import ACTIONS, evaluate_at_once, killed_at, training
-from homes import LAST, pilot_home
-from made import NOW, POLICY, state
-from registries import LINEAGE, copied, open_registry, promote
+from factories.crash import ACTIONS, evaluate_at_once, killed_at, training
+from factories.evidence import NOW, POLICY, state
+from factories.homes import LAST, pilot_home
+from factories.registry import LINEAGE, copy_mlflow, open_registry, promote
 from steelyard.gateways.registry import Registry
 from steelyard.gateways.registry.datasets import PARENT
 from steelyard.gateways.registry.tracking import TRAINING
@@ -31,7 +31,7 @@ from steelyard.weight.transitions import make_decision
 def processes() -> ForkServerContext:
     """New processes that have their imports behind them; their server finds modules by the environment alone."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["mlflow.store.tracking.sqlalchemy_store", "crashing"])
+    context.set_forkserver_preload(["mlflow.store.tracking.sqlalchemy_store", "factories.crash"])
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("PYTHONPATH", os.pathsep.join(sys.path))
         forkserver.ensure_running()
@@ -65,7 +65,7 @@ def test_whatever_write_a_process_dies_at_the_next_one_finds_everything_whole(
     """
     prepared = Path(lived._tracking._artifacts).parent
     for number in range(1, 40):
-        folder = copied(prepared, tmp_path / str(number))
+        folder = copy_mlflow(prepared, tmp_path / str(number))
         process = processes.Process(target=killed_at, args=(str(folder), action, number))
         process.start()
         process.join(60)

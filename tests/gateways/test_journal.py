@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from made import EARLIER, NOW, POLICY, evidence, state
-from registries import LINEAGE, open_registry
+from factories.evidence import EARLIER, NOW, POLICY, evidence, state
+from factories.registry import LINEAGE, open_registry
 from steelyard.errors import RestoreService, VerifyState
 from steelyard.gateways.registry import Registry
 from steelyard.gateways.registry.journal import STATE

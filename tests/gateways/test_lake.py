@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from digests import lake_digest
 
-from markets import FOUR_HOURS
+from factories.bars import FOUR_HOURS
 from steelyard.errors import CollectMoreData, FixData, RestoreService
 from steelyard.gateways.lake import Appended, Lake
 from steelyard.market.simulated import SimulatedMarket, simulate

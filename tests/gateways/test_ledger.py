@@ -14,8 +14,8 @@ from alembic import op
 from digests import ledger_digest
 from sqlalchemy import create_engine, inspect, select, text
 
-from made import EARLIER
-from settled import settled
+from factories.evidence import EARLIER
+from factories.settled import settled
 from steelyard.errors import FixConfiguration, FixData, RestoreService
 from steelyard.gateways.ledger import OUTCOME, Base, Ledger
 from steelyard.gateways.ledger.tables import RegisteredModel

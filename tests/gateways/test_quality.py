@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from markets import small_history
+from factories.bars import small_history
 from steelyard.errors import FixConfiguration, FixData
 from steelyard.gateways.quality import Quality, QualityPolicy
 from steelyard.gateways.sources import RawBars, SourceSettings, package_file, read

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from made import NOW
-from registries import open_registry, promote
-from samples_made import made
+from factories.evidence import NOW
+from factories.registry import open_registry, promote
+from factories.samples import make_samples
 from steelyard.errors import FixConfiguration, RestoreService
 from steelyard.gateways.registry import Data, Registration, Registry, Trial
 from steelyard.learning.model import Model
@@ -20,7 +20,7 @@ from steelyard.learning.policy import LearningPolicy
 from steelyard.learning.search import TrialRow
 from steelyard.learning.training import train
 
-SAMPLES = made(500, signal=1.5)
+SAMPLES = make_samples(500, signal=1.5)
 MODEL = train(SAMPLES, LearningPolicy(trials=2, rounds=20)).model
 
 

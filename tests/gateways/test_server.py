@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from crashing import training
-from made import NOW, POLICY, evidence, state
-from registries import open_registry, promote
+from factories.crash import training
+from factories.evidence import NOW, POLICY, evidence, state
+from factories.registry import open_registry, promote
 from steelyard.desk.state_watch import StateWatch
 from steelyard.errors import RestoreService
 from steelyard.gateways.brake import Brake

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from markets import FOUR_HOURS
+from factories.bars import FOUR_HOURS
 from steelyard.errors import FixData
 from steelyard.learning.canaries import (
     Canary,

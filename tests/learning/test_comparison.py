@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from samples_made import made
+from factories.samples import make_samples
 from steelyard.learning.comparison import common_rows, compare
 from steelyard.learning.policy import LearningPolicy
 
@@ -67,7 +67,7 @@ def test_too_few_common_rows_keep_the_champion() -> None:
 
 def test_common_rows_lie_after_everything_either_model_was_trained_on() -> None:
     """An embargo after the last outcome used."""
-    samples = made(500)
+    samples = make_samples(500)
     through = samples.settled_at[399]
     rows = common_rows(samples, np.arange(300, 500), through, POLICY)
 

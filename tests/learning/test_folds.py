@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from samples_made import made
+from factories.samples import make_samples
 from steelyard.errors import CollectMoreData
 from steelyard.learning.folds import holdout_split, walk_forward
 from steelyard.learning.policy import LearningPolicy
@@ -18,7 +18,7 @@ EMBARGO = np.timedelta64(24, "h")
 @given(n=st.integers(250, 1500), hold=st.integers(1, 400), seed=st.integers(0, 99))
 def test_every_part_ends_an_embargo_before_the_next_begins(n: int, hold: int, seed: int) -> None:
     """Brackets of the fit rows end before the stop rows begin, theirs before the test rows, and all before the holdout."""
-    samples = made(n, hold_hours=hold, seed=seed)
+    samples = make_samples(n, hold_hours=hold, seed=seed)
     try:
         development, holdout = holdout_split(samples, POLICY)
         folds = walk_forward(samples, development, POLICY)
@@ -35,7 +35,7 @@ def test_every_part_ends_an_embargo_before_the_next_begins(n: int, hold: int, se
 )
 def test_the_holdout_is_the_latest_fifth_within_bounds(n: int, size: int) -> None:
     """20 %, at least 100, at most 500, and always the latest."""
-    _, holdout = holdout_split(made(n), POLICY)
+    _, holdout = holdout_split(make_samples(n), POLICY)
 
     assert holdout.tolist() == list(range(n - size, n))
 
@@ -43,12 +43,12 @@ def test_the_holdout_is_the_latest_fifth_within_bounds(n: int, size: int) -> Non
 def test_too_few_signals_say_how_many_are_needed() -> None:
     """249 of 250."""
     with pytest.raises(CollectMoreData, match="249 settled signals, 250 needed"):
-        holdout_split(made(249), POLICY)
+        holdout_split(make_samples(249), POLICY)
 
 
 def test_test_folds_are_scored_once_each() -> None:
     """No row is in two test folds, and each test fold lies after the one before."""
-    samples = made(800)
+    samples = make_samples(800)
     development, _ = holdout_split(samples, POLICY)
     tests = np.concatenate([fold.test for fold in walk_forward(samples, development, POLICY)])
 

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from samples_made import made
+from factories.samples import make_samples
 from steelyard.errors import FixData
 from steelyard.learning import forest as module
 from steelyard.learning.boosters import GROWING, GROWN, BoosterData
@@ -16,7 +16,7 @@ from steelyard.learning.policy import Family, LearningPolicy
 from steelyard.learning.scorer import DESCRIPTION, TREES, Scorer
 from steelyard.learning.training import train
 
-SAMPLES = made(1500, signal=1.2, seed=5)
+SAMPLES = make_samples(1500, signal=1.2, seed=5)
 ROWS = np.random.default_rng(1).normal(scale=1.5, size=(5000, 6))
 FAMILIES: tuple[Family, ...] = ("lightgbm", "xgboost")
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from samples_made import made
+from factories.samples import make_samples
 from steelyard.errors import CollectMoreData, FixData
 from steelyard.learning.boosters import GROWING, BoosterData
 from steelyard.learning.calibration import logit
@@ -21,7 +21,7 @@ QUICK = LearningPolicy(trials=6, rounds=60, patience=20)
 
 @pytest.fixture(scope="module")
 def skilled() -> Samples:
-    return made(900, signal=1.2)
+    return make_samples(900, signal=1.2)
 
 
 def test_a_planted_signal_is_found_and_admitted(skilled: Samples) -> None:
@@ -40,7 +40,7 @@ def test_a_planted_signal_is_found_and_admitted(skilled: Samples) -> None:
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_noise_is_refused_with_a_reason(seed: int) -> None:
     """Without a signal the model is not admitted, and the reason says by how much it missed, or that it ranks nothing."""
-    training = train(made(900, signal=0.0, seed=seed), QUICK)
+    training = train(make_samples(900, signal=0.0, seed=seed), QUICK)
 
     assert training.reasons
     assert any(
@@ -175,7 +175,7 @@ def test_the_first_champions_gate(accuracy: float, rate: float, reasons: int) ->
 
 def test_one_outcome_only_is_refused() -> None:
     """A fold that has seen nothing but wins cannot be learned from."""
-    samples = replace(made(400), won=np.ones(400, dtype=bool))
+    samples = replace(make_samples(400), won=np.ones(400, dtype=bool))
 
     with pytest.raises(CollectMoreData, match="only one outcome"):
         train(samples, QUICK)

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from markets import FOUR_HOURS, small_market
+from factories.bars import FOUR_HOURS, small_market
 from steelyard.errors import FixData
 from steelyard.market.bars import by_symbol, infer_bar_size, until
 

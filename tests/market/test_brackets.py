@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from markets import bars_of, small_history, small_market
+from factories.bars import bars_of, small_history, small_market
 from steelyard.errors import FixData
 from steelyard.market.brackets import BracketPolicy, net_return, outcomes, settle
 from steelyard.market.strategy import TrendStrategy, signals

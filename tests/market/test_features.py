@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from markets import bars_of, small_history, small_market
+from factories.bars import bars_of, small_history, small_market
 from steelyard.market.bars import Bars
 from steelyard.market.features import (
     FEATURES,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from markets import scaled, shaken_after, small_history, small_market
+from factories.bars import scaled, small_history, small_market, with_other_future
 from steelyard.market import indicators
 from steelyard.market.bars import Bars, Floats, until
 from steelyard.market.brackets import BracketPolicy
@@ -47,7 +47,7 @@ def test_an_indicator_or_score_ignores_the_future(
     before = value(BARS)[:cut]
 
     np.testing.assert_array_equal(value(BARS[:cut]), before)
-    np.testing.assert_array_equal(value(shaken_after(BARS, cut))[:cut], before)
+    np.testing.assert_array_equal(value(with_other_future(BARS, cut))[:cut], before)
 
 
 @settings(deadline=None, max_examples=15)
@@ -55,7 +55,7 @@ def test_an_indicator_or_score_ignores_the_future(
 def test_a_feature_of_a_symbol_ignores_the_future(cut: int) -> None:
     """The same for every feature a symbol has on its own."""
     cut_off, whole, shaken = (
-        at_every_bar(bars) for bars in (BARS[:cut], BARS, shaken_after(BARS, cut))
+        at_every_bar(bars) for bars in (BARS[:cut], BARS, with_other_future(BARS, cut))
     )
     for name, values in whole.items():
         np.testing.assert_array_equal(cut_off[name], values[:cut], err_msg=name)
@@ -76,7 +76,7 @@ def test_another_future_changes_no_known_row() -> None:
     """With other bars after a moment, everything known at it stays the same, in every symbol and across them."""
     cut = 700
     as_of = pd.Timestamp(BARS.closes_at[cut - 1], tz="UTC")
-    shaken = {name: shaken_after(bars, cut) for name, bars in small_market().items()}
+    shaken = {name: with_other_future(bars, cut) for name, bars in small_market().items()}
     known = as_known(history(shaken, TrendStrategy(), BracketPolicy()), as_of)
 
     pd.testing.assert_frame_equal(known, as_known(small_history(), as_of))

@@ -7,7 +7,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from markets import FOUR_HOURS
+from factories.bars import FOUR_HOURS
 from steelyard.market.bars import by_symbol
 from steelyard.market.brackets import BracketPolicy
 from steelyard.market.features import feature_names

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from markets import small_market
+from factories.bars import small_market
 from steelyard.errors import FixConfiguration
 from steelyard.gateways.plugins import load_strategy
 from steelyard.gateways.sources import SourceSettings, read

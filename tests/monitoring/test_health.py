@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from made import EARLIER
-from settled import settled
+from factories.evidence import EARLIER
+from factories.settled import settled
 from steelyard.gateways.ledger import SETTLED
 from steelyard.monitoring.health import WORDS, Figure, Health, Trained, Usual, health, silences
 from steelyard.monitoring.targets import TARGETS

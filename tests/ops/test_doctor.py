@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from packaging.requirements import Requirement
 
-from homes import LAST, pilot_home
-from pilots import BAR, frame
-from registries import LINEAGE
+from factories.homes import LAST, pilot_home
+from factories.pilot import BAR, bars_frame
+from factories.registry import LINEAGE
 from steelyard.errors import FixConfiguration
 from steelyard.gateways.alerts import Alert
 from steelyard.gateways.spool import Spool
@@ -72,7 +72,7 @@ def test_a_home_that_is_well_has_nothing_wrong_and_is_left_as_it_was(
     pilot: Home, conf: Path
 ) -> None:
     """Every check in its order; not a byte is written."""
-    pilot.lake.append(frame(), BAR)
+    pilot.lake.append(bars_frame(), BAR)
     before = tree(pilot.folder)
     document = doctor(pilot.folder, conf, LAST)
 
@@ -256,7 +256,7 @@ def test_what_waits_is_counted(pilot: Home) -> None:
 
 def test_the_lake_tells_its_age_and_who_is_behind(pilot: Home) -> None:
     """Three symbols, one of which stopped a month before."""
-    bars = frame()
+    bars = bars_frame()
     last = bars["timestamp"].max() + BAR
     early = (bars["symbol"] == bars["symbol"].iloc[0]) & (
         bars["timestamp"] > last - timedelta(days=30)

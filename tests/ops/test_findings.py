@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from made import EARLIER
+from factories.evidence import EARLIER
 from steelyard.ops.drills.findings import NEVER, Found, Notice, changes, days_until, held
 
 

@@ -15,11 +15,11 @@ import yaml
 from prefect import Flow
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from factories.running_up import Up, answers, fetch, free_ports, running_up, wait_until
 from steelyard.ops import reaper
 from steelyard.ops.deployments import declared
 from steelyard.ops.up import planned
 from steelyard.settings import Schedules, Settings, UpSettings, load
-from ups import Up, answers, asked, eventually, free_ports, kept_up
 
 ALL = {
     "collect/daily",
@@ -39,7 +39,7 @@ Command = Callable[..., tuple[int, str, str]]
 def up(tmp_path_factory: pytest.TempPathFactory, postgres: Callable[[], str]) -> Iterator[Up]:
     """On PostgreSQL, ledger and MLflow; the browser's tests run on SQLite."""
     folder = tmp_path_factory.mktemp("up")
-    with kept_up(
+    with running_up(
         folder, folder / "home", {"services": {"ledger": postgres(), "mlflow": postgres()}}
     ) as running:
         yield running
@@ -77,7 +77,7 @@ def test_the_doctor_finds_all_of_it_well(
         _, out, _ = command("doctor", "--home", up.home, "--conf", up.conf, "--json")
         return {row["name"]: (row["standing"], row["found"]) for row in json.loads(out)["rows"]}
 
-    assert eventually(
+    assert wait_until(
         lambda: examined()["worker"][1].startswith("1 online, last heard of ")
     )  # once it has started
     rows = examined()
@@ -122,7 +122,7 @@ def test_a_training_by_hand_shows_what_came_of_it(up: Up) -> None:
     assert "ersion 1" in up.artifacts(run)["train-summary"]
     assert up.artifacts(run)["train-progress"] == 100
     assert up.mlflow in up.artifacts(run)["train-summary"]
-    assert "tried by hand" in asked(
+    assert "tried by hand" in fetch(
         f"{up.mlflow}/api/2.0/mlflow/runs/get?run_id={version['run_id']}"
     )
     assert "The existing system decides alone" in up.artifacts(review)["review-summary"]
@@ -133,7 +133,7 @@ def test_a_worker_killed_in_a_training_registers_nothing_and_the_next_training_d
     """Whoever takes the worker's place closes the run it left, so that the next one need not wait for it."""
     killed, before = up.child("worker start"), up.registered()
     run = up.started("train/weekly", request={"trials": 1000, "reason": "to be interrupted"})
-    assert eventually(lambda: up.artifacts(run).get("train-progress", 0) > 0)
+    assert wait_until(lambda: up.artifacts(run).get("train-progress", 0) > 0)
     os.kill(killed, signal.SIGKILL)
     following = up.started("train/weekly", request={"trials": 3, "families": ["xgboost"]})
 
@@ -150,8 +150,8 @@ def test_a_server_that_is_killed_comes_back(up: Up) -> None:
     killed = up.child("mlflow server")
     os.kill(killed, signal.SIGKILL)
 
-    assert eventually(lambda: up.child("mlflow server") not in (0, killed))
-    assert eventually(lambda: answers(f"{up.mlflow}/health"))
+    assert wait_until(lambda: up.child("mlflow server") not in (0, killed))
+    assert wait_until(lambda: answers(f"{up.mlflow}/health"))
     assert "mlflow was ended by signal 9" in up.err()
 
 
@@ -164,7 +164,7 @@ def test_an_interrupt_stops_all_of_it(up: Up) -> None:
     up.process.send_signal(signal.SIGINT)
 
     assert up.process.wait(60) == 0
-    assert eventually(lambda: not any(map(reaper.alive, groups)), 5)
+    assert wait_until(lambda: not any(map(reaper.alive, groups)), 5)
     for address in (up.prefect, up.mlflow):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -6,11 +6,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from homes import pilot_home
-from made import EARLIER
-from pilots import BAR, BEGAN, conf_of, frame, home_of, market
-from registries import copied
-from settled import settled
+from factories.evidence import EARLIER
+from factories.homes import pilot_home
+from factories.pilot import BAR, BEGAN, bars_frame, conf_folder, market, trained_pilot_home
+from factories.registry import copy_mlflow
+from factories.settled import settled
 from steelyard.flows.guard import guard
 from steelyard.flows.settle import settle as settle_flow
 from steelyard.home import Home, open_home
@@ -22,13 +22,13 @@ DAY = datetime(2020, 10, 1, tzinfo=UTC)
 @pytest.fixture
 def pilot(tmp_path: Path, empty_mlflow: Path) -> Home:
     """A home whose bars end on ``DAY``."""
-    stores, bars = home_of(tmp_path, empty_mlflow, market()[1]), frame()
+    stores, bars = trained_pilot_home(tmp_path, empty_mlflow, market()[1]), bars_frame()
     stores.lake.append(bars[(bars["timestamp"] + BAR <= pd.Timestamp(DAY)).to_numpy()], BAR)
     return stores
 
 
 def run(stores: Home, what: object, at: datetime) -> None:
-    what.fn(at, str(stores.folder), str(conf_of(stores.folder)))  # type: ignore[attr-defined]
+    what.fn(at, str(stores.folder), str(conf_folder(stores.folder)))  # type: ignore[attr-defined]
 
 
 def told(stores: Home) -> list[str]:
@@ -87,7 +87,7 @@ def test_figures_that_miss_their_target_for_certain_are_told_once_a_period(
 
 def test_a_lineage_without_a_champion_is_not_ill(tmp_path: Path, empty_mlflow: Path) -> None:
     """Nobody serves: that there are no opinions is no illness."""
-    copied(empty_mlflow, tmp_path / "mlruns")
+    copy_mlflow(empty_mlflow, tmp_path / "mlruns")
     stores = open_home(tmp_path)
     guard.fn(EARLIER, str(tmp_path))
     stores.ledger.record_predictions(settled(60, p_win=float("nan"), fallback_reason="no_model"))

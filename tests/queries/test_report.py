@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from homes import LAST, pilot_home
+from factories.homes import LAST, pilot_home
 from steelyard.gateways.alerts import Alert
 from steelyard.home import Home
 from steelyard.queries.report import lineage_report

@@ -7,9 +7,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from homes import LAST, pilot_home
-from made import EARLIER
-from pilots import BAR, conf_of, frame, home_of, market
+from factories.evidence import EARLIER
+from factories.homes import LAST, pilot_home
+from factories.pilot import BAR, bars_frame, conf_folder, market, trained_pilot_home
 from steelyard.errors import FixConfiguration
 from steelyard.flows.guard import guard
 from steelyard.flows.settle import settle
@@ -126,12 +126,12 @@ def test_settle_and_trade_are_due_only_where_there_was_a_signal(
     tmp_path: Path, empty_mlflow: Path
 ) -> None:
     """Quiet markets owe nothing; a signal nobody took up does."""
-    stores, bars = home_of(tmp_path, empty_mlflow, market()[1]), frame()
+    stores, bars = trained_pilot_home(tmp_path, empty_mlflow, market()[1]), bars_frame()
 
     def close(day: datetime) -> pd.DataFrame:
         return bars[(bars["timestamp"] + BAR <= pd.Timestamp(day)).to_numpy()]
 
-    places = (str(tmp_path), str(conf_of(tmp_path)))
+    places = (str(tmp_path), str(conf_folder(tmp_path)))
     stores.lake.append(close(DAY), BAR)
     settle.fn(DAY, *places)
     trade.fn(DAY, *places)

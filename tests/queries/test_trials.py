@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from homes import LAST, pilot_home
+from factories.homes import LAST, pilot_home
 from steelyard.home import Home
 from steelyard.queries.report import lineage_report
 from steelyard.queries.trials import life_worth, trials_so_far

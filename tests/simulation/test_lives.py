@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from settled import settled
+from factories.settled import settled
 from steelyard.evaluation.books import SizingPolicy
 from steelyard.evaluation.evidence import Evidence, WindowPolicy, gather, losses_in_a_row
 from steelyard.evaluation.skill import BetPolicy, judge_skill

@@ -11,7 +11,7 @@ import pytest
 from matplotlib.dates import date2num
 from matplotlib.figure import Figure
 
-from settled import settled
+from factories.settled import settled
 from steelyard.views import plots, report
 from steelyard.views.format import path_of, phases_of
 

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from made import NOW, POLICY, evidence, state
+from factories.evidence import NOW, POLICY, evidence, state
 from steelyard.weight.decision import Entry, first_break, link
 from steelyard.weight.ladder import evaluate
 from steelyard.weight.limits import guard

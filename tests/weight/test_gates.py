@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from made import NOW, POLICY, evidence, state
+from factories.evidence import NOW, POLICY, evidence, state
 from steelyard.evaluation.ab_test import ArmComparison
 from steelyard.weight.gates import GateInputs, review, window_left
 from steelyard.weight.state import State

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from made import NOW, POLICY, evidence, state
+from factories.evidence import NOW, POLICY, evidence, state
 from steelyard.weight.ladder import evaluate, period_end
 
 NAN = float("nan")

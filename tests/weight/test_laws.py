@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from made import NOW, POLICY, evidence, state
+from factories.evidence import NOW, POLICY, evidence, state
 from steelyard.evaluation.evidence import Evidence
 from steelyard.weight.decision import Decision
 from steelyard.weight.gates import GateInputs, review

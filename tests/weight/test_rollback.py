@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from made import NOW, POLICY, evidence, state
+from factories.evidence import NOW, POLICY, evidence, state
 from steelyard.weight.gates import GateInputs, review
 from steelyard.weight.limits import guard, streak_breaker
 from steelyard.weight.rollback import hold, resume, roll_back

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from pydantic import ValidationError
 
-from made import EARLIER, POLICY, evidence, state
+from factories.evidence import EARLIER, POLICY, evidence, state
 from steelyard.weight.policy import Phase, RolloutPolicy
 from steelyard.weight.rollout import checklist, expected_improvement, milestones
 

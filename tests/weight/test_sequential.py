@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from made import NOW, POLICY, state
-from made import evidence as month
+from factories.evidence import NOW, POLICY, state
+from factories.evidence import evidence as month
 from steelyard.evaluation.evidence import Evidence
 from steelyard.evaluation.skill import Skill
 from steelyard.monitoring.false_alarms import false_alarms

@@ -54,11 +54,11 @@ class Up:
 
     def api(self, path: str, document: dict[str, Any] | None = None) -> Any:
         """Ask Prefect's server: GET, or POST where there is a document."""
-        return json.loads(asked(f"{self.prefect}/api/{path}", document))
+        return json.loads(fetch(f"{self.prefect}/api/{path}", document))
 
     def registered(self) -> list[dict[str, Any]]:
         """Versions of the registered model, as MLflow's server lists them, the first one first."""
-        found = json.loads(asked(f"{self.mlflow}/api/2.0/mlflow/model-versions/search"))
+        found = json.loads(fetch(f"{self.mlflow}/api/2.0/mlflow/model-versions/search"))
         return sorted(found.get("model_versions", []), key=lambda version: int(version["version"]))
 
     def started(self, deployment: str, **parameters: Any) -> str:
@@ -72,7 +72,7 @@ class Up:
 
     def ended(self, run: str, seconds: float = 120) -> str:
         """State of a run once it has ended, or when ``seconds`` have passed."""
-        eventually(lambda: self.state(run) in ENDED, seconds)
+        wait_until(lambda: self.state(run) in ENDED, seconds)
         return self.state(run)
 
     def completed(self, deployment: str, **parameters: Any) -> str:
@@ -88,7 +88,7 @@ class Up:
 
 
 @contextmanager
-def kept_up(folder: Path, home: Path, settings: Mapping[str, Any] | None = None) -> Iterator[Up]:
+def running_up(folder: Path, home: Path, settings: Mapping[str, Any] | None = None) -> Iterator[Up]:
     """Run ``steelyard up`` for ``home`` on free ports until left; ``settings`` by file of ``conf/``."""
     prefect, mlflow = free_ports()
     files = {**(settings or {}), "up": {"prefect_port": prefect, "mlflow_port": mlflow}}
@@ -99,12 +99,12 @@ def kept_up(folder: Path, home: Path, settings: Mapping[str, Any] | None = None)
     with (folder / "out").open("w") as out, (folder / "err").open("w") as err:
         process = subprocess.Popen(  # our own arguments
             [sys.executable, "-m", "steelyard", "up", "--home", home, "--conf", conf],
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
             stdout=out,
             stderr=err,
         )
     running = Up(process, home, conf, f"http://127.0.0.1:{prefect}", f"http://127.0.0.1:{mlflow}")
-    eventually(lambda: "Ctrl-C" in running.out() or process.poll() is not None)
+    wait_until(lambda: "Ctrl-C" in running.out() or process.poll() is not None)
     yield running
     process.terminate()
     process.wait(60)
@@ -120,7 +120,7 @@ def free_ports() -> list[int]:
     return ports
 
 
-def asked(address: str, document: dict[str, Any] | None = None, tries: int = 20) -> Any:
+def fetch(address: str, document: dict[str, Any] | None = None, tries: int = 20) -> Any:
     """Ask a server; 503, as Prefect answers while its database is busy, is asked again, as Prefect's own client does."""
     body = None if document is None else json.dumps(document).encode()
     request = urllib.request.Request(address, body, {"Content-Type": "application/json"})  # noqa: S310  # this machine
@@ -131,17 +131,17 @@ def asked(address: str, document: dict[str, Any] | None = None, tries: int = 20)
         if error.code != HTTPStatus.SERVICE_UNAVAILABLE or tries == 1:
             raise
     time.sleep(0.5)
-    return asked(address, document, tries - 1)
+    return fetch(address, document, tries - 1)
 
 
 def answers(address: str) -> bool:
     try:
-        return bool(asked(address))
+        return bool(fetch(address))
     except OSError:
         return False
 
 
-def eventually(holds: Callable[[], object], seconds: float = 90) -> bool:
+def wait_until(holds: Callable[[], object], seconds: float = 90) -> bool:
     until = time.monotonic() + seconds
     while not holds() and time.monotonic() < until:
         time.sleep(0.3)

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from made import EARLIER, POLICY, state
-from registries import LINEAGE, copied
-from samples_made import NAMES, made
-from settled import settled
+from factories.evidence import EARLIER, POLICY, state
+from factories.registry import LINEAGE, copy_mlflow
+from factories.samples import NAMES, make_samples
+from factories.settled import settled
 from steelyard.gateways.registry import Registration
 from steelyard.home import Home, open_home
 from steelyard.learning.model import Model
@@ -22,7 +22,7 @@ from steelyard.weight.transitions import install_champion, make_decision
 
 SIGNALS = 60
 LAST = EARLIER + timedelta(days=SIGNALS)
-SAMPLES = made(500, signal=1.5)
+SAMPLES = make_samples(500, signal=1.5)
 
 
 @cache
@@ -58,7 +58,7 @@ def pilot_home(
     home: Path, empty: Path, conf: Path | None = None, weight: float = 0.15, phase: str = "pilot"
 ) -> Home:
     """Live to ``LAST`` in ``home``: version 1 serves since the first day, the weight has been up since day 15."""
-    copied(empty, home / "mlruns")
+    copy_mlflow(empty, home / "mlruns")
     stores = open_home(home, conf)
     _record(stores, weight)
     journal = stores.journal

@@ -3,7 +3,7 @@
 import sqlite3
 from pathlib import Path
 
-from made import NOW, POLICY
+from factories.evidence import NOW, POLICY
 from steelyard.gateways.ledger import Ledger
 from steelyard.gateways.registry import Registry, Version
 from steelyard.weight.state import initial_state
@@ -21,7 +21,7 @@ def open_registry(folder: Path, address: str | None = None, seal_key: str = "") 
     )
 
 
-def copied(source: Path, folder: Path) -> Path:
+def copy_mlflow(source: Path, folder: Path) -> Path:
     """A copy of the MLflow database in ``source``; what is logged from now on lands in ``folder``."""
     folder.mkdir(parents=True)
     with (

@@ -9,9 +9,9 @@ from typing import Any
 
 import pandas as pd
 
-from homes import promote, registration
-from made import POLICY
-from registries import LINEAGE, copied
+from factories.evidence import POLICY
+from factories.homes import promote, registration
+from factories.registry import LINEAGE, copy_mlflow
 from steelyard.desk.signals import Signal
 from steelyard.home import Home, open_home
 from steelyard.learning.policy import LearningPolicy
@@ -35,7 +35,7 @@ END = datetime(2020, 9, 25, tzinfo=UTC)
 
 
 @cache
-def frame() -> pd.DataFrame:
+def bars_frame() -> pd.DataFrame:
     """Bars of three symbols, with an edge the rules do not see."""
     return simulate(SimulatedMarket(edge="hidden", symbols=3))
 
@@ -43,21 +43,21 @@ def frame() -> pd.DataFrame:
 @cache
 def market() -> tuple[dict[str, Bars], pd.DataFrame]:
     """The same by symbol, and every signal with features and outcome."""
-    bars = by_symbol(frame(), BAR)
+    bars = by_symbol(bars_frame(), BAR)
     return bars, history(bars, STRATEGY, BracketPolicy())
 
 
-def conf_of(place: Path) -> Path:
+def conf_folder(place: Path) -> Path:
     """Its settings."""
     return place / "conf"
 
 
-def home_of(place: Path, empty: Path, known: pd.DataFrame) -> Home:
+def trained_pilot_home(place: Path, empty: Path, known: pd.DataFrame) -> Home:
     """A lineage in pilot at 15 % since ``BEGAN``, whose champion knows something about this market."""
-    copied(empty, place / "mlruns")
-    shutil.copytree(PACKAGE / "conf", conf_of(place))
-    (conf_of(place) / "desk.yaml").write_text("deadline_ms: 10000  # the machine may be busy")
-    stores = open_home(place, conf_of(place))
+    copy_mlflow(empty, place / "mlruns")
+    shutil.copytree(PACKAGE / "conf", conf_folder(place))
+    (conf_folder(place) / "desk.yaml").write_text("deadline_ms: 10000  # the machine may be busy")
+    stores = open_home(place, conf_folder(place))
     settled = as_known(known, pd.Timestamp(BEGAN))
     samples = Samples.from_history(settled[settled["won"].notna()], feature_names(STRATEGY))
     model = train(samples, LearningPolicy(trials=2, rounds=40)).model

@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from made import NOW, POLICY, evidence
-from registries import open_registry
+from factories.evidence import NOW, POLICY, evidence
+from factories.registry import open_registry
 from steelyard.gateways.registry import Data, Registration, Registry, Trial
 from steelyard.home import open_home
 from steelyard.learning.search import TrialRow

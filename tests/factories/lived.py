@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ups import Up
+from factories.running_up import Up
 
 BEGAN, END = datetime(2021, 6, 1, tzinfo=UTC), datetime(2021, 11, 7, tzinfo=UTC)
 

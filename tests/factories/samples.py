@@ -7,7 +7,7 @@ from steelyard.learning.samples import Samples
 NAMES = tuple(f"f{n}" for n in range(6))
 
 
-def made(n: int, signal: float = 0.0, hold_hours: int = 20, seed: int = 0) -> Samples:
+def make_samples(n: int, signal: float = 0.0, hold_hours: int = 20, seed: int = 0) -> Samples:
     """``n`` signals six hours apart; the log odds of a win are ``signal`` times the first feature."""
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(n, len(NAMES)))

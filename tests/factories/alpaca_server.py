@@ -48,7 +48,7 @@ class Account:
                 return 403, {"code": 40310000, "message": "trading is halted"}
             if float(body["qty"]) > 100_000:
                 return 403, {"code": 40310000, "message": "insufficient buying power"}
-            entry = made(
+            entry = order_document(
                 body["symbol"], body["side"], body["qty"], "market", body["client_order_id"]
             )
             entry["order_class"] = body.get("order_class", "simple")
@@ -56,7 +56,7 @@ class Account:
                 other = "sell" if body["side"] == "buy" else "buy"
                 limit, stop = body["take_profit"]["limit_price"], body["stop_loss"]["stop_price"]
                 entry["legs"] = [
-                    made(
+                    order_document(
                         body["symbol"],
                         other,
                         body["qty"],
@@ -65,7 +65,7 @@ class Account:
                         "held",
                         limit_price=str(limit),
                     ),
-                    made(
+                    order_document(
                         body["symbol"],
                         other,
                         body["qty"],
@@ -125,7 +125,7 @@ class Account:
         return [one for one in found if not symbols or one["symbol"] in symbols.split(",")]
 
 
-def made(
+def order_document(
     symbol: str,
     side: str,
     quantity: Any,
@@ -165,15 +165,15 @@ class Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
     def do_GET(self) -> None:
-        self.served("GET")
+        self.respond("GET")
 
     def do_POST(self) -> None:
-        self.served("POST")
+        self.respond("POST")
 
     def do_DELETE(self) -> None:
-        self.served("DELETE")
+        self.respond("DELETE")
 
-    def served(self, method: str) -> None:
+    def respond(self, method: str) -> None:
         account, url = self.account, urlparse(self.path)
         body = json.loads(self.rfile.read(int(self.headers.get("content-length", 0))) or "null")
         account.requests.append((method, url.path))
@@ -254,7 +254,7 @@ def position(symbol: str, units: float) -> dict[str, Any]:
 
 
 @contextmanager
-def served() -> Iterator[tuple[Account, str]]:
+def running_account() -> Iterator[tuple[Account, str]]:
     """Give an account and the address it listens at."""
     account = Account()
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (Handler,), {"account": account}))

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from made import EARLIER
+from factories.evidence import EARLIER
 
 
 def settled(n: int, **columns: object) -> pd.DataFrame:

@@ -49,7 +49,7 @@ def scaled(bars: Bars, prices: float = 1.0, volume: float = 1.0) -> Bars:
     )
 
 
-def shaken_after(bars: Bars, bar: int, seed: int = 0) -> Bars:
+def with_other_future(bars: Bars, bar: int, seed: int = 0) -> Bars:
     """The same bars up to ``bar``, and a different future."""
     factor = np.ones(len(bars))
     factor[bar:] = np.exp(np.random.default_rng(seed).normal(0, 0.05, len(bars) - bar))
