@@ -64,8 +64,8 @@ def test_a_canary_that_sings_keeps_a_version_from_serving(stores: Home) -> None:
     assert [(rule.name, rule.fired) for rule in entry.decision.rules] == [
         (f"canary {name}", False) for name in ("planted", "prefix", "shuffled", "stale", "future")
     ]
-    assert _kept(stores, "1")["future"]["sang"]
-    assert not _kept(stores, "3")["future"]["sang"]
+    assert _kept(stores, "1")["future"]["failed"]
+    assert not _kept(stores, "3")["future"]["failed"]
     assert (
         stores.registry._tracking.client.get_model_version("signal-confidence", "3").tags[
             "canaries"
