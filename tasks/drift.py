@@ -8,7 +8,7 @@ from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
 
 from steelyard.evaluation.books import finite
-from steelyard.gateways.registry import Figures, Version
+from steelyard.gateways.registry import RunFigures, Version
 from steelyard.home import Home
 from steelyard.monitoring.drift import Drift, drift_page
 from steelyard.queries.drift import (
@@ -85,7 +85,7 @@ def _log_check(home: Home, measured: Drift, check: dict[str, Any], inputs: Drift
     if page:
         checks = [*checks_of_version(home, check["model_version"]), check]
         files |= {"drift.html": page.encode(), "drift.png": plots.drift_map(checks)}
-    figures = Figures({"share": measured.share, **psi}, {}, tags)
+    figures = RunFigures({"share": measured.share, **psi}, {}, tags)
     run_name = f"drift {check['as_of']:%Y-%m-%d}"
     return home.registry.observations.record(check["key"], run_name, figures, files)
 

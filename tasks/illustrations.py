@@ -34,7 +34,7 @@ def _drawn(home: Home, entry: Entry) -> dict[str, bytes]:
 
 
 def _life(home: Home, entry: Entry) -> dict[str, Any]:
-    made = home.journal.path(entry)
+    made = home.journal.weight_path(entry)
     return {
         "start": entry.state.began,
         "end": entry.decision.as_of,

@@ -5,7 +5,7 @@ from typing import Any
 
 from steelyard.evaluation.books import equity_curves
 from steelyard.evaluation.sharpe import worth_figures
-from steelyard.gateways.registry import Figures
+from steelyard.gateways.registry import RunFigures
 from steelyard.home import Home, open_home
 from steelyard.queries.report import lineage_report
 from steelyard.tasks.step import step
@@ -57,7 +57,7 @@ def review_performance(home: Home, as_of: datetime) -> dict[str, Any]:
     if run_id is None:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(content, encoding="utf-8")
-        figures = Figures(_figures(document), {}, {"answer": document["answer"]})
+        figures = RunFigures(_figures(document), {}, {"answer": document["answer"]})
         run_id = observations.record(
             key, f"review {period:%Y-%m-%d}", figures, {"report.html": content.encode()}
         )

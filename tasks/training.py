@@ -14,7 +14,7 @@ from steelyard.errors import CollectMoreData, FixConfiguration, FixData
 from steelyard.evaluation.books import Books, SizingPolicy, equity_curves, finite, judge
 from steelyard.evaluation.sharpe import deflated_sharpe, worth_figures
 from steelyard.gateways.ledger import OUTCOME
-from steelyard.gateways.registry import Data, Registration, Trial, Version
+from steelyard.gateways.registry import Dataset, Registration, Trial, Version
 from steelyard.home import Home
 from steelyard.learning.canaries import Canary, run_canaries
 from steelyard.learning.comparison import Comparison, common_rows
@@ -110,7 +110,7 @@ class TrainingRequest:
     as_of: datetime
     params: Mapping[str, Any]
     trials: tuple[Trial, ...]
-    data: tuple[Data, ...]
+    data: tuple[Dataset, ...]
 
 
 def _register(
@@ -305,7 +305,7 @@ def _promote(
         _sync_model_row(home, home.registry.version(state.champion))
 
 
-def _compared_on(home: Home, samples: Samples, version: Version) -> tuple[Data, ...]:
+def _compared_on(home: Home, samples: Samples, version: Version) -> tuple[Dataset, ...]:
     """Return the rows the champion was beaten on; a first champion was judged on its own holdout."""
     champion = home.registry.champion()
     if champion is None:
@@ -332,10 +332,10 @@ def _sync_model_row(home: Home, version: Version) -> None:
     )
 
 
-def dataset(home: Home, samples: Samples, rows: Index, context: str) -> Data:
+def dataset(home: Home, samples: Samples, rows: Index, context: str) -> Dataset:
     """Return the rows of ``samples`` at ``rows``, used as ``context`` (training, holdout, comparison)."""
     part = samples.take(rows)
-    return Data(
+    return Dataset(
         name="settled signals",
         context=context,
         digest=part.data_hash,
@@ -351,7 +351,7 @@ def dataset(home: Home, samples: Samples, rows: Index, context: str) -> Data:
     )
 
 
-def learned_from(home: Home, samples: Samples, policy: LearningPolicy) -> tuple[Data, Data]:
+def learned_from(home: Home, samples: Samples, policy: LearningPolicy) -> tuple[Dataset, Dataset]:
     """Return what a training's search, fit and calibration saw, and the rows it was scored on once at the end."""
     development, holdout = holdout_split(samples, policy)
     return dataset(home, samples, development, "training"), dataset(
@@ -398,7 +398,7 @@ def run_leakage_checks(
     try:
         found = _run_canaries(home, samples, version, as_of)
     except (CollectMoreData, FixData) as error:
-        home.registry.examined(version.number, f"cannot run: {error}", {}, {})
+        home.registry.record_canaries(version.number, f"cannot run: {error}", {}, {})
         return CanaryReport((), (f"the canaries cannot run: {error}",))
     refusals = tuple(f"canary {one.name}: {one.reason}" for one in found if one.failed)
     figures = {f"canary_{one.name}": one.figure for one in found}
@@ -406,7 +406,7 @@ def run_leakage_checks(
         [asdict(one) | {"figure": finite(one.figure)} for one in found], indent=1
     ).encode()
     words = "; ".join(refusals) or "silent"
-    home.registry.examined(version.number, words, figures, {"canaries.json": content})
+    home.registry.record_canaries(version.number, words, figures, {"canaries.json": content})
     return CanaryReport(tuple(_rule(one) for one in found), refusals)
 
 

@@ -13,7 +13,7 @@ def count_search(
     home: Home, key: str, as_of: datetime, params: Mapping[str, Any], trials: int
 ) -> None:
     """Count the trials of the training ``key``, and its settings where nobody used them before."""
-    home.ledger.record_tried(f"{_lineage(home)}/search/{key}", as_of, "search", trials)
+    home.ledger.record_trial_count(f"{_lineage(home)}/search/{key}", as_of, "search", trials)
     settings = {
         name: getattr(home.settings, name).model_dump(mode="json")
         for name in ("strategy", "brackets", "books")
@@ -25,7 +25,7 @@ def count_search(
 def count_settings(home: Home, subject: str, settings: Mapping[str, Any], as_of: datetime) -> None:
     """Count ``settings`` as one trial, the first time they are used: going back to them is no new one."""
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
-    home.ledger.record_tried(f"{_lineage(home)}/{subject}/{digest}", as_of, "settings", 1)
+    home.ledger.record_trial_count(f"{_lineage(home)}/{subject}/{digest}", as_of, "settings", 1)
 
 
 def _lineage(home: Home) -> str:

@@ -13,7 +13,7 @@ from steelyard.views.format import worth_words
 
 def trials_so_far(home: Home, as_of: datetime) -> int:
     """Return how many trials and settings the lineage has used up by ``as_of``."""
-    return sum(home.ledger.tried(home.settings.services.lineage, as_of).values())
+    return sum(home.ledger.trial_counts(home.settings.services.lineage, as_of).values())
 
 
 def life_worth(home: Home, settled: pd.DataFrame, end: datetime) -> dict[str, Any] | None:
@@ -25,5 +25,5 @@ def life_worth(home: Home, settled: pd.DataFrame, end: datetime) -> dict[str, An
     lived = settled[(settled["decided_at"] >= since).to_numpy(dtype=bool)]
     equity = equity_curves(lived, since.to_pydatetime(), end, home.settings.books)
     found = deflated_sharpe(equity, trials_so_far(home, end))
-    tried = home.ledger.tried(home.settings.services.lineage, end)
+    tried = home.ledger.trial_counts(home.settings.services.lineage, end)
     return {"since": since.isoformat(), "tried": tried, **found, "words": worth_words(found)}

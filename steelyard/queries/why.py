@@ -46,7 +46,7 @@ def explained(home: Home, signal_id: str) -> dict[str, Any]:
 def _nearest(home: Home, signal_id: str) -> str:
     """Return ids that begin as ``signal_id`` does: with all of it, or at least with its symbol; else the latest."""
     for start in (signal_id, f"{signal_id.partition(':')[0]}:"):
-        known = home.ledger.like(start) if start.strip(":") else []
+        known = home.ledger.ids_starting_with(start) if start.strip(":") else []
         if known:
             return f"known are {', '.join(known)}"
     return f"an id is SYMBOL:TIMESTAMP:side, the latest: {', '.join(home.ledger.latest_ids(NEAREST)) or 'none'}"

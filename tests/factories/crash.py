@@ -9,7 +9,7 @@ from typing import Any
 
 from factories.evidence import NOW, POLICY, evidence
 from factories.registry import open_registry
-from steelyard.gateways.registry import Data, Registration, Registry, Trial
+from steelyard.gateways.registry import Dataset, Registration, Registry, Trial
 from steelyard.home import open_home
 from steelyard.learning.search import TrialRow
 from steelyard.tasks.weight import evaluate_weight
@@ -49,7 +49,7 @@ def training(key: str) -> Registration:
         feature_names=("a",),
         data_hash="d",
         trials=(Trial(TrialRow(0, "xgboost", "complete", 0.69, 20, {}), NOW, NOW),),
-        data=(Data("settled signals", "training", "d", "lake", ("a",), {"num_rows": 1}),),
+        data=(Dataset("settled signals", "training", "d", "lake", ("a",), {"num_rows": 1}),),
     )
 
 

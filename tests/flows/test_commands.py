@@ -9,8 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from digests import ledger_digest
 
+from factories.digests import ledger_digest
 from steelyard.gateways.ledger import Ledger
 
 Command = Callable[..., tuple[int, str, str]]

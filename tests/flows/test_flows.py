@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from digests import lake_digest, ledger_digest
 from prefect.utilities.callables import parameter_schema
 
+from factories.digests import lake_digest, ledger_digest
 from factories.evidence import POLICY, evidence
 from steelyard.errors import CollectMoreData, FixConfiguration
 from steelyard.flows.collect import collect
@@ -83,7 +83,7 @@ def test_running_every_flow_twice_changes_nothing(home: Path, simulated: str) ->
     live_one_day(START + timedelta(days=6), str(home), simulated, retrain=True)
     assert content(home) == before
     stores = open_home(home, Path(simulated))
-    assert stores.ledger.tried("signal-confidence", FAR_AHEAD) == {
+    assert stores.ledger.trial_counts("signal-confidence", FAR_AHEAD) == {
         "search": 2 * TRIALS,
         "settings": 2,
     }

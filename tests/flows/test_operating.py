@@ -236,7 +236,7 @@ def test_every_decision_is_drawn_once_it_is_recorded(pilot: Home) -> None:
     illustrate(pilot)
     assert entry is not None
     promotion, *_, last = pilot.journal.entries()
-    path = pilot.journal.path(entry)
+    path = pilot.journal.weight_path(entry)
 
     assert pilot.journal.files(last) == {"decision.json", "decision.png", "weight.png"}
     assert pilot.journal.files(promotion) == {"decision.json", "weight.png"}
@@ -246,7 +246,7 @@ def test_every_decision_is_drawn_once_it_is_recorded(pilot: Home) -> None:
         (3, "weight"),
     ]
     assert [one["weight_after"] for one in path] == [0.0, 0.15, entry.state.weight]
-    assert pilot.journal.path(promotion) == path[:1]
+    assert pilot.journal.weight_path(promotion) == path[:1]
 
 
 def test_a_picture_that_cannot_be_drawn_holds_nothing_up(

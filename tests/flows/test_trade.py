@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from digests import ledger_digest
 
 from factories.alpaca_server import running_account
+from factories.digests import ledger_digest
 from steelyard.desk.streak_breaker import StreakBreaker
 from steelyard.errors import ReconcileAccount, RestoreService
 from steelyard.flows.collect import collect

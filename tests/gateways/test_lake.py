@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from digests import lake_digest
 
 from factories.bars import FOUR_HOURS
+from factories.digests import lake_digest
 from steelyard.errors import CollectMoreData, FixData, RestoreService
 from steelyard.gateways.lake import Appended, Lake
 from steelyard.market.simulated import SimulatedMarket, simulate

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from alembic import op
-from digests import ledger_digest
 from sqlalchemy import create_engine, inspect, select, text
 
+from factories.digests import ledger_digest
 from factories.evidence import EARLIER
 from factories.settled import settled
 from steelyard.errors import FixConfiguration, FixData, RestoreService
@@ -193,13 +193,13 @@ def test_what_was_tried_is_counted_once_for_each_lineage(ledger: Ledger) -> None
         ("a/x", "settings", 1),
         ("ab/1", "search", 99),
     ):
-        assert ledger.record_tried(key, EARLIER, kind, count) == 1
+        assert ledger.record_trial_count(key, EARLIER, kind, count) == 1
     before = ledger_digest(ledger)
 
-    assert ledger.record_tried("a/1", FAR_AHEAD, "search", 77) == 0
+    assert ledger.record_trial_count("a/1", FAR_AHEAD, "search", 77) == 0
     assert ledger_digest(ledger) == before
-    assert ledger.tried("a", EARLIER) == {"search": 42, "settings": 1}
-    assert ledger.tried("a", LONG_AGO) == {}
+    assert ledger.trial_counts("a", EARLIER) == {"search": 42, "settings": 1}
+    assert ledger.trial_counts("a", LONG_AGO) == {}
 
 
 @pytest.mark.parametrize("column", ["settled_at", "decided_at"])
@@ -335,7 +335,12 @@ def test_ids_are_found_by_how_they_start(ledger: Ledger) -> None:
     """At most five, newest first, in either case; a percent sign stands for itself."""
     ledger.record_predictions(signals(8))
 
-    assert ledger.like("s:") == [f"S:{n}:buy" for n in (7, 6, 5, 4, 3)]
-    assert ledger.like("S:2") == ["S:2:buy"]
-    assert ledger.like("%") == ledger.like("S_") == ledger.like("buy") == []
+    assert ledger.ids_starting_with("s:") == [f"S:{n}:buy" for n in (7, 6, 5, 4, 3)]
+    assert ledger.ids_starting_with("S:2") == ["S:2:buy"]
+    assert (
+        ledger.ids_starting_with("%")
+        == ledger.ids_starting_with("S_")
+        == ledger.ids_starting_with("buy")
+        == []
+    )
     assert ledger.latest_ids(2) == ["S:7:buy", "S:6:buy"]

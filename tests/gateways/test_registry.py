@@ -14,7 +14,7 @@ from factories.evidence import NOW
 from factories.registry import open_registry, promote
 from factories.samples import make_samples
 from steelyard.errors import FixConfiguration, RestoreService
-from steelyard.gateways.registry import Data, Registration, Registry, Trial
+from steelyard.gateways.registry import Dataset, Registration, Registry, Trial
 from steelyard.learning.model import Model
 from steelyard.learning.policy import LearningPolicy
 from steelyard.learning.search import TrialRow
@@ -224,7 +224,9 @@ def test_every_trial_is_a_run_below_its_training(registry: Registry) -> None:
 
 def test_a_run_names_the_rows_it_learned_from(registry: Registry) -> None:
     """Name, fingerprint, source, columns and counts; the rows themselves are nowhere."""
-    data = Data("settled signals", "training", "ab" * 32, "/home/lake", ("rsi",), {"num_rows": 400})
+    data = Dataset(
+        "settled signals", "training", "ab" * 32, "/home/lake", ("rsi",), {"num_rows": 400}
+    )
     version = registry.register(registration(data=(data,)))
     [found] = registry._tracking.client.get_run(version.run_id).inputs.dataset_inputs
 

@@ -260,7 +260,7 @@ class Ledger:
             row = connection.execute(statement).mappings().first()
         return dict(row) if row else None
 
-    def like(self, text: str, most: int = 5) -> list[str]:
+    def ids_starting_with(self, text: str, most: int = 5) -> list[str]:
         """Return up to ``most`` ids of predicted signals that start with ``text``, newest first; case does not matter."""
         starts = Prediction.signal_id.istartswith(text, autoescape=True)
         newest = (Prediction.decided_at.desc(), Prediction.signal_id)
@@ -332,13 +332,13 @@ class Ledger:
         with self._reached(), self._engine.connect() as connection:
             return [dict(row) for row in connection.execute(statement).mappings()]
 
-    def record_tried(self, key: str, as_of: datetime, kind: str, count: int) -> int:
+    def record_trial_count(self, key: str, as_of: datetime, kind: str, count: int) -> int:
         """Count what was tried (columns of ``ml_trials``) once for each key; returns how many rows were new."""
         return self._insert(
             TrialCount, [{"key": key, "as_of": as_of, "kind": kind, "count": count}]
         )
 
-    def tried(self, lineage: str, until: datetime) -> dict[str, int]:
+    def trial_counts(self, lineage: str, until: datetime) -> dict[str, int]:
         """Return how much a lineage had tried by ``until``, by kind; the key begins with the lineage."""
         own = (TrialCount.key.startswith(f"{lineage}/", autoescape=True), TrialCount.as_of <= until)
         statement = (

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from steelyard.gateways.registry.tracking import TRAINING, Figures, Tracking
+from steelyard.gateways.registry.tracking import TRAINING, RunFigures, Tracking
 
 if TYPE_CHECKING:
     from mlflow.entities import DatasetInput
@@ -19,7 +19,7 @@ DIGEST = 36
 
 
 @dataclass(frozen=True, slots=True)
-class Data:
+class Dataset:
     """Rows of settled signals.
 
     Attributes:
@@ -38,13 +38,13 @@ class Data:
     profile: Mapping[str, Any]
 
 
-def inputs(data: Iterable[Data]) -> "list[DatasetInput]":
+def inputs(data: Iterable[Dataset]) -> "list[DatasetInput]":
     """Return ``data`` as MLflow's inputs of a run."""
-    from mlflow.entities import Dataset, DatasetInput, InputTag
+    from mlflow import entities
 
     return [
-        DatasetInput(
-            Dataset(
+        entities.DatasetInput(
+            entities.Dataset(
                 name=one.name,
                 digest=one.digest[:DIGEST],
                 source_type="local",
@@ -52,7 +52,7 @@ def inputs(data: Iterable[Data]) -> "list[DatasetInput]":
                 schema=json.dumps({"mlflow_colspec": _columns(one.columns)}),
                 profile=json.dumps(dict(one.profile)),
             ),
-            [InputTag("mlflow.data.context", one.context)],
+            [entities.InputTag("mlflow.data.context", one.context)],
         )
         for one in data
     ]
@@ -87,4 +87,4 @@ def log_trials(tracking: Tracking, parent: str, trials: Iterable[Trial]) -> None
             TRAINING, f"trial {row.number}", tags, trial.began, trial.ended
         ) as run_id:
             metrics = {"oof_log_loss": row.value, "rounds": float(row.rounds), "seconds": seconds}
-            tracking.log(run_id, Figures(metrics, {"family": row.family, **row.params}))
+            tracking.log(run_id, RunFigures(metrics, {"family": row.family, **row.params}))

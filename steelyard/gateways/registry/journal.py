@@ -17,8 +17,15 @@ from typing import TYPE_CHECKING, Any
 
 from steelyard.errors import RestoreService, VerifyState
 from steelyard.gateways.registry import descriptions
-from steelyard.gateways.registry.datasets import Data, inputs
-from steelyard.gateways.registry.tracking import DECISIONS, LONGEST, NOTE, Figures, Tracking, flat
+from steelyard.gateways.registry.datasets import Dataset, inputs
+from steelyard.gateways.registry.tracking import (
+    DECISIONS,
+    LONGEST,
+    NOTE,
+    RunFigures,
+    Tracking,
+    flat,
+)
 from steelyard.weight.decision import Decision, Entry, decision_key, first_break, follows, link
 from steelyard.weight.state import State
 
@@ -40,7 +47,7 @@ Lock = Callable[[], AbstractContextManager[object]]
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StateReading:
     """The state tag as it was found: a state, or why what stands there cannot be believed; neither when there is none."""
 
     state: State | None = None
@@ -143,14 +150,14 @@ class Journal:
                 )
             return stored.state
 
-    def _effective(self) -> Stored:
+    def _effective(self) -> StateReading:
         """Return the state tag checked against the journal; a decision that was cut short counts as taken.
 
         The tag is read first: a decision made meanwhile then makes it look behind, never ahead.
         """
         stored, last = self._stored(), self._last()
         if last is not None and _behind(stored, last):
-            return Stored(_state_after(last, stored.state))
+            return StateReading(_state_after(last, stored.state))
         checked = self._checked(stored, last)
         self._agreed = self._agreed or checked.fault is None
         return checked
@@ -167,7 +174,7 @@ class Journal:
             last = self._last()
             return (last.state if last else None), stored.fault
 
-    def standing(self) -> Stored:
+    def read_tag(self) -> StateReading:
         """Return the state tag checked against the journal; a decision that was cut short is a fault here."""
         with self._tracking.reached():
             return self._checked(self._stored(), self._last())
@@ -176,7 +183,7 @@ class Journal:
         self,
         decision: Decision,
         files: Mapping[str, bytes] | None = None,
-        data: Sequence[Data] = (),
+        data: Sequence[Dataset] = (),
     ) -> Entry:
         """Record a decision once: where its key is recorded already, that decision comes back.
 
@@ -212,7 +219,7 @@ class Journal:
         with self._tracking.reached():
             return {file.path for file in self._tracking.client.list_artifacts(str(entry.run_id))}
 
-    def path(self, entry: Entry) -> list[dict[str, Any]]:
+    def weight_path(self, entry: Entry) -> list[dict[str, Any]]:
         """Return what was decided up to ``entry``, in order, as far as MLflow's tags and figures tell it.
 
         Each: as_of, kind, verdict, phase, weight_after. It is read once and continued by the decisions made here.
@@ -225,7 +232,7 @@ class Journal:
                 self._path = _told(reversed(self._tracking.decisions()))
             return [one for one in self._path if one["sequence"] <= entry.sequence]
 
-    def _record(self, entry: Entry, files: Mapping[str, bytes], data: Sequence[Data]) -> Entry:
+    def _record(self, entry: Entry, files: Mapping[str, bytes], data: Sequence[Dataset]) -> Entry:
         decision = entry.decision
         name = f"{decision.kind} {decision.period_end:%Y-%m-%d} {decision.verdict}"
         tags = {
@@ -237,7 +244,7 @@ class Journal:
             if data:
                 self._tracking.client.log_inputs(run_id, inputs(data))
             entry = entry.model_copy(update={"run_id": run_id})
-            figures = Figures(_metrics(entry), flat(decision.policy), self._tags(entry))
+            figures = RunFigures(_metrics(entry), flat(decision.policy), self._tags(entry))
             content = json.dumps(entry.model_dump(mode="json"), indent=1).encode()
             self._tracking.fill(run_id, figures, {**files, ENTRY: content})
         return entry
@@ -274,17 +281,19 @@ class Journal:
         if client.get_registered_model(lineage).description != about:
             client.update_registered_model(lineage, about)
 
-    def _checked(self, stored: Stored, last: Entry | None) -> Stored:
+    def _checked(self, stored: StateReading, last: Entry | None) -> StateReading:
         """Hold the state tag against the last decision."""
         if stored.state is None or stored.fault:
             return stored
         sequence = last.sequence if last else 0
         if stored.state.sequence > sequence:
-            return Stored(
+            return StateReading(
                 fault=f"names decision {stored.state.sequence} (run {stored.state.decision_run_id}), which is missing"
             )
         if last is not None and not follows(stored.state, last.state):
-            return Stored(fault=f"is not what decision {last.sequence} (run {last.run_id}) left")
+            return StateReading(
+                fault=f"is not what decision {last.sequence} (run {last.run_id}) left"
+            )
         return stored
 
     def decided(self, kind: str, period_end: datetime) -> Entry | None:
@@ -358,7 +367,7 @@ class Journal:
     def faults(self) -> list[str]:
         """Return what is wrong with chain, runs and state, the first broken or missing link first; empty for nothing."""
         with self._tracking.reached():
-            stored = self.standing()
+            stored = self.read_tag()
             runs = self._tracking.decisions()[::-1]
             entries = [self._entry_or_none(run) for run in runs]
             missing = [
@@ -412,21 +421,21 @@ class Journal:
         document = state.model_dump(mode="json")
         return json.dumps({**document, "seal": self._sealed(_canonical(document))})
 
-    def unsealed(self, text: str) -> Stored:
+    def unsealed(self, text: str) -> StateReading:
         """Return the state of such a text, or why it cannot be believed."""
         try:
             document = json.loads(text)
             seal = document.pop("seal", "")
             state = State.model_validate(document)
         except (ValueError, AttributeError):
-            return Stored(fault="is not a state")
+            return StateReading(fault="is not a state")
         if not hmac.compare_digest(seal, self._sealed(_canonical(document))):
-            return Stored(fault="was changed by hand, or is sealed with another key")
-        return Stored(state)
+            return StateReading(fault="was changed by hand, or is sealed with another key")
+        return StateReading(state)
 
-    def _stored(self) -> Stored:
+    def _stored(self) -> StateReading:
         text = self._tracking.client.get_registered_model(self._tracking.lineage).tags.get(STATE)
-        return self.unsealed(text) if text else Stored()
+        return self.unsealed(text) if text else StateReading()
 
     def _write(self, state: State) -> State:
         tags = self._tracking.client.get_registered_model(self._tracking.lineage).tags
@@ -494,7 +503,7 @@ class Journal:
             ) from error
 
 
-def _behind(stored: Stored, last: Entry) -> bool:
+def _behind(stored: StateReading, last: Entry) -> bool:
     """Whether the state tag is one that a process which died did not get to write."""
     return stored.fault is None and (stored.state is None or stored.state.sequence < last.sequence)
 

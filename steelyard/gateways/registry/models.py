@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 from steelyard.errors import RestoreService
 from steelyard.gateways.registry import descriptions
-from steelyard.gateways.registry.datasets import Data, Trial, inputs, log_trials
+from steelyard.gateways.registry.datasets import Dataset, Trial, inputs, log_trials
 from steelyard.gateways.registry.journal import Journal, Lock
 from steelyard.gateways.registry.tracking import (
     DECISIONS,
     LONGEST,
     NOTE,
     TRAINING,
-    Figures,
     Observations,
+    RunFigures,
     Tracking,
     is_absent,
 )
@@ -90,7 +90,7 @@ class Registration:
     data_hash: str
     refused: tuple[str, ...] = ()
     trials: tuple[Trial, ...] = ()
-    data: tuple[Data, ...] = ()
+    data: tuple[Dataset, ...] = ()
 
 
 class Registry:
@@ -167,7 +167,7 @@ class Registry:
         with self._tracking.run(
             TRAINING, f"train {training.as_of:%Y-%m-%d}", tags, began
         ) as run_id:
-            figures = Figures(training.metrics, training.params)
+            figures = RunFigures(training.metrics, training.params)
             self._tracking.fill(run_id, figures, training.artifacts)
             if training.data:
                 self._tracking.client.log_inputs(run_id, inputs(training.data))
@@ -264,13 +264,13 @@ class Registry:
             self._align_challenger()
             return self.version(number)
 
-    def examined(
+    def record_canaries(
         self, number: str, words: str, figures: Mapping[str, float], files: Mapping[str, bytes]
     ) -> None:
         """Keep what the canaries said of a version: in words as its tag, figures and files with its run. Safe to repeat."""
         with self._tracking.reached(), self.journal.deciding():
             self._tag(number, {"canaries": words})
-            self._tracking.fill(self.version(number).run_id, Figures(figures), files)
+            self._tracking.fill(self.version(number).run_id, RunFigures(figures), files)
 
     def _install_champion(self, entry: Entry) -> None:
         """Let the version a promotion names serve, and retire the one before. Safe to repeat."""

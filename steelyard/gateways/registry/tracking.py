@@ -41,7 +41,7 @@ PROBE_SECONDS = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class RunFigures:
     """What a run says besides its files; figures that are not finite are left out."""
 
     metrics: Mapping[str, float] = field(default_factory=dict)
@@ -164,12 +164,12 @@ class Tracking:
         yield run_id
         self.client.set_terminated(run_id, end_time=_milliseconds(ended))
 
-    def fill(self, run_id: str, figures: Figures, files: Mapping[str, bytes]) -> None:
+    def fill(self, run_id: str, figures: RunFigures, files: Mapping[str, bytes]) -> None:
         """Log figures and files (name → content, a name may contain folders) in a run that is not finished yet."""
         self.log(run_id, figures)
         self.attach(run_id, files)
 
-    def log(self, run_id: str, figures: Figures) -> None:
+    def log(self, run_id: str, figures: RunFigures) -> None:
         """Log figures in one call."""
         self.client.log_batch(
             run_id, _metrics(figures.metrics), _params(figures.params), _tags(figures.tags)
@@ -336,7 +336,7 @@ class Observations:
             found = self._tracking.client.search_runs([experiment], wanted, max_results=1)
             return str(found[0].info.run_id) if found else None
 
-    def record(self, key: str, name: str, figures: Figures, files: Mapping[str, bytes]) -> str:
+    def record(self, key: str, name: str, figures: RunFigures, files: Mapping[str, bytes]) -> str:
         """Record an observation once for each key; returns its run, the one there was where it is recorded already."""
         with self._tracking.reached():
             found = self.find(key)

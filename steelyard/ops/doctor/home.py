@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from steelyard.errors import CollectMoreData
-from steelyard.gateways.registry.journal import Stored
+from steelyard.gateways.registry.journal import StateReading
 from steelyard.gateways.spool import Spool
 from steelyard.home import Home, open_ledger
 from steelyard.ops.doctor.rows import Row
@@ -98,9 +98,9 @@ class Tag:
     home: Home
 
     @cached_property
-    def stored(self) -> Stored:
+    def stored(self) -> StateReading:
         """What stands in it, or why that cannot be believed; neither where there is no lineage."""
-        return self.home.journal.standing() if self.home.registry.present() else Stored()
+        return self.home.journal.read_tag() if self.home.registry.present() else StateReading()
 
 
 def lease(tag: Tag, as_of: datetime) -> Iterator[Row]:
