@@ -37,6 +37,7 @@ START_SECONDS, RUN_SECONDS = 180, 240
 
 def main() -> None:
     """Check the wheel; every failure ends with the command and what it printed."""
+    os.environ.pop("PYTHONPATH", None)  # only the wheel counts
     with tempfile.TemporaryDirectory(prefix="steelyard-wheel-") as name:
         folder = Path(name)
         python = _install(_build(folder / "dist"), folder / "venv")
