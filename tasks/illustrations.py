@@ -7,6 +7,7 @@ from steelyard.evaluation.books import equity_curves
 from steelyard.home import Home
 from steelyard.tasks.step import step
 from steelyard.views import plots
+from steelyard.views.format import recorded_bands
 from steelyard.weight.decision import Entry
 
 WEIGHT = "weight.png"
@@ -24,7 +25,8 @@ def illustrate(home: Home) -> None:
 
 def _drawn(home: Home, entry: Entry) -> dict[str, bytes]:
     """Return the weight's path until this decision, and what it did above the books it rests on, where it rests on any."""
-    drawn, evidence = {WEIGHT: plots.weight_path(_life(home, entry))}, entry.decision.evidence
+    bands, evidence = recorded_bands(entry.decision.policy), entry.decision.evidence
+    drawn = {WEIGHT: plots.weight_path(_life(home, entry), bands)}
     if not evidence.get("settled"):
         return drawn
     start, end = (datetime.fromisoformat(str(evidence[name])) for name in ("start", "end"))

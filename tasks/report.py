@@ -10,6 +10,7 @@ from steelyard.home import Home, open_home
 from steelyard.queries.report import lineage_report
 from steelyard.tasks.step import step
 from steelyard.views import plots, report
+from steelyard.views.format import weight_bands
 from steelyard.weight.ladder import period_end
 
 
@@ -22,13 +23,13 @@ def draw_replay(
     start, end = (datetime.fromisoformat(document[name]) for name in ("start", "end"))
     settled = home.ledger.settled_predictions(start, end)
     equity = equity_curves(settled, start, end, home.settings.books)
-    answer = report.answer(document)
+    answer, bands = report.answer(document), weight_bands(home.settings.weight)
     judged = settled[settled["p_win"].notna()]
     files = {
-        "story.png": plots.story(f"{title}: {answer}", document, equity),
-        "weight.png": plots.weight_path(document),
+        "story.png": plots.story(f"{title}: {answer}", document, equity, bands),
+        "weight.png": plots.weight_path(document, bands),
         "equity.png": plots.equity_curves(equity),
-        "report.html": report.page(title, document, equity, settled).encode(),
+        "report.html": report.replay_page(title, document, equity, bands, settled).encode(),
     }
     if len(judged):
         files["reliability.png"] = plots.reliability(

@@ -21,7 +21,7 @@ from pydantic import Field
 from steelyard.errors import FixConfiguration, FixData
 from steelyard.gateways.calendars import holes
 from steelyard.gateways.files import write_whole
-from steelyard.gateways.quality_page import Line, page
+from steelyard.gateways.quality_page import Line, quality_page
 from steelyard.gateways.sources import RawBars
 from steelyard.market.bars import COLUMNS, PRICES
 from steelyard.market.jumps import explain, held_back
@@ -259,7 +259,7 @@ class Quality:
         lines = tuple((o.rule, o.expectation, o.passed, o.words) for o in outcomes)
         file, html = (
             self._out / "data_docs" / f"{suite}.html",
-            page(suite, name, lines, findings).encode(),
+            quality_page(suite, name, lines, findings).encode(),
         )
         _write_changed(file, html)
         self.held[suite] = CheckedSuite(suite, name, lines, findings, file, html)

@@ -20,7 +20,7 @@ def verdict(lines: Sequence[Line]) -> str:
     return f"{broken} of {len(lines)} rules broken" if broken else "every rule holds"
 
 
-def page(suite: str, source: str, lines: Sequence[Line], findings: Sequence[str]) -> str:
+def quality_page(suite: str, source: str, lines: Sequence[Line], findings: Sequence[str]) -> str:
     """Return the HTML of one check.
 
     Args:

@@ -14,6 +14,7 @@ from steelyard.queries.health import model_health
 from steelyard.queries.records import decision_record, version_record
 from steelyard.queries.status import status
 from steelyard.views import report
+from steelyard.views.format import weight_bands
 from steelyard.weight.state import State
 
 RECENT_ALERTS = 10
@@ -36,7 +37,9 @@ def lineage_report(home: Home, as_of: datetime) -> tuple[dict[str, Any], str]:
     state = State.model_validate(document["state"])
     document |= _life(home, start, end, settled) | {"health": model_health(home, state, as_of)}
     equity = equity_curves(settled, start, end, sizing)
-    return document, report.standing(document, equity, settled, sizing)
+    return document, report.lineage_page(
+        document, equity, weight_bands(home.settings.weight), settled, sizing
+    )
 
 
 def written_report(home: Home, as_of: datetime, file: Path) -> dict[str, Any]:

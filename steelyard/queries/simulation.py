@@ -9,6 +9,7 @@ from steelyard.progress import report_progress
 from steelyard.settings import Settings
 from steelyard.simulation.characteristics import SCENARIOS, Design, simulate
 from steelyard.views import simulation
+from steelyard.views.format import weight_bands
 
 NOTE = (
     "Simulated lives of known truth: an honest model unless said otherwise, an existing system without skill. After a "
@@ -44,7 +45,9 @@ def operating_characteristics(
     }
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(simulation.page(document), encoding="utf-8")
+        file.write_text(
+            simulation.simulation_page(document, weight_bands(settings.weight)), encoding="utf-8"
+        )
     except OSError as error:
         raise FixConfiguration(
             f"{file} cannot be written ({error.strerror}); pass another --out"

@@ -1,11 +1,13 @@
 """How measures are written for people, at the terminal and on pages alike."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
 from steelyard.evaluation.books import TARGETS
+from steelyard.weight.policy import PHASES, Phase, WeightPolicy
 
 COLORS = {"baseline": "#8a9099", "ml": "#d98a2b", "blended": "#2567a8"}
 VERDICTS = {
@@ -15,7 +17,6 @@ VERDICTS = {
     "DISABLE": ("X", "#a3195b", "disabled"),
 }
 """Verdict → marker, colour (told apart without red and green), word; the quiet one first, so that it lies below."""
-BANDS = (("pilot", 0.10, 0.20), ("expansion", 0.20, 0.40), ("optimization", 0.40, 0.70))
 BOOKS = ("baseline", "ml", "blended")
 MEASURES = {
     "trades": "trades",
@@ -150,6 +151,45 @@ def marked(decisions: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str
     return {verdict: made for verdict, made in found.items() if made}
 
 
-def top_of(weights: Sequence[float]) -> float:
-    """Return where the axis of the weight ends: above the highest weight, two bands at least, all of them at most."""
-    return min(max(0.25, max(weights) + 0.06), 0.72)
+@dataclass(frozen=True, slots=True)
+class WeightBand:
+    """Weights one phase allows, from ``floor`` to ``ceiling``, as shares; drawn behind the weight."""
+
+    phase: Phase
+    floor: float
+    ceiling: float
+
+
+def weight_bands(policy: WeightPolicy) -> tuple[WeightBand, ...]:
+    """Return the bands of a policy from the lowest up, without those its overall ceiling leaves empty."""
+    bands = [(phase, policy.band(phase)) for phase in PHASES]
+    return tuple(
+        WeightBand(phase, band.floor, band.ceiling)
+        for phase, band in bands
+        if band.ceiling > band.floor
+    )
+
+
+def recorded_bands(decision_policy: Mapping[str, Any]) -> tuple[WeightBand, ...]:
+    """Return the bands of the policy a decision was made under; the defaults for what it does not name.
+
+    Only the keys that make the bands are read, so that a record of an older version stays readable.
+    """
+    recorded = {
+        name: decision_policy[name] for name in ("bands", "ceiling") if name in decision_policy
+    }
+    return weight_bands(WeightPolicy.model_validate(recorded))
+
+
+def weight_axis_top(weights: Sequence[float], bands: Sequence[WeightBand]) -> float:
+    """Return the upper end of a weight axis: above the highest weight, and never far above the last band.
+
+    Args:
+        weights: Weights to be drawn, shares, at least one.
+        bands: Bands behind them, the lowest first; the first is always in view.
+    """
+    highest = max(weights)
+    if not bands:
+        return highest + 0.06
+    headroom = max(bands[-1].ceiling, highest) + 0.02
+    return min(max(bands[0].ceiling + 0.05, highest + 0.06), headroom)

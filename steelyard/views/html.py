@@ -9,14 +9,14 @@ import pandas as pd
 from steelyard.evaluation import metrics
 from steelyard.evaluation.books import TARGETS
 from steelyard.views.format import (
-    BANDS,
     BOOKS,
     COLORS,
     VERDICTS,
+    WeightBand,
     books_rows,
     marked,
     path_of,
-    top_of,
+    weight_axis_top,
 )
 
 _STYLE = """
@@ -49,7 +49,9 @@ _WIDTHS = {"baseline": 4, "ml": 2, "blended": 2}
 Document = Mapping[str, Any]
 
 
-def page(title: str, headline: str, charts: Sequence[tuple[str, str]], lead: str, rest: str) -> str:
+def assemble_page(
+    title: str, headline: str, charts: Sequence[tuple[str, str]], lead: str, rest: str
+) -> str:
     """Return one HTML page that needs nothing else.
 
     Args:
@@ -82,21 +84,25 @@ def _drawn(number: int, label: str, figure: str) -> str:
     )
 
 
-def weight_chart(document: Document) -> tuple[str, str]:
-    """Return the weight's path over its bands; a click on a decision leads to its row."""
+def weight_chart(document: Document, bands: Sequence[WeightBand]) -> tuple[str, str]:
+    """Return the weight's path over its bands; a click on a decision leads to its row.
+
+    Args:
+        document: ``start``, ``end`` and ``decisions`` of a replay or a lineage.
+        bands: Bands of the policy in force.
+    """
     import plotly.graph_objects as go
 
     moments, weights = path_of(document)
     figure = go.Figure(
         go.Scatter(x=moments, y=weights, line_shape="hv", name="weight", line_color="#5b6470")
     )
-    top = top_of(weights)
-    for phase, low, high in BANDS:
-        if low < top:
-            band = {"fillcolor": COLORS["blended"], "opacity": 0.08, "line_width": 0}
-            figure.add_hrect(
-                low, min(high, top), **band, annotation_text=phase, annotation_position="top right"
-            )
+    top = weight_axis_top(weights, bands)
+    shade = {"fillcolor": COLORS["blended"], "opacity": 0.08, "line_width": 0}
+    for band in bands:
+        if band.floor < top:
+            label = {"annotation_text": band.phase, "annotation_position": "top right"}
+            figure.add_hrect(band.floor, min(band.ceiling, top), **shade, **label)
     for verdict, decisions in marked(document["decisions"]).items():
         _, color, word = VERDICTS[verdict]
         figure.add_scatter(

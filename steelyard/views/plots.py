@@ -15,7 +15,16 @@ from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
 from steelyard.evaluation import metrics
-from steelyard.views.format import BANDS, COLORS, VERDICTS, marked, path_of, phases_of, top_of
+from steelyard.views.format import (
+    COLORS,
+    VERDICTS,
+    WeightBand,
+    marked,
+    path_of,
+    phases_of,
+    recorded_bands,
+    weight_axis_top,
+)
 from steelyard.weight.decision import Decision
 
 INK, FAINT = "#22262b", "#8a9099"
@@ -40,22 +49,36 @@ STYLE = {
 }
 
 
-def story(title: str, document: Mapping[str, Any], equity: pd.DataFrame) -> bytes:
-    """Return the weight's path above the equity of the three books, on one time axis."""
+def story(
+    title: str, document: Mapping[str, Any], equity: pd.DataFrame, bands: Sequence[WeightBand]
+) -> bytes:
+    """Return the weight's path above the equity of the three books, on one time axis.
+
+    Args:
+        title: The result in one sentence.
+        document: ``start``, ``end``, ``decisions`` and ``promotions`` of a replay or a lineage.
+        equity: Equity of the books by day, shape (days, 3), columns baseline, ml and blended, shares of the account.
+        bands: Bands of the policy in force.
+    """
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(10, 6.2), layout="constrained")
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
         figure.suptitle(fill(title, 84), x=0.01, ha="left", fontsize=12.5, fontweight="bold")
-        draw_weight(upper, document)
+        draw_weight(upper, document, bands)
         draw_equity(lower, equity)
         return _png(figure)
 
 
-def weight_path(document: Mapping[str, Any]) -> bytes:
-    """Return the weight over time, phase bands shaded, every decision marked by its verdict."""
+def weight_path(document: Mapping[str, Any], bands: Sequence[WeightBand]) -> bytes:
+    """Return the weight over time, phase bands shaded, every decision marked by its verdict.
+
+    Args:
+        document: ``start``, ``end``, ``decisions`` and ``promotions`` of a replay or a lineage.
+        bands: Bands of the policy in force.
+    """
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(10, 4), layout="constrained")
-        draw_weight(figure.subplots(), document)
+        draw_weight(figure.subplots(), document, bands)
         return _png(figure)
 
 
@@ -78,27 +101,32 @@ def equity_curves(equity: pd.DataFrame) -> bytes:
 
 
 def decision(made: Decision, equity: pd.DataFrame) -> bytes:
-    """Return what a decision did to the weight, on the beam with its bands, above the books it rests on."""
+    """Return what a decision did to the weight, on a beam with the bands of its policy, above its books.
+
+    Args:
+        made: The decision; the bands come from the policy recorded in it.
+        equity: Equity of the books by day, shape (days, 3), columns baseline, ml and blended, shares of the account.
+    """
     words = f"{made.kind} {made.verdict}: {'; '.join(made.reasons)}"
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(9, 4.8), layout="constrained")
         beam, below = figure.subplots(2, 1, height_ratios=(1, 4))
         figure.suptitle(fill(words, 90), x=0.01, ha="left", fontsize=11, fontweight="bold")
-        _draw_beam(beam, made.before.weight, made.after.weight)
+        _draw_beam(beam, made.before.weight, made.after.weight, recorded_bands(made.policy))
         draw_equity(below, equity)
         return _png(figure)
 
 
-def _draw_beam(axes: Axes, before: float, after: float) -> None:
-    for phase, floor, ceiling in BANDS:
-        axes.axvspan(floor, ceiling, color=PHASES[phase], lw=0)
-        axes.text((floor + ceiling) / 2, 0.8, phase, ha="center", va="top", fontsize=8, color=INK)
+def _draw_beam(axes: Axes, before: float, after: float, bands: Sequence[WeightBand]) -> None:
+    for band in bands:
+        axes.axvspan(band.floor, band.ceiling, color=PHASES[band.phase], lw=0)
+        middle = (band.floor + band.ceiling) / 2
+        axes.text(middle, 0.8, band.phase, ha="center", va="top", fontsize=8, color=INK)
+    end = max(before, after, *(band.ceiling for band in bands)) + 0.02
     axes.annotate("", (after, 0.35), (before, 0.35), arrowprops={"arrowstyle": "->", "color": INK})
     axes.plot(before, 0.35, "o", color=FAINT, ms=8)
     axes.plot(after, 0.35, "o", color=COLORS["blended"], ms=10)
-    axes.set(
-        xlim=(-0.02, 0.72), ylim=(0, 1), yticks=[], xlabel=f"weight {before:.1%} → {after:.1%}"
-    )
+    axes.set(xlim=(-0.02, end), ylim=(0, 1), yticks=[], xlabel=f"weight {before:.1%} → {after:.1%}")
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
 
 
@@ -179,11 +207,17 @@ def drift_map(checks: Sequence[Mapping[str, Any]], most: int = 20) -> bytes:
         return _png(figure)
 
 
-def draw_weight(axes: Axes, document: Mapping[str, Any]) -> None:
-    """Draw the weight's path over its bands, the decisions, the promotions, and the phases in a strip below."""
+def draw_weight(axes: Axes, document: Mapping[str, Any], bands: Sequence[WeightBand]) -> None:
+    """Draw the weight's path over its bands, the decisions, the promotions, and the phases in a strip below.
+
+    Args:
+        axes: Drawn into.
+        document: ``start``, ``end``, ``decisions`` and ``promotions`` of a replay or a lineage.
+        bands: Bands of the policy in force.
+    """
     moments, weights = path_of(document)
-    top = top_of(weights)
-    _draw_bands(axes, top)
+    top = weight_axis_top(weights, bands)
+    _draw_bands(axes, bands, top)
     axes.step(np.array(moments), weights, where="post", color=INK, lw=1.8)
     for verdict, decisions in marked(document["decisions"]).items():
         marker, color, word = VERDICTS[verdict]
@@ -255,13 +289,13 @@ def draw_reliability(axes: Axes, p_win: NDArray[np.float64], won: NDArray[np.boo
     )
 
 
-def _draw_bands(axes: Axes, top: float) -> None:
-    for number, (phase, low, high) in enumerate(band for band in BANDS if band[1] < top):
-        axes.axhspan(low, high, color=COLORS["blended"], alpha=0.05 + 0.04 * number, lw=0)
-        middle = (low + min(high, top)) / 2
-        axes.text(
-            1.0, middle, f" {phase}", transform=axes.get_yaxis_transform(), va="center", color=FAINT
-        )
+def _draw_bands(axes: Axes, bands: Sequence[WeightBand], top: float) -> None:
+    beside = axes.get_yaxis_transform()
+    for number, band in enumerate(band for band in bands if band.floor < top):
+        shade = 0.05 + 0.04 * number
+        axes.axhspan(band.floor, band.ceiling, color=COLORS["blended"], alpha=shade, lw=0)
+        middle = (band.floor + min(band.ceiling, top)) / 2
+        axes.text(1.0, middle, f" {band.phase}", transform=beside, va="center", color=FAINT)
 
 
 def _draw_phases(axes: Axes, document: Mapping[str, Any]) -> None:

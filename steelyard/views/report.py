@@ -9,7 +9,7 @@ import pandas as pd
 
 from steelyard.evaluation.books import SizingPolicy, account_returns, finite
 from steelyard.views import html
-from steelyard.views.format import drift_words, influence_words, number, proof_words
+from steelyard.views.format import WeightBand, drift_words, influence_words, number, proof_words
 from steelyard.views.html import Document, cell, folded_rules, head, linked, table
 
 PIVOTAL, MOVED = 20, 10
@@ -44,8 +44,12 @@ def answer(document: Document) -> str:
     return f"Every model was refused; the best, of {best['as_of'][:10]}: {_result(best)}."
 
 
-def page(
-    title: str, document: Document, equity: pd.DataFrame, settled: pd.DataFrame | None = None
+def replay_page(
+    title: str,
+    document: Document,
+    equity: pd.DataFrame,
+    bands: Sequence[WeightBand],
+    settled: pd.DataFrame | None = None,
 ) -> str:
     """Return one self-contained HTML page of a replay.
 
@@ -53,6 +57,7 @@ def page(
         title: What was replayed.
         document: What ``steelyard replay --json`` prints.
         equity: Equity of the three books by day, shares of the account.
+        bands: Bands of the policy in force.
         settled: Settled predictions; where the model had an opinion on any, the page says what the model was worth.
     """
     drawn, model = _judged(settled)
@@ -65,18 +70,23 @@ def page(
 {model}
 <h2>Trainings</h2>{_trainings(document["trainings"])}
 <h2>Decisions</h2>{_decisions(document["decisions"])}"""
-    shown = [html.weight_chart(document), html.equity_chart(equity), *drawn]
-    return html.page(title, answer(document), shown, lead, rest)
+    shown = [html.weight_chart(document, bands), html.equity_chart(equity), *drawn]
+    return html.assemble_page(title, answer(document), shown, lead, rest)
 
 
-def standing(
-    document: Document, equity: pd.DataFrame, settled: pd.DataFrame, sizing: SizingPolicy
+def lineage_page(
+    document: Document,
+    equity: pd.DataFrame,
+    bands: Sequence[WeightBand],
+    settled: pd.DataFrame,
+    sizing: SizingPolicy,
 ) -> str:
     """Return one self-contained HTML page of how a lineage stands.
 
     Args:
         document: What ``steelyard report --json`` prints.
         equity: Equity of the three books by day, shares of the account.
+        bands: Bands of the policy in force.
         settled: Settled predictions of the lineage's life.
         sizing: What a trade is of the account.
     """
@@ -97,7 +107,7 @@ def standing(
 <h2>Decisions</h2>{_decisions(document["decisions"])}"""
     lead = f"<p>{escape(because(document['decisions']))}</p>{_facts(document)}"
     shown = [
-        html.weight_chart(document),
+        html.weight_chart(document, bands),
         html.equity_chart(equity),
         html.drawdown_chart(equity),
         *drawn,
@@ -105,7 +115,7 @@ def standing(
     features = document["health"]["importance"]
     shown += [html.importance_chart(features)] if features else []
     title = f"{document['lineage']} on {document['as_of'][:10]}"
-    return html.page(title, document["answer"], shown, lead, rest)
+    return html.assemble_page(title, document["answer"], shown, lead, rest)
 
 
 def because(decisions: Sequence[Document]) -> str:

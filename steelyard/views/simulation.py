@@ -6,6 +6,7 @@ from itertools import groupby
 from typing import Any
 
 from steelyard.views import html
+from steelyard.views.format import WeightBand
 from steelyard.views.html import cell, head, table
 
 Cell = Mapping[str, Any]
@@ -27,14 +28,20 @@ SMALL = 0.1  # shares under it are written with a decimal
 HEADINGS = ("life", "mode", *(name for names in PARTS.values() for name in names))
 
 
-def page(document: Mapping[str, Any]) -> str:
-    """Return one self-contained page of what ``queries.simulation`` found."""
+def simulation_page(document: Mapping[str, Any], bands: Sequence[WeightBand]) -> str:
+    """Return one self-contained page of what ``queries.simulation`` found.
+
+    Args:
+        document: What ``steelyard drill --json`` prints.
+        bands: Bands of the policy the lives were lived under; the weight axis ends above the last.
+    """
     courses = by_course(document["cells"])
     words, first = courses[0]
-    drawn = [_paths(first, mode, f"mean weight, {mode} ({words})") for mode in MODES]
+    top = max((band.ceiling for band in bands), default=0.0) + 0.02
+    drawn = [_paths(first, mode, f"mean weight, {mode} ({words})", top) for mode in MODES]
     lead = f"<p>{escape(document['answer'])}</p><p>{escape(document['note'])}</p>"
     tables = "".join(f"<h2>{escape(name)}</h2>{_table(cells)}" for name, cells in courses)
-    return html.page(
+    return html.assemble_page(
         "Operating characteristics",
         "What the policy does to lives of known truth",
         drawn,
@@ -43,7 +50,7 @@ def page(document: Mapping[str, Any]) -> str:
     )
 
 
-def _paths(cells: Sequence[Cell], mode: str, title: str) -> tuple[str, str]:
+def _paths(cells: Sequence[Cell], mode: str, title: str, top: float) -> tuple[str, str]:
     import plotly.graph_objects as go
 
     figure = go.Figure()
@@ -51,7 +58,7 @@ def _paths(cells: Sequence[Cell], mode: str, title: str) -> tuple[str, str]:
         path = one[mode]["path"]
         figure.add_scatter(x=list(range(len(path))), y=path, name=one["world"], mode="lines")
     figure.update_xaxes(title="months")
-    figure.update_yaxes(range=[0, 0.72])
+    figure.update_yaxes(range=[0, top])
     return title, html.styled(figure, title, ".0%")
 
 

@@ -1,19 +1,24 @@
 """Pictures and the page of a replay."""
 
 import io
+import json
 import re
+from pathlib import Path
 from typing import Any
 
 import matplotlib.image
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from matplotlib.dates import date2num
 from matplotlib.figure import Figure
 
 from factories.settled import settled
-from steelyard.views import plots, report
-from steelyard.views.format import path_of, phases_of
+from steelyard.settings import load
+from steelyard.views import html, plots, report
+from steelyard.views.format import path_of, phases_of, recorded_bands, weight_axis_top, weight_bands
+from steelyard.weight.policy import Band, Bands, WeightPolicy
 
 
 def decision(day: str, verdict: str, before: float, after: float, phase: str) -> dict[str, Any]:
@@ -65,6 +70,7 @@ def document(*decisions: dict[str, Any], accepted: bool = True) -> dict[str, Any
     }
 
 
+BANDS = weight_bands(WeightPolicy())
 STAY = decision("2020-02-01", "HOLD", 0.0, 0.0, "shadow")
 UP = decision("2020-03-01", "RAISE", 0.0, 0.15, "pilot")
 DOWN = decision("2020-06-01", "DISABLE", 0.15, 0.0, "shadow")
@@ -119,7 +125,7 @@ def test_the_phases_follow_each_other_without_a_gap() -> None:
 def test_every_decision_has_its_mark() -> None:
     """At its day and the weight it left, told apart by verdict; promotions below; no empty entries in the legend."""
     axes = Figure().subplots()
-    plots.draw_weight(axes, document(STAY, UP, DOWN))
+    plots.draw_weight(axes, document(STAY, UP, DOWN), BANDS)
     drawn = {str(mark.get_label()): mark.get_offsets().tolist() for mark in axes.collections}
 
     assert drawn["held (1)"] == [[date2num(pd.Timestamp("2020-02-01")), 0.0]]
@@ -128,6 +134,56 @@ def test_every_decision_has_its_mark() -> None:
     assert drawn["new champion (1)"][0][0] == date2num(pd.Timestamp("2020-01-01"))
     assert len(drawn) == 4
     assert {"shadow", "pilot"} <= {text.get_text().strip() for text in axes.texts}
+
+
+OTHER = WeightPolicy(
+    bands=Bands(
+        pilot=Band(floor=0.05, ceiling=0.08),
+        expansion=Band(floor=0.08, ceiling=0.30),
+        optimization=Band(floor=0.30, ceiling=0.60),
+    ),
+    ceiling=0.5,
+)
+
+
+def test_the_bands_in_a_picture_are_those_of_the_policy(conf: Path) -> None:
+    """Edges, the overall ceiling and the end of the axis come from conf/weight.yaml."""
+    bands = OTHER.bands.model_dump()
+    (conf / "weight.yaml").write_text(yaml.safe_dump({"bands": bands, "ceiling": 0.5}))
+    drawn = weight_bands(load(conf).weight)
+    axes = Figure().subplots()
+    plots.draw_weight(axes, document(decision("2020-03-01", "RAISE", 0.0, 0.5, "pilot")), drawn)
+    edges = [
+        edge
+        for patch in axes.patches[:3]
+        for edge in (patch.get_y(), patch.get_y() + patch.get_height())
+    ]
+
+    assert drawn == weight_bands(OTHER)
+    assert edges == pytest.approx([0.05, 0.08, 0.08, 0.30, 0.30, 0.50])
+    assert axes.get_ylim()[1] == pytest.approx(0.52)
+
+
+def test_the_page_draws_the_bands_of_the_policy() -> None:
+    """As far as the axis shows them; a ceiling under the last floor leaves that band out."""
+    figure = json.loads(html.weight_chart(document(UP), weight_bands(OTHER))[1])
+    low = weight_bands(WeightPolicy(ceiling=0.3))
+
+    edges = [shape[end] for shape in figure["layout"]["shapes"] for end in ("y0", "y1")]
+    assert edges == pytest.approx([0.05, 0.08, 0.08, 0.21])
+    assert [(band.phase, band.ceiling) for band in low] == [("pilot", 0.2), ("expansion", 0.3)]
+
+
+def test_the_picture_of_a_decision_has_the_bands_it_was_made_under() -> None:
+    """The policy in the record counts, not the one in force today; an empty record has the defaults."""
+    assert recorded_bands(OTHER.model_dump(mode="json")) == weight_bands(OTHER)
+    assert recorded_bands({}) == BANDS
+
+
+def test_a_weight_above_every_band_is_still_in_the_picture() -> None:
+    """A path may begin under an older policy."""
+    assert weight_axis_top([0.7], weight_bands(OTHER)) == pytest.approx(0.72)
+    assert weight_axis_top([0.0], ()) == pytest.approx(0.06)
 
 
 def test_the_reliability_curve_says_how_many_and_how_good() -> None:
@@ -148,8 +204,10 @@ def test_every_picture_is_one() -> None:
     """Readable PNG files of a size for a page, not empty ones."""
     won = np.tile([True, False, True], 40)
     drawn = [
-        plots.story("A title that is long enough to be wrapped " * 4, document(UP, DOWN), EQUITY),
-        plots.weight_path(document(UP, DOWN)),
+        plots.story(
+            "A title that is long enough to be wrapped " * 4, document(UP, DOWN), EQUITY, BANDS
+        ),
+        plots.weight_path(document(UP, DOWN), BANDS),
         plots.equity_curves(EQUITY),
         plots.reliability(np.linspace(0.4, 0.6, 120), won),
         plots.importance({f"f{n}": n / 100 for n in range(30)}),
@@ -168,7 +226,7 @@ def own_part(html: str) -> str:
 
 def test_the_page_says_the_answer_first_works_offline_and_escapes() -> None:
     """Nothing is fetched from anywhere; reasons are text, not markup."""
-    html = report.page("A market", document(UP, DOWN), EQUITY)
+    html = report.replay_page("A market", document(UP, DOWN), EQUITY, BANDS)
     own = own_part(html)
 
     assert own.index("<h1>The model reached 15% and lost it") < own.index("<table>")
@@ -183,7 +241,7 @@ def test_the_page_says_the_answer_first_works_offline_and_escapes() -> None:
 
 def test_the_page_puts_the_targets_beside_the_books_and_the_rules_beside_the_reasons() -> None:
     """A missing figure is a dash; each rule that was looked at is there to unfold."""
-    own = own_part(report.page("A market", document(UP), EQUITY))
+    own = own_part(report.replay_page("A market", document(UP), EQUITY, BANDS))
 
     assert (
         '<td class="">win rate</td>'
@@ -205,8 +263,10 @@ def test_the_page_says_what_the_model_was_worth_where_it_had_an_opinion() -> Non
     frame = settled(
         4, p_win=[0.6, 0.6, 0.4, np.nan], won=pd.array([True, True, True, False], dtype="boolean")
     )
-    own = own_part(report.page("A market", document(UP), EQUITY, frame))
-    silent = own_part(report.page("A market", document(UP), EQUITY, frame.assign(p_win=np.nan)))
+    own = own_part(report.replay_page("A market", document(UP), EQUITY, BANDS, frame))
+    silent = own_part(
+        report.replay_page("A market", document(UP), EQUITY, BANDS, frame.assign(p_win=np.nan))
+    )
 
     assert "3 settled predictions" in own
     assert '<td class="">accuracy</td><td class="n">66.7%</td><td class="n">&gt; 55.0%</td>' in own
