@@ -20,7 +20,7 @@ from sklearn.metrics import roc_auc_score
 
 from steelyard.errors import CollectMoreData, SteelyardError
 from steelyard.evaluation.books import SizingPolicy, account_returns
-from steelyard.evaluation.skill import Skill, judge_skill
+from steelyard.evaluation.skill import Skill, measure_skill
 from steelyard.learning.calibration import fit_scale
 from steelyard.market import indicators
 from steelyard.market.bars import Bars, by_symbol
@@ -196,7 +196,7 @@ def worth(told: pd.DataFrame) -> None:
 def evidence(told: pd.DataFrame) -> Skill:
     """Return the evidence over the whole life."""
     since, end = told["decided_at"].min().to_pydatetime(), told["settled_at"].max().to_pydatetime()
-    return judge_skill(told, end, since, SIZING, load(None).weight.sequential.bets)
+    return measure_skill(told, end, since, SIZING, load(None).weight.sequential.bets)
 
 
 def streaks(told: pd.DataFrame) -> None:

@@ -24,7 +24,7 @@ from steelyard.gateways.brake import Brake
 from steelyard.gateways.ledger import Ledger
 from steelyard.gateways.pyfunc import save
 from steelyard.gateways.spool import Spool
-from steelyard.learning.boosters import GROWING, BoosterData
+from steelyard.learning.boosters import GROWING_BOOSTERS, BoosterData
 from steelyard.learning.calibration import Calibration, Scale
 from steelyard.learning.model import Model
 from steelyard.market.bars import Bars
@@ -90,8 +90,8 @@ def trained(bars: dict[str, Bars]) -> Model:
     ).to_numpy()
     x = np.column_stack([rows, RNG.uniform(0, 100, (len(rows), 6))])
     won = RNG.random(len(x)) < 1 / (1 + np.exp(-x[:, 0]))
-    booster = GROWING["lightgbm"](
-        {"learning_rate": 0.02, "num_leaves": 15}, BoosterData.of(x, won), 1
+    booster = GROWING_BOOSTERS["lightgbm"](
+        {"learning_rate": 0.02, "num_leaves": 15}, BoosterData.from_rows(x, won), 1
     )
     for _ in range(TREES):
         booster.grow()
@@ -100,7 +100,7 @@ def trained(bars: dict[str, Bars]) -> Model:
         p_win=tuple(np.linspace(0.2, 0.8, 501)),
         confidence=tuple(np.linspace(20, 95, 501)),
     )
-    return Model.of(
+    return Model.from_booster(
         "lightgbm",
         booster.to_bytes(TREES),
         NAMES,
@@ -158,7 +158,7 @@ def peers(model: Model, folder: Path) -> dict[str, Callable[[], object]]:
     served = mlflow.pyfunc.load_model(str(folder / "pyfunc"))
     wrapper = lgb.LGBMClassifier(n_estimators=TREES, num_leaves=15, verbose=-1, n_jobs=1)
     wrapper.fit(RNG.normal(size=(2000, len(NAMES))), RNG.integers(0, 2, 2000))
-    booster = lgb.Booster(model_str=model.stored.decode())
+    booster = lgb.Booster(model_str=model.booster_bytes.decode())
     return {
         "the model alone: LightGBM Booster.predict": lambda: booster.predict(row, num_threads=1),
         "the model alone: scikit-learn wrapper predict_proba": lambda: wrapper.predict_proba(row),

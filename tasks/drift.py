@@ -7,7 +7,7 @@ from typing import Any
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
 
-from steelyard.evaluation.books import finite
+from steelyard.evaluation.books import finite_or_none
 from steelyard.gateways.registry import RunFigures, Version
 from steelyard.home import Home
 from steelyard.monitoring.drift import Drift, drift_page
@@ -60,7 +60,7 @@ def _check_drift(home: Home, champion: Version, key: str, as_of: datetime) -> di
         "as_of": as_of,
         "model_version": champion.number,
         "verdict": measured.verdict,
-        "share": finite(measured.share),
+        "share": finite_or_none(measured.share),
         "reasons": list(measured.reasons),
         "columns": [*document["columns"], document["prediction"]],
         "run_id": "",

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from steelyard.evaluation.books import equity_curves
-from steelyard.evaluation.sharpe import worth_figures
+from steelyard.evaluation.sharpe import deflated_sharpe_metrics
 from steelyard.gateways.registry import RunFigures
 from steelyard.home import Home, open_home
 from steelyard.queries.report import lineage_report
@@ -79,4 +79,4 @@ def _figures(document: dict[str, Any]) -> dict[str, float]:
         "weight": document["state"]["weight"],
         "weight_in_force": document["weight_in_force"],
     }
-    return {**weights, **books, **worth_figures(document["worth"])}
+    return {**weights, **books, **deflated_sharpe_metrics(document["worth"])}

@@ -11,19 +11,24 @@ import pandas as pd
 
 from steelyard.desk.blend import BlendTerms, blend_predictions
 from steelyard.errors import CollectMoreData, FixConfiguration, FixData
-from steelyard.evaluation.books import Books, SizingPolicy, equity_curves, finite, judge
-from steelyard.evaluation.sharpe import deflated_sharpe, worth_figures
+from steelyard.evaluation.books import (
+    Books,
+    SizingPolicy,
+    equity_curves,
+    finite_or_none,
+    measure_books,
+)
+from steelyard.evaluation.sharpe import deflated_sharpe, deflated_sharpe_metrics
 from steelyard.gateways.ledger import OUTCOME
 from steelyard.gateways.registry import Dataset, Registration, Trial, Version
 from steelyard.home import Home
 from steelyard.learning.canaries import Canary, run_canaries
-from steelyard.learning.comparison import Comparison, common_rows
-from steelyard.learning.comparison import compare as compare_models
-from steelyard.learning.folds import holdout_split
+from steelyard.learning.comparison import ModelComparison, common_rows, compare_models
+from steelyard.learning.folds import split_holdout
 from steelyard.learning.policy import Family, LearningPolicy, Retraining
 from steelyard.learning.samples import Index, Samples
 from steelyard.learning.search import TrialRow
-from steelyard.learning.training import Training, gate, train, training_key
+from steelyard.learning.training import Training, refusal_reasons, train, training_key
 from steelyard.market.bars import by_symbol, naive
 from steelyard.progress import report_progress
 from steelyard.queries.evidence import shadow_window
@@ -119,7 +124,9 @@ def _register(
     """Store a training with its report; one whose scores could not be calibrated is refused at once."""
     count_search(home, asked.key, asked.as_of, asked.params, len(training.trials))
     held_out = _held_out(home, known, samples, training) if training.model else None
-    report_of, equity = (judge(*held_out), equity_curves(*held_out)) if held_out else (None, None)
+    report_of, equity = (
+        (measure_books(*held_out), equity_curves(*held_out)) if held_out else (None, None)
+    )
     left = None if equity is None else deflated_sharpe(equity, trials_so_far(home, asked.as_of))
     version = home.registry.register(
         Registration(
@@ -131,7 +138,7 @@ def _register(
             params={**training.params, **asked.params},
             metrics=training.metrics
             | (_improvements(report_of) if report_of else {})
-            | worth_figures(left, "holdout_"),
+            | deflated_sharpe_metrics(left, "holdout_"),
             artifacts=_artifacts(samples, training, report_of, left) | _figures(home, held_out),
             verdict=training.verdict,
             feature_names=samples.feature_names,
@@ -260,7 +267,7 @@ def _judged(
     """
     champion = home.registry.champion()
     requalifies = champion is None or ensure_lineage(home, as_of).retrain_required
-    missed = gate(dict(version.metrics), home.settings.learning) if requalifies else ()
+    missed = refusal_reasons(dict(version.metrics), home.settings.learning) if requalifies else ()
     if missed:
         return False, missed
     if champion is None:
@@ -269,7 +276,9 @@ def _judged(
     return compared.wins, compared.reasons
 
 
-def _compare(home: Home, samples: Samples, champion: Version, challenger: Version) -> Comparison:
+def _compare(
+    home: Home, samples: Samples, champion: Version, challenger: Version
+) -> ModelComparison:
     """Score both on the rows decided after the last outcome either of them was trained on."""
     policy, rows = home.settings.learning, _common(home, samples, champion, challenger)
     scores = [
@@ -353,7 +362,7 @@ def dataset(home: Home, samples: Samples, rows: Index, context: str) -> Dataset:
 
 def learned_from(home: Home, samples: Samples, policy: LearningPolicy) -> tuple[Dataset, Dataset]:
     """Return what a training's search, fit and calibration saw, and the rows it was scored on once at the end."""
-    development, holdout = holdout_split(samples, policy)
+    development, holdout = split_holdout(samples, policy)
     return dataset(home, samples, development, "training"), dataset(
         home, samples, holdout, "holdout"
     )
@@ -403,7 +412,7 @@ def run_leakage_checks(
     refusals = tuple(f"canary {one.name}: {one.reason}" for one in found if one.failed)
     figures = {f"canary_{one.name}": one.figure for one in found}
     content = json.dumps(
-        [asdict(one) | {"figure": finite(one.figure)} for one in found], indent=1
+        [asdict(one) | {"figure": finite_or_none(one.figure)} for one in found], indent=1
     ).encode()
     words = "; ".join(refusals) or "silent"
     home.registry.record_canaries(version.number, words, figures, {"canaries.json": content})
@@ -422,7 +431,7 @@ def _run_canaries(
 def _rule(canary: Canary) -> Rule:
     return Rule(
         name=f"canary {canary.name}",
-        figure=finite(canary.figure),
+        figure=finite_or_none(canary.figure),
         bound=canary.bound,
         fired=canary.failed,
         reason=canary.reason,

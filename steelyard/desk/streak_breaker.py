@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from steelyard.evaluation.books import SizingPolicy
-from steelyard.evaluation.evidence import losses_in_a_row
+from steelyard.evaluation.evidence import current_losing_streak
 from steelyard.gateways.brake import Brake
 from steelyard.weight.decision import Entry
 from steelyard.weight.limits import streak_breaker
@@ -86,6 +86,6 @@ class StreakBreaker:
             return 0
         since = max(state.evidence_since, as_of - timedelta(days=self._policy.window_max_days))
         settled = self._ledger.settled_predictions(since, as_of)
-        return losses_in_a_row(
+        return current_losing_streak(
             settled[(settled["decided_at"] >= since).to_numpy(dtype=bool)], self._sizing
         )

@@ -79,14 +79,16 @@ class Books:
         document: dict[str, dict[str, float | None] | float | None] = {}
         for name, value in asdict(self).items():
             document[name] = (
-                {k: finite(v) for k, v in value.items()}
+                {k: finite_or_none(v) for k, v in value.items()}
                 if isinstance(value, dict)
-                else finite(value)
+                else finite_or_none(value)
             )
         return document
 
 
-def judge(settled: pd.DataFrame, start: datetime, end: datetime, sizing: SizingPolicy) -> Books:
+def measure_books(
+    settled: pd.DataFrame, start: datetime, end: datetime, sizing: SizingPolicy
+) -> Books:
     """Return the books over ``settled`` (settled predictions, ordered by ``settled_at``) and the days (start, end]."""
     taken = trades_taken(settled, sizing.threshold)
     outcomes = _Outcomes.of(settled, sizing)
@@ -188,6 +190,6 @@ def _improvement(book: Book, baseline: Book) -> float:
     return (book.total_return - baseline.total_return) / size if size > 0 else float("nan")
 
 
-def finite(value: float) -> float | None:
+def finite_or_none(value: float) -> float | None:
     """Return ``value``, or None where JSON has no word for it."""
     return value if math.isfinite(value) else None

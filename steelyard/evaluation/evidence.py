@@ -9,7 +9,13 @@ import pandas as pd
 
 from steelyard.evaluation import metrics
 from steelyard.evaluation.ab_test import ArmComparison, compare_arms
-from steelyard.evaluation.books import Books, SizingPolicy, account_returns, finite, judge
+from steelyard.evaluation.books import (
+    Books,
+    SizingPolicy,
+    account_returns,
+    finite_or_none,
+    measure_books,
+)
 from steelyard.evaluation.skill import Skill
 
 RECORDED_NAMES: Mapping[str, str] = {"decay_evidence": "decay"}
@@ -89,33 +95,35 @@ class Evidence:
             "end": self.end.isoformat(),
             "extended": int(self.extended),
             "settled": self.settled,
-            "accuracy": finite(self.accuracy),
-            "no_information_rate": finite(self.no_information_rate),
+            "accuracy": finite_or_none(self.accuracy),
+            "no_information_rate": finite_or_none(self.no_information_rate),
             "losing_streak": self.losing_streak,
-            "coverage": finite(self.coverage),
-            "fallback_rate": finite(self.fallback_rate),
-            "latency_p99_ms": finite(self.latency_p99_ms),
+            "coverage": finite_or_none(self.coverage),
+            "fallback_rate": finite_or_none(self.fallback_rate),
+            "latency_p99_ms": finite_or_none(self.latency_p99_ms),
         }
         for name, measures in self.books.as_dict().items():
             if isinstance(measures, dict):
                 flat |= {f"{name}_{measure}": figure for measure, figure in measures.items()}
             else:
                 flat[name] = measures
-        flat |= {f"arms_{name}": finite(figure) for name, figure in asdict(self.arms).items()}
+        flat |= {
+            f"arms_{name}": finite_or_none(figure) for name, figure in asdict(self.arms).items()
+        }
         for version, parts in self.versions.items():
             flat |= {
-                f"version_{version}_{name}": finite(figure)
+                f"version_{version}_{name}": finite_or_none(figure)
                 for name, figure in asdict(parts).items()
             }
         if self.lifetime is not None:
             flat |= {
-                f"life_{RECORDED_NAMES.get(name, name)}": finite(figure)
+                f"life_{RECORDED_NAMES.get(name, name)}": finite_or_none(figure)
                 for name, figure in asdict(self.lifetime).items()
             }
         return flat
 
 
-def gather(
+def gather_evidence(
     settled: pd.DataFrame,
     end: datetime,
     since: datetime,
@@ -145,7 +153,7 @@ def gather(
         coverage=len(judged) / len(rows) if len(rows) else float("nan"),
         fallback_rate=float(rows["fallback_reason"].notna().mean()) if len(rows) else float("nan"),
         latency_p99_ms=_p99(judged["latency_ms"].to_numpy(dtype=float)),
-        books=judge(rows, start, end, sizing),
+        books=measure_books(rows, start, end, sizing),
         arms=compare_arms(rows, sizing),
         versions=_by_version(judged, sizing),
     )
@@ -177,7 +185,7 @@ def _start(opinions: pd.Series, end: datetime, window: WindowPolicy) -> datetime
     return start if window.max_days is None else max(start, end - timedelta(days=window.max_days))
 
 
-def losses_in_a_row(settled: pd.DataFrame, sizing: SizingPolicy) -> int:
+def current_losing_streak(settled: pd.DataFrame, sizing: SizingPolicy) -> int:
     """Return how many of the latest signals that the ml book took were lost, one after the other."""
     taken = settled["confidence_ml"].to_numpy(dtype=float) > sizing.threshold
     won = np.flatnonzero(settled["won"].to_numpy(dtype=bool)[taken])

@@ -35,7 +35,7 @@ class Pivotal:
         return self.changed / self.weighed if self.weighed else math.nan
 
 
-def judge_pivotal(settled: pd.DataFrame, sizing: SizingPolicy) -> Pivotal:
+def measure_pivotal(settled: pd.DataFrame, sizing: SizingPolicy) -> Pivotal:
     """Return what the weight brought on ``settled`` (settled predictions).
 
     Signals of one day hang together, so the interval takes days for its draws (Liang and Zeger, "Longitudinal data analysis

@@ -135,6 +135,23 @@ def calibration_error(p_win: Floats, won: Bools) -> float:
     )
 
 
+def calibration_noise(outcomes: int) -> float:
+    """Return the largest mean that sampling adds to the calibration error of ``outcomes``; 0 without any.
+
+    A group of n/g outcomes misses its mean by a normal error of at most ½·√(g/n), whose absolute value has the mean
+    ½·√(2g/πn) and the variance (1 − 2/π)·g/4n; so has the mean of g groups, but for a variance g times smaller.
+    """
+    return 0.5 * math.sqrt(2 * BINS / (math.pi * outcomes)) if outcomes else 0.0
+
+
+def calibration_deviation(outcomes: int) -> float:
+    """Return the standard deviation that sampling gives the calibration error of ``outcomes``, at least 1.
+
+    ½·√((1 − 2/π)/n), see ``calibration_noise``.
+    """
+    return 0.5 * math.sqrt((1 - 2 / math.pi) / outcomes)
+
+
 def longest_losing_streak(won: Bools) -> int:
     """Return the longest run of consecutive losses, in the order given."""
     lost = np.concatenate(([0], (~won).astype(np.int64), [0]))

@@ -20,7 +20,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
-from steelyard.evaluation.books import finite
+from steelyard.evaluation.books import finite_or_none
 from steelyard.evaluation.metrics import DAYS_A_YEAR
 
 Floats = NDArray[np.float64]
@@ -39,7 +39,7 @@ class Moments:
     kurtosis: float
 
     @classmethod
-    def of(cls, daily: Floats) -> "Moments":
+    def from_returns(cls, daily: Floats) -> "Moments":
         """Return the moments of daily returns, shape (n,)."""
         nan = float("nan")
         if len(daily) < 2:
@@ -63,7 +63,7 @@ class Moments:
         return math.sqrt(variance) if variance > 1e-12 else float("nan")
 
 
-def probabilistic(of: Moments, benchmark: float = 0.0) -> float:
+def probabilistic_sharpe(of: Moments, benchmark: float = 0.0) -> float:
     """Return the probability that the true ratio lies above ``benchmark``, both per day."""
     return float(ndtr((of.sharpe - benchmark) * math.sqrt(max(of.days - 1, 0)) / of.spread))
 
@@ -83,7 +83,7 @@ def expected_maximum(trials: int, variance: float) -> float:
     return float(math.sqrt(variance) * best)
 
 
-def deflated(of: Moments, trials: int, variance: float | None = None) -> float:
+def deflated_probability(of: Moments, trials: int, variance: float | None = None) -> float:
     """Return the probability that the true ratio lies above what the best of ``trials`` worthless systems would show.
 
     Without a measured ``variance`` of their ratios it is 1/(n − 1): that of independent worthless systems over as many
@@ -91,7 +91,7 @@ def deflated(of: Moments, trials: int, variance: float | None = None) -> float:
     """
     if of.days < 2:
         return float("nan")
-    return probabilistic(
+    return probabilistic_sharpe(
         of, expected_maximum(trials, 1 / (of.days - 1) if variance is None else variance)
     )
 
@@ -140,15 +140,15 @@ class DeflatedSharpe:
     days_needed: float | None
 
     @classmethod
-    def of(cls, daily: Floats, trials: int) -> "DeflatedSharpe":
+    def from_returns(cls, daily: Floats, trials: int) -> "DeflatedSharpe":
         """Return the worth of daily returns, shape (n,), that were found by ``trials`` trials."""
-        found = Moments.of(daily)
+        found = Moments.from_returns(daily)
         return cls(
-            sharpe=finite(found.sharpe * math.sqrt(DAYS_A_YEAR)),
-            positive=finite(probabilistic(found)),
-            luck=finite(1 - deflated(found, trials)),
+            sharpe=finite_or_none(found.sharpe * math.sqrt(DAYS_A_YEAR)),
+            positive=finite_or_none(probabilistic_sharpe(found)),
+            luck=finite_or_none(1 - deflated_probability(found, trials)),
             days=found.days,
-            days_needed=finite(minimum_track_record(found, trials=trials)),
+            days_needed=finite_or_none(minimum_track_record(found, trials=trials)),
         )
 
 
@@ -169,12 +169,14 @@ def deflated_sharpe(equity: pd.DataFrame, trials: int) -> dict[str, Any]:
     tried = {"baseline": 1, "ml": max(trials, 1), "blended": max(trials, 1)}
     return {
         "trials": trials,
-        "books": {book: asdict(DeflatedSharpe.of(daily[book], tried[book])) for book in tried},
+        "books": {
+            book: asdict(DeflatedSharpe.from_returns(daily[book], tried[book])) for book in tried
+        },
         "gains": {book: _gain(daily[book] - daily["baseline"]) for book in ("ml", "blended")},
     }
 
 
-def worth_figures(found: Mapping[str, Any] | None, prefix: str = "") -> dict[str, float]:
+def deflated_sharpe_metrics(found: Mapping[str, Any] | None, prefix: str = "") -> dict[str, float]:
     """Return what ``deflated_sharpe`` found as plain metrics; what is unknown is left out, all of it without ``found``."""
     if found is None:
         return {}
@@ -198,6 +200,6 @@ def _gain(difference: Floats) -> Mapping[str, float | None]:
     low, high = mean_interval(difference)
     mean = difference.mean() if len(difference) else float("nan")
     return {
-        name: finite(float(value) * MONTH_DAYS)
+        name: finite_or_none(float(value) * MONTH_DAYS)
         for name, value in (("mean", mean), ("low", low), ("high", high))
     }

@@ -171,7 +171,7 @@ def new_games(policy: BetPolicy) -> Games:
     )
 
 
-def bets(policy: BetPolicy) -> Bets:
+def compile_bets(policy: BetPolicy) -> Bets:
     """Return ``policy`` for compiled code."""
     return Bets(
         policy.days,
@@ -218,7 +218,9 @@ def decay_value(table: Games) -> float:
 
 
 @njit(cache=True, nogil=True)
-def play(table: Games, policy: Bets, p_win: Floats, classes: NDArray[np.int64], won: Bools) -> None:
+def play_bet(
+    table: Games, policy: Bets, p_win: Floats, classes: NDArray[np.int64], won: Bools
+) -> None:
     """Place one bet in both games on signals of shape (n,), in place."""
     claims, staked = np.empty(len(p_win)), 1e-12
     for i in range(len(p_win)):
@@ -305,10 +307,10 @@ def _play_all(
 ) -> None:
     for bet in range(len(starts) - 1):
         rows = slice(starts[bet], starts[bet + 1])
-        play(table, policy, p_win[rows], classes[rows], won[rows])
+        play_bet(table, policy, p_win[rows], classes[rows], won[rows])
 
 
-def judge_skill(
+def measure_skill(
     settled: pd.DataFrame, end: datetime, since: datetime, sizing: SizingPolicy, policy: BetPolicy
 ) -> Skill:
     """Return the evidence of ``settled`` (settled predictions, ordered by ``settled_at``) at ``end``.
@@ -323,7 +325,12 @@ def judge_skill(
     taken = rows["confidence_existing"].to_numpy(dtype=np.float64) > sizing.threshold
     table = new_games(policy)
     _play_all(
-        table, bets(policy), _blocks(rows, since, policy.days), p_win, taken.astype(np.int64), won
+        table,
+        compile_bets(policy),
+        _blocks(rows, since, policy.days),
+        p_win,
+        taken.astype(np.int64),
+        won,
     )
     returns, followed = (
         account_returns(rows, sizing),

@@ -10,7 +10,7 @@ import numpy as np
 import xgboost as xgb
 from numpy.typing import NDArray
 
-from steelyard.learning.forest import Forest, from_lightgbm, from_xgboost
+from steelyard.learning.forest import Forest, forest_from_lightgbm, forest_from_xgboost
 from steelyard.learning.policy import Family
 from steelyard.learning.samples import Bools, Floats
 
@@ -27,7 +27,7 @@ class BoosterData:
     xgboost: xgb.DMatrix
 
     @classmethod
-    def of(cls, x: Floats, won: Bools, like: "BoosterData | None" = None) -> "BoosterData":
+    def from_rows(cls, x: Floats, won: Bools, like: "BoosterData | None" = None) -> "BoosterData":
         """Return the table of features ``x``, shape (n, k), and targets ``won``, shape (n,).
 
         ``like`` is the table whose bins it shares: a stopping table must be binned as the one that is fitted.
@@ -39,7 +39,7 @@ class BoosterData:
         return cls(x, won, binned.construct(), xgb.DMatrix(x, labels, nthread=1))
 
 
-class Growing(ABC):
+class GrowingBooster(ABC):
     """A booster while it grows, one round at a time."""
 
     @abstractmethod
@@ -59,7 +59,7 @@ class Growing(ABC):
         """Return the first ``rounds`` rounds in the library's own format."""
 
 
-class LightGBM(Growing):
+class GrowingLightGBM(GrowingBooster):
     """LightGBM's native booster."""
 
     def __init__(
@@ -97,7 +97,7 @@ class LightGBM(Growing):
         return str(self._booster.model_to_string(num_iteration=rounds)).encode()
 
 
-class XGBoost(Growing):
+class GrowingXGBoost(GrowingBooster):
     """XGBoost's native booster."""
 
     def __init__(
@@ -137,10 +137,13 @@ class XGBoost(Growing):
         return bytes(self._booster[:rounds].save_raw("ubj"))
 
 
-GROWING: dict[Family, type[LightGBM] | type[XGBoost]] = {"lightgbm": LightGBM, "xgboost": XGBoost}
+GROWING_BOOSTERS: dict[Family, type[GrowingLightGBM] | type[GrowingXGBoost]] = {
+    "lightgbm": GrowingLightGBM,
+    "xgboost": GrowingXGBoost,
+}
 
 
-class Grown(ABC):
+class StoredBooster(ABC):
     """A stored booster, read back to predict."""
 
     @abstractmethod
@@ -164,7 +167,7 @@ class Grown(ABC):
         """Return each feature's share of the total gain, shape (features,), zeros where no split was made."""
 
 
-class GrownLightGBM(Grown):
+class StoredLightGBM(StoredBooster):
     """LightGBM read back from its text."""
 
     def __init__(self, stored: bytes) -> None:
@@ -182,7 +185,7 @@ class GrownLightGBM(Grown):
 
     def forest(self) -> Forest:
         """Return the trees as flat arrays."""
-        return from_lightgbm(self._booster.dump_model())
+        return forest_from_lightgbm(self._booster.dump_model())
 
     def gain(self, features: int) -> Floats:
         """Return each feature's share of the total gain."""
@@ -191,7 +194,7 @@ class GrownLightGBM(Grown):
         )
 
 
-class GrownXGBoost(Grown):
+class StoredXGBoost(StoredBooster):
     """XGBoost read back from its UBJ."""
 
     def __init__(self, stored: bytes) -> None:
@@ -210,7 +213,7 @@ class GrownXGBoost(Grown):
 
     def forest(self) -> Forest:
         """Return the trees as flat arrays."""
-        return from_xgboost(json.loads(self._booster.save_raw("json")))
+        return forest_from_xgboost(json.loads(self._booster.save_raw("json")))
 
     def gain(self, features: int) -> Floats:
         """Return each feature's share of the total gain."""
@@ -218,14 +221,14 @@ class GrownXGBoost(Grown):
         return _shares(np.array([_number(gains.get(f"f{n}", 0.0)) for n in range(features)]))
 
 
-GROWN: dict[Family, type[GrownLightGBM] | type[GrownXGBoost]] = {
-    "lightgbm": GrownLightGBM,
-    "xgboost": GrownXGBoost,
+STORED_BOOSTERS: dict[Family, type[StoredLightGBM] | type[StoredXGBoost]] = {
+    "lightgbm": StoredLightGBM,
+    "xgboost": StoredXGBoost,
 }
 SUFFIX: dict[Family, str] = {"lightgbm": "txt", "xgboost": "ubj"}
 
 
-def quieten() -> None:
+def silence_lightgbm() -> None:
     """Silence LightGBM in the calling thread: it keeps its verbosity per thread, and sets it where a table is built."""
     lgb.Dataset(np.zeros((2, 1)), np.zeros(2), params={"verbose": -1}).construct()
 

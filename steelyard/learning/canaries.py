@@ -25,8 +25,8 @@ import pandas as pd
 from scipy.stats import rankdata
 
 from steelyard.errors import FixData
-from steelyard.learning.boosters import GROWING, BoosterData, Params
-from steelyard.learning.folds import holdout_split, walk_forward
+from steelyard.learning.boosters import GROWING_BOOSTERS, BoosterData, Params
+from steelyard.learning.folds import split_holdout, walk_forward
 from steelyard.learning.policy import Family, LearningPolicy
 from steelyard.learning.samples import Bools, Floats, Index, Samples
 from steelyard.market import indicators
@@ -87,7 +87,7 @@ def run_canaries(
     """
     rng = np.random.default_rng(int(samples.data_hash[:16], 16))
     trial = _Trial.of(samples, family, policy)
-    signals = signals_of(samples)
+    signals = parse_signals(samples)
     prefix, caught_ahead = _prefix(samples, signals, bars, strategy, rng)
     shuffled, caught_shuffled = _shuffled(trial, rng)
     stale, future, caught_stale, caught_future = _shifted(trial, signals, bars)
@@ -100,7 +100,7 @@ def run_canaries(
     return _planted(caught), prefix, shuffled, stale, future
 
 
-def signals_of(samples: Samples) -> pd.DataFrame:
+def parse_signals(samples: Samples) -> pd.DataFrame:
     """Return ``symbol``, ``timestamp`` (decision bar), ``side``, ``decided_at`` and ``settled_at`` of each row."""
     found = pd.Series(samples.signal_id, dtype="str").str.extract(_SIGNAL)
     found["timestamp"] = pd.to_datetime(found["timestamp"], utc=True).astype("datetime64[ns, UTC]")
@@ -131,7 +131,7 @@ class _Trial:
 
     @classmethod
     def of(cls, samples: Samples, family: Family, policy: LearningPolicy) -> "_Trial":
-        development, holdout = holdout_split(samples, policy)
+        development, holdout = split_holdout(samples, policy)
         folds = walk_forward(samples, development, policy)
         paths = (*((fold.train, fold.test) for fold in folds), (development, holdout))
         bound = float(np.sqrt(2 * np.log((len(paths) + 2) / FALSE_ALARM)))
@@ -142,12 +142,12 @@ class _Trial:
     def ranks(self, x: Floats, won: Bools, path: Path) -> Floats:
         """Return the centred ranks, within ±1, that a booster fitted on the path's first rows gives its others."""
         fit, test = path
-        booster = GROWING[self.family](
-            PARAMS[self.family], BoosterData.of(x[fit], won[fit]), self.seed
+        booster = GROWING_BOOSTERS[self.family](
+            PARAMS[self.family], BoosterData.from_rows(x[fit], won[fit]), self.seed
         )
         for _ in range(ROUNDS):
             booster.grow()
-        order = rankdata(booster.predict(BoosterData.of(x[test], won[test])))
+        order = rankdata(booster.predict(BoosterData.from_rows(x[test], won[test])))
         return np.asarray((2 * order - len(test) - 1) / len(test))
 
     def points(self, x: Floats) -> Floats:

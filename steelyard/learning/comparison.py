@@ -12,7 +12,7 @@ Interval = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class ModelComparison:
     """What a comparison found; differences are challenger minus champion, intervals hold 95 %.
 
     Attributes:
@@ -40,7 +40,9 @@ def common_rows(
     return holdout[samples.decided_at[holdout] > trained_through + embargo]
 
 
-def compare(won: Bools, champion: Floats, challenger: Floats, policy: LearningPolicy) -> Comparison:
+def compare_models(
+    won: Bools, champion: Floats, challenger: Floats, policy: LearningPolicy
+) -> ModelComparison:
     """Return whether the challenger's probabilities beat the champion's on ``won``, all of shape (n,).
 
     It wins when its accuracy is higher and its log-loss is not worse; NaN wins nothing.
@@ -50,7 +52,7 @@ def compare(won: Bools, champion: Floats, challenger: Floats, policy: LearningPo
             f"{len(won)} signals neither model was fitted on, {policy.min_common} needed to compare"
         )
         nan = float("nan")
-        return Comparison(False, len(won), nan, (nan, nan), nan, (nan, nan), nan, (reason,))
+        return ModelComparison(False, len(won), nan, (nan, nan), nan, (nan, nan), nan, (reason,))
     right = ((challenger > 0.5) == won).astype(float) - ((champion > 0.5) == won)
     loss = _losses(challenger, won) - _losses(champion, won)
     accuracy, log_loss = float(right.mean()), float(loss.mean())
@@ -59,7 +61,7 @@ def compare(won: Bools, champion: Floats, challenger: Floats, policy: LearningPo
         f"accuracy {accuracy:+.2%} on {len(won)} signals, a higher one {'reached' if higher else 'needed'}",
         f"log-loss {log_loss:+.4f} nats, {'not worse' if not_worse else 'no worse one allowed'}",
     )
-    return Comparison(
+    return ModelComparison(
         wins=higher and not_worse,
         rows=len(won),
         accuracy=accuracy,

@@ -33,7 +33,7 @@ class Fold:
         return np.concatenate([self.fit, self.stop])
 
 
-def holdout_split(samples: Samples, policy: LearningPolicy) -> tuple[Index, Index]:
+def split_holdout(samples: Samples, policy: LearningPolicy) -> tuple[Index, Index]:
     """Return development and holdout rows: the latest signals are held out, what overlaps them is dropped.
 
     Raises:
@@ -46,7 +46,7 @@ def holdout_split(samples: Samples, policy: LearningPolicy) -> tuple[Index, Inde
         )
     size = int(np.clip(round(n * policy.holdout_share), policy.holdout_min, policy.holdout_max))
     holdout = np.arange(n - size, n)
-    development = purged(samples, np.arange(n - size), samples.decided_at[n - size], policy)
+    development = purge(samples, np.arange(n - size), samples.decided_at[n - size], policy)
     if len(development) < policy.folds * 10:
         raise CollectMoreData(
             f"{len(development)} signals settled {policy.embargo_hours:g} hours before the holdout begins, "
@@ -55,7 +55,7 @@ def holdout_split(samples: Samples, policy: LearningPolicy) -> tuple[Index, Inde
     return development, holdout
 
 
-def purged(samples: Samples, rows: Index, begin: np.datetime64, policy: LearningPolicy) -> Index:
+def purge(samples: Samples, rows: Index, begin: np.datetime64, policy: LearningPolicy) -> Index:
     """Return the ``rows`` whose bracket ended an embargo before ``begin``."""
     embargo = np.timedelta64(round(policy.embargo_hours * 3600), "s")
     return rows[samples.settled_at[rows] < begin - embargo]
@@ -67,14 +67,12 @@ def walk_forward(samples: Samples, rows: Index, policy: LearningPolicy) -> list[
     folds = []
     for number in range(1, len(blocks)):
         test = blocks[number]
-        train = purged(
-            samples, np.concatenate(blocks[:number]), samples.decided_at[test[0]], policy
-        )
+        train = purge(samples, np.concatenate(blocks[:number]), samples.decided_at[test[0]], policy)
         cut = len(train) - max(int(len(train) * policy.stop_share), 1)
         stop = train[cut:]
         if len(stop) == 0 or cut < 1:
             continue
-        fit = purged(samples, train[:cut], samples.decided_at[stop[0]], policy)
+        fit = purge(samples, train[:cut], samples.decided_at[stop[0]], policy)
         if len(fit):
             folds.append(Fold(fit, stop, test))
     if not folds:

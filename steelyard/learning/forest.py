@@ -17,7 +17,7 @@ from steelyard.errors import FixData
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int32]
 
-PROOF_ROWS = 256
+REFERENCE_ROWS = 256
 TOLERANCE = 1e-6
 """XGBoost adds leaves in single precision; the kernel in double. LightGBM's predictions are met to the last bit."""
 
@@ -60,7 +60,7 @@ class Forest:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Proof:
+class ReferenceRows:
     """What a stored forest is held against, and what it may be asked.
 
     Attributes:
@@ -76,7 +76,7 @@ class Proof:
 
 
 @njit(cache=True, nogil=True)
-def margin(
+def log_odds(
     row: Floats, roots: Ints, feature: Ints, threshold: Floats, left: Ints, right: Ints, base: float
 ) -> float:
     """Return the log odds of one row."""
@@ -96,18 +96,18 @@ def predict(
     """Return raw probabilities of rows, shape (n, k) → (n,)."""
     raw = np.empty(len(x))
     for i in range(len(x)):
-        raw[i] = 1.0 / (1.0 + np.exp(-margin(x[i], roots, feature, threshold, left, right, base)))
+        raw[i] = 1.0 / (1.0 + np.exp(-log_odds(x[i], roots, feature, threshold, left, right, base)))
     return raw
 
 
-def from_lightgbm(described: dict[str, Any]) -> Forest:
+def forest_from_lightgbm(described: dict[str, Any]) -> Forest:
     """Return the forest of LightGBM's own description (``Booster.dump_model``)."""
     nodes = _Nodes()
     roots = [nodes.add_lightgbm(tree["tree_structure"]) for tree in described["tree_info"]]
     return nodes.forest(roots, base=0.0, single=False)
 
 
-def from_xgboost(described: dict[str, Any]) -> Forest:
+def forest_from_xgboost(described: dict[str, Any]) -> Forest:
     """Return the forest of XGBoost's own description (``Booster.save_raw("json")``)."""
     learner, nodes = described["learner"], _Nodes()
     trees = learner["gradient_booster"]["model"]["trees"]
@@ -176,14 +176,14 @@ class _Nodes:
         )
 
 
-def to_bytes(forest: Forest, proof: Proof) -> bytes:
+def forest_to_bytes(forest: Forest, proof: ReferenceRows) -> bytes:
     """Return forest and proof as one NumPy archive; nothing in it is pickled."""
     file = io.BytesIO()
     np.savez(file, **forest.arrays(), x=proof.x, raw=proof.raw, low=proof.low, high=proof.high)
     return file.getvalue()
 
 
-def from_bytes(stored: bytes) -> tuple[Forest, Proof]:
+def forest_from_bytes(stored: bytes) -> tuple[Forest, ReferenceRows]:
     """Return a stored forest that predicts what the native library did.
 
     Raises:
@@ -192,7 +192,9 @@ def from_bytes(stored: bytes) -> tuple[Forest, Proof]:
     try:
         with np.load(io.BytesIO(stored), allow_pickle=False) as found:
             arrays = {name: found[name] for name in found.files}
-            proof = Proof(arrays.pop("x"), arrays.pop("raw"), arrays.pop("low"), arrays.pop("high"))
+            proof = ReferenceRows(
+                arrays.pop("x"), arrays.pop("raw"), arrays.pop("low"), arrays.pop("high")
+            )
             forest = Forest(
                 **{**arrays, "base": float(arrays["base"]), "single": bool(arrays["single"])}
             )

@@ -8,12 +8,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from steelyard.errors import FixData
-from steelyard.learning.boosters import GROWN, SUFFIX, Grown
+from steelyard.learning.boosters import STORED_BOOSTERS, SUFFIX, StoredBooster
 from steelyard.learning.calibration import Calibration, Scale
-from steelyard.learning.forest import PROOF_ROWS, Proof, from_bytes, to_bytes
+from steelyard.learning.forest import (
+    REFERENCE_ROWS,
+    ReferenceRows,
+    forest_from_bytes,
+    forest_to_bytes,
+)
 from steelyard.learning.policy import Family
 from steelyard.learning.samples import Floats
-from steelyard.learning.scorer import DESCRIPTION, FORMAT, TREES, described_by
+from steelyard.learning.scorer import DESCRIPTION, FORMAT, TREES, read_description
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -21,15 +26,15 @@ class Model:
     """A version of the model, ready to predict.
 
     Attributes:
-        stored: The booster in its library's own format.
+        booster_bytes: The booster in its library's own format.
         feature_names: Columns it expects, in order.
         trained_through: ISO time of the last outcome it was fitted, tuned or calibrated on.
         trees: The booster's trees as flat arrays, with the rows they are held against.
     """
 
     family: Family
-    stored: bytes
-    grown: Grown
+    booster_bytes: bytes
+    booster: StoredBooster
     feature_names: tuple[str, ...]
     calibration: Calibration
     scale: Scale
@@ -37,7 +42,7 @@ class Model:
     trees: bytes
 
     @classmethod
-    def of(
+    def from_booster(
         cls,
         family: Family,
         stored: bytes,
@@ -48,11 +53,11 @@ class Model:
         x: Floats,
     ) -> "Model":
         """Return the model around a stored booster that was fitted on the rows ``x``, shape (n, k)."""
-        grown = GROWN[family](stored)
-        rows = x[np.linspace(0, len(x) - 1, min(PROOF_ROWS, len(x))).astype(np.int64)]
-        proof = Proof(rows, grown.predict(rows), x.min(axis=0), x.max(axis=0))
-        trees = to_bytes(grown.forest(), proof)
-        from_bytes(trees)  # what the trading side would refuse is not stored
+        grown = STORED_BOOSTERS[family](stored)
+        rows = x[np.linspace(0, len(x) - 1, min(REFERENCE_ROWS, len(x))).astype(np.int64)]
+        proof = ReferenceRows(rows, grown.predict(rows), x.min(axis=0), x.max(axis=0))
+        trees = forest_to_bytes(grown.forest(), proof)
+        forest_from_bytes(trees)  # what the trading side would refuse is not stored
         return cls(family, stored, grown, feature_names, calibration, scale, trained_through, trees)
 
     def predict(self, x: Floats) -> tuple[Floats, Floats]:
@@ -62,7 +67,7 @@ class Model:
             FixData: If ``x`` has not one column for each feature.
         """
         self._require_columns(x)
-        p_win = self.calibration.apply(self.grown.predict(x))
+        p_win = self.calibration.apply(self.booster.predict(x))
         return p_win, self.scale.apply(p_win)
 
     def contributions(self, x: Floats) -> Floats:
@@ -74,7 +79,7 @@ class Model:
             FixData: If ``x`` has not one column for each feature.
         """
         self._require_columns(x)
-        stretched = self.calibration.slope * self.grown.contributions(x)
+        stretched = self.calibration.slope * self.booster.contributions(x)
         stretched[:, -1] += self.calibration.intercept
         return stretched
 
@@ -92,14 +97,14 @@ class Model:
             "trees_sha256": hashlib.sha256(self.trees).hexdigest(),
             "family": self.family,
             "booster": booster,
-            "sha256": hashlib.sha256(self.stored).hexdigest(),
+            "sha256": hashlib.sha256(self.booster_bytes).hexdigest(),
             "feature_names": self.feature_names,
             "calibration": self.calibration.model_dump(),
             "scale": self.scale.model_dump(),
             "trained_through": self.trained_through,
         }
         return {
-            booster: self.stored,
+            booster: self.booster_bytes,
             TREES: self.trees,
             DESCRIPTION: json.dumps(description, indent=1).encode(),
         }
@@ -111,7 +116,7 @@ class Model:
         Raises:
             FixData: If a file is missing, or the booster is not the one that was stored.
         """
-        described = described_by(files)
+        described = read_description(files)
         stored = files.get(described["booster"], b"")
         if hashlib.sha256(stored).hexdigest() != described["sha256"]:
             raise FixData(
@@ -121,7 +126,7 @@ class Model:
         return cls(
             family,
             stored,
-            GROWN[family](stored),
+            STORED_BOOSTERS[family](stored),
             tuple(described["feature_names"]),
             Calibration.model_validate(described["calibration"]),
             Scale.model_validate(described["scale"]),

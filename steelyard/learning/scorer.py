@@ -14,11 +14,11 @@ from numba import njit
 
 from steelyard.errors import FixData
 from steelyard.learning.calibration import Calibration, Scale
-from steelyard.learning.forest import Floats, Forest, Ints, from_bytes, margin
+from steelyard.learning.forest import Floats, Forest, Ints, forest_from_bytes, log_odds
 
 DESCRIPTION, TREES = "model.json", "forest.npz"
 FORMAT = 2
-ROOM = 1.0
+RANGE_MARGIN = 1.0
 """A feature may lie outside what training saw by this many widths of that range, and no further."""
 
 
@@ -49,13 +49,13 @@ class Scorer:
         Raises:
             FixData: If a file is missing, damaged, changed, or of another format.
         """
-        described = described_by(files)
+        described = read_description(files)
         trees = files.get(TREES, b"")
         if hashlib.sha256(trees).hexdigest() != described["trees_sha256"]:
             raise FixData(
                 f"stored model: {TREES} is missing or was changed after training; retrain"
             )
-        forest, proof = from_bytes(trees)
+        forest, proof = forest_from_bytes(trees)
         scale = Scale.model_validate(described["scale"])
         width = np.maximum(proof.high - proof.low, 1e-12)
         return cls(
@@ -63,8 +63,8 @@ class Scorer:
             Calibration.model_validate(described["calibration"]),
             scale,
             tuple(described["feature_names"]),
-            proof.low - ROOM * width,
-            proof.high + ROOM * width,
+            proof.low - RANGE_MARGIN * width,
+            proof.high + RANGE_MARGIN * width,
             described["trained_through"],
             np.array(scale.p_win, dtype=np.float64),
             np.array(scale.confidence, dtype=np.float64),
@@ -72,12 +72,12 @@ class Scorer:
 
     def usable(self, row: Floats) -> bool:
         """Whether every feature of a row is a number within the range the model may be asked about."""
-        return bool(within(row, self.low, self.high))
+        return bool(within_bounds(row, self.low, self.high))
 
     def score(self, row: Floats) -> tuple[float, float]:
         """Return ``p_win`` and ``confidence_ml`` (0-100) of one row, shape (k,), without NaN."""
         trees, line = self.forest, self.calibration
-        p_win, confidence = opinion(
+        p_win, confidence = score_row(
             row,
             trees.roots,
             trees.feature,
@@ -94,7 +94,7 @@ class Scorer:
         return p_win, confidence
 
 
-def described_by(files: Mapping[str, bytes]) -> dict[str, Any]:
+def read_description(files: Mapping[str, bytes]) -> dict[str, Any]:
     """Return the description among the files of a stored model.
 
     Raises:
@@ -114,7 +114,7 @@ def described_by(files: Mapping[str, bytes]) -> dict[str, Any]:
 
 
 @njit(cache=True, nogil=True)
-def within(row: Floats, low: Floats, high: Floats) -> bool:
+def within_bounds(row: Floats, low: Floats, high: Floats) -> bool:
     """Whether every value lies within its bounds; NaN does not."""
     for i in range(len(row)):  # noqa: SIM110  # compiled
         if not low[i] <= row[i] <= high[i]:
@@ -123,7 +123,7 @@ def within(row: Floats, low: Floats, high: Floats) -> bool:
 
 
 @njit(cache=True, nogil=True)
-def opinion(
+def score_row(
     row: Floats,
     roots: Ints,
     feature: Ints,
@@ -139,16 +139,16 @@ def opinion(
 ) -> tuple[float, float]:
     """Return ``p_win`` and ``confidence_ml`` of one row: trees, Platt scaling, matched scale (100 · p_win without one)."""
     asked = row.astype(np.float32).astype(np.float64) if single else row
-    raw = 1.0 / (1.0 + np.exp(-margin(asked, roots, feature, threshold, left, right, base)))
+    raw = 1.0 / (1.0 + np.exp(-log_odds(asked, roots, feature, threshold, left, right, base)))
     raw = min(max(raw, 1e-9), 1 - 1e-9)
     p_win = 1.0 / (1.0 + np.exp(-(slope * np.log(raw / (1.0 - raw)) + intercept)))
     if len(grid) == 0:
         return p_win, 100.0 * p_win
-    return p_win, on_scale(p_win, grid, matched)
+    return p_win, matched_confidence(p_win, grid, matched)
 
 
 @njit(cache=True, nogil=True)
-def on_scale(p_win: float, grid: Floats, matched: Floats) -> float:
+def matched_confidence(p_win: float, grid: Floats, matched: Floats) -> float:
     """Return the matched confidence of ``p_win`` between two points of the scale; beyond it, its ends."""
     if p_win <= grid[0]:
         return float(matched[0])

@@ -15,7 +15,13 @@ import optuna
 import pandas as pd
 from sklearn.metrics import log_loss
 
-from steelyard.learning.boosters import GROWING, BoosterData, Growing, Params, quieten
+from steelyard.learning.boosters import (
+    GROWING_BOOSTERS,
+    BoosterData,
+    GrowingBooster,
+    Params,
+    silence_lightgbm,
+)
 from steelyard.learning.folds import Fold
 from steelyard.learning.policy import Family, LearningPolicy
 from steelyard.learning.samples import Floats, Samples
@@ -72,7 +78,7 @@ class SearchResult:
 class _Run:
     """One fold of one trial while it grows."""
 
-    booster: Growing
+    booster: GrowingBooster
     test: BoosterData
     patience: int
     grown: int = 0
@@ -109,7 +115,7 @@ def search(
     )
     pruner = optuna.pruners.SuccessiveHalvingPruner(min_resource=FIRST_RUNG, reduction_factor=3)
     study = optuna.create_study(sampler=sampler, pruner=pruner)
-    with ThreadPoolExecutor(THREADS, initializer=quieten) as pool:
+    with ThreadPoolExecutor(THREADS, initializer=silence_lightgbm) as pool:
         study.optimize(lambda trial: search_.trial(trial, pool), n_trials=policy.trials)
     return search_.best
 
@@ -132,9 +138,13 @@ class _Search:
         self._best: tuple[float, SearchResult] | None = None
 
     def trial(self, trial: optuna.Trial, pool: ThreadPoolExecutor) -> float:
-        family, params = suggest(trial, self._policy.families)
+        family, params = suggest_params(trial, self._policy.families)
         runs = [
-            _Run(GROWING[family](params, fit, self._policy.seed, stop), test, self._policy.patience)
+            _Run(
+                GROWING_BOOSTERS[family](params, fit, self._policy.seed, stop),
+                test,
+                self._policy.patience,
+            )
             for fit, stop, test in self._tables
         ]
         for rung in rungs(self._policy.rounds):
@@ -181,7 +191,7 @@ def rungs(rounds: int) -> list[int]:
     return [*steps, rounds]
 
 
-def suggest(trial: optuna.Trial, families: tuple[Family, ...]) -> tuple[Family, Params]:
+def suggest_params(trial: optuna.Trial, families: tuple[Family, ...]) -> tuple[Family, Params]:
     """Return a family and its parameters: shallow, slow and regularised, as weak signals ask for."""
     family = cast(Family, trial.suggest_categorical("family", families))
     rate = trial.suggest_float("learning_rate", 0.01, 0.15, log=True)
@@ -211,6 +221,6 @@ def suggest(trial: optuna.Trial, families: tuple[Family, ...]) -> tuple[Family, 
 
 
 def _tables(samples: Samples, fold: Fold) -> tuple[BoosterData, BoosterData, BoosterData]:
-    fit = BoosterData.of(samples.x[fold.fit], samples.won[fold.fit])
-    stop = BoosterData.of(samples.x[fold.stop], samples.won[fold.stop], like=fit)
-    return fit, stop, BoosterData.of(samples.x[fold.test], samples.won[fold.test])
+    fit = BoosterData.from_rows(samples.x[fold.fit], samples.won[fold.fit])
+    stop = BoosterData.from_rows(samples.x[fold.stop], samples.won[fold.stop], like=fit)
+    return fit, stop, BoosterData.from_rows(samples.x[fold.test], samples.won[fold.test])

@@ -12,9 +12,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from steelyard.errors import CollectMoreData
-from steelyard.learning.boosters import GROWING, BoosterData
+from steelyard.learning.boosters import GROWING_BOOSTERS, BoosterData
 from steelyard.learning.calibration import Calibration, fit_calibration, fit_scale
-from steelyard.learning.folds import Fold, holdout_split, walk_forward
+from steelyard.learning.folds import Fold, split_holdout, walk_forward
 from steelyard.learning.model import Model
 from steelyard.learning.policy import LearningPolicy
 from steelyard.learning.samples import Bools, Floats, Index, Samples
@@ -69,7 +69,7 @@ def train(
     Raises:
         CollectMoreData: If there are too few samples, or outcomes of one kind only.
     """
-    development, holdout = holdout_split(samples, policy)
+    development, holdout = split_holdout(samples, policy)
     folds = walk_forward(samples, development, policy)
     _require_both_outcomes(samples, folds)
     found = search(samples, folds, policy, on_trial)
@@ -86,7 +86,7 @@ def train(
     metrics |= _figures("train", model.predict(samples.x[development])[0], samples.won[development])
     metrics |= _figures("holdout", p_win, samples.won[holdout])
     metrics["gap"] = metrics["train_accuracy"] - metrics["holdout_accuracy"]
-    reasons = gate(metrics, policy)
+    reasons = refusal_reasons(metrics, policy)
     return Training(
         model=model,
         reasons=reasons,
@@ -96,7 +96,7 @@ def train(
         confidence_ml=confidence_ml,
         metrics=metrics,
         trials=found.table(),
-        importance=_ranked(samples.feature_names, model.grown.gain(len(samples.feature_names))),
+        importance=_ranked(samples.feature_names, model.booster.gain(len(samples.feature_names))),
         params={"family": found.family, "rounds": found.rounds, **found.params},
         shap=_ranked(samples.feature_names, _shapley_shares(model, samples.x[holdout])),
     )
@@ -112,7 +112,7 @@ def _ranked(names: tuple[str, ...], shares: Floats) -> dict[str, float]:
     return {names[n]: float(shares[n]) for n in np.argsort(-shares, kind="stable")}
 
 
-def gate(metrics: Metrics, policy: LearningPolicy) -> tuple[str, ...]:
+def refusal_reasons(metrics: Metrics, policy: LearningPolicy) -> tuple[str, ...]:
     """Return why a model with these holdout figures may not be a first champion; empty when it may (SPEC §3)."""
     accuracy, rate = metrics["holdout_accuracy"], metrics["holdout_no_information_rate"]
     reasons = []
@@ -136,15 +136,17 @@ def _fit(
     calibration: Calibration,
     policy: LearningPolicy,
 ) -> Model:
-    booster = GROWING[found.family](
-        found.params, BoosterData.of(samples.x[development], samples.won[development]), policy.seed
+    booster = GROWING_BOOSTERS[found.family](
+        found.params,
+        BoosterData.from_rows(samples.x[development], samples.won[development]),
+        policy.seed,
     )
     for _ in range(found.rounds):
         booster.grow()
     scale = fit_scale(
         policy.scale, calibration.apply(found.out_of_fold), samples.confidence_existing[test]
     )
-    return Model.of(
+    return Model.from_booster(
         found.family,
         booster.to_bytes(found.rounds),
         samples.feature_names,
@@ -197,7 +199,7 @@ def _verdict(metrics: Metrics, policy: LearningPolicy) -> str:
         metrics["holdout_accuracy"],
         metrics["yardstick_oof_log_loss"] - metrics["oof_log_loss"],
     )
-    reasons = gate(metrics, policy)
+    reasons = refusal_reasons(metrics, policy)
     first = (
         "; ".join(reasons)
         if reasons

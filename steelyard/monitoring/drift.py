@@ -18,7 +18,7 @@ from pydantic import Field
 from scipy.special import chdtri, ndtri
 
 from steelyard.evaluation import metrics
-from steelyard.evaluation.books import Bools, Floats, finite
+from steelyard.evaluation.books import Bools, Floats, finite_or_none
 from steelyard.values import FrozenModel
 
 if TYPE_CHECKING:
@@ -264,15 +264,6 @@ def psi_noise(bands: int, n: int, m: int, alpha: float) -> float:
     properties of population stability index", Western Michigan University, 2018).
     """
     return float(chdtri(bands - 1, alpha) * (1 / n + 1 / m))
-
-
-def calibration_noise(n: int) -> float:
-    """Return the most that sampling adds on average to the calibration error of ``n`` outcomes; 0 without any.
-
-    A group of n/g outcomes misses its mean by a normal error of at most ½·√(g/n), whose absolute value has the mean
-    ½·√(2g/πn) and the variance (1 − 2/π)·g/4n; so has the mean of g groups, but for a variance g times smaller.
-    """
-    return 0.5 * math.sqrt(2 * metrics.BINS / (math.pi * n)) if n else 0.0
 
 
 def _normalised(importance: Mapping[str, float]) -> dict[str, float]:
@@ -527,9 +518,9 @@ def _log_loss(before: Performance, now: Performance) -> _Figure:
 
 
 def _ece(before: Performance, now: Performance) -> _Figure:
-    """Return the calibration error with what sampling adds to it, whose deviation is ½·√((1 − 2/π)/n)."""
-    error = 0.5 * math.sqrt((1 - 2 / math.pi) / now.n)
-    return _Figure("ece", before.ece, now.ece, before.ece + calibration_noise(now.n), error)
+    """Return the calibration error with the mean and the deviation that sampling gives it."""
+    centre = before.ece + metrics.calibration_noise(now.n)
+    return _Figure("ece", before.ece, now.ece, centre, metrics.calibration_deviation(now.n))
 
 
 @dataclass(frozen=True, slots=True)
@@ -627,7 +618,7 @@ def _carried(columns: Sequence[Column]) -> float:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, float):
-        return finite(value)
+        return finite_or_none(value)
     if isinstance(value, dict):
         return {name: _plain(part) for name, part in value.items()}
     return [_plain(part) for part in value] if isinstance(value, list | tuple) else value

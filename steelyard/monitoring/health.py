@@ -11,9 +11,8 @@ import numpy as np
 import pandas as pd
 
 from steelyard.evaluation import metrics
-from steelyard.evaluation.books import Bools, Floats, finite
+from steelyard.evaluation.books import Bools, Floats, finite_or_none
 from steelyard.monitoring import targets
-from steelyard.monitoring.drift import calibration_noise
 from steelyard.monitoring.targets import NAN, RARE, TARGETS, meets
 
 BANDS = 10
@@ -275,10 +274,9 @@ def _said(p_win: Floats) -> dict[str, _Found]:
 
 def _calibration(p_win: Floats, won: Bools) -> dict[str, _Found]:
     outcomes, n = won.astype(np.float64), len(won)
-    ece, bound = metrics.calibration_error(p_win, won), TARGETS["ece"][0] + calibration_noise(n)
-    error = (
-        0.5 * math.sqrt((1 - 2 / math.pi) / n) if n >= targets.MIN_SIGNALS else NAN
-    )  # see calibration_noise
+    ece = metrics.calibration_error(p_win, won)
+    bound = TARGETS["ece"][0] + metrics.calibration_noise(n)
+    error = metrics.calibration_deviation(n) if n >= targets.MIN_SIGNALS else NAN
     over, squares = targets.overconfident(p_win, outcomes), (p_win - outcomes) ** 2
     return {
         "brier": _Found(
@@ -455,5 +453,6 @@ def _known(values: Floats) -> Floats:
 
 def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        name: finite(value) if isinstance(value, float) else value for name, value in row.items()
+        name: finite_or_none(value) if isinstance(value, float) else value
+        for name, value in row.items()
     }

@@ -60,7 +60,7 @@ def drift_inputs(home: Home, champion: Version, as_of: datetime) -> DriftInputs:
         CollectMoreData: If there are no bars yet.
     """
     model = home.model(champion.number)
-    gains = model.grown.gain(len(model.feature_names)).tolist()
+    gains = model.booster.gain(len(model.feature_names)).tolist()
     return DriftInputs(
         reference=_training_rows(home, champion, as_of),
         current=_recent_rows(home, champion, as_of),

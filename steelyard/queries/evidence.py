@@ -3,8 +3,8 @@
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from steelyard.evaluation.evidence import Evidence, WindowPolicy, gather
-from steelyard.evaluation.skill import Skill, judge_skill
+from steelyard.evaluation.evidence import Evidence, WindowPolicy, gather_evidence
+from steelyard.evaluation.skill import Skill, measure_skill
 from steelyard.home import Home
 from steelyard.weight.gates import GateInputs, window_left
 from steelyard.weight.state import State
@@ -37,7 +37,7 @@ def phase_evidence(home: Home, end: datetime, state: State) -> Evidence:
 def life_evidence(home: Home, end: datetime, state: State) -> Skill:
     """Return the evidence of the lineage's whole life at ``end``, since its evidence last began anew."""
     opinions, settings = home.ledger.opinions(state.evidence_since, end), home.settings
-    return judge_skill(
+    return measure_skill(
         opinions, end, state.evidence_since, settings.books, settings.weight.sequential.bets
     )
 
@@ -46,7 +46,7 @@ def _evidence(
     home: Home, end: datetime, since: datetime, window: WindowPolicy, days: int
 ) -> Evidence:
     settled = home.ledger.settled_predictions(end - timedelta(days=days), end)
-    return gather(settled, end, since, window, home.settings.books)
+    return gather_evidence(settled, end, since, window, home.settings.books)
 
 
 def shadow_window(home: Home, state: State, as_of: datetime) -> tuple[str, ...]:

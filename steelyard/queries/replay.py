@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from steelyard.errors import FixConfiguration
-from steelyard.evaluation.books import judge
+from steelyard.evaluation.books import measure_books
 from steelyard.gateways.sources import from_argument
 from steelyard.home import Home, home_under
 from steelyard.market.history import as_known
@@ -175,7 +175,7 @@ def replay_document(home: Home, days: ReplayDays, seconds: float) -> dict[str, A
     entries = home.journal.entries()
     state = current_state(home, days.end)
     months = max((days.end - days.start).days / 30.0, 1.0)
-    books = judge(settled, days.start, days.end, home.settings.books)
+    books = measure_books(settled, days.start, days.end, home.settings.books)
     return {
         "start": days.start.isoformat(),
         "end": days.end.isoformat(),

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from steelyard.errors import CollectMoreData, FixConfiguration
-from steelyard.evaluation.books import equity_curves, judge
+from steelyard.evaluation.books import equity_curves, measure_books
 from steelyard.gateways.alerts import Stored
 from steelyard.home import Home
 from steelyard.queries.health import model_health
@@ -73,7 +73,7 @@ def _life(home: Home, start: datetime, end: datetime, settled: pd.DataFrame) -> 
             decision_record(entry) for entry in entries if entry.decision.kind == "promotion"
         ],
         "trainings": [version_record(version) for version in home.registry.versions()],
-        "books": judge(settled, start, end, home.settings.books).as_dict(),
+        "books": measure_books(settled, start, end, home.settings.books).as_dict(),
         "recent_alerts": [_alert(stored) for stored in home.alerts.recent(RECENT_ALERTS)],
     }
 

@@ -5,9 +5,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from steelyard.errors import CollectMoreData
-from steelyard.evaluation.books import finite
+from steelyard.evaluation.books import finite_or_none
 from steelyard.evaluation.evidence import Evidence
-from steelyard.evaluation.influence import judge_pivotal
+from steelyard.evaluation.influence import measure_pivotal
 from steelyard.gateways.alerts import Stored
 from steelyard.home import Home
 from steelyard.monitoring.false_alarms import false_alarms
@@ -159,16 +159,16 @@ def _settled_signals(home: Home, state: State, as_of: datetime) -> int:
 
 def _improvement(home: Home, state: State, evidence: Evidence) -> dict[str, Any]:
     expected = expected_improvement(state.phase, home.settings.weight.rollout)
-    achieved = finite(evidence.books.improvement_blended)
+    achieved = finite_or_none(evidence.books.improvement_blended)
     return {"achieved": achieved, "expected": list(expected) if expected else None}
 
 
 def _influence(home: Home, state: State, as_of: datetime) -> dict[str, float | None]:
     """Return what the weight changed and brought since the evidence began; a weight is only as large as that."""
     settled = home.ledger.settled_predictions(state.evidence_since, as_of)
-    found = judge_pivotal(settled, home.settings.books)
-    return {name: finite(figure) for name, figure in asdict(found).items()} | {
-        "influence": finite(found.influence)
+    found = measure_pivotal(settled, home.settings.books)
+    return {name: finite_or_none(figure) for name, figure in asdict(found).items()} | {
+        "influence": finite_or_none(found.influence)
     }
 
 

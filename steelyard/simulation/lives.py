@@ -18,10 +18,10 @@ from steelyard.evaluation.books import Bools, Floats
 from steelyard.evaluation.skill import (
     Bets,
     Games,
-    bets,
+    compile_bets,
     copy_games,
     decay_value,
-    play,
+    play_bet,
     reset_games,
     skill_value,
 )
@@ -516,7 +516,7 @@ def _bet(
     rows = slice(life.marks[BET], last)
     if last > life.marks[BET]:
         classes = (signals.existing[rows] > bounds.threshold).astype(np.int64)
-        play(life.table, bounds.bets, signals.p_win[rows], classes, signals.won[rows])
+        play_bet(life.table, bounds.bets, signals.p_win[rows], classes, signals.won[rows])
 
 
 @njit(cache=True, nogil=True)
@@ -683,5 +683,5 @@ def bounds_of(policy: WeightPolicy, threshold: float, retrain_days: int = 7) -> 
         cut=sequential.cut,
         disable=sequential.disable,
         initial_share=sequential.bets.initial_share,
-        bets=bets(sequential.bets),
+        bets=compile_bets(sequential.bets),
     )

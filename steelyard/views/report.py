@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from steelyard.evaluation.books import SizingPolicy, account_returns, finite
+from steelyard.evaluation.books import SizingPolicy, account_returns, finite_or_none
 from steelyard.views import html
 from steelyard.views.format import WeightBand, drift_words, influence_words, number, proof_words
 from steelyard.views.html import Document, cell, folded_rules, head, linked, table
@@ -205,7 +205,7 @@ def _pivotal(settled: pd.DataFrame, sizing: SizingPolicy) -> str:
     latest = (
         settled[turned].assign(gained=gained[turned]).sort_values("decided_at", ascending=False)
     )
-    words = f"<p>{turned.sum()} signals, {finite(float(gained[turned].sum())) or 0.0:+.2%} on the account."
+    words = f"<p>{turned.sum()} signals, {finite_or_none(float(gained[turned].sum())) or 0.0:+.2%} on the account."
     words += f" The latest {PIVOTAL}:</p>" if turned.sum() > PIVOTAL else "</p>"
     rows = [_turned(row) for row in latest.head(PIVOTAL).to_dict("records")]
     headings = [

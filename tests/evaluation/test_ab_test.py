@@ -10,7 +10,7 @@ from factories.settled import settled
 from steelyard.desk.blend import assign_arm
 from steelyard.evaluation.ab_test import compare_arms
 from steelyard.evaluation.books import SizingPolicy
-from steelyard.evaluation.evidence import WindowPolicy, gather
+from steelyard.evaluation.evidence import WindowPolicy, gather_evidence
 
 SIZING = SizingPolicy()
 
@@ -81,7 +81,7 @@ def test_a_month_of_several_versions_can_be_read_apart() -> None:
     """Each version's own count, accuracy and return, also among the flat figures of the record."""
     frame = settled(10, model_version=["1"] * 4 + ["2"] * 6, p_win=[0.6] * 4 + [0.4] * 6)
     end = EARLIER + (frame["settled_at"].iloc[-1].to_pydatetime() - EARLIER)
-    seen = gather(frame, end, EARLIER, WindowPolicy(30, 5, 120), SIZING)
+    seen = gather_evidence(frame, end, EARLIER, WindowPolicy(30, 5, 120), SIZING)
 
     assert {name: (part.settled, part.accuracy) for name, part in seen.versions.items()} == {
         "1": (4, 1.0),

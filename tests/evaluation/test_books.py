@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from factories.evidence import EARLIER
 from factories.settled import settled
-from steelyard.evaluation.books import SizingPolicy, account_returns, equity_curves, judge
+from steelyard.evaluation.books import SizingPolicy, account_returns, equity_curves, measure_books
 
 END = EARLIER + timedelta(days=30)
 SIZING = SizingPolicy()
@@ -35,7 +35,7 @@ def test_each_book_takes_what_exceeds_70_on_its_own_scale() -> None:
         confidence_ml=[80, 60, 80, np.nan, 70.1],
         blended=[80, 70, 70.5, 80, 70],
     )
-    books = judge(frame, EARLIER, END, SIZING)
+    books = measure_books(frame, EARLIER, END, SIZING)
 
     assert (books.baseline.trades, books.ml.trades, books.blended.trades) == (3, 3, 3)
     assert books.pivotal == 2
@@ -49,7 +49,7 @@ def test_errors_are_counted_among_losers_and_winners() -> None:
         confidence_ml=[80, 60, 80, 80, 60],
         won=pd.array([False, False, True, True, True], dtype="boolean"),
     )
-    book = judge(frame, EARLIER, END, SIZING).ml
+    book = measure_books(frame, EARLIER, END, SIZING).ml
 
     assert book.false_positive_rate == pytest.approx(1 / 2)
     assert book.false_negative_rate == pytest.approx(1 / 3)
@@ -63,7 +63,7 @@ def test_improvement_is_relative_to_the_size_of_the_baseline_also_when_it_loses(
         confidence_existing=[80, 80, 80, 80],
         confidence_ml=[60, 60, 60, 80],
     )
-    books = judge(frame, EARLIER, END, SIZING)
+    books = measure_books(frame, EARLIER, END, SIZING)
 
     assert books.baseline.total_return == pytest.approx(-0.01)
     assert books.ml.total_return == pytest.approx(0.005)
@@ -73,7 +73,7 @@ def test_improvement_is_relative_to_the_size_of_the_baseline_also_when_it_loses(
 
 def test_no_signals_give_nan_not_an_error_and_json_none() -> None:
     """An empty window."""
-    books = judge(settled(0), EARLIER, END, SIZING)
+    books = measure_books(settled(0), EARLIER, END, SIZING)
     document = json.loads(json.dumps(books.as_dict(), allow_nan=False))
 
     assert np.isnan(books.ml.win_rate)
@@ -86,7 +86,7 @@ def test_a_wider_window_dilutes_and_a_blend_at_weight_0_is_the_baseline() -> Non
     """Same trades over twice the days: a smaller Sharpe; equal confidences: equal books."""
     frame = settled(10, net_return=np.linspace(-0.01, 0.03, 10))
     short, long = (
-        judge(frame, EARLIER, EARLIER + timedelta(days=days), SIZING) for days in (10, 20)
+        measure_books(frame, EARLIER, EARLIER + timedelta(days=days), SIZING) for days in (10, 20)
     )
 
     assert short.as_dict()["baseline"] == short.as_dict()["blended"]
@@ -96,7 +96,10 @@ def test_a_wider_window_dilutes_and_a_blend_at_weight_0_is_the_baseline() -> Non
 def test_equity_ends_at_the_total_return() -> None:
     """The last point of each curve is what the book says, and there is one point a day."""
     frame = settled(10, net_return=np.linspace(-0.01, 0.03, 10), confidence_ml=[60, 80] * 5)
-    curves, books = equity_curves(frame, EARLIER, END, SIZING), judge(frame, EARLIER, END, SIZING)
+    curves, books = (
+        equity_curves(frame, EARLIER, END, SIZING),
+        measure_books(frame, EARLIER, END, SIZING),
+    )
 
     assert len(curves) == 30
     for name in ("baseline", "ml", "blended"):
@@ -123,7 +126,7 @@ def test_the_order_of_the_rows_changes_no_sum_and_no_share(
     frame, order = frame_of(signals), list(range(len(signals)))
     chance.shuffle(order)
     straight, mixed = (
-        asdict(judge(f, EARLIER, END, SIZING).ml) for f in (frame, frame.iloc[order])
+        asdict(measure_books(f, EARLIER, END, SIZING).ml) for f in (frame, frame.iloc[order])
     )
 
     for measure in straight.keys() - {"max_drawdown"}:
@@ -137,8 +140,8 @@ def test_what_a_book_leaves_changes_nothing_in_what_it_earns(
 ) -> None:
     """The ml book over its own trades alone is the same book, with a hit rate of 1."""
     frame = frame_of(signals)
-    whole = judge(frame, EARLIER, END, SIZING).ml
-    alone = judge(frame[frame["confidence_ml"] > 70], EARLIER, END, SIZING).ml
+    whole = measure_books(frame, EARLIER, END, SIZING).ml
+    alone = measure_books(frame[frame["confidence_ml"] > 70], EARLIER, END, SIZING).ml
 
     for measure in (
         "trades",

@@ -9,7 +9,12 @@ import pytest
 from factories.evidence import EARLIER
 from factories.settled import settled
 from steelyard.evaluation.books import SizingPolicy
-from steelyard.evaluation.evidence import Evidence, WindowPolicy, gather, losses_in_a_row
+from steelyard.evaluation.evidence import (
+    Evidence,
+    WindowPolicy,
+    current_losing_streak,
+    gather_evidence,
+)
 
 SIZING = SizingPolicy()
 MONTHLY = WindowPolicy(days=30, min_settled=20, max_days=120)
@@ -18,7 +23,7 @@ MONTHLY = WindowPolicy(days=30, min_settled=20, max_days=120)
 def at(
     frame: pd.DataFrame, day: int, window: WindowPolicy = MONTHLY, since_day: int = -1
 ) -> Evidence:
-    return gather(
+    return gather_evidence(
         frame, EARLIER + timedelta(days=day), EARLIER + timedelta(days=since_day), window, SIZING
     )
 
@@ -92,8 +97,8 @@ def test_the_losses_in_a_row_are_the_latest_of_the_ml_book(
     """What the trading side counts, outcome by outcome."""
     frame = settled(4, won=pd.array(won, dtype="boolean"), confidence_ml=confidence)
 
-    assert losses_in_a_row(frame, SIZING) == streak
-    assert losses_in_a_row(frame[:0], SIZING) == 0
+    assert current_losing_streak(frame, SIZING) == streak
+    assert current_losing_streak(frame[:0], SIZING) == 0
 
 
 def test_an_empty_window_has_no_figures_and_no_error() -> None:

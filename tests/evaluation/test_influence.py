@@ -7,7 +7,7 @@ import pytest
 
 from factories.settled import settled
 from steelyard.evaluation.books import SizingPolicy
-from steelyard.evaluation.influence import judge_pivotal
+from steelyard.evaluation.influence import measure_pivotal
 
 SIZING = SizingPolicy()  # a stop 2 % away: a quarter of the account
 
@@ -21,7 +21,7 @@ def test_a_loser_left_and_a_winner_taken_are_gains() -> None:
         decision=[True, False, False, True, True],
         net_return=[0.01, -0.01, 0.01, 0.01, 0.01],
     )
-    found = judge_pivotal(frame, SIZING)
+    found = measure_pivotal(frame, SIZING)
 
     assert (found.weighed, found.changed, found.influence) == (4, 3, 0.75)
     assert found.gained == pytest.approx(0.0025)
@@ -31,7 +31,7 @@ def test_a_loser_left_and_a_winner_taken_are_gains() -> None:
 
 def test_control_signals_are_not_the_weights_doing() -> None:
     """In control the existing system decided, whatever the blend said."""
-    found = judge_pivotal(
+    found = measure_pivotal(
         settled(4, weight=0.2, pivotal=True, arm=["control", "treatment"] * 2), SIZING
     )
 
@@ -46,7 +46,7 @@ def test_the_interval_is_wider_where_a_day_moves_as_one() -> None:
         settled_at=np.repeat(apart["settled_at"].to_numpy()[[0, 10, 20, 30]], 10)
     )
     together["settled_at"] = together["settled_at"].astype("datetime64[ns, UTC]")
-    narrow, wide = judge_pivotal(apart, SIZING), judge_pivotal(together, SIZING)
+    narrow, wide = measure_pivotal(apart, SIZING), measure_pivotal(together, SIZING)
 
     assert wide.high - wide.low > 2 * (narrow.high - narrow.low)
     assert wide.mean == pytest.approx(narrow.mean)
@@ -55,8 +55,8 @@ def test_the_interval_is_wider_where_a_day_moves_as_one() -> None:
 def test_without_changed_signals_there_is_nothing_to_say() -> None:
     """NaN, no error; one day alone has a mean and no interval."""
     nothing, one = (
-        judge_pivotal(settled(3), SIZING),
-        judge_pivotal(settled(1, weight=0.2, pivotal=True), SIZING),
+        measure_pivotal(settled(3), SIZING),
+        measure_pivotal(settled(1, weight=0.2, pivotal=True), SIZING),
     )
 
     assert (nothing.changed, math.isnan(nothing.mean), math.isnan(nothing.influence)) == (

@@ -13,12 +13,12 @@ from steelyard.evaluation.metrics import sharpe
 from steelyard.evaluation.sharpe import (
     DeflatedSharpe,
     Moments,
-    deflated,
+    deflated_probability,
     deflated_sharpe,
     expected_maximum,
     mean_interval,
     minimum_track_record,
-    probabilistic,
+    probabilistic_sharpe,
 )
 
 FUND = Moments(days=24, sharpe=0.458, skew=-2.448, kurtosis=10.164)
@@ -30,16 +30,16 @@ returns = st.lists(st.floats(-0.1, 0.1), min_size=5, max_size=60).map(np.array)
 
 def test_the_published_example_of_the_probabilistic_ratio() -> None:
     """0.982 taken as normal, 0.913 with its skewness and kurtosis."""
-    assert probabilistic(replace(FUND, skew=0, kurtosis=3)) == pytest.approx(0.982, abs=5e-4)
-    assert probabilistic(FUND) == pytest.approx(0.913, abs=5e-4)
+    assert probabilistic_sharpe(replace(FUND, skew=0, kurtosis=3)) == pytest.approx(0.982, abs=5e-4)
+    assert probabilistic_sharpe(FUND) == pytest.approx(0.913, abs=5e-4)
 
 
 def test_the_published_example_of_the_deflated_ratio() -> None:
     """100 trials whose annualised ratios vary by 1/2: a threshold of 0.1132 a day and 0.900; with 46 trials 0.95."""
     variance = 0.5 / 250
     assert expected_maximum(100, variance) == pytest.approx(0.1132, abs=5e-5)
-    assert deflated(FOUND, 100, variance) == pytest.approx(0.9004, abs=5e-4)
-    assert deflated(FOUND, 46, variance) == pytest.approx(0.9505, abs=5e-4)
+    assert deflated_probability(FOUND, 100, variance) == pytest.approx(0.9004, abs=5e-4)
+    assert deflated_probability(FOUND, 46, variance) == pytest.approx(0.9505, abs=5e-4)
 
 
 @pytest.mark.parametrize(
@@ -56,16 +56,16 @@ def test_the_published_minimum_track_records(a_year: int, years: float) -> None:
 @given(daily=returns, trials=st.integers(1, 5_000))
 def test_the_laws(daily: np.ndarray, trials: int) -> None:
     """Against itself 0.5; deflating never raises; more trials never help; the needed days make it exactly sure."""
-    found = Moments.of(daily)
+    found = Moments.from_returns(daily)
     if not math.isfinite(found.sharpe) or not math.isfinite(found.spread):
         return
-    assert probabilistic(found, found.sharpe) == 0.5
-    assert deflated(found, trials) <= probabilistic(found)
-    assert deflated(found, trials + 1) <= deflated(found, trials)
-    assert deflated(found, 1) == probabilistic(found)
+    assert probabilistic_sharpe(found, found.sharpe) == 0.5
+    assert deflated_probability(found, trials) <= probabilistic_sharpe(found)
+    assert deflated_probability(found, trials + 1) <= deflated_probability(found, trials)
+    assert deflated_probability(found, 1) == probabilistic_sharpe(found)
     needed = minimum_track_record(found, trials=trials)
     if needed < 1e9:
-        assert deflated(replace(found, days=needed), trials) == pytest.approx(0.95)  # type: ignore[arg-type]
+        assert deflated_probability(replace(found, days=needed), trials) == pytest.approx(0.95)  # type: ignore[arg-type]
 
 
 def test_the_best_of_many_worthless_systems_is_mostly_luck() -> None:
@@ -74,10 +74,10 @@ def test_the_best_of_many_worthless_systems_is_mostly_luck() -> None:
     sure, deflated_sure, tops = 0, 0, []
     for _ in range(200):
         systems = rng.normal(0, 0.01, (200, 300))
-        best = Moments.of(systems[np.argmax(systems.mean(axis=1) / systems.std(axis=1))])
+        best = Moments.from_returns(systems[np.argmax(systems.mean(axis=1) / systems.std(axis=1))])
         tops.append(best.sharpe)
-        sure += probabilistic(best) > 0.95
-        deflated_sure += deflated(best, 200) > 0.95
+        sure += probabilistic_sharpe(best) > 0.95
+        deflated_sure += deflated_probability(best, 200) > 0.95
 
     assert sure == 200
     assert deflated_sure <= 20
@@ -88,7 +88,7 @@ def test_a_single_ratio_is_as_sure_as_it_says() -> None:
     """Without skill the probability of skill is uniform: over 95 % one time in twenty, skewed returns or not."""
     rng = np.random.default_rng(4)
     for draw in (rng.standard_normal((2_000, 250)), 1 - rng.standard_exponential((2_000, 250))):
-        over = np.mean([probabilistic(Moments.of(daily)) > 0.95 for daily in draw])
+        over = np.mean([probabilistic_sharpe(Moments.from_returns(daily)) > 0.95 for daily in draw])
         assert over == pytest.approx(0.05, abs=0.017)
 
 
@@ -121,16 +121,16 @@ def test_the_interval_holds_the_true_mean_about_as_often_as_it_says(dependence: 
 )
 def test_what_cannot_be_measured_is_not_known(daily: np.ndarray) -> None:
     """NaN, which JSON shows as None."""
-    found = DeflatedSharpe.of(daily, 10)
+    found = DeflatedSharpe.from_returns(daily, 10)
 
     assert (found.sharpe, found.positive, found.luck, found.days_needed) == (None, None, None, None)
-    assert math.isnan(probabilistic(Moments.of(daily)))
+    assert math.isnan(probabilistic_sharpe(Moments.from_returns(daily)))
 
 
 def test_a_losing_book_needs_no_longer_record_but_another_model() -> None:
     """No length makes a ratio below 0 sure; its ratio is that of the books."""
     daily = np.tile([0.01, -0.02, 0.003], 40)
-    found = DeflatedSharpe.of(daily, 1)
+    found = DeflatedSharpe.from_returns(daily, 1)
 
     assert found.days_needed is None
     assert found.sharpe == pytest.approx(sharpe(daily))

@@ -14,11 +14,11 @@ from steelyard.evaluation.skill import (
     BetPolicy,
     Games,
     Skill,
-    bets,
+    compile_bets,
     decay_value,
-    judge_skill,
+    measure_skill,
     new_games,
-    play,
+    play_bet,
     skill_value,
 )
 
@@ -51,7 +51,7 @@ def paths(
         )
         won = luck < np.array(base)[classes] + slope * claim
         for day in range(DAYS):
-            play(table, bets(policy), p_win[day], classes[day], won[day])
+            play_bet(table, compile_bets(policy), p_win[day], classes[day], won[day])
             skill[life, day], decay[life, day] = skill_value(table), decay_value(table)
     return skill, decay
 
@@ -83,8 +83,12 @@ def test_kept_claims_seldom_look_decayed_and_dead_ones_do() -> None:
 
 def bet(table: Games, p_win: float, won: NDArray[np.bool_]) -> None:
     """Place one bet on signals of one class that all claim the same."""
-    play(
-        table, bets(BetPolicy()), np.full(len(won), p_win), np.zeros(len(won), dtype=np.int64), won
+    play_bet(
+        table,
+        compile_bets(BetPolicy()),
+        np.full(len(won), p_win),
+        np.zeros(len(won), dtype=np.int64),
+        won,
     )
 
 
@@ -140,7 +144,7 @@ def lived(n: int, accuracy: float = 0.6, seed: int = 1) -> pd.DataFrame:
 
 def judged(frame: pd.DataFrame, days: int, since_day: int = 0) -> Skill:
     end, since = EARLIER + timedelta(days=days), EARLIER + timedelta(days=since_day)
-    return judge_skill(frame, end, since, SIZING, BetPolicy())
+    return measure_skill(frame, end, since, SIZING, BetPolicy())
 
 
 def test_nothing_settled_later_or_decided_earlier_is_looked_at() -> None:

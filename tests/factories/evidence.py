@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pandas as pd
 
 from steelyard.evaluation.ab_test import ArmComparison
-from steelyard.evaluation.books import Books, SizingPolicy, judge
+from steelyard.evaluation.books import Books, SizingPolicy, measure_books
 from steelyard.evaluation.evidence import Evidence, VersionFigures
 from steelyard.weight.policy import Phase, WeightPolicy
 from steelyard.weight.state import State
@@ -41,7 +41,7 @@ def no_settled() -> pd.DataFrame:
 
 def books(**figures: float) -> Books:
     """Books whose measures are given as ``book__measure``, e.g. ``ml__sharpe=1.2``; healthy ones otherwise."""
-    empty = judge(no_settled(), EARLIER, NOW, SizingPolicy())
+    empty = measure_books(no_settled(), EARLIER, NOW, SizingPolicy())
     changes: dict[str, object] = {
         name: replace(
             getattr(empty, name), sharpe=1.0, max_drawdown=0.02, win_rate=0.52, mean_return=0.001

@@ -55,7 +55,7 @@ def asked(stores: Home, day: datetime = DAY) -> dict[str, Any]:
 
 def important(stores: Home, count: int) -> list[str]:
     model = stores.model("1")
-    order = np.argsort(-model.grown.gain(len(model.feature_names)))
+    order = np.argsort(-model.booster.gain(len(model.feature_names)))
     return [model.feature_names[number] for number in order[:count]]
 
 

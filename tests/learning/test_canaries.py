@@ -14,8 +14,8 @@ from steelyard.learning.canaries import (
     _deviations,
     _shuffled,
     _Trial,
+    parse_signals,
     run_canaries,
-    signals_of,
 )
 from steelyard.learning.policy import Family, LearningPolicy
 from steelyard.learning.samples import Samples
@@ -84,7 +84,7 @@ def changed(samples: Samples, name: str, values: np.ndarray) -> Samples:
 
 def of_the_next_bar(samples: Samples, bars: Mapping[str, Bars]) -> Samples:
     """The change of one bar, computed with shift(-1)."""
-    signals, moves = signals_of(samples), np.zeros(len(samples))
+    signals, moves = parse_signals(samples), np.zeros(len(samples))
     for symbol, rows in signals.groupby("symbol"):
         at = decision_bars(bars[str(symbol)], rows)
         moves[rows.index] = bars[str(symbol)].close[at + 1] - bars[str(symbol)].close[at]
@@ -161,7 +161,7 @@ def test_knowing_more_than_the_next_bars_tell_is_heard_wherever_it_comes_from(
 def test_outcomes_that_slipped_against_their_features_are_heard(plain: Market) -> None:
     """Outcomes that belong two bars earlier are foreseen by features of two bars ago, better than by the true ones."""
     samples, bars = plain
-    signals, before = signals_of(samples), np.zeros(len(samples))
+    signals, before = parse_signals(samples), np.zeros(len(samples))
     for symbol, rows in signals.groupby("symbol"):
         at, close = decision_bars(bars[str(symbol)], rows), bars[str(symbol)].close
         before[rows.index] = close[at - 2] - close[at - 3]
@@ -220,7 +220,7 @@ def test_every_feature_can_be_read_from_an_id(plain: Market) -> None:
     one = replace(
         samples.take(np.arange(1)), signal_id=np.array(["X:BTC:USD:2020-01-02T04:00:00Z:sell"])
     )
-    found = signals_of(one).iloc[0]
+    found = parse_signals(one).iloc[0]
 
     assert (found["symbol"], found["side"]) == ("X:BTC:USD", "sell")
     assert found["timestamp"] == pd.Timestamp("2020-01-02 04:00", tz="UTC")

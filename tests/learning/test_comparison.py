@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from factories.samples import make_samples
-from steelyard.learning.comparison import common_rows, compare
+from steelyard.learning.comparison import common_rows, compare_models
 from steelyard.learning.policy import LearningPolicy
 
 POLICY = LearningPolicy()
@@ -41,7 +41,7 @@ def test_a_challenger_needs_more_accuracy_and_no_worse_log_loss(
     champion: np.ndarray, challenger: np.ndarray, wins: bool
 ) -> None:
     """Both, and strictly the first."""
-    found = compare(WON, champion, challenger, POLICY)
+    found = compare_models(WON, champion, challenger, POLICY)
 
     assert found.wins is wins
     assert found.reasons
@@ -49,17 +49,17 @@ def test_a_challenger_needs_more_accuracy_and_no_worse_log_loss(
 
 def test_intervals_and_mcnemar_are_recorded() -> None:
     """Four signals turned right of 200: +2 %, an interval that holds it, an exact p of 1/8."""
-    found = compare(WON, BAD, one_more_right(BAD), POLICY)
+    found = compare_models(WON, BAD, one_more_right(BAD), POLICY)
 
     assert found.accuracy == pytest.approx(0.02)
     assert found.accuracy_interval[0] < 0.02 < found.accuracy_interval[1]
     assert found.mcnemar_p == pytest.approx(0.125)
-    assert found == compare(WON, BAD, one_more_right(BAD), POLICY)
+    assert found == compare_models(WON, BAD, one_more_right(BAD), POLICY)
 
 
 def test_too_few_common_rows_keep_the_champion() -> None:
     """49 of 50."""
-    found = compare(WON[:49], BAD[:49], GOOD[:49], POLICY)
+    found = compare_models(WON[:49], BAD[:49], GOOD[:49], POLICY)
 
     assert not found.wins
     assert "49 signals" in found.reasons[0]

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from factories.samples import make_samples
 from steelyard.errors import CollectMoreData
-from steelyard.learning.folds import holdout_split, walk_forward
+from steelyard.learning.folds import split_holdout, walk_forward
 from steelyard.learning.policy import LearningPolicy
 
 POLICY = LearningPolicy()
@@ -20,7 +20,7 @@ def test_every_part_ends_an_embargo_before_the_next_begins(n: int, hold: int, se
     """Brackets of the fit rows end before the stop rows begin, theirs before the test rows, and all before the holdout."""
     samples = make_samples(n, hold_hours=hold, seed=seed)
     try:
-        development, holdout = holdout_split(samples, POLICY)
+        development, holdout = split_holdout(samples, POLICY)
         folds = walk_forward(samples, development, POLICY)
     except CollectMoreData:
         return  # long brackets over few signals: refusing is the right answer
@@ -35,7 +35,7 @@ def test_every_part_ends_an_embargo_before_the_next_begins(n: int, hold: int, se
 )
 def test_the_holdout_is_the_latest_fifth_within_bounds(n: int, size: int) -> None:
     """20 %, at least 100, at most 500, and always the latest."""
-    _, holdout = holdout_split(make_samples(n), POLICY)
+    _, holdout = split_holdout(make_samples(n), POLICY)
 
     assert holdout.tolist() == list(range(n - size, n))
 
@@ -43,13 +43,13 @@ def test_the_holdout_is_the_latest_fifth_within_bounds(n: int, size: int) -> Non
 def test_too_few_signals_say_how_many_are_needed() -> None:
     """249 of 250."""
     with pytest.raises(CollectMoreData, match="249 settled signals, 250 needed"):
-        holdout_split(make_samples(249), POLICY)
+        split_holdout(make_samples(249), POLICY)
 
 
 def test_test_folds_are_scored_once_each() -> None:
     """No row is in two test folds, and each test fold lies after the one before."""
     samples = make_samples(800)
-    development, _ = holdout_split(samples, POLICY)
+    development, _ = split_holdout(samples, POLICY)
     tests = np.concatenate([fold.test for fold in walk_forward(samples, development, POLICY)])
 
     assert len(np.unique(tests)) == len(tests)

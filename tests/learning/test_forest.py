@@ -9,8 +9,8 @@ import pytest
 from factories.samples import make_samples
 from steelyard.errors import FixData
 from steelyard.learning import forest as module
-from steelyard.learning.boosters import GROWING, GROWN, BoosterData
-from steelyard.learning.forest import Proof, from_bytes, to_bytes
+from steelyard.learning.boosters import GROWING_BOOSTERS, STORED_BOOSTERS, BoosterData
+from steelyard.learning.forest import ReferenceRows, forest_from_bytes, forest_to_bytes
 from steelyard.learning.model import Model
 from steelyard.learning.policy import Family, LearningPolicy
 from steelyard.learning.scorer import DESCRIPTION, TREES, Scorer
@@ -22,7 +22,9 @@ FAMILIES: tuple[Family, ...] = ("lightgbm", "xgboost")
 
 
 def grown(family: Family, rounds: int = 120) -> bytes:
-    booster = GROWING[family]({"learning_rate": 0.1}, BoosterData.of(SAMPLES.x, SAMPLES.won), 3)
+    booster = GROWING_BOOSTERS[family](
+        {"learning_rate": 0.1}, BoosterData.from_rows(SAMPLES.x, SAMPLES.won), 3
+    )
     for _ in range(rounds):
         booster.grow()
     return booster.to_bytes(rounds)
@@ -37,14 +39,14 @@ def model(request: pytest.FixtureRequest) -> Model:
 
 def test_lightgbm_is_met_to_the_last_bit() -> None:
     """5,000 rows, 120 trees."""
-    native = GROWN["lightgbm"](grown("lightgbm"))
+    native = STORED_BOOSTERS["lightgbm"](grown("lightgbm"))
 
     assert native.forest().predict(ROWS).tobytes() == native.predict(ROWS).tobytes()
 
 
 def test_xgboost_is_met_to_single_precision() -> None:
     """XGBoost adds its leaves in single precision, and a row exactly at a bound goes the same way."""
-    native = GROWN["xgboost"](grown("xgboost"))
+    native = STORED_BOOSTERS["xgboost"](grown("xgboost"))
     trees = native.forest()
     at_bounds = np.repeat(ROWS[:1], 500, axis=0)
     inner = np.flatnonzero(trees.feature >= 0)[:500]
@@ -104,19 +106,24 @@ def test_changed_files_are_refused(model: Model) -> None:
 
 def test_trees_that_predict_anything_else_are_refused() -> None:
     """The kernel is held against the native predictions before it serves, and damaged trees are never walked."""
-    native = GROWN["lightgbm"](grown("lightgbm", 20))
+    native = STORED_BOOSTERS["lightgbm"](grown("lightgbm", 20))
     trees, x = native.forest(), SAMPLES.x[:50]
-    proof = Proof(x, native.predict(x), x.min(axis=0), x.max(axis=0))
-    assert from_bytes(to_bytes(trees, proof))[0].predict(x).tobytes() == proof.raw.tobytes()
+    proof = ReferenceRows(x, native.predict(x), x.min(axis=0), x.max(axis=0))
+    assert (
+        forest_from_bytes(forest_to_bytes(trees, proof))[0].predict(x).tobytes()
+        == proof.raw.tobytes()
+    )
 
     with pytest.raises(FixData, match="off what the booster did"):
-        from_bytes(to_bytes(trees, Proof(x, proof.raw + 1e-3, proof.low, proof.high)))
+        forest_from_bytes(
+            forest_to_bytes(trees, ReferenceRows(x, proof.raw + 1e-3, proof.low, proof.high))
+        )
     trees.left[0] = 10**6
     with pytest.raises(FixData, match="a node names one that is not behind it"):
-        from_bytes(to_bytes(trees, proof))
+        forest_from_bytes(forest_to_bytes(trees, proof))
     with pytest.raises(FixData, match="cannot be read"):
-        from_bytes(b"PK nonsense")
-    assert module.PROOF_ROWS >= 200
+        forest_from_bytes(b"PK nonsense")
+    assert module.REFERENCE_ROWS >= 200
 
 
 def test_a_scorer_needs_no_booster() -> None:

@@ -7,14 +7,14 @@ import pytest
 
 from factories.samples import make_samples
 from steelyard.errors import CollectMoreData, FixData
-from steelyard.learning.boosters import GROWING, BoosterData
+from steelyard.learning.boosters import GROWING_BOOSTERS, BoosterData
 from steelyard.learning.calibration import logit
-from steelyard.learning.folds import holdout_split, walk_forward
+from steelyard.learning.folds import split_holdout, walk_forward
 from steelyard.learning.model import Model
 from steelyard.learning.policy import Family, LearningPolicy
 from steelyard.learning.samples import Samples
 from steelyard.learning.search import TrialRow, search
-from steelyard.learning.training import gate, train, training_key
+from steelyard.learning.training import refusal_reasons, train, training_key
 
 QUICK = LearningPolicy(trials=6, rounds=60, patience=20)
 
@@ -107,7 +107,7 @@ def test_features_that_do_not_fit_are_refused(skilled: Samples) -> None:
 
 def test_the_holdout_changes_nothing_but_its_own_score(skilled: Samples) -> None:
     """With every holdout outcome turned round, the fitted model is the same, byte for byte."""
-    _, holdout = holdout_split(skilled, QUICK)
+    _, holdout = split_holdout(skilled, QUICK)
     won = skilled.won.copy()
     won[holdout] = ~won[holdout]
     turned = train(replace(skilled, won=won), QUICK)
@@ -123,7 +123,7 @@ def test_the_holdout_changes_nothing_but_its_own_score(skilled: Samples) -> None
 
 def test_a_scored_fold_does_not_stop_its_own_boosting(skilled: Samples) -> None:
     """With the outcomes of the last test fold turned round, each trial stops at the same rounds."""
-    development, _ = holdout_split(skilled, QUICK)
+    development, _ = split_holdout(skilled, QUICK)
     folds = walk_forward(skilled, development, QUICK)
     won = skilled.won.copy()
     won[folds[-1].test] = ~won[folds[-1].test]
@@ -150,15 +150,15 @@ def test_pruned_trials_are_counted(skilled: Samples) -> None:
 @pytest.mark.parametrize("family", ["lightgbm", "xgboost"])
 def test_the_first_rounds_of_a_booster_are_what_is_stored(family: Family, skilled: Samples) -> None:
     """Grown to 20 and stored at 10, it predicts what 10 rounds did."""
-    from steelyard.learning.boosters import GROWN
+    from steelyard.learning.boosters import STORED_BOOSTERS
 
-    table = BoosterData.of(skilled.x, skilled.won)
-    booster = GROWING[family]({}, table, seed=1)
+    table = BoosterData.from_rows(skilled.x, skilled.won)
+    booster = GROWING_BOOSTERS[family]({}, table, seed=1)
     for _ in range(20):
         booster.grow()
 
     np.testing.assert_array_equal(
-        GROWN[family](booster.to_bytes(10)).predict(skilled.x), booster.predict(table, 10)
+        STORED_BOOSTERS[family](booster.to_bytes(10)).predict(skilled.x), booster.predict(table, 10)
     )
 
 
@@ -170,7 +170,7 @@ def test_the_first_champions_gate(accuracy: float, rate: float, reasons: int) ->
     """Over 55 % and over the no-information rate, each for itself; NaN passes neither."""
     figures = {"holdout_accuracy": accuracy, "holdout_no_information_rate": rate}
 
-    assert len(gate(figures, LearningPolicy())) == reasons
+    assert len(refusal_reasons(figures, LearningPolicy())) == reasons
 
 
 def test_one_outcome_only_is_refused() -> None:
@@ -189,10 +189,10 @@ def test_what_the_features_contribute_adds_up(family: Family, skilled: Samples) 
     x = skilled.x.copy()
     x[0, 1] = np.nan
     before = x.tobytes()
-    raw, calibrated = model.grown.contributions(x), model.contributions(x)
+    raw, calibrated = model.booster.contributions(x), model.contributions(x)
 
     assert raw.shape == calibrated.shape == (900, 7)
-    np.testing.assert_allclose(raw.sum(axis=1), logit(model.grown.predict(x)), atol=1e-4)
+    np.testing.assert_allclose(raw.sum(axis=1), logit(model.booster.predict(x)), atol=1e-4)
     np.testing.assert_allclose(calibrated.sum(axis=1), logit(model.predict(x)[0]), atol=1e-4)
     assert np.abs(calibrated[:, :-1]).mean(axis=0).argmax() == 0
     assert np.ptp(calibrated[:, -1]) == 0

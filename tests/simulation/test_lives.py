@@ -9,8 +9,13 @@ import pytest
 
 from factories.settled import settled
 from steelyard.evaluation.books import SizingPolicy
-from steelyard.evaluation.evidence import Evidence, WindowPolicy, gather, losses_in_a_row
-from steelyard.evaluation.skill import BetPolicy, judge_skill
+from steelyard.evaluation.evidence import (
+    Evidence,
+    WindowPolicy,
+    current_losing_streak,
+    gather_evidence,
+)
+from steelyard.evaluation.skill import BetPolicy, measure_skill
 from steelyard.simulation.characteristics import Design, Scenario, simulate_signals
 from steelyard.simulation.lives import Signals, bounds_of, live
 from steelyard.weight.gates import GateInputs, review
@@ -82,7 +87,7 @@ class Slow:
             self._blend(rows)
         since = self.signals.starts[(self.state.evidence_since - BEGAN).days + 1]
         return any(
-            self._broken(losses_in_a_row(self.frame[since : row + 1], SIZING), number)
+            self._broken(current_losing_streak(self.frame[since : row + 1], SIZING), number)
             for row in self._lost(rows)
         )
 
@@ -127,10 +132,10 @@ class Slow:
 
     def _evidence(self, number: int, since, window: WindowPolicy) -> Evidence:  # type: ignore[no-untyped-def]
         known, end = self.frame[: self.signals.starts[number + 1]], BEGAN + number * DAY
-        life = judge_skill(
+        life = measure_skill(
             known, end, self.state.evidence_since, SIZING, self.policy.sequential.bets
         )
-        return replace(gather(known, end, since, window, SIZING), lifetime=life)
+        return replace(gather_evidence(known, end, since, window, SIZING), lifetime=life)
 
 
 @pytest.mark.parametrize("mode", ["ladder", "sequential"])

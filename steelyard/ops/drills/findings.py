@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from steelyard.evaluation.books import finite
+from steelyard.evaluation.books import finite_or_none
 
 NEVER = math.nan
 DAY = timedelta(days=1)
@@ -43,7 +43,7 @@ class Notice:
             "what": self.what,
             "by": self.by,
             "bound": self.bound,
-            "after": finite(self.after),
+            "after": finite_or_none(self.after),
             "unit": self.unit,
             "words": self.words,
             "in_time": self.in_time,

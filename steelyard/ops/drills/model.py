@@ -5,7 +5,7 @@ from datetime import datetime
 from itertools import pairwise
 
 from steelyard.errors import FixConfiguration
-from steelyard.evaluation.books import Books, judge
+from steelyard.evaluation.books import Books, measure_books
 from steelyard.ops.drills.desk import days
 from steelyard.ops.drills.findings import Found, Notice, changes, days_until
 from steelyard.ops.drills.ground import BEGAN, DAY, TRAINING, DrillHome, market
@@ -97,7 +97,7 @@ def _reasons(place: DrillHome) -> str:
 def _cost(place: DrillHome, end: datetime) -> str:
     home = place.home()
     settled = home.ledger.settled_predictions(TURNED, end)
-    books: Books = judge(settled, TURNED, end, home.settings.books)
+    books: Books = measure_books(settled, TURNED, end, home.settings.books)
     earned = {"existing system": books.baseline, "ml book": books.ml, "blended book": books.blended}
     words = ", ".join(f"{name} {book.total_return:+.2%}" for name, book in earned.items())
     span = f"{len(settled)} signals settled in {(end - TURNED).days} days from the turn to {end:%Y-%m-%d}"
