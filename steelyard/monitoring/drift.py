@@ -1,8 +1,9 @@
-"""Drift: whether the market has left the world the champion was trained in.
+"""Drift: whether the market has left the conditions the champion was trained in.
 
-Inputs and predictions are judged by effect size, the population stability index (PSI), over quantiles of the reference: with
-enough rows a p-value calls any difference drift. Performance is judged by its standard error. Everything assumes
-independent rows; features of overlapping bars are not, so that a bound is a little too easy to cross.
+Inputs and predictions are judged by effect size, the population stability index (PSI), over
+quantiles of the reference: with enough rows a p-value calls any difference drift. Performance is
+judged by its standard error. Everything assumes independent rows; features of overlapping bars are
+not independent, so a bound is a little too easy to cross.
 """
 
 import math
@@ -29,7 +30,7 @@ VERDICTS: tuple[Verdict, ...] = ("fine", "watch", "retrain")
 PREDICTION = "p_win"
 MAX_BANDS = 10
 ROWS_A_BAND = 20
-"""Rows expected in a band on the smaller side; with fewer, an empty band alone makes a false alarm (measured)."""
+"""Rows expected per band on the smaller side; with fewer, one empty band alone is a false alarm."""
 MISSING = -1
 NAMED = 3
 NAN = float("nan")
@@ -42,17 +43,18 @@ class DriftPolicy(FrozenModel):
     """When drift is worth watching and when worth retraining for. Shares are fractions of 1.
 
     Attributes:
-        least_rows: Rows with a number a column needs on either side.
-        least_outcomes: Outcomes performance needs on either side.
+        least_rows: Finite values a column needs on either side to be judged.
+        least_outcomes: Outcomes performance needs on either side to be judged.
         psi_bound: PSI a column may always have; 0.2 is the customary bound for a large change.
-        alpha: Probability of any false alarm among all judged columns of an unchanged world.
-        watch_share: Share of the importance that drifted features carry, from which on to watch.
-        retrain_share: … and from which on to retrain.
-        watch_alpha: One-sided probability of performance this much worse by chance, under which to watch.
-        retrain_alpha: … and under which to retrain.
-        window_days: Days that are held against the training rows.
-        most_days: How far back the window reaches where it holds fewer than ``least_rows`` signals.
-        cooldown_days: After a retraining was asked for, how long none is asked for again.
+        alpha: Probability of any false alarm over all judged columns if nothing changed.
+        watch_share: Importance share of the drifted features from which the verdict is "watch".
+        retrain_share: The same for "retrain".
+        watch_alpha: One-sided probability by chance of performance this much worse, below which
+            the verdict is "watch".
+        retrain_alpha: The same for "retrain".
+        window_days: Days that are compared with the training rows.
+        most_days: Days the window may reach back if it holds fewer than ``least_rows`` signals.
+        cooldown_days: Days after a request for retraining without another request.
     """
 
     least_rows: Annotated[int, Field(ge=3 * ROWS_A_BAND)] = 100
@@ -70,17 +72,17 @@ class DriftPolicy(FrozenModel):
 
 @dataclass(frozen=True, slots=True)
 class Performance:
-    """How well the model did over ``n`` outcomes; NaN where a figure is unknown.
+    """Performance of the model over a number of outcomes; NaN if a figure is unknown.
 
     Attributes:
-        n: Outcomes.
+        outcomes: Number of outcomes.
         accuracy: Share of them where ``p_win > 0.5`` was right.
         log_loss: Mean, nats.
         ece: Expected calibration error over groups of equal size.
         loss_deviation: Standard deviation of the log-loss of single outcomes, nats.
     """
 
-    n: int
+    outcomes: int
     accuracy: float = NAN
     log_loss: float = NAN
     ece: float = NAN
@@ -88,30 +90,35 @@ class Performance:
 
     @classmethod
     def of(cls, p_win: Floats, won: Bools) -> "Performance":
-        """Return the performance of opinions ``p_win``, shape (n,); those that are NaN are left out."""
+        """Return the performance of predictions that have settled.
+
+        Args:
+            p_win: Predicted probabilities, shape (n,); rows with NaN are left out.
+            won: Whether each signal won, shape (n,).
+        """
         p_win, won = p_win[~np.isnan(p_win)], won[~np.isnan(p_win)]
-        p = np.clip(np.where(won, p_win, 1 - p_win), 1e-12, 1)
+        likelihood = np.clip(np.where(won, p_win, 1 - p_win), 1e-12, 1)
         return cls(
-            n=len(p_win),
+            outcomes=len(p_win),
             accuracy=metrics.accuracy(p_win, won),
             log_loss=metrics.log_loss(p_win, won),
             ece=metrics.calibration_error(p_win, won),
-            loss_deviation=float(np.log(p).std(ddof=1)) if len(p) > 1 else NAN,
+            loss_deviation=float(np.log(likelihood).std(ddof=1)) if len(likelihood) > 1 else NAN,
         )
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class ColumnDrift:
     """How far one column moved.
 
     Attributes:
-        name: Of the feature, or ``p_win``.
+        name: Name of the feature, or ``p_win``.
         importance: Its share of the model's importance; NaN for the prediction.
-        psi: Population stability index over quantile bands of the reference; NaN when not judged.
-        bound: PSI above which it counts as drifted; NaN when not judged.
-        wasserstein: Wasserstein distance in standard deviations of the reference, for reading only; NaN when not judged
-            and for a reference without width.
-        unjudged: Why it was not judged; empty when it was.
+        psi: Population stability index over quantile bands of the reference; NaN if not judged.
+        bound: PSI above which it counts as drifted; NaN if not judged.
+        wasserstein: Wasserstein distance in standard deviations of the reference, for information
+            only; NaN if not judged and if the reference is constant.
+        unjudged: Why it was not judged; empty if it was.
     """
 
     name: str
@@ -123,21 +130,21 @@ class Column:
 
     @property
     def drifted(self) -> bool:
-        """Whether it moved further than its bound; never when it was not judged."""
+        """Whether the PSI exceeds its bound; False if the column was not judged."""
         return self.psi > self.bound
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
-    """One measure of performance now against training.
+class MeasureDrift:
+    """One measure of performance, now compared with training.
 
     Attributes:
         name: ``accuracy`` (higher is better), ``log_loss`` or ``ece`` (lower is better).
-        before: In training; NaN when unknown.
-        now: NaN when unknown.
-        watch: Beyond it, the measure is worse than chance explains at ``watch_alpha``; NaN when not judged.
-        retrain: … at ``retrain_alpha``.
-        unjudged: Why it was not judged; empty when it was.
+        before: Value in training; NaN if unknown.
+        now: Present value; NaN if unknown.
+        watch: Bound that chance crosses with probability ``watch_alpha``; NaN if not judged.
+        retrain: Bound that chance crosses with probability ``retrain_alpha``; NaN if not judged.
+        unjudged: Why it was not judged; empty if it was.
     """
 
     name: str
@@ -149,7 +156,7 @@ class Comparison:
 
     @property
     def verdict(self) -> Verdict:
-        """What the measure alone asks for."""
+        """Verdict of this measure alone."""
         if self._worse_than(self.retrain):
             return "retrain"
         return "watch" if self._worse_than(self.watch) else "fine"
@@ -160,33 +167,33 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """What has drifted, and what it asks for.
+    """What has drifted, and what follows from it.
 
     Attributes:
         verdict: ``fine``, ``watch`` or ``retrain``.
-        reasons: Plain lines with figure and bound, the most important first; never empty.
-        share: Share of the importance that drifted features carry; NaN when no feature was judged.
+        reasons: One line each with value and bound, the most important first; never empty.
+        share: Share of the importance that drifted features carry; NaN if no feature was judged.
         judged_share: Share of the importance that judged features carry.
         columns: The features, the most important first.
-        prediction: ``p_win``.
-        performance: The measures of performance; empty when none were given.
+        prediction: The drift of ``p_win``.
+        performance: The measures of performance; empty if none were given.
     """
 
     verdict: Verdict
     reasons: tuple[str, ...]
     share: float
     judged_share: float
-    columns: tuple[Column, ...]
-    prediction: Column
-    performance: tuple[Comparison, ...] = field(default=())
+    columns: tuple[ColumnDrift, ...]
+    prediction: ColumnDrift
+    performance: tuple[MeasureDrift, ...] = field(default=())
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values; NaN and infinity become None."""
         document: dict[str, Any] = _plain(asdict(self))
         for row, column in zip(document["columns"], self.columns, strict=True):
             row["drifted"] = column.drifted
-        for row, comparison in zip(document["performance"], self.performance, strict=True):
-            row["verdict"] = comparison.verdict
+        for row, measure in zip(document["performance"], self.performance, strict=True):
+            row["verdict"] = measure.verdict
         document["prediction"]["drifted"] = self.prediction.drifted
         return document
 
@@ -201,69 +208,75 @@ def drift(
     """Return how far ``current`` is from ``reference``, the rows the champion was trained on.
 
     Args:
-        reference: The features and ``p_win`` by row; any numeric dtype. NaN and infinity are a band of their own, but for
-            ``p_win``: rows without one say nothing about predictions (rows the model was fitted on must have none).
-        current: The same, of the time that is judged.
-        importance: The model's features, any scale; normalised here, negative and NaN count as 0, equal shares when
-            nothing is left. Columns it does not name are not looked at; those it names are all reported.
-        performance: In training and now; None when neither is known.
+        reference: Columns: the features and ``p_win``, any numeric dtype. In a feature, NaN and
+            infinity form a band of their own. Rows without ``p_win`` say nothing about predictions
+            (rows the model was fitted on must have none).
+        current: The same columns for the period that is judged.
+        importance: Importance of each feature of the model, any scale; normalised here. Negative
+            and NaN count as 0; if nothing is left, all features count the same. Columns it does
+            not name are ignored; all it names are reported.
+        performance: Performance in training and now; None if neither is known.
         policy: Bounds.
     """
     shares = _normalised(importance)
-    columns = _columns(reference, current, shares, policy, beside=1)
+    features = _columns(reference, current, shares, policy, others=1)
     [prediction] = _columns(
-        _opinions(reference), _opinions(current), {PREDICTION: NAN}, policy, beside=len(columns)
+        _predicted(reference), _predicted(current), {PREDICTION: NAN}, policy, others=len(features)
     )
-    ranked = tuple(sorted(columns, key=lambda column: (-column.importance, column.name)))
-    compared = _comparisons(*performance, policy) if performance else ()
-    findings = [
-        *map(_of_performance, compared),
-        _of_inputs(ranked, policy),
-        _of_prediction(prediction, ranked),
-    ]
-    said = sorted((found for found in findings if found.reason), key=lambda found: -found.level)
+    ranked = tuple(sorted(features, key=lambda column: (-column.importance, column.name)))
+    measures = _measures(*performance, policy) if performance else ()
+    findings = _findings(measures, ranked, prediction, policy)
     rows = min(len(reference), len(current))
     return Drift(
-        verdict=VERDICTS[max((found.level for found in said), default=0)],
+        verdict=VERDICTS[max((finding.level for finding in findings), default=0)],
         reasons=(
-            *(found.reason for found in said),
-            *_remarks(said, (*ranked, prediction), compared, rows, policy),
+            *(finding.reason for finding in findings),
+            *_remarks(findings, (*ranked, prediction), measures, rows, policy),
         ),
-        share=_carried(ranked),
+        share=_drifted_share(ranked),
         judged_share=round(
             math.fsum(column.importance for column in ranked if not column.unjudged), 12
         ),
         columns=ranked,
         prediction=prediction,
-        performance=compared,
+        performance=measures,
     )
 
 
-def drift_page(reference: pd.DataFrame, current: pd.DataFrame, columns: Sequence[Column]) -> str:
-    """Return Evidently's HTML page of the judged ones among ``columns``, self-contained; empty when there are none.
+def drift_page(
+    reference: pd.DataFrame, current: pd.DataFrame, columns: Sequence[ColumnDrift]
+) -> str:
+    """Return Evidently's self-contained HTML page of the judged columns; empty if there are none.
 
     Args:
-        reference: As given to ``drift``.
-        current: As given to ``drift``.
-        columns: Of the answer of ``drift``; their bounds are the thresholds on the page.
+        reference: Features and ``p_win`` as columns, as given to ``drift``.
+        current: The same columns for the period that is judged, as given to ``drift``.
+        columns: Columns from the result of ``drift``; their bounds are the page's thresholds.
     """
     bounds = {column.name: column.bound for column in columns if not column.unjudged}
     if not bounds:
         return ""
-    before, now = _numbers(reference, bounds), _numbers(current, bounds)
-    bands = {name: _Bands.of(before[name], now[name]) for name in bounds}
+    old_values, new_values = _numbers(reference, bounds), _numbers(current, bounds)
+    bands = {name: _Bands.of(old_values[name], new_values[name]) for name in bounds}
     page: str = _report(bands, {}, bounds).get_html_str(as_iframe=False)
     return page
 
 
-def psi_noise(bands: int, n: int, m: int, alpha: float) -> float:
+def psi_noise(bands: int, reference_rows: int, current_rows: int, alpha: float) -> float:
     """Return the PSI that two samples of one distribution exceed with probability ``alpha``.
 
-    PSI / (1/n + 1/m) is asymptotically χ² with ``bands`` − 1 degrees of freedom, so that its mean is
-    (bands − 1)(1/n + 1/m), not 0, and the bound is χ²(1 − alpha; bands − 1) · (1/n + 1/m) (Yurdakul, "Statistical
-    properties of population stability index", Western Michigan University, 2018).
+    With n and m rows, PSI / (1/n + 1/m) is asymptotically χ² with ``bands`` − 1 degrees of freedom,
+    so that its mean is (bands − 1)(1/n + 1/m), not 0, and the bound is
+    χ²(1 − alpha; bands − 1) · (1/n + 1/m) (Yurdakul, "Statistical properties of population
+    stability index", Western Michigan University, 2018).
+
+    Args:
+        bands: Number of bands, at least 2.
+        reference_rows: Rows n of the reference, at least 1.
+        current_rows: Rows m of the other sample, at least 1.
+        alpha: Probability in (0, 1).
     """
-    return float(chdtri(bands - 1, alpha) * (1 / n + 1 / m))
+    return float(chdtri(bands - 1, alpha) * (1 / reference_rows + 1 / current_rows))
 
 
 def _normalised(importance: Mapping[str, float]) -> dict[str, float]:
@@ -283,63 +296,71 @@ def _columns(
     shares: Mapping[str, float],
     policy: DriftPolicy,
     *,
-    beside: int,
-) -> list[Column]:
-    """Return the columns judged; ``beside`` are judged elsewhere, and share the probability of a false alarm."""
-    before, now = _numbers(reference, shares), _numbers(current, shares)
+    others: int,
+) -> list[ColumnDrift]:
+    """Return the drift of the columns named in ``shares``.
+
+    The ``others`` columns judged elsewhere share the probability of a false alarm with these.
+    """
+    old_values, new_values = _numbers(reference, shares), _numbers(current, shares)
     unjudged = {
-        name: _unjudged(before.get(name), now.get(name), policy.least_rows) for name in shares
+        name: _unjudged(old_values.get(name), new_values.get(name), policy.least_rows)
+        for name in shares
     }
     judged = [name for name in shares if not unjudged[name]]
-    bands = {name: _Bands.of(before[name], now[name]) for name in judged}
-    psi, distance = _effects(bands, {name: (before[name], now[name]) for name in judged})
-    alpha = policy.alpha / max(len(judged) + beside, 1)
+    bands = {name: _Bands.of(old_values[name], new_values[name]) for name in judged}
+    psi, distances = _effects(
+        bands, {name: (old_values[name], new_values[name]) for name in judged}
+    )
+    alpha = policy.alpha / max(len(judged) + others, 1)
     return [
-        Column(
+        ColumnDrift(
             name,
             share,
             psi[name],
             max(policy.psi_bound, bands[name].noise(alpha)),
-            distance.get(name, NAN),
+            distances.get(name, NAN),
         )
         if name in bands
-        else Column(name, share, unjudged=unjudged[name])
+        else ColumnDrift(name, share, unjudged=unjudged[name])
         for name, share in shares.items()
     ]
 
 
-def _opinions(frame: pd.DataFrame) -> pd.DataFrame:
+def _predicted(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[frame[PREDICTION].notna().to_numpy(dtype=bool)] if PREDICTION in frame else frame
 
 
 def _numbers(frame: pd.DataFrame, names: Iterable[str]) -> dict[str, Floats]:
-    """Return the columns that are there as floats; what is no finite number becomes NaN."""
-    present = [name for name in names if name in frame]
-    read = {
+    """Return the columns that exist as floats; anything that is not a finite number becomes NaN."""
+    numbers = {
         name: pd.to_numeric(frame[name], errors="coerce").to_numpy(dtype=np.float64, na_value=NAN)
-        for name in present
+        for name in names
+        if name in frame
     }
-    return {name: np.where(np.isfinite(values), values, NAN) for name, values in read.items()}
+    return {name: np.where(np.isfinite(values), values, NAN) for name, values in numbers.items()}
 
 
-def _unjudged(before: Floats | None, now: Floats | None, least: int) -> str:
-    """Return why a column cannot be judged; empty when it can."""
-    trouble = _lacking(before, "reference", least) or _lacking(now, "current", least)
-    if trouble or before is None or now is None:
-        return trouble
-    both = np.concatenate((before, now))
-    if np.nanmin(both) == np.nanmax(both) and not np.isnan(both).any():
-        return f"constant at {both[0]:.4g}"
+def _unjudged(old_values: Floats | None, new_values: Floats | None, least_rows: int) -> str:
+    """Return why a column cannot be judged; empty if it can."""
+    problem = _lacking(old_values, "reference", least_rows) or _lacking(
+        new_values, "current", least_rows
+    )
+    if problem or old_values is None or new_values is None:
+        return problem
+    values = np.concatenate((old_values, new_values))
+    if np.nanmin(values) == np.nanmax(values) and not np.isnan(values).any():
+        return f"constant at {values[0]:.4g}"
     return ""
 
 
-def _lacking(values: Floats | None, side: str, least: int) -> str:
+def _lacking(values: Floats | None, side: str, least_rows: int) -> str:
     if values is None:
         return f"missing in {side}"
-    known = int((~np.isnan(values)).sum())
-    if len(values) and not known:
+    numbers = int((~np.isnan(values)).sum())
+    if len(values) and not numbers:
         return f"no number in {side}"
-    return f"{known} rows in {side}, least is {least}" if known < least else ""
+    return f"{numbers} rows in {side}, {least_rows} needed" if numbers < least_rows else ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -348,36 +369,47 @@ class _Bands:
 
     Attributes:
         edges: Upper ends of all bands but the last, rising.
-        before: Band of each row of the reference, ``MISSING`` for NaN.
-        now: The same of the current rows.
+        old_codes: Band of each row of the reference, ``MISSING`` for NaN.
+        new_codes: The same for the current rows.
     """
 
     edges: Floats
-    before: Codes
-    now: Codes
+    old_codes: Codes
+    new_codes: Codes
 
     @classmethod
-    def of(cls, before: Floats, now: Floats) -> "_Bands":
-        """Return both sides cut; a value that fills a band by itself keeps it to itself."""
-        known = before[~np.isnan(before)]
-        count = min(len(known), int((~np.isnan(now)).sum())) // ROWS_A_BAND
-        quantiles = np.quantile(known, np.linspace(0, 1, min(count, MAX_BANDS) + 1)[1:-1])
-        heavy = quantiles[1:][np.diff(quantiles) == 0]
-        edges = np.unique(np.concatenate((quantiles, np.nextafter(heavy, -np.inf))))
-        return cls(edges, _cut(before, edges), _cut(now, edges))
+    def of(cls, old_values: Floats, new_values: Floats) -> "_Bands":
+        """Return both sides cut; a value that fills a band by itself keeps that band for itself.
+
+        Args:
+            old_values: The column in the reference, shape (n,), NaN for missing.
+            new_values: The column in the current rows, shape (m,), NaN for missing.
+        """
+        numbers = old_values[~np.isnan(old_values)]
+        bands = min(len(numbers), int((~np.isnan(new_values)).sum())) // ROWS_A_BAND
+        quantiles = np.quantile(numbers, np.linspace(0, 1, min(bands, MAX_BANDS) + 1)[1:-1])
+        repeated = quantiles[1:][np.diff(quantiles) == 0]
+        edges = np.unique(np.concatenate((quantiles, np.nextafter(repeated, -np.inf))))
+        return cls(edges, _cut(old_values, edges), _cut(new_values, edges))
 
     def noise(self, alpha: float) -> float:
-        bands = len(np.unique(np.concatenate((self.before, self.now))))
-        return psi_noise(bands, len(self.before), len(self.now), alpha)
+        bands = len(np.unique(np.concatenate((self.old_codes, self.new_codes))))
+        return psi_noise(bands, len(self.old_codes), len(self.new_codes), alpha)
 
     def labels(self) -> dict[int, str]:
-        """Return the words of each band, rising in the order of the alphabet."""
+        """Return a label for each band; the labels sort like the bands."""
         ends = [f"{round(edge, 12) + 0.0:.4g}" for edge in self.edges.tolist()]
         middle = [f"{low} to {high}" if low != high else low for low, high in pairwise(ends)]
-        words = [f"up to {ends[0]}", *middle, f"over {ends[-1]}"]
+        ranges = [f"up to {ends[0]}", *middle, f"over {ends[-1]}"]
         return {MISSING: "missing"} | {
-            band: f"{band:02d}: {text}" for band, text in enumerate(words)
+            band: f"{band:02d}: {text}" for band, text in enumerate(ranges)
         }
+
+    def labelled(self) -> tuple[list[str], list[str]]:
+        """Return the label of each row of the reference, and of each current row."""
+        labels = self.labels()
+        old_labels = [labels[code] for code in self.old_codes.tolist()]
+        return old_labels, [labels[code] for code in self.new_codes.tolist()]
 
 
 def _cut(values: Floats, edges: Floats) -> Codes:
@@ -389,63 +421,59 @@ def _cut(values: Floats, edges: Floats) -> Codes:
 def _effects(
     bands: Mapping[str, _Bands], pairs: Mapping[str, tuple[Floats, Floats]]
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """Return PSI and Wasserstein distance by column; the latter only where the reference has width."""
+    """Return PSI and Wasserstein distance by column; no distance if the reference is constant."""
     if not bands:
         return {}, {}
-    wide = {name: pair for name, pair in pairs.items() if np.nanmax(pair[0]) > np.nanmin(pair[0])}
-    rows = _report(bands, wide, dict.fromkeys(bands, 1.0)).dict()["metrics"]
-    found = {
+    varying = {
+        name: pair for name, pair in pairs.items() if np.nanmax(pair[0]) > np.nanmin(pair[0])
+    }
+    rows = _report(bands, varying, dict.fromkeys(bands, 1.0)).dict()["metrics"]
+    effects = {
         (row["config"]["method"], row["config"]["column"]): float(row["value"]) for row in rows
     }
-    psi = {name: found["psi", _banded(name)] for name in bands}
-    return psi, {name: found["wasserstein", name] for name in wide}
+    psi = {name: effects["psi", _banded(name)] for name in bands}
+    return psi, {name: effects["wasserstein", name] for name in varying}
 
 
 def _report(
     bands: Mapping[str, _Bands],
-    wide: Mapping[str, tuple[Floats, Floats]],
+    varying: Mapping[str, tuple[Floats, Floats]],
     bounds: Mapping[str, float],
 ) -> "Snapshot":
-    """Return Evidently's report: PSI of the bands, Wasserstein distance of the numbers of ``wide``.
+    """Return Evidently's report: PSI of the bands, Wasserstein distance of the varying columns.
 
-    Evidently would choose its test by the number of rows and cut at equal widths, where one outlier puts all other rows
-    into a single band; method and bands are therefore given.
+    Evidently would choose its test by the number of rows and cut at equal widths, where one outlier
+    puts all other rows into a single band; method and bands are therefore given.
     """
     from evidently import DataDefinition, Dataset, Report
     from evidently.metrics import ValueDrift
 
-    kinds = DataDefinition(
-        numerical_columns=list(wide), categorical_columns=[_banded(name) for name in bands]
+    definition = DataDefinition(
+        numerical_columns=list(varying), categorical_columns=[_banded(name) for name in bands]
     )
-    before, now = (
-        Dataset.from_pandas(frame, data_definition=kinds) for frame in _frames(bands, wide)
+    reference, current = (
+        Dataset.from_pandas(frame, data_definition=definition) for frame in _frames(bands, varying)
     )
     stability = [
         ValueDrift(column=_banded(name), method="psi", threshold=bounds[name]) for name in bands
     ]
-    return Report(
-        [*stability, *(ValueDrift(column=name, method="wasserstein") for name in wide)]
-    ).run(now, before)
+    distances = [ValueDrift(column=name, method="wasserstein") for name in varying]
+    return Report([*stability, *distances]).run(current, reference)
 
 
 def _frames(
-    bands: Mapping[str, _Bands], wide: Mapping[str, tuple[Floats, Floats]]
+    bands: Mapping[str, _Bands], varying: Mapping[str, tuple[Floats, Floats]]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    before: dict[str, Any] = {
-        _banded(name): _words(cut.before, cut.labels()) for name, cut in bands.items()
-    }
-    now: dict[str, Any] = {
-        _banded(name): _words(cut.now, cut.labels()) for name, cut in bands.items()
-    }
-    for name, (old, new) in wide.items():
-        # Evidently never divides by less than 0.001, wider than many a return: what it gets has deviation 1.
-        centre, width = np.nanmean(old), np.nanstd(old)
-        before[name], now[name] = (old - centre) / width, (new - centre) / width
-    return pd.DataFrame(before), pd.DataFrame(now)
-
-
-def _words(codes: Codes, labels: Mapping[int, str]) -> list[str]:
-    return [labels[code] for code in codes.tolist()]
+    reference: dict[str, Any] = {}
+    current: dict[str, Any] = {}
+    for name, column in bands.items():
+        reference[_banded(name)], current[_banded(name)] = column.labelled()
+    for name, (old_values, new_values) in varying.items():
+        # Evidently never divides by less than 0.001, more than many a return deviates: scaled to 1.
+        centre, width = np.nanmean(old_values), np.nanstd(old_values)
+        reference[name] = (old_values - centre) / width
+        current[name] = (new_values - centre) / width
+    return pd.DataFrame(reference), pd.DataFrame(current)
 
 
 def _banded(name: str) -> str:
@@ -453,11 +481,11 @@ def _banded(name: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _Figure:
+class _Estimate:
     """A measure of performance with its standard error.
 
     Attributes:
-        centre: What it would be now in expectation, if nothing had changed.
+        centre: Expected present value if nothing has changed.
         error: Standard error of ``now`` around ``centre``.
     """
 
@@ -467,150 +495,155 @@ class _Figure:
     centre: float
     error: float
 
+    @property
+    def known(self) -> bool:
+        return math.isfinite(self.centre + self.error + self.now)
+
     def bound(self, alpha: float) -> float:
-        away = -float(ndtri(alpha)) * self.error
-        return self.centre - away if self.name == "accuracy" else self.centre + away
+        margin = -float(ndtri(alpha)) * self.error
+        return self.centre - margin if self.name == "accuracy" else self.centre + margin
 
 
-def _comparisons(
+def _measures(
     before: Performance, now: Performance, policy: DriftPolicy
-) -> tuple[Comparison, ...]:
-    """Return each measure with its bounds; the probabilities are shared out among the measures that can be judged."""
-    outcomes = min(before.n, now.n)
+) -> tuple[MeasureDrift, ...]:
+    """Return each measure with its bounds; the judged measures share the probabilities."""
+    outcomes = min(before.outcomes, now.outcomes)
     if outcomes < policy.least_outcomes:
-        trouble = f"{outcomes} outcomes, least is {policy.least_outcomes}"
+        unjudged = f"{outcomes} outcomes, {policy.least_outcomes} needed"
         return tuple(
-            Comparison(name, getattr(before, name), getattr(now, name), unjudged=trouble)
+            MeasureDrift(name, getattr(before, name), getattr(now, name), unjudged=unjudged)
             for name in ("accuracy", "log_loss", "ece")
         )
-    figures = (_accuracy(before, now), _log_loss(before, now), _ece(before, now))
-    judged = max(
-        sum(math.isfinite(figure.centre + figure.error + figure.now) for figure in figures), 1
-    )
+    estimates = _estimates(before, now)
+    judged = max(sum(estimate.known for estimate in estimates), 1)
     return tuple(
-        _compared(figure, policy.watch_alpha / judged, policy.retrain_alpha / judged)
-        for figure in figures
+        _measured(estimate, policy.watch_alpha / judged, policy.retrain_alpha / judged)
+        for estimate in estimates
     )
 
 
-def _compared(figure: _Figure, watch: float, retrain: float) -> Comparison:
-    if not math.isfinite(figure.centre + figure.error + figure.now):
-        return Comparison(
-            figure.name, figure.before, figure.now, unjudged="unknown in training or now"
-        )
-    return Comparison(
-        figure.name, figure.before, figure.now, figure.bound(watch), figure.bound(retrain)
+def _measured(estimate: _Estimate, watch_alpha: float, retrain_alpha: float) -> MeasureDrift:
+    values = estimate.name, estimate.before, estimate.now
+    if not estimate.known:
+        return MeasureDrift(*values, unjudged="unknown in training or now")
+    return MeasureDrift(*values, estimate.bound(watch_alpha), estimate.bound(retrain_alpha))
+
+
+def _estimates(before: Performance, now: Performance) -> tuple[_Estimate, ...]:
+    """Return accuracy, log-loss and calibration error with their standard errors.
+
+    Accuracy: the pooled error of a difference of two shares. Log-loss: the error of a difference of
+    two means; if training's deviation is unknown, the present one stands in for it. Calibration
+    error: the mean and the deviation that sampling gives it.
+    """
+    old, new = before.outcomes, now.outcomes
+    pooled = (old * before.accuracy + new * now.accuracy) / (old + new)
+    accuracy_error = math.sqrt(pooled * (1 - pooled) * (1 / old + 1 / new))
+    deviation = now.loss_deviation if math.isnan(before.loss_deviation) else before.loss_deviation
+    loss_error = math.sqrt(deviation**2 / old + now.loss_deviation**2 / new)
+    ece_error = metrics.calibration_deviation(new)
+    ece_centre = before.ece + metrics.calibration_noise(new)
+    return (
+        _Estimate("accuracy", before.accuracy, now.accuracy, before.accuracy, accuracy_error),
+        _Estimate("log_loss", before.log_loss, now.log_loss, before.log_loss, loss_error),
+        _Estimate("ece", before.ece, now.ece, ece_centre, ece_error),
     )
-
-
-def _accuracy(before: Performance, now: Performance) -> _Figure:
-    """Return the accuracy with the error of a difference of two shares, pooled."""
-    pooled = (before.n * before.accuracy + now.n * now.accuracy) / (before.n + now.n)
-    error = math.sqrt(pooled * (1 - pooled) * (1 / before.n + 1 / now.n))
-    return _Figure("accuracy", before.accuracy, now.accuracy, before.accuracy, error)
-
-
-def _log_loss(before: Performance, now: Performance) -> _Figure:
-    """Return the log-loss with the error of a difference of two means; now's deviation stands in for an unknown one."""
-    then = now.loss_deviation if math.isnan(before.loss_deviation) else before.loss_deviation
-    error = math.sqrt(then**2 / before.n + now.loss_deviation**2 / now.n)
-    return _Figure("log_loss", before.log_loss, now.log_loss, before.log_loss, error)
-
-
-def _ece(before: Performance, now: Performance) -> _Figure:
-    """Return the calibration error with the mean and the deviation that sampling gives it."""
-    centre = before.ece + metrics.calibration_noise(now.n)
-    return _Figure("ece", before.ece, now.ece, centre, metrics.calibration_deviation(now.n))
 
 
 @dataclass(frozen=True, slots=True)
 class _Finding:
-    """What one look says: a place in ``VERDICTS``, and why; no reason when there is nothing to say."""
+    """Result of one check: an index into ``VERDICTS``, and a reason; empty if all is well."""
 
     level: int
     reason: str
 
 
-def _of_performance(compared: Comparison) -> _Finding:
-    level = VERDICTS.index(compared.verdict)
+def _findings(
+    measures: Sequence[MeasureDrift],
+    columns: Sequence[ColumnDrift],
+    prediction: ColumnDrift,
+    policy: DriftPolicy,
+) -> list[_Finding]:
+    """Return the findings that have a reason, the most serious first."""
+    findings = [
+        *map(_of_performance, measures),
+        _of_inputs(columns, policy),
+        _of_prediction(prediction, columns),
+    ]
+    return sorted(
+        (finding for finding in findings if finding.reason), key=lambda finding: -finding.level
+    )
+
+
+def _of_performance(measure: MeasureDrift) -> _Finding:
+    level = VERDICTS.index(measure.verdict)
     if not level:
         return _Finding(0, "")
-    bound, side = (
-        (compared.watch, compared.retrain)[level - 1],
-        "least" if compared.name == "accuracy" else "most",
+    bound = (measure.watch, measure.retrain)[level - 1]
+    direction = "down" if measure.name == "accuracy" else "up"
+    values = f"{measure.now:.3f} now, {measure.before:.3f} in training"
+    return _Finding(
+        level, f"{measure.name} {values}; chance explains values {direction} to {bound:.3f}"
     )
-    figures = f"{compared.now:.3f} now, {compared.before:.3f} in training; at {side} {bound:.3f} is within chance"
-    return _Finding(level, f"{compared.name} {figures}")
 
 
-def _of_inputs(columns: Sequence[Column], policy: DriftPolicy) -> _Finding:
+def _of_inputs(columns: Sequence[ColumnDrift], policy: DriftPolicy) -> _Finding:
     drifted = [column for column in columns if column.drifted]
     if not drifted:
         return _Finding(0, "")
-    share = _carried(columns)
+    share = _drifted_share(columns)
     level = 2 if share >= policy.retrain_share else int(share >= policy.watch_share)
-    asked = (
+    bound = (
         f"retrain from {policy.retrain_share:.0%}"
         if level
         else f"watch from {policy.watch_share:.0%}"
     )
-    named = ", ".join(
+    names = ", ".join(
         f"{column.name} (PSI {column.psi:.2f}, bound {column.bound:.2f})"
         for column in drifted[:NAMED]
     )
     more = f" and {len(drifted) - NAMED} more" if len(drifted) > NAMED else ""
     return _Finding(
-        level, f"drifted features carry {share:.1%} of the importance, {asked}: {named}{more}"
+        level, f"drifted features carry {share:.1%} of the importance, {bound}: {names}{more}"
     )
 
 
-def _of_prediction(prediction: Column, columns: Sequence[Column]) -> _Finding:
+def _of_prediction(prediction: ColumnDrift, columns: Sequence[ColumnDrift]) -> _Finding:
     if not prediction.drifted:
         return _Finding(0, "")
-    moved = f"predictions drifted: PSI {prediction.psi:.2f}, bound {prediction.bound:.2f}"
+    figures = f"predictions drifted: PSI {prediction.psi:.2f}, bound {prediction.bound:.2f}"
     if any(column.drifted for column in columns):
-        return _Finding(2, f"{moved}, and so did features")
-    return _Finding(1, f"{moved}, but no feature did")
+        return _Finding(2, f"{figures}; features drifted too")
+    return _Finding(1, f"{figures}; no feature drifted")
 
 
 def _remarks(
-    said: Sequence[_Finding],
-    columns: Sequence[Column],
-    compared: Sequence[Comparison],
+    findings: Sequence[_Finding],
+    columns: Sequence[ColumnDrift],
+    measures: Sequence[MeasureDrift],
     rows: int,
     policy: DriftPolicy,
 ) -> list[str]:
-    """Return what is said last: that nothing drifted, and what was not judged."""
+    """Return the last reasons: that nothing drifted, and what was not judged."""
     if rows < policy.least_rows:
-        return [
-            f"not judged: {rows} rows, least is {policy.least_rows}",
-            *_unjudged_performance(compared),
-        ]
+        return [f"not judged: {rows} rows, {policy.least_rows} needed", *_not_judged(measures)]
     judged = [column for column in columns if not column.unjudged]
-    left = [f"{column.name} ({column.unjudged})" for column in columns if column.unjudged]
-    nothing = [_nothing(max(judged, key=lambda column: column.psi))] if judged and not said else []
-    return [
-        *nothing,
-        *([f"not judged: {', '.join(left)}"] if left else []),
-        *_unjudged_performance(compared),
-    ]
+    remarks = [*_not_judged(columns), *_not_judged(measures)]
+    if findings or not judged:
+        return remarks
+    largest = max(judged, key=lambda column: column.psi)
+    largest_psi = f"{largest.psi:.2f} ({largest.name}), bound {largest.bound:.2f}"
+    return [f"no drift: the largest PSI is {largest_psi}", *remarks]
 
 
-def _nothing(largest: Column) -> str:
-    return f"no drift: the largest PSI is {largest.psi:.2f} ({largest.name}), bound {largest.bound:.2f}"
+def _not_judged(parts: Sequence[ColumnDrift | MeasureDrift]) -> list[str]:
+    unjudged = [f"{part.name} ({part.unjudged})" for part in parts if part.unjudged]
+    return [f"not judged: {', '.join(unjudged)}"] if unjudged else []
 
 
-def _unjudged_performance(compared: Sequence[Comparison]) -> list[str]:
-    left = [
-        f"{comparison.name} ({comparison.unjudged})"
-        for comparison in compared
-        if comparison.unjudged
-    ]
-    return [f"not judged: {', '.join(left)}"] if left else []
-
-
-def _carried(columns: Sequence[Column]) -> float:
-    """Return the importance of the drifted features, of that of all; NaN when none was judged."""
+def _drifted_share(columns: Sequence[ColumnDrift]) -> float:
+    """Return the share of the importance that drifted features carry; NaN if none was judged."""
     if all(column.unjudged for column in columns):
         return NAN
     return round(math.fsum(column.importance for column in columns if column.drifted), 12)

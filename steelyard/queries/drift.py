@@ -104,7 +104,7 @@ def _with_predictions(
 def _holdout_performance(champion: Version) -> Performance:
     metrics = champion.metrics
     return Performance(
-        n=int(metrics.get("holdout_signals", 0)),
+        outcomes=int(metrics.get("holdout_signals", 0)),
         accuracy=metrics.get("holdout_accuracy", np.nan),
         log_loss=metrics.get("holdout_log_loss", np.nan),
     )

@@ -10,7 +10,7 @@ from scipy.stats import wasserstein_distance
 
 from steelyard.monitoring.drift import (
     PREDICTION,
-    Column,
+    ColumnDrift,
     Drift,
     DriftPolicy,
     Performance,
@@ -21,7 +21,7 @@ from steelyard.monitoring.drift import (
 
 POLICY = DriftPolicy()
 IMPORTANCE = {"minor": 1.0, "major": 14.0, "middle": 5.0}
-TRAINING = Performance(n=1000, accuracy=0.58, log_loss=0.67, ece=0.02, loss_deviation=0.2)
+TRAINING = Performance(outcomes=1000, accuracy=0.58, log_loss=0.67, ece=0.02, loss_deviation=0.2)
 
 
 def world(rows: int, seed: int, **columns: Any) -> pd.DataFrame:
@@ -48,7 +48,7 @@ def judged(
     return drift(world(1000, 1), current, IMPORTANCE, performance, POLICY)
 
 
-def column(found: Drift, name: str) -> Column:
+def column(found: Drift, name: str) -> ColumnDrift:
     return next(column for column in found.columns if column.name == name)
 
 
@@ -157,7 +157,7 @@ def test_the_distance_is_in_deviations_of_the_reference() -> None:
         pytest.param(np.inf, "no number in current", id="all infinite"),
         pytest.param("text", "no number in current", id="text"),
         pytest.param(
-            [1.0] * 60 + [np.nan] * 440, "60 rows in current, least is 100", id="mostly NaN"
+            [1.0] * 60 + [np.nan] * 440, "60 rows in current, 100 needed", id="mostly NaN"
         ),
     ],
 )
@@ -241,11 +241,15 @@ def test_too_few_rows_are_not_judged(before: int, now: int) -> None:
     """Whatever they look like."""
     current = moved("major", now, errors=5) if now else world(0, 2)
     found = drift(
-        world(before, 1), current, IMPORTANCE, (TRAINING, Performance(n=5, accuracy=0.0)), POLICY
+        world(before, 1),
+        current,
+        IMPORTANCE,
+        (TRAINING, Performance(outcomes=5, accuracy=0.0)),
+        POLICY,
     )
 
     assert found.verdict == "fine"
-    assert found.reasons[0] == f"not judged: {min(before, now)} rows, least is 100"
+    assert found.reasons[0] == f"not judged: {min(before, now)} rows, 100 needed"
     assert np.isnan(found.share)
     assert found.judged_share == 0
 
@@ -328,7 +332,8 @@ def test_performance_is_judged_without_rows_of_features() -> None:
 
     assert found.verdict == "retrain"
     assert (
-        found.reasons[0] == "accuracy 0.400 now, 0.580 in training; at least 0.504 is within chance"
+        found.reasons[0]
+        == "accuracy 0.400 now, 0.580 in training; chance explains values down to 0.504"
     )
 
 
@@ -367,7 +372,7 @@ def test_performance_is_measured_on_opinions() -> None:
     some = Performance.of(np.array([0.8, 0.4, np.nan]), np.array([True, True, False]))
     losses = -np.log([0.8, 0.4])
 
-    assert (some.n, some.accuracy) == (2, 0.5)
+    assert (some.outcomes, some.accuracy) == (2, 0.5)
     assert some.log_loss == pytest.approx(losses.mean())
     assert some.loss_deviation == pytest.approx(losses.std(ddof=1))
     assert some.ece == pytest.approx((0.2 + 0.6) / 2)
