@@ -1,4 +1,4 @@
-"""Opens what a trading process needs over a home: watch, session, recorder, and the desk behind ``steelyard serve``."""
+"""Opens the trading side of a home: state watch, session, recorder and the HTTP service's desk."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -11,7 +11,7 @@ from steelyard.desk.recorder import Recorder
 from steelyard.desk.served_model import ServedModel
 from steelyard.desk.service import Desk
 from steelyard.desk.session import Session
-from steelyard.desk.state_watch import After, Clock, StateWatch, now
+from steelyard.desk.state_watch import Clock, StateListener, StateWatch, system_clock
 from steelyard.desk.streak_breaker import StreakBreaker
 from steelyard.errors import RestoreService
 from steelyard.gateways.files import write_whole
@@ -28,69 +28,95 @@ from steelyard.weight.state import State
 REMEMBERED_DAYS = timedelta(days=3)
 
 
-def watch(home: Path, conf: Path | None = None) -> StateWatch:
-    """Return the watch over a home under the settings in ``conf`` (default: the project's), not started yet.
+def open_watch(home: Path, conf: Path | None = None) -> StateWatch:
+    """Return the state watch of a home, not started yet.
 
-    It tells the operator when the lease has run out: the flows that would say so may be what stopped.
+    It alerts the operator when the lease has expired: the flows that would do so may have stopped.
+
+    Args:
+        home: Folder of all state.
+        conf: Folder of the settings; None for the default.
     """
     services = load(conf).services.at(home)
-    return _watch(services, open_registry(services), (), now)
+    return _watch(services, open_registry(services), (), system_clock)
 
 
 def _watch(
-    services: ServiceSettings, registry: Registry, after: tuple[After, ...], clock: Clock
+    services: ServiceSettings,
+    registry: Registry,
+    listeners: tuple[StateListener, ...],
+    clock: Clock,
 ) -> StateWatch:
-    """Return a watch that begins with the state on disk and keeps it there."""
-    alerts, kept = open_alerts(services), _kept(services)
+    """Return a watch that starts with the state on disk and stores every new one there."""
+    alerts, state_file = open_alerts(services), _state_file(services)
 
-    def tell(state: State, at: datetime) -> None:
+    def alert_on_lapse(state: State, at: datetime) -> None:
         alert = lapse(state, at, services.pages)
         if alert:
             alerts.post(alert)
 
-    def keep(state: State, _: datetime) -> None:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(kept, registry.journal.sealed(state))
+    def store(state: State, _: datetime) -> None:
+        state_file.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(state_file, registry.journal.sealed(state))
 
-    first, seconds = kept_state(services, registry), services.refresh_seconds
     return StateWatch(
-        registry.journal.verified, open_brake(services), seconds, (keep, *after), first, tell, clock
+        registry.journal.verified,
+        open_brake(services),
+        services.refresh_seconds,
+        (store, *listeners),
+        stored_state(services, registry),
+        alert_on_lapse,
+        clock,
     )
 
 
-def kept_state(services: ServiceSettings, registry: Registry) -> State | None:
-    """Return the state the last trading process left on disk; None without one, or one nobody sealed."""
-    kept = _kept(services)
-    return (
-        registry.journal.unsealed(kept.read_text(encoding="utf-8")).state if kept.exists() else None
-    )
+def stored_state(services: ServiceSettings, registry: Registry) -> State | None:
+    """Return the state that the last trading process left on disk.
+
+    Args:
+        services: Where state lives.
+        registry: Its journal holds the seal's key.
+
+    Returns:
+        The state; None if there is none or its seal is wrong.
+    """
+    file = _state_file(services)
+    if not file.exists():
+        return None
+    return registry.journal.unsealed(file.read_text(encoding="utf-8")).state
 
 
-def _kept(services: ServiceSettings) -> Path:
+def _state_file(services: ServiceSettings) -> Path:
     return Path(services.state) / "state.json"
 
 
-def open_session(home: Path, conf: Path | None = None, clock: Clock = now) -> Session:
-    """Return a session over a home, its watch and its recorder running; ``Session.warm`` it before the first trade.
+def open_session(home: Path, conf: Path | None = None, clock: Clock = system_clock) -> Session:
+    """Return a running session of a home; call ``Session.warm`` before the first trade.
 
-    Without MLflow it starts with the last good model and the last state, as far as that state's lease reaches.
+    Without MLflow it starts with the last good model and the last state on disk, as long as the
+    lease of that state runs.
 
     Args:
-        home: The home.
-        conf: Folder of the settings.
-        clock: Gives the moment it is; another one than the real one in a drill.
+        home: Folder of all state.
+        conf: Folder of the settings; None for the default.
+        clock: Returns the current time, aware; a drill passes simulated time.
+
+    Raises:
+        FixConfiguration: If settings or the existing system cannot be loaded.
+        RestoreService: If another process records in this home, or its disk is not writable.
     """
     settings: Settings = load(conf)
     services = settings.services.at(home)
-    registry, state = open_registry(services), Path(services.state)
-    champion = ServedModel(registry.load, state / "bundle", registry.journal.seal)
+    registry, state_folder = open_registry(services), Path(services.state)
+    champion = ServedModel(registry.load, state_folder / "bundle", registry.journal.seal)
     champion.restore()
     strategy = load_strategy(settings.strategy)
-    watching = _watch(services, registry, (lambda found, _: champion.follow(found),), clock)
-    look = _breaker(settings, services, registry, watching, clock)
-    recorder = Recorder(open_ledger(services), Spool(state / "spool"), strategy.score_names, look)
+    watch = _watch(services, registry, (lambda state, _: champion.follow(state),), clock)
+    enforce = _streak_check(settings, services, registry, watch, clock)
+    spool = Spool(state_folder / "spool")
+    recorder = Recorder(open_ledger(services), spool, strategy.score_names, enforce)
     return Session(
-        watching.start(),
+        watch.start(),
         champion,
         strategy.score_names,
         settings.books.threshold,
@@ -100,14 +126,14 @@ def open_session(home: Path, conf: Path | None = None, clock: Clock = now) -> Se
     )
 
 
-def _breaker(
+def _streak_check(
     settings: Settings,
     services: ServiceSettings,
     registry: Registry,
-    watching: StateWatch,
+    watch: StateWatch,
     clock: Clock,
 ) -> Callable[[], None]:
-    """Return what looks at the streak after an outcome: the brake first, by the state at hand, then the journal."""
+    """Return the streak check after an outcome: first the brake, then the journal."""
     alerts, journal = open_alerts(services), registry.journal
     breaker = StreakBreaker(
         open_ledger(services),
@@ -115,24 +141,28 @@ def _breaker(
         open_brake(services),
         settings.weight,
         settings.books,
-        watching.look_at_brake,
+        watch.check_brake,
     )
 
-    def look() -> None:
+    def enforce() -> None:
         at = clock()
-        breaker.check(watching.state, at)
-        entry = breaker.look(at)
-        watching.refresh()
+        breaker.check(watch.state, at)
+        entry = breaker.enforce(at)
+        watch.refresh()
         if entry is not None:
             for alert in of_decision(entry, page_of(services, journal, entry.run_id)):
                 alerts.post(alert)
             alerts.deliver()
 
-    return look
+    return enforce
 
 
 def open_desk(home: Path, conf: Path | None = None) -> Desk:
-    """Return the session of a home for the service, with the lake's bars and the answers of the last days.
+    """Return the session of a home for the HTTP service, with its bars and recent answers.
+
+    Args:
+        home: Folder of all state.
+        conf: Folder of the settings; None for the default.
 
     Raises:
         CollectMoreData: If nothing was collected yet.
@@ -141,9 +171,9 @@ def open_desk(home: Path, conf: Path | None = None) -> Desk:
     lake, ledger = Lake(Path(services.state) / "lake"), open_ledger(services)
     bars = by_symbol(lake.read(), lake.bar_size)
     desk = Desk(open_session(home, conf), BarBuffer(bars, lake.bar_size), ledger.signal)
-    with suppress(RestoreService):  # a ledger that is down keeps nobody from trading
+    with suppress(RestoreService):  # an unreachable ledger does not stop trading
         now = datetime.now(UTC)
         ledger.migrate()
-        known = ledger.predictions(now - REMEMBERED_DAYS, now + REMEMBERED_DAYS)
-        desk.remember(cast(list[dict[str, Any]], known.to_dict("records")))
+        recent = ledger.predictions(now - REMEMBERED_DAYS, now + REMEMBERED_DAYS)
+        desk.remember(cast(list[dict[str, Any]], recent.to_dict("records")))
     return desk

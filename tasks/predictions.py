@@ -135,7 +135,7 @@ def _filled(trade: pd.Series, row: pd.Series) -> dict[str, Any]:
 @step()
 def watch_streak(home: Home, as_of: datetime) -> Entry | None:
     """Disable the model at once where the latest ML outcomes settled by ``as_of`` are more losses in a row than allowed."""
-    return breaker_of(home).look(as_of)
+    return breaker_of(home).enforce(as_of)
 
 
 def breaker_of(home: Home) -> StreakBreaker:

@@ -23,7 +23,7 @@ from steelyard.market.strategy import signals
 from steelyard.tasks.alerts import announce_failure
 from steelyard.tasks.predictions import breaker_of, record_outcomes
 from steelyard.tasks.step import step
-from steelyard.trading import kept_state, open_session
+from steelyard.trading import open_session, stored_state
 
 STALE, REFUSED = "stale", "broker_rejected"
 _NAMES = [feature.name for feature in FEATURES]
@@ -68,7 +68,7 @@ def settle_outcomes(home: Home, newest: Newest) -> bool:
     """
     try:
         record_outcomes(home, history(newest.bars, home.strategy, home.settings.brackets))
-        state = kept_state(home.settings.services, home.registry)
+        state = stored_state(home.settings.services, home.registry)
         return breaker_of(home).check(state, newest.as_of) or home.brake.operator == OPERATOR
     except SteelyardError as error:
         announce_failure(home, "settle", str(error))
@@ -121,7 +121,7 @@ def _traded(
     equity = broker.equity(bars)
     assessed = _assessed(home, equity, bars, order, evaluation)
     veto: str | None = assessed.veto
-    words = assessed.words
+    words = assessed.explanation
     if veto is None:
         veto, words = _ordered(
             broker, replace(order, quantity=assessed.size * equity / order.price), words

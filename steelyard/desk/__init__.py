@@ -1,1 +1,1 @@
-"""The trading side: what a signal's confidence becomes once the model has been heard."""
+"""The trading side: evaluates signals under the weight in force and records every evaluation."""

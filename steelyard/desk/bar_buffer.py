@@ -1,4 +1,4 @@
-"""The newest bars of a universe in a trading process that is sent them: checked, appended, never rewritten."""
+"""Bar histories of a trading process that receives its bars: checked, appended, never rewritten."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,14 +8,19 @@ import pandas as pd
 
 from steelyard.market.bars import Bars
 
-KEPT = 4096
-"""Bars a symbol's features may look back over; the slowest of them, ATR100, has forgotten what came before to 1e-17."""
-SYMBOLS = 5_000
+HISTORY = 4096
+"""Bars kept per symbol; the slowest feature, ATR100, weighs older bars with less than 1e-17."""
+MAX_SYMBOLS = 5_000
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One closed bar; ``timestamp`` is its open, UTC without a zone, ``volume`` NaN where the market has none."""
+    """One closed bar.
+
+    Attributes:
+        timestamp: Open time, UTC without a zone.
+        volume: Volume; NaN if the market has none.
+    """
 
     symbol: str
     timestamp: np.datetime64
@@ -27,71 +32,80 @@ class Bar:
 
 
 class BarBuffer:
-    """The histories by symbol, grown by what is taken in.
+    """Histories by symbol that grow by appended bars.
 
     Args:
-        bars: What is known at the start.
+        bars: Histories at the start, by symbol.
         bar_size: Time from a bar's open to its close.
 
     Attributes:
-        bars: The histories, to be read only; a bar that comes replaces the symbol's ``Bars``, never changes them.
+        bars: Histories by symbol, read-only; a new bar replaces the symbol's ``Bars``.
     """
 
     def __init__(self, bars: Mapping[str, Bars], bar_size: pd.Timedelta) -> None:
         self.bar_size = bar_size
         self._columns: dict[str, _Columns] = {
-            symbol: _Columns(one) for symbol, one in bars.items() if len(one)
+            symbol: _Columns(history) for symbol, history in bars.items() if len(history)
         }
-        self.bars: dict[str, Bars] = {symbol: one.bars for symbol, one in self._columns.items()}
+        self.bars: dict[str, Bars] = {
+            symbol: columns.bars for symbol, columns in self._columns.items()
+        }
 
-    def take(self, bars: Sequence[Bar]) -> str | None:
-        """Take in bars that are new, oldest first for each symbol; returns what is wrong with the first that cannot be.
+    def extend(self, bars: Sequence[Bar]) -> str | None:
+        """Append new bars; returns what is wrong with the first invalid one, or None.
 
-        Bars from before the newest one are known already and left, as is the newest one again. After a bar that cannot be
-        taken in no later one of this call is: a hole would be filled with nothing.
+        Bars up to the newest known one are ignored. An invalid bar ends the call: appending later
+        ones would leave a gap.
+
+        Args:
+            bars: Closed bars, oldest first within each symbol.
         """
         for bar in bars:
-            wrong = self._wrong(bar)
-            if wrong is not None:
-                return f"{bar.symbol}: bar {bar.timestamp}: {wrong}; not taken in"
+            fault = self._fault(bar)
+            if fault is not None:
+                return f"{bar.symbol}: bar {bar.timestamp}: {fault}; not taken in"
             self._append(bar)
         return None
 
-    def _wrong(self, bar: Bar) -> str | None:
-        known = self.bars.get(bar.symbol)
+    def _fault(self, bar: Bar) -> str | None:
+        history = self.bars.get(bar.symbol)
         if not bar.low <= min(bar.open, bar.close) <= max(bar.open, bar.close) <= bar.high:
-            return f"open {bar.open:g} and close {bar.close:g} do not lie between low {bar.low:g} and high {bar.high:g}"
-        if known is None:
-            return f"more than {SYMBOLS} symbols" if len(self.bars) >= SYMBOLS else None
-        if bar.timestamp == known.timestamp[-1] and bar.close != known.close[-1]:
-            return f"close {bar.close:g} is not the {known.close[-1]:g} that was taken in before"
+            return (
+                f"open {bar.open:g} and close {bar.close:g} do not lie between "
+                f"low {bar.low:g} and high {bar.high:g}"
+            )
+        if history is None:
+            return f"more than {MAX_SYMBOLS} symbols" if len(self.bars) >= MAX_SYMBOLS else None
+        if bar.timestamp == history.timestamp[-1] and bar.close != history.close[-1]:
+            return f"close {bar.close:g} differs from {history.close[-1]:g} received before"
         return None
 
     def _append(self, bar: Bar) -> None:
         columns = self._columns.get(bar.symbol)
         if columns is None:
-            columns = self._columns[bar.symbol] = _Columns(_empty(bar.symbol, self.bar_size))
+            none = np.empty(0)
+            history = Bars(bar.symbol, self.bar_size, np.empty(0, "datetime64[ns]"), *[none] * 5)
+            columns = self._columns[bar.symbol] = _Columns(history)
         elif bar.timestamp <= columns.bars.timestamp[-1]:
             return
         self.bars[bar.symbol] = columns.append(bar)
 
 
 class _Columns:
-    """One symbol's arrays with room to grow; a full one is followed by a new one, so that views stay as they are."""
+    """Arrays of one symbol with room to grow; full ones are replaced, so that views stay valid."""
 
     def __init__(self, bars: Bars) -> None:
-        self._start(bars[-KEPT:])
+        self._allocate(bars[-HISTORY:])
 
-    def _start(self, kept: Bars) -> None:
-        self._end = len(kept)
-        self._stamps = np.empty(2 * KEPT, dtype="datetime64[ns]")
-        self._values = np.empty((5, 2 * KEPT))
-        self._stamps[: self._end] = kept.timestamp
-        for row, values in zip(
-            self._values, (kept.open, kept.high, kept.low, kept.close, kept.volume), strict=True
-        ):
-            row[: self._end] = values
-        self.bars = self._view(kept.symbol, kept.bar_size)
+    def _allocate(self, history: Bars) -> None:
+        self._end = len(history)
+        self._stamps = np.empty(2 * HISTORY, dtype="datetime64[ns]")
+        self._values = np.empty((5, 2 * HISTORY))
+        self._stamps[: self._end] = history.timestamp
+        columns = (history.open, history.high, history.low, history.close, history.volume)
+        for row, column in zip(self._values, columns, strict=True):
+            row[: self._end] = column
+        self.bars = self._view(history.symbol, history.bar_size)
 
     def _view(self, symbol: str, bar_size: pd.Timedelta) -> Bars:
         return Bars(
@@ -100,15 +114,10 @@ class _Columns:
 
     def append(self, bar: Bar) -> Bars:
         """Return the history with one more bar."""
-        if self._end == 2 * KEPT:
-            self._start(self.bars[-KEPT:])
+        if self._end == 2 * HISTORY:
+            self._allocate(self.bars[-HISTORY:])
         self._stamps[self._end] = bar.timestamp
         self._values[:, self._end] = (bar.open, bar.high, bar.low, bar.close, bar.volume)
         self._end += 1
         self.bars = self._view(self.bars.symbol, self.bars.bar_size)
         return self.bars
-
-
-def _empty(symbol: str, bar_size: pd.Timedelta) -> Bars:
-    none = np.empty(0)
-    return Bars(symbol, bar_size, np.empty(0, dtype="datetime64[ns]"), none, none, none, none, none)

@@ -1,59 +1,63 @@
-"""Runs one job at a time in a thread of its own; the caller waits no longer than the deadline."""
+"""Runs one job at a time in its own thread; the caller waits no longer than the deadline."""
 
 import queue
 import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 
-class DeadlineExceeded(Exception):  # a reason to fall back, no error anyone sees
-    """No answer within the deadline."""
+class DeadlineExceeded(Exception):  # a reason to fall back, not an error
+    """No result within the deadline."""
 
 
-class DeadlineWorker(Generic[Answer]):
-    """One thread that does one job at a time; who asks waits no longer than told.
+class DeadlineWorker(Generic[Result]):
+    """One thread that runs one job at a time; the caller waits until the deadline at most.
 
-    While a late job is still running nobody waits for it: every further question is late at once.
+    While a late job is still running, every further job is late at once: nobody waits for it.
     """
 
     def __init__(self) -> None:
-        self._jobs: queue.SimpleQueue[tuple[int, Callable[[], Answer]] | None] = queue.SimpleQueue()
-        self._answers: queue.SimpleQueue[tuple[int, Answer | None, Exception | None]] = (
+        self._jobs: queue.SimpleQueue[tuple[int, Callable[[], Result]] | None] = queue.SimpleQueue()
+        self._results: queue.SimpleQueue[tuple[int, Result | None, Exception | None]] = (
             queue.SimpleQueue()
         )
-        self._asked = self._answered = 0
+        self._submitted = self._completed = 0
         threading.Thread(target=self._work, name="steelyard-opinion", daemon=True).start()
 
-    def ask(self, job: Callable[[], Answer], seconds: float) -> Answer:
-        """Return what ``job`` returns, raise what it raises.
+    def run(self, job: Callable[[], Result], seconds: float) -> Result:
+        """Return the result of ``job``, or raise its exception.
+
+        Args:
+            job: Computes a result other than None.
+            seconds: Deadline, seconds from now.
 
         Raises:
-            DeadlineExceeded: If it takes longer than ``seconds``, or a job before it still runs.
+            DeadlineExceeded: If it takes longer than ``seconds``, or an earlier job still runs.
         """
-        while self._answered < self._asked and not self._answers.empty():
-            self._answered = self._answers.get()[0]
-        if self._answered < self._asked:
+        while self._completed < self._submitted and not self._results.empty():
+            self._completed = self._results.get()[0]
+        if self._completed < self._submitted:
             raise DeadlineExceeded
-        self._asked += 1
-        self._jobs.put((self._asked, job))
+        self._submitted += 1
+        self._jobs.put((self._submitted, job))
         try:
-            self._answered, answer, error = self._answers.get(timeout=seconds)
+            self._completed, result, error = self._results.get(timeout=seconds)
         except queue.Empty:
             raise DeadlineExceeded from None
-        if answer is None:
+        if result is None:
             raise error or DeadlineExceeded
-        return answer
+        return result
 
     def stop(self) -> None:
-        """Let the thread end after the job it has."""
+        """Let the thread end after its current job."""
         self._jobs.put(None)
 
     def _work(self) -> None:
-        while (asked := self._jobs.get()) is not None:
-            number, job = asked
+        while (submitted := self._jobs.get()) is not None:
+            number, job = submitted
             try:
-                self._answers.put((number, job(), None))
-            except Exception as error:  # noqa: BLE001  # handed to who asked
-                self._answers.put((number, None, error))
+                self._results.put((number, job(), None))
+            except Exception as error:  # noqa: BLE001  # raised in the thread that waits
+                self._results.put((number, None, error))

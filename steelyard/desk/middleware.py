@@ -1,4 +1,4 @@
-"""The gate before the service: the token, the rate and the size of a request, before anything of it is read."""
+"""Checks token, rate and size of a request before the service reads it."""
 
 import hmac
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -20,83 +20,80 @@ WRONG_TOKENS_PER_SECOND = 10
 
 
 class AccessMiddleware:
-    """Lets requests with the token through, so many a second and so large; wrong tokens are limited on their own.
+    """Passes requests with the right token on, up to a rate and a size.
 
     Args:
-        app: What is behind it.
-        token: What ``Authorization: Bearer …`` must carry; ``/healthz`` needs none.
-        requests_per_second: Of all who have the token.
-        most_bytes: Of one request's body.
+        app: Application behind it.
+        token: Token that ``Authorization: Bearer …`` must carry; ``/healthz`` needs none.
+        requests_per_second: Limit over all clients with the token; wrong tokens have their own.
+        max_bytes: Largest body of a request, bytes.
     """
 
-    def __init__(self, app: App, token: str, requests_per_second: int, most_bytes: int) -> None:
+    def __init__(self, app: App, token: str, requests_per_second: int, max_bytes: int) -> None:
         self._app = app
         self._expected = f"Bearer {token}".encode()
         self._limiter = FixedWindowRateLimiter(MemoryStorage())
         self._rate = RateLimitItemPerSecond(requests_per_second)
         self._wrong_rate = RateLimitItemPerSecond(WRONG_TOKENS_PER_SECOND)
-        self._most = most_bytes
+        self._max_bytes = max_bytes
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Answer for the app where it must not be asked."""
+        """Answer in place of the application if the request is refused."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        refused = self._refused(scope, dict(scope["headers"]))
-        if refused is not None:
-            await refused(scope, receive, send)
+        refusal = self._refusal(scope, dict(scope["headers"]))
+        if refusal is not None:
+            await refusal(scope, receive, send)
             return
-        await self._passed(scope, receive, send)
+        await self._pass_on(scope, receive, send)
 
-    def _refused(self, scope: Message, headers: dict[bytes, bytes]) -> JSONResponse | None:
+    def _refusal(self, scope: Message, headers: dict[bytes, bytes]) -> JSONResponse | None:
         if scope["path"] in OPEN:
             return None if self._limiter.hit(self._rate, "open") else _busy()
         if not hmac.compare_digest(headers.get(b"authorization", b""), self._expected):
             if not self._limiter.hit(self._wrong_rate, "wrong"):
                 return _busy()
-            words = (
-                "no or a wrong token; send the header Authorization: Bearer with STEELYARD_TOKEN"
+            detail = (
+                "token missing or wrong; send the header Authorization: Bearer with the value of "
+                "STEELYARD_TOKEN"
             )
-            return JSONResponse({"detail": words}, 401, {"WWW-Authenticate": "Bearer"})
+            return JSONResponse({"detail": detail}, 401, {"WWW-Authenticate": "Bearer"})
         if not self._limiter.hit(self._rate, "right"):
             return _busy()
-        return (
-            self._large() if int(headers.get(b"content-length", b"0") or 0) > self._most else None
-        )
+        declared_bytes = int(headers.get(b"content-length", b"0") or 0)
+        return self._too_large() if declared_bytes > self._max_bytes else None
 
-    def _large(self) -> JSONResponse:
-        return JSONResponse(
-            {"detail": f"the request is larger than {self._most} bytes; send fewer bars at once"},
-            413,
-        )
+    def _too_large(self) -> JSONResponse:
+        detail = f"the request is larger than {self._max_bytes} bytes; send fewer bars at once"
+        return JSONResponse({"detail": detail}, 413)
 
-    async def _passed(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Pass a request on; where it turns out larger than it said, nothing the app answers counts."""
-        read = 0
+    async def _pass_on(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Pass a request on; if it is larger than declared, discard the application's answer."""
+        received_bytes = 0
 
-        async def counted() -> Message:
-            nonlocal read
+        async def counted_receive() -> Message:
+            nonlocal received_bytes
             message = await receive()
-            read += len(message.get("body", b""))
-            if read > self._most:
+            received_bytes += len(message.get("body", b""))
+            if received_bytes > self._max_bytes:
                 raise _TooLarge
             return message
 
-        async def unless_large(message: Message) -> None:
-            if read <= self._most:
+        async def send_unless_large(message: Message) -> None:
+            if received_bytes <= self._max_bytes:
                 await send(message)
 
         with suppress(_TooLarge):
-            await self._app(scope, counted, unless_large)
-        if read > self._most:
-            await self._large()(scope, receive, send)
+            await self._app(scope, counted_receive, send_unless_large)
+        if received_bytes > self._max_bytes:
+            await self._too_large()(scope, receive, send)
 
 
-class _TooLarge(Exception):  # stops the reading; the answer is given above
-    """More bytes came than may."""
+class _TooLarge(Exception):  # ends the reading; the middleware answers
+    """The body exceeds the limit."""
 
 
 def _busy() -> JSONResponse:
-    return JSONResponse(
-        {"detail": "too many requests a second; try again in one"}, 429, {"Retry-After": "1"}
-    )
+    detail = "too many requests per second; retry after one second"
+    return JSONResponse({"detail": detail}, 429, {"Retry-After": "1"})

@@ -1,4 +1,4 @@
-"""How a trading process decides, and what it takes over HTTP."""
+"""Settings of a trading process: deadline of the ML side and limits of the HTTP service."""
 
 from typing import Annotated
 
@@ -8,7 +8,7 @@ from steelyard.values import FrozenModel
 
 
 class DeskPolicy(FrozenModel):
-    """Deadline of the ML side, and limits of ``steelyard serve`` (``conf/desk.yaml``)."""
+    """Deadline of the ML side and limits of ``steelyard serve`` (``conf/desk.yaml``)."""
 
     deadline_ms: Annotated[float, Field(gt=0, le=10_000)] = 50.0
     port: Annotated[int, Field(ge=1, le=65_535)] = 8787

@@ -1,13 +1,14 @@
-"""Records evaluations off the hot path: a queue, a writer thread, the spool on disk, and from there the ledger.
+"""Records evaluations off the hot path: queue → writer thread → spool on disk → ledger.
 
-What was handed over is on disk ``POLL_SECONDS`` and one disk write later, whatever happens to the process then; it is in the
-ledger as soon as the database is there, in order, once.
+A record is on disk after ``POLL_SECONDS`` and one disk write, even if the process dies then. It
+reaches the ledger as soon as the database is available: in order, exactly once.
 """
 
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -26,15 +27,15 @@ if TYPE_CHECKING:
 POLL_SECONDS = 0.05
 RETRY_SECONDS = 5.0
 QUIET_SECONDS, LONGEST_SECONDS = 0.25, 5.0
-"""The ledger is written to once nothing was evaluated for so long, or after so long at the latest: pandas and SQL would take
-the processor from the trade that is being decided."""
+"""The ledger is written after ``QUIET_SECONDS`` without an evaluation, after ``LONGEST_SECONDS`` at
+the latest: pandas and SQL would take the processor from the trade being decided."""
 BATCH = 500
 MAX_QUEUED = 1_000_000
-"""Evaluations kept in memory while the disk cannot be written; beyond it the oldest are lost, and counted."""
+"""Evaluations kept in memory while the disk is not writable; beyond it the oldest are lost."""
 
 
-class Line(msgspec.Struct, frozen=True):
-    """One evaluation in the spool; None stands for NaN."""
+class SpooledEvaluation(msgspec.Struct, frozen=True):
+    """One evaluation in the spool; fields as in ``Evaluation``, None for NaN."""
 
     signal_id: str
     symbol: str
@@ -56,18 +57,19 @@ class Line(msgspec.Struct, frozen=True):
 
 
 class Recorder:
-    """Takes evaluations and outcomes from the trading thread and sees them into the ledger.
+    """Stores evaluations and outcomes of the trading thread in the ledger.
 
     Args:
-        ledger: Where they belong.
-        spool: Where they wait.
-        score_names: The existing system's sub-scores, which complete the names of the features.
-        after_outcomes: Is called by the writer once outcomes are in the ledger, again until it goes through.
+        ledger: Destination of the records.
+        spool: Queue on disk until the ledger is available.
+        score_names: Names of the existing system's sub-scores; they complete the feature names.
+        after_outcomes: Called by the writer once outcomes are in the ledger; retried until it
+            succeeds.
 
     Attributes:
         lost: Evaluations that neither disk nor memory could keep.
-        set_aside: Outcomes that were refused: of a signal nobody predicted, or other than the one recorded.
-        trouble: Why something waits; None when nothing does.
+        set_aside: Refused outcomes: of an unknown signal, or different from the recorded one.
+        trouble: Why records wait; None if none do.
     """
 
     def __init__(
@@ -79,8 +81,8 @@ class Recorder:
     ) -> None:
         self._ledger = ledger
         self._spool = spool
-        self._names = row_names(score_names)
-        self._hash = feature_set_hash(self._names)
+        self._feature_names = row_names(score_names)
+        self._feature_hash = feature_set_hash(self._feature_names)
         self._after_outcomes = after_outcomes
         self._queue: deque[Evaluation | Outcome] = deque(maxlen=MAX_QUEUED)
         self._stopping = threading.Event()
@@ -103,19 +105,19 @@ class Recorder:
         return self
 
     def record(self, evaluation: Evaluation) -> None:
-        """Hand over an evaluation; a microsecond."""
+        """Queue an evaluation; takes a microsecond."""
         if len(self._queue) == MAX_QUEUED:
             self.lost += 1
         self._queue.append(evaluation)
         self._recorded_at = time.monotonic()
 
     def settle(self, outcome: Outcome) -> None:
-        """Hand over an outcome, which goes to the ledger without waiting for quiet: a breaker may hang on it."""
+        """Queue an outcome; it reaches the ledger without delay, as a breaker may depend on it."""
         self._queue.append(outcome)
         self._urgent = True
 
     def stop(self) -> None:
-        """Write what is left and leave the spool."""
+        """Write all waiting records and close the spool."""
         self._stopping.set()
         self._thread.join(60)
         self._spool.close()
@@ -127,124 +129,121 @@ class Recorder:
         self.flush()
 
     def flush(self) -> None:
-        """Bring the queue to disk and, when it is quiet, the disk to the ledger; what cannot be done now is tried again."""
-        urgent, self._urgent = (
-            self._urgent,
-            False,
-        )  # first: an outcome that comes meanwhile is of the next round
+        """Move the queue to disk and, if no trade is busy, the spool to the ledger.
+
+        A failure is kept in ``trouble`` and retried.
+        """
+        # Read first: an outcome that arrives meanwhile belongs to the next round.
+        urgent, self._urgent = self._urgent, False
         try:
-            self._to_disk()
+            self._write_spool()
             self._wait -= POLL_SECONDS
-            if self._wait <= 0 and (urgent or self._due()):
-                self._to_ledger()
+            if self._wait <= 0 and (urgent or self._is_due(time.monotonic())):
+                self._write_ledger()
                 self._stored_at, self.trouble = time.monotonic(), None
-                self._tell()
+                self._report_outcomes()
         except RestoreService as error:
             self.trouble = str(error)
             self._wait = RETRY_SECONDS
 
-    def _due(self) -> bool:
-        now = time.monotonic()
+    def _is_due(self, now: float) -> bool:
         return now - self._recorded_at > QUIET_SECONDS or now - self._stored_at > LONGEST_SECONDS
 
-    def _tell(self) -> None:
+    def _report_outcomes(self) -> None:
         if not self._settled:
             return
         try:
             self._after_outcomes()
             self._settled = False
-        except Exception as error:  # the border of the writer, which must live on
+        except Exception as error:  # the writer must live on
             raise RestoreService(f"after an outcome: {type(error).__name__}: {error}") from error
 
-    def _to_disk(self) -> None:
+    def _write_spool(self) -> None:
         while self._queue:
-            taken = [self._queue.popleft() for _ in range(min(len(self._queue), BATCH))]
+            batch = [self._queue.popleft() for _ in range(min(len(self._queue), BATCH))]
             try:
-                self._spool.append([_line(evaluation) for evaluation in taken])
+                self._spool.append([_spooled(record) for record in batch])
             except RestoreService:
-                self._queue.extendleft(reversed(taken))
+                self._queue.extendleft(reversed(batch))
                 raise
 
-    def _to_ledger(self) -> None:
+    def _write_ledger(self) -> None:
         while True:
-            lines, place = self._spool.waiting(BATCH)
+            lines, position = self._spool.waiting(BATCH)
             if not lines:
                 return
-            self._store(list(self._read(lines)))
-            self._spool.drained(place)
+            self._store(list(self._decode(lines)))
+            self._spool.drained(position)
 
-    def _read(self, lines: Iterable[bytes]) -> Iterable[Line | Outcome]:
+    def _decode(self, lines: Iterable[bytes]) -> Iterable[SpooledEvaluation | Outcome]:
         for line in lines:
-            kind: type[Line | Outcome] = Outcome if line.startswith(_OUTCOME) else Line
             try:
+                tag = msgspec.json.decode(line, type=_Tagged).type
+                kind: type[SpooledEvaluation | Outcome] = (
+                    Outcome if tag == "outcome" else SpooledEvaluation
+                )
                 yield msgspec.json.decode(line, type=kind)
             except (msgspec.DecodeError, msgspec.ValidationError):
                 self._spool.set_aside(line)
 
-    def _store(self, lines: Sequence[Line | Outcome]) -> None:
+    def _store(self, records: Sequence[SpooledEvaluation | Outcome]) -> None:
         if not self._migrated:
             self._ledger.migrate()
             self._migrated = True
-        self._store_evaluations([line for line in lines if isinstance(line, Line)])
-        for line in lines:
-            if isinstance(line, Outcome):
-                self._store_outcome(line)
+        self._store_evaluations(
+            [record for record in records if isinstance(record, SpooledEvaluation)]
+        )
+        for record in records:
+            if isinstance(record, Outcome):
+                self._store_outcome(record)
 
     def _store_outcome(self, outcome: Outcome) -> None:
-        """Write an outcome once; what nobody predicted, or differs from what is recorded, is set aside."""
-        try:
-            require_predicted(self._ledger, outcome.signal_id)
-            self._settled |= (
-                self._ledger.record_outcomes(pd.DataFrame([msgspec.structs.asdict(outcome)])) > 0
-            )
-        except FixData:
-            self.set_aside += 1
-            self._spool.set_aside(msgspec.json.encode(outcome) + b"\n")
+        """Write an outcome once; set it aside if its signal is unknown or another is recorded."""
+        with suppress(FixData):
+            if self._ledger.signal(outcome.signal_id) is not None:
+                frame = pd.DataFrame([msgspec.structs.asdict(outcome)])
+                self._settled |= self._ledger.record_outcomes(frame) > 0
+                return
+        self.set_aside += 1
+        self._spool.set_aside(msgspec.json.encode(outcome) + b"\n")
 
-    def _store_evaluations(self, lines: list[Line]) -> None:
-        if not lines:
+    def _store_evaluations(self, evaluations: list[SpooledEvaluation]) -> None:
+        if not evaluations:
             return
-        frame = pd.DataFrame([msgspec.structs.asdict(line) for line in lines])
+        frame = pd.DataFrame([msgspec.structs.asdict(evaluation) for evaluation in evaluations])
         for name in ("p_win", "confidence_ml"):
             frame[name] = frame[name].astype("float64")
-        known = frame[[self._complete(line) for line in lines]]
-        if len(known):
-            values = np.array(known["features"].tolist(), dtype=np.float64)
-            signals = known.drop(columns=["features", "confidence_existing"]).reset_index(drop=True)
-            columns = pd.DataFrame(values, columns=list(self._names))
+        complete = frame[[self._has_all_features(evaluation) for evaluation in evaluations]]
+        if len(complete):
+            values = np.array(complete["features"].tolist(), dtype=np.float64)
+            features = pd.DataFrame(values, columns=list(self._feature_names))
+            signals = complete.drop(columns=["features", "confidence_existing"])
             self._ledger.record_features(
-                pd.concat([signals, columns], axis=1), self._names, self._hash
+                pd.concat([signals.reset_index(drop=True), features], axis=1),
+                self._feature_names,
+                self._feature_hash,
             )
         self._ledger.record_predictions(frame)
 
-    def _complete(self, line: Line) -> bool:
-        """Whether every feature is known: only then are they frozen, as the batch freezes them."""
-        return len(line.features) == len(self._names) and None not in line.features
-
-
-def require_predicted(ledger: "Ledger", signal_id: str) -> None:
-    """Refuse an outcome of a signal that was never evaluated.
-
-    Raises:
-        FixData: If there is no prediction of it.
-    """
-    if ledger.signal(signal_id) is None:
-        raise FixData(
-            f"{signal_id}: no such signal was evaluated here; its outcome belongs to nothing"
+    def _has_all_features(self, evaluation: SpooledEvaluation) -> bool:
+        """Whether every feature is known; only then are they frozen, as in the batch."""
+        return (
+            len(evaluation.features) == len(self._feature_names) and None not in evaluation.features
         )
 
 
-def _line(taken: Evaluation | Outcome) -> Line | Outcome:
-    """Return what is written of an evaluation or an outcome; NaN is written as null."""
-    return taken if isinstance(taken, Outcome) else _line_of(taken)
+class _Tagged(msgspec.Struct):
+    """Kind of a line in the spool; evaluations carry none."""
+
+    type: str = "evaluation"
 
 
-def _line_of(evaluation: Evaluation) -> Line:
-    return Line(
-        **{name: getattr(evaluation, name) for name in _PLAIN},
-        features=evaluation.features.tolist(),
-    )
+def _spooled(record: Evaluation | Outcome) -> SpooledEvaluation | Outcome:
+    """Return the spooled form of a record; NaN is written as null."""
+    if isinstance(record, Outcome):
+        return record
+    scalars = {name: getattr(record, name) for name in _SCALAR_FIELDS}
+    return SpooledEvaluation(**scalars, features=record.features.tolist())
 
 
-_PLAIN = tuple(name for name in Line.__struct_fields__ if name != "features")
-_OUTCOME = b'{"type":"outcome"'
+_SCALAR_FIELDS = tuple(name for name in SpooledEvaluation.__struct_fields__ if name != "features")

@@ -1,7 +1,8 @@
-"""Risk: whether a signal that was decided for may be traded, and how large. Pure functions; every veto has a code.
+"""Risk rules: may a decided signal be traded, and how large? Pure functions; every veto has a code.
 
-The size is the account lost at the stop over the distance to it, scaled by the market's regime: the same rule the books are
-sized by, so that what was judged is what is traded (fixed-fractional sizing; Vince, "Portfolio Management Formulas", 1990).
+Size = risk per trade ÷ stop distance, scaled by the market regime. The books are sized by the same
+rule, so that the evidence is about what is traded (fixed-fractional sizing; Vince, "Portfolio
+Management Formulas", 1990).
 """
 
 import math
@@ -32,7 +33,7 @@ Scale = Annotated[float, Field(ge=0, le=1)]
 
 
 class RiskPolicy(FrozenModel):
-    """Bounds of what is traded (``conf/risk.yaml``)."""
+    """Bounds of regime, volatility, exposure and size (``conf/risk.yaml``)."""
 
     entry_delay: Share = 0.25
     calm_below: Annotated[float, Field(gt=0)] = 0.8
@@ -51,22 +52,23 @@ class RiskPolicy(FrozenModel):
     @model_validator(mode="after")
     def _bounds_rise(self) -> Self:
         if self.calm_below > self.storm_above:
-            raise ValueError(f"calm_below {self.calm_below} is over storm_above {self.storm_above}")
+            raise ValueError(f"calm_below {self.calm_below} exceeds storm_above {self.storm_above}")
         if self.least_stop > self.most_stop:
-            raise ValueError(f"least_stop {self.least_stop} is over most_stop {self.most_stop}")
+            raise ValueError(f"least_stop {self.least_stop} exceeds most_stop {self.most_stop}")
         return self
 
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """A signal at its decision, as risk looks at it.
+    """A signal at its decision, as the risk rules see it.
 
     Attributes:
-        decision: What the evaluation said.
+        decision: Whether the evaluation decided to trade.
         price: Close of the decision bar.
         stop_offset: Distance from entry to stop, price units.
-        volatility: Mean ATR14 over ATR100 of the universe; NaN where unknown.
-        trend: Mean efficiency of the universe from the side of the trade, −1 to 1; NaN where unknown.
+        volatility: Mean ATR14/ATR100 of the universe; NaN if unknown.
+        trend: Mean efficiency ratio of the universe, positive in the direction of the trade,
+            −1 to 1; NaN if unknown.
     """
 
     symbol: str
@@ -80,11 +82,11 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """What is held.
+    """Equity and exposures of an account.
 
     Attributes:
-        equity: Of the account, in its currency.
-        exposures: Symbol → notional of what is held or ordered, as a share of the equity.
+        equity: Equity in the account's currency.
+        exposures: Symbol → notional held or ordered, as a share of the equity.
     """
 
     equity: float
@@ -93,22 +95,27 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """What risk says about a proposal.
+    """Verdict of the risk rules on a proposal.
 
     Attributes:
         size: Notional as a share of the equity; 0 with a veto.
-        veto: Why it is not traded, None where it is.
-        words: The figure and its bound.
+        veto: Code of the rule that forbids the trade; None if it is allowed.
+        explanation: The figure and its bound.
     """
 
     size: float
     regime: Regime
     veto: Veto | None
-    words: str
+    explanation: str
 
 
-def regime_of(volatility: float, policy: RiskPolicy) -> Regime:
-    """Return the regime of a market whose ATR stands so against its usual one."""
+def classify_regime(volatility: float, policy: RiskPolicy) -> Regime:
+    """Return the market regime.
+
+    Args:
+        volatility: Mean ATR14/ATR100 of the universe; NaN means ``unknown``.
+        policy: Bounds of calm and storm.
+    """
     if not math.isfinite(volatility):
         return "unknown"
     if volatility > policy.storm_above:
@@ -119,34 +126,38 @@ def regime_of(volatility: float, policy: RiskPolicy) -> Regime:
 def assess(
     proposal: Proposal, account: Account, policy: RiskPolicy, sizing: SizingPolicy
 ) -> Assessment:
-    """Return whether ``proposal`` is traded and how large; what is not a number is not traded."""
-    regime = regime_of(proposal.volatility, policy)
+    """Return whether a proposal may be traded and its size; NaN in price, stop or size is a veto.
+
+    Args:
+        proposal: Signal at its decision.
+        account: Equity and exposures before the trade.
+        policy: Bounds of regime, volatility and exposure.
+        sizing: Risk per trade and largest position, as in the books.
+    """
+    regime = classify_regime(proposal.volatility, policy)
     scale = {
         "calm": policy.calm_scale,
         "storm": policy.storm_scale,
         "unknown": policy.unknown_scale,
     }.get(regime, 1.0)
-    refused = _refused(proposal, account, policy, scale)
-    if refused is not None:
-        return Assessment(0.0, regime, *refused)
+    refusal = _find_veto(proposal, account, policy, scale)
+    if refusal is not None:
+        return Assessment(0.0, regime, *refusal)
     size = (
         min(sizing.risk_per_trade * proposal.price / proposal.stop_offset, sizing.max_position)
         * scale
     )
-    held = sum(account.exposures.values())
-    size = min(size, policy.max_exposure - held)
-    if not size >= policy.least_size:
-        words = f"{held:.2f} of the equity is at work, at most {policy.max_exposure:.2f} allowed"
-        veto: Veto = (
-            "max_exposure" if policy.max_exposure - held < policy.least_size else "too_small"
-        )
-        return Assessment(
-            0.0, regime, veto, words if veto == "max_exposure" else f"size {size:.4%} of the equity"
-        )
+    exposure = sum(account.exposures.values())
+    size = min(size, policy.max_exposure - exposure)
+    if policy.max_exposure - exposure < policy.least_size:
+        bound = f"exposure {exposure:.2f} of the equity, at most {policy.max_exposure:.2f} allowed"
+        return Assessment(0.0, regime, "max_exposure", bound)
+    if not size >= policy.least_size:  # so written that NaN is a veto
+        return Assessment(0.0, regime, "too_small", f"size {size:.4%} of the equity")
     return Assessment(size, regime, None, f"{size:.2%} of the equity, {regime} market")
 
 
-def _refused(
+def _find_veto(
     proposal: Proposal, account: Account, policy: RiskPolicy, scale: float
 ) -> tuple[Veto, str] | None:
     if not proposal.decision:

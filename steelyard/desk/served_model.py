@@ -1,4 +1,4 @@
-"""The champion as a trading process holds it: one immutable bundle, swapped by reference, the last good one on disk."""
+"""The served champion: one immutable bundle, swapped by reference; the last good one on disk."""
 
 import shutil
 from collections.abc import Callable, Mapping
@@ -13,23 +13,33 @@ from steelyard.gateways.files import write_whole
 from steelyard.learning.scorer import Scorer, files_hash
 from steelyard.weight.state import State
 
-Load = Callable[[str], Mapping[str, bytes]]
-Seal = Callable[[str], str]
+FileLoader = Callable[[str], Mapping[str, bytes]]
+Sealer = Callable[[str], str]
 
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A version of the model, held against its proof and warmed up."""
+    """A model version, verified against its stored proof and warmed up.
+
+    Attributes:
+        version: Version number in the registry.
+        scorer: Turns a feature row into ``p_win`` and ``confidence_ml``.
+    """
 
     version: str
     scorer: Scorer
 
     @classmethod
-    def of(cls, version: str, files: Mapping[str, bytes]) -> "Bundle":
-        """Return the bundle of stored files; the kernels are compiled when it returns, so no trade waits for that.
+    def from_files(cls, version: str, files: Mapping[str, bytes]) -> "Bundle":
+        """Return the bundle of a version, its kernels compiled, so that no trade waits for that.
+
+        Args:
+            version: Version number in the registry.
+            files: Stored files of the version, name → content.
 
         Raises:
-            FixData: If the files are not what was stored, or the trees do not predict what the booster did.
+            FixData: If the files differ from what was stored, or the trees do not reproduce the
+                booster's predictions.
         """
         scorer = Scorer.from_files(files)
         row = np.clip(np.zeros(len(scorer.feature_names)), scorer.low, scorer.high)
@@ -39,58 +49,58 @@ class Bundle:
 
 
 class ServedModel:
-    """Follows the version that serves.
+    """Serves the champion of the current state.
 
     Args:
-        load: Returns the stored files of a version (``Registry.load``).
-        folder: Where the last good bundle is kept, for a start without MLflow.
-        seal: What the digest of the kept files is sealed with (``Journal.seal``); by default it stands there as it is.
+        load_files: Returns the stored files of a version (``Registry.load``).
+        folder: Folder of the last good bundle, for a start without MLflow.
+        seal: Seals the digest of the files on disk (``Journal.seal``); by default it is unsealed.
 
     Attributes:
-        bundle: What is served; None without a champion. Read it once for each evaluation: it is replaced, never changed.
+        bundle: Served bundle; None without a champion. It is replaced, never changed: read it once
+            per evaluation.
     """
 
-    def __init__(self, load: Load, folder: Path, seal: Seal = str) -> None:
-        self._load = load
+    def __init__(self, load_files: FileLoader, folder: Path, seal: Sealer = str) -> None:
+        self._load_files = load_files
         self._seal = seal
         self._folder = folder
         self.bundle: Bundle | None = None
 
     def restore(self) -> None:
-        """Serve the bundle on disk; where there is none, a damaged one, or one somebody changed, nothing is served."""
+        """Serve the bundle on disk; nothing if it is missing, damaged or was changed by hand."""
         self.bundle = None
         with suppress(OSError, UnicodeDecodeError, FixData):
-            version, _, sealed = (
-                (self._folder / "current").read_text(encoding="utf-8").partition(" ")
-            )
+            pointer = (self._folder / "current").read_text(encoding="utf-8")
+            version, _, seal = pointer.partition(" ")
             files = {file.name: file.read_bytes() for file in (self._folder / version).iterdir()}
-            if sealed == self._sealed(version, files):
-                self.bundle = Bundle.of(version, files)
+            if seal == self._seal_of(version, files):
+                self.bundle = Bundle.from_files(version, files)
 
     def follow(self, state: State) -> None:
-        """Serve the champion of ``state``; in the background, it loads, checks and warms up what is new before the swap.
+        """Serve the champion of ``state``; a new one is verified and warmed up before the swap.
 
         Raises:
-            SteelyardError: If it cannot be loaded or is not sound; what was served before goes on.
+            SteelyardError: If it cannot be loaded or verified; the previous bundle goes on serving.
         """
         if state.champion is None:
             self.bundle = None
         elif self.bundle is None or self.bundle.version != state.champion:
-            files = self._load(state.champion)
-            self.bundle = Bundle.of(state.champion, files)
-            self._keep(state.champion, files)
+            files = self._load_files(state.champion)
+            self.bundle = Bundle.from_files(state.champion, files)
+            self._store(state.champion, files)
 
-    def _keep(self, version: str, files: Mapping[str, bytes]) -> None:
-        """Write the bundle beside the one before, then point to it."""
-        place = self._folder / version
-        place.mkdir(parents=True, exist_ok=True)
+    def _store(self, version: str, files: Mapping[str, bytes]) -> None:
+        """Write the bundle beside the previous one, then point to it."""
+        folder = self._folder / version
+        folder.mkdir(parents=True, exist_ok=True)
         for name, content in files.items():
-            (place / name).write_bytes(content)
-        write_whole(self._folder / "current", f"{version} {self._sealed(version, files)}")
+            (folder / name).write_bytes(content)
+        write_whole(self._folder / "current", f"{version} {self._seal_of(version, files)}")
         for other in self._folder.iterdir():
             if other.is_dir() and other.name != version:
                 shutil.rmtree(other, ignore_errors=True)
 
-    def _sealed(self, version: str, files: Mapping[str, bytes]) -> str:
-        """Return the seal of a version's files, their names with them."""
+    def _seal_of(self, version: str, files: Mapping[str, bytes]) -> str:
+        """Return the seal of a version's files and their names."""
         return self._seal(f"{version}:{files_hash(files)}")

@@ -1,4 +1,4 @@
-"""The trading side over HTTP: the same session, the same recorder, for a trader that is not written in Python."""
+"""HTTP service of the trading side, for trading systems that are not written in Python."""
 
 import math
 import socket
@@ -25,18 +25,19 @@ from steelyard.desk.bar_buffer import Bar, BarBuffer
 from steelyard.desk.middleware import AccessMiddleware
 from steelyard.desk.policy import DeskPolicy
 from steelyard.desk.session import Session
-from steelyard.desk.signals import Evaluation, Outcome, Signal
+from steelyard.desk.signals import Outcome, Signal
 from steelyard.errors import FixConfiguration, RestoreService
 
 REMEMBERED = 10_000
-"""Evaluations whose answer a repeated request gets again."""
+"""Number of evaluations for which a repeated request gets the recorded answer."""
 MAX_BARS = 5_000
 SWITCH_SECONDS = 0.0002
-"""How long the writer of the ledger keeps the interpreter from a request that waits; Python's own 0.005 costs it 35 ms."""
+"""Interpreter switch interval; Python's 0.005 lets the ledger's writer delay a request by 35 ms."""
 BUCKETS = (0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
 
 _DAY = (
-    "(?:(?:19[7-9][0-9]|20[0-9]{2})-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)"
+    "(?:(?:19[7-9][0-9]|20[0-9]{2})-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])"
+    "|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)"
     "|02-(?:0[1-9]|1[0-9]|2[0-8]))|(?:19(?:7[26]|8[048]|9[26])|20(?:[02468][048]|[13579][26]))-02-29)"
 )
 _MOMENT = f"{_DAY}T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z"
@@ -65,7 +66,7 @@ class _Strict(BaseModel):
 
 
 class BarIn(_Strict):
-    """A closed bar; ``timestamp`` is its open, ``volume`` null where the market has none."""
+    """A closed bar; ``timestamp`` is its open time, ``volume`` null if the market has none."""
 
     symbol: Symbol
     timestamp: Moment
@@ -77,9 +78,10 @@ class BarIn(_Strict):
 
 
 class SignalIn(_Strict):
-    """A trade the existing system proposes at the close of the bar that opened at ``timestamp``.
+    """A trade that the existing system proposes at the close of the bar opened at ``timestamp``.
 
-    ``bars`` are those of the whole universe that closed since the last request; ones that are known are left.
+    ``bars``: the bars of the whole universe that closed since the last request; known ones are
+    ignored.
     """
 
     symbol: Symbol
@@ -91,7 +93,7 @@ class SignalIn(_Strict):
 
 
 class EvaluationOut(BaseModel):
-    """What was decided about a signal; ``note`` says what was wrong with bars that were not taken in."""
+    """The decision about a signal; ``note`` says why bars were not taken in."""
 
     signal_id: str
     decision: bool
@@ -108,11 +110,11 @@ class EvaluationOut(BaseModel):
     note: str | None
 
 
-_ANSWERED = [name for name in EvaluationOut.model_fields if name != "note"]
+_ANSWER_FIELDS = [name for name in EvaluationOut.model_fields if name != "note"]
 
 
 class OutcomeIn(_Strict):
-    """How a signal ended, traded or not; ``net_return`` and ``stop_distance`` are fractions of the entry price."""
+    """The outcome of a signal, traded or not; returns and distances are fractions of the entry."""
 
     signal_id: SignalId
     settled_at: Moment
@@ -124,14 +126,14 @@ class OutcomeIn(_Strict):
 
 
 class Taken(BaseModel):
-    """The outcome is on its way into the ledger."""
+    """The outcome was accepted and is being written to the ledger."""
 
     signal_id: str
     won: bool
 
 
 class StateOut(BaseModel):
-    """The weight in force, whose it is, and what is in its way."""
+    """Weight in force, phase and versions, and why the decided weight is not in force."""
 
     lineage: str | None
     phase: str | None
@@ -149,33 +151,36 @@ class StateOut(BaseModel):
 
 
 class Health(BaseModel):
-    """``degraded`` still decides: the existing system does, or with what was known last."""
+    """``degraded`` still decides: with the existing system alone or with the last known state."""
 
     status: Literal["ok", "degraded"]
 
 
 class Problem(BaseModel):
-    """What is wrong, where, and what to do."""
+    """What is wrong, where, and how to fix it."""
 
     detail: str
 
 
-Known = Callable[[str], dict[str, Any] | None]
+SignalLookup = Callable[[str], dict[str, Any] | None]
 
 
 class Desk:
-    """A session, the bars it was sent, and the answers it gave.
+    """A session with the bars it has received and the answers it has given.
 
     Args:
-        session: Evaluates.
-        tail: The bars known at the start; ``session`` is warmed up with them.
-        known: Returns what the ledger knows of a signal, None where it was never evaluated.
+        session: Evaluates the signals; warmed up with ``buffer``.
+        buffer: Bars known at the start.
+        find_signal: Returns the ledger's row of a signal id; None if it was never evaluated.
+
+    Attributes:
+        metrics: Prometheus metrics of the service.
     """
 
-    def __init__(self, session: Session, tail: BarBuffer, known: Known) -> None:
+    def __init__(self, session: Session, buffer: BarBuffer, find_signal: SignalLookup) -> None:
         self.session = session
-        self._tail = tail
-        self._known = known
+        self._buffer = buffer
+        self._find_signal = find_signal
         self._answers: OrderedDict[str, EvaluationOut] = OrderedDict()
         self.metrics = CollectorRegistry()
         self._latency = Histogram(
@@ -186,141 +191,149 @@ class Desk:
             buckets=BUCKETS,
         )
         self.metrics.register(_SessionCollector(session))
-        session.warm(tail.bars)
+        session.warm(buffer.bars)
 
     def remember(self, rows: Iterable[dict[str, Any]]) -> None:
-        """Know answers given before a restart (rows of ``ml_predictions``)."""
+        """Load the answers given before a restart (rows of ``ml_predictions``)."""
         for row in rows:
-            self._keep(_answer(row, None))
+            self._store_answer(_answer(row, None))
 
-    def evaluate(self, asked: SignalIn) -> EvaluationOut:
-        """Return the decision about a signal; the same signal's a second time is the recorded one.
-
-        Raises:
-            HTTPException: 409, if it was decided with another confidence before.
-        """
-        signal = self._signal(asked)
-        given = self._answers.get(signal.signal_id)
-        if given is not None:
-            return _same(given, asked.confidence)
-        note = self._tail.take([_bar(bar) for bar in asked.bars])
-        found = self.session.evaluate(signal, self._tail.bars)
-        self._latency.labels("trade" if found.decision else "leave").observe(found.latency_ms / 1e3)
-        return self._keep(_answer(_fields(found), note))
-
-    def settle(self, told: OutcomeIn) -> Taken:
-        """Take an outcome; where the ledger cannot be asked about it now, it is held against it later.
+    def evaluate(self, proposal: SignalIn) -> EvaluationOut:
+        """Return the decision about a signal; a repeated request gets the recorded one.
 
         Raises:
-            HTTPException: 404, if the signal was never evaluated; 409, if it ended otherwise before.
+            HTTPException: 409 if it was decided with another confidence before.
         """
-        outcome = Outcome(
-            **told.model_dump()
-            | {"settled_at": datetime.fromisoformat(told.settled_at), "won": told.net_return > 0}
+        signal = self._signal(proposal)
+        answer = self._answers.get(signal.signal_id)
+        if answer is not None:
+            return _require_same(answer, proposal.confidence)
+        note = self._buffer.extend([_bar(bar) for bar in proposal.bars])
+        evaluation = self.session.evaluate(signal, self._buffer.bars)
+        self._latency.labels("trade" if evaluation.decision else "leave").observe(
+            evaluation.latency_ms / 1e3
         )
-        self._require_new(outcome)
+        fields = {name: getattr(evaluation, name) for name in _ANSWER_FIELDS}
+        return self._store_answer(_answer(fields, note))
+
+    def settle(self, report: OutcomeIn) -> Taken:
+        """Accept an outcome; if the ledger is unreachable now, it is checked when it is written.
+
+        Raises:
+            HTTPException: 404 if the signal was never evaluated; 409 if its outcome differs.
+        """
+        settled_at = datetime.fromisoformat(report.settled_at)
+        fields = report.model_dump() | {"settled_at": settled_at, "won": report.net_return > 0}
+        outcome = Outcome(**fields)
+        self._require_acceptable(outcome)
         self.session.settle(outcome)
         return Taken(signal_id=outcome.signal_id, won=outcome.won)
 
     def state(self, at: datetime) -> StateOut:
-        """Return how this process stands."""
-        found = self.session.standing(at)
-        state = found.state
+        """Return weight, phase, versions and problems of this process at ``at``."""
+        status = self.session.status(at)
+        state = status.state
         return StateOut(
             lineage=state.lineage if state else None,
             phase=state.phase if state else None,
-            weight=found.weight,
+            weight=status.weight,
             decided_weight=state.weight if state else 0.0,
-            out_of_force=found.out_of_force,
+            out_of_force=status.out_of_force,
             champion=state.champion if state else None,
-            served_version=found.version,
+            served_version=status.version,
             as_of=state.as_of if state else None,
             lease_until=state.lease_until if state else None,
-            fallbacks=dict(found.fallbacks),
-            lost=found.lost,
-            set_aside=found.set_aside,
-            troubles=list(found.troubles),
+            fallbacks=dict(status.fallbacks),
+            lost=status.lost,
+            set_aside=status.set_aside,
+            troubles=list(status.troubles),
         )
 
-    def _require_new(self, outcome: Outcome) -> None:
+    def _require_acceptable(self, outcome: Outcome) -> None:
         try:
-            row = self._known(outcome.signal_id)
+            row = self._find_signal(outcome.signal_id)
         except RestoreService:
             return
         if row is None and outcome.signal_id not in self._answers:
             raise HTTPException(404, f"{outcome.signal_id}: no such signal was evaluated here")
-        if row is not None and row["settled_at"] is not None and not _as_recorded(row, outcome):
+        if row is not None and row["settled_at"] is not None and not _agrees(row, outcome):
             raise HTTPException(
-                409, f"{outcome.signal_id}: it ended otherwise before; an outcome is written once"
+                409, f"{outcome.signal_id}: another outcome is recorded; it is written only once"
             )
 
-    def _keep(self, answer: EvaluationOut) -> EvaluationOut:
+    def _store_answer(self, answer: EvaluationOut) -> EvaluationOut:
         self._answers[answer.signal_id] = answer
         if len(self._answers) > REMEMBERED:
             self._answers.popitem(last=False)
         return answer
 
-    def _signal(self, asked: SignalIn) -> Signal:
-        opened = datetime.fromisoformat(asked.timestamp)
+    def _signal(self, proposal: SignalIn) -> Signal:
+        bar_open = datetime.fromisoformat(proposal.timestamp)
         return Signal(
-            signal_id=f"{asked.symbol}:{asked.timestamp}:{asked.side}",
-            symbol=asked.symbol,
-            side=asked.side,
-            timestamp=opened,
-            decided_at=opened + self._tail.bar_size.to_pytimedelta(),
-            confidence=asked.confidence,
-            scores=asked.scores,
+            signal_id=f"{proposal.symbol}:{proposal.timestamp}:{proposal.side}",
+            symbol=proposal.symbol,
+            side=proposal.side,
+            timestamp=bar_open,
+            decided_at=bar_open + self._buffer.bar_size.to_pytimedelta(),
+            confidence=proposal.confidence,
+            scores=proposal.scores,
         )
 
 
 class _SessionCollector(Collector):
-    """What Prometheus is told about the session, read when it asks."""
+    """Prometheus metrics of the session, read at every scrape."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
 
     def collect(self) -> Iterable[Metric]:
-        """Give every metric."""
+        """Yield every metric."""
         now = datetime.now(UTC)
-        found = self._session.standing(now)
+        status = self._session.status(now)
         fallbacks = CounterMetricFamily(
             "steelyard_fallbacks",
             "Evaluations the existing system decided alone",
             labels=["reason"],
         )
-        for reason, count in found.fallbacks.items():
+        for reason, count in status.fallbacks.items():
             fallbacks.add_metric([reason], count)
         yield fallbacks
-        yield GaugeMetricFamily("steelyard_weight", "Weight in force", found.weight)
-        lease = (found.state.lease_until - now).total_seconds() if found.state else math.nan
+        yield GaugeMetricFamily("steelyard_weight", "Weight in force", status.weight)
+        lease = (status.state.lease_until - now).total_seconds() if status.state else math.nan
         yield GaugeMetricFamily(
             "steelyard_lease_seconds", "Until the weight falls to 0 unless a guard renews it", lease
         )
         yield GaugeMetricFamily(
-            "steelyard_troubles", "Things that are old or wait", len(found.troubles)
+            "steelyard_troubles", "Current problems, see /state", len(status.troubles)
         )
         yield CounterMetricFamily(
-            "steelyard_lost", "Evaluations that could not be kept", found.lost
+            "steelyard_lost", "Evaluations that could not be stored", status.lost
         )
         yield CounterMetricFamily(
-            "steelyard_set_aside", "Outcomes that were refused", found.set_aside
+            "steelyard_set_aside", "Outcomes that were refused", status.set_aside
         )
 
 
 def service(desk: Desk, token: str, policy: DeskPolicy) -> FastAPI:
-    """Return the application; it closes the session when it stops."""
+    """Return the application; it closes the session when it stops.
+
+    Args:
+        desk: Session with its bars and answers.
+        token: Token that every request but ``/healthz`` must carry.
+        policy: Limits of rate and size.
+    """
 
     @asynccontextmanager
-    async def life(_: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
         desk.session.close()
 
-    app = FastAPI(title="Steelyard", version="1", lifespan=life, docs_url=None, redoc_url=None)
+    app = FastAPI(title="Steelyard", version="1", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.add_middleware(
         AccessMiddleware,
         token=token,
         requests_per_second=policy.requests_per_second,
-        most_bytes=policy.max_request_bytes,
+        max_bytes=policy.max_request_bytes,
     )
     app.add_exception_handler(RequestValidationError, _invalid)
     guarded: Any = {"dependencies": [Security(HTTPBearer(auto_error=False))]}
@@ -330,9 +343,9 @@ def service(desk: Desk, token: str, policy: DeskPolicy) -> FastAPI:
 
 def _add_routes(app: FastAPI, desk: Desk, guarded: dict[str, Any]) -> None:
     @app.post("/evaluate", responses=_problems(400, 401, 409, 413, 422, 429), **guarded)
-    async def evaluate(asked: SignalIn) -> EvaluationOut:
-        """Decide about a signal; asked again about the same one, the same answer."""
-        return desk.evaluate(asked)
+    async def evaluate(proposal: SignalIn) -> EvaluationOut:
+        """Decide about a signal; a repeated request gets the same answer."""
+        return desk.evaluate(proposal)
 
     @app.post(
         "/outcome",
@@ -340,21 +353,20 @@ def _add_routes(app: FastAPI, desk: Desk, guarded: dict[str, Any]) -> None:
         responses=_problems(400, 401, 404, 409, 413, 422, 429),
         **guarded,
     )
-    def outcome(told: OutcomeIn) -> Taken:
-        """Tell how a signal ended."""
-        return desk.settle(told)
+    def outcome(report: OutcomeIn) -> Taken:
+        """Record the outcome of a signal."""
+        return desk.settle(report)
 
     @app.get("/state", responses=_problems(401, 429), **guarded)
     async def state() -> StateOut:
-        """Say how this process stands."""
+        """Return weight, phase, versions and problems of this process."""
         return desk.state(datetime.now(UTC))
 
     @app.get("/healthz", responses=_problems(429))
     async def healthz() -> Health:
-        """Say whether all is well; needs no token."""
-        return Health(
-            status="degraded" if desk.session.standing(datetime.now(UTC)).troubles else "ok"
-        )
+        """Return whether there are problems; needs no token."""
+        troubles = desk.session.status(datetime.now(UTC)).troubles
+        return Health(status="degraded" if troubles else "ok")
 
     text: Any = {
         200: {
@@ -365,34 +377,40 @@ def _add_routes(app: FastAPI, desk: Desk, guarded: dict[str, Any]) -> None:
 
     @app.get("/metrics", response_class=Response, responses=text | _problems(401, 429), **guarded)
     async def metrics() -> Response:
-        """Give Prometheus what it asks for."""
+        """Return all metrics in Prometheus' text format."""
         return Response(generate_latest(desk.metrics), media_type=CONTENT_TYPE_LATEST)
 
 
-def run(app: FastAPI, host: str, port: int, told: Callable[[str], None]) -> None:
-    """Serve until Ctrl-C; ``told`` gets the address once the port is ours.
+def run(app: FastAPI, host: str, port: int, announce: Callable[[str], None]) -> None:
+    """Serve until Ctrl-C.
+
+    Args:
+        app: Application of ``service``.
+        host: Bind address, IPv4 or IPv6.
+        port: Port; 0 for any free one.
+        announce: Called with the URL once the port is bound.
 
     Raises:
-        FixConfiguration: If the port cannot be had.
+        FixConfiguration: If the port cannot be bound.
     """
     try:
-        listening = socket.create_server(
+        listener = socket.create_server(
             (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET
         )
     except OSError as error:
         raise FixConfiguration(
-            f"{host}:{port} cannot be listened at ({error.strerror}); pass another --port"
+            f"{host}:{port} cannot be bound ({error.strerror}); pass another --port"
         ) from error
-    told(f"http://{host}:{listening.getsockname()[1]}")
+    announce(f"http://{host}:{listener.getsockname()[1]}")
     settings = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False)
     sys.setswitchinterval(SWITCH_SECONDS)
-    with suppress(KeyboardInterrupt):  # uvicorn raises it again once everything is closed
-        uvicorn.Server(settings).run(sockets=[listening])
+    with suppress(KeyboardInterrupt):  # uvicorn raises it again after closing everything
+        uvicorn.Server(settings).run(sockets=[listener])
 
 
 def _invalid(_: Request, error: Exception) -> Response:
-    """Say in one line what is wrong with a request."""
-    assert isinstance(error, RequestValidationError)  # noqa: S101  # what it is registered for
+    """Return what is wrong with a request, in one line."""
+    assert isinstance(error, RequestValidationError)  # noqa: S101  # registered for this type
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"][1:]) or "the body"
     return JSONResponse({"detail": f"{where}: {first['msg'][:1].lower()}{first['msg'][1:]}"}, 422)
@@ -415,25 +433,24 @@ def _bar(bar: BarIn) -> Bar:
     )
 
 
-def _fields(found: Evaluation) -> dict[str, Any]:
-    return {name: getattr(found, name) for name in _ANSWERED}
-
-
 def _answer(row: dict[str, Any], note: str | None) -> EvaluationOut:
-    known: dict[str, Any] = {name: None if pd.isna(row[name]) else row[name] for name in _ANSWERED}
-    return EvaluationOut(**known, note=note)
+    fields: dict[str, Any] = {
+        name: None if pd.isna(row[name]) else row[name] for name in _ANSWER_FIELDS
+    }
+    return EvaluationOut(**fields, note=note)
 
 
-def _same(given: EvaluationOut, confidence: float) -> EvaluationOut:
-    if given.confidence_existing != confidence:
+def _require_same(answer: EvaluationOut, confidence: float) -> EvaluationOut:
+    if answer.confidence_existing != confidence:
         raise HTTPException(
             409,
-            f"{given.signal_id}: decided with confidence {given.confidence_existing:g} before; a signal is decided once",
+            f"{answer.signal_id}: already decided with confidence {answer.confidence_existing:g}; "
+            "a signal is decided once",
         )
-    return given
+    return answer
 
 
-def _as_recorded(row: dict[str, Any], outcome: Outcome) -> bool:
+def _agrees(row: dict[str, Any], outcome: Outcome) -> bool:
     return all(
         getattr(outcome, name) == row[name]
         for name in ("settled_at", "net_return", "exit_reason", "hold_minutes")

@@ -1,7 +1,7 @@
-"""The trading side: one evaluation of a signal, in a fraction of a millisecond, that nothing on the ML side can stop.
+"""Evaluates signals in a fraction of a millisecond; no failure on the ML side can stop a trade.
 
-Whatever fails there, the existing system decides, and the reason is counted (SPEC §8). What takes longer than the deadline
-goes on in its own thread, and its answer is thrown away.
+If the ML side fails, the existing system decides and the reason is counted (SPEC §8). An opinion
+that misses the deadline is computed to its end in its own thread and then discarded.
 """
 
 import math
@@ -27,33 +27,32 @@ from steelyard.market.stream import FeatureStream
 from steelyard.weight.state import State
 
 NAN = float("nan")
-
-
-_NONE = np.empty(0)
+_NO_FEATURES = np.empty(0)
 
 
 @dataclass(frozen=True, slots=True)
 class _Opinion:
-    """What the ML side says: an opinion, or the reason there is none; the features where they are known."""
+    """The model's opinion, or the reason there is none; with the features if they are known."""
 
     reason: str | None
-    features: Floats = field(default_factory=lambda: _NONE)
+    features: Floats = field(default_factory=lambda: _NO_FEATURES)
     p_win: float = NAN
     confidence_ml: float = NAN
 
 
 @dataclass(frozen=True, slots=True)
 class SessionStatus:
-    """How a trading process stands.
+    """State of a trading process.
 
     Attributes:
-        state: The last verified state; None before the first.
-        weight: In force now; ``out_of_force`` says why it is not the state's, None where it is.
-        version: Of the model that is served; empty without one.
-        fallbacks: How often the existing system decided alone, by reason.
-        lost: Evaluations neither disk nor memory could keep.
+        state: Last verified state; None before the first.
+        weight: Weight in force now, 0 to 0.70.
+        out_of_force: Why ``weight`` is 0 instead of the state's weight; None if it is in force.
+        version: Version of the served model; empty without one.
+        fallbacks: Number of evaluations the existing system decided alone, by reason.
+        lost: Evaluations that neither disk nor memory could keep.
         set_aside: Outcomes that were refused.
-        troubles: Why something is old or waits.
+        troubles: Current problems of state, registry and ledger, one line each.
     """
 
     state: State | None
@@ -67,19 +66,19 @@ class SessionStatus:
 
 
 class Session:
-    """Evaluates signals, one thread's, under the champion and the weight a ``StateWatch`` keeps at hand.
+    """Evaluates signals under the champion and the weight in force; for one calling thread.
 
     Args:
-        watch: The state, looked up in the background.
-        champion: The model that serves, swapped in the background.
-        score_names: The existing system's sub-scores, in order.
-        threshold: A trade is taken above this confidence.
-        ab_key: Key of the hash that assigns the pilot's signals.
-        policy: Deadline.
-        recorder: Takes every evaluation off the hot path; None keeps no record.
+        watch: Source of the state, refreshed in the background.
+        champion: The served model, swapped in the background.
+        score_names: Names of the existing system's sub-scores, in order.
+        threshold: Trade if the confidence exceeds this, 0 to 100.
+        ab_key: Key of the hash that assigns the pilot's signals to control or treatment.
+        policy: Deadline of the ML side.
+        recorder: Stores evaluations off the hot path; None for no record.
 
     Attributes:
-        fallbacks: How often the existing system decided alone, by reason.
+        fallbacks: Number of evaluations the existing system decided alone, by reason.
     """
 
     def __init__(
@@ -104,17 +103,17 @@ class Session:
         self.fallbacks: Counter[str] = Counter()
 
     def close(self) -> None:
-        """Stop looking, and write what is not recorded yet."""
+        """Stop the background threads and write all evaluations that are not stored yet."""
         self._watch.stop()
         self._worker.stop()
         if self._recorder is not None:
             self._recorder.stop()
 
     def warm(self, bars: Mapping[str, Bars]) -> None:
-        """Take in the history and run every kernel once, so that no trade waits for a compilation.
+        """Load the history and run every kernel once, so that no trade waits for a compilation.
 
         Raises:
-            FixData: If the bars hold what is no price.
+            FixData: If a bar contains an invalid price.
         """
         self._features = FeatureStream(bars)
         for symbol in list(bars)[:1]:
@@ -122,17 +121,17 @@ class Session:
         assign_arm("", "pilot", self._ab_key)
 
     def evaluate(self, signal: Signal, bars: Mapping[str, Bars]) -> Evaluation:
-        """Return what to do about ``signal``; never raises for anything on the ML side, never waits past the deadline.
+        """Return the decision about ``signal``; no failure of the ML side raises or delays it.
 
         Args:
-            signal: Decided at the newest bar of its symbol; one of another bar is not the model's to judge.
-            bars: The universe up to the decision bar, the same histories grown by the bars that came since the last call.
+            signal: A signal of its symbol's newest bar; on any other bar the existing system
+                decides alone (``other_bar``).
+            bars: Bars of the universe up to the decision bar, by symbol: the histories of the last
+                call, extended by the bars that have closed since.
         """
         started = time.perf_counter()
-        (state, weight, out_of_force), bundle = (
-            self._watch.terms(signal.decided_at),
-            self._champion.bundle,
-        )
+        state, weight, out_of_force = self._watch.terms(signal.decided_at)
+        bundle = self._champion.bundle
         opinion = self._opinion(signal, bars, bundle)
         reason = opinion.reason or out_of_force
         if reason is not None:
@@ -167,12 +166,12 @@ class Session:
             self._recorder.record(evaluation)
         return evaluation
 
-    def look(self) -> None:
-        """Look at brake and state now, without waiting for the next turn; what goes wrong is among the troubles."""
+    def refresh(self) -> None:
+        """Read brake and state now; a failure is reported in ``troubles``."""
         self._watch.refresh()
 
-    def standing(self, at: datetime) -> SessionStatus:
-        """Return how this process stands at ``at``; from memory, nothing is asked."""
+    def status(self, at: datetime) -> SessionStatus:
+        """Return the state of this process at ``at``, from memory alone."""
         state, weight, out_of_force = self._watch.terms(at)
         bundle, recorder = self._champion.bundle, self._recorder
         troubles = (self._watch.trouble, recorder.trouble if recorder else None)
@@ -188,34 +187,39 @@ class Session:
         )
 
     def settle(self, outcome: Outcome) -> None:
-        """Tell how a signal ended; the streak breaker looks as soon as it is in the ledger, a tenth of a second later.
+        """Record the outcome of a signal; the streak breaker runs once it is in the ledger.
 
         Raises:
-            FixData: If this session keeps no record.
+            FixData: If this session has no recorder.
         """
         if self._recorder is None:
             raise FixData(
-                f"{outcome.signal_id}: this session keeps no record; open it with a recorder"
+                f"{outcome.signal_id}: this session has no recorder; open it with steelyard.trading"
             )
         self._recorder.settle(outcome)
 
     def _opinion(self, signal: Signal, bars: Mapping[str, Bars], bundle: Bundle | None) -> _Opinion:
         try:
-            return self._worker.ask(lambda: self._asked(signal, bars, bundle), self._deadline)
+            return self._worker.run(
+                lambda: self._form_opinion(signal, bars, bundle), self._deadline
+            )
         except DeadlineExceeded:
             return _Opinion("deadline")
-        except Exception:  # noqa: BLE001  # the border: whatever the ML side does, the trade goes on
+        except Exception:  # noqa: BLE001  # the trade goes on, whatever the ML side does
             self._features = None
             return _Opinion("exception")
 
-    def _asked(self, signal: Signal, bars: Mapping[str, Bars], bundle: Bundle | None) -> _Opinion:
+    def _form_opinion(
+        self, signal: Signal, bars: Mapping[str, Bars], bundle: Bundle | None
+    ) -> _Opinion:
         if self._features is None:
             self._features = FeatureStream(bars)
         else:
             self._features.follow(bars)
-        if self._features.newest(signal.symbol) != _stamp(signal.timestamp):
+        bar_open = np.datetime64(signal.timestamp.astimezone(UTC).replace(tzinfo=None), "ns")
+        if self._features.newest(signal.symbol) != bar_open:
             return _Opinion("other_bar")
-        row = self._row(signal, self._features)
+        row = self._feature_row(signal, self._features)
         if bundle is None:
             return _Opinion("no_model", row)
         if len(row) != len(bundle.scorer.feature_names):
@@ -229,14 +233,10 @@ class Session:
             return _Opinion("odd_opinion", row)
         return _Opinion(None, row, p_win, confidence_ml)
 
-    def _row(self, signal: Signal, stream: FeatureStream) -> Floats:
+    def _feature_row(self, signal: Signal, stream: FeatureStream) -> Floats:
         row = np.empty(len(FEATURES) + 1 + len(self._score_names))
         row[: len(FEATURES)] = stream.at(signal.symbol, 1 if signal.side == "buy" else -1)
         row[len(FEATURES)] = signal.confidence
-        for number, name in enumerate(self._score_names, start=len(FEATURES) + 1):
-            row[number] = signal.scores[name]
+        for column, name in enumerate(self._score_names, start=len(FEATURES) + 1):
+            row[column] = signal.scores[name]
         return row
-
-
-def _stamp(moment: datetime) -> np.datetime64:
-    return np.datetime64(moment.astimezone(UTC).replace(tzinfo=None), "ns")

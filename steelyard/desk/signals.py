@@ -1,4 +1,4 @@
-"""What passes through a trading process: a signal, what was decided about it, and how it ended."""
+"""Values of a trading process: a signal, its evaluation and its outcome."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,12 +13,14 @@ from steelyard.market.strategy import Side
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """A trade the existing system proposes at a bar's close.
+    """A trade that the existing system proposes at a bar's close.
 
     Attributes:
-        timestamp: Open time of the decision bar, aware; ``decided_at`` its close.
-        confidence: The existing system's, 0 to 100.
-        scores: Its sub-scores, 0 to 100.
+        signal_id: ``SYMBOL:TIMESTAMP:side``, unique for ever.
+        timestamp: Open time of the decision bar, aware.
+        decided_at: Close time of the decision bar, aware.
+        confidence: Confidence of the existing system, 0 to 100.
+        scores: Sub-scores of the existing system by name, 0 to 100.
     """
 
     signal_id: str
@@ -32,17 +34,23 @@ class Signal:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What was decided about a signal, and from what.
+    """The decision about a signal and everything it was based on.
 
     Attributes:
-        blended: Confidence after blending; the existing system's, bit for bit, at weight 0 and without an opinion.
+        timestamp: Open time of the decision bar, aware.
+        decided_at: Close time of the decision bar, aware.
+        model_version: Version that gave the opinion; empty without one.
+        p_win: Calibrated probability of a net gain, 0 to 1; NaN without an opinion.
+        confidence_existing: Confidence of the existing system, 0 to 100.
+        confidence_ml: ``p_win`` on the existing system's scale, 0 to 100; NaN without an opinion.
+        weight: Weight in force for this signal, 0 to 0.70.
+        blended: Blended confidence, 0 to 100; bit for bit ``confidence_existing`` at weight 0.
         decision: Whether to trade.
-        p_win: The model's calibrated probability; NaN without an opinion, and so ``confidence_ml``.
-        weight: Weight in force for this signal.
-        pivotal: Baseline and blended disagree.
-        fallback_reason: Why the existing system decided alone; None where it did not.
-        latency_ms: What the whole evaluation took.
-        features: The features at the decision, in the model's order; empty where they could not be computed.
+        pivotal: Whether baseline and blended disagree.
+        latency_ms: Duration of the whole evaluation, milliseconds.
+        fallback_reason: Why the existing system decided alone; None if it did not.
+        features: Features at the decision in the model's order, shape (n_features,); empty if
+            they could not be computed.
     """
 
     signal_id: str
@@ -65,13 +73,16 @@ class Evaluation:
 
 
 class Outcome(msgspec.Struct, frozen=True, tag="outcome"):
-    """How a signal ended, as its trader tells it.
+    """The outcome of a signal, as its trader reports it.
 
     Attributes:
-        settled_at: When its bracket ended, aware.
+        settled_at: Time of the exit, aware.
         net_return: Fraction of the entry notional, after fees and slippage.
+        won: Whether ``net_return`` is a gain.
+        exit_reason: How the signal ended, for example ``target``.
+        hold_minutes: Time from entry to exit, minutes.
+        slippage_bps: Slippage of entry and exit together, basis points.
         stop_distance: Distance of the stop, a fraction of the entry price.
-        slippage_bps: Of entry and exit together, basis points.
     """
 
     signal_id: str

@@ -1,4 +1,7 @@
-"""The streak breaker: too many ML losses in a row take the weight away at once, with or without MLflow (SPEC §6)."""
+"""Streak breaker: sets the weight to 0 after too many ML losses in a row, also without MLflow.
+
+SPEC §6; it also runs inside the trading process, on every settled outcome.
+"""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -17,19 +20,19 @@ if TYPE_CHECKING:
     from steelyard.gateways.registry import Journal
 
 OPERATOR = "streak breaker"
-"""Who pulled the brake; only that pull is let go here."""
+"""Recorded as the operator of the brake; only a brake pulled under this name is released here."""
 
 
 class StreakBreaker:
-    """Looks at the settled outcomes of a lineage, whenever one came.
+    """Checks the losing streak of a lineage after every settled outcome.
 
     Args:
-        ledger: Where outcomes are.
-        journal: Where the decision belongs.
-        brake: What works before the journal is written, and where it cannot be.
-        policy: The longest streak that is borne.
-        sizing: What the ml book takes.
-        pulled: Is called once the brake is pulled, so that its own process need not wait for the next look.
+        ledger: Source of the outcomes.
+        journal: Receives the decision.
+        brake: Takes effect before the journal is written, and if it cannot be.
+        policy: Bound of the streak and length of the window.
+        sizing: Rules by which the ml book takes signals.
+        on_pull: Called once the brake is pulled, so that the own process notices it at once.
     """
 
     def __init__(
@@ -39,49 +42,55 @@ class StreakBreaker:
         brake: Brake,
         policy: WeightPolicy,
         sizing: SizingPolicy,
-        pulled: Callable[[], None] = lambda: None,
+        on_pull: Callable[[], None] = lambda: None,
     ) -> None:
         self._ledger = ledger
         self._journal = journal
         self._brake = brake
         self._policy = policy
         self._sizing = sizing
-        self._pulled = pulled
+        self._on_pull = on_pull
 
     def check(self, state: State | None, as_of: datetime) -> bool:
-        """Pull the brake where the outcomes known at ``as_of`` break the limit; returns whether they do.
+        """Pull the brake if the limit is broken; returns whether it is.
+
+        Args:
+            state: State of the lineage; None or phase foundation breaks no limit.
+            as_of: Only outcomes known by then count, aware.
 
         Raises:
-            RestoreService: If the ledger cannot be read or the brake not be pulled.
+            RestoreService: If the ledger cannot be read or the brake cannot be pulled.
         """
-        streak = self._streak(state, as_of)
+        streak = self._losing_streak(state, as_of)
         if streak <= self._policy.limits.breaker_streak:
             return False
         self._brake.pull(OPERATOR, f"{streak} ML losses in a row by {as_of:%Y-%m-%d %H:%M}")
-        self._pulled()
+        self._on_pull()
         return True
 
-    def look(self, as_of: datetime) -> Entry | None:
-        """Check, and disable the model in the journal where the limit is broken; the brake is let go once that is recorded.
+    def enforce(self, as_of: datetime) -> Entry | None:
+        """Pull the brake and disable the model in the journal if the limit is broken.
+
+        The brake is released once the decision is recorded.
 
         Raises:
-            RestoreService: If ledger or MLflow cannot be reached; a brake that was pulled stays pulled then.
-            VerifyState: If the state does not follow from the journal; likewise.
+            RestoreService: If ledger or MLflow cannot be reached; a pulled brake stays pulled.
+            VerifyState: If the state does not follow from the journal; a pulled brake stays pulled.
         """
-        entry = self._disabled(as_of) if self.check(self._journal.state(), as_of) else None
+        entry = self._disable(as_of) if self.check(self._journal.state(), as_of) else None
         if self._brake.operator == OPERATOR:
             self._brake.release()
         return entry
 
-    def _disabled(self, as_of: datetime) -> Entry | None:
+    def _disable(self, as_of: datetime) -> Entry | None:
         with self._journal.deciding():
-            state, _ = self._journal.verified()  # somebody may have disabled it meanwhile
-            streak = self._streak(state, as_of)
+            state, _ = self._journal.verified()  # another process may have disabled it
+            streak = self._losing_streak(state, as_of)
             decision = streak_breaker(state, streak, self._policy, as_of) if state else None
             return self._journal.append(decision) if decision else None
 
-    def _streak(self, state: State | None, as_of: datetime) -> int:
-        """Return the latest ML losses in a row since the evidence began; 0 where there is no model to disable."""
+    def _losing_streak(self, state: State | None, as_of: datetime) -> int:
+        """Return the latest ML losses in a row since the evidence began; 0 without a model."""
         if state is None or state.phase == "foundation" or as_of < state.as_of:
             return 0
         since = max(state.evidence_since, as_of - timedelta(days=self._policy.window_max_days))

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from steelyard.desk import bar_buffer
-from steelyard.desk.bar_buffer import KEPT, Bar, BarBuffer
+from steelyard.desk.bar_buffer import HISTORY, Bar, BarBuffer
 from steelyard.market.bars import Bars
 
 HOUR = pd.Timedelta("1h")
@@ -26,7 +26,7 @@ def bar(number: int, symbol: str = "A", **changes: float) -> Bar:
 def test_bars_are_appended_and_known_ones_left() -> None:
     """A client that sends too much changes nothing."""
     known = BarBuffer({}, HOUR)
-    assert known.take([bar(0), bar(1), bar(0), bar(1), bar(2), bar(0, "B")]) is None
+    assert known.extend([bar(0), bar(1), bar(0), bar(1), bar(2), bar(0, "B")]) is None
 
     assert known.bars["A"].timestamp.tolist() == [
         bar(number).timestamp.astype("int64") for number in range(3)
@@ -38,15 +38,15 @@ def test_bars_are_appended_and_known_ones_left() -> None:
 def test_a_history_that_outgrows_its_room_keeps_its_end_and_leaves_old_views_alone() -> None:
     """What somebody reads meanwhile stays as it was."""
     known = BarBuffer({}, HOUR)
-    known.take([bar(number) for number in range(KEPT)])
+    known.extend([bar(number) for number in range(HISTORY)])
     before, closes = known.bars["A"], known.bars["A"].close.copy()
-    known.take([bar(number, close=11.5) for number in range(KEPT, 2 * KEPT + 10)])
+    known.extend([bar(number, close=11.5) for number in range(HISTORY, 2 * HISTORY + 10)])
     after = known.bars["A"]
 
     assert np.array_equal(before.close, closes)
-    assert len(before) == KEPT
-    assert KEPT <= len(after) < 2 * KEPT
-    assert after.timestamp[-1] == bar(2 * KEPT + 9).timestamp
+    assert len(before) == HISTORY
+    assert HISTORY <= len(after) < 2 * HISTORY
+    assert after.timestamp[-1] == bar(2 * HISTORY + 9).timestamp
     assert (np.diff(after.timestamp) == np.timedelta64(1, "h")).all()
 
 
@@ -55,7 +55,7 @@ def test_it_begins_with_what_the_lake_knows() -> None:
     close = np.arange(50, dtype=float) + 10
     stamps = START + np.arange(50) * np.timedelta64(1, "h")
     known = BarBuffer({"A": Bars("A", HOUR, stamps, close, close, close, close, close)}, HOUR)
-    known.take([bar(50)])
+    known.extend([bar(50)])
 
     assert known.bars["A"].close[-2:].tolist() == [59.0, 10.0]
 
@@ -65,14 +65,14 @@ def test_it_begins_with_what_the_lake_knows() -> None:
     [
         (bar(1, low=11.0), "do not lie between low 11 and high 12"),
         (bar(1, high=9.5), "do not lie between low 9 and high 9.5"),
-        (bar(0, close=11.0), "close 11 is not the 10 that was taken in before"),
+        (bar(0, close=11.0), "close 11 differs from 10 received before"),
     ],
 )
 def test_what_cannot_be_is_said_and_nothing_after_it_is_taken(odd: Bar, words: str) -> None:
     """A hole would be filled with nothing."""
     known = BarBuffer({}, HOUR)
-    known.take([bar(0)])
-    wrong = known.take([odd, bar(2)])
+    known.extend([bar(0)])
+    wrong = known.extend([odd, bar(2)])
 
     assert wrong is not None
     assert words in wrong
@@ -81,9 +81,9 @@ def test_what_cannot_be_is_said_and_nothing_after_it_is_taken(odd: Bar, words: s
 
 def test_symbols_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that makes up names cannot fill the memory."""
-    monkeypatch.setattr(bar_buffer, "SYMBOLS", 2)
+    monkeypatch.setattr(bar_buffer, "MAX_SYMBOLS", 2)
     known = BarBuffer({}, HOUR)
-    wrong = known.take([bar(0, name) for name in ("A", "B", "C")])
+    wrong = known.extend([bar(0, name) for name in ("A", "B", "C")])
 
     assert wrong is not None
     assert "more than 2 symbols" in wrong

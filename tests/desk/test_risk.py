@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steelyard.desk.risk import Account, Proposal, RiskPolicy, assess, regime_of
+from steelyard.desk.risk import Account, Proposal, RiskPolicy, assess, classify_regime
 from steelyard.evaluation.books import SizingPolicy
 
 POLICY, SIZING = RiskPolicy(), SizingPolicy()
@@ -62,7 +62,7 @@ def test_each_veto_has_its_code(
     found = assess(replace(GOOD, **change), account, RiskPolicy(**policy), SIZING)
 
     assert (found.veto, found.size) == (veto, 0.0)
-    assert found.words
+    assert found.explanation
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_the_regime_scales_the_size(volatility: float, regime: str, size: float)
     """A storm, and not knowing, halve it."""
     found = assess(replace(GOOD, volatility=volatility), EMPTY, POLICY, SIZING)
 
-    assert (regime_of(volatility, POLICY), found.size) == (regime, size)
+    assert (classify_regime(volatility, POLICY), found.size) == (regime, size)
 
 
 def test_the_last_room_is_used_and_no_more() -> None:

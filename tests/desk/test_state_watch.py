@@ -19,7 +19,7 @@ from steelyard.errors import RestoreService
 from steelyard.flows.rollback import rollback
 from steelyard.gateways.brake import Brake
 from steelyard.home import Home
-from steelyard.trading import watch
+from steelyard.trading import open_watch
 from steelyard.weight.state import State
 
 QUICK = 0.1
@@ -33,8 +33,8 @@ def pilot(tmp_path: Path, empty_mlflow: Path) -> Home:
 @pytest.fixture
 def watching(pilot: Home) -> Iterator[StateWatch]:
     """A watch of the kind a trading process starts, looking ten times a second."""
-    other = watch(pilot.folder)
-    started = StateWatch(other._read, other._brake, QUICK).start()
+    other = open_watch(pilot.folder)
+    started = StateWatch(other._read_state, other._brake, QUICK).start()
     yield started
     started.stop()
 
@@ -114,7 +114,7 @@ def test_before_the_first_look_and_without_a_lineage_the_weight_is_0(tmp_path: P
     """Nothing is known."""
     empty = StateWatch(lambda: (None, None), Brake(tmp_path), 5.0)
 
-    assert (empty.terms(LAST), empty.trouble) == ((None, 0.0, "no_state"), "not looked yet")
+    assert (empty.terms(LAST), empty.trouble) == ((None, 0.0, "no_state"), "state not read yet")
     empty.refresh()
     assert (empty.weight(LAST), empty.trouble) == (0.0, None)
 
@@ -134,7 +134,7 @@ def test_whatever_a_look_raises_the_process_goes_on(tmp_path: Path) -> None:
 
 def test_a_dead_scheduler_is_told_by_the_trading_process(pilot: Home) -> None:
     """The lease of 2025 ran out long ago, and no flow is there to say so; told once, however often it looks."""
-    watching = watch(pilot.folder)
+    watching = open_watch(pilot.folder)
     for _ in range(4):
         watching.refresh()
 
@@ -173,7 +173,11 @@ def test_a_lease_that_ran_out_is_told_while_mlflow_is_away(tmp_path: Path) -> No
 
     at_hand = state("pilot", 0.15)
     watching = StateWatch(
-        unreachable, Brake(tmp_path), QUICK, first=at_hand, tell=lambda found, _: told.append(found)
+        unreachable,
+        Brake(tmp_path),
+        QUICK,
+        initial=at_hand,
+        notify=lambda found, _: told.append(found),
     )
     watching.refresh()
 

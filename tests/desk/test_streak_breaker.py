@@ -18,7 +18,7 @@ from steelyard.errors import RestoreService
 from steelyard.home import Home, home_under
 from steelyard.tasks.predictions import breaker_of
 from steelyard.tasks.rollback import roll_back_weight
-from steelyard.trading import open_session, watch
+from steelyard.trading import open_session, open_watch
 
 NOW = datetime.now(UTC)
 
@@ -51,8 +51,8 @@ def taken(count: int, end: datetime) -> pd.DataFrame:
 def test_eleven_losses_disable_and_ten_do_not(pilot: Home, streak: int, weight: float) -> None:
     """In the journal, once; the brake was only pulled for the time that took."""
     lost(pilot, streak + 1, won=1)
-    entry = breaker_of(pilot).look(LAST)
-    again = breaker_of(pilot).look(LAST + timedelta(days=1))
+    entry = breaker_of(pilot).enforce(LAST)
+    again = breaker_of(pilot).enforce(LAST + timedelta(days=1))
     found = pilot.journal.state()
 
     assert found is not None
@@ -70,10 +70,10 @@ def test_without_mlflow_the_brake_stays_until_the_journal_can_be_written(pilot: 
     cut_off = home_under(pilot.settings.model_copy(update={"services": nowhere}), pilot.folder)
     assert breaker_of(cut_off).check(pilot.journal.state(), LAST)
     with pytest.raises(RestoreService):
-        breaker_of(cut_off).look(LAST)
+        breaker_of(cut_off).enforce(LAST)
     assert pilot.brake.words == f"{OPERATOR}: 11 ML losses in a row by {LAST:%Y-%m-%d %H:%M}"
 
-    entry = breaker_of(pilot).look(LAST)
+    entry = breaker_of(pilot).enforce(LAST)
     assert entry is not None
     assert entry.decision.verdict == "DISABLE"
     assert not pilot.brake.pulled
@@ -82,17 +82,17 @@ def test_without_mlflow_the_brake_stays_until_the_journal_can_be_written(pilot: 
 def test_who_died_after_the_decision_leaves_no_brake_behind(pilot: Home) -> None:
     """The decision is recorded, the brake still pulled: the next look lets go, and decides nothing again."""
     lost(pilot, 11)
-    breaker_of(pilot).look(LAST)
+    breaker_of(pilot).enforce(LAST)
     pilot.brake.pull(OPERATOR, "11 ML losses in a row")
 
-    assert breaker_of(pilot).look(LAST + timedelta(hours=1)) is None
+    assert breaker_of(pilot).enforce(LAST + timedelta(hours=1)) is None
     assert not pilot.brake.pulled
 
 
 def test_an_operators_brake_is_not_let_go(pilot: Home) -> None:
     """Somebody else pulled it, for a reason of their own."""
     pilot.brake.pull("operator", "odd fills")
-    breaker_of(pilot).look(LAST)
+    breaker_of(pilot).enforce(LAST)
 
     assert pilot.brake.pulled
     roll_back_weight(pilot, "odd fills", "operator", LAST)
@@ -162,10 +162,10 @@ def test_an_outcome_nobody_predicted_or_a_second_one_is_set_aside(pilot: Home) -
 
 def test_a_watch_alone_sees_the_brake(pilot: Home) -> None:
     """Another process of the same home, which told nothing."""
-    other = watch(pilot.folder)
+    other = open_watch(pilot.folder)
     other.refresh()
     lost(pilot, 11)
     breaker_of(pilot).check(pilot.journal.state(), LAST)
-    other.look_at_brake()
+    other.check_brake()
 
     assert other.terms(LAST)[1:] == (0.0, "brake")

@@ -39,16 +39,16 @@ def _without_ledger(place: DrillHome, desk: Desk) -> tuple[list[Evaluation], lis
     with away(place.folder / ".steelyard" / "ledger.db"):
         evaluated = [one for day in days(BEGAN, LEDGER_BACK) for one in desk.live(day)]
         waiting = _seconds(
-            lambda: any("ledger" in trouble for trouble in desk.session.standing(desk.at).troubles)
+            lambda: any("ledger" in trouble for trouble in desk.session.status(desk.at).troubles)
         )
         refused = place.refused("guard", LEDGER_BACK)
     ids = [one.signal_id for one in evaluated]
     drained = _seconds(lambda: _stored(place) == ids)
     fallen_back = sum(one.fallback_reason is not None for one in evaluated)
-    lost = desk.session.standing(desk.at).lost
+    lost = desk.session.status(desk.at).lost
     told = bool(place.alerts("flow", "guard"))
     place.flow("guard", LEDGER_BACK)
-    desk.session.look()
+    desk.session.refresh()
     return evaluated, [
         held(
             "the model decides on as it did",
@@ -79,7 +79,7 @@ def _without_ledger(place: DrillHome, desk: Desk) -> tuple[list[Evaluation], lis
 def _without_mlflow(place: DrillHome) -> tuple[list[Notice], list[tuple[datetime, float]]]:
     """Start a trading process anew while MLflow is away, and trade until the lease is over."""
     with away(place.folder / "mlruns" / "mlflow.db"), trading(place, LEDGER_BACK) as desk:
-        troubled = desk.session.standing(desk.at).troubles
+        troubled = desk.session.status(desk.at).troubles
         lived = [one for day in days(LEDGER_BACK, MLFLOW_BACK) for one in desk.live(day)]
         refused = place.refused("guard", MLFLOW_BACK)
     first = [one for one in lived if one.decided_at <= LEDGER_BACK + DAY]

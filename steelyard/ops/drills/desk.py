@@ -31,7 +31,7 @@ class Desk:
 
     def live(self, day: datetime) -> list[Evaluation]:
         """Evaluate the signals decided since the last call up to ``day``; look at the state before and after."""
-        self.session.look()
+        self.session.refresh()
         rows = cast(list[dict[str, Any]], self._market.decided(self.at, day).to_dict("records"))
         found = [
             self.session.evaluate(
@@ -41,12 +41,12 @@ class Desk:
             for row in rows
         ]
         self.at = day
-        self.session.look()
+        self.session.refresh()
         return found
 
     def weight(self) -> float:
         """Return the weight in force now."""
-        return self.session.standing(self.at).weight
+        return self.session.status(self.at).weight
 
 
 @contextmanager
