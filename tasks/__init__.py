@@ -1,1 +1,1 @@
-"""Prefect steps: a retry, a cache or a visible box around one gateway call or one long fit."""
+"""Prefect steps: a retry, a lock or a visible box around a gateway call or a long fit."""

@@ -1,4 +1,4 @@
-"""Steps that tell the operator; what is told, and in which words, is in ``steelyard/views/alerts.py``."""
+"""Steps that alert the operator; the wording of every alert is in ``steelyard/views/alerts.py``."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -16,7 +16,15 @@ from steelyard.weight.state import State
 
 @step()
 def announce(home: Home, entries: Iterable[Entry | None]) -> int:
-    """Tell what was decided against the model, and try what is still undelivered; returns how many alerts stay open."""
+    """Post alerts about decisions against the model, then deliver every open alert.
+
+    Args:
+        home: Opened home.
+        entries: Journal entries; None for no decision.
+
+    Returns:
+        Number of alerts that could not be delivered.
+    """
     for entry in entries:
         for alert in alerts.of_decision(entry, home.page(entry.run_id)) if entry else ():
             home.alerts.post(alert)
@@ -25,7 +33,13 @@ def announce(home: Home, entries: Iterable[Entry | None]) -> int:
 
 @step()
 def notice_lapse(home: Home, state: State | None, as_of: datetime) -> None:
-    """Tell that the weight was out of force because nobody renewed the lease."""
+    """Post an alert if the lease has expired, so that the weight was out of force.
+
+    Args:
+        home: Opened home.
+        state: State before the guard renews the lease; None before the first decision.
+        as_of: Check as of this time (UTC).
+    """
     alert = alerts.lapse(state, as_of, home.page(state.decision_run_id)) if state else None
     if alert:
         home.alerts.post(alert)
@@ -33,7 +47,13 @@ def notice_lapse(home: Home, state: State | None, as_of: datetime) -> None:
 
 @step()
 def announce_quarantine(home: Home, checked: Checked, as_of: datetime) -> None:
-    """Tell which symbols are held back, and that bars went to quarantine."""
+    """Post an alert about symbols held back and bars in quarantine, then deliver.
+
+    Args:
+        home: Opened home.
+        checked: Bars after their data contract.
+        as_of: Time of the collection (UTC).
+    """
     alert = alerts.quarantine(home.settings.services.lineage, checked, as_of)
     if alert:
         home.alerts.post(alert)
@@ -41,28 +61,53 @@ def announce_quarantine(home: Home, checked: Checked, as_of: datetime) -> None:
 
 
 @step()
-def announce_silences(home: Home, found: Iterable[Silence], as_of: datetime) -> None:
-    """Tell what fell silent, once a day for each kind."""
-    for silence in found:
+def announce_silences(home: Home, silences: Iterable[Silence], as_of: datetime) -> None:
+    """Post alerts about missing records, once a day for each kind.
+
+    Args:
+        home: Opened home.
+        silences: What should have been recorded and was not.
+        as_of: Time of the check (UTC).
+    """
+    for silence in silences:
         home.alerts.post(alerts.silence(home.settings.services.lineage, silence, as_of))
 
 
 @step()
-def announce_health(home: Home, found: Iterable[Figure], as_of: datetime) -> None:
-    """Tell which figures miss their target for certain, once in a latch period for each."""
+def announce_health(home: Home, figures: Iterable[Figure], as_of: datetime) -> None:
+    """Post alerts about health figures, once per latch period for each.
+
+    Args:
+        home: Opened home.
+        figures: Figures that miss their target by more than chance explains.
+        as_of: Time of the check (UTC).
+    """
     period = period_end(as_of, home.settings.weight.limits.latch_days)
-    for figure in found:
+    for figure in figures:
         home.alerts.post(alerts.health(home.settings.services.lineage, figure, as_of, period))
 
 
 @step()
-def announce_drift(home: Home, found: dict[str, Any], training: str | None) -> None:
-    """Tell that drift asks for a training, and what was done about it."""
+def announce_drift(home: Home, check: dict[str, Any], training: str | None) -> None:
+    """Post an alert if drift asks for a training, then deliver.
+
+    Args:
+        home: Opened home.
+        check: Check as ``judge_drift`` returned it.
+        training: What was started or has to be started by hand; None if nothing is asked for.
+    """
     if training:
-        home.alerts.post(alerts.drift(home.settings.services.lineage, found, training))
+        home.alerts.post(alerts.drift(home.settings.services.lineage, check, training))
     home.alerts.deliver()
 
 
-def announce_failure(home: Home, flow: str, words: str) -> None:
-    """Tell that a flow failed. Not a step: there may be no run to take one in."""
-    home.alerts.post(alerts.failure(home.settings.services.lineage, flow, words, datetime.now(UTC)))
+def announce_failure(home: Home, flow: str, cause: str) -> None:
+    """Post an alert about a failed flow; not a step, because there may be no run.
+
+    Args:
+        home: Opened home.
+        flow: Name of the flow.
+        cause: Message of the error.
+    """
+    alert = alerts.failure(home.settings.services.lineage, flow, cause, datetime.now(UTC))
+    home.alerts.post(alert)

@@ -1,4 +1,4 @@
-"""The step that draws decisions, after everything else a run has to do: a picture that fails holds nothing up."""
+"""The step that draws decisions; it runs last, so that a picture that fails stops nothing else."""
 
 from datetime import datetime
 from typing import Any
@@ -10,36 +10,36 @@ from steelyard.views import plots
 from steelyard.views.format import recorded_bands
 from steelyard.weight.decision import Entry
 
-WEIGHT = "weight.png"
+WEIGHT_PICTURE = "weight.png"
 LATEST = 5
-"""Decisions that are looked through for missing pictures, among them those an operator or the trading side made."""
+"""Latest decisions checked for missing pictures; operators and trading processes draw none."""
 
 
 @step()
 def illustrate(home: Home) -> None:
-    """Draw those of the latest decisions that have no pictures yet, also where an earlier run failed to."""
+    """Draw the latest decisions that have no pictures yet."""
     for entry in home.journal.entries(last=LATEST):
-        if WEIGHT not in home.journal.files(entry):
-            home.journal.attach(entry, _drawn(home, entry))
+        if WEIGHT_PICTURE not in home.journal.files(entry):
+            home.journal.attach(entry, _pictures(home, entry))
 
 
-def _drawn(home: Home, entry: Entry) -> dict[str, bytes]:
-    """Return the weight's path until this decision, and what it did above the books it rests on, where it rests on any."""
+def _pictures(home: Home, entry: Entry) -> dict[str, bytes]:
+    """Return the weight's path up to the decision, and its books if it rests on settled signals."""
     bands, evidence = recorded_bands(entry.decision.policy), entry.decision.evidence
-    drawn = {WEIGHT: plots.weight_path(_life(home, entry), bands)}
+    pictures = {WEIGHT_PICTURE: plots.weight_path(_life(home, entry), bands)}
     if not evidence.get("settled"):
-        return drawn
+        return pictures
     start, end = (datetime.fromisoformat(str(evidence[name])) for name in ("start", "end"))
     settled = home.ledger.settled_predictions(start, end)
     equity = equity_curves(settled, start, end, home.settings.books)
-    return drawn | {"decision.png": plots.decision(entry.decision, equity)}
+    return pictures | {"decision.png": plots.decision(entry.decision, equity)}
 
 
 def _life(home: Home, entry: Entry) -> dict[str, Any]:
-    made = home.journal.weight_path(entry)
+    decisions = home.journal.weight_path(entry)
     return {
         "start": entry.state.began,
         "end": entry.decision.as_of,
-        "decisions": [one for one in made if one["kind"] != "promotion"],
-        "promotions": [one for one in made if one["kind"] == "promotion"],
+        "decisions": [row for row in decisions if row["kind"] != "promotion"],
+        "promotions": [row for row in decisions if row["kind"] == "promotion"],
     }

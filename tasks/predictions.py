@@ -1,4 +1,4 @@
-"""Steps around a signal's life: the model's opinion when it is decided, the outcome when its bracket has ended."""
+"""Steps around a signal: the model's prediction when it is decided, its outcome when it has ended."""
 
 import time
 from datetime import datetime
@@ -18,48 +18,52 @@ from steelyard.weight.state import State
 
 
 @step()
-def record_opinions(home: Home, known: pd.DataFrame, state: State) -> int:
-    """Freeze the features of each signal and record the champion's opinion on it; what is recorded already stays.
+def record_opinions(home: Home, history: pd.DataFrame, state: State) -> int:
+    """Record features and the champion's prediction of every new signal; records stay as they are.
 
-    ``known`` holds what was known at the moment of the run. Signals decided before the lineage began are history to
-    learn from, not signals to have an opinion on; a champion that was not there yet when a signal was decided has none.
+    Signals decided before the lineage began are training data and get no prediction. A champion
+    promoted after a signal was decided predicts nothing for it.
+
+    Args:
+        home: Opened home.
+        history: One row per signal with features, as known at the time of the run.
+        state: State of the lineage, for weight and phase.
 
     Returns:
         Number of new predictions.
     """
-    new = known[(known["decided_at"] > state.began).to_numpy(dtype=bool)]
+    new = history[(history["decided_at"] > state.began).to_numpy(dtype=bool)]
     if new.empty:
         return 0
-    names = home.feature_names
-    home.ledger.record_features(new, names, feature_set_hash(names))
+    home.ledger.record_features(new, home.feature_names, feature_set_hash(home.feature_names))
     champion = home.registry.champion()
-    heard = np.full(len(new), champion is not None)
+    has_model = np.full(len(new), champion is not None)
     if champion is not None:
-        heard &= (new["decided_at"] >= champion.as_of).to_numpy()
+        has_model &= (new["decided_at"] >= champion.as_of).to_numpy()
     in_force = np.array([state.weight_in_force(at) for at in new["decided_at"]])
-    rows = []
-    for was_there in (False, True):
+    predictions = []
+    for with_model in (False, True):
+        version = champion if with_model else None
         for weight in np.unique(in_force):
-            group = new[(heard == was_there) & (in_force == weight)]
+            group = new[(has_model == with_model) & (in_force == weight)]
             if len(group):
-                rows.append(
-                    _opinions(home, group, champion if was_there else None, state, float(weight))
-                )
-    return home.ledger.record_predictions(pd.concat(rows, ignore_index=True))
+                predictions.append(_predict(home, group, version, state, float(weight)))
+    return home.ledger.record_predictions(pd.concat(predictions, ignore_index=True))
 
 
-def _opinions(
+def _predict(
     home: Home, signals: pd.DataFrame, champion: Version | None, state: State, weight: float
 ) -> pd.DataFrame:
     p_win = confidence_ml = np.full(len(signals), np.nan)
     latency_ms = 0.0
+    fallback_reason: str | None = "no_model"
     if champion is not None:
         model = home.model(champion.number)
+        features = signals[list(home.feature_names)]
         started = time.perf_counter()
-        p_win, confidence_ml = model.predict(
-            signals[list(home.feature_names)].to_numpy(dtype=np.float64)
-        )
+        p_win, confidence_ml = model.predict(features.to_numpy(dtype=np.float64))
         latency_ms = (time.perf_counter() - started) / len(signals) * 1e3
+        fallback_reason = "lease_expired" if state.weight and not weight else None
     terms = BlendTerms(
         weight=weight if champion else 0.0,
         phase=state.phase,
@@ -67,74 +71,78 @@ def _opinions(
         ab_key=home.settings.weight.ab_key,
         model_version=champion.number if champion else "",
         latency_ms=latency_ms,
-        fallback_reason=_reason(champion, state, weight),
+        fallback_reason=fallback_reason,
     )
     return blend_predictions(signals, p_win, confidence_ml, terms)
 
 
-def _reason(champion: Version | None, state: State, weight: float) -> str | None:
-    """Return why the existing system decides alone; a weight that is 0 by decision is no such reason."""
-    if champion is None:
-        return "no_model"
-    return "lease_expired" if state.weight and not weight else None
-
-
 @step()
-def record_outcomes(home: Home, known: pd.DataFrame, since: datetime | None = None) -> int:
-    """Write the outcome of every predicted signal whose bracket has ended; one already written stays as it is.
+def record_outcomes(home: Home, history: pd.DataFrame, since: datetime | None = None) -> int:
+    """Record the outcome of every predicted signal that has ended; records stay as they are.
 
     Args:
-        home: The home.
-        known: History as it was known at the moment of the run.
-        since: Outcomes settled at or before this moment are known to be in the ledger already.
+        home: Opened home.
+        history: One row per signal with its outcome, as known at the time of the run.
+        since: Skip outcomes settled at or before this time (UTC), known to be recorded; None for
+            all.
 
     Returns:
         Number of new outcomes.
     """
-    settled = known[known["settled_at"].notna().to_numpy()]
+    settled = history[history["settled_at"].notna().to_numpy()]
     if since is not None:
         settled = settled[(settled["settled_at"] > since).to_numpy(dtype=bool)]
-    open_ids = home.ledger.unsettled()["signal_id"]
-    return home.ledger.record_outcomes(
-        _as_filled(home, settled[settled["signal_id"].isin(open_ids)])
-    )
+    unsettled = settled["signal_id"].isin(home.ledger.unsettled()["signal_id"])
+    return home.ledger.record_outcomes(_as_filled(home, settled[unsettled]))
 
 
 def _as_filled(home: Home, settled: pd.DataFrame) -> pd.DataFrame:
-    """Return outcomes in which traded signals end as the broker filled them; those it still works on are left out.
+    """Return outcomes with the broker's fills for traded signals; leave out trades still open.
 
-    Slippage is measured against what the bracket kernel says about the same bars.
+    Slippage is measured against the prices of the bracket kernel on the same bars.
     """
     trades = home.ledger.trades(("submitted", "open", "closed")).set_index("signal_id")
-    traded = settled["signal_id"].isin(trades.index)
-    if not traded.any():
+    if not settled["signal_id"].isin(trades.index).any():
         return settled
-    working = trades.index[trades["status"] != "closed"]
-    kept = settled[~settled["signal_id"].isin(working)].copy()
-    for at, row in kept[kept["signal_id"].isin(trades.index)].iterrows():
-        for name, value in _filled(trades.loc[row["signal_id"]], row).items():
-            kept.loc[at, name] = value
-    return kept
+    still_open = trades.index[trades["status"] != "closed"]
+    outcomes = settled[~settled["signal_id"].isin(still_open)].copy()
+    for index, row in outcomes[outcomes["signal_id"].isin(trades.index)].iterrows():
+        for name, value in _filled_outcome(trades.loc[row["signal_id"]], row).items():
+            outcomes.loc[index, name] = value
+    return outcomes
 
 
-def _filled(trade: pd.Series, row: pd.Series) -> dict[str, Any]:
+def _filled_outcome(trade: pd.Series, row: pd.Series) -> dict[str, Any]:
     side = 1 if trade["side"] == "buy" else -1
-    entry, left = trade["entry_price"], trade["exit_price"]
-    net = side * (left / entry - 1) - trade["fees"] / (trade["quantity"] * entry)
-    slipped = side * (entry / row["entry_price"] - 1) + side * (1 - left / row["exit_price"])
+    entry_price, exit_price = trade["entry_price"], trade["exit_price"]
+    gross = side * (exit_price / entry_price - 1)
+    net = gross - trade["fees"] / (trade["quantity"] * entry_price)
+    entry_slippage = side * (entry_price / row["entry_price"] - 1)
+    exit_slippage = side * (1 - exit_price / row["exit_price"])
     return {
         "settled_at": trade["exit_at"],
         "net_return": net,
         "won": bool(net > 0),
         "exit_reason": trade["exit_reason"],
         "hold_minutes": (trade["exit_at"] - trade["entry_at"]) / pd.Timedelta("1min"),
-        "slippage_bps": slipped * 1e4,
+        "slippage_bps": (entry_slippage + exit_slippage) * 1e4,
     }
 
 
 @step()
 def watch_streak(home: Home, as_of: datetime) -> Entry | None:
-    """Disable the model at once where the latest ML outcomes settled by ``as_of`` are more losses in a row than allowed."""
+    """Disable the model if its latest losses in a row exceed the limit.
+
+    Args:
+        home: Opened home.
+        as_of: Count outcomes settled by this time (UTC).
+
+    Returns:
+        The journal entry; None if the limit holds.
+
+    Raises:
+        RestoreService: If the ledger or MLflow cannot be reached; a pulled brake stays pulled.
+    """
     return breaker_of(home).enforce(as_of)
 
 

@@ -1,4 +1,4 @@
-"""Steps that draw what happened, and how a lineage stands."""
+"""Steps that write reports: of a replay, and of the last whole period."""
 
 from datetime import datetime
 from typing import Any
@@ -18,23 +18,32 @@ from steelyard.weight.ladder import period_end
 def draw_replay(
     title: str, document: dict[str, Any], folder: str, conf: str | None
 ) -> tuple[str, list[str]]:
-    """Write the pictures and the page of a replay into its home; returns the answer in words and the files."""
+    """Write pictures and page of a replay into its home.
+
+    Args:
+        title: Title of the page.
+        document: Result of the replay.
+        folder: Home of the replay.
+        conf: Folder of the settings; None for the default.
+
+    Returns:
+        The answer as a sentence, and the files written.
+    """
     home = open_home(folder, conf)
     start, end = (datetime.fromisoformat(document[name]) for name in ("start", "end"))
     settled = home.ledger.settled_predictions(start, end)
     equity = equity_curves(settled, start, end, home.settings.books)
     answer, bands = report.answer(document), weight_bands(home.settings.weight)
-    judged = settled[settled["p_win"].notna()]
     files = {
         "story.png": plots.story(f"{title}: {answer}", document, equity, bands),
         "weight.png": plots.weight_path(document, bands),
         "equity.png": plots.equity_curves(equity),
         "report.html": report.replay_page(title, document, equity, bands, settled).encode(),
     }
-    if len(judged):
-        files["reliability.png"] = plots.reliability(
-            judged["p_win"].to_numpy(), judged["won"].to_numpy(dtype=bool)
-        )
+    predicted = settled[settled["p_win"].notna()]
+    if len(predicted):
+        p_win, won = predicted["p_win"].to_numpy(), predicted["won"].to_numpy(dtype=bool)
+        files["reliability.png"] = plots.reliability(p_win, won)
     for name, content in files.items():
         (home.folder / name).write_bytes(content)
     return answer, [str(home.folder / name) for name in files]
@@ -42,33 +51,37 @@ def draw_replay(
 
 @step()
 def review_performance(home: Home, as_of: datetime) -> dict[str, Any]:
-    """Write the report of the last whole period into ``reports/`` and into MLflow, once; later the same run comes back.
+    """Write the report of the last whole period into ``reports/`` and MLflow once.
+
+    Args:
+        home: Opened home.
+        as_of: Report as of this time (UTC).
+
+    Returns:
+        The report as plain JSON values, with its file and its MLflow run.
 
     Raises:
         CollectMoreData: If nothing was decided here yet.
     """
     period = period_end(as_of, home.settings.weight.evaluation_days)
     key = f"{home.settings.services.lineage}/review/{period:%Y-%m-%d}"
-    observations, file = (
-        home.registry.observations,
-        home.state_folder / "reports" / f"{period:%Y-%m-%d}.html",
-    )
+    file = home.state_folder / "reports" / f"{period:%Y-%m-%d}.html"
+    observations = home.registry.observations
     document, content = lineage_report(home, as_of)
     run_id = observations.find(key)
     if run_id is None:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(content, encoding="utf-8")
-        figures = RunFigures(_figures(document), {}, {"answer": document["answer"]})
-        run_id = observations.record(
-            key, f"review {period:%Y-%m-%d}", figures, {"report.html": content.encode()}
-        )
+        figures = RunFigures(_metrics(document), {}, {"answer": document["answer"]})
+        files = {"report.html": content.encode()}
+        run_id = observations.record(key, f"review {period:%Y-%m-%d}", figures, files)
     page = f"{home.settings.services.pages.rstrip('/')}{observations.page(run_id)}"
     because = report.because(document["decisions"])
     return document | {"because": because, "page": str(file), "run_id": run_id, "run_page": page}
 
 
-def _figures(document: dict[str, Any]) -> dict[str, float]:
-    """Return weight and the measures of the three books as plain metrics; what is unknown is left out."""
+def _metrics(document: dict[str, Any]) -> dict[str, float]:
+    """Return weights and the measures of the three books; unknown ones are left out."""
     books = {
         f"{book}_{measure}": value
         for book in ("baseline", "ml", "blended")

@@ -1,4 +1,4 @@
-"""Steps of a trading run: the newest bars' signals, evaluated, sized, ordered; every veto and every fill in the ledger."""
+"""Steps of a trading run: signals of the newest bars, evaluated, sized and ordered."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -29,10 +29,19 @@ STALE, REFUSED = "stale", "broker_rejected"
 _NAMES = [feature.name for feature in FEATURES]
 _VOLATILITY, _TREND = _NAMES.index("regime_volatility"), _NAMES.index("regime_trend")
 
+Row = Mapping[str, Any]
+"""One signal of the history, by column."""
+
 
 @dataclass(frozen=True, slots=True)
 class Newest:
-    """The bars known at a moment, and the signals nobody has dealt with yet, oldest first."""
+    """Bars known at a time, and the signals that have neither an order nor a veto.
+
+    Attributes:
+        as_of: Time of the run (UTC).
+        bars: Bars by symbol, closed by ``as_of``.
+        signals: One row per signal, oldest first, as ``market.strategy.signals`` returns it.
+    """
 
     as_of: datetime
     bars: Mapping[str, Bars]
@@ -41,30 +50,50 @@ class Newest:
 
 @step()
 def newest_signals(home: Home, as_of: datetime) -> Newest:
-    """Return the signals without order or veto: those of the newest bar, and what was missed since the last one noted.
+    """Return the signals of the newest bar, and those missed since the last recorded trade.
 
-    MLflow is not asked: whatever state it is in, the existing system's signals are traded.
+    MLflow is not read: signals of the existing system are traded whatever state it is in.
+
+    Args:
+        home: Opened home.
+        as_of: Time of the run (UTC).
+
+    Raises:
+        CollectMoreData: If there are no bars yet.
     """
     bars = by_symbol(home.lake.read(until=pd.Timestamp(as_of)), home.lake.bar_size)
-    found, noted = signals(bars, home.strategy), home.ledger.trades()
-    newest = pd.Timestamp(max(one.closes_at[-1] for one in bars.values()), tz="UTC")
-    since = min(noted["submitted_at"].max(), newest) if len(noted) else newest
-    new = (found["decided_at"] >= since) & ~found["signal_id"].isin(noted["signal_id"])
-    return Newest(as_of, bars, found[new.to_numpy(dtype=bool)].reset_index(drop=True))
+    proposed, trades = signals(bars, home.strategy), home.ledger.trades()
+    last_close = max(symbol_bars.closes_at[-1] for symbol_bars in bars.values())
+    newest = pd.Timestamp(last_close, tz="UTC")
+    since = min(trades["submitted_at"].max(), newest) if len(trades) else newest
+    new = (proposed["decided_at"] >= since) & ~proposed["signal_id"].isin(trades["signal_id"])
+    return Newest(as_of, bars, proposed[new.to_numpy(dtype=bool)].reset_index(drop=True))
 
 
 @step()
 def fill(home: Home, bars: Mapping[str, Bars]) -> int:
-    """Let the broker write the fills the bars brought; returns how many trades changed."""
+    """Let the broker record the fills on the given bars; return the number of changed trades.
+
+    Args:
+        home: Opened home.
+        bars: Bars by symbol.
+    """
     return broker_of(home).advance(bars)
 
 
 @step()
 def settle_outcomes(home: Home, newest: Newest) -> bool:
-    """Write the outcomes the bars brought; returns whether the streak breaker's brake is pulled.
+    """Record the outcomes on the newest bars and check the losing streak.
 
-    MLflow is not asked here: the state is the one the last trading process left on disk. What goes wrong is told, and
-    trading goes on: an outcome is no reason to leave a signal.
+    MLflow is not read: the state is the one the last trading process left on disk. An error is
+    posted as an alert and trading continues.
+
+    Args:
+        home: Opened home.
+        newest: Bars and signals of this run.
+
+    Returns:
+        Whether the streak breaker has pulled the brake.
     """
     try:
         record_outcomes(home, history(newest.bars, home.strategy, home.settings.brackets))
@@ -77,24 +106,27 @@ def settle_outcomes(home: Home, newest: Newest) -> bool:
 
 @step()
 def trade_signals(home: Home, newest: Newest) -> list[dict[str, Any]]:
-    """Evaluate the signals of the newest bars, size them, order them; what came too late is noted and left.
+    """Evaluate, size and order the signals of the newest bars; record a veto for those too old.
 
-    Only a signal whose entry is still to come, or has just come, can be traded as it was decided.
+    A signal is traded only if its entry is still to come or has just come.
+
+    Args:
+        home: Opened home.
+        newest: Bars and signals of this run.
+
+    Returns:
+        One record per traded signal, with its veto if there is one.
     """
     rows = cast(list[dict[str, Any]], newest.signals.to_dict("records"))
-    latest = home.settings.risk.entry_delay * home.lake.bar_size
-    in_time = [
-        newest.as_of - row["decided_at"] <= latest and _is_newest(newest.bars, row) for row in rows
-    ]
-    fresh = [row for row, good in zip(rows, in_time, strict=True) if good]
-    stale = [row for row, good in zip(rows, in_time, strict=True) if not good]
-    home.ledger.record_trades([_left(home, newest.bars, row, STALE) for row in stale])
+    fresh = [row for row in rows if _is_fresh(home, newest, row)]
+    stale = [row for row in rows if not _is_fresh(home, newest, row)]
+    home.ledger.record_trades([_stale_row(home, newest.bars, row) for row in stale])
     if not fresh:
         return []
     session = open_session(home.folder, home.conf)
     try:
         session.warm(newest.bars)
-        return [_traded(home, session, newest.bars, row) for row in fresh]
+        return [_trade(home, session, newest.bars, row) for row in fresh]
     finally:
         session.close()
 
@@ -104,44 +136,45 @@ def broker_of(home: Home) -> Broker:
     return open_broker(home.settings.broker, home.settings.brackets, home.ledger)
 
 
-def _is_newest(bars: Mapping[str, Bars], row: Mapping[str, Any]) -> bool:
-    newest = max(one.timestamp[-1] for one in bars.values())
-    return bool(_stamp(row["timestamp"]) == newest == bars[row["symbol"]].timestamp[-1])
+def _is_fresh(home: Home, newest: Newest, row: Row) -> bool:
+    """Return whether a signal is of the newest bar of all symbols and within the entry delay."""
+    if newest.as_of - row["decided_at"] > home.settings.risk.entry_delay * home.lake.bar_size:
+        return False
+    last_stamp = max(bars.timestamp[-1] for bars in newest.bars.values())
+    own_stamp = newest.bars[row["symbol"]].timestamp[-1]
+    return bool(_stamp(row["timestamp"]) == last_stamp == own_stamp)
 
 
-def _stamp(moment: pd.Timestamp) -> np.datetime64:
-    return moment.tz_convert("UTC").tz_localize(None).to_datetime64()
+def _stale_row(home: Home, bars: Mapping[str, Bars], row: Row) -> dict[str, Any]:
+    return order_row(_order(home, bars, row), broker_of(home).name, "vetoed", STALE)
 
 
-def _traded(
-    home: Home, session: Session, bars: Mapping[str, Bars], row: Mapping[str, Any]
-) -> dict[str, Any]:
+def _stamp(at: pd.Timestamp) -> np.datetime64:
+    return at.tz_convert("UTC").tz_localize(None).to_datetime64()
+
+
+def _trade(home: Home, session: Session, bars: Mapping[str, Bars], row: Row) -> dict[str, Any]:
     evaluation = session.evaluate(signal_of(row, home.strategy.score_names), bars)
     broker, order = broker_of(home), _order(home, bars, row)
     equity = broker.equity(bars)
-    assessed = _assessed(home, equity, bars, order, evaluation)
-    veto: str | None = assessed.veto
-    words = assessed.explanation
+    assessment = _assess(home, equity, bars, order, evaluation)
+    veto: str | None = assessment.veto
+    reason = assessment.explanation
     if veto is None:
-        veto, words = _ordered(
-            broker, replace(order, quantity=assessed.size * equity / order.price), words
-        )
+        sized = replace(order, quantity=assessment.size * equity / order.price)
+        veto, reason = _submit(broker, sized, reason)
     if veto not in (None, REFUSED):
         home.ledger.record_trades([order_row(order, broker.name, "vetoed", veto)])
-    return _record(evaluation, assessed) | {"veto": veto, "words": words}
+    return _trade_record(evaluation, assessment) | {"veto": veto, "words": reason}
 
 
-def _ordered(broker: Broker, order: Order, words: str) -> tuple[str | None, str]:
-    """Order what can be ordered of it; returns a veto and its words where it came to nothing."""
-    quantity = broker.tradable(order.quantity)
-    if not quantity:
-        return "too_small", f"{order.quantity:.3g} units, {broker.name} takes whole ones"
-    refusal = broker.submit(replace(order, quantity=quantity))
-    return (REFUSED, refusal) if refusal else (None, words)
+def signal_of(row: Row, score_names: Sequence[str]) -> Signal:
+    """Return a row of the history as a signal for the trading session.
 
-
-def signal_of(row: Mapping[str, Any], score_names: Sequence[str]) -> Signal:
-    """Return a row of the history as the trading side is asked about it."""
+    Args:
+        row: One signal of the history, by column.
+        score_names: Sub-scores of the existing system; columns ``score_NAME``.
+    """
     return Signal(
         signal_id=row["signal_id"],
         symbol=row["symbol"],
@@ -153,11 +186,11 @@ def signal_of(row: Mapping[str, Any], score_names: Sequence[str]) -> Signal:
     )
 
 
-def _order(home: Home, bars: Mapping[str, Bars], row: Mapping[str, Any]) -> Order:
-    """Return the order of a signal, its quantity not decided yet."""
-    one, policy = bars[row["symbol"]], home.settings.brackets
-    at = int(np.searchsorted(one.timestamp, _stamp(row["timestamp"])))
-    distance = float(atr(one[: at + 1], policy.atr_period)[-1])
+def _order(home: Home, bars: Mapping[str, Bars], row: Row) -> Order:
+    """Return the order of a signal with quantity 0, to be sized later."""
+    symbol_bars, policy = bars[row["symbol"]], home.settings.brackets
+    decision_bar = int(np.searchsorted(symbol_bars.timestamp, _stamp(row["timestamp"])))
+    distance = float(atr(symbol_bars[: decision_bar + 1], policy.atr_period)[-1])
     return Order(
         signal_id=row["signal_id"],
         symbol=row["symbol"],
@@ -165,36 +198,39 @@ def _order(home: Home, bars: Mapping[str, Bars], row: Mapping[str, Any]) -> Orde
         timestamp=row["timestamp"].to_pydatetime(),
         decided_at=row["decided_at"].to_pydatetime(),
         quantity=0.0,
-        price=float(one.close[at]),
+        price=float(symbol_bars.close[decision_bar]),
         stop_offset=policy.stop_atr * distance,
         target_offset=policy.target_atr * distance,
     )
 
 
-def _assessed(
+def _assess(
     home: Home, equity: float, bars: Mapping[str, Bars], order: Order, evaluation: Evaluation
 ) -> Assessment:
-    regime = evaluation.features if len(evaluation.features) else np.full(len(FEATURES), np.nan)
+    features = evaluation.features if len(evaluation.features) else np.full(len(FEATURES), np.nan)
     proposal = Proposal(
         symbol=order.symbol,
         side=order.side,
         decision=evaluation.decision,
         price=order.price,
         stop_offset=order.stop_offset,
-        volatility=float(regime[_VOLATILITY]),
-        trend=float(regime[_TREND]),
+        volatility=float(features[_VOLATILITY]),
+        trend=float(features[_TREND]),
     )
     account = Account(equity, exposures(home.ledger.trades(WORKING), bars, equity))
     return assess(proposal, account, home.settings.risk, home.settings.books)
 
 
-def _left(
-    home: Home, bars: Mapping[str, Bars], row: Mapping[str, Any], veto: str
-) -> dict[str, Any]:
-    return order_row(_order(home, bars, row), broker_of(home).name, "vetoed", veto)
+def _submit(broker: Broker, order: Order, reason: str) -> tuple[str | None, str]:
+    """Submit the tradable part of an order; return the veto, None if accepted, and the reason."""
+    quantity = broker.tradable(order.quantity)
+    if not quantity:
+        return "too_small", f"{order.quantity:.3g} units, {broker.name} takes whole ones"
+    refusal = broker.submit(replace(order, quantity=quantity))
+    return (REFUSED, refusal) if refusal else (None, reason)
 
 
-def _record(evaluation: Evaluation, assessed: Assessment) -> dict[str, Any]:
+def _trade_record(evaluation: Evaluation, assessment: Assessment) -> dict[str, Any]:
     return {
         "signal_id": evaluation.signal_id,
         "side": evaluation.side,
@@ -204,6 +240,6 @@ def _record(evaluation: Evaluation, assessed: Assessment) -> dict[str, Any]:
         "arm": evaluation.arm,
         "fallback_reason": evaluation.fallback_reason,
         "decision": evaluation.decision,
-        "size": assessed.size,
-        "regime": assessed.regime,
+        "size": assessment.size,
+        "regime": assessment.regime,
     }
