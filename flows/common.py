@@ -1,4 +1,4 @@
-"""What every flow shares: the time it speaks for, the home it works on, and the alert if it fails."""
+"""What every flow shares: the time it evaluates, and the alert if it fails."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,11 +15,9 @@ from steelyard.tasks.alerts import announce_failure
 
 
 def resolve_as_of(as_of: datetime | None) -> datetime:
-    """Return ``as_of`` in UTC (a naive value is taken as UTC); if None, the run's scheduled time, or now."""
-    if as_of is None:
-        as_of = datetime.fromisoformat(
-            str(flow_run.scheduled_start_time)
-        )  # now if nothing was scheduled
+    """Return ``as_of`` in UTC; a naive value is taken as UTC, None as the run's scheduled time."""
+    if as_of is None:  # Prefect's scheduled time is now if nothing was scheduled
+        as_of = datetime.fromisoformat(str(flow_run.scheduled_start_time))
     return as_of.replace(tzinfo=UTC) if as_of.tzinfo is None else as_of.astimezone(UTC)
 
 
@@ -46,17 +44,14 @@ def alert_on_failure(flow: Flow[..., Any], parameters: dict[str, Any]) -> Iterat
         yield
     except Exception as error:
         if flow.on_failure_hooks:
-            cause = (
-                str(error)
-                if isinstance(error, SteelyardError)
-                else f"unexpected {type(error).__name__}: {error}"
-            )
+            expected = isinstance(error, SteelyardError)
+            cause = str(error) if expected else f"unexpected {type(error).__name__}: {error}"
             _post(flow.name, parameters, cause)
         raise
 
 
 def _post(name: str, parameters: dict[str, Any], cause: str) -> None:
-    """Post the alert to the home of the run; without readable settings there is no channel to post to."""
+    """Post the alert to the home of the run; unreadable settings name no channel."""
     try:
         home = open_home(parameters.get("home", "."), parameters.get("conf"))
     except FixConfiguration:

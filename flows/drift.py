@@ -1,4 +1,4 @@
-"""Drift: does the market still resemble the champion's training data? If not, ask for a training."""
+"""Drift: compare the market with the champion's training data; start a training if needed."""
 
 from datetime import datetime
 from typing import Any

@@ -1,4 +1,4 @@
-"""Settle: predictions on the signals since the last run, outcomes of signals whose exit has come."""
+"""Settle: predictions on new signals, outcomes of signals that have ended."""
 
 from datetime import datetime
 from typing import Any

@@ -16,7 +16,7 @@ from steelyard.tasks.trading import fill, newest_signals, settle_outcomes, trade
 def trade(
     as_of: datetime | None = None, home: str = ".", conf: str | None = None
 ) -> dict[str, Any]:
-    """Fill open orders, settle outcomes, then trade the newest signals; a second run orders nothing.
+    """Fill open orders, settle outcomes, then trade new signals; a second run orders nothing.
 
     Outcomes come first: a losing streak that has just broken its limit takes the weight from the
     very signals traded next.

@@ -21,7 +21,7 @@ from steelyard.tasks.weight import evaluate_weight, review_gates
 def weight(
     as_of: datetime | None = None, home: str = ".", conf: str | None = None
 ) -> dict[str, Any]:
-    """Decide about the last whole periods closed by ``as_of``: limits before rewards, then the gate.
+    """Decide about the last periods closed by ``as_of``: limits before rewards, then the gate.
 
     Args:
         as_of: Evaluate as of this time (ISO 8601, UTC); None for the scheduled time.

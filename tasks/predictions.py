@@ -1,4 +1,4 @@
-"""Steps around a signal: the model's prediction when it is decided, its outcome when it has ended."""
+"""Steps around a signal: the model's prediction at the decision, the outcome after the exit."""
 
 import time
 from datetime import datetime

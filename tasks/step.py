@@ -1,4 +1,4 @@
-"""The decorator of every step: a Prefect task directly inside a flow run, a plain function elsewhere.
+"""The decorator of every step: a Prefect task inside a flow run, a plain function elsewhere.
 
 So every flow runs from the command line without a server, and a replay (one long task) makes
 thousands of calls a minute to the functions the scheduled flows use.
@@ -21,7 +21,7 @@ R = TypeVar("R")
 
 
 DECIDING = "steelyard-deciding"
-"""Prefect's concurrency limit for steps that decide; without a server the journal's lock is enough."""
+"""Prefect's concurrency limit for steps that decide, beside the journal's own lock."""
 WAIT_SECONDS = 600
 
 

@@ -1,7 +1,7 @@
-"""Steps from the known history to a registered version, and from there to the champion's place or a reasoned refusal."""
+"""Steps from the known history to a registered version, and on to its promotion or refusal."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -11,13 +11,7 @@ import pandas as pd
 
 from steelyard.desk.blend import BlendTerms, blend_predictions
 from steelyard.errors import CollectMoreData, FixConfiguration, FixData
-from steelyard.evaluation.books import (
-    Books,
-    SizingPolicy,
-    equity_curves,
-    finite_or_none,
-    measure_books,
-)
+from steelyard.evaluation.books import Books, equity_curves, finite_or_none, measure_books
 from steelyard.evaluation.sharpe import deflated_sharpe, deflated_sharpe_metrics
 from steelyard.gateways.ledger import OUTCOME
 from steelyard.gateways.registry import Dataset, Registration, Trial, Version
@@ -42,74 +36,119 @@ from steelyard.weight.decision import Rule
 from steelyard.weight.transitions import install_champion, make_decision
 
 AS_CONFIGURED = Retraining()
-FEW = 20
+SYMBOLS_NAMED = 20
+"""Symbols an error message lists at most."""
 
 
 @step()
-def settled_samples(home: Home, known: pd.DataFrame, symbols: Sequence[str] = ()) -> Samples:
-    """Return the settled signals to learn from, once signals and features passed their data contracts.
+def settled_samples(home: Home, history: pd.DataFrame, symbols: Sequence[str] = ()) -> Samples:
+    """Return the settled signals as training samples, after their data contracts hold.
+
+    Args:
+        home: Opened home.
+        history: One row per signal with features and outcome, as known at the time of the run.
+        symbols: Symbols to learn from; empty for all.
 
     Raises:
-        FixConfiguration: If one of ``symbols`` has no signals; without any, all are taken.
+        FixConfiguration: If one of ``symbols`` has no signals.
         CollectMoreData: If there are no signals at all.
+        FixData: If signals or features break their contract.
     """
-    names = home.feature_names
     if symbols:
-        known = known[known["symbol"].isin(_known_symbols(known, symbols)).to_numpy()]
-    if known.empty:
+        _require_signals(history, symbols)
+        history = history[history["symbol"].isin(symbols).to_numpy()]
+    if history.empty:
         raise CollectMoreData("no signals at all in the bars known so far; collect more bars")
-    home.quality.check_signals(known)
-    home.quality.check_features(known[list(names)])
-    return Samples.from_history(known, names)
+    home.quality.check_signals(history)
+    home.quality.check_features(history[list(home.feature_names)])
+    return Samples.from_history(history, home.feature_names)
 
 
-def _known_symbols(known: pd.DataFrame, symbols: Sequence[str]) -> Sequence[str]:
-    missing = sorted(set(symbols) - set(known["symbol"]))
+def _require_signals(history: pd.DataFrame, symbols: Sequence[str]) -> None:
+    collected = sorted(history["symbol"].unique())
+    missing = sorted(set(symbols) - set(collected))
     if missing:
         raise FixConfiguration(
-            f"symbols: no signals of {', '.join(missing)}; collected are {_few(known['symbol'].unique())}"
+            f"symbols: no signals of {', '.join(missing)}; "
+            f"collected are {', '.join(collected[:SYMBOLS_NAMED])}"
         )
-    return symbols
-
-
-def _few(names: Iterable[str]) -> str:
-    return ", ".join(sorted(names)[:FEW])
 
 
 @step()
 def trained_version(
     home: Home,
-    known: pd.DataFrame,
+    history: pd.DataFrame,
     samples: Samples,
     as_of: datetime,
     request: Retraining = AS_CONFIGURED,
 ) -> Version:
-    """Return the version these samples and settings give: the registered one, or a new one after a search and a fit."""
+    """Return the version these samples and settings give; train it if it is not registered yet.
+
+    Args:
+        home: Opened home.
+        history: The history the samples were taken from, for the backtest on the holdout.
+        samples: Settled signals to learn from.
+        as_of: Time of the training (UTC).
+        request: How this training differs from the configured one, and why.
+
+    Raises:
+        CollectMoreData: If there are too few samples, or outcomes of one kind only.
+        FixConfiguration: If a requested setting is out of bounds.
+    """
+    requested = {"trials": request.trials, "families": request.families}
+    changes = {name: value for name, value in requested.items() if value}
     policy = home.settings.learning
-    changes = {
-        name: getattr(request, name) for name in ("trials", "families") if getattr(request, name)
-    }
     if changes:
         policy = override(policy, "the training asked for", **changes)
     key = training_key(samples.data_hash, policy)
-    found = home.registry.find(key)
-    if found is not None:
-        return found
-    watched = TrialLog(policy.trials)
-    training = train(samples, policy, on_trial=watched)
+    registered = home.registry.find(key)
+    if registered is not None:
+        return registered
+    trial_log = TrialLog(policy.trials)
+    training = train(samples, policy, on_trial=trial_log)
     params = policy.model_dump(mode="json") | {
         "reason": request.reason,
         "symbols": ", ".join(request.symbols),
     }
-    asked = TrainingRequest(
-        key, as_of, params, tuple(watched.trials), learned_from(home, samples, policy)
-    )
-    return _register(home, known, samples, training, asked)
+    data = training_data(home, samples, policy)
+    record = TrainingRecord(key, as_of, params, tuple(trial_log.trials), data)
+    return _register(home, history, samples, training, record)
+
+
+class TrialLog:
+    """A log of the trials of one search, which run one after the other.
+
+    Args:
+        total: Number of trials there will be.
+
+    Attributes:
+        trials: Finished trials with begin and end; the first begins with this log.
+    """
+
+    def __init__(self, total: int) -> None:
+        self.trials: list[Trial] = []
+        self._total = total
+        self._began = datetime.now(UTC)
+
+    def __call__(self, row: TrialRow) -> None:
+        """Log a trial that has just ended."""
+        ended = datetime.now(UTC)
+        self.trials.append(Trial(row, self._began, ended))
+        self._began = ended
+        report_progress("tuning", row.number + 1, self._total, row.family)
 
 
 @dataclass(frozen=True, slots=True)
-class TrainingRequest:
-    """What a training was asked for under, and what goes into its run: settings, trials, the rows it saw."""
+class TrainingRecord:
+    """What the run of a training records besides its results.
+
+    Attributes:
+        key: Hash of data and settings.
+        as_of: Time of the training (UTC).
+        params: Settings, reason and symbols.
+        trials: Every trial of the search, in order.
+        data: Rows it learned from, and rows it was scored on.
+    """
 
     key: str
     as_of: datetime
@@ -119,47 +158,67 @@ class TrainingRequest:
 
 
 def _register(
-    home: Home, known: pd.DataFrame, samples: Samples, training: Training, asked: TrainingRequest
+    home: Home, history: pd.DataFrame, samples: Samples, training: Training, record: TrainingRecord
 ) -> Version:
-    """Store a training with its report; one whose scores could not be calibrated is refused at once."""
-    count_search(home, asked.key, asked.as_of, asked.params, len(training.trials))
-    held_out = _held_out(home, known, samples, training) if training.model else None
-    report_of, equity = (
-        (measure_books(*held_out), equity_curves(*held_out)) if held_out else (None, None)
-    )
-    left = None if equity is None else deflated_sharpe(equity, trials_so_far(home, asked.as_of))
+    """Register a training with its backtest; refuse it if its scores could not be calibrated."""
+    count_search(home, record.key, record.as_of, record.params, len(training.trials))
+    model = training.model
+    backtest = _backtest(home, history, samples, training, record.as_of) if model else None
     version = home.registry.register(
         Registration(
-            key=asked.key,
-            as_of=asked.as_of,
+            key=record.key,
+            as_of=record.as_of,
             family=str(training.params["family"]),
-            trained_through=training.model.trained_through if training.model else "",
-            files=training.model.to_files() if training.model else {},
-            params={**training.params, **asked.params},
-            metrics=training.metrics
-            | (_improvements(report_of) if report_of else {})
-            | deflated_sharpe_metrics(left, "holdout_"),
-            artifacts=_artifacts(samples, training, report_of, left) | _figures(home, held_out),
+            trained_through=model.trained_through if model else "",
+            files=model.to_files() if model else {},
+            params={**training.params, **record.params},
+            metrics=training.metrics | (backtest.metrics() if backtest else {}),
+            artifacts=_artifacts(home, samples, training, backtest),
             verdict=training.verdict,
             feature_names=samples.feature_names,
             data_hash=samples.data_hash,
-            refused=() if training.model else training.reasons,
-            trials=asked.trials,
-            data=asked.data,
+            refused=() if model else training.reasons,
+            trials=record.trials,
+            data=record.data,
         )
     )
-    _sync_model_row(home, version)
+    _record_version(home, version)
     return version
 
 
-HeldOut = tuple[pd.DataFrame, datetime, datetime, SizingPolicy]
+@dataclass(frozen=True, slots=True)
+class Backtest:
+    """The three books on the holdout, blended at the highest weight a model may have.
+
+    Attributes:
+        settled: One row per holdout signal, with prediction and outcome, by settlement.
+        books: Measures of the three books.
+        equity: Equity curves, one column per book.
+        worth: Sharpe ratios after all trials so far, as ``deflated_sharpe`` returns them.
+    """
+
+    settled: pd.DataFrame
+    books: Books
+    equity: pd.DataFrame
+    worth: dict[str, Any]
+
+    def metrics(self) -> dict[str, float]:
+        """Return the metrics of the training's run; unknown ones are left out."""
+        names = ("baseline", "ml", "blended")
+        return {
+            "holdout_improvement_ml": self.books.improvement_ml,
+            "holdout_improvement_blended": self.books.improvement_blended,
+            **{f"holdout_{name}_sharpe": getattr(self.books, name).sharpe for name in names},
+            **{f"holdout_{name}_return": getattr(self.books, name).total_return for name in names},
+            **deflated_sharpe_metrics(self.worth, "holdout_"),
+        }
 
 
-def _held_out(home: Home, known: pd.DataFrame, samples: Samples, training: Training) -> HeldOut:
-    """Return the holdout as it is judged: opinions blended at the highest weight a model may ever have, outcomes, days."""
-    held_out = (
-        known.set_index("signal_id").loc[list(samples.signal_id[training.holdout])].reset_index()
-    )
+def _backtest(
+    home: Home, history: pd.DataFrame, samples: Samples, training: Training, as_of: datetime
+) -> Backtest:
+    signal_ids = list(samples.signal_id[training.holdout])
+    held_out = history.set_index("signal_id").loc[signal_ids].reset_index()
     terms = BlendTerms(
         weight=home.settings.weight.ceiling,
         phase="optimization",
@@ -168,126 +227,120 @@ def _held_out(home: Home, known: pd.DataFrame, samples: Samples, training: Train
         model_version="",
         latency_ms=0.0,
     )
-    rows = blend_predictions(held_out, training.p_win, training.confidence_ml, terms)
-    settled = pd.concat([rows, held_out[list(OUTCOME)]], axis=1).sort_values(
-        "settled_at", ignore_index=True
+    predictions = blend_predictions(held_out, training.p_win, training.confidence_ml, terms)
+    joined = pd.concat([predictions, held_out[list(OUTCOME)]], axis=1)
+    settled = joined.sort_values("settled_at", ignore_index=True)
+    start = held_out["decided_at"].min().to_pydatetime()
+    end = settled["settled_at"].max().to_pydatetime()
+    equity = equity_curves(settled, start, end, home.settings.books)
+    return Backtest(
+        settled=settled,
+        books=measure_books(settled, start, end, home.settings.books),
+        equity=equity,
+        worth=deflated_sharpe(equity, trials_so_far(home, as_of)),
     )
-    start, end = held_out["decided_at"].min(), settled["settled_at"].max()
-    return settled, start.to_pydatetime(), end.to_pydatetime(), home.settings.books
-
-
-def _figures(home: Home, held_out: HeldOut | None) -> dict[str, bytes]:
-    """Return the pictures of the holdout, and the pages of the checks its data passed."""
-    pages = {f"data_docs/{held.file.name}": held.html for held in home.quality.held.values()}
-    if held_out is None:
-        return pages
-    settled = held_out[0]
-    return pages | {
-        "equity.png": plots.equity_curves(equity_curves(*held_out)),
-        "confidence.png": plots.confidence(settled, home.settings.books.threshold),
-    }
-
-
-def _improvements(books: Books) -> dict[str, float]:
-    return {
-        "holdout_improvement_ml": books.improvement_ml,
-        "holdout_improvement_blended": books.improvement_blended,
-        **{
-            f"holdout_{name}_sharpe": getattr(books, name).sharpe
-            for name in ("baseline", "ml", "blended")
-        },
-        **{
-            f"holdout_{name}_return": getattr(books, name).total_return
-            for name in ("baseline", "ml", "blended")
-        },
-    }
 
 
 def _artifacts(
-    samples: Samples, training: Training, books: Books | None, left: Mapping[str, Any] | None
+    home: Home, samples: Samples, training: Training, backtest: Backtest | None
 ) -> dict[str, bytes]:
-    artifacts = {"trials.csv": training.trials.to_csv(index=False).encode()}
-    if books is not None:
-        won = samples.won[training.holdout]
-        artifacts |= {
-            "backtest.json": json.dumps({**books.as_dict(), "worth": left}, indent=1).encode(),
-            "importance.json": json.dumps(
-                {"gain": training.importance, "shap": training.shap}, indent=1
-            ).encode(),
-            "importance.png": plots.importance(training.importance),
-            "reliability.png": plots.reliability(training.p_win, won),
-        }
-    return artifacts
+    """Return the files of a training's run: trials, data checks, and the backtest in pictures."""
+    checks = {f"data_docs/{suite.file.name}": suite.html for suite in home.quality.held.values()}
+    files = {"trials.csv": training.trials.to_csv(index=False).encode(), **checks}
+    if backtest is None:
+        return files
+    report = {**backtest.books.as_dict(), "worth": backtest.worth}
+    importance = {"gain": training.importance, "shap": training.shap}
+    won, threshold = samples.won[training.holdout], home.settings.books.threshold
+    return files | {
+        "backtest.json": json.dumps(report, indent=1).encode(),
+        "importance.json": json.dumps(importance, indent=1).encode(),
+        "importance.png": plots.importance(training.importance),
+        "reliability.png": plots.reliability(training.p_win, won),
+        "equity.png": plots.equity_curves(backtest.equity),
+        "confidence.png": plots.confidence(backtest.settled, threshold),
+    }
 
 
 @step(one_at_a_time=True)
 def compare_with_champion(
     home: Home, samples: Samples, version: Version, as_of: datetime
 ) -> Version:
-    """Let the version that waits longest serve, or say why not, then the next; returns ``version`` as it stands then.
+    """Promote or refuse the waiting challengers, oldest first; return ``version`` as it is then.
 
-    The rule of the queue is in docs/decisions/0010: a champion in shadow keeps its place until its window is over, and
-    behind the version that waits there is one seat, for the latest.
+    A champion in shadow stays until its window is over, and behind the challenger that is compared
+    next there is one place, for the latest (docs/decisions/0010).
+
+    Args:
+        home: Opened home.
+        samples: Settled signals known at ``as_of``.
+        version: Version of interest, not necessarily the one compared next.
+        as_of: Time of the comparison (UTC).
+
+    Raises:
+        FixConfiguration: If ``as_of`` lies before the last decision.
     """
     with home.journal.deciding():
         home.registry.recover()
-        _supersede(home)
+        _supersede_waiting(home)
         while (challenger := home.registry.challenger()) is not None:
             if shadow_window(home, ensure_lineage(home, as_of), as_of):
                 break
-            wins, reasons = _judged(home, samples, challenger, as_of)
-            heard = (
-                run_leakage_checks(home, samples, challenger, as_of)
-                if wins
-                else CanaryReport((), reasons)
-            )
-            if wins and not heard.refusals:
-                _promote(home, samples, challenger, reasons, heard.rules, as_of)
-            else:
-                home.registry.refuse(challenger.number, heard.refusals)
-            _sync_model_row(home, home.registry.version(challenger.number))
+            _promote_or_refuse(home, samples, challenger, as_of)
+            _record_version(home, home.registry.version(challenger.number))
         return home.registry.version(version.number)
 
 
-def _supersede(home: Home) -> None:
-    """Free the seat behind the version that waits for the latest one."""
+def _supersede_waiting(home: Home) -> None:
+    """Refuse every waiting version between the one compared next and the latest."""
     waiting = home.registry.waiting()
     for version in waiting[1:-1]:
         reason = f"superseded by version {waiting[-1].number} before its turn came"
-        _sync_model_row(home, home.registry.refuse(version.number, (reason,)))
+        _record_version(home, home.registry.refuse(version.number, (reason,)))
 
 
-def _judged(
-    home: Home, samples: Samples, version: Version, as_of: datetime
-) -> tuple[bool, tuple[str, ...]]:
-    """Return whether a challenger may serve, and why.
-
-    The first champion, and one that follows a breaker, must pass the gate: better than a model that was taken out of
-    service says nothing yet. Where there is a champion it must be beaten, too.
-    """
-    champion = home.registry.champion()
-    requalifies = champion is None or ensure_lineage(home, as_of).retrain_required
-    missed = refusal_reasons(dict(version.metrics), home.settings.learning) if requalifies else ()
-    if missed:
-        return False, missed
-    if champion is None:
-        return True, (f"first champion: {version.verdict}",)
-    compared = _compare(home, samples, champion, version)
-    return compared.wins, compared.reasons
+def _promote_or_refuse(home: Home, samples: Samples, challenger: Version, as_of: datetime) -> None:
+    wins, reasons = _compare(home, samples, challenger, as_of)
+    report = CanaryReport((), reasons)
+    if wins:
+        report = run_leakage_checks(home, samples, challenger, as_of)
+    if wins and not report.refusals:
+        _promote(home, samples, challenger, reasons, report.rules, as_of)
+    else:
+        home.registry.refuse(challenger.number, report.refusals)
 
 
 def _compare(
+    home: Home, samples: Samples, challenger: Version, as_of: datetime
+) -> tuple[bool, tuple[str, ...]]:
+    """Return whether a challenger may serve, and why.
+
+    The first champion, and one that follows a breaker, must pass the gate: being better than a
+    disabled model proves nothing. If there is a champion, it must be beaten, too.
+    """
+    champion = home.registry.champion()
+    requalifies = champion is None or ensure_lineage(home, as_of).retrain_required
+    missed = refusal_reasons(dict(challenger.metrics), home.settings.learning) if requalifies else ()
+    if missed:
+        return False, missed
+    if champion is None:
+        return True, (f"first champion: {challenger.verdict}",)
+    comparison = _compare_scores(home, samples, champion, challenger)
+    return comparison.wins, comparison.reasons
+
+
+def _compare_scores(
     home: Home, samples: Samples, champion: Version, challenger: Version
 ) -> ModelComparison:
-    """Score both on the rows decided after the last outcome either of them was trained on."""
-    policy, rows = home.settings.learning, _common(home, samples, champion, challenger)
-    scores = [
+    rows = _unseen_rows(home, samples, champion, challenger)
+    p_champion, p_challenger = (
         home.model(version.number).predict(samples.x[rows])[0] for version in (champion, challenger)
-    ]
-    return compare_models(samples.won[rows], scores[0], scores[1], policy)
+    )
+    return compare_models(samples.won[rows], p_champion, p_challenger, home.settings.learning)
 
 
-def _common(home: Home, samples: Samples, champion: Version, challenger: Version) -> Index:
+def _unseen_rows(home: Home, samples: Samples, champion: Version, challenger: Version) -> Index:
+    """Return the latest rows decided after the last outcome either version was trained on."""
     policy, rows = home.settings.learning, np.arange(len(samples))
     for version in (champion, challenger):
         rows = common_rows(samples, rows, np.datetime64(version.trained_through), policy)
@@ -302,47 +355,114 @@ def _promote(
     rules: tuple[Rule, ...],
     as_of: datetime,
 ) -> None:
-    """Enter the promotion in the journal, which lets the version serve and retires the one before."""
+    """Record the promotion in the journal, which puts the version into service."""
     state, policy = ensure_lineage(home, as_of), home.settings.weight
     after = install_champion(state, version.number, version.as_of, as_of)
-    words = (f"version {version.number} serves", *reasons)
+    reasons = (f"version {version.number} serves", *reasons)
     decision = make_decision(
-        "promotion", as_of, as_of, "HOLD", words, rules, state, after, None, policy
+        "promotion", as_of, as_of, "HOLD", reasons, rules, state, after, None, policy
     )
-    home.journal.append(decision, data=_compared_on(home, samples, version))
+    home.journal.append(decision, data=_comparison_data(home, samples, version))
     if state.champion is not None:
-        _sync_model_row(home, home.registry.version(state.champion))
+        _record_version(home, home.registry.version(state.champion))
 
 
-def _compared_on(home: Home, samples: Samples, version: Version) -> tuple[Dataset, ...]:
-    """Return the rows the champion was beaten on; a first champion was judged on its own holdout."""
+def _comparison_data(home: Home, samples: Samples, version: Version) -> tuple[Dataset, ...]:
+    """Return the rows the champion was beaten on; empty for a first champion."""
     champion = home.registry.champion()
     if champion is None:
         return ()
-    return (dataset(home, samples, _common(home, samples, champion, version), "comparison"),)
+    rows = _unseen_rows(home, samples, champion, version)
+    return (describe_rows(home, samples, rows, "comparison"),)
 
 
-def _sync_model_row(home: Home, version: Version) -> None:
-    """Keep the ledger's copy of a version up to date."""
-    through = (
-        pd.Timestamp(version.trained_through, tz="UTC").to_pydatetime(warn=False)
-        if version.trained_through
-        else None
+@dataclass(frozen=True, slots=True)
+class CanaryReport:
+    """Result of the leakage canaries.
+
+    Attributes:
+        rules: One rule per canary; empty if they did not run.
+        refusals: Why the version may not serve; empty if it may.
+    """
+
+    rules: tuple[Rule, ...]
+    refusals: tuple[str, ...]
+
+
+@step()
+def run_leakage_checks(
+    home: Home, samples: Samples, version: Version, as_of: datetime
+) -> CanaryReport:
+    """Run the leakage canaries on the rows of a version, and record the result with the version.
+
+    Args:
+        home: Opened home.
+        samples: Settled signals known at ``as_of``.
+        version: Version to check.
+        as_of: Time up to which bars are read (UTC).
+
+    Returns:
+        Rules and refusals; canaries that cannot run are a refusal.
+    """
+    try:
+        canaries = _run_canaries(home, samples, version, as_of)
+    except (CollectMoreData, FixData) as error:
+        home.registry.record_canaries(version.number, f"cannot run: {error}", {}, {})
+        return CanaryReport((), (f"the canaries cannot run: {error}",))
+    failed = [canary for canary in canaries if canary.failed]
+    refusals = tuple(f"canary {canary.name}: {canary.reason}" for canary in failed)
+    figures = {f"canary_{canary.name}": canary.figure for canary in canaries}
+    records = [asdict(canary) | {"figure": finite_or_none(canary.figure)} for canary in canaries]
+    content = json.dumps(records, indent=1).encode()
+    summary = "; ".join(refusals) or "silent"
+    home.registry.record_canaries(version.number, summary, figures, {"canaries.json": content})
+    return CanaryReport(tuple(_canary_rule(canary) for canary in canaries), refusals)
+
+
+def _run_canaries(
+    home: Home, samples: Samples, version: Version, as_of: datetime
+) -> tuple[Canary, ...]:
+    trained_at = naive(pd.Series([pd.Timestamp(version.as_of)]))[0]
+    rows = np.flatnonzero(samples.settled_at <= trained_at)
+    bars = by_symbol(home.lake.read(until=pd.Timestamp(as_of)), home.lake.bar_size)
+    family, policy = cast(Family, version.family), home.settings.learning
+    return run_canaries(samples.take(rows), bars, home.strategy, family, policy)
+
+
+def _canary_rule(canary: Canary) -> Rule:
+    return Rule(
+        name=f"canary {canary.name}",
+        figure=finite_or_none(canary.figure),
+        bound=canary.bound,
+        fired=canary.failed,
+        reason=canary.reason,
     )
-    home.ledger.record_model(
-        {
-            "version": version.number,
-            "run_id": version.run_id,
-            "family": version.family,
-            "metrics": dict(version.metrics),
-            "trained_through": through,
-            "stage": version.stage,
-        }
+
+
+def training_data(home: Home, samples: Samples, policy: LearningPolicy) -> tuple[Dataset, Dataset]:
+    """Return the rows of search, fit and calibration, and the rows of the final score.
+
+    Args:
+        home: Opened home.
+        samples: Settled signals of the training.
+        policy: Policy that splits off the holdout.
+    """
+    development, holdout = split_holdout(samples, policy)
+    return (
+        describe_rows(home, samples, development, "training"),
+        describe_rows(home, samples, holdout, "holdout"),
     )
 
 
-def dataset(home: Home, samples: Samples, rows: Index, context: str) -> Dataset:
-    """Return the rows of ``samples`` at ``rows``, used as ``context`` (training, holdout, comparison)."""
+def describe_rows(home: Home, samples: Samples, rows: Index, context: str) -> Dataset:
+    """Return a description of some rows, for the inputs of an MLflow run.
+
+    Args:
+        home: Opened home.
+        samples: Settled signals.
+        rows: Positions in ``samples``, shape (n_rows,).
+        context: What the rows are for (``training``, ``holdout``, ``comparison``).
+    """
     part = samples.take(rows)
     return Dataset(
         name="settled signals",
@@ -360,79 +480,19 @@ def dataset(home: Home, samples: Samples, rows: Index, context: str) -> Dataset:
     )
 
 
-def learned_from(home: Home, samples: Samples, policy: LearningPolicy) -> tuple[Dataset, Dataset]:
-    """Return what a training's search, fit and calibration saw, and the rows it was scored on once at the end."""
-    development, holdout = split_holdout(samples, policy)
-    return dataset(home, samples, development, "training"), dataset(
-        home, samples, holdout, "holdout"
-    )
-
-
-class TrialLog:
-    """Notes every trial as it ends; they run one after the other, the first from now on.
-
-    Args:
-        total: Trials there will be.
-    """
-
-    def __init__(self, total: int) -> None:
-        self.trials: list[Trial] = []
-        self._total = total
-        self._began = datetime.now(UTC)
-
-    def __call__(self, row: TrialRow) -> None:
-        """Note a trial that has just ended."""
-        ended = datetime.now(UTC)
-        self.trials.append(Trial(row, self._began, ended))
-        self._began = ended
-        report_progress("tuning", row.number + 1, self._total, row.family)
-
-
-@dataclass(frozen=True, slots=True)
-class CanaryReport:
-    """What the canaries said: one rule for each, and why the version may not serve (empty when it may)."""
-
-    rules: tuple[Rule, ...]
-    refusals: tuple[str, ...]
-
-
-@step()
-def run_leakage_checks(
-    home: Home, samples: Samples, version: Version, as_of: datetime
-) -> CanaryReport:
-    """Run the canaries on the rows a version was made from, and keep what they said with the version.
-
-    Where they cannot run, that is the refusal.
-    """
-    try:
-        found = _run_canaries(home, samples, version, as_of)
-    except (CollectMoreData, FixData) as error:
-        home.registry.record_canaries(version.number, f"cannot run: {error}", {}, {})
-        return CanaryReport((), (f"the canaries cannot run: {error}",))
-    refusals = tuple(f"canary {one.name}: {one.reason}" for one in found if one.failed)
-    figures = {f"canary_{one.name}": one.figure for one in found}
-    content = json.dumps(
-        [asdict(one) | {"figure": finite_or_none(one.figure)} for one in found], indent=1
-    ).encode()
-    words = "; ".join(refusals) or "silent"
-    home.registry.record_canaries(version.number, words, figures, {"canaries.json": content})
-    return CanaryReport(tuple(_rule(one) for one in found), refusals)
-
-
-def _run_canaries(
-    home: Home, samples: Samples, version: Version, as_of: datetime
-) -> tuple[Canary, ...]:
-    known = samples.settled_at <= naive(pd.Series([pd.Timestamp(version.as_of)]))[0]
-    bars = by_symbol(home.lake.read(until=pd.Timestamp(as_of)), home.lake.bar_size)
-    family, policy = cast(Family, version.family), home.settings.learning
-    return run_canaries(samples.take(np.flatnonzero(known)), bars, home.strategy, family, policy)
-
-
-def _rule(canary: Canary) -> Rule:
-    return Rule(
-        name=f"canary {canary.name}",
-        figure=finite_or_none(canary.figure),
-        bound=canary.bound,
-        fired=canary.failed,
-        reason=canary.reason,
+def _record_version(home: Home, version: Version) -> None:
+    """Update the ledger's copy of a version."""
+    trained_through = None
+    if version.trained_through:
+        stamp = pd.Timestamp(version.trained_through, tz="UTC")
+        trained_through = stamp.to_pydatetime(warn=False)
+    home.ledger.record_model(
+        {
+            "version": version.number,
+            "run_id": version.run_id,
+            "family": version.family,
+            "metrics": dict(version.metrics),
+            "trained_through": trained_through,
+            "stage": version.stage,
+        }
     )

@@ -1,4 +1,4 @@
-"""The health of the model in service: what its predictions look like beside what was expected of them."""
+"""The health of the model in service: its predictions compared with their targets."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -24,7 +24,7 @@ CALENDAR_DAYS_PER_BAR = 1.6
 
 
 def model_health(home: Home, state: State, as_of: datetime) -> dict[str, Any]:
-    """Return the health of the last window as plain JSON values; without bars the predictions count as the signals."""
+    """Return the health of the last window as JSON values; without bars, predictions count as signals."""
     start = max(state.began, as_of - timedelta(days=home.settings.weight.window_days))
     return health_between(home, serving_version(home, state), start, as_of).to_dict()
 

@@ -12,7 +12,7 @@ from steelyard.market.strategy import signals
 
 
 def known_history(home: Home, as_of: datetime) -> pd.DataFrame:
-    """Return every signal with its features and its outcome, as far as they were known at ``as_of``."""
+    """Return every signal with features and outcome, as far as known at ``as_of``."""
     bars = home.lake.read(until=pd.Timestamp(as_of))
     known: pd.DataFrame = history(
         by_symbol(bars, home.lake.bar_size), home.strategy, home.settings.brackets

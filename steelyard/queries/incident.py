@@ -36,7 +36,7 @@ class RecordedEvidence:
 
 
 def recorded_evidence(home: Home, state: State, as_of: datetime) -> RecordedEvidence:
-    """Return the evidence for an incident report; an unreachable ledger does not prevent a rollback.
+    """Return the evidence for a report; an unreachable ledger does not prevent a rollback.
 
     Args:
         home: Opened home.
