@@ -320,7 +320,9 @@ def _compare(
     """
     champion = home.registry.champion()
     requalifies = champion is None or ensure_lineage(home, as_of).retrain_required
-    missed = refusal_reasons(dict(challenger.metrics), home.settings.learning) if requalifies else ()
+    missed = (
+        refusal_reasons(dict(challenger.metrics), home.settings.learning) if requalifies else ()
+    )
     if missed:
         return False, missed
     if champion is None:
