@@ -53,7 +53,7 @@ def opened(home: Path, address: str) -> Registry:
     """Return the registry at an address."""
     ledger = Ledger(f"sqlite:///{home}/ledger.db")
     return Registry(
-        address, f"{home}/artifacts", "signal-confidence", lambda: ledger.alone("journal")
+        address, f"{home}/artifacts", "signal-confidence", lambda: ledger.exclusive("journal")
     )
 
 

@@ -39,7 +39,7 @@ def open_registry(services: ServiceSettings) -> Registry:
         services.mlflow,
         services.artifacts,
         services.lineage,
-        lambda: ledger.alone("journal"),
+        lambda: ledger.exclusive("journal"),
         seal_key(),
     )
 

@@ -1,4 +1,7 @@
-"""The lake: validated bars as one Parquet file per symbol. Appending is safe to repeat; nothing stored is overwritten."""
+"""The lake: validated bars, one Parquet file per symbol.
+
+Appending is safe to repeat; a stored bar is never overwritten.
+"""
 
 import json
 from collections.abc import Iterable
@@ -14,14 +17,15 @@ from steelyard.gateways.files import write_whole
 from steelyard.market.bars import COLUMNS
 
 LOCK_SECONDS = 60
-SHARED = 5
-SCALE = 1.2
-"""Stored closes all this many times the same bars' new ones: a split since. Dividends move a price far less."""
+OVERLAP_BARS = 5
+"""Latest bars present in both the lake and the new rows whose closes are compared."""
+SPLIT_RATIO = 1.2
+"""Ratio of stored to new closes, or inverse, that means a split; dividends move prices far less."""
 
 
 @dataclass(frozen=True, slots=True)
 class Appended:
-    """How many bars were new, there already with the same values, or there with other values (which stay)."""
+    """Numbers of bars: new, stored before with equal values, stored before with other values."""
 
     added: int
     already_there: int
@@ -29,7 +33,11 @@ class Appended:
 
 
 class Lake:
-    """Bars of one size under ``folder``, one file per symbol."""
+    """Bars of one size under a folder, one file per symbol.
+
+    Args:
+        folder: Folder of the lake; created by the first append.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -41,25 +49,28 @@ class Lake:
 
         Raises:
             CollectMoreData: If nothing was collected yet.
-            RestoreService: If the lake's description cannot be read.
+            RestoreService: If ``lake.json`` cannot be read.
         """
         if not self._description.exists():
             raise CollectMoreData(f"{self._folder}: no bars yet; run steelyard collect")
         try:
-            return pd.Timedelta(
-                json.loads(self._description.read_text(encoding="utf-8"))["bar_size"]
-            )
+            document = json.loads(self._description.read_text(encoding="utf-8"))
+            return pd.Timedelta(document["bar_size"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RestoreService(
                 f"{self._description}: cannot be read ({error}); restore it"
             ) from error
 
     def append(self, frame: pd.DataFrame, bar_size: pd.Timedelta) -> Appended:
-        """Store the bars of ``frame`` (columns ``COLUMNS``) that are not there yet.
+        """Store the bars that are new, and return the counts.
+
+        Args:
+            frame: Bars of any symbols, columns ``COLUMNS``, times UTC; a missing volume is NaN.
+            bar_size: Time from a bar's open to its close.
 
         Raises:
-            FixData: If the lake holds bars of another size, or a symbol's bars from before a split; the other symbols
-                are stored all the same.
+            FixData: If the lake holds bars of another size, or a symbol's stored bars are from
+                before a split; the other symbols are stored all the same.
             RestoreService: If the lake cannot be written or another process holds it.
         """
         try:
@@ -72,31 +83,30 @@ class Lake:
             ) from error
         except OSError as error:
             raise RestoreService(
-                f"{self._folder}: the lake cannot be written ({error}); make it a writable folder with space left"
+                f"{self._folder}: the lake cannot be written ({error}); "
+                "make it a writable folder with space left"
             ) from error
 
     def _append(self, frame: pd.DataFrame, bar_size: pd.Timedelta) -> Appended:
         if self._description.exists() and self.bar_size != bar_size:
             raise FixData(
-                f"{self._folder} holds bars of {self.bar_size}, these are of {bar_size}; pass another --home"
+                f"{self._folder} holds bars of {self.bar_size}, these are of {bar_size}; "
+                "pass another --home"
             )
-        symbols = {str(name): rows for name, rows in frame.groupby("symbol", sort=True)}
-        rescaled = [
-            name
-            for name, rows in symbols.items()
-            if _on_another_scale(self._stored(name, rows), rows)
-        ]
+        by_symbol = {str(symbol): rows for symbol, rows in frame.groupby("symbol", sort=True)}
+        rescaled = [symbol for symbol, rows in by_symbol.items() if self._is_rescaled(symbol, rows)]
         counts = [
-            self._append_symbol(name, rows)
-            for name, rows in symbols.items()
-            if name not in rescaled
+            self._append_symbol(symbol, rows)
+            for symbol, rows in by_symbol.items()
+            if symbol not in rescaled
         ]
         if not self._description.exists():
             write_whole(self._description, json.dumps({"bar_size": str(bar_size)}))
         if rescaled:
-            files = ", ".join(str(self._file(name)) for name in rescaled)
+            files = ", ".join(str(self._file(symbol)) for symbol in rescaled)
             raise FixData(
-                f"{', '.join(rescaled)}: stored on another price scale, a split since? delete {files}; collect again"
+                f"{', '.join(rescaled)}: stored on another price scale, a split since? "
+                f"delete {files}; collect again"
             )
         return (
             Appended(*(sum(column) for column in zip(*counts, strict=True)))
@@ -104,35 +114,46 @@ class Lake:
             else Appended(0, 0, 0)
         )
 
+    def _is_rescaled(self, symbol: str, rows: pd.DataFrame) -> bool:
+        """Whether stored and new closes differ as after a split: the series would jump."""
+        shared = rows.merge(self._stored(symbol, rows), on="timestamp", suffixes=("", "_stored"))
+        shared = shared.sort_values("timestamp")
+        ratio = (shared["close_stored"] / shared["close"]).tail(OVERLAP_BARS).median()
+        return bool(ratio > SPLIT_RATIO or ratio < 1 / SPLIT_RATIO)
+
     def _append_symbol(self, symbol: str, rows: pd.DataFrame) -> tuple[int, int, int]:
         rows = rows[list(COLUMNS)].sort_values("timestamp", ignore_index=True)
         stored = self._stored(symbol, rows)
-        both = rows.merge(
+        merged = rows.merge(
             stored, on=["symbol", "timestamp"], how="left", suffixes=("", "_stored"), indicator=True
         )
-        there = (both["_merge"] == "both").to_numpy()
+        is_stored = (merged["_merge"] == "both").to_numpy()
         values = [name for name in COLUMNS if name not in ("symbol", "timestamp")]
-        theirs = both[[f"{name}_stored" for name in values]].set_axis(values, axis=1)
-        same = (
-            ((both[values] == theirs) | (both[values].isna() & theirs.isna()))
-            .all(axis=1)
-            .to_numpy()
-        )
-        new = rows[~there]
+        new_values = merged[values]
+        old_values = merged[[f"{name}_stored" for name in values]].set_axis(values, axis=1)
+        both_missing = new_values.isna() & old_values.isna()
+        is_equal = ((new_values == old_values) | both_missing).all(axis=1).to_numpy()
+        new = rows[~is_stored]
         if len(new):
-            merged = pd.concat([stored, new]).sort_values("timestamp", ignore_index=True)
+            bars = pd.concat([stored, new]).sort_values("timestamp", ignore_index=True)
+            buffer = pa.BufferOutputStream()
+            bars.to_parquet(buffer, index=False)
             file = self._file(symbol)
             file.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(file, _parquet(merged))
-        return len(new), int((there & same).sum()), int((there & ~same).sum())
+            write_whole(file, bytes(buffer.getvalue()))
+        return len(new), int((is_stored & is_equal).sum()), int((is_stored & ~is_equal).sum())
 
     def read(
         self, until: pd.Timestamp | None = None, symbols: Iterable[str] | None = None
     ) -> pd.DataFrame:
-        """Return the bars closed by ``until`` (None: all), sorted by symbol and timestamp.
+        """Return stored bars, columns ``COLUMNS``, sorted by symbol and timestamp.
+
+        Args:
+            until: Time by which a bar must have closed, UTC; None for all bars.
+            symbols: Symbols to read; None for all.
 
         Raises:
-            CollectMoreData: If nothing was collected yet.
+            CollectMoreData: If there are no bars of these symbols.
             RestoreService: If a file cannot be read.
         """
         bar_size = self.bar_size
@@ -149,10 +170,12 @@ class Lake:
             frame = frame[(frame["timestamp"] + bar_size <= until).to_numpy()]
         return frame.sort_values(["symbol", "timestamp"], ignore_index=True)
 
-    def _stored(self, symbol: str, like: pd.DataFrame) -> pd.DataFrame:
-        """Return the stored bars of a symbol; where there are none, an empty frame like the one given."""
+    def _stored(self, symbol: str, template: pd.DataFrame) -> pd.DataFrame:
+        """Return the stored bars of a symbol, or an empty frame typed like ``template``."""
         file = self._file(symbol)
-        return self._read_file(file) if file.exists() else like.loc[like.index[:0], list(COLUMNS)]
+        if file.exists():
+            return self._read_file(file)
+        return template.loc[template.index[:0], list(COLUMNS)]
 
     def _file(self, symbol: str) -> Path:
         return self._folder / f"symbol={symbol.replace('/', '_')}" / "bars.parquet"
@@ -167,16 +190,3 @@ class Lake:
             ) from error
         frame["timestamp"] = frame["timestamp"].astype("datetime64[ns, UTC]")
         return frame
-
-
-def _on_another_scale(stored: pd.DataFrame, rows: pd.DataFrame) -> bool:
-    """Whether the last bars both have differ by more than ``SCALE``; bars after them would seem to jump."""
-    both = rows.merge(stored, on="timestamp", suffixes=("", "_stored")).sort_values("timestamp")
-    ratio = (both["close_stored"] / both["close"]).tail(SHARED).median()
-    return bool(ratio > SCALE or ratio < 1 / SCALE)
-
-
-def _parquet(frame: pd.DataFrame) -> bytes:
-    buffer = pa.BufferOutputStream()
-    frame.to_parquet(buffer, index=False)
-    return bytes(buffer.getvalue())

@@ -1,4 +1,4 @@
-"""The stored model in MLflow's format: native booster and JSON behind a loader module; nothing in it is pickled."""
+"""The stored model in MLflow's format: native booster files and JSON, nothing pickled."""
 
 import tempfile
 import warnings
@@ -13,7 +13,11 @@ from steelyard.learning.model import Model
 
 
 class Served:
-    """The stored model behind MLflow's pyfunc."""
+    """A stored model, loaded through MLflow's pyfunc.
+
+    Args:
+        folder: Folder of the model's files.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._model = Model.from_files({file.name: file.read_bytes() for file in folder.iterdir()})
@@ -21,7 +25,12 @@ class Served:
     def predict(
         self, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
-        """Return ``p_win`` and ``confidence_ml`` of a frame of features, one row each; there are no ``params``."""
+        """Return the predictions, columns ``p_win`` and ``confidence_ml``, one row per input row.
+
+        Args:
+            model_input: One row per signal, one column per feature; NaN is a missing feature.
+            params: Not used; MLflow passes it.
+        """
         del params
         x = model_input[list(self._model.feature_names)].to_numpy(dtype="float64")
         p_win, confidence_ml = self._model.predict(x)
@@ -29,26 +38,32 @@ class Served:
 
 
 def _load_pyfunc(path: str) -> Served:
-    """Open a stored model; MLflow calls this by its name."""
+    """Load a stored model; MLflow calls this function by its name."""
     return Served(Path(path))
 
 
-def save(place: Path, files: Mapping[str, bytes], feature_names: tuple[str, ...]) -> None:
-    """Write the stored ``files`` of a model as an MLflow model into the new folder ``place``."""
+def save(folder: Path, files: Mapping[str, bytes], feature_names: tuple[str, ...]) -> None:
+    """Write the files of a model as an MLflow model.
+
+    Args:
+        folder: New folder to write.
+        files: Stored model, name → content.
+        feature_names: Inputs of the model, in order.
+    """
     import mlflow.pyfunc
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema
 
     inputs = Schema([ColSpec(DataType.double, name) for name in feature_names])
     outputs = Schema([ColSpec(DataType.double, name) for name in ("p_win", "confidence_ml")])
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+    with tempfile.TemporaryDirectory() as temporary, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*input example", category=UserWarning)
-        data = Path(folder) / "stored"
+        data = Path(temporary) / "stored"
         data.mkdir()
         for name, content in files.items():
             (data / name).write_bytes(content)
         mlflow.pyfunc.save_model(
-            str(place),
+            str(folder),
             loader_module=__name__,
             data_path=str(data),
             signature=ModelSignature(inputs, outputs),

@@ -17,7 +17,7 @@ def open_registry(folder: Path, address: str | None = None, seal_key: str = "") 
     ledger = Ledger(f"sqlite:///{folder}/ledger.db")
     place = address or f"sqlite:///{folder}/mlflow.db"
     return Registry(
-        place, f"{folder}/artifacts", LINEAGE, lambda: ledger.alone("journal"), seal_key
+        place, f"{folder}/artifacts", LINEAGE, lambda: ledger.exclusive("journal"), seal_key
     )
 
 

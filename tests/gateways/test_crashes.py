@@ -84,7 +84,7 @@ def trained(registry: Registry) -> dict[str, str]:
     """Run → status of the trainings that nobody gave up, each with its one trial."""
     tracking = registry._tracking
     found = tracking.client.search_runs(
-        [tracking.experiment(TRAINING)], "attributes.status != 'KILLED'"
+        [tracking.experiment_id(TRAINING)], "attributes.status != 'KILLED'"
     )
     parents = {run.info.run_id: run.info.status for run in found if PARENT not in run.data.tags}
     trials = [run.data.tags[PARENT] for run in found if run.data.tags.get(PARENT) in parents]

@@ -162,7 +162,7 @@ def _edit_artifact(registry: Registry, sequence: int) -> None:
 def _forge_run(registry: Registry) -> None:
     """A run by hand that says what a decision would say, but for the seal."""
     client = registry._tracking.client
-    copied = registry._tracking.decisions(limit=1)[0]
+    copied = registry._tracking.decision_runs(limit=1)[0]
     tags = {**copied.data.tags, "sequence": "99", "seal": "0" * 64, "mlflow.runName": "forged"}
     run = client.create_run(copied.info.experiment_id, tags=tags)
     client.log_metric(run.info.run_id, "sequence", 99)
@@ -343,7 +343,7 @@ def test_a_run_made_by_hand_does_not_stand_for_a_decision(registry: Registry) ->
     first = decide(registry, 0)
     at = NOW + timedelta(days=30)
     made = evaluate(first.state, evidence(), POLICY, at, at)
-    client, copied = registry._tracking.client, registry._tracking.decisions(limit=1)[0]
+    client, copied = registry._tracking.client, registry._tracking.decision_runs(limit=1)[0]
     run = client.create_run(
         copied.info.experiment_id, tags={**copied.data.tags, "key": made.key, "hash": "0" * 64}
     )

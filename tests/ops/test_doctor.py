@@ -181,7 +181,7 @@ def test_a_decision_that_was_cut_short_stays_so(pilot: Home) -> None:
     """The outdated state tag is a fault here; a reader gets the state that follows, and recovering writes it."""
     client = pilot.registry._tracking.client
     before = client.get_registered_model(LINEAGE).tags["steelyard.state"]
-    runs = pilot.registry._tracking.decisions()
+    runs = pilot.registry._tracking.decision_runs()
     client.set_registered_model_tag(
         LINEAGE, "steelyard.state", pilot.journal.sealed(pilot.journal.entries()[0].state)
     )
@@ -190,7 +190,7 @@ def test_a_decision_that_was_cut_short_stays_so(pilot: Home) -> None:
     state, journal = only(home_checks.sealed(Tag(again))), list(home_checks.lineage(again))[-1]
 
     assert client.get_registered_model(LINEAGE).tags["steelyard.state"] == stale != before
-    assert len(again.registry._tracking.decisions()) == len(runs)
+    assert len(again.registry._tracking.decision_runs()) == len(runs)
     assert (state.standing, journal.standing) == ("wrong", "wrong")
     assert again.journal.state() == again.journal.entries()[-1].state
     assert client.get_registered_model(LINEAGE).tags["steelyard.state"] == stale

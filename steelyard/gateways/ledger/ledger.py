@@ -1,7 +1,7 @@
 """The ledger: signals, models, predictions with their outcomes, and trades, in SQL (SPEC §7).
 
-SQLite (write-ahead log) by default, PostgreSQL by URL. Every write is safe to repeat: a row that is there stays as it is,
-an outcome is written once.
+SQLite (write-ahead log) by default, PostgreSQL by URL. Every write is safe to repeat: a stored row
+stays as it is, an outcome is written once.
 """
 
 from collections.abc import Iterator, Sequence
@@ -51,51 +51,61 @@ from steelyard.gateways.ledger.tables import (
 MIGRATIONS = Path(__file__).parent / "migrations"
 DRIVERS = ("sqlite", "sqlite+pysqlite", "postgresql+psycopg")
 BUSY_SECONDS = 5
-ALONE_SECONDS = 60
-BATCH = 500
+LOCK_SECONDS = 60
+IDS_PER_QUERY = 500
 
 
 class Ledger:
-    """Signals and what became of them, at a database URL.
+    """Signals, predictions, outcomes and trades in one SQL database.
 
-    Every method raises ``RestoreService`` where the database cannot be reached or is locked.
+    Every method raises ``RestoreService`` if the database cannot be reached or is locked.
+
+    Args:
+        url: ``sqlite:///FILE`` or ``postgresql+psycopg://…``.
+
+    Raises:
+        FixConfiguration: If ``url`` is neither.
     """
 
     def __init__(self, url: str) -> None:
-        wanted = "conf/services.yaml: ledger must be sqlite:///FILE or postgresql+psycopg://…"
+        expected = "conf/services.yaml: ledger must be sqlite:///FILE or postgresql+psycopg://…"
         try:
             self._url = make_url(url)
         except (ArgumentError, ValueError) as error:
-            raise FixConfiguration(wanted) from error
-        if self._url.drivername not in DRIVERS or not self._url.database:
-            raise FixConfiguration(
-                f"{wanted}, not {self._url.render_as_string(hide_password=True)}"
-            )
-        self._on_server = self._url.get_backend_name() == "postgresql"
+            raise FixConfiguration(expected) from error
         self._address = self._url.render_as_string(hide_password=True)
+        if self._url.drivername not in DRIVERS or not self._url.database:
+            raise FixConfiguration(f"{expected}, not {self._address}")
+        self._on_server = self._url.get_backend_name() == "postgresql"
 
     @cached_property
     def _engine(self) -> Engine:
         if self._on_server:
-            patience = {
+            timeouts = {
                 "connect_timeout": BUSY_SECONDS,
                 "options": f"-c lock_timeout={BUSY_SECONDS}s",
             }
-            return create_engine(self._url, pool_pre_ping=True, connect_args=patience)
+            return create_engine(self._url, pool_pre_ping=True, connect_args=timeouts)
         engine = create_engine(self._url, connect_args={"timeout": BUSY_SECONDS})
         event.listen(engine, "connect", _write_ahead)
         return engine
 
     def migrate(self) -> None:
-        """Bring the tables to the current version, wholly or not at all; safe to repeat, and for several at once."""
+        """Upgrade the tables to the current version in one transaction.
+
+        Safe to repeat, and safe if several processes do it at once.
+        """
         settings = Config()
         settings.set_main_option("script_location", str(MIGRATIONS))
-        with self._reached(), self._alone() as connection:
+        with self._reached(), self._migrating() as connection:
             settings.attributes["connection"] = connection
             command.upgrade(settings, "head")
 
     def revisions(self) -> tuple[str | None, str]:
-        """Return the version of the tables, None where there are none, and the current one; nothing is made."""
+        """Return the version of the tables (None: no tables) and the current version.
+
+        Nothing is created.
+        """
         head = str(ScriptDirectory(str(MIGRATIONS)).get_current_head())
         if not self._on_server and not Path(self._url.database or "").exists():
             return None, head
@@ -103,37 +113,38 @@ class Ledger:
             return MigrationContext.configure(connection).get_current_revision(), head
 
     @contextmanager
-    def alone(self, task: str) -> Iterator[None]:
-        """Let one process at a time do ``task``, on every machine that shares this ledger; the lock dies with its process.
+    def exclusive(self, task: str) -> Iterator[None]:
+        """Let one process at a time do ``task``, on all machines that share this ledger.
+
+        The lock ends with its process.
 
         Raises:
             RestoreService: If the ledger cannot be reached, or another process does not finish.
         """
-        with ExitStack() as held:
-            self._take(held, task)
+        with ExitStack() as locks:
+            self._acquire(locks, task)
             yield
 
-    def _take(self, held: ExitStack, task: str) -> None:
+    def _acquire(self, locks: ExitStack, task: str) -> None:
         if self._on_server:
+            lock = select(func.pg_advisory_xact_lock(func.hashtext(f"steelyard.{task}")))
             with self._reached():
-                connection = held.enter_context(self._engine.begin())
-                connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{ALONE_SECONDS}s'")
-                connection.execute(
-                    select(func.pg_advisory_xact_lock(func.hashtext(f"steelyard.{task}")))
-                )
+                connection = locks.enter_context(self._engine.begin())
+                connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'")
+                connection.execute(lock)
             return
-        file = Path(self._url.database or "")
+        file = Path(self._url.database or "").with_name(f"{task}.lock")
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            held.enter_context(FileLock(file.with_name(f"{task}.lock"), timeout=ALONE_SECONDS))
+            locks.enter_context(FileLock(file, timeout=LOCK_SECONDS))
         except (Timeout, OSError) as error:
             raise RestoreService(
-                f"{file.with_name(f'{task}.lock')}: another process holds it or it cannot be written"
+                f"{file}: another process holds it or it cannot be written"
             ) from error
 
     @contextmanager
-    def _alone(self) -> Iterator[Connection]:
-        """Give a transaction that no other migration runs beside."""
+    def _migrating(self) -> Iterator[Connection]:
+        """Yield a transaction beside which no other migration runs."""
         if self._on_server:
             with self._engine.begin() as connection:
                 connection.exec_driver_sql(
@@ -143,14 +154,25 @@ class Ledger:
             return
         file = Path(self._url.database or "")
         file.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(file.with_suffix(".lock"), timeout=60), self._engine.begin() as connection:
-            connection.exec_driver_sql("BEGIN")  # the driver itself begins none before CREATE TABLE
+        lock = FileLock(file.with_suffix(".lock"), timeout=LOCK_SECONDS)
+        with lock, self._engine.begin() as connection:
+            connection.exec_driver_sql("BEGIN")  # the driver begins none before CREATE TABLE
             yield connection
 
     def record_features(
         self, signals: pd.DataFrame, names: Sequence[str], feature_set_hash: str
     ) -> int:
-        """Freeze the features ``names`` of each signal; returns how many were new."""
+        """Store the features of each signal as they were at the decision.
+
+        Args:
+            signals: One row per signal, columns signal_id, symbol, timestamp, decided_at, side,
+                confidence_existing and ``names``.
+            names: Columns of the features.
+            feature_set_hash: Hash of the feature set they belong to.
+
+        Returns:
+            Number of new rows; a signal that has features keeps them.
+        """
         columns = ["signal_id", "symbol", "timestamp", "decided_at", "side", "confidence_existing"]
         rows = _rows(signals[columns])
         for row, values in zip(rows, signals[list(names)].to_dict("records"), strict=True):
@@ -158,15 +180,20 @@ class Ledger:
         return self._insert(TradeFeature, rows)
 
     def record_predictions(self, predictions: pd.DataFrame) -> int:
-        """Record predictions (columns as in ``SETTLED`` up to the outcome); returns how many were new."""
+        """Record predictions, each signal once, and return the number of new rows.
+
+        Args:
+            predictions: One row per signal, columns ``SETTLED`` without ``OUTCOME``; NaN becomes
+                NULL.
+        """
         columns = [name for name in SETTLED if name not in OUTCOME]
         return self._insert(Prediction, _rows(predictions[columns]))
 
     def record_outcomes(self, settled: pd.DataFrame) -> int:
-        """Write the outcome of each signal that has none yet; returns how many were written.
+        """Record the outcome of each predicted signal that has none; return the number written.
 
         Args:
-            settled: ``signal_id`` and the columns of ``OUTCOME``, every outcome known.
+            settled: One row per signal, columns ``signal_id`` and ``OUTCOME``, without NaN.
 
         Raises:
             FixData: If a signal already has a different outcome; nothing is written then.
@@ -179,27 +206,30 @@ class Ledger:
             table.c.signal_id == bindparam("of"), table.c.settled_at.is_(None)
         )
         with self._reached(), self._engine.begin() as connection:
-            known = self._outcomes(connection, [row["signal_id"] for row in rows])
+            recorded = self._outcomes(connection, [row["signal_id"] for row in rows])
             for row in rows:
-                _require_same(row, known.get(row["signal_id"]))
-            new = [_renamed(row) for row in rows if row["signal_id"] not in known]
-            return connection.execute(write, new).rowcount if new else 0
+                _require_same(row, recorded.get(row["signal_id"]))
+            new_rows = [  # a bound name may not be that of a column, so the signal is "of"
+                {"of": row["signal_id"], **{name: row[name] for name in OUTCOME}}
+                for row in rows
+                if row["signal_id"] not in recorded
+            ]
+            return connection.execute(write, new_rows).rowcount if new_rows else 0
 
     @staticmethod
-    def _outcomes(connection: Connection, ids: list[str]) -> dict[str, dict[str, Any]]:
-        """Return the outcomes written so far of the signals in ``ids``."""
-        known: dict[str, dict[str, Any]] = {}
+    def _outcomes(connection: Connection, signal_ids: list[str]) -> dict[str, dict[str, Any]]:
+        """Return the recorded outcomes of these signals by id."""
+        recorded: dict[str, dict[str, Any]] = {}
         columns = [getattr(Prediction, name) for name in ("signal_id", *OUTCOME)]
         statement = select(*columns).where(Prediction.settled_at.is_not(None))
-        for start in range(0, len(ids), BATCH):
-            rows = connection.execute(
-                statement.where(Prediction.signal_id.in_(ids[start : start + BATCH]))
-            )
-            known |= {row.signal_id: dict(row._mapping) for row in rows}
-        return known
+        for start in range(0, len(signal_ids), IDS_PER_QUERY):
+            chunk = signal_ids[start : start + IDS_PER_QUERY]
+            rows = connection.execute(statement.where(Prediction.signal_id.in_(chunk)))
+            recorded |= {row.signal_id: dict(row._mapping) for row in rows}
+        return recorded
 
     def unsettled(self) -> pd.DataFrame:
-        """Return ``signal_id``, ``symbol`` and ``decided_at`` of predictions without an outcome."""
+        """Return the predictions without an outcome: columns signal_id, symbol, decided_at."""
         columns = (Prediction.signal_id, Prediction.symbol, Prediction.decided_at)
         statement = (
             select(*columns).where(Prediction.settled_at.is_(None)).order_by(Prediction.decided_at)
@@ -207,46 +237,59 @@ class Ledger:
         return self._frame(statement, ("signal_id", "symbol", "decided_at"))
 
     def settled_predictions(self, since: datetime, until: datetime) -> pd.DataFrame:
-        """Return predictions settled in (since, until], ordered by ``settled_at`` (columns ``SETTLED``).
+        """Return the predictions settled in (since, until], ordered by ``settled_at``.
 
-        A missing opinion is NaN. Dtypes are the same with and without rows.
+        Args:
+            since: Start, exclusive, UTC.
+            until: End, inclusive, UTC.
+
+        Returns:
+            Columns ``SETTLED``; a missing opinion is NaN. Dtypes do not depend on the rows.
         """
-        columns = [getattr(Prediction, name) for name in SETTLED]
-        inside = (Prediction.settled_at > since, Prediction.settled_at <= until)
-        statement = (
-            select(*columns).where(*inside).order_by(Prediction.settled_at, Prediction.signal_id)
-        )
-        return self._frame(statement, SETTLED)
+        settled_at = Prediction.settled_at
+        return self._predictions(SETTLED, settled_at, settled_at > since, settled_at <= until)
 
     def opinions(self, since: datetime, until: datetime) -> pd.DataFrame:
-        """Return settled predictions with an opinion, decided from ``since`` on and settled by ``until``.
+        """Return the settled predictions with an opinion of the model, ordered by ``settled_at``.
 
-        Ordered by ``settled_at``, and narrow (columns ``OPINIONS``): a whole life is read every day.
+        Narrow, because the whole life of a lineage is read every day.
+
+        Args:
+            since: Earliest decision, inclusive, UTC.
+            until: Latest settlement, inclusive, UTC.
+
+        Returns:
+            Columns ``OPINIONS``.
         """
-        columns = [getattr(Prediction, name) for name in OPINIONS]
-        inside = (
+        conditions = (
             Prediction.decided_at >= since,
             Prediction.settled_at <= until,
             Prediction.p_win.is_not(None),
         )
-        statement = (
-            select(*columns).where(*inside).order_by(Prediction.settled_at, Prediction.signal_id)
-        )
-        return self._frame(statement, OPINIONS)
+        return self._predictions(OPINIONS, Prediction.settled_at, *conditions)
 
     def predictions(self, since: datetime, until: datetime) -> pd.DataFrame:
-        """Return predictions decided in (since, until], settled or not, ordered by ``decided_at``."""
-        columns = [getattr(Prediction, name) for name in SETTLED]
-        inside = (Prediction.decided_at > since, Prediction.decided_at <= until)
-        statement = (
-            select(*columns).where(*inside).order_by(Prediction.decided_at, Prediction.signal_id)
-        )
-        return self._frame(statement, SETTLED)
+        """Return the predictions decided in (since, until], ordered by ``decided_at``.
+
+        Args:
+            since: Start, exclusive, UTC.
+            until: End, inclusive, UTC.
+
+        Returns:
+            Columns ``SETTLED``; the outcome of an unsettled one is NaN, NaT or NA.
+        """
+        decided_at = Prediction.decided_at
+        return self._predictions(SETTLED, decided_at, decided_at > since, decided_at <= until)
+
+    def _predictions(self, names: Sequence[str], order: Any, *conditions: Any) -> pd.DataFrame:
+        columns = [getattr(Prediction, name) for name in names]
+        statement = select(*columns).where(*conditions).order_by(order, Prediction.signal_id)
+        return self._frame(statement, names)
 
     def signal(self, signal_id: str) -> dict[str, Any] | None:
-        """Return everything known of a predicted signal: columns ``SETTLED``, ``features`` and ``feature_set_hash``.
+        """Return a predicted signal: ``SETTLED``, ``features`` and ``feature_set_hash``.
 
-        None when there is no such prediction; features are None where they could not be computed when it was made.
+        None if there is no such prediction; the last two are None without stored features.
         """
         columns = [getattr(Prediction, name) for name in SETTLED]
         frozen = (TradeFeature.features, TradeFeature.feature_set_hash)
@@ -260,34 +303,36 @@ class Ledger:
             row = connection.execute(statement).mappings().first()
         return dict(row) if row else None
 
-    def ids_starting_with(self, text: str, most: int = 5) -> list[str]:
-        """Return up to ``most`` ids of predicted signals that start with ``text``, newest first; case does not matter."""
-        starts = Prediction.signal_id.istartswith(text, autoescape=True)
-        newest = (Prediction.decided_at.desc(), Prediction.signal_id)
-        with self._reached(), self._engine.connect() as connection:
-            return list(
-                connection.execute(
-                    select(Prediction.signal_id).where(starts).order_by(*newest).limit(most)
-                ).scalars()
-            )
+    def ids_starting_with(self, text: str, limit: int = 5) -> list[str]:
+        """Return the ids of predicted signals that start with ``text``, newest first.
 
-    def latest_ids(self, most: int) -> list[str]:
-        """Return the ids of the latest predicted signals, newest first."""
-        statement = (
-            select(Prediction.signal_id)
-            .order_by(Prediction.decided_at.desc(), Prediction.signal_id)
-            .limit(most)
-        )
+        Args:
+            text: Start of the id, in either case.
+            limit: Maximum number of ids.
+        """
+        return self._newest_ids(limit, Prediction.signal_id.istartswith(text, autoescape=True))
+
+    def latest_ids(self, limit: int) -> list[str]:
+        """Return up to ``limit`` ids of the latest predicted signals, newest first."""
+        return self._newest_ids(limit)
+
+    def _newest_ids(self, limit: int, *conditions: Any) -> list[str]:
+        order = (Prediction.decided_at.desc(), Prediction.signal_id)
+        statement = select(Prediction.signal_id).where(*conditions).order_by(*order).limit(limit)
         with self._reached(), self._engine.connect() as connection:
             return list(connection.execute(statement).scalars())
 
     def record_trades(self, rows: list[dict[str, Any]]) -> int:
-        """Record orders and vetoes (columns of ``trades``), each signal's once; returns how many were new."""
+        """Record orders and vetoes, one per signal, and return the number of new rows.
+
+        Args:
+            rows: Values by column of ``trades``; missing columns are NULL.
+        """
         empty = dict.fromkeys(Trade.__table__.columns.keys())
         return self._insert(Trade, [empty | row for row in rows])
 
     def fill_trades(self, changes: list[dict[str, Any]]) -> None:
-        """Write what changed about trades: ``signal_id`` and the new values."""
+        """Update trades: each change has ``signal_id`` and the new values by column."""
         with self._reached(), self._engine.begin() as connection:
             for change in changes:
                 values = {name: value for name, value in change.items() if name != "signal_id"}
@@ -296,9 +341,11 @@ class Ledger:
                 )
 
     def trades(self, status: Sequence[str] = (), broker: str | None = None) -> pd.DataFrame:
-        """Return trades (columns of ``trades``) of these statuses and this broker, in the order they were decided.
+        """Return trades (columns of ``trades``) in the order of their decisions.
 
-        Without a status or a broker, those of all.
+        Args:
+            status: Statuses to include; empty for all.
+            broker: Broker to include; None for all.
         """
         columns = Trade.__table__.columns
         statement = select(*columns).order_by(Trade.sequence, Trade.signal_id)
@@ -309,37 +356,53 @@ class Ledger:
         return self._frame(statement, columns.keys())
 
     def frozen_features(self, since: datetime, until: datetime) -> pd.DataFrame:
-        """Return the features frozen for the signals decided in (since, until], one column each, index ``signal_id``."""
-        inside = (TradeFeature.decided_at > since, TradeFeature.decided_at <= until)
+        """Return the stored features of the signals decided in (since, until].
+
+        Args:
+            since: Start, exclusive, UTC.
+            until: End, inclusive, UTC.
+
+        Returns:
+            One row per signal (index ``signal_id``, ordered by decision), one column per feature.
+        """
+        columns = (TradeFeature.signal_id, TradeFeature.features)
+        window = (TradeFeature.decided_at > since, TradeFeature.decided_at <= until)
         order = (TradeFeature.decided_at, TradeFeature.signal_id)
-        statement = (
-            select(TradeFeature.signal_id, TradeFeature.features).where(*inside).order_by(*order)
-        )
         with self._reached(), self._engine.connect() as connection:
-            rows = connection.execute(statement).all()
-        return pd.DataFrame(
-            [row.features for row in rows], index=[row.signal_id for row in rows], dtype=np.float64
-        )
+            rows = connection.execute(select(*columns).where(*window).order_by(*order)).all()
+        features, signal_ids = [row.features for row in rows], [row.signal_id for row in rows]
+        return pd.DataFrame(features, index=signal_ids, dtype=np.float64)
 
     def record_drift(self, row: dict[str, Any]) -> int:
-        """Record a check (columns of ``ml_drift``) once for each key; returns how many were new."""
+        """Record a drift check (columns of ``ml_drift``) once per key; return the new rows' number."""
         return self._insert(DriftCheck, [row])
 
-    def drift_checks(self, most: int) -> list[dict[str, Any]]:
-        """Return the latest checks (columns of ``ml_drift``), newest first."""
-        columns = DriftCheck.__table__.columns
-        statement = select(*columns).order_by(DriftCheck.as_of.desc(), DriftCheck.key).limit(most)
+    def drift_checks(self, limit: int) -> list[dict[str, Any]]:
+        """Return up to ``limit`` drift checks (columns of ``ml_drift``), newest first."""
+        columns, order = DriftCheck.__table__.columns, (DriftCheck.as_of.desc(), DriftCheck.key)
+        statement = select(*columns).order_by(*order).limit(limit)
         with self._reached(), self._engine.connect() as connection:
             return [dict(row) for row in connection.execute(statement).mappings()]
 
     def record_trial_count(self, key: str, as_of: datetime, kind: str, count: int) -> int:
-        """Count what was tried (columns of ``ml_trials``) once for each key; returns how many rows were new."""
-        return self._insert(
-            TrialCount, [{"key": key, "as_of": as_of, "kind": kind, "count": count}]
-        )
+        """Record a number of trials once per key, and return the number of new rows.
+
+        Args:
+            key: Key that begins with the lineage and a slash.
+            as_of: Time of the trials, UTC.
+            kind: search or settings.
+            count: Number of trials.
+        """
+        row = {"key": key, "as_of": as_of, "kind": kind, "count": count}
+        return self._insert(TrialCount, [row])
 
     def trial_counts(self, lineage: str, until: datetime) -> dict[str, int]:
-        """Return how much a lineage had tried by ``until``, by kind; the key begins with the lineage."""
+        """Return the number of trials by kind.
+
+        Args:
+            lineage: Lineage that made them.
+            until: Latest time of a trial, inclusive, UTC.
+        """
         own = (TrialCount.key.startswith(f"{lineage}/", autoescape=True), TrialCount.as_of <= until)
         statement = (
             select(TrialCount.kind, func.sum(TrialCount.count))
@@ -351,7 +414,7 @@ class Ledger:
             return {kind: int(count) for kind, count in connection.execute(statement)}
 
     def record_model(self, row: dict[str, Any]) -> None:
-        """Record a registered version (columns of ``ml_models``), or bring its stage up to date."""
+        """Record a registered version (columns of ``ml_models``), or update its stage."""
         self._insert(RegisteredModel, [row])
         stage = (
             update(RegisteredModel)
@@ -375,12 +438,17 @@ class Ledger:
         with self._reached(), self._engine.connect() as connection:
             rows = connection.execute(statement).all()
         columns = zip(*rows, strict=True) if rows else ((),) * len(names)
-        return pd.DataFrame(
-            {name: _column(name, values) for name, values in zip(names, columns, strict=True)}
-        )
+        frame: dict[str, Any] = {}
+        for name, values in zip(names, columns, strict=True):
+            if name in MOMENTS:
+                frame[name] = pd.DatetimeIndex(list(values), dtype="datetime64[ns, UTC]")
+            else:
+                frame[name] = pd.Series(values, dtype=DTYPES.get(name, "object"))
+        return pd.DataFrame(frame)
 
     @contextmanager
     def _reached(self) -> Iterator[None]:
+        """Turn failures of the database and its driver into ``RestoreService``."""
         try:
             yield
         except DBAPIError as error:
@@ -395,7 +463,7 @@ class Ledger:
 
 
 def _write_ahead(connection: Any, _record: Any) -> None:
-    """Let readers and one writer work at the same time."""
+    """Switch a SQLite connection to the write-ahead log: readers and one writer at a time."""
     cursor = connection.cursor()
     cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA synchronous=NORMAL")
@@ -404,36 +472,26 @@ def _write_ahead(connection: Any, _record: Any) -> None:
 
 def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Return rows of plain Python values; NaN, NaT and NA become None."""
-    columns = {name: _plain(frame[name]) for name in frame.columns}
+    columns: dict[str, list[Any]] = {}
+    for name in frame.columns:
+        column = frame[name]
+        if isinstance(column.dtype, pd.DatetimeTZDtype):
+            columns[name] = [
+                None if pd.isna(moment) else moment.to_pydatetime(warn=False) for moment in column
+            ]
+        else:
+            columns[name] = column.astype(object).where(column.notna(), None).tolist()
     return [
         dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)
     ]
 
 
-def _plain(column: pd.Series) -> list[Any]:
-    if isinstance(column.dtype, pd.DatetimeTZDtype):
-        return [None if pd.isna(value) else value.to_pydatetime(warn=False) for value in column]
-    return column.astype(object).where(column.notna(), None).tolist()
-
-
-def _column(name: str, values: Sequence[Any]) -> Any:
-    """Return values of the column ``name`` in its dtype; NULL becomes NaN, NaT or NA, in text None."""
-    if name in MOMENTS:
-        return pd.DatetimeIndex(list(values), dtype="datetime64[ns, UTC]")
-    return pd.Series(values, dtype=DTYPES.get(name, "object"))
-
-
-def _renamed(row: dict[str, Any]) -> dict[str, Any]:
-    """Name the signal ``of``: a bound name may not be that of a column."""
-    return {name: row[name] for name in OUTCOME} | {"of": row["signal_id"]}
-
-
-def _require_same(row: dict[str, Any], known: dict[str, Any] | None) -> None:
-    """Refuse an outcome that differs from the one written before."""
-    if known is None or known == row:
+def _require_same(row: dict[str, Any], recorded: dict[str, Any] | None) -> None:
+    """Refuse an outcome that differs from the recorded one."""
+    if recorded is None or recorded == row:
         return
-    name = next(name for name in OUTCOME if known[name] != row[name])
+    name = next(name for name in OUTCOME if recorded[name] != row[name])
     raise FixData(
-        f"{row['signal_id']} settled with {name} {known[name]}, now it would be {row[name]}; "
+        f"{row['signal_id']} settled with {name} {recorded[name]}, now it would be {row[name]}; "
         "an outcome is written once: look for bars or conf/brackets.yaml that changed"
     )

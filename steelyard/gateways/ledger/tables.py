@@ -1,4 +1,4 @@
-"""The tables of the ledger as SQLAlchemy models, and which columns a reader gets."""
+"""Tables of the ledger as SQLAlchemy models, and the columns that readers get."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -90,32 +90,47 @@ DTYPES = dict.fromkeys(FLOATS, "float64") | {
 
 
 class NaiveMoment(DontWrapMixin, FixData):
-    """A moment without a zone; SQLAlchemy hands it on as it is."""
+    """A time without a zone; SQLAlchemy passes this error on unchanged."""
 
 
 class UtcTime(TypeDecorator[datetime]):
-    """A UTC moment; SQLite home no zone, so it is put back on reading."""
+    """A time in UTC; SQLite stores no zone, so reading adds it."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Any) -> datetime | None:
-        """Refuse naive moments; store UTC."""
+        """Return the time to store, in UTC.
+
+        Args:
+            value: Time with a zone; None for NULL.
+            dialect: Not used.
+
+        Raises:
+            NaiveMoment: If ``value`` has no zone.
+        """
         if value is None:
             return None
         if value.tzinfo is None:
-            raise NaiveMoment(f"{value} names no zone; moments in the ledger are UTC")
+            raise NaiveMoment(
+                f"{value} names no zone; times in the ledger are UTC, pass one with a zone"
+            )
         return value.astimezone(UTC)
 
     def process_result_value(self, value: datetime | None, dialect: Any) -> datetime | None:
-        """Return the moment in UTC, whatever zone the server's session has."""
+        """Return the stored time in UTC, whatever zone the server's session has.
+
+        Args:
+            value: Time as the driver returns it, naive from SQLite; None for NULL.
+            dialect: Not used.
+        """
         if value is None:
             return None
         return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
 
 
 class Base(DeclarativeBase):
-    """All tables, with constraint names that migrations can refer to."""
+    """Base of all tables, with constraint names that migrations can refer to."""
 
     metadata = MetaData(
         naming_convention={"ix": "ix_%(table_name)s_%(column_0_N_name)s", "pk": "pk_%(table_name)s"}
@@ -123,7 +138,7 @@ class Base(DeclarativeBase):
 
 
 class TradeFeature(Base):
-    """A signal and its features, frozen when it was decided."""
+    """A signal and its features as they were at the decision."""
 
     __tablename__ = "ml_trade_features"
     signal_id: Mapped[str] = mapped_column(primary_key=True)
@@ -137,7 +152,7 @@ class TradeFeature(Base):
 
 
 class RegisteredModel(Base):
-    """A registered version, as the ledger knows it; MLflow is the source."""
+    """Copy of a registered model version; MLflow holds the original."""
 
     __tablename__ = "ml_models"
     version: Mapped[str] = mapped_column(primary_key=True)
@@ -149,7 +164,7 @@ class RegisteredModel(Base):
 
 
 class Prediction(Base):
-    """What was thought of a signal when it was decided, and later how it ended."""
+    """The model's opinion and the decision about a signal, and later its outcome."""
 
     __tablename__ = "ml_predictions"
     signal_id: Mapped[str] = mapped_column(primary_key=True)
@@ -181,7 +196,7 @@ class Prediction(Base):
 
 
 class Trade(Base):
-    """An order and its fills, or why risk left it; the order's id is the signal's.
+    """An order and its fills, or the veto of the risk limits; the order id is the signal id.
 
     Status: vetoed (never ordered), submitted, open (entered), closed, rejected or canceled.
     """
@@ -211,7 +226,7 @@ class Trade(Base):
 
 
 class DriftCheck(Base):
-    """How far the market was from the champion's training rows, and what that asked for; one a day and version."""
+    """A drift check of the champion: figures and verdict, one per day and version."""
 
     __tablename__ = "ml_drift"
     key: Mapped[str] = mapped_column(primary_key=True)
@@ -226,7 +241,7 @@ class DriftCheck(Base):
 
 
 class TrialCount(Base):
-    """What was tried to find a good system: the trials of a search, or settings nobody had used before, counted once."""
+    """Number of trials: of a search, or of settings used for the first time; counted once."""
 
     __tablename__ = "ml_trials"
     key: Mapped[str] = mapped_column(primary_key=True)

@@ -1,4 +1,4 @@
-"""The registry in MLflow: versions of the model, the lineage's state, its journal, and whether they agree."""
+"""The registry in MLflow: model versions, the lineage's state and its journal of decisions."""
 
 from steelyard.gateways.registry.datasets import Dataset, Trial
 from steelyard.gateways.registry.journal import Journal

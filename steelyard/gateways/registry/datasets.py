@@ -1,4 +1,4 @@
-"""What a run of training in MLflow rests on: the rows it saw (digest, columns, counts) and the trials of its search."""
+"""Inputs of a training in MLflow: digest, columns and counts of its rows, and its search trials."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -14,19 +14,20 @@ if TYPE_CHECKING:
     from steelyard.learning.search import TrialRow
 
 PARENT = "mlflow.parentRunId"
-DIGEST = 36
-"""Characters of a fingerprint MLflow keeps."""
+DIGEST_CHARACTERS = 36
+"""Characters of a digest that MLflow stores."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """Rows of settled signals.
+    """Rows of settled signals, described but not stored.
 
     Attributes:
-        context: What they were for: training, holdout, comparison.
-        digest: SHA-256 over every value and name.
-        source: Where they come from, as an address.
-        columns: Numbers known when decided; the outcome is one more column.
+        name: Name of the rows.
+        context: Use of the rows: training, holdout or comparison.
+        digest: SHA-256 over all values and names.
+        source: Address of the data they come from.
+        columns: Features known at the decision; the outcome ``won`` is one more column.
         profile: Counts and bounds, plain JSON values.
     """
 
@@ -39,22 +40,22 @@ class Dataset:
 
 
 def inputs(data: Iterable[Dataset]) -> "list[DatasetInput]":
-    """Return ``data`` as MLflow's inputs of a run."""
+    """Return datasets as MLflow's inputs of a run."""
     from mlflow import entities
 
     return [
         entities.DatasetInput(
             entities.Dataset(
-                name=one.name,
-                digest=one.digest[:DIGEST],
+                name=dataset.name,
+                digest=dataset.digest[:DIGEST_CHARACTERS],
                 source_type="local",
-                source=json.dumps({"uri": one.source}),
-                schema=json.dumps({"mlflow_colspec": _columns(one.columns)}),
-                profile=json.dumps(dict(one.profile)),
+                source=json.dumps({"uri": dataset.source}),
+                schema=json.dumps({"mlflow_colspec": _columns(dataset.columns)}),
+                profile=json.dumps(dict(dataset.profile)),
             ),
-            [entities.InputTag("mlflow.data.context", one.context)],
+            [entities.InputTag("mlflow.data.context", dataset.context)],
         )
-        for one in data
+        for dataset in data
     ]
 
 
@@ -65,7 +66,7 @@ def _columns(names: Iterable[str]) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One trial of a search, and when it ran."""
+    """One trial of a search with its start and end, UTC."""
 
     row: "TrialRow"
     began: datetime
@@ -73,7 +74,13 @@ class Trial:
 
 
 def log_trials(tracking: Tracking, parent: str, trials: Iterable[Trial]) -> None:
-    """Log finished runs below ``parent``: parameters, out-of-fold log-loss, rounds, state, family, duration."""
+    """Log each trial as a finished child run: parameters, out-of-fold log-loss, rounds, duration.
+
+    Args:
+        tracking: MLflow runs of the lineage.
+        parent: Id of the training's run.
+        trials: Trials of the search; a pruned one has a NaN log-loss, which is left out.
+    """
     for trial in trials:
         row = trial.row
         seconds = (trial.ended - trial.began).total_seconds()
@@ -83,8 +90,7 @@ def log_trials(tracking: Tracking, parent: str, trials: Iterable[Trial]) -> None
             "state": row.state,
             "family": row.family,
         }
-        with tracking.run(
-            TRAINING, f"trial {row.number}", tags, trial.began, trial.ended
-        ) as run_id:
+        name = f"trial {row.number}"
+        with tracking.run(TRAINING, name, tags, trial.began, trial.ended) as run_id:
             metrics = {"oof_log_loss": row.value, "rounds": float(row.rounds), "seconds": seconds}
             tracking.log(run_id, RunFigures(metrics, {"family": row.family, **row.params}))

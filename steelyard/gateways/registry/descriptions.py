@@ -1,4 +1,4 @@
-"""What MLflow's pages say to a person: Markdown, the verdict first, then why, then figures, then where to look."""
+"""Markdown descriptions on MLflow's pages: the verdict first, then reasons, figures and links."""
 
 import json
 from collections.abc import Mapping
@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from steelyard.weight.decision import Decision, Entry
 
 ABOUT = (
-    "The model whose opinion may enter the trading system's confidence. Its weight starts at 0, is earned on settled "
-    "signals and lost faster than it was earned."
+    "An ML model whose opinion is blended into the confidence of a rule-based trading system. Its "
+    "weight starts at 0 %, is earned on settled signals and lost faster than it was earned."
 )
 WHERE = (
-    "`ml_weight` is its share as it was last decided, `phase` how far it has come; `steelyard.state` is the whole state, "
-    "sealed: a change by hand is found and not believed. The alias `champion` is the version that serves, `challenger` the "
-    "next one to be compared with it. Every change of the weight is a run in the experiment `steelyard/decisions`."
+    "`ml_weight` is the weight last decided, `phase` the phase of the rollout; `steelyard.state` "
+    "is the whole state, sealed: an edit by hand is detected and not trusted. The alias "
+    "`champion` is the version that serves, `challenger` the next one to be compared with it. "
+    "Every change of the weight is a run in the experiment `steelyard/decisions`."
 )
 HOLDOUT: Mapping[str, tuple[str, str]] = {
     "holdout_accuracy": ("accuracy", ".1%"),
@@ -24,80 +25,94 @@ HOLDOUT: Mapping[str, tuple[str, str]] = {
     "holdout_ml_return": ("return of the model alone", "+.2%"),
     "holdout_blended_return": ("return at the highest weight", "+.2%"),
 }
-"""Measure → (words, format)."""
+"""Metric → (label, format)."""
 
 GAP = "\N{NO-BREAK SPACE}" * 3
-"""Between two columns, which MLflow's pages would set without one."""
+"""Between two columns; MLflow's pages leave no space there."""
 
 
-def of_lineage(entry: Entry, page: str) -> str:
-    """Return what the registered model is, and where it stands after a decision; ``page`` is that of its run."""
+def describe_lineage(entry: Entry, page: str) -> str:
+    """Return the description of the registered model after a decision.
+
+    Args:
+        entry: The decision.
+        page: Address of its run relative to MLflow's root page.
+    """
     state, decision = entry.state, entry.decision
     share = f"decides {state.weight:.1%} of the confidence" if state.weight else "decides nothing"
-    serves = (
+    champion = (
         f"[version {state.champion}](#/models/{state.lineage}/versions/{state.champion})"
         if state.champion
         else "none"
     )
-    held = ", frozen by an operator" if state.held else ""
+    hold = ", frozen by an operator" if state.held else ""
     reason = "; ".join(decision.reasons[:1])
-    lines = [
-        f"**The model {share}**: phase {state.phase} since {state.phase_since:%Y-%m-%d}{held}; in service: {serves}.",
-        f"Last decision, [{decision.kind} of {decision.as_of:%Y-%m-%d}]({page}): **{decision.verdict}**, {reason}",
+    paragraphs = [
+        f"**The model {share}**: phase {state.phase} since {state.phase_since:%Y-%m-%d}{hold}; "
+        f"in service: {champion}.",
+        f"Last decision, [{decision.kind} of {decision.as_of:%Y-%m-%d}]({page}): "
+        f"**{decision.verdict}**, {reason}",
         ABOUT,
         WHERE,
     ]
-    return "\n\n".join(lines)
+    return "\n\n".join(paragraphs)
 
 
-def of_decision(decision: Decision) -> str:
-    """Return what was decided, and why."""
-    moved = f"weight {decision.before.weight:.1%} → {decision.after.weight:.1%}, phase {decision.after.phase}"
-    by = f", asked for by {decision.operator}" if decision.operator else ""
+def describe_decision(decision: Decision) -> str:
+    """Return the description of a decision's run: verdict, weight, reasons."""
+    before, after = decision.before, decision.after
+    change = f"weight {before.weight:.1%} → {after.weight:.1%}, phase {after.phase}"
+    operator = f", requested by {decision.operator}" if decision.operator else ""
     reasons = "\n".join(f"- {reason}" for reason in decision.reasons)
-    return f"**{decision.verdict}** ({decision.kind}{by}): {moved}\n\n{reasons}"
+    return f"**{decision.verdict}** ({decision.kind}{operator}): {change}\n\n{reasons}"
 
 
-def of_version(tags: Mapping[str, str], training: str, decision: str = "") -> str:
-    """Return what a version is and what became of it, from its tags; ``training`` and ``decision`` are pages of runs."""
+def describe_version(tags: Mapping[str, str], training: str, decision: str = "") -> str:
+    """Return the description of a version, from its tags.
+
+    Args:
+        tags: Tags of the version.
+        training: Address of its training's run relative to MLflow's root page.
+        decision: Address of the run of the decision about it; empty if there is none.
+    """
     metrics: Mapping[str, float] = json.loads(tags["metrics"])
     through = (
-        f" on what had settled through {tags['trained_through'][:10]}"
+        f" on outcomes settled through {tags['trained_through'][:10]}"
         if tags["trained_through"]
         else ""
     )
     links = [f"[training]({training})", *([f"[decision]({decision})"] if decision else [])]
-    standing = _standing(tags)
-    verdict = "" if tags["verdict"] in standing else f": {tags['verdict']}"
-    parts = [
-        standing,
+    status = _status(tags)
+    verdict = "" if tags["verdict"] in status else f": {tags['verdict']}"
+    paragraphs = [
+        status,
         f"Training of {tags['as_of'][:10]} ({tags['family']}){through}{verdict}.",
-        _table(metrics),
+        _holdout_rows(metrics),
         " · ".join(links),
     ]
-    return "\n\n".join(part for part in parts if part)
+    return "\n\n".join(paragraph for paragraph in paragraphs if paragraph)
 
 
-def _standing(tags: Mapping[str, str]) -> str:
-    """Return what became of it, without Markdown: the list of versions shows its first words as they are."""
+def _status(tags: Mapping[str, str]) -> str:
+    """Return the status of a version without Markdown: the list of versions shows its raw text."""
     since = tags.get("serving_since", "")[:10]
-    why = "; ".join(
+    reasons = "; ".join(
         reason for reason in json.loads(tags["reasons"]) if not reason.endswith(" serves")
     )
-    ended = tags.get("retired_because", "a day the journal does not know")
-    words = {
+    ended = tags.get("retired_because", "a date not in the journal")
+    statuses = {
         "challenger": "Waits to be compared with the version that serves.",
-        "champion": f"Serves since {since}: {why}.",
-        "refused": f"Refused, it never served: {why}.",
+        "champion": f"Serves since {since}: {reasons}.",
+        "refused": f"Refused, it never served: {reasons}.",
         "retired": f"Retired on {ended}. It had served since {since}.",
     }
-    return words[tags["stage"]]
+    return statuses[tags["stage"]]
 
 
-def _table(metrics: Mapping[str, float]) -> str:
+def _holdout_rows(metrics: Mapping[str, float]) -> str:
     rows = [
-        f"| {words}{GAP} | {metrics[name]:{form}} |"
-        for name, (words, form) in HOLDOUT.items()
+        f"| {label}{GAP} | {metrics[name]:{spec}} |"
+        for name, (label, spec) in HOLDOUT.items()
         if name in metrics
     ]
     return "\n".join(["| on the holdout | |", "|---|---|", *rows]) if rows else ""

@@ -1,8 +1,9 @@
-"""State and journal of a lineage in MLflow: each decision one finished run, the state tag written last (SPEC §7).
+"""State and journal of a lineage in MLflow: one finished run per decision (SPEC §7).
 
-The runs are the record; the state tag is a copy that is quick to read. If a process dies between the two, readers get the
-state that follows from the journal, and the next process that decides completes the tag. State and decisions are sealed
-(HMAC-SHA256, RFC 2104); whatever was written by other means is not trusted.
+The runs are the record; the state tag, written last, is a copy that is quick to read. If a process
+dies between the two, readers get the state that follows from the journal, and the next process that
+decides completes the tag. State and decisions are sealed (HMAC-SHA256, RFC 2104); nothing written
+by other means is trusted.
 """
 
 import hashlib
@@ -20,7 +21,8 @@ from steelyard.gateways.registry import descriptions
 from steelyard.gateways.registry.datasets import Dataset, inputs
 from steelyard.gateways.registry.tracking import (
     DECISIONS,
-    LONGEST,
+    MAX_CHARACTERS,
+    MAX_RUNS,
     NOTE,
     RunFigures,
     Tracking,
@@ -35,20 +37,25 @@ if TYPE_CHECKING:
 STATE = "steelyard.state"
 ENTRY = "decision.json"
 PLAIN = "steelyard"
-"""Key of the seal where no secret is configured: it finds a change by hand, not a forger who reads this."""
+"""Seal key if no secret is configured: detects edits by hand, not a forger who reads this file."""
 
-TOLD = ("as_of", "kind", "verdict", "phase")
-"""Tags of a decision's run that its place in the weight's path needs."""
+PATH_TAGS = ("as_of", "kind", "verdict", "phase")
+"""Tags of a decision's run that a point of the weight's path repeats."""
 
-SEARCHED = 20
-"""Decisions looked at, from the latest back, for one that is as it was recorded."""
+SEARCH_DEPTH = 20
+"""Latest decisions searched for one that is unchanged since it was recorded."""
 
 Lock = Callable[[], AbstractContextManager[object]]
 
 
 @dataclass(frozen=True, slots=True)
 class StateReading:
-    """The state tag as it was found: a state, or why what stands there cannot be believed; neither when there is none."""
+    """State tag as read.
+
+    Attributes:
+        state: The state; None if the tag is missing or cannot be trusted.
+        fault: Why the tag cannot be trusted, to follow "the state tag"; None if nothing is wrong.
+    """
 
     state: State | None = None
     fault: str | None = None
@@ -58,8 +65,8 @@ class Journal:
     """State and decisions of one lineage.
 
     Args:
-        tracking: Where they are kept.
-        lock: Gives a context in which no other process changes the lineage.
+        tracking: MLflow runs and registered model of the lineage.
+        lock: Returns a context in which no other process changes the lineage.
         seal_key: Secret of the seal; empty for none.
         install_champion: Makes the version of a promotion the champion; safe to repeat.
     """
@@ -84,10 +91,12 @@ class Journal:
     def deciding(self, *, even_without_lock: bool = False) -> Iterator[None]:
         """Lock the lineage against decisions of other processes; may be nested.
 
-        The first time, a decision that was cut short is completed, so that nobody decides from an outdated state.
+        The first time, a decision that was cut short is completed, so that nobody decides from an
+        outdated state.
 
         Args:
-            even_without_lock: Continue if the lock's storage is unreachable; nobody else can decide then either.
+            even_without_lock: Continue if the lock cannot be reached; nobody else can decide
+                then either.
 
         Raises:
             RestoreService: If another process keeps the lock, or MLflow cannot be reached.
@@ -112,24 +121,27 @@ class Journal:
                 raise
 
     def recover(self) -> None:
-        """Complete the last decision if its process died before the state tag was written; safe to repeat."""
+        """Complete the last decision if its process died before writing the state tag.
+
+        Safe to repeat.
+        """
         with self._tracking.reached():
-            stored, last = self._stored(), self._last()
-            if last is not None and _behind(stored, last):
+            stored, last_entry = self._stored(), self._last()
+            if last_entry is not None and _behind(stored, last_entry):
                 with self.deciding(even_without_lock=True):
                     self._complete_last()
 
     def _complete_last(self) -> Entry | None:
-        """Let the last decision take effect if it was cut short; returns it. Only under the lock."""
-        stored, last = self._stored(), self._last()
-        if last is not None and _behind(stored, last):
-            self._take_effect(last)
+        """Return the last decision, completed if it was cut short; call it under the lock."""
+        stored, last_entry = self._stored(), self._last()
+        if last_entry is not None and _behind(stored, last_entry):
+            self._take_effect(last_entry)
             stored = self._stored()
-        self._agreed = self._agreed or self._checked(stored, last).fault is None
-        return last
+        self._agreed = self._agreed or self._checked(stored, last_entry).fault is None
+        return last_entry
 
     def begin(self, state: State) -> State:
-        """Write the first state of a lineage nobody decided about yet."""
+        """Write the first state of a lineage; a lineage that has a state keeps it."""
         with self._tracking.reached(), self.deciding():
             return self.state() or self._write(state)
 
@@ -145,37 +157,37 @@ class Journal:
             stored = self._stored() if self._agreed else self._effective()
             if stored.fault:
                 raise VerifyState(
-                    f"the state of {self._tracking.lineage} {stored.fault}; the trading side goes by the journal; "
-                    "see steelyard verify, then steelyard verify --repair"
+                    f"the state of {self._tracking.lineage} {stored.fault}; the trading side "
+                    "goes by the journal; see steelyard verify, then steelyard verify --repair"
                 )
             return stored.state
 
     def _effective(self) -> StateReading:
-        """Return the state tag checked against the journal; a decision that was cut short counts as taken.
+        """Return the state tag checked against the journal; a decision cut short counts.
 
-        The tag is read first: a decision made meanwhile then makes it look behind, never ahead.
+        The tag is read first: a decision made in between makes it look behind, never ahead.
         """
-        stored, last = self._stored(), self._last()
-        if last is not None and _behind(stored, last):
-            return StateReading(_state_after(last, stored.state))
-        checked = self._checked(stored, last)
+        stored, last_entry = self._stored(), self._last()
+        if last_entry is not None and _behind(stored, last_entry):
+            return StateReading(_state_after(last_entry, stored.state))
+        checked = self._checked(stored, last_entry)
         self._agreed = self._agreed or checked.fault is None
         return checked
 
     def verified(self) -> tuple[State | None, str | None]:
-        """Return the state as far as it can be trusted, and what is wrong with the state tag, None for nothing.
+        """Return the state that can be trusted, and the fault of the state tag (None: no fault).
 
-        If the tag does not follow from the journal, the state is the one the last sealed decision left.
+        If the tag does not follow from the journal, the state is that of the last sealed decision.
         """
         with self._tracking.reached():
             stored = self._effective()
             if stored.fault is None:
                 return stored.state, None
-            last = self._last()
-            return (last.state if last else None), stored.fault
+            last_entry = self._last()
+            return (last_entry.state if last_entry else None), stored.fault
 
     def read_tag(self) -> StateReading:
-        """Return the state tag checked against the journal; a decision that was cut short is a fault here."""
+        """Return the state tag checked against the journal; a decision cut short is a fault."""
         with self._tracking.reached():
             return self._checked(self._stored(), self._last())
 
@@ -185,12 +197,12 @@ class Journal:
         files: Mapping[str, bytes] | None = None,
         data: Sequence[Dataset] = (),
     ) -> Entry:
-        """Record a decision once: where its key is recorded already, that decision comes back.
+        """Record a decision and let it take effect; a key already recorded returns its entry.
 
         Args:
-            decision: What was decided, from the state in force.
-            files: Reports, name → content.
-            data: Rows it rests on.
+            decision: Decision made from the state in force.
+            files: Reports and pictures, name → content.
+            data: Rows the decision rests on.
 
         Raises:
             RestoreService: If another process decided in between.
@@ -199,38 +211,47 @@ class Journal:
             recorded = self._recorded(decision.key)
             if recorded is not None:
                 return recorded
-            last = self._complete_last()
-            if last is not None and not follows(decision.before, last.state):
+            last_entry = self._complete_last()
+            if last_entry is not None and not follows(decision.before, last_entry.state):
                 raise RestoreService(
                     "another decision was made meanwhile; run the same command again"
                 )
-            self._drop_unfinished()
-            entry = self._record(link(decision, last, self._next_sequence()), files or {}, data)
+            for run in self._tracking.decision_runs(status="RUNNING"):  # its process died
+                self._tracking.client.set_terminated(run.info.run_id, status="KILLED")
+            entry = self._record(
+                link(decision, last_entry, self._next_sequence()), files or {}, data
+            )
             self._take_effect(entry)
             return entry
 
     def attach(self, entry: Entry, files: Mapping[str, bytes]) -> None:
-        """Put pictures beside a decision that is recorded."""
+        """Add files to the run of a recorded decision.
+
+        Args:
+            entry: Recorded decision.
+            files: Name → content; a name may contain folders.
+        """
         with self._tracking.reached():
             self._tracking.attach(str(entry.run_id), files)
 
     def files(self, entry: Entry) -> set[str]:
-        """Return the names of what lies beside a decision."""
+        """Return the names of the files in a decision's run."""
         with self._tracking.reached():
             return {file.path for file in self._tracking.client.list_artifacts(str(entry.run_id))}
 
     def weight_path(self, entry: Entry) -> list[dict[str, Any]]:
-        """Return what was decided up to ``entry``, in order, as far as MLflow's tags and figures tell it.
+        """Return the decisions up to ``entry`` in order, read from tags and metrics alone.
 
-        Each: as_of, kind, verdict, phase, weight_after. It is read once and continued by the decisions made here.
+        Each has sequence, as_of, kind, verdict, phase and weight_after. The runs are read once;
+        later calls only add the decision made here.
         """
         with self._tracking.reached():
-            last = self._path[-1]["sequence"] if self._path else 0
-            if last == entry.sequence - 1:
-                self._path.extend(_told([self._tracking.client.get_run(str(entry.run_id))]))
-            elif last < entry.sequence:
-                self._path = _told(reversed(self._tracking.decisions()))
-            return [one for one in self._path if one["sequence"] <= entry.sequence]
+            last_sequence = self._path[-1]["sequence"] if self._path else 0
+            if last_sequence == entry.sequence - 1:
+                self._path.extend(_points([self._tracking.client.get_run(str(entry.run_id))]))
+            elif last_sequence < entry.sequence:
+                self._path = _points(reversed(self._tracking.decision_runs()))
+            return [point for point in self._path if point["sequence"] <= entry.sequence]
 
     def _record(self, entry: Entry, files: Mapping[str, bytes], data: Sequence[Dataset]) -> Entry:
         decision = entry.decision
@@ -238,7 +259,7 @@ class Journal:
         tags = {
             "lineage": decision.lineage,
             "key": decision.key,
-            NOTE: descriptions.of_decision(decision),
+            NOTE: descriptions.describe_decision(decision),
         }
         with self._tracking.run(DECISIONS, name, tags) as run_id:
             if data:
@@ -262,42 +283,47 @@ class Journal:
             "previous_run_id": entry.previous_run_id or "",
             "previous_hash": entry.previous_hash,
             "hash": entry.hash,
-            "seal": self._sealed(entry.hash),
+            "seal": self.seal(entry.hash),
         }
 
     def _take_effect(self, entry: Entry) -> None:
-        """Do what a recorded decision says; safe to repeat, and the state is written last."""
+        """Apply a recorded decision; safe to repeat, the state is written last."""
         if entry.decision.kind == "promotion":
             self._install_champion(entry)
         self._describe(entry)
         self._write(_state_after(entry, self._stored().state))
 
     def _describe(self, entry: Entry) -> None:
-        """Let the model's page say where it stands."""
+        """Update the description on the model's page."""
         client, lineage = self._tracking.client, self._tracking.lineage
-        about = descriptions.of_lineage(entry, self._tracking.page(DECISIONS, str(entry.run_id)))[
-            :LONGEST
-        ]
-        if client.get_registered_model(lineage).description != about:
-            client.update_registered_model(lineage, about)
+        page = self._tracking.page(DECISIONS, str(entry.run_id))
+        description = descriptions.describe_lineage(entry, page)[:MAX_CHARACTERS]
+        if client.get_registered_model(lineage).description != description:
+            client.update_registered_model(lineage, description)
 
-    def _checked(self, stored: StateReading, last: Entry | None) -> StateReading:
-        """Hold the state tag against the last decision."""
+    def _checked(self, stored: StateReading, last_entry: Entry | None) -> StateReading:
+        """Return the state tag, or its fault if it does not follow from the last decision."""
         if stored.state is None or stored.fault:
             return stored
-        sequence = last.sequence if last else 0
+        sequence = last_entry.sequence if last_entry else 0
         if stored.state.sequence > sequence:
             return StateReading(
-                fault=f"names decision {stored.state.sequence} (run {stored.state.decision_run_id}), which is missing"
+                fault=f"names decision {stored.state.sequence} "
+                f"(run {stored.state.decision_run_id}), which is missing"
             )
-        if last is not None and not follows(stored.state, last.state):
+        if last_entry is not None and not follows(stored.state, last_entry.state):
             return StateReading(
-                fault=f"is not what decision {last.sequence} (run {last.run_id}) left"
+                fault=f"is not what decision {last_entry.sequence} (run {last_entry.run_id}) left"
             )
         return stored
 
     def decided(self, kind: str, period_end: datetime) -> Entry | None:
-        """Return the recorded decision about a period, None when it is still open."""
+        """Return the recorded decision about a period, None if there is none yet.
+
+        Args:
+            kind: Kind of decision, such as weight or guard.
+            period_end: End of the period, UTC.
+        """
         state = self.state()
         if state is None or state.as_of < period_end:
             return None  # nothing was decided at or after the period's end
@@ -307,15 +333,18 @@ class Journal:
             )
 
     def entries(self, last: int | None = None) -> list[Entry]:
-        """Return every decision in order, or the ``last`` ones; one whose file is gone is left out, ``faults`` names it."""
+        """Return all decisions in order, or only the ``last`` ones.
+
+        A decision whose file is gone is left out; ``faults`` names it.
+        """
         with self._tracking.reached():
-            runs = self._tracking.decisions(limit=last) if last else self._tracking.decisions()
+            runs = self._tracking.decision_runs(limit=last or MAX_RUNS)
             return [entry for run in reversed(runs) if (entry := self._entry_or_none(run))]
 
     def count(self) -> int:
-        """Return how many decisions are recorded."""
+        """Return the number of recorded decisions."""
         with self._tracking.reached():
-            return len(self._tracking.decisions())
+            return len(self._tracking.decision_runs())
 
     def page(self, run_id: str) -> str:
         """Return the path of a decision's run among MLflow's pages."""
@@ -323,10 +352,10 @@ class Journal:
             return f"/{self._tracking.page(DECISIONS, run_id)}"
 
     def renew_lease(self, until: datetime) -> State:
-        """Let the weight stay in force until ``until``, or longer where it already does; nothing else changes.
+        """Keep the weight in force until ``until``; a later lease stays as it is.
 
         Raises:
-            RestoreService: If nothing was ever decided.
+            RestoreService: If the lineage has no state.
         """
         with self._tracking.reached(), self.deciding():
             state = self.state()
@@ -339,97 +368,95 @@ class Journal:
             return self._write(state.model_copy(update={"lease_until": until}))
 
     def repair(self) -> None:
-        """Write the state the last sealed decision left over whatever the state tag says."""
+        """Overwrite the state tag with the state after the last sealed decision."""
         with self._tracking.reached(), self.deciding():
-            last = self._last()
-            if last is not None:
-                self._take_effect(last)
+            last_entry = self._last()
+            if last_entry is not None:
+                self._take_effect(last_entry)
 
     def reseal(self) -> None:
-        """Seal decisions and state with the present key, after it was set or changed; the lease is the last decision's.
+        """Seal decisions and state with the present key, after it was set or changed.
+
+        The lease goes back to that of the last decision.
 
         Raises:
-            VerifyState: If the chain is not whole: what cannot be believed is not sealed.
+            VerifyState: If the chain is broken; untrusted decisions are not sealed.
         """
         with self._tracking.reached(), self.deciding():
-            runs = self._tracking.decisions()[::-1]
+            runs = self._tracking.decision_runs()[::-1]
             entries = [self._entry(run) for run in runs]
             broken = first_break(entries)
             if broken:
                 raise VerifyState(f"{broken}; only a whole chain is sealed anew")
             for run, entry in zip(runs, entries, strict=True):
-                self._tracking.client.set_tag(run.info.run_id, "seal", self._sealed(entry.hash))
+                self._tracking.client.set_tag(run.info.run_id, "seal", self.seal(entry.hash))
             if entries:
                 self._write(entries[-1].state)
             elif self._stored().fault:
                 self._tracking.client.delete_registered_model_tag(self._tracking.lineage, STATE)
 
     def faults(self) -> list[str]:
-        """Return what is wrong with chain, runs and state, the first broken or missing link first; empty for nothing."""
+        """Return the faults of chain, runs and state, the first broken or missing link first."""
         with self._tracking.reached():
             stored = self.read_tag()
-            runs = self._tracking.decisions()[::-1]
+            runs = self._tracking.decision_runs()[::-1]
             entries = [self._entry_or_none(run) for run in runs]
             missing = [
-                f"{_named(run)}: its {ENTRY} is gone or cannot be read"
-                for run, e in zip(runs, entries, strict=True)
-                if not e
+                f"{_name(run)}: its {ENTRY} is gone or cannot be read"
+                for run, entry in zip(runs, entries, strict=True)
+                if not entry
             ]
-            read = [(run, entry) for run, entry in zip(runs, entries, strict=True) if entry]
-            broken = first_break([entry for _, entry in read])
-            last = read[-1][1] if read else None
+            readable = [(run, entry) for run, entry in zip(runs, entries, strict=True) if entry]
+            broken = first_break([entry for _, entry in readable])
+            last_entry = readable[-1][1] if readable else None
             return [
                 *missing,
                 *([broken] if broken else []),
-                *(fault for run, entry in read for fault in self._run_faults(run, entry)),
+                *(fault for run, entry in readable for fault in self._run_faults(run, entry)),
                 *([f"the state tag {stored.fault}"] if stored.fault else []),
-                *self._readable_faults(last),
+                *self._readable_faults(last_entry),
                 *(
                     f"run {run.info.run_id}: begun, never finished"
-                    for run in self._tracking.decisions(status="RUNNING")
+                    for run in self._tracking.decision_runs(status="RUNNING")
                 ),
             ]
 
     def _run_faults(self, run: "Run", entry: Entry) -> Iterator[str]:
         tags = run.data.tags
         for name, value in self._tags(entry).items():
-            if tags.get(name) != value[:LONGEST]:
-                what = (
-                    "is not sealed with this key"
-                    if name == "seal"
-                    else f"its tag {name} was changed"
-                )
-                yield f"{_named(run)}: {what}"
+            if tags.get(name) != value[:MAX_CHARACTERS]:
+                fault = f"its tag {name} was changed"
+                yield f"{_name(run)}: {'is not sealed with this key' if name == 'seal' else fault}"
         for name, figure in _metrics(entry).items():
             if run.data.metrics.get(name) != figure:
-                yield f"{_named(run)}: its metric {name} was changed"
+                yield f"{_name(run)}: its metric {name} was changed"
 
-    def _readable_faults(self, last: Entry | None) -> Iterator[str]:
-        if last is None:
+    def _readable_faults(self, last_entry: Entry | None) -> Iterator[str]:
+        if last_entry is None:
             return
         tags = self._tracking.client.get_registered_model(self._tracking.lineage).tags
-        for name, value in _readable(last.state).items():
+        for name, value in _readable(last_entry.state).items():
             if tags.get(name) != value:
                 yield f"the tag {name} says {tags.get(name)}, the journal {value}"
 
     def seal(self, text: str) -> str:
-        """Return the seal of a text."""
-        return self._sealed(text)
+        """Return the seal of a text: its HMAC-SHA256 in hexadecimal digits."""
+        return hmac.new(self._key, text.encode(), hashlib.sha256).hexdigest()
 
     def sealed(self, state: State) -> str:
-        """Return a state as the text it is stored and kept on disk by."""
+        """Return a state as sealed JSON, as it is stored in MLflow and on disk."""
         document = state.model_dump(mode="json")
-        return json.dumps({**document, "seal": self._sealed(_canonical(document))})
+        return json.dumps({**document, "seal": self.seal(_canonical(document))})
 
     def unsealed(self, text: str) -> StateReading:
-        """Return the state of such a text, or why it cannot be believed."""
+        """Return the state in a sealed JSON text, or why it cannot be trusted."""
         try:
             document = json.loads(text)
             seal = document.pop("seal", "")
             state = State.model_validate(document)
         except (ValueError, AttributeError):
             return StateReading(fault="is not a state")
-        if not hmac.compare_digest(seal, self._sealed(_canonical(document))):
+        if not hmac.compare_digest(seal, self.seal(_canonical(document))):
             return StateReading(fault="was changed by hand, or is sealed with another key")
         return StateReading(state)
 
@@ -444,42 +471,28 @@ class Journal:
                 self._tracking.client.set_registered_model_tag(self._tracking.lineage, name, value)
         return state
 
-    def _sealed(self, text: str) -> str:
-        return hmac.new(self._key, text.encode(), hashlib.sha256).hexdigest()
-
-    def _drop_unfinished(self) -> None:
-        """Mark runs whose process died before the decision was recorded; whoever decides holds the lock."""
-        for run in self._tracking.decisions(status="RUNNING"):
-            self._tracking.client.set_terminated(run.info.run_id, status="KILLED")
-
     def _recorded(self, key: str) -> Entry | None:
-        """Return the decision recorded under ``key``; a run somebody made by hand is none."""
-        runs = self._tracking.decisions(f" and tags.key = '{key}'", limit=SEARCHED)
-        return next((entry for run in runs if (entry := self._believed(run))), None)
+        """Return the decision recorded under ``key``, None if there is no trusted one."""
+        runs = self._tracking.decision_runs(f" and tags.key = '{key}'", limit=SEARCH_DEPTH)
+        return next((entry for run in runs if (entry := self._trusted_entry(run))), None)
 
     def _next_sequence(self) -> int:
-        """Return a number no decision ever had, so that one that was removed leaves a gap."""
+        """Return an unused number, so that a removed decision leaves a gap."""
         state = self._stored().state
-        runs = self._tracking.decisions(limit=1)
+        runs = self._tracking.decision_runs(limit=1)
         return 1 + max(
             state.sequence if state else 0, *(int(run.data.tags["sequence"]) for run in runs), 0
         )
 
     def _last(self) -> Entry | None:
-        """Return the last decision whose content and seal are as they were recorded."""
-        return next(
-            (
-                entry
-                for run in self._tracking.decisions(limit=SEARCHED)
-                if (entry := self._believed(run))
-            ),
-            None,
-        )
+        """Return the last decision whose content and seal are unchanged."""
+        runs = self._tracking.decision_runs(limit=SEARCH_DEPTH)
+        return next((entry for run in runs if (entry := self._trusted_entry(run))), None)
 
-    def _believed(self, run: "Run") -> Entry | None:
-        """Return the decision of a run, None where content, hash or seal are not as they were recorded."""
+    def _trusted_entry(self, run: "Run") -> Entry | None:
+        """Return the decision of a run, None if content, hash or seal were changed."""
         recorded = run.data.tags.get("hash", "")
-        if not hmac.compare_digest(run.data.tags.get("seal", ""), self._sealed(recorded)):
+        if not hmac.compare_digest(run.data.tags.get("seal", ""), self.seal(recorded)):
             return None
         entry = self._entry_or_none(run)
         return entry if entry is not None and entry.intact and entry.hash == recorded else None
@@ -491,45 +504,46 @@ class Journal:
             return None
 
     def _entry(self, run: "Run") -> Entry:
-        where = _named(run)
         text = self._tracking.read(run.info.run_id, ENTRY)
         if text is None:
-            raise VerifyState(f"{where}: its {ENTRY} is gone; restore the artifact")
+            raise VerifyState(f"{_name(run)}: its {ENTRY} is gone; restore the artifact")
         try:
             return Entry.read(text)
         except (ValueError, KeyError) as error:
             raise VerifyState(
-                f"{where}: its {ENTRY} cannot be read; restore the artifact"
+                f"{_name(run)}: its {ENTRY} cannot be read; restore the artifact"
             ) from error
 
 
-def _behind(stored: StateReading, last: Entry) -> bool:
-    """Whether the state tag is one that a process which died did not get to write."""
-    return stored.fault is None and (stored.state is None or stored.state.sequence < last.sequence)
+def _behind(stored: StateReading, last_entry: Entry) -> bool:
+    """Whether the process that recorded ``last_entry`` died before it wrote the state tag."""
+    return stored.fault is None and (
+        stored.state is None or stored.state.sequence < last_entry.sequence
+    )
 
 
 def _state_after(entry: Entry, present: State | None) -> State:
-    """Return the state a decision leaves; a lease that was renewed in the meantime is not shortened."""
+    """Return the state after a decision; a lease renewed in the meantime is not shortened."""
     if present is None:
         return entry.state
     lease = max(entry.state.lease_until, present.lease_until)
     return entry.state.model_copy(update={"lease_until": lease})
 
 
-def _named(run: "Run") -> str:
+def _name(run: "Run") -> str:
     return f"decision {run.data.tags.get('sequence')} (run {run.info.run_id})"
 
 
-def _told(runs: Iterable["Run"]) -> list[dict[str, Any]]:
-    """Return what the runs' tags and figures say about their decisions; a run somebody made by hand says nothing."""
+def _points(runs: Iterable["Run"]) -> list[dict[str, Any]]:
+    """Return the points of the weight's path; a run made by hand that lacks a tag is left out."""
     return [
         {
             "sequence": int(run.data.metrics["sequence"]),
             "weight_after": run.data.metrics["weight_after"],
-            **{name: run.data.tags[name] for name in TOLD},
+            **{name: run.data.tags[name] for name in PATH_TAGS},
         }
         for run in runs
-        if run.data.tags.keys() >= set(TOLD)
+        if run.data.tags.keys() >= set(PATH_TAGS)
         and run.data.metrics.keys() >= {"sequence", "weight_after"}
     ]
 
@@ -540,7 +554,9 @@ def _readable(state: State) -> dict[str, str]:
 
 def _metrics(entry: Entry) -> dict[str, float]:
     figures = {
-        name: float(v) for name, v in entry.decision.evidence.items() if isinstance(v, int | float)
+        name: float(figure)
+        for name, figure in entry.decision.evidence.items()
+        if isinstance(figure, int | float)
     }
     weights = {
         "weight_before": entry.decision.before.weight,

@@ -1,7 +1,7 @@
 """Registered versions of the model: trained, waiting, serving, refused, retired (SPEC §7).
 
-"No champion" is None; a registry that cannot be reached raises ``RestoreService``. A version's tags are the record, aliases
-follow them: ``recover`` moves an alias that a process left behind when it died.
+"No champion" is None; a registry that cannot be reached raises ``RestoreService``. A version's tags
+are the record, aliases follow them: ``recover`` moves an alias left behind by a process that died.
 """
 
 import json
@@ -19,7 +19,7 @@ from steelyard.gateways.registry.datasets import Dataset, Trial, inputs, log_tri
 from steelyard.gateways.registry.journal import Journal, Lock
 from steelyard.gateways.registry.tracking import (
     DECISIONS,
-    LONGEST,
+    MAX_CHARACTERS,
     NOTE,
     TRAINING,
     Observations,
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 MODEL = "model"
+MAX_VERSIONS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +42,20 @@ class Version:
     """A registered version of the model.
 
     Attributes:
+        number: Version number in MLflow, from 1.
+        run_id: Run of its training.
         stage: challenger, champion, refused or retired.
         key: Training key: same data and settings, same version.
-        as_of: Moment the training spoke for.
-        trained_through: ISO time of the last outcome it was fitted, tuned or calibrated on; empty without a model.
-        verdict: The training's result in one sentence.
-        reasons: Why it serves or does not, once that was decided.
-        serving_since: When it became the champion; None for one that never served.
-        files_hash: SHA-256 over the stored model; empty where there is none, or it was stored before there were such.
+        as_of: Time the training was evaluated as of, UTC.
+        trained_through: ISO time of the last outcome it was fitted, tuned or calibrated on; empty
+            without a model.
+        family: Model family, such as xgboost.
+        metrics: Finite metrics of the training by name.
+        verdict: Result of the training in one sentence.
+        reasons: Why it serves or does not; empty until decided.
+        serving_since: When it became the champion, UTC; None if it never served.
+        files_hash: SHA-256 of the stored model; empty without a model or if stored by an older
+            release.
     """
 
     number: str
@@ -67,14 +74,24 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """What a training hands to the registry.
+    """A training to be registered.
 
     Attributes:
-        files: The stored model, name → content; empty when the training was refused before a model came of it.
+        key: Training key: same data and settings, same version.
+        as_of: Time the training was evaluated as of, UTC.
+        family: Model family, such as xgboost.
+        trained_through: ISO time of the last outcome used; empty without a model.
+        files: Stored model, name → content; empty if the training was refused before it gave a
+            model.
+        params: Settings of the training by name.
+        metrics: Metrics by name; those that are not finite are not stored.
         artifacts: Pictures, tables and reports, name → content.
+        verdict: Result in one sentence.
+        feature_names: Inputs of the model, in order.
+        data_hash: SHA-256 of the training rows.
         refused: Why the version may not serve; empty for a challenger.
-        trials: Every trial of its search, in order.
-        data: The rows it learned from and was judged on.
+        trials: All trials of its search, in order.
+        data: Rows it was trained and evaluated on.
     """
 
     key: str
@@ -97,11 +114,11 @@ class Registry:
     """Models of one lineage at an MLflow address, and the journal of what they may decide.
 
     Args:
-        address: ``sqlite:///FILE``, ``postgresql+psycopg://…`` or the ``http://`` address of a server.
-        artifacts: Where files lie when there is no server.
+        address: ``sqlite:///FILE``, ``postgresql+psycopg://…`` or ``http://…`` of a server.
+        artifacts: Folder or URL of run files if there is no server.
         lineage: Name of the registered model.
-        lock: Gives a context in which no other process changes the lineage.
-        seal_key: Secret the state and the decisions are sealed with.
+        lock: Returns a context in which no other process changes the lineage.
+        seal_key: Secret that seals state and decisions; empty for none.
     """
 
     def __init__(
@@ -112,49 +129,55 @@ class Registry:
         self.observations = Observations(self._tracking)
 
     def present(self) -> bool:
-        """Whether the lineage is there; nothing is made."""
+        """Whether the lineage exists; nothing is created."""
         return self._tracking.present()
 
     def recover(self) -> None:
-        """Complete what a process left undone when it died: the last decision, the challenger's alias. Safe to repeat."""
+        """Complete the last decision and the challenger's alias after a process died.
+
+        Safe to repeat.
+        """
         self.journal.recover()
         with self._tracking.reached():
             self._align_challenger()
 
     def register(self, training: Registration) -> Version:
-        """Store a training as one finished run and one version; a version with the same key comes back as it is."""
+        """Store a training as one finished run and one version, and return the version.
+
+        A version with the same key is returned unchanged.
+
+        Raises:
+            RestoreService: If MLflow cannot be reached or another process keeps the lock.
+        """
         with self._tracking.reached(), self.journal.deciding():
-            found = self.find(training.key)
-            if found is not None:
+            registered = self.find(training.key)
+            if registered is not None:
                 self._align_challenger()
-                return found
-            run_id = self._logged(training.key) or self._log(training)
-            tags = _tags_of(training)
+                return registered
+            run_id = self._finished_run(training.key) or self._log(training)
+            tags = _initial_tags(training)
             client, lineage = self._tracking.client, self._tracking.lineage
             source = f"{client.get_run(run_id).info.artifact_uri}/{MODEL}"
-            about = descriptions.of_version(tags, self._tracking.page(TRAINING, run_id))[:LONGEST]
-            made = client.create_model_version(
-                lineage, source, run_id, tags=tags, description=about
+            page = self._tracking.page(TRAINING, run_id)
+            description = descriptions.describe_version(tags, page)[:MAX_CHARACTERS]
+            version = client.create_model_version(
+                lineage, source, run_id, tags=tags, description=description
             )
             self._align_challenger()
-            return self.version(made.version)
+            return self.version(version.version)
 
-    def _logged(self, key: str) -> str | None:
+    def _finished_run(self, key: str) -> str | None:
         """Return the finished run of a training whose process died before its version was made.
 
-        Runs that were begun and never finished are marked as killed; whoever registers holds the lock.
+        Unfinished runs are marked as killed; call it under the lock.
         """
-        for run_id in self._tracking.runs(TRAINING, "RUNNING"):
+        for run_id in self._tracking.run_ids(TRAINING, "RUNNING"):
             self._tracking.client.set_terminated(run_id, status="KILLED")
-        return next(
-            iter(self._tracking.runs(TRAINING, "FINISHED", f" and tags.training_key = '{key}'")),
-            None,
-        )
+        condition = f" and tags.training_key = '{key}'"
+        return next(iter(self._tracking.run_ids(TRAINING, "FINISHED", condition)), None)
 
     def _log(self, training: Registration) -> str:
-        from steelyard.gateways.pyfunc import (
-            save,
-        )  # brings both boosters, which whoever only loads does not need
+        from steelyard.gateways.pyfunc import save  # imports both boosters; readers need neither
 
         tags = {
             "lineage": self._tracking.lineage,
@@ -164,9 +187,8 @@ class Registry:
             NOTE: f"**{training.verdict}**",
         }
         began = training.trials[0].began if training.trials else None
-        with self._tracking.run(
-            TRAINING, f"train {training.as_of:%Y-%m-%d}", tags, began
-        ) as run_id:
+        name = f"train {training.as_of:%Y-%m-%d}"
+        with self._tracking.run(TRAINING, name, tags, began) as run_id:
             figures = RunFigures(training.metrics, training.params)
             self._tracking.fill(run_id, figures, training.artifacts)
             if training.data:
@@ -179,52 +201,64 @@ class Registry:
         return run_id
 
     def page(self, run_id: str) -> str:
-        """Return the path of a training's run among MLflow's pages."""
+        """Return the path of a training's run on MLflow's pages."""
         with self._tracking.reached():
             return f"/{self._tracking.page(TRAINING, run_id)}"
 
     def find(self, key: str) -> Version | None:
-        """Return the version of a training key, None when it was never trained."""
+        """Return the version of a training key, None if it was never trained."""
         return next((version for version in self.versions() if version.key == key), None)
 
     def versions(self) -> list[Version]:
-        """Return every version, oldest first."""
+        """Return all versions, oldest first."""
         with self._tracking.reached():
-            wanted = f"name='{self._tracking.lineage}'"
-            found = self._tracking.client.search_model_versions(wanted, max_results=10_000)
-            return sorted((_version(one) for one in found), key=lambda version: int(version.number))
+            query = f"name='{self._tracking.lineage}'"
+            registered = self._tracking.client.search_model_versions(
+                query, max_results=MAX_VERSIONS
+            )
+            versions = [_to_version(version) for version in registered]
+            return sorted(versions, key=lambda version: int(version.number))
 
-    def version(self, number: str) -> Version:
+    def version(self, version_number: str) -> Version:
         """Return a registered version.
 
         Raises:
-            RestoreService: If it is not there (any more).
+            RestoreService: If it does not exist (any more).
         """
         from mlflow.exceptions import MlflowException
 
         with self._tracking.reached():
             try:
-                return _version(
-                    self._tracking.client.get_model_version(self._tracking.lineage, number)
+                return _to_version(
+                    self._tracking.client.get_model_version(self._tracking.lineage, version_number)
                 )
             except MlflowException as error:
                 if not is_absent(error):
                     raise
                 raise RestoreService(
-                    f"version {number} is not in the registry any more; restore it"
+                    f"version {version_number} is not in the registry any more; restore it"
                 ) from error
 
     def champion(self) -> Version | None:
-        """Return the version that serves, as the journal has it; None when none does."""
+        """Return the version that serves according to the journal, None if none does.
+
+        Raises:
+            RestoreService: If MLflow cannot be reached or the version is gone.
+            VerifyState: If the state tag does not follow from the journal.
+        """
         state = self.journal.state()
         return self.version(state.champion) if state and state.champion else None
 
     def challenger(self) -> Version | None:
-        """Return the version that is compared next, None when none waits: of those that wait, the oldest."""
+        """Return the oldest version that waits for its comparison, None if none waits.
+
+        Raises:
+            VerifyState: If the state tag does not follow from the journal.
+        """
         return next(iter(self.waiting()), None)
 
     def waiting(self) -> list[Version]:
-        """Return every version that waits to be compared, oldest first.
+        """Return the versions that wait for their comparison, oldest first.
 
         Raises:
             VerifyState: If the state tag does not follow from the journal.
@@ -232,88 +266,113 @@ class Registry:
         self.journal.state()
         return [version for version in self.versions() if version.stage == "challenger"]
 
-    def load(self, number: str) -> dict[str, bytes]:
+    def load(self, version_number: str) -> dict[str, bytes]:
         """Return the stored files of a version, name → content.
 
         Raises:
-            RestoreService: If they are gone, or not those that were registered.
+            RestoreService: If they are gone or differ from those registered.
         """
-        version = self.version(number)
+        version = self.version(version_number)
         with self._tracking.reached(), tempfile.TemporaryDirectory() as folder:
-            place = Path(
+            downloaded = Path(
                 self._tracking.client.download_artifacts(version.run_id, f"{MODEL}/data", folder)
             )
-            files = {file.name: file.read_bytes() for file in place.rglob("*") if file.is_file()}
+            paths = [path for path in downloaded.rglob("*") if path.is_file()]
+            files = {path.name: path.read_bytes() for path in paths}
         if version.files_hash not in ("", files_hash(files)):
             raise RestoreService(
-                f"the files of version {number} are not those that were registered; restore the artifacts of its run "
-                f"{version.run_id} from a backup, or train anew"
+                f"the files of version {version_number} are not those that were registered; "
+                f"restore the artifacts of its run {version.run_id} from a backup, or train anew"
             )
         return files
 
     def importance(self, version: Version) -> dict[str, dict[str, float]]:
-        """Return a version's importance by feature under ``gain`` and ``shap``; empty where its training kept none."""
-        with self._tracking.reached():
-            found = json.loads(self._tracking.read(version.run_id, "importance.json") or "{}")
-        return found if "shap" in found else {}
+        """Return a version's feature importance, ``gain`` and ``shap`` each by feature.
 
-    def refuse(self, number: str, reasons: tuple[str, ...]) -> Version:
-        """Keep a version registered and say why it does not serve. Safe to repeat."""
+        Empty if its training stored none.
+        """
+        with self._tracking.reached():
+            text = self._tracking.read(version.run_id, "importance.json") or "{}"
+        importance: dict[str, dict[str, float]] = json.loads(text)
+        return importance if "shap" in importance else {}
+
+    def refuse(self, version_number: str, reasons: tuple[str, ...]) -> Version:
+        """Mark a version as refused and return it; it stays registered. Safe to repeat.
+
+        Args:
+            version_number: Version number.
+            reasons: Why it may not serve.
+        """
         with self._tracking.reached(), self.journal.deciding():
-            self._move(number, {"reasons": json.dumps(reasons), "stage": "refused"})
+            self._move(version_number, {"reasons": json.dumps(reasons), "stage": "refused"})
             self._align_challenger()
-            return self.version(number)
+            return self.version(version_number)
 
     def record_canaries(
-        self, number: str, words: str, figures: Mapping[str, float], files: Mapping[str, bytes]
+        self,
+        version_number: str,
+        summary: str,
+        figures: Mapping[str, float],
+        files: Mapping[str, bytes],
     ) -> None:
-        """Keep what the canaries said of a version: in words as its tag, figures and files with its run. Safe to repeat."""
+        """Record the leakage checks of a version with its tags and its run. Safe to repeat.
+
+        Args:
+            version_number: Version number.
+            summary: Result in one sentence.
+            figures: Metrics by name; those that are not finite are left out.
+            files: Name → content.
+        """
         with self._tracking.reached(), self.journal.deciding():
-            self._tag(number, {"canaries": words})
-            self._tracking.fill(self.version(number).run_id, RunFigures(figures), files)
+            self._tag(version_number, {"canaries": summary})
+            self._tracking.fill(self.version(version_number).run_id, RunFigures(figures), files)
 
     def _install_champion(self, entry: Entry) -> None:
-        """Let the version a promotion names serve, and retire the one before. Safe to repeat."""
-        number, before = str(entry.state.champion), entry.decision.before.champion
-        since, why = entry.decision.as_of.isoformat(), entry.decision.reasons
+        """Make the version of a promotion the champion and retire its predecessor.
+
+        Safe to repeat.
+        """
+        version_number, predecessor = str(entry.state.champion), entry.decision.before.champion
+        since, reasons = entry.decision.as_of.isoformat(), entry.decision.reasons
         page = self._tracking.page(DECISIONS, str(entry.run_id))
-        if before not in (None, number):
-            because = f"{since[:10]}, {'; '.join(why)}"
-            self._move(str(before), {"retired_because": because, "stage": "retired"}, page)
-        self._move(
-            number, {"reasons": json.dumps(why), "serving_since": since, "stage": "champion"}, page
-        )
-        self._point("champion", number)
+        if predecessor not in (None, version_number):
+            because = f"{since[:10]}, {'; '.join(reasons)}"
+            self._move(str(predecessor), {"retired_because": because, "stage": "retired"}, page)
+        tags = {"reasons": json.dumps(reasons), "serving_since": since, "stage": "champion"}
+        self._move(version_number, tags, page)
+        self._point("champion", version_number)
         self._align_challenger()
 
     def _align_challenger(self) -> None:
-        """Let the alias name the oldest version that waits."""
+        """Point the alias challenger at the oldest version that waits."""
         waiting = [version.number for version in self.versions() if version.stage == "challenger"]
         self._point("challenger", waiting[0] if waiting else None)
 
-    def _point(self, alias: str, number: str | None) -> None:
+    def _point(self, alias: str, version_number: str | None) -> None:
         client, lineage = self._tracking.client, self._tracking.lineage
-        present = client.get_registered_model(lineage).aliases.get(alias)
-        if number is None and present is not None:
+        current = client.get_registered_model(lineage).aliases.get(alias)
+        if version_number is None and current is not None:
             client.delete_registered_model_alias(lineage, alias)
-        elif number is not None and str(present) != number:
-            client.set_registered_model_alias(lineage, alias, number)
+        elif version_number is not None and str(current) != version_number:
+            client.set_registered_model_alias(lineage, alias, version_number)
 
-    def _move(self, number: str, tags: Mapping[str, str], decision: str = "") -> None:
-        """Enter what becomes of a version: its description first, the stage, which others read, last."""
+    def _move(self, version_number: str, tags: Mapping[str, str], decision: str = "") -> None:
+        """Move a version to another stage; the stage, which others read, is written last."""
         client, lineage = self._tracking.client, self._tracking.lineage
-        found = client.get_model_version(lineage, number)
-        training = self._tracking.page(TRAINING, str(found.run_id))
-        about = descriptions.of_version({**found.tags, **tags}, training, decision)
-        client.update_model_version(lineage, number, about[:LONGEST])
-        self._tag(number, tags)
+        version = client.get_model_version(lineage, version_number)
+        training = self._tracking.page(TRAINING, str(version.run_id))
+        description = descriptions.describe_version({**version.tags, **tags}, training, decision)
+        client.update_model_version(lineage, version_number, description[:MAX_CHARACTERS])
+        self._tag(version_number, tags)
 
-    def _tag(self, number: str, tags: Mapping[str, str]) -> None:
+    def _tag(self, version_number: str, tags: Mapping[str, str]) -> None:
         for name, value in tags.items():
-            self._tracking.client.set_model_version_tag(self._tracking.lineage, number, name, value)
+            self._tracking.client.set_model_version_tag(
+                self._tracking.lineage, version_number, name, value
+            )
 
     def align(self) -> None:
-        """Let stages and aliases say who serves by the journal. Safe to repeat."""
+        """Set stages and aliases to what the journal says. Safe to repeat."""
         state = self.journal.state()
         champion = state.champion if state else None
         with self._tracking.reached(), self.journal.deciding():
@@ -321,27 +380,26 @@ class Registry:
                 if version.number == champion:
                     self._move(version.number, {"stage": "champion"})
                 elif version.stage == "champion":
-                    self._move(
-                        version.number, {"stage": "retired" if version.serving_since else "refused"}
-                    )
+                    stage = "retired" if version.serving_since else "refused"
+                    self._move(version.number, {"stage": stage})
             self._point("champion", champion)
             self._align_challenger()
 
     def misplaced(self) -> list[str]:
-        """Return what aliases and stages say against the journal and each other, one line each."""
+        """Return where aliases and stages contradict the journal or each other, one line each."""
         state, _ = self.journal.verified()
         champion = state.champion if state else None
         versions = self.versions()
         with self._tracking.reached():
             aliases = self._tracking.client.get_registered_model(self._tracking.lineage).aliases
         waiting = [version.number for version in versions if version.stage == "challenger"]
+        challenger = waiting[0] if waiting else None
         return [
             *_alias_faults("champion", aliases.get("champion"), champion),
-            *_alias_faults(
-                "challenger", aliases.get("challenger"), waiting[0] if waiting else None
-            ),
+            *_alias_faults("challenger", aliases.get("challenger"), challenger),
             *(
-                f"version {version.number} has the stage champion, but the journal lets {champion or 'none'} serve"
+                f"version {version.number} has the stage champion, but the journal lets "
+                f"{champion or 'none'} serve"
                 for version in versions
                 if version.stage == "champion" and version.number != champion
             ),
@@ -353,24 +411,21 @@ class Registry:
         ]
 
 
-def _alias_faults(alias: str, found: object, expected: str | None) -> list[str]:
-    if (found is None and expected is None) or str(found) == expected:
+def _alias_faults(alias: str, actual: object, expected: str | None) -> list[str]:
+    if (actual is None and expected is None) or str(actual) == expected:
         return []
     return [
-        f"the alias {alias} names version {found or 'none'}, it should name {expected or 'none'}"
+        f"the alias {alias} names version {actual or 'none'}, it should name {expected or 'none'}"
     ]
 
 
-def _tags_of(training: Registration) -> dict[str, str]:
-    """Return the tags a version begins with."""
+def _initial_tags(training: Registration) -> dict[str, str]:
+    """Return the tags of a new version, in the order MLflow's pages show them."""
     metrics = {name: value for name, value in training.metrics.items() if math.isfinite(value)}
-    return {  # pages show them in this order
+    accuracy = metrics.get("holdout_accuracy")
+    return {
         "stage": "refused" if training.refused else "challenger",
-        **(
-            {"holdout_accuracy": f"{metrics['holdout_accuracy']:.1%}"}
-            if "holdout_accuracy" in metrics
-            else {}
-        ),
+        **({"holdout_accuracy": f"{accuracy:.1%}"} if accuracy is not None else {}),
         "verdict": training.verdict,
         "trained_through": training.trained_through,
         "family": training.family,
@@ -383,11 +438,12 @@ def _tags_of(training: Registration) -> dict[str, str]:
     }
 
 
-def _version(found: "ModelVersion") -> Version:
-    tags: dict[str, Any] = found.tags
+def _to_version(registered: "ModelVersion") -> Version:
+    tags: dict[str, Any] = registered.tags
+    since = tags.get("serving_since")
     return Version(
-        number=str(found.version),
-        run_id=str(found.run_id),
+        number=str(registered.version),
+        run_id=str(registered.run_id),
         stage=tags["stage"],
         key=tags["training_key"],
         as_of=datetime.fromisoformat(tags["as_of"]),
@@ -396,8 +452,6 @@ def _version(found: "ModelVersion") -> Version:
         metrics=json.loads(tags["metrics"]),
         verdict=tags["verdict"],
         reasons=tuple(json.loads(tags["reasons"])),
-        serving_since=datetime.fromisoformat(tags["serving_since"])
-        if "serving_since" in tags
-        else None,
+        serving_since=datetime.fromisoformat(since) if since is not None else None,
         files_hash=tags.get("files_hash", ""),
     )

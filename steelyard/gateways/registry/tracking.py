@@ -1,4 +1,4 @@
-"""The way to MLflow: a client on a migrated database, runs that are finished or marked, and failures as our errors."""
+"""Connection to MLflow: a client on a migrated database, its runs, and failures as our errors."""
 
 import math
 import sqlite3
@@ -28,21 +28,24 @@ TRAINING, DECISIONS, OBSERVATIONS = (
     "steelyard/observations",
 )
 NOTE = "mlflow.note.content"
-"""Tag of what MLflow's pages show as the description of a run or an experiment."""
+"""Tag that MLflow's pages show as the description of a run or an experiment."""
 EXPERIMENTS = {
-    TRAINING: "Every training: figures, pictures, and each trial of its search as a run below it.",
-    DECISIONS: "The journal: every change of the weight, every refusal to change it, and every promotion, one run each.",
-    OBSERVATIONS: "What was looked at and decided nothing: checks for drift, monthly reviews.",
+    TRAINING: "Every training: figures, pictures, and each trial of its search as a child run.",
+    DECISIONS: "The journal: one run for every change of the weight, every refusal to change it, "
+    "and every promotion.",
+    OBSERVATIONS: "Checks that decide nothing: drift, monthly reviews.",
 }
-LONGEST = 5000
-"""Characters of a tag or a description that every database of MLflow's keeps."""
+MAX_CHARACTERS = 5000
+"""Length of a tag or a description that all of MLflow's databases store."""
+MAX_RUNS = 50_000
+"""Runs that one search of MLflow returns at most."""
 LOCK_SECONDS = 60
 PROBE_SECONDS = 2
 
 
 @dataclass(frozen=True, slots=True)
 class RunFigures:
-    """What a run says besides its files; figures that are not finite are left out."""
+    """Metrics, parameters and tags of a run; metrics that are not finite are left out."""
 
     metrics: Mapping[str, float] = field(default_factory=dict)
     params: Mapping[str, Any] = field(default_factory=dict)
@@ -50,16 +53,23 @@ class RunFigures:
 
 
 class Tracking:
-    """Runs and the registered model of one lineage at an MLflow address."""
+    """Runs and the registered model of one lineage at an MLflow address.
+
+    Args:
+        address: ``sqlite:///FILE``, ``postgresql+psycopg://…`` or ``http://…`` of a server.
+        artifacts: Folder or URL of run files if there is no server.
+        lineage: Name of the registered model.
+    """
 
     def __init__(self, address: str, artifacts: str, lineage: str) -> None:
         self._address = address
         self._artifacts = artifacts
+        self._experiment_ids: dict[str, str] = {}
         self.lineage = lineage
 
     @cached_property
     def client(self) -> "MlflowClient":
-        """The client of a migrated database with both experiments and the registered model, made once under a lock."""
+        """MLflow client; the first use migrates the database and creates what is missing in it."""
         from mlflow import MlflowClient
 
         file = self._file()
@@ -67,7 +77,7 @@ class Tracking:
             file.parent.mkdir(parents=True, exist_ok=True)
             _require_unlocked(file)
         client = MlflowClient(tracking_uri=self._address, registry_uri=self._address)
-        with self._alone(file):
+        with self._exclusive(file):
             self._prepare(client)
         if file is not None:
             with sqlite3.connect(file) as connection:
@@ -75,7 +85,7 @@ class Tracking:
         return client
 
     def present(self) -> bool:
-        """Whether the lineage is there; nothing is made, neither a database nor what is missing in it."""
+        """Whether the lineage exists; nothing is created, not even the database."""
         from mlflow import MlflowClient
 
         with self.reached():
@@ -86,33 +96,29 @@ class Tracking:
             return bool(client.search_registered_models(f"name='{self.lineage}'"))
 
     def _prepare(self, client: "MlflowClient") -> None:
-        for name, about in EXPERIMENTS.items():
+        for name, description in EXPERIMENTS.items():
             if client.get_experiment_by_name(name) is None:
-                place = (
-                    None
-                    if self._address.startswith("http")
-                    else f"{self._artifacts}/{name.rpartition('/')[2]}"
-                )
-                _unless_there(
-                    client.create_experiment, name, artifact_location=place, tags={NOTE: about}
-                )
+                on_server = self._address.startswith("http")
+                folder = None if on_server else f"{self._artifacts}/{name.rpartition('/')[2]}"
+                tags = {NOTE: description}
+                _create(client.create_experiment, name, artifact_location=folder, tags=tags)
         if not client.search_registered_models(f"name='{self.lineage}'"):
-            _unless_there(
-                client.create_registered_model, self.lineage, description=f"{ABOUT}\n\n{WHERE}"
-            )
+            description = f"{ABOUT}\n\n{WHERE}"
+            _create(client.create_registered_model, self.lineage, description=description)
 
     def _file(self) -> Path | None:
-        """Return the database file of a SQLite address."""
+        """Return the database file of a SQLite address, None for a server."""
         parsed = urlparse(self._address)
         if parsed.scheme not in ("sqlite", "http", "https", "postgresql", "postgresql+psycopg"):
             raise FixConfiguration(
-                "conf/services.yaml: mlflow must be sqlite:///FILE, postgresql+psycopg://… or http://…"
+                "conf/services.yaml: mlflow must be sqlite:///FILE, postgresql+psycopg://… "
+                "or http://…"
             )
         return Path(parsed.path[1:]) if parsed.scheme == "sqlite" else None
 
     @staticmethod
-    def _alone(file: Path | None) -> AbstractContextManager[object]:
-        """Let one process at a time make a new SQLite database: MLflow itself would corrupt it."""
+    def _exclusive(file: Path | None) -> AbstractContextManager[object]:
+        """Return a lock: MLflow corrupts a SQLite database that two processes create at once."""
         return (
             FileLock(file.with_suffix(".lock"), timeout=LOCK_SECONDS)
             if file is not None
@@ -121,7 +127,7 @@ class Tracking:
 
     @contextmanager
     def reached(self) -> Iterator[None]:
-        """Turn what goes wrong between here and MLflow into ``RestoreService``."""
+        """Turn failures of MLflow and of the connection to it into ``RestoreService``."""
         from mlflow.exceptions import MlflowException
 
         try:
@@ -132,7 +138,7 @@ class Tracking:
 
     @property
     def masked(self) -> str:
-        """The address without its password."""
+        """Address without its password."""
         parsed = urlparse(self._address)
         return (
             self._address.replace(f":{parsed.password}@", ":***@")
@@ -149,43 +155,72 @@ class Tracking:
         began: datetime | None = None,
         ended: datetime | None = None,
     ) -> Iterator[str]:
-        """Yield the id of a new run that carries ``tags`` from its first moment, and finish it.
+        """Create a run, yield its id, and finish it; after an exception it stays unfinished.
 
         Args:
-            experiment: Its experiment.
-            name: What it is called.
-            tags: What others find it by.
-            began: When it began; now.
-            ended: When it ended; when it is finished.
+            experiment: Name of its experiment.
+            name: Name of the run.
+            tags: Tags set on creation, by which others find the run.
+            began: Start time, UTC; None for now.
+            ended: End time, UTC; None for the time the block ends.
         """
-        place, since = self.experiment(experiment), _milliseconds(began)
-        clipped = {tag: value[:LONGEST] for tag, value in tags.items()}
-        run_id: str = self.client.create_run(place, since, clipped, name).info.run_id
+        experiment_id, start_ms = self.experiment_id(experiment), _milliseconds(began)
+        clipped = {tag: value[:MAX_CHARACTERS] for tag, value in tags.items()}
+        run_id: str = self.client.create_run(experiment_id, start_ms, clipped, name).info.run_id
         yield run_id
         self.client.set_terminated(run_id, end_time=_milliseconds(ended))
 
     def fill(self, run_id: str, figures: RunFigures, files: Mapping[str, bytes]) -> None:
-        """Log figures and files (name → content, a name may contain folders) in a run that is not finished yet."""
+        """Log figures and files in a run.
+
+        Args:
+            run_id: Run to write to.
+            figures: Metrics, parameters and tags.
+            files: Name → content; a name may contain folders.
+        """
         self.log(run_id, figures)
         self.attach(run_id, files)
 
     def log(self, run_id: str, figures: RunFigures) -> None:
-        """Log figures in one call."""
-        self.client.log_batch(
-            run_id, _metrics(figures.metrics), _params(figures.params), _tags(figures.tags)
-        )
+        """Log figures in one call.
+
+        Args:
+            run_id: Run to write to.
+            figures: Metrics, parameters and tags; NaN and infinite metrics are left out.
+        """
+        from mlflow.entities import Metric, Param, RunTag
+
+        now_ms = int(time.time() * 1000)
+        metrics = [
+            Metric(name, float(value), now_ms, 0)
+            for name, value in figures.metrics.items()
+            if math.isfinite(value)
+        ]
+        params = [Param(name, str(value)) for name, value in figures.params.items()]
+        tags = [RunTag(name, value[:MAX_CHARACTERS]) for name, value in figures.tags.items()]
+        self.client.log_batch(run_id, metrics, params, tags)
 
     def attach(self, run_id: str, files: Mapping[str, bytes]) -> None:
-        """Put files beside a run, finished or not."""
+        """Add files to a run, finished or not.
+
+        Args:
+            run_id: Run to write to.
+            files: Name → content; a name may contain folders.
+        """
         with tempfile.TemporaryDirectory() as folder:
             for name, content in files.items():
-                place = Path(folder, name)
-                place.parent.mkdir(parents=True, exist_ok=True)
-                place.write_bytes(content)
+                file = Path(folder, name)
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(content)
             self.client.log_artifacts(run_id, folder)
 
     def read(self, run_id: str, name: str) -> str | None:
-        """Return the text of a run's file, None when the run has no such file."""
+        """Return the text of a run's file, None if the run has no such file.
+
+        Args:
+            run_id: Run to read from.
+            name: Name of the file, with its folders.
+        """
         from mlflow.exceptions import MlflowException
 
         with tempfile.TemporaryDirectory() as folder:
@@ -198,65 +233,80 @@ class Tracking:
                     raise
                 return None
 
-    def decisions(
-        self, condition: str = "", status: str = "FINISHED", limit: int = 50_000
+    def decision_runs(
+        self, condition: str = "", status: str = "FINISHED", limit: int = MAX_RUNS
     ) -> list["Run"]:
-        """Return the lineage's decision runs of a status, latest decision first."""
-        wanted = f"attributes.status = '{status}' and tags.lineage = '{self.lineage}'{condition}"
-        order = ["metrics.sequence DESC"]
-        return list(
-            self.client.search_runs(
-                [self.experiment(DECISIONS)], wanted, max_results=limit, order_by=order
-            )
-        )
+        """Return the lineage's decision runs, latest decision first.
 
-    def runs(self, experiment: str, status: str, condition: str = "") -> list[str]:
-        """Return the ids of the lineage's runs of a status in an experiment, latest first."""
-        wanted = f"attributes.status = '{status}' and tags.lineage = '{self.lineage}'{condition}"
-        return [
-            str(run.info.run_id)
-            for run in self.client.search_runs([self.experiment(experiment)], wanted)
-        ]
+        Args:
+            condition: Further terms of MLflow's search, beginning with `` and ``.
+            status: Status of the runs, such as FINISHED or RUNNING.
+            limit: Maximum number of runs.
+        """
+        query = f"attributes.status = '{status}' and tags.lineage = '{self.lineage}'{condition}"
+        experiments, order = [self.experiment_id(DECISIONS)], ["metrics.sequence DESC"]
+        return list(self.client.search_runs(experiments, query, max_results=limit, order_by=order))
+
+    def run_ids(self, experiment: str, status: str, condition: str = "") -> list[str]:
+        """Return the ids of the lineage's runs in an experiment, latest first.
+
+        Args:
+            experiment: Name of the experiment.
+            status: Status of the runs, such as FINISHED or RUNNING.
+            condition: Further terms of MLflow's search, beginning with `` and ``.
+        """
+        query = f"attributes.status = '{status}' and tags.lineage = '{self.lineage}'{condition}"
+        runs = self.client.search_runs([self.experiment_id(experiment)], query)
+        return [str(run.info.run_id) for run in runs]
 
     def page(self, experiment: str, run_id: str) -> str:
-        """Return where a run is among MLflow's pages, as an address within them."""
-        return f"#/experiments/{self.experiment(experiment)}/runs/{run_id}"
+        """Return the address of a run relative to MLflow's root page.
 
-    def experiment(self, name: str) -> str:
-        """Return the id of an experiment."""
-        if name not in self._experiments:
-            found = self.client.get_experiment_by_name(name)
-            if found is None:
+        Args:
+            experiment: Name of the experiment.
+            run_id: Run to link to.
+        """
+        return f"#/experiments/{self.experiment_id(experiment)}/runs/{run_id}"
+
+    def experiment_id(self, name: str) -> str:
+        """Return the id of an experiment.
+
+        Raises:
+            RestoreService: If the experiment does not exist.
+        """
+        if name not in self._experiment_ids:
+            experiment = self.client.get_experiment_by_name(name)
+            if experiment is None:
                 raise RestoreService(
                     f"MLflow at {self.masked} lost its experiment {name}; restore the database"
                 )
-            self._experiments[name] = found.experiment_id
-        return self._experiments[name]
-
-    @cached_property
-    def _experiments(self) -> dict[str, str]:
-        return {}
+            self._experiment_ids[name] = experiment.experiment_id
+        return self._experiment_ids[name]
 
 
 def flat(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return a nested document under dotted names."""
-    names: dict[str, Any] = {}
+    """Return a nested document as one level of dotted names.
+
+    Args:
+        document: Values or further documents by name.
+        prefix: Start of every name, with its dot.
+    """
+    flattened: dict[str, Any] = {}
     for name, value in document.items():
-        names |= (
-            flat(value, f"{prefix}{name}.")
-            if isinstance(value, dict)
-            else {f"{prefix}{name}": value}
-        )
-    return names
+        if isinstance(value, dict):
+            flattened |= flat(value, f"{prefix}{name}.")
+        else:
+            flattened[f"{prefix}{name}"] = value
+    return flattened
 
 
 def is_absent(error: Any) -> bool:
-    """Whether MLflow says that something does not exist, as opposed to not answering."""
+    """Whether an error of MLflow says that something does not exist."""
     return bool(error.error_code == "RESOURCE_DOES_NOT_EXIST")
 
 
-def _unless_there(create: Any, name: str, **options: Any) -> None:
-    """Create something another process may be creating at the same moment."""
+def _create(create: Any, name: str, **options: Any) -> None:
+    """Create something that another process may create at the same moment."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -267,7 +317,7 @@ def _unless_there(create: Any, name: str, **options: Any) -> None:
 
 
 def _require_unlocked(file: Path) -> None:
-    """Refuse a database another process has locked: MLflow itself would try for minutes."""
+    """Refuse a database that another process has locked: MLflow would retry for minutes."""
     connection = sqlite3.connect(file, timeout=PROBE_SECONDS)
     try:
         connection.execute("BEGIN IMMEDIATE")
@@ -281,12 +331,8 @@ def _has_tables(file: Path) -> bool:
         return False
     connection = sqlite3.connect(file, timeout=PROBE_SECONDS)
     try:
-        return (
-            connection.execute(
-                "SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'"
-            ).fetchone()
-            is not None
-        )
+        query = "SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'"
+        return connection.execute(query).fetchone() is not None
     finally:
         connection.close()
 
@@ -295,59 +341,45 @@ def _milliseconds(moment: datetime | None) -> int | None:
     return int(moment.timestamp() * 1000) if moment else None
 
 
-def _metrics(figures: Mapping[str, float]) -> list[Any]:
-    from mlflow.entities import Metric
-
-    now = int(time.time() * 1000)
-    return [
-        Metric(name, float(value), now, 0)
-        for name, value in figures.items()
-        if math.isfinite(value)
-    ]
-
-
-def _params(values: Mapping[str, Any]) -> list[Any]:
-    from mlflow.entities import Param
-
-    return [Param(name, str(value)) for name, value in values.items()]
-
-
-def _tags(values: Mapping[str, str]) -> list[Any]:
-    from mlflow.entities import RunTag
-
-    return [RunTag(name, value[:LONGEST]) for name, value in values.items()]
-
-
 class Observations:
-    """Runs in the experiment ``steelyard/observations``, each under a key of its own."""
+    """Runs in the experiment ``steelyard/observations``, at most one for each key."""
 
     def __init__(self, tracking: Tracking) -> None:
         self._tracking = tracking
 
     def find(self, key: str) -> str | None:
-        """Return the finished run of a key, None where there is none.
+        """Return the id of the finished run of a key, None if there is none.
 
         Raises:
             RestoreService: If MLflow cannot be reached.
         """
         with self._tracking.reached():
-            experiment = self._tracking.experiment(OBSERVATIONS)
-            wanted = f"attributes.status = 'FINISHED' and tags.key = '{key}'"
-            found = self._tracking.client.search_runs([experiment], wanted, max_results=1)
-            return str(found[0].info.run_id) if found else None
+            experiments = [self._tracking.experiment_id(OBSERVATIONS)]
+            query = f"attributes.status = 'FINISHED' and tags.key = '{key}'"
+            runs = self._tracking.client.search_runs(experiments, query, max_results=1)
+            return str(runs[0].info.run_id) if runs else None
 
     def record(self, key: str, name: str, figures: RunFigures, files: Mapping[str, bytes]) -> str:
-        """Record an observation once for each key; returns its run, the one there was where it is recorded already."""
+        """Record an observation once for each key, and return the id of its run.
+
+        Args:
+            key: Key under which it is recorded at most once.
+            name: Name of the run.
+            figures: Metrics, parameters and tags.
+            files: Name → content; a name may contain folders.
+
+        Raises:
+            RestoreService: If MLflow cannot be reached.
+        """
         with self._tracking.reached():
-            found = self.find(key)
-            if found is not None:
-                return found
-            with self._tracking.run(
-                OBSERVATIONS, name, {"key": key, "lineage": self._tracking.lineage}
-            ) as run_id:
+            recorded = self.find(key)
+            if recorded is not None:
+                return recorded
+            tags = {"key": key, "lineage": self._tracking.lineage}
+            with self._tracking.run(OBSERVATIONS, name, tags) as run_id:
                 self._tracking.fill(run_id, figures, files)
             return run_id
 
     def page(self, run_id: str) -> str:
-        """Return where a run is among MLflow's pages."""
+        """Return the path of an observation's run on MLflow's pages."""
         return f"/{self._tracking.page(OBSERVATIONS, run_id)}"
