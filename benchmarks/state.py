@@ -17,9 +17,10 @@ from steelyard.gateways.brake import Brake
 from steelyard.gateways.ledger import Ledger
 from steelyard.gateways.registry import Registry
 from steelyard.settings import go_offline
+from steelyard.weight.decision import make_decision
 from steelyard.weight.policy import WeightPolicy
 from steelyard.weight.state import initial_state
-from steelyard.weight.transitions import extend_lease, make_decision
+from steelyard.weight.transitions import extend_lease
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 POLICY = WeightPolicy()
@@ -66,7 +67,7 @@ def decide(registry: Registry, times: int) -> None:
         at = state.as_of + timedelta(hours=1)
         after = extend_lease(state.model_copy(update={"as_of": at}), POLICY, at)
         registry.journal.append(
-            make_decision("guard", at, at, "HOLD", ("made",), (), state, after, None, POLICY)
+            make_decision("guard", state, after, POLICY, at, verdict="HOLD", reasons=("made",))
         )
 
 

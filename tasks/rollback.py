@@ -48,9 +48,11 @@ def _record_rollback(home: Home, reason: str, operator: str, as_of: datetime) ->
                 f"{home.folder}: nothing was ever decided here, there is no weight to roll back"
             )
         at, policy = max(as_of, state.as_of), home.settings.weight
-        recorded = recorded_evidence(home, state, at)
-        decision = roll_back(state, recorded.evidence, recorded.rules, reason, operator, policy, at)
-        report = incident(incident_facts(home, decision, recorded))
+        facts = recorded_evidence(home, state, at)
+        decision = roll_back(
+            state, reason, operator, policy, at, evidence=facts.evidence, rules=facts.rules
+        )
+        report = incident(incident_facts(home, decision, facts))
         entry = home.journal.append(decision, {"incident.md": report.encode()})
     folder = home.state_folder / "incidents"  # for an operator without MLflow
     folder.mkdir(parents=True, exist_ok=True)

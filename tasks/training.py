@@ -32,8 +32,8 @@ from steelyard.tasks.step import step
 from steelyard.tasks.trials import count_search
 from steelyard.tasks.weight import ensure_lineage
 from steelyard.views import plots
-from steelyard.weight.decision import Rule
-from steelyard.weight.transitions import install_champion, make_decision
+from steelyard.weight.decision import Rule, make_decision
+from steelyard.weight.transitions import install_champion
 
 AS_CONFIGURED = Retraining()
 SYMBOLS_NAMED = 20
@@ -362,7 +362,7 @@ def _promote(
     after = install_champion(state, version.number, version.as_of, as_of)
     reasons = (f"version {version.number} serves", *reasons)
     decision = make_decision(
-        "promotion", as_of, as_of, "HOLD", reasons, rules, state, after, None, policy
+        "promotion", state, after, policy, as_of, verdict="HOLD", reasons=reasons, rules=rules
     )
     home.journal.append(decision, data=_comparison_data(home, samples, version))
     if state.champion is not None:

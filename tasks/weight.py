@@ -8,6 +8,7 @@ from steelyard.queries.evidence import gate_standing, monthly_evidence, phase_ev
 from steelyard.queries.state import require_not_before
 from steelyard.tasks.step import step
 from steelyard.tasks.trials import count_settings
+from steelyard.weight.case import Case
 from steelyard.weight.decision import Decision, Entry, Kind
 from steelyard.weight.gates import review
 from steelyard.weight.ladder import evaluate, period_end
@@ -59,7 +60,7 @@ def _apply_limits(home: Home, state: State, as_of: datetime) -> Entry | None:
     if state.phase == "foundation":  # there is no model to limit
         return None
     evidence = monthly_evidence(home, as_of, state)
-    decision = guard(state, evidence, home.settings.weight, as_of)
+    decision = guard(Case(state, evidence, home.settings.weight, as_of, as_of))
     unchanged = decision.before.model_copy(update={"as_of": decision.after.as_of})
     return None if decision.after == unchanged else record(home, decision)
 
@@ -78,7 +79,7 @@ def evaluate_weight(home: Home, as_of: datetime) -> Entry | None:
 
     def decide(state: State, period: datetime) -> Decision:
         evidence = monthly_evidence(home, period, state)
-        return evaluate(state, evidence, home.settings.weight, period, as_of)
+        return evaluate(Case(state, evidence, home.settings.weight, period, as_of))
 
     return _decide_once(home, "weight", home.settings.weight.evaluation_days, as_of, decide)
 
@@ -98,8 +99,8 @@ def review_gates(home: Home, as_of: datetime, settled_signals: int) -> Entry | N
 
     def decide(state: State, period: datetime) -> Decision:
         evidence = phase_evidence(home, period, state)
-        gate_inputs = gate_standing(home, state, settled_signals)
-        return review(state, evidence, gate_inputs, home.settings.weight, period, as_of)
+        inputs = gate_standing(home, state, settled_signals)
+        return review(Case(state, evidence, home.settings.weight, period, as_of), inputs)
 
     return _decide_once(home, "gates", home.settings.weight.review_days, as_of, decide)
 

@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from steelyard.weight.policy import Phase
+from steelyard.weight.rules import blend_confidence
 
 Arm = Literal["all", "control", "treatment"]
 Floats = NDArray[np.float64]
@@ -44,7 +45,7 @@ def blend(weight: float, existing: Floats, ml: Floats) -> Floats:
     """
     if weight == 0:
         return existing.copy()
-    return np.where(np.isnan(ml), existing, (1 - weight) * existing + weight * ml)
+    return np.where(np.isnan(ml), existing, blend_confidence(weight, existing, ml))
 
 
 def assign_arm(signal_id: str, phase: Phase, key: str) -> Arm:

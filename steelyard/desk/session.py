@@ -24,6 +24,7 @@ from steelyard.errors import FixData
 from steelyard.market.bars import Bars, Floats
 from steelyard.market.features import FEATURES
 from steelyard.market.stream import FeatureStream
+from steelyard.weight.rules import blend_confidence
 from steelyard.weight.state import State
 
 NAN = float("nan")
@@ -139,7 +140,7 @@ class Session:
         phase = state.phase if state is not None else "foundation"
         arm = assign_arm(signal.signal_id, phase, self._ab_key)
         existing = signal.confidence
-        blended = (1 - weight) * existing + weight * opinion.confidence_ml if weight else existing
+        blended = blend_confidence(weight, existing, opinion.confidence_ml) if weight else existing
         baseline, treated = existing > self._threshold, blended > self._threshold
         if reason is not None:
             self.fallbacks[reason] += 1

@@ -7,7 +7,6 @@ from scipy.stats import norm
 
 from steelyard.evaluation.evidence import Evidence
 from steelyard.weight.policy import WeightPolicy
-from steelyard.weight.sequential import is_sequential
 
 YEAR_DAYS = 365
 TRADES = 2500  # where the ml book has not traded yet
@@ -83,7 +82,7 @@ def false_alarms(evidence: Evidence, policy: WeightPolicy) -> dict[str, str]:
         "breaker_accuracy": _accuracy_words(evidence, policy),
         "breaker_streak": _streak_words(evidence, policy),
     }
-    if not is_sequential(policy):
+    if not policy.evidence_binds:
         return words
     bounds = policy.sequential
     words["breaker_accuracy"] += (

@@ -11,8 +11,9 @@ from steelyard.home import Home
 from steelyard.queries.drift import last_drift
 from steelyard.queries.evidence import monthly_evidence
 from steelyard.views.markdown import Incident
+from steelyard.weight.case import Case
 from steelyard.weight.decision import Decision, Rule
-from steelyard.weight.limits import breaker_rules, measure_cuts
+from steelyard.weight.limits import measure_limits
 from steelyard.weight.state import State
 
 LAST_DECISIONS = 10
@@ -48,10 +49,8 @@ def recorded_evidence(home: Home, state: State, as_of: datetime) -> RecordedEvid
         settled = home.ledger.settled_predictions(evidence.start, evidence.end)
     except RestoreService as error:
         return RecordedEvidence(None, None, (), str(error))
-    policy = home.settings.weight
-    cuts = measure_cuts(state, evidence, policy, as_of)
-    rules = (*breaker_rules(state, evidence, policy), *(cut.rule for cut in cuts))
-    return RecordedEvidence(evidence, settled, rules, "")
+    limits = measure_limits(Case(state, evidence, home.settings.weight, as_of, as_of))
+    return RecordedEvidence(evidence, settled, limits.rules, "")
 
 
 def incident_facts(home: Home, decision: Decision, recorded: RecordedEvidence) -> Incident:

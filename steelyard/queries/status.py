@@ -22,10 +22,11 @@ from steelyard.queries.history import count_settled, known_history
 from steelyard.queries.records import decision_record, state_record, version_record
 from steelyard.queries.schedules import schedules
 from steelyard.queries.trials import life_worth
+from steelyard.weight.case import Case
 from steelyard.weight.decision import Entry, Rule
 from steelyard.weight.gates import criteria
 from steelyard.weight.ladder import period_end
-from steelyard.weight.limits import breaker_rules, measure_cuts
+from steelyard.weight.limits import measure_limits
 from steelyard.weight.policy import Phase
 from steelyard.weight.rollout import Item, checklist, expected_improvement, milestones
 from steelyard.weight.sequential import proof
@@ -56,10 +57,7 @@ def _lineage(home: Home, state: State, as_of: datetime) -> dict[str, Any]:
     policy, entries = home.settings.weight, home.journal.entries()
     evidence = monthly_evidence(home, as_of, state)
     in_force = 0.0 if home.brake.pulled else state.weight_in_force(as_of)
-    limits = (
-        *breaker_rules(state, evidence, policy),
-        *(c.rule for c in measure_cuts(state, evidence, policy, as_of)),
-    )
+    case = Case(state, evidence, policy, as_of, as_of)
     return {
         "answer": answer(state, in_force, as_of),
         "state": state_record(state),
@@ -69,10 +67,9 @@ def _lineage(home: Home, state: State, as_of: datetime) -> dict[str, Any]:
         "decisions": [_decision(home, entry) for entry in reversed(entries[-LAST_DECISIONS:])],
         "reviews": _reviews(home, as_of),
         "schedules": schedules(home, state, entries, as_of),
-        "limits": [rule.model_dump() for rule in limits],
+        "limits": [rule.model_dump() for rule in measure_limits(case).rules],
         "false_alarms": false_alarms(evidence, policy),
-        "proof": proof(evidence, policy).model_dump()
-        | {"binding": policy.evidence == "sequential"},
+        "proof": proof(case).model_dump() | {"binding": policy.evidence_binds},
         "influence": _influence(home, state, as_of),
         "gate": [rule.model_dump() for rule in _gate(home, state, as_of)],
         "evidence": evidence.figures(),
@@ -142,9 +139,10 @@ def _reviews(home: Home, as_of: datetime) -> list[dict[str, str]]:
 
 
 def _gate(home: Home, state: State, as_of: datetime) -> tuple[Rule, ...]:
-    standing = gate_standing(home, state, _settled_signals(home, state, as_of))
+    inputs = gate_standing(home, state, _settled_signals(home, state, as_of))
     evidence = phase_evidence(home, as_of, state)
-    return criteria(state, evidence, standing, home.settings.weight, as_of, as_of)
+    case = Case(state, evidence, home.settings.weight, as_of, as_of)
+    return criteria(case, inputs, proof(case))
 
 
 def _settled_signals(home: Home, state: State, as_of: datetime) -> int:

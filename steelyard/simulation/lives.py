@@ -26,10 +26,36 @@ from steelyard.evaluation.skill import (
     skill_value,
 )
 from steelyard.weight.policy import PHASES, WeightPolicy
+from steelyard.weight.rules import (
+    EXPANSION,
+    OPTIMIZATION,
+    PILOT,
+    SHADOW,
+    at_least,
+    at_most,
+    blend_confidence,
+    bounded_weight,
+    breach_confirmed,
+    chance_shortfall,
+    decay_fires,
+    drawdown_bound,
+    exceeds,
+    latch_active,
+    month_healthy,
+    over,
+    phase_of_weight,
+    recorded_weight,
+    shortfall_bound,
+    skill_proven,
+    step_down,
+    step_up,
+    treatment_not_worse,
+    under,
+    weight_on_entry,
+)
 
 Ints = NDArray[np.int64]
 
-SHADOW, PILOT, EXPANSION, OPTIMIZATION = 1, 2, 3, 4
 ACCURACY, DRAWDOWN, SHARPE, DECAY = 0, 1, 2, 3
 NOTHING, BY_ACCURACY, BY_STREAK, BY_DECAY = 0, 1, 2, 4
 LATCHES = 4
@@ -227,19 +253,13 @@ def _forget(life: LifeState, bounds: Bounds) -> None:
 @njit(cache=True, nogil=True)
 def _put(life: LifeState, weight: float, day: int, bounds: Bounds) -> None:
     highest = life.marks[PHASE]
-    weight = min(weight, bounds.ceilings[highest])
-    phase = SHADOW
-    if weight >= bounds.min_weight:
-        phase = PILOT
-        for higher in range(PILOT, highest + 1):
-            if weight >= bounds.floors[higher]:
-                phase = higher
-    _enter(life, phase, weight if phase > SHADOW else 0.0, day)
+    bounded = bounded_weight(weight, bounds.ceilings[highest], bounds.min_weight)
+    _enter(life, phase_of_weight(bounded, highest, bounds.floors), bounded, day)
 
 
 @njit(cache=True, nogil=True)
 def _enter(life: LifeState, phase: int, weight: float, day: int) -> None:
-    life.weight[0] = round(weight, 10)
+    life.weight[0] = recorded_weight(weight)
     if phase != life.marks[PHASE]:
         life.marks[PHASE_SINCE] = day
     life.marks[PHASE] = phase
@@ -250,17 +270,14 @@ def _breaker(life: LifeState, window: Window, decay: float, bounds: Bounds) -> i
     """Return which breakers fire, as a sum of flags; the streak is looked at when a signal settles."""
     if life.marks[RETRAIN]:
         return NOTHING
-    found = NOTHING
-    confirmed = not bounds.sequential or decay >= bounds.cut
-    if (
-        window.settled >= bounds.min_settled
-        and not window.accuracy >= bounds.breaker_accuracy
-        and confirmed
-    ):
-        found += BY_ACCURACY
-    if bounds.sequential and decay >= bounds.disable:
-        found += BY_DECAY
-    return found
+    fired = NOTHING
+    if window.settled >= bounds.min_settled and under(window.accuracy, bounds.breaker_accuracy):
+        unknown = math.isnan(window.accuracy)
+        if breach_confirmed(bounds.sequential, decay, bounds.cut, unknown):
+            fired += BY_ACCURACY
+    if decay_fires(bounds.sequential, decay, bounds.disable):
+        fired += BY_DECAY
+    return fired
 
 
 @njit(cache=True, nogil=True)
@@ -268,14 +285,21 @@ def _breached(
     ml: Book, base: Book, window: Window, decay: float, bounds: Bounds, breached: Bools
 ) -> None:
     """Fill in which cuts are breached, shape (4,)."""
-    confirmed = not bounds.sequential or decay >= bounds.confirm
-    breached[ACCURACY] = confirmed and not window.accuracy >= bounds.cut_accuracy
-    breached[DRAWDOWN] = confirmed and not ml.drawdown <= bounds.drawdown_ratio * base.drawdown
-    unknown = math.isnan(ml.sharpe) or math.isnan(base.sharpe)
-    breached[SHARPE] = (
-        confirmed or unknown
-    ) and not ml.sharpe >= base.sharpe - bounds.sharpe_shortfall * abs(base.sharpe)
-    breached[DECAY] = bounds.sequential and decay >= bounds.cut
+    deepest = drawdown_bound(base.drawdown, bounds.drawdown_ratio)
+    lowest = shortfall_bound(base.sharpe, bounds.sharpe_shortfall)
+    breached[ACCURACY] = under(window.accuracy, bounds.cut_accuracy) and _confirmed(
+        decay, math.isnan(window.accuracy), bounds
+    )
+    breached[DRAWDOWN] = over(ml.drawdown, deepest) and _confirmed(decay, False, bounds)
+    breached[SHARPE] = under(ml.sharpe, lowest) and _confirmed(
+        decay, math.isnan(ml.sharpe) or math.isnan(lowest), bounds
+    )
+    breached[DECAY] = decay_fires(bounds.sequential, decay, bounds.cut)
+
+
+@njit(cache=True, nogil=True)
+def _confirmed(decay: float, unknown: bool, bounds: Bounds) -> bool:
+    return breach_confirmed(bounds.sequential, decay, bounds.confirm, unknown)
 
 
 @njit(cache=True, nogil=True)
@@ -283,7 +307,9 @@ def _cut(life: LifeState, breached: Bools, day: int, bounds: Bounds) -> bool:
     """Multiply what breached and is not latched, set and release latches; returns whether anything was cut."""
     weight, fired = life.weight[0], False
     for limit in range(LATCHES):
-        latched = life.latches[limit] >= 0 and day < life.latches[limit] + bounds.latch_days
+        latched = life.latches[limit] >= 0 and latch_active(
+            day, life.latches[limit], bounds.latch_days
+        )
         if not breached[limit] or life.weight[0] == 0:
             life.latches[limit] = -1
         elif not latched:
@@ -344,39 +370,36 @@ def _evaluate(life: LifeState, signals: Signals, day: int, bounds: Bounds) -> No
         return
     ml, base = _pair(signals, window, day, life.daily, bounds.threshold)
     if _earned(life, ml, base, window, bounds):
-        room = bounds.ceilings[life.marks[PHASE]] - life.weight[0]
-        if room > 1e-9:
-            _put(life, life.weight[0] + min(bounds.step, room), day, bounds)
+        step = step_up(life.weight[0], bounds.step, bounds.ceilings[life.marks[PHASE]])
+        if step > 0:
+            _put(life, life.weight[0] + step, day, bounds)
         return
-    unknown = math.isnan(ml.sharpe) or math.isnan(base.sharpe)
-    confirmed = not bounds.sequential or unknown or decay_value(life.table) >= bounds.confirm
+    unknown = math.isnan(window.accuracy) or math.isnan(ml.sharpe) or math.isnan(base.sharpe)
+    confirmed = _confirmed(decay_value(life.table), unknown, bounds)
     if confirmed and not _healthy(ml, base, window, bounds):
-        _put(life, life.weight[0] - min(bounds.step, life.weight[0]), day, bounds)
+        _put(life, life.weight[0] - step_down(life.weight[0], bounds.step), day, bounds)
 
 
 @njit(cache=True, nogil=True)
 def _earned(life: LifeState, ml: Book, base: Book, window: Window, bounds: Bounds) -> bool:
-    month = window.accuracy > bounds.raise_accuracy and ml.sharpe > base.sharpe
+    month = exceeds(window.accuracy, bounds.raise_accuracy) and exceeds(ml.sharpe, base.sharpe)
     if not bounds.sequential:
-        return bool(month)
-    lifetime = (
-        life.sums[1] > max(life.sums[2], life.sums[0] - life.sums[2])
-        and life.sums[3] > life.sums[4]
-    )
-    return bool(
-        (month or (lifetime and _healthy(ml, base, window, bounds))) and _proven(life, bounds)
-    )
+        return month
+    larger_class = max(life.sums[2], life.sums[0] - life.sums[2])
+    lifetime = exceeds(life.sums[1], larger_class) and exceeds(life.sums[3], life.sums[4])
+    return (month or (lifetime and _healthy(ml, base, window, bounds))) and _proven(life, bounds)
 
 
 @njit(cache=True, nogil=True)
 def _healthy(ml: Book, base: Book, window: Window, bounds: Bounds) -> bool:
-    least = base.sharpe - bounds.step_shortfall * abs(base.sharpe)
-    return bool(window.accuracy >= bounds.lower_accuracy and ml.sharpe >= least)
+    lowest = shortfall_bound(base.sharpe, bounds.step_shortfall)
+    return month_healthy(window.accuracy, bounds.lower_accuracy, ml.sharpe, lowest)
 
 
 @njit(cache=True, nogil=True)
 def _proven(life: LifeState, bounds: Bounds) -> bool:
-    return skill_value(life.table) >= bounds.rise and decay_value(life.table) < bounds.confirm
+    skill, decay = skill_value(life.table), decay_value(life.table)
+    return skill_proven(skill, decay, bounds.rise, bounds.confirm)
 
 
 @njit(cache=True, nogil=True)
@@ -402,7 +425,7 @@ def _review(
     else:
         met = _leaves_expansion(life, mixed, base, window, day, bounds)
     if met:
-        _enter(life, phase + 1, max(life.weight[0], bounds.floors[phase + 1]), day)
+        _enter(life, phase + 1, weight_on_entry(life.weight[0], bounds.floors[phase + 1]), day)
 
 
 @njit(cache=True, nogil=True)
@@ -424,7 +447,7 @@ def _leaves_shadow(
 ) -> bool:
     won = signals.won[window.first : window.last].sum()
     rate = max(won, window.settled - won) / max(window.settled, 1)
-    accurate = window.accuracy > bounds.shadow_accuracy and window.accuracy > rate
+    accurate = exceeds(window.accuracy, bounds.shadow_accuracy) and exceeds(window.accuracy, rate)
     waited = day - life.marks[PHASE_SINCE] >= bounds.shadow_days
     return bool(waited and window.settled >= bounds.shadow_settled and accurate)
 
@@ -444,11 +467,11 @@ def _leaves_pilot(
         return False
     if bounds.sequential and not _proven(life, bounds):
         return False
-    better = mixed.drawdown <= base.drawdown + 1e-12 and mixed.sharpe >= base.sharpe - 1e-12
+    better = at_most(mixed.drawdown, base.drawdown) and at_least(mixed.sharpe, base.sharpe)
     if mixed.trades == 0 or base.trades == 0 or not better:
         return False
-    richer = mixed.total / mixed.trades >= base.total / base.trades - 1e-12
-    surer = mixed.wins / mixed.trades >= base.wins / base.trades - 1e-12
+    richer = at_least(mixed.total / mixed.trades, base.total / base.trades)
+    surer = at_least(mixed.wins / mixed.trades, base.wins / base.trades)
     return bool(richer and surer and _arms(signals, blended, window, bounds))
 
 
@@ -470,9 +493,8 @@ def _arms(signals: Signals, blended: Floats, window: Window, bounds: Bounds) -> 
         return False
     means = sums[:, 1] / sums[:, 0]
     errors = (sums[:, 2] / sums[:, 0] - means**2) / (sums[:, 0] - 1)
-    return bool(
-        means[1] - means[0] >= -bounds.arm_errors * math.sqrt(max(errors.sum(), 0.0)) - 1e-12
-    )
+    bound = chance_shortfall(bounds.arm_errors, math.sqrt(max(errors.sum(), 0.0)))
+    return treatment_not_worse(means[1] - means[0], bound)
 
 
 @njit(cache=True, nogil=True)
@@ -483,10 +505,11 @@ def _leaves_expansion(
         return False
     if bounds.sequential and not _proven(life, bounds):
         return False
-    at_top = life.weight[0] >= bounds.ceilings[EXPANSION] - 1e-12
+    at_top = at_least(life.weight[0], bounds.ceilings[EXPANSION])
     size = abs(base.total)
-    improved = size > 0 and (mixed.total - base.total) / size > bounds.expansion_improvement
-    return bool(at_top and improved and mixed.drawdown <= bounds.expansion_drawdown + 1e-12)
+    improvement = (mixed.total - base.total) / size if size > 0 else math.nan
+    improved = exceeds(improvement, bounds.expansion_improvement)
+    return at_top and improved and at_most(mixed.drawdown, bounds.expansion_drawdown)
 
 
 @njit(cache=True, nogil=True)
@@ -497,7 +520,7 @@ def _settle_day(
     first, last = signals.starts[day], signals.starts[day + 1]
     weight = life.weight[0]
     for i in range(first, last):
-        blended[i] = (1 - weight) * signals.existing[i] + weight * signals.ml[i]
+        blended[i] = blend_confidence(weight, signals.existing[i], signals.ml[i])
     broken = _count(life, signals, first, last, bounds)
     _bet(life, signals, first, last, day, bounds)
     return bool(broken and not life.marks[RETRAIN])
@@ -531,7 +554,7 @@ def _count(life: LifeState, signals: Signals, first: int, last: int, bounds: Bou
         if signals.ml[i] > bounds.threshold:
             life.marks[STREAK] = 0 if won else life.marks[STREAK] + 1
             life.sums[3] += gain
-            broken = broken or life.marks[STREAK] > bounds.breaker_streak
+            broken = broken or over(life.marks[STREAK], bounds.breaker_streak)
         if signals.existing[i] > bounds.threshold:
             life.sums[4] += gain
     return broken

@@ -8,11 +8,14 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Literal
 
 from pydantic import AwareDatetime, Field
 
+from steelyard.evaluation.evidence import Evidence
 from steelyard.values import FrozenModel
+from steelyard.weight.policy import WeightPolicy
 from steelyard.weight.state import State
 
 Verdict = Literal["RAISE", "HOLD", "CUT", "DISABLE"]
@@ -74,6 +77,51 @@ class Decision(FrozenModel):
         """Key under which it is recorded at most once: its period, or the version it promotes."""
         subject = self.after.champion if self.kind == "promotion" else self.period_end.isoformat()
         return decision_key(self.lineage, self.kind, str(subject))
+
+
+def make_decision(
+    kind: Kind,
+    before: State,
+    after: State,
+    policy: WeightPolicy,
+    as_of: datetime,
+    *,
+    verdict: Verdict,
+    reasons: tuple[str, ...],
+    rules: tuple[Rule, ...] = (),
+    period_end: datetime | None = None,
+    evidence: Evidence | None = None,
+    operator: str | None = None,
+) -> Decision:
+    """Return a decision for the record; a case that was judged makes its own by ``Case.decide``.
+
+    Args:
+        kind: Which review or operation decides.
+        before: State in force.
+        after: State the decision leaves.
+        policy: Policy it is made under; the key of the arms stays out of the record.
+        as_of: When it is made (UTC).
+        verdict: What it decides.
+        reasons: Why, with figures.
+        rules: Every rule that was looked at.
+        period_end: End of the period that was judged (UTC); None for ``as_of``.
+        evidence: Figures it rests on; None if it rests on none.
+        operator: Who asked for it; None if a rule decides.
+    """
+    return Decision(
+        lineage=before.lineage,
+        kind=kind,
+        period_end=period_end or as_of,
+        as_of=as_of,
+        verdict=verdict,
+        reasons=reasons,
+        rules=rules,
+        before=before,
+        after=after,
+        evidence=evidence.figures() if evidence else {},
+        policy=policy.model_dump(mode="json", exclude={"ab_key"}),
+        operator=operator,
+    )
 
 
 class Entry(FrozenModel):

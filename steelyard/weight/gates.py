@@ -1,4 +1,4 @@
-"""The gates: what each phase asks before the lineage may move up, and what is still missing, in words (SPEC §5).
+"""The gates: what each phase asks before the lineage may move up, and what is still missing (SPEC §5).
 
 A figure that is not finite, such as the Sharpe ratio of days that are all alike, opens no gate.
 """
@@ -8,13 +8,20 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from steelyard.evaluation.ab_test import ArmComparison
-from steelyard.evaluation.evidence import Evidence
+from steelyard.weight.case import Case
 from steelyard.weight.decision import Decision, Rule, make_rule
-from steelyard.weight.limits import breaker_rules, measure_cuts
+from steelyard.weight.limits import measure_limits
 from steelyard.weight.policy import PHASES, GatePolicy, WeightPolicy
-from steelyard.weight.sequential import is_sequential, proof, would_stand
+from steelyard.weight.rules import (
+    at_least,
+    at_most,
+    chance_shortfall,
+    exceeds,
+    treatment_not_worse,
+)
+from steelyard.weight.sequential import proof, would_stand
 from steelyard.weight.state import State
-from steelyard.weight.transitions import make_decision, promote
+from steelyard.weight.transitions import promote
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,165 +39,165 @@ class GateInputs:
     has_champion: bool
 
 
-def review(
-    state: State,
-    evidence: Evidence,
-    standing: GateInputs,
-    policy: WeightPolicy,
-    period: datetime,
-    as_of: datetime,
-) -> Decision:
-    """Return what the gate review of the period ending at ``period`` decides; ``evidence`` is that of the phase."""
-    rules = criteria(state, evidence, standing, policy, period, as_of)
-    missing = tuple(r.reason for r in rules if not r.fired)
-    stay = state.model_copy(update={"as_of": as_of})
+def review(case: Case, inputs: GateInputs) -> Decision:
+    """Return the decision of the gate review.
+
+    Args:
+        case: What is judged; its evidence is that of the phase.
+        inputs: What the gate asks about besides the evidence.
+    """
+    state, proven = case.state, proof(case)
+    rules = criteria(case, inputs, proven)
+    missing = tuple(rule.reason for rule in rules if not rule.fired)
+    stay = state.model_copy(update={"as_of": case.as_of})
     if state.phase == PHASES[-1]:
         reason = "not stable yet: " + "; ".join(missing) if missing else "stable"
-        return make_decision(
-            "gates", period, as_of, "HOLD", (reason,), rules, state, stay, evidence, policy
-        )
+        return case.decide("gates", "HOLD", (reason,), rules, stay)
     if missing:
-        return make_decision(
-            "gates", period, as_of, "HOLD", missing, rules, state, stay, evidence, policy
-        )
+        return case.decide("gates", "HOLD", missing, rules, stay)
     following = PHASES[PHASES.index(state.phase) + 1]
     if state.held:
-        reasons = (f"{following} is earned, but an operator holds the weight",)
-        return make_decision(
-            "gates", period, as_of, "HOLD", reasons, rules, state, stay, evidence, policy
-        )
-    doubt = would_stand(evidence, policy) if state.weight > 0 else ""
-    reasons = (f"{state.phase} → {following}: every criterion met{doubt}",)
-    after = promote(state, following, policy, as_of)
-    return make_decision(
-        "gates", period, as_of, "RAISE", reasons, rules, state, after, evidence, policy
-    )
+        reason = f"{following} is earned, but an operator holds the weight"
+        return case.decide("gates", "HOLD", (reason,), rules, stay)
+    doubt = would_stand(case, proven) if state.weight > 0 else ""
+    reason = f"{state.phase} → {following}: every criterion met{doubt}"
+    after = promote(state, following, case.policy, case.as_of)
+    return case.decide("gates", "RAISE", (reason,), rules, after)
 
 
-def criteria(
-    state: State,
-    evidence: Evidence,
-    standing: GateInputs,
-    policy: WeightPolicy,
-    period: datetime,
-    as_of: datetime,
-) -> tuple[Rule, ...]:
-    """Return every criterion of the current phase; ``fired`` means met, the reason says what is missing."""
-    proven = (
-        (proof(evidence, policy),)
-        if is_sequential(policy) and state.phase in ("pilot", "expansion")
-        else ()
-    )
+def criteria(case: Case, inputs: GateInputs, proven: Rule) -> tuple[Rule, ...]:
+    """Return every criterion of the current phase; ``fired`` means met.
+
+    Args:
+        case: What is judged; its evidence is that of the phase.
+        inputs: What the gate asks about besides the evidence.
+        proven: The rule of ``proof`` on the case; a criterion from pilot on in sequential mode.
+    """
+    asks_proof = case.policy.evidence_binds and case.state.phase in ("pilot", "expansion")
     return (
-        *_of_phase(state, evidence, standing, policy, period),
-        *proven,
-        _no_limit(state, evidence, policy, as_of),
+        *_phase_criteria(case, inputs),
+        *((proven,) if asks_proof else ()),
+        _no_limit(case),
     )
 
 
-def _of_phase(
-    state: State, evidence: Evidence, standing: GateInputs, policy: WeightPolicy, period: datetime
-) -> tuple[Rule, ...]:
-    gates = policy.gates
-    if state.phase == "foundation":
-        return (
-            _at_least(
-                "settled_signals",
-                standing.settled_signals,
-                gates.foundation_settled,
-                "settled signals",
-            ),
-            _is("features_validated", standing.features_validated, "validated features"),
-            _is("champion", standing.has_champion, "a champion"),
-        )
-    if state.phase == "shadow":
-        return _shadow(state, evidence, standing, policy, period)
-    if state.phase == "pilot":
-        return _pilot(state, evidence, policy, period)
-    if state.phase == "expansion":
-        return _expansion(state, evidence, policy, period)
+def _phase_criteria(case: Case, inputs: GateInputs) -> tuple[Rule, ...]:
+    match case.state.phase:
+        case "foundation":
+            return _foundation(case.policy.gates, inputs)
+        case "shadow":
+            return _shadow(case, inputs)
+        case "pilot":
+            return _pilot(case)
+        case "expansion":
+            return _expansion(case)
+    return _optimization(case)
+
+
+def _foundation(gates: GatePolicy, inputs: GateInputs) -> tuple[Rule, ...]:
     return (
-        _days("stable_days", state, gates.stable_days, period),
-        _over(
-            "stable_improvement",
-            evidence.books.improvement_blended,
-            gates.stable_improvement,
-            "improvement",
+        _count(
+            "settled_signals", inputs.settled_signals, gates.foundation_settled, "settled signals"
         ),
+        _present("features_validated", inputs.features_validated, "validated features"),
+        _present("champion", inputs.has_champion, "a champion"),
     )
 
 
-def _shadow(
-    state: State, evidence: Evidence, standing: GateInputs, policy: WeightPolicy, period: datetime
-) -> tuple[Rule, ...]:
-    gates = policy.gates
+def _shadow(case: Case, inputs: GateInputs) -> tuple[Rule, ...]:
+    gates, evidence = case.policy.gates, case.evidence
+    accuracy, latency = evidence.accuracy, evidence.latency_p99_ms
+    retrained = not case.state.retrain_required
     return (
-        _days("days", state, gates.shadow_days, period),
-        _is("champion", standing.has_champion, "a champion"),
-        _is("retrained", not state.retrain_required, "a champion trained after the breaker"),
-        _at_least(
+        _days("days", case, gates.shadow_days),
+        _present("champion", inputs.has_champion, "a champion"),
+        _present("retrained", retrained, "a champion trained after the breaker"),
+        _count(
             "settled_predictions", evidence.settled, gates.shadow_settled, "settled predictions"
         ),
-        _over("accuracy", evidence.accuracy, gates.shadow_accuracy, "accuracy"),
-        _over("no_information_rate", evidence.accuracy, evidence.no_information_rate, "accuracy"),
+        _above("accuracy", accuracy, gates.shadow_accuracy, "accuracy"),
+        _above("no_information_rate", accuracy, evidence.no_information_rate, "accuracy"),
         _floor("coverage", evidence.coverage, gates.shadow_coverage, "coverage"),
         make_rule(
             "latency_p99",
-            evidence.latency_p99_ms,
+            latency,
             gates.shadow_latency_p99_ms,
-            fired=evidence.latency_p99_ms < gates.shadow_latency_p99_ms,
-            reason=f"p99 latency {evidence.latency_p99_ms:.2f} ms, under {gates.shadow_latency_p99_ms:g} ms needed",
+            fired=latency < gates.shadow_latency_p99_ms,
+            reason=f"p99 latency {latency:.2f} ms, under {gates.shadow_latency_p99_ms:g} ms needed",
         ),
     )
 
 
-def _pilot(
-    state: State, evidence: Evidence, policy: WeightPolicy, period: datetime
-) -> tuple[Rule, ...]:
-    blended, base, fallback = (
-        evidence.books.blended,
-        evidence.books.baseline,
-        policy.gates.pilot_fallback_rate,
-    )
+def _pilot(case: Case) -> tuple[Rule, ...]:
+    gates, evidence = case.policy.gates, case.evidence
+    blended, baseline = evidence.books.blended, evidence.books.baseline
     return (
-        _days("days", state, policy.gates.pilot_days, period),
-        _at_least(
-            "settled_predictions", evidence.settled, policy.min_settled, "settled predictions"
+        _days("days", case, gates.pilot_days),
+        _enough_predictions(case),
+        _floor("mean_return", blended.mean_return, baseline.mean_return, "blended mean return"),
+        _floor("win_rate", blended.win_rate, baseline.win_rate, "blended win rate"),
+        _floor("sharpe", blended.sharpe, baseline.sharpe, "blended Sharpe"),
+        _cap("drawdown", blended.max_drawdown, baseline.max_drawdown, "blended drawdown"),
+        _cap("fallback_rate", evidence.fallback_rate, gates.pilot_fallback_rate, "fallback rate"),
+        _arms(evidence.arms, gates),
+        sample_ratio(evidence.arms, gates),
+    )
+
+
+def _expansion(case: Case) -> tuple[Rule, ...]:
+    gates, books = case.policy.gates, case.evidence.books
+    top, drawdown = case.policy.band("expansion").ceiling, books.blended.max_drawdown
+    return (
+        _days("days", case, gates.expansion_days),
+        _enough_predictions(case),
+        _floor("weight_at_top", case.state.weight, top, "weight"),
+        _above(
+            "improvement",
+            books.improvement_blended,
+            gates.expansion_improvement,
+            "return improvement",
         ),
-        _floor("mean_return", blended.mean_return, base.mean_return, "blended mean return"),
-        _floor("win_rate", blended.win_rate, base.win_rate, "blended win rate"),
-        _floor("sharpe", blended.sharpe, base.sharpe, "blended Sharpe"),
-        _at_most("drawdown", blended.max_drawdown, base.max_drawdown, "blended drawdown"),
-        _at_most("fallback_rate", evidence.fallback_rate, fallback, "fallback rate"),
-        _arms(evidence.arms, policy.gates),
-        sample_ratio(evidence.arms, policy.gates),
+        _cap("drawdown", drawdown, gates.expansion_drawdown, "blended drawdown"),
+    )
+
+
+def _optimization(case: Case) -> tuple[Rule, ...]:
+    gates, improvement = case.policy.gates, case.evidence.books.improvement_blended
+    return (
+        _days("stable_days", case, gates.stable_days),
+        _above("stable_improvement", improvement, gates.stable_improvement, "improvement"),
     )
 
 
 def _arms(arms: ArmComparison, gates: GatePolicy) -> Rule:
-    """Treatment may earn less than control only by what chance explains."""
+    """Return whether treatment earned no less than control, but for what chance explains."""
     fewest = min(arms.control, arms.treatment)
     if fewest < gates.pilot_arm_signals:
-        words = f"{gates.pilot_arm_signals - fewest} more settled signals in the smaller arm"
-        return make_rule("arms", math.nan, math.nan, fired=False, reason=words)
-    bound = -gates.pilot_arm_errors * arms.standard_error
-    words = f"treatment earned {arms.difference:+.4%} a signal over control, at least {bound:+.4%} needed"
-    return make_rule(
-        "arms", arms.difference, bound, fired=arms.difference >= bound - 1e-12, reason=words
+        missing = gates.pilot_arm_signals - fewest
+        reason = f"{missing} more settled signals in the smaller arm"
+        return make_rule("arms", math.nan, math.nan, fired=False, reason=reason)
+    bound = chance_shortfall(gates.pilot_arm_errors, arms.standard_error)
+    fired = treatment_not_worse(arms.difference, bound)
+    reason = (
+        f"treatment earned {arms.difference:+.4%} a signal over control, "
+        f"at least {bound:+.4%} needed"
     )
+    return make_rule("arms", arms.difference, bound, fired=fired, reason=reason)
 
 
 def sample_ratio(arms: ArmComparison, gates: GatePolicy) -> Rule:
-    """Return whether the split of the arms is one that halves explain; with a broken one they cannot be compared."""
-    p, bound = arms.sample_ratio_p, gates.pilot_sample_ratio_p
-    words = f"{arms.treatment} treatment and {arms.control} control signals"
-    met = not p < bound  # without any signal nothing speaks against the split
-    reason = (
-        words
-        if met
-        else f"{words}: the split is off (p = {p:.1g}), look for signals lost in one arm"
-    )
-    return make_rule("sample_ratio", p, bound, fired=met, reason=reason)
+    """Return whether chance explains the split of the arms; if it does not, they cannot be compared.
+
+    Args:
+        arms: The arms of the pilot.
+        gates: Its ``pilot_sample_ratio_p`` is the smallest probability that passes.
+    """
+    probability, bound = arms.sample_ratio_p, gates.pilot_sample_ratio_p
+    fired = not probability < bound  # without any signal (NaN) nothing speaks against the split
+    reason = f"{arms.treatment} treatment and {arms.control} control signals"
+    if not fired:
+        reason += f": the split is off (p = {probability:.1g}), look for signals lost in one arm"
+    return make_rule("sample_ratio", probability, bound, fired=fired, reason=reason)
 
 
 def window_left(
@@ -214,83 +221,50 @@ def window_left(
     return tuple(f"{count} {what}" for count, what in missing if count > 0)
 
 
-def _expansion(
-    state: State, evidence: Evidence, policy: WeightPolicy, period: datetime
-) -> tuple[Rule, ...]:
-    gates, top = policy.gates, policy.band("expansion").ceiling
-    return (
-        _days("days", state, gates.expansion_days, period),
-        _at_least(
-            "settled_predictions", evidence.settled, policy.min_settled, "settled predictions"
-        ),
-        _floor("weight_at_top", state.weight, top, "weight"),
-        _over(
-            "improvement",
-            evidence.books.improvement_blended,
-            gates.expansion_improvement,
-            "return improvement",
-        ),
-        _at_most(
-            "drawdown",
-            evidence.books.blended.max_drawdown,
-            gates.expansion_drawdown,
-            "blended drawdown",
-        ),
-    )
-
-
-def _no_limit(state: State, evidence: Evidence, policy: WeightPolicy, as_of: datetime) -> Rule:
-    """Limits before rewards: no gate opens while a limit is breached, on this evidence or since the last cut."""
+def _no_limit(case: Case) -> Rule:
+    """Return whether no limit is breached, on this evidence or since the last cut."""
     harmless = ("within", "not confirmed by the evidence")
-    breached = {
-        cut.name
-        for cut in measure_cuts(state, evidence, policy, as_of)
-        if cut.standing not in harmless
-    }
-    fired = {rule.name for rule in breaker_rules(state, evidence, policy) if rule.fired}
-    names = sorted({*state.latches, *breached, *fired})
-    words = f"limits breached: {', '.join(names)}" if names else "no limit breached"
-    return make_rule("no_limit_breached", len(names), 0, fired=not names, reason=words)
+    limits = measure_limits(case)
+    breached = {cut.name for cut in limits.cuts if cut.status not in harmless}
+    fired = {breaker.name for breaker in limits.breakers if breaker.fired}
+    names = sorted({*case.state.latches, *breached, *fired})
+    reason = f"limits breached: {', '.join(names)}" if names else "no limit breached"
+    return make_rule("no_limit_breached", len(names), 0, fired=not names, reason=reason)
 
 
-def _days(name: str, state: State, needed: int, period: datetime) -> Rule:
-    passed = max((period - state.phase_since) / timedelta(days=1), 0.0)
+def _days(name: str, case: Case, needed: int) -> Rule:
+    passed = max((case.period_end - case.state.phase_since) / timedelta(days=1), 0.0)
     missing = math.ceil(needed - passed)
-    words = (
-        f"{missing} more days in {state.phase}"
-        if missing > 0
-        else f"{passed:.0f} days in {state.phase}"
-    )
-    return make_rule(name, passed, needed, fired=passed >= needed, reason=words)
+    reason = f"{missing} more days" if missing > 0 else f"{passed:.0f} days"
+    reason += f" in {case.state.phase}"
+    return make_rule(name, passed, needed, fired=passed >= needed, reason=reason)
 
 
-def _at_least(name: str, count: int, needed: int, what: str) -> Rule:
-    words = f"{needed - count} more {what}" if count < needed else f"{count} {what}"
-    return make_rule(name, count, needed, fired=count >= needed, reason=words)
+def _enough_predictions(case: Case) -> Rule:
+    settled, needed = case.evidence.settled, case.policy.min_settled
+    return _count("settled_predictions", settled, needed, "settled predictions")
 
 
-def _is(name: str, holds: bool, what: str) -> Rule:
-    return make_rule(
-        name, float(holds), 1.0, fired=holds, reason=what if holds else f"{what} is missing"
-    )
+def _count(name: str, count: int, needed: int, noun: str) -> Rule:
+    reason = f"{needed - count} more {noun}" if count < needed else f"{count} {noun}"
+    return make_rule(name, count, needed, fired=count >= needed, reason=reason)
 
 
-def _over(name: str, figure: float, bound: float, what: str) -> Rule:
-    met = math.isfinite(figure) and figure > bound
-    return make_rule(
-        name, figure, bound, fired=met, reason=f"{what} {figure:.4g}, over {bound:.4g} needed"
-    )
+def _present(name: str, present: bool, noun: str) -> Rule:
+    reason = noun if present else f"{noun} is missing"
+    return make_rule(name, float(present), 1.0, fired=present, reason=reason)
 
 
-def _floor(name: str, figure: float, bound: float, what: str) -> Rule:
-    met = math.isfinite(figure) and figure >= bound - 1e-12
-    return make_rule(
-        name, figure, bound, fired=met, reason=f"{what} {figure:.4g}, at least {bound:.4g} needed"
-    )
+def _above(name: str, figure: float, bound: float, noun: str) -> Rule:
+    reason = f"{noun} {figure:.4g}, over {bound:.4g} needed"
+    return make_rule(name, figure, bound, fired=exceeds(figure, bound), reason=reason)
 
 
-def _at_most(name: str, figure: float, bound: float, what: str) -> Rule:
-    met = math.isfinite(figure) and figure <= bound + 1e-12
-    return make_rule(
-        name, figure, bound, fired=met, reason=f"{what} {figure:.4g}, at most {bound:.4g} allowed"
-    )
+def _floor(name: str, figure: float, bound: float, noun: str) -> Rule:
+    reason = f"{noun} {figure:.4g}, at least {bound:.4g} needed"
+    return make_rule(name, figure, bound, fired=at_least(figure, bound), reason=reason)
+
+
+def _cap(name: str, figure: float, bound: float, noun: str) -> Rule:
+    reason = f"{noun} {figure:.4g}, at most {bound:.4g} allowed"
+    return make_rule(name, figure, bound, fired=at_most(figure, bound), reason=reason)

@@ -1,208 +1,170 @@
 """The monthly evaluation: limits before rewards, and the first group that fires decides (SPEC §6)."""
 
-import math
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from steelyard.evaluation.evidence import Evidence
+from steelyard.weight.case import Case
 from steelyard.weight.decision import Decision, Rule, Verdict, make_rule
-from steelyard.weight.limits import (
-    Cut,
-    breaker_rules,
-    latches_after,
-    limit,
-    measure_cuts,
-    shortfall_bound,
-)
-from steelyard.weight.policy import WeightPolicy
-from steelyard.weight.sequential import (
-    bound_by,
-    breach_confirmed,
-    is_sequential,
-    life_rules,
-    proof,
-    would_stand,
-)
-from steelyard.weight.state import State
-from steelyard.weight.transitions import make_decision, set_weight
+from steelyard.weight.limits import Limits, enforce, measure_limits, settle_latches
+from steelyard.weight.rules import exceeds, month_healthy, shortfall_bound, step_down, step_up
+from steelyard.weight.sequential import bound_by, lifetime_rules, proof, would_stand
+from steelyard.weight.transitions import set_weight
 
 ANCHOR = datetime(2000, 1, 1, tzinfo=UTC)
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What the evaluation does to the weight once no limit fires.
+
+    Attributes:
+        change: Change of the weight, a share; 0 to hold.
+        rules: Rules looked at besides the limits.
+    """
+
+    verdict: Verdict
+    reason: str
+    change: float = 0.0
+    rules: tuple[Rule, ...] = ()
+
+
 def period_end(as_of: datetime, days: int) -> datetime:
-    """Return the end of the last whole period of ``days`` that closed by ``as_of``, counted from 2000-01-01 UTC."""
+    """Return the end of the last whole period that closed by ``as_of``.
+
+    Args:
+        as_of: Moment looked from (UTC).
+        days: Length of a period; periods are counted from 2000-01-01 UTC.
+    """
     return ANCHOR + timedelta(days=days) * ((as_of - ANCHOR) // timedelta(days=days))
 
 
-def evaluate(
-    state: State, evidence: Evidence, policy: WeightPolicy, period: datetime, as_of: datetime
-) -> Decision:
-    """Return what the evaluation of the period ending at ``period`` decides, made at ``as_of``.
-
-    Args:
-        state: State in force at ``as_of``.
-        evidence: What settled by the end of the period.
-        policy: Bounds and steps, from ``conf/weight.yaml``.
-        period: End of the evaluated period.
-        as_of: When the decision is made; not before ``period``.
+def evaluate(case: Case) -> Decision:
+    """Return the decision of the monthly evaluation.
 
     Raises:
-        ValueError: If ``as_of`` lies before the period's end, or ``state.weight`` outside [0, policy.ceiling].
+        ValueError: If ``as_of`` lies before the period's end, or the weight outside [0, policy.ceiling].
     """
-    if as_of < period:
-        raise ValueError(f"{as_of=} lies before the end of the period {period}")
-    if not 0 <= state.weight <= policy.ceiling:
-        raise ValueError(f"weight {state.weight} must lie in [0, {policy.ceiling}]")
+    if case.as_of < case.period_end:
+        raise ValueError(f"as_of={case.as_of} lies before the end of the period {case.period_end}")
+    if not 0 <= case.state.weight <= case.policy.ceiling:
+        raise ValueError(f"weight {case.state.weight} must lie in [0, {case.policy.ceiling}]")
 
-    limited = limit("weight", state, evidence, policy, period, as_of)
+    limits = measure_limits(case)
+    limited = enforce(case, limits, "weight")
     if limited is not None:
         return limited
-    cuts = measure_cuts(state, evidence, policy, as_of)
-    rules = (*breaker_rules(state, evidence, policy), *(c.rule for c in cuts))
-    verdict, step, reason, looked_at = _step(state, evidence, policy, cuts)
-    after = state.model_copy(update={"latches": latches_after(state, cuts, as_of), "as_of": as_of})
-    if step:
-        after = set_weight(after, state.weight + step, policy, as_of)
-    return make_decision(
-        "weight",
-        period,
-        as_of,
-        verdict,
-        (reason,),
-        (*rules, *looked_at),
-        state,
-        after,
-        evidence,
-        policy,
-    )
+    step = _choose_step(case, limits)
+    after = settle_latches(case, limits)
+    if step.change:
+        after = set_weight(after, case.state.weight + step.change, case.policy, case.as_of)
+    rules = (*limits.rules, *step.rules)
+    return case.decide("weight", step.verdict, (step.reason,), rules, after)
 
 
-def _step(
-    state: State, evidence: Evidence, policy: WeightPolicy, cuts: tuple[Cut, ...]
-) -> tuple[Verdict, float, str, tuple[Rule, ...]]:
-    """Return verdict, change of weight, reason and the rules looked at, once no limit fires."""
-    if evidence.settled < policy.min_settled:
-        missing = policy.min_settled - evidence.settled
-        return "HOLD", 0.0, f"insufficient evidence: {missing} more settled predictions needed", ()
-    if state.phase in ("foundation", "shadow"):
-        return "HOLD", 0.0, f"phase {state.phase}: the weight is earned at the gate", ()
-    latched = [c.name for c in cuts if c.standing == "latched"]
+def _choose_step(case: Case, limits: Limits) -> Step:
+    if not case.conclusive:
+        missing = case.policy.min_settled - case.evidence.settled
+        return Step("HOLD", f"insufficient evidence: {missing} more settled predictions needed")
+    if case.state.phase in ("foundation", "shadow"):
+        return Step("HOLD", f"phase {case.state.phase}: the weight is earned at the gate")
+    latched = limits.cuts_that_are("latched")
     if latched:
-        return "HOLD", 0.0, f"still breached since the last cut: {', '.join(latched)}", ()
-    return _reward(state, evidence, policy)
+        names = ", ".join(cut.name for cut in latched)
+        return Step("HOLD", f"still breached since the last cut: {names}")
+    return _reward(case)
 
 
-def _reward(
-    state: State, evidence: Evidence, policy: WeightPolicy
-) -> tuple[Verdict, float, str, tuple[Rule, ...]]:
-    month, life, lower = (
-        raise_rules(evidence, policy),
-        life_rules(evidence),
-        _lower_rule(evidence, policy),
-    )
-    proven = proof(evidence, policy)
-    rules = (*month, *life, proven) if life else month
-    by_life = (
-        is_sequential(policy)
-        and bool(life)
-        and _healthy(evidence, policy)
-        and not all(r.fired for r in month)
-    )
-    earned_by = life if by_life else month
-    earned = all(r.fired for r in earned_by)
-    ceilings = _ceilings(state, evidence, policy, earned)
-    if earned and (proven.fired or not is_sequential(policy)):
-        words = (*earned_by, proven) if is_sequential(policy) else earned_by
-        return _raised(
-            state, evidence, policy, (*rules, *ceilings), "; ".join(r.reason for r in words)
+def _reward(case: Case) -> Step:
+    """Return the step up or down, if the month or the lifetime asks for one."""
+    binding, proven = case.policy.evidence_binds, proof(case)
+    month, lifetime = raise_rules(case), lifetime_rules(case.evidence.lifetime)
+    lower = _lower_rule(case)
+    rules = (*month, *lifetime, proven) if lifetime else month
+
+    by_lifetime = binding and lifetime and _is_healthy(case) and not _all_fired(month)
+    earned_by = lifetime if by_lifetime else month
+    earned = _all_fired(earned_by)
+    ceilings = _ceilings(case, proven, earned=earned)
+    if earned and (proven.fired or not binding):
+        reasons = (*earned_by, proven) if binding else earned_by
+        return _raise_weight(
+            case, (*rules, *ceilings), _joined(reasons) + would_stand(case, proven)
         )
     if lower.fired:
-        return (
-            "CUT",
-            -min(policy.steps.size, state.weight),
-            f"step down: {lower.reason}",
-            (*rules, lower),
-        )
-    missed = (proven,) if earned else tuple(r for r in month if not r.fired)
-    return (
-        "HOLD",
-        0.0,
-        f"no step up: {'; '.join(r.reason for r in missed)}",
-        (*rules, lower, *ceilings),
-    )
+        change = -step_down(case.state.weight, case.policy.steps.size)
+        return Step("CUT", f"step down: {lower.reason}", change, (*rules, lower))
+    missed = (proven,) if earned else tuple(rule for rule in month if not rule.fired)
+    return Step("HOLD", f"no step up: {_joined(missed)}", 0.0, (*rules, lower, *ceilings))
 
 
-def _raised(
-    state: State, evidence: Evidence, policy: WeightPolicy, rules: tuple[Rule, ...], words: str
-) -> tuple[Verdict, float, str, tuple[Rule, ...]]:
-    room = policy.band(state.phase).ceiling - state.weight
-    if state.held:
-        return "HOLD", 0.0, "a step up is earned, but an operator holds the weight", rules
-    if not room > 1e-9:
-        return (
-            "HOLD",
-            0.0,
-            f"a step up is earned, but {state.phase} ends at {state.weight:.0%}",
-            rules,
-        )
-    return (
-        "RAISE",
-        min(policy.steps.size, room),
-        f"step up: {words}{would_stand(evidence, policy)}",
-        rules,
-    )
+def _raise_weight(case: Case, rules: tuple[Rule, ...], reason: str) -> Step:
+    ceiling = case.policy.band(case.state.phase).ceiling
+    change = step_up(case.state.weight, case.policy.steps.size, ceiling)
+    if case.state.held:
+        return Step("HOLD", "a step up is earned, but an operator holds the weight", 0.0, rules)
+    if not change:
+        reason = f"a step up is earned, but {case.state.phase} ends at {case.state.weight:.0%}"
+        return Step("HOLD", reason, 0.0, rules)
+    return Step("RAISE", f"step up: {reason}", change, rules)
 
 
-def _ceilings(
-    state: State, evidence: Evidence, policy: WeightPolicy, earned: bool
-) -> tuple[Rule, ...]:
-    """Return which of the ceilings the weight is the lowest of, for the record: phase, ladder, evidence, guard."""
-    if evidence.lifetime is None:
+def _all_fired(rules: tuple[Rule, ...]) -> bool:
+    return all(rule.fired for rule in rules)
+
+
+def _joined(rules: tuple[Rule, ...]) -> str:
+    return "; ".join(rule.reason for rule in rules)
+
+
+def _ceilings(case: Case, proven: Rule, *, earned: bool) -> tuple[Rule, ...]:
+    """Return the rule that names the lowest ceiling; none without lifetime evidence."""
+    if case.evidence.lifetime is None:
         return ()
-    held = state.weight
+    held, policy = case.state.weight, case.policy
     ceilings = {
-        "phase": policy.band(state.phase).ceiling,
+        "phase": policy.band(case.state.phase).ceiling,
         "ladder": held + policy.steps.size if earned else held,
-        "evidence": policy.ceiling if proof(evidence, policy).fired else held,
-        "guard": held if state.held else policy.ceiling,
+        "evidence": policy.ceiling if proven.fired else held,
+        "guard": held if case.state.held else policy.ceiling,
     }
     return (bound_by(ceilings, policy),)
 
 
-def raise_rules(evidence: Evidence, policy: WeightPolicy) -> tuple[Rule, Rule]:
-    """Return what a step up asks for; neither NaN nor infinity meets either."""
-    ml, base, bound = (
-        evidence.books.ml.sharpe,
-        evidence.books.baseline.sharpe,
-        policy.steps.raise_accuracy,
+def raise_rules(case: Case) -> tuple[Rule, Rule]:
+    """Return the conditions of a step up; neither NaN nor infinity meets either."""
+    accuracy, bound = case.evidence.accuracy, case.policy.steps.raise_accuracy
+    ml, baseline = case.evidence.books.ml.sharpe, case.evidence.books.baseline.sharpe
+    return (
+        make_rule(
+            "raise_accuracy",
+            accuracy,
+            bound,
+            fired=exceeds(accuracy, bound),
+            reason=f"accuracy {accuracy:.1%}, over {bound:.0%} needed",
+        ),
+        make_rule(
+            "raise_sharpe",
+            ml,
+            baseline,
+            fired=exceeds(ml, baseline),
+            reason=f"ML Sharpe {ml:.2f}, over the baseline's {baseline:.2f} needed",
+        ),
     )
-    accuracy = make_rule(
-        "raise_accuracy",
-        evidence.accuracy,
-        bound,
-        fired=math.isfinite(evidence.accuracy) and evidence.accuracy > bound,
-        reason=f"accuracy {evidence.accuracy:.1%}, over {bound:.0%} needed",
-    )
-    words = f"ML Sharpe {ml:.2f}, over the baseline's {base:.2f} needed"
-    sharpe = make_rule(
-        "raise_sharpe", ml, base, fired=math.isfinite(ml) and ml > base, reason=words
-    )
-    return accuracy, sharpe
 
 
-def _healthy(evidence: Evidence, policy: WeightPolicy) -> bool:
-    """Whether the month asks for no step down; NaN does."""
-    lowest = shortfall_bound(evidence.books.baseline.sharpe, policy.steps.sharpe_shortfall)
-    return evidence.accuracy >= policy.steps.lower_accuracy and evidence.books.ml.sharpe >= lowest
+def _is_healthy(case: Case) -> bool:
+    steps, books = case.policy.steps, case.evidence.books
+    lowest = shortfall_bound(books.baseline.sharpe, steps.sharpe_shortfall)
+    return month_healthy(case.evidence.accuracy, steps.lower_accuracy, books.ml.sharpe, lowest)
 
 
-def _lower_rule(evidence: Evidence, policy: WeightPolicy) -> Rule:
+def _lower_rule(case: Case) -> Rule:
     """Return the step down: accuracy under its bound, or Sharpe under the baseline's by the smaller shortfall."""
-    ml, base = evidence.books.ml.sharpe, evidence.books.baseline.sharpe
-    bound = shortfall_bound(base, policy.steps.sharpe_shortfall)
-    healthy = _healthy(evidence, policy)
-    confirmed = breach_confirmed(
-        evidence, policy.sequential.confirm, policy, evidence.accuracy, ml, bound
-    )
-    reason = f"accuracy {evidence.accuracy:.1%}, ML Sharpe {ml:.2f} against {bound:.2f}"
+    accuracy, books = case.evidence.accuracy, case.evidence.books
+    ml = books.ml.sharpe
+    bound = shortfall_bound(books.baseline.sharpe, case.policy.steps.sharpe_shortfall)
+    healthy = _is_healthy(case)
+    confirmed = case.confirms(case.policy.sequential.confirm, accuracy, ml, bound)
+    reason = f"accuracy {accuracy:.1%}, ML Sharpe {ml:.2f} against {bound:.2f}"
     reason += "" if healthy or confirmed else " (not confirmed by the evidence)"
     return make_rule("lower", ml, bound, fired=not healthy and confirmed, reason=reason)

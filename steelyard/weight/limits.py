@@ -1,6 +1,6 @@
-"""Limits: what takes weight away. Breakers and latched cuts, for the evaluation and the daily guard alike.
+"""Limits take weight away: breakers and latched cuts, for the evaluation and the daily guard alike.
 
-Every limit is phrased as what must hold to be let through, so that NaN counts as a breach.
+Every limit says what must hold to let the weight stay, so that NaN counts as a breach.
 """
 
 import math
@@ -8,12 +8,20 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from steelyard.evaluation.evidence import Evidence
-from steelyard.weight.decision import Decision, Kind, Rule, make_rule
+from steelyard.weight.case import Case
+from steelyard.weight.decision import Decision, Kind, Rule, make_decision, make_rule
 from steelyard.weight.policy import WeightPolicy
-from steelyard.weight.sequential import breach_confirmed, decay_rules, is_sequential
+from steelyard.weight.rules import (
+    decay_fires,
+    drawdown_bound,
+    latch_active,
+    over,
+    shortfall_bound,
+    under,
+)
+from steelyard.weight.sequential import decay_breaker
 from steelyard.weight.state import State
-from steelyard.weight.transitions import disable, make_decision, set_weight
+from steelyard.weight.transitions import disable, set_weight
 
 CutStatus = Literal[
     "within", "breached", "latched", "no weight to cut", "not confirmed by the evidence"
@@ -22,204 +30,235 @@ CutStatus = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """One limit of SPEC §6.2, measured; ``breached`` is the standing that multiplies the weight by ``factor``."""
+    """One limit of SPEC §6.2 as measured.
+
+    Attributes:
+        figure: What was measured; ``bound`` is what it was held against.
+        factor: What a breach multiplies the weight by.
+        comparison: Figure and bound in words.
+        status: "breached" cuts now; every other status leaves the weight alone.
+    """
 
     name: str
     figure: float
     bound: float
     factor: float
-    words: str
-    standing: CutStatus
+    comparison: str
+    status: CutStatus
 
     @property
     def rule(self) -> Rule:
         """The limit as a line of the record."""
-        reason = self.words if self.standing == "breached" else f"{self.words} ({self.standing})"
-        return make_rule(
-            self.name, self.figure, self.bound, fired=self.standing == "breached", reason=reason
-        )
+        fired = self.status == "breached"
+        reason = self.comparison if fired else f"{self.comparison} ({self.status})"
+        return make_rule(self.name, self.figure, self.bound, fired=fired, reason=reason)
 
 
-def guard(state: State, evidence: Evidence, policy: WeightPolicy, as_of: datetime) -> Decision:
-    """Return what the daily guard decides: DISABLE, CUT, or HOLD with the latches released whose condition cleared."""
-    limited = limit("guard", state, evidence, policy, as_of, as_of)
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """All limits of a case, measured once.
+
+    Attributes:
+        breakers: Limits that take the weight to 0.
+        cuts: Limits that multiply the weight; empty without enough evidence.
+    """
+
+    breakers: tuple[Rule, ...]
+    cuts: tuple[Cut, ...]
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """Breakers and cuts as lines of the record."""
+        return (*self.breakers, *(cut.rule for cut in self.cuts))
+
+    def cuts_that_are(self, status: CutStatus) -> tuple[Cut, ...]:
+        """Return the cuts of one status."""
+        return tuple(cut for cut in self.cuts if cut.status == status)
+
+
+def guard(case: Case) -> Decision:
+    """Return the decision of the daily guard: DISABLE, CUT, or HOLD with cleared latches released."""
+    limits = measure_limits(case)
+    limited = enforce(case, limits, "guard")
     if limited is not None:
         return limited
-    cuts = measure_cuts(state, evidence, policy, as_of)
-    after = state.model_copy(update={"latches": latches_after(state, cuts, as_of), "as_of": as_of})
-    released = sorted(set(state.latches) - set(after.latches))
-    reason = f"back within bounds: {', '.join(released)}" if released else "no limit fires"
-    rules = (*breaker_rules(state, evidence, policy), *(c.rule for c in cuts))
-    return make_decision(
-        "guard", as_of, as_of, "HOLD", (reason,), rules, state, after, evidence, policy
-    )
+    after = settle_latches(case, limits)
+    released = sorted(set(case.state.latches) - set(after.latches))
+    reason = f"back within bounds: {', '.join(released)}" if released else "no limit is breached"
+    return case.decide("guard", "HOLD", (reason,), limits.rules, after)
 
 
 def streak_breaker(
     state: State, streak: int, policy: WeightPolicy, as_of: datetime
 ) -> Decision | None:
-    """Return the decision that the latest ``streak`` of consecutive ML losses forces, None for none.
+    """Return the decision that a losing streak forces; None if it is within its bound.
 
-    For the trading process, which calls it on every settled outcome and waits for no guard.
+    For the trading process, which calls it on every settled outcome and does not wait for the guard.
+
+    Args:
+        state: State in force.
+        streak: Latest consecutive losses of the ml book.
+        policy: Its ``limits.breaker_streak`` is the bound.
+        as_of: Moment of the latest outcome (UTC).
     """
-    rule = _streak_rule(state, streak, policy)
+    rule = _streak_breaker(state, streak, policy)
     if not rule.fired:
         return None
-    after = disable(state, as_of)
     return make_decision(
-        "guard", as_of, as_of, "DISABLE", (rule.reason,), (rule,), state, after, None, policy
+        "guard",
+        state,
+        disable(state, as_of),
+        policy,
+        as_of,
+        verdict="DISABLE",
+        reasons=(rule.reason,),
+        rules=(rule,),
     )
 
 
-def limit(
-    kind: Kind,
-    state: State,
-    evidence: Evidence,
-    policy: WeightPolicy,
-    period_end: datetime,
-    as_of: datetime,
-) -> Decision | None:
-    """Return the decision a breached limit forces (groups 1 and 2 of SPEC §6), None when none fires."""
-    breakers = breaker_rules(state, evidence, policy)
-    fired = tuple(r.reason for r in breakers if r.fired)
+def measure_limits(case: Case) -> Limits:
+    """Return the limits of SPEC §6.1 and §6.2 as they stand.
+
+    A lineage that already waits for its retraining is not disabled again, and before shadow there is
+    no model to disable: no breaker fires then.
+    """
+    breakers = (
+        _accuracy_breaker(case),
+        _streak_breaker(case.state, case.evidence.losing_streak, case.policy),
+        *decay_breaker(case, armed=_armed(case.state)),
+    )
+    return Limits(breakers, _measure_cuts(case) if case.conclusive else ())
+
+
+def enforce(case: Case, limits: Limits, kind: Kind) -> Decision | None:
+    """Return the decision a breached limit forces; None if no limit fires.
+
+    Args:
+        case: What is judged.
+        limits: Its limits, from ``measure_limits``.
+        kind: Which review enforces them.
+    """
+    fired = tuple(breaker.reason for breaker in limits.breakers if breaker.fired)
     if fired:
-        after = disable(state, as_of)
-        return make_decision(
-            kind, period_end, as_of, "DISABLE", fired, breakers, state, after, evidence, policy
-        )
-    cuts = measure_cuts(state, evidence, policy, as_of)
-    breached = [c for c in cuts if c.standing == "breached"]
+        after = disable(case.state, case.as_of)
+        return case.decide(kind, "DISABLE", fired, limits.breakers, after)
+    breached = limits.cuts_that_are("breached")
     if not breached:
         return None
-    weight = state.weight * math.prod(c.factor for c in breached)
-    latched = state.model_copy(update={"latches": latches_after(state, cuts, as_of)})
-    after = set_weight(latched, weight, policy, as_of)
-    reasons = tuple(f"×{c.factor:g}: {c.words}" for c in breached)
-    rules = (*breakers, *(c.rule for c in cuts))
-    return make_decision(
-        kind, period_end, as_of, "CUT", reasons, rules, state, after, evidence, policy
-    )
+    weight = case.state.weight * math.prod(cut.factor for cut in breached)
+    after = set_weight(settle_latches(case, limits), weight, case.policy, case.as_of)
+    reasons = tuple(f"×{cut.factor:g}: {cut.comparison}" for cut in breached)
+    return case.decide(kind, "CUT", reasons, limits.rules, after)
 
 
-def breaker_rules(state: State, evidence: Evidence, policy: WeightPolicy) -> tuple[Rule, ...]:
-    """Return the circuit breakers (SPEC §6.1): accuracy, once there is enough of it, the losing streak, always, and decay.
+def settle_latches(case: Case, limits: Limits) -> State:
+    """Return the state at ``as_of`` with its latches settled.
 
-    A lineage that already waits for its retraining is not disabled a second time, and before shadow there is no model
-    to disable.
+    Latches still breached keep their moment, new breaches latch now, the others are released.
+    Without enough evidence nothing is known to have cleared, so every latch stays.
+
+    Args:
+        case: What is judged.
+        limits: Its limits, from ``measure_limits``.
     """
-    armed = _armed(state)
-    return (
-        _accuracy_breaker(armed, evidence, policy),
-        _streak_rule(state, evidence.losing_streak, policy),
-        *decay_rules(evidence, policy, armed=armed),
-    )
+    latches = dict(case.state.latches)
+    if limits.cuts:
+        latches = {cut.name: latches[cut.name] for cut in limits.cuts_that_are("latched")}
+        latches |= {cut.name: case.as_of for cut in limits.cuts_that_are("breached")}
+    return case.state.model_copy(update={"latches": latches, "as_of": case.as_of})
 
 
 def _armed(state: State) -> bool:
     return state.phase != "foundation" and not state.retrain_required
 
 
-def _streak_rule(state: State, streak: int, policy: WeightPolicy) -> Rule:
+def _streak_breaker(state: State, streak: int, policy: WeightPolicy) -> Rule:
     bound = policy.limits.breaker_streak
+    fired = _armed(state) and over(streak, bound)
     reason = f"{streak} consecutive ML losses, at most {bound} allowed"
-    return make_rule(
-        "breaker_streak", streak, bound, fired=_armed(state) and not streak <= bound, reason=reason
-    )
+    return make_rule("breaker_streak", streak, bound, fired=fired, reason=reason)
 
 
-def _accuracy_breaker(armed: bool, evidence: Evidence, policy: WeightPolicy) -> Rule:
-    bound = policy.limits.breaker_accuracy
-    if evidence.settled < policy.min_settled:
-        reason = f"{evidence.settled} settled predictions of {policy.min_settled} needed"
+def _accuracy_breaker(case: Case) -> Rule:
+    accuracy, bound = case.evidence.accuracy, case.policy.limits.breaker_accuracy
+    if not case.conclusive:
+        reason = f"{case.evidence.settled} settled predictions of {case.policy.min_settled} needed"
         return make_rule("breaker_accuracy", math.nan, bound, fired=False, reason=reason)
-    breached = not evidence.accuracy >= bound
-    confirmed = breach_confirmed(evidence, policy.sequential.cut, policy, evidence.accuracy)
-    words = f"accuracy {evidence.accuracy:.1%}, at least {bound:.0%} needed"
-    words += " (not confirmed by the evidence)" if breached and not confirmed else ""
-    return make_rule(
-        "breaker_accuracy",
-        evidence.accuracy,
-        bound,
-        fired=armed and breached and confirmed,
-        reason=words,
-    )
+    breached = under(accuracy, bound)
+    confirmed = case.confirms(case.policy.sequential.cut, accuracy)
+    reason = f"accuracy {accuracy:.1%}, at least {bound:.0%} needed"
+    reason += " (not confirmed by the evidence)" if breached and not confirmed else ""
+    fired = _armed(case.state) and breached and confirmed
+    return make_rule("breaker_accuracy", accuracy, bound, fired=fired, reason=reason)
 
 
-def measure_cuts(
-    state: State, evidence: Evidence, policy: WeightPolicy, as_of: datetime
-) -> tuple[Cut, ...]:
-    """Return the limits of SPEC §6.2 as they stand; none without enough evidence."""
-    if evidence.settled < policy.min_settled:
-        return ()
-    limits, ml, base = policy.limits, evidence.books.ml, evidence.books.baseline
-    deepest = limits.drawdown_ratio * base.max_drawdown
-    lowest = shortfall_bound(base.sharpe, limits.sharpe_shortfall)
-    measures = (
-        (
+def _measure_cuts(case: Case) -> tuple[Cut, ...]:
+    limits, evidence = case.policy.limits, case.evidence
+    accuracy, ml, baseline = evidence.accuracy, evidence.books.ml, evidence.books.baseline
+    deepest = drawdown_bound(baseline.max_drawdown, limits.drawdown_ratio)
+    lowest = shortfall_bound(baseline.sharpe, limits.sharpe_shortfall)
+    return (
+        _measure_cut(
+            case,
             "cut_accuracy",
-            (evidence.accuracy, limits.cut_accuracy, limits.cut_accuracy_factor),
-            f"accuracy {evidence.accuracy:.1%}, at least {limits.cut_accuracy:.0%} needed",
-            evidence.accuracy >= limits.cut_accuracy,
+            (accuracy, limits.cut_accuracy, limits.cut_accuracy_factor),
+            f"accuracy {accuracy:.1%}, at least {limits.cut_accuracy:.0%} needed",
+            breached=under(accuracy, limits.cut_accuracy),
         ),
-        (
+        _measure_cut(
+            case,
             "cut_drawdown",
             (ml.max_drawdown, deepest, limits.drawdown_factor),
-            f"ML drawdown {ml.max_drawdown:.2%}, at most {deepest:.2%} allowed ({limits.drawdown_ratio:g} × the baseline's)",
-            ml.max_drawdown <= deepest,
+            f"ML drawdown {ml.max_drawdown:.2%}, at most {deepest:.2%} allowed "
+            f"({limits.drawdown_ratio:g} × the baseline's)",
+            breached=over(ml.max_drawdown, deepest),
         ),
-        (
+        _measure_cut(
+            case,
             "cut_sharpe",
             (ml.sharpe, lowest, limits.sharpe_factor),
-            f"ML Sharpe {ml.sharpe:.2f}, at least {lowest:.2f} needed ({limits.sharpe_shortfall:.0%} under the baseline's)",
-            ml.sharpe >= lowest,
+            f"ML Sharpe {ml.sharpe:.2f}, at least {lowest:.2f} needed "
+            f"({limits.sharpe_shortfall:.0%} under the baseline's)",
+            breached=under(ml.sharpe, lowest),
         ),
+        *_measure_decay_cut(case),
     )
-    confirm = policy.sequential.confirm
-    ladder = tuple(
-        Cut(name, *figures, words, _standing(name, bool(holds), confirmed, state, policy, as_of))
-        for name, figures, words, holds in measures
-        for confirmed in [breach_confirmed(evidence, confirm, policy, *figures)]
-    )
-    return (*ladder, *_decay_cut(state, evidence, policy, as_of))
 
 
-def _decay_cut(
-    state: State, evidence: Evidence, policy: WeightPolicy, as_of: datetime
-) -> tuple[Cut, ...]:
-    if not is_sequential(policy) or evidence.lifetime is None:
+def _measure_cut(
+    case: Case,
+    name: str,
+    figures: tuple[float, float, float],
+    comparison: str,
+    *,
+    breached: bool,
+) -> Cut:
+    """Return a cut of the ladder; ``figures`` are what was measured, its bound and its factor."""
+    confirmed = case.confirms(case.policy.sequential.confirm, *figures)
+    status = _cut_status(case, name, breached=breached, confirmed=confirmed)
+    return Cut(name, *figures, comparison, status)
+
+
+def _measure_decay_cut(case: Case) -> tuple[Cut, ...]:
+    """Return the cut on decay itself; none in ladder mode or without lifetime evidence."""
+    sequential, decay = case.policy.sequential, case.decay_evidence
+    if not case.policy.evidence_binds or case.evidence.lifetime is None:
         return ()
-    bound, decay = policy.sequential.cut, evidence.lifetime.decay_evidence
-    words = f"evidence that the claims no longer hold {decay:.1f} months, under {bound:g} needed"
-    standing = _standing("cut_decay", decay < bound, True, state, policy, as_of)
-    return (Cut("cut_decay", decay, bound, policy.sequential.cut_factor, words, standing),)
+    comparison = f"evidence that the claims no longer hold {decay:.1f} months, under {sequential.cut:g} needed"
+    breached = decay_fires(case.policy.evidence_binds, decay, sequential.cut)
+    status = _cut_status(case, "cut_decay", breached=breached, confirmed=True)
+    return (Cut("cut_decay", decay, sequential.cut, sequential.cut_factor, comparison, status),)
 
 
-def _standing(
-    name: str, holds: bool, confirmed: bool, state: State, policy: WeightPolicy, as_of: datetime
-) -> CutStatus:
-    if holds:
+def _cut_status(case: Case, name: str, *, breached: bool, confirmed: bool) -> CutStatus:
+    if not breached:
         return "within"
     if not confirmed:
         return "not confirmed by the evidence"
-    if state.weight == 0:
+    if case.state.weight == 0:
         return "no weight to cut"
-    fired_at = state.latches.get(name)
-    if fired_at is not None and as_of < fired_at + timedelta(days=policy.limits.latch_days):
+    fired_at = case.state.latches.get(name)
+    latch = timedelta(days=case.policy.limits.latch_days)
+    if fired_at is not None and latch_active(case.as_of, fired_at, latch):
         return "latched"
     return "breached"
-
-
-def latches_after(state: State, cuts: tuple[Cut, ...], as_of: datetime) -> dict[str, datetime]:
-    """Return the latches set after ``as_of``: still breached ones keep their moment, new ones start now.
-
-    Without enough evidence (no cuts measured) nothing is known to have cleared, so every latch stays.
-    """
-    if not cuts:
-        return dict(state.latches)
-    kept = {c.name: state.latches[c.name] for c in cuts if c.standing == "latched"}
-    return kept | {c.name: as_of for c in cuts if c.standing == "breached"}
-
-
-def shortfall_bound(baseline: float, share: float) -> float:
-    """Return the figure ``share`` under ``baseline``, which for a negative baseline lies further down (SPEC §6)."""
-    return baseline - share * abs(baseline)

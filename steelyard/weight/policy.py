@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from steelyard.evaluation.skill import BetPolicy
 from steelyard.values import FrozenModel
+from steelyard.weight.rules import phase_of_weight
 
 Phase = Literal["foundation", "shadow", "pilot", "expansion", "optimization"]
 PHASES: tuple[Phase, ...] = ("foundation", "shadow", "pilot", "expansion", "optimization")
@@ -167,6 +168,11 @@ class WeightPolicy(FrozenModel):
             )
         return self
 
+    @property
+    def evidence_binds(self) -> bool:
+        """Whether lifetime evidence decides (sequential mode) or is only recorded (ladder mode)."""
+        return self.evidence == "sequential"
+
     def band(self, phase: Phase) -> Band:
         """Return the band of ``phase``, its ceiling never above the overall one."""
         if phase in ("foundation", "shadow"):
@@ -175,8 +181,11 @@ class WeightPolicy(FrozenModel):
         return Band(floor=min(band.floor, self.ceiling), ceiling=min(band.ceiling, self.ceiling))
 
     def phase_holding(self, weight: float, highest: Phase) -> Phase:
-        """Return the highest phase up to ``highest`` whose floor ``weight`` reaches; above 0 at least pilot."""
-        if weight <= 0:
-            return "shadow"
-        reached = [p for p in PHASES[2 : PHASES.index(highest) + 1] if weight >= self.band(p).floor]
-        return reached[-1] if reached else "pilot"
+        """Return the phase that holds ``weight``: shadow at 0, else at least pilot.
+
+        Args:
+            weight: Weight, in [0, ``ceiling``].
+            highest: Phase in force; no weight promotes beyond it.
+        """
+        floors = tuple(self.band(phase).floor for phase in PHASES)
+        return PHASES[phase_of_weight(weight, PHASES.index(highest), floors)]

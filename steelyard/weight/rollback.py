@@ -3,68 +3,93 @@
 from datetime import datetime
 
 from steelyard.evaluation.evidence import Evidence
-from steelyard.weight.decision import Decision, Rule
+from steelyard.weight.decision import Decision, Rule, make_decision
 from steelyard.weight.policy import WeightPolicy
 from steelyard.weight.state import State
-from steelyard.weight.transitions import disable, make_decision
+from steelyard.weight.transitions import disable
 
 
 def roll_back(
     state: State,
-    evidence: Evidence | None,
-    rules: tuple[Rule, ...],
     reason: str,
     operator: str,
     policy: WeightPolicy,
     as_of: datetime,
+    *,
+    evidence: Evidence | None = None,
+    rules: tuple[Rule, ...] = (),
 ) -> Decision:
-    """Return the decision that takes the weight to 0 now: shadow, a retraining, and new evidence before any way up.
+    """Return the decision that takes the weight to 0: shadow, a retraining, and new evidence.
 
     Args:
         state: State in force.
-        evidence: What is known at ``as_of``, for the record alone; None where it could not be gathered.
-        rules: Limits as they stand, for the record alone.
         reason: Why, in the operator's words.
-        operator: Who.
+        operator: Who asks for it.
         policy: Bounds, for the record.
-        as_of: Now.
+        as_of: Moment of the rollback (UTC).
+        evidence: What is known at ``as_of``, for the record; None if it could not be gathered.
+        rules: Limits as they stand, for the record.
     """
     after = disable(state, as_of)
     if state.phase == "foundation":  # there is no champion that could requalify
         after = after.model_copy(update={"phase": "foundation", "retrain_required": False})
-    reasons = (f"rolled back by {operator}: {reason}",)
     return make_decision(
         "rollback",
-        as_of,
-        as_of,
-        "DISABLE",
-        reasons,
-        rules,
         state,
         after,
-        evidence,
         policy,
-        operator,
+        as_of,
+        verdict="DISABLE",
+        reasons=(f"rolled back by {operator}: {reason}",),
+        rules=rules,
+        evidence=evidence,
+        operator=operator,
     )
 
 
 def hold(
     state: State, reason: str, operator: str, policy: WeightPolicy, as_of: datetime
 ) -> Decision:
-    """Return the decision that freezes the weight; limits still lower it."""
-    after = state.model_copy(update={"held": True, "as_of": as_of})
-    reasons = (f"held by {operator}: {reason}",)
+    """Return the decision that freezes the weight; limits still lower it.
+
+    Args:
+        state: State in force.
+        reason: Why, in the operator's words.
+        operator: Who asks for it.
+        policy: Bounds, for the record.
+        as_of: Moment of the hold (UTC).
+    """
     return make_decision(
-        "hold", as_of, as_of, "HOLD", reasons, (), state, after, None, policy, operator
+        "hold",
+        state,
+        state.model_copy(update={"held": True, "as_of": as_of}),
+        policy,
+        as_of,
+        verdict="HOLD",
+        reasons=(f"held by {operator}: {reason}",),
+        operator=operator,
     )
 
 
 def resume(
     state: State, reason: str, operator: str, policy: WeightPolicy, as_of: datetime
 ) -> Decision:
-    """Return the decision that lets the weight move again; nothing it missed is made up for."""
-    after = state.model_copy(update={"held": False, "as_of": as_of})
-    reasons = (f"resumed by {operator}: {reason}",)
+    """Return the decision that lets the weight move again; steps it missed are not made up for.
+
+    Args:
+        state: State in force.
+        reason: Why, in the operator's words.
+        operator: Who asks for it.
+        policy: Bounds, for the record.
+        as_of: Moment of the resumption (UTC).
+    """
     return make_decision(
-        "resume", as_of, as_of, "HOLD", reasons, (), state, after, None, policy, operator
+        "resume",
+        state,
+        state.model_copy(update={"held": False, "as_of": as_of}),
+        policy,
+        as_of,
+        verdict="HOLD",
+        reasons=(f"resumed by {operator}: {reason}",),
+        operator=operator,
     )

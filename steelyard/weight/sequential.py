@@ -1,117 +1,121 @@
-"""What the evidence over a lineage's life says to a step: RAISE, HOLD or CUT (docs/decisions/0017).
+"""Rules on the lifetime evidence: what it lets rise, believe and take away (docs/decisions/0017).
 
-Where the policy's ``evidence`` is "ladder", all of it is recorded and none of it decides.
+In ladder mode all of it is recorded and none of it decides.
 """
 
 import math
 from collections.abc import Mapping
 
-from steelyard.evaluation.evidence import Evidence
 from steelyard.evaluation.skill import Skill
+from steelyard.weight.case import Case
 from steelyard.weight.decision import Rule, make_rule
-from steelyard.weight.policy import SequentialPolicy, WeightPolicy
+from steelyard.weight.policy import WeightPolicy
+from steelyard.weight.rules import (
+    decay_fires,
+    decay_reaches,
+    exceeds,
+    recorded_weight,
+    skill_proven,
+)
 
 
-def is_sequential(policy: WeightPolicy) -> bool:
-    """Whether the evidence over the life decides anything."""
-    return policy.evidence == "sequential"
-
-
-def breach_confirmed(
-    evidence: Evidence, bound: float, policy: WeightPolicy, *figures: float
-) -> bool:
-    """Whether a breached limit of the ladder takes effect: always in ladder mode, else once the decay reaches ``bound``.
-
-    A life nobody knows confirms every limit, and NaN among the limit's ``figures`` needs no confirmation.
-    """
-    if (
-        not is_sequential(policy)
-        or evidence.lifetime is None
-        or any(math.isnan(figure) for figure in figures)
-    ):
-        return True
-    return not evidence.lifetime.decay_evidence < bound
-
-
-def proof(evidence: Evidence, policy: WeightPolicy) -> Rule:
-    """Return whether the evidence would let a rise stand: skill proven, and no decay to speak of."""
-    bounds, life = policy.sequential, evidence.lifetime
-    if life is None:
+def proof(case: Case) -> Rule:
+    """Return whether the lifetime evidence lets the weight rise: skill proven and no decay."""
+    bounds, lifetime = case.policy.sequential, case.evidence.lifetime
+    if lifetime is None:
         return make_rule(
-            "evidence", math.nan, bounds.rise, fired=False, reason="no evidence over the life"
+            "evidence", math.nan, bounds.rise, fired=False, reason="no lifetime evidence"
         )
-    if not life.decay_evidence < bounds.confirm:
-        words = f"claims have decayed: {life.decay_evidence:.1f} months, under {bounds.confirm:g} needed"
-        return make_rule("evidence", life.skill, bounds.rise, fired=False, reason=words)
-    proven = life.skill >= bounds.rise
-    words = f"evidence of skill {life.skill:.3g}, {bounds.rise:g} needed"
-    return make_rule(
-        "evidence",
-        life.skill,
-        bounds.rise,
-        fired=proven,
-        reason=words if proven else words + _missing(life, bounds),
-    )
+    skill, decay = lifetime.skill, lifetime.decay_evidence
+    proven = skill_proven(skill, decay, bounds.rise, bounds.confirm)
+    if decay_reaches(decay, bounds.confirm):
+        reason = f"claims have decayed: {decay:.1f} months, under {bounds.confirm:g} needed"
+    else:
+        reason = f"evidence of skill {skill:.3g}, {bounds.rise:g} needed"
+        reason += "" if proven else _missing_signals(lifetime, bounds.rise)
+    return make_rule("evidence", skill, bounds.rise, fired=proven, reason=reason)
 
 
-def _missing(life: Skill, bounds: SequentialPolicy) -> str:
-    more = life.more_needed(bounds.rise)
-    if more is None:
+def _missing_signals(lifetime: Skill, rise: float) -> str:
+    missing = lifetime.more_needed(rise)
+    if missing is None:
         return "; more signals of this kind would not bring it"
-    return f"; at the growth so far {more} more settled signals would bring it"
+    return f"; at the growth so far {missing} more settled signals would bring it"
 
 
-def would_stand(evidence: Evidence, policy: WeightPolicy) -> str:
-    """Return what the record adds to a rise in ladder mode that the evidence does not carry; empty where it does."""
-    rule = proof(evidence, policy)
-    if is_sequential(policy) or evidence.lifetime is None or rule.fired:
+def would_stand(case: Case, proven: Rule) -> str:
+    """Return the doubt recorded with a rise that the lifetime evidence does not carry; "" without doubt.
+
+    Args:
+        case: What is judged; in sequential mode such a rise is refused, so there is no doubt to record.
+        proven: The rule of ``proof`` on its evidence.
+    """
+    if case.policy.evidence_binds or case.evidence.lifetime is None or proven.fired:
         return ""
-    return f"; by the evidence this rise would not have stood: {rule.reason}"
+    return f"; by the evidence this rise would not have stood: {proven.reason}"
 
 
-def life_rules(evidence: Evidence) -> tuple[Rule, ...]:
-    """Return the ladder's rule over the whole life: accuracy over chance, and more earned than the baseline."""
-    life = evidence.lifetime
-    if life is None:
+def lifetime_rules(lifetime: Skill | None) -> tuple[Rule, ...]:
+    """Return the step up judged over the lifetime: accuracy above chance, and more earned than the baseline.
+
+    None without lifetime evidence.
+    """
+    if lifetime is None:
         return ()
-    rate = life.no_information_rate
+    accuracy, rate = lifetime.accuracy, lifetime.no_information_rate
+    earned, baseline = lifetime.ml_return, lifetime.baseline_return
     return (
         make_rule(
             "life_accuracy",
-            life.accuracy,
+            accuracy,
             rate,
-            fired=life.accuracy > rate,
-            reason=f"accuracy of {life.settled} settled predictions {life.accuracy:.1%}, over {rate:.1%} needed",
+            fired=exceeds(accuracy, rate),
+            reason=f"accuracy of {lifetime.settled} settled predictions {accuracy:.1%}, "
+            f"over {rate:.1%} needed",
         ),
         make_rule(
             "life_return",
-            life.ml_return,
-            life.baseline_return,
-            fired=life.ml_return > life.baseline_return,
-            reason=f"ML return {life.ml_return:+.2%}, over the baseline's {life.baseline_return:+.2%} needed",
+            earned,
+            baseline,
+            fired=exceeds(earned, baseline),
+            reason=f"ML return {earned:+.2%}, over the baseline's {baseline:+.2%} needed",
         ),
     )
 
 
-def decay_rules(evidence: Evidence, policy: WeightPolicy, *, armed: bool) -> tuple[Rule, ...]:
-    """Return the breaker on decay; in ladder mode it is recorded and never fires. None where no life is known."""
-    if evidence.lifetime is None:
+def decay_breaker(case: Case, *, armed: bool) -> tuple[Rule, ...]:
+    """Return the breaker on decay; none without lifetime evidence, only recorded in ladder mode.
+
+    Args:
+        case: What is judged.
+        armed: There is a model that a breaker could disable.
+    """
+    if case.evidence.lifetime is None:
         return ()
-    bound, decay = policy.sequential.disable, evidence.lifetime.decay_evidence
-    fired = armed and is_sequential(policy) and not decay < bound
-    words = f"evidence that the claims no longer hold {decay:.1f} months, under {bound:g} needed"
-    words += "" if is_sequential(policy) else " (recorded only)"
-    return (make_rule("breaker_decay", decay, bound, fired=fired, reason=words),)
+    binding, bound, decay = (
+        case.policy.evidence_binds,
+        case.policy.sequential.disable,
+        case.decay_evidence,
+    )
+    reason = f"evidence that the claims no longer hold {decay:.1f} months, under {bound:g} needed"
+    reason += "" if binding else " (recorded only)"
+    fired = armed and decay_fires(binding, decay, bound)
+    return (make_rule("breaker_decay", decay, bound, fired=fired, reason=reason),)
 
 
 def bound_by(ceilings: Mapping[str, float], policy: WeightPolicy) -> Rule:
-    """Return the lowest of the ceilings, which is the weight; the evidence's is only shown where it does not bind."""
+    """Return the lowest of the ceilings, which is the weight.
+
+    Args:
+        ceilings: Highest weight by who sets it: phase, ladder, evidence, guard.
+        policy: In ladder mode the ceiling of the evidence is shown and does not count.
+    """
     counted = {
         name: ceiling
         for name, ceiling in ceilings.items()
-        if is_sequential(policy) or name != "evidence"
+        if policy.evidence_binds or name != "evidence"
     }
     lowest = min(counted, key=lambda name: counted[name])
-    words = ", ".join(f"{name} {ceiling:.1%}" for name, ceiling in ceilings.items())
-    weight = round(counted[lowest], 10)  # as the state is rounded
-    return make_rule("bound_by", weight, weight, fired=True, reason=f"{words}: {lowest} binds")
+    listed = ", ".join(f"{name} {ceiling:.1%}" for name, ceiling in ceilings.items())
+    weight = recorded_weight(counted[lowest])
+    return make_rule("bound_by", weight, weight, fired=True, reason=f"{listed}: {lowest} binds")

@@ -2,30 +2,44 @@
 
 from datetime import datetime, timedelta
 
-from steelyard.evaluation.evidence import Evidence
-from steelyard.weight.decision import Decision, Kind, Rule, Verdict
 from steelyard.weight.policy import Phase, WeightPolicy
+from steelyard.weight.rules import bounded_weight, recorded_weight, weight_on_entry
 from steelyard.weight.state import State
 
 
 def set_weight(state: State, weight: float, policy: WeightPolicy, as_of: datetime) -> State:
-    """Return ``state`` at ``weight``: capped by the band, demoted where it lies under the floor (SPEC §5).
+    """Return ``state`` at ``weight``: capped by the band, demoted if it lies below the floor (SPEC §5).
 
-    A weight under ``policy.min_weight`` is 0. A weight of 0 is shadow.
+    Args:
+        state: State in force.
+        weight: Weight asked for; NaN, or less than ``policy.min_weight``, becomes 0, which is shadow.
+        policy: Bands of the phases.
+        as_of: Moment of the change (UTC).
     """
-    weight = min(weight, policy.band(state.phase).ceiling, policy.ceiling)
-    if not weight >= policy.min_weight:  # so written that NaN ends at 0
-        return _entered(state, "shadow", 0.0, policy, as_of)
-    return _entered(state, policy.phase_holding(weight, state.phase), weight, policy, as_of)
+    bounded = bounded_weight(weight, policy.band(state.phase).ceiling, policy.min_weight)
+    return _enter(state, policy.phase_holding(bounded, state.phase), bounded, policy, as_of)
 
 
 def promote(state: State, phase: Phase, policy: WeightPolicy, as_of: datetime) -> State:
-    """Return ``state`` in the next phase, its weight lifted to the floor."""
-    return _entered(state, phase, max(state.weight, policy.band(phase).floor), policy, as_of)
+    """Return ``state`` in ``phase``, its weight lifted to the floor.
+
+    Args:
+        state: State in force.
+        phase: Phase to enter.
+        policy: Bands of the phases.
+        as_of: Moment of the change (UTC).
+    """
+    weight = weight_on_entry(state.weight, policy.band(phase).floor)
+    return _enter(state, phase, weight, policy, as_of)
 
 
 def disable(state: State, as_of: datetime) -> State:
-    """Return the state after a breaker: weight 0, shadow, and no way up before a retraining and new evidence."""
+    """Return the state after a breaker: weight 0, shadow, waiting for a retraining and new evidence.
+
+    Args:
+        state: State in force.
+        as_of: Moment of the change (UTC); evidence is counted from here.
+    """
     return state.model_copy(
         update={
             "weight": 0.0,
@@ -42,10 +56,16 @@ def disable(state: State, as_of: datetime) -> State:
 
 
 def install_champion(state: State, version: str, trained_as_of: datetime, as_of: datetime) -> State:
-    """Return the state after the promotion of ``version``, which was trained on what was known at ``trained_as_of``.
+    """Return the state after ``version`` was promoted.
 
-    Weight and evidence belong to the lineage, and the new champion inherits both; only a lineage that had to retrain
-    starts its evidence afresh.
+    Weight and evidence belong to the lineage, so the new champion inherits both. Only a lineage that
+    had to retrain starts its evidence afresh, with the first version trained since.
+
+    Args:
+        state: State in force.
+        version: Number of the version that serves from now on.
+        trained_as_of: End of what the version was trained on (UTC).
+        as_of: Moment of the promotion (UTC).
     """
     serving = state.model_copy(update={"champion": version, "as_of": as_of})
     if not state.retrain_required or trained_as_of <= state.evidence_since:
@@ -56,54 +76,29 @@ def install_champion(state: State, version: str, trained_as_of: datetime, as_of:
 
 
 def extend_lease(state: State, policy: WeightPolicy, as_of: datetime) -> State:
-    """Return ``state`` with the lease running until ``lease_days`` after ``as_of``, never shortened."""
+    """Return ``state`` with the lease running until ``lease_days`` after ``as_of``, never shortened.
+
+    Args:
+        state: State in force.
+        policy: Its ``lease_days`` is the length of the lease.
+        as_of: Moment of the check that renews it (UTC).
+    """
     return state.model_copy(
         update={"lease_until": max(state.lease_until, as_of + timedelta(days=policy.lease_days))}
     )
 
 
-def _entered(
+def _enter(
     state: State, phase: Phase, weight: float, policy: WeightPolicy, as_of: datetime
 ) -> State:
-    base = policy.band(phase).floor
-    weight = round(weight, 10)  # steps of 0.05 stay exact in the record
+    base, weight = policy.band(phase).floor, recorded_weight(weight)
     return state.model_copy(
         update={
             "weight": weight,
             "phase": phase,
             "base": base,
-            "bonus": round(weight - base, 10),
+            "bonus": recorded_weight(weight - base),
             "as_of": as_of,
             "phase_since": state.phase_since if phase == state.phase else as_of,
         }
-    )
-
-
-def make_decision(
-    kind: Kind,
-    period_end: datetime,
-    as_of: datetime,
-    verdict: Verdict,
-    reasons: tuple[str, ...],
-    rules: tuple[Rule, ...],
-    before: State,
-    after: State,
-    evidence: Evidence | None,
-    policy: WeightPolicy,
-    operator: str | None = None,
-) -> Decision:
-    """Return the decision for the record, with the evidence and the policy it was made under."""
-    return Decision(
-        lineage=before.lineage,
-        kind=kind,
-        period_end=period_end,
-        as_of=as_of,
-        verdict=verdict,
-        reasons=reasons,
-        rules=rules,
-        before=before,
-        after=after,
-        evidence=evidence.figures() if evidence else {},
-        policy=policy.model_dump(mode="json", exclude={"ab_key"}),
-        operator=operator,
     )

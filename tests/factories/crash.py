@@ -13,9 +13,10 @@ from steelyard.gateways.registry import Dataset, Registration, Registry, Trial
 from steelyard.home import open_home
 from steelyard.learning.search import TrialRow
 from steelyard.tasks.weight import evaluate_weight
-from steelyard.weight.decision import Decision
+from steelyard.weight.case import Case
+from steelyard.weight.decision import Decision, make_decision
 from steelyard.weight.ladder import evaluate
-from steelyard.weight.transitions import install_champion, make_decision
+from steelyard.weight.transitions import install_champion
 
 WRITES = (
     "create_run",
@@ -57,7 +58,7 @@ def month(registry: Registry, number: int = 1) -> Decision:
     at = NOW + timedelta(days=30 * number)
     before = registry.journal.state()
     assert before is not None
-    return evaluate(before, evidence(), POLICY, at, at)
+    return evaluate(Case(before, evidence(), POLICY, at, at))
 
 
 def promotion(registry: Registry, number: str) -> Decision:
@@ -65,7 +66,7 @@ def promotion(registry: Registry, number: str) -> Decision:
     assert before is not None
     after = install_champion(before, number, NOW, NOW)
     return make_decision(
-        "promotion", NOW, NOW, "HOLD", ("better",), (), before, after, None, POLICY
+        "promotion", before, after, POLICY, NOW, verdict="HOLD", reasons=("better",)
     )
 
 

@@ -17,8 +17,9 @@ from steelyard.learning.model import Model
 from steelyard.learning.policy import LearningPolicy
 from steelyard.learning.training import train
 from steelyard.market.features import feature_set_hash
+from steelyard.weight.decision import make_decision
 from steelyard.weight.state import initial_state
-from steelyard.weight.transitions import install_champion, make_decision
+from steelyard.weight.transitions import install_champion
 
 SIGNALS = 60
 LAST = EARLIER + timedelta(days=SIGNALS)
@@ -69,7 +70,7 @@ def pilot_home(
     assert before is not None
     up = state(phase, weight, champion="1", phase_since=at, as_of=at, lease_until=at)  # type: ignore[arg-type]
     journal.append(
-        make_decision("gates", at, at, "RAISE", ("shadow → pilot",), (), before, up, None, POLICY)
+        make_decision("gates", before, up, POLICY, at, verdict="RAISE", reasons=("shadow → pilot",))
     )
     journal.renew_lease(LAST + timedelta(days=3))
     return stores
@@ -83,15 +84,12 @@ def promote(stores: Home, number: str, at: datetime) -> None:
     stores.journal.append(
         make_decision(
             "promotion",
-            at,
-            at,
-            "HOLD",
-            (f"version {number} serves",),
-            (),
             before,
             after,
-            None,
             POLICY,
+            at,
+            verdict="HOLD",
+            reasons=(f"version {number} serves",),
         )
     )
 

@@ -25,8 +25,8 @@ from steelyard.market.simulated import SimulatedMarket, simulate
 from steelyard.market.strategy import TrendStrategy
 from steelyard.settings import PACKAGE
 from steelyard.tasks import trading
+from steelyard.weight.decision import make_decision
 from steelyard.weight.state import initial_state
-from steelyard.weight.transitions import make_decision
 
 STRATEGY = TrendStrategy()
 BAR = pd.Timedelta("4h")
@@ -75,7 +75,7 @@ def trained_pilot_home(place: Path, empty: Path, known: pd.DataFrame) -> Home:
     assert before is not None
     up = before.model_copy(update={"phase": "pilot", "weight": 0.15, "base": 0.1, "bonus": 0.05})
     journal.append(
-        make_decision("gates", BEGAN, BEGAN, "RAISE", ("made",), (), before, up, None, POLICY)
+        make_decision("gates", before, up, POLICY, BEGAN, verdict="RAISE", reasons=("made",))
     )
     journal.renew_lease(END + timedelta(days=3))
     return stores

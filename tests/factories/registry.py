@@ -6,8 +6,9 @@ from pathlib import Path
 from factories.evidence import NOW, POLICY
 from steelyard.gateways.ledger import Ledger
 from steelyard.gateways.registry import Registry, Version
+from steelyard.weight.decision import make_decision
 from steelyard.weight.state import initial_state
-from steelyard.weight.transitions import install_champion, make_decision
+from steelyard.weight.transitions import install_champion
 
 LINEAGE = "signal-confidence"
 
@@ -40,6 +41,6 @@ def promote(registry: Registry, number: str, reasons: tuple[str, ...] = ("better
     state = registry.journal.state() or registry.journal.begin(initial_state(LINEAGE, NOW))
     after = install_champion(state, number, NOW, NOW)
     registry.journal.append(
-        make_decision("promotion", NOW, NOW, "HOLD", reasons, (), state, after, None, POLICY)
+        make_decision("promotion", state, after, POLICY, NOW, verdict="HOLD", reasons=reasons)
     )
     return registry.version(number)

@@ -27,6 +27,7 @@ from steelyard.queries.history import known_history
 from steelyard.queries.state import current_state
 from steelyard.tasks.training import compare_with_champion, settled_samples
 from steelyard.tasks.weight import review_gates
+from steelyard.weight.case import Case
 from steelyard.weight.limits import guard as limits
 
 START = datetime(2020, 6, 1, tzinfo=UTC)
@@ -191,7 +192,15 @@ def test_after_a_breaker_a_challenger_must_pass_the_first_gate_again(
     state = current_state(stores, promoted + timedelta(days=14))
     assert state.phase == "shadow"
     stores.journal.append(
-        limits(state, evidence(accuracy=0.40), POLICY, promoted + timedelta(days=14))
+        limits(
+            Case(
+                state,
+                evidence(accuracy=0.40),
+                POLICY,
+                promoted + timedelta(days=14),
+                promoted + timedelta(days=14),
+            )
+        )
     )
     later = promoted + timedelta(days=15)
     samples = settled_samples(stores, known_history(stores, later))

@@ -22,9 +22,9 @@ from steelyard.gateways.registry.datasets import PARENT
 from steelyard.gateways.registry.tracking import TRAINING
 from steelyard.settings import PACKAGE
 from steelyard.tasks.weight import evaluate_weight
+from steelyard.weight.decision import make_decision
 from steelyard.weight.ladder import period_end
 from steelyard.weight.state import initial_state
-from steelyard.weight.transitions import make_decision
 
 
 @pytest.fixture(scope="session")
@@ -50,7 +50,7 @@ def lived(registry: Registry) -> Registry:
     at = NOW + timedelta(days=15)
     pilot = state(champion="1").model_copy(update={"as_of": at})
     registry.journal.append(
-        make_decision("gates", at, at, "RAISE", ("made",), (), before, pilot, None, POLICY)
+        make_decision("gates", before, pilot, POLICY, at, verdict="RAISE", reasons=("made",))
     )
     return registry
 

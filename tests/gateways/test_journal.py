@@ -12,6 +12,7 @@ from factories.registry import LINEAGE, open_registry
 from steelyard.errors import RestoreService, VerifyState
 from steelyard.gateways.registry import Registry
 from steelyard.gateways.registry.journal import STATE
+from steelyard.weight.case import Case
 from steelyard.weight.decision import Entry, first_break
 from steelyard.weight.ladder import evaluate
 from steelyard.weight.rollback import roll_back
@@ -23,7 +24,7 @@ def decide(registry: Registry, month: int) -> Entry:
     at = NOW + timedelta(days=30 * month)
     before = registry.journal.state() if month else state()
     assert before is not None
-    return registry.journal.append(evaluate(before, evidence(), POLICY, at, at))
+    return registry.journal.append(evaluate(Case(before, evidence(), POLICY, at, at)))
 
 
 def reopened(registry: Registry, seal_key: str = "") -> Registry:
@@ -39,7 +40,7 @@ def test_a_decision_is_recorded_once_and_the_journal_replays_to_the_state(
     journal = registry.journal
     journal.begin(initial_state(LINEAGE, EARLIER))
     entries = [decide(registry, month) for month in range(3)]
-    again = journal.append(evaluate(state(), evidence(accuracy=0.3), POLICY, NOW, NOW))
+    again = journal.append(evaluate(Case(state(), evidence(accuracy=0.3), POLICY, NOW, NOW)))
 
     assert again == entries[0]
     assert journal.decided("weight", NOW) == entries[0]
@@ -55,7 +56,7 @@ def test_the_run_of_a_decision_says_everything_without_opening_a_file(registry: 
     """Policy as params, evidence as metrics, verdict, reasons and the chain as tags, pictures beside the document."""
     first = decide(registry, 0)
     at = NOW + timedelta(days=30)
-    made = evaluate(first.state, evidence(), POLICY, at, at)
+    made = evaluate(Case(first.state, evidence(), POLICY, at, at))
     entry = registry.journal.append(made, {"decision.png": b"picture"})
     client = registry._tracking.client
     run = client.get_run(str(entry.run_id))
@@ -98,7 +99,7 @@ def test_a_decision_from_a_state_that_is_gone_is_refused(registry: Registry) -> 
     decide(registry, 0)
     at = NOW + timedelta(days=30)
     with pytest.raises(RestoreService, match="another decision was made meanwhile"):
-        registry.journal.append(evaluate(state(), evidence(), POLICY, at, at))
+        registry.journal.append(evaluate(Case(state(), evidence(), POLICY, at, at)))
     assert len(registry.journal.entries()) == 1
 
 
@@ -133,7 +134,7 @@ def test_a_decision_that_another_process_cut_short_is_completed_before_the_next(
 
     at = NOW + timedelta(days=60)
     with pytest.raises(RestoreService, match="run the same command again"):
-        other.journal.append(evaluate(first.state, evidence(), POLICY, at, at))
+        other.journal.append(evaluate(Case(first.state, evidence(), POLICY, at, at)))
     assert other.journal.state() == last.state
     assert decide(other, 2).sequence == 3
 
@@ -279,9 +280,7 @@ def test_a_rollback_works_on_a_state_that_is_in_doubt(registry: Registry) -> Non
     other = reopened(registry)
     breach_confirmed, _ = other.journal.verified()
     assert breach_confirmed is not None
-    entry = other.journal.append(
-        roll_back(breach_confirmed, None, (), "tags look odd", "anna", POLICY, NOW)
-    )
+    entry = other.journal.append(roll_back(breach_confirmed, "tags look odd", "anna", POLICY, NOW))
 
     assert entry.decision.before.weight == 0.15
     assert entry.decision.operator == "anna"
@@ -298,7 +297,7 @@ def test_a_decision_that_was_removed_leaves_a_gap_for_ever(registry: Registry) -
     breach_confirmed, _ = other.journal.verified()
     assert breach_confirmed is not None
     entry = other.journal.append(
-        roll_back(breach_confirmed, None, (), "a decision is gone", "anna", POLICY, NOW)
+        roll_back(breach_confirmed, "a decision is gone", "anna", POLICY, NOW)
     )
 
     assert entry.sequence == 3
@@ -342,7 +341,7 @@ def test_a_run_made_by_hand_does_not_stand_for_a_decision(registry: Registry) ->
     """Somebody made a run under next month's key: next month is decided all the same."""
     first = decide(registry, 0)
     at = NOW + timedelta(days=30)
-    made = evaluate(first.state, evidence(), POLICY, at, at)
+    made = evaluate(Case(first.state, evidence(), POLICY, at, at))
     client, copied = registry._tracking.client, registry._tracking.decision_runs(limit=1)[0]
     run = client.create_run(
         copied.info.experiment_id, tags={**copied.data.tags, "key": made.key, "hash": "0" * 64}

@@ -21,8 +21,9 @@ from steelyard.desk.state_watch import StateWatch
 from steelyard.errors import RestoreService
 from steelyard.gateways.brake import Brake
 from steelyard.gateways.registry import Registry
+from steelyard.weight.case import Case
+from steelyard.weight.decision import make_decision
 from steelyard.weight.ladder import evaluate
-from steelyard.weight.transitions import make_decision
 
 
 @dataclass
@@ -86,7 +87,7 @@ def registry(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Regist
     assert before is not None
     pilot = state(champion="1").model_copy(update={"as_of": NOW})
     found.journal.append(
-        make_decision("gates", NOW, NOW, "RAISE", ("made",), (), before, pilot, None, POLICY)
+        make_decision("gates", before, pilot, POLICY, NOW, verdict="RAISE", reasons=("made",))
     )
     return found
 
@@ -97,10 +98,10 @@ def test_deciding_through_a_server_is_the_same(registry: Registry) -> None:
     before = registry.journal.state()
     assert before is not None
     entry = registry.journal.append(
-        evaluate(before, evidence(), POLICY, at, at), {"decision.png": b"picture"}
+        evaluate(Case(before, evidence(), POLICY, at, at)), {"decision.png": b"picture"}
     )
 
-    assert registry.journal.append(evaluate(before, evidence(), POLICY, at, at)) == entry
+    assert registry.journal.append(evaluate(Case(before, evidence(), POLICY, at, at))) == entry
     assert registry.journal.state() == entry.state
     assert registry.journal.faults() + registry.misplaced() == []
     assert [e.sequence for e in registry.journal.entries()] == [1, 2, 3]

@@ -18,6 +18,7 @@ from steelyard.evaluation.evidence import (
 from steelyard.evaluation.skill import BetPolicy, measure_skill
 from steelyard.simulation.characteristics import Design, Scenario, simulate_signals
 from steelyard.simulation.lives import Signals, bounds_of, live
+from steelyard.weight.case import Case
 from steelyard.weight.gates import GateInputs, review
 from steelyard.weight.ladder import ANCHOR, evaluate
 from steelyard.weight.limits import guard, streak_breaker
@@ -68,13 +69,17 @@ class Slow:
         disabled |= self._settle(number)
         if self.state.retrain_required and number % 7 == 0 and day > self.state.evidence_since:
             self.state = install_champion(self.state, "2", day, day)
-        disabled |= self._decide(guard(self.state, self._month(number), self.policy, day))
+        disabled |= self._decide(
+            guard(Case(self.state, self._month(number), self.policy, day, day))
+        )
         if number % self.policy.evaluation_days == 0:
             disabled |= self._decide(
-                evaluate(self.state, self._month(number), self.policy, day, day)
+                evaluate(Case(self.state, self._month(number), self.policy, day, day))
             )
         if number % self.policy.review_days == 0:
-            self._decide(review(self.state, self._phase(number), READY, self.policy, day, day))
+            self._decide(
+                review(Case(self.state, self._phase(number), self.policy, day, day), READY)
+            )
         return disabled
 
     def _decide(self, decision) -> bool:  # type: ignore[no-untyped-def]

@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from factories.evidence import NOW, POLICY, evidence, state
+from steelyard.weight.case import Case
 from steelyard.weight.decision import Entry, first_break, link
 from steelyard.weight.ladder import evaluate
 from steelyard.weight.limits import guard
@@ -14,7 +15,7 @@ def chain(months: int) -> list[Entry]:
     current, entries = state(weight=0.10), list[Entry]()
     for number in range(months):
         at = NOW + timedelta(days=30 * number)
-        decision = evaluate(current, evidence(), POLICY, at, at)
+        decision = evaluate(Case(current, evidence(), POLICY, at, at))
         entry = link(decision, entries[-1] if entries else None).model_copy(
             update={"run_id": f"run{number}"}
         )
@@ -74,7 +75,9 @@ def _with_verdict(entry: Entry) -> Entry:
 def test_a_state_from_nowhere_is_found() -> None:
     """An entry that starts from a weight nobody decided breaks the chain, though its own hash is right."""
     first = chain(1)[0]
-    forged = guard(first.state.model_copy(update={"weight": 0.70}), evidence(), POLICY, NOW)
+    forged = guard(
+        Case(first.state.model_copy(update={"weight": 0.70}), evidence(), POLICY, NOW, NOW)
+    )
     found = first_break([first, link(forged, first)])
 
     assert found is not None
@@ -84,6 +87,6 @@ def test_a_state_from_nowhere_is_found() -> None:
 def test_a_key_names_lineage_kind_and_period() -> None:
     """The key under which a decision is recorded once."""
     assert (
-        evaluate(state(), evidence(), POLICY, NOW, NOW).key
+        evaluate(Case(state(), evidence(), POLICY, NOW, NOW)).key
         == "signal-confidence/weight/2026-03-01T00:00:00+00:00"
     )

@@ -7,6 +7,7 @@ import pytest
 
 from factories.evidence import NOW, POLICY, evidence, state
 from steelyard.evaluation.ab_test import ArmComparison
+from steelyard.weight.case import Case
 from steelyard.weight.gates import GateInputs, review, window_left
 from steelyard.weight.state import State
 
@@ -32,7 +33,7 @@ def since(days: int) -> dict[str, object]:
 )
 def test_foundation_says_what_is_missing(standing: GateInputs, missing: str) -> None:
     """Each missing thing keeps the gate shut and is the one reason given."""
-    decision = review(state("foundation", 0.0), evidence(), standing, POLICY, NOW, NOW)
+    decision = review(Case(state("foundation", 0.0), evidence(), POLICY, NOW, NOW), standing)
 
     assert (decision.verdict, decision.after.phase, decision.reasons) == (
         "HOLD",
@@ -64,7 +65,7 @@ def test_a_gate_opens_when_all_hold(
 ) -> None:
     """With every criterion met the phase rises, the weight is at least its floor, and the phase starts now."""
     after = review(
-        state(phase, weight, **since(30)), evidence(**figures), READY, POLICY, NOW, NOW
+        Case(state(phase, weight, **since(30)), evidence(**figures), POLICY, NOW, NOW), READY
     ).after
 
     assert (after.phase, after.weight, after.phase_since) == (following, floor, NOW)
@@ -179,7 +180,7 @@ def test_one_unmet_criterion_keeps_the_gate_shut(
     before: State, figures: dict[str, Any], words: str
 ) -> None:
     """The phase stays, and the first reason names the criterion, its figure and its bound."""
-    decision = review(before, evidence(**figures), READY, POLICY, NOW, NOW)
+    decision = review(Case(before, evidence(**figures), POLICY, NOW, NOW), READY)
 
     assert (decision.verdict, decision.after.phase, decision.after.weight) == (
         "HOLD",
@@ -200,7 +201,9 @@ def test_one_unmet_criterion_keeps_the_gate_shut(
 def test_optimization_reports_when_it_is_stable(days: int, improvement: float, words: str) -> None:
     """The last phase has no gate upward, only the word stable."""
     before = state("optimization", 0.40, **since(days))
-    decision = review(before, evidence(improvement_blended=improvement), READY, POLICY, NOW, NOW)
+    decision = review(
+        Case(before, evidence(improvement_blended=improvement), POLICY, NOW, NOW), READY
+    )
 
     assert decision.after.phase == "optimization"
     assert decision.reasons[0].startswith(words)
@@ -208,7 +211,9 @@ def test_optimization_reports_when_it_is_stable(days: int, improvement: float, w
 
 def test_a_held_lineage_does_not_move_up() -> None:
     """With everything met, an operator's hold keeps the phase."""
-    decision = review(state("foundation", 0.0, held=True), evidence(), READY, POLICY, NOW, NOW)
+    decision = review(
+        Case(state("foundation", 0.0, held=True), evidence(), POLICY, NOW, NOW), READY
+    )
 
     assert (decision.verdict, decision.after.phase) == ("HOLD", "foundation")
 

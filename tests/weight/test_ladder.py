@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from factories.evidence import NOW, POLICY, evidence, state
+from steelyard.weight.case import Case
 from steelyard.weight.ladder import evaluate, period_end
 
 NAN = float("nan")
@@ -95,7 +96,7 @@ def test_an_evaluation_follows_the_ladder(
     weight: float,
 ) -> None:
     """From 15 % in pilot, each month leads to the verdict and weight of SPEC §6, to the digit."""
-    decision = evaluate(state(weight=0.15), evidence(**figures), POLICY, NOW, NOW)
+    decision = evaluate(Case(state(weight=0.15), evidence(**figures), POLICY, NOW, NOW))
 
     assert (decision.verdict, decision.after.weight) == (verdict, weight)
     assert decision.reasons
@@ -157,7 +158,7 @@ def test_the_weight_stays_in_its_band_and_a_cut_demotes(
     phase_after: str,
 ) -> None:
     """The weight is clamped from above, and under the floor the phase goes down with it; base + bonus is the weight."""
-    decided = evaluate(state(phase, weight), evidence(**figures), POLICY, NOW, NOW).after
+    decided = evaluate(Case(state(phase, weight), evidence(**figures), POLICY, NOW, NOW)).after
 
     assert (decided.weight, decided.phase) == (after, phase_after)
     assert decided.base + decided.bonus == pytest.approx(decided.weight, abs=1e-12)
@@ -165,7 +166,7 @@ def test_the_weight_stays_in_its_band_and_a_cut_demotes(
 
 def test_insufficient_evidence_says_how_much_is_missing() -> None:
     """A window of 13 settled predictions holds and asks for 7 more."""
-    decision = evaluate(state(), evidence(settled=13), POLICY, NOW, NOW)
+    decision = evaluate(Case(state(), evidence(settled=13), POLICY, NOW, NOW))
 
     assert decision.reasons == ("insufficient evidence: 7 more settled predictions needed",)
 
@@ -173,8 +174,8 @@ def test_insufficient_evidence_says_how_much_is_missing() -> None:
 def test_a_disabled_lineage_must_retrain_and_starts_its_evidence_afresh() -> None:
     """After a breaker the state asks for a retraining and the breaker does not fire a second time on the same model."""
     bad = evidence(accuracy=0.40)
-    after = evaluate(state(), bad, POLICY, NOW, NOW).after
-    again = evaluate(after, bad, POLICY, NOW + timedelta(days=30), NOW + timedelta(days=30))
+    after = evaluate(Case(state(), bad, POLICY, NOW, NOW)).after
+    again = evaluate(Case(after, bad, POLICY, NOW + timedelta(days=30), NOW + timedelta(days=30)))
 
     assert (after.phase, after.retrain_required, after.evidence_since) == ("shadow", True, NOW)
     assert again.verdict == "HOLD"
@@ -184,14 +185,14 @@ def test_a_held_weight_does_not_rise_but_still_falls() -> None:
     """An operator's hold stops steps up, never cuts."""
     held = state(weight=0.15, held=True)
 
-    assert evaluate(held, evidence(), POLICY, NOW, NOW).after.weight == 0.15
-    assert evaluate(held, evidence(accuracy=0.49), POLICY, NOW, NOW).after.weight == 0.075
+    assert evaluate(Case(held, evidence(), POLICY, NOW, NOW)).after.weight == 0.15
+    assert evaluate(Case(held, evidence(accuracy=0.49), POLICY, NOW, NOW)).after.weight == 0.075
 
 
 def test_a_latched_cut_neither_fires_again_nor_lets_the_weight_rise() -> None:
     """A drawdown the guard cut ten days ago does not halve the weight again, and no step up is given while it lasts."""
     cut_before = state(weight=0.15, latches={"cut_drawdown": NOW - timedelta(days=10)})
-    decision = evaluate(cut_before, evidence(ml__max_drawdown=0.05), POLICY, NOW, NOW)
+    decision = evaluate(Case(cut_before, evidence(ml__max_drawdown=0.05), POLICY, NOW, NOW))
 
     assert (decision.verdict, decision.after.weight) == ("HOLD", 0.15)
     assert "cut_drawdown" in decision.reasons[0]
@@ -200,7 +201,7 @@ def test_a_latched_cut_neither_fires_again_nor_lets_the_weight_rise() -> None:
 def test_an_evaluation_before_its_period_ended_is_refused() -> None:
     """A period that is not over cannot be decided about."""
     with pytest.raises(ValueError, match="before the end of the period"):
-        evaluate(state(), evidence(), POLICY, NOW, NOW - timedelta(days=1))
+        evaluate(Case(state(), evidence(), POLICY, NOW, NOW - timedelta(days=1)))
 
 
 @pytest.mark.parametrize("days", [14, 30])
@@ -240,7 +241,7 @@ def test_no_life_moves_the_weight_out_of_bounds_or_up_on_a_breach(
     current = state(phase, POLICY.band(phase).floor)
     for number, figures in enumerate(life):
         at = NOW + timedelta(days=30 * number)
-        decision = evaluate(current, evidence(**figures), POLICY, at, at)
+        decision = evaluate(Case(current, evidence(**figures), POLICY, at, at))
         rise = decision.after.weight - current.weight
         assert 0 <= decision.after.weight <= 0.70
         if rise > 0:

@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 
 from factories.evidence import NOW, POLICY, evidence, state
 from steelyard.evaluation.evidence import Evidence
+from steelyard.weight.case import Case
 from steelyard.weight.decision import Decision
 from steelyard.weight.gates import GateInputs, review
 from steelyard.weight.ladder import evaluate, period_end
-from steelyard.weight.limits import breaker_rules, guard, measure_cuts, streak_breaker
+from steelyard.weight.limits import guard, measure_limits, streak_breaker
 from steelyard.weight.policy import PHASES
 from steelyard.weight.rollback import hold, resume, roll_back
 from steelyard.weight.state import State
@@ -80,11 +81,9 @@ class Life:
         assert decision.kind in ("weight", "gates")
         assert decision.verdict == "RAISE"
         assert not self.state.held
-        assert not any(rule.fired for rule in breaker_rules(self.state, seen, POLICY))
-        assert all(
-            cut.standing == "within"
-            for cut in measure_cuts(self.state, seen, POLICY, decision.as_of)
-        )
+        limits = measure_limits(Case(self.state, seen, POLICY, decision.as_of, decision.as_of))
+        assert not any(rule.fired for rule in limits.breakers)
+        assert all(cut.status == "within" for cut in limits.cuts)
         assert all(rule.figure is not None for rule in decision.rules if rule.fired)
         assert (decision.kind, decision.period_end) not in self.rises
         self.rises.append((decision.kind, decision.period_end))
@@ -93,7 +92,7 @@ class Life:
         """What the schedules and the operator do on one day."""
         policy: Any = POLICY
         if asked == "rollback":
-            self.decide(roll_back(self.state, seen, (), "why", "who", policy, day), seen)
+            self.decide(roll_back(self.state, "why", "who", policy, day, evidence=seen), seen)
         elif asked in ("hold", "resume"):
             self.decide(
                 {"hold": hold, "resume": resume}[asked](self.state, "why", "who", policy, day), seen
@@ -101,13 +100,13 @@ class Life:
         elif asked == "train":
             self.state = install_champion(self.state, "2", day, day)
         for _ in range(2):
-            self.decide(guard(self.state, seen, policy, day), seen)
+            self.decide(guard(Case(self.state, seen, policy, day, day)), seen)
             month, fortnight = (
                 period_end(day, policy.evaluation_days),
                 period_end(day, policy.review_days),
             )
-            self.decide(evaluate(self.state, seen, policy, month, day), seen)
-            self.decide(review(self.state, seen, READY, policy, fortnight, day), seen)
+            self.decide(evaluate(Case(self.state, seen, policy, month, day)), seen)
+            self.decide(review(Case(self.state, seen, policy, fortnight, day), READY), seen)
         tripped = streak_breaker(self.state, seen.losing_streak, policy, day)
         if tripped is not None:
             self.decide(

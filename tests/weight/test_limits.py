@@ -5,7 +5,9 @@ from datetime import timedelta
 import pytest
 
 from factories.evidence import NOW, POLICY, evidence, state
-from steelyard.weight.limits import guard, shortfall_bound
+from steelyard.weight.case import Case
+from steelyard.weight.limits import guard
+from steelyard.weight.rules import shortfall_bound
 from steelyard.weight.state import State
 
 DAY = timedelta(days=1)
@@ -14,7 +16,7 @@ DAY = timedelta(days=1)
 def test_a_healthy_day_changes_nothing_but_the_moment() -> None:
     """Within all limits the guard holds and the state differs in ``as_of`` only."""
     before = state(weight=0.15)
-    decision = guard(before, evidence(), POLICY, NOW)
+    decision = guard(Case(before, evidence(), POLICY, NOW, NOW))
 
     assert decision.verdict == "HOLD"
     assert decision.after == before.model_copy(update={"as_of": NOW})
@@ -23,7 +25,9 @@ def test_a_healthy_day_changes_nothing_but_the_moment() -> None:
 def test_the_guard_gives_no_rewards() -> None:
     """Figures that would earn a step up at the evaluation leave the weight alone."""
     assert (
-        guard(state(weight=0.10), evidence(accuracy=0.70, ml__sharpe=5.0), POLICY, NOW).after.weight
+        guard(
+            Case(state(weight=0.10), evidence(accuracy=0.70, ml__sharpe=5.0), POLICY, NOW, NOW)
+        ).after.weight
         == 0.10
     )
 
@@ -33,7 +37,7 @@ def test_sixty_days_of_one_breach_give_one_cut_per_latch() -> None:
     current, cuts = state("expansion", 0.40), []
     breached = evidence(ml__max_drawdown=0.05)
     for day in range(60):
-        decision = guard(current, breached, POLICY, NOW + day * DAY)
+        decision = guard(Case(current, breached, POLICY, NOW + day * DAY, NOW + day * DAY))
         cuts += [day] if decision.verdict == "CUT" else []
         current = decision.after
 
@@ -43,9 +47,13 @@ def test_sixty_days_of_one_breach_give_one_cut_per_latch() -> None:
 
 def test_a_latch_is_released_when_its_condition_clears_and_the_next_breach_cuts_again() -> None:
     """Cut, recover, breach again within 30 days: two cuts."""
-    cut = guard(state("expansion", 0.40), evidence(ml__max_drawdown=0.05), POLICY, NOW).after
-    released = guard(cut, evidence(), POLICY, NOW + DAY)
-    again = guard(released.after, evidence(ml__max_drawdown=0.05), POLICY, NOW + 2 * DAY)
+    cut = guard(
+        Case(state("expansion", 0.40), evidence(ml__max_drawdown=0.05), POLICY, NOW, NOW)
+    ).after
+    released = guard(Case(cut, evidence(), POLICY, NOW + DAY, NOW + DAY))
+    again = guard(
+        Case(released.after, evidence(ml__max_drawdown=0.05), POLICY, NOW + 2 * DAY, NOW + 2 * DAY)
+    )
 
     assert set(cut.latches) == {"cut_drawdown"}
     assert released.after.latches == {}
@@ -57,13 +65,18 @@ def test_too_little_evidence_releases_no_latch() -> None:
     """With 5 settled predictions nobody knows whether the condition cleared, so the latch stays."""
     latched = state(weight=0.15, latches={"cut_drawdown": NOW})
 
-    assert guard(latched, evidence(settled=5), POLICY, NOW + DAY).after.latches == latched.latches
+    assert (
+        guard(Case(latched, evidence(settled=5), POLICY, NOW + DAY, NOW + DAY)).after.latches
+        == latched.latches
+    )
 
 
 def test_one_limit_latched_does_not_shield_from_another() -> None:
     """While the drawdown is latched, an accuracy under 50 % still halves the weight, and both are latched then."""
     latched = state("expansion", 0.40, latches={"cut_drawdown": NOW})
-    after = guard(latched, evidence(ml__max_drawdown=0.05, accuracy=0.49), POLICY, NOW + DAY).after
+    after = guard(
+        Case(latched, evidence(ml__max_drawdown=0.05, accuracy=0.49), POLICY, NOW + DAY, NOW + DAY)
+    ).after
 
     assert after.weight == 0.20
     assert after.latches == {"cut_drawdown": NOW, "cut_accuracy": NOW + DAY}
@@ -99,7 +112,7 @@ def test_a_breaker_fires_once_and_only_where_there_is_a_model(
     before: State, figures: dict[str, float], verdict: str
 ) -> None:
     """A breaker leads to weight 0 in shadow, except where the lineage is disabled already or has no model yet."""
-    decision = guard(before, evidence(**figures), POLICY, NOW)
+    decision = guard(Case(before, evidence(**figures), POLICY, NOW, NOW))
 
     assert decision.verdict == verdict
     if verdict == "DISABLE":

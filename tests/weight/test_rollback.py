@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from factories.evidence import NOW, POLICY, evidence, state
+from steelyard.weight.case import Case
 from steelyard.weight.gates import GateInputs, review
 from steelyard.weight.limits import guard, streak_breaker
 from steelyard.weight.rollback import hold, resume, roll_back
@@ -17,7 +18,7 @@ READY = GateInputs(settled_signals=1000, features_validated=True, has_champion=T
 )
 def test_a_rollback_takes_everything_and_asks_for_a_retraining(phase: str, weight: float) -> None:
     """Weight 0, shadow, evidence afresh, a retraining; reason and name are in the decision."""
-    made = roll_back(state(phase, weight), None, (), "fills look odd", "anna", POLICY, NOW)  # type: ignore[arg-type]
+    made = roll_back(state(phase, weight), "fills look odd", "anna", POLICY, NOW)  # type: ignore[arg-type]
 
     assert (made.verdict, made.after.weight, made.after.phase, made.after.retrain_required) == (
         "DISABLE",
@@ -31,16 +32,16 @@ def test_a_rollback_takes_everything_and_asks_for_a_retraining(phase: str, weigh
 
 def test_a_rollback_before_any_champion_stays_in_foundation() -> None:
     """There is nothing that could requalify."""
-    made = roll_back(state("foundation", 0.0), None, (), "careful", "anna", POLICY, NOW)
+    made = roll_back(state("foundation", 0.0), "careful", "anna", POLICY, NOW)
 
     assert (made.after.phase, made.after.retrain_required) == ("foundation", False)
 
 
 def test_after_a_rollback_no_gate_opens_before_a_retraining() -> None:
     """Healthy evidence is not enough."""
-    left = roll_back(state("pilot", 0.15), None, (), "why", "anna", POLICY, NOW).after
+    left = roll_back(state("pilot", 0.15), "why", "anna", POLICY, NOW).after
     later = NOW + timedelta(days=30)
-    made = review(left, evidence(), READY, POLICY, later, later)
+    made = review(Case(left, evidence(), POLICY, later, later), READY)
 
     assert made.after.phase == "shadow"
     assert "a champion trained after the breaker is missing" in made.reasons
@@ -49,7 +50,11 @@ def test_after_a_rollback_no_gate_opens_before_a_retraining() -> None:
 def test_a_held_weight_is_lowered_but_not_raised_until_it_is_resumed() -> None:
     """Hold, a cut, resume: the cut happened, and nothing missed is made up for."""
     held = hold(state("expansion", 0.30), "earnings", "anna", POLICY, NOW).after
-    cut = guard(held, evidence(accuracy=0.49), POLICY, NOW + timedelta(days=1)).after
+    cut = guard(
+        Case(
+            held, evidence(accuracy=0.49), POLICY, NOW + timedelta(days=1), NOW + timedelta(days=1)
+        )
+    ).after
     resumed = resume(cut, "over", "anna", POLICY, NOW + timedelta(days=2)).after
 
     assert (held.held, held.weight) == (True, 0.30)

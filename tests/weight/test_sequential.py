@@ -10,10 +10,11 @@ from factories.evidence import evidence as month
 from steelyard.evaluation.evidence import Evidence
 from steelyard.evaluation.skill import Skill
 from steelyard.monitoring.false_alarms import false_alarms
+from steelyard.weight.case import Case
 from steelyard.weight.decision import Decision
 from steelyard.weight.gates import GateInputs, review
 from steelyard.weight.ladder import evaluate
-from steelyard.weight.limits import breaker_rules, guard
+from steelyard.weight.limits import guard, measure_limits
 from steelyard.weight.policy import SequentialPolicy, WeightPolicy
 
 BINDING = WeightPolicy(evidence="sequential")
@@ -92,7 +93,7 @@ def test_evidence_over_the_life_decides_where_it_binds(
     given: dict[str, float], verdict: str, weight: float
 ) -> None:
     """From 15 % in pilot, sequential mode."""
-    decision = evaluate(state(weight=0.15), evidence(**given), BINDING, NOW, NOW)
+    decision = evaluate(Case(state(weight=0.15), evidence(**given), BINDING, NOW, NOW))
 
     assert (decision.verdict, decision.after.weight) == (verdict, weight)
 
@@ -100,14 +101,15 @@ def test_evidence_over_the_life_decides_where_it_binds(
 def test_a_life_nobody_knows_confirms_every_limit_and_grants_nothing() -> None:
     """Without evidence over the life a breach still cuts, and no month is good enough."""
     assert (
-        evaluate(state(weight=0.15), month(accuracy=0.49), BINDING, NOW, NOW).after.weight == 0.075
+        evaluate(Case(state(weight=0.15), month(accuracy=0.49), BINDING, NOW, NOW)).after.weight
+        == 0.075
     )
-    assert evaluate(state(weight=0.15), month(), BINDING, NOW, NOW).verdict == "HOLD"
+    assert evaluate(Case(state(weight=0.15), month(), BINDING, NOW, NOW)).verdict == "HOLD"
 
 
 def test_a_hold_says_how_many_more_signals_a_rise_would_take() -> None:
     """ln(100/50)/0.01 per signal: 70 more."""
-    held = evaluate(state(weight=0.15), evidence(skill=50.0), BINDING, NOW, NOW)
+    held = evaluate(Case(state(weight=0.15), evidence(skill=50.0), BINDING, NOW, NOW))
 
     assert "70 more settled signals" in held.reasons[0]
 
@@ -125,7 +127,7 @@ def test_the_record_says_which_ceiling_binds(
     given: dict[str, float], before: dict[str, float], binds: str
 ) -> None:
     """The lowest of phase, ladder, evidence and guard."""
-    decision = evaluate(state(**before), evidence(**given), BINDING, NOW, NOW)
+    decision = evaluate(Case(state(**before), evidence(**given), BINDING, NOW, NOW))
 
     assert rule(decision, "bound_by").reason.endswith(f"{binds} binds")
     assert rule(decision, "bound_by").figure == decision.after.weight
@@ -134,19 +136,21 @@ def test_the_record_says_which_ceiling_binds(
 def test_in_ladder_mode_the_evidence_is_recorded_and_decides_nothing() -> None:
     """The same weight as without it, the figures in the record, and doubt where a rise would not have stood."""
     for figures in ({}, {"accuracy": 0.49}, {"accuracy": 0.44}, {"ml__sharpe": 0.85}):
-        with_it = evaluate(state(weight=0.15), evidence(2.0, 500.0, **figures), POLICY, NOW, NOW)
-        without = evaluate(state(weight=0.15), month(**figures), POLICY, NOW, NOW)
+        with_it = evaluate(
+            Case(state(weight=0.15), evidence(2.0, 500.0, **figures), POLICY, NOW, NOW)
+        )
+        without = evaluate(Case(state(weight=0.15), month(**figures), POLICY, NOW, NOW))
         assert (with_it.after, with_it.verdict) == (without.after, without.verdict)
         assert with_it.evidence["life_skill"] == 2.0
         assert not rule(with_it, "breaker_decay").fired
 
     assert (
         "would not have stood"
-        in evaluate(state(weight=0.15), evidence(2.0), POLICY, NOW, NOW).reasons[0]
+        in evaluate(Case(state(weight=0.15), evidence(2.0), POLICY, NOW, NOW)).reasons[0]
     )
     assert (
         "would not have stood"
-        not in evaluate(state(weight=0.15), evidence(200.0), POLICY, NOW, NOW).reasons[0]
+        not in evaluate(Case(state(weight=0.15), evidence(200.0), POLICY, NOW, NOW)).reasons[0]
     )
 
 
@@ -154,19 +158,33 @@ def test_a_decay_cut_latches_like_any_other() -> None:
     """Sixty days over the bound halve the weight twice, and the latch is released once the claims hold again."""
     current, cuts = state("expansion", 0.40), []
     for day in range(60):
-        decision = guard(current, evidence(decay=30.0), BINDING, NOW + timedelta(days=day))
+        decision = guard(
+            Case(
+                current,
+                evidence(decay=30.0),
+                BINDING,
+                NOW + timedelta(days=day),
+                NOW + timedelta(days=day),
+            )
+        )
         cuts += [day] if decision.verdict == "CUT" else []
         current = decision.after
 
     assert cuts == [0, 30]
-    assert guard(current, evidence(), BINDING, NOW + timedelta(days=60)).after.latches == {}
+    assert (
+        guard(
+            Case(current, evidence(), BINDING, NOW + timedelta(days=60), NOW + timedelta(days=60))
+        ).after.latches
+        == {}
+    )
 
 
 def test_a_lineage_that_waits_for_its_retraining_is_not_disabled_again() -> None:
     """Decay of a model that is disabled already fires nothing."""
     waiting = state("shadow", 0.0, retrain_required=True)
+    limits = measure_limits(Case(waiting, evidence(decay=1000.0), BINDING, NOW, NOW))
 
-    assert not any(one.fired for one in breaker_rules(waiting, evidence(decay=1000.0), BINDING))
+    assert not any(one.fired for one in limits.breakers)
 
 
 def test_gates_beyond_the_pilot_ask_for_evidence() -> None:
@@ -177,9 +195,11 @@ def test_gates_beyond_the_pilot_ask_for_evidence() -> None:
         evidence(200.0, blended__win_rate=0.53, accuracy=0.49),
     )
 
-    assert "would not have stood" in review(pilot, doubtful, READY, POLICY, NOW, NOW).reasons[0]
-    assert review(pilot, doubtful, READY, BINDING, NOW, NOW).verdict == "HOLD"
-    assert review(pilot, proven, READY, BINDING, NOW, NOW).after.phase == "expansion"
+    assert (
+        "would not have stood" in review(Case(pilot, doubtful, POLICY, NOW, NOW), READY).reasons[0]
+    )
+    assert review(Case(pilot, doubtful, BINDING, NOW, NOW), READY).verdict == "HOLD"
+    assert review(Case(pilot, proven, BINDING, NOW, NOW), READY).after.phase == "expansion"
 
 
 @pytest.mark.parametrize("bounds", [{"confirm": 40.0}, {"cut": 200.0}, {"rise": 3e3}], ids=str)

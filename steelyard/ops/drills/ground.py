@@ -19,7 +19,8 @@ from steelyard.market.bars import Bars, by_symbol
 from steelyard.market.history import history
 from steelyard.market.simulated import SimulatedMarket, simulate
 from steelyard.settings import Settings, default_conf, load
-from steelyard.weight.transitions import make_decision, promote
+from steelyard.weight.decision import make_decision
+from steelyard.weight.transitions import promote
 
 DAY = timedelta(days=1)
 BEGAN = datetime(2020, 9, 1, tzinfo=UTC)
@@ -191,7 +192,7 @@ def _raise_weight(place: DrillHome, trained: Mapping[str, Any]) -> None:
     after = promote(before, "expansion", policy, BEGAN)
     words = ("fire drill: put into expansion, nothing of it was earned",)
     home.journal.append(
-        make_decision("gates", BEGAN, BEGAN, "RAISE", words, (), before, after, None, policy)
+        make_decision("gates", before, after, policy, BEGAN, verdict="RAISE", reasons=words)
     )
 
 
