@@ -31,7 +31,8 @@ from steelyard.market.strategy import Scan, TrendStrategy
 from steelyard.monitoring.false_alarms import streak_alarm
 from steelyard.queries.replay import open_replay_home
 from steelyard.settings import go_offline, load
-from steelyard.simulation.lives import Signals, bounds_of, live
+from steelyard.simulation.bounds import bounds_of
+from steelyard.simulation.lives import Signals, live
 from steelyard.tasks.bars import read_source, store_bars, validate_bars
 from steelyard.weight.policy import WeightPolicy
 

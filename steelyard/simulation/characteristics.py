@@ -22,14 +22,13 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
 from steelyard.evaluation.books import Floats, SizingPolicy
+from steelyard.simulation.bounds import Bounds, bounds_of
 from steelyard.simulation.lives import (
     BY_ACCURACY,
     BY_DECAY,
     BY_STREAK,
-    Bounds,
     Ints,
     Signals,
-    bounds_of,
     live_all,
 )
 from steelyard.weight.policy import WeightPolicy

@@ -1,9 +1,11 @@
-"""Whole lives under the configured policy, compiled: what guard, evaluation and gates would do, day by day.
+"""Lives under the configured policy, compiled: what guard, evaluation and gates would do, day by day.
 
-The figures are those of ``evaluation``, the rules those of ``guards``, ``ladder``, ``phases``, ``sequential``; a test holds
-them against each other, step for step. A life begins in shadow with a champion. Each day its signals settle, the streak is
-looked at, a retraining that is due brings a new champion, and guard, evaluation and gate follow, as in a replay. Latency,
-coverage and fallbacks are in order; no operator holds the weight.
+The rules are those of ``weight.rules``, which the readable code calls too; the figures are those of
+``evaluation``. A test holds compiled and readable lives against each other, day by day.
+
+A life begins in shadow with a champion. Each day its signals settle, the losing streak is checked, a
+retraining that is due brings a new champion, and guard, evaluation and gate follow, as in a replay.
+Latency, coverage and fallbacks are in order; no operator holds the weight.
 """
 
 import math
@@ -12,20 +14,17 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
-from scipy.stats import binom
 
 from steelyard.evaluation.books import Bools, Floats
 from steelyard.evaluation.skill import (
-    Bets,
     Games,
-    compile_bets,
     copy_games,
     decay_value,
     play_bet,
     reset_games,
     skill_value,
 )
-from steelyard.weight.policy import PHASES, WeightPolicy
+from steelyard.simulation.bounds import Bounds
 from steelyard.weight.rules import (
     EXPANSION,
     OPTIMIZATION,
@@ -56,71 +55,32 @@ from steelyard.weight.rules import (
 
 Ints = NDArray[np.int64]
 
-ACCURACY, DRAWDOWN, SHARPE, DECAY = 0, 1, 2, 3
+ACCURACY, DRAWDOWN, SHARPE, DECAY = range(4)
+"""Positions of the cuts among the latches."""
+CUTS = 4
 NOTHING, BY_ACCURACY, BY_STREAK, BY_DECAY = 0, 1, 2, 4
-LATCHES = 4
-ARM_SIGNALS = 4000  # more than a pilot holds
+"""Flags of the breakers."""
+CUT_FIRED = -1
+PHASE, PHASE_SINCE, EVIDENCE_SINCE, RETRAIN, STREAK, BET = range(6)
+"""Positions among ``LifeState.marks``."""
+SETTLED, RIGHT, WON, ML_RETURN, BASELINE_RETURN = range(5)
+"""Positions among ``LifeState.sums``."""
+UNLIMITED_DAYS = 1_000_000
 DAYS_A_YEAR = 365.0
 
 
-class Bounds(NamedTuple):
-    """``WeightPolicy`` for compiled code; bands by phase, shape (5,), factors by limit, shape (4,).
-
-    Attributes:
-        threshold: Confidence over which a book takes a signal.
-        fewest: Signals the smaller arm needs for the split to count as fair, by the signals in both.
-        retrain_days: Days between two trainings; each yields a champion where one is required.
-    """
-
-    sequential: bool
-    threshold: float
-    floors: tuple[float, ...]
-    ceilings: tuple[float, ...]
-    min_weight: float
-    window_days: int
-    window_max_days: int
-    min_settled: int
-    evaluation_days: int
-    review_days: int
-    breaker_accuracy: float
-    breaker_streak: int
-    cut_accuracy: float
-    drawdown_ratio: float
-    sharpe_shortfall: float
-    factors: tuple[float, ...]
-    latch_days: int
-    step: float
-    raise_accuracy: float
-    lower_accuracy: float
-    step_shortfall: float
-    shadow_days: int
-    shadow_settled: int
-    shadow_accuracy: float
-    pilot_days: int
-    arm_signals: int
-    arm_errors: float
-    fewest: Ints
-    expansion_days: int
-    expansion_improvement: float
-    expansion_drawdown: float
-    retrain_days: int
-    rise: float
-    confirm: float
-    cut: float
-    disable: float
-    initial_share: float
-    bets: Bets
-
-
 class Signals(NamedTuple):
-    """The settled signals of one life in their order.
+    """The settled signals of a life, in the order they were decided.
 
     Attributes:
         starts: First signal of each day, shape (days + 2,); day 0 has none.
-        day: Day each was decided and settled, from 1.
-        existing: Confidence of the existing system, 0 to 100; ``ml`` that of the model.
-        returns: What each would add to the account.
-        treated: The blend would decide it in a pilot.
+        day: Day each was decided and settled, from 1, shape (n,).
+        p_win: Calibrated probability of a win, in (0, 1), shape (n,).
+        existing: Confidence of the existing system, 0 to 100, shape (n,).
+        ml: Confidence of the model, 0 to 100, shape (n,).
+        won: Whether it was won, shape (n,).
+        returns: Return on the account if it is taken, shape (n,).
+        treated: Whether the blend decides it in a pilot, shape (n,).
     """
 
     starts: Ints
@@ -134,16 +94,17 @@ class Signals(NamedTuple):
 
 
 class LifeState(NamedTuple):
-    """Where a life stands; arrays are changed in place.
+    """State of a life; its arrays are changed in place.
 
     Attributes:
-        weight: Shape (1,).
-        marks: Phase, phase since, evidence since, retraining required, losses in a row, first signal of the bet that runs;
-            shape (6,).
-        latches: Day each cut fired, −1 for none; shape (4,).
-        sums: Signals, right, won, return of ml and baseline book since the evidence began; shape (5,).
-        daily: Room for daily returns.
-        table: The games with the bet that runs; ``closed`` without it.
+        weight: Weight in force, shape (1,).
+        marks: Phase, day it began, day the evidence began, retraining required (0 or 1), consecutive
+            ML losses, first signal of the running bet; shape (6,).
+        latches: Day each cut fired, −1 if it is not latched; shape (4,).
+        sums: Settled signals, right ones, won ones, return of the ml and of the baseline book since
+            the evidence began; shape (5,).
+        daily: Scratch space for daily returns, shape (days + 2,).
+        games: Games of the evidence with the running bet; ``closed_games`` without it.
     """
 
     weight: Floats
@@ -151,15 +112,19 @@ class LifeState(NamedTuple):
     latches: Ints
     sums: Floats
     daily: Floats
-    table: Games
-    closed: Games
-
-
-PHASE, PHASE_SINCE, EVIDENCE_SINCE, RETRAIN, STREAK, BET = range(6)
+    games: Games
+    closed_games: Games
 
 
 class Window(NamedTuple):
-    """Window of one day: [first, last) among the signals, the day it begins, settled, accuracy."""
+    """Window that is judged on one day.
+
+    Attributes:
+        first: First signal; ``last`` is the one after its last.
+        begins: Day it begins after.
+        settled: Number of signals.
+        accuracy: Share of them where ``p_win > 0.5`` was right; NaN without any.
+    """
 
     first: int
     last: int
@@ -168,8 +133,16 @@ class Window(NamedTuple):
     accuracy: float
 
 
-class Book(NamedTuple):
-    """What one book earned in a window."""
+class BookFigures(NamedTuple):
+    """Figures of one book in a window.
+
+    Attributes:
+        trades: Signals taken.
+        total: Return on the account, summed.
+        wins: Signals taken with a gain.
+        sharpe: Annualised Sharpe ratio of daily returns; NaN if they do not vary.
+        drawdown: Maximum drawdown, share of the account.
+    """
 
     trades: int
     total: float
@@ -179,18 +152,18 @@ class Book(NamedTuple):
 
 
 @njit(cache=True, nogil=True)
-def _window_of(
-    signals: Signals, day: int, since: int, days: int, wanted: int, longest: int
+def _find_window(
+    signals: Signals, day: int, since: int, days: int, needed: int, max_days: int
 ) -> Window:
     last, oldest = signals.starts[day + 1], signals.starts[since + 1]
     begins = max(day - days, since)
     first = signals.starts[begins + 1]
-    if last - first < wanted and last > oldest:
-        reach = last - wanted if last - oldest >= wanted else oldest
-        if reach < first:
-            first, begins = reach, signals.day[reach] - 1
-    if begins < day - longest:
-        begins = day - longest
+    if last - first < needed and last > oldest:
+        reaching = last - needed if last - oldest >= needed else oldest
+        if reaching < first:
+            first, begins = reaching, signals.day[reaching] - 1
+    if begins < day - max_days:
+        begins = day - max_days
         first = signals.starts[begins + 1]
     right = 0
     for i in range(first, last):
@@ -200,9 +173,15 @@ def _window_of(
 
 
 @njit(cache=True, nogil=True)
-def _book(
+def _find_month(life: LifeState, signals: Signals, day: int, bounds: Bounds) -> Window:
+    since, days, max_days = life.marks[EVIDENCE_SINCE], bounds.window_days, bounds.window_max_days
+    return _find_window(signals, day, since, days, bounds.min_settled, max_days)
+
+
+@njit(cache=True, nogil=True)
+def _judge_book(
     signals: Signals, confidence: Floats, window: Window, day: int, daily: Floats, threshold: float
-) -> Book:
+) -> BookFigures:
     days = max(day - window.begins, 1)
     daily[:days] = 0.0
     trades, wins, total, peak, drawdown = 0, 0, 0.0, 0.0, 0.0
@@ -213,7 +192,7 @@ def _book(
             daily[signals.day[i] - 1 - window.begins] += gain
             peak = max(peak, total)
             drawdown = max(drawdown, peak - total)
-    return Book(trades, total, wins, _sharpe(daily, days, total, trades), drawdown)
+    return BookFigures(trades, total, wins, _sharpe(daily, days, total, trades), drawdown)
 
 
 @njit(cache=True, nogil=True)
@@ -239,26 +218,26 @@ def _disable(life: LifeState, day: int, bounds: Bounds) -> None:
         day,
         1,
     )
-    _forget(life, bounds)
+    _reset_evidence(life, bounds)
     life.latches[:] = -1
 
 
 @njit(cache=True, nogil=True)
-def _forget(life: LifeState, bounds: Bounds) -> None:
+def _reset_evidence(life: LifeState, bounds: Bounds) -> None:
     life.marks[STREAK] = 0
     life.sums[:] = 0.0
-    reset_games(life.table, bounds.initial_share)
+    reset_games(life.games, bounds.initial_share)
 
 
 @njit(cache=True, nogil=True)
-def _put(life: LifeState, weight: float, day: int, bounds: Bounds) -> None:
+def _set_weight(life: LifeState, weight: float, day: int, bounds: Bounds) -> None:
     highest = life.marks[PHASE]
     bounded = bounded_weight(weight, bounds.ceilings[highest], bounds.min_weight)
-    _enter(life, phase_of_weight(bounded, highest, bounds.floors), bounded, day)
+    _enter_phase(life, phase_of_weight(bounded, highest, bounds.floors), bounded, day)
 
 
 @njit(cache=True, nogil=True)
-def _enter(life: LifeState, phase: int, weight: float, day: int) -> None:
+def _enter_phase(life: LifeState, phase: int, weight: float, day: int) -> None:
     life.weight[0] = recorded_weight(weight)
     if phase != life.marks[PHASE]:
         life.marks[PHASE_SINCE] = day
@@ -266,8 +245,8 @@ def _enter(life: LifeState, phase: int, weight: float, day: int) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _breaker(life: LifeState, window: Window, decay: float, bounds: Bounds) -> int:
-    """Return which breakers fire, as a sum of flags; the streak is looked at when a signal settles."""
+def _fire_breakers(life: LifeState, window: Window, decay: float, bounds: Bounds) -> int:
+    """Return the sum of the flags of the breakers that fire; the streak is checked as signals settle."""
     if life.marks[RETRAIN]:
         return NOTHING
     fired = NOTHING
@@ -281,32 +260,37 @@ def _breaker(life: LifeState, window: Window, decay: float, bounds: Bounds) -> i
 
 
 @njit(cache=True, nogil=True)
-def _breached(
-    ml: Book, base: Book, window: Window, decay: float, bounds: Bounds, breached: Bools
+def _measure_cuts(
+    ml: BookFigures,
+    baseline: BookFigures,
+    window: Window,
+    decay: float,
+    bounds: Bounds,
+    breached: Bools,
 ) -> None:
-    """Fill in which cuts are breached, shape (4,)."""
-    deepest = drawdown_bound(base.drawdown, bounds.drawdown_ratio)
-    lowest = shortfall_bound(base.sharpe, bounds.sharpe_shortfall)
-    breached[ACCURACY] = under(window.accuracy, bounds.cut_accuracy) and _confirmed(
+    """Write which cuts are breached into ``breached``, shape (4,)."""
+    deepest = drawdown_bound(baseline.drawdown, bounds.drawdown_ratio)
+    lowest = shortfall_bound(baseline.sharpe, bounds.sharpe_shortfall)
+    breached[ACCURACY] = under(window.accuracy, bounds.cut_accuracy) and _breach_confirmed(
         decay, math.isnan(window.accuracy), bounds
     )
-    breached[DRAWDOWN] = over(ml.drawdown, deepest) and _confirmed(decay, False, bounds)
-    breached[SHARPE] = under(ml.sharpe, lowest) and _confirmed(
+    breached[DRAWDOWN] = over(ml.drawdown, deepest) and _breach_confirmed(decay, False, bounds)
+    breached[SHARPE] = under(ml.sharpe, lowest) and _breach_confirmed(
         decay, math.isnan(ml.sharpe) or math.isnan(lowest), bounds
     )
     breached[DECAY] = decay_fires(bounds.sequential, decay, bounds.cut)
 
 
 @njit(cache=True, nogil=True)
-def _confirmed(decay: float, unknown: bool, bounds: Bounds) -> bool:
+def _breach_confirmed(decay: float, unknown: bool, bounds: Bounds) -> bool:
     return breach_confirmed(bounds.sequential, decay, bounds.confirm, unknown)
 
 
 @njit(cache=True, nogil=True)
-def _cut(life: LifeState, breached: Bools, day: int, bounds: Bounds) -> bool:
-    """Multiply what breached and is not latched, set and release latches; returns whether anything was cut."""
+def _apply_cuts(life: LifeState, breached: Bools, day: int, bounds: Bounds) -> bool:
+    """Apply the breached cuts that are not latched, settle the latches; returns whether a cut fired."""
     weight, fired = life.weight[0], False
-    for limit in range(LATCHES):
+    for limit in range(CUTS):
         latched = life.latches[limit] >= 0 and latch_active(
             day, life.latches[limit], bounds.latch_days
         )
@@ -315,129 +299,130 @@ def _cut(life: LifeState, breached: Bools, day: int, bounds: Bounds) -> bool:
         elif not latched:
             life.latches[limit], weight, fired = day, weight * bounds.factors[limit], True
     if fired:
-        _put(life, weight, day, bounds)
+        _set_weight(life, weight, day, bounds)
     return fired
 
 
 @njit(cache=True, nogil=True)
-def _limited(life: LifeState, signals: Signals, day: int, bounds: Bounds, breached: Bools) -> int:
-    """Look at breakers and cuts as guard and evaluation do; returns breakers that fired, −1 for a cut, 0 for nothing."""
-    window = _window_of(
-        signals,
-        day,
-        life.marks[EVIDENCE_SINCE],
-        bounds.window_days,
-        bounds.min_settled,
-        bounds.window_max_days,
-    )
-    decay = decay_value(life.table)
-    found = _breaker(life, window, decay, bounds)
-    if found:
+def _enforce_limits(
+    life: LifeState, signals: Signals, day: int, bounds: Bounds, breached: Bools
+) -> int:
+    """Apply breakers and cuts; returns the flags of fired breakers, ``CUT_FIRED`` or ``NOTHING``."""
+    window = _find_month(life, signals, day, bounds)
+    decay = decay_value(life.games)
+    fired = _fire_breakers(life, window, decay, bounds)
+    if fired:
         _disable(life, day, bounds)
-        return found
+        return fired
     if window.settled < bounds.min_settled:
         return NOTHING
     if life.weight[0] > 0:
-        ml, base = _pair(signals, window, day, life.daily, bounds.threshold)
-        _breached(ml, base, window, decay, bounds, breached)
-    return -1 if _cut(life, breached, day, bounds) else NOTHING
+        ml, baseline = _judge_books(signals, window, day, life.daily, bounds.threshold)
+        _measure_cuts(ml, baseline, window, decay, bounds, breached)
+    return CUT_FIRED if _apply_cuts(life, breached, day, bounds) else NOTHING
 
 
 @njit(cache=True, nogil=True)
-def _pair(
+def _judge_books(
     signals: Signals, window: Window, day: int, daily: Floats, threshold: float
-) -> tuple[Book, Book]:
-    ml = _book(signals, signals.ml, window, day, daily, threshold)
-    return ml, _book(signals, signals.existing, window, day, daily, threshold)
+) -> tuple[BookFigures, BookFigures]:
+    ml = _judge_book(signals, signals.ml, window, day, daily, threshold)
+    return ml, _judge_book(signals, signals.existing, window, day, daily, threshold)
 
 
 @njit(cache=True, nogil=True)
 def _evaluate(life: LifeState, signals: Signals, day: int, bounds: Bounds) -> None:
     """Take the monthly step."""
-    window = _window_of(
-        signals,
-        day,
-        life.marks[EVIDENCE_SINCE],
-        bounds.window_days,
-        bounds.min_settled,
-        bounds.window_max_days,
-    )
+    window = _find_month(life, signals, day, bounds)
     if (
         window.settled < bounds.min_settled
         or life.marks[PHASE] == SHADOW
         or (life.latches >= 0).any()
     ):
         return
-    ml, base = _pair(signals, window, day, life.daily, bounds.threshold)
-    if _earned(life, ml, base, window, bounds):
+    ml, baseline = _judge_books(signals, window, day, life.daily, bounds.threshold)
+    if _step_earned(life, ml, baseline, window, bounds):
         step = step_up(life.weight[0], bounds.step, bounds.ceilings[life.marks[PHASE]])
         if step > 0:
-            _put(life, life.weight[0] + step, day, bounds)
+            _set_weight(life, life.weight[0] + step, day, bounds)
         return
-    unknown = math.isnan(window.accuracy) or math.isnan(ml.sharpe) or math.isnan(base.sharpe)
-    confirmed = _confirmed(decay_value(life.table), unknown, bounds)
-    if confirmed and not _healthy(ml, base, window, bounds):
-        _put(life, life.weight[0] - step_down(life.weight[0], bounds.step), day, bounds)
+    unknown = math.isnan(window.accuracy) or math.isnan(ml.sharpe) or math.isnan(baseline.sharpe)
+    confirmed = _breach_confirmed(decay_value(life.games), unknown, bounds)
+    if confirmed and not _is_healthy(ml, baseline, window, bounds):
+        _set_weight(life, life.weight[0] - step_down(life.weight[0], bounds.step), day, bounds)
 
 
 @njit(cache=True, nogil=True)
-def _earned(life: LifeState, ml: Book, base: Book, window: Window, bounds: Bounds) -> bool:
-    month = exceeds(window.accuracy, bounds.raise_accuracy) and exceeds(ml.sharpe, base.sharpe)
+def _step_earned(
+    life: LifeState, ml: BookFigures, baseline: BookFigures, window: Window, bounds: Bounds
+) -> bool:
+    month = exceeds(window.accuracy, bounds.raise_accuracy) and exceeds(ml.sharpe, baseline.sharpe)
     if not bounds.sequential:
         return month
-    larger_class = max(life.sums[2], life.sums[0] - life.sums[2])
-    lifetime = exceeds(life.sums[1], larger_class) and exceeds(life.sums[3], life.sums[4])
-    return (month or (lifetime and _healthy(ml, base, window, bounds))) and _proven(life, bounds)
+    larger_class = max(life.sums[WON], life.sums[SETTLED] - life.sums[WON])
+    lifetime = exceeds(life.sums[RIGHT], larger_class) and exceeds(
+        life.sums[ML_RETURN], life.sums[BASELINE_RETURN]
+    )
+    return (month or (lifetime and _is_healthy(ml, baseline, window, bounds))) and _is_proven(
+        life, bounds
+    )
 
 
 @njit(cache=True, nogil=True)
-def _healthy(ml: Book, base: Book, window: Window, bounds: Bounds) -> bool:
-    lowest = shortfall_bound(base.sharpe, bounds.step_shortfall)
+def _is_healthy(ml: BookFigures, baseline: BookFigures, window: Window, bounds: Bounds) -> bool:
+    lowest = shortfall_bound(baseline.sharpe, bounds.step_shortfall)
     return month_healthy(window.accuracy, bounds.lower_accuracy, ml.sharpe, lowest)
 
 
 @njit(cache=True, nogil=True)
-def _proven(life: LifeState, bounds: Bounds) -> bool:
-    skill, decay = skill_value(life.table), decay_value(life.table)
+def _is_proven(life: LifeState, bounds: Bounds) -> bool:
+    skill, decay = skill_value(life.games), decay_value(life.games)
     return skill_proven(skill, decay, bounds.rise, bounds.confirm)
 
 
 @njit(cache=True, nogil=True)
-def _review(
+def _review_gate(
     life: LifeState, signals: Signals, blended: Floats, day: int, bounds: Bounds, breached: Bools
 ) -> None:
-    """Open the gate where every criterion of the phase is met."""
+    """Open the gate if every criterion of the phase is met."""
     phase = life.marks[PHASE]
     if phase == OPTIMIZATION or life.marks[RETRAIN]:
         return
     since = max(life.marks[EVIDENCE_SINCE], life.marks[PHASE_SINCE])
-    wanted = bounds.shadow_settled if phase == SHADOW else bounds.min_settled
-    window = _window_of(signals, day, since, bounds.window_days, wanted, 1_000_000)
-    ml, base = _pair(signals, window, day, life.daily, bounds.threshold)
-    if not _unlimited(life, ml, base, window, bounds, breached):
+    needed = bounds.shadow_settled if phase == SHADOW else bounds.min_settled
+    window = _find_window(signals, day, since, bounds.window_days, needed, UNLIMITED_DAYS)
+    ml, baseline = _judge_books(signals, window, day, life.daily, bounds.threshold)
+    if not _within_limits(life, ml, baseline, window, bounds, breached):
         return
-    mixed = _book(signals, blended, window, day, life.daily, bounds.threshold)
-    met = False
+    blended_book = _judge_book(signals, blended, window, day, life.daily, bounds.threshold)
+    opens = False
     if phase == SHADOW:
-        met = _leaves_shadow(life, signals, window, day, bounds)
+        opens = _leaves_shadow(life, signals, window, day, bounds)
     elif phase == PILOT:
-        met = _leaves_pilot(life, signals, mixed, base, window, blended, day, bounds)
+        opens = _leaves_pilot(life, signals, blended_book, baseline, window, blended, day, bounds)
     else:
-        met = _leaves_expansion(life, mixed, base, window, day, bounds)
-    if met:
-        _enter(life, phase + 1, weight_on_entry(life.weight[0], bounds.floors[phase + 1]), day)
+        opens = _leaves_expansion(life, blended_book, baseline, window, day, bounds)
+    if opens:
+        _enter_phase(
+            life, phase + 1, weight_on_entry(life.weight[0], bounds.floors[phase + 1]), day
+        )
 
 
 @njit(cache=True, nogil=True)
-def _unlimited(
-    life: LifeState, ml: Book, base: Book, window: Window, bounds: Bounds, breached: Bools
+def _within_limits(
+    life: LifeState,
+    ml: BookFigures,
+    baseline: BookFigures,
+    window: Window,
+    bounds: Bounds,
+    breached: Bools,
 ) -> bool:
-    decay = decay_value(life.table)
-    if (life.latches >= 0).any() or _breaker(life, window, decay, bounds):
+    decay = decay_value(life.games)
+    if (life.latches >= 0).any() or _fire_breakers(life, window, decay, bounds):
         return False
     if window.settled < bounds.min_settled:
         return True
-    _breached(ml, base, window, decay, bounds, breached)
+    _measure_cuts(ml, baseline, window, decay, bounds, breached)
     return not breached.any()
 
 
@@ -456,8 +441,8 @@ def _leaves_shadow(
 def _leaves_pilot(
     life: LifeState,
     signals: Signals,
-    mixed: Book,
-    base: Book,
+    blended_book: BookFigures,
+    baseline: BookFigures,
     window: Window,
     blended: Floats,
     day: int,
@@ -465,18 +450,20 @@ def _leaves_pilot(
 ) -> bool:
     if day - life.marks[PHASE_SINCE] < bounds.pilot_days or window.settled < bounds.min_settled:
         return False
-    if bounds.sequential and not _proven(life, bounds):
+    if bounds.sequential and not _is_proven(life, bounds):
         return False
-    better = at_most(mixed.drawdown, base.drawdown) and at_least(mixed.sharpe, base.sharpe)
-    if mixed.trades == 0 or base.trades == 0 or not better:
+    better = at_most(blended_book.drawdown, baseline.drawdown) and at_least(
+        blended_book.sharpe, baseline.sharpe
+    )
+    if blended_book.trades == 0 or baseline.trades == 0 or not better:
         return False
-    richer = at_least(mixed.total / mixed.trades, base.total / base.trades)
-    surer = at_least(mixed.wins / mixed.trades, base.wins / base.trades)
-    return bool(richer and surer and _arms(signals, blended, window, bounds))
+    richer = at_least(blended_book.total / blended_book.trades, baseline.total / baseline.trades)
+    surer = at_least(blended_book.wins / blended_book.trades, baseline.wins / baseline.trades)
+    return bool(richer and surer and _arms_allow(signals, blended, window, bounds))
 
 
 @njit(cache=True, nogil=True)
-def _arms(signals: Signals, blended: Floats, window: Window, bounds: Bounds) -> bool:
+def _arms_allow(signals: Signals, blended: Floats, window: Window, bounds: Bounds) -> bool:
     sums = np.zeros((2, 3))
     for i in range(window.first, window.last):
         arm = int(signals.treated[i])
@@ -488,7 +475,7 @@ def _arms(signals: Signals, blended: Floats, window: Window, bounds: Bounds) -> 
     fewest = min(sums[0, 0], sums[1, 0])
     if (
         fewest < max(bounds.arm_signals, 2)
-        or fewest < bounds.fewest[min(window.settled, len(bounds.fewest) - 1)]
+        or fewest < bounds.smaller_arm_min[min(window.settled, len(bounds.smaller_arm_min) - 1)]
     ):
         return False
     means = sums[:, 1] / sums[:, 0]
@@ -499,93 +486,92 @@ def _arms(signals: Signals, blended: Floats, window: Window, bounds: Bounds) -> 
 
 @njit(cache=True, nogil=True)
 def _leaves_expansion(
-    life: LifeState, mixed: Book, base: Book, window: Window, day: int, bounds: Bounds
+    life: LifeState,
+    blended_book: BookFigures,
+    baseline: BookFigures,
+    window: Window,
+    day: int,
+    bounds: Bounds,
 ) -> bool:
     if day - life.marks[PHASE_SINCE] < bounds.expansion_days or window.settled < bounds.min_settled:
         return False
-    if bounds.sequential and not _proven(life, bounds):
+    if bounds.sequential and not _is_proven(life, bounds):
         return False
     at_top = at_least(life.weight[0], bounds.ceilings[EXPANSION])
-    size = abs(base.total)
-    improvement = (mixed.total - base.total) / size if size > 0 else math.nan
+    size = abs(baseline.total)
+    improvement = (blended_book.total - baseline.total) / size if size > 0 else math.nan
     improved = exceeds(improvement, bounds.expansion_improvement)
-    return at_top and improved and at_most(mixed.drawdown, bounds.expansion_drawdown)
+    return at_top and improved and at_most(blended_book.drawdown, bounds.expansion_drawdown)
 
 
 @njit(cache=True, nogil=True)
 def _settle_day(
     life: LifeState, signals: Signals, blended: Floats, day: int, bounds: Bounds
 ) -> bool:
-    """Settle what ends on ``day``; returns whether the losing streak breaks it."""
+    """Settle the signals of ``day``; returns whether the losing streak disables the model."""
     first, last = signals.starts[day], signals.starts[day + 1]
     weight = life.weight[0]
     for i in range(first, last):
         blended[i] = blend_confidence(weight, signals.existing[i], signals.ml[i])
-    broken = _count(life, signals, first, last, bounds)
-    _bet(life, signals, first, last, day, bounds)
+    broken = _count_settled(life, signals, first, last, bounds)
+    _play_bet(life, signals, first, last, day, bounds)
     return bool(broken and not life.marks[RETRAIN])
 
 
 @njit(cache=True, nogil=True)
-def _bet(
+def _play_bet(
     life: LifeState, signals: Signals, first: int, last: int, day: int, bounds: Bounds
 ) -> None:
-    """Play the bet that runs, as far as it has settled; the days of a bet are counted from the begin of the evidence."""
+    """Play the running bet as far as it has settled; bets are counted from the day the evidence began."""
     if (day - 1 - life.marks[EVIDENCE_SINCE]) % bounds.bets.days == 0:
         life.marks[BET] = first
-        copy_games(life.table, life.closed)
+        copy_games(life.games, life.closed_games)
     else:
-        copy_games(life.closed, life.table)
+        copy_games(life.closed_games, life.games)
     rows = slice(life.marks[BET], last)
     if last > life.marks[BET]:
         classes = (signals.existing[rows] > bounds.threshold).astype(np.int64)
-        play_bet(life.table, bounds.bets, signals.p_win[rows], classes, signals.won[rows])
+        play_bet(life.games, bounds.bets, signals.p_win[rows], classes, signals.won[rows])
 
 
 @njit(cache=True, nogil=True)
-def _count(life: LifeState, signals: Signals, first: int, last: int, bounds: Bounds) -> bool:
-    """Add signals [first, last) to the sums of the life; returns whether a losing streak went over its bound."""
+def _count_settled(
+    life: LifeState, signals: Signals, first: int, last: int, bounds: Bounds
+) -> bool:
+    """Add signals [first, last) to the sums; returns whether the losing streak exceeded its bound."""
     broken = False
     for i in range(first, last):
         won, gain = signals.won[i], signals.returns[i]
-        life.sums[0] += 1
-        life.sums[1] += (signals.p_win[i] > 0.5) == won
-        life.sums[2] += won
+        life.sums[SETTLED] += 1
+        life.sums[RIGHT] += (signals.p_win[i] > 0.5) == won
+        life.sums[WON] += won
         if signals.ml[i] > bounds.threshold:
             life.marks[STREAK] = 0 if won else life.marks[STREAK] + 1
-            life.sums[3] += gain
+            life.sums[ML_RETURN] += gain
             broken = broken or over(life.marks[STREAK], bounds.breaker_streak)
         if signals.existing[i] > bounds.threshold:
-            life.sums[4] += gain
+            life.sums[BASELINE_RETURN] += gain
     return broken
 
 
 @njit(cache=True, nogil=True)
-def _new_life(bounds: Bounds, days: int) -> LifeState:
+def _empty_games() -> Games:
+    capital, decay, centre = np.zeros((5, 5)), np.zeros((5, 5)), np.zeros((2, 2))
+    return Games(capital, np.zeros(1), decay, centre, np.zeros(1), np.zeros(5))
+
+
+@njit(cache=True, nogil=True)
+def _begin_life(bounds: Bounds, days: int) -> LifeState:
     life = LifeState(
         np.zeros(1),
         np.array([SHADOW, 0, 0, 0, 0, 0]),
-        np.full(LATCHES, -1),
+        np.full(CUTS, -1),
         np.zeros(5),
         np.zeros(days + 2),
-        Games(
-            np.zeros((5, 5)),
-            np.zeros(1),
-            np.zeros((5, 5)),
-            np.zeros((2, 2)),
-            np.zeros(1),
-            np.zeros(5),
-        ),
-        Games(
-            np.zeros((5, 5)),
-            np.zeros(1),
-            np.zeros((5, 5)),
-            np.zeros((2, 2)),
-            np.zeros(1),
-            np.zeros(5),
-        ),
+        _empty_games(),
+        _empty_games(),
     )
-    _forget(life, bounds)
+    _reset_evidence(life, bounds)
     return life
 
 
@@ -593,9 +579,18 @@ def _new_life(bounds: Bounds, days: int) -> LifeState:
 def live(
     signals: Signals, days: int, bounds: Bounds, weights: Floats, phases: Ints, breakers: Ints
 ) -> None:
-    """Live one life; fills weight, phase and breakers that fired for each day, shape (days + 1,)."""
-    life, blended = _new_life(bounds, days), np.zeros(len(signals.p_win))
-    breached = np.zeros(LATCHES, np.bool_)
+    """Live one life.
+
+    Args:
+        signals: Settled signals of the life.
+        days: Length of the life.
+        bounds: The policy.
+        weights: Filled in with the weight at the end of each day, shape (days + 1,); day 0 stays.
+        phases: Filled in with the position of the phase, shape (days + 1,).
+        breakers: Filled in with the sum of the flags of fired breakers, shape (days + 1,).
+    """
+    life, blended = _begin_life(bounds, days), np.zeros(len(signals.p_win))
+    breached = np.zeros(CUTS, np.bool_)
     for day in range(1, days + 1):
         if _settle_day(life, signals, blended, day, bounds):
             breakers[day] += BY_STREAK
@@ -606,15 +601,15 @@ def live(
             and day > life.marks[EVIDENCE_SINCE]
         ):
             life.marks[RETRAIN], life.marks[EVIDENCE_SINCE], life.marks[PHASE_SINCE] = 0, day, day
-            _forget(life, bounds)
-        breakers[day] += max(_limited(life, signals, day, bounds, breached), 0)
+            _reset_evidence(life, bounds)
+        breakers[day] += max(_enforce_limits(life, signals, day, bounds, breached), 0)
         if day % bounds.evaluation_days == 0:
-            found = _limited(life, signals, day, bounds, breached)
-            breakers[day] += max(found, 0)
-            if found == NOTHING:
+            fired = _enforce_limits(life, signals, day, bounds, breached)
+            breakers[day] += max(fired, 0)
+            if fired == NOTHING:
                 _evaluate(life, signals, day, bounds)
         if day % bounds.review_days == 0:
-            _review(life, signals, blended, day, bounds, breached)
+            _review_gate(life, signals, blended, day, bounds, breached)
         weights[day], phases[day] = life.weight[0], life.marks[PHASE]
 
 
@@ -632,18 +627,18 @@ def live_all(
     """Live many lives, whose signals lie one life after the other.
 
     Args:
-        signals: Of all lives; its ``starts`` is not looked at.
-        first: First signal of each life, and their number last, shape (lives + 1,).
+        signals: Signals of all lives, shape (n,); its own ``starts`` is ignored.
+        first: First signal of each life, and the number of signals last, shape (lives + 1,).
         starts: ``Signals.starts`` of each life, shape (lives, days + 2).
         days: Length of a life.
         bounds: The policy.
-        weights: Filled in, like ``phases`` and ``breakers``: shape (lives, days + 1).
-        phases: Number of the phase.
-        breakers: Sum of the flags of those that fired.
+        weights: Filled in with the weight at the end of each day, shape (lives, days + 1).
+        phases: Filled in with the position of the phase, shape (lives, days + 1).
+        breakers: Filled in with the sum of the flags of fired breakers, shape (lives, days + 1).
     """
     for life in range(len(first) - 1):
         rows = slice(first[life], first[life + 1])
-        one = Signals(
+        own_signals = Signals(
             starts[life],
             signals.day[rows],
             signals.p_win[rows],
@@ -653,58 +648,4 @@ def live_all(
             signals.returns[rows],
             signals.treated[rows],
         )
-        live(one, days, bounds, weights[life], phases[life], breakers[life])
-
-
-def bounds_of(policy: WeightPolicy, threshold: float, retrain_days: int = 7) -> Bounds:
-    """Return ``policy`` for compiled code; ``threshold`` is the confidence over which a book takes a signal."""
-    limits, steps, gates, sequential = policy.limits, policy.steps, policy.gates, policy.sequential
-    bands = [policy.band(phase) for phase in PHASES]
-    factors = (
-        limits.cut_accuracy_factor,
-        limits.drawdown_factor,
-        limits.sharpe_factor,
-        sequential.cut_factor,
-    )
-    return Bounds(
-        sequential=policy.evidence == "sequential",
-        threshold=threshold,
-        floors=tuple(band.floor for band in bands),
-        ceilings=tuple(band.ceiling for band in bands),
-        min_weight=policy.min_weight,
-        window_days=policy.window_days,
-        window_max_days=policy.window_max_days,
-        min_settled=policy.min_settled,
-        evaluation_days=policy.evaluation_days,
-        review_days=policy.review_days,
-        breaker_accuracy=limits.breaker_accuracy,
-        breaker_streak=limits.breaker_streak,
-        cut_accuracy=limits.cut_accuracy,
-        drawdown_ratio=limits.drawdown_ratio,
-        sharpe_shortfall=limits.sharpe_shortfall,
-        factors=factors,
-        latch_days=limits.latch_days,
-        step=steps.size,
-        raise_accuracy=steps.raise_accuracy,
-        lower_accuracy=steps.lower_accuracy,
-        step_shortfall=steps.sharpe_shortfall,
-        shadow_days=gates.shadow_days,
-        shadow_settled=gates.shadow_settled,
-        shadow_accuracy=gates.shadow_accuracy,
-        pilot_days=gates.pilot_days,
-        arm_signals=gates.pilot_arm_signals,
-        arm_errors=gates.pilot_arm_errors,
-        fewest=binom.ppf(gates.pilot_sample_ratio_p / 2, np.arange(ARM_SIGNALS), 0.5)
-        .astype(np.int64)
-        .clip(0),
-        expansion_days=gates.expansion_days,
-        expansion_improvement=gates.expansion_improvement,
-        expansion_drawdown=gates.expansion_drawdown,
-        retrain_days=retrain_days,
-        rise=sequential.rise,
-        confirm=sequential.confirm,
-        cut=sequential.cut,
-        disable=sequential.disable,
-        initial_share=sequential.bets.initial_share,
-        bets=compile_bets(sequential.bets),
-    )
+        live(own_signals, days, bounds, weights[life], phases[life], breakers[life])

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from steelyard.evaluation.books import SizingPolicy
+from steelyard.simulation.bounds import bounds_of
 from steelyard.simulation.characteristics import (
     SCENARIOS,
     Design,
@@ -16,7 +17,6 @@ from steelyard.simulation.characteristics import (
     simulate,
     simulate_signals,
 )
-from steelyard.simulation.lives import bounds_of
 from steelyard.weight.policy import WeightPolicy
 
 SIZING = SizingPolicy()

@@ -16,8 +16,9 @@ from steelyard.evaluation.evidence import (
     gather_evidence,
 )
 from steelyard.evaluation.skill import BetPolicy, measure_skill
+from steelyard.simulation.bounds import bounds_of
 from steelyard.simulation.characteristics import Design, Scenario, simulate_signals
-from steelyard.simulation.lives import Signals, bounds_of, live
+from steelyard.simulation.lives import Signals, live
 from steelyard.weight.case import Case
 from steelyard.weight.gates import GateInputs, review
 from steelyard.weight.ladder import ANCHOR, evaluate
