@@ -120,7 +120,12 @@ def trade_signals(home: Home, newest: Newest) -> list[dict[str, Any]]:
     rows = cast(list[dict[str, Any]], newest.signals.to_dict("records"))
     fresh = [row for row in rows if _is_fresh(home, newest, row)]
     stale = [row for row in rows if not _is_fresh(home, newest, row)]
-    home.ledger.record_trades([_stale_row(home, newest.bars, row) for row in stale])
+    home.ledger.record_trades(
+        [
+            order_row(_order(home, newest.bars, row), broker_of(home).name, "vetoed", STALE)
+            for row in stale
+        ]
+    )
     if not fresh:
         return []
     session = open_session(home.folder, home.conf)
@@ -143,10 +148,6 @@ def _is_fresh(home: Home, newest: Newest, row: Row) -> bool:
     last_stamp = max(bars.timestamp[-1] for bars in newest.bars.values())
     own_stamp = newest.bars[row["symbol"]].timestamp[-1]
     return bool(_stamp(row["timestamp"]) == last_stamp == own_stamp)
-
-
-def _stale_row(home: Home, bars: Mapping[str, Bars], row: Row) -> dict[str, Any]:
-    return order_row(_order(home, bars, row), broker_of(home).name, "vetoed", STALE)
 
 
 def _stamp(at: pd.Timestamp) -> np.datetime64:

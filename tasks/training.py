@@ -86,7 +86,7 @@ def trained_version(
 
     Args:
         home: Opened home.
-        history: The history the samples were taken from, for the backtest on the holdout.
+        history: The rows the samples were taken from, for the backtest on the holdout.
         samples: Settled signals to learn from.
         as_of: Time of the training (UTC).
         request: How this training differs from the configured one, and why.
