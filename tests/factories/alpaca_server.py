@@ -1,4 +1,4 @@
-"""A local account that speaks Alpaca's documented endpoints over HTTP, and can be told to misbehave."""
+"""A local account with Alpaca's documented endpoints over HTTP, with faults on request."""
 
 import json
 import threading
@@ -22,8 +22,9 @@ class Account:
     """Orders and positions of one account; a market order waits until ``fill`` is called.
 
     Attributes:
-        faults: What happens to the next requests, one each, oldest first: a method, a kind (status, drop_before, drop_after,
-            hang_after) and its value. "after" means that the request was carried out and only the answer is lost.
+        faults: Faults of the next requests, one each, in order: a method, a kind (status,
+            drop_before, drop_after, hang_after) and its value. After "after", the request was
+            carried out and only the answer is lost.
     """
 
     def __init__(self) -> None:
@@ -37,12 +38,12 @@ class Account:
         self.lock = threading.RLock()
 
     def order(self, client_order_id: str) -> dict[str, Any]:
-        return next(one for one in self.orders if one["client_order_id"] == client_order_id)
+        return next(order for order in self.orders if order["client_order_id"] == client_order_id)
 
     def place(self, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         """POST /v2/orders."""
         with self.lock:
-            if any(one["client_order_id"] == body["client_order_id"] for one in self.orders):
+            if any(order["client_order_id"] == body["client_order_id"] for order in self.orders):
                 return 422, {"code": 40010001, "message": "client_order_id must be unique"}
             if body["symbol"] in self.halted:
                 return 403, {"code": 40310000, "message": "trading is halted"}
@@ -79,17 +80,17 @@ class Account:
             return 200, entry
 
     def fill(self, order: dict[str, Any], price: float, quantity: float | None = None) -> None:
-        """Fill an order, or part of it; a filled entry wakes its legs, a filled leg cancels the other."""
+        """Fill an order or part of it; a filled entry opens its legs, a filled leg cancels the other."""
         with self.lock:
-            done = float(order["filled_qty"])
-            units = float(order["qty"]) - done if quantity is None else quantity
-            order["filled_qty"], order["filled_avg_price"] = str(done + units), str(price)
-            whole = done + units == float(order["qty"])
-            order["status"] = "filled" if whole else "partially_filled"
-            order["filled_at"] = now() if whole else None
+            filled = float(order["filled_qty"])
+            units = float(order["qty"]) - filled if quantity is None else quantity
+            order["filled_qty"], order["filled_avg_price"] = str(filled + units), str(price)
+            complete = filled + units == float(order["qty"])
+            order["status"] = "filled" if complete else "partially_filled"
+            order["filled_at"] = now() if complete else None
             signed = units if order["side"] == "buy" else -units
             self.positions[order["symbol"]] = self.positions.get(order["symbol"], 0.0) + signed
-            if whole:
+            if complete:
                 for leg in order["legs"] or ():
                     leg["status"] = "new" if leg["type"] == "limit" else "held"
                 self._cancel_siblings(order)
@@ -112,17 +113,17 @@ class Account:
             self._cancel_siblings(order)
             return 204
 
-    def everything(self) -> list[dict[str, Any]]:
-        return [one for parent in self.orders for one in (parent, *(parent["legs"] or ()))]
+    def all_orders(self) -> list[dict[str, Any]]:
+        return [order for parent in self.orders for order in (parent, *(parent["legs"] or ()))]
 
     def listed(self, query: dict[str, list[str]]) -> list[dict[str, Any]]:
         """GET /v2/orders."""
         nested = query.get("nested", ["false"])[0].lower() == "true"
-        found = self.orders if nested else [one | {"legs": None} for one in self.everything()]
+        orders = self.orders if nested else [o | {"legs": None} for o in self.all_orders()]
         if query.get("status", ["open"])[0] == "open":
-            found = [one for one in found if one["status"] not in ENDED]
+            orders = [order for order in orders if order["status"] not in ENDED]
         symbols = query.get("symbols", [""])[0]
-        return [one for one in found if not symbols or one["symbol"] in symbols.split(",")]
+        return [order for order in orders if not symbols or order["symbol"] in symbols.split(",")]
 
 
 def order_document(
@@ -134,7 +135,7 @@ def order_document(
     status: str = "accepted",
     **more: Any,
 ) -> Any:
-    plain = {
+    document = {
         "id": str(uuid.uuid4()),
         "client_order_id": client_id,
         "symbol": symbol,
@@ -152,17 +153,17 @@ def order_document(
         "legs": None,
         "replaced_by": None,
     }
-    return plain | dict.fromkeys(("created_at", "updated_at", "submitted_at"), now()) | more
+    return document | dict.fromkeys(("created_at", "updated_at", "submitted_at"), now()) | more
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers for the account of its server."""
+    """Answers requests to the account of its server."""
 
     account: Account
     protocol_version = "HTTP/1.1"
 
     def log_message(self, *args: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
     def do_GET(self) -> None:
         self.respond("GET")
@@ -184,7 +185,7 @@ class Handler(BaseHTTPRequestHandler):
         if fault and fault[1] == "status":
             self.answer(fault[2], {"code": fault[2] * 100, "message": "as told"})
             return
-        status, content = self.of(method, url.path, parse_qs(url.query), body)
+        status, content = self.route(method, url.path, parse_qs(url.query), body)
         if fault and fault[1] == "hang_after":
             time.sleep(fault[2])
         if fault and fault[1] in ("drop_after", "hang_after"):
@@ -200,7 +201,9 @@ class Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         self.connection.close()
 
-    def of(self, method: str, path: str, query: dict[str, list[str]], body: Any) -> tuple[int, Any]:
+    def route(
+        self, method: str, path: str, query: dict[str, list[str]], body: Any
+    ) -> tuple[int, Any]:
         account = self.account
         if (self.headers["APCA-API-KEY-ID"], self.headers["APCA-API-SECRET-KEY"]) != account.keys:
             return 401, {"code": 40110000, "message": "request is not authorized"}
@@ -217,20 +220,18 @@ class Handler(BaseHTTPRequestHandler):
                 position(symbol, units) for symbol, units in account.positions.items() if units
             ]
         if path == "/v2/orders:by_client_order_id":
-            found = [
-                one
-                for one in account.orders
-                if one["client_order_id"] == query["client_order_id"][0]
-            ]
+            client_id = query["client_order_id"][0]
+            orders = [o for o in account.orders if o["client_order_id"] == client_id]
             return (
-                (200, found[0] | {"legs": None})
-                if found
+                (200, orders[0] | {"legs": None})
+                if orders
                 else (404, {"code": 40410000, "message": "order not found"})
             )
         if path == "/v2/orders":
             return account.place(body) if method == "POST" else (200, account.listed(query))
-        one = next(one for one in account.everything() if one["id"] == path.rsplit("/", 1)[1])
-        return (account.cancel(one), None) if method == "DELETE" else (200, one)
+        order_id = path.rsplit("/", 1)[1]
+        order = next(order for order in account.all_orders() if order["id"] == order_id)
+        return (account.cancel(order), None) if method == "DELETE" else (200, order)
 
     def answer(self, status: int, content: Any) -> None:
         data = b"" if content is None else json.dumps(content).encode()
@@ -255,7 +256,7 @@ def position(symbol: str, units: float) -> dict[str, Any]:
 
 @contextmanager
 def running_account() -> Iterator[tuple[Account, str]]:
-    """Give an account and the address it listens at."""
+    """Yield an account and the address of its server."""
     account = Account()
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (Handler,), {"account": account}))
     threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -1,4 +1,4 @@
-"""Small markets for tests, made once."""
+"""Bars and histories of small markets, simulated once."""
 
 from functools import cache
 
@@ -16,6 +16,7 @@ FOUR_HOURS = pd.Timedelta("4h")
 
 @cache
 def small_market(edge: Edge = "hidden", symbols: int = 3, months: int = 6) -> dict[str, Bars]:
+    """Four-hour bars by symbol from January 2020."""
     end = pd.Timestamp("2020-01-01", tz="UTC") + pd.DateOffset(months=months)
     market = SimulatedMarket(edge=edge, symbols=symbols, end=end.to_pydatetime())
     return by_symbol(simulate(market), FOUR_HOURS)
@@ -23,11 +24,12 @@ def small_market(edge: Edge = "hidden", symbols: int = 3, months: int = 6) -> di
 
 @cache
 def small_history(edge: Edge = "hidden", symbols: int = 3, months: int = 6) -> pd.DataFrame:
+    """Every signal of the trend system on that market, with features and outcome."""
     return history(small_market(edge, symbols, months), TrendStrategy(), BracketPolicy())
 
 
 def bars_of(rows: list[tuple[float, float, float, float]], size: str = "1h") -> Bars:
-    """Bars with the given open, high, low, close, one after the other."""
+    """Consecutive bars with the given open, high, low and close."""
     stamps = (
         np.datetime64("2026-01-01", "ns")
         + np.arange(len(rows)) * pd.Timedelta(size).to_timedelta64()
@@ -37,6 +39,7 @@ def bars_of(rows: list[tuple[float, float, float, float]], size: str = "1h") -> 
 
 
 def scaled(bars: Bars, prices: float = 1.0, volume: float = 1.0) -> Bars:
+    """The same bars with prices and volume multiplied."""
     return Bars(
         bars.symbol,
         bars.bar_size,

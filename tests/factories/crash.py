@@ -1,4 +1,4 @@
-"""What other processes do in the tests of crashes and of several deciding at once; they import it by name."""
+"""What child processes run in the tests of crashes and of simultaneous decisions."""
 
 import os
 import signal
@@ -32,11 +32,11 @@ WRITES = (
     "set_registered_model_alias",
     "delete_registered_model_alias",
 )
-"""Every call of MLflow's client that changes something there."""
+"""Every method of MLflow's client that writes."""
 
 
 def training(key: str) -> Registration:
-    """A training whose model was never stored: what counts here is the order of the writes."""
+    """A training without model files; only the order of the writes matters here."""
     return Registration(
         key=key,
         as_of=NOW,
@@ -55,6 +55,7 @@ def training(key: str) -> Registration:
 
 
 def month(registry: Registry, number: int = 1) -> Decision:
+    """The evaluation of a month, not recorded yet."""
     at = NOW + timedelta(days=30 * number)
     before = registry.journal.state()
     assert before is not None
@@ -62,6 +63,7 @@ def month(registry: Registry, number: int = 1) -> Decision:
 
 
 def promotion(registry: Registry, number: str) -> Decision:
+    """The promotion of a version, not recorded yet."""
     before = registry.journal.state()
     assert before is not None
     after = install_champion(before, number, NOW, NOW)
@@ -82,7 +84,7 @@ ACTIONS: dict[str, Callable[[Registry], object]] = {
 
 
 def killed_at(folder: str, action: str, write: int) -> None:
-    """Do ``action`` in this process and die of SIGKILL just before the given write."""
+    """Run ``action`` in this process and kill it just before the given write."""
     registry = open_registry(Path(folder))
     registry.journal.state()
     client, count = registry._tracking.client, iter(range(1, 1000))
@@ -101,7 +103,7 @@ def killed_at(folder: str, action: str, write: int) -> None:
 
 
 def evaluate_at_once(home: str, conf: str, as_of: datetime, start: Any, answers: Any) -> None:
-    """Evaluate the month when everybody is ready, and say which run recorded it."""
+    """Evaluate the month when ``start`` is set, and report the run that recorded it."""
     stores = open_home(Path(home), Path(conf))
     start.wait(60)
     entry = evaluate_weight(stores, as_of)

@@ -1,4 +1,4 @@
-"""Evidence and states made to measure, for the rules of the weight."""
+"""Evidence, books and states with chosen figures, for the rules of the weight."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -36,11 +36,12 @@ COLUMNS = {
 
 
 def no_settled() -> pd.DataFrame:
+    """An empty frame of settled predictions, with columns and dtypes."""
     return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in COLUMNS.items()})
 
 
 def books(**figures: float) -> Books:
-    """Books whose measures are given as ``book__measure``, e.g. ``ml__sharpe=1.2``; healthy ones otherwise."""
+    """Healthy books with the given measures, named ``book__measure``: ``ml__sharpe=1.2``."""
     empty = measure_books(no_settled(), EARLIER, NOW, SizingPolicy())
     changes: dict[str, object] = {
         name: replace(
@@ -67,7 +68,7 @@ def evidence(
     arms: ArmComparison = EVEN,
     **figures: float,
 ) -> Evidence:
-    """Evidence of a healthy month, changed where a test says so."""
+    """Evidence of a healthy month, with the given figures in place of its own."""
     return Evidence(
         start=EARLIER,
         end=NOW,
@@ -86,6 +87,7 @@ def evidence(
 
 
 def state(phase: Phase = "pilot", weight: float = 0.10, **changes: object) -> State:
+    """A state in the given phase since ``EARLIER``, its lease valid until ``NOW``."""
     base = POLICY.band(phase).floor
     document: dict[str, object] = {
         "lineage": "signal-confidence",

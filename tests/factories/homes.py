@@ -1,4 +1,4 @@
-"""A home in pilot, made in a second: a champion that serves, settled predictions with their frozen features."""
+"""A home in pilot: a champion in service, predictions with features and outcomes."""
 
 from datetime import datetime, timedelta
 from functools import cache
@@ -28,15 +28,15 @@ SAMPLES = make_samples(500, signal=1.5)
 
 @cache
 def model() -> Model:
-    """A small model that knows something."""
-    found = train(SAMPLES, LearningPolicy(trials=2, rounds=20)).model
-    assert found is not None
-    return found
+    """A small model with some skill."""
+    trained = train(SAMPLES, LearningPolicy(trials=2, rounds=20)).model
+    assert trained is not None
+    return trained
 
 
 def registration(key: str, as_of: datetime, **changes: object) -> Registration:
-    """A training of that model."""
-    plain: dict[str, object] = {
+    """A training of that model, ready to be registered."""
+    registered: dict[str, object] = {
         "key": key,
         "as_of": as_of,
         "family": model().family,
@@ -52,13 +52,13 @@ def registration(key: str, as_of: datetime, **changes: object) -> Registration:
         "feature_names": NAMES,
         "data_hash": "d",
     }
-    return Registration(**(plain | changes))  # type: ignore[arg-type]
+    return Registration(**(registered | changes))  # type: ignore[arg-type]
 
 
 def pilot_home(
     home: Path, empty: Path, conf: Path | None = None, weight: float = 0.15, phase: str = "pilot"
 ) -> Home:
-    """Live to ``LAST`` in ``home``: version 1 serves since the first day, the weight has been up since day 15."""
+    """A home run until ``LAST``: version 1 serves from day 0, the weight was raised on day 15."""
     copy_mlflow(empty, home / "mlruns")
     stores = open_home(home, conf)
     _record(stores, weight)
@@ -77,7 +77,7 @@ def pilot_home(
 
 
 def promote(stores: Home, number: str, at: datetime) -> None:
-    """Let a version serve."""
+    """Promote a version by a decision in the journal."""
     before = stores.journal.state()
     assert before is not None
     after = install_champion(before, number, at, at)

@@ -1,4 +1,4 @@
-"""The life the browser looks at: half a year of a simulated market whose edge the model found."""
+"""What the browser tests look at: five months of a simulated market whose edge the model found."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,7 +11,7 @@ BEGAN, END = datetime(2021, 6, 1, tzinfo=UTC), datetime(2021, 11, 7, tzinfo=UTC)
 
 @dataclass
 class Lived:
-    """A home in which the model earned weight, kept up by ``steelyard up``."""
+    """A home in which the model earned weight, run by ``steelyard up``."""
 
     up: Up
     report: Path

@@ -1,4 +1,4 @@
-"""A lineage in pilot on a simulated market, whose champion was really trained on it."""
+"""A lineage in pilot on a simulated market, with a champion trained on that market."""
 
 import shutil
 from collections.abc import Mapping
@@ -36,24 +36,24 @@ END = datetime(2020, 9, 25, tzinfo=UTC)
 
 @cache
 def bars_frame() -> pd.DataFrame:
-    """Bars of three symbols, with an edge the rules do not see."""
+    """Bars of three symbols with an edge the existing system does not see."""
     return simulate(SimulatedMarket(edge="hidden", symbols=3))
 
 
 @cache
 def market() -> tuple[dict[str, Bars], pd.DataFrame]:
-    """The same by symbol, and every signal with features and outcome."""
+    """The same bars by symbol, and every signal with features and outcome."""
     bars = by_symbol(bars_frame(), BAR)
     return bars, history(bars, STRATEGY, BracketPolicy())
 
 
 def conf_folder(place: Path) -> Path:
-    """Its settings."""
+    """Folder of the settings of the home in ``place``."""
     return place / "conf"
 
 
 def trained_pilot_home(place: Path, empty: Path, known: pd.DataFrame) -> Home:
-    """A lineage in pilot at 15 % since ``BEGAN``, whose champion knows something about this market."""
+    """A home in pilot at a weight of 15 % since ``BEGAN``, with a trained champion."""
     copy_mlflow(empty, place / "mlruns")
     shutil.copytree(PACKAGE / "conf", conf_folder(place))
     (conf_folder(place) / "desk.yaml").write_text("deadline_ms: 10000  # the machine may be busy")
@@ -82,7 +82,7 @@ def trained_pilot_home(place: Path, empty: Path, known: pd.DataFrame) -> Home:
 
 
 def signal_of(row: Mapping[str, Any] | pd.Series) -> Signal:
-    """A row of the history as the trading side is asked about it."""
+    """A row of the history as a signal for the trading session."""
     return trading.signal_of(
         row.to_dict() if isinstance(row, pd.Series) else row, STRATEGY.score_names
     )

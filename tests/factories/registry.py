@@ -1,4 +1,4 @@
-"""Registries on MLflow databases of their own, opened as a home opens them."""
+"""Registries on MLflow databases of their own, opened as ``Home`` opens them."""
 
 import sqlite3
 from pathlib import Path
@@ -14,7 +14,7 @@ LINEAGE = "signal-confidence"
 
 
 def open_registry(folder: Path, address: str | None = None, seal_key: str = "") -> Registry:
-    """The registry of ``folder``, or of a server at ``address``."""
+    """The registry in ``folder``, or on a server at ``address``."""
     ledger = Ledger(f"sqlite:///{folder}/ledger.db")
     place = address or f"sqlite:///{folder}/mlflow.db"
     return Registry(
@@ -23,7 +23,7 @@ def open_registry(folder: Path, address: str | None = None, seal_key: str = "") 
 
 
 def copy_mlflow(source: Path, folder: Path) -> Path:
-    """A copy of the MLflow database in ``source``; what is logged from now on lands in ``folder``."""
+    """Copy the MLflow database of ``source``; new artifacts of the copy go to ``folder``."""
     folder.mkdir(parents=True)
     with (
         sqlite3.connect(source / "mlflow.db") as original,
@@ -37,7 +37,7 @@ def copy_mlflow(source: Path, folder: Path) -> Path:
 
 
 def promote(registry: Registry, number: str, reasons: tuple[str, ...] = ("better",)) -> Version:
-    """Let a version serve, by a decision in the journal."""
+    """Promote a version by a decision in the journal."""
     state = registry.journal.state() or registry.journal.begin(initial_state(LINEAGE, NOW))
     after = install_champion(state, number, NOW, NOW)
     registry.journal.append(

@@ -1,4 +1,4 @@
-"""``steelyard up`` as an operator starts it, and what can be asked of it over HTTP."""
+"""``steelyard up`` as an operator starts it, with its servers over HTTP."""
 
 import json
 import os
@@ -22,7 +22,7 @@ ENDED = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 
 @dataclass
 class Up:
-    """A running ``steelyard up``."""
+    """A running ``steelyard up``, and the addresses of its servers."""
 
     process: subprocess.Popen[bytes]
     home: Path
@@ -36,8 +36,8 @@ class Up:
     def err(self) -> str:
         return (self.conf.parent / "err").read_text()
 
-    def child(self, words: str) -> int:
-        """Process id of the child whose command line holds ``words``; 0 without one."""
+    def child(self, text: str) -> int:
+        """Process id of the child whose command line contains ``text``; 0 without one."""
         listed = subprocess.run(
             ["ps", "-ww", "-A", "-o", "pid=,ppid=,args="],
             capture_output=True,
@@ -45,33 +45,33 @@ class Up:
             check=True,
         )
         rows = [line.split(maxsplit=2) for line in listed.stdout.splitlines()]
-        found = [
+        pids = [
             int(pid)
             for pid, parent, line in rows
-            if int(parent) == self.process.pid and words in line
+            if int(parent) == self.process.pid and text in line
         ]
-        return found[0] if found else 0
+        return pids[0] if pids else 0
 
     def api(self, path: str, document: dict[str, Any] | None = None) -> Any:
-        """Ask Prefect's server: GET, or POST where there is a document."""
+        """Call Prefect's server: POST if there is a document, else GET."""
         return json.loads(fetch(f"{self.prefect}/api/{path}", document))
 
     def registered(self) -> list[dict[str, Any]]:
-        """Versions of the registered model, as MLflow's server lists them, the first one first."""
-        found = json.loads(fetch(f"{self.mlflow}/api/2.0/mlflow/model-versions/search"))
-        return sorted(found.get("model_versions", []), key=lambda version: int(version["version"]))
+        """Versions of the registered model on MLflow's server, oldest first."""
+        answer = json.loads(fetch(f"{self.mlflow}/api/2.0/mlflow/model-versions/search"))
+        return sorted(answer.get("model_versions", []), key=lambda version: int(version["version"]))
 
     def started(self, deployment: str, **parameters: Any) -> str:
         """Start a run of ``deployment`` and return its id."""
-        found = self.api(f"deployments/name/{deployment}")["id"]
-        wanted = {"state": {"type": "SCHEDULED"}, "parameters": parameters}
-        return str(self.api(f"deployments/{found}/create_flow_run", wanted)["id"])
+        deployment_id = self.api(f"deployments/name/{deployment}")["id"]
+        request = {"state": {"type": "SCHEDULED"}, "parameters": parameters}
+        return str(self.api(f"deployments/{deployment_id}/create_flow_run", request)["id"])
 
     def state(self, run: str) -> str:
         return str(self.api(f"flow_runs/{run}")["state"]["type"])
 
     def ended(self, run: str, seconds: float = 120) -> str:
-        """State of a run once it has ended, or when ``seconds`` have passed."""
+        """State of a run when it has ended, or after ``seconds``."""
         wait_until(lambda: self.state(run) in ENDED, seconds)
         return self.state(run)
 
@@ -82,14 +82,14 @@ class Up:
         return run
 
     def artifacts(self, run: str) -> dict[str, Any]:
-        """What a run left on its page, by key."""
-        found = self.api("artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run]}}})
-        return {artifact["key"]: artifact["data"] for artifact in found}
+        """Artifacts of a run by key."""
+        artifacts = self.api("artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run]}}})
+        return {artifact["key"]: artifact["data"] for artifact in artifacts}
 
 
 @contextmanager
 def running_up(folder: Path, home: Path, settings: Mapping[str, Any] | None = None) -> Iterator[Up]:
-    """Run ``steelyard up`` for ``home`` on free ports until left; ``settings`` by file of ``conf/``."""
+    """Run ``steelyard up`` on free ports while inside; ``settings`` by file name in ``conf/``."""
     prefect, mlflow = free_ports()
     files = {**(settings or {}), "up": {"prefect_port": prefect, "mlflow_port": mlflow}}
     conf = folder / "conf"
@@ -97,7 +97,7 @@ def running_up(folder: Path, home: Path, settings: Mapping[str, Any] | None = No
     for name, values in files.items():
         (conf / f"{name}.yaml").write_text(yaml.safe_dump(values))
     with (folder / "out").open("w") as out, (folder / "err").open("w") as err:
-        process = subprocess.Popen(  # our own arguments
+        process = subprocess.Popen(
             [sys.executable, "-m", "steelyard", "up", "--home", home, "--conf", conf],
             env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
             stdout=out,
@@ -112,18 +112,18 @@ def running_up(folder: Path, home: Path, settings: Mapping[str, Any] | None = No
 
 def free_ports() -> list[int]:
     sockets = [socket.socket() for _ in range(2)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
+    for free in sockets:
+        free.bind(("127.0.0.1", 0))
+    ports = [free.getsockname()[1] for free in sockets]
+    for free in sockets:
+        free.close()
     return ports
 
 
 def fetch(address: str, document: dict[str, Any] | None = None, tries: int = 20) -> Any:
-    """Ask a server; 503, as Prefect answers while its database is busy, is asked again, as Prefect's own client does."""
+    """Return a server's answer; try again on 503, which Prefect sends while its database is busy."""
     body = None if document is None else json.dumps(document).encode()
-    request = urllib.request.Request(address, body, {"Content-Type": "application/json"})  # noqa: S310  # this machine
+    request = urllib.request.Request(address, body, {"Content-Type": "application/json"})  # noqa: S310
     try:
         with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
             return answer.read().decode()

@@ -1,24 +1,24 @@
-"""Samples with a known truth."""
+"""Training samples whose true relation to the outcome is known."""
 
 import numpy as np
 
 from steelyard.learning.samples import Samples
 
-NAMES = tuple(f"f{n}" for n in range(6))
+NAMES = tuple(f"f{number}" for number in range(6))
 
 
-def make_samples(n: int, signal: float = 0.0, hold_hours: int = 20, seed: int = 0) -> Samples:
-    """``n`` signals six hours apart; the log odds of a win are ``signal`` times the first feature."""
+def make_samples(count: int, signal: float = 0.0, hold_hours: int = 20, seed: int = 0) -> Samples:
+    """``count`` samples, one every six hours; log odds of a win: ``signal`` times feature 0."""
     rng = np.random.default_rng(seed)
-    x = rng.normal(size=(n, len(NAMES)))
-    decided = np.datetime64("2020-01-01", "ns") + np.arange(n) * np.timedelta64(6, "h")
-    won = rng.random(n) < 1 / (1 + np.exp(-signal * x[:, 0]))
+    x = rng.normal(size=(count, len(NAMES)))
+    decided = np.datetime64("2020-01-01", "ns") + np.arange(count) * np.timedelta64(6, "h")
+    won = rng.random(count) < 1 / (1 + np.exp(-signal * x[:, 0]))
     return Samples(
-        signal_id=np.array([f"S:{i}:buy" for i in range(n)]),
+        signal_id=np.array([f"S:{i}:buy" for i in range(count)]),
         decided_at=decided,
-        settled_at=decided + (rng.integers(1, hold_hours + 1, n) * np.timedelta64(1, "h")),
+        settled_at=decided + (rng.integers(1, hold_hours + 1, count) * np.timedelta64(1, "h")),
         x=x,
         won=won,
-        confidence_existing=rng.uniform(30, 100, n),
+        confidence_existing=rng.uniform(30, 100, count),
         feature_names=NAMES,
     )

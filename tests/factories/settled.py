@@ -1,4 +1,4 @@
-"""Settled predictions made to measure."""
+"""Settled predictions with chosen columns."""
 
 import numpy as np
 import pandas as pd
@@ -6,12 +6,12 @@ import pandas as pd
 from factories.evidence import EARLIER
 
 
-def settled(n: int, **columns: object) -> pd.DataFrame:
-    """``n`` signals a day apart, all won with 1 % at a stop 2 % away, confidence 80, no difference between the books."""
-    decided = pd.Timestamp(EARLIER) + pd.to_timedelta(np.arange(n), unit="D")
+def settled(count: int, **columns: object) -> pd.DataFrame:
+    """``count`` daily signals, all won with 1 % at a stop of 2 %; confidence 80 in every book."""
+    decided = pd.Timestamp(EARLIER) + pd.to_timedelta(np.arange(count), unit="D")
     frame = pd.DataFrame(
         {
-            "signal_id": [f"S:{i}:buy" for i in range(n)],
+            "signal_id": [f"S:{i}:buy" for i in range(count)],
             "symbol": "S",
             "side": "buy",
             "decided_at": decided.astype("datetime64[ns, UTC]"),
@@ -28,7 +28,7 @@ def settled(n: int, **columns: object) -> pd.DataFrame:
             "latency_ms": 0.1,
             "fallback_reason": None,
             "net_return": 0.01,
-            "won": pd.array([True] * n, dtype="boolean"),
+            "won": pd.array([True] * count, dtype="boolean"),
             "exit_reason": "target",
             "hold_minutes": 60.0,
             "slippage_bps": 4.0,
