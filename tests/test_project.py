@@ -1,4 +1,4 @@
-"""What holds for the project as a whole."""
+"""Rules of the project as a whole."""
 
 import re
 import subprocess
@@ -16,7 +16,7 @@ PROJECT = Path(__file__).parents[1]
 
 
 def test_who_may_import_whom() -> None:
-    """The contracts in pyproject.toml hold."""
+    """The import contracts in pyproject.toml hold."""
     program = Path(sys.executable).with_name("lint-imports")
     found = subprocess.run(
         [program, "--no-cache"], cwd=PROJECT, capture_output=True, text=True, check=False
@@ -27,7 +27,7 @@ def test_who_may_import_whom() -> None:
 
 @pytest.mark.parametrize("field", sorted(set(Settings.model_fields) - {"source"}))
 def test_the_files_in_conf_say_what_the_defaults_are(field: str) -> None:
-    """Every key is written out, and a folder without files behaves like the one that comes with the project."""
+    """conf/ lists every key; an empty folder gives the same settings."""
     written = yaml.safe_load((PROJECT / "conf" / f"{field}.yaml").read_text())
     model = Settings.model_fields[field].annotation
     assert model is not None
@@ -37,14 +37,14 @@ def test_the_files_in_conf_say_what_the_defaults_are(field: str) -> None:
 
 
 def test_every_number_in_conf_has_its_unit() -> None:
-    """A comment stands beside each."""
+    """Every number has a comment."""
     for file in (PROJECT / "conf").glob("*.yaml"):
         for line in file.read_text().splitlines():
             assert not re.match(r"\s*\w+: [\d.]+\s*$", line), f"{file.name}: {line}"
 
 
 def test_the_pins_name_no_index_and_no_host() -> None:
-    """Names, versions and markers, nothing else; and the four pins that are not free."""
+    """Pins hold names, versions and markers only, and the four fixed pins are there."""
     lines = (PROJECT / "constraints.txt").read_text().splitlines()
 
     assert all(re.fullmatch(r"[a-z0-9._-]+==\S+( ; .+)?", line) for line in lines)
@@ -55,7 +55,7 @@ def test_the_pins_name_no_index_and_no_host() -> None:
 def test_settings_in_the_current_folder_come_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """./conf where there is one, else the project's own; a folder that is not there is refused."""
+    """./conf if it exists, else the project's own; a missing folder is refused."""
     monkeypatch.chdir(tmp_path)
     assert settings.default_conf() == PACKAGE / "conf"
     (tmp_path / "conf").mkdir()
@@ -68,7 +68,7 @@ def test_settings_in_the_current_folder_come_first(
 def test_a_secret_comes_from_the_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In the address when it is used, not in the settings before."""
+    """The secret is in the address when it is used, never in the settings."""
     (tmp_path / "services.yaml").write_text("ledger: postgresql+psycopg://u:${LEDGER_PASSWORD}@h/d")
     monkeypatch.setenv("LEDGER_PASSWORD", "planted")
     loaded = load(tmp_path)
@@ -91,7 +91,7 @@ HEAVY = ("prefect", "great_expectations", "evidently", "optuna", "matplotlib", "
     ],
 )
 def test_importing_the_trading_side_is_light(module: str, more: tuple[str, ...]) -> None:
-    """A trading process loads no scheduler, plotting, search or data contracts; nor does --help."""
+    """Neither a trading process nor --help loads scheduler, plotting, search or data contracts."""
     code = f"import sys, {module}; print([m for m in {(*HEAVY, *more)} if m in sys.modules])"
     found = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PROJECT

@@ -36,7 +36,7 @@ def test_bars_are_appended_and_known_ones_left() -> None:
 
 
 def test_a_history_that_outgrows_its_room_keeps_its_end_and_leaves_old_views_alone() -> None:
-    """What somebody reads meanwhile stays as it was."""
+    """Views handed out before keep their content."""
     known = BarBuffer({}, HOUR)
     known.extend([bar(number) for number in range(HISTORY)])
     before, closes = known.bars["A"], known.bars["A"].close.copy()
@@ -51,7 +51,7 @@ def test_a_history_that_outgrows_its_room_keeps_its_end_and_leaves_old_views_alo
 
 
 def test_it_begins_with_what_the_lake_knows() -> None:
-    """The first bar that comes continues it."""
+    """The first bar sent continues the lake's history."""
     close = np.arange(50, dtype=float) + 10
     stamps = START + np.arange(50) * np.timedelta64(1, "h")
     known = BarBuffer({"A": Bars("A", HOUR, stamps, close, close, close, close, close)}, HOUR)
@@ -69,7 +69,7 @@ def test_it_begins_with_what_the_lake_knows() -> None:
     ],
 )
 def test_what_cannot_be_is_said_and_nothing_after_it_is_taken(odd: Bar, words: str) -> None:
-    """A hole would be filled with nothing."""
+    """An invalid bar is refused with its reason, and nothing after it is taken."""
     known = BarBuffer({}, HOUR)
     known.extend([bar(0)])
     wrong = known.extend([odd, bar(2)])
@@ -80,7 +80,7 @@ def test_what_cannot_be_is_said_and_nothing_after_it_is_taken(odd: Bar, words: s
 
 
 def test_symbols_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A client that makes up names cannot fill the memory."""
+    """Invented symbols cannot exhaust the memory."""
     monkeypatch.setattr(bar_buffer, "MAX_SYMBOLS", 2)
     known = BarBuffer({}, HOUR)
     wrong = known.extend([bar(0, name) for name in ("A", "B", "C")])

@@ -13,7 +13,7 @@ confidences = st.lists(st.floats(0, 100), min_size=1, max_size=30)
 
 @given(existing=confidences, ml=st.one_of(st.floats(0, 100), st.just(float("nan"))))
 def test_weight_0_is_the_existing_system_bit_for_bit(existing: list[float], ml: float) -> None:
-    """Whatever the model says, or does not say, at weight 0 nothing changes."""
+    """At weight 0 no prediction changes a decision."""
     before = np.array(existing)
 
     assert blend(0.0, before, np.full(len(existing), ml)).tobytes() == before.tobytes()
@@ -23,7 +23,7 @@ def test_weight_0_is_the_existing_system_bit_for_bit(existing: list[float], ml: 
 def test_no_opinion_is_the_existing_system_bit_for_bit(
     existing: list[float], weight: float
 ) -> None:
-    """A NaN opinion has no influence at any weight."""
+    """A NaN prediction has no influence at any weight."""
     before = np.array(existing)
 
     assert blend(weight, before, np.full(len(existing), np.nan)).tobytes() == before.tobytes()

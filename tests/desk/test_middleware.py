@@ -1,4 +1,4 @@
-"""The gate: so many requests a second, and guessing the token is slower still."""
+"""The middleware: requests per second are limited, wrong tokens even more."""
 
 import asyncio
 from typing import Any
@@ -29,7 +29,7 @@ def asked(count: int, path: str, headers: dict[str, str], rate: int = 5) -> list
 def test_more_requests_than_allowed_are_told_to_come_back(
     path: str, headers: dict[str, str]
 ) -> None:
-    """At most the rate in any second the clock counts; twenty at once fall into two of them at most."""
+    """At most the rate within any clock second; twenty requests at once span at most two."""
     found = asked(20, path, headers)
     busy = [one for one in found if one.status_code == 429]
 
@@ -38,7 +38,7 @@ def test_more_requests_than_allowed_are_told_to_come_back(
 
 
 def test_wrong_tokens_have_a_rate_of_their_own() -> None:
-    """Whoever guesses cannot use up what the right token may."""
+    """Wrong tokens do not use up the rate of the right one."""
     found = asked(
         3 * WRONG_TOKENS_PER_SECOND, "/state", {"Authorization": "Bearer left"}, rate=1000
     )

@@ -1,4 +1,4 @@
-"""Recording off the hot path: in the ledger in order, once, whatever the database or the disk does meanwhile."""
+"""Recording off the hot path: once and in order, whatever happens to database or disk."""
 
 import os
 import signal
@@ -67,7 +67,7 @@ def recorded(folder: Path) -> list[str]:
 def test_what_was_evaluated_is_in_the_ledger_to_the_last_bit(
     recorder: Recorder, tmp_path: Path
 ) -> None:
-    """Every number, the features under their names, and NaN where there was no opinion."""
+    """Every number, features by name, NaN without a prediction."""
     recorder.record(evaluation(1))
     recorder.record(evaluation(2, known=False))
     recorder.stop()
@@ -90,7 +90,7 @@ def test_what_was_evaluated_is_in_the_ledger_to_the_last_bit(
 
 
 def test_while_the_database_is_down_it_waits_on_disk_and_drains_by_itself(tmp_path: Path) -> None:
-    """In order and once, also for a process that was replaced meanwhile."""
+    """Once and in order, also after the process was replaced."""
     (tmp_path / "ledger.db").mkdir()
     down = Recorder(
         Ledger(f"sqlite:///{tmp_path}/ledger.db"), Spool(tmp_path / "spool"), SCORES
@@ -111,7 +111,7 @@ def test_while_the_database_is_down_it_waits_on_disk_and_drains_by_itself(tmp_pa
 
 
 def test_lines_that_were_stored_before_the_crash_are_not_stored_twice(tmp_path: Path) -> None:
-    """The mark is lost, so everything is drained again."""
+    """Without the mark everything is drained again, and no row is doubled."""
     for _ in range(2):
         recorder = Recorder(
             Ledger(f"sqlite:///{tmp_path}/ledger.db"), Spool(tmp_path / "spool"), SCORES
@@ -124,7 +124,7 @@ def test_lines_that_were_stored_before_the_crash_are_not_stored_twice(tmp_path: 
 
 
 def test_a_full_disk_keeps_it_in_memory_until_there_is_room(tmp_path: Path) -> None:
-    """And trading does not notice."""
+    """Trading continues."""
     spool = Spool(tmp_path / "spool")
     recorder = Recorder(Ledger(f"sqlite:///{tmp_path}/ledger.db"), spool, SCORES).start()
     lines = tmp_path / "spool" / "lines.jsonl"
@@ -142,7 +142,7 @@ def test_a_full_disk_keeps_it_in_memory_until_there_is_room(tmp_path: Path) -> N
 
 
 def test_a_damaged_line_is_set_aside_and_the_others_go_on(tmp_path: Path) -> None:
-    """Where an operator finds it."""
+    """The line is kept for the operator."""
     spool = Spool(tmp_path / "spool")
     spool.open()
     spool.append([{"nonsense": 1}])
@@ -160,7 +160,7 @@ def test_a_damaged_line_is_set_aside_and_the_others_go_on(tmp_path: Path) -> Non
 def test_a_killed_process_loses_what_was_handed_over_in_the_last_moment_at_most(
     tmp_path: Path,
 ) -> None:
-    """Kill -9 half a second after the last of 2,000: the next process finds every one."""
+    """After kill -9 half a second later, the next process finds all 2,000 records."""
     code = (
         f"import sys, time; sys.path[:0] = [{str(Path(__file__).parent)!r}, {str(Path(__file__).parent.parent)!r}]\n"
         "from pathlib import Path; import test_recorder as t\n"

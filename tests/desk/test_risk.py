@@ -1,4 +1,4 @@
-"""Risk: one veto for each reason, and a size that follows the stop."""
+"""Risk: one veto code per reason, and a size that follows from the stop."""
 
 from dataclasses import replace
 from typing import Any
@@ -70,14 +70,14 @@ def test_each_veto_has_its_code(
     [(0.5, "calm", 0.25), (1.0, "normal", 0.25), (2.0, "storm", 0.125), (NAN, "unknown", 0.125)],
 )
 def test_the_regime_scales_the_size(volatility: float, regime: str, size: float) -> None:
-    """A storm, and not knowing, halve it."""
+    """A stormy or unknown regime halves the size."""
     found = assess(replace(GOOD, volatility=volatility), EMPTY, POLICY, SIZING)
 
     assert (classify_regime(volatility, POLICY), found.size) == (regime, size)
 
 
 def test_the_last_room_is_used_and_no_more() -> None:
-    """3.9 of 4 are at work: a tenth is left."""
+    """With exposure 3.9 of 4 the size is a tenth."""
     assert assess(GOOD, Account(1e5, {"A": 3.9}), POLICY, SIZING).size == pytest.approx(0.1)
 
 
@@ -88,7 +88,7 @@ figures = st.floats(allow_nan=True, allow_infinity=True)
 def test_no_figures_make_a_size_out_of_bounds(
     price: float, stop: float, volatility: float, trend: float, held: float
 ) -> None:
-    """Between nothing and the limits, whatever comes in; and a veto is a size of 0."""
+    """Any figures give a size between 0 and the limits; a veto gives 0."""
     proposal = Proposal(
         "AAPL",
         "sell",

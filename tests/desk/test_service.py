@@ -1,4 +1,4 @@
-"""The service as a process of its own: the same decisions as in-process, and nothing that should not get in."""
+"""The service as a process: the same decisions as in-process, and unauthorised requests refused."""
 
 import json
 import os
@@ -139,7 +139,7 @@ def in_process(stores: Home, row: dict[str, Any]) -> Any:
 def test_the_same_decision_as_in_process_and_the_same_again(
     served: Served, tmp_path: Path, empty_mlflow: Path
 ) -> None:
-    """Bar by bar over HTTP against a session over the whole history; a repeated request gets the recorded answer."""
+    """HTTP bar by bar equals a session over the whole history; a repeat gets the same answer."""
     since, twin = pd.Timestamp(BEGAN), trained_pilot_home(tmp_path, empty_mlflow, market()[1])
     for row in rows():
         answer = served.post("/evaluate", asked(row, since)).json()
@@ -165,7 +165,7 @@ def test_the_same_decision_as_in_process_and_the_same_again(
 
 
 def test_an_outcome_is_taken_once_and_only_for_a_signal_that_was_evaluated(served: Served) -> None:
-    """202 and again 202, 409 for another one, 404 for a signal nobody knows; the ledger has it within seconds."""
+    """202 twice, 409 for another outcome, 404 for an unknown signal; then it is in the ledger."""
     row = rows()[0]
     served.post("/evaluate", asked(row, pd.Timestamp(BEGAN)))
     told = {
@@ -188,7 +188,7 @@ def test_an_outcome_is_taken_once_and_only_for_a_signal_that_was_evaluated(serve
 
 
 def test_bars_that_cannot_be_are_noted_and_the_existing_system_decides(served: Served) -> None:
-    """A low above the high: the trade is decided all the same, and the answer says what was wrong."""
+    """With a low above the high the existing system decides, and the answer names the fault."""
     row = rows()[1]
     odd = asked(row, pd.Timestamp(END))
     late = row["timestamp"] + pd.Timedelta("40D")
@@ -208,7 +208,7 @@ def test_bars_that_cannot_be_are_noted_and_the_existing_system_decides(served: S
 
 
 def test_state_health_and_metrics_say_how_it_stands(served: Served) -> None:
-    """The lease of 2020 ran out: weight 0 by now, and why."""
+    """The lease of 2020 has expired: weight 0, with the reason."""
     served.post("/evaluate", asked(rows()[0], pd.Timestamp(BEGAN)))
     state = served.get("/state").json()
     metrics = served.get("/metrics").text
@@ -221,7 +221,7 @@ def test_state_health_and_metrics_say_how_it_stands(served: Served) -> None:
 
 
 def test_nothing_gets_in_without_the_token(served: Served) -> None:
-    """No token, a wrong one, a longer one; only the health needs none."""
+    """No token, a wrong one and a longer one are refused; only /health needs none."""
     for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": f"Bearer {TOKEN}x"}):
         for method, path in (
             ("POST", "/evaluate"),
@@ -235,7 +235,7 @@ def test_nothing_gets_in_without_the_token(served: Served) -> None:
 
 
 def test_a_request_too_large_is_refused_before_it_is_read(served: Served) -> None:
-    """By what it says, and by what it turns out to be where it says nothing."""
+    """By its declared length, or by its size if none is declared."""
     large = b'{"symbol":"' + b"x" * 1_100_000 + b'"}'
     said = httpx.post(served.url + "/evaluate", content=large, headers=RIGHT)
     unsaid = httpx.post(
@@ -261,7 +261,7 @@ def test_a_request_too_large_is_refused_before_it_is_read(served: Served) -> Non
 def test_a_malformed_request_gets_one_line(
     served: Served, change: dict[str, Any], words: str
 ) -> None:
-    """Which field, and what is wrong with it."""
+    """The line names the field and the fault."""
     body = json.dumps(asked(rows()[0], pd.Timestamp(END)) | change)
     answer = httpx.post(
         served.url + "/evaluate", content=body, headers=RIGHT | {"content-type": "application/json"}
@@ -272,7 +272,7 @@ def test_a_malformed_request_gets_one_line(
 
 
 def test_openapi_and_service_agree(served: Served, tmp_path: Path) -> None:
-    """Requests made up from the document, valid and not: no crash, no undocumented answer, no accepted nonsense."""
+    """Generated requests cause no crash and no undocumented answer; invalid ones are refused."""
     fuzz = [
         sys.executable,
         "-m",
@@ -299,7 +299,7 @@ def test_openapi_and_service_agree(served: Served, tmp_path: Path) -> None:
 
 
 def test_a_restart_remembers_what_it_answered(tmp_path: Path, empty_mlflow: Path) -> None:
-    """The same signal after a restart: the answer of before, from the ledger."""
+    """After a restart the same signal gets the earlier answer from the ledger."""
     home = opened(tmp_path, empty_mlflow)
     recent = (pd.Timestamp.now("UTC") - timedelta(days=1)).floor("4h")
     row = rows()[0] | {"timestamp": recent}
@@ -326,7 +326,7 @@ def test_a_restart_remembers_what_it_answered(tmp_path: Path, empty_mlflow: Path
 def test_it_does_not_start_without_a_token(
     home: Home, variables: dict[str, str], words: str
 ) -> None:
-    """One line, exit 1."""
+    """One line, exit code 1."""
     command = [*SERVE, "--home", str(home.folder), "--conf", str(conf_folder(home.folder))]
     found = subprocess.run(
         command, capture_output=True, text=True, env=os.environ | variables, check=False

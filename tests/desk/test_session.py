@@ -1,4 +1,4 @@
-"""The trading side: the same numbers as the batch, and the existing system's decisions whatever fails."""
+"""The trading session: the batch's numbers, and the existing system's decisions under any fault."""
 
 import subprocess
 import sys
@@ -101,7 +101,7 @@ def opened(
 
 
 def lived(session: Session, most: int) -> tuple[list[Evaluation], pd.DataFrame]:
-    """Evaluate the last ``most`` signals as they come, each with the bars closed by then."""
+    """Evaluate the latest signals in order, each with the bars closed by then."""
     bars, known = market()
     rows = known.tail(most).reset_index(drop=True)
     first = rows["decided_at"].iloc[0]
@@ -126,7 +126,7 @@ def upto(bars: Mapping[str, Bars], moment: pd.Timestamp) -> dict[str, Bars]:
 def test_a_session_says_row_for_row_what_the_batch_says(
     tmp_path: Path, weight: float, phase: Phase
 ) -> None:
-    """Features bar by bar, the kernel and the blend against the whole history, the booster and the frame."""
+    """Features, kernel and blend bar by bar equal those over the whole history."""
     session = opened(tmp_path, state(weight, phase, lease_until=NOW + timedelta(days=9999)))
     found, rows = lived(session, 250)
     p_win, confidence_ml = model().predict(rows[list(NAMES)].to_numpy(dtype=float))
@@ -172,7 +172,7 @@ class Raising:
 
 
 class Sleeping(Raising):
-    """A model that does not come back."""
+    """A model that does not return in time."""
 
     def score(self, row: object) -> tuple[float, float]:
         time.sleep(3600)
@@ -180,7 +180,7 @@ class Sleeping(Raising):
 
 
 class Odd(Raising):
-    """A model that answers nonsense."""
+    """A model that returns invalid numbers."""
 
     def score(self, row: object) -> tuple[float, float]:
         return float("nan"), 900.0
@@ -204,7 +204,7 @@ def no_mlflow(folder: Path, weight: float) -> Session:
 
 
 def corrupt(folder: Path, weight: float) -> Session:
-    """The bundle on disk lost a byte, and MLflow is not there to bring another."""
+    """A bundle with a missing byte, and no MLflow to replace it."""
     opened(folder, state(weight))
     trees = folder / "bundle" / "1" / TREES
     trees.write_bytes(trees.read_bytes()[:-1])
@@ -240,7 +240,7 @@ FAULTS: dict[str, tuple[Callable[[Path, float], Session], set[str]]] = {
 def hammered(
     session: Session, bars: Mapping[str, Bars], decided_at: datetime = NOW, times: int = MANY
 ) -> list[Evaluation]:
-    """Ask about ``times`` signals at the same bar, confidences all over the scale."""
+    """Evaluate many signals at the same bar, with confidences over the whole scale."""
     scores = dict.fromkeys(STRATEGY.score_names, 50.0)
     stamp = pd.Timestamp(bars["SIM00"].timestamp[-1], tz="UTC").to_pydatetime()
     confidences = np.random.default_rng(0).uniform(0, 100, times)
@@ -253,7 +253,7 @@ def hammered(
 
 
 def decided_alone(found: list[Evaluation]) -> bool:
-    """Whether every decision and every confidence is the existing system's, to the last bit."""
+    """Whether every decision and confidence equals the existing system's exactly."""
     return all(
         e.decision == (e.confidence_existing > THRESHOLD) and e.blended == e.confidence_existing
         for e in found
@@ -265,7 +265,7 @@ def decided_alone(found: list[Evaluation]) -> bool:
 def test_ten_thousand_evaluations_under_a_fault_are_the_existing_systems(
     tmp_path: Path, fault: str, weight: float
 ) -> None:
-    """No exception, no wait, the reason counted; also at a weight of 25 %, which is then not in force."""
+    """No exception, no wait, the reason counted; a weight of 25 % is not in force then."""
     open_it, reasons = FAULTS[fault]
     bars = {symbol: one[:400] for symbol, one in market()[0].items()}
     session = open_it(tmp_path, weight)
@@ -285,7 +285,7 @@ def test_ten_thousand_evaluations_under_a_fault_are_the_existing_systems(
 def test_ten_thousand_evaluations_that_cannot_be_recorded_are_decided_all_the_same(
     tmp_path: Path, fault: str
 ) -> None:
-    """What waits is kept and counted; no evaluation notices."""
+    """Unrecorded evaluations are kept and counted; decisions do not change."""
     bars = {symbol: one[:400] for symbol, one in market()[0].items()}
     if fault == "database stopped":
         (tmp_path / "ledger.db").mkdir()
@@ -305,7 +305,7 @@ def test_ten_thousand_evaluations_that_cannot_be_recorded_are_decided_all_the_sa
 
 
 def test_at_weight_0_a_healthy_model_changes_nothing(tmp_path: Path) -> None:
-    """Ten thousand opinions, recorded and without effect."""
+    """Ten thousand predictions are recorded and have no effect."""
     bars = {symbol: one[:400] for symbol, one in market()[0].items()}
     session = opened(tmp_path, state(0.0, "shadow"))
     session.warm(bars)
@@ -319,7 +319,7 @@ def test_at_weight_0_a_healthy_model_changes_nothing(tmp_path: Path) -> None:
 def test_a_clock_that_jumps_ahead_ends_the_lease_and_back_does_not_extend_it(
     tmp_path: Path,
 ) -> None:
-    """The lease is held against the signal's own moment."""
+    """The lease is compared with the signal's decision time."""
     bars = {symbol: one[:400] for symbol, one in market()[0].items()}
     session = opened(tmp_path, state())
     session.warm(bars)
@@ -342,7 +342,7 @@ def test_a_clock_that_jumps_ahead_ends_the_lease_and_back_does_not_extend_it(
 def test_bars_that_cannot_be_believed(
     tmp_path: Path, change: dict[str, float], reason: str
 ) -> None:
-    """The existing system decides, ten thousand times, and with the next good history the model is asked again."""
+    """The existing system decides until the next valid history; then the model is used again."""
     bars = dict(market()[0])
     good = {symbol: one[:400] for symbol, one in bars.items()}
     bad = {**good, "SIM00": _changed(bars["SIM00"][:401], change)}
@@ -365,7 +365,7 @@ def _changed(bars: Bars, change: dict[str, float]) -> Bars:
 def test_a_late_answer_is_thrown_away_and_the_next_question_waits_for_no_one(
     tmp_path: Path,
 ) -> None:
-    """While the model is stuck every evaluation is instant; when it comes back, so does the model."""
+    """While the model hangs, evaluations return at once; afterwards it is used again."""
     bars = {symbol: one[:400] for symbol, one in market()[0].items()}
     session = opened(tmp_path, state(), DeskPolicy(deadline_ms=500))
     session.warm(bars)
@@ -396,7 +396,7 @@ def test_a_late_answer_is_thrown_away_and_the_next_question_waits_for_no_one(
 
 @pytest.mark.parametrize("ahead", [-1, 1])
 def test_bars_of_another_moment_are_not_looked_at(tmp_path: Path, ahead: int) -> None:
-    """A signal is judged at its own bar: with bars past it that would be look-ahead, with fewer it would be old news."""
+    """A signal needs the bars up to its own: later ones would be look-ahead, fewer outdated."""
     bars = {symbol: one[:400] for symbol, one in market()[0].items()}
     session = opened(tmp_path, state())
     session.warm(bars)
@@ -412,7 +412,7 @@ def test_bars_of_another_moment_are_not_looked_at(tmp_path: Path, ahead: int) ->
 
 
 def test_a_swap_never_blocks_and_is_whole(tmp_path: Path) -> None:
-    """While versions change under it, every evaluation is of one version, with that version's numbers."""
+    """While versions are swapped, every evaluation has the numbers of exactly one version."""
     bars = {symbol: one[:400] for symbol, one in market()[0].items()}
     session = opened(tmp_path, state())
     session.warm(bars)
@@ -435,7 +435,7 @@ def test_a_swap_never_blocks_and_is_whole(tmp_path: Path) -> None:
 
 
 def test_the_last_good_bundle_starts_a_process_without_mlflow(tmp_path: Path) -> None:
-    """Kept on disk when it was swapped in; only the newest stays; a version that cannot be loaded changes nothing."""
+    """The newest bundle is kept on disk; a version that cannot be loaded changes nothing."""
     champion = ServedModel(lambda _: model().to_files(), tmp_path)
     champion.follow(state(champion="1"))
     champion.follow(state(champion="2"))
@@ -450,7 +450,7 @@ def test_the_last_good_bundle_starts_a_process_without_mlflow(tmp_path: Path) ->
 
 
 def test_a_bundle_that_was_changed_on_disk_is_not_served(tmp_path: Path) -> None:
-    """Its trees are as they were, its calibration is not; nor one that was sealed with another key."""
+    """A bundle with a changed calibration is refused, and so is one sealed with another key."""
 
     def sealed_by(key: str) -> ServedModel:
         return ServedModel(lambda _: model().to_files(), tmp_path, lambda text: key + text)
@@ -472,7 +472,7 @@ def test_a_bundle_that_was_changed_on_disk_is_not_served(tmp_path: Path) -> None
 
 
 def test_importing_the_session_is_light() -> None:
-    """No orchestration, registry, contracts, search, scikit-learn or booster comes with it."""
+    """No orchestration, registry, contracts, search, scikit-learn or booster is imported."""
     heavy = [
         "prefect",
         "mlflow",

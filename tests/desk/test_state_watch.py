@@ -1,4 +1,4 @@
-"""The state as a trading process sees it: at hand, up to date within its interval, 0 wherever there is doubt."""
+"""The state in a trading process: cached, current within its interval, weight 0 if not trusted."""
 
 import json
 import subprocess
@@ -32,7 +32,7 @@ def pilot(tmp_path: Path, empty_mlflow: Path) -> Home:
 
 @pytest.fixture
 def watching(pilot: Home) -> Iterator[StateWatch]:
-    """A watch of the kind a trading process starts, looking ten times a second."""
+    """A state watch as a trading process starts it, polling ten times a second."""
     other = open_watch(pilot.folder)
     started = StateWatch(other._read_state, other._brake, QUICK).start()
     yield started
@@ -47,7 +47,7 @@ def becomes(watching: StateWatch, weight: float, seconds: float = 20.0) -> bool:
 
 
 def test_a_rollback_reaches_a_running_trading_process(pilot: Home, watching: StateWatch) -> None:
-    """Weight 15 % before, 0 within the interval after; by default the interval is five seconds."""
+    """Weight 15 % before, 0 within one interval; the default interval is five seconds."""
     assert watching.weight(LAST) == 0.15
     rollback.fn(reason="now", operator="anna", as_of=LAST, home=str(pilot.folder))
 
@@ -62,7 +62,7 @@ def test_a_rollback_reaches_a_running_trading_process(pilot: Home, watching: Sta
 
 
 def test_a_pulled_brake_is_seen_while_the_registry_hangs(pilot: Home, tmp_path: Path) -> None:
-    """MLflow takes for ever; the file takes the interval."""
+    """While MLflow hangs, the brake file is read within the interval."""
     hanging = threading.Event()
     calls = iter(range(1000))
 
@@ -86,7 +86,7 @@ def test_a_pulled_brake_is_seen_while_the_registry_hangs(pilot: Home, tmp_path: 
 
 
 def test_the_weight_is_0_once_the_lease_ran_out(watching: StateWatch) -> None:
-    """A dead scheduler leaves no model in charge, though nobody wrote anything."""
+    """With a dead scheduler the weight ends with the lease, without any write."""
     assert watching.weight(LAST + timedelta(days=3)) == 0.15
     assert watching.weight(LAST + timedelta(days=3, seconds=1)) == 0.0
     assert watching.terms(LAST + timedelta(days=4))[1:] == (0.0, "lease_expired")
@@ -94,7 +94,7 @@ def test_the_weight_is_0_once_the_lease_ran_out(watching: StateWatch) -> None:
 
 
 def test_a_state_changed_by_hand_is_not_believed(pilot: Home, watching: StateWatch) -> None:
-    """70 % by hand in the page: the trading side stays at what the journal says, and says what is wrong."""
+    """After an edit to 70 % trading uses the journal's weight and reports the fault."""
     client = pilot.registry._tracking.client
     document = json.loads(client.get_registered_model(LINEAGE).tags["steelyard.state"])
     forged = json.dumps(document | {"weight": 0.7, "lease_until": "2099-01-01T00:00:00Z"})
@@ -111,7 +111,7 @@ def test_a_state_changed_by_hand_is_not_believed(pilot: Home, watching: StateWat
 
 
 def test_before_the_first_look_and_without_a_lineage_the_weight_is_0(tmp_path: Path) -> None:
-    """Nothing is known."""
+    """The weight is 0 before the first poll and without a lineage."""
     empty = StateWatch(lambda: (None, None), Brake(tmp_path), 5.0)
 
     assert (empty.terms(LAST), empty.trouble) == ((None, 0.0, "no_state"), "state not read yet")
@@ -120,7 +120,7 @@ def test_before_the_first_look_and_without_a_lineage_the_weight_is_0(tmp_path: P
 
 
 def test_whatever_a_look_raises_the_process_goes_on(tmp_path: Path) -> None:
-    """Also what nobody thought of."""
+    """Unexpected exceptions included."""
 
     def broken() -> tuple[State | None, str | None]:
         raise ZeroDivisionError("odd")
@@ -133,7 +133,7 @@ def test_whatever_a_look_raises_the_process_goes_on(tmp_path: Path) -> None:
 
 
 def test_a_dead_scheduler_is_told_by_the_trading_process(pilot: Home) -> None:
-    """The lease of 2025 ran out long ago, and no flow is there to say so; told once, however often it looks."""
+    """An expired lease is reported once, however often the state is polled."""
     watching = open_watch(pilot.folder)
     for _ in range(4):
         watching.refresh()
@@ -145,7 +145,7 @@ def test_a_dead_scheduler_is_told_by_the_trading_process(pilot: Home) -> None:
 
 
 def test_importing_the_watch_is_light() -> None:
-    """MLflow comes with the first look, in the background."""
+    """MLflow is imported by the first poll, in the background."""
     heavy = [
         "prefect",
         "mlflow",
@@ -165,7 +165,7 @@ def test_importing_the_watch_is_light() -> None:
 
 
 def test_a_lease_that_ran_out_is_told_while_mlflow_is_away(tmp_path: Path) -> None:
-    """The look brings nothing, the state at hand is old: that is when somebody must hear of it."""
+    """With MLflow unreachable and an outdated state the alert is sent."""
     told: list[State] = []
 
     def unreachable() -> tuple[State | None, str | None]:

@@ -1,4 +1,4 @@
-"""The streak breaker: eleven ML losses in a row are answered at once, whoever noticed them and whatever is down."""
+"""The streak breaker: eleven ML losses in a row disable the model at once, whatever is down."""
 
 import time
 from collections.abc import Callable
@@ -29,7 +29,7 @@ def pilot(tmp_path: Path, empty_mlflow: Path) -> Home:
 
 
 def lost(stores: Home, count: int, end: datetime = LAST, *, won: int = 0) -> None:
-    """The ml book takes ``count`` signals and loses them, the first ``won`` excepted."""
+    """Record losing trades of the ml book; the first ``won`` of them win."""
     stores.ledger.record_predictions(taken(count, end))
     frame = taken(count, end)
     frame["won"] = pd.array(np.arange(count) < won, dtype="boolean")
@@ -49,7 +49,7 @@ def taken(count: int, end: datetime) -> pd.DataFrame:
 
 @pytest.mark.parametrize(("streak", "weight"), [(10, 0.15), (11, 0.0)])
 def test_eleven_losses_disable_and_ten_do_not(pilot: Home, streak: int, weight: float) -> None:
-    """In the journal, once; the brake was only pulled for the time that took."""
+    """One journal entry; the brake is pulled until it is written."""
     lost(pilot, streak + 1, won=1)
     entry = breaker_of(pilot).enforce(LAST)
     again = breaker_of(pilot).enforce(LAST + timedelta(days=1))
@@ -64,7 +64,7 @@ def test_eleven_losses_disable_and_ten_do_not(pilot: Home, streak: int, weight: 
 
 
 def test_without_mlflow_the_brake_stays_until_the_journal_can_be_written(pilot: Home) -> None:
-    """Every trading process of the home is at weight 0 meanwhile; the next look writes the decision and lets go."""
+    """Weight 0 meanwhile; the next check records the decision and releases the brake."""
     lost(pilot, 11)
     nowhere = pilot.settings.services.model_copy(update={"mlflow": "http://127.0.0.1:9"})
     cut_off = home_under(pilot.settings.model_copy(update={"services": nowhere}), pilot.folder)
@@ -80,7 +80,7 @@ def test_without_mlflow_the_brake_stays_until_the_journal_can_be_written(pilot: 
 
 
 def test_who_died_after_the_decision_leaves_no_brake_behind(pilot: Home) -> None:
-    """The decision is recorded, the brake still pulled: the next look lets go, and decides nothing again."""
+    """With the decision recorded and the brake pulled, the next check only releases the brake."""
     lost(pilot, 11)
     breaker_of(pilot).enforce(LAST)
     pilot.brake.pull(OPERATOR, "11 ML losses in a row")
@@ -90,7 +90,7 @@ def test_who_died_after_the_decision_leaves_no_brake_behind(pilot: Home) -> None
 
 
 def test_an_operators_brake_is_not_let_go(pilot: Home) -> None:
-    """Somebody else pulled it, for a reason of their own."""
+    """A brake pulled by an operator stays pulled."""
     pilot.brake.pull("operator", "odd fills")
     breaker_of(pilot).enforce(LAST)
 
@@ -123,7 +123,7 @@ def until(found: Callable[[], bool], seconds: float = 20.0) -> bool:
 
 
 def test_outcomes_told_to_a_session_take_the_weight_from_its_next_evaluation(pilot: Home) -> None:
-    """The eleventh loss: this process is at weight 0 before the journal is written, and the journal follows by itself."""
+    """After the eleventh loss this process is at weight 0; the journal entry follows."""
     pilot.journal.renew_lease(NOW + timedelta(days=3))
     pilot.ledger.record_predictions(taken(11, NOW))
     session = open_session(pilot.folder)
@@ -143,7 +143,7 @@ def test_outcomes_told_to_a_session_take_the_weight_from_its_next_evaluation(pil
 
 
 def test_an_outcome_nobody_predicted_or_a_second_one_is_set_aside(pilot: Home) -> None:
-    """The rest goes on, and an operator finds the line."""
+    """Other outcomes are recorded; the line is kept for the operator."""
     pilot.ledger.record_predictions(taken(2, NOW))
     session = open_session(pilot.folder)
     told(session, 3)
@@ -161,7 +161,7 @@ def test_an_outcome_nobody_predicted_or_a_second_one_is_set_aside(pilot: Home) -
 
 
 def test_a_watch_alone_sees_the_brake(pilot: Home) -> None:
-    """Another process of the same home, which told nothing."""
+    """Another process of the same home sees the brake, too."""
     other = open_watch(pilot.folder)
     other.refresh()
     lost(pilot, 11)

@@ -1,4 +1,4 @@
-"""A trading process over a real home: what it writes is what the scheduled flows would have written."""
+"""A trading process on a real home writes what the scheduled flows write."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +24,7 @@ def upto(bars: dict[str, Bars], moment: pd.Timestamp) -> dict[str, Bars]:
 
 
 def trade(stores: Home, bars: dict[str, Bars], rows: pd.DataFrame) -> None:
-    """Evaluate each signal as its bar closes, in a process of its own over the home."""
+    """Evaluate each signal when its bar closes."""
     session = open_session(stores.folder, conf_folder(stores.folder))
     session.warm(upto(bars, rows["decided_at"].iloc[0] - BAR))
     for row in rows.to_dict("records"):
@@ -33,7 +33,7 @@ def trade(stores: Home, bars: dict[str, Bars], rows: pd.DataFrame) -> None:
 
 
 def test_live_writes_what_the_flows_write(tmp_path: Path, empty_mlflow: Path) -> None:
-    """The same signals, evaluated bar by bar and settled by the flow: the same rows, but for the time they took."""
+    """Signals evaluated bar by bar give the flows' rows, latency aside."""
     bars, known = market()
     inside = (known["decided_at"] > pd.Timestamp(BEGAN)) & (
         known["decided_at"] <= pd.Timestamp(END)
@@ -62,7 +62,7 @@ def test_live_writes_what_the_flows_write(tmp_path: Path, empty_mlflow: Path) ->
 
 
 def test_a_process_starts_without_mlflow(tmp_path: Path, empty_mlflow: Path) -> None:
-    """With the model and the state that were there last; a state changed on disk is not believed."""
+    """It uses the last model and state on disk; a changed state is not trusted."""
     bars, known = market()
     stores = trained_pilot_home(tmp_path, empty_mlflow, known)
     open_session(stores.folder, conf_folder(stores.folder)).close()

@@ -1,4 +1,4 @@
-"""Canaries before a promotion: what sang refuses it, and what was heard is kept."""
+"""Leakage canaries before a promotion: one that fails refuses the version; results are recorded."""
 
 import json
 import shutil
@@ -22,7 +22,7 @@ AT = datetime(2020, 7, 1, tzinfo=UTC)
 
 @pytest.fixture
 def stores(home: Path, conf: Path, empty_mlflow: Path) -> Home:
-    """Half a year of a simulated market, and nobody serving."""
+    """Half a year of a simulated market, no champion yet."""
     (conf / "source.yaml").write_text(
         "kind: simulated\nedge: hidden\nbar_size: auto\ncalendar: 24/7\n"
     )
@@ -38,7 +38,7 @@ def judged(stores: Home, samples: Samples, key: str) -> tuple[str, tuple[str, ..
 
 
 def test_a_canary_that_sings_keeps_a_version_from_serving(stores: Home) -> None:
-    """A leak, then bars that are gone: refused with one line each; the honest rows: silent, and in the journal."""
+    """A leak and missing bars refuse the version with one line each; honest rows pass."""
     samples = settled_samples(stores, known_history(stores, AT))
     leaking = replace(samples, x=np.column_stack([samples.won, samples.x[:, 1:]]))
     lake = stores.state_folder / "lake"

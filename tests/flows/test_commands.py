@@ -1,4 +1,4 @@
-"""The command line: each refusal is one clear line and exit 1, and nothing is half-written."""
+"""The command line: each refusal is one clear line and exit code 1; nothing is half-written."""
 
 import json
 import sqlite3
@@ -17,7 +17,7 @@ Command = Callable[..., tuple[int, str, str]]
 
 
 def line(err: str) -> str:
-    """The last line a person reads; the progress bars before it are drawn over."""
+    """The last line of stderr, after the progress bars."""
     return err.strip().splitlines()[-1]
 
 
@@ -129,7 +129,7 @@ def test_too_few_trades_are_one_clear_line(command: Command, home: Path) -> None
 
 
 def test_an_unreachable_ledger_is_one_clear_line(command: Command, home: Path, conf: Path) -> None:
-    """The password is not in it."""
+    """The line does not contain the password."""
     (conf / "services.yaml").write_text("ledger: postgresql+psycopg://trader:secret@127.0.0.1:1/x")
     assert command("collect", "--home", home, "--conf", conf)[0] == 0
     code, _, err = command("settle", "--home", home, "--conf", conf)
@@ -170,14 +170,14 @@ def test_a_locked_mlflow_is_one_clear_line(command: Command, home: Path) -> None
 def test_bad_usage_has_its_exit_code(
     command: Command, home: Path, arguments: list[str], code: int
 ) -> None:
-    """2 for what was typed, 1 for what it says."""
+    """2 for a malformed command, 1 for a value that is refused."""
     more = ["--home", str(home)] if arguments[0] != "nonsense" else []
 
     assert command(*arguments, *more)[0] == code
 
 
 def test_the_version_is_printed(command: Command) -> None:
-    """Of the installed distribution; by the program and by the module."""
+    """The version of the installed distribution, by the program and by the module."""
     printed = f"steelyard {version('steelyard')}\n"
     module = [sys.executable, "-m", "steelyard", "--version"]
 
@@ -186,7 +186,7 @@ def test_the_version_is_printed(command: Command) -> None:
 
 
 def test_compare_and_train_say_what_is_missing(command: Command, home: Path) -> None:
-    """Before anything was collected."""
+    """Both commands say so before anything was collected."""
     code, _, err = command("train", "--home", home)
 
     assert code == 1
@@ -194,7 +194,7 @@ def test_compare_and_train_say_what_is_missing(command: Command, home: Path) -> 
 
 
 def test_collect_speaks_to_people_and_machines(command: Command, home: Path) -> None:
-    """Twice: everything added, then everything there already; the crash and the splits are told."""
+    """The first run adds every bar, the second none; crash and splits are reported."""
     code, out, _ = command("collect", "--home", home)
     again = json.loads(command("collect", "--home", home, "--json")[1])
 
@@ -206,7 +206,7 @@ def test_collect_speaks_to_people_and_machines(command: Command, home: Path) -> 
 
 
 def test_each_command_speaks_to_people(command: Command, home: Path, conf: Path) -> None:
-    """From collecting to weighing, in words."""
+    """Every command from collect to weight prints sentences."""
     (conf / "source.yaml").write_text("kind: simulated\nbar_size: auto\ncalendar: 24/7\n")
 
     def said(name: str, day: str, *more: object) -> str:
@@ -225,7 +225,7 @@ def test_each_command_speaks_to_people(command: Command, home: Path, conf: Path)
 
 
 def test_another_replay_cannot_be_mixed_into_a_home(command: Command, home: Path) -> None:
-    """The message names the note that says so; the first replay's ledger stays as it is."""
+    """The message names the file that records the replay; the first ledger is unchanged."""
     arguments = (
         "replay",
         "--start",

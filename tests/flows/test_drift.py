@@ -1,4 +1,4 @@
-"""The drift flow over a home whose champion was really trained: judged once a day, training asked for once in a while."""
+"""The drift flow on a home with a trained champion: one check a day, one training per cooldown."""
 
 import json
 from collections.abc import Callable
@@ -35,7 +35,7 @@ def pilot(tmp_path: Path, empty_mlflow: Path) -> Home:
 
 
 def lived(stores: Home, until: datetime = DAY, **moved: float) -> None:
-    """Signals since the champion was trained, their frozen features moved by as many deviations."""
+    """Record signals since the training, with features moved by the given standard deviations."""
     known = as_known(market()[1], pd.Timestamp(until))
     new = known[(known["decided_at"] > pd.Timestamp(BEGAN)).to_numpy()].copy()
     for name, by in moved.items():
@@ -60,7 +60,7 @@ def important(stores: Home, count: int) -> list[str]:
 
 
 def test_an_unchanged_market_is_fine_and_said_once(pilot: Home) -> None:
-    """Scores in the ledger, page and picture in MLflow; the same day again returns the same check."""
+    """Scores in the ledger, page and picture in MLflow; a second run returns the same check."""
     lived(pilot)
     found, again = asked(pilot), asked(pilot)
     [row] = pilot.ledger.drift_checks(5)
@@ -83,7 +83,7 @@ def test_an_unchanged_market_is_fine_and_said_once(pilot: Home) -> None:
 def test_a_moved_market_asks_for_a_training_once_per_cooldown(
     pilot: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Retrain, an alert, and nothing more for two weeks; then again."""
+    """Verdict retrain and an alert, then none for two weeks, then another."""
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
     lived(pilot, **dict.fromkeys(important(pilot, 8), 3.0))
     days = [DAY, DAY + timedelta(days=1), DAY + timedelta(days=15)]
@@ -98,7 +98,7 @@ def test_a_moved_market_asks_for_a_training_once_per_cooldown(
 
 
 def test_a_server_that_knows_the_deployment_gets_a_run(pilot: Home) -> None:
-    """Prefect's own server: a run is scheduled, with the home as its parameter; without the deployment it is said."""
+    """A run is scheduled on Prefect's server; without the deployment the answer says so."""
     found = {"new": True, "asked": True, "as_of": DAY.isoformat(), "reasons": ["features moved"]}
     with (
         prefect_test_harness(server_startup_timeout=120),
@@ -118,7 +118,7 @@ def test_a_server_that_knows_the_deployment_gets_a_run(pilot: Home) -> None:
 
 
 def test_few_signals_are_not_judged(pilot: Home) -> None:
-    """Said, and no alarm."""
+    """The reason says so, and there is no alarm."""
     lived(pilot, BEGAN + timedelta(days=10))
     found = asked(pilot, BEGAN + timedelta(days=10))
 
@@ -127,7 +127,7 @@ def test_few_signals_are_not_judged(pilot: Home) -> None:
 
 
 def test_the_command_prints_verdict_and_features(pilot: Home, command: Command) -> None:
-    """And as JSON; without a champion there is nothing to drift from."""
+    """As text and as JSON."""
     lived(pilot)
     places = [
         "--home",
@@ -146,7 +146,7 @@ def test_the_command_prints_verdict_and_features(pilot: Home, command: Command) 
 
 
 def test_without_a_champion_nothing_is_judged(tmp_path: Path, command: Command) -> None:
-    """One sentence."""
+    """The command says so in one sentence."""
     code, out, err = command("drift", "--home", str(tmp_path))
 
     assert code == 0, err

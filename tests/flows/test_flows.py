@@ -1,4 +1,4 @@
-"""Flows on real stores: run twice they change nothing, and living day by day is what a replay replays."""
+"""Flows on real stores: a second run changes nothing, and a replay equals the scheduled flows."""
 
 import hashlib
 import json
@@ -37,7 +37,7 @@ TRIALS = 2
 
 @pytest.fixture
 def simulated(conf: Path) -> str:
-    """Settings whose source is a simulated market, searched quickly."""
+    """Settings with a simulated market as source and few trials."""
     (conf / "source.yaml").write_text(
         "kind: simulated\nedge: hidden\nbar_size: auto\ncalendar: 24/7\n"
     )
@@ -47,7 +47,7 @@ def simulated(conf: Path) -> str:
 
 
 def live_one_day(day: datetime, home: str, conf: str, *, retrain: bool) -> None:
-    """What the schedules do on one day, in their order."""
+    """Run the flows of one scheduled day in their order."""
     collect.fn(day, home, conf)
     settle.fn(day, home, conf)
     if retrain:
@@ -57,7 +57,7 @@ def live_one_day(day: datetime, home: str, conf: str, *, retrain: bool) -> None:
 
 
 def content(home: Path) -> dict[str, str]:
-    """What a home holds: lake, ledger, MLflow's database and every file beside them."""
+    """Content of a home: lake, ledger, MLflow's database and every other file."""
     with sqlite3.connect(home / "mlruns" / "mlflow.db") as connection:
         registry = "\n".join(connection.iterdump())
     files = [
@@ -72,7 +72,7 @@ def content(home: Path) -> dict[str, str]:
 
 
 def test_running_every_flow_twice_changes_nothing(home: Path, simulated: str) -> None:
-    """A first day that trains and promotes, then the same day again: lake, ledger, registry and files stay as they are."""
+    """Days with and without a training run twice: lake, ledger, registry, files stay the same."""
     live_one_day(START, str(home), simulated, retrain=True)
     live_one_day(START + timedelta(days=5), str(home), simulated, retrain=False)
     before = content(home)
@@ -98,7 +98,7 @@ def test_running_every_flow_twice_changes_nothing(home: Path, simulated: str) ->
 def test_a_replay_writes_what_living_day_by_day_writes(
     home: Path, tmp_path: Path, simulated: str
 ) -> None:
-    """Five days lived by the scheduled flows and five days replayed: the same predictions, outcomes, features, decisions."""
+    """Five days scheduled and replayed: same predictions, outcomes, features, decisions."""
     end = START + timedelta(days=5)
     for number in range(6):
         live_one_day(START + timedelta(days=number), str(home), simulated, retrain=number % 3 == 0)
@@ -146,7 +146,7 @@ def _decided(stores: object) -> list[tuple[object, ...]]:
 
 
 def test_a_flow_does_not_decide_about_the_past_again(home: Path, simulated: str) -> None:
-    """A lineage younger than a period decides nothing about it; later the recorded decision comes back; and no way back."""
+    """No decision about a period before the lineage; a recorded one comes back; no way back."""
     live_one_day(START, str(home), simulated, retrain=False)
     assert weight.fn(START, str(home), simulated)["decisions"] == []
     later = START + timedelta(days=31)
@@ -159,14 +159,14 @@ def test_a_flow_does_not_decide_about_the_past_again(home: Path, simulated: str)
 
 
 def test_comparing_without_a_challenger_says_so(home: Path, simulated: str) -> None:
-    """Train comes first."""
+    """The message says to train first."""
     collect.fn(START, str(home), simulated)
     with pytest.raises(CollectMoreData, match="no challenger waits"):
         compare.fn(START, str(home), simulated)
 
 
 def test_a_late_prediction_hears_no_model_that_was_not_there(home: Path, simulated: str) -> None:
-    """Signals decided before the champion was promoted fall back, whenever they are settled; those after do not."""
+    """Signals decided before the promotion have no prediction, however late they are settled."""
     promoted = datetime(2020, 10, 1, tzinfo=UTC)
     guard.fn(promoted - timedelta(days=3), str(home), simulated)
     collect.fn(promoted + timedelta(days=3), str(home), simulated)
@@ -183,7 +183,7 @@ def test_a_late_prediction_hears_no_model_that_was_not_there(home: Path, simulat
 def test_after_a_breaker_a_challenger_must_pass_the_first_gate_again(
     home: Path, simulated: str
 ) -> None:
-    """Better than a disabled champion is not enough: with 51 % on its holdout it is refused before any comparison."""
+    """A challenger with 51 % on its holdout is refused before any comparison."""
     promoted = datetime(2020, 10, 1, tzinfo=UTC)
     collect.fn(promoted, str(home), simulated)
     train.fn(Retraining(trials=10), promoted, str(home), simulated)
@@ -224,7 +224,7 @@ def test_after_a_breaker_a_challenger_must_pass_the_first_gate_again(
 
 
 def test_a_training_by_hand_says_what_it_did_otherwise_and_why(home: Path, simulated: str) -> None:
-    """Family, symbols, trials and reason stand with its run, pictures and rows too; a symbol nobody collected is named."""
+    """Its run records settings, reason, pictures and rows; an unknown symbol is named."""
     at = datetime(2020, 10, 1, tzinfo=UTC)
     collect.fn(at, str(home), simulated)
     stores = open_home(home, Path(simulated))
@@ -264,7 +264,7 @@ def test_a_training_by_hand_says_what_it_did_otherwise_and_why(home: Path, simul
 
 
 def test_prefects_form_describes_and_bounds_a_training() -> None:
-    """The page for a run by hand is made from the model."""
+    """Prefect's form comes from the parameter model."""
     fields = parameter_schema(train.fn).definitions["Retraining"]["properties"]
 
     assert all(field["description"] for field in fields.values())

@@ -1,4 +1,4 @@
-"""What an operator does and sees: status, why, verify, rollback, hold, resume, and the alerts that come by themselves."""
+"""What an operator does and sees: status, why, verify, rollback, hold, resume, and alerts."""
 
 import json
 import threading
@@ -33,7 +33,7 @@ def pilot(home: Path, empty_mlflow: Path) -> Home:
 
 @pytest.fixture
 def received(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, str]]]:
-    """What a web server on this machine was told, configured as the only channel."""
+    """Messages received by a local web server, configured as the only channel."""
     messages: list[dict[str, str]] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -56,7 +56,7 @@ def received(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, str]]]:
 
 
 def lose_everything(stores: Home) -> None:
-    """Thirty signals after the last one, each taken by the ml book and lost."""
+    """Record thirty more signals, each a losing trade of the ml book."""
     frame = settled(
         90,
         p_win=0.6,
@@ -75,7 +75,7 @@ def lose_everything(stores: Home) -> None:
 
 
 def test_status_says_how_things_stand(pilot: Home, command: Command) -> None:
-    """One answer, weight with base and bonus, lease, versions, reviews, every criterion with figure, bound and words."""
+    """Answer, weight with base and bonus, lease, versions, reviews, criteria with bounds."""
     code, out, err = command(
         "status", "--home", pilot.folder, "--as-of", LAST.isoformat(), "--json"
     )
@@ -126,7 +126,7 @@ def test_status_says_how_things_stand(pilot: Home, command: Command) -> None:
 
 
 def test_status_reads_well(pilot: Home, command: Command) -> None:
-    """The same for people, the answer first."""
+    """The text begins with the answer."""
     _, out, _ = command("status", "--home", pilot.folder, "--as-of", LAST.isoformat())
 
     assert out.startswith("The model decides 15.0% of the confidence")
@@ -141,7 +141,7 @@ def test_status_reads_well(pilot: Home, command: Command) -> None:
 
 
 def test_status_says_what_is_out_of_force_and_why(pilot: Home, command: Command) -> None:
-    """A lease that ran out, a pulled brake, a state changed by hand, an alert nobody took."""
+    """An expired lease, a pulled brake, a state changed by hand."""
     client = pilot.registry._tracking.client
     client.set_registered_model_tag(LINEAGE, "steelyard.state", "{}")
     pilot.brake.pull("anna", "MLflow was down")
@@ -156,7 +156,7 @@ def test_status_says_what_is_out_of_force_and_why(pilot: Home, command: Command)
 
 
 def test_status_of_an_empty_home_is_a_sentence(home: Path, command: Command) -> None:
-    """Not an error."""
+    """Exit code 0 and one sentence."""
     code, out, _ = command("status", "--home", home)
 
     assert (code, out) == (0, "Nothing was decided here yet; the existing system decides alone.\n")
@@ -168,7 +168,7 @@ def test_status_of_an_empty_home_is_a_sentence(home: Path, command: Command) -> 
 def test_why_explains_a_signal_and_asks_the_stored_model_again(
     pilot: Home, command: Command
 ) -> None:
-    """Both confidences, the sum, arm, version, what counted, the outcome; and the model says today what it said then."""
+    """Blend, arm, version, top features, outcome; the stored model reproduces its prediction."""
     code, out, err = command("why", "S:11:buy", "--home", pilot.folder, "--json")
     document = json.loads(out)
 
@@ -192,7 +192,7 @@ def test_why_explains_a_signal_and_asks_the_stored_model_again(
     ],
 )
 def test_why_reads_well(pilot: Home, command: Command, signal: str, words: str) -> None:
-    """For people."""
+    """The text explains the case."""
     code, out, _ = command("why", signal, "--home", pilot.folder)
 
     assert code == 0
@@ -200,7 +200,7 @@ def test_why_reads_well(pilot: Home, command: Command, signal: str, words: str) 
 
 
 def test_why_of_a_signal_nobody_predicted_is_one_line(pilot: Home, command: Command) -> None:
-    """With ids that exist."""
+    """The line suggests existing ids."""
     code, out, err = command("why", "AAPL", "--home", pilot.folder)
 
     assert (code, out) == (1, "")
@@ -209,7 +209,7 @@ def test_why_of_a_signal_nobody_predicted_is_one_line(pilot: Home, command: Comm
 
 
 def test_why_without_a_model_says_who_decided(pilot: Home, command: Command) -> None:
-    """No model was there: no features counted, and the existing system decided alone."""
+    """Without a model there are no contributions, and the existing system decided alone."""
     frame = settled(
         200,
         p_win=float("nan"),
@@ -231,7 +231,7 @@ def test_why_without_a_model_says_who_decided(pilot: Home, command: Command) -> 
 
 
 def test_every_decision_is_drawn_once_it_is_recorded(pilot: Home) -> None:
-    """The weight's path until then, and what the decision did above the books it rests on; a promotion rests on none."""
+    """The weight's path so far, and the books the decision rests on; a promotion rests on none."""
     entry = evaluate_weight(pilot, LAST)
     illustrate(pilot)
     assert entry is not None
@@ -252,7 +252,7 @@ def test_every_decision_is_drawn_once_it_is_recorded(pilot: Home) -> None:
 def test_a_picture_that_cannot_be_drawn_holds_nothing_up(
     pilot: Home, monkeypatch: pytest.MonkeyPatch, received: list[dict[str, str]]
 ) -> None:
-    """A full disk: the run fails, but the cut stands, is told and the lease renewed; the next run draws it."""
+    """On a full disk the run fails after cut, alert and lease; the next run draws the picture."""
 
     def full(*_: object, **__: object) -> None:
         raise OSError("no space left on device")
@@ -281,7 +281,7 @@ def test_a_picture_that_cannot_be_drawn_holds_nothing_up(
 def test_a_rollback_takes_the_weight_and_says_why(
     pilot: Home, command: Command, received: list[dict[str, str]]
 ) -> None:
-    """Weight 0, in the journal with name and reason, an incident report in run and home, an alert, no brake."""
+    """Weight 0, a journal entry with name and reason, an incident report, an alert, no brake."""
     arguments = (
         "--reason",
         "fills look odd",
@@ -325,7 +325,7 @@ def test_a_rollback_takes_the_weight_and_says_why(
 def test_a_rollback_without_mlflow_pulls_the_brake(
     pilot: Home, command: Command, conf: Path
 ) -> None:
-    """Nothing can be recorded, so the file that trading processes look at stays; a later rollback records and lets go."""
+    """Nothing can be recorded, so the brake stays pulled until a later rollback records it."""
     services = (conf / "services.yaml").read_text()
     (conf / "services.yaml").write_text(
         services.replace("sqlite:///{home}/mlruns/mlflow.db", "http://127.0.0.1:9")
@@ -344,7 +344,7 @@ def test_a_rollback_without_mlflow_pulls_the_brake(
 def test_a_rollback_without_the_ledger_still_takes_the_weight(
     pilot: Home, command: Command
 ) -> None:
-    """The report says that there is no evidence; the operator is not stopped by it."""
+    """The rollback succeeds; its report says why there is no evidence."""
     file = pilot.state_folder / "ledger.db"
     file.unlink()
     file.mkdir()
@@ -359,7 +359,7 @@ def test_a_rollback_without_the_ledger_still_takes_the_weight(
 
 
 def test_a_rollback_works_on_a_damaged_journal(pilot: Home, command: Command) -> None:
-    """A decision's file and the champion's version are gone: the weight is taken away, and verify says what is missing."""
+    """A decision's file and the champion are gone: the weight is 0, and verify names both."""
     client, first = pilot.registry._tracking.client, pilot.journal.entries()[0]
     next(
         Path(pilot.registry._tracking._artifacts).rglob(f"{first.run_id}/artifacts/decision.json")
@@ -379,7 +379,7 @@ def test_a_rollback_works_on_a_damaged_journal(pilot: Home, command: Command) ->
 def test_a_rollback_needs_a_lineage_and_a_reason(
     home: Path, pilot: Home, command: Command, tmp_path: Path
 ) -> None:
-    """One line each, and no brake stays behind."""
+    """Each refusal is one line and leaves no brake pulled."""
     code, _, err = command("rollback", "--reason", "  ", "--home", pilot.folder)
     assert (code, "--reason is empty" in err) == (1, True)
     assert command("rollback", "--home", pilot.folder)[0] == 2
@@ -389,7 +389,7 @@ def test_a_rollback_needs_a_lineage_and_a_reason(
 
 
 def test_hold_and_resume_are_recorded_once(pilot: Home, command: Command) -> None:
-    """Held twice is held once; resumed; and resuming what nobody holds is refused."""
+    """A second hold adds no entry; resuming a weight that was never held is refused."""
     run = ("--home", pilot.folder, "--by", "anna")
     assert command("resume", "--reason", "why", *run)[0] == 1
     assert command("hold", "--reason", "earnings", *run)[0] == 0
@@ -406,7 +406,7 @@ def test_hold_and_resume_are_recorded_once(pilot: Home, command: Command) -> Non
 
 
 def test_a_model_changed_in_the_registry_serves_no_more(pilot: Home, command: Command) -> None:
-    """A calibration edited by hand: verify names version and run, who asks for the model is refused, nothing else is."""
+    """Verify names version and run of an edited calibration; only loading it is refused."""
     run_id = pilot.registry.version("1").run_id
     [stored] = Path(pilot.registry._tracking.client.get_run(run_id).info.artifact_uri).rglob(
         "model.json"
@@ -429,7 +429,7 @@ def test_a_model_changed_in_the_registry_serves_no_more(pilot: Home, command: Co
 def test_verify_names_what_was_changed_and_repairs_what_follows_from_the_journal(
     pilot: Home, command: Command
 ) -> None:
-    """Exit 1 with the place, exit 0 after the repair; the guard refuses in between."""
+    """Verify exits with 1 and the place, with 0 after the repair; in between the guard refuses."""
     assert command("verify", "--home", pilot.folder)[0] == 0
     client = pilot.registry._tracking.client
     client.set_registered_model_tag(LINEAGE, "ml_weight", "0.7000")
@@ -461,7 +461,7 @@ def test_verify_names_what_was_changed_and_repairs_what_follows_from_the_journal
 def test_a_cut_and_a_lapsed_lease_are_told_once(
     pilot: Home, received: list[dict[str, str]]
 ) -> None:
-    """The guard comes back after a week: the lease was out, and every signal since was lost."""
+    """After a week without guard, expired lease and losing streak give one alert each."""
     lose_everything(pilot)
     late = LAST + timedelta(days=28)
     for _ in range(2):
@@ -486,7 +486,7 @@ def test_a_cut_and_a_lapsed_lease_are_told_once(
 def test_a_failed_flow_is_told_and_fails_all_the_same(
     pilot: Home, command: Command, received: list[dict[str, str]]
 ) -> None:
-    """Settling without bars: exit 1, one line, one alert however often it is tried that day."""
+    """Settling without bars exits with 1 and one line, and alerts once a day."""
     for _ in range(2):
         assert command("settle", "--home", pilot.folder)[0] == 1
 
@@ -498,7 +498,7 @@ def test_a_failed_flow_is_told_and_fails_all_the_same(
 def test_a_channel_that_is_down_fails_no_flow_and_status_shows_it(
     pilot: Home, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The guard disables; the alert waits."""
+    """The guard disables the model; the alert stays open."""
     monkeypatch.setenv("STEELYARD_ALERTS", "json://127.0.0.1:9/planted")
     lose_everything(pilot)
     late = (LAST + timedelta(days=28)).isoformat()
@@ -511,7 +511,7 @@ def test_a_channel_that_is_down_fails_no_flow_and_status_shows_it(
 
 
 def test_a_split_that_is_off_is_told(pilot: Home, received: list[dict[str, str]]) -> None:
-    """Sixty treatment signals and hardly a control: the gate stays shut, and somebody must look."""
+    """With sixty treatment and few control signals the gate stays closed, and an alert is sent."""
     frame = settled(
         150, p_win=0.6, confidence_ml=80.0, arm="treatment", model_version="1", weight=0.15
     ).iloc[70:140]
@@ -525,7 +525,7 @@ def test_a_split_that_is_off_is_told(pilot: Home, received: list[dict[str, str]]
 
 
 def _weighed(stores: Home, day: int) -> list[dict[str, object]]:
-    """Decide without bars: the gate out of pilot asks for none."""
+    """Evaluate and review without bars, which the gate out of pilot does not need."""
     from steelyard.queries.records import decision_record
     from steelyard.tasks.weight import evaluate_weight, review_gates
 
@@ -538,7 +538,7 @@ def _weighed(stores: Home, day: int) -> list[dict[str, object]]:
 def test_two_decisions_that_need_no_telling_tell_nothing(
     pilot: Home, received: list[dict[str, str]]
 ) -> None:
-    """A healthy evaluation is in the journal, not in the mail."""
+    """A healthy evaluation is recorded and sends no alert."""
     assert len(_weighed(pilot, 60)) == 2
     assert received == []
     assert weight.name == "weight"
@@ -550,7 +550,7 @@ def test_two_decisions_that_need_no_telling_tell_nothing(
 def test_a_challenger_waits_while_the_champion_is_in_its_shadow_window(
     home: Path, empty_mlflow: Path
 ) -> None:
-    """The champion in shadow keeps its place; behind the one that waits there is one seat, for the latest."""
+    """The champion in shadow stays; behind the next challenger only the latest version waits."""
     from steelyard.tasks.training import compare_with_champion
 
     stores = pilot_home(home, empty_mlflow, weight=0.0, phase="shadow")
@@ -585,7 +585,7 @@ def test_no_secret_is_written_anywhere(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Planted in every place a secret is configured; looked for in MLflow, ledger, state folder, log and output."""
+    """Secrets set in every possible place appear in no database, file, log or output."""
     caplog.set_level("DEBUG")
     monkeypatch.setenv("STEELYARD_SEAL_KEY", "planted-seal-key")
     monkeypatch.setenv(

@@ -1,4 +1,4 @@
-"""With a Prefect server the same flows are recorded there, steps and all."""
+"""With a Prefect server the same flows are recorded there with their steps."""
 
 import threading
 import time
@@ -34,7 +34,7 @@ def server() -> Iterator[str]:
 
 
 def runs() -> tuple[list[str], list[str]]:
-    """Flow and task runs the server knows, as name and state."""
+    """States of the flow runs and names of the task runs on the server."""
     with get_client(sync_client=True) as client:
         flows = [f"{run.name and run.state_name}" for run in client.read_flow_runs()]
         tasks = [run.name.rsplit("-", 1)[0] for run in client.read_task_runs()]
@@ -42,7 +42,7 @@ def runs() -> tuple[list[str], list[str]]:
 
 
 def test_a_flow_run_is_recorded_with_its_steps(server: str, home: Path) -> None:
-    """Collect: one completed run, three steps."""
+    """Collect is one completed run with its steps."""
     document = collect(home=str(home))
     states, steps = runs()
 
@@ -54,7 +54,7 @@ def test_a_flow_run_is_recorded_with_its_steps(server: str, home: Path) -> None:
 
 
 def test_the_doctor_finds_a_server_with_nothing_registered(server: str, home: Path) -> None:
-    """No pool, no deployments: both wrong, with the command that makes them; nothing is late."""
+    """No pool and no deployments are both wrong, with the command that creates them."""
     found = {row.name: row for row in checked(load(), home, default_conf(), datetime.now(UTC))}
 
     assert (found["Prefect"].standing, found["Prefect"].found) == (
@@ -80,7 +80,7 @@ def artifacts() -> dict[str, str]:
 
 
 def test_a_long_fit_says_how_far_it_is(server: str) -> None:
-    """A progress artifact that ends at one hundred."""
+    """The progress artifact ends at one hundred."""
 
     @flow(name="fits")
     def fits() -> None:
@@ -99,7 +99,7 @@ def test_the_command_line_uses_the_server_that_is_configured(
     command: Callable[..., tuple[int, str, str]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """With PREFECT_API_URL set, the same command is a recorded run; a replay is one long step, not thousands."""
+    """With PREFECT_API_URL set, a command is a recorded run; a replay is one long step."""
     monkeypatch.setenv("PREFECT_API_URL", server)
     before = len(runs()[0])
     start = SimulatedMarket().start.replace(month=6)
@@ -126,7 +126,7 @@ def test_the_command_line_uses_the_server_that_is_configured(
 
 
 def test_steps_that_decide_wait_for_each_other(server: str) -> None:
-    """Three runs at once on one server: never two of them inside; the limit is there to be seen."""
+    """Of three simultaneous runs never two decide at once; the server shows the limit."""
     inside, most = list[int](), list[int]()
 
     @step(one_at_a_time=True)
@@ -152,7 +152,7 @@ def test_steps_that_decide_wait_for_each_other(server: str) -> None:
 
 
 def test_a_failed_run_is_told(server: str, home: Path) -> None:
-    """Settling without bars: the run fails, and its hook leaves an alert in the home."""
+    """Settling without bars fails the run, and its hook leaves an alert in the home."""
     assert settle(home=str(home), return_state=True).is_failed()
     [alert] = open_home(home).alerts.open()
 
@@ -161,7 +161,7 @@ def test_a_failed_run_is_told(server: str, home: Path) -> None:
 
 
 def test_data_that_stops_the_run_is_shown_on_its_page(server: str, home: Path) -> None:
-    """No bar had closed by then: the run fails, and what was broken is there, the broken rule first."""
+    """The run fails because no bar had closed; its page lists the checks, the broken rule first."""
     assert collect(
         as_of=datetime(1990, 1, 1, tzinfo=UTC), home=str(home), return_state=True
     ).is_failed()
@@ -175,7 +175,7 @@ def test_data_that_stops_the_run_is_shown_on_its_page(server: str, home: Path) -
 def test_runs_that_decide_leave_a_summary_on_their_page(
     server: str, tmp_path: Path, empty_mlflow: Path
 ) -> None:
-    """Verdict first, then why, the rules with figure and bound, and the way to MLflow."""
+    """Verdict, reasons, rules with figure and bound, and a link to MLflow."""
     home = str(pilot_home(tmp_path, empty_mlflow).folder)
     guard(as_of=LAST, home=home)
     rollback(reason="odd fills", operator="operator", as_of=LAST, home=home)

@@ -1,4 +1,4 @@
-"""Whole lives in simulated markets, through the command line."""
+"""Whole lives in simulated markets, on the command line."""
 
 import json
 from collections.abc import Callable
@@ -36,7 +36,7 @@ def live(command: Command, home: Path, edge: str, start: str, end: str) -> dict[
 
 
 def test_without_an_edge_the_weight_never_leaves_0(command: Command, home: Path) -> None:
-    """Four months, and the model is refused or stays in shadow."""
+    """In four months the model is refused or stays in shadow."""
     document = live(command, home, "none", "2020-09-01", "2021-01-01")
 
     assert all(decision["weight_after"] == 0 for decision in document["decisions"])
@@ -46,7 +46,7 @@ def test_without_an_edge_the_weight_never_leaves_0(command: Command, home: Path)
 
 @pytest.fixture(scope="module")
 def dead(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path]:
-    """Nine months around the death of an edge, lived once for all tests about it, and the home they were lived in."""
+    """A replay of nine months around the end of an edge, with its home; run once for all tests."""
     home = tmp_path_factory.mktemp("dead")
     start, end = (
         datetime.fromisoformat(f"{day}T00:00:00+00:00") for day in ("2021-06-01", "2022-03-15")
@@ -60,7 +60,7 @@ def death(dead: tuple[dict[str, Any], Path]) -> dict[str, Any]:
 
 
 def test_a_clear_edge_reaches_pilot_and_beyond(death: dict[str, Any]) -> None:
-    """While it lives: champion, shadow, pilot, expansion; the ml book earns more; the document keeps its contract."""
+    """Champion, shadow, pilot, expansion; the ml book earns more; the document has all its keys."""
     document = death
     phases = [decision["phase"] for decision in document["decisions"]]
     books = document["books"]
@@ -94,7 +94,7 @@ def test_a_clear_edge_reaches_pilot_and_beyond(death: dict[str, Any]) -> None:
 def test_after_the_edge_dies_the_weight_comes_down_within_two_evaluations(
     death: dict[str, Any],
 ) -> None:
-    """It stood above 0 on New Year 2022 and was lower 60 days later; and the whole way is in the decisions."""
+    """Above 0 on New Year 2022, lower 60 days later, every step among the decisions."""
     before = [d["weight_after"] for d in death["decisions"] if d["as_of"] < "2022-01-01"][-1]
     soon = [d["weight_after"] for d in death["decisions"] if d["as_of"] < "2022-03-02"][-1]
 
@@ -109,7 +109,7 @@ def test_after_the_edge_dies_the_weight_comes_down_within_two_evaluations(
 def test_what_happened_is_drawn_and_told(
     dead: tuple[dict[str, Any], Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Five pictures and a page whose first line is the answer; and a person at the terminal reads the same."""
+    """Five pictures, a page that begins with the answer, and the same answer at the terminal."""
     death, home = dead
     words, files = draw_replay("A market", death, str(home), None)
     terminal.demonstrated({"replays": {"A market": {**death, "answer": words}}, "pictures": files})

@@ -1,4 +1,4 @@
-"""Paper trading in simulated time: every trade can be traced from signal to outcome, and nothing happens twice."""
+"""Paper trading in simulated time: every trade is traceable, and nothing is ordered twice."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -27,13 +27,13 @@ MONDAY = datetime(2011, 8, 8, tzinfo=UTC)
 
 @pytest.fixture
 def patient(conf: Path) -> str:
-    """Nothing is said here about deadlines: the machine may be busy."""
+    """A deadline long enough for a busy machine; deadlines are tested elsewhere."""
     (conf / "desk.yaml").write_text("deadline_ms: 10000  # milliseconds")
     return str(conf)
 
 
 def lived(home: Path, conf: str, days: int) -> Home:
-    """Collect once, then trade and settle day by day on the sample's bars; no run reads past its own moment."""
+    """Collect once, then trade and settle every day on the sample's bars."""
     collect.fn(MONDAY + timedelta(days=150), str(home), conf)
     guard.fn(MONDAY - timedelta(days=1), str(home), conf)
     for number in range(days):
@@ -46,7 +46,7 @@ def lived(home: Path, conf: str, days: int) -> Home:
 def test_two_weeks_on_the_sample_can_be_traced_from_signal_to_outcome(
     home: Path, patient: str
 ) -> None:
-    """Every signal has a prediction and either an order or a veto with a code; every order ends as the kernel says."""
+    """Every signal has a prediction and an order or a veto; exits are the kernel's."""
     stores = lived(home, patient, 14)
     end = MONDAY + timedelta(days=120)
     trade.fn(end, str(home), patient)
@@ -84,7 +84,7 @@ def test_two_weeks_on_the_sample_can_be_traced_from_signal_to_outcome(
 
 
 def test_trading_twice_orders_nothing_twice(home: Path, patient: str) -> None:
-    """The same moment again: the ledger stays as it is, to the last byte."""
+    """A second run at the same time leaves the ledger unchanged."""
     stores = lived(home, patient, 5)
     before = ledger_digest(stores.ledger)
     for number in range(5):
@@ -98,7 +98,7 @@ def test_trading_twice_orders_nothing_twice(home: Path, patient: str) -> None:
 
 
 def test_a_signal_whose_entry_has_passed_is_noted_and_left(home: Path, patient: str) -> None:
-    """The process was away for two months: what it missed is stale, and only the newest bar's signals may be traded."""
+    """After two months without a run, only signals of the newest bar are traded."""
     lived(home, patient, 1)
     late = MONDAY + timedelta(days=60, minutes=10)
     document = trade.fn(late, str(home), patient)
@@ -114,7 +114,7 @@ def test_a_signal_whose_entry_has_passed_is_noted_and_left(home: Path, patient: 
 def test_a_signal_is_stale_once_its_entry_has_passed(
     home: Path, patient: str, hours: int, stale: bool
 ) -> None:
-    """A quarter of a bar after the close nobody gets the open any more, and no fill lies in the past."""
+    """A quarter of a bar after the close the next open is missed; no fill lies in the past."""
     lived(home, patient, 1)
     close = datetime(2011, 8, 17, tzinfo=UTC)
     late = close + timedelta(hours=hours)
@@ -127,7 +127,7 @@ def test_a_signal_is_stale_once_its_entry_has_passed(
 
 
 def test_the_broker_goes_on_after_a_restart_and_adds_up(home: Path, patient: str) -> None:
-    """A broker opened anew knows every trade; equity is start plus what the trades brought, fees taken off."""
+    """A reopened broker knows every trade; equity is start plus profits minus fees."""
     stores = lived(home, patient, 14)
     end = MONDAY + timedelta(days=120)
     trade.fn(end, str(home), patient)
@@ -147,7 +147,7 @@ def test_the_broker_goes_on_after_a_restart_and_adds_up(home: Path, patient: str
 def test_the_command_line_says_what_was_ordered_and_why_not(
     home: Path, patient: str, command: Command
 ) -> None:
-    """One line for each signal."""
+    """The output has one line per signal."""
     stores = lived(home, patient, 9)
     code, out, err = command(
         "trade",
@@ -165,7 +165,7 @@ def test_the_command_line_says_what_was_ordered_and_why_not(
 
 
 def test_without_mlflow_the_existing_system_trades(home: Path, patient: str) -> None:
-    """The registry is gone: the same orders as with it, each decided by the existing system alone."""
+    """Without the registry the orders are the same, decided by the existing system alone."""
     stores = lived(home, patient, 1)
     database = home / "mlruns" / "mlflow.db"
     database.rename(home / "gone.db")
@@ -185,7 +185,7 @@ def test_without_mlflow_the_existing_system_trades(home: Path, patient: str) -> 
 def test_a_brake_that_cannot_be_pulled_stops_no_trade(
     home: Path, patient: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Settling before the evaluation fails: the operator is told once a day, and the signals are traded all the same."""
+    """If settling fails, one alert a day is sent and the signals are traded."""
     lived(home, patient, 1)
     stores = open_home(home, Path(patient))
     monkeypatch.setattr(StreakBreaker, "check", unpullable)
@@ -208,7 +208,7 @@ def unpullable(breaker: StreakBreaker, state: object, as_of: datetime) -> bool:
 def test_alpaca_gets_one_order_for_each_traded_signal(
     home: Path, patient: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The same bars through Alpaca: whole units under the signal's id; a foreign position stops everything."""
+    """Alpaca gets whole units under the signal's id; an unknown position stops trading."""
     for name, value in {"APCA_API_KEY_ID": "key", "APCA_API_SECRET_KEY": "secret"}.items():
         monkeypatch.setenv(name, value)
     with running_account() as (account, address):

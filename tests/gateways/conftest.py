@@ -16,5 +16,5 @@ def ledger_url(request: pytest.FixtureRequest, tmp_path: Path, postgres: Callabl
 
 @pytest.fixture
 def registry(empty_mlflow: Path, tmp_path: Path) -> Registry:
-    """A registry of its own for each test, experiments made anew so that artifacts land in its folder."""
+    """A registry for each test; experiments are recreated so that artifacts go to its folder."""
     return open_registry(copy_mlflow(empty_mlflow, tmp_path / "mlruns"))

@@ -27,7 +27,7 @@ CUT = Alert(
 
 
 class Server:
-    """A web server that takes notifications, or not."""
+    """A web server that accepts notifications or refuses them."""
 
     def __init__(self) -> None:
         self.received: list[dict[str, str]] = []
@@ -84,7 +84,7 @@ def test_an_alert_says_what_happened_and_is_sent_once(server: Server, tmp_path: 
 def test_a_channel_that_does_not_take_it_is_tried_again(
     server: Server, tmp_path: Path, status: int
 ) -> None:
-    """Open and visible, with the number of attempts, until it is taken."""
+    """The alert stays open, with its number of attempts, until it is delivered."""
     alerts = Alerts(tmp_path, (server.address,))
     server.status = status
     alerts.post(CUT)
@@ -100,7 +100,7 @@ def test_a_channel_that_does_not_take_it_is_tried_again(
 def test_a_dead_channel_neither_stops_the_others_nor_makes_them_repeat(
     server: Server, tmp_path: Path
 ) -> None:
-    """Each channel takes it once, whatever happens beside it."""
+    """Each channel gets the alert once, whatever the others do."""
     alerts = Alerts(tmp_path, (DEAD, server.address, "no address at all"))
     alerts.post(CUT)
     alerts.deliver()
@@ -111,7 +111,7 @@ def test_a_dead_channel_neither_stops_the_others_nor_makes_them_repeat(
 
 
 def test_a_slow_channel_costs_seconds_at_most(server: Server, tmp_path: Path) -> None:
-    """It is given up after the timeout, and tried again later."""
+    """The attempt ends with the timeout and is repeated later."""
     server.delay = 30
     started = time.monotonic()
     alerts = Alerts(tmp_path, (server.address,))
@@ -122,7 +122,7 @@ def test_a_slow_channel_costs_seconds_at_most(server: Server, tmp_path: Path) ->
 
 
 def test_without_a_channel_an_alert_waits_for_one(server: Server, tmp_path: Path) -> None:
-    """It is visible, counts no attempts, and is sent once there is one."""
+    """The alert stays open without attempts and is sent once a channel exists."""
     Alerts(tmp_path, ()).post(CUT)
     [waiting] = Alerts(tmp_path, ()).open()
     assert (waiting.attempts, waiting.trouble) == (0, "no channel configured")
@@ -132,7 +132,7 @@ def test_without_a_channel_an_alert_waits_for_one(server: Server, tmp_path: Path
 
 
 def test_what_nobody_takes_is_given_up(tmp_path: Path) -> None:
-    """After twenty attempts, and it says so; that it happened long ago is no reason."""
+    """After twenty attempts, with a note; age alone is no reason."""
     alerts = Alerts(tmp_path, ("no address at all",))
     alerts.post(CUT.model_copy(update={"at": NOW - timedelta(days=400)}))
     assert len(alerts.open()) == 1
@@ -149,7 +149,7 @@ def test_a_token_is_written_nowhere(
     caplog: pytest.LogCaptureFixture,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Not in the files, the log at its most talkative, the output, or the object's own words."""
+    """No file, debug log, output or repr contains it."""
     caplog.set_level(logging.DEBUG)
     for name in module.TALKATIVE:
         logging.getLogger(name).setLevel(logging.DEBUG)
@@ -163,7 +163,7 @@ def test_a_token_is_written_nowhere(
 
 
 def test_several_at_once_send_it_once(server: Server, tmp_path: Path) -> None:
-    """Four threads have the same to tell."""
+    """Four threads post the same alert."""
     alerts = Alerts(tmp_path, (server.address,))
     threads = [threading.Thread(target=alerts.post, args=(CUT,)) for _ in range(4)]
     for thread in threads:
@@ -176,7 +176,7 @@ def test_several_at_once_send_it_once(server: Server, tmp_path: Path) -> None:
 
 
 def test_a_damaged_file_stops_nothing(server: Server, tmp_path: Path) -> None:
-    """It is shown as what it is; the others go out."""
+    """The damaged alert is listed as such; the others are sent."""
     alerts = Alerts(tmp_path, (server.address,))
     (tmp_path / "open").mkdir()
     (tmp_path / "open" / "broken.json").write_text("{")
@@ -188,7 +188,7 @@ def test_a_damaged_file_stops_nothing(server: Server, tmp_path: Path) -> None:
 
 
 def test_where_nothing_can_be_kept_it_is_sent_at_once(server: Server, tmp_path: Path) -> None:
-    """A file stands where the folder should be."""
+    """A file blocks the folder of the alerts."""
     (tmp_path / "alerts").write_text("")
     Alerts(tmp_path / "alerts", (server.address,)).post(CUT)
 

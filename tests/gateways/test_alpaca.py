@@ -1,4 +1,4 @@
-"""Alpaca over real sockets: one order for one signal whatever the network does, and an account that must be explained."""
+"""Alpaca over real sockets: one order per signal under any fault, and a reconciled account."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -102,7 +102,7 @@ def test_a_bracket_goes_from_order_to_target(
 def test_a_sell_is_a_short_with_levels_the_other_way_round(
     account: tuple[Account, str], alpaca: AlpacaBroker
 ) -> None:
-    """And its position is negative in the account, as the ledger expects it."""
+    """The account's position is negative, as the ledger expects."""
     here, _ = account
     alpaca.submit(replace(ORDER, side="sell", signal_id=ID.replace("buy", "sell")))
     placed = here.orders[0]
@@ -131,7 +131,7 @@ def test_an_order_that_may_have_arrived_is_one_order(
     ledger: Ledger,
     faults: list[tuple[str, str, object]],
 ) -> None:
-    """Lost before or after it was accepted: it is sent again under the same id, and there is exactly one."""
+    """An order lost before or after acceptance is sent again under its id: one exists."""
     here, _ = account
     here.faults = list(faults)
 
@@ -143,7 +143,7 @@ def test_an_order_that_may_have_arrived_is_one_order(
 def test_the_same_signal_again_is_the_same_order(
     account: tuple[Account, str], alpaca: AlpacaBroker, ledger: Ledger
 ) -> None:
-    """Submitted twice, and once more by a process that never saw the ledger's row."""
+    """Submitted twice, and again by a process without the ledger's row."""
     here, address = account
     alpaca.submit(ORDER)
     alpaca.submit(ORDER)
@@ -157,7 +157,7 @@ def test_the_same_signal_again_is_the_same_order(
 def test_a_lost_connection_leaves_the_question_to_the_next_start(
     account: tuple[Account, str], alpaca: AlpacaBroker, ledger: Ledger, arrived: bool
 ) -> None:
-    """Every try fails: the caller is told, and the next start finds the order at Alpaca, or that it never came."""
+    """If every try fails the caller gets the error, and the next start looks the order up."""
     here, address = account
     here.faults = [
         ("POST", "drop_after" if arrived else "drop_before", None),
@@ -175,7 +175,7 @@ def test_a_lost_connection_leaves_the_question_to_the_next_start(
 def test_a_refusal_is_told_in_alpacas_words_and_noted(
     account: tuple[Account, str], alpaca: AlpacaBroker, ledger: Ledger
 ) -> None:
-    """No buying power: no order, a row with the code."""
+    """Without buying power there is no order, and a row with the code."""
     assert alpaca.submit(replace(ORDER, quantity=1e6)) == "insufficient buying power"
     assert row(ledger)[["status", "veto"]].tolist() == ["rejected", "broker_rejected"]
     assert alpaca.advance(history()) == 0
@@ -188,7 +188,7 @@ def test_a_refusal_is_told_in_alpacas_words_and_noted(
 def test_an_entry_that_ends_unfilled_is_noted(
     account: tuple[Account, str], alpaca: AlpacaBroker, ledger: Ledger, status: str, noted: str
 ) -> None:
-    """Accepted first, and then not filled: the trade never was."""
+    """Accepted and then not filled: there is no trade."""
     alpaca.submit(ORDER)
     account[0].order(ID)["status"] = status
     alpaca.advance(history())
@@ -200,7 +200,7 @@ def test_an_entry_that_ends_unfilled_is_noted(
 def test_a_partly_filled_entry_that_ends_is_left_at_once(
     account: tuple[Account, str], alpaca: AlpacaBroker, ledger: Ledger
 ) -> None:
-    """Legs wake only with the whole entry: what came is unprotected, and the next run leaves it at the market."""
+    """A partly filled entry has no protection, so the next run closes it at the market."""
     here, _ = account
     alpaca.submit(ORDER)
     here.fill(here.order(ID), 200.0, 4.0)
@@ -225,7 +225,7 @@ def test_a_partly_filled_entry_that_ends_is_left_at_once(
 def test_an_exit_in_parts_is_their_mean(
     account: tuple[Account, str], alpaca: AlpacaBroker, ledger: Ledger
 ) -> None:
-    """Target fills four, the stop the rest: one exit at the mean price, by the larger part."""
+    """Target fills four, the stop the rest: one exit at the mean price."""
     here, _ = account
     alpaca.submit(ORDER)
     entry = here.order(ID)
@@ -244,7 +244,7 @@ def test_an_exit_in_parts_is_their_mean(
 def test_what_is_over_its_time_is_left_at_the_market(
     account: tuple[Account, str], alpaca: AlpacaBroker, ledger: Ledger
 ) -> None:
-    """Forty-eight bars: the legs are cancelled, the position is sold, the reason is the kernel's."""
+    """After 48 bars the legs are cancelled and the position is sold, with the kernel's reason."""
     here, _ = account
     alpaca.submit(ORDER)
     here.fill(here.order(ID), 200.0)
@@ -265,7 +265,7 @@ def test_what_is_over_its_time_is_left_at_the_market(
 def test_a_position_closed_by_hand_ends_the_trade(
     account: tuple[Account, str], alpaca: AlpacaBroker, ledger: Ledger
 ) -> None:
-    """Somebody closed it on Alpaca's page: the price is the account's own."""
+    """The exit price is the account's own."""
     here, _ = account
     alpaca.submit(ORDER)
     entry = here.order(ID)
@@ -286,7 +286,7 @@ def test_a_position_closed_by_hand_ends_the_trade(
 def test_what_nobody_can_explain_stops_trading(
     account: tuple[Account, str], alpaca: AlpacaBroker
 ) -> None:
-    """A foreign position, a foreign order, a position that vanished, a blocked account: one clear line each."""
+    """An unknown position or order, a missing position, a blocked account: one clear line each."""
     here, _ = account
     here.positions["TSLA"] = 5.0
     with pytest.raises(ReconcileAccount, match="the account holds 5 TSLA, the ledger knows of 0"):
@@ -315,7 +315,7 @@ def test_a_fill_between_two_questions_is_no_disagreement(
     ledger: Ledger,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The target fills after the orders were read and before the positions are: the second look agrees."""
+    """A target filled between reading orders and positions is resolved by reading again."""
     here, _ = account
     alpaca.submit(ORDER)
     entry = here.order(ID)
@@ -339,7 +339,7 @@ def test_an_order_that_is_not_listed_is_found_with_its_legs(
     ledger: Ledger,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Asked for by its id it is protected still: nothing is left at the market."""
+    """Looked up by its id it is still protected, so nothing is closed at the market."""
     here, _ = account
     alpaca.submit(ORDER)
     here.fill(here.order(ID), 200.0)
@@ -357,7 +357,7 @@ def test_an_order_that_is_not_listed_is_found_with_its_legs(
 def test_one_that_cannot_be_left_keeps_nobody_from_the_others(
     account: tuple[Account, str], alpaca: AlpacaBroker, ledger: Ledger
 ) -> None:
-    """Two are over their time, Alpaca refuses the first: the second is left, fills are written, and the line says which."""
+    """Of two expired positions one is refused, the other closed; the line names the first."""
     here, _ = account
     second = replace(ORDER, symbol="MSFT", signal_id=ID.replace("AAPL", "MSFT"))
     for order in (ORDER, second):
@@ -377,7 +377,7 @@ def test_one_that_cannot_be_left_keeps_nobody_from_the_others(
 def test_keys_are_asked_for_and_named(
     account: tuple[Account, str], ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Missing ones before anything is sent, wrong ones by Alpaca's answer."""
+    """Missing keys are refused before anything is sent, wrong ones by Alpaca."""
     with pytest.raises(FixConfiguration, match="alpaca refuses APCA_API_KEY_ID"):
         opened(account[1], ledger, ("key", "wrong")).advance({})
     monkeypatch.delenv("APCA_API_KEY_ID", raising=False)
@@ -389,7 +389,7 @@ def test_keys_are_asked_for_and_named(
 
 
 def test_the_paper_account_is_the_default(ledger: Ledger) -> None:
-    """Real money takes ``live: true``."""
+    """Real money needs ``live: true``."""
     paper, live = (
         AlpacaBroker(ledger, BracketPolicy(), BrokerSettings(live=live), KEYS)
         for live in (False, True)
@@ -402,7 +402,7 @@ def test_the_paper_account_is_the_default(ledger: Ledger) -> None:
 def test_a_change_of_broker_waits_for_open_trades(
     account: tuple[Account, str], alpaca: AlpacaBroker, ledger: Ledger
 ) -> None:
-    """Trades at one broker and a configuration that names the other: nobody trades over them."""
+    """With open trades at one broker the other is refused."""
     alpaca.submit(ORDER)
     paper = PaperBroker(ledger, BracketPolicy(), 1e5)
 
@@ -411,7 +411,7 @@ def test_a_change_of_broker_waits_for_open_trades(
 
 
 def test_paper_trades_without_bars_stop_trading(ledger: Ledger) -> None:
-    """A symbol whose bars were deleted can be neither filled nor sized."""
+    """A symbol without bars can be neither filled nor sized."""
     paper = PaperBroker(ledger, BracketPolicy(), 1e5)
     paper.submit(ORDER)
 
@@ -420,5 +420,5 @@ def test_paper_trades_without_bars_stop_trading(ledger: Ledger) -> None:
 
 
 def test_only_whole_units_are_ordered(alpaca: AlpacaBroker) -> None:
-    """A bracket takes no fractions; less than one is nothing."""
+    """A bracket takes whole units; less than one is none."""
     assert [alpaca.tradable(units) for units in (10.9, 1.0, 0.7)] == [10.0, 1.0, 0.0]

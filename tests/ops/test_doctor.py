@@ -1,4 +1,4 @@
-"""The doctor looks at everything, changes nothing, and says what to do."""
+"""The doctor checks everything, changes nothing, and says what to do."""
 
 import hashlib
 import json
@@ -32,7 +32,7 @@ Command = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture(autouse=True)
 def alone(conf: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No Prefect server, no secrets; the port stays taken and unanswered, so that no other test's server answers."""
+    """No secrets and no Prefect server; its port is taken so that no other server answers."""
     for name in ("PREFECT_API_URL", "STEELYARD_ALERTS", "STEELYARD_TOKEN", "STEELYARD_SEAL_KEY"):
         monkeypatch.delenv(name, raising=False)
     with socket.socket() as taken:
@@ -47,7 +47,7 @@ def pilot(home: Path, empty_mlflow: Path) -> Home:
 
 
 def tree(folder: Path) -> dict[str, str]:
-    """Every file and folder, with what is in it; but what SQLite notes of who is reading."""
+    """Every file with its content, except SQLite's own lock files."""
     kept = [one for one in folder.rglob("*") if not one.name.endswith(("-shm", "-wal"))]
     return {
         str(one): hashlib.sha256(one.read_bytes()).hexdigest() if one.is_file() else ""
@@ -71,7 +71,7 @@ def only(rows: Iterator[Row]) -> Row:
 def test_a_home_that_is_well_has_nothing_wrong_and_is_left_as_it_was(
     pilot: Home, conf: Path
 ) -> None:
-    """Every check in its order; not a byte is written."""
+    """All checks pass in their order; no byte is written."""
     pilot.lake.append(bars_frame(), BAR)
     before = tree(pilot.folder)
     document = doctor(pilot.folder, conf, LAST)
@@ -112,7 +112,7 @@ def test_a_home_that_is_well_has_nothing_wrong_and_is_left_as_it_was(
 def test_one_broken_thing_keeps_nothing_else_from_being_checked(
     pilot: Home, conf: Path, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Eight at once: each is a row with what to do, the command ends with 1, and the rest is looked at."""
+    """Eight faults are eight rows with advice, exit code 1; every other check still runs."""
     pilot.brake.pull("anna", "MLflow was down")
     pilot.registry._tracking.client.set_registered_model_tag(LINEAGE, "steelyard.state", "{}")
     for file in pilot.state_folder.glob("ledger.db*"):
@@ -156,7 +156,7 @@ def test_one_broken_thing_keeps_nothing_else_from_being_checked(
 def test_a_home_that_is_not_there_is_said_and_not_made(
     home: Path, conf: Path, command: Command
 ) -> None:
-    """Exit 1: the folder was misspelt."""
+    """A misspelt folder is exit code 1 and is not created."""
     code, out, _ = command("doctor", "--home", home, "--conf", conf)
 
     assert code == 1
@@ -166,7 +166,7 @@ def test_a_home_that_is_not_there_is_said_and_not_made(
 
 
 def test_an_empty_home_is_not_filled(home: Path, conf: Path) -> None:
-    """What is not there yet is no fault; warnings say which command makes it."""
+    """Missing parts are warnings that name the command that creates them."""
     home.mkdir()
     document = doctor(home, conf, LAST)
 
@@ -178,7 +178,7 @@ def test_an_empty_home_is_not_filled(home: Path, conf: Path) -> None:
 
 
 def test_a_decision_that_was_cut_short_stays_so(pilot: Home) -> None:
-    """The outdated state tag is a fault here; a reader gets the state that follows, and recovering writes it."""
+    """The outdated state tag is a fault; readers get the next state, and recovery writes it."""
     client = pilot.registry._tracking.client
     before = client.get_registered_model(LINEAGE).tags["steelyard.state"]
     runs = pilot.registry._tracking.decision_runs()
@@ -200,7 +200,7 @@ def test_a_decision_that_was_cut_short_stays_so(pilot: Home) -> None:
 
 
 def test_databases_of_another_version_are_named(pilot: Home, conf: Path) -> None:
-    """A flow brings the ledger's up to date; MLflow says itself what to do."""
+    """A flow migrates the ledger; for MLflow the advice is its own."""
     elsewhere = Path(
         shutil.copytree(pilot.folder, pilot.folder.parent / "elsewhere")
     )  # not open in this process yet
@@ -231,7 +231,7 @@ def test_databases_of_another_version_are_named(pilot: Home, conf: Path) -> None
 def test_a_lease_that_ran_out_is_as_bad_as_what_it_takes(
     home: Path, empty_mlflow: Path, days: int, weight: float, standing: str
 ) -> None:
-    """Dead since, and who renews it."""
+    """The row says since when, and which flow renews it."""
     stores = pilot_home(home, empty_mlflow, weight=weight, phase="pilot" if weight else "shadow")
     row = only(home_checks.lease(Tag(stores), LAST + timedelta(days=days)))
 
@@ -240,7 +240,7 @@ def test_a_lease_that_ran_out_is_as_bad_as_what_it_takes(
 
 
 def test_what_waits_is_counted(pilot: Home) -> None:
-    """Lines of the spool up to the last whole one, and alerts nobody took; the spool is not taken."""
+    """Complete lines of the spool and open alerts are counted; the spool is not locked."""
     spool = Spool(pilot.state_folder / "spool")
     spool.open()
     spool.append([{"n": 1}, {"n": 2}, {"n": 3}])
@@ -255,7 +255,7 @@ def test_what_waits_is_counted(pilot: Home) -> None:
 
 
 def test_the_lake_tells_its_age_and_who_is_behind(pilot: Home) -> None:
-    """Three symbols, one of which stopped a month before."""
+    """One of three symbols stopped a month earlier."""
     bars = bars_frame()
     last = bars["timestamp"].max() + BAR
     early = (bars["symbol"] == bars["symbol"].iloc[0]) & (
@@ -286,7 +286,7 @@ def test_a_key_under_its_former_name_is_read_and_named(home: Path, conf: Path) -
 
 
 def test_pages_on_another_port_than_mlflow_are_a_contradiction(pilot: Home, conf: Path) -> None:
-    """Only where steelyard up serves them."""
+    """Only if steelyard up serves them."""
     settings = pilot.settings
     moved = settings.model_copy(update={"up": settings.up.model_copy(update={"mlflow_port": 5001})})
     theirs = settings.services.model_copy(
@@ -309,7 +309,7 @@ def test_pages_on_another_port_than_mlflow_are_a_contradiction(pilot: Home, conf
     ],
 )
 def test_a_library_is_held_against_what_is_required(text: str, words: str) -> None:
-    """The installed version and the bound, nothing where it fits."""
+    """A mismatch names the installed version and the bound; a match says nothing."""
     said = missing(Requirement(text))
 
     assert said.startswith(words)
@@ -319,7 +319,7 @@ def test_a_library_is_held_against_what_is_required(text: str, words: str) -> No
 def test_alerts_and_sources_that_lead_nowhere_are_said(
     pilot: Home, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """A missing file of bars is wrong, a missing channel a warning; channels are counted, never shown."""
+    """A missing file of bars is wrong, no channel a warning; channels are never printed."""
     files = pilot.settings.source.model_copy(
         update={"kind": "files", "path": str(tmp_path / "nowhere.csv")}
     )

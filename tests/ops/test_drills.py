@@ -1,4 +1,4 @@
-"""Fire drills on the real stack: what must be noticed is noticed, and a drill that fails says so."""
+"""Fire drills on the real stack: faults are noticed, and a drill that fails says so."""
 
 import json
 from collections.abc import Callable
@@ -18,7 +18,7 @@ Command = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture(scope="module")
 def drills(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of drills whose ground is made."""
+    """A folder of drills with the home they copy."""
     folder = tmp_path_factory.mktemp("drills") / "home"
     claim(folder, None)
     with isolated_environment():
@@ -34,7 +34,7 @@ def drilled(folder: Path, scenario: str) -> tuple[dict[str, Any], dict[str, dict
 
 
 def test_a_dead_scheduler_ends_the_weight_with_the_lease(drills: Path, command: Command) -> None:
-    """Weight 0 from the lease's end on; trading process, status and the returning guard say so; one JSON document."""
+    """Weight 0 from the end of the lease; trading process, status and guard report it."""
     code, out, _ = command("drill", "dead-scheduler", "--home", drills, "--json")
     [found] = json.loads(out)["drills"]
 
@@ -45,7 +45,7 @@ def test_a_dead_scheduler_ends_the_weight_with_the_lease(drills: Path, command: 
 
 
 def test_a_lease_that_is_too_long_fails_the_drill(drills: Path) -> None:
-    """A month's lease: the model goes on deciding, nobody is told, and the drill says never."""
+    """With a lease of a month nobody notices, and the drill reports never."""
     with isolated_environment():
         place = copied(drills / "ground", drills / "long-lease", _run_flow)
         (place.conf / "weight.yaml").write_text("lease_days: 30  # days")
@@ -57,7 +57,7 @@ def test_a_lease_that_is_too_long_fails_the_drill(drills: Path) -> None:
 
 
 def test_stopped_databases_lose_nothing_and_end_with_the_lease(drills: Path) -> None:
-    """The spool drains once and in order; a process started anew lives from its disk, as far as the lease reaches."""
+    """The spool drains once and in order; a restarted process trades until the lease ends."""
     found, notices = drilled(drills, "stopped-database")
 
     assert notices["all is in the ledger, once and in order (spool)"]["words"].endswith(
@@ -68,7 +68,7 @@ def test_stopped_databases_lose_nothing_and_end_with_the_lease(drills: Path) -> 
 
 
 def test_an_inverted_model_loses_its_weight(drills: Path) -> None:
-    """Cut, and then disabled, within a window; what the books earned meanwhile is told."""
+    """The weight is cut, then the model disabled, within a window; the report shows the books."""
     found, notices = drilled(drills, "inverted-model")
     weights = [one["weight"] for one in found["weights"]]
 
@@ -86,7 +86,7 @@ def test_an_inverted_model_loses_its_weight(drills: Path) -> None:
 
 
 def test_a_stuck_feed_is_told(drills: Path) -> None:
-    """Frozen prices are among collect's findings within two days; the guard misses the signals within a week."""
+    """Collect reports frozen prices within two days, the guard missing signals within a week."""
     _, notices = drilled(drills, "stuck-feed")
 
     assert notices["frozen prices: the last bars repeat (collect)"]["after"] <= 2.0
@@ -94,7 +94,7 @@ def test_a_stuck_feed_is_told(drills: Path) -> None:
 
 
 def test_what_is_edited_by_hand_is_not_believed(drills: Path) -> None:
-    """State tag, decision, model and state on disk: weight 0, and verify names the place."""
+    """Edits of state tag, decision, model or state on disk give weight 0; verify names them."""
     found, notices = drilled(drills, "edited-state")
 
     assert [one["weight"] for one in found["weights"]] == [0.2, 0.0, 0.2]
@@ -109,7 +109,7 @@ def test_what_is_edited_by_hand_is_not_believed(drills: Path) -> None:
 def test_drills_refuse_what_no_drill_made(
     tmp_path: Path, drills: Path, conf: Path, command: Command
 ) -> None:
-    """A live home, drills under other settings, an unknown scenario, one and all of them."""
+    """A live home, other settings, an unknown scenario, and a scenario beside --all are refused."""
     (tmp_path / "mlruns").mkdir()
     with pytest.raises(FixConfiguration, match="holds what no drill made"):
         fire_drill([], str(tmp_path))
@@ -123,7 +123,7 @@ def test_drills_refuse_what_no_drill_made(
 
 
 def test_a_drill_without_a_scenario_is_bad_usage(command: Command) -> None:
-    """Exit 2, with one line that names the scenarios and the command for simulated lives."""
+    """Exit code 2 and one line that names the scenarios and the command for simulated lives."""
     code, out, err = command("drill")
     [line] = err.splitlines()
 

@@ -1,4 +1,4 @@
-"""What a fire drill found, and whether it was soon enough."""
+"""Results of a fire drill, and whether faults were noticed in time."""
 
 from datetime import timedelta
 
@@ -14,7 +14,7 @@ from steelyard.ops.drills.findings import NEVER, Found, Notice, changes, days_un
     ids=["sooner", "on the bound", "later", "never"],
 )
 def test_a_notice_counts_within_its_bound(after: float, in_time: bool) -> None:
-    """Never is NaN, and not in time."""
+    """Never noticed is NaN and not in time."""
     notice = Notice("something", "somebody", 4.0, after)
 
     assert notice.in_time is in_time
@@ -22,7 +22,7 @@ def test_a_notice_counts_within_its_bound(after: float, in_time: bool) -> None:
 
 
 def test_a_drill_in_which_one_thing_was_missed_or_nothing_asked_has_failed() -> None:
-    """All notices count, and there must be some."""
+    """Every notice must be in time, and there must be at least one."""
     good, missed = held("kept", "seal", True), held("kept", "seal", False)
 
     assert Found((good, good), ()).to_dict()["noticed"]
@@ -31,7 +31,7 @@ def test_a_drill_in_which_one_thing_was_missed_or_nothing_asked_has_failed() -> 
 
 
 def test_days_count_to_the_first_moment_and_weights_to_their_changes() -> None:
-    """Nothing is never; a weight that stays is told once."""
+    """Without a time the count is NaN; an unchanged weight is listed once."""
     moments = [EARLIER + timedelta(days=day) for day in (4, 2)]
 
     assert days_until(EARLIER, moments) == 2.0

@@ -1,4 +1,4 @@
-"""Processes are kept running, and none is left behind."""
+"""The supervisor keeps processes running and leaves none behind."""
 
 import os
 import signal
@@ -32,7 +32,7 @@ def eventually(holds: Callable[[], bool], seconds: float = 20) -> bool:
 
 @pytest.fixture
 def interrupt() -> Iterator[Callable[[Callable[[], bool]], None]]:
-    """Send this process SIGINT as soon as something holds, as a terminal would."""
+    """Send this process SIGINT when a condition holds, as a terminal would."""
 
     def later(holds: Callable[[], bool]) -> None:
         eventually(holds)
@@ -52,7 +52,7 @@ def interrupt() -> Iterator[Callable[[Callable[[], bool]], None]]:
 def test_what_dies_starts_again_later_each_time(
     tmp_path: Path, interrupt: Callable[[Callable[[], bool]], None]
 ) -> None:
-    """After one second, then after two; each time with a line that says how it ended and what it said last."""
+    """After one second, then two; a line says how it ended and its last output."""
     said: list[str] = []
     interrupt(lambda: len(said) == 3)
     with suppress(KeyboardInterrupt), Supervisor(tmp_path, said.append) as supervisor:
@@ -69,7 +69,7 @@ def test_what_dies_starts_again_later_each_time(
 
 
 def test_what_does_not_start_is_said_in_one_line_and_the_others_are_stopped(tmp_path: Path) -> None:
-    """The line holds the last one of its log."""
+    """The line contains the last line of its log."""
     lives = f"import os, time; open('{tmp_path}/pid', 'w').write(str(os.getpid())); time.sleep(99)"
     never = Service(
         "page",
@@ -89,7 +89,7 @@ def test_what_does_not_start_is_said_in_one_line_and_the_others_are_stopped(tmp_
 def test_a_server_that_no_longer_answers_starts_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interrupt: Callable[[Callable[[], bool]], None]
 ) -> None:
-    """It lives, and counts as dead after so many questions; the next one answers."""
+    """A process that fails several health checks counts as dead and is restarted."""
     for name, seconds in (("ASK_SECONDS", 0.1), ("ANSWER_SECONDS", 0.3), ("UNANSWERED", 3)):
         monkeypatch.setattr(supervisor_module, name, seconds)
     monkeypatch.setattr(reaper, "GRACE_SECONDS", 0.3)
@@ -114,7 +114,7 @@ def test_a_server_that_no_longer_answers_starts_again(
 def test_ending_takes_the_last_first_and_whatever_they_started(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interrupt: Callable[[Callable[[], bool]], None]
 ) -> None:
-    """A process that does not listen is killed, and so is the child of one that is gone already."""
+    """A process that ignores SIGTERM is killed, and so are children of one that has ended."""
     monkeypatch.setattr(reaper, "GRACE_SECONDS", 1.0)
     told = f"open('{tmp_path}/order', 'a').write"
     codes = {
@@ -142,7 +142,7 @@ def test_ending_takes_the_last_first_and_whatever_they_started(
 
 
 def test_a_supervisor_that_is_killed_leaves_nothing_behind(tmp_path: Path) -> None:
-    """Not even what its services started."""
+    """Children of its services end too."""
     shown = "print(os.getpid(), flush=True)"
     program = f"""
 from pathlib import Path
@@ -167,7 +167,7 @@ with Supervisor(Path({str(tmp_path)!r}), print) as supervisor:
 
 
 def test_a_taken_port_is_named_with_its_setting() -> None:
-    """So that whoever reads it knows what to stop or to change; a free one passes."""
+    """A taken port is refused with the name of its setting, a free one passes."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -181,7 +181,7 @@ def test_a_taken_port_is_named_with_its_setting() -> None:
 
 
 def test_an_address_of_another_machine_cannot_be_listened_on() -> None:
-    """The line says why."""
+    """The line gives the reason."""
     with pytest.raises(
         FixConfiguration, match=r"port 4200 on 192.0.2.1 cannot be used \(.+\); change host"
     ):
@@ -189,7 +189,7 @@ def test_an_address_of_another_machine_cannot_be_listened_on() -> None:
 
 
 def test_the_logs_of_the_last_three_times_are_kept(tmp_path: Path) -> None:
-    """The newest has no number."""
+    """The newest log has no number."""
     for words in "abcde":
         rotated(tmp_path / "one.log").write_text(words)
 

@@ -1,4 +1,4 @@
-"""One command runs everything on one machine, keeps it running, and stops all of it."""
+"""``steelyard up`` runs everything on one machine, keeps it running, and stops all of it."""
 
 import json
 import os
@@ -37,7 +37,7 @@ Command = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture(scope="module")
 def up(tmp_path_factory: pytest.TempPathFactory, postgres: Callable[[], str]) -> Iterator[Up]:
-    """On PostgreSQL, ledger and MLflow; the browser's tests run on SQLite."""
+    """Ledger and MLflow on PostgreSQL; the browser tests run on SQLite."""
     folder = tmp_path_factory.mktemp("up")
     with running_up(
         folder, folder / "home", {"services": {"ledger": postgres(), "mlflow": postgres()}}
@@ -46,7 +46,7 @@ def up(tmp_path_factory: pytest.TempPathFactory, postgres: Callable[[], str]) ->
 
 
 def test_the_pages_answer_and_every_deployment_is_scheduled(up: Up) -> None:
-    """With the home and the settings it was started with, one run at a time; the terminal says where and when."""
+    """Deployments carry home and settings, one run at a time; the terminal says where and when."""
     found = up.api("deployments/filter", {})
     deployments = {f"{one['entrypoint'].rsplit('.')[-1]}/{one['name']}": one for one in found}
 
@@ -70,7 +70,7 @@ def test_the_pages_answer_and_every_deployment_is_scheduled(up: Up) -> None:
 def test_the_doctor_finds_all_of_it_well(
     up: Up, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The server of conf/up.yaml, a worker that is heard of, nine deployments for this home."""
+    """The server of conf/up.yaml, a live worker, nine deployments for this home."""
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
 
     def examined() -> dict[str, tuple[str, str]]:
@@ -87,7 +87,7 @@ def test_the_doctor_finds_all_of_it_well(
 
 
 def test_a_home_is_kept_up_once(up: Up, command: Command) -> None:
-    """A second command is refused in one line."""
+    """A second ``steelyard up`` for the same home is refused in one line."""
     code, out, err = command("up", "--home", up.home, "--conf", up.conf)
 
     assert (code, out) == (1, "")
@@ -97,7 +97,7 @@ def test_a_home_is_kept_up_once(up: Up, command: Command) -> None:
 def test_registering_again_changes_nothing(
     up: Up, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The deployments stay the ones they were."""
+    """The deployments keep their ids."""
     before = {one["id"] for one in up.api("deployments/filter", {})}
     monkeypatch.setenv("PREFECT_API_URL", f"{up.prefect}/api")
     with temporary_settings({PREFECT_API_URL: f"{up.prefect}/api"}):
@@ -109,7 +109,7 @@ def test_registering_again_changes_nothing(
 
 
 def test_a_training_by_hand_shows_what_came_of_it(up: Up) -> None:
-    """With parameters, through Prefect's API: a version, its artifacts on the run's page, and the report."""
+    """A training started over Prefect's API gives a version, artifacts and a report."""
     up.completed("collect/daily")
     run = up.completed(
         "train/weekly", request={"trials": 3, "families": ["lightgbm"], "reason": "tried by hand"}
@@ -130,7 +130,7 @@ def test_a_training_by_hand_shows_what_came_of_it(up: Up) -> None:
 
 
 def test_a_worker_killed_in_a_training_registers_nothing_and_the_next_training_does(up: Up) -> None:
-    """Whoever takes the worker's place closes the run it left, so that the next one need not wait for it."""
+    """The worker's successor closes the abandoned run, so that the next one need not wait."""
     killed, before = up.child("worker start"), up.registered()
     run = up.started("train/weekly", request={"trials": 1000, "reason": "to be interrupted"})
     assert wait_until(lambda: up.artifacts(run).get("train-progress", 0) > 0)
@@ -146,7 +146,7 @@ def test_a_worker_killed_in_a_training_registers_nothing_and_the_next_training_d
 
 
 def test_a_server_that_is_killed_comes_back(up: Up) -> None:
-    """MLflow's, with kill -9: another takes its place and answers."""
+    """After kill -9 on MLflow's server a new one answers."""
     killed = up.child("mlflow server")
     os.kill(killed, signal.SIGKILL)
 
@@ -156,7 +156,7 @@ def test_a_server_that_is_killed_comes_back(up: Up) -> None:
 
 
 def test_an_interrupt_stops_all_of_it(up: Up) -> None:
-    """No process is left and the ports are free. Last in this file: it stops what runs."""
+    """No process is left and the ports are free. Last in this file: it stops the fixture."""
     groups = [
         up.child(words) for words in ("server start", "mlflow server", "worker start", "reaper")
     ]
@@ -175,7 +175,7 @@ def test_an_interrupt_stops_all_of_it(up: Up) -> None:
 def test_a_taken_port_is_one_line_and_nothing_starts(
     setting: str, home: Path, conf: Path, command: Command
 ) -> None:
-    """The line names the port and where it is set."""
+    """The line names the port and its setting."""
     ports = dict(zip(("prefect_port", "mlflow_port"), free_ports(), strict=True))
     (conf / "up.yaml").write_text(yaml.safe_dump(ports))
     with socket.socket() as taken:
@@ -191,7 +191,7 @@ def test_a_taken_port_is_one_line_and_nothing_starts(
 
 @pytest.mark.parametrize("entry", declared(), ids=lambda entry: entry["entrypoint"])
 def test_a_declared_deployment_is_a_flow_that_takes_its_parameters(entry: dict[str, Any]) -> None:
-    """prefect.yaml: the entrypoint is there, the times are those of conf/up.yaml, and runs wait for each other."""
+    """The entrypoint exists, the schedule is that of conf/up.yaml, and runs wait for each other."""
     module, _, name = entry["entrypoint"].rpartition(".")
     found = getattr(import_module(module), name)
     [schedule] = entry["schedules"]
@@ -205,14 +205,14 @@ def test_a_declared_deployment_is_a_flow_that_takes_its_parameters(entry: dict[s
 
 
 def test_every_schedule_of_the_settings_has_its_deployment() -> None:
-    """And every deployment its schedule."""
+    """Every deployment has a schedule, too."""
     assert [entry["schedules"][0]["slug"] for entry in declared()] == list(Schedules.model_fields)
 
 
 def test_the_server_of_somebody_else_is_not_started(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where mlflow is an http address, its page is the one the settings name, and its port may be taken."""
+    """With an http address for MLflow its page is the configured one, and its port may be taken."""
     monkeypatch.setenv("PASSWORD", "planted")
     elsewhere = {
         "services": {"mlflow": "https://mlflow.example.org", "pages": "https://pages.example.org"}
@@ -242,7 +242,7 @@ def test_the_server_of_somebody_else_is_not_started(
 def test_settings_that_cannot_work_are_refused(
     text: str, words: str, conf: Path, command: Command
 ) -> None:
-    """In one line, before anything starts."""
+    """One line, before anything starts."""
     (conf / "up.yaml").write_text(text)
     code, _, err = command("up", "--conf", conf)
 
@@ -253,7 +253,7 @@ def test_settings_that_cannot_work_are_refused(
 def test_deploying_needs_a_server(
     home: Path, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The line says how to name one."""
+    """The line says how to configure one."""
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
     code, _, err = command("deploy", "--home", home)
 

@@ -1,4 +1,4 @@
-"""Silent failure is an alarm, and the model's health is on the report."""
+"""Missing records raise an alert, and the report shows the model's health."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -40,7 +40,7 @@ def told(stores: Home) -> list[str]:
 
 
 def test_signals_without_predictions_are_told_once_a_day(pilot: Home) -> None:
-    """Nobody settles: the guard says so, with figures; a settled home is quiet."""
+    """Without settling the guard alerts with figures; a settled home raises none."""
     run(pilot, guard, DAY)
     run(pilot, guard, DAY)
     assert told(pilot) == ["signals get no prediction"]
@@ -53,7 +53,7 @@ def test_signals_without_predictions_are_told_once_a_day(pilot: Home) -> None:
 
 
 def test_no_signals_any_more_is_told(pilot: Home) -> None:
-    """Bars stopped coming three weeks ago; a day is no silence yet."""
+    """Three weeks without bars raise an alert, one day does not."""
     run(pilot, settle_flow, DAY)
     run(pilot, guard, DAY + timedelta(days=1))
     assert told(pilot) == []
@@ -65,7 +65,7 @@ def test_no_signals_any_more_is_told(pilot: Home) -> None:
 def test_figures_that_miss_their_target_for_certain_are_told_once_a_period(
     tmp_path: Path, empty_mlflow: Path
 ) -> None:
-    """Thirty opinions, one and the same, every one wrong: each figure once in a latch period."""
+    """Thirty identical wrong predictions: one alert per figure and latch period."""
     stores = pilot_home(tmp_path, empty_mlflow)
     wrong = settled(
         90, p_win=0.6, won=[False] * 90, model_version="1", arm="all", weight=0.15
@@ -86,7 +86,7 @@ def test_figures_that_miss_their_target_for_certain_are_told_once_a_period(
 
 
 def test_a_lineage_without_a_champion_is_not_ill(tmp_path: Path, empty_mlflow: Path) -> None:
-    """Nobody serves: that there are no opinions is no illness."""
+    """Without a champion missing predictions raise no alert."""
     copy_mlflow(empty_mlflow, tmp_path / "mlruns")
     stores = open_home(tmp_path)
     guard.fn(EARLIER, str(tmp_path))
@@ -97,7 +97,7 @@ def test_a_lineage_without_a_champion_is_not_ill(tmp_path: Path, empty_mlflow: P
 
 
 def test_the_report_shows_health_with_targets(pilot: Home) -> None:
-    """Coverage, fallback rate, calibration by band of confidence."""
+    """The report shows coverage, fallback rate and calibration by confidence band."""
     run(pilot, settle_flow, DAY)
     document, content = lineage_report(pilot, DAY)
     figures = {one["name"]: one for one in document["health"]["figures"]}

@@ -1,4 +1,4 @@
-"""The page of a lineage: the answer first, every decision to be found, and nothing it needs from elsewhere."""
+"""The page of a lineage: the answer first, every decision, no external resources."""
 
 import json
 import re
@@ -24,7 +24,7 @@ def pilot(tmp_path: Path, empty_mlflow: Path) -> Home:
 
 
 class Outline(HTMLParser):
-    """Headings and landmarks in order, ids and links, and the text of everything but scripts."""
+    """Headings, landmarks, ids, links and text of a page, without scripts."""
 
     def __init__(self, content: str) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class Outline(HTMLParser):
 
 
 def test_the_page_answers_first_and_leads_to_every_decision(pilot: Home) -> None:
-    """The heading is the answer, the reason follows, every decision has its row and its run."""
+    """The heading is the answer, the reason follows, every decision has a row and a link."""
     document, content = lineage_report(pilot, LAST)
     page = Outline(content)
     entries = pilot.journal.entries()
@@ -69,7 +69,7 @@ def test_the_page_answers_first_and_leads_to_every_decision(pilot: Home) -> None
 
 
 def test_pivotal_signals_alerts_and_a_rollback_are_on_it(pilot: Home) -> None:
-    """What the weight turned and what that brought; what an operator was told; why it stands at 0."""
+    """Pivotal signals with their gain, alerts, and the reason of the rollback."""
     pilot.alerts.post(Alert(key="k", at=LAST, kind="cut", title="a cut <b>", advice="look"))
     roll_back_weight(pilot, "fills look odd", "operator", LAST)
     document, content = lineage_report(pilot, LAST + timedelta(days=1))
@@ -82,7 +82,7 @@ def test_pivotal_signals_alerts_and_a_rollback_are_on_it(pilot: Home) -> None:
 
 
 def test_the_command_writes_the_page_and_prints_the_document(pilot: Home, command: Command) -> None:
-    """To lineage.html of the home, or where one says; one line where that cannot be written."""
+    """The page goes to lineage.html or --out; a path that cannot be written is one line."""
     code, out, err = command(
         "report", "--home", str(pilot.folder), "--as-of", LAST.isoformat(), "--json"
     )
@@ -98,7 +98,7 @@ def test_the_command_writes_the_page_and_prints_the_document(pilot: Home, comman
 
 
 def test_a_review_is_written_once_per_period(pilot: Home, command: Command) -> None:
-    """In the home and in MLflow; run again in the same period, the same run comes back."""
+    """The report is in the home and in MLflow; a second review returns the same run."""
     places = ["review", "--home", str(pilot.folder), "--json", "--as-of"]
     first, again, next_one = (
         json.loads(command(*places, (LAST + timedelta(days=days)).isoformat())[1])
@@ -118,7 +118,7 @@ def test_a_review_is_written_once_per_period(pilot: Home, command: Command) -> N
 def test_without_a_lineage_there_is_nothing_to_report(
     tmp_path: Path, empty_mlflow: Path, command: Command
 ) -> None:
-    """One line that says what to run."""
+    """The line says which command to run."""
     code, _, err = command("report", "--home", str(tmp_path))
 
     assert code == 1

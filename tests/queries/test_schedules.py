@@ -1,4 +1,4 @@
-"""Since when a schedule is dead is read from what its flow leaves behind."""
+"""A dead schedule is recognised by the records its flow leaves."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -26,7 +26,7 @@ DAY = datetime(2020, 10, 1, tzinfo=UTC)
 
 
 def rows(stores: Home, at: datetime) -> dict[str, tuple[str | None, str | None]]:
-    """When each was last seen, and since when it is dead."""
+    """Last run of each schedule, and since when it is dead."""
     state = stores.journal.state()
     assert state is not None
     found = schedules(stores, state, stores.journal.entries(), at)
@@ -53,7 +53,7 @@ def rows(stores: Home, at: datetime) -> dict[str, tuple[str | None, str | None]]
 def test_a_schedule_is_dead_once_two_intervals_and_the_lease_have_passed(
     name: str, expected: str, late: timedelta
 ) -> None:
-    """A second more than that, since the run that did not come."""
+    """One second more than that after the missed run."""
     limit = datetime.fromisoformat(expected) + late
     quiet, dead = (
         standing(name, UP, Trace(SEEN, SEEN), at, LEASE)
@@ -73,12 +73,12 @@ def test_a_schedule_is_dead_once_two_intervals_and_the_lease_have_passed(
     ],
 )
 def test_nobody_is_scared_for_nothing(trace: Trace) -> None:
-    """Two years later nothing is said."""
+    """None of these counts as dead, even two years later."""
     assert standing("guard", UP, trace, SEEN + timedelta(days=730), LEASE)["dead_since"] is None
 
 
 def test_runs_are_expected_in_the_zone_of_the_settings() -> None:
-    """A quarter past ten in New York, before and after its clocks change; a run at the moment itself is over."""
+    """10:15 in New York, before and after the change of clocks; a run due now counts as past."""
     up = UpSettings(timezone="America/New_York")
     before = datetime(2026, 3, 7, 3, 15, tzinfo=UTC)
 
@@ -89,7 +89,7 @@ def test_runs_are_expected_in_the_zone_of_the_settings() -> None:
 
 
 def test_times_that_are_no_cron_are_one_clear_line() -> None:
-    """The settings take any five words."""
+    """The settings accept any five fields; planning the runs names the bad one."""
     up = UpSettings(schedules=Schedules(guard="99 9 * * *"))
 
     with pytest.raises(
@@ -99,7 +99,7 @@ def test_times_that_are_no_cron_are_one_clear_line() -> None:
 
 
 def test_every_schedule_has_its_trace() -> None:
-    """In the order of conf/up.yaml; the quarterly search is known by its trials."""
+    """Every schedule of conf/up.yaml in order; the quarterly search is recognised by its trials."""
     deep = next(entry for entry in declared() if entry["schedules"][0]["slug"] == "deep_search")
 
     assert list(TRACES) == list(Schedules.model_fields)
@@ -107,7 +107,7 @@ def test_every_schedule_has_its_trace() -> None:
 
 
 def test_a_home_that_is_lived_in_has_no_dead_schedule(tmp_path: Path, empty_mlflow: Path) -> None:
-    """Guard, weight and training by what the registry holds; then everything stops."""
+    """Guard, weight and training are seen in the registry; later all are dead."""
     pilot = pilot_home(tmp_path, empty_mlflow)
     guard.fn(LAST, str(tmp_path))
     alive, dead = rows(pilot, LAST), rows(pilot, LAST + timedelta(days=60))
@@ -125,7 +125,7 @@ def test_a_home_that_is_lived_in_has_no_dead_schedule(tmp_path: Path, empty_mlfl
 def test_settle_and_trade_are_due_only_where_there_was_a_signal(
     tmp_path: Path, empty_mlflow: Path
 ) -> None:
-    """Quiet markets owe nothing; a signal nobody took up does."""
+    """No signals, nothing due; an unprocessed signal makes them due."""
     stores, bars = trained_pilot_home(tmp_path, empty_mlflow, market()[1]), bars_frame()
 
     def close(day: datetime) -> pd.DataFrame:
@@ -147,7 +147,7 @@ def test_settle_and_trade_are_due_only_where_there_was_a_signal(
 def test_status_says_since_when_a_schedule_is_dead(
     tmp_path: Path, empty_mlflow: Path, command: Callable[..., tuple[int, str, str]]
 ) -> None:
-    """One row for each schedule."""
+    """Status has one row per schedule."""
     pilot_home(tmp_path, empty_mlflow)
     _, out, _ = command(
         "status", "--home", tmp_path, "--as-of", (LAST + timedelta(days=60)).isoformat()

@@ -11,7 +11,7 @@ SHORT = ("simulate", "--lives", 10, "--months", 6, "--signals", 50)
 def test_a_simulation_runs_on_the_policy_of_the_user(
     command: Command, home: Path, tmp_path: Path
 ) -> None:
-    """With a ceiling of 0 no life ever holds any weight; the page stands in the home and needs nothing else."""
+    """With a ceiling of 0 no life has any weight; the page is in the home and self-contained."""
     conf = tmp_path / "conf"
     conf.mkdir()
     (conf / "weight.yaml").write_text("ceiling: 0.0\nevidence: sequential\n")
@@ -29,7 +29,7 @@ def test_a_simulation_runs_on_the_policy_of_the_user(
 
 
 def test_a_simulation_is_read_at_the_terminal(command: Command, home: Path) -> None:
-    """The answer first, then every part for every life."""
+    """The answer first, then every table."""
     code, out, _ = command(*SHORT, "--dependence", 0.5, "--home", home)
 
     assert code == 0
@@ -41,7 +41,7 @@ def test_a_simulation_is_read_at_the_terminal(command: Command, home: Path) -> N
 def test_a_page_that_cannot_be_written_is_one_clear_line(
     command: Command, home: Path, tmp_path: Path
 ) -> None:
-    """Exit 1."""
+    """Exit code 1."""
     code, _, err = command(*SHORT, "--home", home, "--out", tmp_path)
 
     assert code == 1

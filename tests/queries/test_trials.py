@@ -1,4 +1,4 @@
-"""What was tried is counted, and what is left of a Sharpe ratio is said."""
+"""Trials are counted, and Sharpe ratios are deflated by their number."""
 
 import json
 from collections.abc import Callable
@@ -23,7 +23,7 @@ def pilot(tmp_path: Path, empty_mlflow: Path) -> Home:
 
 
 def test_settings_count_when_they_are_new(pilot: Home) -> None:
-    """Decisions under one policy are one trial, another policy is a second, and going back to the first is none."""
+    """Each new policy is one trial; returning to an earlier one is none."""
     evaluate_weight(pilot, LAST)
     evaluate_weight(pilot, LAST + timedelta(days=30))
     assert trials_so_far(pilot, LAST + timedelta(days=30)) == 1
@@ -36,7 +36,7 @@ def test_settings_count_when_they_are_new(pilot: Home) -> None:
 
 
 def test_a_search_counts_its_trials_and_its_settings_once(pilot: Home) -> None:
-    """The same key again is the same search; the reason for a training is no setting."""
+    """The same key counts once; the reason for a training is not a setting."""
     for reason in ("drift", "by hand"):
         count_search(pilot, "key", LAST, {"folds": 5, "reason": reason}, 30)
     assert pilot.ledger.trial_counts("signal-confidence", LAST) == {"search": 30, "settings": 1}
@@ -46,7 +46,7 @@ def test_a_search_counts_its_trials_and_its_settings_once(pilot: Home) -> None:
 
 
 def test_luck_is_told_in_words_wherever_the_lineage_is_shown(pilot: Home, command: Command) -> None:
-    """In status, as JSON and at the terminal, and on the page; nothing before the first settled opinion."""
+    """Status, its JSON and the page say so, from the first settled prediction on."""
     count_search(pilot, "key", LAST, {}, 611)
     arguments = ("status", "--home", pilot.folder, "--as-of", LAST.isoformat())
     found = json.loads(command(*arguments, "--json")[1])["worth"]

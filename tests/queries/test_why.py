@@ -1,4 +1,4 @@
-"""Why, on a home that was lived in: seven weeks of a simulated market, from foundation to pilot and beyond."""
+"""``steelyard why`` on seven weeks of a simulated market, from foundation past pilot."""
 
 import json
 import sqlite3
@@ -22,7 +22,7 @@ FROM, TO = datetime(2020, 9, 1, tzinfo=UTC), datetime(2020, 10, 20, tzinfo=UTC)
 
 @pytest.fixture(scope="module")
 def lived(tmp_path_factory: pytest.TempPathFactory) -> Home:
-    """Lived once; the tests here only look."""
+    """Replayed once; the tests only read."""
     home = tmp_path_factory.mktemp("lived")
     replay.fn("simulated:hidden", FROM, TO, trials=3, retrain_days=10, home=str(home))
     return open_home(home)
@@ -39,7 +39,7 @@ def first(rows: pd.DataFrame, condition: str) -> str:
 
 
 def test_every_recorded_signal_can_be_explained(lived: Home, rows: pd.DataFrame) -> None:
-    """As strict JSON; each version says alone what it said among others, and the sum is the one that was traded on."""
+    """Strict JSON; each stored model reproduces its prediction and the recorded blend."""
     documents = [explained(lived, signal_id) for signal_id in rows["signal_id"]]
     json.dumps(documents, allow_nan=False)
 
@@ -51,7 +51,7 @@ def test_every_recorded_signal_can_be_explained(lived: Home, rows: pd.DataFrame)
 
 
 def test_the_document_keeps_its_contract(lived: Home, rows: pd.DataFrame) -> None:
-    """The same keys for every signal; the largest contribution first."""
+    """Every signal has the same keys; contributions are sorted by size."""
     document = explained(lived, first(rows, "settled_at.notna()"))
     sizes = [abs(one["log_odds"]) for one in document["model"]["top_features"]]
 
@@ -93,7 +93,7 @@ def test_the_document_keeps_its_contract(lived: Home, rows: pd.DataFrame) -> Non
 def test_the_terminal_answers_first(
     command: Command, lived: Home, rows: pd.DataFrame, condition: str, words: str
 ) -> None:
-    """The answer under the signal's name, and the words that fit the case."""
+    """The signal, its answer, and the sentences of the case."""
     signal_id = first(rows, condition)
     code, out, err = command("why", signal_id, "--home", lived.folder)
     verdict = "traded: " if rows.set_index("signal_id").loc[signal_id, "decision"] else "left: "
@@ -136,7 +136,7 @@ def test_the_command_writes_what_the_step_returns(
 def test_an_unknown_signal_is_one_line_with_the_nearest_ids(
     lived: Home, asked: str, words: str
 ) -> None:
-    """Those that begin alike, else the latest; and how an id looks."""
+    """Ids with the same beginning, else the latest, and the format of an id."""
     with pytest.raises(FixConfiguration) as refused:
         explained(lived, asked)
 
@@ -147,7 +147,7 @@ def test_an_unknown_signal_is_one_line_with_the_nearest_ids(
 def test_other_features_than_the_versions_are_not_shown_to_it(
     lived: Home, rows: pd.DataFrame, tmp_path: Path
 ) -> None:
-    """The hash beside the frozen features is another: the decision is still explained, and a sentence says what is not."""
+    """With another feature hash the explanation has no contributions, and says so."""
     signal_id = first(rows, "settled_at.notna()")
     copy = tmp_path / "ledger.db"
     with (
