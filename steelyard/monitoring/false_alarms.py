@@ -1,4 +1,4 @@
-"""False alarms of the breakers: how often chance alone breaches a limit, with a model that is as good as it should be."""
+"""False alarms of the breakers: how often chance alone breaches a limit of a healthy model."""
 
 import math
 
@@ -9,116 +9,147 @@ from steelyard.evaluation.evidence import Evidence
 from steelyard.weight.policy import WeightPolicy
 
 YEAR_DAYS = 365
-TRADES = 2500  # where the ml book has not traded yet
+TRADES = 2500  # if the ml book has not traded yet
 SELDOM = 0.05
-"""Chance of a false streak in those trades that a trader may live with: over it, the limit that has it is named."""
-TIED = 0.05
-"""Correlation of neighbouring signals from which it is worth a word."""
+"""Acceptable probability of a false streak; above it, the text names the limit that meets it."""
+CORRELATED = 0.05
+"""Correlation of neighbouring signals above which the text mentions it."""
 
 
 def streak_alarm(trades: int, losses: int, win_rate: float, autocorrelation: float = 0.0) -> float:
-    """Return the probability of at least ``losses`` losses in a row somewhere among ``trades`` trades.
+    """Return the probability of a losing streak of at least ``losses`` somewhere in the trades.
 
-    Exact where wins and losses are a Markov chain whose neighbours correlate by ``autocorrelation`` in [0, 1): the
-    distribution of the run at the end, by powers of its transition matrix (Fu and Koutras, "Distribution theory of runs:
-    a Markov chain approach", JASA 89, 1994). Independent trades have 0.
+    Exact if wins and losses form a Markov chain: the distribution of the run at the end, by powers
+    of its transition matrix (Fu and Koutras, "Distribution theory of runs: a Markov chain
+    approach", JASA 89, 1994).
+
+    Args:
+        trades: Number of trades.
+        losses: Length of the streak.
+        win_rate: Share of wins, in [0, 1].
+        autocorrelation: Correlation of neighbouring outcomes, in [0, 1); 0 if independent.
     """
     if losses < 1 or trades < 1:
         return float(losses < 1)
-    loss = 1 - win_rate
-    again, begins = loss + autocorrelation * win_rate, loss * (1 - autocorrelation)
-    step = np.diag(
-        np.full(losses - 1, again), k=1
-    )  # from a run of 0, 1, … losses to the next; what leaves has got there
-    step[:, 0] = 1 - again
-    step[0, 0] = 1 - begins
+    loss_rate = 1 - win_rate
+    after_loss = loss_rate + autocorrelation * win_rate
+    after_win = loss_rate * (1 - autocorrelation)
+    # from a run of 0, 1, … losses to the next; a run that leaves the matrix has the full length
+    transitions = np.diag(np.full(losses - 1, after_loss), k=1)
+    transitions[:, 0] = 1 - after_loss
+    transitions[0, 0] = 1 - after_win
     if losses == 1:
-        return float(1 - win_rate * (1 - begins) ** (trades - 1))
-    step[0, 1] = begins
+        return float(1 - win_rate * (1 - after_win) ** (trades - 1))
+    transitions[0, 1] = after_win
     first = np.zeros(losses)
-    first[:2] = win_rate, loss
-    return float(1 - (first @ np.linalg.matrix_power(step, trades - 1)).sum())
+    first[:2] = win_rate, loss_rate
+    return float(1 - (first @ np.linalg.matrix_power(transitions, trades - 1)).sum())
 
 
 def low_accuracy_alarm(
     signals: int, bound: float, accuracy: float, autocorrelation: float = 0.0
 ) -> float:
-    """Return the probability that a model right with ``accuracy`` is right on less than ``bound`` of ``signals`` signals.
+    """Return the probability that a model is right on less than the share ``bound`` of its signals.
 
-    By the normal approximation with continuity correction. Where being right correlates by r = ``autocorrelation`` in
-    [0, 1) from signal to signal, the variance is (1 + r) / (1 - r) times as large (Bayley and Hammersley, "The effective
-    number of independent observations in an autocorrelated time series", JRSS Supplement 8, 1946).
+    By the normal approximation with continuity correction. If being right correlates by r from
+    signal to signal, the variance is (1 + r) / (1 - r) times as large (Bayley and Hammersley, "The
+    effective number of independent observations in an autocorrelated time series", JRSS
+    Supplement 8, 1946).
+
+    Args:
+        signals: Number of settled signals.
+        bound: Share of right calls, in [0, 1], that counts as too low if not reached.
+        accuracy: True accuracy of the model, in (0, 1).
+        autocorrelation: Correlation r of neighbouring signals, in [0, 1); 0 if independent.
     """
     if signals < 1:
         return 0.0
-    most = math.ceil(bound * signals - 1e-9) - 1
+    most_right = math.ceil(bound * signals - 1e-9) - 1
     variance = signals * accuracy * (1 - accuracy) * (1 + autocorrelation) / (1 - autocorrelation)
-    return float(norm.cdf((most + 0.5 - signals * accuracy) / math.sqrt(variance)))
+    return float(norm.cdf((most_right + 0.5 - signals * accuracy) / math.sqrt(variance)))
 
 
 def enough_losses(trades: int, win_rate: float, autocorrelation: float, chance: float) -> int:
-    """Return the fewest losses in a row that ``trades`` trades show with at most the probability ``chance``."""
-    high = 1
-    while streak_alarm(trades, high, win_rate, autocorrelation) > chance:
-        high *= 2
-    low = high // 2
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (
-            (middle, high)
-            if streak_alarm(trades, middle, win_rate, autocorrelation) > chance
-            else (low, middle)
-        )
-    return high
+    """Return the shortest losing streak whose probability is at most ``chance``.
+
+    Args:
+        trades: Number of trades.
+        win_rate: Share of wins, in [0, 1].
+        autocorrelation: Correlation of neighbouring outcomes, in [0, 1); 0 if independent.
+        chance: Acceptable probability, in (0, 1).
+    """
+    upper = 1
+    while streak_alarm(trades, upper, win_rate, autocorrelation) > chance:
+        upper *= 2
+    lower = upper // 2
+    while upper - lower > 1:
+        middle = (lower + upper) // 2
+        if streak_alarm(trades, middle, win_rate, autocorrelation) > chance:
+            lower = middle
+        else:
+            upper = middle
+    return upper
 
 
 def false_alarms(evidence: Evidence, policy: WeightPolicy) -> dict[str, str]:
-    """Return for each breaker how often it hits a model that is just good enough to rise, at the pace of ``evidence``.
+    """Return a text for each breaker: how often it fires on a model just good enough to rise.
 
-    Such a model is right, and wins, on ``steps.raise_accuracy`` of the signals. Neighbours hang together as they did over
-    the lineage's life; where that is not known yet, they count as independent.
+    Such a model is right, and wins, on the share ``steps.raise_accuracy`` of the signals.
+
+    Args:
+        evidence: Evidence of the last window; gives the pace of trading and the correlation of
+            neighbouring signals over the lineage's life. If that is unknown, they count as
+            independent.
+        policy: Limits, from ``conf/weight.yaml``.
     """
-    words = {
-        "breaker_accuracy": _accuracy_words(evidence, policy),
-        "breaker_streak": _streak_words(evidence, policy),
+    texts = {
+        "breaker_accuracy": _accuracy_text(evidence, policy),
+        "breaker_streak": _streak_text(evidence, policy),
     }
     if not policy.evidence_binds:
-        return words
+        return texts
     bounds = policy.sequential
-    words["breaker_accuracy"] += (
-        f"; believed where claims that hold get once in {bounds.cut:g} months, or more seldom"
+    texts["breaker_accuracy"] += (
+        f"; takes effect from decay evidence that true claims reach at most once in {bounds.cut:g} "
+        "months"
     )
-    words["breaker_decay"] = (
-        f"claims that hold get here once in {bounds.disable:g} months, or more seldom"
+    texts["breaker_decay"] = (
+        f"true claims reach this decay evidence at most once in {bounds.disable:g} months"
     )
-    return words
+    return texts
 
 
-def _accuracy_words(evidence: Evidence, policy: WeightPolicy) -> str:
+def _accuracy_text(evidence: Evidence, policy: WeightPolicy) -> str:
     healthy, bound = policy.steps.raise_accuracy, policy.limits.breaker_accuracy
     signals = max(evidence.settled, policy.min_settled)
-    tied = evidence.lifetime.right_autocorrelation if evidence.lifetime else math.nan
-    chance = low_accuracy_alarm(signals, bound, healthy, _known(tied))
-    return f"chance breaks a healthy {healthy:.0%} model in {chance:.1%} of windows of {signals} signals{_tied(tied)}"
+    correlation = evidence.lifetime.right_autocorrelation if evidence.lifetime else math.nan
+    chance = low_accuracy_alarm(signals, bound, healthy, _usable(correlation))
+    return (
+        f"fires by chance on a healthy {healthy:.0%} model in {chance:.1%} of windows of {signals} "
+        f"signals{_dependence(correlation)}"
+    )
 
 
-def _streak_words(evidence: Evidence, policy: WeightPolicy) -> str:
+def _streak_text(evidence: Evidence, policy: WeightPolicy) -> str:
     healthy, losses = policy.steps.raise_accuracy, policy.limits.breaker_streak + 1
     trades = round(evidence.books.ml.trades_per_day * YEAR_DAYS) or TRADES
-    tied = evidence.lifetime.win_autocorrelation if evidence.lifetime else math.nan
-    chance = streak_alarm(trades, losses, healthy, _known(tied))
-    words = f"{losses} losses in a row hit a healthy {healthy:.0%} one in {chance:.1%} of {trades:,} trades{_tied(tied)}"
+    correlation = evidence.lifetime.win_autocorrelation if evidence.lifetime else math.nan
+    chance = streak_alarm(trades, losses, healthy, _usable(correlation))
+    text = (
+        f"a healthy {healthy:.0%} model has {losses} losses in a row with probability {chance:.1%} "
+        f"in {trades:,} trades{_dependence(correlation)}"
+    )
     if chance <= SELDOM:
-        return words
-    enough = enough_losses(trades, healthy, _known(tied), SELDOM) - 1
-    return f"{words}; breaker_streak {enough} would in {SELDOM:.0%} at most"
+        return text
+    enough = enough_losses(trades, healthy, _usable(correlation), SELDOM) - 1
+    return f"{text}; breaker_streak {enough} would fire in at most {SELDOM:.0%}"
 
 
-def _known(autocorrelation: float) -> float:
-    return max(autocorrelation, 0.0) if math.isfinite(autocorrelation) else 0.0
+def _usable(correlation: float) -> float:
+    return max(correlation, 0.0) if math.isfinite(correlation) else 0.0
 
 
-def _tied(autocorrelation: float) -> str:
-    if math.isnan(autocorrelation):
-        return ", were they independent"
-    return f", neighbours correlating by {autocorrelation:.2f}" if autocorrelation > TIED else ""
+def _dependence(correlation: float) -> str:
+    if math.isnan(correlation):
+        return " (if independent)"
+    return f" (neighbours correlate by {correlation:.2f})" if correlation > CORRELATED else ""

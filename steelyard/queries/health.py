@@ -7,11 +7,11 @@ from steelyard.gateways.registry import Version
 from steelyard.home import Home
 from steelyard.monitoring.health import (
     UNKNOWN,
+    BaselineTrading,
     Figure,
-    Health,
+    ModelHealth,
     Silence,
-    Trained,
-    Usual,
+    TrainingFigures,
     health,
     silences,
 )
@@ -29,7 +29,9 @@ def model_health(home: Home, state: State, as_of: datetime) -> dict[str, Any]:
     return health_between(home, serving_version(home, state), start, as_of).to_dict()
 
 
-def health_between(home: Home, champion: Version | None, start: datetime, end: datetime) -> Health:
+def health_between(
+    home: Home, champion: Version | None, start: datetime, end: datetime
+) -> ModelHealth:
     """Return the health of the predictions decided in (start, end].
 
     Args:
@@ -40,9 +42,11 @@ def health_between(home: Home, champion: Version | None, start: datetime, end: d
     """
     predictions, proposed = home.ledger.predictions(start, end), signals_between(home, start, end)
     count = len(predictions) if proposed is None else len(proposed)
-    usual = Usual(home.settings.books.threshold, 2 * home.settings.brackets.slippage_bps)
+    baseline = BaselineTrading(
+        home.settings.books.threshold, 2 * home.settings.brackets.slippage_bps
+    )
     return health(
-        predictions, count, start, end, _trained(home, champion) if champion else UNKNOWN, usual
+        predictions, count, start, end, _trained(home, champion) if champion else UNKNOWN, baseline
     )
 
 
@@ -95,9 +99,9 @@ def silence_alerts(home: Home, as_of: datetime) -> tuple[Silence, ...]:
     return tuple(silence for silence in missing if silence.code != "quiet" or recent.empty)
 
 
-def _trained(home: Home, champion: Version) -> Trained:
+def _trained(home: Home, champion: Version) -> TrainingFigures:
     nan, metrics, importance = float("nan"), champion.metrics, home.registry.importance(champion)
-    return Trained(
+    return TrainingFigures(
         metrics.get("train_accuracy", nan),
         metrics.get("holdout_accuracy", nan),
         int(metrics.get("holdout_signals", 0)),

@@ -118,7 +118,7 @@ def test_status_says_how_things_stand(pilot: Home, command: Command) -> None:
         "influence",
     }
     assert (
-        "11 losses in a row hit a healthy 55% one in" in document["false_alarms"]["breaker_streak"]
+        "a healthy 55% model has 11 losses in a row" in document["false_alarms"]["breaker_streak"]
     )
     assert document["decisions"][0]["page"].startswith("http://127.0.0.1:5000/#/experiments/")
     assert {item["standing"] for item in document["rollout"]} <= {"done", "due", "late", "ahead"}

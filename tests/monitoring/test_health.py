@@ -10,7 +10,15 @@ import pytest
 from factories.evidence import EARLIER
 from factories.settled import settled
 from steelyard.gateways.ledger import SETTLED
-from steelyard.monitoring.health import WORDS, Figure, Health, Trained, Usual, health, silences
+from steelyard.monitoring.health import (
+    WORDS,
+    BaselineTrading,
+    Figure,
+    ModelHealth,
+    TrainingFigures,
+    health,
+    silences,
+)
 from steelyard.monitoring.targets import TARGETS
 
 NAN = float("nan")
@@ -23,12 +31,12 @@ def day(number: float) -> datetime:
 
 def of(
     predictions: pd.DataFrame, signals: int = 10, train: float = NAN, holdout: float = NAN
-) -> Health:
+) -> ModelHealth:
     """The health over the ten days that hold the first ten of ``settled``."""
-    return health(predictions, signals, day(-1), day(9), Trained(train, holdout))
+    return health(predictions, signals, day(-1), day(9), TrainingFigures(train, holdout))
 
 
-def figure(found: Health, name: str) -> Figure:
+def figure(found: ModelHealth, name: str) -> Figure:
     return next(row for row in found.figures if row.name == name)
 
 
@@ -165,13 +173,13 @@ def test_a_miss_that_chance_does_not_explain_is_alarming(
 ) -> None:
     """A hundred observations say so, six of the same kind do not; a well one is never alarming."""
     won = pd.array(columns.get("won", [True] * 100), dtype="boolean")
-    ill, usual = settled(100, **{**columns, "won": won}), Usual(slippage_bps=4.0)
+    ill, usual = settled(100, **{**columns, "won": won}), BaselineTrading(slippage_bps=4.0)
     well = settled(100, p_win=np.linspace(0.8, 1.0, 100))
-    few = health(pd.concat([ill[:3], ill[-3:]]), 6, day(-1), day(99), usual=usual)
+    few = health(pd.concat([ill[:3], ill[-3:]]), 6, day(-1), day(99), baseline=usual)
 
-    assert figure(health(ill, 100, day(-1), day(99), usual=usual), name).alarming
+    assert figure(health(ill, 100, day(-1), day(99), baseline=usual), name).alarming
     assert not figure(few, name).alarming
-    assert not figure(health(well, 100, day(-1), day(99), usual=usual), name).alarming
+    assert not figure(health(well, 100, day(-1), day(99), baseline=usual), name).alarming
 
 
 def test_a_small_miss_is_missed_and_not_alarming() -> None:
@@ -191,7 +199,8 @@ def test_what_training_said_is_judged_by_the_size_of_its_holdout() -> None:
     """A gap of 20 points: chance over 20 holdout rows, none over 400. Rested on one feature: missed, never alarming."""
     shares = {"gain": {"a": 0.3, "b": 0.7}, "shap": {"a": 0.6, "b": 0.4}}
     few, many = (
-        health(settled(10), 10, day(-1), day(9), Trained(0.8, 0.6, n, **shares)) for n in (20, 400)
+        health(settled(10), 10, day(-1), day(9), TrainingFigures(0.8, 0.6, n, **shares))
+        for n in (20, 400)
     )
 
     assert [figure(found, "overfitting_gap").alarming for found in (few, many)] == [False, True]
@@ -303,7 +312,7 @@ def test_signals_that_stop_are_an_alarm_once_chance_no_longer_explains_it(
 
     assert [silence.code for silence in found] == ["quiet"] * alarms
     assert not alarms or found[0].words == (
-        "No signal for 7.0 days, since 2025-03-31 00:00 UTC, after 90 in 90 days: by chance less than 0.1% likely."
+        "No signal for 7.0 days, since 2025-03-31 00:00 UTC, after 90 in 90 days: the probability by chance is under 0.1%."
     )
 
 

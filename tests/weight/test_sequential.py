@@ -215,10 +215,10 @@ def test_each_breaker_says_how_often_chance_fires_it() -> None:
     paced = false_alarms(month(settled=50, ml__trades_per_day=0.5), POLICY)
 
     assert plain["breaker_streak"] == (
-        "11 losses in a row hit a healthy 55% one in 19.0% of 2,500 trades, were they independent; "
-        "breaker_streak 12 would in 5% at most"
+        "a healthy 55% model has 11 losses in a row with probability 19.0% in 2,500 trades "
+        "(if independent); breaker_streak 12 would fire in at most 5%"
     )
-    assert "in 1.4% of 182 trades" in paced["breaker_streak"]
+    assert "with probability 1.4% in 182 trades" in paced["breaker_streak"]
     assert "of windows of 50 signals" in plain["breaker_accuracy"]
     assert set(bound) - set(plain) == {"breaker_decay"}
     assert "30 months" in bound["breaker_accuracy"]
@@ -232,12 +232,11 @@ def test_what_hangs_together_breaks_more_often() -> None:
     words = false_alarms(tied, POLICY)
 
     assert (
-        "in 14.8% of windows of 50 signals, neighbours correlating by 0.30"
+        "in 14.8% of windows of 50 signals (neighbours correlate by 0.30)"
         in words["breaker_accuracy"]
     )
-    assert "in 96.6% of 2,500 trades, neighbours correlating by 0.30" in words["breaker_streak"]
-    assert words["breaker_streak"].endswith("; breaker_streak 19 would in 5% at most")
+    assert "96.6% in 2,500 trades (neighbours correlate by 0.30)" in words["breaker_streak"]
+    assert words["breaker_streak"].endswith("; breaker_streak 19 would fire in at most 5%")
     assert (
-        "in 19.0% of 2,500 trades; breaker_streak 12"
-        in false_alarms(alone, POLICY)["breaker_streak"]
+        "19.0% in 2,500 trades; breaker_streak 12" in false_alarms(alone, POLICY)["breaker_streak"]
     )
