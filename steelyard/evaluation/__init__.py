@@ -1,1 +1,1 @@
-"""What the model was worth: books, metrics, evidence, skill, A/B test, influence. Pure functions."""
+"""Worth of the model: books, metrics, Sharpe, evidence, skill, A/B test, influence. Pure."""

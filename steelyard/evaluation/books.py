@@ -1,4 +1,4 @@
-"""The books: what three rules would have earned on the same settled signals, paired signal by signal (SPEC §1, §9)."""
+"""Books: accounts of three rules over the same settled signals, paired by signal (SPEC §1, §9)."""
 
 import math
 from collections.abc import Mapping
@@ -25,11 +25,17 @@ TARGETS: Mapping[str, tuple[float, str]] = {
     "max_drawdown": (0.05, "<"),
     "latency_ms": (50.0, "<"),
 }
-"""Measure → (bound, direction): what SPEC §9 hopes for, shown beside what was achieved."""
+"""Measure → (bound, direction): the targets of SPEC §9, shown beside the achieved values."""
 
 
 class SizingPolicy(FrozenModel):
-    """When a book takes a trade and how large: the account lost at the stop, never more than ``max_position``."""
+    """Entry threshold and size of a book's trades.
+
+    Attributes:
+        threshold: Confidence (0-100) that a traded signal exceeds.
+        risk_per_trade: Fraction of the account lost at the stop.
+        max_position: Largest position, fraction of the account.
+    """
 
     threshold: Annotated[float, Field(ge=0, le=100)] = 70.0
     risk_per_trade: Annotated[float, Field(gt=0, le=0.1)] = 0.005
@@ -38,7 +44,10 @@ class SizingPolicy(FrozenModel):
 
 @dataclass(frozen=True, slots=True)
 class Book:
-    """Measures of one book. Returns and drawdown are shares of the account; NaN where there is nothing to measure."""
+    """Measures of one book.
+
+    Returns and drawdown are fractions of the account; NaN if there is nothing to measure.
+    """
 
     signals: int
     trades: int
@@ -62,8 +71,8 @@ class Books:
     """The three books over the same signals and days.
 
     Attributes:
-        improvement_ml: Total return of the ml book over the baseline's, relative to its size; NaN when that is 0.
-        improvement_blended: The same for the blended book.
+        improvement_ml: (ml − baseline) ÷ |baseline|, total returns; NaN if the baseline's is 0.
+        improvement_blended: (blended − baseline) ÷ |baseline|; NaN if the baseline's is 0.
         pivotal: Signals on which baseline and blended disagree.
     """
 
@@ -78,22 +87,32 @@ class Books:
         """Return plain JSON values; NaN and infinity become None."""
         document: dict[str, dict[str, float | None] | float | None] = {}
         for name, value in asdict(self).items():
-            document[name] = (
-                {k: finite_or_none(v) for k, v in value.items()}
-                if isinstance(value, dict)
-                else finite_or_none(value)
-            )
+            if isinstance(value, dict):
+                document[name] = {
+                    measure: finite_or_none(figure) for measure, figure in value.items()
+                }
+            else:
+                document[name] = finite_or_none(value)
         return document
 
 
 def measure_books(
     settled: pd.DataFrame, start: datetime, end: datetime, sizing: SizingPolicy
 ) -> Books:
-    """Return the books over ``settled`` (settled predictions, ordered by ``settled_at``) and the days (start, end]."""
+    """Measure the three books.
+
+    Args:
+        settled: Settled predictions of (start, end], one row each, ordered by ``settled_at``, with
+            columns ``settled_at``, ``confidence_existing``, ``confidence_ml``, ``blended``,
+            ``net_return``, ``stop_distance``, ``won``, ``hold_minutes`` and ``slippage_bps``.
+        start: Beginning of the period (UTC), exclusive.
+        end: End of the period (UTC), inclusive.
+        sizing: Threshold and size of each trade.
+    """
     taken = trades_taken(settled, sizing.threshold)
-    outcomes = _Outcomes.of(settled, sizing)
+    outcomes = _read_outcomes(settled, sizing)
     baseline, ml, blended = (
-        _book(outcomes, taken[name], start, end) for name in ("baseline", "ml", "blended")
+        _measure_book(outcomes, taken[book], start, end) for book in ("baseline", "ml", "blended")
     )
     return Books(
         baseline=baseline,
@@ -106,7 +125,13 @@ def measure_books(
 
 
 def trades_taken(settled: pd.DataFrame, threshold: float) -> dict[str, Bools]:
-    """Return for each book which signals it takes, shape (n,); a missing opinion takes none."""
+    """Return the signals each book trades, book → shape (n,).
+
+    Args:
+        settled: One row a signal, with columns ``confidence_existing``, ``confidence_ml`` and
+            ``blended`` (0-100); a NaN confidence is not traded.
+        threshold: Confidence that a traded signal exceeds.
+    """
     columns = {"baseline": "confidence_existing", "ml": "confidence_ml", "blended": "blended"}
     return {
         book: settled[column].to_numpy(dtype=np.float64) > threshold
@@ -115,7 +140,15 @@ def trades_taken(settled: pd.DataFrame, threshold: float) -> dict[str, Bools]:
 
 
 def account_returns(settled: pd.DataFrame, sizing: SizingPolicy) -> Floats:
-    """Return what each signal would add to the account: net return times risk per trade over the distance to the stop."""
+    """Return the account return of each signal if traded, shape (n,).
+
+    Net return · min(risk per trade ÷ distance to the stop, largest position).
+
+    Args:
+        settled: One row a signal, with columns ``net_return`` and ``stop_distance`` (fractions of
+            the entry price).
+        sizing: Risk per trade and largest position.
+    """
     stop_distance = settled["stop_distance"].to_numpy(dtype=np.float64)
     size = np.minimum(sizing.risk_per_trade / stop_distance, sizing.max_position)
     return np.asarray(settled["net_return"].to_numpy(dtype=np.float64) * size)
@@ -124,21 +157,33 @@ def account_returns(settled: pd.DataFrame, sizing: SizingPolicy) -> Floats:
 def equity_curves(
     settled: pd.DataFrame, start: datetime, end: datetime, sizing: SizingPolicy
 ) -> pd.DataFrame:
-    """Return the additive equity of the three books by day (UTC), from 0; columns baseline, ml, blended."""
-    returns, stamps = account_returns(settled, sizing), _utc(settled["settled_at"])
+    """Return the additive equity of the three books, starting at 0.
+
+    Args:
+        settled: As in ``measure_books``.
+        start: Beginning of the period (UTC), exclusive.
+        end: End of the period (UTC), inclusive.
+        sizing: Threshold and size of each trade.
+
+    Returns:
+        One row a day (UTC), columns ``baseline``, ``ml`` and ``blended``.
+    """
+    returns, stamps = account_returns(settled, sizing), _utc_stamps(settled["settled_at"])
     curves = {
         book: np.cumsum(metrics.daily_returns(stamps[taken], returns[taken], start, end))
         for book, taken in trades_taken(settled, sizing.threshold).items()
     }
-    days = pd.date_range(
-        pd.Timestamp(start).normalize() + pd.Timedelta("1D"), periods=len(curves["ml"]), freq="D"
-    )
+    first_day = pd.Timestamp(start).normalize() + pd.Timedelta("1D")
+    days = pd.date_range(first_day, periods=len(curves["ml"]), freq="D")
     return pd.DataFrame(curves, index=days)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Outcomes:
-    """What the three books share, read from the frame once: a column costs more there than a measure does here."""
+    """Columns the three books share, shape (n,) each.
+
+    Read from the frame once: reading a column costs more than computing a measure.
+    """
 
     settled_at: NDArray[np.datetime64]
     returns: Floats
@@ -146,21 +191,21 @@ class _Outcomes:
     hold_minutes: Floats
     slippage_bps: Floats
 
-    @classmethod
-    def of(cls, settled: pd.DataFrame, sizing: SizingPolicy) -> "_Outcomes":
-        return cls(
-            settled_at=_utc(settled["settled_at"]),
-            returns=account_returns(settled, sizing),
-            won=settled["won"].to_numpy(dtype=bool),
-            hold_minutes=settled["hold_minutes"].to_numpy(dtype=np.float64),
-            slippage_bps=settled["slippage_bps"].to_numpy(dtype=np.float64),
-        )
+
+def _read_outcomes(settled: pd.DataFrame, sizing: SizingPolicy) -> _Outcomes:
+    return _Outcomes(
+        settled_at=_utc_stamps(settled["settled_at"]),
+        returns=account_returns(settled, sizing),
+        won=settled["won"].to_numpy(dtype=bool),
+        hold_minutes=settled["hold_minutes"].to_numpy(dtype=np.float64),
+        slippage_bps=settled["slippage_bps"].to_numpy(dtype=np.float64),
+    )
 
 
-def _book(outcomes: _Outcomes, taken: Bools, start: datetime, end: datetime) -> Book:
+def _measure_book(outcomes: _Outcomes, taken: Bools, start: datetime, end: datetime) -> Book:
     earned = outcomes.returns[taken]
     daily = metrics.daily_returns(outcomes.settled_at[taken], earned, start, end)
-    false_positive, false_negative = metrics.error_rates(taken, outcomes.won)
+    false_positive_rate, false_negative_rate = metrics.error_rates(taken, outcomes.won)
     return Book(
         signals=len(taken),
         trades=len(earned),
@@ -175,21 +220,21 @@ def _book(outcomes: _Outcomes, taken: Bools, start: datetime, end: datetime) -> 
         trades_per_day=len(earned) / len(daily),
         mean_hold_minutes=metrics.mean(outcomes.hold_minutes[taken]),
         mean_slippage_bps=metrics.mean(outcomes.slippage_bps[taken]),
-        false_positive_rate=false_positive,
-        false_negative_rate=false_negative,
+        false_positive_rate=false_positive_rate,
+        false_negative_rate=false_negative_rate,
     )
 
 
-def _utc(stamps: pd.Series) -> NDArray[np.datetime64]:
-    """Return a zoned column as UTC without a zone; eight times faster than converting the column first."""
+def _utc_stamps(stamps: pd.Series) -> NDArray[np.datetime64]:
+    """Return zoned stamps as UTC without a zone; 8 times faster than converting the column."""
     return stamps.to_numpy(dtype="datetime64[ns]")
 
 
 def _improvement(book: Book, baseline: Book) -> float:
     size = abs(baseline.total_return)
-    return (book.total_return - baseline.total_return) / size if size > 0 else float("nan")
+    return (book.total_return - baseline.total_return) / size if size > 0 else math.nan
 
 
 def finite_or_none(value: float) -> float | None:
-    """Return ``value``, or None where JSON has no word for it."""
+    """Return ``value``, or None (JSON null) if it is NaN or infinite."""
     return value if math.isfinite(value) else None

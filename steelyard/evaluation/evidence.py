@@ -1,4 +1,4 @@
-"""The evidence a decision rests on: what the last settled signals say, and how far back they had to be fetched."""
+"""Evidence of a decision: measures of settled signals in a window that grows if they are few."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -11,6 +11,7 @@ from steelyard.evaluation import metrics
 from steelyard.evaluation.ab_test import ArmComparison, compare_arms
 from steelyard.evaluation.books import (
     Books,
+    Bools,
     SizingPolicy,
     account_returns,
     finite_or_none,
@@ -24,12 +25,12 @@ RECORDED_NAMES: Mapping[str, str] = {"decay_evidence": "decay"}
 
 @dataclass(frozen=True, slots=True)
 class WindowPolicy:
-    """How far back evidence reaches.
+    """Length of the window.
 
     Attributes:
-        days: Length wished for.
-        min_settled: Settled predictions wanted; the window reaches further back until it has them.
-        max_days: Longest reach; None for as far as ``since`` allows.
+        days: Usual length.
+        min_settled: Settled predictions needed; with fewer the window starts earlier.
+        max_days: Largest length; None for no bound but the begin of the evidence.
     """
 
     days: int
@@ -39,12 +40,12 @@ class WindowPolicy:
 
 @dataclass(frozen=True, slots=True)
 class VersionFigures:
-    """What one version of the model contributed to a window that several may share.
+    """Results of one model version within a window that several versions may share.
 
     Attributes:
-        settled: Settled signals it had an opinion on.
-        accuracy: Share of them where it was right.
-        ml_return: Account return of those the ml book took, summed.
+        settled: Its settled predictions.
+        accuracy: Share of them that were right.
+        ml_return: Sum of the account returns of those the ml book traded.
     """
 
     settled: int
@@ -54,23 +55,24 @@ class VersionFigures:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What settled signals say about model and system over one window.
+    """Measures of model and system over one window.
 
     Attributes:
-        start: Outcomes settled after this moment count (UTC).
-        end: … up to and including this one.
-        extended: The window reached further back than asked for.
-        settled: Settled signals with a model's opinion.
-        accuracy: Share of them where ``p_win > 0.5`` was right; NaN without any.
+        start: Begin of the window (UTC): only outcomes settled after it count.
+        end: End of the window (UTC), inclusive.
+        extended: True if the window starts earlier than usual.
+        settled: Settled predictions.
+        accuracy: Share of them for which ``p_win > 0.5`` was right; NaN without any.
         no_information_rate: Share of the larger class among them; NaN without any.
         losing_streak: Longest run of consecutive losses in the ml book.
-        coverage: Share of all settled signals that have an opinion; NaN without signals.
-        fallback_rate: Share of all settled signals where the existing system had to decide alone; NaN without signals.
-        latency_p99_ms: 99th percentile of the time a prediction took, milliseconds.
+        coverage: Settled predictions ÷ settled signals; NaN without signals.
+        fallback_rate: Share of the settled signals decided by the existing system alone because of
+            a failure; NaN without signals.
+        latency_p99_ms: 99th percentile of the prediction latency, milliseconds; NaN without any.
         books: The three books over the same signals.
-        arms: The arms of the pilot among them.
-        versions: Figures of each version that had opinions among them.
-        lifetime: What the whole life of the lineage says; None where nobody asked.
+        arms: The arms of the pilot over the same signals.
+        versions: Model version → its results over the same signals.
+        lifetime: Evidence since the lineage's evidence began; None if it was not computed.
     """
 
     start: datetime
@@ -90,7 +92,7 @@ class Evidence:
 
     def figures(self) -> dict[str, float | int | str | None]:
         """Return every figure under a flat name; NaN and infinity become None."""
-        flat: dict[str, float | int | str | None] = {
+        figures: dict[str, float | int | str | None] = {
             "start": self.start.isoformat(),
             "end": self.end.isoformat(),
             "extended": int(self.extended),
@@ -104,23 +106,22 @@ class Evidence:
         }
         for name, measures in self.books.as_dict().items():
             if isinstance(measures, dict):
-                flat |= {f"{name}_{measure}": figure for measure, figure in measures.items()}
+                figures |= {f"{name}_{measure}": figure for measure, figure in measures.items()}
             else:
-                flat[name] = measures
-        flat |= {
-            f"arms_{name}": finite_or_none(figure) for name, figure in asdict(self.arms).items()
-        }
-        for version, parts in self.versions.items():
-            flat |= {
-                f"version_{version}_{name}": finite_or_none(figure)
-                for name, figure in asdict(parts).items()
-            }
+                figures[name] = measures
+        figures |= _flat_figures("arms", asdict(self.arms))
+        for version, results in self.versions.items():
+            figures |= _flat_figures(f"version_{version}", asdict(results))
         if self.lifetime is not None:
-            flat |= {
-                f"life_{RECORDED_NAMES.get(name, name)}": finite_or_none(figure)
-                for name, figure in asdict(self.lifetime).items()
-            }
-        return flat
+            figures |= _flat_figures("life", asdict(self.lifetime))
+        return figures
+
+
+def _flat_figures(prefix: str, figures: Mapping[str, float]) -> dict[str, float | None]:
+    return {
+        f"{prefix}_{RECORDED_NAMES.get(name, name)}": finite_or_none(figure)
+        for name, figure in figures.items()
+    }
 
 
 def gather_evidence(
@@ -130,72 +131,96 @@ def gather_evidence(
     window: WindowPolicy,
     sizing: SizingPolicy,
 ) -> Evidence:
-    """Return the evidence of ``settled`` (settled predictions, ordered by ``settled_at``) at ``end``.
+    """Return the evidence of the window that ends at ``end``.
 
-    Nothing settled after ``end`` and nothing decided before ``since`` is looked at, whatever the frame holds.
+    Args:
+        settled: Settled predictions, one row a signal, ordered by ``settled_at``, with the columns
+            of ``measure_books`` and ``compare_arms`` and ``decided_at``, ``p_win`` (NaN without a
+            prediction), ``fallback_reason``, ``latency_ms`` and ``model_version``. Rows settled
+            after ``end`` or decided before ``since`` are ignored.
+        end: End of the window (UTC), inclusive.
+        since: Begin of the evidence (UTC); no window starts earlier.
+        window: Length of the window.
+        sizing: Threshold and size of each trade.
     """
-    known = settled[
-        ((settled["settled_at"] <= end) & (settled["decided_at"] >= since)).to_numpy(dtype=bool)
-    ]
-    opinions = known.loc[np.isfinite(known["p_win"].to_numpy(dtype=float)), "settled_at"]
-    start = max(_start(opinions, end, window), since)
-    rows = known[(known["settled_at"] > start).to_numpy(dtype=bool)]
-    judged = rows[np.isfinite(rows["p_win"].to_numpy(dtype=float))]
-    p_win, won = judged["p_win"].to_numpy(dtype=float), judged["won"].to_numpy(dtype=bool)
+    in_time = (settled["settled_at"] <= end) & (settled["decided_at"] >= since)
+    usable = settled[in_time.to_numpy(dtype=bool)]
+    start = max(_window_start(usable.loc[_predicted(usable), "settled_at"], end, window), since)
+    signals = usable[(usable["settled_at"] > start).to_numpy(dtype=bool)]
+    predictions = signals[_predicted(signals)]
+    p_win = predictions["p_win"].to_numpy(dtype=float)
+    won = predictions["won"].to_numpy(dtype=bool)
+    ml_taken = predictions["confidence_ml"].to_numpy(dtype=float) > sizing.threshold
+    latency_ms = predictions["latency_ms"].to_numpy(dtype=float)
+    fallbacks = signals["fallback_reason"].notna()
     return Evidence(
         start=start,
         end=end,
         extended=start < end - timedelta(days=window.days),
-        settled=len(judged),
+        settled=len(predictions),
         accuracy=metrics.accuracy(p_win, won),
         no_information_rate=metrics.no_information_rate(won),
-        losing_streak=_ml_losing_streak(judged, sizing),
-        coverage=len(judged) / len(rows) if len(rows) else float("nan"),
-        fallback_rate=float(rows["fallback_reason"].notna().mean()) if len(rows) else float("nan"),
-        latency_p99_ms=_p99(judged["latency_ms"].to_numpy(dtype=float)),
-        books=measure_books(rows, start, end, sizing),
-        arms=compare_arms(rows, sizing),
-        versions=_by_version(judged, sizing),
+        losing_streak=metrics.longest_losing_streak(won[ml_taken]),
+        coverage=len(predictions) / len(signals) if len(signals) else float("nan"),
+        fallback_rate=float(fallbacks.mean()) if len(signals) else float("nan"),
+        latency_p99_ms=float(np.percentile(latency_ms, 99)) if latency_ms.size else float("nan"),
+        books=measure_books(signals, start, end, sizing),
+        arms=compare_arms(signals, sizing),
+        versions=_figures_by_version(predictions, sizing),
     )
 
 
-def _by_version(judged: pd.DataFrame, sizing: SizingPolicy) -> dict[str, VersionFigures]:
-    right = (judged["p_win"].to_numpy(dtype=float) > 0.5) == judged["won"].to_numpy(dtype=bool)
-    taken = judged["confidence_ml"].to_numpy(dtype=float) > sizing.threshold
-    earned = np.where(taken, account_returns(judged, sizing), 0.0)
-    version = judged["model_version"].to_numpy(dtype=object)
+def _predicted(signals: pd.DataFrame) -> Bools:
+    """Return which rows have a prediction, shape (n,)."""
+    return np.isfinite(signals["p_win"].to_numpy(dtype=float))
+
+
+def _figures_by_version(
+    predictions: pd.DataFrame, sizing: SizingPolicy
+) -> dict[str, VersionFigures]:
+    won = predictions["won"].to_numpy(dtype=bool)
+    right = (predictions["p_win"].to_numpy(dtype=float) > 0.5) == won
+    taken = predictions["confidence_ml"].to_numpy(dtype=float) > sizing.threshold
+    earned = np.where(taken, account_returns(predictions, sizing), 0.0)
+    versions = predictions["model_version"].to_numpy(dtype=object)
     return {
-        str(name): VersionFigures(
-            int(here.sum()), float(right[here].mean()), float(earned[here].sum())
+        str(version): VersionFigures(
+            settled=int(rows.sum()),
+            accuracy=float(right[rows].mean()),
+            ml_return=float(earned[rows].sum()),
         )
-        for name in sorted(set(version))
-        for here in [version == name]
+        for version in sorted(set(versions))
+        for rows in [versions == version]
     }
 
 
-def _start(opinions: pd.Series, end: datetime, window: WindowPolicy) -> datetime:
-    """Return where the window starts: ``days`` back, or as far as ``min_settled`` opinions need, within ``max_days``."""
+def _window_start(predicted_at: pd.Series, end: datetime, window: WindowPolicy) -> datetime:
+    """Return ``end`` − ``days``, or an earlier time that gives ``min_settled`` predictions.
+
+    Args:
+        predicted_at: Settling times of all usable predictions (UTC), shape (n,), ordered.
+        end: End of the window.
+        window: Length of the window; never more than ``max_days``.
+    """
     start = end - timedelta(days=window.days)
-    if (opinions > start).sum() >= window.min_settled:
+    if (predicted_at > start).sum() >= window.min_settled:
         return start
-    if len(opinions) >= window.min_settled:
-        start = opinions.iloc[-window.min_settled].to_pydatetime() - timedelta(microseconds=1)
-    elif len(opinions):
-        start = min(start, opinions.iloc[0].to_pydatetime() - timedelta(microseconds=1))
+    if len(predicted_at) >= window.min_settled:
+        first = predicted_at.iloc[-window.min_settled].to_pydatetime()
+        start = first - timedelta(microseconds=1)
+    elif len(predicted_at):
+        start = min(start, predicted_at.iloc[0].to_pydatetime() - timedelta(microseconds=1))
     return start if window.max_days is None else max(start, end - timedelta(days=window.max_days))
 
 
 def current_losing_streak(settled: pd.DataFrame, sizing: SizingPolicy) -> int:
-    """Return how many of the latest signals that the ml book took were lost, one after the other."""
+    """Return the number of consecutive losses at the end of the ml book.
+
+    Args:
+        settled: Settled predictions, one row a signal, ordered by ``settled_at``, with columns
+            ``confidence_ml`` (NaN is not traded) and ``won``.
+        sizing: Threshold of each trade.
+    """
     taken = settled["confidence_ml"].to_numpy(dtype=float) > sizing.threshold
-    won = np.flatnonzero(settled["won"].to_numpy(dtype=bool)[taken])
-    return int(taken.sum() - (won[-1] + 1 if won.size else 0))
-
-
-def _ml_losing_streak(judged: pd.DataFrame, sizing: SizingPolicy) -> int:
-    taken = judged["confidence_ml"].to_numpy(dtype=float) > sizing.threshold
-    return metrics.longest_losing_streak(judged["won"].to_numpy(dtype=bool)[taken])
-
-
-def _p99(latency_ms: np.ndarray) -> float:
-    return float(np.percentile(latency_ms, 99)) if latency_ms.size else float("nan")
+    wins = np.flatnonzero(settled["won"].to_numpy(dtype=bool)[taken])
+    return int(taken.sum() - (wins[-1] + 1 if wins.size else 0))
