@@ -172,7 +172,7 @@ def gather_evidence(
 
 def _predicted(signals: pd.DataFrame) -> Bools:
     """Return which rows have a prediction, shape (n,)."""
-    return np.isfinite(signals["p_win"].to_numpy(dtype=float))
+    return np.asarray(np.isfinite(signals["p_win"].to_numpy(dtype=float)))
 
 
 def _figures_by_version(

@@ -1,1 +1,1 @@
-"""From settled signals to a calibrated model, and from two models to one champion. Pure functions of arrays."""
+"""Training of calibrated models on settled signals, and their comparison. Pure functions."""

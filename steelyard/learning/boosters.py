@@ -1,4 +1,4 @@
-"""Both families behind one small face: grown round by round on one thread, stored as text or UBJ, never as code."""
+"""LightGBM and XGBoost behind one interface: grown by rounds on one thread, stored without code."""
 
 import json
 from abc import ABC, abstractmethod
@@ -19,7 +19,14 @@ Params = dict[str, float | int]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BoosterData:
-    """Rows in the shapes the native libraries take, built once and used by every trial."""
+    """Rows in the formats of both native libraries, built once and used by every trial.
+
+    Attributes:
+        x: Features, shape (n, k).
+        won: Targets, shape (n,).
+        lightgbm: The same rows, binned by LightGBM.
+        xgboost: The same rows for XGBoost.
+    """
 
     x: Floats
     won: Bools
@@ -27,20 +34,26 @@ class BoosterData:
     xgboost: xgb.DMatrix
 
     @classmethod
-    def from_rows(cls, x: Floats, won: Bools, like: "BoosterData | None" = None) -> "BoosterData":
-        """Return the table of features ``x``, shape (n, k), and targets ``won``, shape (n,).
+    def from_rows(
+        cls, x: Floats, won: Bools, bins_of: "BoosterData | None" = None
+    ) -> "BoosterData":
+        """Build the native formats of rows.
 
-        ``like`` is the table whose bins it shares: a stopping table must be binned as the one that is fitted.
+        Args:
+            x: Features, shape (n, k); NaN is a missing value.
+            won: Targets, shape (n,).
+            bins_of: Rows whose bins are used: stopping rows must be binned as the fitted ones.
         """
         labels = won.astype(np.float64)
         # features are not filtered beforehand, so that trials may differ in min_data_in_leaf
         settings = {"feature_pre_filter": False, "verbose": -1, "num_threads": 1}
-        binned = lgb.Dataset(x, labels, reference=like.lightgbm if like else None, params=settings)
+        reference = bins_of.lightgbm if bins_of else None
+        binned = lgb.Dataset(x, labels, reference=reference, params=settings)
         return cls(x, won, binned.construct(), xgb.DMatrix(x, labels, nthread=1))
 
 
 class GrowingBooster(ABC):
-    """A booster while it grows, one round at a time."""
+    """A booster during its growth, one round at a time."""
 
     @abstractmethod
     def grow(self) -> None:
@@ -48,11 +61,16 @@ class GrowingBooster(ABC):
 
     @abstractmethod
     def stop_loss(self) -> float:
-        """Return the log-loss on the stopping table, nats."""
+        """Return the log-loss on the stopping rows, nats."""
 
     @abstractmethod
-    def predict(self, table: BoosterData, rounds: int | None = None) -> Floats:
-        """Return raw probabilities of ``table`` with the first ``rounds`` rounds (None: all), shape (n,)."""
+    def predict(self, data: BoosterData, rounds: int | None = None) -> Floats:
+        """Return raw probabilities, shape (n,).
+
+        Args:
+            data: Rows to predict.
+            rounds: Number of first rounds to use; None for all.
+        """
 
     @abstractmethod
     def to_bytes(self, rounds: int) -> bytes:
@@ -63,7 +81,7 @@ class GrowingLightGBM(GrowingBooster):
     """LightGBM's native booster."""
 
     def __init__(
-        self, params: Params, table: BoosterData, seed: int, stop: BoosterData | None = None
+        self, params: Params, data: BoosterData, seed: int, stop: BoosterData | None = None
     ) -> None:
         fixed: dict[str, Any] = {
             "objective": "binary",
@@ -76,7 +94,7 @@ class GrowingLightGBM(GrowingBooster):
             "bagging_freq": 1,
             "seed": seed,
         }
-        self._booster = lgb.Booster({**fixed, **params}, table.lightgbm)
+        self._booster = lgb.Booster({**fixed, **params}, data.lightgbm)
         if stop is not None:
             self._booster.add_valid(stop.lightgbm, "stop")
 
@@ -85,15 +103,20 @@ class GrowingLightGBM(GrowingBooster):
         self._booster.update()
 
     def stop_loss(self) -> float:
-        """Return the log-loss on the stopping table, nats."""
+        """Return the log-loss on the stopping rows, nats."""
         return float(self._booster.eval_valid()[0][2])
 
-    def predict(self, table: BoosterData, rounds: int | None = None) -> Floats:
-        """Return raw probabilities, shape (n,)."""
-        return np.asarray(self._booster.predict(table.x, num_iteration=rounds or -1, num_threads=1))
+    def predict(self, data: BoosterData, rounds: int | None = None) -> Floats:
+        """Return raw probabilities, shape (n,).
+
+        Args:
+            data: Rows to predict.
+            rounds: Number of first rounds to use; None for all.
+        """
+        return np.asarray(self._booster.predict(data.x, num_iteration=rounds or -1, num_threads=1))
 
     def to_bytes(self, rounds: int) -> bytes:
-        """Return LightGBM's text format."""
+        """Return the first ``rounds`` rounds in LightGBM's text format."""
         return str(self._booster.model_to_string(num_iteration=rounds)).encode()
 
 
@@ -101,7 +124,7 @@ class GrowingXGBoost(GrowingBooster):
     """XGBoost's native booster."""
 
     def __init__(
-        self, params: Params, table: BoosterData, seed: int, stop: BoosterData | None = None
+        self, params: Params, data: BoosterData, seed: int, stop: BoosterData | None = None
     ) -> None:
         fixed: dict[str, Any] = {
             "objective": "binary:logistic",
@@ -109,31 +132,35 @@ class GrowingXGBoost(GrowingBooster):
             "tree_method": "hist",
             "nthread": 1,
             "seed": seed,
-            "seed_per_iteration": True,  # its generator belongs to a thread, and folds change threads
+            "seed_per_iteration": True,  # its generator belongs to a thread, folds change threads
         }
-        self._table, self._stop = table, stop
-        cached = [table.xgboost] if stop is None else [table.xgboost, stop.xgboost]
+        self._data, self._stop = data, stop
+        cached = [data.xgboost] if stop is None else [data.xgboost, stop.xgboost]
         self._booster = xgb.Booster({**fixed, **params}, cached)
-        self._grown = 0
+        self._rounds = 0
 
     def grow(self) -> None:
         """Add one round."""
-        self._booster.update(self._table.xgboost, self._grown)
-        self._grown += 1
+        self._booster.update(self._data.xgboost, self._rounds)
+        self._rounds += 1
 
     def stop_loss(self) -> float:
-        """Return the log-loss on the stopping table, nats."""
-        assert self._stop is not None  # noqa: S101  # only the search asks, and it always gives one
+        """Return the log-loss on the stopping rows, nats."""
+        assert self._stop is not None  # noqa: S101  # only the search calls, always with such rows
         return float(self._booster.eval(self._stop.xgboost).rpartition(":")[2])
 
-    def predict(self, table: BoosterData, rounds: int | None = None) -> Floats:
-        """Return raw probabilities, shape (n,)."""
-        return np.asarray(
-            self._booster.predict(table.xgboost, iteration_range=(0, rounds or 0)), dtype=np.float64
-        )
+    def predict(self, data: BoosterData, rounds: int | None = None) -> Floats:
+        """Return raw probabilities, shape (n,).
+
+        Args:
+            data: Rows to predict.
+            rounds: Number of first rounds to use; None for all.
+        """
+        raw = self._booster.predict(data.xgboost, iteration_range=(0, rounds or 0))
+        return np.asarray(raw, dtype=np.float64)
 
     def to_bytes(self, rounds: int) -> bytes:
-        """Return XGBoost's binary JSON (UBJ)."""
+        """Return the first ``rounds`` rounds in XGBoost's binary JSON (UBJ)."""
         return bytes(self._booster[:rounds].save_raw("ubj"))
 
 
@@ -144,7 +171,7 @@ GROWING_BOOSTERS: dict[Family, type[GrowingLightGBM] | type[GrowingXGBoost]] = {
 
 
 class StoredBooster(ABC):
-    """A stored booster, read back to predict."""
+    """A stored booster, read back for prediction."""
 
     @abstractmethod
     def predict(self, x: Floats) -> Floats:
@@ -152,10 +179,11 @@ class StoredBooster(ABC):
 
     @abstractmethod
     def contributions(self, x: Floats) -> Floats:
-        """Return what each feature adds to the raw log odds, and the expected value last, shape (n, k) → (n, k + 1).
+        """Return each feature's share of the raw log odds, and their expected value last.
 
-        Exact Shapley values of the trees (Lundberg et al., "From local explanations to global understanding with
-        explainable AI for trees", Nature Machine Intelligence 2, 2020), as the libraries compute them.
+        Exact Shapley values of the trees (Lundberg et al., "From local explanations to global
+        understanding with explainable AI for trees", Nature Machine Intelligence 2, 2020), as
+        computed by the libraries; shape (n, k) → (n, k + 1).
         """
 
     @abstractmethod
@@ -164,61 +192,61 @@ class StoredBooster(ABC):
 
     @abstractmethod
     def gain(self, features: int) -> Floats:
-        """Return each feature's share of the total gain, shape (features,), zeros where no split was made."""
+        """Return each feature's share of the total gain, shape (features,); 0 without splits."""
 
 
 class StoredLightGBM(StoredBooster):
-    """LightGBM read back from its text."""
+    """LightGBM, read back from its text format."""
 
-    def __init__(self, stored: bytes) -> None:
-        self._booster = lgb.Booster(model_str=stored.decode())
+    def __init__(self, content: bytes) -> None:
+        self._booster = lgb.Booster(model_str=content.decode())
 
     def predict(self, x: Floats) -> Floats:
-        """Return raw probabilities, shape (n,)."""
+        """Return raw probabilities of ``x``, shape (n, k) → (n,)."""
         return np.asarray(self._booster.predict(x, num_threads=1))
 
     def contributions(self, x: Floats) -> Floats:
-        """Return what each feature adds to the raw log odds, shape (n, k + 1)."""
-        return np.asarray(
-            self._booster.predict(x, pred_contrib=True, num_threads=1), dtype=np.float64
-        )
+        """Return the Shapley values of ``x``, shape (n, k) → (n, k + 1)."""
+        values = self._booster.predict(x, pred_contrib=True, num_threads=1)
+        return np.asarray(values, dtype=np.float64)
 
     def forest(self) -> Forest:
         """Return the trees as flat arrays."""
         return forest_from_lightgbm(self._booster.dump_model())
 
     def gain(self, features: int) -> Floats:
-        """Return each feature's share of the total gain."""
-        return _shares(
-            np.asarray(self._booster.feature_importance("gain"), dtype=np.float64)[:features]
-        )
+        """Return each feature's share of the total gain, shape (features,)."""
+        gains = np.asarray(self._booster.feature_importance("gain"), dtype=np.float64)
+        return _shares(gains[:features])
 
 
 class StoredXGBoost(StoredBooster):
-    """XGBoost read back from its UBJ."""
+    """XGBoost, read back from its UBJ format."""
 
-    def __init__(self, stored: bytes) -> None:
+    def __init__(self, content: bytes) -> None:
         self._booster = xgb.Booster({"nthread": 1})
-        self._booster.load_model(bytearray(stored))
+        self._booster.load_model(bytearray(content))
 
     def predict(self, x: Floats) -> Floats:
-        """Return raw probabilities, shape (n,)."""
+        """Return raw probabilities of ``x``, shape (n, k) → (n,)."""
         return np.asarray(self._booster.predict(xgb.DMatrix(x, nthread=1)), dtype=np.float64)
 
     def contributions(self, x: Floats) -> Floats:
-        """Return what each feature adds to the raw log odds, shape (n, k + 1)."""
-        return np.asarray(
-            self._booster.predict(xgb.DMatrix(x, nthread=1), pred_contribs=True), dtype=np.float64
-        )
+        """Return the Shapley values of ``x``, shape (n, k) → (n, k + 1)."""
+        values = self._booster.predict(xgb.DMatrix(x, nthread=1), pred_contribs=True)
+        return np.asarray(values, dtype=np.float64)
 
     def forest(self) -> Forest:
         """Return the trees as flat arrays."""
         return forest_from_xgboost(json.loads(self._booster.save_raw("json")))
 
     def gain(self, features: int) -> Floats:
-        """Return each feature's share of the total gain."""
-        gains = self._booster.get_score(importance_type="total_gain")
-        return _shares(np.array([_number(gains.get(f"f{n}", 0.0)) for n in range(features)]))
+        """Return each feature's share of the total gain, shape (features,)."""
+        scores = self._booster.get_score(importance_type="total_gain")
+        gains = (scores.get(f"f{column}", 0.0) for column in range(features))
+        # one number for a feature, or a list of them with several targets
+        totals = [float(sum(gain) if isinstance(gain, list) else gain) for gain in gains]
+        return _shares(np.array(totals))
 
 
 STORED_BOOSTERS: dict[Family, type[StoredLightGBM] | type[StoredXGBoost]] = {
@@ -229,14 +257,13 @@ SUFFIX: dict[Family, str] = {"lightgbm": "txt", "xgboost": "ubj"}
 
 
 def silence_lightgbm() -> None:
-    """Silence LightGBM in the calling thread: it keeps its verbosity per thread, and sets it where a table is built."""
+    """Silence LightGBM in the calling thread.
+
+    It keeps its verbosity per thread, and sets it when a dataset is built.
+    """
     lgb.Dataset(np.zeros((2, 1)), np.zeros(2), params={"verbose": -1}).construct()
 
 
 def _shares(gains: NDArray[np.float64]) -> Floats:
     total = gains.sum()
     return gains / total if total > 0 else gains
-
-
-def _number(gain: float | list[float]) -> float:
-    return float(gain) if not isinstance(gain, list) else float(sum(gain))

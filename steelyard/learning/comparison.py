@@ -1,4 +1,4 @@
-"""Champion against challenger: the same rows, which neither was fitted, tuned or calibrated on (SPEC §3)."""
+"""Champion against challenger, on rows neither was fitted, tuned or calibrated on (SPEC §3)."""
 
 from dataclasses import dataclass
 
@@ -13,13 +13,17 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class ModelComparison:
-    """What a comparison found; differences are challenger minus champion, intervals hold 95 %.
+    """Result of a comparison; differences are challenger minus champion, intervals are 95 %.
 
     Attributes:
+        wins: True if the challenger replaces the champion.
         rows: Signals both were scored on.
-        accuracy: Difference of the accuracies; positive is better.
-        log_loss: Difference of the log-losses, nats; negative is better.
+        accuracy: Difference of the accuracies, positive is better; NaN with too few rows.
+        accuracy_interval: Bootstrap interval of ``accuracy``.
+        log_loss: Difference of the log-losses, nats, negative is better; NaN with too few rows.
+        log_loss_interval: Bootstrap interval of ``log_loss``.
         mcnemar_p: Exact two-sided p of the signals on which exactly one was right; 1 without any.
+        reasons: Both conditions with their figures.
     """
 
     wins: bool
@@ -35,7 +39,14 @@ class ModelComparison:
 def common_rows(
     samples: Samples, holdout: Index, trained_through: np.datetime64, policy: LearningPolicy
 ) -> Index:
-    """Return the holdout rows decided an embargo after the other model's last training outcome."""
+    """Return the holdout rows decided an embargo after the other model's last training outcome.
+
+    Args:
+        samples: All samples.
+        holdout: Positions of the holdout, shape (m,).
+        trained_through: Time of the other model's last training outcome, UTC.
+        policy: Length of the embargo.
+    """
     embargo = np.timedelta64(round(policy.embargo_hours * 3600), "s")
     return holdout[samples.decided_at[holdout] > trained_through + embargo]
 
@@ -43,9 +54,15 @@ def common_rows(
 def compare_models(
     won: Bools, champion: Floats, challenger: Floats, policy: LearningPolicy
 ) -> ModelComparison:
-    """Return whether the challenger's probabilities beat the champion's on ``won``, all of shape (n,).
+    """Compare two models on the same rows.
 
-    It wins when its accuracy is higher and its log-loss is not worse; NaN wins nothing.
+    The challenger wins if its accuracy is higher and its log-loss is not worse; NaN never wins.
+
+    Args:
+        won: Outcomes, shape (n,).
+        champion: Probabilities of the champion, shape (n,).
+        challenger: Probabilities of the challenger, shape (n,).
+        policy: Rows needed, and size and seed of the bootstrap.
     """
     if len(won) < policy.min_common:
         reason = (
@@ -57,36 +74,44 @@ def compare_models(
     loss = _losses(challenger, won) - _losses(champion, won)
     accuracy, log_loss = float(right.mean()), float(loss.mean())
     higher, not_worse = accuracy > 0, log_loss <= 0
+    standing = "reached" if higher else "needed"
     reasons = (
-        f"accuracy {accuracy:+.2%} on {len(won)} signals, a higher one {'reached' if higher else 'needed'}",
+        f"accuracy {accuracy:+.2%} on {len(won)} signals, a higher one {standing}",
         f"log-loss {log_loss:+.4f} nats, {'not worse' if not_worse else 'no worse one allowed'}",
     )
     return ModelComparison(
         wins=higher and not_worse,
         rows=len(won),
         accuracy=accuracy,
-        accuracy_interval=_interval(right, policy),
+        accuracy_interval=_bootstrap_interval(right, policy),
         log_loss=log_loss,
-        log_loss_interval=_interval(loss, policy),
-        mcnemar_p=_mcnemar(right),
+        log_loss_interval=_bootstrap_interval(loss, policy),
+        mcnemar_p=_mcnemar_p(right),
         reasons=reasons,
     )
 
 
 def _losses(p_win: Floats, won: Bools) -> Floats:
-    p = np.clip(p_win, 1e-12, 1 - 1e-12)
-    return -np.where(won, np.log(p), np.log1p(-p))
+    clipped = np.clip(p_win, 1e-12, 1 - 1e-12)
+    return -np.where(won, np.log(clipped), np.log1p(-clipped))
 
 
-def _interval(differences: Floats, policy: LearningPolicy) -> Interval:
-    """Return the percentile bootstrap interval of a mean of paired differences (Efron, Ann. Statist. 7, 1979)."""
+def _bootstrap_interval(differences: Floats, policy: LearningPolicy) -> Interval:
+    """Return the percentile interval of a mean of paired differences, shape (n,).
+
+    Efron, "Bootstrap methods: another look at the jackknife", Ann. Statist. 7, 1979.
+    """
     rng = np.random.default_rng(policy.seed)
-    drawn = rng.integers(0, len(differences), size=(policy.bootstrap_samples, len(differences)))
-    low, high = np.quantile(differences[drawn].mean(axis=1), [0.025, 0.975])
+    draws = rng.integers(0, len(differences), size=(policy.bootstrap_samples, len(differences)))
+    low, high = np.quantile(differences[draws].mean(axis=1), [0.025, 0.975])
     return float(low), float(high)
 
 
-def _mcnemar(right: Floats) -> float:
-    """Return McNemar's exact p (Psychometrika 12, 1947) from +1, −1 and 0 per signal."""
+def _mcnemar_p(right: Floats) -> float:
+    """Return McNemar's exact p (Psychometrika 12, 1947).
+
+    Args:
+        right: +1 if only the challenger was right, −1 if only the champion was, else 0, shape (n,).
+    """
     better, worse = int((right > 0).sum()), int((right < 0).sum())
     return float(binomtest(better, better + worse).pvalue) if better + worse else 1.0

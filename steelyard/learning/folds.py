@@ -1,7 +1,7 @@
-"""Splits in time: purged by bracket end and embargoed, so that no fold learns from what it is scored on.
+"""Splits in time, purged by bracket end and embargoed: no fold learns from rows it is scored on.
 
-Purging and embargo as in López de Prado, "Advances in Financial Machine Learning" (2018), chapter 7; here every split
-also runs forward in time, as trading does.
+Purging and embargo as in López de Prado, "Advances in Financial Machine Learning" (2018), chapter
+7; here every split also runs forward in time, as trading does.
 """
 
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ class Fold:
     """One walk-forward split; each part is purged against the next.
 
     Attributes:
-        fit: Rows the trees are grown on.
-        stop: Later rows, still before the test, whose loss stops the boosting.
-        test: Rows that are scored, never used for fitting or stopping.
+        fit: Rows that grow the trees, positions, shape (f,).
+        stop: Later rows, before the test, whose loss stops the boosting, shape (s,).
+        test: Rows that are scored, never used for fitting or stopping, shape (t,).
     """
 
     fit: Index
@@ -29,40 +29,65 @@ class Fold:
 
     @property
     def train(self) -> Index:
-        """Fit and stop rows together."""
+        """Fit and stop rows together, shape (f + s,)."""
         return np.concatenate([self.fit, self.stop])
 
 
 def split_holdout(samples: Samples, policy: LearningPolicy) -> tuple[Index, Index]:
-    """Return development and holdout rows: the latest signals are held out, what overlaps them is dropped.
+    """Return positions of the development and holdout rows.
+
+    The latest signals are held out; earlier signals that overlap them are dropped.
+
+    Args:
+        samples: Rows to split.
+        policy: Size of the holdout, and the embargo.
 
     Raises:
-        CollectMoreData: If there are fewer than ``policy.min_settled`` samples, or too few remain before the holdout.
+        CollectMoreData: If there are fewer than ``policy.min_settled`` samples, or too few remain
+            before the holdout.
     """
-    n = len(samples)
-    if n < policy.min_settled:
+    count = len(samples)
+    if count < policy.min_settled:
         raise CollectMoreData(
-            f"{n} settled signals, {policy.min_settled} needed for a training; collect more bars"
+            f"{count} settled signals, {policy.min_settled} needed for a training; "
+            "collect more bars"
         )
-    size = int(np.clip(round(n * policy.holdout_share), policy.holdout_min, policy.holdout_max))
-    holdout = np.arange(n - size, n)
-    development = purge(samples, np.arange(n - size), samples.decided_at[n - size], policy)
+    wanted = round(count * policy.holdout_share)
+    first = count - int(np.clip(wanted, policy.holdout_min, policy.holdout_max))
+    holdout = np.arange(first, count)
+    development = purge(samples, np.arange(first), samples.decided_at[first], policy)
     if len(development) < policy.folds * 10:
         raise CollectMoreData(
-            f"{len(development)} signals settled {policy.embargo_hours:g} hours before the holdout begins, "
-            f"{policy.folds * 10} needed; collect more bars"
+            f"{len(development)} signals settled {policy.embargo_hours:g} hours before the holdout "
+            f"begins, {policy.folds * 10} needed; collect more bars"
         )
     return development, holdout
 
 
 def purge(samples: Samples, rows: Index, begin: np.datetime64, policy: LearningPolicy) -> Index:
-    """Return the ``rows`` whose bracket ended an embargo before ``begin``."""
+    """Return the rows whose outcome was known an embargo before ``begin``.
+
+    Args:
+        samples: All samples.
+        rows: Positions to choose from, shape (m,).
+        begin: First decision time of the part they are purged against, UTC.
+        policy: Length of the embargo.
+    """
     embargo = np.timedelta64(round(policy.embargo_hours * 3600), "s")
     return rows[samples.settled_at[rows] < begin - embargo]
 
 
 def walk_forward(samples: Samples, rows: Index, policy: LearningPolicy) -> list[Fold]:
-    """Return expanding folds over ``rows``: equal test blocks after a first block that is only trained on."""
+    """Return expanding folds: equal test blocks after a first block used for training only.
+
+    Args:
+        samples: All samples.
+        rows: Positions to split, shape (m,), ascending.
+        policy: Number of folds, share of the stopping rows, and the embargo.
+
+    Raises:
+        CollectMoreData: If purging leaves no fold with rows to fit on.
+    """
     blocks = np.array_split(rows, policy.folds + 1)
     folds = []
     for number in range(1, len(blocks)):

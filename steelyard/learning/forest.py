@@ -1,7 +1,8 @@
-"""Grown trees as flat arrays, walked by one kernel for both families: no booster has to be imported to ask a model.
+"""Trees as flat arrays, walked by one compiled kernel for both families.
 
-What is stored beside a booster are its trees in neutral arrays, a few hundred rows with the native library's own
-predictions, and the range of every feature in training. Whoever loads the trees holds the kernel against those rows first.
+No booster library is imported to evaluate a model. Stored beside a booster are its trees as neutral
+arrays, a few hundred rows with the native library's own predictions, and the range of every feature
+in training. Loading the trees checks the kernel against these rows first.
 """
 
 import io
@@ -19,21 +20,21 @@ Ints = NDArray[np.int32]
 
 REFERENCE_ROWS = 256
 TOLERANCE = 1e-6
-"""XGBoost adds leaves in single precision; the kernel in double. LightGBM's predictions are met to the last bit."""
+"""XGBoost adds leaves in single precision, the kernel in double; LightGBM is matched exactly."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Forest:
-    """Trees in arrays over all nodes; a row goes left where ``x[feature] <= threshold``.
+    """Trees in arrays over all nodes; a row goes left if ``x[feature] <= threshold``.
 
     Attributes:
-        roots: First node of each tree.
-        feature: Column a node asks about, −1 for a leaf.
-        threshold: Bound of the node; for a leaf what it adds to the log odds.
-        left: Node for rows within the bound.
-        right: Node for the others.
+        roots: First node of each tree, shape (trees,).
+        feature: Column each node compares, −1 for a leaf, shape (nodes,).
+        threshold: Bound of the node, or the log odds a leaf adds, shape (nodes,).
+        left: Next node for rows within the bound, shape (nodes,).
+        right: Next node for the other rows, shape (nodes,).
         base: Log odds before any tree.
-        single: Rows are rounded to single precision first, as XGBoost does.
+        single: True if rows are rounded to single precision first, as XGBoost does.
     """
 
     roots: Ints
@@ -45,9 +46,10 @@ class Forest:
     single: bool
 
     def predict(self, x: Floats) -> Floats:
-        """Return raw probabilities of ``x``, shape (n, k) → (n,); rows without NaN."""
-        rows = np.ascontiguousarray(_rounded(x, self.single))
-        return predict(
+        """Return raw probabilities of ``x``, shape (n, k) → (n,), without NaN."""
+        precision = np.float32 if self.single else np.float64
+        rows = np.ascontiguousarray(np.asarray(x, dtype=precision), dtype=np.float64)
+        return predict_rows(
             rows, self.roots, self.feature, self.threshold, self.left, self.right, self.base
         )
 
@@ -61,12 +63,13 @@ class Forest:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ReferenceRows:
-    """What a stored forest is held against, and what it may be asked.
+    """Rows that check a stored forest, and the range of the features it may be asked about.
 
     Attributes:
-        x: Rows of the training, shape (m, k).
+        x: Training rows, shape (m, k).
         raw: The native library's probabilities of them, shape (m,).
-        low: Smallest value of each feature in training, shape (k,); ``high`` the largest.
+        low: Smallest value of each feature in training, shape (k,).
+        high: Largest value of each feature in training, shape (k,).
     """
 
     x: Floats
@@ -79,7 +82,17 @@ class ReferenceRows:
 def log_odds(
     row: Floats, roots: Ints, feature: Ints, threshold: Floats, left: Ints, right: Ints, base: float
 ) -> float:
-    """Return the log odds of one row."""
+    """Return the raw log odds of one row.
+
+    Args:
+        row: Features, shape (k,), without NaN.
+        roots: First node of each tree, shape (trees,); the other arrays have shape (nodes,).
+        feature: Column each node compares, −1 for a leaf.
+        threshold: Bound of the node, or the log odds a leaf adds.
+        left: Next node for rows within the bound.
+        right: Next node for the other rows.
+        base: Log odds before any tree.
+    """
     total = base
     for tree in range(len(roots)):
         node = roots[tree]
@@ -90,34 +103,44 @@ def log_odds(
 
 
 @njit(cache=True, nogil=True)
-def predict(
+def predict_rows(
     x: Floats, roots: Ints, feature: Ints, threshold: Floats, left: Ints, right: Ints, base: float
 ) -> Floats:
-    """Return raw probabilities of rows, shape (n, k) → (n,)."""
+    """Return raw probabilities, shape (n,).
+
+    Args:
+        x: Features, shape (n, k), without NaN.
+        roots: First node of each tree, shape (trees,); the other arrays have shape (nodes,).
+        feature: Column each node compares, −1 for a leaf.
+        threshold: Bound of the node, or the log odds a leaf adds.
+        left: Next node for rows within the bound.
+        right: Next node for the other rows.
+        base: Log odds before any tree.
+    """
     raw = np.empty(len(x))
     for i in range(len(x)):
         raw[i] = 1.0 / (1.0 + np.exp(-log_odds(x[i], roots, feature, threshold, left, right, base)))
     return raw
 
 
-def forest_from_lightgbm(described: dict[str, Any]) -> Forest:
+def forest_from_lightgbm(description: dict[str, Any]) -> Forest:
     """Return the forest of LightGBM's own description (``Booster.dump_model``)."""
     nodes = _Nodes()
-    roots = [nodes.add_lightgbm(tree["tree_structure"]) for tree in described["tree_info"]]
-    return nodes.forest(roots, base=0.0, single=False)
+    roots = [nodes.add_lightgbm(tree["tree_structure"]) for tree in description["tree_info"]]
+    return nodes.to_forest(roots, base=0.0, single=False)
 
 
-def forest_from_xgboost(described: dict[str, Any]) -> Forest:
+def forest_from_xgboost(description: dict[str, Any]) -> Forest:
     """Return the forest of XGBoost's own description (``Booster.save_raw("json")``)."""
-    learner, nodes = described["learner"], _Nodes()
+    learner, nodes = description["learner"], _Nodes()
     trees = learner["gradient_booster"]["model"]["trees"]
     roots = [nodes.add_xgboost(tree) for tree in trees]
     share = float(str(learner["learner_model_param"]["base_score"]).strip("[]"))
-    return nodes.forest(roots, base=float(np.log(share / (1 - share))), single=True)
+    return nodes.to_forest(roots, base=float(np.log(share / (1 - share))), single=True)
 
 
 class _Nodes:
-    """Nodes of all trees, one after the other."""
+    """Nodes of all trees in succession."""
 
     def __init__(self) -> None:
         self.feature: list[int] = []
@@ -126,13 +149,10 @@ class _Nodes:
         self.right: list[int] = []
 
     def _add(self, feature: int, threshold: float) -> int:
-        for column, value in (
-            (self.feature, feature),
-            (self.threshold, threshold),
-            (self.left, 0),
-            (self.right, 0),
-        ):
-            column.append(value)  # type: ignore[arg-type]  # four lists of two kinds
+        self.feature.append(feature)
+        self.threshold.append(threshold)
+        self.left.append(0)
+        self.right.append(0)
         return len(self.feature) - 1
 
     def add_lightgbm(self, tree: dict[str, Any]) -> int:
@@ -144,57 +164,60 @@ class _Nodes:
         return node
 
     def add_xgboost(self, tree: dict[str, Any]) -> int:
-        first = len(self.feature)
+        root = len(self.feature)
         conditions = np.asarray(tree["split_conditions"], dtype=np.float32)
-        below = np.nextafter(
-            conditions, np.float32(-np.inf)
-        )  # XGBoost goes left where x is under, not at, the bound
+        # XGBoost goes left if x is under, not at, the bound
+        below = np.nextafter(conditions, np.float32(-np.inf))
         for number, child in enumerate(tree["left_children"]):
             if child < 0:
                 self._add(-1, float(conditions[number]))
                 continue
             node = self._add(tree["split_indices"][number], float(below[number]))
-            self.left[node], self.right[node] = (
-                first + child,
-                first + tree["right_children"][number],
-            )
-        return first
+            self.left[node] = root + child
+            self.right[node] = root + tree["right_children"][number]
+        return root
 
-    def forest(self, roots: list[int], base: float, *, single: bool) -> Forest:
-        def whole(values: list[int]) -> Ints:
-            return np.array(values, dtype=np.int32)
-
-        threshold = np.array(self.threshold, dtype=np.float64)
+    def to_forest(self, roots: list[int], base: float, *, single: bool) -> Forest:
         return Forest(
-            whole(roots),
-            whole(self.feature),
-            threshold,
-            whole(self.left),
-            whole(self.right),
-            base,
-            single,
+            roots=np.array(roots, dtype=np.int32),
+            feature=np.array(self.feature, dtype=np.int32),
+            threshold=np.array(self.threshold, dtype=np.float64),
+            left=np.array(self.left, dtype=np.int32),
+            right=np.array(self.right, dtype=np.int32),
+            base=base,
+            single=single,
         )
 
 
-def forest_to_bytes(forest: Forest, proof: ReferenceRows) -> bytes:
-    """Return forest and proof as one NumPy archive; nothing in it is pickled."""
+def forest_to_bytes(forest: Forest, reference: ReferenceRows) -> bytes:
+    """Return one NumPy archive; nothing in it is pickled.
+
+    Args:
+        forest: Trees to store.
+        reference: Rows that check them when they are loaded.
+    """
     file = io.BytesIO()
-    np.savez(file, **forest.arrays(), x=proof.x, raw=proof.raw, low=proof.low, high=proof.high)
+    np.savez(
+        file,
+        **forest.arrays(),
+        x=reference.x,
+        raw=reference.raw,
+        low=reference.low,
+        high=reference.high,
+    )
     return file.getvalue()
 
 
-def forest_from_bytes(stored: bytes) -> tuple[Forest, ReferenceRows]:
-    """Return a stored forest that predicts what the native library did.
+def forest_from_bytes(content: bytes) -> tuple[Forest, ReferenceRows]:
+    """Return a stored forest after checking it against the native library's predictions.
 
     Raises:
-        FixData: If it cannot be read, or predicts anything else.
+        FixData: If it cannot be read, is damaged, or predicts anything else.
     """
     try:
-        with np.load(io.BytesIO(stored), allow_pickle=False) as found:
-            arrays = {name: found[name] for name in found.files}
-            proof = ReferenceRows(
-                arrays.pop("x"), arrays.pop("raw"), arrays.pop("low"), arrays.pop("high")
-            )
+        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+            reference = ReferenceRows(*(arrays.pop(name) for name in ("x", "raw", "low", "high")))
             forest = Forest(
                 **{**arrays, "base": float(arrays["base"]), "single": bool(arrays["single"])}
             )
@@ -202,17 +225,19 @@ def forest_from_bytes(stored: bytes) -> tuple[Forest, ReferenceRows]:
         raise FixData(
             f"the stored trees cannot be read ({type(error).__name__}); retrain"
         ) from error
-    _require_sound(forest, proof.x.shape[1])
-    off = float(np.max(np.abs(forest.predict(proof.x) - proof.raw), initial=0.0))
-    if not off <= TOLERANCE:
+    _require_sound(forest, reference.x.shape[1])
+    differences = np.abs(forest.predict(reference.x) - reference.raw)
+    largest = float(np.max(differences, initial=0.0))
+    if not largest <= TOLERANCE:
         raise FixData(
-            f"the stored trees predict {off:.1e} off what the booster did, at most {TOLERANCE:.0e}; retrain"
+            f"the stored trees predict {largest:.1e} off what the booster did, "
+            f"at most {TOLERANCE:.0e} allowed; retrain"
         )
-    return forest, proof
+    return forest, reference
 
 
 def _require_sound(forest: Forest, features: int) -> None:
-    """Refuse trees the kernel would leave the arrays in: it walks without looking where it steps."""
+    """Refuse trees in which the kernel, which checks no bounds, would leave the arrays."""
     nodes = len(forest.feature)
     inner = forest.feature >= 0
     numbers = np.arange(nodes)
@@ -227,9 +252,5 @@ def _require_sound(forest: Forest, features: int) -> None:
     )
     if not sound:
         raise FixData(
-            "the stored trees are damaged: a node names one that is not behind it; retrain"
+            "the stored trees are damaged: a node refers to a node that does not follow it; retrain"
         )
-
-
-def _rounded(x: Floats, single: bool) -> Floats:
-    return x.astype(np.float32).astype(np.float64) if single else np.asarray(x, dtype=np.float64)

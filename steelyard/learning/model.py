@@ -1,4 +1,4 @@
-"""The model: a native booster, its calibration and its scale, stored as text or UBJ and JSON. Nothing in it is code."""
+"""Model: a native booster, its calibration and its scale, stored as text, UBJ and JSON, no code."""
 
 import hashlib
 import json
@@ -26,10 +26,14 @@ class Model:
     """A version of the model, ready to predict.
 
     Attributes:
+        family: Booster library.
         booster_bytes: The booster in its library's own format.
+        booster: The booster, read back.
         feature_names: Columns it expects, in order.
+        calibration: From raw probability to ``p_win``.
+        scale: From ``p_win`` to ``confidence_ml``.
         trained_through: ISO time of the last outcome it was fitted, tuned or calibrated on.
-        trees: The booster's trees as flat arrays, with the rows they are held against.
+        trees: The booster's trees as flat arrays, with the rows that check them.
     """
 
     family: Family
@@ -45,58 +49,82 @@ class Model:
     def from_booster(
         cls,
         family: Family,
-        stored: bytes,
+        booster_bytes: bytes,
         feature_names: tuple[str, ...],
         calibration: Calibration,
         scale: Scale,
         trained_through: str,
         x: Floats,
     ) -> "Model":
-        """Return the model around a stored booster that was fitted on the rows ``x``, shape (n, k)."""
-        grown = STORED_BOOSTERS[family](stored)
-        rows = x[np.linspace(0, len(x) - 1, min(REFERENCE_ROWS, len(x))).astype(np.int64)]
-        proof = ReferenceRows(rows, grown.predict(rows), x.min(axis=0), x.max(axis=0))
-        trees = forest_to_bytes(grown.forest(), proof)
-        forest_from_bytes(trees)  # what the trading side would refuse is not stored
-        return cls(family, stored, grown, feature_names, calibration, scale, trained_through, trees)
+        """Return the model of a fitted booster.
 
-    def predict(self, x: Floats) -> tuple[Floats, Floats]:
-        """Return ``p_win`` and ``confidence_ml`` (0-100) of features ``x``, shape (n, k) → (n,) each.
+        Args:
+            family: Booster library.
+            booster_bytes: The booster in its library's own format.
+            feature_names: Columns of ``x``.
+            calibration: Fitted on out-of-fold predictions.
+            scale: Fitted on out-of-fold predictions.
+            trained_through: ISO time of the last outcome used.
+            x: Rows the booster was fitted on, shape (n, k).
 
         Raises:
-            FixData: If ``x`` has not one column for each feature.
+            FixData: If the flat trees do not reproduce the booster's predictions.
+        """
+        booster = STORED_BOOSTERS[family](booster_bytes)
+        rows = x[np.linspace(0, len(x) - 1, min(REFERENCE_ROWS, len(x))).astype(np.int64)]
+        reference = ReferenceRows(rows, booster.predict(rows), x.min(axis=0), x.max(axis=0))
+        trees = forest_to_bytes(booster.forest(), reference)
+        forest_from_bytes(trees)  # trees the trading side would refuse are not stored
+        return cls(
+            family=family,
+            booster_bytes=booster_bytes,
+            booster=booster,
+            feature_names=feature_names,
+            calibration=calibration,
+            scale=scale,
+            trained_through=trained_through,
+            trees=trees,
+        )
+
+    def predict(self, x: Floats) -> tuple[Floats, Floats]:
+        """Return ``p_win`` and ``confidence_ml`` (0-100) of ``x``, shape (n, k) → (n,) each.
+
+        Raises:
+            FixData: If ``x`` does not have one column per feature.
         """
         self._require_columns(x)
         p_win = self.calibration.apply(self.booster.predict(x))
         return p_win, self.scale.apply(p_win)
 
     def contributions(self, x: Floats) -> Floats:
-        """Return what each feature adds to the log odds of ``p_win``, and the expected value last, shape (n, k + 1).
+        """Return each feature's share of the log odds of ``p_win``, and their expected value last.
 
-        Each row sums to the log odds: Platt scaling stretches the booster's Shapley values and shifts their base.
+        Each row sums to the log odds: Platt scaling stretches the booster's Shapley values and
+        shifts their base. Shape (n, k) → (n, k + 1).
 
         Raises:
-            FixData: If ``x`` has not one column for each feature.
+            FixData: If ``x`` does not have one column per feature.
         """
         self._require_columns(x)
-        stretched = self.calibration.slope * self.booster.contributions(x)
-        stretched[:, -1] += self.calibration.intercept
-        return stretched
+        values = self.calibration.slope * self.booster.contributions(x)
+        values[:, -1] += self.calibration.intercept
+        return values
 
     def _require_columns(self, x: Floats) -> None:
         if x.ndim != 2 or x.shape[1] != len(self.feature_names):
             raise FixData(
-                f"features of shape {x.shape}, {len(self.feature_names)} columns expected; retrain the model"
+                f"features of shape {x.shape}, {len(self.feature_names)} columns expected; "
+                "retrain the model"
             )
 
     def to_files(self) -> dict[str, bytes]:
-        """Return the files the model is stored as; the JSON carries the booster's SHA-256."""
-        booster = f"booster.{SUFFIX[self.family]}"
+        """Return the files of the model, name → content; the JSON holds the booster's SHA-256."""
+        booster_file = f"booster.{SUFFIX[self.family]}"
         description = {
             "format": FORMAT,
             "trees_sha256": hashlib.sha256(self.trees).hexdigest(),
             "family": self.family,
-            "booster": booster,
+            "booster": booster_file,
             "sha256": hashlib.sha256(self.booster_bytes).hexdigest(),
             "feature_names": self.feature_names,
             "calibration": self.calibration.model_dump(),
@@ -104,32 +132,33 @@ class Model:
             "trained_through": self.trained_through,
         }
         return {
-            booster: self.booster_bytes,
+            booster_file: self.booster_bytes,
             TREES: self.trees,
             DESCRIPTION: json.dumps(description, indent=1).encode(),
         }
 
     @classmethod
     def from_files(cls, files: Mapping[str, bytes]) -> "Model":
-        """Return the model stored in ``files``.
+        """Return the model stored in ``files``, name → content.
 
         Raises:
-            FixData: If a file is missing, or the booster is not the one that was stored.
+            FixData: If a file is missing, or the booster was changed after training.
         """
-        described = read_description(files)
-        stored = files.get(described["booster"], b"")
-        if hashlib.sha256(stored).hexdigest() != described["sha256"]:
+        description = read_description(files)
+        booster_bytes = files.get(description["booster"], b"")
+        if hashlib.sha256(booster_bytes).hexdigest() != description["sha256"]:
             raise FixData(
-                f"stored model: {described['booster']} is missing or was changed after training; retrain"
+                f"stored model: {description['booster']} is missing or was changed after training; "
+                "retrain"
             )
-        family: Family = described["family"]
+        family: Family = description["family"]
         return cls(
-            family,
-            stored,
-            STORED_BOOSTERS[family](stored),
-            tuple(described["feature_names"]),
-            Calibration.model_validate(described["calibration"]),
-            Scale.model_validate(described["scale"]),
-            described["trained_through"],
-            files.get(TREES, b""),
+            family=family,
+            booster_bytes=booster_bytes,
+            booster=STORED_BOOSTERS[family](booster_bytes),
+            feature_names=tuple(description["feature_names"]),
+            calibration=Calibration.model_validate(description["calibration"]),
+            scale=Scale.model_validate(description["scale"]),
+            trained_through=description["trained_through"],
+            trees=files.get(TREES, b""),
         )

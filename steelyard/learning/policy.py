@@ -1,4 +1,4 @@
-"""The bounds of a training: ``conf/learning.yaml``."""
+"""Settings of a training: ``conf/learning.yaml``."""
 
 from typing import Annotated, Literal, Self
 
@@ -11,7 +11,7 @@ FAMILIES: tuple[Family, ...] = ("lightgbm", "xgboost")
 
 
 class LearningPolicy(FrozenModel):
-    """How a model is searched, fitted, calibrated and admitted."""
+    """Settings of search, fit, calibration and admission; units are in ``conf/learning.yaml``."""
 
     min_settled: Annotated[int, Field(ge=200)] = 250
     holdout_share: Annotated[float, Field(gt=0, le=0.5)] = 0.20
@@ -38,20 +38,21 @@ class LearningPolicy(FrozenModel):
             )
         if self.min_settled < self.holdout_min + 100:
             raise ValueError(
-                f"min_settled {self.min_settled} leaves under 100 signals beside a holdout of {self.holdout_min}"
+                f"min_settled {self.min_settled} leaves under 100 signals beside a holdout of "
+                f"{self.holdout_min}"
             )
         return self
 
 
 class Retraining(FrozenModel):
-    """What one training does otherwise than ``conf/learning.yaml`` says; what is left empty is as configured."""
+    """Deviations of one training from ``conf/learning.yaml``; empty fields are as configured."""
 
     reason: Annotated[
         str,
         Field(
             max_length=500,
             title="Reason",
-            description="Why this training was asked for; kept with its run in MLflow.",
+            description="Why this training was requested; kept with its run in MLflow.",
         ),
     ] = ""
     trials: Annotated[
@@ -60,7 +61,7 @@ class Retraining(FrozenModel):
             ge=1,
             le=10_000,
             title="Trials",
-            description="Trials of the search, both families together.",
+            description="Trials of the search, all families together.",
         ),
     ] = None
     families: Annotated[
@@ -68,7 +69,7 @@ class Retraining(FrozenModel):
         Field(
             max_length=2,
             title="Families",
-            description="Boosters that are searched: lightgbm, xgboost; empty for both.",
+            description="Boosters to search: lightgbm, xgboost; empty for both.",
         ),
     ] = ()
     symbols: Annotated[
@@ -76,6 +77,6 @@ class Retraining(FrozenModel):
         Field(
             max_length=10_000,
             title="Symbols",
-            description="Learn from the signals of these alone; empty for all.",
+            description="Learn only from signals of these symbols; empty for all.",
         ),
     ] = ()

@@ -21,11 +21,11 @@ class Samples:
 
     Attributes:
         signal_id: Ids, shape (n,).
-        decided_at: When each signal was known, UTC ``datetime64[ns]``, shape (n,); never falls.
-        settled_at: When its outcome was known, shape (n,).
+        decided_at: Time each signal was known, UTC ``datetime64[ns]``, shape (n,), non-decreasing.
+        settled_at: Time each outcome was known, UTC ``datetime64[ns]``, shape (n,).
         x: Features, shape (n, k), finite.
-        won: Target: the bracket ended with a net gain, shape (n,).
-        confidence_existing: The existing system's confidence, 0-100, shape (n,).
+        won: Target: True if the bracket ended with a net gain, shape (n,).
+        confidence_existing: Confidence of the existing system, 0-100, shape (n,).
         feature_names: Columns of ``x``.
     """
 
@@ -42,7 +42,14 @@ class Samples:
 
     @classmethod
     def from_history(cls, history: pd.DataFrame, feature_names: tuple[str, ...]) -> "Samples":
-        """Return the settled rows of a history frame."""
+        """Return the settled rows of a history.
+
+        Args:
+            history: One row a signal, ordered by ``decided_at``, with columns ``signal_id``,
+                ``decided_at``, ``settled_at``, ``won`` (NA if not settled),
+                ``confidence_existing`` and every feature.
+            feature_names: Columns to learn from, in the order of ``x``.
+        """
         rows = history[history["won"].notna().to_numpy()]
         return cls(
             signal_id=rows["signal_id"].to_numpy(dtype=np.str_),
@@ -55,13 +62,15 @@ class Samples:
         )
 
     def take(self, index: Index) -> "Samples":
-        """Return the samples at ``index``, in its order."""
-        arrays: dict[str, Any] = {f.name: getattr(self, f.name)[index] for f in fields(self)[:-1]}
+        """Return the samples at positions ``index``, shape (m,), in its order."""
+        arrays: dict[str, Any] = {
+            column.name: getattr(self, column.name)[index] for column in fields(self)[:-1]
+        }
         return Samples(**arrays, feature_names=self.feature_names)
 
     @property
     def data_hash(self) -> str:
-        """SHA-256 over every value and name."""
+        """SHA-256 over every value, signal id and feature name."""
         digest = hashlib.sha256("\n".join((*self.feature_names, *self.signal_id)).encode())
         for values in (
             self.decided_at,

@@ -1,6 +1,6 @@
-"""The stored model as the trading side asks it: one row in, ``p_win`` and ``confidence_ml`` out, in microseconds.
+"""Scorer: evaluates a stored model for one row in microseconds, on the trading side.
 
-It reads the flat trees and the JSON beside them; neither booster, nor scikit-learn, is imported.
+It reads the flat trees and the JSON beside them; no booster library, nor scikit-learn, is imported.
 """
 
 import hashlib
@@ -19,17 +19,23 @@ from steelyard.learning.forest import Floats, Forest, Ints, forest_from_bytes, l
 DESCRIPTION, TREES = "model.json", "forest.npz"
 FORMAT = 2
 RANGE_MARGIN = 1.0
-"""A feature may lie outside what training saw by this many widths of that range, and no further."""
+"""Accepted distance of a feature from its range in training, in widths of that range."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scorer:
-    """A model ready to be asked row by row.
+    """A stored model, ready to score row by row.
 
     Attributes:
-        feature_names: What a row holds, in order.
-        low: Smallest value a feature may have, shape (k,); ``high`` the largest.
+        forest: Trees of the booster.
+        calibration: From raw probability to ``p_win``.
+        scale: From ``p_win`` to ``confidence_ml``.
+        feature_names: Features of a row, in order.
+        low: Smallest accepted value of each feature, shape (k,).
+        high: Largest accepted value of each feature, shape (k,).
         trained_through: ISO time of the last outcome it was fitted, tuned or calibrated on.
+        grid: ``p_win`` of the matched scale, shape (q,); empty for ``probability``.
+        matched: Confidence, 0-100, at each point of ``grid``, shape (q,).
     """
 
     forest: Forest
@@ -44,39 +50,42 @@ class Scorer:
 
     @classmethod
     def from_files(cls, files: Mapping[str, bytes]) -> "Scorer":
-        """Return the scorer of a stored model, once its trees were held against the native predictions.
+        """Return the scorer of a stored model after checking its trees.
+
+        Args:
+            files: File name → content, as ``Model.to_files`` gives them.
 
         Raises:
             FixData: If a file is missing, damaged, changed, or of another format.
         """
-        described = read_description(files)
+        description = read_description(files)
         trees = files.get(TREES, b"")
-        if hashlib.sha256(trees).hexdigest() != described["trees_sha256"]:
+        if hashlib.sha256(trees).hexdigest() != description["trees_sha256"]:
             raise FixData(
                 f"stored model: {TREES} is missing or was changed after training; retrain"
             )
-        forest, proof = forest_from_bytes(trees)
-        scale = Scale.model_validate(described["scale"])
-        width = np.maximum(proof.high - proof.low, 1e-12)
+        forest, reference = forest_from_bytes(trees)
+        scale = Scale.model_validate(description["scale"])
+        width = np.maximum(reference.high - reference.low, 1e-12)
         return cls(
-            forest,
-            Calibration.model_validate(described["calibration"]),
-            scale,
-            tuple(described["feature_names"]),
-            proof.low - RANGE_MARGIN * width,
-            proof.high + RANGE_MARGIN * width,
-            described["trained_through"],
-            np.array(scale.p_win, dtype=np.float64),
-            np.array(scale.confidence, dtype=np.float64),
+            forest=forest,
+            calibration=Calibration.model_validate(description["calibration"]),
+            scale=scale,
+            feature_names=tuple(description["feature_names"]),
+            low=reference.low - RANGE_MARGIN * width,
+            high=reference.high + RANGE_MARGIN * width,
+            trained_through=description["trained_through"],
+            grid=np.array(scale.p_win, dtype=np.float64),
+            matched=np.array(scale.confidence, dtype=np.float64),
         )
 
     def usable(self, row: Floats) -> bool:
-        """Whether every feature of a row is a number within the range the model may be asked about."""
+        """Return whether every feature of a row, shape (k,), is within its accepted range."""
         return bool(within_bounds(row, self.low, self.high))
 
     def score(self, row: Floats) -> tuple[float, float]:
         """Return ``p_win`` and ``confidence_ml`` (0-100) of one row, shape (k,), without NaN."""
-        trees, line = self.forest, self.calibration
+        trees, platt = self.forest, self.calibration
         p_win, confidence = score_row(
             row,
             trees.roots,
@@ -86,8 +95,8 @@ class Scorer:
             trees.right,
             trees.base,
             trees.single,
-            line.slope,
-            line.intercept,
+            platt.slope,
+            platt.intercept,
             self.grid,
             self.matched,
         )
@@ -95,27 +104,36 @@ class Scorer:
 
 
 def read_description(files: Mapping[str, bytes]) -> dict[str, Any]:
-    """Return the description among the files of a stored model.
+    """Return the JSON description among the files of a stored model.
+
+    Args:
+        files: File name → content.
 
     Raises:
-        FixData: If there is none, or one of another format.
+        FixData: If it is missing, no JSON, or of another format.
     """
     if DESCRIPTION not in files:
         raise FixData(f"stored model has no {DESCRIPTION}; retrain")
     try:
-        described: dict[str, Any] = json.loads(files[DESCRIPTION])
+        description: dict[str, Any] = json.loads(files[DESCRIPTION])
     except ValueError as error:
         raise FixData(f"stored model: {DESCRIPTION} is not JSON; retrain") from error
-    if described.get("format") != FORMAT:
+    if description.get("format") != FORMAT:
         raise FixData(
-            f"stored model has format {described.get('format')}, {FORMAT} is asked for; retrain"
+            f"stored model has format {description.get('format')}, {FORMAT} expected; retrain"
         )
-    return described
+    return description
 
 
 @njit(cache=True, nogil=True)
 def within_bounds(row: Floats, low: Floats, high: Floats) -> bool:
-    """Whether every value lies within its bounds; NaN does not."""
+    """Return whether every value lies within its bounds; NaN does not.
+
+    Args:
+        row: Values, shape (k,).
+        low: Lower bounds, inclusive, shape (k,).
+        high: Upper bounds, inclusive, shape (k,).
+    """
     for i in range(len(row)):  # noqa: SIM110  # compiled
         if not low[i] <= row[i] <= high[i]:
             return False
@@ -137,9 +155,24 @@ def score_row(
     grid: Floats,
     matched: Floats,
 ) -> tuple[float, float]:
-    """Return ``p_win`` and ``confidence_ml`` of one row: trees, Platt scaling, matched scale (100 · p_win without one)."""
-    asked = row.astype(np.float32).astype(np.float64) if single else row
-    raw = 1.0 / (1.0 + np.exp(-log_odds(asked, roots, feature, threshold, left, right, base)))
+    """Return ``p_win`` and ``confidence_ml`` (0-100) of one row.
+
+    Args:
+        row: Features, shape (k,), without NaN.
+        roots: See ``Forest``.
+        feature: See ``Forest``.
+        threshold: See ``Forest``.
+        left: See ``Forest``.
+        right: See ``Forest``.
+        base: See ``Forest``.
+        single: See ``Forest``.
+        slope: Slope of the Platt scaling.
+        intercept: Intercept of the Platt scaling.
+        grid: ``p_win`` of the matched scale, shape (q,); empty for 100 · p_win.
+        matched: Confidence at each point of ``grid``, shape (q,).
+    """
+    rounded = row.astype(np.float32).astype(np.float64) if single else row
+    raw = 1.0 / (1.0 + np.exp(-log_odds(rounded, roots, feature, threshold, left, right, base)))
     raw = min(max(raw, 1e-9), 1 - 1e-9)
     p_win = 1.0 / (1.0 + np.exp(-(slope * np.log(raw / (1.0 - raw)) + intercept)))
     if len(grid) == 0:
@@ -149,7 +182,13 @@ def score_row(
 
 @njit(cache=True, nogil=True)
 def matched_confidence(p_win: float, grid: Floats, matched: Floats) -> float:
-    """Return the matched confidence of ``p_win`` between two points of the scale; beyond it, its ends."""
+    """Return the confidence of ``p_win``, interpolated and clipped to the ends of the scale.
+
+    Args:
+        p_win: Calibrated probability.
+        grid: ``p_win`` of the scale, shape (q,), strictly rising.
+        matched: Confidence, 0-100, at each point of ``grid``, shape (q,).
+    """
     if p_win <= grid[0]:
         return float(matched[0])
     last = len(grid) - 1
@@ -161,6 +200,6 @@ def matched_confidence(p_win: float, grid: Floats, matched: Floats) -> float:
 
 
 def files_hash(files: Mapping[str, bytes]) -> str:
-    """Return the SHA-256 over files and their names, name → content, whatever their order."""
+    """Return the SHA-256 over files (name → content) and their names, in any order."""
     digests = (f"{name}:{hashlib.sha256(files[name]).hexdigest()}" for name in sorted(files))
     return hashlib.sha256("\n".join(digests).encode()).hexdigest()

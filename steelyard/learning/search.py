@@ -1,13 +1,14 @@
-"""The search: Optuna over both families under one budget, pruned on boosting rounds, scored out of fold.
+"""Hyperparameter search: Optuna over both families, pruned by rounds, scored out of fold.
 
-All folds of a trial grow in step from rung to rung; the mean stopping loss of a rung decides whether the trial goes on
-(successive halving: Jamieson and Talwalkar, AISTATS 2016). What a trial is worth is the log-loss on the test folds, which
-neither stopping nor pruning has looked at. Two threads share the folds; each booster runs on one, so results repeat.
+All folds of a trial grow together from rung to rung; the mean stopping loss at a rung decides
+whether the trial goes on (successive halving: Jamieson and Talwalkar, AISTATS 2016). The score of a
+trial is the log-loss on the test folds, which neither stopping nor pruning uses. Two threads share
+the folds; each booster runs on one, so results repeat.
 """
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 import numpy as np
@@ -33,7 +34,16 @@ THREADS = 2
 
 @dataclass(frozen=True, slots=True)
 class TrialRow:
-    """One trial as it is logged; ``value`` is the out-of-fold log-loss in nats, NaN where it was pruned."""
+    """One trial as it is logged.
+
+    Attributes:
+        number: Position in the study, from 0.
+        family: Booster library.
+        state: ``complete`` or ``pruned``.
+        value: Out-of-fold log-loss, nats; NaN if pruned.
+        rounds: Median best round of the folds, or the round at which it was pruned.
+        params: Parameters of the booster.
+    """
 
     number: int
     family: Family
@@ -45,11 +55,14 @@ class TrialRow:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SearchResult:
-    """The best trial, and every one that was tried.
+    """The best trial and the log of all trials.
 
     Attributes:
-        rounds: Median of the rounds at which the folds stopped.
-        out_of_fold: Raw probabilities of the test folds' rows, in their order, by the best trial.
+        family: Booster library of the best trial.
+        params: Parameters of the best trial.
+        rounds: Median of the rounds at which its folds stopped.
+        out_of_fold: Its raw probabilities of the test folds' rows, in their order, shape (n,).
+        trials: Every trial.
     """
 
     family: Family
@@ -59,45 +72,44 @@ class SearchResult:
     trials: tuple[TrialRow, ...]
 
     def table(self) -> pd.DataFrame:
-        """Return every trial, one row each, parameters spread over columns."""
+        """Return one row a trial, with one column for each parameter."""
         rows = [
             {
-                "number": t.number,
-                "family": t.family,
-                "state": t.state,
-                "value": t.value,
-                "rounds": t.rounds,
-                **t.params,
+                "number": trial.number,
+                "family": trial.family,
+                "state": trial.state,
+                "value": trial.value,
+                "rounds": trial.rounds,
+                **trial.params,
             }
-            for t in self.trials
+            for trial in self.trials
         ]
         return pd.DataFrame(rows)
 
 
 @dataclass(slots=True)
-class _Run:
-    """One fold of one trial while it grows."""
+class _FoldRun:
+    """One fold of one trial during its growth."""
 
     booster: GrowingBooster
     test: BoosterData
     patience: int
-    grown: int = 0
+    rounds: int = 0
     best_round: int = 1
     best_loss: float = field(default=float("inf"))
-    loss: float = field(default=float("inf"))
 
     def grow_to(self, rounds: int) -> float:
-        """Grow until ``rounds`` or until the stopping loss has not improved for ``patience``; return the best loss."""
-        while self.grown < rounds and self.grown - self.best_round < self.patience:
+        """Grow to ``rounds``, or until the stopping loss stalls; return the best loss, nats."""
+        while self.rounds < rounds and self.rounds - self.best_round < self.patience:
             self.booster.grow()
-            self.grown += 1
-            self.loss = self.booster.stop_loss()
-            if self.loss < self.best_loss:
-                self.best_loss, self.best_round = self.loss, self.grown
+            self.rounds += 1
+            loss = self.booster.stop_loss()
+            if loss < self.best_loss:
+                self.best_loss, self.best_round = loss, self.rounds
         return self.best_loss
 
-    def score(self) -> Floats:
-        """Return the probabilities of the test rows at the best round."""
+    def predict_test(self) -> Floats:
+        """Return the raw probabilities of the test rows at the best round."""
         return self.booster.predict(self.test, self.best_round)
 
 
@@ -107,8 +119,15 @@ def search(
     policy: LearningPolicy,
     on_trial: Callable[[TrialRow], None] | None = None,
 ) -> SearchResult:
-    """Return the best of ``policy.trials`` trials over all families; same data and seed, same result."""
-    search_ = _Search(samples, folds, policy, on_trial)
+    """Return the best of ``policy.trials`` trials; same data and seed, same result.
+
+    Args:
+        samples: All samples; only the rows of the folds are used.
+        folds: Walk-forward folds.
+        policy: Budget, families, seed and stopping.
+        on_trial: Called after each trial, for logging.
+    """
+    study_search = _Search(samples, folds, policy, on_trial)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     sampler = optuna.samplers.TPESampler(
         seed=policy.seed, n_startup_trials=max(5, policy.trials // 4)
@@ -116,12 +135,12 @@ def search(
     pruner = optuna.pruners.SuccessiveHalvingPruner(min_resource=FIRST_RUNG, reduction_factor=3)
     study = optuna.create_study(sampler=sampler, pruner=pruner)
     with ThreadPoolExecutor(THREADS, initializer=silence_lightgbm) as pool:
-        study.optimize(lambda trial: search_.trial(trial, pool), n_trials=policy.trials)
-    return search_.best
+        study.optimize(lambda trial: study_search.run_trial(trial, pool), n_trials=policy.trials)
+    return study_search.result
 
 
 class _Search:
-    """What the trials of one study share: tables, rows so far, and the best result."""
+    """State shared by the trials of one study: data of the folds, log, and the best result."""
 
     def __init__(
         self,
@@ -132,39 +151,46 @@ class _Search:
     ) -> None:
         self._policy = policy
         self._on_trial = on_trial
-        self._tables = [_tables(samples, fold) for fold in folds]
+        self._fold_data = [_fold_data(samples, fold) for fold in folds]
         self._won = samples.won[np.concatenate([fold.test for fold in folds])]
         self._rows: list[TrialRow] = []
         self._best: tuple[float, SearchResult] | None = None
 
-    def trial(self, trial: optuna.Trial, pool: ThreadPoolExecutor) -> float:
+    def run_trial(self, trial: optuna.Trial, pool: ThreadPoolExecutor) -> float:
+        """Return the out-of-fold log-loss of one trial, nats.
+
+        Args:
+            trial: Source of the parameters.
+            pool: Threads that grow the folds.
+
+        Raises:
+            optuna.TrialPruned: If the trial is stopped at a rung.
+        """
         family, params = suggest_params(trial, self._policy.families)
         runs = [
-            _Run(
+            _FoldRun(
                 GROWING_BOOSTERS[family](params, fit, self._policy.seed, stop),
                 test,
                 self._policy.patience,
             )
-            for fit, stop, test in self._tables
+            for fit, stop, test in self._fold_data
         ]
         for rung in rungs(self._policy.rounds):
-            losses = list(pool.map(lambda run, to=rung: run.grow_to(to), runs))
+            losses = list(pool.map(lambda run, rounds=rung: run.grow_to(rounds), runs))
             trial.report(float(np.mean(losses)), rung)
             if trial.should_prune():
                 self._log(TrialRow(trial.number, family, "pruned", float("nan"), rung, params))
                 raise optuna.TrialPruned
-        return self._finish(
-            trial.number, family, params, runs, np.concatenate(list(pool.map(_Run.score, runs)))
-        )
-
-    def _finish(
-        self, number: int, family: Family, params: Params, runs: list[_Run], out_of_fold: Floats
-    ) -> float:
-        value = float(log_loss(self._won, out_of_fold, labels=[False, True]))
         rounds = int(np.median([run.best_round for run in runs]))
-        self._log(TrialRow(number, family, "complete", value, rounds, params))
+        out_of_fold = np.concatenate(list(pool.map(_FoldRun.predict_test, runs)))
+        return self._complete(trial.number, SearchResult(family, params, rounds, out_of_fold, ()))
+
+    def _complete(self, number: int, result: SearchResult) -> float:
+        value = float(log_loss(self._won, result.out_of_fold, labels=[False, True]))
+        row = TrialRow(number, result.family, "complete", value, result.rounds, result.params)
+        self._log(row)
         if self._best is None or value < self._best[0]:
-            self._best = value, SearchResult(family, params, rounds, out_of_fold, ())
+            self._best = value, result
         return value
 
     def _log(self, row: TrialRow) -> None:
@@ -173,16 +199,14 @@ class _Search:
             self._on_trial(row)
 
     @property
-    def best(self) -> SearchResult:
-        assert self._best is not None  # noqa: S101  # the first trial reaches the last rung: nothing to prune it against
-        result = self._best[1]
-        return SearchResult(
-            result.family, result.params, result.rounds, result.out_of_fold, tuple(self._rows)
-        )
+    def result(self) -> SearchResult:
+        # the first trial always completes: there is nothing to prune it against
+        assert self._best is not None  # noqa: S101
+        return replace(self._best[1], trials=tuple(self._rows))
 
 
 def rungs(rounds: int) -> list[int]:
-    """Return the rounds at which a trial is weighed: 25, 75, 225, … and the last."""
+    """Return the rounds at which a trial may be pruned: 25, 75, 225, … and the last."""
     steps = []
     rung = FIRST_RUNG
     while rung < rounds:
@@ -192,35 +216,42 @@ def rungs(rounds: int) -> list[int]:
 
 
 def suggest_params(trial: optuna.Trial, families: tuple[Family, ...]) -> tuple[Family, Params]:
-    """Return a family and its parameters: shallow, slow and regularised, as weak signals ask for."""
+    """Return a family and its parameters.
+
+    Weak signals need shallow, slow and regularised trees, so the ranges are small.
+
+    Args:
+        trial: Source of the parameters.
+        families: Families to choose from.
+    """
     family = cast(Family, trial.suggest_categorical("family", families))
     rate = trial.suggest_float("learning_rate", 0.01, 0.15, log=True)
     depth = trial.suggest_int("max_depth", 2, 5)
-    leaf = trial.suggest_int("min_leaf", 10, 120, log=True)
-    rows = trial.suggest_float("row_share", 0.5, 1.0)
-    columns = trial.suggest_float("column_share", 0.3, 1.0)
-    l2 = trial.suggest_float("l2", 0.1, 50.0, log=True)
+    min_leaf = trial.suggest_int("min_leaf", 10, 120, log=True)
+    row_share = trial.suggest_float("row_share", 0.5, 1.0)
+    column_share = trial.suggest_float("column_share", 0.3, 1.0)
+    penalty = trial.suggest_float("l2", 0.1, 50.0, log=True)
     if family == "lightgbm":
         return family, {
             "learning_rate": rate,
             "max_depth": depth,
             "num_leaves": 2**depth - 1,
-            "min_data_in_leaf": leaf,
-            "bagging_fraction": rows,
-            "feature_fraction": columns,
-            "lambda_l2": l2,
+            "min_data_in_leaf": min_leaf,
+            "bagging_fraction": row_share,
+            "feature_fraction": column_share,
+            "lambda_l2": penalty,
         }
     return family, {
         "eta": rate,
         "max_depth": depth,
-        "min_child_weight": leaf / 4,  # the Hessian of a log-loss near p = 1/2 is a quarter a row
-        "subsample": rows,
-        "colsample_bytree": columns,
-        "lambda": l2,
+        "min_child_weight": min_leaf / 4,  # the Hessian of a log-loss near p = 1/2 is ¼ per row
+        "subsample": row_share,
+        "colsample_bytree": column_share,
+        "lambda": penalty,
     }
 
 
-def _tables(samples: Samples, fold: Fold) -> tuple[BoosterData, BoosterData, BoosterData]:
+def _fold_data(samples: Samples, fold: Fold) -> tuple[BoosterData, BoosterData, BoosterData]:
     fit = BoosterData.from_rows(samples.x[fold.fit], samples.won[fold.fit])
-    stop = BoosterData.from_rows(samples.x[fold.stop], samples.won[fold.stop], like=fit)
+    stop = BoosterData.from_rows(samples.x[fold.stop], samples.won[fold.stop], bins_of=fit)
     return fit, stop, BoosterData.from_rows(samples.x[fold.test], samples.won[fold.test])

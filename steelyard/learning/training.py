@@ -1,4 +1,4 @@
-"""A training: from samples to a calibrated model and what it was worth on rows it has never seen."""
+"""Training: from samples to a calibrated model and its results on rows it has never seen."""
 
 import hashlib
 from collections.abc import Callable
@@ -25,19 +25,21 @@ Metrics = dict[str, float]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Training:
-    """What a training gave.
+    """Result of a training.
 
     Attributes:
-        model: None when the scores could not be calibrated.
-        reasons: Why the model may not be a first champion; empty when it may.
+        model: None if the scores could not be calibrated.
+        reasons: Why the model may not be the first champion; empty if it may.
         verdict: The result in one sentence.
-        holdout: Rows of the samples that no search, fit or calibration saw.
-        p_win: Calibrated probabilities of the holdout, shape (len(holdout),); empty without a model.
-        confidence_ml: The same on the existing system's scale.
+        holdout: Positions of the rows no search, fit or calibration used, shape (h,).
+        p_win: Calibrated probabilities of the holdout, shape (h,); empty without a model.
+        confidence_ml: The same on the existing system's scale, 0-100, shape (h,).
         metrics: Figures of out-of-fold and holdout rows, and of the yardstick on both.
-        trials: Every trial, one row each.
-        importance: Share of the gain by feature, largest first; empty without a model.
-        shap: Share of the mean absolute Shapley values on the holdout by feature, largest first; empty without a model.
+        trials: One row a trial, see ``SearchResult.table``.
+        importance: Feature → share of the gain, largest first; empty without a model.
+        params: Family, rounds and parameters of the best trial.
+        shap: Feature → share of the mean absolute Shapley values on the holdout, largest first;
+            empty without a model.
     """
 
     model: Model | None
@@ -54,17 +56,27 @@ class Training:
 
 
 def training_key(data_hash: str, policy: LearningPolicy) -> str:
-    """Return the key of a training: same data and same settings, same version."""
+    """Return the key of a training: same data and same settings, same version.
+
+    Args:
+        data_hash: ``Samples.data_hash``.
+        policy: Settings of the training.
+    """
     return hashlib.sha256(f"{data_hash}\n{policy.model_dump_json()}".encode()).hexdigest()
 
 
 def train(
     samples: Samples, policy: LearningPolicy, on_trial: Callable[[TrialRow], None] | None = None
 ) -> Training:
-    """Search, fit, calibrate and score a model on ``samples``.
+    """Search, fit, calibrate and score a model.
 
-    The search sees folds of the development rows; calibration and scale are fitted on their out-of-fold predictions; the
-    holdout is scored once, at the end.
+    The search uses folds of the development rows; calibration and scale are fitted on their
+    out-of-fold predictions; the holdout is scored once, at the end.
+
+    Args:
+        samples: Settled signals.
+        policy: Settings of the training.
+        on_trial: Called after each trial of the search, for logging.
 
     Raises:
         CollectMoreData: If there are too few samples, or outcomes of one kind only.
@@ -72,55 +84,64 @@ def train(
     development, holdout = split_holdout(samples, policy)
     folds = walk_forward(samples, development, policy)
     _require_both_outcomes(samples, folds)
-    found = search(samples, folds, policy, on_trial)
+    best = search(samples, folds, policy, on_trial)
     test = np.concatenate([fold.test for fold in folds])
-    metrics = _yardstick(samples, folds, development, holdout) | {
-        "trials": float(len(found.trials))
-    }
-    calibration = fit_calibration(found.out_of_fold, samples.won[test])
+    metrics = _yardstick_metrics(samples, folds, development, holdout)
+    metrics["trials"] = float(len(best.trials))
+    calibration = fit_calibration(best.out_of_fold, samples.won[test])
     if isinstance(calibration, str):
-        return _refused(calibration, found, holdout, metrics)
-    model = _fit(samples, development, test, found, calibration, policy)
+        return _uncalibrated(calibration, best, holdout, metrics)
+    model = _fit_model(samples, development, test, best, calibration, policy)
     p_win, confidence_ml = model.predict(samples.x[holdout])
-    metrics |= _figures("oof", calibration.apply(found.out_of_fold), samples.won[test])
-    metrics |= _figures("train", model.predict(samples.x[development])[0], samples.won[development])
-    metrics |= _figures("holdout", p_win, samples.won[holdout])
+    fitted = model.predict(samples.x[development])[0]
+    metrics |= _score("oof", calibration.apply(best.out_of_fold), samples.won[test])
+    metrics |= _score("train", fitted, samples.won[development])
+    metrics |= _score("holdout", p_win, samples.won[holdout])
     metrics["gap"] = metrics["train_accuracy"] - metrics["holdout_accuracy"]
-    reasons = refusal_reasons(metrics, policy)
+    names = samples.feature_names
     return Training(
         model=model,
-        reasons=reasons,
+        reasons=refusal_reasons(metrics, policy),
         verdict=_verdict(metrics, policy),
         holdout=holdout,
         p_win=p_win,
         confidence_ml=confidence_ml,
         metrics=metrics,
-        trials=found.table(),
-        importance=_ranked(samples.feature_names, model.booster.gain(len(samples.feature_names))),
-        params={"family": found.family, "rounds": found.rounds, **found.params},
-        shap=_ranked(samples.feature_names, _shapley_shares(model, samples.x[holdout])),
+        trials=best.table(),
+        importance=_rank_features(names, model.booster.gain(len(names))),
+        params=_params(best),
+        shap=_rank_features(names, _shapley_shares(model, samples.x[holdout])),
     )
 
 
+def _params(best: SearchResult) -> dict[str, float | int | str]:
+    return {"family": best.family, "rounds": best.rounds, **best.params}
+
+
 def _shapley_shares(model: Model, x: Floats) -> Floats:
-    """Return each feature's share of the mean absolute Shapley values on ``x``, shape (k,); zeros where none counts."""
+    """Return each feature's share of the mean absolute Shapley values on ``x``, (n, k) → (k,)."""
     sizes = np.abs(model.contributions(x)[:, :-1]).mean(axis=0)
     return np.asarray(sizes / sizes.sum() if sizes.sum() > 0 else sizes)
 
 
-def _ranked(names: tuple[str, ...], shares: Floats) -> dict[str, float]:
-    return {names[n]: float(shares[n]) for n in np.argsort(-shares, kind="stable")}
+def _rank_features(names: tuple[str, ...], shares: Floats) -> dict[str, float]:
+    order = np.argsort(-shares, kind="stable")
+    return {names[column]: float(shares[column]) for column in order}
 
 
 def refusal_reasons(metrics: Metrics, policy: LearningPolicy) -> tuple[str, ...]:
-    """Return why a model with these holdout figures may not be a first champion; empty when it may (SPEC §3)."""
+    """Return why a model may not be the first champion; empty if it may (SPEC §3).
+
+    Args:
+        metrics: With ``holdout_accuracy`` and ``holdout_no_information_rate``; NaN is refused.
+        policy: Accuracy needed.
+    """
     accuracy, rate = metrics["holdout_accuracy"], metrics["holdout_no_information_rate"]
     reasons = []
     if not accuracy > policy.gate_accuracy:
-        miss = (policy.gate_accuracy - accuracy) * 100
-        reasons.append(
-            f"holdout accuracy {accuracy:.1%} misses {policy.gate_accuracy:.1%} by {miss:.1f} points"
-        )
+        points = (policy.gate_accuracy - accuracy) * 100
+        needed = f"{policy.gate_accuracy:.1%}"
+        reasons.append(f"holdout accuracy {accuracy:.1%} misses {needed} by {points:.1f} points")
     if not accuracy > rate:
         reasons.append(
             f"holdout accuracy {accuracy:.1%} is not above the no-information rate {rate:.1%}"
@@ -128,32 +149,27 @@ def refusal_reasons(metrics: Metrics, policy: LearningPolicy) -> tuple[str, ...]
     return tuple(reasons)
 
 
-def _fit(
+def _fit_model(
     samples: Samples,
     development: Index,
     test: Index,
-    found: SearchResult,
+    best: SearchResult,
     calibration: Calibration,
     policy: LearningPolicy,
 ) -> Model:
-    booster = GROWING_BOOSTERS[found.family](
-        found.params,
-        BoosterData.from_rows(samples.x[development], samples.won[development]),
-        policy.seed,
-    )
-    for _ in range(found.rounds):
+    data = BoosterData.from_rows(samples.x[development], samples.won[development])
+    booster = GROWING_BOOSTERS[best.family](best.params, data, policy.seed)
+    for _ in range(best.rounds):
         booster.grow()
-    scale = fit_scale(
-        policy.scale, calibration.apply(found.out_of_fold), samples.confidence_existing[test]
-    )
+    p_win = calibration.apply(best.out_of_fold)
     return Model.from_booster(
-        found.family,
-        booster.to_bytes(found.rounds),
-        samples.feature_names,
-        calibration,
-        scale,
-        str(samples.settled_at[development].max()),
-        samples.x[development],
+        family=best.family,
+        booster_bytes=booster.to_bytes(best.rounds),
+        feature_names=samples.feature_names,
+        calibration=calibration,
+        scale=fit_scale(policy.scale, p_win, samples.confidence_existing[test]),
+        trained_through=str(samples.settled_at[development].max()),
+        x=samples.x[development],
     )
 
 
@@ -162,27 +178,32 @@ def _require_both_outcomes(samples: Samples, folds: list[Fold]) -> None:
         for part in (fold.fit, fold.stop):
             if samples.won[part].all() or not samples.won[part].any():
                 raise CollectMoreData(
-                    f"fold {number} knows only one outcome in {len(part)} signals; collect more bars"
+                    f"fold {number} has only one outcome in {len(part)} signals; collect more bars"
                 )
 
 
-def _yardstick(samples: Samples, folds: list[Fold], development: Index, holdout: Index) -> Metrics:
-    """Return the figures of a regularised logistic regression on the same folds and holdout (scaled on its own rows)."""
+def _yardstick_metrics(
+    samples: Samples, folds: list[Fold], development: Index, holdout: Index
+) -> Metrics:
+    """Return the figures of a regularised logistic regression on the same folds and holdout."""
 
-    def fitted(train: Index, test: Index) -> Floats:
-        line = make_pipeline(StandardScaler(), LogisticRegression(C=0.05, max_iter=500))
-        line.fit(samples.x[train], samples.won[train])
-        return np.asarray(line.predict_proba(samples.x[test])[:, 1])
+    def predict(train: Index, test: Index) -> Floats:
+        regression = make_pipeline(StandardScaler(), LogisticRegression(C=0.05, max_iter=500))
+        regression.fit(samples.x[train], samples.won[train])
+        return np.asarray(regression.predict_proba(samples.x[test])[:, 1])
 
     test = np.concatenate([fold.test for fold in folds])
-    out_of_fold = np.concatenate([fitted(fold.train, fold.test) for fold in folds])
-    return _figures("yardstick_oof", out_of_fold, samples.won[test]) | _figures(
-        "yardstick_holdout", fitted(development, holdout), samples.won[holdout]
+    out_of_fold = np.concatenate([predict(fold.train, fold.test) for fold in folds])
+    return _score("yardstick_oof", out_of_fold, samples.won[test]) | _score(
+        "yardstick_holdout", predict(development, holdout), samples.won[holdout]
     )
 
 
-def _figures(name: str, p_win: Floats, won: Bools) -> Metrics:
-    """Return accuracy, log-loss, AUC, Brier score and no-information rate; AUC is NaN where only one outcome occurred."""
+def _score(name: str, p_win: Floats, won: Bools) -> Metrics:
+    """Return accuracy, log-loss, AUC, Brier score and no-information rate under ``name``.
+
+    AUC is NaN if only one outcome occurred.
+    """
     both = won.any() and not won.all()
     return {
         f"{name}_accuracy": float(((p_win > 0.5) == won).mean()),
@@ -195,27 +216,28 @@ def _figures(name: str, p_win: Floats, won: Bools) -> Metrics:
 
 
 def _verdict(metrics: Metrics, policy: LearningPolicy) -> str:
-    accuracy, beaten = (
-        metrics["holdout_accuracy"],
-        metrics["yardstick_oof_log_loss"] - metrics["oof_log_loss"],
+    accuracy = metrics["holdout_accuracy"]
+    advantage = metrics["yardstick_oof_log_loss"] - metrics["oof_log_loss"]
+    admission = "; ".join(refusal_reasons(metrics, policy))
+    if not admission:
+        admission = f"holdout accuracy {accuracy:.1%} passes {policy.gate_accuracy:.1%}"
+    comparison = "beats" if advantage > 0 else "does not beat"
+    return (
+        f"{admission}; the booster {comparison} a logistic regression "
+        f"({advantage:+.4f} nats out of fold)"
     )
-    reasons = refusal_reasons(metrics, policy)
-    first = (
-        "; ".join(reasons)
-        if reasons
-        else f"holdout accuracy {accuracy:.1%} passes {policy.gate_accuracy:.1%}"
-    )
-    line = "beats" if beaten > 0 else "does not beat"
-    return f"{first}; the booster {line} a logistic regression ({beaten:+.4f} nats out of fold)"
 
 
-def _refused(reason: str, found: SearchResult, holdout: Index, metrics: Metrics) -> Training:
-    none = np.empty(0)
-    params: dict[str, float | int | str] = {
-        "family": found.family,
-        "rounds": found.rounds,
-        **found.params,
-    }
+def _uncalibrated(reason: str, best: SearchResult, holdout: Index, metrics: Metrics) -> Training:
     return Training(
-        None, (reason,), reason, holdout, none, none, metrics, found.table(), {}, params
+        model=None,
+        reasons=(reason,),
+        verdict=reason,
+        holdout=holdout,
+        p_win=np.empty(0),
+        confidence_ml=np.empty(0),
+        metrics=metrics,
+        trials=best.table(),
+        importance={},
+        params=_params(best),
     )

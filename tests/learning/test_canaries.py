@@ -11,9 +11,9 @@ from factories.bars import FOUR_HOURS
 from steelyard.errors import FixData
 from steelyard.learning.canaries import (
     Canary,
-    _deviations,
-    _shuffled,
-    _Trial,
+    _block_skill,
+    _check_shuffled,
+    _make_setup,
     parse_signals,
     run_canaries,
 )
@@ -173,10 +173,12 @@ def test_outcomes_that_slipped_against_their_features_are_heard(plain: Market) -
 def test_a_split_that_scores_what_it_fitted_is_heard(plain: Market) -> None:
     """Coins cannot be foreseen, only remembered."""
     samples, _ = plain
-    trial = _Trial.of(samples, "lightgbm", POLICY)
+    setup = _make_setup(samples, "lightgbm", POLICY)
     rows = np.arange(len(samples))
-    honest, _ = _shuffled(trial, np.random.default_rng(0))
-    leaking, _ = _shuffled(replace(trial, paths=((rows, rows[-300:]),)), np.random.default_rng(0))
+    honest, _ = _check_shuffled(setup, np.random.default_rng(0))
+    leaking, _ = _check_shuffled(
+        replace(setup, splits=((rows, rows[-300:]),)), np.random.default_rng(0)
+    )
 
     assert not honest.failed
     assert leaking.failed
@@ -187,7 +189,9 @@ def test_chance_exceeds_a_bound_no_more_often_than_it_says() -> None:
     rng = np.random.default_rng(0)
     block = np.sort(rng.integers(0, 40, 200))
     points = rng.pareto(1.5, 200)
-    drawn = [_deviations(points * rng.choice([-1.0, 1.0], 40)[block], block) for _ in range(10_000)]
+    drawn = [
+        _block_skill(points * rng.choice([-1.0, 1.0], 40)[block], block) for _ in range(10_000)
+    ]
 
     for bound in (1.0, 2.0, 3.0):
         assert np.mean(np.array(drawn) > bound) <= np.exp(-(bound**2) / 2)

@@ -119,7 +119,7 @@ def test_trees_that_predict_anything_else_are_refused() -> None:
             forest_to_bytes(trees, ReferenceRows(x, proof.raw + 1e-3, proof.low, proof.high))
         )
     trees.left[0] = 10**6
-    with pytest.raises(FixData, match="a node names one that is not behind it"):
+    with pytest.raises(FixData, match="a node refers to a node that does not follow it"):
         forest_from_bytes(forest_to_bytes(trees, proof))
     with pytest.raises(FixData, match="cannot be read"):
         forest_from_bytes(b"PK nonsense")
