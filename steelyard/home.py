@@ -1,4 +1,4 @@
-"""A home opened: the settings of one lineage and the gateways to everything it keeps, each opened when first used."""
+"""An opened home: settings of one lineage and its gateways, each opened at first use."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -32,9 +32,8 @@ if TYPE_CHECKING:
 
 
 def open_registry(services: ServiceSettings) -> Registry:
-    """Return the registry; whoever changes it holds a lock where the ledger lies, which every process shares."""
+    """Return the registry; changes take a lock in the ledger, which all processes share."""
     ledger = Ledger(services.ledger)
-
     return Registry(
         services.mlflow,
         services.artifacts,
@@ -45,12 +44,18 @@ def open_registry(services: ServiceSettings) -> Registry:
 
 
 def open_ledger(services: ServiceSettings) -> Ledger:
-    """Return the ledger; it is migrated when it is first used through ``Home`` or the recorder."""
+    """Return the ledger; ``Home`` and the recorder migrate it at first use."""
     return Ledger(services.ledger)
 
 
-def page_of(services: ServiceSettings, journal: Journal, run_id: str | None) -> str:
-    """Return the address of a decision's run among MLflow's pages; empty without one."""
+def run_url(services: ServiceSettings, journal: Journal, run_id: str | None) -> str:
+    """Return the URL of a decision's run in MLflow.
+
+    Args:
+        services: Base URL of MLflow's pages.
+        journal: Journal that holds the decision.
+        run_id: MLflow run of the decision; None gives an empty URL.
+    """
     return f"{services.pages.rstrip('/')}{journal.page(run_id)}" if run_id else ""
 
 
@@ -60,12 +65,17 @@ def open_brake(services: ServiceSettings) -> Brake:
 
 
 def open_alerts(services: ServiceSettings) -> Alerts:
-    """Return the alerts of the home and where they go."""
+    """Return the alerts of the home, with the channels from ``STEELYARD_ALERTS``."""
     return Alerts(Path(services.state) / "alerts", alert_channels())
 
 
 def open_broker(settings: BrokerSettings, policy: BracketPolicy, ledger: Ledger) -> Broker:
     """Return the configured broker.
+
+    Args:
+        settings: Name of the broker and its options.
+        policy: Exit rules of the orders.
+        ledger: Records orders and fills.
 
     Raises:
         FixConfiguration: If Alpaca's keys or its library are missing.
@@ -83,7 +93,13 @@ def open_broker(settings: BrokerSettings, policy: BracketPolicy, ledger: Ledger)
 
 @dataclass(frozen=True)
 class Home:
-    """Settings and gateways of one home."""
+    """Settings and gateways of one home.
+
+    Attributes:
+        settings: Everything configurable, with ``{home}`` filled in.
+        folder: Folder of all state.
+        conf: Folder of the settings; None for the default.
+    """
 
     settings: Settings
     folder: Path
@@ -91,39 +107,39 @@ class Home:
 
     @cached_property
     def lake(self) -> Lake:
-        """Validated bars."""
+        """Store of validated bars."""
         return Lake(self.state_folder / "lake")
 
     @cached_property
     def ledger(self) -> Ledger:
-        """Signals, predictions, outcomes; migrated to the current tables."""
+        """Ledger of signals, predictions and outcomes, migrated to the current tables."""
         ledger = Ledger(self.settings.services.ledger)
         ledger.migrate()
         return ledger
 
     @cached_property
     def registry(self) -> Registry:
-        """Models in MLflow, and the journal of what they may decide."""
+        """Models in MLflow and the journal of decisions."""
         return open_registry(self.settings.services)
 
     @property
     def journal(self) -> Journal:
-        """State and decisions of the lineage."""
+        """Journal of the lineage: state and decisions."""
         return self.registry.journal
 
     @cached_property
     def brake(self) -> Brake:
-        """What takes the weight away from trading processes of this home, with or without MLflow."""
+        """Brake that sets the weight of this home's trading processes to 0, even without MLflow."""
         return open_brake(self.settings.services)
 
     @cached_property
     def alerts(self) -> Alerts:
-        """What an operator must be told."""
+        """Alerts to the operator."""
         return open_alerts(self.settings.services)
 
     @cached_property
     def quality(self) -> Quality:
-        """Data contracts; quarantine and data docs lie under the state folder."""
+        """Data contracts, with quarantine and data docs in the state folder."""
         return Quality(PACKAGE / "expectations", self.state_folder, self.settings.quality)
 
     @cached_property
@@ -136,18 +152,21 @@ class Home:
         """Names of the model's inputs, in order."""
         return feature_names(self.strategy)
 
-    def page(self, run_id: str | None) -> str:
-        """Return the address of a decision's run among MLflow's pages; empty without one."""
-        return page_of(self.settings.services, self.journal, run_id)
+    def run_url(self, run_id: str | None) -> str:
+        """Return the URL of a decision's run in MLflow; empty without a run."""
+        return run_url(self.settings.services, self.journal, run_id)
 
-    def training_pages(self, version: Version) -> dict[str, str]:
-        """Return where MLflow shows a version: words → address."""
-        pages = self.settings.services.pages.rstrip("/")
-        run = f"{pages}{self.registry.page(version.run_id)}"
+    def training_urls(self, version: Version) -> dict[str, str]:
+        """Return MLflow's pages of a version, link text → URL."""
+        services = self.settings.services
+        pages = services.pages.rstrip("/")
+        training = f"{pages}{self.registry.page(version.run_id)}"
         return {
-            "The training in MLflow": run,
-            f"Version {version.number}": f"{pages}/#/models/{self.settings.services.lineage}/versions/{version.number}",
-            "Its data, as it was checked": f"{run}/artifacts/data_docs/features.html",
+            "Training run in MLflow": training,
+            f"Version {version.number}": (
+                f"{pages}/#/models/{services.lineage}/versions/{version.number}"
+            ),
+            "Data checks of the training": f"{training}/artifacts/data_docs/features.html",
         }
 
     @property
@@ -161,9 +180,7 @@ class Home:
 
     def model(self, version: str) -> "Model":
         """Return a registered version, loaded once."""
-        from steelyard.learning.model import (
-            Model,
-        )  # brings both boosters, which most who open a home do not need
+        from steelyard.learning.model import Model  # imports both boosters, which few commands need
 
         if version not in self._models:
             self._models[version] = Model.from_files(self.registry.load(version))
@@ -175,7 +192,7 @@ def open_home(folder: Path | str | None = None, conf: Path | str | None = None) 
 
     Args:
         folder: Folder of all state; None for the current one.
-        conf: Folder of the settings; None for ``./conf`` or else the one that comes with the package.
+        conf: Folder of the settings; None for ``./conf``, or the packaged one if there is none.
 
     Raises:
         FixConfiguration: If the settings cannot be read.
@@ -187,12 +204,12 @@ def open_home(folder: Path | str | None = None, conf: Path | str | None = None) 
 def home_under(
     settings: Settings, folder: Path | str | None = None, conf: Path | None = None
 ) -> Home:
-    """Return the home in a folder under settings that were read already.
+    """Return the home in a folder, with settings that are already read.
 
     Args:
-        settings: Settings; ``{home}`` in the addresses of services is filled in.
+        settings: Settings; ``{home}`` in ``services`` is filled in here.
         folder: Folder of all state; None for the current one.
-        conf: Where the settings were read; None for the default.
+        conf: Folder the settings were read from; None for the default.
     """
-    place = Path(folder or "").resolve()
-    return Home(settings.model_copy(update={"services": settings.services.at(place)}), place, conf)
+    home = Path(folder or "").resolve()
+    return Home(settings.model_copy(update={"services": settings.services.at(home)}), home, conf)

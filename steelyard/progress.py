@@ -1,4 +1,4 @@
-"""Where long steps say how far they are; whoever starts a flow decides what becomes of it."""
+"""Progress of long steps; whoever starts a flow decides how it is shown."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -7,7 +7,7 @@ from contextvars import ContextVar
 Sink = Callable[[str, int, int, str], None]
 
 
-def _silent(_what: str, _done: int, _total: int, _words: str) -> None:
+def _silent(_step: str, _done: int, _total: int, _detail: str) -> None:
     """Show nothing."""
 
 
@@ -16,7 +16,7 @@ _sink: ContextVar[Sink] = ContextVar("sink", default=_silent)
 
 @contextmanager
 def progress_to(sink: Sink) -> Iterator[None]:
-    """Send the progress of everything inside to ``sink(what, done, total, words)``."""
+    """Send all progress inside to ``sink(step, done, total, detail)``."""
     token = _sink.set(sink)
     try:
         yield
@@ -24,6 +24,13 @@ def progress_to(sink: Sink) -> Iterator[None]:
         _sink.reset(token)
 
 
-def report_progress(what: str, done: int, total: int, words: str = "") -> None:
-    """Say that ``done`` of ``total`` steps of ``what`` are behind us; ``words`` stand beside the bar."""
-    _sink.get()(what, done, total, words)
+def report_progress(step: str, done: int, total: int, detail: str = "") -> None:
+    """Report the progress of a step.
+
+    Args:
+        step: Name of the step; one bar is drawn per name.
+        done: Units done, at most ``total``.
+        total: Units of the whole step.
+        detail: Text beside the bar.
+    """
+    _sink.get()(step, done, total, detail)

@@ -1,4 +1,4 @@
-"""Reads ``conf/`` once: one YAML per subject, the file name is the field, unknown files and keys are refused."""
+"""Settings from ``conf/``: one YAML per subject, named like its field; unknown keys are errors."""
 
 import getpass
 import os
@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
@@ -41,13 +41,16 @@ OFFLINE = {
     "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
 }
 MIN_TOKEN_LENGTH = 16
-EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104  # told apart, not listened on
+EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104  # compared, not bound
 _POOL = "MLFLOW_SQLALCHEMYSTORE_POOLCLASS"
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
 class ServiceSettings(FrozenModel):
-    """Where state lives. ``{home}`` stands for the home folder, ``${NAME}`` for an environment variable."""
+    """Locations of the state (``conf/services.yaml``).
+
+    ``{home}`` stands for the home folder, ``${NAME}`` for an environment variable.
+    """
 
     lineage: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")] = "signal-confidence"
     ledger: str = "sqlite:///{home}/.steelyard/ledger.db"
@@ -59,7 +62,7 @@ class ServiceSettings(FrozenModel):
 
     @field_validator("ledger", "mlflow", "artifacts", "state", "pages")
     @classmethod
-    def _known_variables(cls, text: str) -> str:
+    def _require_variables(cls, text: str) -> str:
         missing = [name for name in _VARIABLE.findall(text) if name not in os.environ]
         if missing:
             raise ValueError(f"environment variable {missing[0]} is not set")
@@ -69,14 +72,11 @@ class ServiceSettings(FrozenModel):
         """Return the settings with ``{home}`` and every ``${NAME}`` filled in."""
 
         def filled(text: str) -> str:
-            with_variables = _VARIABLE.sub(lambda found: os.environ[found[1]], text)
+            with_variables = _VARIABLE.sub(lambda match: os.environ[match[1]], text)
             return with_variables.replace("{home}", str(home.resolve()))
 
-        places = {
-            name: filled(getattr(self, name))
-            for name in ("ledger", "mlflow", "artifacts", "state", "pages")
-        }
-        return self.model_copy(update=places)
+        fields = ("ledger", "mlflow", "artifacts", "state", "pages")
+        return self.model_copy(update={name: filled(getattr(self, name)) for name in fields})
 
 
 Port = Annotated[int, Field(ge=1, le=65_535)]
@@ -84,7 +84,10 @@ Cron = Annotated[str, Field(pattern=r"^\S+( \S+){4}$")]
 
 
 class Schedules(FrozenModel):
-    """When each flow runs: cron in the time zone of ``UpSettings``, one field for each deployment of ``prefect.yaml``."""
+    """Schedules of the flows, one field per deployment of ``prefect.yaml``.
+
+    Each is a cron expression in the time zone of ``UpSettings``.
+    """
 
     collect: Cron = "30 21 * * *"
     trade: Cron = "45 21 * * *"
@@ -98,7 +101,7 @@ class Schedules(FrozenModel):
 
 
 class UpSettings(FrozenModel):
-    """What ``steelyard up`` starts on this machine, and when its flows run."""
+    """Servers and schedules of ``steelyard up`` (``conf/up.yaml``)."""
 
     host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
     prefect_port: Port = 4200
@@ -108,21 +111,21 @@ class UpSettings(FrozenModel):
 
     @property
     def prefect_page(self) -> str:
-        """Where this machine reaches Prefect's server."""
-        return f"http://{self._reached}:{self.prefect_port}"
+        """URL of Prefect's server on this machine."""
+        return f"http://{self._local_host}:{self.prefect_port}"
 
     @property
     def mlflow_page(self) -> str:
-        """Where this machine reaches MLflow's server."""
-        return f"http://{self._reached}:{self.mlflow_port}"
+        """URL of MLflow's server on this machine."""
+        return f"http://{self._local_host}:{self.mlflow_port}"
 
     @property
-    def _reached(self) -> str:
+    def _local_host(self) -> str:
         return "127.0.0.1" if self.host in EVERYWHERE else self.host
 
     @field_validator("timezone")
     @classmethod
-    def _known_zone(cls, name: str) -> str:
+    def _require_zone(cls, name: str) -> str:
         try:
             ZoneInfo(name)
         except (ZoneInfoNotFoundError, ValueError) as error:
@@ -130,7 +133,7 @@ class UpSettings(FrozenModel):
         return name
 
     @model_validator(mode="after")
-    def _ports_differ(self) -> Self:
+    def _require_two_ports(self) -> Self:
         if self.prefect_port == self.mlflow_port:
             raise ValueError(
                 f"prefect_port and mlflow_port are both {self.mlflow_port}; they must differ"
@@ -139,7 +142,7 @@ class UpSettings(FrozenModel):
 
 
 class Settings(FrozenModel):
-    """Everything configurable, one field per file in ``conf/``."""
+    """All settings, one field per file in ``conf/``."""
 
     source: SourceSettings = SourceSettings()
     quality: QualityPolicy = QualityPolicy()
@@ -157,87 +160,103 @@ class Settings(FrozenModel):
 
 
 def load(conf: Path | None = None) -> Settings:
-    """Return the settings of the folder ``conf``; without one, ``./conf`` or else the project's own.
+    """Return the settings of a folder.
+
+    Args:
+        conf: Folder of the settings; None for ``./conf``, or the packaged one if there is none.
 
     Raises:
-        FixConfiguration: A file or key is unknown, a value is out of bounds, or a file is not YAML.
+        FixConfiguration: If a file or key is unknown, a value out of bounds, or a file not YAML.
     """
     folder = conf or default_conf()
     if not folder.is_dir():
         raise FixConfiguration(f"{folder}: no such configuration folder; pass --conf DIR")
-    known = set(Settings.model_fields)
     files = sorted(folder.glob("*.y*ml"))
     for file in files:
-        if file.stem not in known:
-            raise FixConfiguration(f"{file}: no such subject; known are {', '.join(sorted(known))}")
+        if file.stem not in Settings.model_fields:
+            raise FixConfiguration(_unknown_subject(file))
     return _with_pages(Settings.model_validate({file.stem: _subject(file) for file in files}))
 
 
 def _with_pages(settings: Settings) -> Settings:
-    """Return the settings with MLflow's pages: as configured, the server's own, or those of ``steelyard up``."""
+    """Return the settings with the URL of MLflow's pages filled in.
+
+    It is the configured one, or the MLflow server's, or that of ``steelyard up``.
+    """
     services = settings.services
     server = services.mlflow if services.mlflow.startswith("http") else settings.up.mlflow_page
     pages = services.model_copy(update={"pages": services.pages or server})
     return settings.model_copy(update={"services": pages})
 
 
-def examined(conf: Path | None = None) -> tuple[Settings, dict[str, str]]:
-    """Return the settings as far as they can be read, and what is wrong with each file that cannot, by subject.
+def load_readable(conf: Path | None = None) -> tuple[Settings, dict[str, str]]:
+    """Return the settings as far as they are readable, and the fault of every other file.
+
+    Args:
+        conf: Folder of the settings; None for ``./conf``, or the packaged one if there is none.
+
+    Returns:
+        The settings, with defaults for unreadable files; subject → fault.
 
     Raises:
-        FixConfiguration: If there is no such folder.
+        FixConfiguration: If the folder does not exist.
     """
     folder = conf or default_conf()
     if not folder.is_dir():
         raise FixConfiguration(f"{folder}: no such configuration folder; pass --conf DIR")
-    read, wrong = dict[str, BaseModel](), dict[str, str]()
+    readable, faults = dict[str, BaseModel](), dict[str, str]()
     for file in sorted(folder.glob("*.y*ml")):
         if file.stem not in Settings.model_fields:
-            wrong[file.stem] = (
-                f"{file}: no such subject; known are {', '.join(sorted(Settings.model_fields))}"
-            )
+            faults[file.stem] = _unknown_subject(file)
             continue
         try:
-            read[file.stem] = _subject(file)
+            readable[file.stem] = _subject(file)
         except FixConfiguration as error:
-            wrong[file.stem] = str(error)
-    return _with_pages(Settings.model_validate(read)), wrong
+            faults[file.stem] = str(error)
+    return _with_pages(Settings.model_validate(readable)), faults
+
+
+def _unknown_subject(file: Path) -> str:
+    return f"{file}: no such subject; known are {', '.join(sorted(Settings.model_fields))}"
 
 
 def former_keys(conf: Path) -> list[str]:
-    """Return which keys in the files of the folder ``conf`` bear a former name, one line each."""
+    """Return one line per key in the folder ``conf`` that still has its former name."""
     lines = []
     for file in sorted(conf.glob("*.y*ml")):
         field = Settings.model_fields.get(file.stem)
         with suppress(yaml.YAMLError):
             values = yaml.safe_load(file.read_text(encoding="utf-8"))
             if field is not None and isinstance(field.annotation, type):
-                found = former_names(field.annotation, values)
-                lines += [f"{file.name}: {old} is now {new}" for old, new in found]
+                renamed = former_names(field.annotation, values)
+                lines += [f"{file.name}: {old} is now {new}" for old, new in renamed]
     return lines
 
 
 def default_conf() -> Path:
-    """Return ``./conf`` where there is one, else the one that comes with the package."""
-    here = Path("conf")
-    return here if here.is_dir() else PACKAGE / "conf"
+    """Return ``./conf`` if it exists, else the packaged settings."""
+    local = Path("conf")
+    return local if local.is_dir() else PACKAGE / "conf"
 
 
 def go_offline() -> None:
-    """Switch telemetry, pickles and minutes of retrying off, where the environment does not say otherwise."""
+    """Disable telemetry, pickles and long retries, unless the environment sets them."""
     for name, value in OFFLINE.items():
         os.environ.setdefault(name, value)
 
 
 def seal_key() -> str:
-    """Return the secret that state and decisions are sealed with, empty where none is configured."""
+    """Return the key that seals state and decisions; empty if none is configured."""
     return os.environ.get("STEELYARD_SEAL_KEY", "")
 
 
 @contextmanager
 def isolated_environment() -> Iterator[None]:
-    """Keep what happens inside from the operator's channels and Prefect server, and every look at MLflow's file fresh."""
-    kept = {
+    """Isolate the work inside from the operator's alert channels and Prefect server.
+
+    It also turns off MLflow's connection pool, so that a file that is moved away is noticed.
+    """
+    saved = {
         name: os.environ.pop(name, None) for name in ("STEELYARD_ALERTS", "PREFECT_API_URL", _POOL)
     }
     os.environ[_POOL] = "NullPool"
@@ -245,14 +264,14 @@ def isolated_environment() -> Iterator[None]:
         yield
     finally:
         del os.environ[_POOL]
-        os.environ.update({name: value for name, value in kept.items() if value is not None})
+        os.environ.update({name: value for name, value in saved.items() if value is not None})
 
 
 def alpaca_keys() -> tuple[str, str]:
-    """Return Alpaca's key and secret.
+    """Return Alpaca's key and secret from the environment.
 
     Raises:
-        FixConfiguration: If the environment does not hold both.
+        FixConfiguration: If one of them is not set.
     """
     names = ("APCA_API_KEY_ID", "APCA_API_SECRET_KEY")
     for name in names:
@@ -267,44 +286,49 @@ def service_token() -> str:
     """Return the token that requests to the service must carry.
 
     Raises:
-        FixConfiguration: If the environment holds none, or a short one.
+        FixConfiguration: If ``STEELYARD_TOKEN`` is not set or too short.
     """
     token = os.environ.get("STEELYARD_TOKEN", "")
     if len(token) < MIN_TOKEN_LENGTH:
         raise FixConfiguration(
-            f"environment variable STEELYARD_TOKEN holds {len(token)} characters, at least {MIN_TOKEN_LENGTH} are needed; "
-            "set it to a long random secret"
+            f"environment variable STEELYARD_TOKEN holds {len(token)} characters, "
+            f"at least {MIN_TOKEN_LENGTH} are needed; set it to a long random secret"
         )
     return token
 
 
 def service_token_set() -> bool:
-    """Whether the environment names a token for the service."""
+    """Whether ``STEELYARD_TOKEN`` is set."""
     return "STEELYARD_TOKEN" in os.environ
 
 
 def alert_channels() -> tuple[str, ...]:
-    """Return the addresses alerts go to, in apprise's form, separated by blanks in the environment."""
+    """Return the alert channels as apprise URLs; the environment separates them by blanks."""
     return tuple(os.environ.get("STEELYARD_ALERTS", "").split())
 
 
 def operator_name() -> str:
-    """Return who is working here, for the journal."""
+    """Return the login name of the operator, for the journal."""
     return getpass.getuser()
 
 
 def child_environment(**changes: str) -> dict[str, str]:
-    """Return the environment of a process of ours: this one's, and nothing is imported from the current folder."""
+    """Return the environment of a child process; it imports nothing from the current folder."""
     return {**os.environ, "PYTHONSAFEPATH": "1", **changes}
 
 
 def prefect_server_configured() -> bool:
-    """Whether the environment names a Prefect server that should record the runs."""
+    """Whether ``PREFECT_API_URL`` names a Prefect server, which then records the runs."""
     return bool(os.environ.get("PREFECT_API_URL"))
 
 
 def override(value: BaseModel, where: str, **changes: Any) -> Any:
-    """Return ``value`` with ``changes``, validated like the file it came from.
+    """Return ``value`` with ``changes``, validated like its file.
+
+    Args:
+        value: Settings of a subject.
+        where: Origin of the changes, for the error message.
+        **changes: Fields to replace.
 
     Raises:
         FixConfiguration: If a change is out of bounds.
@@ -316,10 +340,10 @@ def override(value: BaseModel, where: str, **changes: Any) -> Any:
 
 
 def _subject(file: Path) -> BaseModel:
-    model = Settings.model_fields[file.stem].annotation
+    model = cast("type[BaseModel]", Settings.model_fields[file.stem].annotation)
     try:
         values = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-        return model.model_validate(values)  # type: ignore[union-attr, no-any-return]  # every field is a model
+        return model.model_validate(values)
     except yaml.YAMLError as error:
         raise FixConfiguration(f"{file}: not YAML: {' '.join(str(error).split())}") from error
     except ValidationError as error:
@@ -327,7 +351,7 @@ def _subject(file: Path) -> BaseModel:
 
 
 def first_complaint(error: ValidationError) -> str:
-    """Return the first complaint of pydantic in one line: where, what, and the value it was given."""
+    """Return pydantic's first complaint in one line: field, fault and value."""
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"]) or "the file"
     if first["type"] == "extra_forbidden":

@@ -19,7 +19,7 @@ from steelyard.gateways.lake import Lake
 from steelyard.gateways.plugins import load_strategy
 from steelyard.gateways.registry import Registry
 from steelyard.gateways.spool import Spool
-from steelyard.home import open_alerts, open_brake, open_ledger, open_registry, page_of
+from steelyard.home import open_alerts, open_brake, open_ledger, open_registry, run_url
 from steelyard.market.bars import by_symbol
 from steelyard.settings import ServiceSettings, Settings, load
 from steelyard.views.alerts import lapse, of_decision
@@ -150,7 +150,7 @@ def _streak_check(
         entry = breaker.enforce(at)
         watch.refresh()
         if entry is not None:
-            for alert in of_decision(entry, page_of(services, journal, entry.run_id)):
+            for alert in of_decision(entry, run_url(services, journal, entry.run_id)):
                 alerts.post(alert)
             alerts.deliver()
 

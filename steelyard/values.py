@@ -1,4 +1,4 @@
-"""The base of every settings model: immutable, and an unknown key is an error."""
+"""Base of every settings model: immutable; an unknown key is an error."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
@@ -10,7 +10,8 @@ class FrozenModel(BaseModel):
     """A frozen value read from ``conf/``; unknown keys, NaN and infinities are refused.
 
     Attributes:
-        renamed_keys: Former name → name. A key is read under both for one version, never under both at once.
+        renamed_keys: Former name → present name; for one version a key is read under either name,
+            but not under both at once.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -26,18 +27,20 @@ class FrozenModel(BaseModel):
         ]
         if both:
             raise ValueError(
-                f"{both[0]} are the same key under its former and its present name; keep the latter"
+                f"{both[0]} are the same key under its former and present name; keep the latter"
             )
         return {cls.renamed_keys.get(name, name): value for name, value in values.items()}
 
 
-def former_names(model: type[BaseModel], values: Any, place: str = "") -> Iterator[tuple[str, str]]:
-    """Yield the keys of ``values`` that bear a former name, with their present one, as dotted paths.
+def former_names(
+    model: type[BaseModel], values: Any, prefix: str = ""
+) -> Iterator[tuple[str, str]]:
+    """Yield every key that still has its former name, with its present name, as dotted paths.
 
     Args:
-        model: The settings model that reads ``values``.
-        values: What stands in a file, as YAML gives it.
-        place: Dotted path of ``values`` within the file, with a dot at its end; empty at the top.
+        model: Settings model that reads ``values``.
+        values: Content of a file, as parsed from YAML.
+        prefix: Dotted path of ``values`` within the file, ending with a dot; empty at the top.
     """
     if not isinstance(values, Mapping):
         return
@@ -45,11 +48,11 @@ def former_names(model: type[BaseModel], values: Any, place: str = "") -> Iterat
     for name, value in values.items():
         present = renamed.get(name, name)
         if present != name:
-            yield f"{place}{name}", f"{place}{present}"
+            yield f"{prefix}{name}", f"{prefix}{present}"
         field = model.model_fields.get(present)
         if (
             field is not None
             and isinstance(field.annotation, type)
             and issubclass(field.annotation, BaseModel)
         ):
-            yield from former_names(field.annotation, value, f"{place}{present}.")
+            yield from former_names(field.annotation, value, f"{prefix}{present}.")

@@ -26,7 +26,7 @@ def announce(home: Home, entries: Iterable[Entry | None]) -> int:
         Number of alerts that could not be delivered.
     """
     for entry in entries:
-        for alert in alerts.of_decision(entry, home.page(entry.run_id)) if entry else ():
+        for alert in alerts.of_decision(entry, home.run_url(entry.run_id)) if entry else ():
             home.alerts.post(alert)
     return home.alerts.deliver()
 
@@ -40,7 +40,7 @@ def notice_lapse(home: Home, state: State | None, as_of: datetime) -> None:
         state: State before the guard renews the lease; None before the first decision.
         as_of: Check as of this time (UTC).
     """
-    alert = alerts.lapse(state, as_of, home.page(state.decision_run_id)) if state else None
+    alert = alerts.lapse(state, as_of, home.run_url(state.decision_run_id)) if state else None
     if alert:
         home.alerts.post(alert)
 

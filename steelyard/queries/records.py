@@ -32,7 +32,7 @@ def decision_record(entry: Entry) -> dict[str, Any]:
 def decision_records(home: Home, entries: Iterable[Entry | None]) -> list[dict[str, Any]]:
     """Return the entries there are, each with its page in MLflow."""
     return [
-        decision_record(entry) | {"page": home.page(entry.run_id)}
+        decision_record(entry) | {"page": home.run_url(entry.run_id)}
         for entry in entries
         if entry is not None
     ]

@@ -67,7 +67,7 @@ def _life(home: Home, start: datetime, end: datetime, settled: pd.DataFrame) -> 
         "signals": len(home.ledger.predictions(start, end)),
         "signals_settled": len(settled),
         "decisions": [
-            decision_record(entry) | {"page": home.page(entry.run_id)} for entry in entries
+            decision_record(entry) | {"page": home.run_url(entry.run_id)} for entry in entries
         ],
         "promotions": [
             decision_record(entry) for entry in entries if entry.decision.kind == "promotion"

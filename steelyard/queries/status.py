@@ -125,7 +125,7 @@ def _versions(home: Home, state: State, as_of: datetime) -> dict[str, Any]:
 def _decision(home: Home, entry: Entry) -> dict[str, Any]:
     return decision_record(entry) | {
         "operator": entry.decision.operator,
-        "page": home.page(entry.run_id),
+        "page": home.run_url(entry.run_id),
     }
 
 

@@ -11,7 +11,7 @@ from steelyard.ops.doctor import configuration as conf_checks
 from steelyard.ops.doctor import home as home_checks
 from steelyard.ops.doctor import server as server_checks
 from steelyard.ops.doctor.rows import Row, looked
-from steelyard.settings import Settings, default_conf, examined
+from steelyard.settings import Settings, default_conf, load_readable
 
 Checks = dict[str, Callable[[], Iterable[Row]]]
 NEEDS = {"lease": ("MLflow",), "state": ("MLflow",), "schedules": ("MLflow", "ledger", "lake")}
@@ -25,7 +25,7 @@ def doctor(home: Path, conf: Path | None, as_of: datetime) -> dict[str, Any]:
         FixConfiguration: If there is no such folder of settings.
     """
     folder = conf or default_conf()
-    settings, wrong = examined(folder)
+    settings, wrong = load_readable(folder)
     rows = [*conf_checks.configuration(folder, wrong), *_rows(_installed(settings))]
     if "services" in wrong:
         rows.append(
