@@ -42,23 +42,36 @@ def _pauses(bars: pd.DataFrame, bar_size: pd.Timedelta, longest: pd.Timedelta) -
 
 
 def _missing_sessions(bars: pd.DataFrame, code: str, timezone: str) -> Iterator[str]:
-    import exchange_calendars
-
     days = bars["timestamp"].dt.tz_convert(timezone).dt.tz_localize(None).dt.normalize()
-    start, end = days.min().date(), days.max().date()
-    try:
-        market = exchange_calendars.get_calendar(
-            code, start=str(start), end=str(end + pd.Timedelta("1D"))
-        )
-    except exchange_calendars.errors.InvalidCalendarName as error:
-        raise FixConfiguration(
-            f"conf/source.yaml: calendar {code} is unknown; 24/7, auto or a code such as XNYS"
-        ) from error
+    sessions = _sessions(code, days.min(), days.max())
+    if sessions.empty or sessions[0] > days.min() + QUIET:
+        begins = f"{sessions[0]:%Y-%m-%d}" if len(sessions) else "a later day"
+        yield f"calendar {code} begins on {begins}: holes before it are not looked for"
     for symbol, present in days.groupby(bars["symbol"]):
-        expected = market.sessions[
-            (market.sessions >= present.iloc[0]) & (market.sessions <= present.iloc[-1])
-        ]
+        expected = sessions[(sessions >= present.iloc[0]) & (sessions <= present.iloc[-1])]
         missing = expected.difference(pd.DatetimeIndex(present))
         if len(missing):
             span = f"first {missing[0].date()}, last {missing[-1].date()}"
             yield f"{symbol}: {len(missing)} sessions of {code} missing, {span}"
+
+
+def _sessions(code: str, first: pd.Timestamp, last: pd.Timestamp) -> pd.DatetimeIndex:
+    """Return the sessions of an exchange from ``first`` to ``last``, as far as its calendar is recorded."""
+    import exchange_calendars
+
+    end = last + pd.Timedelta("1D")
+    try:
+        calendar = exchange_calendars.get_calendar(code, start=first, end=end)
+    except exchange_calendars.errors.InvalidCalendarName as error:
+        raise FixConfiguration(
+            f"conf/source.yaml: calendar {code} is unknown; 24/7, auto or a code such as XNYS"
+        ) from error
+    except ValueError:  # outside of what the calendar records
+        recorded = type(exchange_calendars.get_calendar(code))
+        earliest, latest = recorded.bound_min(), recorded.bound_max()
+        first = first if earliest is None else max(first, earliest)
+        end = end if latest is None else min(end, latest)
+        if first >= end:
+            return pd.DatetimeIndex([])
+        calendar = exchange_calendars.get_calendar(code, start=first, end=end)
+    return pd.DatetimeIndex(calendar.sessions)

@@ -38,6 +38,12 @@ class QualityPolicy(FrozenModel):
     max_bad_share: Annotated[float, Field(ge=0, le=1)] = 0.02
 
 
+OFF_GRID = (
+    " (their stamps do not lie whole bars apart: set timezone in conf/source.yaml if daily bars begin at the midnight of a "
+    "zone that changes its clock, leave out bars of another length)"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Checked:
     """Bars that passed, bars that did not, and what is worth knowing about them.
@@ -133,8 +139,10 @@ class Quality:
                 ["symbol", "timestamp"], ignore_index=True
             ),
             raw.jumps,
+            raw.timezone,
         )
         findings = (
+            *raw.findings,
             *_broken(quarantined),
             *(str(jump) for jump in jumps),
             *holes(good, raw.bar_size, raw.calendar, raw.timezone),
@@ -287,9 +295,10 @@ class Quality:
         share = len(quarantined) / len(frame)
         if share > self._policy.max_bad_share:
             worst = quarantined["rule"].value_counts().index[0]
+            hint = OFF_GRID if worst == "off_grid" else ""
             raise FixData(
                 f"{name}: {share:.1%} of the bars are bad, at most {self._policy.max_bad_share:.1%} allowed "
-                f"(max_bad_share in conf/quality.yaml); most often {worst}; they are in {kept}"
+                f"(max_bad_share in conf/quality.yaml); most often {worst}{hint}; they are in {kept}"
             )
 
 

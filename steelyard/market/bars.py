@@ -89,20 +89,17 @@ def naive(stamps: pd.Series) -> Stamps:
     return np.asarray(stamps.dt.tz_convert("UTC").dt.tz_localize(None), dtype="datetime64[ns]")
 
 
-def infer_bar_size(frame: pd.DataFrame) -> pd.Timedelta:
-    """Return the most common distance between neighbouring bars of one symbol.
+def bar_sizes(frame: pd.DataFrame) -> dict[str, pd.Timedelta]:
+    """Return the most common distance between neighbouring bars of each symbol; symbols with one bar are left out.
 
-    Raises:
-        FixData: If no symbol has two bars.
+    Args:
+        frame: Bars in any order, with the columns ``symbol`` and ``timestamp``; rows without a stamp are ignored.
     """
     ordered = frame[["symbol", "timestamp"]].sort_values(["symbol", "timestamp"])
-    spacing = ordered.groupby("symbol")["timestamp"].diff().dropna()
-    spacing = spacing[spacing > pd.Timedelta(0)]
-    if spacing.empty:
-        raise FixData(
-            "the bar size cannot be told from fewer than two bars of a symbol; set bar_size in conf/source.yaml"
-        )
-    return pd.Timedelta(spacing.mode().iloc[0])
+    spacing = ordered.groupby("symbol")["timestamp"].diff()
+    known = (spacing > pd.Timedelta(0)).to_numpy()
+    by_name = spacing[known].groupby(ordered["symbol"][known])
+    return {str(symbol): pd.Timedelta(gaps.mode().iloc[0]) for symbol, gaps in by_name}
 
 
 def until(bars: Mapping[str, Bars], as_of: pd.Timestamp) -> dict[str, Bars]:

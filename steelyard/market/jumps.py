@@ -41,7 +41,7 @@ class Jump:
     """A move between two bars that needs an explanation; ``ratio`` is the open over the close before."""
 
     symbol: str
-    timestamp: pd.Timestamp
+    date: date
     ratio: float
     kind: Kind
 
@@ -52,21 +52,23 @@ class Jump:
             "undecided": "split, bad data or real? held back until conf/source.yaml says (jumps)",
             "reused": "ticker reused after a hole? held back until conf/source.yaml says (jumps)",
         }
-        return f"{self.symbol} {self.timestamp:%Y-%m-%d} {self.ratio - 1:+.1%} overnight: {words[self.kind]}"
+        return f"{self.symbol} {self.date:%Y-%m-%d} {self.ratio - 1:+.1%} overnight: {words[self.kind]}"
 
 
 def explain(
-    frame: pd.DataFrame, decisions: Iterable[JumpDecision]
+    frame: pd.DataFrame, decisions: Iterable[JumpDecision], zone: str = "UTC"
 ) -> tuple[pd.DataFrame, list[Jump]]:
     """Return bars on one price scale, and every jump with what it was taken for.
 
     Args:
         frame: Bars, sorted by symbol and timestamp; with a column ``adj_close`` they are adjusted by it.
-        decisions: What the user has decided about jumps.
+        decisions: What the user has decided about jumps; at most one for a symbol and date.
+        zone: Zone of the dates in ``decisions``, and of those in messages.
     """
+    dates = frame["timestamp"].dt.tz_convert(zone).dt.date
     if "adj_close" in frame:
-        return _adjusted(frame, list(decisions))
-    return _decided(frame, list(decisions))
+        return _adjusted(frame, dates, list(decisions))
+    return _decided(frame, dates, list(decisions))
 
 
 def held_back(jumps: Iterable[Jump]) -> tuple[str, ...]:
@@ -75,7 +77,7 @@ def held_back(jumps: Iterable[Jump]) -> tuple[str, ...]:
 
 
 def _adjusted(
-    frame: pd.DataFrame, decisions: list[JumpDecision]
+    frame: pd.DataFrame, dates: pd.Series, decisions: list[JumpDecision]
 ) -> tuple[pd.DataFrame, list[Jump]]:
     """Adjust by the adjusted close; a decision adds what it missed, never what it has adjusted already."""
     factor = frame["adj_close"] / frame["close"]
@@ -87,22 +89,24 @@ def _adjusted(
     adjusted["volume"] = adjusted["volume"] / factor
     known = np.zeros(len(frame), dtype=bool)
     for decision in decisions:
-        here = _at(frame, decision) & ~split
+        here = _at(frame, dates, decision) & ~split
         known |= here
         if decision.ratio != 1 and here.any():
             split |= here
-            _rescale(adjusted, decision)
+            _rescale(adjusted, dates, decision)
     incredible = _beyond(gap, INCREDIBLE) & ~split & ~known
     crash = _beyond(gap, MIN_GAP) & ~split & ~incredible
     found = {"split": split, "crash": crash, "undecided": incredible}
     return adjusted, [
         jump
         for kind, where in found.items()
-        for jump in _listed(frame, gap, where, cast(Kind, kind))
+        for jump in _listed(frame, dates, gap, where, cast(Kind, kind))
     ]
 
 
-def _decided(frame: pd.DataFrame, decisions: list[JumpDecision]) -> tuple[pd.DataFrame, list[Jump]]:
+def _decided(
+    frame: pd.DataFrame, dates: pd.Series, decisions: list[JumpDecision]
+) -> tuple[pd.DataFrame, list[Jump]]:
     gap, hole = _gaps(frame), frame.groupby("symbol")["timestamp"].diff()
     larger, large = np.maximum(gap.to_numpy(), 1 / gap.to_numpy()), _beyond(gap, MIN_GAP)
     simple = (np.abs(larger[:, None] / SIMPLE - 1) < TOLERANCE).any(axis=1) & large
@@ -111,29 +115,27 @@ def _decided(frame: pd.DataFrame, decisions: list[JumpDecision]) -> tuple[pd.Dat
     adjusted, known = frame.copy(), np.zeros(len(frame), dtype=bool)
     jumps: list[Jump] = []
     for decision in decisions:
-        here = _at(frame, decision)
+        here = _at(frame, dates, decision)
         known |= here
-        _rescale(adjusted, decision)
-        jumps += _listed(frame, gap, here & large, "crash" if decision.ratio == 1 else "split")
-    jumps += _listed(frame, gap, reused & ~known, "reused")
-    jumps += _listed(frame, gap, doubtful & ~reused & ~known, "undecided")
-    jumps += _listed(frame, gap, large & ~doubtful & ~reused & ~known, "crash")
+        _rescale(adjusted, dates, decision)
+        jumps += _listed(
+            frame, dates, gap, here & large, "crash" if decision.ratio == 1 else "split"
+        )
+    jumps += _listed(frame, dates, gap, reused & ~known, "reused")
+    jumps += _listed(frame, dates, gap, doubtful & ~reused & ~known, "undecided")
+    jumps += _listed(frame, dates, gap, large & ~doubtful & ~reused & ~known, "crash")
     return adjusted, jumps
 
 
-def _rescale(adjusted: pd.DataFrame, decision: JumpDecision) -> None:
+def _rescale(adjusted: pd.DataFrame, dates: pd.Series, decision: JumpDecision) -> None:
     """Bring a symbol's bars before a decided date on the price scale after it, in place."""
-    before = (
-        (adjusted["symbol"] == decision.symbol) & (adjusted["timestamp"].dt.date < decision.date)
-    ).to_numpy()
+    before = ((adjusted["symbol"] == decision.symbol) & (dates < decision.date)).to_numpy()
     adjusted.loc[before, list(PRICES)] /= decision.ratio
     adjusted.loc[before, "volume"] *= decision.ratio
 
 
-def _at(frame: pd.DataFrame, decision: JumpDecision) -> np.ndarray:
-    return np.asarray(
-        (frame["symbol"] == decision.symbol) & (frame["timestamp"].dt.date == decision.date)
-    )
+def _at(frame: pd.DataFrame, dates: pd.Series, decision: JumpDecision) -> np.ndarray:
+    return np.asarray((frame["symbol"] == decision.symbol) & (dates == decision.date))
 
 
 def _gaps(frame: pd.DataFrame) -> pd.Series:
@@ -147,6 +149,8 @@ def _beyond(ratios: pd.Series, bound: float) -> np.ndarray:
     return np.asarray((values > bound) | (values < 1 / bound))
 
 
-def _listed(frame: pd.DataFrame, gap: pd.Series, where: np.ndarray, kind: Kind) -> list[Jump]:
-    rows = zip(frame["symbol"][where], frame["timestamp"][where], gap[where], strict=True)
-    return [Jump(str(symbol), stamp, float(ratio), kind) for symbol, stamp, ratio in rows]
+def _listed(
+    frame: pd.DataFrame, dates: pd.Series, gap: pd.Series, where: np.ndarray, kind: Kind
+) -> list[Jump]:
+    rows = zip(frame["symbol"][where], dates[where], gap[where], strict=True)
+    return [Jump(str(symbol), day, float(ratio), kind) for symbol, day, ratio in rows]

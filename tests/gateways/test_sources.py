@@ -1,6 +1,7 @@
 """Sources: every unusable file is one clear line, every usable one gives the same columns."""
 
 import gzip
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -229,3 +230,152 @@ def test_an_unknown_time_zone_is_refused(zone: str) -> None:
     """Before any file is read."""
     with pytest.raises(ValidationError, match="a time zone such as UTC"):
         SourceSettings(timezone=zone)
+
+
+BARS_HEADER = "timestamp,open,high,low,close,volume"
+
+
+def write_bars(file: Path, stamps: Iterable[object], header: str = BARS_HEADER) -> Path:
+    """Write bars of a flat market, one per stamp."""
+    rows = (f"{stamp},100,101,99,100,1000" for stamp in stamps)
+    file.write_text("\n".join([header, *rows]))
+    return file
+
+
+def hours(count: int = 30, start: str = "2023-01-02") -> list[str]:
+    return [
+        f"{stamp:%Y-%m-%dT%H:%M:%SZ}" for stamp in pd.date_range(start, periods=count, freq="1h")
+    ]
+
+
+def days(count: int = 30) -> list[str]:
+    return [f"{stamp:%Y-%m-%d}" for stamp in pd.date_range("2023-01-02", periods=count)]
+
+
+def test_a_symbol_with_bars_of_another_size_is_refused(tmp_path: Path) -> None:
+    """Read with one size for all, its daily bars would be known an hour after midnight."""
+    write_bars(tmp_path / "AAPL.csv", hours())
+    write_bars(tmp_path / "MSFT.csv", days())
+
+    with pytest.raises(
+        FixData, match=r"MSFT.csv: the bars of MSFT are 1 day apart, most are 1 hour"
+    ):
+        read(files(tmp_path))
+    with pytest.raises(FixData, match=r"1 day apart, bar_size in conf/source.yaml says 1 hour"):
+        read(files(tmp_path / "MSFT.csv", bar_size="1h"))
+
+
+def test_holes_do_not_make_another_bar_size(tmp_path: Path) -> None:
+    """A symbol that trades seldom has bars of the same size, further apart."""
+    write_bars(tmp_path / "OFTEN.csv", hours(48))
+    write_bars(tmp_path / "SELDOM.csv", [*hours(48)[::3], hours(48)[1]])
+
+    assert read(files(tmp_path)).bar_size == pd.Timedelta("1h")
+
+
+def test_bars_of_less_than_a_second_are_refused(tmp_path: Path) -> None:
+    """Steelyard has no use for ticks, and stamps read in a wrong unit look like them."""
+    stamps = [f"2023-01-02T00:00:00.{ms:03}Z" for ms in range(0, 100, 10)]
+
+    with pytest.raises(FixData, match="bars of 10 ms are not supported, 1 second at least"):
+        read(files(write_bars(tmp_path / "X.csv", stamps)))
+
+
+def test_files_that_look_like_months_of_one_symbol_are_refused(tmp_path: Path) -> None:
+    """Each would become a symbol; a pattern says which part of the name is the symbol."""
+    write_bars(tmp_path / "BTCUSDT-1h-2023-01.csv", hours(48, "2023-01-02"))
+    write_bars(tmp_path / "BTCUSDT-1h-2023-02.csv", hours(48, "2023-02-02"))
+
+    with pytest.raises(FixData, match="parts of one symbol"):
+        read(files(tmp_path))
+    named = read(files(tmp_path, symbol_pattern="^([A-Z]+)-"))
+    assert named.frame["symbol"].value_counts().to_dict() == {"BTCUSDT": 96}
+    with pytest.raises(FixData, match="finds no symbol in BTCUSDT-1h-2023-01"):
+        read(files(tmp_path, symbol_pattern="^([a-z]+)-"))
+
+
+def test_symbols_of_digits_over_the_same_time_stay_apart(tmp_path: Path) -> None:
+    """Tokyo's symbols differ in digits only, too."""
+    for name in ("7203", "6758"):
+        write_bars(tmp_path / f"{name}.csv", days())
+
+    assert set(read(files(tmp_path)).frame["symbol"]) == {"7203", "6758"}
+
+
+def test_dots_belong_to_symbols_and_capitals_to_suffixes(tmp_path: Path) -> None:
+    """Two classes of one share are two symbols; no file is left out."""
+    for name in ("BRK.A.csv", "BRK.B.CSV"):
+        write_bars(tmp_path / name, days())
+
+    assert set(read(files(tmp_path)).frame["symbol"]) == {"BRK.A", "BRK.B"}
+
+
+def test_a_file_that_names_no_symbol_is_refused(tmp_path: Path) -> None:
+    """An empty name is no symbol."""
+    with pytest.raises(FixData, match="no symbol in the file's name"):
+        read(files(write_bars(tmp_path / ".csv", days())))
+
+
+@pytest.mark.parametrize("column", ["volume", "adj_close", "symbol", "timestamp"])
+def test_a_mapped_column_that_is_not_there_is_refused(tmp_path: Path, column: str) -> None:
+    """A slip of the pen must not make volume unknown."""
+    file = write_bars(tmp_path / "X.csv", days())
+
+    with pytest.raises(FixData, match=f"maps {column} to nowhere, the file has timestamp, open"):
+        read(files(file, columns={column: "nowhere"}))
+
+
+def test_volume_under_another_name_is_a_finding(tmp_path: Path) -> None:
+    """Without volume three features say nothing; a market may have none, so it is said and not refused."""
+    file = write_bars(tmp_path / "X.csv", days(), "timestamp,open,high,low,close,Volume BTC")
+
+    [finding] = read(files(file)).findings
+
+    assert "no column for volume among timestamp, open, high, low, close, Volume BTC" in finding
+
+
+def test_date_and_time_in_two_columns_are_one_stamp(tmp_path: Path) -> None:
+    """The date alone would be the same stamp for a whole day."""
+    stamps = [f"2023-01-02,{hour:02}:00:00" for hour in range(24)]
+    file = write_bars(tmp_path / "X.csv", stamps, "Date,Time,Open,High,Low,Close,Volume")
+
+    assert read(files(file)).bar_size == pd.Timedelta("1h")
+
+
+@pytest.mark.parametrize(
+    ("header", "words"),
+    [
+        pytest.param(
+            "timestamp,open,high,low,close,volume,Volume", "2 columns are called volume", id="twice"
+        ),
+        pytest.param(
+            "timestamp;open;high;low;close;volume", "separated by semicolons", id="semicolons"
+        ),
+        pytest.param("timestamp\topen\thigh\tlow\tclose\tvolume", "separated by tabs", id="tabs"),
+    ],
+)
+def test_files_that_cannot_be_read_say_what_they_are(
+    tmp_path: Path, header: str, words: str
+) -> None:
+    """One line each."""
+    (tmp_path / "X.csv").write_text(f"{header}\n2023-01-02,1,1,1,1,1,1")
+
+    with pytest.raises(FixData, match=words):
+        read(files(tmp_path / "X.csv"))
+
+
+def test_stamps_in_the_index_of_a_parquet_file_are_found(tmp_path: Path) -> None:
+    """Pandas stores an index beside the columns."""
+    index = pd.date_range("2023-01-02", periods=30, freq="1h", tz="UTC", name="date")
+    prices = dict.fromkeys(("open", "high", "low", "close", "volume"), 100.0)
+    pd.DataFrame(prices, index=index).to_parquet(tmp_path / "BTC.parquet")
+
+    assert len(read(files(tmp_path / "BTC.parquet", columns={"timestamp": "date"})).frame) == 30
+
+
+def test_one_jump_is_decided_once() -> None:
+    """Twice it would be applied twice."""
+    decision = {"symbol": "7203", "date": "2022-10-10", "ratio": 5}
+
+    with pytest.raises(ValidationError, match="7203 2022-10-10 is decided 2 times"):
+        SourceSettings.model_validate({"jumps": [decision, decision]})

@@ -6,7 +6,7 @@ import pytest
 
 from factories.bars import FOUR_HOURS, small_market
 from steelyard.errors import FixData
-from steelyard.market.bars import by_symbol, infer_bar_size, until
+from steelyard.market.bars import bar_sizes, by_symbol, until
 
 
 def frame(stamps: list[str]) -> pd.DataFrame:
@@ -45,10 +45,9 @@ def test_stamps_that_do_not_rise_are_refused(stamps: list[str]) -> None:
         by_symbol(frame(stamps), FOUR_HOURS)
 
 
-def test_the_bar_size_is_the_usual_distance() -> None:
+def test_each_symbol_has_its_usual_distance() -> None:
     """A hole does not change it; one bar tells nothing."""
-    assert infer_bar_size(
-        frame(["2026-01-01", "2026-01-02", "2026-01-03", "2026-02-01"])
-    ) == pd.Timedelta("1D")
-    with pytest.raises(FixData, match="fewer than two bars"):
-        infer_bar_size(frame(["2026-01-01"]))
+    stamps = ["2026-01-01", "2026-01-02", "2026-01-03", "2026-02-01"]
+
+    assert bar_sizes(frame(stamps)) == {"X": pd.Timedelta("1D")}
+    assert bar_sizes(frame(["2026-01-01"])) == {}

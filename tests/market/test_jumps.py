@@ -98,3 +98,16 @@ def test_a_decision_counts_beside_an_adjusted_close(
 
     assert bars["close"].tolist() == [first, 20.0]
     assert [jump.kind for jump in jumps] == ["crash" if ratio == 1 else "split"]
+
+
+def test_a_decided_date_is_the_session_in_the_zone_of_the_bars() -> None:
+    """Midnight of Tokyo is the day before in UTC; bars before the session are divided, its own are not."""
+    bars = frame([130.0, 100.0])
+    bars["timestamp"] = (
+        bars["timestamp"].dt.tz_localize(None).dt.tz_localize("Asia/Tokyo").dt.tz_convert("UTC")
+    )
+    session = bars["timestamp"].iloc[1].tz_convert("Asia/Tokyo").date()
+
+    scaled, _ = explain(bars, (JumpDecision(symbol="X", date=session, ratio=1.3),), "Asia/Tokyo")
+
+    assert list(scaled["close"]) == pytest.approx([100.0, 100.0])
