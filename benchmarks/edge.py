@@ -31,7 +31,7 @@ from steelyard.market.strategy import Scan, TrendStrategy
 from steelyard.monitoring.false_alarms import streak_alarm
 from steelyard.queries.replay import open_replay_home
 from steelyard.settings import go_offline, load
-from steelyard.simulation.bounds import bounds_of
+from steelyard.simulation.bounds import compile_bounds
 from steelyard.simulation.lives import Signals, live
 from steelyard.tasks.bars import read_source, store_bars, validate_bars
 from steelyard.weight.policy import WeightPolicy
@@ -245,7 +245,7 @@ def lived(told: pd.DataFrame, bounds: WeightPolicy, words: str) -> None:
         np.zeros(days + 1, np.int64),
         np.zeros(days + 1, np.int64),
     )
-    live(life, days, bounds_of(bounds, SIZING.threshold), weights, phases, breakers)
+    live(life, days, compile_bounds(bounds, SIZING.threshold), weights, phases, breakers)
     moves, weight = np.diff(weights), weights[day - 1]
     books = {"baseline": existing, "ml": ml, "blended": (1 - weight) * existing + weight * ml}
     gained = ", ".join(

@@ -28,7 +28,7 @@ from steelyard.weight.gates import criteria
 from steelyard.weight.ladder import period_end
 from steelyard.weight.limits import measure_limits
 from steelyard.weight.policy import Phase
-from steelyard.weight.rollout import Item, checklist, expected_improvement, milestones
+from steelyard.weight.rollout import RolloutItem, checklist, expected_improvement, milestones
 from steelyard.weight.sequential import proof
 from steelyard.weight.state import State
 
@@ -177,13 +177,13 @@ def _entered(entries: list[Entry]) -> dict[Phase, datetime]:
     return entered
 
 
-def _item(item: Item) -> dict[str, str]:
+def _item(item: RolloutItem) -> dict[str, str]:
     return {
         "name": item.name,
         "begins": item.begins.isoformat(),
         "due": item.due.isoformat(),
-        "standing": item.standing,
-        "words": item.words,
+        "standing": item.status,
+        "words": item.detail,
     }
 
 

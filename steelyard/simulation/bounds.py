@@ -20,8 +20,8 @@ class Bounds(NamedTuple):
         threshold: Confidence above which a book takes a signal, 0 to 100.
         floors: Lowest weight of each phase, by position in ``PHASES``; ``ceilings`` the highest.
         factors: What each cut multiplies the weight by: accuracy, drawdown, Sharpe, decay.
-        smaller_arm_min: Signals the smaller arm needs for the split to count as fair, by the signals
-            in both arms, shape (``MAX_ARM_SIGNALS``,).
+        smaller_arm_min: Signals the smaller arm needs for the split to count as fair, by the
+            signals in both arms, shape (``MAX_ARM_SIGNALS``,).
         retrain_days: Days between two trainings; each yields a champion if one is required.
     """
 
@@ -65,7 +65,7 @@ class Bounds(NamedTuple):
     bets: Bets
 
 
-def bounds_of(policy: WeightPolicy, threshold: float, retrain_days: int = 7) -> Bounds:
+def compile_bounds(policy: WeightPolicy, threshold: float, retrain_days: int = 7) -> Bounds:
     """Return ``policy`` for compiled code.
 
     Args:

@@ -1,14 +1,20 @@
-"""Operating characteristics: what the configured policy does to thousands of lives whose truth is known.
+"""Operating characteristics: what the configured policy does to thousands of lives of known truth.
 
-The world of a life. Signals come as a Poisson process of so many a month. The model claims ``p_win`` ~ N(½, s²), with s such
-that an honest model is right as often as stated (E|p − ½| = accuracy − ½), kept within [0.02, 0.98]. A signal is won with
-probability ½ + k·(p_win − ½): k is 1 for an honest model, 0 for one without skill, −1 for an inverted one, and may turn
-half-way through the life. Signals of one day are right or wrong together: their luck is normal with the correlation
-``dependence`` (a Gaussian copula), the worst way for them to hang together. The bracket is symmetric and free of costs: a
-win adds and a loss takes risk_per_trade times U(0.8, 1.2) of the account, the spread of gaps and time limits. The existing
-system has no skill: its confidence is uniform on 0 to 100 and knows nothing of the outcome; the model's is ``p_win`` on the
-same scale (``matched``), so both books take the same share of the signals. A champion serves from the first day, and a
-training that a breaker asks for yields, within a week, one of the same true skill.
+How a life is simulated:
+
+- **Signals** come as a Poisson process with a given number per month.
+- **Claims.** The model claims ``p_win`` ~ N(½, s²), clipped to [0.02, 0.98]; s is such that an
+  honest model is right as often as stated: E|p − ½| = accuracy − ½.
+- **Truth.** A signal is won with probability ½ + k·(p_win − ½). The retention k is 1 for an honest
+  model, 0 for one without skill, −1 for an inverted one, and may change half-way through the life.
+- **Dependence.** Signals of one day are right or wrong together: their luck is normal with the
+  correlation ``dependence`` (a Gaussian copula), the worst way for them to depend on each other.
+- **Returns.** The bracket is symmetric and free of costs: a win adds and a loss takes
+  risk_per_trade · U(0.8, 1.2) of the account, the spread of gaps and time limits.
+- **The existing system** has no skill: its confidence is uniform on 0 to 100, whatever the outcome.
+  The model's is ``p_win`` on the same scale (``matched``), so both books take equally many signals.
+- **Champions.** One serves from the first day. A training that a breaker asks for yields one of the
+  same true skill within a week.
 """
 
 import math
@@ -22,7 +28,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
 from steelyard.evaluation.books import Floats, SizingPolicy
-from steelyard.simulation.bounds import Bounds, bounds_of
+from steelyard.simulation.bounds import Bounds, compile_bounds
 from steelyard.simulation.lives import (
     BY_ACCURACY,
     BY_DECAY,
@@ -38,27 +44,29 @@ SIGNALS = (50, 30, 100, 300)
 DEPENDENCE = (0.0, 0.5)
 LEVELS = (0.20, 0.40, 0.70)
 BREAKERS = {"accuracy": BY_ACCURACY, "streak": BY_STREAK, "decay": BY_DECAY}
-AT_ONCE = 150_000  # signals drawn at a time, which bounds the memory
+BATCH_SIGNALS = 150_000  # drawn at a time, which bounds the memory
 
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """What is true of the model in a life.
+    """True skill of the model in a life.
 
     Attributes:
-        accuracy: What the model claims on average.
-        kept: Share of the claim that is true in the first half of the life, ``later`` in the second.
+        name: Name in tables.
+        accuracy: Accuracy the model claims on average, in (0.5, 1).
+        claim_retention: Share of its claims that is true, in [−1, 1].
+        later_retention: The same in the second half of the life; None if it does not change.
     """
 
     name: str
     accuracy: float
     claim_retention: float = 1.0
-    later: float | None = None
+    later_retention: float | None = None
 
     @property
-    def turns(self) -> bool:
-        """Whether the truth changes half-way."""
-        return self.later is not None and self.later != self.claim_retention
+    def changes(self) -> bool:
+        """Whether the true skill changes half-way."""
+        return self.later_retention is not None and self.later_retention != self.claim_retention
 
 
 SCENARIOS = (
@@ -74,11 +82,14 @@ SCENARIOS = (
 
 @dataclass(frozen=True, slots=True)
 class Design:
-    """How long and how often is lived.
+    """Number, length and pace of the lives.
 
     Attributes:
+        lives: Lives per scenario.
+        months: Length of a life, months of 30 days.
         signals: Settled signals a month.
-        dependence: Correlation of the luck of signals of one day.
+        dependence: Correlation of the luck of signals of one day, in [0, 1).
+        seed: Random seed.
     """
 
     lives: int = 2000
@@ -89,12 +100,12 @@ class Design:
 
     @property
     def days(self) -> int:
-        """Length of a life."""
+        """Length of a life, days."""
         return self.months * MONTH_DAYS
 
     @property
-    def turn(self) -> int:
-        """Day on which a world turns."""
+    def change_day(self) -> int:
+        """Last day of the first half of a life."""
         return self.months // 2 * MONTH_DAYS
 
 
@@ -105,17 +116,32 @@ def designs(
     dependence: Sequence[float] | None,
     seed: int,
 ) -> list[Design]:
-    """Return what is lived: ``signals`` with each dependence, or by default all of both, the others with fewer lives."""
-    ties = dependence or (DEPENDENCE[:1] if signals else DEPENDENCE)
-    paces = [(pace, tie) for tie in ties for pace in signals or SIGNALS]
+    """Return the designs to simulate.
+
+    Args:
+        lives: Lives per scenario; by default all designs but the first have a quarter of them.
+        months: Length of a life, months of 30 days.
+        signals: Settled signals a month, one design for each; None for ``SIGNALS``.
+        dependence: Correlations within a day, each with every pace; None for ``DEPENDENCE``, but
+            independent signals alone if ``signals`` is given.
+        seed: Random seed.
+    """
+    correlations = dependence or (DEPENDENCE[:1] if signals else DEPENDENCE)
+    paces = [(pace, correlation) for correlation in correlations for pace in signals or SIGNALS]
     return [
-        Design(lives if n == 0 or signals else lives // 4, months, *pace, seed)
-        for n, pace in enumerate(paces)
+        Design(lives if number == 0 or signals else lives // 4, months, *pace, seed)
+        for number, pace in enumerate(paces)
     ]
 
 
 class SimulatedSignals(NamedTuple):
-    """Signals of many lives, as ``live_all`` takes them."""
+    """Signals of many lives, as ``live_all`` takes them.
+
+    Attributes:
+        signals: Signals of all lives, one life after the other, shape (n,).
+        first: First signal of each life, and their number last, shape (lives + 1,).
+        starts: ``Signals.starts`` of each life, shape (lives, days + 2).
+    """
 
     signals: Signals
     first: Ints
@@ -123,47 +149,71 @@ class SimulatedSignals(NamedTuple):
 
 
 class LifePaths(NamedTuple):
-    """Weight and breakers by day, shape (lives, days + 1)."""
+    """Course of many lives.
+
+    Attributes:
+        weights: Weight at the end of each day, shape (lives, days + 1).
+        breakers: Sum of the flags of the breakers that fired, shape (lives, days + 1).
+    """
 
     weights: Floats
     breakers: Ints
 
 
-def spread(accuracy: float) -> float:
-    """Return the standard deviation of honest claims that are right with ``accuracy``."""
+def claim_spread(accuracy: float) -> float:
+    """Return the standard deviation of honest claims right with ``accuracy``, in [0.5, 1)."""
     return (accuracy - 0.5) * math.sqrt(math.pi / 2)
 
 
-def information(accuracy: float) -> float:
-    """Return what one signal of an honest model tells against "no skill": the mean KL divergence of p from ½, nats."""
-    z = np.linspace(-5, 5, 2001)
-    p = np.clip(0.5 + spread(accuracy) * z, 0.02, 0.98)
-    divergence = p * np.log(2 * p) + (1 - p) * np.log(2 * (1 - p))
-    return float(np.average(divergence, weights=np.exp(-(z**2) / 2)))
+def information_per_signal(accuracy: float) -> float:
+    """Return the evidence in one signal of an honest model against "no skill", nats.
+
+    It is the mean Kullback-Leibler divergence of p from ½.
+    """
+    score = np.linspace(-5, 5, 2001)
+    p_win = np.clip(0.5 + claim_spread(accuracy) * score, 0.02, 0.98)
+    divergence = p_win * np.log(2 * p_win) + (1 - p_win) * np.log(2 * (1 - p_win))
+    return float(np.average(divergence, weights=np.exp(-(score**2) / 2)))
 
 
 def information_limit(accuracy: float, signals: int, rise: float) -> float:
-    """Return after how many months the evidence can reach ``rise`` on average, ln(rise)/KL; no test is faster."""
-    return math.log(rise) / (information(accuracy) * signals)
+    """Return the months until the evidence reaches ``rise`` on average, ln(rise)/KL.
+
+    No test is faster.
+
+    Args:
+        accuracy: Accuracy of an honest model, in (0.5, 1).
+        signals: Settled signals a month.
+        rise: e-value to reach.
+    """
+    return math.log(rise) / (information_per_signal(accuracy) * signals)
 
 
 def simulate_signals(
     scenario: Scenario, design: Design, lives: int, rng: np.random.Generator, risk: float
 ) -> SimulatedSignals:
-    """Return the signals of ``lives`` lives; ``risk`` is the share of the account lost at the stop."""
+    """Return the signals of many lives.
+
+    Args:
+        scenario: True skill of the model.
+        design: Length of a life, pace and dependence of its signals.
+        lives: Number of lives.
+        rng: Source of randomness; advanced.
+        risk: Share of the account lost at the stop.
+    """
     counts = rng.poisson(design.signals / MONTH_DAYS, (lives, design.days + 1))
     counts[:, 0] = 0
     starts = np.zeros((lives, design.days + 2), dtype=np.int64)
     np.cumsum(counts, axis=1, out=starts[:, 1:])
     first = np.concatenate(([0], np.cumsum(starts[:, -1])))
     day = np.repeat(np.tile(np.arange(design.days + 1), lives), counts.ravel())
-    z, luck = rng.standard_normal(len(day)), rng.standard_normal(len(day))
+    score, luck = rng.standard_normal(len(day)), rng.standard_normal(len(day))
     common = np.repeat(rng.standard_normal(counts.size), counts.ravel())
     luck = math.sqrt(design.dependence) * common + math.sqrt(1 - design.dependence) * luck
-    p_win = np.clip(0.5 + spread(scenario.accuracy) * z, 0.02, 0.98)
+    p_win = np.clip(0.5 + claim_spread(scenario.accuracy) * score, 0.02, 0.98)
     claim_retention = np.where(
-        day > design.turn,
-        scenario.claim_retention if scenario.later is None else scenario.later,
+        day > design.change_day,
+        scenario.claim_retention if scenario.later_retention is None else scenario.later_retention,
         scenario.claim_retention,
     )
     right = luck < ndtri(0.5 + claim_retention * np.abs(p_win - 0.5))
@@ -171,7 +221,7 @@ def simulate_signals(
     returns = np.where(won, risk, -risk) * rng.uniform(0.8, 1.2, len(day))
     existing, treated = rng.uniform(0, 100, len(day)), rng.random(len(day)) < 0.5
     return SimulatedSignals(
-        Signals(starts[0], day, p_win, existing, 100 * ndtr(z), won, returns, treated),
+        Signals(starts[0], day, p_win, existing, 100 * ndtr(score), won, returns, treated),
         first,
         starts,
     )
@@ -180,9 +230,16 @@ def simulate_signals(
 def run_lives(
     scenario: Scenario, design: Design, policies: Sequence[Bounds], risk: float
 ) -> list[LifePaths]:
-    """Return what each policy makes of the same lives."""
+    """Return the course of the same lives under each policy.
+
+    Args:
+        scenario: True skill of the model.
+        design: Number, length and pace of the lives.
+        policies: Compiled policies.
+        risk: Share of the account lost at the stop.
+    """
     rng = np.random.default_rng((design.seed, design.signals, round(1000 * design.dependence)))
-    batch = max(1, AT_ONCE // (design.signals * design.months))
+    batch = max(1, BATCH_SIGNALS // (design.signals * design.months))
     parts: list[list[LifePaths]] = [[] for _ in policies]
     for done in range(0, design.lives, batch):
         simulated = simulate_signals(scenario, design, min(batch, design.lives - done), rng, risk)
@@ -213,9 +270,18 @@ def _run_batch(simulated: SimulatedSignals, days: int, bounds: Bounds) -> LifePa
     return LifePaths(weights, breakers)
 
 
-def characteristics(scenario: Scenario, design: Design, found: LifePaths) -> dict[str, Any]:
-    """Return what happened to the lives, shares of lives and months; a month is None where fewer than half got there."""
-    weights, fired = found
+def measure_characteristics(scenario: Scenario, design: Design, paths: LifePaths) -> dict[str, Any]:
+    """Return the characteristics of simulated lives as plain JSON values.
+
+    They are mean weights, shares of lives and months; a number of months is the median over the
+    lives, None if fewer than half of them got there.
+
+    Args:
+        scenario: True skill of the model.
+        design: Number, length and pace of the lives.
+        paths: Course of the lives.
+    """
+    weights, fired = paths
     return {
         "held": float(weights.mean()),
         "held_at_end": float(weights[:, -1].mean()),
@@ -228,15 +294,16 @@ def characteristics(scenario: Scenario, design: Design, found: LifePaths) -> dic
         "disabled_by": {
             name: float(((fired & flag) > 0).any(axis=1).mean()) for name, flag in BREAKERS.items()
         },
-        "after_turn": _after_turn(weights, design) if scenario.turns else None,
+        "after_turn": _after_turn(weights, design) if scenario.changes else None,
     }
 
 
 def _after_turn(weights: Floats, design: Design) -> dict[str, Any]:
-    """Return how fast the weight came down in the lives that had any when the truth turned."""
-    had = weights[:, design.turn] > 0
-    before, after = weights[had, design.turn][:, None], weights[had, design.turn + 1 :]
-    halved, gone = after <= before / 2 + 1e-9, after == 0
+    """Return how fast the weight fell in the lives that had any when the true skill changed."""
+    had = weights[:, design.change_day] > 0
+    initial = weights[had, design.change_day][:, None]
+    following = weights[had, design.change_day + 1 :]
+    halved, gone = following <= initial / 2 + 1e-9, following == 0
     return {
         "lives": float(had.mean()),
         "months_to_half": _median_months(halved, start=1),
@@ -251,7 +318,11 @@ def _share_within(happened: NDArray[np.bool_], months: int) -> float | None:
 
 
 def _median_months(happened: NDArray[np.bool_], start: int = 0) -> float | None:
-    """Return the median of the first day it happened, months; None where fewer than half of the lives got there."""
+    """Return the median of the first day it happened, months.
+
+    None if it happened in fewer than half of the lives. ``happened`` has shape (lives, days); its
+    first column is day ``start``.
+    """
     if not len(happened):
         return None
     day = np.where(happened.any(axis=1), happened.argmax(axis=1) + start, np.inf)
@@ -265,37 +336,38 @@ def simulate(
     designs: Iterable[Design],
     scenarios: Sequence[Scenario] = SCENARIOS,
 ) -> Iterator[dict[str, Any]]:
-    """Yield for each course and world what both modes of ``policy`` do, in the order given.
+    """Yield what both modes of ``policy`` do for each design and scenario, as JSON values.
 
-    Courses and worlds are independent of each other and are lived through side by side.
+    Designs and scenarios are independent of each other and are simulated in parallel.
+
+    Args:
+        policy: The policy of the weight; its ``evidence`` mode is ignored.
+        sizing: Threshold of the books and risk per trade.
+        designs: Number, length and pace of the lives.
+        scenarios: True skills of the model.
     """
     modes = {
         mode: policy.model_copy(update={"evidence": mode}) for mode in ("ladder", "sequential")
     }
-    bounds = [bounds_of(one, sizing.threshold) for one in modes.values()]
+    bounds = [compile_bounds(modal_policy, sizing.threshold) for modal_policy in modes.values()]
 
-    def cell(asked: tuple[Design, Scenario]) -> dict[str, Any]:
-        design, scenario = asked
-        found = run_lives(scenario, design, bounds, sizing.risk_per_trade)
+    def simulate_cell(design: Design, scenario: Scenario) -> dict[str, Any]:
+        mode_paths = run_lives(scenario, design, bounds, sizing.risk_per_trade)
+        limit = None
+        if scenario.claim_retention > 0:
+            limit = information_limit(scenario.accuracy, design.signals, policy.sequential.rise)
         return {
             "world": scenario.name,
             "lives": design.lives,
             "signals": design.signals,
             "dependence": design.dependence,
-            "information_limit_months": _limit(scenario, design, policy),
+            "information_limit_months": None if limit is None else round(limit, 1),
             **{
-                mode: characteristics(scenario, design, one)
-                for mode, one in zip(modes, found, strict=True)
+                mode: measure_characteristics(scenario, design, paths)
+                for mode, paths in zip(modes, mode_paths, strict=True)
             },
         }
 
+    pairs = [(design, scenario) for design in designs for scenario in scenarios]
     with ThreadPoolExecutor() as pool:
-        yield from pool.map(
-            cell, [(design, scenario) for design in designs for scenario in scenarios]
-        )
-
-
-def _limit(scenario: Scenario, design: Design, policy: WeightPolicy) -> float | None:
-    if scenario.claim_retention <= 0:
-        return None
-    return round(information_limit(scenario.accuracy, design.signals, policy.sequential.rise), 1)
+        yield from pool.map(lambda pair: simulate_cell(*pair), pairs)

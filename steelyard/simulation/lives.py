@@ -1,10 +1,10 @@
-"""Lives under the configured policy, compiled: what guard, evaluation and gates would do, day by day.
+"""Lives under the configured policy, compiled: guard, evaluation and gates, day by day.
 
 The rules are those of ``weight.rules``, which the readable code calls too; the figures are those of
 ``evaluation``. A test holds compiled and readable lives against each other, day by day.
 
-A life begins in shadow with a champion. Each day its signals settle, the losing streak is checked, a
-retraining that is due brings a new champion, and guard, evaluation and gate follow, as in a replay.
+A life begins in shadow with a champion. Each day its signals settle, the losing streak is checked,
+a retraining that is due brings a new champion, and guard, evaluation and gate follow.
 Latency, coverage and fallbacks are in order; no operator holds the weight.
 """
 
@@ -98,8 +98,8 @@ class LifeState(NamedTuple):
 
     Attributes:
         weight: Weight in force, shape (1,).
-        marks: Phase, day it began, day the evidence began, retraining required (0 or 1), consecutive
-            ML losses, first signal of the running bet; shape (6,).
+        marks: Phase, day it began, day the evidence began, retraining required (0 or 1),
+            consecutive ML losses, first signal of the running bet; shape (6,).
         latches: Day each cut fired, −1 if it is not latched; shape (4,).
         sums: Settled signals, right ones, won ones, return of the ml and of the baseline book since
             the evidence began; shape (5,).
@@ -246,7 +246,7 @@ def _enter_phase(life: LifeState, phase: int, weight: float, day: int) -> None:
 
 @njit(cache=True, nogil=True)
 def _fire_breakers(life: LifeState, window: Window, decay: float, bounds: Bounds) -> int:
-    """Return the sum of the flags of the breakers that fire; the streak is checked as signals settle."""
+    """Return the flags of the breakers that fire; the streak is checked as signals settle."""
     if life.marks[RETRAIN]:
         return NOTHING
     fired = NOTHING
@@ -288,7 +288,7 @@ def _breach_confirmed(decay: float, unknown: bool, bounds: Bounds) -> bool:
 
 @njit(cache=True, nogil=True)
 def _apply_cuts(life: LifeState, breached: Bools, day: int, bounds: Bounds) -> bool:
-    """Apply the breached cuts that are not latched, settle the latches; returns whether a cut fired."""
+    """Apply the breached cuts that are not latched, settle the latches; return if a cut fired."""
     weight, fired = life.weight[0], False
     for limit in range(CUTS):
         latched = life.latches[limit] >= 0 and latch_active(
@@ -307,7 +307,7 @@ def _apply_cuts(life: LifeState, breached: Bools, day: int, bounds: Bounds) -> b
 def _enforce_limits(
     life: LifeState, signals: Signals, day: int, bounds: Bounds, breached: Bools
 ) -> int:
-    """Apply breakers and cuts; returns the flags of fired breakers, ``CUT_FIRED`` or ``NOTHING``."""
+    """Apply breakers and cuts; return the flags of breakers, ``CUT_FIRED`` or ``NOTHING``."""
     window = _find_month(life, signals, day, bounds)
     decay = decay_value(life.games)
     fired = _fire_breakers(life, window, decay, bounds)
@@ -522,7 +522,7 @@ def _settle_day(
 def _play_bet(
     life: LifeState, signals: Signals, first: int, last: int, day: int, bounds: Bounds
 ) -> None:
-    """Play the running bet as far as it has settled; bets are counted from the day the evidence began."""
+    """Play the running bet as far as it has settled; bets begin with the evidence."""
     if (day - 1 - life.marks[EVIDENCE_SINCE]) % bounds.bets.days == 0:
         life.marks[BET] = first
         copy_games(life.games, life.closed_games)
@@ -538,7 +538,7 @@ def _play_bet(
 def _count_settled(
     life: LifeState, signals: Signals, first: int, last: int, bounds: Bounds
 ) -> bool:
-    """Add signals [first, last) to the sums; returns whether the losing streak exceeded its bound."""
+    """Add signals [first, last) to the sums; return if the losing streak exceeded its bound."""
     broken = False
     for i in range(first, last):
         won, gain = signals.won[i], signals.returns[i]

@@ -17,7 +17,7 @@ class Case:
 
     Attributes:
         state: State in force at ``as_of``.
-        evidence: Figures of the window that is judged: the rolling month, for a gate that of the phase.
+        evidence: Figures of the window that is judged: the rolling month, for a gate the phase.
         policy: Bounds and steps, from ``conf/weight.yaml``.
         period_end: End of the period that is judged (UTC); for the daily guard ``as_of`` itself.
         as_of: When the decision is made (UTC), not before ``period_end``.
@@ -36,7 +36,7 @@ class Case:
 
     @property
     def decay_evidence(self) -> float:
-        """Lifetime evidence that the claims no longer hold, months; NaN without lifetime evidence."""
+        """Evidence that the claims no longer hold, months; NaN without lifetime evidence."""
         lifetime = self.evidence.lifetime
         return math.nan if lifetime is None else lifetime.decay_evidence
 

@@ -1,7 +1,7 @@
-"""Decisions and the chain that binds them: pure values, hashed so that a later change shows.
+"""Decisions and the hash chain that links them, so that a later change is detected.
 
-Each entry carries the SHA-256 of its own content and of the entry before it, as in a hash-linked timestamp chain
-(Haber and Stornetta, "How to time-stamp a digital document", J. Cryptology 3, 1991).
+Each entry carries the SHA-256 of its own content and of the entry before it (Haber and Stornetta,
+"How to time-stamp a digital document", J. Cryptology 3, 1991).
 """
 
 import hashlib
@@ -25,12 +25,13 @@ GENESIS = "0" * 64
 
 
 class Rule(FrozenModel):
-    """One rule that was looked at.
+    """One rule as it was evaluated.
 
     Attributes:
-        figure: What was measured; None where it could not be (too little evidence, NaN).
-        bound: What it was held against.
-        fired: The rule took effect (a limit that cut, a criterion that was met, a step that was made).
+        name: Name of the rule, fixed in records.
+        figure: What was measured; None if it could not be (too little evidence, NaN, infinity).
+        bound: What it was compared with; None likewise.
+        fired: The rule took effect: a limit cut, a criterion was met, a step was made.
         reason: The comparison in words.
     """
 
@@ -42,7 +43,15 @@ class Rule(FrozenModel):
 
 
 def make_rule(name: str, figure: float, bound: float, *, fired: bool, reason: str) -> Rule:
-    """Return a rule for the record; NaN and infinity, which JSON does not know, become None."""
+    """Return a rule for the record.
+
+    Args:
+        name: Name of the rule, fixed in records.
+        figure: What was measured; NaN and infinity, which JSON does not know, become None.
+        bound: What it was compared with; likewise.
+        fired: The rule took effect.
+        reason: The comparison in words.
+    """
     return Rule(
         name=name,
         figure=float(figure) if math.isfinite(figure) else None,
@@ -53,10 +62,21 @@ def make_rule(name: str, figure: float, bound: float, *, fired: bool, reason: st
 
 
 class Decision(FrozenModel):
-    """One change, or refusal to change, of the weight or phase, with everything it rested on.
+    """One change, or refusal to change, of the weight or phase, with everything it rests on.
 
     Attributes:
-        operator: Who asked for it; None where a rule decided.
+        lineage: Lineage it is about.
+        kind: Which review or operation decided.
+        period_end: End of the period that was judged (UTC).
+        as_of: When it was made (UTC).
+        verdict: What was decided.
+        reasons: Why, with figures.
+        rules: Every rule that was evaluated.
+        before: State it started from.
+        after: State it left.
+        evidence: Figures by flat name; empty if it rests on none.
+        policy: Policy in force, as plain JSON values.
+        operator: Who asked for it; None if a rule decided.
     """
 
     lineage: str
@@ -74,7 +94,7 @@ class Decision(FrozenModel):
 
     @property
     def key(self) -> str:
-        """Key under which it is recorded at most once: its period, or the version it promotes."""
+        """Key under which it is recorded at most once; its subject is the period or the version."""
         subject = self.after.champion if self.kind == "promotion" else self.period_end.isoformat()
         return decision_key(self.lineage, self.kind, str(subject))
 
@@ -125,10 +145,16 @@ def make_decision(
 
 
 class Entry(FrozenModel):
-    """A decision in its place in the journal.
+    """A decision at its position in the journal.
 
     Attributes:
-        intact: Whether the content, as it was read, still has the hash it was recorded with.
+        sequence: Position, from 1.
+        decision: What was decided.
+        previous_run_id: MLflow run of the entry before; None for the first.
+        previous_hash: Hash of the entry before; ``GENESIS`` for the first.
+        hash: Hash of this entry, in hexadecimal digits.
+        run_id: MLflow run of this entry; None before it is recorded.
+        intact: Whether the content that was read still has the recorded hash.
     """
 
     sequence: int
@@ -141,37 +167,49 @@ class Entry(FrozenModel):
 
     @property
     def state(self) -> State:
-        """State in force after this entry, naming its own run and hash."""
-        place = {
+        """State in force after this entry, with the entry's own run and hash."""
+        origin = {
             "sequence": self.sequence,
             "decision_run_id": self.run_id,
             "decision_hash": self.hash,
         }
-        return self.decision.after.model_copy(update=place)
+        return self.decision.after.model_copy(update=origin)
 
     @classmethod
     def read(cls, text: str) -> "Entry":
         """Return the entry written as ``text``.
 
-        The hash is held against what stands in the text rather than against what this version makes of it, so that a
-        journal outlives new fields.
+        The hash is checked against the text, not against the parsed values, so that a journal stays
+        valid when later versions add fields.
 
         Raises:
             ValueError: If the text is not an entry.
         """
         document = json.loads(text)
         entry = cls.model_validate(document)
-        found = content_hash(document["decision"], entry.sequence, entry.previous_hash)
-        return entry.model_copy(update={"intact": found == entry.hash})
+        actual_hash = content_hash(document["decision"], entry.sequence, entry.previous_hash)
+        return entry.model_copy(update={"intact": actual_hash == entry.hash})
 
 
 def decision_key(lineage: str, kind: str, subject: str) -> str:
-    """Return the key under which at most one decision is ever recorded."""
+    """Return the key under which at most one decision is recorded.
+
+    Args:
+        lineage: Lineage it is about.
+        kind: Which review or operation decides.
+        subject: End of the period (ISO 8601), or the version that is promoted.
+    """
     return f"{lineage}/{kind}/{subject}"
 
 
 def link(decision: Decision, previous: Entry | None, sequence: int | None = None) -> Entry:
-    """Return ``decision`` as the entry that follows ``previous`` (None: the first), by default with the next number."""
+    """Return ``decision`` as the entry that follows ``previous``.
+
+    Args:
+        decision: What was decided.
+        previous: Entry before; None for the first.
+        sequence: Position in the journal; None for the one after ``previous``.
+    """
     sequence = sequence or (previous.sequence + 1 if previous else 1)
     previous_hash = previous.hash if previous else GENESIS
     return Entry(
@@ -184,7 +222,13 @@ def link(decision: Decision, previous: Entry | None, sequence: int | None = None
 
 
 def content_hash(decision: Mapping[str, Any], sequence: int, previous_hash: str) -> str:
-    """Return the SHA-256 over the canonical JSON of a decision, its place and its predecessor's hash."""
+    """Return the SHA-256 of an entry, in hexadecimal digits.
+
+    Args:
+        decision: The decision as plain JSON values.
+        sequence: Its position in the journal.
+        previous_hash: Hash of the entry before.
+    """
     document = {"decision": decision, "sequence": sequence, "previous_hash": previous_hash}
     return hashlib.sha256(
         json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
@@ -192,17 +236,17 @@ def content_hash(decision: Mapping[str, Any], sequence: int, previous_hash: str)
 
 
 def first_break(entries: Sequence[Entry]) -> str | None:
-    """Return what is wrong with the first broken link of ``entries``, None when the chain is whole."""
+    """Return the fault of the first broken link of ``entries``; None if the chain is intact."""
     previous: Entry | None = None
     for entry in entries:
-        fault = _fault(entry, previous)
+        fault = _find_fault(entry, previous)
         if fault:
             return f"decision {entry.sequence} (run {entry.run_id}): {fault}"
         previous = entry
     return None
 
 
-def _fault(entry: Entry, previous: Entry | None) -> str | None:
+def _find_fault(entry: Entry, previous: Entry | None) -> str | None:
     expected = previous.sequence + 1 if previous else 1
     if entry.sequence > expected:
         return f"decision {expected} (run {entry.previous_run_id}) before it is missing"
@@ -217,6 +261,11 @@ def _fault(entry: Entry, previous: Entry | None) -> str | None:
     return None
 
 
-def follows(found: State, left: State) -> bool:
-    """Whether ``found`` is the state that was ``left``, but for the lease, which is renewed between decisions."""
-    return found.model_copy(update={"lease_until": left.lease_until}) == left
+def follows(state: State, recorded: State) -> bool:
+    """Return whether two states are the same but for the lease, which is renewed between decisions.
+
+    Args:
+        state: State as found.
+        recorded: State the last decision left.
+    """
+    return state.model_copy(update={"lease_until": recorded.lease_until}) == recorded

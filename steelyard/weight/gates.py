@@ -1,4 +1,4 @@
-"""The gates: what each phase asks before the lineage may move up, and what is still missing (SPEC §5).
+"""The gates: the criteria of each phase for moving up, and what is still missing (SPEC §5).
 
 A figure that is not finite, such as the Sharpe ratio of days that are all alike, opens no gate.
 """
@@ -186,7 +186,7 @@ def _arms(arms: ArmComparison, gates: GatePolicy) -> Rule:
 
 
 def sample_ratio(arms: ArmComparison, gates: GatePolicy) -> Rule:
-    """Return whether chance explains the split of the arms; if it does not, they cannot be compared.
+    """Return whether chance explains the split of the arms; otherwise they cannot be compared.
 
     Args:
         arms: The arms of the pilot.
@@ -203,22 +203,24 @@ def sample_ratio(arms: ArmComparison, gates: GatePolicy) -> Rule:
 def window_left(
     state: State, serving_since: datetime, settled: int, policy: WeightPolicy, as_of: datetime
 ) -> tuple[str, ...]:
-    """Return what is missing before the champion in shadow may be replaced; empty once its window is over.
+    """Return what is missing before the champion in shadow may be replaced; empty if nothing is.
 
     Args:
-        state: State in force; only in shadow, and not while a retraining is required, is a version shielded.
-        serving_since: When the version became the champion.
+        state: State in force; only in shadow, and not if a retraining is required, is a champion
+            protected from being replaced.
+        serving_since: When the version became the champion (UTC).
         settled: Settled predictions of this version.
-        policy: Its ``gates.shadow_days`` and ``gates.shadow_settled`` make the window, ``window_max_days`` ends it.
-        as_of: Now.
+        policy: Its ``gates.shadow_days`` and ``gates.shadow_settled`` are the window the champion
+            gets, ``window_max_days`` its end.
+        as_of: Moment of the check (UTC).
     """
-    served = (as_of - max(serving_since, state.phase_since)) / timedelta(days=1)
-    if state.phase != "shadow" or state.retrain_required or served >= policy.window_max_days:
+    days_served = (as_of - max(serving_since, state.phase_since)) / timedelta(days=1)
+    if state.phase != "shadow" or state.retrain_required or days_served >= policy.window_max_days:
         return ()
-    days = math.ceil(policy.gates.shadow_days - served)
+    days = math.ceil(policy.gates.shadow_days - days_served)
     predictions = policy.gates.shadow_settled - settled
     missing = ((days, "more days"), (predictions, "more settled predictions"))
-    return tuple(f"{count} {what}" for count, what in missing if count > 0)
+    return tuple(f"{count} {noun}" for count, noun in missing if count > 0)
 
 
 def _no_limit(case: Case) -> Rule:

@@ -1,4 +1,4 @@
-"""The monthly evaluation: limits before rewards, and the first group that fires decides (SPEC §6)."""
+"""The monthly evaluation: limits before rewards, the first group that fires decides (SPEC §6)."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -42,7 +42,7 @@ def evaluate(case: Case) -> Decision:
     """Return the decision of the monthly evaluation.
 
     Raises:
-        ValueError: If ``as_of`` lies before the period's end, or the weight outside [0, policy.ceiling].
+        ValueError: If ``as_of`` lies before the period's end, or the weight outside [0, ceiling].
     """
     if case.as_of < case.period_end:
         raise ValueError(f"as_of={case.as_of} lies before the end of the period {case.period_end}")
@@ -159,7 +159,7 @@ def _is_healthy(case: Case) -> bool:
 
 
 def _lower_rule(case: Case) -> Rule:
-    """Return the step down: accuracy under its bound, or Sharpe under the baseline's by the smaller shortfall."""
+    """Return the step down: accuracy too low, or Sharpe too far under the baseline's."""
     accuracy, books = case.evidence.accuracy, case.evidence.books
     ml = books.ml.sharpe
     bound = shortfall_bound(books.baseline.sharpe, case.policy.steps.sharpe_shortfall)

@@ -77,7 +77,7 @@ class Limits:
 
 
 def guard(case: Case) -> Decision:
-    """Return the decision of the daily guard: DISABLE, CUT, or HOLD with cleared latches released."""
+    """Return the decision of the daily guard: DISABLE, CUT, or HOLD with latches released."""
     limits = measure_limits(case)
     limited = enforce(case, limits, "guard")
     if limited is not None:
@@ -93,7 +93,7 @@ def streak_breaker(
 ) -> Decision | None:
     """Return the decision that a losing streak forces; None if it is within its bound.
 
-    For the trading process, which calls it on every settled outcome and does not wait for the guard.
+    The trading process calls it on every settled outcome and does not wait for the guard.
 
     Args:
         state: State in force.
@@ -119,8 +119,8 @@ def streak_breaker(
 def measure_limits(case: Case) -> Limits:
     """Return the limits of SPEC §6.1 and §6.2 as they stand.
 
-    A lineage that already waits for its retraining is not disabled again, and before shadow there is
-    no model to disable: no breaker fires then.
+    No breaker fires in foundation, where there is no model to disable, and none while a retraining
+    is required: the model is disabled already.
     """
     breakers = (
         _accuracy_breaker(case),
@@ -244,7 +244,10 @@ def _measure_decay_cut(case: Case) -> tuple[Cut, ...]:
     sequential, decay = case.policy.sequential, case.decay_evidence
     if not case.policy.evidence_binds or case.evidence.lifetime is None:
         return ()
-    comparison = f"evidence that the claims no longer hold {decay:.1f} months, under {sequential.cut:g} needed"
+    comparison = (
+        f"evidence that the claims no longer hold {decay:.1f} months, "
+        f"under {sequential.cut:g} needed"
+    )
     breached = decay_fires(case.policy.evidence_binds, decay, sequential.cut)
     status = _cut_status(case, "cut_decay", breached=breached, confirmed=True)
     return (Cut("cut_decay", decay, sequential.cut, sequential.cut_factor, comparison, status),)

@@ -17,14 +17,19 @@ Ratio = Annotated[float, Field(ge=0, le=100)]
 
 
 class Band(FrozenModel):
-    """Weights a phase allows; entering the phase lifts the weight to ``floor``."""
+    """Weights a phase allows.
+
+    Attributes:
+        floor: Lowest weight; entering the phase lifts the weight to it.
+        ceiling: Highest weight.
+    """
 
     floor: Share
     ceiling: Share
 
 
 class Bands(FrozenModel):
-    """One band for each phase that lets the model decide anything."""
+    """One band for each phase in which the model has influence."""
 
     pilot: Band = Band(floor=0.10, ceiling=0.20)
     expansion: Band = Band(floor=0.20, ceiling=0.40)
@@ -55,7 +60,7 @@ class StepPolicy(FrozenModel):
 
 
 class GatePolicy(FrozenModel):
-    """What each phase asks before it lets the lineage move up."""
+    """Criteria of each phase for moving up."""
 
     foundation_settled: Annotated[int, Field(ge=1)] = 100
     shadow_days: Days = 14
@@ -76,13 +81,15 @@ class GatePolicy(FrozenModel):
 
 
 class SequentialPolicy(FrozenModel):
-    """What the evidence over the lineage's life must say; computed in both modes, binding in the sequential one.
+    """Bounds on the lifetime evidence; it is computed in both modes and binds in the sequential one.
 
     Attributes:
-        rise: e-value of skill below which no step up and no gate beyond the pilot is granted.
-        confirm: Decay from which the cuts and the step down of the ladder are believed.
-        cut: Decay that cuts by itself, and from which the breaker on accuracy is believed.
-        disable: Decay that takes the weight to 0.
+        rise: e-value of skill needed for a step up and to leave pilot and expansion.
+        confirm: Decay evidence, months, that confirms the cuts and the step down of the ladder.
+        cut: Decay evidence that cuts by itself and confirms the breaker on accuracy.
+        cut_factor: What that cut multiplies the weight by.
+        disable: Decay evidence that takes the weight to 0.
+        bets: How the evidence is accumulated.
     """
 
     rise: Annotated[float, Field(ge=1, le=1e6)] = 100.0
@@ -96,7 +103,8 @@ class SequentialPolicy(FrozenModel):
     def _bounds_rise(self) -> Self:
         if not self.confirm <= self.cut <= self.disable:
             raise ValueError(
-                f"decay must rise: confirm {self.confirm:g}, cut {self.cut:g}, disable {self.disable:g}"
+                f"decay must rise: confirm {self.confirm:g}, cut {self.cut:g}, "
+                f"disable {self.disable:g}"
             )
         if self.bets.cap < self.rise:
             raise ValueError(
@@ -106,7 +114,7 @@ class SequentialPolicy(FrozenModel):
 
 
 class RolloutPolicy(FrozenModel):
-    """What is hoped for and by when; nothing decides by it."""
+    """Targets of the rollout and their dates; nothing decides by them."""
 
     phase_weeks: Annotated[int, Field(ge=1, le=52)] = 2
     optimization_month: Annotated[int, Field(ge=1, le=120)] = 3
@@ -134,7 +142,7 @@ class RolloutPolicy(FrozenModel):
 
 
 class WeightPolicy(FrozenModel):
-    """Everything that decides how far the weight may move, and how fast."""
+    """How far the weight may move, and how fast."""
 
     renamed_keys = {"smallest": "min_weight"}  # noqa: RUF012  # a ClassVar of the base
 
@@ -174,7 +182,7 @@ class WeightPolicy(FrozenModel):
         return self.evidence == "sequential"
 
     def band(self, phase: Phase) -> Band:
-        """Return the band of ``phase``, its ceiling never above the overall one."""
+        """Return the band of ``phase``, capped by the overall ceiling; 0 to 0 before pilot."""
         if phase in ("foundation", "shadow"):
             return Band(floor=0.0, ceiling=0.0)
         band: Band = getattr(self.bands, phase)

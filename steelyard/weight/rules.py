@@ -1,4 +1,4 @@
-"""Scalar rules of limits, ladder and gates, each written once for readable code and compiled simulator.
+"""Scalar rules of limits, ladder and gates, each written once for Python and compiled code.
 
 Python callers run them as plain Python; the kernels of ``steelyard.simulation.lives`` inline them.
 Comparisons are written so that NaN falls on the safe side: it breaches every limit, meets no
@@ -100,7 +100,7 @@ def at_most(figure: float, bound: float) -> bool:
 
 @shared
 def shortfall_bound(baseline: float, share: float) -> float:
-    """Return the value that lies ``share`` below ``baseline``, further down if that is negative (SPEC §6).
+    """Return the value ``share`` below ``baseline``, also below a negative one (SPEC §6).
 
     Args:
         baseline: Figure of the baseline book, e.g. its Sharpe ratio; NaN gives NaN.
@@ -136,7 +136,7 @@ def breach_confirmed(binding: bool, decay: float, bound: float, unknown: bool) -
     """Return whether a breached limit takes effect.
 
     Args:
-        binding: Lifetime evidence binds (sequential mode); in ladder mode every breach takes effect.
+        binding: Lifetime evidence binds (sequential mode); else every breach takes effect.
         decay: Evidence of decay, months; NaN (no lifetime evidence) confirms.
         bound: Months of decay that confirm the breach.
         unknown: A figure of the limit is NaN, which needs no confirmation.
@@ -235,7 +235,7 @@ def bounded_weight(weight: float, ceiling: float, smallest: float) -> float:
 
 @shared
 def phase_of_weight(weight: float, highest: int, floors: tuple[float, ...]) -> int:
-    """Return the position of the phase that holds ``weight``: shadow at 0, else at least pilot (SPEC §5).
+    """Return the position of the phase that holds ``weight``: shadow at 0, else pilot or higher.
 
     Args:
         weight: Weight in force from now on.
@@ -274,7 +274,7 @@ def chance_shortfall(errors: float, standard_error: float) -> float:
 
     Args:
         errors: Standard errors allowed.
-        standard_error: Of the difference of the arms, share of the account per signal; NaN gives NaN.
+        standard_error: Of the difference of the arms, share of the account; NaN gives NaN.
     """
     return -errors * standard_error
 

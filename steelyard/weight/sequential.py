@@ -44,10 +44,10 @@ def _missing_signals(lifetime: Skill, rise: float) -> str:
 
 
 def would_stand(case: Case, proven: Rule) -> str:
-    """Return the doubt recorded with a rise that the lifetime evidence does not carry; "" without doubt.
+    """Return the doubt recorded with a rise that the evidence does not carry; "" without doubt.
 
     Args:
-        case: What is judged; in sequential mode such a rise is refused, so there is no doubt to record.
+        case: What is judged; sequential mode refuses such a rise, so no doubt is recorded.
         proven: The rule of ``proof`` on its evidence.
     """
     if case.policy.evidence_binds or case.evidence.lifetime is None or proven.fired:
@@ -56,9 +56,9 @@ def would_stand(case: Case, proven: Rule) -> str:
 
 
 def lifetime_rules(lifetime: Skill | None) -> tuple[Rule, ...]:
-    """Return the step up judged over the lifetime: accuracy above chance, and more earned than the baseline.
+    """Return the step up judged over the lifetime; empty without lifetime evidence.
 
-    None without lifetime evidence.
+    It asks for an accuracy above chance, and more earned than by the baseline.
     """
     if lifetime is None:
         return ()

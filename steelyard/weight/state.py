@@ -1,4 +1,4 @@
-"""The state of a lineage: the one document that says what the model may decide today."""
+"""The state of a lineage: weight, phase and what limits their next change."""
 
 from datetime import datetime
 from typing import Annotated
@@ -13,20 +13,26 @@ class State(FrozenModel):
     """Weight and phase of a lineage, and what limits their next change.
 
     Attributes:
-        weight: Share of the model in the blended confidence, 0 to 0.70.
-        base: Floor of the phase; ``bonus`` is what steps and cuts have added to it.
+        lineage: Lineage it belongs to.
+        weight: Share of the model in the blended confidence, in [0, 0.70].
+        phase: Phase in force.
+        base: Floor of the phase.
+        bonus: What steps and cuts added to the floor; negative after a cut below it.
         sequence: Number of the decision that wrote this state; 0 before the first.
-        began: When the lineage began; signals decided earlier are history to learn from.
-        as_of: Moment the last decision spoke for.
+        began: When the lineage began; signals decided earlier are training history.
+        as_of: Moment of the last decision.
         phase_since: When the phase was entered.
-        evidence_since: Outcomes of predictions made before this moment are not evidence any more (a breaker fired, or
-            the lineage requalifies with a new champion).
+        evidence_since: Outcomes of predictions made before this moment no longer count as evidence:
+            a breaker fired, or the lineage requalifies with a new champion.
         lease_until: After this moment the trading side uses weight 0.
-        decision_run_id: MLflow run of the last decision; ``decision_hash`` is what the journal recorded for it.
+        decision_run_id: MLflow run of the last decision; None before the first.
+        decision_hash: Hash the journal recorded for it; None likewise.
         champion: Version that serves; None before the first.
-        latches: Cuts that fired and have not been released, with the moment they fired.
+        latches: Cuts that fired and are not released, with the moment they fired.
         retrain_required: A breaker fired: only a champion trained afterwards may leave shadow.
-        held: An operator froze the weight; limits still lower it.
+        held: An operator holds the weight; limits still lower it.
+
+    All moments are in UTC.
     """
 
     lineage: str
@@ -48,12 +54,17 @@ class State(FrozenModel):
     held: bool = False
 
     def weight_in_force(self, at: datetime) -> float:
-        """Return the weight the trading side may use at ``at``: 0 once the lease has run out."""
+        """Return the weight the trading side may use at ``at``; 0 once the lease has expired."""
         return self.weight if at <= self.lease_until else 0.0
 
 
 def initial_state(lineage: str, as_of: datetime) -> State:
-    """Return the state of a lineage that nothing has been decided about."""
+    """Return the state of a new lineage: foundation, weight 0.
+
+    Args:
+        lineage: Name of the lineage.
+        as_of: When it begins (UTC).
+    """
     return State(
         lineage=lineage,
         began=as_of,

@@ -8,11 +8,11 @@ from steelyard.weight.state import State
 
 
 def set_weight(state: State, weight: float, policy: WeightPolicy, as_of: datetime) -> State:
-    """Return ``state`` at ``weight``: capped by the band, demoted if it lies below the floor (SPEC §5).
+    """Return ``state`` at ``weight``: capped by the band, demoted if below the floor (SPEC §5).
 
     Args:
         state: State in force.
-        weight: Weight asked for; NaN, or less than ``policy.min_weight``, becomes 0, which is shadow.
+        weight: Weight asked for; NaN or less than ``policy.min_weight`` becomes 0, in shadow.
         policy: Bands of the phases.
         as_of: Moment of the change (UTC).
     """
@@ -34,7 +34,7 @@ def promote(state: State, phase: Phase, policy: WeightPolicy, as_of: datetime) -
 
 
 def disable(state: State, as_of: datetime) -> State:
-    """Return the state after a breaker: weight 0, shadow, waiting for a retraining and new evidence.
+    """Return the state after a breaker: weight 0, shadow, a retraining and new evidence required.
 
     Args:
         state: State in force.
@@ -58,8 +58,8 @@ def disable(state: State, as_of: datetime) -> State:
 def install_champion(state: State, version: str, trained_as_of: datetime, as_of: datetime) -> State:
     """Return the state after ``version`` was promoted.
 
-    Weight and evidence belong to the lineage, so the new champion inherits both. Only a lineage that
-    had to retrain starts its evidence afresh, with the first version trained since.
+    Weight and evidence belong to the lineage, so the new champion inherits both. Only a lineage
+    that had to retrain starts its evidence afresh, with the first version trained since.
 
     Args:
         state: State in force.
@@ -76,7 +76,7 @@ def install_champion(state: State, version: str, trained_as_of: datetime, as_of:
 
 
 def extend_lease(state: State, policy: WeightPolicy, as_of: datetime) -> State:
-    """Return ``state`` with the lease running until ``lease_days`` after ``as_of``, never shortened.
+    """Return ``state`` with the lease extended to ``lease_days`` after ``as_of``, never shortened.
 
     Args:
         state: State in force.

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from steelyard.evaluation.books import SizingPolicy
-from steelyard.simulation.bounds import bounds_of
+from steelyard.simulation.bounds import compile_bounds
 from steelyard.simulation.characteristics import (
     SCENARIOS,
     Design,
     Scenario,
-    characteristics,
     information_limit,
+    measure_characteristics,
     run_lives,
     simulate,
     simulate_signals,
@@ -73,9 +73,11 @@ def test_the_signals_are_what_the_world_says(scenario: Scenario, dependence: flo
     """As many a month, as often right before and after the turn, 30 % taken by each book, books unrelated."""
     design = Design(100, 24, 50, dependence)
     simulated = simulate_signals(scenario, design, 100, np.random.default_rng(1), 0.005)
-    signals, early = simulated.signals, simulated.signals.day <= design.turn
+    signals, early = simulated.signals, simulated.signals.day <= design.change_day
     right = (signals.p_win > 0.5) == signals.won
-    later = scenario.claim_retention if scenario.later is None else scenario.later
+    later = (
+        scenario.claim_retention if scenario.later_retention is None else scenario.later_retention
+    )
 
     assert len(signals.day) / 100 / 24 == pytest.approx(50, rel=0.02)
     assert right[early].mean() == pytest.approx(
@@ -103,7 +105,7 @@ def test_signals_of_a_day_hang_together_where_asked() -> None:
 
 def test_the_same_seed_gives_the_same_lives() -> None:
     """And another one others."""
-    bounds = [bounds_of(WeightPolicy(), SIZING.threshold)]
+    bounds = [compile_bounds(WeightPolicy(), SIZING.threshold)]
 
     def weights(seed: int) -> np.ndarray:  # type: ignore[type-arg]
         return run_lives(SCENARIOS[4], Design(20, 6, 50, 0.0, seed), bounds, 0.005)[0].weights
@@ -115,8 +117,10 @@ def test_the_same_seed_gives_the_same_lives() -> None:
 def test_lives_that_never_had_weight_leave_no_figures_after_the_turn() -> None:
     """Nothing to come down from: None, not an error."""
     design = Design(10, 6, 5)
-    [only] = run_lives(SCENARIOS[5], design, [bounds_of(WeightPolicy(), SIZING.threshold)], 0.005)
-    found = characteristics(
+    [only] = run_lives(
+        SCENARIOS[5], design, [compile_bounds(WeightPolicy(), SIZING.threshold)], 0.005
+    )
+    found = measure_characteristics(
         SCENARIOS[5], design, only._replace(weights=np.zeros_like(only.weights))
     )["after_turn"]
 

@@ -16,7 +16,7 @@ from steelyard.evaluation.evidence import (
     gather_evidence,
 )
 from steelyard.evaluation.skill import BetPolicy, measure_skill
-from steelyard.simulation.bounds import bounds_of
+from steelyard.simulation.bounds import compile_bounds
 from steelyard.simulation.characteristics import Design, Scenario, simulate_signals
 from steelyard.simulation.lives import Signals, live
 from steelyard.weight.case import Case
@@ -158,7 +158,7 @@ def test_a_compiled_life_is_the_policy_step_for_step(
     scenario: Scenario, signals: int, dependence: float, mode: str
 ) -> None:
     """Weight, phase and breakers agree on every day of lives that rise, fall, are disabled and come back."""
-    bets = BetPolicy(days=3 if scenario.turns else 1)
+    bets = BetPolicy(days=3 if scenario.changes else 1)
     policy = WeightPolicy(evidence=mode, sequential=SequentialPolicy(bets=bets))  # type: ignore[arg-type]
     design = Design(3, 7, signals, dependence)
     simulated = simulate_signals(
@@ -171,7 +171,7 @@ def test_a_compiled_life_is_the_policy_step_for_step(
             np.zeros(design.days + 1),
             *np.zeros((2, design.days + 1), np.int64),
         )
-        live(one, design.days, bounds_of(policy, SIZING.threshold), weights, phases, breakers)
+        live(one, design.days, compile_bounds(policy, SIZING.threshold), weights, phases, breakers)
         slow = Slow(one, policy)
         for day in range(1, design.days + 1):
             disabled = slow.live(day)

@@ -15,7 +15,7 @@ ROLLOUT = POLICY.rollout
 def at(weeks: float) -> dict[str, str]:
     """Standing of each phase in a pilot, so many weeks after the lineage began."""
     items = checklist(state("pilot"), {}, ROLLOUT, EARLIER + timedelta(weeks=weeks))
-    return {item.name: item.standing for item in items}
+    return {item.name: item.status for item in items}
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_the_last_phase_is_done_when_it_is_reached() -> None:
     """There is nothing to leave it for."""
     found = checklist(state("optimization", 0.4), {}, ROLLOUT, EARLIER)
 
-    assert {item.standing for item in found} == {"done"}
+    assert {item.status for item in found} == {"done"}
 
 
 @pytest.mark.parametrize(
@@ -90,18 +90,18 @@ def test_a_fall_back_does_not_undo_what_was_reached(
     """A phase left upward stays done; the words of expansion say where the lineage stands now."""
     found = checklist(state(phase, 0.0), dict.fromkeys(entered, EARLIER), ROLLOUT, EARLIER)
 
-    assert tuple(item.standing for item in found) == standings
-    assert found[3].words == words
+    assert tuple(item.status for item in found) == standings
+    assert found[3].detail == words
 
 
 def test_month_2_asks_for_shadow_and_accuracy() -> None:
     """In foundation, or without evidence, it is not done."""
     now = EARLIER + timedelta(days=40)
     standings = [
-        milestones(state("shadow", 0.0), evidence(accuracy=0.56), ROLLOUT, now)[0].standing,
-        milestones(state("foundation", 0.0), evidence(accuracy=0.56), ROLLOUT, now)[0].standing,
-        milestones(state("shadow", 0.0), evidence(accuracy=float("nan")), ROLLOUT, now)[0].standing,
-        milestones(state("shadow", 0.0), None, ROLLOUT, now + timedelta(days=20))[0].standing,
+        milestones(state("shadow", 0.0), evidence(accuracy=0.56), ROLLOUT, now)[0].status,
+        milestones(state("foundation", 0.0), evidence(accuracy=0.56), ROLLOUT, now)[0].status,
+        milestones(state("shadow", 0.0), evidence(accuracy=float("nan")), ROLLOUT, now)[0].status,
+        milestones(state("shadow", 0.0), None, ROLLOUT, now + timedelta(days=20))[0].status,
     ]
 
     assert standings == ["done", "due", "due", "late"]
@@ -110,13 +110,13 @@ def test_month_2_asks_for_shadow_and_accuracy() -> None:
 def test_month_2_says_which_phase_is_missing() -> None:
     """Good accuracy in foundation is not enough, and the words say so."""
     words = [
-        milestones(state(phase, 0.0), evidence(accuracy=0.56), ROLLOUT, EARLIER)[0].words
+        milestones(state(phase, 0.0), evidence(accuracy=0.56), ROLLOUT, EARLIER)[0].detail
         for phase in ("foundation", "shadow")
     ]
 
     assert words == [
-        "phase foundation of shadow, accuracy 56.0% of 55.0%",
-        "phase shadow, accuracy 56.0% of 55.0%",
+        "phase foundation (target shadow), accuracy 56.0% (target 55.0%)",
+        "phase shadow, accuracy 56.0% (target 55.0%)",
     ]
 
 
@@ -151,8 +151,8 @@ def test_month_4_asks_for_all_of_it(
         EARLIER + timedelta(days=100),
     )[1]
 
-    assert item.standing == standing
-    assert ("unknown" in item.words) == any(figure != figure for figure in figures.values())
+    assert item.status == standing
+    assert ("unknown" in item.detail) == any(figure != figure for figure in figures.values())
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_without_evidence_nothing_is_done(days: int, standings: tuple[str, ...])
     """Not even at the highest weight; each is due in its month of 30 days, and late after it."""
     found = milestones(state("optimization", 0.70), None, ROLLOUT, EARLIER + timedelta(days=days))
 
-    assert tuple(item.standing for item in found) == standings
+    assert tuple(item.status for item in found) == standings
 
 
 def test_month_6_asks_for_all_of_it() -> None:
@@ -187,9 +187,9 @@ def test_month_6_asks_for_all_of_it() -> None:
         state("optimization", 0.50), evidence(**good | {"blended__sharpe": 1.8}), ROLLOUT, now
     )[2]
 
-    assert (met.standing, short.standing) == ("done", "due")
-    assert short.words.startswith(
-        "weight 50.0% of 50.0%, improvement 25.0% of 20.0%, Sharpe 1.80 of 1.80"
+    assert (met.status, short.status) == ("done", "due")
+    assert short.detail.startswith(
+        "weight 50.0% (target 50.0%), improvement 25.0% (target 20.0%), Sharpe 1.80 (target 1.80)"
     )
 
 
