@@ -1,4 +1,4 @@
-"""Blending: the model's opinion enters the existing system's confidence by the weight, and by nothing else (SPEC §4)."""
+"""Blends the model's confidence with the existing system's by the weight (SPEC §4)."""
 
 import hashlib
 from dataclasses import dataclass
@@ -17,16 +17,16 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class BlendTerms:
-    """What a signal is blended under.
+    """Weight, phase and threshold in force, and the origin of the opinion.
 
     Attributes:
         weight: Weight in force at the decision, 0 to 0.70.
         phase: Phase in force; in pilot half of the signals are control.
-        threshold: A trade is taken above this confidence (0-100).
+        threshold: Trade if the confidence exceeds this, 0 to 100.
         ab_key: Key of the assignment hash.
         model_version: Version that gave the opinion; empty without one.
-        latency_ms: Time the opinion took per signal, milliseconds.
-        fallback_reason: Why there is no opinion, None where there is one.
+        latency_ms: Time of the opinion per signal, milliseconds.
+        fallback_reason: Why there is no opinion; None if there is one.
     """
 
     weight: float
@@ -39,9 +39,14 @@ class BlendTerms:
 
 
 def blend(weight: float, existing: Floats, ml: Floats) -> Floats:
-    """Return ``(1 − weight)·existing + weight·ml``, shape (n,), confidences 0-100.
+    """Return ``(1 − weight)·existing + weight·ml``, shape (n,), confidences 0 to 100.
 
-    At weight 0, and wherever ``ml`` is NaN (no opinion), the result is ``existing`` bit for bit.
+    At weight 0, and wherever ``ml`` is NaN, the result is ``existing`` bit for bit.
+
+    Args:
+        weight: Weight in force, 0 to 0.70.
+        existing: Confidences of the existing system, shape (n,), 0 to 100.
+        ml: Confidences of the model on the same scale, shape (n,); NaN without an opinion.
     """
     if weight == 0:
         return existing.copy()
@@ -49,7 +54,13 @@ def blend(weight: float, existing: Floats, ml: Floats) -> Floats:
 
 
 def assign_arm(signal_id: str, phase: Phase, key: str) -> Arm:
-    """Return the arm of a signal: in pilot a keyed hash of its id splits them in halves, elsewhere all are treated."""
+    """Return the arm of a signal; only in pilot are there two, of equal size.
+
+    Args:
+        signal_id: Id of the signal; with ``key`` it alone decides, so the arm never changes.
+        phase: Phase in force.
+        key: Key of the hash (``ab_key``), at most 64 bytes count.
+    """
     if phase != "pilot":
         return "all"
     digest = hashlib.blake2b(signal_id.encode(), key=key.encode()[:64], digest_size=1).digest()
@@ -62,9 +73,10 @@ def blend_predictions(
     """Return the prediction rows of ``signals``, in their order, one row per signal.
 
     Args:
-        signals: Signals with ``signal_id``, ``symbol``, ``side``, ``decided_at`` and ``confidence_existing``.
-        p_win: Calibrated probabilities, shape (n,); NaN means no opinion.
-        confidence_ml: The same on the existing system's scale, shape (n,); NaN means no opinion.
+        signals: n rows with columns ``signal_id``, ``symbol``, ``side``, ``decided_at`` and
+            ``confidence_existing``.
+        p_win: Calibrated probabilities, shape (n,); NaN without an opinion.
+        confidence_ml: The same on the existing system's scale, shape (n,); NaN without an opinion.
         terms: Weight, phase and threshold in force.
     """
     existing = signals["confidence_existing"].to_numpy(dtype=np.float64)

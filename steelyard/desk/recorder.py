@@ -213,7 +213,11 @@ class Recorder:
         frame = pd.DataFrame([msgspec.structs.asdict(evaluation) for evaluation in evaluations])
         for name in ("p_win", "confidence_ml"):
             frame[name] = frame[name].astype("float64")
-        complete = frame[[self._has_all_features(evaluation) for evaluation in evaluations]]
+        # Only complete features are frozen, as in the batch.
+        size = len(self._feature_names)
+        complete = frame[
+            [len(row.features) == size and None not in row.features for row in evaluations]
+        ]
         if len(complete):
             values = np.array(complete["features"].tolist(), dtype=np.float64)
             features = pd.DataFrame(values, columns=list(self._feature_names))
@@ -224,12 +228,6 @@ class Recorder:
                 self._feature_hash,
             )
         self._ledger.record_predictions(frame)
-
-    def _has_all_features(self, evaluation: SpooledEvaluation) -> bool:
-        """Whether every feature is known; only then are they frozen, as in the batch."""
-        return (
-            len(evaluation.features) == len(self._feature_names) and None not in evaluation.features
-        )
 
 
 class _Tagged(msgspec.Struct):

@@ -71,7 +71,7 @@ class StateWatch:
         return self._state
 
     def weight(self, at: datetime) -> float:
-        """Return the weight in force; 0 without a state, after the lease or with the brake pulled."""
+        """Return the weight in force; 0 without state or lease, or with the brake pulled."""
         state = self._state
         return 0.0 if state is None or self._braked else state.weight_in_force(at)
 
