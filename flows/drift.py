@@ -33,5 +33,5 @@ def drift(
         return None
     training = ask_for_training(opened_home, check)
     announce_drift(opened_home, check, training)
-    publish("drift", markdown.drifted(check), check["page"])
+    publish("drift", markdown.drift_summary(check), check["page"])
     return check | {"training": training}

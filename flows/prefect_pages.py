@@ -51,7 +51,7 @@ def publish_decisions(
         state: Record of the state after them.
     """
     page = str(decisions[-1]["page"]) if decisions else ""
-    publish(name, markdown.decided(decisions, state), page)
+    publish(name, markdown.decisions_summary(decisions, state), page)
 
 
 @contextmanager
@@ -66,7 +66,7 @@ def documented(name: str, quality: Quality) -> Iterator[None]:
         yield
     finally:
         if quality.held:
-            publish(f"{name}-data", markdown.checked(quality.held.values()))
+            publish(f"{name}-data", markdown.data_check_summary(quality.held.values()))
 
 
 @contextmanager

@@ -24,5 +24,5 @@ def review(
         conf: Folder of the settings; None for the default.
     """
     document = review_performance(open_home(home, conf), resolve_as_of(as_of))
-    publish("review", markdown.reviewed(document), document["run_page"])
+    publish("review", markdown.review_summary(document), document["run_page"])
     return document

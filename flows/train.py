@@ -72,6 +72,6 @@ def compare(
 
 def _publish_version(opened_home: Home, version: Version, flow_name: str) -> dict[str, Any]:
     document, pages = version_record(version), opened_home.training_urls(version)
-    publish(flow_name, markdown.trained(document, pages), next(iter(pages.values())))
+    publish(flow_name, markdown.training_summary(document, pages), next(iter(pages.values())))
     illustrate(opened_home)
     return document

@@ -74,7 +74,7 @@ def collect(
     """Load bars from the source, validate them and store them in the lake."""
     from steelyard.flows.collect import collect as flow
 
-    show(_run_flow(flow, home, conf, as_of), as_json, terminal.collected)
+    show(_run_flow(flow, home, conf, as_of), as_json, terminal.print_collection)
 
 
 @app.command()
@@ -109,7 +109,7 @@ def train(
         symbols=symbol or (),
         reason=reason,
     )
-    show(_run_flow(flow, home, conf, as_of, request=request), as_json, terminal.version)
+    show(_run_flow(flow, home, conf, as_of, request=request), as_json, terminal.print_version)
 
 
 @app.command()
@@ -119,7 +119,7 @@ def compare(
     """Compare the waiting challenger with the champion."""
     from steelyard.flows.train import compare as flow
 
-    show(_run_flow(flow, home, conf, as_of), as_json, terminal.version)
+    show(_run_flow(flow, home, conf, as_of), as_json, terminal.print_version)
 
 
 @app.command()
@@ -127,7 +127,7 @@ def settle(home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: Js
     """Record predictions for new signals and outcomes of signals whose exit has happened."""
     from steelyard.flows.settle import settle as flow
 
-    show(_run_flow(flow, home, conf, as_of), as_json, terminal.settled)
+    show(_run_flow(flow, home, conf, as_of), as_json, terminal.print_settlement)
 
 
 @app.command()
@@ -135,7 +135,7 @@ def trade(home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: Jso
     """Trade the newest bar's signals: evaluate, size, order; record fills of earlier orders."""
     from steelyard.flows.trade import trade as flow
 
-    show(_run_flow(flow, home, conf, as_of), as_json, terminal.traded)
+    show(_run_flow(flow, home, conf, as_of), as_json, terminal.print_trades)
 
 
 @app.command()
@@ -158,7 +158,7 @@ def serve(
 
     policy, token = load(conf).desk, service_token()
     application = service(open_desk(home, conf), token, policy)
-    run(application, host, policy.port if port is None else port, terminal.serving)
+    run(application, host, policy.port if port is None else port, terminal.print_address)
 
 
 @app.command()
@@ -166,7 +166,7 @@ def guard(home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: Jso
     """Check the limits, cut the weight if one is breached, renew the lease."""
     from steelyard.flows.guard import guard as flow
 
-    show(_run_flow(flow, home, conf, as_of), as_json, terminal.guarded)
+    show(_run_flow(flow, home, conf, as_of), as_json, terminal.print_guard)
 
 
 @app.command()
@@ -174,7 +174,7 @@ def weight(home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: Js
     """Run the monthly evaluation and the gate review of the last period, each once."""
     from steelyard.flows.weight import weight as flow
 
-    show(_run_flow(flow, home, conf, as_of), as_json, terminal.weighed)
+    show(_run_flow(flow, home, conf, as_of), as_json, terminal.print_evaluation)
 
 
 @app.command()
@@ -182,7 +182,7 @@ def drift(home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: Jso
     """Compare recent data with the champion's training data; request a retraining on drift."""
     from steelyard.flows.drift import drift as flow
 
-    show(_run_flow(flow, home, conf, as_of), as_json, terminal.drifted)
+    show(_run_flow(flow, home, conf, as_of), as_json, terminal.print_drift)
 
 
 @app.command()
@@ -190,7 +190,7 @@ def review(home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: Js
     """Write the report of the last complete period to the home and to MLflow, once."""
     from steelyard.flows.review import review as flow
 
-    show(_run_flow(flow, home, conf, as_of), as_json, terminal.reported)
+    show(_run_flow(flow, home, conf, as_of), as_json, terminal.print_report)
 
 
 @app.command()
@@ -229,7 +229,7 @@ def replay(
         evidence=evidence,
         **_folders(home, conf),
     )
-    show(document, as_json, terminal.replayed)
+    show(document, as_json, terminal.print_replay)
 
 
 @app.command()
@@ -237,7 +237,7 @@ def demo(home: Home = Path("demo"), conf: Conf = None, as_json: Json = False) ->
     """Replay the sample and a simulated dying edge under both evidence rules; write plots."""
     from steelyard.flows.demo import demo as flow
 
-    show(_run_with_progress(flow, **_folders(home, conf)), as_json, terminal.demonstrated)
+    show(_run_with_progress(flow, **_folders(home, conf)), as_json, terminal.print_demo)
 
 
 @app.command()
@@ -279,9 +279,9 @@ def simulate(
     from steelyard.simulation.characteristics import designs
 
     courses = designs(lives, months, signals, dependence, seed)
-    with terminal.bars() as sink, progress_to(sink):
+    with terminal.progress_bars() as sink, progress_to(sink):
         document = operating_characteristics(load(conf), courses, out or home / "simulation.html")
-    show(document, as_json, terminal.drilled)
+    show(document, as_json, terminal.print_characteristics)
 
 
 @app.command()
@@ -316,9 +316,9 @@ def drill(
         )
         raise typer.Exit(2)
     scenarios = (scenario,) if scenario else ()
-    with terminal.bars() as sink, progress_to(sink):
+    with terminal.progress_bars() as sink, progress_to(sink):
         document = fire_drill(scenarios, str(home) if home else None, str(conf) if conf else None)
-    show(document, as_json, terminal.fire_drilled)
+    show(document, as_json, terminal.print_fire_drills)
     if not document["noticed"]:
         raise typer.Exit(1)
 
@@ -328,7 +328,7 @@ def up(home: Home = HERE, conf: Conf = None) -> None:
     """Run Prefect, MLflow, a worker and all schedules on this machine until Ctrl-C."""
     from steelyard.ops.up import keep_up, planned
 
-    keep_up(planned(load(conf), home, conf), terminal.up, terminal.noticed)
+    keep_up(planned(load(conf), home, conf), terminal.print_addresses, terminal.print_notice)
 
 
 @app.command()
@@ -340,7 +340,7 @@ def deploy(home: Home = HERE, conf: Conf = None, as_json: Json = False) -> None:
         raise FixConfiguration(
             "PREFECT_API_URL names no Prefect server; set it, or use steelyard up"
         )
-    show(register(load(conf).up, home, conf or default_conf()), as_json, terminal.deployed)
+    show(register(load(conf).up, home, conf or default_conf()), as_json, terminal.print_schedules)
 
 
 @app.command()
@@ -350,7 +350,7 @@ def status(home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: Js
     from steelyard.queries.status import status as read
 
     at = parse_time(as_of) if as_of else datetime.now(UTC)
-    show(read(open_home(home, conf), at), as_json, terminal.status)
+    show(read(open_home(home, conf), at), as_json, terminal.print_status)
 
 
 @app.command()
@@ -372,7 +372,7 @@ def report(
     show(
         written_report(open_home(home, conf), at, out or home / "lineage.html"),
         as_json,
-        terminal.reported,
+        terminal.print_report,
     )
 
 
@@ -389,7 +389,7 @@ def why(
     from steelyard.home import open_home
     from steelyard.queries.why import explained
 
-    show(explained(open_home(home, conf), signal_id), as_json, terminal.why)
+    show(explained(open_home(home, conf), signal_id), as_json, terminal.print_explanation)
 
 
 @app.command()
@@ -413,7 +413,7 @@ def verify(
     from steelyard.ops.verify import verified
 
     document = verified(open_home(home, conf), repair=repair, reseal=reseal)
-    show(document, as_json, terminal.verified)
+    show(document, as_json, terminal.print_verification)
     if document["faults"]:
         raise typer.Exit(1)
 
@@ -427,7 +427,7 @@ def doctor(home: Home = HERE, conf: Conf = None, as_json: Json = False) -> None:
     from steelyard.ops.doctor import doctor as examine
 
     document = examine(home, conf, datetime.now(UTC))
-    show(document, as_json, terminal.examined)
+    show(document, as_json, terminal.print_doctor)
     if document["wrong"]:
         raise typer.Exit(1)
 
@@ -444,7 +444,7 @@ def rollback(
     """Set the weight to 0 now; the model must be retrained and requalify from shadow."""
     from steelyard.flows.rollback import rollback as flow
 
-    show(_run_for_operator(flow, reason, by, home, conf, as_of), as_json, terminal.operated)
+    show(_run_for_operator(flow, reason, by, home, conf, as_of), as_json, terminal.print_operation)
 
 
 @app.command()
@@ -459,7 +459,7 @@ def hold(
     """Freeze the weight; limits can still lower it."""
     from steelyard.flows.rollback import hold as flow
 
-    show(_run_for_operator(flow, reason, by, home, conf, as_of), as_json, terminal.operated)
+    show(_run_for_operator(flow, reason, by, home, conf, as_of), as_json, terminal.print_operation)
 
 
 @app.command()
@@ -474,7 +474,7 @@ def resume(
     """Unfreeze the weight."""
     from steelyard.flows.rollback import resume as flow
 
-    show(_run_for_operator(flow, reason, by, home, conf, as_of), as_json, terminal.operated)
+    show(_run_for_operator(flow, reason, by, home, conf, as_of), as_json, terminal.print_operation)
 
 
 def _run_for_operator(
@@ -514,7 +514,7 @@ def _run_with_progress(flow: Any, **parameters: Any) -> Any:
     from steelyard.flows.common import alert_on_failure
     from steelyard.progress import progress_to
 
-    with terminal.bars() as sink, progress_to(sink):
+    with terminal.progress_bars() as sink, progress_to(sink):
         if prefect_server_configured():
             return flow(**parameters)
         with alert_on_failure(flow, parameters):

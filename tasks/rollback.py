@@ -8,7 +8,7 @@ from steelyard.home import Home
 from steelyard.queries.incident import incident_facts, recorded_evidence
 from steelyard.tasks.step import step
 from steelyard.tasks.weight import ensure_lineage
-from steelyard.views.markdown import incident
+from steelyard.views.markdown import incident_report
 from steelyard.weight.decision import Decision, Entry
 from steelyard.weight.rollback import hold, resume, roll_back
 
@@ -52,7 +52,7 @@ def _record_rollback(home: Home, reason: str, operator: str, as_of: datetime) ->
         decision = roll_back(
             state, reason, operator, policy, at, evidence=facts.evidence, rules=facts.rules
         )
-        report = incident(incident_facts(home, decision, facts))
+        report = incident_report(incident_facts(home, decision, facts))
         entry = home.journal.append(decision, {"incident.md": report.encode()})
     folder = home.state_folder / "incidents"  # for an operator without MLflow
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""How measures are written for people, at the terminal and on pages alike."""
+"""Words, figures and tables that terminal, HTML pages and Markdown have in common."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from steelyard.evaluation.books import TARGETS
+from steelyard.weight.decision import Rule
 from steelyard.weight.policy import PHASES, Phase, WeightPolicy
 
 COLORS = {"baseline": "#8a9099", "ml": "#d98a2b", "blended": "#2567a8"}
@@ -16,7 +17,7 @@ VERDICTS = {
     "CUT": ("v", "#c8641e", "cut"),
     "DISABLE": ("X", "#a3195b", "disabled"),
 }
-"""Verdict → marker, colour (told apart without red and green), word; the quiet one first, so that it lies below."""
+"""Verdict → marker, colour (safe for red-green blindness), word; HOLD first, so that it is drawn below."""
 BOOKS = ("baseline", "ml", "blended")
 MEASURES = {
     "trades": "trades",
@@ -46,33 +47,31 @@ _PERCENT = {
 
 
 def proof_words(proof: Mapping[str, Any]) -> str:
-    """Return what the evidence over the life says, and whether it binds."""
+    """Return the evidence of skill over the lifetime, and whether the policy makes it binding."""
     return f"{proof['reason']} ({'binding' if proof['binding'] else 'recorded only'})"
 
 
-def influence_words(found: Mapping[str, Any]) -> str:
-    """Return how many decisions the weight changed, and what that brought with its interval."""
-    if not found["changed"]:
-        return f"none of {found['weighed']} weighed signals decided otherwise"
-    words = f"{found['changed']} of {found['weighed']} weighed signals decided otherwise ({found['influence']:.1%}), "
-    words += f"{found['gained']:+.2%} on the account, {found['mean']:+.3%} each"
-    return (
-        words
-        if found["low"] is None
-        else f"{words} (95 %: {found['low']:+.3%} to {found['high']:+.3%})"
+def influence_words(influence: Mapping[str, Any]) -> str:
+    """Return how many decisions the weight changed, and their return with its 95 % interval."""
+    if not influence["changed"]:
+        return f"none of {influence['weighed']} weighed signals decided otherwise"
+    summary = (
+        f"{influence['changed']} of {influence['weighed']} weighed signals decided otherwise "
+        f"({influence['influence']:.1%}), {influence['gained']:+.2%} on the account, "
+        f"{influence['mean']:+.3%} each"
     )
+    if influence["low"] is None:
+        return summary
+    return f"{summary} (95 %: {influence['low']:+.3%} to {influence['high']:+.3%})"
 
 
-def books_rows(books: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    """Return one row per measure: its name, the three books, its target."""
-    return [
-        (words, *(figure(measure, books[book].get(measure)) for book in BOOKS), target(measure))
-        for measure, words in MEASURES.items()
-    ]
+def format_measure(measure: str, value: float | None) -> str:
+    """Return a measure of a book as text.
 
-
-def figure(measure: str, value: float | None) -> str:
-    """Return a figure as it is read; a dash where there is none."""
+    Args:
+        measure: Key of ``MEASURES``; it decides between share, count and plain figure.
+        value: The figure; None gives a dash.
+    """
     if value is None:
         return "–"
     if measure == "trades":
@@ -80,75 +79,260 @@ def figure(measure: str, value: float | None) -> str:
     return f"{value:.2%}" if measure in _PERCENT else f"{value:.2f}"
 
 
-def target(measure: str) -> str:
-    """Return what is hoped for, empty where nothing is."""
-    if measure not in TARGETS:
-        return ""
-    bound, direction = TARGETS[measure]
-    return f"{direction} {figure(measure, bound)}"
-
-
-def number(value: float | None) -> str:
-    """Return a rule's figure or bound; a dash where there is none."""
+def format_number(value: float | None) -> str:
+    """Return a figure or bound with four significant digits; None gives a dash."""
     return "–" if value is None else f"{value:.4g}"
 
 
-def worth_words(found: Mapping[str, Any]) -> list[str]:
-    """Return what ``evaluation.sharpe.worth`` found in plain sentences: each book, then what the model's two gained."""
-    books = [_book_words(book, found["books"][book], found["trials"]) for book in BOOKS]
-    return [*books, *(_gain_words(book, gain) for book, gain in found["gains"].items())]
+def format_share(share: float | None) -> str:
+    """Return a share as a percentage with one decimal; None gives a dash."""
+    return "–" if share is None else f"{share:.1%}"
 
 
-def _book_words(book: str, of: Mapping[str, Any], trials: int) -> str:
-    if of["luck"] is None:
+def format_minute(moment: str | None) -> str:
+    """Return an ISO time to the minute; None gives a dash."""
+    return moment[:16].replace("T", " ") if moment else "–"
+
+
+def weight_change(decision: Mapping[str, Any]) -> str:
+    """Return the weight before and after a decision."""
+    return f"{decision['weight_before']:.1%} → {decision['weight_after']:.1%}"
+
+
+def version_words(version: Mapping[str, Any] | None) -> str:
+    """Return number, family, date and verdict of a version; None gives "none"."""
+    if version is None:
+        return "none"
+    return (
+        f"version {version['version']} ({version['family']}), "
+        f"trained {version['as_of'][:10]}: {version['verdict']}"
+    )
+
+
+def worth_words(worth: Mapping[str, Any]) -> list[str]:
+    """Return the result of ``deflated_sharpe`` in sentences: each book, then the model's gains."""
+    books = [_sharpe_words(book, worth["books"][book], worth["trials"]) for book in BOOKS]
+    return [*books, *(_gain_words(book, gain) for book, gain in worth["gains"].items())]
+
+
+def _sharpe_words(book: str, sharpe: Mapping[str, Any], trials: int) -> str:
+    if sharpe["luck"] is None:
         return f"{book}: too few days to tell luck from skill"
-    luck = f"{of['luck']:.0%}"
-    tried = f"a Sharpe this high would come from luck with {luck}"
-    words = f"{book}: Sharpe {of['sharpe']:.1f}; {tried if book == 'baseline' else f'after {trials} trials {tried}'}"
-    if of["days_needed"] is None:
-        return f"{words}; no number of days like these would show a gain"
-    return f"{words}; {of['days_needed']:.0f} days like these are needed to be 95 % sure of a gain, {of['days']} are there"
+    luck = f"a Sharpe this high would come from luck with {sharpe['luck']:.0%}"
+    after = "" if book == "baseline" else f"after {trials} trials "
+    summary = f"{book}: Sharpe {sharpe['sharpe']:.1f}; {after}{luck}"
+    if sharpe["days_needed"] is None:
+        return f"{summary}; no number of days like these would show a gain"
+    return (
+        f"{summary}; {sharpe['days_needed']:.0f} days like these are needed to be 95 % sure of a "
+        f"gain, {sharpe['days']} are there"
+    )
 
 
 def _gain_words(book: str, gain: Mapping[str, float | None]) -> str:
     mean, low, high = gain["mean"], gain["low"], gain["high"]
     if mean is None or low is None or high is None:
         return f"{book} over baseline: too few days"
-    sure = "with 95 %" if low <= 0 <= high else "with 95 %, so not by luck alone"
-    return f"{book} over baseline: {mean:+.2%} of the account in 30 days, between {low:+.2%} and {high:+.2%} {sure}"
+    certainty = "with 95 %" if low <= 0 <= high else "with 95 %, so not by luck alone"
+    return (
+        f"{book} over baseline: {mean:+.2%} of the account in 30 days, "
+        f"between {low:+.2%} and {high:+.2%} {certainty}"
+    )
 
 
 def drift_words(check: Mapping[str, Any] | None) -> str:
-    """Return the verdict of a check for drift (row of ``ml_drift``) and why."""
+    """Return verdict and reasons of a check for drift (row of ``ml_drift``); None before the first."""
     if check is None:
-        return "not looked at yet; run steelyard drift"
-    return f"{check['verdict']} on {check['as_of'][:10]}, version {check['model_version']}: {'; '.join(check['reasons'])}"
+        return "not checked yet; run steelyard drift"
+    reasons = "; ".join(check["reasons"])
+    version = f"version {check['model_version']}"
+    return f"{check['verdict']} on {check['as_of'][:10]}, {version}: {reasons}"
 
 
-def path_of(document: Mapping[str, Any]) -> tuple[list[pd.Timestamp], list[float]]:
-    """Return the moments at which the weight changed, and the weight from each on; start and end included."""
+@dataclass(frozen=True, slots=True)
+class TableView:
+    """One table as plain text, shown alike by terminal, HTML page and Markdown.
+
+    Attributes:
+        title: Heading of the table; empty for none.
+        headings: One per column; empty for rows of a name and its value.
+        rows: Cells of each row, as many as there are headings.
+        numeric: Indices of the columns that hold figures.
+        prose: Indices of the columns that hold sentences.
+        emphasized: Indices of the rows that need attention.
+    """
+
+    title: str
+    headings: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    numeric: frozenset[int] = frozenset()
+    prose: frozenset[int] = frozenset()
+    emphasized: frozenset[int] = frozenset()
+
+
+def books_view(books: Mapping[str, Any]) -> TableView:
+    """Return the measures of the three books beside their targets."""
+    rows = tuple(
+        (
+            name,
+            *(format_measure(measure, books[book].get(measure)) for book in BOOKS),
+            _target(measure),
+        )
+        for measure, name in MEASURES.items()
+    )
+    headings = ("measure", *BOOKS, "target")
+    return TableView("The same signals, three books", headings, rows, frozenset({1, 2, 3, 4}))
+
+
+def _target(measure: str) -> str:
+    if measure not in TARGETS:
+        return ""
+    bound, direction = TARGETS[measure]
+    return f"{direction} {format_measure(measure, bound)}"
+
+
+def rules_view(title: str, rules: Sequence[Rule], fired: str, quiet: str) -> TableView:
+    """Return rules with figure, bound and result.
+
+    Args:
+        title: Heading of the table.
+        rules: Limits or criteria of a gate.
+        fired: Word for a rule that took effect.
+        quiet: Word for a rule that did not.
+    """
+    rows = tuple(
+        (
+            rule.name,
+            format_number(rule.figure),
+            format_number(rule.bound),
+            fired if rule.fired else quiet,
+            rule.reason,
+        )
+        for rule in rules
+    )
+    headings = ("rule", "figure", "bound", "standing", "in words")
+    return TableView(title, headings, rows, frozenset({1, 2}), frozenset({4}))
+
+
+def decisions_view(decisions: Sequence[Mapping[str, Any]]) -> TableView:
+    """Return decisions in the given order, with weight before and after, and reasons."""
+    rows = tuple(
+        (
+            decision["as_of"][:10],
+            decision["kind"],
+            decision["verdict"],
+            weight_change(decision),
+            decision["phase"],
+            "; ".join(decision["reasons"]),
+        )
+        for decision in decisions
+    )
+    headings = ("as of", "kind", "verdict", "weight", "phase", "why")
+    return TableView("Decisions", headings, rows, frozenset({3}), frozenset({5}))
+
+
+def rollout_view(items: Sequence[Mapping[str, str]]) -> TableView:
+    """Return phases and milestones of the rollout with their dates and standing."""
+    rows = tuple(
+        (item["name"], item["begins"][:10], item["due"][:10], item["standing"], item["words"])
+        for item in items
+    )
+    headings = ("stage", "from", "to", "standing", "in words")
+    return TableView("Rollout", headings, rows, prose=frozenset({4}))
+
+
+def drift_view(columns: Sequence[Mapping[str, Any]], limit: int | None = None) -> TableView:
+    """Return the features judged by a check for drift, the largest PSI over its bound first.
+
+    Args:
+        columns: ``columns`` of a check; those without a PSI were not judged and are left out.
+        limit: Rows at most; None for all.
+    """
+    judged = [column for column in columns if column["psi"] is not None]
+    moved = sorted(judged, key=lambda column: column["psi"] / column["bound"], reverse=True)[:limit]
+    rows = tuple(
+        (
+            column["name"],
+            format_number(column["importance"]),
+            format_number(column["psi"]),
+            format_number(column["bound"]),
+            "drifted" if column["drifted"] else "",
+        )
+        for column in moved
+    )
+    drifted = frozenset(index for index, column in enumerate(moved) if column["drifted"])
+    headings = ("feature", "importance", "PSI", "bound", "standing")
+    return TableView("", headings, rows, frozenset({1, 2, 3}), emphasized=drifted)
+
+
+def facts_view(document: Mapping[str, Any]) -> TableView:
+    """Return weight, versions, improvement, evidence and reviews of a lineage as name and value."""
+    state = document["state"]
+    return TableView(
+        "",
+        (),
+        (
+            (
+                "weight",
+                f"{state['weight']:.1%} = base {state['base']:.0%} + bonus {state['bonus']:+.1%}",
+            ),
+            ("in force", f"{document['weight_in_force']:.1%}, lease {document['lease']['words']}"),
+            ("champion", version_words(document["champion"])),
+            ("challenger", _challenger_words(document)),
+            ("improvement", _improvement_words(document["improvement"])),
+            ("evidence", proof_words(document["proof"])),
+            ("influence", influence_words(document["influence"])),
+            *(
+                (f"next {review['kind']}", f"period to {review['period_end'][:10]}")
+                for review in document["reviews"]
+            ),
+        ),
+        prose=frozenset({1}),
+    )
+
+
+def _challenger_words(document: Mapping[str, Any]) -> str:
+    summary = version_words(document["challenger"])
+    if document["challenger"] and document["shadow_window"]:
+        missing = ", ".join(document["shadow_window"])
+        summary += f"; waits for the champion's window in shadow: {missing}"
+    return summary + (f"; queued: {', '.join(document['queued'])}" if document["queued"] else "")
+
+
+def _improvement_words(improvement: Mapping[str, Any]) -> str:
+    achieved = "unknown" if improvement["achieved"] is None else f"{improvement['achieved']:+.1%}"
+    expected = improvement["expected"]
+    hoped = f", {expected[0]:.0%} to {expected[1]:.0%} expected" if expected else ""
+    return f"{achieved} over the baseline{hoped}"
+
+
+def weight_steps(document: Mapping[str, Any]) -> tuple[list[pd.Timestamp], list[float]]:
+    """Return the times at which the weight changed, with start and end, and the weight from each."""
     moments, weights = [pd.Timestamp(document["start"])], [0.0]
-    for made in document["decisions"]:
-        if made["weight_after"] != weights[-1]:
-            moments.append(pd.Timestamp(made["as_of"]))
-            weights.append(made["weight_after"])
+    for decision in document["decisions"]:
+        if decision["weight_after"] != weights[-1]:
+            moments.append(pd.Timestamp(decision["as_of"]))
+            weights.append(decision["weight_after"])
     return [*moments, pd.Timestamp(document["end"])], [*weights, weights[-1]]
 
 
-def phases_of(document: Mapping[str, Any]) -> list[tuple[str, pd.Timestamp, pd.Timestamp]]:
-    """Return the phases lived through, each with its first and last moment, from foundation on."""
+def phase_spans(document: Mapping[str, Any]) -> list[tuple[str, pd.Timestamp, pd.Timestamp]]:
+    """Return each phase in turn with the times it was entered and left, foundation first."""
     entered = [("foundation", pd.Timestamp(document["start"]))]
-    for made in document["decisions"]:
-        if made["phase"] != entered[-1][0]:
-            entered.append((made["phase"], pd.Timestamp(made["as_of"])))
-    left = [*(since for _, since in entered[1:]), pd.Timestamp(document["end"])]
-    return [(phase, since, until) for (phase, since), until in zip(entered, left, strict=True)]
+    for decision in document["decisions"]:
+        if decision["phase"] != entered[-1][0]:
+            entered.append((decision["phase"], pd.Timestamp(decision["as_of"])))
+    ends = [*(since for _, since in entered[1:]), pd.Timestamp(document["end"])]
+    return [(phase, since, until) for (phase, since), until in zip(entered, ends, strict=True)]
 
 
-def marked(decisions: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
-    """Return the decisions by verdict, as far as there are any."""
-    found = {verdict: [d for d in decisions if d["verdict"] == verdict] for verdict in VERDICTS}
-    return {verdict: made for verdict, made in found.items() if made}
+def by_verdict(decisions: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    """Return decisions grouped by verdict, in the order of ``VERDICTS``, without empty groups."""
+    groups = {
+        verdict: [decision for decision in decisions if decision["verdict"] == verdict]
+        for verdict in VERDICTS
+    }
+    return {verdict: group for verdict, group in groups.items() if group}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,35 +1,29 @@
-"""Parts of a page: figures to move in, tables, the page around them; self-contained, readable in the dark and on a phone."""
+"""HTML pages: figures that can be zoomed, and templates that need nothing from elsewhere."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from steelyard.evaluation import metrics
 from steelyard.evaluation.books import TARGETS
 from steelyard.views.format import (
-    BOOKS,
     COLORS,
     VERDICTS,
+    TableView,
     WeightBand,
-    books_rows,
-    marked,
-    path_of,
+    by_verdict,
     weight_axis_top,
+    weight_steps,
 )
 
-_STYLE = """
-:root { color-scheme: light dark; --line: #8884; }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 66rem; margin: 2rem auto; padding: 0 1rem;
-  background: Canvas; color: CanvasText; }
-h1 { font-size: 1.5rem; line-height: 1.25; } table { border-collapse: collapse; } .wide { overflow-x: auto; }
-th, td { text-align: left; padding: .25rem .9rem .25rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
-td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
-td:first-child { white-space: nowrap; } td.why { min-width: 18rem; }
-a { color: #0b57d0; } @media (prefers-color-scheme: dark) { a { color: #8ab4f8; } }
-details ul { margin: 0; padding-left: 1.2rem; } summary { cursor: pointer; }
-""".strip()
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+Document = Mapping[str, Any]
 
 _MODEL = {
     "accuracy": ("accuracy", ".1%"),
@@ -46,45 +40,54 @@ _MODEL = {
 _SYMBOLS = {"HOLD": "circle", "RAISE": "triangle-up", "CUT": "triangle-down", "DISABLE": "x"}
 _WIDTHS = {"baseline": 4, "ml": 2, "blended": 2}
 
-Document = Mapping[str, Any]
 
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A figure of a page.
 
-def assemble_page(
-    title: str, headline: str, charts: Sequence[tuple[str, str]], lead: str, rest: str
-) -> str:
-    """Return one HTML page that needs nothing else.
-
-    Args:
-        title: Of the window.
-        headline: The answer, as text.
-        charts: Label for those who do not see it, and plotly's JSON, of each figure.
-        lead: HTML between headline and figures.
-        rest: HTML below the figures.
+    Attributes:
+        label: Description for readers who do not see the figure.
+        figure: Plotly's JSON; it escapes ``<``, ``>`` and ``/`` and may stand in a script.
     """
-    from plotly.offline import get_plotlyjs
 
-    return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(title)}</title><style>{_STYLE}</style><script>{get_plotlyjs()}</script></head>
-<body><main><h1>{escape(headline)}</h1>
-{lead}
-{"".join(_drawn(number, *chart) for number, chart in enumerate(charts))}
-{rest}
-</main></body></html>
-"""
+    label: str
+    figure: str
 
 
-def _drawn(number: int, label: str, figure: str) -> str:
-    place, config = f"chart{number}", "{responsive: true, displaylogo: false}"
-    follow = "at => { const to = at.points[0].customdata; if (to) location.hash = to; }"
-    return (
-        f'<div id="{place}" role="img" aria-label="{escape(label)}"></div>'
-        f"<script>(drawn => Plotly.newPlot('{place}', drawn.data, drawn.layout, {config})"
-        f".then(chart => chart.on('plotly_click', {follow})))({figure});</script>"
+@cache
+def _templates() -> "Environment":
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    return Environment(
+        loader=PackageLoader("steelyard.views"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
 
 
-def weight_chart(document: Document, bands: Sequence[WeightBand]) -> tuple[str, str]:
+def render_page(
+    template: str, title: str, headline: str, charts: Sequence[Chart], **content: Any
+) -> str:
+    """Return one self-contained HTML page; every value but the figures is escaped.
+
+    Args:
+        template: Name of a file in ``templates/`` without its suffix.
+        title: Title of the window.
+        headline: The result in one sentence.
+        charts: Figures, in order.
+        content: Values the template names; a missing one is an error.
+    """
+    from plotly.offline import get_plotlyjs
+
+    page = _templates().get_template(f"{template}.html.j2")
+    return page.render(
+        title=title, headline=headline, charts=charts, plotly_library=get_plotlyjs(), **content
+    )
+
+
+def weight_chart(document: Document, bands: Sequence[WeightBand]) -> Chart:
     """Return the weight's path over its bands; a click on a decision leads to its row.
 
     Args:
@@ -93,7 +96,7 @@ def weight_chart(document: Document, bands: Sequence[WeightBand]) -> tuple[str, 
     """
     import plotly.graph_objects as go
 
-    moments, weights = path_of(document)
+    moments, weights = weight_steps(document)
     figure = go.Figure(
         go.Scatter(x=moments, y=weights, line_shape="hv", name="weight", line_color="#5b6470")
     )
@@ -103,13 +106,16 @@ def weight_chart(document: Document, bands: Sequence[WeightBand]) -> tuple[str, 
         if band.floor < top:
             label = {"annotation_text": band.phase, "annotation_position": "top right"}
             figure.add_hrect(band.floor, min(band.ceiling, top), **shade, **label)
-    for verdict, decisions in marked(document["decisions"]).items():
+    for verdict, decisions in by_verdict(document["decisions"]).items():
         _, color, word = VERDICTS[verdict]
         figure.add_scatter(
-            x=[d["as_of"] for d in decisions],
-            y=[d["weight_after"] for d in decisions],
-            text=[f"{d['kind']}: {'<br>'.join(map(escape, d['reasons']))}" for d in decisions],
-            customdata=[place_of(d.get("sequence")) for d in decisions],
+            x=[decision["as_of"] for decision in decisions],
+            y=[decision["weight_after"] for decision in decisions],
+            text=[
+                f"{decision['kind']}: {'<br>'.join(map(escape, decision['reasons']))}"
+                for decision in decisions
+            ],
+            customdata=[decision_anchor(decision.get("sequence")) for decision in decisions],
             mode="markers",
             marker={
                 "color": color,
@@ -119,11 +125,11 @@ def weight_chart(document: Document, bands: Sequence[WeightBand]) -> tuple[str, 
             name=word,
         )
     figure.update_yaxes(range=[-0.02, top])
-    return "weight of the model over time", styled(figure, "weight of the model", ".0%")
+    return Chart("weight of the model over time", plotly_json(figure, "weight of the model", ".0%"))
 
 
-def equity_chart(equity: pd.DataFrame) -> tuple[str, str]:
-    """Return the three books, shares of the account."""
+def equity_chart(equity: pd.DataFrame) -> Chart:
+    """Return the gain of the three books, shape (days, 3), as shares of the account."""
     import plotly.graph_objects as go
 
     figure = go.Figure()
@@ -131,11 +137,13 @@ def equity_chart(equity: pd.DataFrame) -> tuple[str, str]:
         figure.add_scatter(
             x=equity.index, y=equity[name], name=name, line={"color": color, "width": _WIDTHS[name]}
         )
-    return "gain of the three books on the account", styled(figure, "gain on the account", ".0%")
+    return Chart(
+        "gain of the three books on the account", plotly_json(figure, "gain on the account", ".0%")
+    )
 
 
-def drawdown_chart(equity: pd.DataFrame) -> tuple[str, str]:
-    """Return how far each book is below its highest."""
+def drawdown_chart(equity: pd.DataFrame) -> Chart:
+    """Return the drawdown of the three books, shape (days, 3), as shares of the account."""
     import plotly.graph_objects as go
 
     figure = go.Figure()
@@ -144,11 +152,18 @@ def drawdown_chart(equity: pd.DataFrame) -> tuple[str, str]:
         figure.add_scatter(
             x=equity.index, y=below, name=name, line={"color": color, "width": _WIDTHS[name]}
         )
-    return "drawdown of the three books", styled(figure, "drawdown on the account", ".1%")
+    return Chart(
+        "drawdown of the three books", plotly_json(figure, "drawdown on the account", ".1%")
+    )
 
 
-def reliability_chart(p_win: metrics.Floats, won: metrics.Bools) -> tuple[str, str]:
-    """Return the share won against the predicted one; the diagonal is an honest model."""
+def reliability_chart(p_win: metrics.Floats, won: metrics.Bools) -> Chart:
+    """Return the share won against the predicted one; the diagonal is an honest model.
+
+    Args:
+        p_win: Predicted probabilities, shape (n,), without NaN.
+        won: Outcomes, shape (n,).
+    """
     import plotly.graph_objects as go
 
     predicted, happened, counts = metrics.reliability(p_win, won)
@@ -158,44 +173,50 @@ def reliability_chart(p_win: metrics.Floats, won: metrics.Bools) -> tuple[str, s
             x=ends, y=ends, mode="lines", name="honest", line={"color": "#8a9099", "dash": "dot"}
         )
     )
-    words = [f"{count} signals" for count in counts]
     figure.add_scatter(
         x=predicted,
         y=happened,
-        text=words,
+        text=[f"{count} signals" for count in counts],
         mode="lines+markers",
         name="model",
         line_color=COLORS["blended"],
     )
     figure.update_xaxes(title="predicted p_win", tickformat=".0%")
-    return "share won against predicted p_win", styled(figure, "share won", ".0%")
+    return Chart("share won against predicted p_win", plotly_json(figure, "share won", ".0%"))
 
 
-def importance_chart(features: Sequence[Document]) -> tuple[str, str]:
+def importance_chart(features: Sequence[Document]) -> Chart:
     """Return the champion's most important features by Shapley values and by gain, the largest on top."""
     import plotly.graph_objects as go
 
-    figure, names = go.Figure(), [one["name"] for one in features[::-1]]
-    for name, words, color in (
+    figure, names = go.Figure(), [feature["name"] for feature in features[::-1]]
+    for measure, name, color in (
         ("gain", "gain", "#8a9099"),
         ("shap", "Shapley values", COLORS["blended"]),
     ):
         figure.add_bar(
             y=names,
-            x=[one[name] for one in features[::-1]],
-            name=words,
+            x=[feature[measure] for feature in features[::-1]],
+            name=name,
             marker_color=color,
             orientation="h",
         )
     figure.update_xaxes(tickformat=".0%")
     figure.update_yaxes(automargin=True)
-    return "importance of the champion's features", styled(
-        figure, "importance of the champion's features", ""
+    return Chart(
+        "importance of the champion's features",
+        plotly_json(figure, "importance of the champion's features", ""),
     )
 
 
-def styled(figure: Any, title: str, tickformat: str) -> str:
-    """Return plotly's JSON of a figure in the style of the page."""
+def plotly_json(figure: Any, title: str, tickformat: str) -> str:
+    """Return plotly's JSON of a figure in the style of the page.
+
+    Args:
+        figure: A ``plotly.graph_objects.Figure``; its layout is changed.
+        title: Title of the figure.
+        tickformat: Format of the y axis, in the notation of d3; empty for plotly's own.
+    """
     clear, grid = "rgba(0,0,0,0)", "rgba(128,128,128,0.25)"
     figure.update_layout(
         template="none",
@@ -212,17 +233,14 @@ def styled(figure: Any, title: str, tickformat: str) -> str:
     return str(figure.to_json())
 
 
-def books_table(books: Document) -> str:
-    """Return the three books side by side."""
-    rows = [
-        [cell(name), *(cell(figure, "n") for figure in figures)]
-        for name, *figures in books_rows(books)
-    ]
-    return table([head(""), *(head(name, "n") for name in (*BOOKS, "target"))], rows)
+def model_view(p_win: metrics.Floats, won: metrics.Bools, latency_ms: metrics.Floats) -> TableView:
+    """Return accuracy, scores and latency of the model on settled predictions, beside their targets.
 
-
-def model_table(p_win: metrics.Floats, won: metrics.Bools, latency_ms: metrics.Floats) -> str:
-    """Return what the model was worth on settled predictions, the targets beside it."""
+    Args:
+        p_win: Predicted probabilities, shape (n,), without NaN.
+        won: Outcomes, shape (n,).
+        latency_ms: Milliseconds per prediction, shape (n,); NaN if not measured.
+    """
     p50, p95, p99 = metrics.latency_percentiles(latency_ms)
     figures = {
         "accuracy": metrics.accuracy(p_win, won),
@@ -234,61 +252,21 @@ def model_table(p_win: metrics.Floats, won: metrics.Bools, latency_ms: metrics.F
         "latency_p95": p95,
         "latency_ms": p99,
     }
-    rows = []
-    for measure, (words, form) in _MODEL.items():
-        rows.append(
-            [
-                cell(words),
-                cell(format(figures[measure], form), "n"),
-                cell(_target(measure, form), "n"),
-            ]
-        )
-    headings = [head(""), head(f"{len(won)} settled predictions", "n"), head("target", "n")]
-    return f"<h2>The model</h2>{table(headings, rows)}"
-
-
-def folded_rules(rules: Sequence[Document]) -> str:
-    """Return every rule that was looked at, folded away; those that took effect are marked."""
-    if not rules:
-        return ""
-    items = "".join(
-        f"<li>{'● ' if r['fired'] else '○ '}{escape(r['name'])}: {escape(r['reason'])}</li>"
-        for r in rules
+    rows = tuple(
+        (name, format(figures[measure], spec), _target(measure, spec))
+        for measure, (name, spec) in _MODEL.items()
     )
-    return f"<details><summary>rules looked at: {len(rules)}</summary><ul>{items}</ul></details>"
+    headings = ("measure", f"{len(won)} settled predictions", "target")
+    return TableView("The model", headings, rows, frozenset({1, 2}))
 
 
-def place_of(sequence: int | None) -> str | None:
-    """Return the anchor of a decision's row."""
-    return None if sequence is None else f"decision-{sequence}"
-
-
-def linked(text: str, page: str | None, sequence: int | None) -> str:
-    """Return a cell that can be jumped to, and leads on to the run where its page is known."""
-    content = f'<a href="{escape(page, quote=True)}">{escape(text)}</a>' if page else escape(text)
-    anchor = place_of(sequence)
-    return f'<td id="{anchor}">{content}</td>' if anchor else f"<td>{content}</td>"
-
-
-def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table that scrolls on its own where the screen is narrow; no headings where ``headings`` is empty."""
-    body = "".join(f"<tr>{''.join(row)}</tr>" for row in rows)
-    top = f"<thead><tr>{''.join(headings)}</tr></thead>" if headings else ""
-    return f'<div class="wide" tabindex="0"><table>{top}<tbody>{body}</tbody></table></div>'
-
-
-def head(text: str, kind: str = "") -> str:
-    """Return a column's heading; kind "n" is a number's; without a text it is an empty cell."""
-    return f'<th scope="col" class="{kind}">{escape(text)}</th>' if text else "<td></td>"
-
-
-def cell(text: object, kind: str = "") -> str:
-    """Return a cell; kind "n" is a number, "why" a text that needs room."""
-    return f'<td class="{kind}">{escape(str(text))}</td>'
-
-
-def _target(measure: str, form: str) -> str:
+def _target(measure: str, spec: str) -> str:
     if measure not in TARGETS:
         return ""
     bound, direction = TARGETS[measure]
-    return f"{direction} {format(bound, form)}"
+    return f"{direction} {format(bound, spec)}"
+
+
+def decision_anchor(sequence: int | None) -> str | None:
+    """Return the anchor of a decision's row; None for a decision without a number."""
+    return None if sequence is None else f"decision-{sequence}"

@@ -1,4 +1,4 @@
-"""Markdown: what a run says in Prefect, and the incident report of a rollback; verdict first, then why, then figures."""
+"""Markdown for Prefect's pages and the incident report: verdict first, then reasons, then figures."""
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,105 +9,119 @@ import pandas as pd
 from steelyard.evaluation.evidence import Evidence
 from steelyard.gateways.quality import CheckedSuite
 from steelyard.gateways.quality_page import verdict
-from steelyard.views.format import BOOKS, books_rows, drift_words, number
-from steelyard.weight.decision import Decision, Entry
+from steelyard.views.format import (
+    TableView,
+    books_view,
+    drift_view,
+    drift_words,
+    rules_view,
+    weight_change,
+)
+from steelyard.weight.decision import Decision, Entry, Rule
 
 Document = Mapping[str, Any]
 WORST = 10
+"""Pivotal trades shown in an incident report."""
 
 
-def decided(decisions: Sequence[Document], state: Document) -> str:
-    """Return what a run decided; what it looked at and left is said as well."""
+def markdown_table(view: TableView) -> str:
+    """Return a table in Markdown; ``|`` and line breaks in a cell cannot end it."""
+    lines = [view.headings, ("---",) * len(view.headings), *view.rows]
+    return "\n".join("| " + " | ".join(map(_escape_cell, line)) + " |" for line in lines)
+
+
+def _escape_cell(text: str) -> str:
+    return " ".join(text.replace("|", "\\|").splitlines())
+
+
+def decisions_summary(decisions: Sequence[Document], state: Document) -> str:
+    """Return the decisions of a run with every rule checked.
+
+    Args:
+        decisions: Records of the decisions; empty if nothing changed.
+        state: Record of the state in force.
+    """
+    in_force = (
+        f"Weight {state['weight']:.1%}, phase {state['phase']}, "
+        f"lease until {state['lease_until'][:16]}."
+    )
     if not decisions:
-        return f"**Nothing changed.** {_state(state)}"
-    return "\n\n".join([*map(_decision, decisions), _state(state)])
+        return f"**Nothing changed.** {in_force}"
+    return "\n\n".join([*map(_decision, decisions), in_force])
 
 
-def _decision(made: Document) -> str:
-    moved = (
-        f"weight {made['weight_before']:.1%} → {made['weight_after']:.1%}, phase {made['phase']}"
-    )
-    rules = (
-        (rule["name"], number(rule["figure"]), number(rule["bound"]), _mark(rule), rule["reason"])
-        for rule in made["rules"]
-    )
+def _decision(decision: Document) -> str:
     parts = [
-        f"**{made['verdict']}** ({made['kind']}): {moved}",
-        *(f"- {reason}" for reason in made["reasons"]),
+        f"**{decision['verdict']}** ({decision['kind']}): weight {weight_change(decision)}, "
+        f"phase {decision['phase']}",
+        *(f"- {reason}" for reason in decision["reasons"]),
     ]
-    table = _table(("rule", "figure", "bound", "fired", "in words"), rules) if made["rules"] else ""
-    return "\n".join(parts) + f"\n\n{table}\n\n{_link('The decision in MLflow', made.get('page'))}"
+    rules = [Rule.model_validate(rule) for rule in decision["rules"]]
+    table = markdown_table(rules_view("", rules, "●", "○")) if rules else ""
+    link = _link("The decision in MLflow", decision.get("page"))
+    return "\n".join(parts) + f"\n\n{table}\n\n{link}"
 
 
-def _mark(rule: Document) -> str:
-    return "●" if rule["fired"] else "○"
+def training_summary(version: Document, links: Mapping[str, str]) -> str:
+    """Return the result of a training.
 
-
-def _state(state: Document) -> str:
-    return f"Weight {state['weight']:.1%}, phase {state['phase']}, lease until {state['lease_until'][:16]}."
-
-
-def trained(version: Document, links: Mapping[str, str]) -> str:
-    """Return what became of a training; ``links`` are words → address."""
+    Args:
+        version: Record of the version.
+        links: Words of each link → address.
+    """
     figures = {
         "holdout accuracy": version["holdout_accuracy"],
         "no-information rate": version["no_information_rate"],
     }
+    rows = tuple(
+        (name, "–" if value is None else f"{value:.1%}") for name, value in figures.items()
+    )
     parts = [
         f"**Version {version['version']}: {version['stage']}** ({version['family']})",
         version["verdict"],
+        *(f"- {reason}" for reason in version["reasons"]),
+        markdown_table(TableView("", ("measure", "figure"), rows)),
+        " · ".join(_link(words, page) for words, page in links.items()),
     ]
-    parts += [f"- {reason}" for reason in version["reasons"]]
-    rows = ((name, "–" if value is None else f"{value:.1%}") for name, value in figures.items())
-    where = " · ".join(_link(words, page) for words, page in links.items())
-    return "\n\n".join([*parts, _table(("measure", "figure"), rows), where])
+    return "\n\n".join(parts)
 
 
-def checked(held: Iterable[CheckedSuite]) -> str:
-    """Return what data was held against its contract: what is broken first, then findings, every rule, and the page."""
-    return "\n\n".join(
-        map(_checked, sorted(held, key=lambda one: all(line[2] for line in one.lines)))
-    )
+def data_check_summary(suites: Iterable[CheckedSuite]) -> str:
+    """Return the results of data checks, broken suites first, with findings, rules and page."""
+    broken_first = sorted(suites, key=lambda suite: all(line[2] for line in suite.lines))
+    return "\n\n".join(map(_checked_suite, broken_first))
 
 
-def _checked(held: CheckedSuite) -> str:
-    broken_first = sorted(held.lines, key=lambda line: line[2])
-    rows = ((found, rule, expectation) for rule, expectation, _, found in broken_first)
+def _checked_suite(suite: CheckedSuite) -> str:
+    broken_first = sorted(suite.lines, key=lambda line: line[2])
+    rows = tuple((result, rule, expectation) for rule, expectation, _, result in broken_first)
     parts = [
-        f"**{held.suite}: {verdict(held.lines)}** ({held.source})",
-        "\n".join(f"- {one}" for one in held.findings),
-        f"The same as a page, on the machine it ran on: `{held.file}`",
-        _table(("result", "rule", "expectation"), rows),
+        f"**{suite.suite}: {verdict(suite.lines)}** ({suite.source})",
+        "\n".join(f"- {finding}" for finding in suite.findings),
+        f"The same as a page, on the machine it ran on: `{suite.file}`",
+        markdown_table(TableView("", ("result", "rule", "expectation"), rows)),
     ]
     return "\n\n".join(part for part in parts if part)
 
 
-def drifted(found: Document) -> str:
+def drift_summary(check: Document) -> str:
     """Return a check for drift, the features that moved most first."""
-    judged = [column for column in found["columns"] if column["psi"] is not None]
-    moved = sorted(judged, key=lambda column: column["psi"] / column["bound"], reverse=True)
-    rows = (
-        (c["name"], number(c["importance"]), number(c["psi"]), number(c["bound"])) for c in moved
-    )
     parts = [
-        f"**{found['verdict']}**: version {found['model_version']}",
-        *(f"- {reason}" for reason in found["reasons"]),
+        f"**{check['verdict']}**: version {check['model_version']}",
+        *(f"- {reason}" for reason in check["reasons"]),
     ]
-    table = _table(("feature", "importance", "PSI", "bound"), rows)
-    return "\n".join(parts) + f"\n\n{table}\n\n{_link('Report and map in MLflow', found['page'])}"
+    table = markdown_table(drift_view(check["columns"]))
+    link = _link("Report and map in MLflow", check["page"])
+    return "\n".join(parts) + f"\n\n{table}\n\n{link}"
 
 
-def reviewed(document: Document) -> str:
-    """Return a performance review: the answer, why, the books, and the page."""
-    rows = books_rows(document["books"])
-    parts = [
-        f"**{document['answer']}**",
-        document["because"],
-        _table(("measure", "baseline", "ml", "blended", "target"), rows),
-    ]
+def review_summary(document: Document) -> str:
+    """Return a performance review: the answer, its reason, the books, and the page."""
     return "\n\n".join(
         [
-            *parts,
+            f"**{document['answer']}**",
+            document["because"],
+            markdown_table(books_view(document["books"])),
             _link("The report in MLflow", f"{document['run_page']}/artifacts/report.html"),
             f"The same page: `{document['page']}`",
         ]
@@ -116,16 +130,16 @@ def reviewed(document: Document) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """What a report is written from.
+    """Facts an incident report is written from.
 
     Attributes:
         decision: The rollback.
-        evidence: What the ledger knew; None where it could not be reached.
-        settled: The settled predictions of the same window.
-        last: The decisions before it, oldest first.
-        holdout_accuracy: Of the champion when it was trained; None without one.
-        drift: The last check for drift (row of ``ml_drift``); None before the first.
-        trouble: Why there is no evidence.
+        evidence: Evidence of the month; None if the ledger could not be read.
+        settled: Settled predictions of the same window, one row each; None likewise.
+        last: Decisions before the rollback, oldest first.
+        holdout_accuracy: The champion's accuracy on its holdout; None without a champion.
+        drift: Latest check for drift (row of ``ml_drift``); None before the first.
+        trouble: Reason why there is no evidence; empty if there is.
     """
 
     decision: Decision
@@ -137,54 +151,56 @@ class Incident:
     trouble: str
 
 
-def incident(found: Incident) -> str:
-    """Return the report."""
-    made = found.decision
+def incident_report(incident: Incident) -> str:
+    """Return the report on a rollback."""
+    decision = incident.decision
+    before, after = decision.before, decision.after
+    reason = f"{decision.reasons[0][:1].upper()}{decision.reasons[0][1:]}."
+    change = (
+        f"Weight {before.weight:.1%} → {after.weight:.1%}, phase {before.phase} → {after.phase}."
+    )
+    consequence = (
+        "A champion trained from now on must pass the first gate, and shadow starts again."
+        if after.retrain_required
+        else "There was no champion yet."
+    )
     parts = [
-        f"# Rollback of {made.lineage}, {made.as_of:%Y-%m-%d %H:%M} UTC",
-        f"{made.reasons[0][:1].upper()}{made.reasons[0][1:]}.",
-        f"Weight {made.before.weight:.1%} → {made.after.weight:.1%}, phase {made.before.phase} → {made.after.phase}. "
-        + (
-            "A champion trained from now on must pass the first gate, and shadow starts again."
-            if made.after.retrain_required
-            else "There was no champion yet."
-        ),
+        f"# Rollback of {decision.lineage}, {decision.as_of:%Y-%m-%d %H:%M} UTC",
+        reason,
+        f"{change} {consequence}",
         "## Evidence",
-        *_incident_evidence(found),
+        *_incident_evidence(incident),
         "## Drift since training",
-        _incident_drift(found),
+        _incident_drift(incident),
         "## Worst pivotal trades",
-        *_worst_trades(found.settled),
+        *_worst_trades(incident.settled),
         "## Decisions before",
-        _table(
-            ("when", "what", "verdict", "weight", "why"),
-            (_decision_row(entry.decision) for entry in reversed(found.last)),
-        ),
+        markdown_table(_earlier_decisions_view(incident.last)),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def _incident_evidence(found: Incident) -> list[str]:
-    if found.evidence is None:
-        return [f"Could not be gathered: {found.trouble}"]
-    seen = found.evidence
-    words = (
-        f"{seen.settled} settled predictions from {seen.start:%Y-%m-%d} to {seen.end:%Y-%m-%d}, "
-        f"{seen.books.pivotal} signals pivotal."
+def _incident_evidence(incident: Incident) -> list[str]:
+    evidence = incident.evidence
+    if evidence is None:
+        return [f"Could not be gathered: {incident.trouble}"]
+    window = (
+        f"{evidence.settled} settled predictions from {evidence.start:%Y-%m-%d} "
+        f"to {evidence.end:%Y-%m-%d}, {evidence.books.pivotal} signals pivotal."
     )
-    rules = _table(
-        ("limit", "as measured"), ((rule.name, rule.reason) for rule in found.decision.rules)
-    )
-    return [words, rules, _table(("", *BOOKS, "target"), books_rows(seen.books.as_dict()))]
+    limits = rules_view("", incident.decision.rules, "fires", "holds")
+    books = books_view(evidence.books.as_dict())
+    return [window, markdown_table(limits), markdown_table(books)]
 
 
-def _incident_drift(found: Incident) -> str:
-    words = drift_words(found.drift)
-    checked = f"{words[:1].upper()}{words[1:]}."
-    if found.evidence is None or found.holdout_accuracy is None:
-        return f"{checked} Accuracy unknown: no evidence, or no champion."
-    now = f"{found.evidence.accuracy:.1%}" if found.evidence.settled else "unknown"
-    return f"{checked} Accuracy {now} in the window, {found.holdout_accuracy:.1%} on the champion's holdout."
+def _incident_drift(incident: Incident) -> str:
+    summary = drift_words(incident.drift)
+    check = f"{summary[:1].upper()}{summary[1:]}."
+    if incident.evidence is None or incident.holdout_accuracy is None:
+        return f"{check} Accuracy unknown: no evidence, or no champion."
+    accuracy = f"{incident.evidence.accuracy:.1%}" if incident.evidence.settled else "unknown"
+    holdout = f"{incident.holdout_accuracy:.1%} on the champion's holdout"
+    return f"{check} Accuracy {accuracy} in the window, {holdout}."
 
 
 def _worst_trades(settled: pd.DataFrame | None) -> list[str]:
@@ -193,34 +209,31 @@ def _worst_trades(settled: pd.DataFrame | None) -> list[str]:
     pivotal = settled[settled["pivotal"].to_numpy(dtype=bool)].nsmallest(WORST, "net_return")
     if pivotal.empty:
         return ["None: on every signal that settled in the window baseline and blended agreed."]
-    head = ("signal", "existing", "model", "blended", "arm", "traded", "net return")
-    return [_table(head, (_trade_row(row) for row in pivotal.to_dict("records")))]
+    headings = ("signal", "existing", "model", "blended", "arm", "traded", "net return")
+    rows = tuple(_trade_row(row) for row in pivotal.to_dict("records"))
+    return [markdown_table(TableView("", headings, rows))]
 
 
 def _trade_row(row: Mapping[Hashable, Any]) -> tuple[str, ...]:
-    confidences = (
-        f"{row[name]:.1f}" for name in ("confidence_existing", "confidence_ml", "blended")
-    )
     return (
         str(row["signal_id"]),
-        *confidences,
+        *(f"{row[name]:.1f}" for name in ("confidence_existing", "confidence_ml", "blended")),
         str(row["arm"]),
         "yes" if row["decision"] else "no",
         f"{row['net_return']:+.2%}",
     )
 
 
-def _decision_row(made: Decision) -> tuple[str, ...]:
-    moved = f"{made.before.weight:.1%} → {made.after.weight:.1%}"
-    return (f"{made.as_of:%Y-%m-%d}", made.kind, made.verdict, moved, "; ".join(made.reasons))
+def _earlier_decisions_view(entries: Sequence[Entry]) -> TableView:
+    rows = tuple(_decision_row(entry.decision) for entry in reversed(entries))
+    return TableView("", ("as of", "kind", "verdict", "weight", "why"), rows)
+
+
+def _decision_row(decision: Decision) -> tuple[str, ...]:
+    change = f"{decision.before.weight:.1%} → {decision.after.weight:.1%}"
+    reasons = "; ".join(decision.reasons)
+    return (f"{decision.as_of:%Y-%m-%d}", decision.kind, decision.verdict, change, reasons)
 
 
 def _link(words: str, page: str | None) -> str:
     return f"[{words}]({page})" if page else ""
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(
-        "| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines
-    )

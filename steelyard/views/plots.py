@@ -19,11 +19,11 @@ from steelyard.views.format import (
     COLORS,
     VERDICTS,
     WeightBand,
-    marked,
-    path_of,
-    phases_of,
+    by_verdict,
+    phase_spans,
     recorded_bands,
     weight_axis_top,
+    weight_steps,
 )
 from steelyard.weight.decision import Decision
 
@@ -215,11 +215,11 @@ def draw_weight(axes: Axes, document: Mapping[str, Any], bands: Sequence[WeightB
         document: ``start``, ``end``, ``decisions`` and ``promotions`` of a replay or a lineage.
         bands: Bands of the policy in force.
     """
-    moments, weights = path_of(document)
+    moments, weights = weight_steps(document)
     top = weight_axis_top(weights, bands)
     _draw_bands(axes, bands, top)
     axes.step(np.array(moments), weights, where="post", color=INK, lw=1.8)
-    for verdict, decisions in marked(document["decisions"]).items():
+    for verdict, decisions in by_verdict(document["decisions"]).items():
         marker, color, word = VERDICTS[verdict]
         places = np.array([pd.Timestamp(d["as_of"]) for d in decisions])
         heights = [d["weight_after"] for d in decisions]
@@ -301,7 +301,7 @@ def _draw_bands(axes: Axes, bands: Sequence[WeightBand], top: float) -> None:
 def _draw_phases(axes: Axes, document: Mapping[str, Any]) -> None:
     """Draw the strip of phases along the bottom, named where the name fits."""
     stretches = [
-        (phase, date2num(since), date2num(until)) for phase, since, until in phases_of(document)
+        (phase, date2num(since), date2num(until)) for phase, since, until in phase_spans(document)
     ]
     whole = stretches[-1][2] - stretches[0][1]
     for phase, since, until in stretches:

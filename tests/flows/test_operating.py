@@ -188,7 +188,7 @@ def test_why_explains_a_signal_and_asks_the_stored_model_again(
             "S:10:buy", "control arm of the pilot, the existing system decided", id="control"
         ),
         pytest.param("S:59:buy", "outcome: not settled yet", id="not settled"),
-        pytest.param("S:11:buy", "says the same today", id="treatment"),
+        pytest.param("S:11:buy", "reproduced", id="treatment"),
     ],
 )
 def test_why_reads_well(pilot: Home, command: Command, signal: str, words: str) -> None:

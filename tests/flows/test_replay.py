@@ -112,7 +112,7 @@ def test_what_happened_is_drawn_and_told(
     """Five pictures, a page that begins with the answer, and the same answer at the terminal."""
     death, home = dead
     words, files = draw_replay("A market", death, str(home), None)
-    terminal.demonstrated({"replays": {"A market": {**death, "answer": words}}, "pictures": files})
+    terminal.print_demo({"replays": {"A market": {**death, "answer": words}}, "pictures": files})
     told = capsys.readouterr().out
 
     assert {Path(file).name for file in files} == {

@@ -111,4 +111,4 @@ def test_the_report_shows_health_with_targets(pilot: Home) -> None:
     assert "confidence of the model" in content
     assert document["health"]["importance"][0] == {"name": "f0", "gain": 0.7, "shap": 0.6}
     assert "feature of the champion" in content
-    assert "importance of the champion&#x27;s features" in content
+    assert "importance of the champion&#39;s features" in content

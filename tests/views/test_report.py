@@ -17,7 +17,13 @@ from matplotlib.figure import Figure
 from factories.settled import settled
 from steelyard.settings import load
 from steelyard.views import html, plots, report
-from steelyard.views.format import path_of, phases_of, recorded_bands, weight_axis_top, weight_bands
+from steelyard.views.format import (
+    phase_spans,
+    recorded_bands,
+    weight_axis_top,
+    weight_bands,
+    weight_steps,
+)
 from steelyard.weight.policy import Band, Bands, WeightPolicy
 
 
@@ -106,7 +112,7 @@ def test_the_answer_comes_in_one_plain_sentence(told: dict[str, Any], words: str
 
 def test_the_path_of_the_weight_is_that_of_the_decisions() -> None:
     """From 0 at the start to the last weight at the end, one step for each change."""
-    moments, weights = path_of(document(UP, DOWN))
+    moments, weights = weight_steps(document(UP, DOWN))
 
     assert weights == [0.0, 0.15, 0.0, 0.0]
     assert [f"{moment:%m-%d}" for moment in moments] == ["01-01", "03-01", "06-01", "12-31"]
@@ -114,7 +120,7 @@ def test_the_path_of_the_weight_is_that_of_the_decisions() -> None:
 
 def test_the_phases_follow_each_other_without_a_gap() -> None:
     """From foundation at the start to the last phase at the end."""
-    stretches = phases_of(document(STAY, UP, DOWN))
+    stretches = phase_spans(document(STAY, UP, DOWN))
 
     assert [phase for phase, _, _ in stretches] == ["foundation", "shadow", "pilot", "shadow"]
     assert [f"{since:%m-%d}" for _, since, _ in stretches] == ["01-01", "02-01", "03-01", "06-01"]
@@ -166,7 +172,7 @@ def test_the_bands_in_a_picture_are_those_of_the_policy(conf: Path) -> None:
 
 def test_the_page_draws_the_bands_of_the_policy() -> None:
     """As far as the axis shows them; a ceiling under the last floor leaves that band out."""
-    figure = json.loads(html.weight_chart(document(UP), weight_bands(OTHER))[1])
+    figure = json.loads(html.weight_chart(document(UP), weight_bands(OTHER)).figure)
     low = weight_bands(WeightPolicy(ceiling=0.3))
 
     edges = [shape[end] for shape in figure["layout"]["shapes"] for end in ("y0", "y1")]
@@ -244,15 +250,10 @@ def test_the_page_puts_the_targets_beside_the_books_and_the_rules_beside_the_rea
     own = own_part(report.replay_page("A market", document(UP), EQUITY, BANDS))
 
     assert (
-        '<td class="">win rate</td>'
-        + '<td class="n">51.50%</td>' * 3
-        + '<td class="n">&gt; 52.00%</td>'
+        "<td>win rate</td>" + '<td class="n">51.50%</td>' * 3 + '<td class="n">&gt; 52.00%</td>'
         in own
     )
-    assert (
-        '<td class="">Sharpe</td>' + '<td class="n">–</td>' * 3 + '<td class="n">&gt; 1.50</td>'
-        in own
-    )
+    assert "<td>Sharpe</td>" + '<td class="n">–</td>' * 3 + '<td class="n">&gt; 1.50</td>' in own
     assert "rules looked at: 1" in own
     assert "● accuracy: 44% under &lt;45%&gt;" in own
     assert "0.0% → 15.0%" in own
@@ -269,11 +270,8 @@ def test_the_page_says_what_the_model_was_worth_where_it_had_an_opinion() -> Non
     )
 
     assert "3 settled predictions" in own
-    assert '<td class="">accuracy</td><td class="n">66.7%</td><td class="n">&gt; 55.0%</td>' in own
-    assert (
-        '<td class="">latency p99, ms</td><td class="n">0.10</td><td class="n">&lt; 50.00</td>'
-        in own
-    )
+    assert '<td>accuracy</td><td class="n">66.7%</td><td class="n">&gt; 55.0%</td>' in own
+    assert '<td>latency p99, ms</td><td class="n">0.10</td><td class="n">&lt; 50.00</td>' in own
     assert own.count("Plotly.newPlot") == 3
     assert "settled predictions" not in silent
     assert silent.count("Plotly.newPlot") == 2

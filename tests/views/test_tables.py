@@ -1,0 +1,77 @@
+"""One table, three renderings: terminal, HTML page, Markdown."""
+
+import io
+import subprocess
+import sys
+
+import pytest
+from jinja2 import UndefinedError
+from rich.console import Console
+
+from steelyard.views import terminal
+from steelyard.views.format import TableView, rules_view
+from steelyard.views.html import render_page
+from steelyard.views.markdown import markdown_table
+from steelyard.weight.decision import Rule
+
+HOSTILE = "[bold]a|b[/] <b>c</b> :warning:"
+VIEW = TableView("Names", ("name", "figure"), ((HOSTILE, "1"),), frozenset({1}))
+
+
+def printed(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    """What the terminal shows from now on, wide enough for one line a row."""
+    shown = io.StringIO()
+    monkeypatch.setattr(terminal, "out", Console(file=shown, width=200, soft_wrap=True))
+    return shown
+
+
+def test_the_terminal_prints_markup_in_data_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Brackets of a reason are no style of rich, in a table and in a line."""
+    shown = printed(monkeypatch)
+    terminal._print_table(VIEW)
+    terminal.print_report({"answer": HOSTILE, "page": HOSTILE})
+
+    assert shown.getvalue().count(HOSTILE) == 3
+
+
+def test_a_page_escapes_markup_in_data() -> None:
+    """Cells, headings and headline are text."""
+    page = render_page("simulation", HOSTILE, HOSTILE, (), answer="", note="", tables=[VIEW])
+    own = page[page.rindex("</script></head>") :]
+
+    assert "<b>" not in own
+    assert own.count("&lt;b&gt;c") == 2
+    assert '<td class="n">1</td>' in own
+
+
+def test_a_page_without_a_value_is_an_error() -> None:
+    """A missing value is refused, not left out."""
+    with pytest.raises(UndefinedError, match="note"):
+        render_page("simulation", "title", "headline", (), answer="", tables=[])
+
+
+def test_markdown_cells_cannot_end_their_table() -> None:
+    """Pipes are escaped and line breaks become spaces."""
+    lines = markdown_table(TableView("", ("a", "b"), (("one|two", "three\nfour"),))).splitlines()
+
+    assert lines == ["| a | b |", "| --- | --- |", "| one\\|two | three four |"]
+
+
+def test_rules_are_shown_with_figure_bound_and_result() -> None:
+    """A figure that could not be measured is a dash."""
+    rule = Rule(name="accuracy", figure=None, bound=0.45, fired=False, reason="too few")
+
+    assert rules_view("", [rule], "fires", "holds").rows == (
+        ("accuracy", "–", "0.45", "holds", "too few"),
+    )
+
+
+def test_the_terminal_starts_without_libraries_for_pictures() -> None:
+    """Neither matplotlib nor plotly is imported before something is drawn."""
+    program = (
+        "import sys, steelyard.views.terminal; "
+        "print(sorted({'matplotlib', 'plotly'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+
+    assert done.stdout.strip() == "[]", done.stderr
