@@ -1,4 +1,7 @@
-"""``steelyard serve`` at 200 requests a second on one worker, each with a new bar, next to a bare FastAPI route."""
+"""Latency of ``steelyard serve`` at 200 requests per second, next to a bare FastAPI route.
+
+One worker; every request carries a new bar.
+"""
 
 import http.client
 import json
@@ -29,35 +32,46 @@ HEADERS = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json
 
 
 def main() -> None:
-    """Print percentiles of both, from the moment a request was due, so that a queue counts."""
+    """Print percentiles of both, counted from each request's due time, so that a queue counts."""
     go_offline()
-    bare = measured(bare_route, "a route that only checks and returns the request")
-    measured(steelyard, "POST /evaluate: bars, features, model, blend, recorded", bare)
+    bare = measure(bare_route, "a route that only checks and returns the request")
+    measure(steelyard, "POST /evaluate: bars, features, model, blend, recorded", bare)
 
 
-def measured(serve: Any, name: str, floor: float | None = None) -> float:
-    """Return the median in milliseconds of a service started for it, and print it."""
-    tell, told = multiprocessing.Pipe()
-    process = multiprocessing.Process(target=serve, args=(tell,))
+def measure(serve: Any, name: str, floor: float | None = None) -> float:
+    """Start a service, print its latency and return the median, milliseconds.
+
+    Args:
+        serve: Target of the service's process; it sends its URL through a pipe.
+        name: Label of the printed line.
+        floor: Median of the bare route to compare with, milliseconds; None for no comparison.
+    """
+    sender, receiver = multiprocessing.Pipe()
+    process = multiprocessing.Process(target=serve, args=(sender,))
     process.start()
-    host, port = told.recv().removeprefix("http://").split(":")
-    taken = asked(host, int(port))
+    host, port = receiver.recv().removeprefix("http://").split(":")
+    milliseconds = send_requests(host, int(port))
     process.terminate()
     process.join(20)
-    percentiles = statistics.quantiles(taken, n=100)
+    percentiles = statistics.quantiles(milliseconds, n=100)
     ratio = "" if floor is None else f"   {percentiles[49] / floor:4.1f} × the bare route"
     print(
         f"{name:56} p50 {percentiles[49]:6.2f} ms   p95 {percentiles[94]:6.2f}   p99 {percentiles[98]:6.2f}"
-        f"   max {max(taken):6.2f}   ({len(taken)} at {RATE}/s){ratio}"
+        f"   max {max(milliseconds):6.2f}   ({len(milliseconds)} at {RATE}/s){ratio}"
     )
     return percentiles[49]
 
 
-def asked(host: str, port: int) -> list[float]:
-    """Return the milliseconds from when each request was due to its answer."""
+def send_requests(host: str, port: int) -> list[float]:
+    """Return the time from each request's due time to its answer, milliseconds.
+
+    Args:
+        host: Address of the service.
+        port: Port of the service.
+    """
     connection = http.client.HTTPConnection(host, port)
     bodies = [json.dumps(body).encode() for body in requests()]
-    taken = []
+    milliseconds = []
     started = time.perf_counter()
     for number, body in enumerate(bodies):
         due = started + number / RATE
@@ -65,14 +79,14 @@ def asked(host: str, port: int) -> list[float]:
         connection.request("POST", "/evaluate", body, HEADERS)
         answer = connection.getresponse()
         content = answer.read()
-        taken.append((time.perf_counter() - due) * 1e3)
+        milliseconds.append((time.perf_counter() - due) * 1e3)
         if answer.status != 200 or b'"fallback_reason":"' in content:
             sys.exit(f"request {number}: {answer.status} {content.decode()[:300]}")
-    return taken[100:]
+    return milliseconds[100:]
 
 
 def requests() -> list[dict[str, Any]]:
-    """Return one signal and one bar for each request."""
+    """Return the body of every request: one signal and one bar."""
     bars = market()
     stamps = pd.to_datetime(bars.timestamp, utc=True).strftime("%Y-%m-%dT%H:%M:%SZ")
     scores = dict.fromkeys(TrendStrategy.score_names, 50.0)
@@ -96,7 +110,7 @@ def requests() -> list[dict[str, Any]]:
     ]
 
 
-def steelyard(tell: Any) -> None:
+def steelyard(sender: Any) -> None:
     """Serve as ``steelyard serve`` does, over a model of 300 trees."""
     bars = {"X": market()}
     with tempfile.TemporaryDirectory() as folder:
@@ -104,18 +118,18 @@ def steelyard(tell: Any) -> None:
         recorder = Recorder(ledger, Spool(Path(folder, "spool")), TrendStrategy.score_names)
         session = opened(trained(bars), Path(folder), recorder.start())
         desk = Desk(session, BarBuffer({"X": bars["X"][:FIRST]}, pd.Timedelta("1h")), ledger.signal)
-        run(service(desk, TOKEN, DeskPolicy()), "127.0.0.1", 0, tell.send)
+        run(service(desk, TOKEN, DeskPolicy()), "127.0.0.1", 0, sender.send)
 
 
-def bare_route(tell: Any) -> None:
+def bare_route(sender: Any) -> None:
     """Serve the framework alone."""
     app = FastAPI()
 
     @app.post("/evaluate")
-    async def evaluate(asked: SignalIn) -> SignalIn:
-        return asked
+    async def evaluate(proposal: SignalIn) -> SignalIn:
+        return proposal
 
-    run(app, "127.0.0.1", 0, tell.send)
+    run(app, "127.0.0.1", 0, sender.send)
 
 
 if __name__ == "__main__":

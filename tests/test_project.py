@@ -18,11 +18,11 @@ PROJECT = Path(__file__).parents[1]
 def test_who_may_import_whom() -> None:
     """The import contracts in pyproject.toml hold."""
     program = Path(sys.executable).with_name("lint-imports")
-    found = subprocess.run(
+    checked = subprocess.run(
         [program, "--no-cache"], cwd=PROJECT, capture_output=True, text=True, check=False
     )
 
-    assert found.returncode == 0, found.stdout
+    assert checked.returncode == 0, checked.stdout
 
 
 @pytest.mark.parametrize("field", sorted(set(Settings.model_fields) - {"source"}))
@@ -93,8 +93,8 @@ HEAVY = ("prefect", "great_expectations", "evidently", "optuna", "matplotlib", "
 def test_importing_the_trading_side_is_light(module: str, more: tuple[str, ...]) -> None:
     """Neither a trading process nor --help loads scheduler, plotting, search or data contracts."""
     code = f"import sys, {module}; print([m for m in {(*HEAVY, *more)} if m in sys.modules])"
-    found = subprocess.run(
+    imported = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PROJECT
     )
 
-    assert found.stdout.strip() == "[]"
+    assert imported.stdout.strip() == "[]"

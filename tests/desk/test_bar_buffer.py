@@ -25,23 +25,23 @@ def bar(number: int, symbol: str = "A", **changes: float) -> Bar:
 
 def test_bars_are_appended_and_known_ones_left() -> None:
     """A client that sends too much changes nothing."""
-    known = BarBuffer({}, HOUR)
-    assert known.extend([bar(0), bar(1), bar(0), bar(1), bar(2), bar(0, "B")]) is None
+    buffer = BarBuffer({}, HOUR)
+    assert buffer.extend([bar(0), bar(1), bar(0), bar(1), bar(2), bar(0, "B")]) is None
 
-    assert known.bars["A"].timestamp.tolist() == [
+    assert buffer.bars["A"].timestamp.tolist() == [
         bar(number).timestamp.astype("int64") for number in range(3)
     ]
-    assert known.bars["A"].close.tolist() == [10.0, 11.0, 10.0]
-    assert len(known.bars["B"]) == 1
+    assert buffer.bars["A"].close.tolist() == [10.0, 11.0, 10.0]
+    assert len(buffer.bars["B"]) == 1
 
 
 def test_a_history_that_outgrows_its_room_keeps_its_end_and_leaves_old_views_alone() -> None:
     """Views handed out before keep their content."""
-    known = BarBuffer({}, HOUR)
-    known.extend([bar(number) for number in range(HISTORY)])
-    before, closes = known.bars["A"], known.bars["A"].close.copy()
-    known.extend([bar(number, close=11.5) for number in range(HISTORY, 2 * HISTORY + 10)])
-    after = known.bars["A"]
+    buffer = BarBuffer({}, HOUR)
+    buffer.extend([bar(number) for number in range(HISTORY)])
+    before, closes = buffer.bars["A"], buffer.bars["A"].close.copy()
+    buffer.extend([bar(number, close=11.5) for number in range(HISTORY, 2 * HISTORY + 10)])
+    after = buffer.bars["A"]
 
     assert np.array_equal(before.close, closes)
     assert len(before) == HISTORY
@@ -54,36 +54,36 @@ def test_it_begins_with_what_the_lake_knows() -> None:
     """The first bar sent continues the lake's history."""
     close = np.arange(50, dtype=float) + 10
     stamps = START + np.arange(50) * np.timedelta64(1, "h")
-    known = BarBuffer({"A": Bars("A", HOUR, stamps, close, close, close, close, close)}, HOUR)
-    known.extend([bar(50)])
+    buffer = BarBuffer({"A": Bars("A", HOUR, stamps, close, close, close, close, close)}, HOUR)
+    buffer.extend([bar(50)])
 
-    assert known.bars["A"].close[-2:].tolist() == [59.0, 10.0]
+    assert buffer.bars["A"].close[-2:].tolist() == [59.0, 10.0]
 
 
 @pytest.mark.parametrize(
-    ("odd", "words"),
+    ("odd", "message"),
     [
         (bar(1, low=11.0), "do not lie between low 11 and high 12"),
         (bar(1, high=9.5), "do not lie between low 9 and high 9.5"),
         (bar(0, close=11.0), "close 11 differs from 10 received before"),
     ],
 )
-def test_what_cannot_be_is_said_and_nothing_after_it_is_taken(odd: Bar, words: str) -> None:
+def test_what_cannot_be_is_said_and_nothing_after_it_is_taken(odd: Bar, message: str) -> None:
     """An invalid bar is refused with its reason, and nothing after it is taken."""
-    known = BarBuffer({}, HOUR)
-    known.extend([bar(0)])
-    wrong = known.extend([odd, bar(2)])
+    buffer = BarBuffer({}, HOUR)
+    buffer.extend([bar(0)])
+    fault = buffer.extend([odd, bar(2)])
 
-    assert wrong is not None
-    assert words in wrong
-    assert len(known.bars["A"]) == 1
+    assert fault is not None
+    assert message in fault
+    assert len(buffer.bars["A"]) == 1
 
 
 def test_symbols_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     """Invented symbols cannot exhaust the memory."""
     monkeypatch.setattr(bar_buffer, "MAX_SYMBOLS", 2)
-    known = BarBuffer({}, HOUR)
-    wrong = known.extend([bar(0, name) for name in ("A", "B", "C")])
+    buffer = BarBuffer({}, HOUR)
+    fault = buffer.extend([bar(0, name) for name in ("A", "B", "C")])
 
-    assert wrong is not None
-    assert "more than 2 symbols" in wrong
+    assert fault is not None
+    assert "more than 2 symbols" in fault

@@ -16,13 +16,15 @@ async def welcome(scope: Any, receive: Any, send: Any) -> None:
     await JSONResponse({"detail": "welcome"})(scope, receive, send)
 
 
-def asked(count: int, path: str, headers: dict[str, str], rate: int = 5) -> list[httpx.Response]:
-    async def all_of_them() -> list[httpx.Response]:
+def responses_to(
+    count: int, path: str, headers: dict[str, str], rate: int = 5
+) -> list[httpx.Response]:
+    async def send_all() -> list[httpx.Response]:
         transport = httpx.ASGITransport(AccessMiddleware(welcome, "right", rate, 1000))
         async with httpx.AsyncClient(transport=transport, base_url="http://steelyard") as client:
             return [await client.get(path, headers=headers) for _ in range(count)]
 
-    return asyncio.run(all_of_them())
+    return asyncio.run(send_all())
 
 
 @pytest.mark.parametrize(("path", "headers"), [("/state", RIGHT), ("/healthz", {})])
@@ -30,17 +32,17 @@ def test_more_requests_than_allowed_are_told_to_come_back(
     path: str, headers: dict[str, str]
 ) -> None:
     """At most the rate within any clock second; twenty requests at once span at most two."""
-    found = asked(20, path, headers)
-    busy = [one for one in found if one.status_code == 429]
+    responses = responses_to(20, path, headers)
+    busy = [response for response in responses if response.status_code == 429]
 
-    assert 5 <= sum(one.status_code == 200 for one in found) <= 10
-    assert {one.headers["Retry-After"] for one in busy} == {"1"}
+    assert 5 <= sum(response.status_code == 200 for response in responses) <= 10
+    assert {response.headers["Retry-After"] for response in busy} == {"1"}
 
 
 def test_wrong_tokens_have_a_rate_of_their_own() -> None:
     """Wrong tokens do not use up the rate of the right one."""
-    found = asked(
+    responses = responses_to(
         3 * WRONG_TOKENS_PER_SECOND, "/state", {"Authorization": "Bearer left"}, rate=1000
     )
 
-    assert {one.status_code for one in found} == {401, 429}
+    assert {response.status_code for response in responses} == {401, 429}

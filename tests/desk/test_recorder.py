@@ -26,7 +26,7 @@ LATER = EARLIER + timedelta(days=9999)
 LONG_AGO = EARLIER - timedelta(days=9999)
 
 
-def evaluation(number: int, *, known: bool = True) -> Evaluation:
+def evaluation(number: int, *, predicted: bool = True) -> Evaluation:
     at = EARLIER + timedelta(minutes=number)
     return Evaluation(
         signal_id=f"S:{number:06d}:buy",
@@ -34,28 +34,28 @@ def evaluation(number: int, *, known: bool = True) -> Evaluation:
         side="buy",
         timestamp=at,
         decided_at=at + timedelta(hours=1),
-        model_version="1" if known else "",
-        p_win=0.6 if known else float("nan"),
+        model_version="1" if predicted else "",
+        p_win=0.6 if predicted else float("nan"),
         confidence_existing=71.5,
-        confidence_ml=80.25 if known else float("nan"),
+        confidence_ml=80.25 if predicted else float("nan"),
         weight=0.25,
         blended=73.6875,
         arm="all",
         decision=True,
         pivotal=False,
         latency_ms=0.07,
-        fallback_reason=None if known else "exception",
-        features=np.arange(len(NAMES), dtype=float) if known else np.empty(0),
+        fallback_reason=None if predicted else "exception",
+        features=np.arange(len(NAMES), dtype=float) if predicted else np.empty(0),
     )
 
 
 @pytest.fixture
 def recorder(tmp_path: Path) -> Iterator[Recorder]:
-    made = Recorder(
+    running = Recorder(
         Ledger(f"sqlite:///{tmp_path}/ledger.db"), Spool(tmp_path / "spool"), SCORES
     ).start()
-    yield made
-    made.stop()
+    yield running
+    running.stop()
 
 
 def recorded(folder: Path) -> list[str]:
@@ -69,11 +69,11 @@ def test_what_was_evaluated_is_in_the_ledger_to_the_last_bit(
 ) -> None:
     """Every number, features by name, NaN without a prediction."""
     recorder.record(evaluation(1))
-    recorder.record(evaluation(2, known=False))
+    recorder.record(evaluation(2, predicted=False))
     recorder.stop()
     ledger = Ledger(f"sqlite:///{tmp_path}/ledger.db")
     first, second = ledger.predictions(LONG_AGO, LATER).to_dict("records")
-    found = ledger.signal("S:000001:buy")
+    stored = ledger.signal("S:000001:buy")
 
     assert (first["p_win"], first["confidence_ml"], first["blended"], first["weight"]) == (
         0.6,
@@ -84,8 +84,8 @@ def test_what_was_evaluated_is_in_the_ledger_to_the_last_bit(
     assert first["decided_at"] == evaluation(1).decided_at
     assert np.isnan(second["p_win"])
     assert second["fallback_reason"] == "exception"
-    assert found is not None
-    assert found["features"] == {name: float(number) for number, name in enumerate(NAMES)}
+    assert stored is not None
+    assert stored["features"] == {name: float(number) for number, name in enumerate(NAMES)}
     assert recorder.lost == 0
 
 

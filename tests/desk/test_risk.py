@@ -20,9 +20,9 @@ NAN, INFINITE = float("nan"), float("inf")
 
 def test_a_good_proposal_risks_its_share_at_the_stop() -> None:
     """Half a percent of the account over a stop 2 % away: a quarter of the account."""
-    found = assess(GOOD, EMPTY, POLICY, SIZING)
+    assessment = assess(GOOD, EMPTY, POLICY, SIZING)
 
-    assert (found.veto, found.size, found.regime) == (None, 0.25, "normal")
+    assert (assessment.veto, assessment.size, assessment.regime) == (None, 0.25, "normal")
     assert assess(replace(GOOD, stop_offset=0.2), EMPTY, POLICY, SIZING).size == SIZING.max_position
 
 
@@ -59,10 +59,10 @@ def test_each_veto_has_its_code(
     change: dict[str, Any], account: Account, policy: dict[str, Any], veto: str
 ) -> None:
     """Size 0, the code, and a figure in words."""
-    found = assess(replace(GOOD, **change), account, RiskPolicy(**policy), SIZING)
+    assessment = assess(replace(GOOD, **change), account, RiskPolicy(**policy), SIZING)
 
-    assert (found.veto, found.size) == (veto, 0.0)
-    assert found.explanation
+    assert (assessment.veto, assessment.size) == (veto, 0.0)
+    assert assessment.explanation
 
 
 @pytest.mark.parametrize(
@@ -71,9 +71,9 @@ def test_each_veto_has_its_code(
 )
 def test_the_regime_scales_the_size(volatility: float, regime: str, size: float) -> None:
     """A stormy or unknown regime halves the size."""
-    found = assess(replace(GOOD, volatility=volatility), EMPTY, POLICY, SIZING)
+    assessment = assess(replace(GOOD, volatility=volatility), EMPTY, POLICY, SIZING)
 
-    assert (classify_regime(volatility, POLICY), found.size) == (regime, size)
+    assert (classify_regime(volatility, POLICY), assessment.size) == (regime, size)
 
 
 def test_the_last_room_is_used_and_no_more() -> None:
@@ -84,9 +84,9 @@ def test_the_last_room_is_used_and_no_more() -> None:
 figures = st.floats(allow_nan=True, allow_infinity=True)
 
 
-@given(price=figures, stop=figures, volatility=figures, trend=figures, held=st.floats(0, 10))
+@given(price=figures, stop=figures, volatility=figures, trend=figures, exposure=st.floats(0, 10))
 def test_no_figures_make_a_size_out_of_bounds(
-    price: float, stop: float, volatility: float, trend: float, held: float
+    price: float, stop: float, volatility: float, trend: float, exposure: float
 ) -> None:
     """Any figures give a size between 0 and the limits; a veto gives 0."""
     proposal = Proposal(
@@ -98,8 +98,8 @@ def test_no_figures_make_a_size_out_of_bounds(
         volatility=volatility,
         trend=trend,
     )
-    found = assess(proposal, Account(1e5, {"A": held}), POLICY, SIZING)
+    assessment = assess(proposal, Account(1e5, {"A": exposure}), POLICY, SIZING)
 
-    assert 0 <= found.size <= SIZING.max_position
-    assert found.size + held <= POLICY.max_exposure + 1e-9 or found.size == 0
-    assert (found.size == 0) is (found.veto is not None)
+    assert 0 <= assessment.size <= SIZING.max_position
+    assert assessment.size + exposure <= POLICY.max_exposure + 1e-9 or assessment.size == 0
+    assert (assessment.size == 0) is (assessment.veto is not None)

@@ -59,21 +59,21 @@ def started(stores: Home, **variables: str) -> Served:
     )
     assert process.stderr is not None
     line = process.stderr.readline()
-    found = re.search(r"serving at (http://[^;]+);", line)
-    assert found, line
-    return Served(found[1], stores, process)
+    matched = re.search(r"serving at (http://[^;]+);", line)
+    assert matched, line
+    return Served(matched[1], stores, process)
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory, empty_mlflow: Path) -> Home:
-    return opened(tmp_path_factory.mktemp("served"), empty_mlflow)
+    return open_service_home(tmp_path_factory.mktemp("served"), empty_mlflow)
 
 
-def opened(place: Path, empty: Path) -> Home:
+def open_service_home(folder: Path, empty: Path) -> Home:
     """A home whose lake ends where its lineage begins."""
-    stores, bars = trained_pilot_home(place, empty, market()[1]), bars_frame()
-    known = bars[(bars["timestamp"] + BAR <= pd.Timestamp(BEGAN)).to_numpy()]
-    stores.lake.append(known, BAR)
+    stores, bars = trained_pilot_home(folder, empty, market()[1]), bars_frame()
+    earlier = bars[(bars["timestamp"] + BAR <= pd.Timestamp(BEGAN)).to_numpy()]
+    stores.lake.append(earlier, BAR)
     return stores
 
 
@@ -87,24 +87,26 @@ def served(home: Home) -> Iterator[Served]:
 
 def rows() -> list[dict[str, Any]]:
     """The signals after ``BEGAN``, oldest first."""
-    known = market()[1]
-    inside = (known["decided_at"] > pd.Timestamp(BEGAN)) & (
-        known["decided_at"] <= pd.Timestamp(END)
+    signals = market()[1]
+    inside = (signals["decided_at"] > pd.Timestamp(BEGAN)) & (
+        signals["decided_at"] <= pd.Timestamp(END)
     )
-    return known[inside.to_numpy()].head(12).to_dict("records")  # type: ignore[return-value]
+    return signals[inside.to_numpy()].head(12).to_dict("records")  # type: ignore[return-value]
 
 
 def stamp(moment: pd.Timestamp) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def asked(row: dict[str, Any], since: pd.Timestamp) -> dict[str, Any]:
+def request_for(row: dict[str, Any], since: pd.Timestamp) -> dict[str, Any]:
     """A signal with the bars of the universe that closed since ``since``."""
     bars = bars_frame()
     new = bars[
         ((bars["timestamp"] + BAR > since) & (bars["timestamp"] <= row["timestamp"])).to_numpy()
     ]
-    sent = new.assign(timestamp=[stamp(one) for one in new["timestamp"]]).to_dict("records")
+    sent = new.assign(timestamp=[stamp(opened_at) for opened_at in new["timestamp"]]).to_dict(
+        "records"
+    )
     return {
         "symbol": row["symbol"],
         "side": row["side"],
@@ -118,9 +120,9 @@ def asked(row: dict[str, Any], since: pd.Timestamp) -> dict[str, Any]:
 def until_settled(served: Served, signal_id: str) -> dict[str, Any] | None:
     end = time.monotonic() + 20
     while time.monotonic() < end:
-        found = served.stores.ledger.signal(signal_id)
-        if found is not None and found["settled_at"] is not None:
-            return found
+        row = served.stores.ledger.signal(signal_id)
+        if row is not None and row["settled_at"] is not None:
+            return row
         time.sleep(0.05)
     return None
 
@@ -128,12 +130,15 @@ def until_settled(served: Served, signal_id: str) -> dict[str, Any] | None:
 def in_process(stores: Home, row: dict[str, Any]) -> Any:
     bars = market()[0]
     stop = row["timestamp"].tz_localize(None).to_datetime64()
-    bars = {symbol: one[: int((one.timestamp <= stop).sum())] for symbol, one in bars.items()}
+    bars = {
+        symbol: history[: int((history.timestamp <= stop).sum())]
+        for symbol, history in bars.items()
+    }
     session = open_session(stores.folder, conf_folder(stores.folder))
     session.warm(bars)
-    found = session.evaluate(signal_of(row), bars)
+    evaluation = session.evaluate(signal_of(row), bars)
     session.close()
-    return found
+    return evaluation
 
 
 def test_the_same_decision_as_in_process_and_the_same_again(
@@ -142,22 +147,22 @@ def test_the_same_decision_as_in_process_and_the_same_again(
     """HTTP bar by bar equals a session over the whole history; a repeat gets the same answer."""
     since, twin = pd.Timestamp(BEGAN), trained_pilot_home(tmp_path, empty_mlflow, market()[1])
     for row in rows():
-        answer = served.post("/evaluate", asked(row, since)).json()
+        answer = served.post("/evaluate", request_for(row, since)).json()
         since = row["decided_at"]
         assert answer["fallback_reason"] is None, answer
         assert answer["signal_id"] == row["signal_id"]
         last = answer
-    found = in_process(twin, rows()[-1])
+    expected = in_process(twin, rows()[-1])
 
-    assert last["p_win"] == pytest.approx(found.p_win, abs=1e-9)
-    assert last["blended"] == pytest.approx(found.blended, abs=1e-9)
+    assert last["p_win"] == pytest.approx(expected.p_win, abs=1e-9)
+    assert last["blended"] == pytest.approx(expected.blended, abs=1e-9)
     assert (last["decision"], last["arm"], last["weight"]) == (
-        found.decision,
-        found.arm,
-        found.weight,
+        expected.decision,
+        expected.arm,
+        expected.weight,
     )
-    assert found.weight == 0.15
-    again = asked(rows()[-1], since)
+    assert expected.weight == 0.15
+    again = request_for(rows()[-1], since)
     assert served.post("/evaluate", again).json() == last
     refused = served.post("/evaluate", again | {"confidence": 1.0})
     assert refused.status_code == 409
@@ -167,8 +172,8 @@ def test_the_same_decision_as_in_process_and_the_same_again(
 def test_an_outcome_is_taken_once_and_only_for_a_signal_that_was_evaluated(served: Served) -> None:
     """202 twice, 409 for another outcome, 404 for an unknown signal; then it is in the ledger."""
     row = rows()[0]
-    served.post("/evaluate", asked(row, pd.Timestamp(BEGAN)))
-    told = {
+    served.post("/evaluate", request_for(row, pd.Timestamp(BEGAN)))
+    report = {
         "signal_id": row["signal_id"],
         "settled_at": stamp(pd.Timestamp(BEGAN) + pd.Timedelta("2D")),
         "net_return": 0.01,
@@ -176,21 +181,21 @@ def test_an_outcome_is_taken_once_and_only_for_a_signal_that_was_evaluated(serve
         "hold_minutes": 60,
         "stop_distance": 0.02,
     }
-    assert served.post("/outcome", told).status_code == 202
-    assert served.post("/outcome", told).json() == {"signal_id": row["signal_id"], "won": True}
-    found = until_settled(served, row["signal_id"])
-    assert found is not None
-    assert (found["net_return"], found["exit_reason"]) == (0.01, "target")
+    assert served.post("/outcome", report).status_code == 202
+    assert served.post("/outcome", report).json() == {"signal_id": row["signal_id"], "won": True}
+    stored = until_settled(served, row["signal_id"])
+    assert stored is not None
+    assert (stored["net_return"], stored["exit_reason"]) == (0.01, "target")
 
-    assert served.post("/outcome", told | {"net_return": -0.5}).status_code == 409
-    nobody = told | {"signal_id": "ZZZ:2020-09-02T00:00:00Z:buy"}
+    assert served.post("/outcome", report | {"net_return": -0.5}).status_code == 409
+    nobody = report | {"signal_id": "ZZZ:2020-09-02T00:00:00Z:buy"}
     assert served.post("/outcome", nobody).status_code == 404
 
 
 def test_bars_that_cannot_be_are_noted_and_the_existing_system_decides(served: Served) -> None:
     """With a low above the high the existing system decides, and the answer names the fault."""
     row = rows()[1]
-    odd = asked(row, pd.Timestamp(END))
+    odd = request_for(row, pd.Timestamp(END))
     late = row["timestamp"] + pd.Timedelta("40D")
     bar = {
         "symbol": row["symbol"],
@@ -209,7 +214,7 @@ def test_bars_that_cannot_be_are_noted_and_the_existing_system_decides(served: S
 
 def test_state_health_and_metrics_say_how_it_stands(served: Served) -> None:
     """The lease of 2020 has expired: weight 0, with the reason."""
-    served.post("/evaluate", asked(rows()[0], pd.Timestamp(BEGAN)))
+    served.post("/evaluate", request_for(rows()[0], pd.Timestamp(BEGAN)))
     state = served.get("/state").json()
     metrics = served.get("/metrics").text
 
@@ -247,7 +252,7 @@ def test_a_request_too_large_is_refused_before_it_is_read(served: Served) -> Non
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "message"),
     [
         ({"confidence": 101}, "confidence: input should be less than or equal to 100"),
         ({"confidence": float("nan")}, "confidence: "),
@@ -259,16 +264,16 @@ def test_a_request_too_large_is_refused_before_it_is_read(served: Served) -> Non
     ],
 )
 def test_a_malformed_request_gets_one_line(
-    served: Served, change: dict[str, Any], words: str
+    served: Served, change: dict[str, Any], message: str
 ) -> None:
     """The line names the field and the fault."""
-    body = json.dumps(asked(rows()[0], pd.Timestamp(END)) | change)
+    body = json.dumps(request_for(rows()[0], pd.Timestamp(END)) | change)
     answer = httpx.post(
         served.url + "/evaluate", content=body, headers=RIGHT | {"content-type": "application/json"}
     )
 
     assert answer.status_code == 422
-    assert answer.json()["detail"].startswith(words)
+    assert answer.json()["detail"].startswith(message)
 
 
 def test_openapi_and_service_agree(served: Served, tmp_path: Path) -> None:
@@ -291,21 +296,21 @@ def test_openapi_and_service_agree(served: Served, tmp_path: Path) -> None:
         "--generation-database",
         "none",
     ]
-    found = subprocess.run(
+    fuzzed = subprocess.run(
         [*fuzz, *options], capture_output=True, text=True, cwd=tmp_path, check=False
     )
 
-    assert found.returncode == 0, found.stdout[:6000]
+    assert fuzzed.returncode == 0, fuzzed.stdout[:6000]
 
 
 def test_a_restart_remembers_what_it_answered(tmp_path: Path, empty_mlflow: Path) -> None:
     """After a restart the same signal gets the earlier answer from the ledger."""
-    home = opened(tmp_path, empty_mlflow)
+    home = open_service_home(tmp_path, empty_mlflow)
     recent = (pd.Timestamp.now("UTC") - timedelta(days=1)).floor("4h")
     row = rows()[0] | {"timestamp": recent}
-    body = asked(row, pd.Timestamp(END)) | {"bars": [], "symbol": "NEW"}
+    body = request_for(row, pd.Timestamp(END)) | {"bars": [], "symbol": "NEW"}
     first = started(home)
-    given = first.post("/evaluate", body).json()
+    before = first.post("/evaluate", body).json()
     first.process.send_signal(signal.SIGINT)
     assert first.process.wait(60) == 0
     second = started(home)
@@ -313,25 +318,25 @@ def test_a_restart_remembers_what_it_answered(tmp_path: Path, empty_mlflow: Path
     second.process.send_signal(signal.SIGINT)
     second.process.wait(60)
 
-    assert again == given | {"note": None}
+    assert again == before | {"note": None}
 
 
 @pytest.mark.parametrize(
-    ("variables", "words"),
+    ("variables", "message"),
     [
         ({"STEELYARD_TOKEN": ""}, "STEELYARD_TOKEN holds 0 characters"),
         ({"STEELYARD_TOKEN": "short"}, "holds 5 characters"),
     ],
 )
 def test_it_does_not_start_without_a_token(
-    home: Home, variables: dict[str, str], words: str
+    home: Home, variables: dict[str, str], message: str
 ) -> None:
     """One line, exit code 1."""
     command = [*SERVE, "--home", str(home.folder), "--conf", str(conf_folder(home.folder))]
-    found = subprocess.run(
+    refused = subprocess.run(
         command, capture_output=True, text=True, env=os.environ | variables, check=False
     )
 
-    assert found.returncode == 1
-    assert words in found.stderr
-    assert len(found.stderr.strip().splitlines()) == 1
+    assert refused.returncode == 1
+    assert message in refused.stderr
+    assert len(refused.stderr.strip().splitlines()) == 1

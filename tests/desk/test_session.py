@@ -58,13 +58,13 @@ def market() -> tuple[Mapping[str, Bars], pd.DataFrame]:
 
 @cache
 def model() -> Model:
-    known = market()[1]
-    found = train(
-        Samples.from_history(known[known["won"].notna()], NAMES),
+    settled = market()[1]
+    trained = train(
+        Samples.from_history(settled[settled["won"].notna()], NAMES),
         LearningPolicy(trials=2, rounds=60),
     ).model
-    assert found is not None
-    return found
+    assert trained is not None
+    return trained
 
 
 def state(weight: float = 0.25, phase: Phase = "expansion", **changes: object) -> State:
@@ -86,37 +86,37 @@ PATIENT = DeskPolicy(deadline_ms=10_000)
 """For tests of anything but the deadline: the machine may be busy."""
 
 
-def opened(
+def open_test_session(
     folder: Path,
-    found: State | None,
+    current: State | None,
     policy: DeskPolicy = PATIENT,
     recorder: Recorder | None = None,
 ) -> Session:
-    watch = StateWatch(lambda: (found, None), Brake(folder), 5.0)
+    watch = StateWatch(lambda: (current, None), Brake(folder), 5.0)
     watch.refresh()
     champion = ServedModel(lambda _: model().to_files(), folder / "bundle")
-    if found is not None:
-        champion.follow(found)
+    if current is not None:
+        champion.follow(current)
     return Session(watch, champion, STRATEGY.score_names, THRESHOLD, KEY, policy, recorder)
 
 
-def lived(session: Session, most: int) -> tuple[list[Evaluation], pd.DataFrame]:
+def evaluate_latest(session: Session, count: int) -> tuple[list[Evaluation], pd.DataFrame]:
     """Evaluate the latest signals in order, each with the bars closed by then."""
-    bars, known = market()
-    rows = known.tail(most).reset_index(drop=True)
+    bars, signals = market()
+    rows = signals.tail(count).reset_index(drop=True)
     first = rows["decided_at"].iloc[0]
-    session.warm(upto(bars, first - pd.Timedelta("4h")))
+    session.warm(bars_until(bars, first - pd.Timedelta("4h")))
     return [
-        session.evaluate(signal_of(row), upto(bars, row["decided_at"]))
+        session.evaluate(signal_of(row), bars_until(bars, row["decided_at"]))
         for _, row in rows.iterrows()
     ], rows
 
 
-def upto(bars: Mapping[str, Bars], moment: pd.Timestamp) -> dict[str, Bars]:
+def bars_until(bars: Mapping[str, Bars], moment: pd.Timestamp) -> dict[str, Bars]:
     until = moment.tz_convert("UTC").tz_localize(None).to_datetime64()
     return {
-        symbol: one[: int(np.searchsorted(one.closes_at, until, side="right"))]
-        for symbol, one in bars.items()
+        symbol: history[: int(np.searchsorted(history.closes_at, until, side="right"))]
+        for symbol, history in bars.items()
     }
 
 
@@ -127,8 +127,10 @@ def test_a_session_says_row_for_row_what_the_batch_says(
     tmp_path: Path, weight: float, phase: Phase
 ) -> None:
     """Features, kernel and blend bar by bar equal those over the whole history."""
-    session = opened(tmp_path, state(weight, phase, lease_until=NOW + timedelta(days=9999)))
-    found, rows = lived(session, 250)
+    session = open_test_session(
+        tmp_path, state(weight, phase, lease_until=NOW + timedelta(days=9999))
+    )
+    evaluations, rows = evaluate_latest(session, 250)
     p_win, confidence_ml = model().predict(rows[list(NAMES)].to_numpy(dtype=float))
     terms = BlendTerms(
         weight=weight,
@@ -141,8 +143,8 @@ def test_a_session_says_row_for_row_what_the_batch_says(
     batch = blend_predictions(rows, p_win, confidence_ml, terms)
 
     assert session.fallbacks == {}
-    np.testing.assert_allclose([e.p_win for e in found], batch["p_win"], atol=1e-6)
-    np.testing.assert_allclose([e.blended for e in found], batch["blended"], atol=1e-3)
+    np.testing.assert_allclose([e.p_win for e in evaluations], batch["p_win"], atol=1e-6)
+    np.testing.assert_allclose([e.blended for e in evaluations], batch["blended"], atol=1e-3)
     for name in (
         "signal_id",
         "arm",
@@ -152,8 +154,10 @@ def test_a_session_says_row_for_row_what_the_batch_says(
         "model_version",
         "confidence_existing",
     ):
-        assert [getattr(e, name) for e in found] == batch[name].tolist(), name
-    assert {e.arm for e in found} == ({"control", "treatment"} if phase == "pilot" else {"all"})
+        assert [getattr(e, name) for e in evaluations] == batch[name].tolist(), name
+    assert {e.arm for e in evaluations} == (
+        {"control", "treatment"} if phase == "pilot" else {"all"}
+    )
 
 
 # faults
@@ -205,7 +209,7 @@ def no_mlflow(folder: Path, weight: float) -> Session:
 
 def corrupt(folder: Path, weight: float) -> Session:
     """A bundle with a missing byte, and no MLflow to replace it."""
-    opened(folder, state(weight))
+    open_test_session(folder, state(weight))
     trees = folder / "bundle" / "1" / TREES
     trees.write_bytes(trees.read_bytes()[:-1])
     return no_mlflow(folder, weight)
@@ -213,31 +217,34 @@ def corrupt(folder: Path, weight: float) -> Session:
 
 def braked(folder: Path, weight: float) -> Session:
     Brake(folder).pull("anna", "now")
-    return opened(folder, state(weight))
+    return open_test_session(folder, state(weight))
 
 
 FAULTS: dict[str, tuple[Callable[[Path, float], Session], set[str]]] = {
     "MLflow stopped": (no_mlflow, {"no_model"}),
     "corrupt bundle": (corrupt, {"no_model"}),
-    "no champion": (lambda f, w: opened(f, state(w, champion=None)), {"no_model"}),
+    "no champion": (lambda f, w: open_test_session(f, state(w, champion=None)), {"no_model"}),
     "lease expired": (
-        lambda f, w: opened(f, state(w, lease_until=NOW - timedelta(seconds=1))),
+        lambda f, w: open_test_session(f, state(w, lease_until=NOW - timedelta(seconds=1))),
         {"lease_expired"},
     ),
     "brake pulled": (braked, {"brake"}),
-    "model that raises": (lambda f, w: with_scorer(opened(f, state(w)), Raising()), {"exception"}),
+    "model that raises": (
+        lambda f, w: with_scorer(open_test_session(f, state(w)), Raising()),
+        {"exception"},
+    ),
     "model that sleeps": (
-        lambda f, w: with_scorer(opened(f, state(w), DeskPolicy()), Sleeping()),
+        lambda f, w: with_scorer(open_test_session(f, state(w), DeskPolicy()), Sleeping()),
         {"deadline"},
     ),
     "model that answers nonsense": (
-        lambda f, w: with_scorer(opened(f, state(w)), Odd()),
+        lambda f, w: with_scorer(open_test_session(f, state(w)), Odd()),
         {"odd_opinion"},
     ),
 }
 
 
-def hammered(
+def evaluate_many(
     session: Session, bars: Mapping[str, Bars], decided_at: datetime = NOW, times: int = MANY
 ) -> list[Evaluation]:
     """Evaluate many signals at the same bar, with confidences over the whole scale."""
@@ -252,11 +259,11 @@ def hammered(
     ]
 
 
-def decided_alone(found: list[Evaluation]) -> bool:
+def decided_alone(evaluations: list[Evaluation]) -> bool:
     """Whether every decision and confidence equals the existing system's exactly."""
     return all(
         e.decision == (e.confidence_existing > THRESHOLD) and e.blended == e.confidence_existing
-        for e in found
+        for e in evaluations
     )
 
 
@@ -266,19 +273,19 @@ def test_ten_thousand_evaluations_under_a_fault_are_the_existing_systems(
     tmp_path: Path, fault: str, weight: float
 ) -> None:
     """No exception, no wait, the reason counted; a weight of 25 % is not in force then."""
-    open_it, reasons = FAULTS[fault]
-    bars = {symbol: one[:400] for symbol, one in market()[0].items()}
-    session = open_it(tmp_path, weight)
+    open_faulty, reasons = FAULTS[fault]
+    bars = {symbol: history[:400] for symbol, history in market()[0].items()}
+    session = open_faulty(tmp_path, weight)
     session.warm(bars)
     started = time.monotonic()
-    found = hammered(session, bars)
+    evaluations = evaluate_many(session, bars)
 
     assert time.monotonic() - started < 60
-    assert decided_alone(found)
+    assert decided_alone(evaluations)
     if weight or fault not in ("lease expired", "brake pulled"):
         assert set(session.fallbacks) == reasons
         assert session.fallbacks.total() == MANY
-    assert {e.weight for e in found} == {0.0}
+    assert {e.weight for e in evaluations} == {0.0}
 
 
 @pytest.mark.parametrize("fault", ["database stopped", "full disk"])
@@ -286,7 +293,7 @@ def test_ten_thousand_evaluations_that_cannot_be_recorded_are_decided_all_the_sa
     tmp_path: Path, fault: str
 ) -> None:
     """Unrecorded evaluations are kept and counted; decisions do not change."""
-    bars = {symbol: one[:400] for symbol, one in market()[0].items()}
+    bars = {symbol: history[:400] for symbol, history in market()[0].items()}
     if fault == "database stopped":
         (tmp_path / "ledger.db").mkdir()
     recorder = Recorder(
@@ -295,10 +302,10 @@ def test_ten_thousand_evaluations_that_cannot_be_recorded_are_decided_all_the_sa
     if fault == "full disk":
         (tmp_path / "spool" / "lines.jsonl").unlink()
         (tmp_path / "spool" / "lines.jsonl").symlink_to("/dev/full")
-    session = opened(tmp_path, state(0.0, "shadow"), recorder=recorder)
+    session = open_test_session(tmp_path, state(0.0, "shadow"), recorder=recorder)
     session.warm(bars)
 
-    assert decided_alone(hammered(session, bars))
+    assert decided_alone(evaluate_many(session, bars))
     session.close()
     assert recorder.trouble is not None
     assert recorder.lost == 0
@@ -306,27 +313,27 @@ def test_ten_thousand_evaluations_that_cannot_be_recorded_are_decided_all_the_sa
 
 def test_at_weight_0_a_healthy_model_changes_nothing(tmp_path: Path) -> None:
     """Ten thousand predictions are recorded and have no effect."""
-    bars = {symbol: one[:400] for symbol, one in market()[0].items()}
-    session = opened(tmp_path, state(0.0, "shadow"))
+    bars = {symbol: history[:400] for symbol, history in market()[0].items()}
+    session = open_test_session(tmp_path, state(0.0, "shadow"))
     session.warm(bars)
-    found = hammered(session, bars)
+    evaluations = evaluate_many(session, bars)
 
-    assert decided_alone(found)
-    assert all(0 < e.p_win < 1 for e in found)
-    assert not any(e.pivotal for e in found)
+    assert decided_alone(evaluations)
+    assert all(0 < e.p_win < 1 for e in evaluations)
+    assert not any(e.pivotal for e in evaluations)
 
 
 def test_a_clock_that_jumps_ahead_ends_the_lease_and_back_does_not_extend_it(
     tmp_path: Path,
 ) -> None:
     """The lease is compared with the signal's decision time."""
-    bars = {symbol: one[:400] for symbol, one in market()[0].items()}
-    session = opened(tmp_path, state())
+    bars = {symbol: history[:400] for symbol, history in market()[0].items()}
+    session = open_test_session(tmp_path, state())
     session.warm(bars)
 
-    assert {e.weight for e in hammered(session, bars, NOW, 10)} == {0.25}
-    assert decided_alone(hammered(session, bars, NOW + timedelta(days=3650)))
-    assert {e.weight for e in hammered(session, bars, NOW, 10)} == {0.25}
+    assert {e.weight for e in evaluate_many(session, bars, NOW, 10)} == {0.25}
+    assert decided_alone(evaluate_many(session, bars, NOW + timedelta(days=3650)))
+    assert {e.weight for e in evaluate_many(session, bars, NOW, 10)} == {0.25}
 
 
 @pytest.mark.parametrize(
@@ -344,14 +351,16 @@ def test_bars_that_cannot_be_believed(
 ) -> None:
     """The existing system decides until the next valid history; then the model is used again."""
     bars = dict(market()[0])
-    good = {symbol: one[:400] for symbol, one in bars.items()}
+    good = {symbol: history[:400] for symbol, history in bars.items()}
     bad = {**good, "SIM00": _changed(bars["SIM00"][:401], change)}
-    session = opened(tmp_path, state())
+    session = open_test_session(tmp_path, state())
     session.warm(good)
-    assert decided_alone(hammered(session, bad))
+    assert decided_alone(evaluate_many(session, bad))
     assert set(session.fallbacks) == {reason}
 
-    healed = hammered(session, {symbol: one[:402] for symbol, one in bars.items()}, times=20)
+    healed = evaluate_many(
+        session, {symbol: history[:402] for symbol, history in bars.items()}, times=20
+    )
     assert all(e.fallback_reason is None for e in healed)
 
 
@@ -366,8 +375,8 @@ def test_a_late_answer_is_thrown_away_and_the_next_question_waits_for_no_one(
     tmp_path: Path,
 ) -> None:
     """While the model hangs, evaluations return at once; afterwards it is used again."""
-    bars = {symbol: one[:400] for symbol, one in market()[0].items()}
-    session = opened(tmp_path, state(), DeskPolicy(deadline_ms=500))
+    bars = {symbol: history[:400] for symbol, history in market()[0].items()}
+    session = open_test_session(tmp_path, state(), DeskPolicy(deadline_ms=500))
     session.warm(bars)
     stuck = threading.Event()
     healthy = session._champion.bundle
@@ -378,14 +387,14 @@ def test_a_late_answer_is_thrown_away_and_the_next_question_waits_for_no_one(
             return 0.99, 99.0
 
     with_scorer(session, Stuck())
-    [late] = hammered(session, bars, times=1)
+    [late] = evaluate_many(session, bars, times=1)
     session._champion.bundle = healthy
     started = time.monotonic()
-    waiting = hammered(session, bars, times=1000)
+    waiting = evaluate_many(session, bars, times=1000)
     assert time.monotonic() - started < 5
     stuck.set()
     time.sleep(0.5)
-    back = hammered(session, bars, times=10)
+    back = evaluate_many(session, bars, times=10)
 
     assert late.fallback_reason == "deadline"
     assert 450 < late.latency_ms < 5000
@@ -397,15 +406,15 @@ def test_a_late_answer_is_thrown_away_and_the_next_question_waits_for_no_one(
 @pytest.mark.parametrize("ahead", [-1, 1])
 def test_bars_of_another_moment_are_not_looked_at(tmp_path: Path, ahead: int) -> None:
     """A signal needs the bars up to its own: later ones would be look-ahead, fewer outdated."""
-    bars = {symbol: one[:400] for symbol, one in market()[0].items()}
-    session = opened(tmp_path, state())
+    bars = {symbol: history[:400] for symbol, history in market()[0].items()}
+    session = open_test_session(tmp_path, state())
     session.warm(bars)
     stamp = pd.Timestamp(market()[0]["SIM00"].timestamp[399 - ahead], tz="UTC").to_pydatetime()
     scores = dict.fromkeys(STRATEGY.score_names, 50.0)
-    found = session.evaluate(Signal("S:1:buy", "SIM00", "buy", stamp, NOW, 71.0, scores), bars)
+    evaluation = session.evaluate(Signal("S:1:buy", "SIM00", "buy", stamp, NOW, 71.0, scores), bars)
 
-    assert (found.fallback_reason, found.blended) == ("other_bar", 71.0)
-    assert decided_alone([found])
+    assert (evaluation.fallback_reason, evaluation.blended) == ("other_bar", 71.0)
+    assert decided_alone([evaluation])
 
 
 # the bundle
@@ -413,8 +422,8 @@ def test_bars_of_another_moment_are_not_looked_at(tmp_path: Path, ahead: int) ->
 
 def test_a_swap_never_blocks_and_is_whole(tmp_path: Path) -> None:
     """While versions are swapped, every evaluation has the numbers of exactly one version."""
-    bars = {symbol: one[:400] for symbol, one in market()[0].items()}
-    session = opened(tmp_path, state())
+    bars = {symbol: history[:400] for symbol, history in market()[0].items()}
+    session = open_test_session(tmp_path, state())
     session.warm(bars)
     champion, stop = session._champion, threading.Event()
 
@@ -426,12 +435,12 @@ def test_a_swap_never_blocks_and_is_whole(tmp_path: Path) -> None:
 
     swapping = threading.Thread(target=swap)
     swapping.start()
-    found = hammered(session, bars, times=3000)
+    evaluations = evaluate_many(session, bars, times=3000)
     stop.set()
     swapping.join()
 
-    assert {e.fallback_reason for e in found} == {None}
-    assert len({e.model_version for e in found}) > 2
+    assert {e.fallback_reason for e in evaluations} == {None}
+    assert len({e.model_version for e in evaluations}) > 2
 
 
 def test_the_last_good_bundle_starts_a_process_without_mlflow(tmp_path: Path) -> None:
@@ -485,6 +494,8 @@ def test_importing_the_session_is_light() -> None:
         "matplotlib",
     ]
     code = f"import sys, steelyard.desk.session; print([m for m in {heavy} if m in sys.modules])"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    imported = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
 
-    assert found.stdout.strip() == "[]"
+    assert imported.stdout.strip() == "[]"

@@ -31,34 +31,34 @@ def pilot(tmp_path: Path, empty_mlflow: Path) -> Home:
 
 
 @pytest.fixture
-def watching(pilot: Home) -> Iterator[StateWatch]:
+def watch(pilot: Home) -> Iterator[StateWatch]:
     """A state watch as a trading process starts it, polling ten times a second."""
-    other = open_watch(pilot.folder)
-    started = StateWatch(other._read_state, other._brake, QUICK).start()
-    yield started
-    started.stop()
+    template = open_watch(pilot.folder)
+    running = StateWatch(template._read_state, template._brake, QUICK).start()
+    yield running
+    running.stop()
 
 
-def becomes(watching: StateWatch, weight: float, seconds: float = 20.0) -> bool:
-    until = time.monotonic() + seconds
-    while time.monotonic() < until and watching.weight(LAST) != weight:
+def becomes(watch: StateWatch, weight: float, seconds: float = 20.0) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and watch.weight(LAST) != weight:
         time.sleep(0.01)
-    return watching.weight(LAST) == weight
+    return watch.weight(LAST) == weight
 
 
-def test_a_rollback_reaches_a_running_trading_process(pilot: Home, watching: StateWatch) -> None:
+def test_a_rollback_reaches_a_running_trading_process(pilot: Home, watch: StateWatch) -> None:
     """Weight 15 % before, 0 within one interval; the default interval is five seconds."""
-    assert watching.weight(LAST) == 0.15
+    assert watch.weight(LAST) == 0.15
     rollback.fn(reason="now", operator="anna", as_of=LAST, home=str(pilot.folder))
 
-    assert becomes(watching, 0.0)
-    until = time.monotonic() + 10
-    while watching.terms(LAST)[2] == "brake" and time.monotonic() < until:
-        assert watching.weight(LAST) == 0.0
+    assert becomes(watch, 0.0)
+    deadline = time.monotonic() + 10
+    while watch.terms(LAST)[2] == "brake" and time.monotonic() < deadline:
+        assert watch.weight(LAST) == 0.0
         time.sleep(0.01)
     assert pilot.settings.services.refresh_seconds == 5.0
-    assert watching.state is not None
-    assert watching.state.phase == "shadow"
+    assert watch.state is not None
+    assert watch.state.phase == "shadow"
 
 
 def test_a_pulled_brake_is_seen_while_the_registry_hangs(pilot: Home, tmp_path: Path) -> None:
@@ -71,43 +71,43 @@ def test_a_pulled_brake_is_seen_while_the_registry_hangs(pilot: Home, tmp_path: 
             hanging.wait(30)
         return pilot.journal.verified()
 
-    watching = StateWatch(read, pilot.brake, QUICK).start()
+    watch = StateWatch(read, pilot.brake, QUICK).start()
     time.sleep(3 * QUICK)
     pilot.brake.pull("anna", "now")
 
-    assert becomes(watching, 0.0)
-    assert watching.terms(LAST)[2] == "brake"
+    assert becomes(watch, 0.0)
+    assert watch.terms(LAST)[2] == "brake"
     pilot.brake.release()
     time.sleep(3 * QUICK)
-    assert watching.weight(LAST) == 0.0  # until the state was read again
+    assert watch.weight(LAST) == 0.0  # until the state was read again
     hanging.set()
-    assert becomes(watching, 0.15)
-    watching.stop()
+    assert becomes(watch, 0.15)
+    watch.stop()
 
 
-def test_the_weight_is_0_once_the_lease_ran_out(watching: StateWatch) -> None:
+def test_the_weight_is_0_once_the_lease_ran_out(watch: StateWatch) -> None:
     """With a dead scheduler the weight ends with the lease, without any write."""
-    assert watching.weight(LAST + timedelta(days=3)) == 0.15
-    assert watching.weight(LAST + timedelta(days=3, seconds=1)) == 0.0
-    assert watching.terms(LAST + timedelta(days=4))[1:] == (0.0, "lease_expired")
-    assert watching.terms(LAST)[1:] == (0.15, None)
+    assert watch.weight(LAST + timedelta(days=3)) == 0.15
+    assert watch.weight(LAST + timedelta(days=3, seconds=1)) == 0.0
+    assert watch.terms(LAST + timedelta(days=4))[1:] == (0.0, "lease_expired")
+    assert watch.terms(LAST)[1:] == (0.15, None)
 
 
-def test_a_state_changed_by_hand_is_not_believed(pilot: Home, watching: StateWatch) -> None:
+def test_a_state_changed_by_hand_is_not_believed(pilot: Home, watch: StateWatch) -> None:
     """After an edit to 70 % trading uses the journal's weight and reports the fault."""
     client = pilot.registry._tracking.client
     document = json.loads(client.get_registered_model(LINEAGE).tags["steelyard.state"])
     forged = json.dumps(document | {"weight": 0.7, "lease_until": "2099-01-01T00:00:00Z"})
     client.set_registered_model_tag(LINEAGE, "steelyard.state", forged)
-    until = time.monotonic() + 10
-    while watching.trouble is None and time.monotonic() < until:
+    deadline = time.monotonic() + 10
+    while watch.trouble is None and time.monotonic() < deadline:
         time.sleep(0.05)
 
-    assert watching.trouble is not None
-    assert "changed by hand" in watching.trouble
-    assert watching.state is not None
-    assert watching.state.weight == 0.15
-    assert watching.state.lease_until < LAST
+    assert watch.trouble is not None
+    assert "changed by hand" in watch.trouble
+    assert watch.state is not None
+    assert watch.state.weight == 0.15
+    assert watch.state.lease_until < LAST
 
 
 def test_before_the_first_look_and_without_a_lineage_the_weight_is_0(tmp_path: Path) -> None:
@@ -125,21 +125,21 @@ def test_whatever_a_look_raises_the_process_goes_on(tmp_path: Path) -> None:
     def broken() -> tuple[State | None, str | None]:
         raise ZeroDivisionError("odd")
 
-    watching = StateWatch(broken, Brake(tmp_path), 5.0)
-    watching.refresh()
+    watch = StateWatch(broken, Brake(tmp_path), 5.0)
+    watch.refresh()
 
-    assert watching.trouble == "ZeroDivisionError: odd"
-    assert watching.weight(LAST) == 0.0
+    assert watch.trouble == "ZeroDivisionError: odd"
+    assert watch.weight(LAST) == 0.0
 
 
 def test_a_dead_scheduler_is_told_by_the_trading_process(pilot: Home) -> None:
     """An expired lease is reported once, however often the state is polled."""
-    watching = open_watch(pilot.folder)
+    watch = open_watch(pilot.folder)
     for _ in range(4):
-        watching.refresh()
+        watch.refresh()
 
-    [told] = pilot.alerts.open()
-    assert told.alert.title.startswith(
+    [alert] = pilot.alerts.open()
+    assert alert.alert.title.startswith(
         "lease expired: signal-confidence: trading has used weight 0 since 2025-03-05"
     )
 
@@ -159,27 +159,29 @@ def test_importing_the_watch_is_light() -> None:
     code = (
         f"import sys, steelyard.desk.state_watch; print([m for m in {heavy} if m in sys.modules])"
     )
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    imported = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
 
-    assert found.stdout.strip() == "[]"
+    assert imported.stdout.strip() == "[]"
 
 
 def test_a_lease_that_ran_out_is_told_while_mlflow_is_away(tmp_path: Path) -> None:
     """With MLflow unreachable and an outdated state the alert is sent."""
-    told: list[State] = []
+    notified: list[State] = []
 
     def unreachable() -> tuple[State | None, str | None]:
         raise RestoreService("away")
 
-    at_hand = state("pilot", 0.15)
-    watching = StateWatch(
+    cached = state("pilot", 0.15)
+    watch = StateWatch(
         unreachable,
         Brake(tmp_path),
         QUICK,
-        initial=at_hand,
-        notify=lambda found, _: told.append(found),
+        initial=cached,
+        notify=lambda current, _: notified.append(current),
     )
-    watching.refresh()
+    watch.refresh()
 
-    assert told == [at_hand]
-    assert watching.trouble == "RestoreService: away"
+    assert notified == [cached]
+    assert watch.trouble == "RestoreService: away"

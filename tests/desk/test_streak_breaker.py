@@ -28,16 +28,16 @@ def pilot(tmp_path: Path, empty_mlflow: Path) -> Home:
     return pilot_home(tmp_path, empty_mlflow)
 
 
-def lost(stores: Home, count: int, end: datetime = LAST, *, won: int = 0) -> None:
+def record_losses(home: Home, count: int, end: datetime = LAST, *, won: int = 0) -> None:
     """Record losing trades of the ml book; the first ``won`` of them win."""
-    stores.ledger.record_predictions(taken(count, end))
-    frame = taken(count, end)
+    home.ledger.record_predictions(taken_signals(count, end))
+    frame = taken_signals(count, end)
     frame["won"] = pd.array(np.arange(count) < won, dtype="boolean")
     frame["net_return"] = np.where(frame["won"], 0.01, -0.01)
-    stores.ledger.record_outcomes(frame)
+    home.ledger.record_outcomes(frame)
 
 
-def taken(count: int, end: datetime) -> pd.DataFrame:
+def taken_signals(count: int, end: datetime) -> pd.DataFrame:
     frame = settled(count, confidence_ml=90.0)
     for name, ago in (("decided_at", 2), ("settled_at", 1)):
         frame[name] = [
@@ -50,13 +50,13 @@ def taken(count: int, end: datetime) -> pd.DataFrame:
 @pytest.mark.parametrize(("streak", "weight"), [(10, 0.15), (11, 0.0)])
 def test_eleven_losses_disable_and_ten_do_not(pilot: Home, streak: int, weight: float) -> None:
     """One journal entry; the brake is pulled until it is written."""
-    lost(pilot, streak + 1, won=1)
+    record_losses(pilot, streak + 1, won=1)
     entry = breaker_of(pilot).enforce(LAST)
     again = breaker_of(pilot).enforce(LAST + timedelta(days=1))
-    found = pilot.journal.state()
+    state = pilot.journal.state()
 
-    assert found is not None
-    assert found.weight == weight
+    assert state is not None
+    assert state.weight == weight
     assert (entry is not None) is (weight == 0.0)
     assert again is None
     assert not pilot.brake.pulled
@@ -65,7 +65,7 @@ def test_eleven_losses_disable_and_ten_do_not(pilot: Home, streak: int, weight: 
 
 def test_without_mlflow_the_brake_stays_until_the_journal_can_be_written(pilot: Home) -> None:
     """Weight 0 meanwhile; the next check records the decision and releases the brake."""
-    lost(pilot, 11)
+    record_losses(pilot, 11)
     nowhere = pilot.settings.services.model_copy(update={"mlflow": "http://127.0.0.1:9"})
     cut_off = home_under(pilot.settings.model_copy(update={"services": nowhere}), pilot.folder)
     assert breaker_of(cut_off).check(pilot.journal.state(), LAST)
@@ -81,7 +81,7 @@ def test_without_mlflow_the_brake_stays_until_the_journal_can_be_written(pilot: 
 
 def test_who_died_after_the_decision_leaves_no_brake_behind(pilot: Home) -> None:
     """With the decision recorded and the brake pulled, the next check only releases the brake."""
-    lost(pilot, 11)
+    record_losses(pilot, 11)
     breaker_of(pilot).enforce(LAST)
     pilot.brake.pull(OPERATOR, "11 ML losses in a row")
 
@@ -99,8 +99,8 @@ def test_an_operators_brake_is_not_let_go(pilot: Home) -> None:
     assert not pilot.brake.pulled
 
 
-def told(session: Session, count: int) -> None:
-    for number, row in enumerate(taken(count, NOW).to_dict("records")):
+def report_losses(session: Session, count: int) -> None:
+    for number, row in enumerate(taken_signals(count, NOW).to_dict("records")):
         session.settle(
             Outcome(
                 signal_id=row["signal_id"],
@@ -115,57 +115,59 @@ def told(session: Session, count: int) -> None:
         )
 
 
-def until(found: Callable[[], bool], seconds: float = 20.0) -> bool:
+def wait_until(condition: Callable[[], bool], seconds: float = 20.0) -> bool:
     end = time.monotonic() + seconds
-    while not found() and time.monotonic() < end:
+    while not condition() and time.monotonic() < end:
         time.sleep(0.02)
-    return found()
+    return condition()
 
 
 def test_outcomes_told_to_a_session_take_the_weight_from_its_next_evaluation(pilot: Home) -> None:
     """After the eleventh loss this process is at weight 0; the journal entry follows."""
     pilot.journal.renew_lease(NOW + timedelta(days=3))
-    pilot.ledger.record_predictions(taken(11, NOW))
+    pilot.ledger.record_predictions(taken_signals(11, NOW))
     session = open_session(pilot.folder)
-    watching = session._watch
-    assert watching.weight(NOW) == 0.15
-    told(session, 10)
-    assert until(lambda: len(pilot.ledger.settled_predictions(NOW - timedelta(days=1), NOW)) == 10)
-    assert watching.weight(NOW) == 0.15
+    watch = session._watch
+    assert watch.weight(NOW) == 0.15
+    report_losses(session, 10)
+    assert wait_until(
+        lambda: len(pilot.ledger.settled_predictions(NOW - timedelta(days=1), NOW)) == 10
+    )
+    assert watch.weight(NOW) == 0.15
 
-    told(session, 11)
-    assert until(lambda: watching.weight(NOW) == 0.0)
-    assert until(
+    report_losses(session, 11)
+    assert wait_until(lambda: watch.weight(NOW) == 0.0)
+    assert wait_until(
         lambda: not pilot.brake.pulled and pilot.journal.entries()[-1].decision.verdict == "DISABLE"
     )
     session.close()
-    assert [one.alert.kind for one in pilot.alerts.open()] == ["disable"]
+    assert [alert.alert.kind for alert in pilot.alerts.open()] == ["disable"]
 
 
 def test_an_outcome_nobody_predicted_or_a_second_one_is_set_aside(pilot: Home) -> None:
     """Other outcomes are recorded; the line is kept for the operator."""
-    pilot.ledger.record_predictions(taken(2, NOW))
+    pilot.ledger.record_predictions(taken_signals(2, NOW))
     session = open_session(pilot.folder)
-    told(session, 3)
-    told(session, 1)
+    report_losses(session, 3)
+    report_losses(session, 1)
     recorder = session._recorder
     assert recorder is not None
-    assert until(lambda: recorder.set_aside == 1)
+    assert wait_until(lambda: recorder.set_aside == 1)
     session.settle(Outcome("L:00:" + f"{NOW:%Y%m%d}:buy", NOW, 0.5, True, "target", 1.0, 0.0, 0.02))
-    assert until(lambda: recorder.set_aside == 2)
+    assert wait_until(lambda: recorder.set_aside == 2)
     session.close()
 
-    aside = (pilot.folder / ".steelyard" / "spool" / "damaged.jsonl").read_text().splitlines()
-    assert len(aside) == 2
-    assert "L:02:" in aside[0]
+    lines = (pilot.folder / ".steelyard" / "spool" / "damaged.jsonl").read_text().splitlines()
+    assert len(lines) == 2
+    assert "L:02:" in lines[0]
 
 
 def test_a_watch_alone_sees_the_brake(pilot: Home) -> None:
     """Another process of the same home sees the brake, too."""
-    other = open_watch(pilot.folder)
-    other.refresh()
-    lost(pilot, 11)
+    watch = open_watch(pilot.folder)
+    watch.refresh()
+    record_losses(pilot, 11)
     breaker_of(pilot).check(pilot.journal.state(), LAST)
-    other.check_brake()
+    watch.check_brake()
 
-    assert other.terms(LAST)[1:] == (0.0, "brake")
+    assert watch.terms(LAST)[1:] == (0.0, "brake")

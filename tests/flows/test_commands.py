@@ -37,7 +37,7 @@ def replay(command: Command, home: Path, bars: object, *more: object) -> tuple[i
 
 
 @pytest.mark.parametrize(
-    ("content", "words"),
+    ("content", "message"),
     [
         pytest.param(None, "no such file or folder", id="a missing file"),
         pytest.param("", "the file is empty", id="an empty file"),
@@ -52,7 +52,7 @@ def replay(command: Command, home: Path, bars: object, *more: object) -> tuple[i
     ],
 )
 def test_unusable_bars_are_one_clear_line(
-    command: Command, home: Path, tmp_path: Path, content: str | None, words: str
+    command: Command, home: Path, tmp_path: Path, content: str | None, message: str
 ) -> None:
     """Exit 1, one line on stderr, nothing on stdout, no bar stored."""
     file = tmp_path / "bars.csv"
@@ -61,13 +61,13 @@ def test_unusable_bars_are_one_clear_line(
     code, out, err = replay(command, home, file, "--json")
 
     assert (code, out) == (1, "")
-    assert words in line(err)
+    assert message in line(err)
     assert line(err).startswith("steelyard: ")
     assert not home.exists()
 
 
 @pytest.mark.parametrize(
-    ("file", "content", "words"),
+    ("file", "content", "message"),
     [
         pytest.param("weight.yaml", "ceilling: 0.5", "unknown key ceilling", id="an unknown key"),
         pytest.param(
@@ -100,14 +100,14 @@ def test_unusable_bars_are_one_clear_line(
     ],
 )
 def test_wrong_settings_are_one_clear_line(
-    command: Command, home: Path, conf: Path, file: str, content: str, words: str
+    command: Command, home: Path, conf: Path, file: str, content: str, message: str
 ) -> None:
     """File, key, value and bound; exit 1; nothing stored."""
     (conf / file).write_text(content)
     code, _, err = replay(command, home, "simulated:none", "--conf", conf)
 
     assert code == 1
-    assert words in line(err)
+    assert message in line(err)
 
 
 def test_too_few_trades_are_one_clear_line(command: Command, home: Path) -> None:

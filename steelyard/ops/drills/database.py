@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from steelyard.desk.signals import Evaluation
-from steelyard.ops.drills.desk import Desk, days, trading
+from steelyard.ops.drills.desk import DrillDesk, days, trading
 from steelyard.ops.drills.findings import NEVER, Found, Notice, changes, days_until, held
 from steelyard.ops.drills.ground import BEGAN, DAY, DrillHome
 from steelyard.weight.policy import WeightPolicy
@@ -35,7 +35,7 @@ def stopped_database(place: DrillHome) -> Found:
     )
 
 
-def _without_ledger(place: DrillHome, desk: Desk) -> tuple[list[Evaluation], list[Notice]]:
+def _without_ledger(place: DrillHome, desk: DrillDesk) -> tuple[list[Evaluation], list[Notice]]:
     with away(place.folder / ".steelyard" / "ledger.db"):
         evaluated = [one for day in days(BEGAN, LEDGER_BACK) for one in desk.live(day)]
         waiting = _seconds(

@@ -13,7 +13,7 @@ from steelyard.tasks.trading import signal_of
 from steelyard.trading import open_session
 
 
-class Desk:
+class DrillDesk:
     """The session of a home, its signals, and the moment it is there.
 
     Args:
@@ -50,9 +50,9 @@ class Desk:
 
 
 @contextmanager
-def trading(place: DrillHome, at: datetime) -> Iterator[Desk]:
+def trading(place: DrillHome, at: datetime) -> Iterator[DrillDesk]:
     """Yield a trading process that is opened at ``at``, and stop it: what it recorded is in ledger or spool then."""
-    desk = Desk(place, at, past())
+    desk = DrillDesk(place, at, past())
     try:
         yield desk
     finally:
