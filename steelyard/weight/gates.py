@@ -174,12 +174,12 @@ def _arms(arms: ArmComparison, gates: GatePolicy) -> Rule:
     fewest = min(arms.control, arms.treatment)
     if fewest < gates.pilot_arm_signals:
         missing = gates.pilot_arm_signals - fewest
-        reason = f"{missing} more settled signals in the smaller arm"
+        reason = f"{missing} more settled signals in the smaller arm needed"
         return make_rule("arms", math.nan, math.nan, fired=False, reason=reason)
     bound = chance_shortfall(gates.pilot_arm_errors, arms.standard_error)
     fired = treatment_not_worse(arms.difference, bound)
     reason = (
-        f"treatment earned {arms.difference:+.4%} a signal over control, "
+        f"treatment earned {arms.difference:+.4%} per signal over control, "
         f"at least {bound:+.4%} needed"
     )
     return make_rule("arms", arms.difference, bound, fired=fired, reason=reason)
@@ -196,7 +196,7 @@ def sample_ratio(arms: ArmComparison, gates: GatePolicy) -> Rule:
     fired = not probability < bound  # without any signal (NaN) nothing speaks against the split
     reason = f"{arms.treatment} treatment and {arms.control} control signals"
     if not fired:
-        reason += f": the split is off (p = {probability:.1g}), look for signals lost in one arm"
+        reason += f": uneven split (p = {probability:.1g}), look for signals lost in one arm"
     return make_rule("sample_ratio", probability, bound, fired=fired, reason=reason)
 
 
@@ -225,7 +225,7 @@ def window_left(
 
 def _no_limit(case: Case) -> Rule:
     """Return whether no limit is breached, on this evidence or since the last cut."""
-    harmless = ("within", "not confirmed by the evidence")
+    harmless = ("within", "not confirmed by lifetime evidence")
     limits = measure_limits(case)
     breached = {cut.name for cut in limits.cuts if cut.status not in harmless}
     fired = {breaker.name for breaker in limits.breakers if breaker.fired}
@@ -237,8 +237,10 @@ def _no_limit(case: Case) -> Rule:
 def _days(name: str, case: Case, needed: int) -> Rule:
     passed = max((case.period_end - case.state.phase_since) / timedelta(days=1), 0.0)
     missing = math.ceil(needed - passed)
-    reason = f"{missing} more days" if missing > 0 else f"{passed:.0f} days"
-    reason += f" in {case.state.phase}"
+    phase = case.state.phase
+    reason = f"{passed:.0f} days in {phase}"
+    if missing > 0:
+        reason = f"{missing} more days in {phase} needed"
     return make_rule(name, passed, needed, fired=passed >= needed, reason=reason)
 
 
@@ -248,12 +250,12 @@ def _enough_predictions(case: Case) -> Rule:
 
 
 def _count(name: str, count: int, needed: int, noun: str) -> Rule:
-    reason = f"{needed - count} more {noun}" if count < needed else f"{count} {noun}"
+    reason = f"{needed - count} more {noun} needed" if count < needed else f"{count} {noun}"
     return make_rule(name, count, needed, fired=count >= needed, reason=reason)
 
 
 def _present(name: str, present: bool, noun: str) -> Rule:
-    reason = noun if present else f"{noun} is missing"
+    reason = noun if present else f"missing: {noun}"
     return make_rule(name, float(present), 1.0, fired=present, reason=reason)
 
 

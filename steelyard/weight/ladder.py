@@ -66,11 +66,11 @@ def _choose_step(case: Case, limits: Limits) -> Step:
         missing = case.policy.min_settled - case.evidence.settled
         return Step("HOLD", f"insufficient evidence: {missing} more settled predictions needed")
     if case.state.phase in ("foundation", "shadow"):
-        return Step("HOLD", f"phase {case.state.phase}: the weight is earned at the gate")
+        return Step("HOLD", f"phase {case.state.phase}: the weight rises at the gate, not by steps")
     latched = limits.cuts_that_are("latched")
     if latched:
         names = ", ".join(cut.name for cut in latched)
-        return Step("HOLD", f"still breached since the last cut: {names}")
+        return Step("HOLD", f"no step while a cut is latched: {names}")
     return _reward(case)
 
 
@@ -165,6 +165,8 @@ def _lower_rule(case: Case) -> Rule:
     bound = shortfall_bound(books.baseline.sharpe, case.policy.steps.sharpe_shortfall)
     healthy = _is_healthy(case)
     confirmed = case.confirms(case.policy.sequential.confirm, accuracy, ml, bound)
-    reason = f"accuracy {accuracy:.1%}, ML Sharpe {ml:.2f} against {bound:.2f}"
-    reason += "" if healthy or confirmed else " (not confirmed by the evidence)"
+    lowest = case.policy.steps.lower_accuracy
+    reason = f"accuracy {accuracy:.1%} (at least {lowest:.0%} needed)"
+    reason += f", ML Sharpe {ml:.2f} (at least {bound:.2f} needed)"
+    reason += "" if healthy or confirmed else " (not confirmed by lifetime evidence)"
     return make_rule("lower", ml, bound, fired=not healthy and confirmed, reason=reason)

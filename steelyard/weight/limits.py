@@ -24,7 +24,7 @@ from steelyard.weight.state import State
 from steelyard.weight.transitions import disable, set_weight
 
 CutStatus = Literal[
-    "within", "breached", "latched", "no weight to cut", "not confirmed by the evidence"
+    "within", "breached", "latched", "no weight to cut", "not confirmed by lifetime evidence"
 ]
 
 
@@ -84,7 +84,7 @@ def guard(case: Case) -> Decision:
         return limited
     after = settle_latches(case, limits)
     released = sorted(set(case.state.latches) - set(after.latches))
-    reason = f"back within bounds: {', '.join(released)}" if released else "no limit is breached"
+    reason = f"back within bounds: {', '.join(released)}" if released else "no limit takes effect"
     return case.decide("guard", "HOLD", (reason,), limits.rules, after)
 
 
@@ -182,12 +182,12 @@ def _streak_breaker(state: State, streak: int, policy: WeightPolicy) -> Rule:
 def _accuracy_breaker(case: Case) -> Rule:
     accuracy, bound = case.evidence.accuracy, case.policy.limits.breaker_accuracy
     if not case.conclusive:
-        reason = f"{case.evidence.settled} settled predictions of {case.policy.min_settled} needed"
+        reason = f"{case.evidence.settled} settled predictions, {case.policy.min_settled} needed"
         return make_rule("breaker_accuracy", math.nan, bound, fired=False, reason=reason)
     breached = under(accuracy, bound)
     confirmed = case.confirms(case.policy.sequential.cut, accuracy)
     reason = f"accuracy {accuracy:.1%}, at least {bound:.0%} needed"
-    reason += " (not confirmed by the evidence)" if breached and not confirmed else ""
+    reason += " (not confirmed by lifetime evidence)" if breached and not confirmed else ""
     fired = _armed(case.state) and breached and confirmed
     return make_rule("breaker_accuracy", accuracy, bound, fired=fired, reason=reason)
 
@@ -245,8 +245,8 @@ def _measure_decay_cut(case: Case) -> tuple[Cut, ...]:
     if not case.policy.evidence_binds or case.evidence.lifetime is None:
         return ()
     comparison = (
-        f"evidence that the claims no longer hold {decay:.1f} months, "
-        f"under {sequential.cut:g} needed"
+        f"evidence that the claims no longer hold is {decay:.1f} months, "
+        f"must stay under {sequential.cut:g}"
     )
     breached = decay_fires(case.policy.evidence_binds, decay, sequential.cut)
     status = _cut_status(case, "cut_decay", breached=breached, confirmed=True)
@@ -257,7 +257,7 @@ def _cut_status(case: Case, name: str, *, breached: bool, confirmed: bool) -> Cu
     if not breached:
         return "within"
     if not confirmed:
-        return "not confirmed by the evidence"
+        return "not confirmed by lifetime evidence"
     if case.state.weight == 0:
         return "no weight to cut"
     fired_at = case.state.latches.get(name)

@@ -29,7 +29,10 @@ def proof(case: Case) -> Rule:
     skill, decay = lifetime.skill, lifetime.decay_evidence
     proven = skill_proven(skill, decay, bounds.rise, bounds.confirm)
     if decay_reaches(decay, bounds.confirm):
-        reason = f"claims have decayed: {decay:.1f} months, under {bounds.confirm:g} needed"
+        reason = (
+            f"evidence that the claims no longer hold is {decay:.1f} months, "
+            f"must stay under {bounds.confirm:g}"
+        )
     else:
         reason = f"evidence of skill {skill:.3g}, {bounds.rise:g} needed"
         reason += "" if proven else _missing_signals(lifetime, bounds.rise)
@@ -39,8 +42,8 @@ def proof(case: Case) -> Rule:
 def _missing_signals(lifetime: Skill, rise: float) -> str:
     missing = lifetime.more_needed(rise)
     if missing is None:
-        return "; more signals of this kind would not bring it"
-    return f"; at the growth so far {missing} more settled signals would bring it"
+        return "; at the growth so far no number of signals would reach it"
+    return f"; at the growth so far {missing} more settled signals would reach it"
 
 
 def would_stand(case: Case, proven: Rule) -> str:
@@ -70,7 +73,7 @@ def lifetime_rules(lifetime: Skill | None) -> tuple[Rule, ...]:
             accuracy,
             rate,
             fired=exceeds(accuracy, rate),
-            reason=f"accuracy of {lifetime.settled} settled predictions {accuracy:.1%}, "
+            reason=f"lifetime accuracy {accuracy:.1%} on {lifetime.settled} settled predictions, "
             f"over {rate:.1%} needed",
         ),
         make_rule(
@@ -78,7 +81,7 @@ def lifetime_rules(lifetime: Skill | None) -> tuple[Rule, ...]:
             earned,
             baseline,
             fired=exceeds(earned, baseline),
-            reason=f"ML return {earned:+.2%}, over the baseline's {baseline:+.2%} needed",
+            reason=f"lifetime ML return {earned:+.2%}, over the baseline's {baseline:+.2%} needed",
         ),
     )
 
@@ -97,7 +100,9 @@ def decay_breaker(case: Case, *, armed: bool) -> tuple[Rule, ...]:
         case.policy.sequential.disable,
         case.decay_evidence,
     )
-    reason = f"evidence that the claims no longer hold {decay:.1f} months, under {bound:g} needed"
+    reason = (
+        f"evidence that the claims no longer hold is {decay:.1f} months, must stay under {bound:g}"
+    )
     reason += "" if binding else " (recorded only)"
     fired = armed and decay_fires(binding, decay, bound)
     return (make_rule("breaker_decay", decay, bound, fired=fired, reason=reason),)

@@ -520,7 +520,7 @@ def test_a_split_that_is_off_is_told(pilot: Home, received: list[dict[str, str]]
     [entry] = [e for e in _weighed(pilot, 140) if e["kind"] == "gates"]
 
     assert entry["phase"] == "pilot"
-    assert any("the split is off" in reason for reason in entry["reasons"])
+    assert any("uneven split" in reason for reason in entry["reasons"])
     assert any(message["title"].startswith("Steelyard: sample ratio") for message in received)
 
 

@@ -22,13 +22,15 @@ def since(days: int) -> dict[str, object]:
 @pytest.mark.parametrize(
     ("standing", "missing"),
     [
-        pytest.param(GateInputs(99, True, True), "1 more settled signals", id="one signal short"),
+        pytest.param(
+            GateInputs(99, True, True), "1 more settled signals needed", id="one signal short"
+        ),
         pytest.param(
             GateInputs(100, False, True),
-            "validated features is missing",
+            "missing: validated features",
             id="no validated features",
         ),
-        pytest.param(GateInputs(100, True, False), "a champion is missing", id="no champion"),
+        pytest.param(GateInputs(100, True, False), "missing: a champion", id="no champion"),
     ],
 )
 def test_foundation_says_what_is_missing(standing: GateInputs, missing: str) -> None:
@@ -135,7 +137,7 @@ def test_a_gate_opens_when_all_hold(
         pytest.param(
             state(),
             {"arms": ArmComparison(20, 80, 0, 0, 1, 1e-9)},
-            "the split is off (p = 1e-09)",
+            "uneven split (p = 1e-09)",
             id="split off",
         ),
         pytest.param(

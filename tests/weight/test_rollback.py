@@ -44,7 +44,7 @@ def test_after_a_rollback_no_gate_opens_before_a_retraining() -> None:
     made = review(Case(left, evidence(), POLICY, later, later), READY)
 
     assert made.after.phase == "shadow"
-    assert "a champion trained after the breaker is missing" in made.reasons
+    assert "missing: a champion trained after the breaker" in made.reasons
 
 
 def test_a_held_weight_is_lowered_but_not_raised_until_it_is_resumed() -> None:
