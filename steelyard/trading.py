@@ -25,7 +25,8 @@ from steelyard.settings import ServiceSettings, Settings, load
 from steelyard.views.alerts import lapse, of_decision
 from steelyard.weight.state import State
 
-REMEMBERED_DAYS = timedelta(days=3)
+ANSWER_AGE = timedelta(days=3)
+"""Age of the answers that the HTTP service loads after a restart."""
 
 
 def open_watch(home: Path, conf: Path | None = None) -> StateWatch:
@@ -174,6 +175,6 @@ def open_desk(home: Path, conf: Path | None = None) -> Desk:
     with suppress(RestoreService):  # an unreachable ledger does not stop trading
         now = datetime.now(UTC)
         ledger.migrate()
-        recent = ledger.predictions(now - REMEMBERED_DAYS, now + REMEMBERED_DAYS)
+        recent = ledger.predictions(now - ANSWER_AGE, now + ANSWER_AGE)
         desk.remember(cast(list[dict[str, Any]], recent.to_dict("records")))
     return desk

@@ -78,16 +78,18 @@ def test_a_secret_comes_from_the_environment(
     assert loaded.services.at(tmp_path).mlflow == f"sqlite:///{tmp_path}/mlruns/mlflow.db"
 
 
+LEARNERS = ("xgboost", "lightgbm", "sklearn")
 HEAVY = ("prefect", "great_expectations", "evidently", "optuna", "matplotlib", "plotly")
 
 
 @pytest.mark.parametrize(
     ("module", "more"),
     [
-        ("steelyard.desk.blend", ("mlflow", "sqlalchemy", "xgboost", "lightgbm", "sklearn")),
-        ("steelyard.desk.session", ("mlflow", "sqlalchemy", "xgboost", "lightgbm", "sklearn")),
-        ("steelyard.trading", ("xgboost", "lightgbm", "sklearn")),
-        ("steelyard.cli", ("mlflow", "sqlalchemy", "xgboost", "lightgbm", "sklearn", "fastapi")),
+        ("steelyard.desk.blend", ("mlflow", "sqlalchemy", *LEARNERS)),
+        ("steelyard.desk.state_watch", ("mlflow", "sqlalchemy", *LEARNERS)),
+        ("steelyard.desk.session", ("mlflow", "sqlalchemy", *LEARNERS)),
+        ("steelyard.trading", ("mlflow", *LEARNERS)),
+        ("steelyard.cli", ("mlflow", "sqlalchemy", "fastapi", *LEARNERS)),
     ],
 )
 def test_importing_the_trading_side_is_light(module: str, more: tuple[str, ...]) -> None:

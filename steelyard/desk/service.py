@@ -28,7 +28,7 @@ from steelyard.desk.session import Session
 from steelyard.desk.signals import Outcome, Signal
 from steelyard.errors import FixConfiguration, RestoreService
 
-REMEMBERED = 10_000
+MAX_ANSWERS = 10_000
 """Number of evaluations for which a repeated request gets the recorded answer."""
 MAX_BARS = 5_000
 SWITCH_SECONDS = 0.0002
@@ -264,7 +264,7 @@ class Desk:
 
     def _store_answer(self, answer: EvaluationOut) -> EvaluationOut:
         self._answers[answer.signal_id] = answer
-        if len(self._answers) > REMEMBERED:
+        if len(self._answers) > MAX_ANSWERS:
             self._answers.popitem(last=False)
         return answer
 

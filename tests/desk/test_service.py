@@ -41,7 +41,7 @@ class Served:
     """A running service and the home it trades from."""
 
     url: str
-    stores: Home
+    home: Home
     process: subprocess.Popen[str]
 
     def post(self, path: str, body: Any, headers: dict[str, str] | None = None) -> httpx.Response:
@@ -51,9 +51,9 @@ class Served:
         return httpx.get(self.url + path, headers=RIGHT)
 
 
-def started(stores: Home, **variables: str) -> Served:
+def started(home: Home, **variables: str) -> Served:
     variables = {"STEELYARD_TOKEN": TOKEN} | variables
-    command = [*SERVE, "--home", str(stores.folder), "--conf", str(conf_folder(stores.folder))]
+    command = [*SERVE, "--home", str(home.folder), "--conf", str(conf_folder(home.folder))]
     process = subprocess.Popen(
         command, stderr=subprocess.PIPE, text=True, env=os.environ | variables
     )
@@ -61,7 +61,7 @@ def started(stores: Home, **variables: str) -> Served:
     line = process.stderr.readline()
     matched = re.search(r"serving at (http://[^;]+);", line)
     assert matched, line
-    return Served(matched[1], stores, process)
+    return Served(matched[1], home, process)
 
 
 @pytest.fixture(scope="module")
@@ -71,10 +71,10 @@ def home(tmp_path_factory: pytest.TempPathFactory, empty_mlflow: Path) -> Home:
 
 def open_service_home(folder: Path, empty: Path) -> Home:
     """A home whose lake ends where its lineage begins."""
-    stores, bars = trained_pilot_home(folder, empty, market()[1]), bars_frame()
+    home, bars = trained_pilot_home(folder, empty, market()[1]), bars_frame()
     earlier = bars[(bars["timestamp"] + BAR <= pd.Timestamp(BEGAN)).to_numpy()]
-    stores.lake.append(earlier, BAR)
-    return stores
+    home.lake.append(earlier, BAR)
+    return home
 
 
 @pytest.fixture(scope="module")
@@ -120,21 +120,21 @@ def request_for(row: dict[str, Any], since: pd.Timestamp) -> dict[str, Any]:
 def until_settled(served: Served, signal_id: str) -> dict[str, Any] | None:
     end = time.monotonic() + 20
     while time.monotonic() < end:
-        row = served.stores.ledger.signal(signal_id)
+        row = served.home.ledger.signal(signal_id)
         if row is not None and row["settled_at"] is not None:
             return row
         time.sleep(0.05)
     return None
 
 
-def in_process(stores: Home, row: dict[str, Any]) -> Any:
+def in_process(home: Home, row: dict[str, Any]) -> Any:
     bars = market()[0]
     stop = row["timestamp"].tz_localize(None).to_datetime64()
     bars = {
         symbol: history[: int((history.timestamp <= stop).sum())]
         for symbol, history in bars.items()
     }
-    session = open_session(stores.folder, conf_folder(stores.folder))
+    session = open_session(home.folder, conf_folder(home.folder))
     session.warm(bars)
     evaluation = session.evaluate(signal_of(row), bars)
     session.close()

@@ -1,7 +1,5 @@
 """The trading session: the batch's numbers, and the existing system's decisions under any fault."""
 
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -478,24 +476,3 @@ def test_a_bundle_that_was_changed_on_disk_is_not_served(tmp_path: Path) -> None
     (tmp_path / "current").write_bytes(b"\xff\xfe")
     mine.restore()
     assert mine.bundle is None
-
-
-def test_importing_the_session_is_light() -> None:
-    """No orchestration, registry, contracts, search, scikit-learn or booster is imported."""
-    heavy = [
-        "prefect",
-        "mlflow",
-        "great_expectations",
-        "evidently",
-        "optuna",
-        "sklearn",
-        "xgboost",
-        "lightgbm",
-        "matplotlib",
-    ]
-    code = f"import sys, steelyard.desk.session; print([m for m in {heavy} if m in sys.modules])"
-    imported = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
-
-    assert imported.stdout.strip() == "[]"

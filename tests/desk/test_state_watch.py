@@ -1,8 +1,6 @@
 """The state in a trading process: cached, current within its interval, weight 0 if not trusted."""
 
 import json
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -142,28 +140,6 @@ def test_a_dead_scheduler_is_told_by_the_trading_process(pilot: Home) -> None:
     assert alert.alert.title.startswith(
         "lease expired: signal-confidence: trading has used weight 0 since 2025-03-05"
     )
-
-
-def test_importing_the_watch_is_light() -> None:
-    """MLflow is imported by the first poll, in the background."""
-    heavy = [
-        "prefect",
-        "mlflow",
-        "great_expectations",
-        "optuna",
-        "xgboost",
-        "lightgbm",
-        "matplotlib",
-        "sqlalchemy",
-    ]
-    code = (
-        f"import sys, steelyard.desk.state_watch; print([m for m in {heavy} if m in sys.modules])"
-    )
-    imported = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
-
-    assert imported.stdout.strip() == "[]"
 
 
 def test_a_lease_that_ran_out_is_told_while_mlflow_is_away(tmp_path: Path) -> None:

@@ -52,13 +52,13 @@ def test_eleven_losses_disable_and_ten_do_not(pilot: Home, streak: int, weight: 
     """One journal entry; the brake is pulled until it is written."""
     record_losses(pilot, streak + 1, won=1)
     entry = breaker_of(pilot).enforce(LAST)
-    again = breaker_of(pilot).enforce(LAST + timedelta(days=1))
+    repeated = breaker_of(pilot).enforce(LAST + timedelta(days=1))
     state = pilot.journal.state()
 
     assert state is not None
     assert state.weight == weight
     assert (entry is not None) is (weight == 0.0)
-    assert again is None
+    assert repeated is None
     assert not pilot.brake.pulled
     assert pilot.journal.faults() == []
 

@@ -196,30 +196,30 @@ def test_compare_and_train_say_what_is_missing(command: Command, home: Path) -> 
 def test_collect_speaks_to_people_and_machines(command: Command, home: Path) -> None:
     """The first run adds every bar, the second none; crash and splits are reported."""
     code, out, _ = command("collect", "--home", home)
-    again = json.loads(command("collect", "--home", home, "--json")[1])
+    repeated = json.loads(command("collect", "--home", home, "--json")[1])
 
     assert code == 0
     assert "18694 bars added" in out
     assert "AAPL 2000-09-29 -47.3% overnight: real move, kept" in out
-    assert (again["added"], again["already_there"]) == (0, 18694)
-    assert Path(again["docs"]).exists()
+    assert (repeated["added"], repeated["already_there"]) == (0, 18694)
+    assert Path(repeated["docs"]).exists()
 
 
 def test_each_command_speaks_to_people(command: Command, home: Path, conf: Path) -> None:
     """Every command from collect to weight prints sentences."""
     (conf / "source.yaml").write_text("kind: simulated\nbar_size: auto\ncalendar: 24/7\n")
 
-    def said(name: str, day: str, *more: object) -> str:
+    def output_of(name: str, day: str, *more: object) -> str:
         code, out, err = command(name, "--as-of", day, "--home", home, "--conf", conf, *more)
         assert code == 0, err
         return out
 
-    assert "bars added" in said("collect", "2020-10-01")
-    assert "0 new predictions, 0 new outcomes" in said("settle", "2020-10-01")
-    assert "version 1 (" in said("train", "2020-10-01", "--trials", 2)
-    assert "phase foundation, weight 0.0%" in said("guard", "2020-10-01")
-    assert "new predictions" in said("settle", "2020-10-31")
-    weighed = said("weight", "2020-10-31")
+    assert "bars added" in output_of("collect", "2020-10-01")
+    assert "0 new predictions, 0 new outcomes" in output_of("settle", "2020-10-01")
+    assert "version 1 (" in output_of("train", "2020-10-01", "--trials", 2)
+    assert "phase foundation, weight 0.0%" in output_of("guard", "2020-10-01")
+    assert "new predictions" in output_of("settle", "2020-10-31")
+    weighed = output_of("weight", "2020-10-31")
     assert "weight for the period to 2020-10-12" in weighed
     assert "foundation → shadow" in weighed or "missing: a champion" in weighed
 
