@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from steelyard.home import Home
-from steelyard.queries.evidence import gate_standing, monthly_evidence, phase_evidence
+from steelyard.queries.evidence import gate_inputs, monthly_evidence, phase_evidence
 from steelyard.queries.state import require_not_before
 from steelyard.tasks.step import step
 from steelyard.tasks.trials import count_settings
@@ -99,7 +99,7 @@ def review_gates(home: Home, as_of: datetime, settled_signals: int) -> Entry | N
 
     def decide(state: State, period: datetime) -> Decision:
         evidence = phase_evidence(home, period, state)
-        inputs = gate_standing(home, state, settled_signals)
+        inputs = gate_inputs(home, state, settled_signals)
         return review(Case(state, evidence, home.settings.weight, period, as_of), inputs)
 
     return _decide_once(home, "gates", home.settings.weight.review_days, as_of, decide)

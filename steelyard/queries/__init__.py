@@ -1,1 +1,1 @@
-"""Queries only look: how the lineage stands, why a signal was decided, what the evidence is. Nothing is written."""
+"""Queries only read: status, report, evidence, and why a signal was traded; nothing is written."""

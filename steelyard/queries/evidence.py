@@ -1,4 +1,4 @@
-"""The evidence a decision rests on, read from the ledger: of the month, of the phase, of the whole life."""
+"""The evidence of a decision, read from the ledger: of the month, the phase, the whole life."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -10,36 +10,63 @@ from steelyard.weight.gates import GateInputs, window_left
 from steelyard.weight.state import State
 
 
-def gate_standing(home: Home, state: State, settled_signals: int) -> GateInputs:
-    """Return what the gate asks about besides the evidence; features are validated before any training."""
+def gate_inputs(home: Home, state: State, settled_signals: int) -> GateInputs:
+    """Return the gate's inputs other than the evidence.
+
+    Args:
+        home: Opened home.
+        state: State in force.
+        settled_signals: Signals settled so far; the gate out of foundation needs a minimum.
+    """
     validated = state.champion is not None or home.registry.challenger() is not None
     return GateInputs(settled_signals, validated, has_champion=state.champion is not None)
 
 
 def monthly_evidence(home: Home, end: datetime, state: State) -> Evidence:
-    """Return the evidence of the rolling window that ends at ``end`` (SPEC §6)."""
+    """Return the evidence of the rolling window (SPEC §6).
+
+    Args:
+        home: Opened home.
+        end: End of the window (UTC).
+        state: State in force; nothing before ``evidence_since`` counts.
+    """
     policy = home.settings.weight
     window = WindowPolicy(policy.window_days, policy.min_settled, policy.window_max_days)
-    found = _evidence(home, end, state.evidence_since, window, policy.window_max_days)
-    return replace(found, lifetime=life_evidence(home, end, state))
+    evidence = _evidence(home, end, state.evidence_since, window, policy.window_max_days)
+    return replace(evidence, lifetime=life_evidence(home, end, state))
 
 
 def phase_evidence(home: Home, end: datetime, state: State) -> Evidence:
-    """Return the evidence of the current phase: the rolling window, reaching back until the gate has what it counts."""
+    """Return the evidence of the current phase.
+
+    The rolling window is extended back until it has the settled predictions the gate needs, at most
+    to the begin of the phase.
+
+    Args:
+        home: Opened home.
+        end: End of the window (UTC).
+        state: State in force.
+    """
     policy = home.settings.weight
-    wanted = policy.gates.shadow_settled if state.phase == "shadow" else policy.min_settled
+    needed = policy.gates.shadow_settled if state.phase == "shadow" else policy.min_settled
     since = max(state.evidence_since, state.phase_since)
-    window = WindowPolicy(policy.window_days, wanted)
-    found = _evidence(home, end, since, window, max((end - since).days + 1, policy.window_days))
-    return replace(found, lifetime=life_evidence(home, end, state))
+    window = WindowPolicy(policy.window_days, needed)
+    days = max((end - since).days + 1, policy.window_days)
+    evidence = _evidence(home, end, since, window, days)
+    return replace(evidence, lifetime=life_evidence(home, end, state))
 
 
 def life_evidence(home: Home, end: datetime, state: State) -> Skill:
-    """Return the evidence of the lineage's whole life at ``end``, since its evidence last began anew."""
-    opinions, settings = home.ledger.opinions(state.evidence_since, end), home.settings
-    return measure_skill(
-        opinions, end, state.evidence_since, settings.books, settings.weight.sequential.bets
-    )
+    """Return the evidence of the lineage's life, since its evidence last began anew.
+
+    Args:
+        home: Opened home.
+        end: End of the evidence (UTC).
+        state: State in force.
+    """
+    since, settings = state.evidence_since, home.settings
+    opinions = home.ledger.opinions(since, end)
+    return measure_skill(opinions, end, since, settings.books, settings.weight.sequential.bets)
 
 
 def _evidence(
@@ -50,7 +77,16 @@ def _evidence(
 
 
 def shadow_window(home: Home, state: State, as_of: datetime) -> tuple[str, ...]:
-    """Return what is missing before the champion in shadow may be replaced; empty when nothing shields it."""
+    """Return what is missing before the champion in shadow may be replaced.
+
+    Args:
+        home: Opened home.
+        state: State in force.
+        as_of: Check as of this time (UTC).
+
+    Returns:
+        One sentence per missing criterion; empty if nothing protects the champion.
+    """
     if state.phase != "shadow" or state.champion is None:
         return ()
     champion = home.registry.version(state.champion)

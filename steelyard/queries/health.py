@@ -24,7 +24,13 @@ CALENDAR_DAYS_PER_BAR = 1.6
 
 
 def model_health(home: Home, state: State, as_of: datetime) -> dict[str, Any]:
-    """Return the health of the last window as JSON values; without bars, predictions count as signals."""
+    """Return the health of the last window as plain JSON values.
+
+    Args:
+        home: Opened home.
+        state: State in force; nothing before ``began`` counts.
+        as_of: End of the window (UTC).
+    """
     start = max(state.began, as_of - timedelta(days=home.settings.weight.window_days))
     return health_between(home, serving_version(home, state), start, as_of).to_dict()
 
@@ -35,16 +41,15 @@ def health_between(
     """Return the health of the predictions decided in (start, end].
 
     Args:
-        home: The home.
-        champion: The version that serves, whose training says what was expected; None without one.
-        start: Begin of the window.
-        end: End of the window.
+        home: Opened home.
+        champion: Version in service, whose training gives the expected figures; None without one.
+        start: Begin of the window (UTC), excluded.
+        end: End of the window (UTC).
     """
     predictions, proposed = home.ledger.predictions(start, end), signals_between(home, start, end)
-    count = len(predictions) if proposed is None else len(proposed)
-    baseline = BaselineTrading(
-        home.settings.books.threshold, 2 * home.settings.brackets.slippage_bps
-    )
+    count = len(predictions if proposed is None else proposed)  # without bars, as predicted
+    sizing, brackets = home.settings.books, home.settings.brackets
+    baseline = BaselineTrading(sizing.threshold, 2 * brackets.slippage_bps)
     return health(
         predictions, count, start, end, _trained(home, champion) if champion else UNKNOWN, baseline
     )

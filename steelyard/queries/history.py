@@ -1,4 +1,4 @@
-"""What was known at a time: the signals of the existing system, with features and outcomes."""
+"""Signals of the existing system with features and outcomes, as known at a time."""
 
 from datetime import datetime
 
@@ -12,7 +12,18 @@ from steelyard.market.strategy import signals
 
 
 def known_history(home: Home, as_of: datetime) -> pd.DataFrame:
-    """Return every signal with features and outcome, as far as known at ``as_of``."""
+    """Return every signal with features and outcome, as far as known at ``as_of``.
+
+    Args:
+        home: Opened home.
+        as_of: Time of the knowledge (UTC).
+
+    Returns:
+        One row per signal; outcome columns are missing if it had not settled.
+
+    Raises:
+        CollectMoreData: If there are no bars yet.
+    """
     bars = home.lake.read(until=pd.Timestamp(as_of))
     known: pd.DataFrame = history(
         by_symbol(bars, home.lake.bar_size), home.strategy, home.settings.brackets
@@ -30,10 +41,20 @@ def count_settled(history: pd.DataFrame) -> int:
 
 
 def signals_between(home: Home, since: datetime, until: datetime) -> pd.DataFrame | None:
-    """Return the existing system's signals decided in (since, until]; None without bars."""
+    """Return the existing system's signals decided in (since, until].
+
+    Args:
+        home: Opened home.
+        since: Start of the interval (UTC), excluded.
+        until: End of the interval (UTC).
+
+    Returns:
+        One row per signal, as ``market.strategy.signals`` returns it; None without bars.
+    """
     try:
         bars = by_symbol(home.lake.read(until=pd.Timestamp(until)), home.lake.bar_size)
     except CollectMoreData:
         return None
-    found = signals(bars, home.strategy)
-    return found[(found["decided_at"] > since).to_numpy(dtype=bool)].reset_index(drop=True)
+    proposed = signals(bars, home.strategy)
+    decided = (proposed["decided_at"] > since).to_numpy(dtype=bool)
+    return proposed[decided].reset_index(drop=True)

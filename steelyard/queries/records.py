@@ -1,4 +1,4 @@
-"""What flows return: plain JSON values, the same for people and machines."""
+"""Records that flows return: plain JSON values for people and machines."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -30,7 +30,12 @@ def decision_record(entry: Entry) -> dict[str, Any]:
 
 
 def decision_records(home: Home, entries: Iterable[Entry | None]) -> list[dict[str, Any]]:
-    """Return the entries there are, each with its page in MLflow."""
+    """Return journal entries as records, each with the address of its page in MLflow.
+
+    Args:
+        home: Opened home.
+        entries: Journal entries; None is left out.
+    """
     return [
         decision_record(entry) | {"page": home.run_url(entry.run_id)}
         for entry in entries

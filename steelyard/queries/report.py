@@ -1,4 +1,4 @@
-"""How a lineage stands, as plain values and as one page."""
+"""The report of a lineage, as plain values and as one page."""
 
 from datetime import datetime
 from pathlib import Path
@@ -21,7 +21,14 @@ RECENT_ALERTS = 10
 
 
 def lineage_report(home: Home, as_of: datetime) -> tuple[dict[str, Any], str]:
-    """Return how the lineage stands at ``as_of``, as plain JSON values and as one page; it looks and changes nothing.
+    """Return the report of the lineage.
+
+    Args:
+        home: Opened home.
+        as_of: Report as of this time (UTC).
+
+    Returns:
+        Plain JSON values, and the HTML page.
 
     Raises:
         CollectMoreData: If nothing was decided here yet.
@@ -43,7 +50,12 @@ def lineage_report(home: Home, as_of: datetime) -> tuple[dict[str, Any], str]:
 
 
 def written_report(home: Home, as_of: datetime, file: Path) -> dict[str, Any]:
-    """Write the page into ``file``; returns what it says.
+    """Write the page of the lineage into a file and return its values.
+
+    Args:
+        home: Opened home.
+        as_of: Report as of this time (UTC).
+        file: File to write.
 
     Raises:
         FixConfiguration: If the file cannot be written.
@@ -59,7 +71,7 @@ def written_report(home: Home, as_of: datetime, file: Path) -> dict[str, Any]:
 
 
 def _life(home: Home, start: datetime, end: datetime, settled: pd.DataFrame) -> dict[str, Any]:
-    """Return what the page shows beyond the status: the whole life of the lineage."""
+    """Return the parts of the page beyond the status: the whole life of the lineage."""
     entries = home.journal.entries()
     return {
         "start": start.isoformat(),

@@ -1,7 +1,7 @@
-"""Since when a schedule is dead, from what its flow leaves behind; it looks and changes nothing.
+"""Since when a schedule is dead, judged by the records its flow leaves.
 
-A schedule counts as dead when the run its last trace made due is late by more than two of its intervals and by more than
-the lease. Nothing is said of a flow that never left a trace, nor where nothing is due.
+A schedule is dead if the run due after its last record is late by more than two intervals and by
+more than the lease. A flow without any record, or with nothing due, is never called dead.
 """
 
 import asyncio
@@ -23,17 +23,17 @@ from steelyard.weight.state import State
 
 INTERVALS = 2
 DEEP_TRIALS = 300
-"""Trials from which on a training is the quarterly search, as prefect.yaml asks for it."""
+"""Trials of the quarterly search in prefect.yaml; a training with as many counts as one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """What a flow left behind.
+    """Records a flow left.
 
     Attributes:
-        seen: When it was last seen to have run; None when it never was.
-        due: From when on its next trace is owed; None where none is.
-        patience: Time such a flow may be quiet without anything being wrong.
+        seen: Time of the last record (UTC); None if there is none.
+        due: Time after which the next record is due (UTC); None if nothing is due.
+        patience: Time such a flow may be quiet without a fault.
     """
 
     seen: datetime | None = None
@@ -42,8 +42,15 @@ class Trace:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """What the traces are read from, and the moment they are held against."""
+class Records:
+    """Where traces are read.
+
+    Attributes:
+        home: Opened home.
+        state: State in force.
+        entries: Every journal entry, in order.
+        as_of: Time of the check (UTC).
+    """
 
     home: Home
     state: State
@@ -54,23 +61,37 @@ class Look:
 def schedules(
     home: Home, state: State, entries: Sequence[Entry], as_of: datetime
 ) -> list[dict[str, Any]]:
-    """Return for each schedule of ``conf/up.yaml`` when it was last seen, expected, and since when it is dead.
+    """Return last record, expected run and death of each schedule of ``conf/up.yaml``.
+
+    Args:
+        home: Opened home.
+        state: State in force.
+        entries: Every journal entry, in order.
+        as_of: Check as of this time (UTC).
 
     Raises:
         FixConfiguration: If one of the times is not cron.
     """
-    look, up, lease = (
-        Look(home, state, entries, as_of),
-        home.settings.up,
-        timedelta(days=home.settings.weight.lease_days),
-    )
-    return [standing(name, up, trace(look), as_of, lease) for name, trace in TRACES.items()]
+    records, up = Records(home, state, entries, as_of), home.settings.up
+    lease = timedelta(days=home.settings.weight.lease_days)
+    return [standing(name, up, trace(records), as_of, lease) for name, trace in TRACES.items()]
 
 
 def standing(
     name: str, up: UpSettings, trace: Trace, as_of: datetime, lease: timedelta
 ) -> dict[str, Any]:
-    """Return how a schedule stands, as plain JSON values."""
+    """Return one schedule as plain JSON values.
+
+    Args:
+        name: Name in ``conf/up.yaml``.
+        up: Cron lines and time zone.
+        trace: Records of its flow.
+        as_of: Check as of this time (UTC).
+        lease: Length of the lease.
+
+    Raises:
+        FixConfiguration: If the line is not cron.
+    """
     row = {"name": name, "cron": getattr(up.schedules, name), "last_seen": _text(trace.seen)}
     if trace.due is None:
         return row | {"expected_by": None, "dead_since": None}
@@ -80,7 +101,12 @@ def standing(
 
 
 def next_runs(up: UpSettings, name: str, moment: datetime) -> tuple[datetime, datetime]:
-    """Return the two runs a schedule has planned next after ``moment``, UTC, as Prefect plans them.
+    """Return the next two runs Prefect plans after ``moment``, in UTC.
+
+    Args:
+        up: Cron lines and time zone.
+        name: Name in ``conf/up.yaml``.
+        moment: Runs at this time are past (UTC).
 
     Raises:
         FixConfiguration: If its times are not cron.
@@ -97,54 +123,54 @@ def next_runs(up: UpSettings, name: str, moment: datetime) -> tuple[datetime, da
     return first.astimezone(UTC), second.astimezone(UTC)
 
 
-def _collect(look: Look) -> Trace:
-    """Return the close of the last bar; a source that has an end owes nothing, and exchanges close for days."""
-    lake, source = look.home.lake, look.home.settings.source
+def _collect(records: Records) -> Trace:
+    """Return the close of the last bar; only files have runs due, and exchanges close for days."""
+    lake, source = records.home.lake, records.home.settings.source
     try:
-        last = lake.read(until=pd.Timestamp(look.as_of))["timestamp"].max() + lake.bar_size
+        last = lake.read(until=pd.Timestamp(records.as_of))["timestamp"].max() + lake.bar_size
     except CollectMoreData:
         return Trace()
     if pd.isna(last):
         return Trace()
-    seen, patience = (
-        last.to_pydatetime(),
-        timedelta(0) if source.calendar == "24/7" else QUIET.to_pytimedelta(),
-    )
+    seen = last.to_pydatetime()
+    patience = timedelta(0) if source.calendar == "24/7" else QUIET.to_pytimedelta()
     return Trace(seen, seen if source.kind == "files" else None, patience)
 
 
-def _trade(look: Look) -> Trace:
-    """Return the last order or veto; the next is owed from the first signal after it."""
-    seen = _latest(look.home.ledger.trades()["submitted_at"])
-    return Trace(seen, None if seen is None else _first_signal(look, seen))
+def _trade(records: Records) -> Trace:
+    """Return the last order or veto; the next is due from the first signal after it."""
+    seen = _latest(records.home.ledger.trades()["submitted_at"])
+    return Trace(seen, None if seen is None else _first_signal(records, seen))
 
 
-def _settle(look: Look) -> Trace:
-    """Return the last prediction or outcome; the next is owed from the first signal without a prediction."""
-    known = look.home.ledger.predictions(_since(look), look.as_of)
+def _settle(records: Records) -> Trace:
+    """Return the last prediction or outcome; the next is due from the first signal without one."""
+    known = records.home.ledger.predictions(_since(records), records.as_of)
     seen = _latest(pd.concat([known["decided_at"], known["settled_at"]]))
     return Trace(
-        seen, None if seen is None else _first_signal(look, _since(look), known["signal_id"])
+        seen, None if seen is None else _first_signal(records, _since(records), known["signal_id"])
     )
 
 
-def _guard(look: Look) -> Trace:
-    """Return when the lease was last renewed."""
-    renewed = look.state.lease_until - timedelta(days=look.home.settings.weight.lease_days)
-    return Trace(renewed, renewed) if renewed >= look.state.began else Trace()
+def _guard(records: Records) -> Trace:
+    """Return the last renewal of the lease."""
+    renewed = records.state.lease_until - timedelta(days=records.home.settings.weight.lease_days)
+    return Trace(renewed, renewed) if renewed >= records.state.began else Trace()
 
 
-def _weight(look: Look) -> Trace:
-    """Return the last evaluation or review; the next is owed from the end of the period after it."""
-    policy = look.home.settings.weight
+def _weight(records: Records) -> Trace:
+    """Return the last evaluation or review; the next is due after the following period."""
+    policy = records.home.settings.weight
     days = {"weight": policy.evaluation_days, "gates": policy.review_days}
     last = {
-        entry.decision.kind: entry.decision for entry in look.entries if entry.decision.kind in days
+        entry.decision.kind: entry.decision
+        for entry in records.entries
+        if entry.decision.kind in days
     }
     if not last:
         return Trace()
     ended = {
-        kind: last[kind].period_end if kind in last else period_end(look.state.began, days[kind])
+        kind: last[kind].period_end if kind in last else period_end(records.state.began, days[kind])
         for kind in days
     }
     return Trace(
@@ -153,42 +179,41 @@ def _weight(look: Look) -> Trace:
     )
 
 
-def _drift(look: Look) -> Trace:
-    """Return the last check; without a champion none is owed."""
-    checks = look.home.ledger.drift_checks(1)
+def _drift(records: Records) -> Trace:
+    """Return the last check; without a champion none is due."""
+    checks = records.home.ledger.drift_checks(1)
     seen = checks[0]["as_of"] if checks else None
-    return Trace(seen, seen if look.state.champion else None)
+    return Trace(seen, seen if records.state.champion else None)
 
 
-def _train(look: Look) -> Trace:
-    return _training(look, 0)
+def _train(records: Records) -> Trace:
+    return _training(records, 0)
 
 
-def _deep_search(look: Look) -> Trace:
-    return _training(look, DEEP_TRIALS)
+def _deep_search(records: Records) -> Trace:
+    return _training(records, DEEP_TRIALS)
 
 
-def _training(look: Look, trials: int) -> Trace:
-    """Return the last training of so many trials or more."""
-    made = [
-        one.as_of for one in look.home.registry.versions() if one.metrics.get("trials", 0) >= trials
-    ]
-    seen = max(made, default=None)
+def _training(records: Records, trials: int) -> Trace:
+    """Return the last training with at least this many trials."""
+    versions = records.home.registry.versions()
+    times = [v.as_of for v in versions if v.metrics.get("trials", 0) >= trials]
+    seen = max(times, default=None)
     return Trace(seen, seen)
 
 
-def _review(look: Look) -> Trace:
-    """Return the end of the last period a report was kept for."""
+def _review(records: Records) -> Trace:
+    """Return the end of the last period with a report."""
     names = sorted(
-        file.stem for file in (look.home.state_folder / "reports").glob("????-??-??.html")
+        file.stem for file in (records.home.state_folder / "reports").glob("????-??-??.html")
     )
     if not names:
         return Trace()
     ended = datetime.fromisoformat(names[-1]).replace(tzinfo=UTC)
-    return Trace(ended, ended + timedelta(days=look.home.settings.weight.evaluation_days))
+    return Trace(ended, ended + timedelta(days=records.home.settings.weight.evaluation_days))
 
 
-TRACES: dict[str, Callable[[Look], Trace]] = {
+TRACES: dict[str, Callable[[Records], Trace]] = {
     "collect": _collect,
     "trade": _trade,
     "settle": _settle,
@@ -201,28 +226,25 @@ TRACES: dict[str, Callable[[Look], Trace]] = {
 }
 
 
-def _since(look: Look) -> datetime:
+def _since(records: Records) -> datetime:
     return max(
-        look.state.began, look.as_of - timedelta(days=look.home.settings.weight.window_max_days)
+        records.state.began,
+        records.as_of - timedelta(days=records.home.settings.weight.window_max_days),
     )
 
 
-def _first_signal(look: Look, since: datetime, known: Any = ()) -> datetime | None:
-    """Return when the first signal after ``since`` that is not among ``known`` was decided; None without one."""
-    found = signals_between(look.home, since, look.as_of)
-    if found is None:
+def _first_signal(records: Records, since: datetime, known: Any = ()) -> datetime | None:
+    """Return the decision time of the first signal after ``since`` not in ``known``, or None."""
+    proposed = signals_between(records.home, since, records.as_of)
+    if proposed is None:
         return None
-    return _earliest(
-        found.loc[~found["signal_id"].isin(list(known)).to_numpy(dtype=bool), "decided_at"]
-    )
+    new = ~proposed["signal_id"].isin(list(known)).to_numpy(dtype=bool)
+    decided_at = proposed.loc[new, "decided_at"]
+    return None if decided_at.empty else decided_at.min().to_pydatetime()
 
 
 def _latest(moments: "pd.Series[Any]") -> datetime | None:
     return None if moments.isna().all() else moments.max().to_pydatetime()
-
-
-def _earliest(moments: "pd.Series[Any]") -> datetime | None:
-    return None if moments.empty else moments.min().to_pydatetime()
 
 
 def _text(moment: datetime | None) -> str | None:

@@ -12,27 +12,36 @@ from steelyard.views import simulation
 from steelyard.views.format import weight_bands
 
 NOTE = (
-    "Simulated lives of known truth: an honest model unless said otherwise, an existing system without skill. After a "
-    "breaker the retraining yields a model of the same true skill. A month is 30 days; – where fewer than half got there."
+    "Simulated lives of known truth: an honest model unless said otherwise, "
+    "an existing system without skill. After a breaker the retraining yields a model of the same "
+    "true skill. A month is 30 days; – where fewer than half got there."
 )
 
 
 def operating_characteristics(
     settings: Settings, designs: Sequence[Design], file: Path
 ) -> dict[str, Any]:
-    """Live through every course under ``settings.weight`` in both modes, and write the page into ``file``.
+    """Simulate every scenario under the configured policy in both modes, and write the page.
+
+    Args:
+        settings: Settings with the policy.
+        designs: Paces, numbers of lives and seeds to simulate.
+        file: File to write the page to.
+
+    Returns:
+        The results as plain JSON values.
 
     Raises:
         FixConfiguration: If the file cannot be written.
     """
     cells: list[dict[str, Any]] = []
-    for one in simulate(settings.weight, settings.books, designs):
-        cells.append(one)
+    for cell in simulate(settings.weight, settings.books, designs):
+        cells.append(cell)
         report_progress(
             "simulate",
             len(cells),
             len(designs) * len(SCENARIOS),
-            f"{one['world']} at {one['signals']} a month",
+            f"{cell['world']} at {cell['signals']} a month",
         )
     document = {
         "answer": _answer(settings, cells),
@@ -56,11 +65,13 @@ def operating_characteristics(
 
 
 def _answer(settings: Settings, cells: Sequence[dict[str, Any]]) -> str:
-    """Return what the mode in force does to a model without skill and to a healthy one, at the first pace."""
+    """Return how the mode in force treats a model without skill and a healthy one."""
     mode = settings.weight.evidence
-    found = {one["world"]: one[mode] for one in reversed(cells)}
-    false, healthy = found["no skill"], found["58 %"]
+    results = {cell["world"]: cell[mode] for cell in reversed(cells)}  # of the first design
+    unskilled, healthy = results["no skill"], results["58 %"]
     return (
-        f"In {mode} mode a model without skill reaches 20 % in {false['reached']['20%']:.1%} of lives; one of 58 % "
-        f"ends at {healthy['held_at_end']:.0%} on average, and a breaker disables it in {healthy['disabled']:.1%} of lives."
+        f"In {mode} mode a model without skill reaches 20 % in "
+        f"{unskilled['reached']['20%']:.1%} of lives; one of 58 % "
+        f"ends at {healthy['held_at_end']:.0%} on average, and a breaker disables it in "
+        f"{healthy['disabled']:.1%} of lives."
     )

@@ -13,7 +13,7 @@ from steelyard.home import Home
 from steelyard.monitoring.false_alarms import false_alarms
 from steelyard.queries.drift import last_drift
 from steelyard.queries.evidence import (
-    gate_standing,
+    gate_inputs,
     monthly_evidence,
     phase_evidence,
     shadow_window,
@@ -139,7 +139,7 @@ def _reviews(home: Home, as_of: datetime) -> list[dict[str, str]]:
 
 
 def _gate(home: Home, state: State, as_of: datetime) -> tuple[Rule, ...]:
-    inputs = gate_standing(home, state, _settled_signals(home, state, as_of))
+    inputs = gate_inputs(home, state, _settled_signals(home, state, as_of))
     evidence = phase_evidence(home, as_of, state)
     case = Case(state, evidence, home.settings.weight, as_of, as_of)
     return criteria(case, inputs, proof(case))

@@ -1,4 +1,4 @@
-"""How much was tried, and what is left of a Sharpe ratio after so many trials."""
+"""The number of trials, and Sharpe ratios deflated by it."""
 
 from datetime import datetime
 from typing import Any
@@ -12,18 +12,32 @@ from steelyard.views.format import worth_words
 
 
 def trials_so_far(home: Home, as_of: datetime) -> int:
-    """Return how many trials and settings the lineage has used up by ``as_of``."""
+    """Return the number of trials and settings the lineage has used.
+
+    Args:
+        home: Opened home.
+        as_of: Count what was used by this time (UTC).
+    """
     return sum(home.ledger.trial_counts(home.settings.services.lineage, as_of).values())
 
 
 def life_worth(home: Home, settled: pd.DataFrame, end: datetime) -> dict[str, Any] | None:
-    """Return what the books are worth after all trials, from the first settled opinion to ``end``; None before it."""
-    judged = settled["p_win"].notna().to_numpy(dtype=bool)
-    if not judged.any():
+    """Return what the books are worth after all trials, since the first settled prediction.
+
+    Args:
+        home: Opened home.
+        settled: Settled predictions of the lineage's life, one row per signal.
+        end: End of the books (UTC).
+
+    Returns:
+        Deflated Sharpe ratios as plain JSON values; None before the first settled prediction.
+    """
+    predicted = settled["p_win"].notna().to_numpy(dtype=bool)
+    if not predicted.any():
         return None
-    since = settled["decided_at"][judged].min()
-    lived = settled[(settled["decided_at"] >= since).to_numpy(dtype=bool)]
-    equity = equity_curves(lived, since.to_pydatetime(), end, home.settings.books)
-    found = deflated_sharpe(equity, trials_so_far(home, end))
+    since = settled["decided_at"][predicted].min()
+    life = settled[(settled["decided_at"] >= since).to_numpy(dtype=bool)]
+    equity = equity_curves(life, since.to_pydatetime(), end, home.settings.books)
+    worth = deflated_sharpe(equity, trials_so_far(home, end))
     tried = home.ledger.trial_counts(home.settings.services.lineage, end)
-    return {"since": since.isoformat(), "tried": tried, **found, "words": worth_words(found)}
+    return {"since": since.isoformat(), "tried": tried, **worth, "words": worth_words(worth)}

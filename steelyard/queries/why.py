@@ -1,4 +1,4 @@
-"""Steps that explain one decision from what was frozen when it was made."""
+"""The explanation of one decision, from what was recorded when it was made."""
 
 import math
 from collections.abc import Mapping
@@ -17,7 +17,11 @@ NEAREST = 3
 
 
 def explained(home: Home, signal_id: str) -> dict[str, Any]:
-    """Return why a signal was traded or left, as plain JSON values; what is not known is None.
+    """Return why a signal was traded or not, as plain JSON values; unknown values are None.
+
+    Args:
+        home: Opened home.
+        signal_id: ``symbol:timestamp:side``.
 
     Raises:
         FixConfiguration: If no prediction has this id.
@@ -44,33 +48,34 @@ def explained(home: Home, signal_id: str) -> dict[str, Any]:
 
 
 def _nearest(home: Home, signal_id: str) -> str:
-    """Return ids that begin as ``signal_id`` does: with all of it, or at least with its symbol; else the latest."""
+    """Return ids that begin with ``signal_id``, else with its symbol, else the latest."""
     for start in (signal_id, f"{signal_id.partition(':')[0]}:"):
-        known = home.ledger.ids_starting_with(start) if start.strip(":") else []
-        if known:
-            return f"known are {', '.join(known)}"
-    return f"an id is SYMBOL:TIMESTAMP:side, the latest: {', '.join(home.ledger.latest_ids(NEAREST)) or 'none'}"
+        similar = home.ledger.ids_starting_with(start) if start.strip(":") else []
+        if similar:
+            return f"known are {', '.join(similar)}"
+    latest = ", ".join(home.ledger.latest_ids(NEAREST)) or "none"
+    return f"an id is SYMBOL:TIMESTAMP:side, the latest: {latest}"
 
 
 def answer(row: Mapping[str, Any], threshold: float) -> str:
-    """Return the decision and the sum behind it in one sentence."""
-    verdict, weight, existing = (
-        "traded" if row["decision"] else "left",
-        row["weight"],
-        row["confidence_existing"],
-    )
+    """Return the decision and the formula behind it in one sentence.
+
+    Args:
+        row: Recorded prediction by column.
+        threshold: Confidence above which a signal is traded, 0-100.
+    """
+    weight, existing = row["weight"], row["confidence_existing"]
     if row["confidence_ml"] is None:
-        words = f"the existing system decided alone ({row['fallback_reason']}): {existing:.1f} against {threshold:g}"
+        formula = f"the existing system decided alone ({row['fallback_reason']}): {existing:.1f}"
     elif row["arm"] == "control":
-        words = f"control arm of the pilot, the existing system decided: {existing:.1f} against {threshold:g}"
+        formula = f"control arm of the pilot, the existing system decided: {existing:.1f}"
     else:
         parts = f"{1 - weight:.0%} × {existing:.1f} + {weight:.0%} × {row['confidence_ml']:.1f}"
-        words = f"{parts} = {row['blended']:.1f} against {threshold:g}"
-    return f"{verdict}: {words}{'; pivotal: without the model it would have ended otherwise' if _turned(row) else ''}"
-
-
-def _turned(row: Mapping[str, Any]) -> bool:
-    return bool(row["pivotal"]) and row["arm"] != "control"
+        formula = f"{parts} = {row['blended']:.1f}"
+    verdict = "traded" if row["decision"] else "left"
+    pivotal = "; pivotal: without the model it would have ended otherwise"
+    changed = bool(row["pivotal"]) and row["arm"] != "control"
+    return f"{verdict}: {formula} against {threshold:g}{pivotal if changed else ''}"
 
 
 def _scores(features: Mapping[str, float]) -> dict[str, float | None]:
@@ -82,25 +87,26 @@ def _scores(features: Mapping[str, float]) -> dict[str, float | None]:
 
 
 def _model(home: Home, row: Mapping[str, Any]) -> dict[str, Any]:
-    said = {name: row[name] for name in ("p_win", "confidence_ml", "latency_ms", "fallback_reason")}
+    names = ("p_win", "confidence_ml", "latency_ms", "fallback_reason")
+    recorded = {name: row[name] for name in names}
     version = row["model_version"] or None
     if version is None:
-        return {"version": None, "family": None, **said, **_silent("no model was asked")}
+        return {"version": None, "family": None, **recorded, **_unexplained("no model was asked")}
     try:
         model = home.model(version)
     except RestoreService as error:
-        return {"version": version, "family": None, **said, **_silent(str(error))}
-    return {"version": version, "family": model.family, **said, **_replayed(model, row)}
+        return {"version": version, "family": None, **recorded, **_unexplained(str(error))}
+    return {"version": version, "family": model.family, **recorded, **_reproduced(model, row)}
 
 
-def _silent(note: str) -> dict[str, Any]:
+def _unexplained(note: str) -> dict[str, Any]:
     return {"top_features": [], "replayed": None, "note": note}
 
 
-def _replayed(model: Model, row: Mapping[str, Any]) -> dict[str, Any]:
-    """Ask the stored model again about the frozen features: what it says now must be what it said then."""
+def _reproduced(model: Model, row: Mapping[str, Any]) -> dict[str, Any]:
+    """Predict again from the recorded features; the prediction must be the recorded one."""
     if feature_set_hash(model.feature_names) != row["feature_set_hash"]:
-        return _silent(
+        return _unexplained(
             "the frozen features are not those of this version, so it cannot be asked again"
         )
     x = np.array([[row["features"][name] for name in model.feature_names]], dtype=np.float64)
@@ -109,11 +115,11 @@ def _replayed(model: Model, row: Mapping[str, Any]) -> dict[str, Any]:
     order = np.argsort(-np.abs(contributions), kind="stable")[:TOP]
     top = [
         {
-            "name": model.feature_names[n],
-            "value": _plain(float(x[0, n])),
-            "log_odds": float(contributions[n]),
+            "name": model.feature_names[feature],
+            "value": _plain(float(x[0, feature])),
+            "log_odds": float(contributions[feature]),
         }
-        for n in order
+        for feature in order
     ]
     agrees = row["p_win"] is not None and abs(p_win - row["p_win"]) < AGREES
     return {"top_features": top, "replayed": {"p_win": p_win, "agrees": agrees}, "note": None}
@@ -127,7 +133,7 @@ def _outcome(row: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _plain(value: Any) -> Any:
-    """Return a JSON value: moments as text, NaN as None."""
+    """Return a JSON value: times as text, NaN as None."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return value.isoformat() if hasattr(value, "isoformat") else value
