@@ -1,8 +1,9 @@
-"""A small edge on real bars: what luck explains of it, what fires the breakers, and what the weight does in either mode.
+"""A small edge on real bars: its evidence, losing streaks, and the weight in both modes.
 
-``python benchmarks/edge.py FILE --atr 1 --limit 12 --every 6``: a plain booster is trained anew every 30 days on what had
-settled a day before, scaled by its own earlier opinions, and asked about the signals of the next 30 days.
-``--true 0.52`` plants a true edge in its place. Without a file it takes the built-in sample.
+``python benchmarks/edge.py FILE --atr 1 --limit 12 --every 6``: a plain booster is retrained every
+30 days on signals settled at least a day before, scaled by its own earlier predictions, and
+predicts the signals of the next 30 days. ``--true 0.52`` uses predictions with a known edge
+instead. Without a file it uses the built-in sample.
 """
 
 import argparse
@@ -39,121 +40,142 @@ from steelyard.weight.policy import WeightPolicy
 Floats = NDArray[np.float64]
 SIZING = SizingPolicy()
 REFIT, EMBARGO, DAY = pd.Timedelta(days=30), pd.Timedelta(days=1), pd.Timedelta(days=1)
-FIRST, MONTH = 0.3, 30  # share of the signals that is only learned from; days
-FEWEST = 1000  # settled signals
+FIRST, MONTH = 0.3, 30  # share of the signals used for training only; days
+MIN_SIGNALS = 1000  # settled signals
 
 
 class EveryBars(TrendStrategy):
-    """The built-in system's side and confidence, entered every so many bars instead of at its triggers."""
+    """The built-in system, entered every so many bars instead of at its triggers."""
 
     every = 0
 
     def scan(self, bars: Bars) -> Scan:
         """Return the candidates of every bar."""
-        told = super().scan(bars)
+        candidates = super().scan(bars)
         if not self.every:
-            return told
+            return candidates
         trend = np.sign(
             np.nan_to_num(indicators.ema(bars.close, 12) - indicators.ema(bars.close, 26))
         ).astype(np.int64)
         turn = np.arange(len(bars)) % self.every == 0
-        return Scan(
-            np.where(turn & np.isfinite(told.confidence), trend, 0), told.confidence, told.scores
-        )
+        sides = np.where(turn & np.isfinite(candidates.confidence), trend, 0)
+        return Scan(sides, candidates.confidence, candidates.scores)
 
 
 def main() -> None:
-    """Print what the opinions are worth, how often losses come in a row, and what the policy in either mode made of them."""
-    asked = arguments()
+    """Print skill and losing streaks of the predictions, and the result of both modes."""
+    options = parse_options()
     go_offline()
-    known = settled_signals(asked)
-    found = (
-        planted(known, asked.true)
-        if asked.true
-        else pd.concat(list(opinions(known, feature_names(EveryBars()))))
+    settled = settled_signals(options)
+    frame = (
+        plant_edge(settled, options.true)
+        if options.true
+        else pd.concat(list(predict_walk_forward(settled, feature_names(EveryBars()))))
     )
-    told = found.sort_values("settled_at", kind="stable").reset_index(drop=True)
-    worth(told)
-    streaks(told)
+    predictions = frame.sort_values("settled_at", kind="stable").reset_index(drop=True)
+    print_skill(predictions)
+    print_streaks(predictions)
     for mode in ("ladder", "sequential"):
         for streak in (10, 60):
-            lived(told, policy(mode, streak, asked.gate), f"{mode}, breaker_streak {streak}")
+            print_life(
+                predictions,
+                weight_policy(mode, streak, options.gate),
+                f"{mode}, breaker_streak {streak}",
+            )
 
 
-def arguments() -> argparse.Namespace:
-    """Return what the command line asks for."""
+def parse_options() -> argparse.Namespace:
+    """Return the options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "bars", nargs="?", default="sample", help="a bars file or folder, sample, or simulated:EDGE"
     )
-    parser.add_argument("--atr", type=float, default=2.0, help="ATRs to stop and target")
-    parser.add_argument("--limit", type=int, default=48, help="bars until the close ends the trade")
+    parser.add_argument("--atr", type=float, default=2.0, help="distance of stop and target, ATRs")
+    parser.add_argument("--limit", type=int, default=48, help="time limit, bars")
     parser.add_argument(
-        "--every", type=int, default=0, help="enter every so many bars; 0: the built-in triggers"
+        "--every", type=int, default=0, help="enter every N bars; 0: the built-in triggers"
     )
     parser.add_argument(
         "--true",
         type=float,
         default=0.0,
-        help="no booster, but opinions that are right in this share",
+        help="use predictions of this accuracy instead of a booster's",
     )
-    parser.add_argument(
-        "--gate", type=float, default=0.55, help="accuracy the gate out of shadow asks for"
-    )
+    parser.add_argument("--gate", type=float, default=0.55, help="accuracy needed to leave shadow")
     return parser.parse_args()
 
 
-def settled_signals(asked: argparse.Namespace) -> pd.DataFrame:
-    """Return the settled history of the bars, collected as the flows collect them."""
+def settled_signals(options: argparse.Namespace) -> pd.DataFrame:
+    """Return the settled signals of the bars, collected as in the flows, one row each."""
     with tempfile.TemporaryDirectory() as home:
-        stores = open_replay_home(asked.bars, None, None, None, Path(home), None)
+        stores = open_replay_home(options.bars, None, None, None, Path(home), None)
         store_bars(stores, validate_bars(stores, read_source(stores), datetime.now(UTC)))
         bars = by_symbol(stores.lake.read(), stores.lake.bar_size)
-    EveryBars.every = asked.every
-    bracket = BracketPolicy(stop_atr=asked.atr, target_atr=asked.atr, time_limit_bars=asked.limit)
-    found = history(bars, EveryBars(), bracket)
-    if found["won"].count() < FEWEST:
+    EveryBars.every = options.every
+    bracket = BracketPolicy(
+        stop_atr=options.atr, target_atr=options.atr, time_limit_bars=options.limit
+    )
+    frame = history(bars, EveryBars(), bracket)
+    if frame["won"].count() < MIN_SIGNALS:
         raise CollectMoreData(
-            f"{found['won'].count()} settled signals, {FEWEST} needed; take more bars or a smaller --every"
+            f"{frame['won'].count()} settled signals, {MIN_SIGNALS} needed; "
+            "use more bars or a smaller --every"
         )
     return (
-        found[found["won"].notna()].sort_values("decided_at", kind="stable").reset_index(drop=True)
+        frame[frame["won"].notna()].sort_values("decided_at", kind="stable").reset_index(drop=True)
     )
 
 
-def opinions(known: pd.DataFrame, names: tuple[str, ...]) -> Iterator[pd.DataFrame]:
-    """Yield the signals of 30 days at a time with the opinion of a model that knew nothing later."""
+def predict_walk_forward(settled: pd.DataFrame, names: tuple[str, ...]) -> Iterator[pd.DataFrame]:
+    """Yield the signals of 30 days at a time with predictions of a model fitted before.
+
+    Args:
+        settled: Settled signals, one row each, ordered by ``decided_at``.
+        names: Columns of the features.
+    """
     x, won, decided = (
-        known[list(names)].to_numpy(float),
-        known["won"].to_numpy(bool),
-        known["decided_at"],
+        settled[list(names)].to_numpy(float),
+        settled["won"].to_numpy(bool),
+        settled["decided_at"],
     )
-    existing, p_win = known["confidence_existing"].to_numpy(float), np.full(len(known), np.nan)
-    begin = decided.iloc[int(len(known) * FIRST)]
+    existing, p_win = settled["confidence_existing"].to_numpy(float), np.full(len(settled), np.nan)
+    begin = decided.iloc[int(len(settled) * FIRST)]
     while begin <= decided.iloc[-1]:
-        past = (known["settled_at"] < begin - EMBARGO).to_numpy(bool)
-        now = ((decided >= begin) & (decided < begin + REFIT)).to_numpy(bool)
-        own = past & np.isfinite(p_win)
-        if now.any():
-            p_win[now] = fitted(x[past], won[past]).predict_proba(x[now])[:, 1]
-            reference = own if own.any() else now
+        past = (settled["settled_at"] < begin - EMBARGO).to_numpy(bool)
+        current = ((decided >= begin) & (decided < begin + REFIT)).to_numpy(bool)
+        own_past = past & np.isfinite(p_win)
+        if current.any():
+            p_win[current] = fit_booster(x[past], won[past]).predict_proba(x[current])[:, 1]
+            reference = own_past if own_past.any() else current
             scale = fit_scale("matched", p_win[reference], existing[reference])
-            yield known[now].assign(p_win=p_win[now], confidence_ml=scale.apply(p_win[now]))
+            yield settled[current].assign(
+                p_win=p_win[current], confidence_ml=scale.apply(p_win[current])
+            )
         begin += REFIT
 
 
-def planted(known: pd.DataFrame, accuracy: float) -> pd.DataFrame:
-    """Return the signals with opinions that claim up to twice their mean edge, and are right as often as they claim."""
+def plant_edge(settled: pd.DataFrame, accuracy: float) -> pd.DataFrame:
+    """Return the signals with calibrated predictions of a known mean accuracy.
+
+    Args:
+        settled: Settled signals, one row each.
+        accuracy: Mean accuracy; the claimed edge is uniform up to twice its mean.
+    """
     draws = np.random.default_rng(1)
-    edge = (accuracy - 0.5) * 2 * draws.random(len(known))
-    right = draws.random(len(known)) < 0.5 + edge
-    p_win = np.where(known["won"].to_numpy(bool) == right, 0.5 + edge, 0.5 - edge)
-    scale = fit_scale("matched", p_win, known["confidence_existing"].to_numpy(float))
-    return known.assign(p_win=p_win, confidence_ml=scale.apply(p_win))
+    edge = (accuracy - 0.5) * 2 * draws.random(len(settled))
+    right = draws.random(len(settled)) < 0.5 + edge
+    p_win = np.where(settled["won"].to_numpy(bool) == right, 0.5 + edge, 0.5 - edge)
+    scale = fit_scale("matched", p_win, settled["confidence_existing"].to_numpy(float))
+    return settled.assign(p_win=p_win, confidence_ml=scale.apply(p_win))
 
 
-def fitted(x: Floats, won: NDArray[np.bool_]) -> lgb.LGBMClassifier:
-    """Return a plain booster, its settings the same for all bars."""
+def fit_booster(x: Floats, won: NDArray[np.bool_]) -> lgb.LGBMClassifier:
+    """Return a plain booster with the same settings for all bars.
+
+    Args:
+        x: Features, shape (n, k).
+        won: Outcomes, shape (n,).
+    """
     booster = lgb.LGBMClassifier(
         n_estimators=150,
         learning_rate=0.03,
@@ -170,73 +192,85 @@ def fitted(x: Floats, won: NDArray[np.bool_]) -> lgb.LGBMClassifier:
     return booster.fit(x, won)
 
 
-def worth(told: pd.DataFrame) -> None:
-    """Print accuracy, AUC, and the distance from luck: every signal counted, days counted, and as an e-value."""
-    p_win, won = told["p_win"].to_numpy(float), told["won"].to_numpy(bool)
+def print_skill(predictions: pd.DataFrame) -> None:
+    """Print accuracy, AUC, deviations and e-value of ``predictions``, one row a signal."""
+    p_win, won = predictions["p_win"].to_numpy(float), predictions["won"].to_numpy(bool)
     larger = max(won.mean(), 1 - won.mean())
-    first, last = told["decided_at"].min(), told["decided_at"].max()
-    print(f"{len(told):,} signals, {pace(told):.0f} a month; {first:%Y-%m} to {last:%Y-%m}")
-    print(
-        f"accuracy {((p_win > 0.5) == won).mean():.1%}, larger class {larger:.1%}, AUC {roc_auc_score(won, p_win):.3f}"
-    )
-    each = (p_win - p_win.mean()) * (won - won.mean())
-    for words, group in (
-        ("every signal counted", np.arange(len(told))),
-        ("days counted", days_of(told)),
+    first, last = predictions["decided_at"].min(), predictions["decided_at"].max()
+    print(f"{len(predictions):,} signals, {monthly_signals(predictions):.0f} a month", end="; ")
+    print(f"{first:%Y-%m} to {last:%Y-%m}")
+    print(f"accuracy {((p_win > 0.5) == won).mean():.1%}, larger class {larger:.1%}", end=", ")
+    print(f"AUC {roc_auc_score(won, p_win):.3f}")
+    products = (p_win - p_win.mean()) * (won - won.mean())
+    for label, group in (
+        ("signals as clusters", np.arange(len(predictions))),
+        ("days as clusters", settling_days(predictions)),
     ):
-        sums = np.bincount(group, weights=each)
-        print(
-            f"standard deviations from luck, {words}: {sums.sum() / np.sqrt((sums**2).sum()):.1f}"
-        )
-    judged = evidence(told)
+        sums = np.bincount(group, weights=products)
+        deviations = sums.sum() / np.sqrt((sums**2).sum())
+        print(f"standard deviations from no skill, {label}: {deviations:.1f}")
+    skill = lifetime_skill(predictions)
     print(
-        f"evidence of skill {judged.skill:.3g}, 100 needed; decay {judged.decay_evidence:.1f} months"
+        f"evidence of skill {skill.skill:.3g}, 100 needed; decay {skill.decay_evidence:.1f} months"
     )
 
 
-def evidence(told: pd.DataFrame) -> Skill:
-    """Return the evidence over the whole life."""
-    since, end = told["decided_at"].min().to_pydatetime(), told["settled_at"].max().to_pydatetime()
-    return measure_skill(told, end, since, SIZING, load(None).weight.sequential.bets)
+def lifetime_skill(predictions: pd.DataFrame) -> Skill:
+    """Return the evidence of ``predictions``, one row a signal, over their whole time."""
+    since, end = (
+        predictions["decided_at"].min().to_pydatetime(),
+        predictions["settled_at"].max().to_pydatetime(),
+    )
+    return measure_skill(predictions, end, since, SIZING, load(None).weight.sequential.bets)
 
 
-def streaks(told: pd.DataFrame) -> None:
-    """Print in how many months the losses came in a row, against what is stated with and without neighbours' correlation."""
-    won = told["won"].to_numpy(bool)
-    tied, month = float(np.corrcoef(won[:-1], won[1:])[0, 1]), round(pace(told))
-    months = [won[at : at + month] for at in range(0, len(won) - month + 1, month)]
-    seen = np.mean([longest_run(one) > 10 for one in months])
-    stated = (streak_alarm(month, 11, won.mean(), tied), streak_alarm(month, 11, won.mean()))
+def print_streaks(predictions: pd.DataFrame) -> None:
+    """Print the seen and the stated share of months with losing streaks, one row a signal."""
+    won = predictions["won"].to_numpy(bool)
+    correlation, month = (
+        float(np.corrcoef(won[:-1], won[1:])[0, 1]),
+        round(monthly_signals(predictions)),
+    )
+    months = [won[first : first + month] for first in range(0, len(won) - month + 1, month)]
+    share = np.mean([longest_run(month_won) > 10 for month_won in months])
+    stated = (streak_alarm(month, 11, won.mean(), correlation), streak_alarm(month, 11, won.mean()))
     print(
-        f"more than 10 losses in a row in {seen:.0%} of {len(months)} months; stated {stated[0]:.0%} with neighbours",
+        f"more than 10 losses in a row in {share:.0%} of {len(months)} months; "
+        f"stated {stated[0]:.0%} with neighbours",
         end=" ",
     )
-    print(f"correlating by {tied:.2f}, {stated[1]:.0%} were they independent")
+    print(f"correlating by {correlation:.2f}, {stated[1]:.0%} were they independent")
 
 
 def longest_run(won: NDArray[np.bool_]) -> int:
-    """Return the longest run of losses."""
+    """Return the longest run of losses in ``won``, shape (n,)."""
     ends = np.flatnonzero(np.concatenate(([True], won, [True])))
     return int(np.diff(ends).max() - 1)
 
 
-def lived(told: pd.DataFrame, bounds: WeightPolicy, words: str) -> None:
-    """Print what the policy did with the opinions, day by day."""
-    day, returns = days_of(told) + 1, account_returns(told, SIZING)
+def print_life(predictions: pd.DataFrame, bounds: WeightPolicy, label: str) -> None:
+    """Print weights and returns of a life under a policy.
+
+    Args:
+        predictions: Settled predictions, one row a signal.
+        bounds: Policy of the weight.
+        label: Name of the policy.
+    """
+    day, returns = settling_days(predictions) + 1, account_returns(predictions, SIZING)
     days, existing, ml = (
         int(day.max()),
-        told["confidence_existing"].to_numpy(float),
-        told["confidence_ml"].to_numpy(float),
+        predictions["confidence_existing"].to_numpy(float),
+        predictions["confidence_ml"].to_numpy(float),
     )
     starts = np.searchsorted(day, np.arange(days + 2))
-    treated = np.random.default_rng(1).random(len(told)) < 0.5
+    treated = np.random.default_rng(1).random(len(predictions)) < 0.5
     life = Signals(
         starts,
         day,
-        told["p_win"].to_numpy(float),
+        predictions["p_win"].to_numpy(float),
         existing,
         ml,
-        told["won"].to_numpy(bool),
+        predictions["won"].to_numpy(bool),
         returns,
         treated,
     )
@@ -252,30 +286,41 @@ def lived(told: pd.DataFrame, bounds: WeightPolicy, words: str) -> None:
         f"{name} {returns[book > SIZING.threshold].sum():+.0%}" for name, book in books.items()
     )
     print(
-        f"{words}: mean weight {weights.mean():.1%}, highest {weights.max():.0%}, {(moves > 0).sum()} rises",
+        f"{label}: mean weight {weights.mean():.1%}, highest {weights.max():.0%}, "
+        f"{(moves > 0).sum()} rises",
         end=", ",
     )
     print(f"{(moves < 0).sum()} falls, {(breakers > 0).sum()} breakers; {gained}")
 
 
-def policy(mode: str, streak: int, gate: float) -> WeightPolicy:
-    """Return the policy of ``conf/`` with another mode, streak and gate."""
+def weight_policy(mode: str, streak: int, gate: float) -> WeightPolicy:
+    """Return the policy of ``conf/`` with changes.
+
+    Args:
+        mode: ``ladder`` or ``sequential``.
+        streak: Losses in a row at which the breaker fires.
+        gate: Accuracy needed to leave shadow.
+    """
     base = load(None).weight
     limits, gates = base.limits.model_copy(update={"breaker_streak": streak}), base.gates
     gates = gates.model_copy(update={"shadow_accuracy": gate})
     return base.model_copy(update={"evidence": mode, "limits": limits, "gates": gates})
 
 
-def days_of(told: pd.DataFrame) -> NDArray[np.int64]:
-    """Return the day each signal settled on, from 0."""
-    return ((told["settled_at"] - told["decided_at"].min().normalize()) // DAY).to_numpy(
-        dtype=np.int64
+def settling_days(predictions: pd.DataFrame) -> NDArray[np.int64]:
+    """Return the day each signal settled on, from 0, shape (n,)."""
+    return (
+        (predictions["settled_at"] - predictions["decided_at"].min().normalize()) // DAY
+    ).to_numpy(dtype=np.int64)
+
+
+def monthly_signals(predictions: pd.DataFrame) -> float:
+    """Return the mean number of signals (rows) in 30 days."""
+    return (
+        len(predictions)
+        / ((predictions["settled_at"].max() - predictions["decided_at"].min()) / DAY)
+        * MONTH
     )
-
-
-def pace(told: pd.DataFrame) -> float:
-    """Return the signals of 30 days."""
-    return len(told) / ((told["settled_at"].max() - told["decided_at"].min()) / DAY) * MONTH
 
 
 if __name__ == "__main__":

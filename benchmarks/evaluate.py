@@ -1,4 +1,4 @@
-"""One evaluation of a signal, features, model, blend, risk and recording included, against the usual ways to ask a model."""
+"""Latency of one evaluation, from features to recording, beside the usual ways to run a model."""
 
 import statistics
 import sys
@@ -46,33 +46,35 @@ _VOLATILITY = NAMES.index("regime_volatility")
 
 
 def main() -> None:
-    """Print medians and 99th percentiles of one run, and how many times slower each peer is."""
+    """Print medians and 99th percentiles, and the ratio of each other way."""
     go_offline()
-    bars = {"X": market()}
-    model = trained(bars)
+    bars = {"X": random_walk()}
+    model = train_model(bars)
     with tempfile.TemporaryDirectory() as folder:
         recorder = Recorder(
             Ledger(f"sqlite:///{folder}/ledger.db"),
             Spool(Path(folder, "spool")),
             TrendStrategy.score_names,
         )
-        session = opened(model, Path(folder), recorder.start())
+        session = open_session(model, Path(folder), recorder.start())
         session.warm({"X": bars["X"][:FIRST]})
-        hot = report("evaluate, risk and record, hot", evaluated(session, bars), quiet=False)
+        fast = report(
+            "evaluate, risk and record, hot", time_evaluations(session, bars), quiet=False
+        )
         session.warm({"X": bars["X"][:FIRST]})
         report(
             "the same, 0.5 ms apart, 16 MB touched between",
-            evaluated(session, bars, disturbed=True),
+            time_evaluations(session, bars, disturbed=True),
             quiet=False,
         )
         print(f"{'fallbacks':52} {dict(session.fallbacks) or 'none'}")
-        for name, ask in peers(model, Path(folder)).items():
-            median = report(name, [timed(ask) for _ in range(300)], quiet=True)
-            print(f"{name:52} p50 {median:9.1f} µs   {median / hot:6.1f} × the whole evaluation")
+        for name, call in other_ways(model, Path(folder)).items():
+            median = report(name, [time_call(call) for _ in range(300)], quiet=True)
+            print(f"{name:52} p50 {median:9.1f} µs   {median / fast:6.1f} × the whole evaluation")
         session.close()
 
 
-def market() -> Bars:
+def random_walk() -> Bars:
     """Return hourly bars of a random walk."""
     close = 100 * np.exp(np.cumsum(RNG.normal(0, 0.01, BARS)))
     open_ = np.concatenate([close[:1], close[:-1]])
@@ -81,10 +83,10 @@ def market() -> Bars:
     return Bars("X", pd.Timedelta("1h"), stamps, open_, high, low, close, RNG.uniform(1, 100, BARS))
 
 
-def trained(bars: dict[str, Bars]) -> Model:
-    """Return a LightGBM model of 300 trees over the 43 features of real rows."""
-    at = np.arange(200, BARS)
-    stamps = pd.to_datetime(bars["X"].timestamp[at], utc=True)
+def train_model(bars: dict[str, Bars]) -> Model:
+    """Return a LightGBM model of 300 trees over the 43 features of the bars of ``X``."""
+    positions = np.arange(200, BARS)
+    stamps = pd.to_datetime(bars["X"].timestamp[positions], utc=True)
     rows = features(
         bars, pd.DataFrame({"symbol": "X", "timestamp": stamps, "side": "buy"})
     ).to_numpy()
@@ -111,11 +113,17 @@ def trained(bars: dict[str, Bars]) -> Model:
     )
 
 
-def opened(model: Model, folder: Path, recorder: Recorder) -> Session:
-    """Return a session in expansion at 25 %."""
+def open_session(model: Model, folder: Path, recorder: Recorder) -> Session:
+    """Return a session in expansion at a weight of 25 %.
+
+    Args:
+        model: Champion.
+        folder: Home of brake and bundle.
+        recorder: Started recorder.
+    """
     state = State(
-        lineage="x", weight=0.25, phase="expansion", base=0.2, bonus=0.05, began=NOW, as_of=NOW, phase_since=NOW,
-        evidence_since=NOW, lease_until=NOW + timedelta(days=3), champion="1",
+        lineage="x", weight=0.25, phase="expansion", base=0.2, bonus=0.05, began=NOW, as_of=NOW,
+        phase_since=NOW, evidence_since=NOW, lease_until=NOW + timedelta(days=3), champion="1",
     )  # fmt: skip
     watch = StateWatch(lambda: (state, None), Brake(folder), 5.0)
     watch.refresh()
@@ -126,30 +134,49 @@ def opened(model: Model, folder: Path, recorder: Recorder) -> Session:
     )
 
 
-def evaluated(session: Session, bars: dict[str, Bars], *, disturbed: bool = False) -> list[float]:
-    """Return the microseconds of one evaluation for each new bar, features and blend included."""
+def time_evaluations(
+    session: Session, bars: dict[str, Bars], *, disturbed: bool = False
+) -> list[float]:
+    """Return the microseconds of one evaluation for each new bar.
+
+    Args:
+        session: Warmed session.
+        bars: Symbol → bars.
+        disturbed: Wait 0.5 ms and touch 16 MB between evaluations.
+    """
     scores = dict.fromkeys(TrendStrategy.score_names, 50.0)
-    other = np.ones(2_000_000)
-    taken = []
+    memory = np.ones(2_000_000)
+    durations = []
     for end in range(FIRST + 1, BARS):
-        known = {"X": bars["X"][:end]}
+        past = {"X": bars["X"][:end]}
         stamp = pd.Timestamp(bars["X"].timestamp[end - 1], tz="UTC").to_pydatetime()
-        signal = Signal(f"X:{len(taken)}:{disturbed}", "X", "buy", stamp, NOW, 71.0, scores)
+        signal = Signal(f"X:{len(durations)}:{disturbed}", "X", "buy", stamp, NOW, 71.0, scores)
         if disturbed:
             time.sleep(0.0005)
-            other += 1.0
+            memory += 1.0
         started = time.perf_counter()
-        found = session.evaluate(signal, known)
+        evaluation = session.evaluate(signal, past)
         proposal = Proposal(
-            "X", "buy", found.decision, 100.0, 2.0, float(found.features[_VOLATILITY]), 0.0
+            "X",
+            "buy",
+            evaluation.decision,
+            100.0,
+            2.0,
+            float(evaluation.features[_VOLATILITY]),
+            0.0,
         )
         assess(proposal, ACCOUNT, RISK, SIZING)
-        taken.append((time.perf_counter() - started) * 1e6)
-    return taken[50:]
+        durations.append((time.perf_counter() - started) * 1e6)
+    return durations[50:]
 
 
-def peers(model: Model, folder: Path) -> dict[str, Callable[[], object]]:
-    """Return other ways to ask the same model about one row whose features are already there."""
+def other_ways(model: Model, folder: Path) -> dict[str, Callable[[], object]]:
+    """Return other ways to run the same model for one row of features, name → call.
+
+    Args:
+        model: The model.
+        folder: Folder for the MLflow model.
+    """
     import mlflow.pyfunc
 
     row = np.clip(RNG.normal(size=(1, len(NAMES))), -1, 1)
@@ -166,19 +193,25 @@ def peers(model: Model, folder: Path) -> dict[str, Callable[[], object]]:
     }
 
 
-def timed(ask: Callable[[], object]) -> float:
+def time_call(call: Callable[[], object]) -> float:
     """Return the microseconds of one call."""
     started = time.perf_counter()
-    ask()
+    call()
     return (time.perf_counter() - started) * 1e6
 
 
-def report(name: str, taken: list[float], *, quiet: bool) -> float:
-    """Return the median, and print it with the 99th percentile unless ``quiet``."""
+def report(name: str, durations: list[float], *, quiet: bool) -> float:
+    """Return the median, microseconds, and print it with the 99th percentile.
+
+    Args:
+        name: Label of the line.
+        durations: Microseconds of each call.
+        quiet: Print nothing.
+    """
     if not quiet:
-        p50, p99 = statistics.median(taken), statistics.quantiles(taken, n=100)[98]
-        print(f"{name:52} p50 {p50:9.1f} µs   p99 {p99:9.1f} µs   ({len(taken)} calls)")
-    return statistics.median(taken)
+        p50, p99 = statistics.median(durations), statistics.quantiles(durations, n=100)[98]
+        print(f"{name:52} p50 {p50:9.1f} µs   p99 {p99:9.1f} µs   ({len(durations)} calls)")
+    return statistics.median(durations)
 
 
 if __name__ == "__main__":

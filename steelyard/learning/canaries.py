@@ -254,7 +254,7 @@ def _check_prefix(
     failed = not largest <= TOLERANCE
     reason = f"{count} training rows recomputed from the bars up to their decision"
     reason += (
-        f": {feature} differs by {largest:.3g}, it was not known then"
+        f": {feature} differs by {largest:.3g}, so it was not known at the decision"
         if failed
         else " are the same"
     )
@@ -328,7 +328,7 @@ def _check_shuffled(setup: _Setup, rng: np.random.Generator) -> tuple[Canary, bo
 
     largest = max(split_skill(setup.x, split) for split in setup.splits)
     caught = split_skill(np.column_stack([setup.x, won]), setup.splits[-1]) > setup.bound
-    meaning = "outcomes turned by a coin a day were foreseen out of sample"
+    meaning = "skill out of sample on outcomes flipped by coins"
     return _bounded_check("shuffled", largest, setup.bound, meaning), caught
 
 
@@ -347,13 +347,13 @@ def _check_shifted(
             "stale",
             setup.skill(older - own),
             setup.bound,
-            f"features {shift} bars old foresaw more than the true ones",
+            f"advantage of features {shift} bars old over the true ones",
         ),
         _bounded_check(
             "future",
             setup.skill(true - ahead),
             setup.bound,
-            f"features foresaw more than the next {shift} bars themselves tell",
+            f"advantage of the features over the next {shift} bars themselves",
         ),
         setup.skill(leaking - older) > setup.bound,
         setup.skill(leaking - ahead) > setup.bound,

@@ -1,4 +1,4 @@
-"""Three books over the same signals."""
+"""The three books over the same signals."""
 
 import json
 from dataclasses import asdict
@@ -21,14 +21,14 @@ SIZING = SizingPolicy()
 
 
 def test_a_trade_is_sized_by_its_stop_and_capped() -> None:
-    """Half a percent at risk: 25 % of the account at a stop 2 % away, never more than the whole account."""
+    """0.5 % at risk: 25 % of the account at a stop 2 % away, never more than 100 %."""
     frame = settled(3, stop_distance=[0.02, 0.005, 0.001])
 
     assert account_returns(frame, SIZING) == pytest.approx([0.0025, 0.01, 0.01])
 
 
 def test_each_book_takes_what_exceeds_70_on_its_own_scale() -> None:
-    """80/80, 80/60, 60/80 and no opinion: exactly 70 is not traded, NaN is not traded."""
+    """80/80, 80/60, 60/80 and no prediction: exactly 70 and NaN are not traded."""
     frame = settled(
         5,
         confidence_existing=[80, 80, 60, 80, 70],
@@ -43,7 +43,7 @@ def test_each_book_takes_what_exceeds_70_on_its_own_scale() -> None:
 
 
 def test_errors_are_counted_among_losers_and_winners() -> None:
-    """One of two losers taken, one of three winners left."""
+    """One of two losers traded, one of three winners left."""
     frame = settled(
         5,
         confidence_ml=[80, 60, 80, 80, 60],
@@ -55,8 +55,8 @@ def test_errors_are_counted_among_losers_and_winners() -> None:
     assert book.false_negative_rate == pytest.approx(1 / 3)
 
 
-def test_improvement_is_relative_to_the_size_of_the_baseline_also_when_it_loses() -> None:
-    """From −1 % to +1 %: an improvement of 200 %."""
+def test_improvement_is_relative_to_the_size_of_a_losing_baseline() -> None:
+    """From −1 % to +0.5 %: an improvement of 150 %."""
     frame = settled(
         4,
         net_return=[-0.02, -0.02, -0.02, 0.02],
@@ -94,7 +94,7 @@ def test_a_wider_window_dilutes_and_a_blend_at_weight_0_is_the_baseline() -> Non
 
 
 def test_equity_ends_at_the_total_return() -> None:
-    """The last point of each curve is what the book says, and there is one point a day."""
+    """The last point of each curve is the book's total return; one point a day."""
     frame = settled(10, net_return=np.linspace(-0.01, 0.03, 10), confidence_ml=[60, 80] * 5)
     curves, books = (
         equity_curves(frame, EARLIER, END, SIZING),
@@ -109,39 +109,42 @@ def test_equity_ends_at_the_total_return() -> None:
 SIGNALS = st.lists(st.tuples(st.floats(-0.05, 0.05), st.floats(0, 100)), min_size=1, max_size=30)
 
 
-def frame_of(signals: list[tuple[float, float]]) -> pd.DataFrame:
-    returns = np.array([net for net, _ in signals])
+def settle_signals(signals: list[tuple[float, float]]) -> pd.DataFrame:
+    returns = np.array([net_return for net_return, _ in signals])
     won = pd.array(returns > 0, dtype="boolean")
     return settled(
-        len(signals), net_return=returns, confidence_ml=[ml for _, ml in signals], won=won
+        len(signals),
+        net_return=returns,
+        confidence_ml=[confidence for _, confidence in signals],
+        won=won,
     )
 
 
 @given(SIGNALS, st.randoms(use_true_random=False))
 @hypothesis_settings(max_examples=40, deadline=None)
-def test_the_order_of_the_rows_changes_no_sum_and_no_share(
+def test_the_order_of_the_rows_changes_no_sum_or_share(
     signals: list[tuple[float, float]], chance: Random
 ) -> None:
-    """Only the drawdown, which follows time, depends on it."""
-    frame, order = frame_of(signals), list(range(len(signals)))
+    """Only the drawdown depends on it."""
+    frame, order = settle_signals(signals), list(range(len(signals)))
     chance.shuffle(order)
-    straight, mixed = (
-        asdict(measure_books(f, EARLIER, END, SIZING).ml) for f in (frame, frame.iloc[order])
+    ordered, shuffled = (
+        asdict(measure_books(rows, EARLIER, END, SIZING).ml) for rows in (frame, frame.iloc[order])
     )
 
-    for measure in straight.keys() - {"max_drawdown"}:
-        assert mixed[measure] == pytest.approx(straight[measure], nan_ok=True), measure
+    for measure in ordered.keys() - {"max_drawdown"}:
+        assert shuffled[measure] == pytest.approx(ordered[measure], nan_ok=True), measure
 
 
 @given(SIGNALS)
 @hypothesis_settings(max_examples=40, deadline=None)
-def test_what_a_book_leaves_changes_nothing_in_what_it_earns(
+def test_signals_a_book_does_not_trade_do_not_change_its_results(
     signals: list[tuple[float, float]],
 ) -> None:
-    """The ml book over its own trades alone is the same book, with a hit rate of 1."""
-    frame = frame_of(signals)
-    whole = measure_books(frame, EARLIER, END, SIZING).ml
-    alone = measure_books(frame[frame["confidence_ml"] > 70], EARLIER, END, SIZING).ml
+    """The ml book over its own trades is the same book, with a hit rate of 1."""
+    frame = settle_signals(signals)
+    complete = measure_books(frame, EARLIER, END, SIZING).ml
+    traded = measure_books(frame[frame["confidence_ml"] > 70], EARLIER, END, SIZING).ml
 
     for measure in (
         "trades",
@@ -152,7 +155,7 @@ def test_what_a_book_leaves_changes_nothing_in_what_it_earns(
         "sharpe",
         "max_drawdown",
     ):
-        assert getattr(alone, measure) == pytest.approx(getattr(whole, measure), nan_ok=True), (
+        assert getattr(traded, measure) == pytest.approx(getattr(complete, measure), nan_ok=True), (
             measure
         )
-    assert alone.hit_rate == 1 or whole.trades == 0
+    assert traded.hit_rate == 1 or complete.trades == 0

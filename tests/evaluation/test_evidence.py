@@ -1,5 +1,6 @@
-"""How far back evidence reaches, and what it never looks at."""
+"""Length of the evidence window, and rows it ignores."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
@@ -15,12 +16,13 @@ from steelyard.evaluation.evidence import (
     current_losing_streak,
     gather_evidence,
 )
+from steelyard.evaluation.skill import Skill
 
 SIZING = SizingPolicy()
 MONTHLY = WindowPolicy(days=30, min_settled=20, max_days=120)
 
 
-def at(
+def evidence_at(
     frame: pd.DataFrame, day: int, window: WindowPolicy = MONTHLY, since_day: int = -1
 ) -> Evidence:
     return gather_evidence(
@@ -29,7 +31,7 @@ def at(
 
 
 @pytest.mark.parametrize(
-    ("every", "day", "settled_count", "extended"),
+    ("step", "day", "settled_count", "extended"),
     [
         pytest.param(1, 100, 30, False, id="30 in 30 days"),
         pytest.param(2, 100, 20, True, id="15 in 30 days: reaches back for 20"),
@@ -37,33 +39,33 @@ def at(
     ],
 )
 def test_a_window_reaches_back_until_it_has_enough(
-    every: int, day: int, settled_count: int, extended: bool
+    step: int, day: int, settled_count: int, extended: bool
 ) -> None:
-    """At most 120 days, and the record says that it did."""
-    found = at(settled(300).iloc[::every].reset_index(drop=True), day)
+    """At most 120 days; ``extended`` says that it did."""
+    evidence = evidence_at(settled(300).iloc[::step].reset_index(drop=True), day)
 
-    assert (found.settled, found.extended) == (settled_count, extended)
+    assert (evidence.settled, evidence.extended) == (settled_count, extended)
 
 
-def test_the_future_and_what_was_decided_before_since_are_never_looked_at() -> None:
-    """Outcomes after the end change nothing; decisions before ``since`` are left out."""
+def test_later_outcomes_and_earlier_decisions_are_ignored() -> None:
+    """Outcomes after the end change nothing; decisions before ``since`` do not count."""
     frame = settled(100)
-    changed = frame.copy()
-    changed.loc[50:, "net_return"] = -0.5
-    changed.loc[50:, "won"] = False
+    altered = frame.copy()
+    altered.loc[50:, "net_return"] = -0.5
+    altered.loc[50:, "won"] = False
 
-    assert at(frame, 50).figures() == at(changed, 50).figures()
-    assert at(frame, 50, since_day=40).settled == 10
+    assert evidence_at(frame, 50).figures() == evidence_at(altered, 50).figures()
+    assert evidence_at(frame, 50, since_day=40).settled == 10
 
 
-def test_accuracy_counts_opinions_and_coverage_counts_signals() -> None:
-    """Two of four signals had an opinion, one of the two was right."""
+def test_accuracy_counts_predictions_and_coverage_counts_signals() -> None:
+    """Two of four signals have a prediction, one of the two is right."""
     frame = settled(
         4, p_win=[0.6, 0.4, np.nan, np.nan], fallback_reason=[None, None, "no_model", "no_model"]
     )
-    found = at(frame, 10)
+    evidence = evidence_at(frame, 10)
 
-    assert (found.settled, found.accuracy, found.coverage, found.fallback_rate) == (
+    assert (evidence.settled, evidence.accuracy, evidence.coverage, evidence.fallback_rate) == (
         2,
         0.5,
         0.5,
@@ -72,29 +74,31 @@ def test_accuracy_counts_opinions_and_coverage_counts_signals() -> None:
 
 
 def test_the_streak_counts_trades_of_the_ml_book_only() -> None:
-    """Three losses taken with a loss left aside in between: three in a row; a win taken would break it."""
+    """Three traded losses around an untraded one are a streak of 3; a traded win ends it."""
     won = pd.array([True, False, False, False, False], dtype="boolean")
 
-    assert at(settled(5, won=won, confidence_ml=[80, 80, 60, 80, 80]), 10).losing_streak == 3
-    assert at(settled(5, won=won[::-1], confidence_ml=80.0), 10).losing_streak == 4
+    assert (
+        evidence_at(settled(5, won=won, confidence_ml=[80, 80, 60, 80, 80]), 10).losing_streak == 3
+    )
+    assert evidence_at(settled(5, won=won[::-1], confidence_ml=80.0), 10).losing_streak == 4
 
 
 @pytest.mark.parametrize(
     ("won", "confidence", "streak"),
     [
-        pytest.param([True, False, False, False], [80] * 4, 3, id="three since the last win"),
+        pytest.param([True, False, False, False], [80] * 4, 3, id="3 since the last win"),
         pytest.param([False, False, False, True], [80] * 4, 0, id="the last one won"),
-        pytest.param([False] * 4, [80] * 4, 4, id="none ever won"),
+        pytest.param([False] * 4, [80] * 4, 4, id="no win at all"),
         pytest.param(
-            [True, False, True, False], [80, 80, 60, 80], 2, id="a win left aside breaks nothing"
+            [True, False, True, False], [80, 80, 60, 80], 2, id="an untraded win does not end it"
         ),
-        pytest.param([False] * 4, [60, np.nan, 60, 60], 0, id="nothing taken"),
+        pytest.param([False] * 4, [60, np.nan, 60, 60], 0, id="no trades"),
     ],
 )
-def test_the_losses_in_a_row_are_the_latest_of_the_ml_book(
+def test_the_current_streak_counts_the_latest_losses_of_the_ml_book(
     won: list[bool], confidence: list[float], streak: int
 ) -> None:
-    """What the trading side counts, outcome by outcome."""
+    """The streak breaker of the trading side uses the same count."""
     frame = settled(4, won=pd.array(won, dtype="boolean"), confidence_ml=confidence)
 
     assert current_losing_streak(frame, SIZING) == streak
@@ -102,9 +106,30 @@ def test_the_losses_in_a_row_are_the_latest_of_the_ml_book(
 
 
 def test_an_empty_window_has_no_figures_and_no_error() -> None:
-    """NaN where there is nothing, None in the record."""
-    found = at(settled(0), 10)
+    """NaN in the value, None in the flat figures."""
+    evidence = evidence_at(settled(0), 10)
 
-    assert np.isnan(found.accuracy)
-    assert found.figures()["accuracy"] is None
-    assert found.figures()["settled"] == 0
+    assert np.isnan(evidence.accuracy)
+    assert evidence.figures()["accuracy"] is None
+    assert evidence.figures()["settled"] == 0
+
+
+def test_recorded_figures_keep_their_names() -> None:
+    """MLflow metrics and JSON keys of the lifetime evidence are fixed."""
+    evidence = evidence_at(settled(30), 30)
+    lifetime = Skill(30, 2.0, 0.5, 0.01, 0.6, 0.5, 0.1, 0.05)
+    figures = replace(evidence, lifetime=lifetime).figures()
+
+    assert [name for name in figures if name.startswith("life_")] == [
+        "life_settled",
+        "life_skill",
+        "life_decay",
+        "life_growth",
+        "life_accuracy",
+        "life_no_information_rate",
+        "life_ml_return",
+        "life_baseline_return",
+        "life_right_autocorrelation",
+        "life_win_autocorrelation",
+    ]
+    assert figures["life_decay"] == 0.5

@@ -1,4 +1,4 @@
-"""What the weight was worth: only decisions it changed, and days for draws."""
+"""Returns of the decisions the weight changed, with days as clusters."""
 
 import math
 
@@ -12,8 +12,8 @@ from steelyard.evaluation.influence import measure_pivotal
 SIZING = SizingPolicy()  # a stop 2 % away: a quarter of the account
 
 
-def test_a_loser_left_and_a_winner_taken_are_gains() -> None:
-    """Four signals under a weight, three changed: +1 %, +1 % and −1 % of a quarter of the account."""
+def test_an_avoided_loser_and_an_added_winner_are_gains() -> None:
+    """Four weighed signals, three changed: +1 %, +1 % and −1 % of a quarter of the account."""
     frame = settled(
         5,
         weight=[0.2, 0.2, 0.2, 0.2, 0.0],
@@ -21,48 +21,52 @@ def test_a_loser_left_and_a_winner_taken_are_gains() -> None:
         decision=[True, False, False, True, True],
         net_return=[0.01, -0.01, 0.01, 0.01, 0.01],
     )
-    found = measure_pivotal(frame, SIZING)
+    pivotal = measure_pivotal(frame, SIZING)
 
-    assert (found.weighed, found.changed, found.influence) == (4, 3, 0.75)
-    assert found.gained == pytest.approx(0.0025)
-    assert found.mean == pytest.approx(0.0025 / 3)
-    assert found.low < found.mean < found.high
+    assert (pivotal.weighed, pivotal.changed, pivotal.influence) == (4, 3, 0.75)
+    assert pivotal.gained == pytest.approx(0.0025)
+    assert pivotal.mean == pytest.approx(0.0025 / 3)
+    assert pivotal.low < pivotal.mean < pivotal.high
 
 
-def test_control_signals_are_not_the_weights_doing() -> None:
-    """In control the existing system decided, whatever the blend said."""
-    found = measure_pivotal(
+def test_control_signals_do_not_count() -> None:
+    """In control the existing system decides, whatever the blend is."""
+    pivotal = measure_pivotal(
         settled(4, weight=0.2, pivotal=True, arm=["control", "treatment"] * 2), SIZING
     )
 
-    assert (found.weighed, found.changed) == (2, 2)
+    assert (pivotal.weighed, pivotal.changed) == (2, 2)
 
 
-def test_the_interval_is_wider_where_a_day_moves_as_one() -> None:
-    """The same forty gains on forty days, or in four days that each went one way."""
+def test_the_interval_is_wider_if_days_are_correlated() -> None:
+    """The same forty gains on forty days, or on four days of one sign each."""
     gains = np.repeat([0.01, -0.01, 0.01, 0.01], 10)
-    apart = settled(40, weight=0.2, pivotal=True, net_return=gains)
-    together = apart.assign(
-        settled_at=np.repeat(apart["settled_at"].to_numpy()[[0, 10, 20, 30]], 10)
+    independent = settled(40, weight=0.2, pivotal=True, net_return=gains)
+    clustered = independent.assign(
+        settled_at=np.repeat(independent["settled_at"].to_numpy()[[0, 10, 20, 30]], 10)
     )
-    together["settled_at"] = together["settled_at"].astype("datetime64[ns, UTC]")
-    narrow, wide = measure_pivotal(apart, SIZING), measure_pivotal(together, SIZING)
+    clustered["settled_at"] = clustered["settled_at"].astype("datetime64[ns, UTC]")
+    narrow, wide = measure_pivotal(independent, SIZING), measure_pivotal(clustered, SIZING)
 
     assert wide.high - wide.low > 2 * (narrow.high - narrow.low)
     assert wide.mean == pytest.approx(narrow.mean)
 
 
-def test_without_changed_signals_there_is_nothing_to_say() -> None:
-    """NaN, no error; one day alone has a mean and no interval."""
-    nothing, one = (
+def test_without_changed_signals_every_figure_is_nan() -> None:
+    """NaN, no error; a single day has a mean and no interval."""
+    none_changed, single = (
         measure_pivotal(settled(3), SIZING),
         measure_pivotal(settled(1, weight=0.2, pivotal=True), SIZING),
     )
 
-    assert (nothing.changed, math.isnan(nothing.mean), math.isnan(nothing.influence)) == (
+    assert (
+        none_changed.changed,
+        math.isnan(none_changed.mean),
+        math.isnan(none_changed.influence),
+    ) == (
         0,
         True,
         True,
     )
-    assert one.mean == pytest.approx(0.0025)
-    assert math.isnan(one.low)
+    assert single.mean == pytest.approx(0.0025)
+    assert math.isnan(single.low)

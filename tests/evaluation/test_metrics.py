@@ -1,4 +1,4 @@
-"""Measures, against figures worked out by hand."""
+"""Measures, against figures computed by hand."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -71,15 +71,15 @@ def test_the_longest_losing_streak(won: list[bool], streak: int) -> None:
 
 
 def test_days_without_trades_count_as_zero() -> None:
-    """Two trades on the third day of five, one at the last moment."""
+    """Five days with two trades on the third and one at the end of the last."""
     stamps = np.array(["2026-01-03T05", "2026-01-03T20", "2026-01-06T00"], dtype="datetime64[ns]")
     daily = metrics.daily_returns(stamps, array(0.01, 0.02, 0.04), START, START + timedelta(days=5))
 
     assert daily == pytest.approx([0, 0, 0.03, 0, 0.04])
 
 
-def test_a_day_that_has_only_begun_is_a_day_of_its_own() -> None:
-    """An end at noon: what settles that morning does not count for the day before."""
+def test_a_day_that_has_just_begun_counts_as_a_day() -> None:
+    """With an end at noon, trades of that morning do not count for the day before."""
     stamps = np.array(["2026-01-02T20", "2026-01-03T09"], dtype="datetime64[ns]")
     daily = metrics.daily_returns(
         stamps, array(0.01, 0.02), START, START + timedelta(days=2, hours=12)
@@ -101,22 +101,22 @@ def test_sharpe_of_session_days_is_that_of_calendar_days() -> None:
 
 def test_scores_of_probabilities() -> None:
     """Accuracy, no-information rate, Brier and log-loss of four predictions."""
-    p, won = array(0.9, 0.6, 0.4, 0.5), np.array([True, False, False, True])
+    p_win, won = array(0.9, 0.6, 0.4, 0.5), np.array([True, False, False, True])
 
-    assert metrics.accuracy(p, won) == 0.5
+    assert metrics.accuracy(p_win, won) == 0.5
     assert metrics.no_information_rate(np.array([True, True, False])) == pytest.approx(2 / 3)
-    assert metrics.brier(p, won) == pytest.approx((0.01 + 0.36 + 0.16 + 0.25) / 4)
-    assert metrics.log_loss(p, won) == pytest.approx(-np.log([0.9, 0.4, 0.6, 0.5]).mean())
+    assert metrics.brier(p_win, won) == pytest.approx((0.01 + 0.36 + 0.16 + 0.25) / 4)
+    assert metrics.log_loss(p_win, won) == pytest.approx(-np.log([0.9, 0.4, 0.6, 0.5]).mean())
     assert np.isnan(metrics.accuracy(NONE, np.empty(0, dtype=bool)))
 
 
-def test_a_signal_without_an_opinion_is_not_a_wrong_one() -> None:
-    """NaN is left out of the accuracy, and shows in the scores that cannot do without it."""
-    p, won = array(0.9, NAN, 0.4), np.array([True, True, True])
+def test_a_signal_without_a_prediction_is_not_a_wrong_one() -> None:
+    """NaN is left out of the accuracy and gives NaN in the other scores."""
+    p_win, won = array(0.9, NAN, 0.4), np.array([True, True, True])
 
-    assert metrics.accuracy(p, won) == 0.5
-    assert np.isnan(metrics.brier(p, won))
-    assert np.isnan(metrics.log_loss(p, won))
+    assert metrics.accuracy(p_win, won) == 0.5
+    assert np.isnan(metrics.brier(p_win, won))
+    assert np.isnan(metrics.log_loss(p_win, won))
 
 
 @pytest.mark.parametrize(
@@ -127,19 +127,17 @@ def test_a_signal_without_an_opinion_is_not_a_wrong_one() -> None:
         pytest.param(NONE, (NAN, NAN, NAN), id="nothing measured"),
     ],
 )
-def test_latency_is_told_by_its_percentiles(
-    latency: np.ndarray, expected: tuple[float, ...]
-) -> None:
-    """p50, p95 and p99 of what was measured."""
+def test_latency_percentiles_ignore_nan(latency: np.ndarray, expected: tuple[float, ...]) -> None:
+    """p50, p95 and p99 of the measured values."""
     assert metrics.latency_percentiles(latency) == pytest.approx(expected, nan_ok=True)
 
 
 def test_an_honest_model_lies_on_the_diagonal() -> None:
-    """Predicted shares that happen exactly; and a model that is 10 points off everywhere has an error of 10 points."""
-    p = np.repeat([0.2, 0.8], 50)
+    """Exact shares lie on it; a model 10 points off everywhere has an ECE of 10 points."""
+    p_win = np.repeat([0.2, 0.8], 50)
     won = np.concatenate([np.arange(50) < 10, np.arange(50) < 40])
 
-    predicted, happened, counts = metrics.reliability(p, won, bins=2)
+    predicted, happened, counts = metrics.reliability(p_win, won, bins=2)
     assert predicted == pytest.approx(happened)
     assert counts.tolist() == [50, 50]
     assert metrics.calibration_error(

@@ -54,7 +54,7 @@ def test_a_canary_that_sings_keeps_a_version_from_serving(stores: Home) -> None:
         "canary prefix: 8 training rows recomputed from the bars up to their decision: ema_spread of"
     )
     assert leak[1][1].startswith(
-        "canary future: features foresaw more than the next 2 bars themselves tell"
+        "canary future: advantage of the features over the next 2 bars themselves"
     )
     assert gone == (
         "refused",

@@ -1,4 +1,4 @@
-"""Leakage canaries: silent over honest markets, whatever the seed; singing where training rows know their future."""
+"""Leakage canaries: pass on honest markets, fail if training rows know their future."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -31,30 +31,32 @@ STRATEGY = TrendStrategy()
 Market = tuple[Samples, dict[str, Bars]]
 
 
-def market(edge: Edge = "none", seed: int = 1, strength: float = 0.2, months: int = 6) -> Market:
+def make_market(
+    edge: Edge = "none", seed: int = 1, strength: float = 0.2, months: int = 6
+) -> Market:
     end = pd.Timestamp("2020-01-01", tz="UTC") + pd.DateOffset(months=months)
-    made = SimulatedMarket(
+    settings = SimulatedMarket(
         edge=edge, seed=seed, strength=strength, symbols=6, end=end.to_pydatetime()
     )
-    bars = by_symbol(simulate(made), FOUR_HOURS)
+    bars = by_symbol(simulate(settings), FOUR_HOURS)
     return Samples.from_history(
         history(bars, STRATEGY, BracketPolicy()), feature_names(STRATEGY)
     ), bars
 
 
 @pytest.fixture(scope="module")
-def plain() -> Market:
-    return market()
+def honest_market() -> Market:
+    return make_market()
 
 
-def heard(
-    found: Market, family: Family = "lightgbm", policy: LearningPolicy = POLICY
+def run_checks(
+    market: Market, family: Family = "lightgbm", policy: LearningPolicy = POLICY
 ) -> dict[str, Canary]:
-    return {one.name: one for one in run_canaries(*found, STRATEGY, family, policy)}
+    return {canary.name: canary for canary in run_canaries(*market, STRATEGY, family, policy)}
 
 
-def singing(found: Mapping[str, Canary]) -> list[str]:
-    return [name for name, one in found.items() if one.failed]
+def failed_checks(checks: Mapping[str, Canary]) -> list[str]:
+    return [name for name, canary in checks.items() if canary.failed]
 
 
 @pytest.mark.parametrize(
@@ -68,42 +70,44 @@ def singing(found: Mapping[str, Canary]) -> list[str]:
     ],
 )
 def test_honest_markets_pass(edge: Edge, seed: int, strength: float, family: Family) -> None:
-    """No canary sings, every planted leak is caught, and recomputed features are the stored ones to the last bit."""
-    found = heard(market(edge, seed, strength, months=5), family)
+    """No check fails, every planted leak is caught, recomputed features equal the stored ones."""
+    checks = run_checks(make_market(edge, seed, strength, months=5), family)
 
-    assert singing(found) == []
-    assert found["planted"].figure == 4
-    assert found["prefix"].figure == 0
+    assert failed_checks(checks) == []
+    assert checks["planted"].figure == 4
+    assert checks["prefix"].figure == 0
 
 
-def changed(samples: Samples, name: str, values: np.ndarray) -> Samples:
+def replace_feature(samples: Samples, name: str, values: np.ndarray) -> Samples:
     x = samples.x.copy()
     x[:, samples.feature_names.index(name)] = values
     return replace(samples, x=x)
 
 
 def of_the_next_bar(samples: Samples, bars: Mapping[str, Bars]) -> Samples:
-    """The change of one bar, computed with shift(-1)."""
+    """Replace ``change1`` by the change of the next bar, as shift(-1) does."""
     signals, moves = parse_signals(samples), np.zeros(len(samples))
     for symbol, rows in signals.groupby("symbol"):
-        at = decision_bars(bars[str(symbol)], rows)
-        moves[rows.index] = bars[str(symbol)].close[at + 1] - bars[str(symbol)].close[at]
-    return changed(samples, "change1", moves * side_signs(signals))
+        decision = decision_bars(bars[str(symbol)], rows)
+        moves[rows.index] = (
+            bars[str(symbol)].close[decision + 1] - bars[str(symbol)].close[decision]
+        )
+    return replace_feature(samples, "change1", moves * side_signs(signals))
 
 
 def scaled_by_the_whole_history(samples: Samples, bars: Mapping[str, Bars]) -> Samples:
     values = samples.x[:, samples.feature_names.index("rsi")]
-    return changed(samples, "rsi", (values - values.mean()) / values.std())
+    return replace_feature(samples, "rsi", (values - values.mean()) / values.std())
 
 
 def with_an_outcome_column(samples: Samples, bars: Mapping[str, Bars]) -> Samples:
-    held = (samples.settled_at - samples.decided_at) / np.timedelta64(1, "m")
+    minutes = (samples.settled_at - samples.decided_at) / np.timedelta64(1, "m")
     names = (*samples.feature_names, "hold_minutes")
-    return replace(samples, x=np.column_stack([samples.x, held]), feature_names=names)
+    return replace(samples, x=np.column_stack([samples.x, minutes]), feature_names=names)
 
 
 def with_a_score_that_knows(samples: Samples, bars: Mapping[str, Bars]) -> Samples:
-    return changed(samples, "score_adx", np.where(samples.won, 80.0, 20.0))
+    return replace_feature(samples, "score_adx", np.where(samples.won, 80.0, 20.0))
 
 
 def with_the_rows_of_others(samples: Samples, bars: Mapping[str, Bars]) -> Samples:
@@ -111,7 +115,7 @@ def with_the_rows_of_others(samples: Samples, bars: Mapping[str, Bars]) -> Sampl
 
 
 @pytest.mark.parametrize(
-    ("leak", "words"),
+    ("leak", "reason"),
     [
         (of_the_next_bar, "change1 of SIM"),
         (scaled_by_the_whole_history, "rsi of SIM"),
@@ -121,22 +125,22 @@ def with_the_rows_of_others(samples: Samples, bars: Mapping[str, Bars]) -> Sampl
     ],
     ids=lambda leak: getattr(leak, "__name__", None),
 )
-def test_what_was_not_known_at_the_decision_is_named(
-    leak: Callable[..., Samples], words: str, plain: Market
+def test_a_feature_not_known_at_the_decision_is_named(
+    leak: Callable[..., Samples], reason: str, honest_market: Market
 ) -> None:
-    """Recomputed from the bars up to the decision it is another number, or none."""
-    samples, bars = plain
-    found = heard((leak(samples, bars), bars))
+    """Recomputed from the bars up to the decision it differs, or is missing."""
+    samples, bars = honest_market
+    checks = run_checks((leak(samples, bars), bars))
 
-    assert "prefix" in singing(found)
-    assert words in found["prefix"].reason
+    assert "prefix" in failed_checks(checks)
+    assert reason in checks["prefix"].reason
 
 
-def test_knowing_more_than_the_next_bars_tell_is_heard_wherever_it_comes_from(
-    plain: Market,
+def test_features_that_know_more_than_the_next_bars_are_caught(
+    honest_market: Market,
 ) -> None:
-    """A system that remembers outcomes gives the same score from any bars; the canary of the future hears it."""
-    samples, bars = plain
+    """A system that remembers outcomes recomputes the same score; the future check fails."""
+    samples, bars = honest_market
     leaking = with_a_score_that_knows(samples, bars)
     remembered = dict(
         zip(samples.signal_id, leaking.x[:, samples.feature_names.index("score_adx")], strict=True)
@@ -144,35 +148,36 @@ def test_knowing_more_than_the_next_bars_tell_is_heard_wherever_it_comes_from(
 
     class Remembering(TrendStrategy):
         def propose(self, bars: Bars) -> object:  # type: ignore[override]
-            found = super().propose(bars)
-            assert found is not None
+            candidate = super().propose(bars)
+            assert candidate is not None
             stamp = pd.Timestamp(bars.timestamp[-1]).strftime("%Y-%m-%dT%H:%M:%SZ")
-            score = remembered[f"{bars.symbol}:{stamp}:{found.side}"]
-            return replace(found, scores={**found.scores, "adx": float(score)})
+            score = remembered[f"{bars.symbol}:{stamp}:{candidate.side}"]
+            return replace(candidate, scores={**candidate.scores, "adx": float(score)})
 
-    found = {
-        one.name: one for one in run_canaries(leaking, bars, Remembering(), "lightgbm", POLICY)
+    checks = {
+        canary.name: canary
+        for canary in run_canaries(leaking, bars, Remembering(), "lightgbm", POLICY)
     }
 
-    assert singing(found) == ["future"]
-    assert "features foresaw more than the next 2 bars themselves tell" in found["future"].reason
+    assert failed_checks(checks) == ["future"]
+    assert "advantage of the features over the next 2 bars themselves" in checks["future"].reason
 
 
-def test_outcomes_that_slipped_against_their_features_are_heard(plain: Market) -> None:
-    """Outcomes that belong two bars earlier are foreseen by features of two bars ago, better than by the true ones."""
-    samples, bars = plain
-    signals, before = parse_signals(samples), np.zeros(len(samples))
+def test_outcomes_shifted_against_their_features_are_caught(honest_market: Market) -> None:
+    """Outcomes of two bars earlier are predicted better by features two bars old."""
+    samples, bars = honest_market
+    signals, moves = parse_signals(samples), np.zeros(len(samples))
     for symbol, rows in signals.groupby("symbol"):
-        at, close = decision_bars(bars[str(symbol)], rows), bars[str(symbol)].close
-        before[rows.index] = close[at - 2] - close[at - 3]
-    slipped = replace(samples, won=before * side_signs(signals) > 0)
+        decision, close = decision_bars(bars[str(symbol)], rows), bars[str(symbol)].close
+        moves[rows.index] = close[decision - 2] - close[decision - 3]
+    slipped = replace(samples, won=moves * side_signs(signals) > 0)
 
-    assert "stale" in singing(heard((slipped, bars)))
+    assert "stale" in failed_checks(run_checks((slipped, bars)))
 
 
-def test_a_split_that_scores_what_it_fitted_is_heard(plain: Market) -> None:
-    """Coins cannot be foreseen, only remembered."""
-    samples, _ = plain
+def test_a_split_that_scores_fitted_rows_is_caught(honest_market: Market) -> None:
+    """Coins cannot be predicted, only remembered."""
+    samples, _ = honest_market
     setup = _make_setup(samples, "lightgbm", POLICY)
     rows = np.arange(len(samples))
     honest, _ = _check_shuffled(setup, np.random.default_rng(0))
@@ -184,48 +189,48 @@ def test_a_split_that_scores_what_it_fitted_is_heard(plain: Market) -> None:
     assert leaking.failed
 
 
-def test_chance_exceeds_a_bound_no_more_often_than_it_says() -> None:
-    """10,000 draws of block coins over very unequal blocks: at 2 deviations at most exp(-2) of them, and some."""
+def test_chance_exceeds_a_bound_at_most_as_often_as_stated() -> None:
+    """10,000 draws of coins over unequal blocks: at most exp(−x²/2) of them exceed x."""
     rng = np.random.default_rng(0)
     block = np.sort(rng.integers(0, 40, 200))
     points = rng.pareto(1.5, 200)
-    drawn = [
+    skills = [
         _block_skill(points * rng.choice([-1.0, 1.0], 40)[block], block) for _ in range(10_000)
     ]
 
     for bound in (1.0, 2.0, 3.0):
-        assert np.mean(np.array(drawn) > bound) <= np.exp(-(bound**2) / 2)
-    assert max(drawn) > 2
+        assert np.mean(np.array(skills) > bound) <= np.exp(-(bound**2) / 2)
+    assert max(skills) > 2
 
 
-def test_checks_that_see_too_little_say_so(plain: Market) -> None:
-    """On a holdout of twenty signals no leak can be told from luck: blind, which refuses too."""
-    found = heard(plain, policy=LearningPolicy(holdout_min=20, holdout_max=20))
+def test_blind_checks_fail(honest_market: Market) -> None:
+    """On a holdout of 20 signals no leak differs from luck: the checks are blind."""
+    checks = run_checks(honest_market, policy=LearningPolicy(holdout_min=20, holdout_max=20))
 
-    assert singing(found) == ["planted"]
-    assert found["planted"].reason == "the checks are blind: shuffled missed a planted leak"
-
-
-def test_the_same_rows_give_the_same_answer(plain: Market) -> None:
-    """Coins and sampled rows are drawn from the hash of the data."""
-    assert heard(plain) == heard(plain)
+    assert failed_checks(checks) == ["planted"]
+    assert checks["planted"].reason == "the checks are blind: shuffled missed a planted leak"
 
 
-def test_bars_that_are_gone_are_named(plain: Market) -> None:
-    """Without the bars nothing can be recomputed."""
-    samples, bars = plain
+def test_the_same_rows_give_the_same_result(honest_market: Market) -> None:
+    """Coins and sampled rows are seeded by the hash of the data."""
+    assert run_checks(honest_market) == run_checks(honest_market)
+
+
+def test_missing_bars_are_named(honest_market: Market) -> None:
+    """Without a symbol's bars its rows cannot be recomputed."""
+    samples, bars = honest_market
     with pytest.raises(FixData, match="no bars of SIM00 any more"):
-        heard((samples, {name: one for name, one in bars.items() if name != "SIM00"}))
+        run_checks((samples, {name: series for name, series in bars.items() if name != "SIM00"}))
 
 
-def test_every_feature_can_be_read_from_an_id(plain: Market) -> None:
-    """Symbol, decision bar and side come back, also where a symbol has colons."""
-    samples, _ = plain
-    one = replace(
+def test_an_id_gives_symbol_decision_bar_and_side(honest_market: Market) -> None:
+    """Also if the symbol contains colons."""
+    samples, _ = honest_market
+    sample = replace(
         samples.take(np.arange(1)), signal_id=np.array(["X:BTC:USD:2020-01-02T04:00:00Z:sell"])
     )
-    found = parse_signals(one).iloc[0]
+    signal = parse_signals(sample).iloc[0]
 
-    assert (found["symbol"], found["side"]) == ("X:BTC:USD", "sell")
-    assert found["timestamp"] == pd.Timestamp("2020-01-02 04:00", tz="UTC")
+    assert (signal["symbol"], signal["side"]) == ("X:BTC:USD", "sell")
+    assert signal["timestamp"] == pd.Timestamp("2020-01-02 04:00", tz="UTC")
     assert samples.feature_names[: len(FEATURES)] == tuple(feature.name for feature in FEATURES)

@@ -15,8 +15,8 @@ GOOD, BAD = np.where(WON, 0.7, 0.3), np.where(WON, 0.3, 0.7)
 LUKEWARM, BOLD = np.where(WON, 0.55, 0.45), np.where(WON, 0.99, 0.01)
 
 
-def one_more_right(p: np.ndarray) -> np.ndarray:
-    better = p.copy()
+def correct_four(p_win: np.ndarray) -> np.ndarray:
+    better = p_win.copy()
     better[:4] = np.where(WON[:4], 0.6, 0.4)
     return better
 
@@ -28,7 +28,7 @@ def one_more_right(p: np.ndarray) -> np.ndarray:
         pytest.param(GOOD, GOOD, False, id="a tie keeps the champion"),
         pytest.param(LUKEWARM, GOOD, False, id="same accuracy, better log-loss"),
         pytest.param(GOOD, BAD, False, id="worse in both"),
-        pytest.param(one_more_right(BAD), BOLD * np.nan, False, id="NaN wins nothing"),
+        pytest.param(correct_four(BAD), BOLD * np.nan, False, id="NaN wins nothing"),
         pytest.param(
             np.where(WON, 0.45, 0.55),
             np.where(np.arange(200) < 150, BOLD, 1 - BOLD),
@@ -40,33 +40,33 @@ def one_more_right(p: np.ndarray) -> np.ndarray:
 def test_a_challenger_needs_more_accuracy_and_no_worse_log_loss(
     champion: np.ndarray, challenger: np.ndarray, wins: bool
 ) -> None:
-    """Both, and strictly the first."""
-    found = compare_models(WON, champion, challenger, POLICY)
+    """Both conditions, the first strictly."""
+    comparison = compare_models(WON, champion, challenger, POLICY)
 
-    assert found.wins is wins
-    assert found.reasons
+    assert comparison.wins is wins
+    assert comparison.reasons
 
 
 def test_intervals_and_mcnemar_are_recorded() -> None:
-    """Four signals turned right of 200: +2 %, an interval that holds it, an exact p of 1/8."""
-    found = compare_models(WON, BAD, one_more_right(BAD), POLICY)
+    """4 of 200 signals corrected: +2 %, an interval around it, an exact p of 1/8."""
+    comparison = compare_models(WON, BAD, correct_four(BAD), POLICY)
 
-    assert found.accuracy == pytest.approx(0.02)
-    assert found.accuracy_interval[0] < 0.02 < found.accuracy_interval[1]
-    assert found.mcnemar_p == pytest.approx(0.125)
-    assert found == compare_models(WON, BAD, one_more_right(BAD), POLICY)
+    assert comparison.accuracy == pytest.approx(0.02)
+    assert comparison.accuracy_interval[0] < 0.02 < comparison.accuracy_interval[1]
+    assert comparison.mcnemar_p == pytest.approx(0.125)
+    assert comparison == compare_models(WON, BAD, correct_four(BAD), POLICY)
 
 
 def test_too_few_common_rows_keep_the_champion() -> None:
-    """49 of 50."""
-    found = compare_models(WON[:49], BAD[:49], GOOD[:49], POLICY)
+    """49 of the 50 needed."""
+    comparison = compare_models(WON[:49], BAD[:49], GOOD[:49], POLICY)
 
-    assert not found.wins
-    assert "49 signals" in found.reasons[0]
+    assert not comparison.wins
+    assert "49 signals" in comparison.reasons[0]
 
 
-def test_common_rows_lie_after_everything_either_model_was_trained_on() -> None:
-    """An embargo after the last outcome used."""
+def test_common_rows_lie_after_all_training_outcomes() -> None:
+    """At least an embargo after the last outcome used."""
     samples = make_samples(500)
     through = samples.settled_at[399]
     rows = common_rows(samples, np.arange(300, 500), through, POLICY)

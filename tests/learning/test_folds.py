@@ -1,4 +1,4 @@
-"""Splits run forward in time, and nothing a fold learns from overlaps what it is scored on."""
+"""Splits run forward in time; no fold learns from rows that overlap its test rows."""
 
 import numpy as np
 import pytest
@@ -15,10 +15,12 @@ EMBARGO = np.timedelta64(24, "h")
 
 
 @settings(deadline=None, max_examples=40)
-@given(n=st.integers(250, 1500), hold=st.integers(1, 400), seed=st.integers(0, 99))
-def test_every_part_ends_an_embargo_before_the_next_begins(n: int, hold: int, seed: int) -> None:
-    """Brackets of the fit rows end before the stop rows begin, theirs before the test rows, and all before the holdout."""
-    samples = make_samples(n, hold_hours=hold, seed=seed)
+@given(count=st.integers(250, 1500), hold_hours=st.integers(1, 400), seed=st.integers(0, 99))
+def test_every_part_ends_an_embargo_before_the_next_begins(
+    count: int, hold_hours: int, seed: int
+) -> None:
+    """Fit before stop rows, both before the test rows, all of them before the holdout."""
+    samples = make_samples(count, hold_hours=hold_hours, seed=seed)
     try:
         development, holdout = split_holdout(samples, POLICY)
         folds = walk_forward(samples, development, POLICY)
@@ -31,23 +33,23 @@ def test_every_part_ends_an_embargo_before_the_next_begins(n: int, hold: int, se
 
 
 @pytest.mark.parametrize(
-    ("n", "size"), [(250, 100), (499, 100), (1000, 200), (2500, 500), (9000, 500)]
+    ("count", "size"), [(250, 100), (499, 100), (1000, 200), (2500, 500), (9000, 500)]
 )
-def test_the_holdout_is_the_latest_fifth_within_bounds(n: int, size: int) -> None:
-    """20 %, at least 100, at most 500, and always the latest."""
-    _, holdout = split_holdout(make_samples(n), POLICY)
+def test_the_holdout_is_the_latest_fifth_within_bounds(count: int, size: int) -> None:
+    """20 %, at least 100, at most 500, always the latest."""
+    _, holdout = split_holdout(make_samples(count), POLICY)
 
-    assert holdout.tolist() == list(range(n - size, n))
+    assert holdout.tolist() == list(range(count - size, count))
 
 
 def test_too_few_signals_say_how_many_are_needed() -> None:
-    """249 of 250."""
+    """249 of the 250 needed."""
     with pytest.raises(CollectMoreData, match="249 settled signals, 250 needed"):
         split_holdout(make_samples(249), POLICY)
 
 
 def test_test_folds_are_scored_once_each() -> None:
-    """No row is in two test folds, and each test fold lies after the one before."""
+    """No row is in two test folds, and test folds follow each other in time."""
     samples = make_samples(800)
     development, _ = split_holdout(samples, POLICY)
     tests = np.concatenate([fold.test for fold in walk_forward(samples, development, POLICY)])

@@ -1,4 +1,4 @@
-"""The trees as the trading side walks them: what the native libraries say, for both families."""
+"""Flat trees reproduce the native predictions of both families."""
 
 import subprocess
 import sys
@@ -8,9 +8,13 @@ import pytest
 
 from factories.samples import make_samples
 from steelyard.errors import FixData
-from steelyard.learning import forest as module
 from steelyard.learning.boosters import GROWING_BOOSTERS, STORED_BOOSTERS, BoosterData
-from steelyard.learning.forest import ReferenceRows, forest_from_bytes, forest_to_bytes
+from steelyard.learning.forest import (
+    REFERENCE_ROWS,
+    ReferenceRows,
+    forest_from_bytes,
+    forest_to_bytes,
+)
 from steelyard.learning.model import Model
 from steelyard.learning.policy import Family, LearningPolicy
 from steelyard.learning.scorer import DESCRIPTION, TREES, Scorer
@@ -21,7 +25,7 @@ ROWS = np.random.default_rng(1).normal(scale=1.5, size=(5000, 6))
 FAMILIES: tuple[Family, ...] = ("lightgbm", "xgboost")
 
 
-def grown(family: Family, rounds: int = 120) -> bytes:
+def grow_booster(family: Family, rounds: int = 120) -> bytes:
     booster = GROWING_BOOSTERS[family](
         {"learning_rate": 0.1}, BoosterData.from_rows(SAMPLES.x, SAMPLES.won), 3
     )
@@ -32,21 +36,21 @@ def grown(family: Family, rounds: int = 120) -> bytes:
 
 @pytest.fixture(scope="module", params=FAMILIES)
 def model(request: pytest.FixtureRequest) -> Model:
-    found = train(SAMPLES, LearningPolicy(trials=3, rounds=40, families=(request.param,))).model
-    assert found is not None
-    return found
+    model = train(SAMPLES, LearningPolicy(trials=3, rounds=40, families=(request.param,))).model
+    assert model is not None
+    return model
 
 
-def test_lightgbm_is_met_to_the_last_bit() -> None:
+def test_lightgbm_is_reproduced_bit_for_bit() -> None:
     """5,000 rows, 120 trees."""
-    native = STORED_BOOSTERS["lightgbm"](grown("lightgbm"))
+    native = STORED_BOOSTERS["lightgbm"](grow_booster("lightgbm"))
 
     assert native.forest().predict(ROWS).tobytes() == native.predict(ROWS).tobytes()
 
 
-def test_xgboost_is_met_to_single_precision() -> None:
-    """XGBoost adds its leaves in single precision, and a row exactly at a bound goes the same way."""
-    native = STORED_BOOSTERS["xgboost"](grown("xgboost"))
+def test_xgboost_is_reproduced_to_single_precision() -> None:
+    """Rows exactly at a bound go the same way, too."""
+    native = STORED_BOOSTERS["xgboost"](grow_booster("xgboost"))
     trees = native.forest()
     at_bounds = np.repeat(ROWS[:1], 500, axis=0)
     inner = np.flatnonzero(trees.feature >= 0)[:500]
@@ -58,8 +62,8 @@ def test_xgboost_is_met_to_single_precision() -> None:
     assert np.abs(trees.predict(at_bounds) - native.predict(at_bounds)).max() < 2e-7
 
 
-def test_a_scorer_says_what_the_model_says(model: Model) -> None:
-    """Both numbers, row by row, from the stored files alone."""
+def test_a_scorer_reproduces_the_model(model: Model) -> None:
+    """``p_win`` and ``confidence_ml``, row by row, from the stored files alone."""
     scorer = Scorer.from_files(model.to_files())
     p_win, confidence = model.predict(SAMPLES.x[:300])
     scored = np.array([scorer.score(row) for row in SAMPLES.x[:300]])
@@ -70,17 +74,17 @@ def test_a_scorer_says_what_the_model_says(model: Model) -> None:
 
 
 def test_a_probability_scale_is_a_hundred_times_p_win() -> None:
-    """The other way to put both systems on one scale."""
-    found = train(SAMPLES, LearningPolicy(trials=2, rounds=20, scale="probability")).model
-    assert found is not None
-    p_win, confidence = Scorer.from_files(found.to_files()).score(SAMPLES.x[0])
+    """``confidence_ml`` is 100 · p_win."""
+    model = train(SAMPLES, LearningPolicy(trials=2, rounds=20, scale="probability")).model
+    assert model is not None
+    p_win, confidence = Scorer.from_files(model.to_files()).score(SAMPLES.x[0])
 
     assert confidence == 100 * p_win
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e9])
-def test_a_row_the_model_may_not_be_asked_about(model: Model, value: float) -> None:
-    """NaN, infinity, or far outside of what training saw."""
+def test_a_row_outside_the_accepted_range_is_not_usable(model: Model, value: float) -> None:
+    """NaN, infinity, or far outside the range of training."""
     scorer = Scorer.from_files(model.to_files())
     row = SAMPLES.x[0].copy()
     assert scorer.usable(row)
@@ -90,7 +94,7 @@ def test_a_row_the_model_may_not_be_asked_about(model: Model, value: float) -> N
 
 
 def test_changed_files_are_refused(model: Model) -> None:
-    """A byte in the trees, the trees of another model, no trees, no description, an older format."""
+    """A changed byte, empty trees, no trees, no description, an older format, no JSON."""
     files = model.to_files()
     for broken in (
         files | {TREES: files[TREES][:-1] + b"x"},
@@ -104,32 +108,36 @@ def test_changed_files_are_refused(model: Model) -> None:
             Scorer.from_files(broken)
 
 
-def test_trees_that_predict_anything_else_are_refused() -> None:
-    """The kernel is held against the native predictions before it serves, and damaged trees are never walked."""
-    native = STORED_BOOSTERS["lightgbm"](grown("lightgbm", 20))
+def test_trees_with_other_predictions_are_refused() -> None:
+    """Loading checks the kernel against the native predictions and refuses damaged trees."""
+    native = STORED_BOOSTERS["lightgbm"](grow_booster("lightgbm", 20))
     trees, x = native.forest(), SAMPLES.x[:50]
-    proof = ReferenceRows(x, native.predict(x), x.min(axis=0), x.max(axis=0))
+    reference = ReferenceRows(x, native.predict(x), x.min(axis=0), x.max(axis=0))
     assert (
-        forest_from_bytes(forest_to_bytes(trees, proof))[0].predict(x).tobytes()
-        == proof.raw.tobytes()
+        forest_from_bytes(forest_to_bytes(trees, reference))[0].predict(x).tobytes()
+        == reference.raw.tobytes()
     )
 
     with pytest.raises(FixData, match="off what the booster did"):
         forest_from_bytes(
-            forest_to_bytes(trees, ReferenceRows(x, proof.raw + 1e-3, proof.low, proof.high))
+            forest_to_bytes(
+                trees, ReferenceRows(x, reference.raw + 1e-3, reference.low, reference.high)
+            )
         )
     trees.left[0] = 10**6
     with pytest.raises(FixData, match="a node refers to a node that does not follow it"):
-        forest_from_bytes(forest_to_bytes(trees, proof))
+        forest_from_bytes(forest_to_bytes(trees, reference))
     with pytest.raises(FixData, match="cannot be read"):
         forest_from_bytes(b"PK nonsense")
-    assert module.REFERENCE_ROWS >= 200
+    assert REFERENCE_ROWS >= 200
 
 
 def test_a_scorer_needs_no_booster() -> None:
-    """Nor scikit-learn: what trades imports neither."""
+    """Nor scikit-learn: the trading side imports neither."""
     heavy = ("xgboost", "lightgbm", "sklearn")
     code = f"import sys, steelyard.learning.scorer; print([m for m in {heavy} if m in sys.modules])"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    process = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
 
-    assert found.stdout.strip() == "[]"
+    assert process.stdout.strip() == "[]"

@@ -1,4 +1,4 @@
-"""A training: what it finds, what it refuses, and that it can be repeated to the last bit."""
+"""Training: results, refusals, and repeatability bit for bit."""
 
 from dataclasses import replace
 
@@ -25,21 +25,21 @@ def skilled() -> Samples:
 
 
 def test_a_planted_signal_is_found_and_admitted(skilled: Samples) -> None:
-    """The holdout accuracy passes 55 %, the planted feature carries the gain, and every trial is in the table."""
-    seen: list[TrialRow] = []
-    training = train(skilled, QUICK, on_trial=seen.append)
+    """Holdout accuracy above 60 %, the planted feature first, and every trial in the table."""
+    logged: list[TrialRow] = []
+    training = train(skilled, QUICK, on_trial=logged.append)
 
     assert training.reasons == ()
     assert training.metrics["holdout_accuracy"] > 0.6
     assert next(iter(training.importance)) == "f0"
-    assert len(training.trials) == len(seen) == 6
+    assert len(training.trials) == len(logged) == 6
     assert set(training.trials["state"]) <= {"complete", "pruned"}
     assert "passes 55.0%" in training.verdict
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_noise_is_refused_with_a_reason(seed: int) -> None:
-    """Without a signal the model is not admitted, and the reason says by how much it missed, or that it ranks nothing."""
+    """Without a signal the reason says by how much it missed, or why it cannot be calibrated."""
     training = train(make_samples(900, signal=0.0, seed=seed), QUICK)
 
     assert training.reasons
@@ -50,7 +50,7 @@ def test_noise_is_refused_with_a_reason(seed: int) -> None:
 
 
 def test_same_data_and_seed_give_the_same_model(skilled: Samples) -> None:
-    """Byte for byte; and the key says so beforehand."""
+    """Byte for byte; and the training key is the same."""
     first, second = train(skilled, QUICK), train(skilled, QUICK)
 
     assert first.model is not None
@@ -65,26 +65,24 @@ def test_same_data_and_seed_give_the_same_model(skilled: Samples) -> None:
 
 
 @pytest.mark.parametrize("family", ["lightgbm", "xgboost"])
-def test_a_stored_model_predicts_to_the_last_bit_what_it_did(
-    family: Family, skilled: Samples
-) -> None:
-    """Written as native text or UBJ plus JSON, and read back."""
+def test_a_stored_model_predicts_the_same_bit_for_bit(family: Family, skilled: Samples) -> None:
+    """Stored as native text or UBJ plus JSON, and read back."""
     model = train(skilled, QUICK.model_copy(update={"families": (family,)})).model
     assert model is not None
     files = model.to_files()
-    again = Model.from_files(files)
+    reloaded = Model.from_files(files)
 
     assert set(files) == {
         "model.json",
         "forest.npz",
         "booster.txt" if family == "lightgbm" else "booster.ubj",
     }
-    for before, after in zip(model.predict(skilled.x), again.predict(skilled.x), strict=True):
-        assert before.tobytes() == after.tobytes()
+    for expected, actual in zip(model.predict(skilled.x), reloaded.predict(skilled.x), strict=True):
+        assert expected.tobytes() == actual.tobytes()
 
 
 def test_a_changed_booster_is_not_loaded(skilled: Samples) -> None:
-    """One byte more, and the SHA-256 in the JSON does not fit."""
+    """One byte more, and the SHA-256 in the JSON differs."""
     model = train(skilled, QUICK).model
     assert model is not None
     files = {
@@ -96,8 +94,8 @@ def test_a_changed_booster_is_not_loaded(skilled: Samples) -> None:
         Model.from_files(files)
 
 
-def test_features_that_do_not_fit_are_refused(skilled: Samples) -> None:
-    """A column too few."""
+def test_features_with_a_missing_column_are_refused(skilled: Samples) -> None:
+    """Five columns of six."""
     model = train(skilled, QUICK).model
     assert model is not None
 
@@ -105,39 +103,39 @@ def test_features_that_do_not_fit_are_refused(skilled: Samples) -> None:
         model.predict(skilled.x[:, :5])
 
 
-def test_the_holdout_changes_nothing_but_its_own_score(skilled: Samples) -> None:
-    """With every holdout outcome turned round, the fitted model is the same, byte for byte."""
+def test_the_holdout_changes_only_its_own_score(skilled: Samples) -> None:
+    """With every holdout outcome flipped, the model is the same byte for byte."""
     _, holdout = split_holdout(skilled, QUICK)
     won = skilled.won.copy()
     won[holdout] = ~won[holdout]
-    turned = train(replace(skilled, won=won), QUICK)
-    plain = train(skilled, QUICK)
+    flipped = train(replace(skilled, won=won), QUICK)
+    original = train(skilled, QUICK)
 
-    assert turned.model is not None
-    assert plain.model is not None
-    assert turned.model.to_files() == plain.model.to_files()
-    assert turned.metrics["holdout_accuracy"] == pytest.approx(
-        1 - plain.metrics["holdout_accuracy"]
+    assert flipped.model is not None
+    assert original.model is not None
+    assert flipped.model.to_files() == original.model.to_files()
+    assert flipped.metrics["holdout_accuracy"] == pytest.approx(
+        1 - original.metrics["holdout_accuracy"]
     )
 
 
 def test_a_scored_fold_does_not_stop_its_own_boosting(skilled: Samples) -> None:
-    """With the outcomes of the last test fold turned round, each trial stops at the same rounds."""
+    """With the outcomes of the last test fold flipped, each trial stops at the same rounds."""
     development, _ = split_holdout(skilled, QUICK)
     folds = walk_forward(skilled, development, QUICK)
     won = skilled.won.copy()
     won[folds[-1].test] = ~won[folds[-1].test]
-    one = QUICK.model_copy(update={"trials": 1})
+    single_trial = QUICK.model_copy(update={"trials": 1})
 
-    before, after = (
-        search(samples, folds, one) for samples in (skilled, replace(skilled, won=won))
+    expected, actual = (
+        search(samples, folds, single_trial) for samples in (skilled, replace(skilled, won=won))
     )
-    assert before.rounds == after.rounds
-    np.testing.assert_array_equal(before.out_of_fold, after.out_of_fold)
+    assert expected.rounds == actual.rounds
+    np.testing.assert_array_equal(expected.out_of_fold, actual.out_of_fold)
 
 
 def test_pruned_trials_are_counted(skilled: Samples) -> None:
-    """Among thirty trials some are pruned, all are numbered, and only complete ones have a value."""
+    """Of 30 trials some are pruned, all are numbered, and only complete ones have a value."""
     rows: list[TrialRow] = []
     train(skilled, LearningPolicy(trials=30, rounds=120, patience=20), on_trial=rows.append)
 
@@ -148,8 +146,8 @@ def test_pruned_trials_are_counted(skilled: Samples) -> None:
 
 
 @pytest.mark.parametrize("family", ["lightgbm", "xgboost"])
-def test_the_first_rounds_of_a_booster_are_what_is_stored(family: Family, skilled: Samples) -> None:
-    """Grown to 20 and stored at 10, it predicts what 10 rounds did."""
+def test_only_the_first_rounds_of_a_booster_are_stored(family: Family, skilled: Samples) -> None:
+    """Grown to 20 rounds and stored at 10, it predicts as with 10."""
     from steelyard.learning.boosters import STORED_BOOSTERS
 
     table = BoosterData.from_rows(skilled.x, skilled.won)
@@ -166,15 +164,15 @@ def test_the_first_rounds_of_a_booster_are_what_is_stored(family: Family, skille
     ("accuracy", "rate", "reasons"),
     [(0.551, 0.55, 0), (0.55, 0.50, 1), (0.56, 0.56, 1), (0.50, 0.60, 2), (float("nan"), 0.5, 2)],
 )
-def test_the_first_champions_gate(accuracy: float, rate: float, reasons: int) -> None:
-    """Over 55 % and over the no-information rate, each for itself; NaN passes neither."""
+def test_conditions_of_the_first_champion(accuracy: float, rate: float, reasons: int) -> None:
+    """Above 55 % and above the no-information rate, each with a reason; NaN passes neither."""
     figures = {"holdout_accuracy": accuracy, "holdout_no_information_rate": rate}
 
     assert len(refusal_reasons(figures, LearningPolicy())) == reasons
 
 
 def test_one_outcome_only_is_refused() -> None:
-    """A fold that has seen nothing but wins cannot be learned from."""
+    """A fold with wins only cannot be learned from."""
     samples = replace(make_samples(400), won=np.ones(400, dtype=bool))
 
     with pytest.raises(CollectMoreData, match="only one outcome"):
@@ -182,13 +180,13 @@ def test_one_outcome_only_is_refused() -> None:
 
 
 @pytest.mark.parametrize("family", ["lightgbm", "xgboost"])
-def test_what_the_features_contribute_adds_up(family: Family, skilled: Samples) -> None:
-    """To the log odds of the raw score and, stretched as the calibration does, to those of ``p_win``; NaN features too."""
+def test_contributions_of_features_add_up(family: Family, skilled: Samples) -> None:
+    """To the raw log odds and, calibrated, to those of ``p_win``; with NaN features, too."""
     model = train(skilled, QUICK.model_copy(update={"families": (family,)})).model
     assert model is not None
     x = skilled.x.copy()
     x[0, 1] = np.nan
-    before = x.tobytes()
+    original = x.tobytes()
     raw, calibrated = model.booster.contributions(x), model.contributions(x)
 
     assert raw.shape == calibrated.shape == (900, 7)
@@ -196,11 +194,11 @@ def test_what_the_features_contribute_adds_up(family: Family, skilled: Samples) 
     np.testing.assert_allclose(calibrated.sum(axis=1), logit(model.predict(x)[0]), atol=1e-4)
     assert np.abs(calibrated[:, :-1]).mean(axis=0).argmax() == 0
     assert np.ptp(calibrated[:, -1]) == 0
-    assert x.tobytes() == before
+    assert x.tobytes() == original
 
 
-def test_importance_is_told_by_gain_and_by_shapley_values(skilled: Samples) -> None:
-    """Shares of every feature that sum to one, largest first; both know which feature carries the signal."""
+def test_importance_by_gain_and_by_shapley_values(skilled: Samples) -> None:
+    """Shares of all features sum to 1, largest first; the planted feature leads both."""
     training = train(skilled, QUICK)
 
     for shares in (training.importance, training.shap):
@@ -210,8 +208,8 @@ def test_importance_is_told_by_gain_and_by_shapley_values(skilled: Samples) -> N
         assert next(iter(shares)) == "f0"
 
 
-def test_contributions_of_features_that_do_not_fit_are_refused(skilled: Samples) -> None:
-    """A column too few."""
+def test_contributions_of_features_with_a_missing_column_are_refused(skilled: Samples) -> None:
+    """Five columns of six."""
     model = train(skilled, QUICK).model
     assert model is not None
 
