@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 import pandas as pd
 import pyarrow as pa
@@ -94,6 +95,8 @@ class Lake:
                 "pass another --home"
             )
         by_symbol = {str(symbol): rows for symbol, rows in frame.groupby("symbol", sort=True)}
+        for symbol in by_symbol:
+            self._separate(symbol)
         rescaled = [symbol for symbol, rows in by_symbol.items() if self._is_rescaled(symbol, rows)]
         counts = [
             self._append_symbol(symbol, rows)
@@ -136,11 +139,7 @@ class Lake:
         new = rows[~is_stored]
         if len(new):
             bars = pd.concat([stored, new]).sort_values("timestamp", ignore_index=True)
-            buffer = pa.BufferOutputStream()
-            bars.to_parquet(buffer, index=False)
-            file = self._file(symbol)
-            file.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(file, bytes(buffer.getvalue()))
+            self._write(self._file(symbol), bars)
         return len(new), int((is_stored & is_equal).sum()), int((is_stored & ~is_equal).sum())
 
     def read(
@@ -159,13 +158,16 @@ class Lake:
         bar_size = self.bar_size
         files = sorted(self._folder.glob("symbol=*/bars.parquet"))
         if symbols is not None:
-            wanted = {self._file(symbol) for symbol in symbols}
+            symbols = set(symbols)
+            wanted = {f(symbol) for symbol in symbols for f in (self._file, self._shared_file)}
             files = [file for file in files if file in wanted]
         if not files:
             raise CollectMoreData(
                 f"{self._folder}: no bars of these symbols; run steelyard collect"
             )
         frame = pd.concat([self._read_file(file) for file in files], ignore_index=True)
+        if symbols is not None:
+            frame = frame[frame["symbol"].isin(symbols)]
         if until is not None:
             frame = frame[(frame["timestamp"] + bar_size <= until).to_numpy()]
         return frame.sort_values(["symbol", "timestamp"], ignore_index=True)
@@ -178,7 +180,38 @@ class Lake:
         return template.loc[template.index[:0], list(COLUMNS)]
 
     def _file(self, symbol: str) -> Path:
+        """Return the file of one symbol and no other: its name is encoded reversibly."""
+        return self._folder / f"symbol={quote(symbol, safe='')}" / "bars.parquet"
+
+    def _shared_file(self, symbol: str) -> Path:
+        """Return the file in which versions before 0.2 kept a symbol, A/B and A_B in the same one."""
         return self._folder / f"symbol={symbol.replace('/', '_')}" / "bars.parquet"
+
+    def _separate(self, symbol: str) -> None:
+        """Give every symbol of a file that was shared before version 0.2 a file of its own."""
+        shared = self._shared_file(symbol)
+        if ("/" not in symbol and "_" not in symbol) or not shared.exists():
+            return
+        frame = self._read_file(shared)
+        owners = {str(name): rows for name, rows in frame.groupby("symbol")}
+        if all(self._file(name) == shared for name in owners):
+            return
+        for name, rows in owners.items():
+            file = self._file(name)
+            if file != shared and not file.exists():
+                self._write(file, rows)
+        staying = [rows for name, rows in owners.items() if self._file(name) == shared]
+        if staying:
+            self._write(shared, staying[0])
+        else:
+            shared.unlink()
+
+    @staticmethod
+    def _write(file: Path, bars: pd.DataFrame) -> None:
+        buffer = pa.BufferOutputStream()
+        bars.to_parquet(buffer, index=False)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(file, bytes(buffer.getvalue()))
 
     @staticmethod
     def _read_file(file: Path) -> pd.DataFrame:

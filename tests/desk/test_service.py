@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 import pandas as pd
 import pytest
+from pydantic import TypeAdapter, ValidationError
 
 from factories.pilot import (
     BAR,
@@ -28,6 +29,7 @@ from factories.pilot import (
     signal_of,
     trained_pilot_home,
 )
+from steelyard.desk.service import SignalId, Symbol
 from steelyard.home import Home
 from steelyard.trading import open_session
 
@@ -340,3 +342,17 @@ def test_it_does_not_start_without_a_token(
     assert refused.returncode == 1
     assert message in refused.stderr
     assert len(refused.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "symbol", ["AAPL", "BTC/USDT:USDT", "NASDAQ:AAPL", "ES 12-23", "BRK.A", "ÖKO", "7203"]
+)
+def test_a_symbol_the_lake_takes_is_a_symbol_here(symbol: str) -> None:
+    """And its signals have ids; blanks around it and control characters are refused."""
+    known = TypeAdapter(Symbol)
+
+    assert known.validate_python(symbol) == symbol
+    assert TypeAdapter(SignalId).validate_python(f"{symbol}:2026-01-02T00:00:00Z:buy")
+    for wrong in (f" {symbol}", f"{symbol} ", f"{symbol}\n", ""):
+        with pytest.raises(ValidationError):
+            known.validate_python(wrong)

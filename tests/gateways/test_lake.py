@@ -129,3 +129,37 @@ def test_a_dividend_does_not_stop_a_symbol(lake: Lake) -> None:
     paid = BARS.assign(close=BARS["close"] * 0.98)
 
     assert lake.append(paid, FOUR_HOURS) == Appended(len(BARS) - len(EARLY), 0, len(EARLY))
+
+
+def renamed(*symbols: str) -> pd.DataFrame:
+    """The bars of one simulated symbol, under each of these names."""
+    first = EARLY[EARLY["symbol"] == EARLY["symbol"].iloc[0]]
+    return pd.concat([first.assign(symbol=symbol) for symbol in symbols], ignore_index=True)
+
+
+def test_two_symbols_never_share_a_file(lake: Lake) -> None:
+    """However much their names look alike to a file system."""
+    bars = renamed("A/B", "A_B", "A%2FB", "BTC/USDT:USDT", "ES 12-23", "..")
+    lake.append(bars, FOUR_HOURS)
+
+    assert len(list(lake._folder.glob("symbol=*/bars.parquet"))) == 6
+    assert set(lake.read()["symbol"]) == set(bars["symbol"])
+    assert set(lake.read(symbols=["A/B"])["symbol"]) == {"A/B"}
+
+
+@pytest.mark.parametrize("collected", ["A/B", "A_B"])
+def test_a_file_that_was_shared_is_separated(lake: Lake, collected: str) -> None:
+    """As version 0.1 left it; nothing is lost, and nothing is there twice."""
+    lake.append(renamed("X"), FOUR_HOURS)
+    shared = lake._folder / "symbol=A_B" / "bars.parquet"
+    shared.parent.mkdir()
+    renamed("A/B", "A_B").to_parquet(shared, index=False)
+    assert set(lake.read(symbols=["A/B"])["symbol"]) == {"A/B"}
+
+    counts = lake.append(renamed(collected), FOUR_HOURS)
+
+    assert counts == Appended(0, len(renamed("X")), 0)
+    assert lake.read()["symbol"].value_counts().to_dict() == dict.fromkeys(
+        ("A/B", "A_B", "X"), len(renamed("X"))
+    )
+    assert set(pd.read_parquet(shared, partitioning=None)["symbol"]) == {"A_B"}
