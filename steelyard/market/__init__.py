@@ -1,1 +1,1 @@
-"""What is known at a bar's close, what is proposed there, and how it ended. Pure functions of bars."""
+"""Bars, signals of the existing system, their outcomes and features: pure functions of bars."""

@@ -24,8 +24,11 @@ class Bars:
         symbol: Name of the instrument.
         bar_size: Time from a bar's open to its close.
         timestamp: Open time of each bar, UTC, ``datetime64[ns]``, strictly rising, shape (n,).
-        open: Prices, shape (n,), and so ``high``, ``low``, ``close``.
-        volume: Traded quantity, shape (n,); NaN (FX) or 0 (index) throughout where the market has none.
+        open: Open prices, shape (n,).
+        high: Highest prices, shape (n,).
+        low: Lowest prices, shape (n,).
+        close: Close prices, shape (n,).
+        volume: Traded quantity, shape (n,); NaN (FX) or 0 (index) if the market has none.
     """
 
     symbol: str
@@ -41,7 +44,7 @@ class Bars:
         return len(self.timestamp)
 
     def __getitem__(self, rows: slice) -> "Bars":
-        """Return a view of some bars; nothing is copied."""
+        """Return a view of the bars in a slice; nothing is copied."""
         return Bars(
             self.symbol,
             self.bar_size,
@@ -55,15 +58,19 @@ class Bars:
 
     @property
     def closes_at(self) -> Stamps:
-        """When each bar is known, UTC, shape (n,)."""
+        """Close time of each bar, when it is known, UTC, shape (n,)."""
         return self.timestamp + self.bar_size.to_timedelta64()
 
 
 def by_symbol(frame: pd.DataFrame, bar_size: pd.Timedelta) -> dict[str, Bars]:
-    """Return the bars of each symbol of a bars frame (columns ``COLUMNS``), symbols in alphabetical order.
+    """Return the bars of each symbol, symbols in alphabetical order.
+
+    Args:
+        frame: Bars of all symbols, columns ``COLUMNS``; ``timestamp`` with a time zone.
+        bar_size: Time from a bar's open to its close, the same for all symbols.
 
     Raises:
-        FixData: If a symbol's stamps do not strictly rise.
+        FixData: If the stamps of a symbol do not strictly rise.
     """
     return {
         str(symbol): _bars(str(symbol), rows, bar_size)
@@ -76,7 +83,8 @@ def _bars(symbol: str, rows: pd.DataFrame, bar_size: pd.Timedelta) -> Bars:
     falling = np.flatnonzero(np.diff(stamps) <= np.timedelta64(0))
     if falling.size:
         raise FixData(
-            f"{symbol}: bar {stamps[falling[0] + 1]} does not come after {stamps[falling[0]]}; sort, drop copies"
+            f"{symbol}: bar {stamps[falling[0] + 1]} does not come after {stamps[falling[0]]}; "
+            "sort the bars and drop duplicates"
         )
     arrays = [
         np.ascontiguousarray(rows[name].to_numpy(dtype=np.float64)) for name in (*PRICES, "volume")
@@ -85,15 +93,16 @@ def _bars(symbol: str, rows: pd.DataFrame, bar_size: pd.Timedelta) -> Bars:
 
 
 def naive(stamps: pd.Series) -> Stamps:
-    """Return a UTC column as ``datetime64[ns]`` without a zone, which numpy does not know."""
+    """Return a column of stamps as UTC ``datetime64[ns]`` without a zone, shape (n,)."""
     return np.asarray(stamps.dt.tz_convert("UTC").dt.tz_localize(None), dtype="datetime64[ns]")
 
 
 def bar_sizes(frame: pd.DataFrame) -> dict[str, pd.Timedelta]:
-    """Return the most common distance between neighbouring bars of each symbol; symbols with one bar are left out.
+    """Return the most common distance between bars of each symbol; symbols with one are left out.
 
     Args:
-        frame: Bars in any order, with the columns ``symbol`` and ``timestamp``; rows without a stamp are ignored.
+        frame: Bars in any order, with the columns ``symbol`` and ``timestamp``; rows without a
+            stamp are ignored.
     """
     ordered = frame[["symbol", "timestamp"]].sort_values(["symbol", "timestamp"])
     spacing = ordered.groupby("symbol")["timestamp"].diff()
@@ -103,10 +112,15 @@ def bar_sizes(frame: pd.DataFrame) -> dict[str, pd.Timedelta]:
 
 
 def until(bars: Mapping[str, Bars], as_of: pd.Timestamp) -> dict[str, Bars]:
-    """Return the bars closed by ``as_of``; symbols without any are left out."""
+    """Return the bars closed by ``as_of``; symbols without any are left out.
+
+    Args:
+        bars: Bars by symbol.
+        as_of: Time with a zone; a bar that closes at this time is included.
+    """
     moment = as_of.tz_convert("UTC").tz_localize(None).to_datetime64()
-    cut = {
-        name: one[: int(np.searchsorted(one.closes_at, moment, side="right"))]
-        for name, one in bars.items()
+    counts = {
+        symbol: int(np.searchsorted(history.closes_at, moment, side="right"))
+        for symbol, history in bars.items()
     }
-    return {name: one for name, one in cut.items() if len(one)}
+    return {symbol: bars[symbol][:count] for symbol, count in counts.items() if count}

@@ -1,7 +1,10 @@
-"""Brackets: how every signal is traded, labelled, settled and filled. One rule, one kernel (SPEC §2)."""
+"""Brackets: entry, stop, target and time limit of every signal (SPEC §2).
+
+One kernel labels history, settles signals that were not traded, and fills the paper broker.
+"""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
@@ -14,8 +17,8 @@ from steelyard.market.bars import Bars, Floats, naive
 from steelyard.market.indicators import atr
 from steelyard.values import FrozenModel
 
-ExitReason = Literal["stop", "target", "time"]
 REASONS = np.array([None, "stop", "target", "time"], dtype=object)
+"""Exit reasons by the number that ``settle`` returns."""
 OUTCOMES = (
     "entry_at",
     "entry_price",
@@ -34,7 +37,7 @@ OUTCOMES = (
 
 
 class BracketPolicy(FrozenModel):
-    """Where stop and target lie, how long a trade may last, and what it costs."""
+    """Distances of stop and target, time limit and costs of every trade."""
 
     stop_atr: Annotated[float, Field(gt=0, le=20)] = 2.0
     target_atr: Annotated[float, Field(gt=0, le=20)] = 2.0
@@ -56,10 +59,11 @@ def settle(
     target_offsets: Floats,
     time_limit: int,
 ) -> tuple[NDArray[np.int64], Floats, NDArray[np.int64]]:
-    """Return where, at which price and why each bracket ended.
+    """Return exit bar, exit price and exit reason of each bracket.
 
-    A trade decided at the close of bar t enters at the open of t+1. On each bar, from that one on: an open beyond a level
-    (a gap) fills at the open; a bar that touches both levels counts as stopped; after ``time_limit`` bars the close ends it.
+    A trade decided at the close of bar t enters at the open of t+1. From that bar on: an open
+    beyond a level (a gap) fills at the open; a bar that touches both levels counts as stopped;
+    after ``time_limit`` bars the trade exits at the close.
 
     Args:
         opens: Opens of one symbol, shape (n,).
@@ -73,21 +77,21 @@ def settle(
         time_limit: Bars a trade may last.
 
     Returns:
-        Exit bar (−1 while the bars known do not end it), exit price before slippage (NaN then) and reason
-        (0 none, 1 stop, 2 target, 3 time), each of shape (m,).
+        Exit bar (−1 while the trade is open), exit price before slippage (NaN while open) and
+        reason (0 open, 1 stop, 2 target, 3 time), each of shape (m,).
     """
-    n, m = len(opens), len(decided)
-    exit_bar = np.full(m, -1, dtype=np.int64)
-    exit_price = np.full(m, np.nan)
-    reason = np.zeros(m, dtype=np.int64)
-    for k in range(m):
+    bar_count, signal_count = len(opens), len(decided)
+    exit_bar = np.full(signal_count, -1, dtype=np.int64)
+    exit_price = np.full(signal_count, np.nan)
+    reason = np.zeros(signal_count, dtype=np.int64)
+    for k in range(signal_count):
         first, side = decided[k] + 1, sides[k]
-        if first >= n:
+        if first >= bar_count:
             continue
         entry = opens[first]
         stop, target = entry - side * stop_offsets[k], entry + side * target_offsets[k]
         last = first + time_limit - 1
-        for i in range(first, min(last, n - 1) + 1):
+        for i in range(first, min(last, bar_count - 1) + 1):
             opened = opens[i]
             against, favour = (lows[i], highs[i]) if side > 0 else (highs[i], lows[i])
             if (opened - stop) * side <= 0:
@@ -108,39 +112,42 @@ def settle(
 def outcomes(
     bars: Mapping[str, Bars], signals: pd.DataFrame, policy: BracketPolicy
 ) -> pd.DataFrame:
-    """Return the outcome of each signal (columns ``OUTCOMES``), index of ``signals``; NaT, NaN, NA while unsettled.
+    """Return the outcome of each signal, columns ``OUTCOMES``, index of ``signals``.
 
-    ``net_return`` is a fraction of the entry notional after fees and slippage on both sides; ``stop_distance`` a fraction
-    of the entry price; ``settled_at`` the close of the exit bar, when the outcome is known.
+    ``net_return`` is a fraction of the entry notional after fees and slippage on both sides;
+    ``stop_distance`` a fraction of the entry price; ``settled_at`` the close of the exit bar, when
+    the outcome is known. Columns of the exit are NaT, NaN or NA while the trade is open.
+
+    Args:
+        bars: Bars of every symbol that has a signal.
+        signals: One row per signal; columns ``symbol``, ``timestamp`` (decision bar, UTC) and
+            ``side``.
+        policy: Distances, time limit and costs.
 
     Raises:
-        FixData: If a signal's symbol or decision bar is not among ``bars``, or its ATR is not known there.
+        FixData: If a signal's symbol or decision bar is not among ``bars``, or its ATR is not known
+            there.
     """
+    missing = set(signals["symbol"]) - set(bars)
+    if missing:
+        raise FixData(f"{min(missing)}: signals without bars; collect its bars first")
+    if signals.empty:
+        return _outcomes_of_symbol(_no_bars(), signals, policy)
     parts = [
-        _of_symbol(_required(bars, str(symbol)), rows, policy)
+        _outcomes_of_symbol(bars[str(symbol)], rows, policy)
         for symbol, rows in signals.groupby("symbol", sort=False)
     ]
-    if not parts:
-        parts = [_of_symbol(_no_bars(), signals, policy)]
     return pd.concat(parts).loc[signals.index]
 
 
-def _required(bars: Mapping[str, Bars], symbol: str) -> Bars:
-    if symbol not in bars:
-        raise FixData(f"{symbol}: signals without bars; collect its bars first")
-    return bars[symbol]
-
-
 def _no_bars() -> Bars:
-    none = np.empty(0)
-    return Bars(
-        "", pd.Timedelta("1D"), np.empty(0, dtype="datetime64[ns]"), none, none, none, none, none
-    )
+    stamps, empty = np.empty(0, dtype="datetime64[ns]"), np.empty(0)
+    return Bars("", pd.Timedelta("1D"), stamps, empty, empty, empty, empty, empty)
 
 
-def _of_symbol(bars: Bars, signals: pd.DataFrame, policy: BracketPolicy) -> pd.DataFrame:
+def _outcomes_of_symbol(bars: Bars, signals: pd.DataFrame, policy: BracketPolicy) -> pd.DataFrame:
     decided, sides = decision_bars(bars, signals), side_signs(signals)
-    ranges = _known_ranges(bars, decided, policy)
+    ranges = _ranges(bars, decided, policy)
     stops, targets = policy.stop_atr * ranges, policy.target_atr * ranges
     exit_bar, exit_price, reason = settle(
         bars.open,
@@ -155,10 +162,8 @@ def _of_symbol(bars: Bars, signals: pd.DataFrame, policy: BracketPolicy) -> pd.D
     )
     entered, ended = decided + 1 < len(bars), exit_bar >= 0
     entry = _pick(bars.open, decided + 1, entered)
-    entry_at, exit_at = (
-        _pick(bars.timestamp, decided + 1, entered),
-        _pick(bars.timestamp, exit_bar, ended),
-    )
+    entry_at = _pick(bars.timestamp, decided + 1, entered)
+    exit_at = _pick(bars.timestamp, exit_bar, ended)
     settled_at: NDArray[Any] = exit_at + bars.bar_size.to_timedelta64()
     net = net_return(entry, exit_price, sides, policy)
     won = pd.array(net > 0, dtype="boolean")
@@ -184,19 +189,26 @@ def _of_symbol(bars: Bars, signals: pd.DataFrame, policy: BracketPolicy) -> pd.D
 def net_return(
     entry: Floats, exit_price: Floats, sides: NDArray[np.int64], policy: BracketPolicy
 ) -> Floats:
-    """Return the gain as a fraction of the entry notional, after slippage and fees on both sides; NaN where unsettled."""
+    """Return the gain as a fraction of the entry notional, after slippage and fees on both sides.
+
+    Args:
+        entry: Entry prices before slippage, shape (m,); NaN gives NaN.
+        exit_price: Exit prices before slippage, shape (m,); NaN (still open) gives NaN.
+        sides: +1 buys, −1 sells, shape (m,).
+        policy: Fee and slippage of each side in basis points.
+    """
     slip, fee = policy.slippage_bps / 1e4, policy.fee_bps / 1e4
     change = (exit_price * (1 - sides * slip)) / (entry * (1 + sides * slip))
     return sides * (change - 1) - fee * (1 + change)
 
 
-def _known_ranges(bars: Bars, decided: NDArray[np.int64], policy: BracketPolicy) -> Floats:
+def _ranges(bars: Bars, decided: NDArray[np.int64], policy: BracketPolicy) -> Floats:
     ranges = atr(bars, policy.atr_period)[decided] if len(decided) else np.empty(0)
     unknown = np.flatnonzero(~(ranges > 0))
     if unknown.size:
-        at = bars.timestamp[decided[unknown[0]]]
         raise FixData(
-            f"{bars.symbol}: no ATR at {at}, so no bracket; it needs {policy.atr_period} moving bars before it"
+            f"{bars.symbol}: no ATR at {bars.timestamp[decided[unknown[0]]]}, so no bracket; "
+            f"the signal needs {policy.atr_period} bars with price moves before it"
         )
     return ranges
 
@@ -204,7 +216,7 @@ def _known_ranges(bars: Bars, decided: NDArray[np.int64], policy: BracketPolicy)
 def _pick(
     values: NDArray[Any], positions: NDArray[np.int64], valid: NDArray[np.bool_]
 ) -> NDArray[Any]:
-    """Return ``values[positions]`` where valid, NaN or NaT elsewhere."""
+    """Return ``values[positions]`` if valid, else NaN or NaT."""
     missing = np.datetime64("NaT", "ns") if values.dtype.kind == "M" else np.nan
     picked: NDArray[Any] = np.full(len(positions), missing, dtype=values.dtype)
     picked[valid] = values[positions[valid]]
@@ -214,21 +226,26 @@ def _pick(
 def decision_bars(bars: Bars, signals: pd.DataFrame) -> NDArray[np.int64]:
     """Return the position of each signal's decision bar, shape (m,).
 
+    Args:
+        bars: Bars of one symbol.
+        signals: Signals of this symbol; column ``timestamp``.
+
     Raises:
         FixData: If a signal was decided on a bar that does not exist.
     """
     stamps = naive(signals["timestamp"])
-    found = np.searchsorted(bars.timestamp, stamps)
+    positions = np.searchsorted(bars.timestamp, stamps)
     if not len(stamps):
         return np.empty(0, dtype=np.int64)
-    missing = np.flatnonzero(bars.timestamp[np.minimum(found, len(bars) - 1)] != stamps)
+    missing = np.flatnonzero(bars.timestamp[np.minimum(positions, len(bars) - 1)] != stamps)
     if missing.size:
         raise FixData(
-            f"{bars.symbol}: a signal names the bar {stamps[missing[0]]}, which does not exist"
+            f"{bars.symbol}: a signal was decided on bar {stamps[missing[0]]}, "
+            "which does not exist; collect the bars again, or drop the signal"
         )
-    return found.astype(np.int64)
+    return positions.astype(np.int64)
 
 
 def side_signs(signals: pd.DataFrame) -> NDArray[np.int64]:
-    """Return +1 for each buy and −1 for each sell."""
+    """Return +1 for each buy and −1 for each sell (column ``side``), shape (m,)."""
     return np.where((signals["side"] == "buy").to_numpy(dtype=bool), 1, -1).astype(np.int64)

@@ -1,34 +1,49 @@
-"""Features: what the model knows about a signal at its decision close, and nothing later.
+"""Features: the inputs of the model for a signal, computed from bars closed by the decision.
 
-Prices enter as ratios to the average true range or to each other, so scaling all prices changes no feature. A *signed*
-feature is seen from the side of the trade: it flips for sells, so that "momentum in my direction" is one number.
+A *signed* feature is seen from the side of the trade: it changes its sign for sells, so that
+"momentum in my direction" is one number. The formulas are in ``formulas``; this module computes
+them over whole histories.
 
-Neutral values stand where a market has nothing to say, so that a feature is never NaN once warmed up: volume features
-are 0 where there is no volume (FX: NaN, index: 0), candle features 0 where high equals low, ranks 0 for a single symbol,
-ratios of volatility 1 where nothing moved before.
+After the warm-up no feature is NaN: volume features are 0 if there is no volume (FX: NaN, index:
+0), candle features 0 if high equals low, ranks 0 for a single symbol, ratios of volatility 1 if
+nothing moved before.
 """
 
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import talib
 from numba import njit
-from numpy.typing import NDArray
 
-from steelyard.market import indicators
-from steelyard.market.bars import Bars, Floats
+from steelyard.market import formulas, indicators
+from steelyard.market.bars import Bars, Floats, Stamps
 from steelyard.market.brackets import decision_bars, side_signs
-from steelyard.market.indicators import filling, ratio
+from steelyard.market.formulas import (
+    Ints,
+    array_kernel,
+    candle_shape,
+    divide,
+    range_position,
+    rank_among,
+    window_deviation,
+)
 from steelyard.market.strategy import Strategy
 
 
 @dataclass(frozen=True, slots=True)
 class Feature:
-    """One number of the model's input; ``signed`` ones flip for sells."""
+    """One input of the model.
+
+    Attributes:
+        name: Column name.
+        group: Subject, also the name of its formulas in ``formulas``; "cross-section" and "regime"
+            look across symbols.
+        signed: Changes its sign for sells.
+        description: Formula in words, with unit and range.
+    """
 
     name: str
     group: str
@@ -45,42 +60,42 @@ FEATURES: tuple[Feature, ...] = (
     Feature("efficiency20", "trend", True, "net change over the sum of absolute changes, 20 bars"),
     Feature("rsi", "momentum", True, "RSI14 around 50, -1 to 1"),
     Feature("macd_histogram", "momentum", True, "MACD histogram, in ATRs"),
-    Feature("change1", "momentum", True, "close against the close before, in ATRs"),
-    Feature("change5", "momentum", True, "close against 5 bars before, in ATRs"),
-    Feature("change20", "momentum", True, "close against 20 bars before, in ATRs"),
-    Feature("change60", "momentum", True, "close against 60 bars before, in ATRs"),
+    Feature("change1", "momentum", True, "change of the close over 1 bar, in ATRs"),
+    Feature("change5", "momentum", True, "change of the close over 5 bars, in ATRs"),
+    Feature("change20", "momentum", True, "change of the close over 20 bars, in ATRs"),
+    Feature("change60", "momentum", True, "change of the close over 60 bars, in ATRs"),
     Feature(
-        "range_place14", "momentum", True, "place of the close in the 14-bar range, -0.5 to 0.5"
+        "range_place14", "momentum", True, "position of the close in the 14-bar range, -0.5 to 0.5"
     ),
     Feature(
-        "range_place50", "momentum", True, "place of the close in the 50-bar range, -0.5 to 0.5"
+        "range_place50", "momentum", True, "position of the close in the 50-bar range, -0.5 to 0.5"
     ),
     Feature("atr_ratio", "volatility", False, "ATR14 over ATR100"),
     Feature("true_range", "volatility", False, "true range of the bar, in ATRs"),
-    Feature("deviation_ratio", "volatility", False, "deviation of changes over 10 bars against 60"),
+    Feature("deviation_ratio", "volatility", False, "deviation of changes, 10 over 60 bars"),
     Feature(
         "down_share",
         "volatility",
         True,
-        "share of squared changes that fell, 20 bars, around a half",
+        "half minus the share of squared changes that fell, 20 bars",
     ),
-    Feature("autocorrelation", "volatility", False, "correlation of neighbouring changes, 50 bars"),
+    Feature("autocorrelation", "volatility", False, "lag-1 autocorrelation of changes, 50 bars"),
     Feature("volume_now", "volume", False, "log of volume over its 20-bar mean"),
     Feature("volume_trend", "volume", False, "log of the 20-bar over the 100-bar mean volume"),
     Feature(
         "volume_pressure", "volume", True, "volume of rising minus falling bars over all, 20 bars"
     ),
     Feature("body", "candle", True, "close minus open over high minus low"),
-    Feature("close_place", "candle", True, "place of the close within its bar, -1 to 1"),
+    Feature("close_place", "candle", True, "position of the close within its bar, -1 to 1"),
     Feature("body_share20", "candle", False, "mean share of the body in the bar, 20 bars"),
     Feature(
         "wick_balance20", "candle", True, "mean of lower minus upper wick over the range, 20 bars"
     ),
-    Feature("gap", "candle", True, "open against the close before, in ATRs"),
-    Feature("hour_sin", "calendar", False, "hour of the day of the close (UTC) on a circle"),
-    Feature("hour_cos", "calendar", False, "the same, cosine"),
-    Feature("weekday_sin", "calendar", False, "weekday of the close (UTC) on a circle"),
-    Feature("weekday_cos", "calendar", False, "the same, cosine"),
+    Feature("gap", "candle", True, "open minus the close before, in ATRs"),
+    Feature("hour_sin", "calendar", False, "sine of the time of day of the close (UTC)"),
+    Feature("hour_cos", "calendar", False, "cosine of the time of day of the close (UTC)"),
+    Feature("weekday_sin", "calendar", False, "sine of the weekday of the close (UTC)"),
+    Feature("weekday_cos", "calendar", False, "cosine of the weekday of the close (UTC)"),
     Feature(
         "rank_change20",
         "cross-section",
@@ -101,28 +116,30 @@ FEATURES: tuple[Feature, ...] = (
     ),
     Feature("regime_trend", "regime", True, "mean efficiency20 of the symbols with this bar"),
     Feature("regime_volatility", "regime", False, "mean atr_ratio of the symbols with this bar"),
-    Feature("regime_breadth", "regime", True, "share of symbols above their EMA50, around a half"),
+    Feature("regime_breadth", "regime", True, "share of symbols above their EMA50 minus a half"),
 )
-_CIRCLE_MINUTE, _CIRCLE_WEEKDAY = 2 * np.pi * np.arange(1440) / 1440, 2 * np.pi * np.arange(7) / 7
-_SIN_MINUTE, _COS_MINUTE = np.sin(_CIRCLE_MINUTE), np.cos(_CIRCLE_MINUTE)
-_SIN_WEEKDAY, _COS_WEEKDAY = np.sin(_CIRCLE_WEEKDAY), np.cos(_CIRCLE_WEEKDAY)
-REFRESH = 256
-"""Bars after which a rolling sum is summed anew, counted from the first bar: rounding is not carried further, and a
-prefix of the bars gives the same values to the last bit."""
-_RANKED = {
+REFRESH_BARS = 256
+"""Bars after which a rolling sum is recomputed, counted from the first bar.
+
+Rounding errors do not build up, and a prefix of the bars gives the same values to the last bit."""
+RANK_SOURCES = {
     "rank_change20": "change20",
     "rank_volatility": "atr_ratio",
     "rank_volume": "volume_trend",
 }
-_MEANS = {"regime_trend": "efficiency20", "regime_volatility": "atr_ratio"}
-
-
+"""Rank features and the feature that each ranks."""
+REGIME_SOURCES = {
+    "regime_trend": "efficiency20",
+    "regime_volatility": "atr_ratio",
+    "regime_breadth": "over_ema50",
+}
+"""Regime features and the feature whose mean (the breadth: mean sign, halved) each is."""
 SCORE = "score_"
-"""What the name of a sub-score of the existing system begins with."""
+"""Prefix of the columns with the sub-scores of the existing system."""
 
 
 def feature_names(strategy: Strategy) -> tuple[str, ...]:
-    """Return the model's inputs in order: ``FEATURES``, then the system's confidence and its sub-scores."""
+    """Return the model's inputs in order: ``FEATURES``, the system's confidence, its sub-scores."""
     return row_names(strategy.score_names)
 
 
@@ -141,14 +158,23 @@ def feature_set_hash(names: Iterable[str]) -> str:
 
 
 def features(bars: Mapping[str, Bars], signals: pd.DataFrame) -> pd.DataFrame:
-    """Return the features of each signal (columns ``FEATURES``), index of ``signals``, signed by its side."""
+    """Return the features of each signal, columns ``FEATURES``, index of ``signals``, by its side.
+
+    Args:
+        bars: Bars of every symbol of the universe; ranks and regime look at all of them.
+        signals: One row per signal; columns ``symbol``, ``timestamp`` (decision bar, UTC) and
+            ``side``.
+
+    Raises:
+        FixData: If a signal was decided on a bar that does not exist.
+    """
     own = {symbol: at_every_bar(bars[symbol]) for symbol in bars}
     table = pd.DataFrame(index=signals.index, columns=[f.name for f in FEATURES], dtype=np.float64)
     for symbol, rows in signals.groupby("symbol", sort=False):
         decided = decision_bars(bars[str(symbol)], rows)
         for name, values in own[str(symbol)].items():
             table.loc[rows.index, name] = values[decided]
-    for name, values in _across(bars, own, signals).items():
+    for name, values in _across_symbols(bars, own, signals).items():
         table[name] = values
     signed = [feature.name for feature in FEATURES if feature.signed]
     table[signed] = table[signed].mul(side_signs(signals), axis=0)
@@ -156,225 +182,206 @@ def features(bars: Mapping[str, Bars], signals: pd.DataFrame) -> pd.DataFrame:
 
 
 def at_every_bar(bars: Bars) -> dict[str, Floats]:
-    """Return every feature of one symbol alone at every bar, unsigned (from a buyer's side), shape (n,) each."""
-    atr = indicators.atr(bars)
-    before = _lagged(bars.close, 1)
-    change = np.nan_to_num(bars.close - before)
-    return {
-        **_trend(bars, atr, change),
-        **_momentum(bars, atr),
-        **_volatility(bars, atr, change),
-        **_volume(bars, change),
-        **_candle(bars, atr, before),
-        **_calendar(bars),
-    }
-
-
-def _trend(bars: Bars, atr: Floats, change: Floats) -> dict[str, Floats]:
-    slow = indicators.ema(bars.close, 26)
-    return {
-        "ema_spread": ratio(indicators.ema(bars.close, 12) - slow, atr, 0.0),
-        "over_ema50": ratio(bars.close - indicators.ema(bars.close, 50), atr, 0.0),
-        "ema26_slope": change_over(slow, 5, atr),
-        "di_difference": indicators.directional_difference(bars),
-        "adx": indicators.adx(bars) / 100,
-        "efficiency20": change_over(bars.close, 20, mean(np.abs(change), 20) * 20),
-    }
-
-
-def _momentum(bars: Bars, atr: Floats) -> dict[str, Floats]:
-    changes = {f"change{n}": change_over(bars.close, n, atr) for n in (1, 5, 20, 60)}
-    return {
-        "rsi": (indicators.rsi(bars.close) - 50) / 50,
-        "macd_histogram": ratio(indicators.macd_histogram(bars.close), atr, 0.0),
-        **changes,
-        "range_place14": _place(bars, 14),
-        "range_place50": _place(bars, 50),
-    }
-
-
-def _volatility(bars: Bars, atr: Floats, change: Floats) -> dict[str, Floats]:
-    true_range = np.asarray(talib.TRANGE(bars.high, bars.low, bars.close))
-    squares = change * change
-    fallen = squares * (change < 0)
-    return {
-        "atr_ratio": ratio(atr, indicators.atr(bars, 100), 1.0),
-        "true_range": ratio(true_range, atr, 1.0),
-        "deviation_ratio": ratio(deviation(change, 10), deviation(change, 60), 1.0),
-        "down_share": 0.5 - ratio(mean(fallen, 20), mean(squares, 20), 0.5),
-        "autocorrelation": autocorrelation(change, 50),
-    }
-
-
-def _volume(bars: Bars, change: Floats) -> dict[str, Floats]:
-    volume = indicators.known_volume(bars)
-    short, long = mean(volume, 20), mean(volume, 100)
-    return {
-        "volume_now": log_ratio(volume, short),
-        "volume_trend": log_ratio(short, long),
-        "volume_pressure": ratio(mean(np.sign(change) * volume, 20), short, 0.0),
-    }
-
-
-def _candle(bars: Bars, atr: Floats, before: Floats) -> dict[str, Floats]:
-    body, close_place, wicks = shapes(bars.open, bars.high, bars.low, bars.close)
-    return {
-        "body": body,
-        "close_place": close_place,
-        "body_share20": mean(np.abs(body), 20),
-        "wick_balance20": mean(wicks, 20),
-        "gap": ratio(bars.open - before, atr, 0.0),
-    }
-
-
-def _calendar(bars: Bars) -> dict[str, Floats]:
+    """Return the features of one symbol alone at every bar, as seen by a buyer, shape (n,) each."""
+    atr, close_1 = indicators.atr(bars), _lagged(bars.close, 1)
+    changes = np.nan_to_num(bars.close - close_1)
     minutes = bars.closes_at.astype("datetime64[m]").astype(np.int64)
-    hour_sin, hour_cos = on_circle(minutes, 0, 1, _SIN_MINUTE, _COS_MINUTE)
-    weekday_sin, weekday_cos = on_circle(
-        minutes, 3 * 1440, 1440, _SIN_WEEKDAY, _COS_WEEKDAY
-    )  # 1970 began on a Thursday
-    return {
-        "hour_sin": hour_sin,
-        "hour_cos": hour_cos,
-        "weekday_sin": weekday_sin,
-        "weekday_cos": weekday_cos,
-    }
+    groups = (
+        _trend(bars, atr, changes),
+        _momentum(bars, atr, close_1),
+        _volatility(bars, atr, changes),
+        _volume(bars, changes),
+        _candle(bars, atr, close_1),
+        formulas.calendar(minutes),
+    )
+    return {name: values for group in groups for name, values in group._asdict().items()}
 
 
-@njit(cache=True, nogil=True)
-def on_circle(
-    minutes: NDArray[np.int64], shift: int, unit: int, sines: Floats, cosines: Floats
-) -> tuple[Floats, Floats]:
-    """Return sine and cosine of ``(minutes + shift) / unit`` on a circle of as many steps as the tables have."""
-    sine, cosine = np.empty(len(minutes)), np.empty(len(minutes))
-    for i in range(len(minutes)):
-        step = (minutes[i] + shift) // unit % len(sines)
-        sine[i], cosine[i] = sines[step], cosines[step]
-    return sine, cosine
+def _trend(bars: Bars, atr: Floats, changes: Floats) -> formulas.Trend:
+    plus, minus = indicators.directional_indicators(bars)
+    ema26 = indicators.ema(bars.close, 26)
+    return formulas.trend(
+        close=bars.close,
+        close_20=_lagged(bars.close, 20),
+        path_20=rolling_mean(np.abs(changes), 20) * 20,
+        ema12=indicators.ema(bars.close, 12),
+        ema26=ema26,
+        ema26_5=_lagged(ema26, 5),
+        ema50=indicators.ema(bars.close, 50),
+        plus=plus,
+        minus=minus,
+        adx=indicators.adx(bars),
+        atr=atr,
+    )
 
 
-def _across(
+def _momentum(bars: Bars, atr: Floats, close_1: Floats) -> formulas.Momentum:
+    return formulas.momentum(
+        close=bars.close,
+        close_1=close_1,
+        close_5=_lagged(bars.close, 5),
+        close_20=_lagged(bars.close, 20),
+        close_60=_lagged(bars.close, 60),
+        rsi=indicators.rsi(bars.close),
+        histogram=indicators.macd_histogram(bars.close),
+        position_14=_position(bars, 14),
+        position_50=_position(bars, 50),
+        atr=atr,
+    )
+
+
+def _position(bars: Bars, period: int) -> Floats:
+    highest = np.asarray(talib.MAX(bars.high, timeperiod=period))
+    lowest = np.asarray(talib.MIN(bars.low, timeperiod=period))
+    return range_position(bars.close, lowest, highest)
+
+
+def _volatility(bars: Bars, atr: Floats, changes: Floats) -> formulas.Volatility:
+    squares = changes * changes
+    return formulas.volatility(
+        atr=atr,
+        atr_100=indicators.atr(bars, 100),
+        true_range=np.asarray(talib.TRANGE(bars.high, bars.low, bars.close)),
+        deviation_10=rolling_deviation(changes, 10),
+        deviation_60=rolling_deviation(changes, 60),
+        fallen=rolling_mean(squares * (changes < 0), 20),
+        squares=rolling_mean(squares, 20),
+        autocorrelation=rolling_autocorrelation(changes, 50),
+    )
+
+
+def _volume(bars: Bars, changes: Floats) -> formulas.Volume:
+    traded = indicators.known_volume(bars)
+    mean_20 = rolling_mean(traded, 20)
+    return formulas.volume(
+        traded=traded,
+        mean_20=mean_20,
+        mean_100=rolling_mean(traded, 100),
+        signed_20=rolling_mean(np.sign(changes) * traded, 20),
+        total_20=mean_20,
+    )
+
+
+def _candle(bars: Bars, atr: Floats, close_1: Floats) -> formulas.Candle:
+    body, position, wicks = candle_shapes(bars.open, bars.high, bars.low, bars.close)
+    return formulas.candle(
+        body=body,
+        position=position,
+        body_20=rolling_mean(np.abs(body), 20),
+        wicks_20=rolling_mean(wicks, 20),
+        opened=bars.open,
+        close_1=close_1,
+        atr=atr,
+    )
+
+
+def _lagged(values: Floats, bars: int) -> Floats:
+    """Return each value ``bars`` bars before, NaN at the first ``bars``."""
+    lagged = np.empty(len(values))
+    lagged[:bars] = np.nan
+    lagged[bars:] = values[: max(len(values) - bars, 0)]
+    return lagged
+
+
+def _across_symbols(
     bars: Mapping[str, Bars], own: Mapping[str, Mapping[str, Floats]], signals: pd.DataFrame
 ) -> dict[str, Floats]:
-    """Return ranks and regime of each signal among the symbols that have a bar with exactly its stamp."""
+    """Return ranks and regime of each signal among the symbols that have a bar at its stamp."""
     stamps = signals["timestamp"].dt.tz_localize(None).to_numpy(dtype="datetime64[ns]")
     moments = np.unique(stamps)
-    at = np.searchsorted(moments, stamps)
+    rows = np.searchsorted(moments, stamps)
     symbols = sorted(bars)
-    column = np.asarray(
-        signals["symbol"].map({symbol: number for number, symbol in enumerate(symbols)}).to_numpy(),
-        dtype=np.int64,
-    )
+    numbers = {symbol: number for number, symbol in enumerate(symbols)}
+    columns = np.asarray(signals["symbol"].map(numbers).to_numpy(), dtype=np.int64)
     panels: dict[str, Floats] = {}
-    for name in {*_RANKED.values(), *_MEANS.values(), "over_ema50"}:
+    for name in {*RANK_SOURCES.values(), *REGIME_SOURCES.values()}:
         panels[name] = _panel(moments, [(bars[s].timestamp, own[s][name]) for s in symbols])
-    ranks = {name: _rank(panels[source], at, column) for name, source in _RANKED.items()}
-    means = {name: _row_mean(panels[source])[at] for name, source in _MEANS.items()}
-    above = np.where(np.isnan(panels["over_ema50"]), np.nan, np.sign(panels["over_ema50"]) / 2)
-    return {**ranks, **means, "regime_breadth": _row_mean(above)[at]}
+    above = panels["over_ema50"]
+    panels["over_ema50"] = np.where(np.isnan(above), np.nan, np.sign(above) / 2)
+    ranks = {name: ranks_in(panels[src], rows, columns) for name, src in RANK_SOURCES.items()}
+    means = {name: _row_means(panels[source])[rows] for name, source in REGIME_SOURCES.items()}
+    return {**ranks, **means}
 
 
-def _panel(
-    moments: NDArray[np.datetime64], columns: list[tuple[NDArray[np.datetime64], Floats]]
-) -> Floats:
+def _panel(moments: Stamps, columns: list[tuple[Stamps, Floats]]) -> Floats:
     """Return values by moment (rows) and symbol (columns), NaN where a symbol has no bar."""
     panel = np.full((len(moments), len(columns)), np.nan)
     for number, (stamps, values) in enumerate(columns):
-        found = np.minimum(np.searchsorted(stamps, moments), len(stamps) - 1)
-        there = stamps[found] == moments
-        panel[there, number] = values[found[there]]
+        positions = np.minimum(np.searchsorted(stamps, moments), len(stamps) - 1)
+        matching = stamps[positions] == moments
+        panel[matching, number] = values[positions[matching]]
     return panel
 
 
-def _rank(panel: Floats, at: NDArray[Any], column: NDArray[np.int64]) -> Floats:
-    """Return the share of others below minus above, halved: −0.5 lowest, 0.5 highest, 0 alone."""
-    rows, mine = panel[at], panel[at, column][:, None]
-    below, above = (rows < mine).sum(axis=1), (rows > mine).sum(axis=1)
-    others = np.isfinite(rows).sum(axis=1) - 1
-    return np.where(others > 0, (below - above) / (2 * np.maximum(others, 1)), 0.0)
+@njit(cache=True, nogil=True)
+def ranks_in(panel: Floats, rows: Ints, columns: Ints) -> Floats:
+    """Return the rank of each signal's symbol among all symbols, −0.5 to 0.5, shape (m,).
+
+    Args:
+        panel: Values by moment and symbol, shape (t, s); NaN does not count.
+        rows: Row of each signal in ``panel``, shape (m,).
+        columns: Column of each signal in ``panel``, shape (m,).
+    """
+    ranks = np.empty(len(rows))
+    for k in range(len(rows)):
+        ranks[k] = rank_among(panel[rows[k], columns[k]], panel[rows[k]])
+    return ranks
 
 
-def _row_mean(panel: Floats) -> Floats:
+def _row_means(panel: Floats) -> Floats:
     known = np.isfinite(panel)
     return np.asarray(np.where(known, panel, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1))
 
 
-def _lagged(values: Floats, by: int) -> Floats:
-    lagged = np.full(len(values), np.nan)
-    lagged[by:] = values[: len(values) - by] if by < len(values) else []
-    return lagged
-
-
-def _place(bars: Bars, period: int) -> Floats:
-    highest = np.asarray(talib.MAX(bars.high, timeperiod=period))
-    lowest = np.asarray(talib.MIN(bars.low, timeperiod=period))
-    return place(bars.close, lowest, highest)
-
-
-@filling
-def log_ratio(out: Floats, numerator: Floats, denominator: Floats) -> None:
-    """Return the logarithm of the quotient within ±5, so that a bar without trades stays a number; 0 over 0."""
-    for i in range(len(numerator)):
-        if denominator[i] == 0:
-            out[i] = 0.0
-        elif numerator[i] == 0:
-            out[i] = -5.0
-        else:
-            out[i] = min(max(np.log(numerator[i] / denominator[i]), -5.0), 5.0)
-
-
-@filling
-def place(out: Floats, closes: Floats, lowest: Floats, highest: Floats) -> None:
-    """Return where the close stands between two levels, −0.5 to 0.5; 0 where they are one."""
-    for i in range(len(closes)):
-        height = highest[i] - lowest[i]
-        out[i] = (closes[i] - lowest[i]) / height - 0.5 if height != 0 else 0.0
-
-
 @njit(cache=True, nogil=True)
-def shapes(
+def candle_shapes(
     opens: Floats, highs: Floats, lows: Floats, closes: Floats
 ) -> tuple[Floats, Floats, Floats]:
-    """Return body, place of the close and lower minus upper wick of each bar, over its height; 0 where it has none."""
-    body, place, wicks = np.zeros(len(opens)), np.zeros(len(opens)), np.zeros(len(opens))
+    """Return ``candle_shape`` of each bar: body, position of the close, wick balance, shape (n,).
+
+    Args:
+        opens: Opens, shape (n,).
+        highs: Highs, shape (n,).
+        lows: Lows, shape (n,).
+        closes: Closes, shape (n,).
+    """
+    bodies, positions, wicks = np.zeros(len(opens)), np.zeros(len(opens)), np.zeros(len(opens))
     for i in range(len(opens)):
-        height = highs[i] - lows[i]
-        if height == 0:
-            continue
-        body[i] = (closes[i] - opens[i]) / height
-        place[i] = (2 * closes[i] - highs[i] - lows[i]) / height
-        wicks[i] = (
-            min(opens[i], closes[i]) - lows[i] - highs[i] + max(opens[i], closes[i])
-        ) / height
-    return body, place, wicks
+        bodies[i], positions[i], wicks[i] = candle_shape(opens[i], highs[i], lows[i], closes[i])
+    return bodies, positions, wicks
 
 
-@filling
-def change_over(out: Floats, values: Floats, bars: int, scale: Floats) -> None:
-    """Return the change over ``bars`` bars in units of ``scale``; 0 where the scale is 0, NaN while either is unknown."""
-    for i in range(bars, len(values)):
-        out[i] = (values[i] - values[i - bars]) / scale[i] if scale[i] != 0 else 0.0
+@array_kernel
+def rolling_mean(out: Floats, values: Floats, period: int) -> None:
+    """Return the rolling mean, shape (n,): exactly 0 for zeros, NaN before the first full window.
 
-
-@filling
-def mean(out: Floats, values: Floats, period: int) -> None:
-    """Return the rolling mean, exactly 0 for a window of zeros."""
-    total, moved = 0.0, 0
+    Args:
+        out: Result; callers do not pass it.
+        values: Shape (n,), finite.
+        period: Bars of the window.
+    """
+    total, nonzero = 0.0, 0
     for i in range(len(values)):
         total += values[i]
-        moved += values[i] != 0.0
+        nonzero += values[i] != 0.0
         if i >= period:
             total -= values[i - period]
-            moved -= values[i - period] != 0.0
-        if i % REFRESH == 0:
+            nonzero -= values[i - period] != 0.0
+        if i % REFRESH_BARS == 0:
             total = values[max(0, i - period + 1) : i + 1].sum()
         if i >= period - 1:
-            out[i] = total / period if moved else 0.0
+            out[i] = total / period if nonzero else 0.0
 
 
-@filling
-def deviation(out: Floats, values: Floats, period: int) -> None:
-    """Return the rolling standard deviation (of the window itself, not of a sample)."""
+@array_kernel
+def rolling_deviation(out: Floats, values: Floats, period: int) -> None:
+    """Return the rolling ``window_deviation``, shape (n,); NaN before the first full window.
+
+    Args:
+        out: Result; callers do not pass it.
+        values: Shape (n,), finite.
+        period: Bars of the window.
+    """
     total = squares = 0.0
     for i in range(len(values)):
         total += values[i]
@@ -382,32 +389,36 @@ def deviation(out: Floats, values: Floats, period: int) -> None:
         if i >= period:
             total -= values[i - period]
             squares -= values[i - period] * values[i - period]
-        if i % REFRESH == 0:
+        if i % REFRESH_BARS == 0:
             window = values[max(0, i - period + 1) : i + 1]
             total, squares = window.sum(), (window * window).sum()
         if i >= period - 1:
-            spread = squares / period - (total / period) ** 2
-            # differences of equal squares leave rounding behind; what lies under it is no spread at all
-            out[i] = np.sqrt(spread) if spread > 1e-10 * squares / period else 0.0
+            out[i] = window_deviation(total, squares, period)
 
 
-@filling
-def autocorrelation(out: Floats, values: Floats, period: int) -> None:
-    """Return the rolling lag-1 products of ``period`` changes over the sum of their squares; 0 where nothing moved."""
+@array_kernel
+def rolling_autocorrelation(out: Floats, values: Floats, period: int) -> None:
+    """Return the rolling sum of lag-1 products over that of squares, shape (n,); 0 if none moved.
+
+    Args:
+        out: Result, NaN before the first full window; callers do not pass it.
+        values: Changes, shape (n,), finite.
+        period: Bars of the window; it has ``period`` − 1 products.
+    """
     products = squares = 0.0
-    moved = 0
+    nonzero = 0
     for i in range(1, len(values)):
         products += values[i] * values[i - 1]
         squares += values[i] * values[i]
-        moved += values[i] != 0.0
-        gone = i - period + 1
-        if gone >= 1:
-            products -= values[gone] * values[gone - 1]
-            squares -= values[gone] * values[gone]
-            moved -= values[gone] != 0.0
-        if i % REFRESH == 0:
-            first = max(1, gone + 1)
+        nonzero += values[i] != 0.0
+        oldest = i - period + 1
+        if oldest >= 1:
+            products -= values[oldest] * values[oldest - 1]
+            squares -= values[oldest] * values[oldest]
+            nonzero -= values[oldest] != 0.0
+        if i % REFRESH_BARS == 0:
+            first = max(1, oldest + 1)
             products = (values[first : i + 1] * values[first - 1 : i]).sum()
             squares = (values[first : i + 1] ** 2).sum()
         if i >= period - 1:
-            out[i] = products / squares if moved else 0.0
+            out[i] = divide(products, squares if nonzero else 0.0, 0.0)

@@ -1,4 +1,4 @@
-"""The history: every signal with its outcome and its features, cut to what was known at a moment."""
+"""The history: every signal with its outcome and features, as known at a given time."""
 
 from collections.abc import Mapping
 
@@ -14,15 +14,31 @@ _EXIT = tuple(name for name in OUTCOMES if name not in _ENTRY)
 
 
 def history(bars: Mapping[str, Bars], strategy: Strategy, bracket: BracketPolicy) -> pd.DataFrame:
-    """Return one row per signal on ``bars``, ordered by decision time: signal, outcome and feature columns."""
-    found = signals(bars, strategy)
-    return pd.concat([found, outcomes(bars, found, bracket), features(bars, found)], axis=1)
+    """Return one row per signal, ordered by decision time: signal, outcome and feature columns.
+
+    Args:
+        bars: Bars by symbol.
+        strategy: The existing system, which proposes the signals.
+        bracket: Exit rule and costs of every signal.
+
+    Raises:
+        FixConfiguration: If the system breaks its contract (see ``signals``).
+        FixData: If a signal has no ATR, and so no bracket.
+    """
+    proposed = signals(bars, strategy)
+    return pd.concat(
+        [proposed, outcomes(bars, proposed, bracket), features(bars, proposed)], axis=1
+    )
 
 
 def as_known(history: pd.DataFrame, as_of: pd.Timestamp) -> pd.DataFrame:
-    """Return ``history`` as it was known at ``as_of``: signals decided by then, outcomes blank where still open.
+    """Return the history as known at ``as_of``: signals decided by then, open outcomes blank.
 
-    Equal to the history of the bars closed by ``as_of``, row for row.
+    This equals the history of the bars closed by ``as_of``, row for row.
+
+    Args:
+        history: Result of ``history`` on later bars too.
+        as_of: Time with a zone.
     """
     known = history[(history["decided_at"] <= as_of).to_numpy()].reset_index(drop=True)
     bar_size = known["decided_at"] - known["timestamp"]

@@ -1,13 +1,14 @@
-"""Splits told from crashes, and symbols that may not be traded before somebody decides.
+"""Distinguish splits from crashes, and hold back symbols until the user has explained a jump.
 
-With an adjusted close the adjustment decides: where its factor changes there was a split, where it does not the move was
-real. Without one, an overnight gap at a simple ratio or an incredible one may be either, and only the user can know.
+With an adjusted close the adjustment factor decides: if it changes there was a split, if not the
+move was real. Without one, an overnight gap at a simple ratio, or an implausibly large one, may be
+either; only the user can know.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
-from typing import Annotated, Literal, cast
+from typing import Annotated, Literal
 
 import numpy as np
 import pandas as pd
@@ -17,19 +18,22 @@ from steelyard.market.bars import PRICES
 from steelyard.values import FrozenModel
 
 Kind = Literal["split", "crash", "undecided", "reused"]
-SIMPLE = np.array([1.5, 2, 3, 4, 5, 6, 7, 8, 10, 15, 20, 25, 30, 40, 50, 100])
+SIMPLE_RATIOS = np.array([1.5, 2, 3, 4, 5, 6, 7, 8, 10, 15, 20, 25, 30, 40, 50, 100])
 TOLERANCE = 0.05
-"""A gap within 5 % of a simple ratio may be a split: overnight moves on split days are ordinary ones."""
+"""A gap within 5 % of a simple ratio may be a split: prices also move on split days."""
 MIN_GAP = 1.4
+"""Smallest overnight move that needs an explanation, as a ratio or its inverse."""
 MIN_FACTOR = 1.2
-INCREDIBLE = 4.5
-"""A larger move that no adjustment explains is more often a wrong unit or a missed 5:1 split than the market."""
+"""Smallest change of the adjustment factor that counts as a split."""
+IMPLAUSIBLE_GAP = 4.5
+"""A larger move without adjustment is more often a wrong unit or a missed 5:1 split than real."""
 REUSE_GAP = 3.0
 REUSE_HOLE = pd.Timedelta("30D")
+"""A larger gap after a longer hole without bars: the ticker may belong to another company now."""
 
 
 class JumpDecision(FrozenModel):
-    """What the user knows about a flagged jump: new shares for one old, or 1 for a real move."""
+    """The user's explanation of a jump: new shares for one old share, or 1 for a real move."""
 
     symbol: str
     date: date
@@ -38,7 +42,7 @@ class JumpDecision(FrozenModel):
 
 @dataclass(frozen=True, slots=True)
 class Jump:
-    """A move between two bars that needs an explanation; ``ratio`` is the open over the close before."""
+    """A move between two bars that needs an explanation; ``ratio`` is open over previous close."""
 
     symbol: str
     date: date
@@ -46,23 +50,27 @@ class Jump:
     kind: Kind
 
     def __str__(self) -> str:
-        words = {
-            "split": "split, adjusted away",
+        verdicts = {
+            "split": "split, adjusted",
             "crash": "real move, kept",
             "undecided": "split, bad data or real? held back until conf/source.yaml says (jumps)",
             "reused": "ticker reused after a hole? held back until conf/source.yaml says (jumps)",
         }
-        return f"{self.symbol} {self.date:%Y-%m-%d} {self.ratio - 1:+.1%} overnight: {words[self.kind]}"
+        return (
+            f"{self.symbol} {self.date:%Y-%m-%d} {self.ratio - 1:+.1%} overnight: "
+            f"{verdicts[self.kind]}"
+        )
 
 
 def explain(
     frame: pd.DataFrame, decisions: Iterable[JumpDecision], zone: str = "UTC"
 ) -> tuple[pd.DataFrame, list[Jump]]:
-    """Return bars on one price scale, and every jump with what it was taken for.
+    """Return the bars on one price scale, without ``adj_close``, and every jump with its kind.
 
     Args:
-        frame: Bars, sorted by symbol and timestamp; with a column ``adj_close`` they are adjusted by it.
-        decisions: What the user has decided about jumps; at most one for a symbol and date.
+        frame: Bars, sorted by symbol and timestamp; columns ``COLUMNS`` of ``bars``. With a column
+            ``adj_close`` prices and volume are adjusted by it.
+        decisions: Explanations by the user; at most one for a symbol and date.
         zone: Zone of the dates in ``decisions``, and of those in messages.
     """
     dates = frame["timestamp"].dt.tz_convert(zone).dt.date
@@ -72,14 +80,14 @@ def explain(
 
 
 def held_back(jumps: Iterable[Jump]) -> tuple[str, ...]:
-    """Return the symbols with a jump nobody has explained."""
+    """Return the symbols with a jump that is not explained yet, in alphabetical order."""
     return tuple(sorted({jump.symbol for jump in jumps if jump.kind in ("undecided", "reused")}))
 
 
 def _adjusted(
     frame: pd.DataFrame, dates: pd.Series, decisions: list[JumpDecision]
 ) -> tuple[pd.DataFrame, list[Jump]]:
-    """Adjust by the adjusted close; a decision adds what it missed, never what it has adjusted already."""
+    """Adjust by the adjusted close; a decision adds a split it missed, never one it has already."""
     factor = frame["adj_close"] / frame["close"]
     change = factor / factor.groupby(frame["symbol"]).shift()
     gap = _gaps(frame)
@@ -87,20 +95,19 @@ def _adjusted(
     adjusted = frame.drop(columns="adj_close")
     adjusted[list(PRICES)] = adjusted[list(PRICES)].mul(factor, axis=0)
     adjusted["volume"] = adjusted["volume"] / factor
-    known = np.zeros(len(frame), dtype=bool)
+    explained = np.zeros(len(frame), dtype=bool)
     for decision in decisions:
-        here = _at(frame, dates, decision) & ~split
-        known |= here
-        if decision.ratio != 1 and here.any():
-            split |= here
+        decided = _rows_of(frame, dates, decision) & ~split
+        explained |= decided
+        if decision.ratio != 1 and decided.any():
+            split |= decided
             _rescale(adjusted, dates, decision)
-    incredible = _beyond(gap, INCREDIBLE) & ~split & ~known
-    crash = _beyond(gap, MIN_GAP) & ~split & ~incredible
-    found = {"split": split, "crash": crash, "undecided": incredible}
+    implausible = _beyond(gap, IMPLAUSIBLE_GAP) & ~split & ~explained
+    crash = _beyond(gap, MIN_GAP) & ~split & ~implausible
     return adjusted, [
-        jump
-        for kind, where in found.items()
-        for jump in _listed(frame, dates, gap, where, cast(Kind, kind))
+        *_jumps(frame, dates, gap, split, "split"),
+        *_jumps(frame, dates, gap, crash, "crash"),
+        *_jumps(frame, dates, gap, implausible, "undecided"),
     ]
 
 
@@ -108,49 +115,49 @@ def _decided(
     frame: pd.DataFrame, dates: pd.Series, decisions: list[JumpDecision]
 ) -> tuple[pd.DataFrame, list[Jump]]:
     gap, hole = _gaps(frame), frame.groupby("symbol")["timestamp"].diff()
-    larger, large = np.maximum(gap.to_numpy(), 1 / gap.to_numpy()), _beyond(gap, MIN_GAP)
-    simple = (np.abs(larger[:, None] / SIMPLE - 1) < TOLERANCE).any(axis=1) & large
-    doubtful = simple | _beyond(gap, INCREDIBLE)
+    size, large = np.maximum(gap.to_numpy(), 1 / gap.to_numpy()), _beyond(gap, MIN_GAP)
+    simple = (np.abs(size[:, None] / SIMPLE_RATIOS - 1) < TOLERANCE).any(axis=1) & large
+    doubtful = simple | _beyond(gap, IMPLAUSIBLE_GAP)
     reused = _beyond(gap, REUSE_GAP) & (hole > REUSE_HOLE).to_numpy()
-    adjusted, known = frame.copy(), np.zeros(len(frame), dtype=bool)
+    adjusted, explained = frame.copy(), np.zeros(len(frame), dtype=bool)
     jumps: list[Jump] = []
     for decision in decisions:
-        here = _at(frame, dates, decision)
-        known |= here
+        decided = _rows_of(frame, dates, decision)
+        explained |= decided
         _rescale(adjusted, dates, decision)
-        jumps += _listed(
-            frame, dates, gap, here & large, "crash" if decision.ratio == 1 else "split"
+        jumps += _jumps(
+            frame, dates, gap, decided & large, "crash" if decision.ratio == 1 else "split"
         )
-    jumps += _listed(frame, dates, gap, reused & ~known, "reused")
-    jumps += _listed(frame, dates, gap, doubtful & ~reused & ~known, "undecided")
-    jumps += _listed(frame, dates, gap, large & ~doubtful & ~reused & ~known, "crash")
+    jumps += _jumps(frame, dates, gap, reused & ~explained, "reused")
+    jumps += _jumps(frame, dates, gap, doubtful & ~reused & ~explained, "undecided")
+    jumps += _jumps(frame, dates, gap, large & ~doubtful & ~reused & ~explained, "crash")
     return adjusted, jumps
 
 
 def _rescale(adjusted: pd.DataFrame, dates: pd.Series, decision: JumpDecision) -> None:
-    """Bring a symbol's bars before a decided date on the price scale after it, in place."""
-    before = ((adjusted["symbol"] == decision.symbol) & (dates < decision.date)).to_numpy()
-    adjusted.loc[before, list(PRICES)] /= decision.ratio
-    adjusted.loc[before, "volume"] *= decision.ratio
+    """Bring the bars before a decided split to the price scale after it, in place."""
+    earlier = ((adjusted["symbol"] == decision.symbol) & (dates < decision.date)).to_numpy()
+    adjusted.loc[earlier, list(PRICES)] /= decision.ratio
+    adjusted.loc[earlier, "volume"] *= decision.ratio
 
 
-def _at(frame: pd.DataFrame, dates: pd.Series, decision: JumpDecision) -> np.ndarray:
+def _rows_of(frame: pd.DataFrame, dates: pd.Series, decision: JumpDecision) -> np.ndarray:
     return np.asarray((frame["symbol"] == decision.symbol) & (dates == decision.date))
 
 
 def _gaps(frame: pd.DataFrame) -> pd.Series:
-    """Return each open over the symbol's close before, NaN at its first bar."""
+    """Return each open over the previous close of the symbol, NaN at its first bar."""
     return frame["open"] / frame.groupby("symbol")["close"].shift()
 
 
 def _beyond(ratios: pd.Series, bound: float) -> np.ndarray:
-    """Return where a ratio lies outside [1/bound, bound]; NaN does not."""
+    """Return True where a ratio lies outside [1/bound, bound]; False for NaN."""
     values = ratios.to_numpy()
     return np.asarray((values > bound) | (values < 1 / bound))
 
 
-def _listed(
-    frame: pd.DataFrame, dates: pd.Series, gap: pd.Series, where: np.ndarray, kind: Kind
+def _jumps(
+    frame: pd.DataFrame, dates: pd.Series, gap: pd.Series, chosen: np.ndarray, kind: Kind
 ) -> list[Jump]:
-    rows = zip(frame["symbol"][where], dates[where], gap[where], strict=True)
+    rows = zip(frame["symbol"][chosen], dates[chosen], gap[chosen], strict=True)
     return [Jump(str(symbol), day, float(ratio), kind) for symbol, day, ratio in rows]

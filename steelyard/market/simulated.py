@@ -1,14 +1,16 @@
-"""Simulated markets whose truth is known: no edge, an edge only a model can see, an edge that appears and dies.
+"""Simulated markets with a known edge: none, one that only a model sees, or one that dies.
 
-Mechanism. Each symbol is in one of two hidden regimes, which change at random after ``regime_bars`` bars on average. In
-the *trending* regime the log price drifts along the prevailing move (the sign of a 12 over a 26 bar average of the log
-price), in the *reverting* one against it, by ``strength`` deviations per bar. The two cancel, so a trend follower such as
-the built-in system wins half its trades. But the regimes look different: bars of a reverting market have long wicks,
-bars of a trending one short wicks. Whoever reads the candles knows which regime it is.
+Mechanism. Each symbol is in one of two hidden regimes, which change at random after ``regime_bars``
+bars on average. In the *trending* regime the log price drifts along the prevailing move (the sign
+of a 12 over a 26 bar average of the log price), in the *reverting* one against it, by ``strength``
+deviations per bar. The two cancel, so a trend follower such as the built-in system wins half its
+trades. But the regimes look different: bars of a reverting market have long wicks, bars of a
+trending one short wicks. The candles tell which regime it is.
 
 - ``none``: the candles look the same, and there is no drift.
 - ``hidden``: as above.
-- ``dying``: the drift appears at ``appears_at`` and is gone from ``dies_at`` on; the candles look the same throughout.
+- ``dying``: the drift appears at ``appears_at`` and ends at ``dies_at``; the candles look the same
+  throughout.
 
 Volatility clusters as in GARCH(1,1) (Bollerslev, J. Econometrics 31, 1986). Same seed, same bars.
 """
@@ -29,7 +31,7 @@ Edge = Literal["none", "hidden", "dying"]
 
 
 class SimulatedMarket(FrozenModel):
-    """What to simulate; ``strength`` and ``volatility`` are per bar."""
+    """Parameters of a market; ``strength`` (in deviations) and ``volatility`` are per bar."""
 
     edge: Edge = "hidden"
     symbols: Annotated[int, Field(ge=1, le=100)] = 8
@@ -45,21 +47,21 @@ class SimulatedMarket(FrozenModel):
 
 
 def simulate(market: SimulatedMarket) -> pd.DataFrame:
-    """Return the bars of ``market`` (columns ``COLUMNS``), symbols SIM00, SIM01, …, from its start to its end."""
+    """Return the bars of a market, columns ``COLUMNS``, symbols SIM00, SIM01 and so on."""
     stamps = pd.date_range(
         market.start, market.end, freq=f"{market.bar_hours}h", inclusive="left", unit="ns"
     )
     alive = _alive(market, stamps)
     seeds = np.random.SeedSequence(market.seed).spawn(market.symbols)
     frames = [
-        _symbol(f"SIM{n:02d}", market, stamps, alive, np.random.default_rng(s))
-        for n, s in enumerate(seeds)
+        _simulate_symbol(f"SIM{number:02d}", market, stamps, alive, np.random.default_rng(seed))
+        for number, seed in enumerate(seeds)
     ]
     return pd.concat(frames, ignore_index=True)[list(COLUMNS)]
 
 
 def _alive(market: SimulatedMarket, stamps: pd.DatetimeIndex) -> Floats:
-    """Return 1 at bars where the regimes drive the price, 0 elsewhere, shape (n,)."""
+    """Return 1 at bars at which the regimes drive the price, 0 at others, shape (n,)."""
     if market.edge == "none":
         return np.zeros(len(stamps))
     if market.edge == "hidden":
@@ -68,46 +70,47 @@ def _alive(market: SimulatedMarket, stamps: pd.DatetimeIndex) -> Floats:
     return np.asarray(lives, dtype=np.float64)
 
 
-def _symbol(
-    name: str,
+def _simulate_symbol(
+    symbol: str,
     market: SimulatedMarket,
     stamps: pd.DatetimeIndex,
     alive: Floats,
     rng: np.random.Generator,
 ) -> pd.DataFrame:
-    n = len(stamps)
-    changes = rng.random(n) < 1 / market.regime_bars
+    bar_count = len(stamps)
+    changes = rng.random(bar_count) < 1 / market.regime_bars
     regime = np.where(np.cumsum(changes) % 2 == rng.integers(2), 1.0, -1.0)
-    log_price, deviation = _path(
-        rng.standard_normal(n), regime * alive * market.strength, market.volatility
+    log_price, deviation = _walk(
+        rng.standard_normal(bar_count), regime * alive * market.strength, market.volatility
     )
     opens, closes = 100 * np.exp(log_price[:-1]), 100 * np.exp(log_price[1:])
+    draw = rng.standard_normal
     wick = deviation * np.where(regime > 0, 0.35, 1.1)
     return pd.DataFrame(
         {
-            "symbol": name,
+            "symbol": symbol,
             "timestamp": stamps,
             "open": opens,
-            "high": np.maximum(opens, closes) * np.exp(wick * np.abs(rng.standard_normal(n))),
-            "low": np.minimum(opens, closes) * np.exp(-wick * np.abs(rng.standard_normal(n))),
+            "high": np.maximum(opens, closes) * np.exp(wick * np.abs(draw(bar_count))),
+            "low": np.minimum(opens, closes) * np.exp(-wick * np.abs(draw(bar_count))),
             "close": closes,
-            "volume": 1000 * np.exp(0.4 * rng.standard_normal(n)) * deviation / market.volatility,
+            "volume": 1000 * np.exp(0.4 * draw(bar_count)) * deviation / market.volatility,
         }
     )
 
 
 @njit(cache=True)
-def _path(
+def _walk(
     shocks: NDArray[np.float64], drift: NDArray[np.float64], volatility: float
 ) -> tuple[Floats, Floats]:
-    """Return the log price (n + 1 values, from 0) and the deviation of each change (n values).
+    """Return the log price, from 0, shape (n + 1,), and the deviation of each change, shape (n,).
 
-    ``drift`` is what each bar adds along the prevailing move, in deviations.
+    ``drift`` is added at each bar along the prevailing move, in deviations, shape (n,).
     """
-    n = len(shocks)
-    log_price, deviation = np.zeros(n + 1), np.zeros(n)
+    bar_count = len(shocks)
+    log_price, deviation = np.zeros(bar_count + 1), np.zeros(bar_count)
     variance, fast, slow = volatility**2, 0.0, 0.0
-    for t in range(n):
+    for t in range(bar_count):
         deviation[t] = np.sqrt(variance)
         change = deviation[t] * (shocks[t] + drift[t] * np.sign(fast - slow))
         log_price[t + 1] = log_price[t] + change

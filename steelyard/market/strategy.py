@@ -1,4 +1,4 @@
-"""The existing system: what proposes trades. The built-in one, and the contract a user's own has to keep (SPEC §2)."""
+"""The existing system, which proposes trades: the built-in one, the contract of others (SPEC §2)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,17 +12,18 @@ from pydantic import Field
 from steelyard.errors import FixConfiguration
 from steelyard.market import indicators
 from steelyard.market.bars import Bars, Floats
+from steelyard.market.formulas import ratio
 from steelyard.values import FrozenModel
 
 Side = Literal["buy", "sell"]
 WARMUP = 120
-"""Bars before any signal is accepted: by then every feature has its full window."""
+"""Bars before the first signal is accepted: by then every feature has its full window."""
 CHECKED_BARS = 12
-"""Decision bars of each symbol on which a ``scan`` is held against ``propose``."""
+"""Decision bars of each symbol at which ``scan`` is compared with ``propose``."""
 
 
 class StrategySettings(FrozenModel):
-    """Which system proposes the trades, as MODULE:CLASS."""
+    """The system that proposes the trades, as MODULE:CLASS."""
 
     system: Annotated[str, Field(pattern=r"^[\w.]+:\w+$")] = (
         "steelyard.market.strategy:TrendStrategy"
@@ -50,8 +51,8 @@ class Scan:
 
     Attributes:
         side: +1 buys, −1 sells, 0 proposes nothing.
-        confidence: 0 to 100 where ``side`` is not 0.
-        scores: The same for each sub-score.
+        confidence: 0 to 100 if ``side`` is not 0, else ignored.
+        scores: Each sub-score, 0 to 100.
     """
 
     side: NDArray[np.int64]
@@ -60,29 +61,35 @@ class Scan:
 
 
 class Strategy(Protocol):
-    """What a system must offer. ``propose`` looks at the last bar of what it is given, and is given nothing later."""
+    """The contract of a system: it decides at the last bar given, and is given no later ones.
+
+    Attributes:
+        warmup: Bars the system needs before its first signal.
+        score_names: Names of its sub-scores.
+    """
 
     warmup: int
     score_names: tuple[str, ...]
 
     def propose(self, bars: Bars) -> Candidate | None:
-        """Return the trade to enter at the next open, None for none."""
+        """Return the trade to enter at the next open; None for no trade."""
 
 
 @runtime_checkable
 class Scanning(Protocol):
-    """A system that can also look at every bar of a symbol at once; it is held against its own ``propose``."""
+    """A system that can also evaluate all bars of a symbol at once; checked against ``propose``."""
 
     def scan(self, bars: Bars) -> Scan:
-        """Return what ``propose`` would have said at each bar."""
+        """Return the result of ``propose`` at each bar."""
 
 
 class TrendStrategy:
-    """The built-in system: EMA(12) over EMA(26) gives the side; a cross, MACD or RSI trigger gives the moment.
+    """The built-in system: EMA(12) against EMA(26) gives the side; EMA, MACD or RSI trigger.
 
-    Confidence is the weighted mean of five sub-scores, each 0 to 100 and seen from the side of the trade: how far the
-    EMAs are apart in ATRs, RSI, MACD histogram in ATRs, ADX, and volume against its 20-bar mean (50 where the market has
-    no volume), stretched around its usual value so that 25-40 % of candidates exceed 70 on real bars.
+    Confidence is the weighted mean of five sub-scores, each 0 to 100 and seen from the side of the
+    trade: distance of the EMAs in ATRs, RSI, MACD histogram in ATRs, ADX, and volume against its
+    20-bar mean (50 if the market has no volume). It is stretched around its usual value so that
+    25-40 % of candidates exceed 70 on real bars.
     """
 
     warmup = WARMUP
@@ -99,84 +106,90 @@ class TrendStrategy:
         return Candidate("buy" if side > 0 else "sell", float(scan.confidence[-1]), scores)
 
     def scan(self, bars: Bars) -> Scan:
-        """Return the candidates of every bar; nothing looks past its own bar."""
+        """Return the candidates of every bar; none uses a later bar."""
         fast, slow = indicators.ema(bars.close, 12), indicators.ema(bars.close, 26)
         histogram, rsi = indicators.macd_histogram(bars.close), indicators.rsi(bars.close)
         trend = np.sign(np.nan_to_num(fast - slow)).astype(np.int64)
         triggered = _turns(fast - slow, trend) | _turns(histogram, trend) | _turns(rsi - 50, trend)
-        spread = indicators.ratio(fast - slow, indicators.atr(bars), 0.0) * trend
-        momentum = indicators.ratio(histogram, indicators.atr(bars), 0.0) * trend
+        spread = ratio(fast - slow, indicators.atr(bars), 0.0) * trend
+        momentum = ratio(histogram, indicators.atr(bars), 0.0) * trend
         parts = (
-            _squash(spread, middle=0.6, width=0.6),
-            _squash((rsi - 50) * trend, middle=5.0, width=6.0),
-            _squash(momentum, middle=0.05, width=0.08),
-            _squash(indicators.adx(bars), middle=22.0, width=8.0),
-            _squash(indicators.relative_volume(bars), middle=1.0, width=0.5),
+            _logistic(spread, middle=0.6, width=0.6),
+            _logistic((rsi - 50) * trend, middle=5.0, width=6.0),
+            _logistic(momentum, middle=0.05, width=0.08),
+            _logistic(indicators.adx(bars), middle=22.0, width=8.0),
+            _logistic(indicators.relative_volume(bars), middle=1.0, width=0.5),
         )
         scores = dict(zip(self.score_names, parts, strict=True))
         mean = sum(share * part for share, part in zip(self._shares, parts, strict=True))
         confidence = np.clip(60 + (cast(Floats, mean) - 45) * 1.6, 0, 100)
-        known = np.isfinite(confidence)
-        return Scan(np.where(triggered & known, trend, 0), confidence, scores)
+        return Scan(np.where(triggered & np.isfinite(confidence), trend, 0), confidence, scores)
 
 
 def _turns(values: Floats, trend: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Return where ``values`` changed to the sign of the trend at this very bar."""
+    """Return True at bars at which ``values`` changed to the sign of the trend, shape (n,)."""
     sign = np.sign(np.nan_to_num(values))
-    before = np.concatenate(([0.0], sign[:-1]))
-    return np.asarray((sign == trend) & (before != sign) & (trend != 0))
+    previous = np.concatenate(([0.0], sign[:-1]))
+    return np.asarray((sign == trend) & (previous != sign) & (trend != 0))
 
 
-def _squash(values: Floats, middle: float, width: float) -> Floats:
-    """Return a logistic score, 50 at ``middle``, 0 to 100."""
+def _logistic(values: Floats, middle: float, width: float) -> Floats:
+    """Return a logistic score, 0 to 100, 50 at ``middle``, shape (n,)."""
     return np.asarray(100 / (1 + np.exp(-(values - middle) / width)))
 
 
 def signals(bars: Mapping[str, Bars], strategy: Strategy) -> pd.DataFrame:
-    """Return every signal the system proposes on ``bars``, ordered by decision time, symbol and side.
+    """Return every signal of the system, ordered by decision time, symbol and side.
 
-    Columns: ``signal_id``, ``symbol``, ``timestamp`` (decision bar), ``decided_at`` (its close), ``side``,
-    ``confidence_existing`` (0-100), and ``score_NAME`` for each sub-score. One signal per symbol and bar, none before
-    ``WARMUP`` bars.
+    Columns: ``signal_id``, ``symbol``, ``timestamp`` (decision bar), ``decided_at`` (its close),
+        ``side``,
+    ``confidence_existing`` (0-100), and ``score_NAME`` for each sub-score. At most one signal per
+    symbol and bar, none before ``WARMUP`` bars.
+
+    Args:
+        bars: Bars by symbol.
+        strategy: The existing system.
 
     Raises:
-        FixConfiguration: If the system's ``scan`` sees more than its ``propose``, or a candidate is not valid.
+        FixConfiguration: If the system's ``scan`` differs from its ``propose``, or a candidate is
+            not valid.
     """
-    frames = [_signals(one, strategy) for one in bars.values()]
+    frames = [_symbol_signals(history, strategy) for history in bars.values()]
     if not frames:
         return _frame(None, np.empty(0, dtype=np.int64), _empty_scan(strategy))
-    found = pd.concat(frames, ignore_index=True)
-    return found.sort_values(["decided_at", "symbol", "side"], ignore_index=True, kind="stable")
+    proposed = pd.concat(frames, ignore_index=True)
+    return proposed.sort_values(["decided_at", "symbol", "side"], ignore_index=True, kind="stable")
 
 
-def _signals(bars: Bars, strategy: Strategy) -> pd.DataFrame:
+def _symbol_signals(bars: Bars, strategy: Strategy) -> pd.DataFrame:
     scan = strategy.scan(bars) if isinstance(strategy, Scanning) else _walk(bars, strategy)
     first = max(strategy.warmup, WARMUP)
-    at = np.flatnonzero(scan.side != 0)
-    at = at[at >= first]
-    wrong = np.flatnonzero(~((scan.confidence[at] >= 0) & (scan.confidence[at] <= 100)))
-    if wrong.size:
-        bar = at[wrong[0]]
+    decided = np.flatnonzero(scan.side != 0)
+    decided = decided[decided >= first]
+    confidence = scan.confidence[decided]
+    invalid = np.flatnonzero(~((confidence >= 0) & (confidence <= 100)))
+    if invalid.size:
+        bar = decided[invalid[0]]
         raise FixConfiguration(
-            f"{type(strategy).__name__} gave confidence {scan.confidence[bar]} for {bars.symbol} at "
-            f"{bars.timestamp[bar]}; it must lie in 0 to 100"
+            f"{type(strategy).__name__} gave confidence {scan.confidence[bar]} for {bars.symbol} "
+            f"at {bars.timestamp[bar]}; it must lie in 0 to 100"
         )
     if isinstance(strategy, Scanning):
-        _check_scan(bars, strategy, scan, at, first)
-    return _frame(bars, at, scan)
+        _check_scan(bars, strategy, scan, decided, first)
+    return _frame(bars, decided, scan)
 
 
 def _walk(bars: Bars, strategy: Strategy) -> Scan:
-    """Ask ``propose`` at every bar, each time with the bars up to it and no later ones."""
+    """Call ``propose`` at every bar, each time with the bars up to it and no later ones."""
     scan = _empty_scan(strategy, len(bars))
     for bar in range(max(strategy.warmup, WARMUP), len(bars)):
         candidate = strategy.propose(bars[: bar + 1])
         if candidate is None:
             continue
         if candidate.side not in ("buy", "sell"):
-            at = f"{bars.symbol} at {bars.timestamp[bar]}"
             raise FixConfiguration(
-                f"{type(strategy).__name__} gave side {candidate.side!r} for {at}; buy or sell"
+                f"{type(strategy).__name__} gave side {candidate.side!r} for {bars.symbol} at "
+                f"{bars.timestamp[bar]}; it must be buy or sell"
             )
         scan.side[bar] = 1 if candidate.side == "buy" else -1
         scan.confidence[bar] = candidate.confidence
@@ -185,60 +198,57 @@ def _walk(bars: Bars, strategy: Strategy) -> Scan:
     return scan
 
 
-def _empty_scan(strategy: Strategy, n: int = 0) -> Scan:
+def _empty_scan(strategy: Strategy, bar_count: int = 0) -> Scan:
     return Scan(
-        np.zeros(n, dtype=np.int64),
-        np.full(n, np.nan),
-        {name: np.full(n, np.nan) for name in strategy.score_names},
+        np.zeros(bar_count, dtype=np.int64),
+        np.full(bar_count, np.nan),
+        {name: np.full(bar_count, np.nan) for name in strategy.score_names},
     )
 
 
 def _check_scan(
-    bars: Bars, strategy: Strategy, scan: Scan, proposed: NDArray[np.int64], first: int
+    bars: Bars, strategy: Strategy, scan: Scan, decided: NDArray[np.int64], first: int
 ) -> None:
-    """Hold a scan against ``propose`` on a spread of bars, proposed ones and others: a difference is look-ahead."""
+    """Compare a scan with ``propose`` at some bars, with and without a candidate."""
     if len(bars) <= first:
         return
     spread = np.linspace(first, len(bars) - 1, CHECKED_BARS).astype(np.int64)
-    chosen = (
-        proposed[np.linspace(0, len(proposed) - 1, CHECKED_BARS).astype(np.int64)]
-        if len(proposed)
-        else proposed
-    )
-    for bar in np.unique(np.concatenate([spread, chosen])):
+    if len(decided):
+        decided = decided[np.linspace(0, len(decided) - 1, CHECKED_BARS).astype(np.int64)]
+    for bar in np.unique(np.concatenate([spread, decided])):
         candidate = strategy.propose(bars[: bar + 1])
-        said = (
-            (0, 0.0)
-            if candidate is None
-            else (1 if candidate.side == "buy" else -1, candidate.confidence)
-        )
-        scanned = (int(scan.side[bar]), float(scan.confidence[bar]) if scan.side[bar] else 0.0)
-        if said[0] != scanned[0] or abs(said[1] - scanned[1]) > 1e-6:
+        side, confidence = 0, 0.0
+        if candidate is not None:
+            side, confidence = 1 if candidate.side == "buy" else -1, candidate.confidence
+        scanned_side = int(scan.side[bar])
+        scanned_confidence = float(scan.confidence[bar]) if scanned_side else 0.0
+        if side != scanned_side or abs(confidence - scanned_confidence) > 1e-6:
             raise FixConfiguration(
-                f"{type(strategy).__name__}.scan sees past {bars.symbol} {bars.timestamp[bar]}: it says {scanned}, "
-                f"propose on the bars up to there says {said}; correct scan, or remove it"
+                f"{type(strategy).__name__}.scan sees past {bars.symbol} {bars.timestamp[bar]}: "
+                f"side {scanned_side} with confidence {scanned_confidence}, but propose on the "
+                f"bars up to there gives {side} with {confidence}; correct scan, or remove it"
             )
 
 
-def _frame(bars: Bars | None, at: NDArray[np.int64], scan: Scan) -> pd.DataFrame:
-    stamps = bars.timestamp[at] if bars else np.empty(0, dtype="datetime64[ns]")
+def _frame(bars: Bars | None, decided: NDArray[np.int64], scan: Scan) -> pd.DataFrame:
+    stamps = bars.timestamp[decided] if bars else np.empty(0, dtype="datetime64[ns]")
     timestamp = pd.Series(pd.to_datetime(stamps, utc=True)).astype("datetime64[ns, UTC]")
     symbol = bars.symbol if bars else ""
-    side = np.where(scan.side[at] > 0, "buy", "sell")
+    sides = np.where(scan.side[decided] > 0, "buy", "sell")
     ids = [
-        f"{symbol}:{stamp}:{word}"
-        for stamp, word in zip(timestamp.dt.strftime("%Y-%m-%dT%H:%M:%SZ"), side, strict=True)
+        f"{symbol}:{stamp}:{side}"
+        for stamp, side in zip(timestamp.dt.strftime("%Y-%m-%dT%H:%M:%SZ"), sides, strict=True)
     ]
     frame = pd.DataFrame(
         {
             "signal_id": pd.Series(ids, dtype="str"),
-            "symbol": pd.Series([symbol] * len(at), dtype="str"),
+            "symbol": pd.Series([symbol] * len(decided), dtype="str"),
             "timestamp": timestamp,
             "decided_at": timestamp + (bars.bar_size if bars else pd.Timedelta(0)),
-            "side": pd.Series(side, dtype="str"),
-            "confidence_existing": scan.confidence[at],
+            "side": pd.Series(sides, dtype="str"),
+            "confidence_existing": scan.confidence[decided],
         }
     )
     for name, values in scan.scores.items():
-        frame[f"score_{name}"] = values[at]
+        frame[f"score_{name}"] = values[decided]
     return frame

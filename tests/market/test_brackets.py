@@ -159,8 +159,8 @@ def test_the_bracket_is_symmetric_so_that_half_is_a_coin_flip() -> None:
 
 def test_a_signal_on_a_bar_that_does_not_exist_is_refused() -> None:
     """One clear line with symbol and stamp."""
-    found = signals(small_market(), TrendStrategy()).head(1)
-    moved = found.assign(timestamp=found["timestamp"] + pd.Timedelta("1h"))
+    proposed = signals(small_market(), TrendStrategy()).head(1)
+    moved = proposed.assign(timestamp=proposed["timestamp"] + pd.Timedelta("1h"))
 
     with pytest.raises(FixData, match="which does not exist"):
         outcomes(small_market(), moved, BracketPolicy())
@@ -169,7 +169,7 @@ def test_a_signal_on_a_bar_that_does_not_exist_is_refused() -> None:
 def test_a_signal_without_range_is_refused() -> None:
     """Where no bar ever moved there is no ATR, and so no bracket."""
     flat = bars_of([FLAT] * 30)
-    found = pd.DataFrame(
+    proposed = pd.DataFrame(
         {
             "symbol": ["X"],
             "side": ["buy"],
@@ -178,4 +178,4 @@ def test_a_signal_without_range_is_refused() -> None:
     )
 
     with pytest.raises(FixData, match="no ATR"):
-        outcomes({"X": flat}, found, BracketPolicy())
+        outcomes({"X": flat}, proposed, BracketPolicy())

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from factories.bars import bars_of, small_history, small_market
+from steelyard.market import formulas
 from steelyard.market.bars import Bars
 from steelyard.market.features import (
     FEATURES,
@@ -26,15 +27,34 @@ def test_there_are_30_to_45_features_and_none_is_missing() -> None:
     assert np.isfinite(small_history()[names].to_numpy()).all()
 
 
+@pytest.mark.parametrize(
+    "group",
+    [
+        formulas.Trend,
+        formulas.Momentum,
+        formulas.Volatility,
+        formulas.Volume,
+        formulas.Candle,
+        formulas.Calendar,
+    ],
+    ids=lambda group: str(group.__name__),
+)
+def test_formulas_give_the_features_of_their_group_in_order(group: type) -> None:
+    """The names and their order are those of ``FEATURES``."""
+    names = tuple(f.name for f in FEATURES if f.group == group.__name__.lower())
+
+    assert group._fields == names  # type: ignore[attr-defined]
+
+
 @pytest.mark.parametrize("volume", [np.nan, 0.0], ids=["FX", "index"])
 def test_volume_features_are_neutral_without_volume(volume: float) -> None:
     """0 in each, and the rest as before."""
-    found = signals(small_market(), TrendStrategy())
+    proposed = signals(small_market(), TrendStrategy())
     market = {
         name: replace(bars, volume=np.full(len(bars), volume))
         for name, bars in small_market().items()
     }
-    silent, usual = features(market, found), features(small_market(), found)
+    silent, usual = features(market, proposed), features(small_market(), proposed)
     about_volume = [f.name for f in FEATURES if f.group == "volume"] + ["rank_volume"]
 
     assert (silent[about_volume] == 0).all(axis=None)
@@ -60,17 +80,17 @@ def test_a_single_symbol_ranks_in_the_middle() -> None:
 
 def test_ranks_follow_the_order_of_the_symbols() -> None:
     """Of three symbols with a bar the highest has 0.5, the middle 0, the lowest −0.5, seen by a buyer."""
-    found = signals(small_market(), TrendStrategy())
-    table = features(small_market(), found).assign(
-        sign=np.where(found["side"] == "buy", 1, -1), symbol=found["symbol"]
+    proposed = signals(small_market(), TrendStrategy())
+    table = features(small_market(), proposed).assign(
+        sign=np.where(proposed["side"] == "buy", 1, -1), symbol=proposed["symbol"]
     )
     change20 = {name: at_every_bar(bars)["change20"] for name, bars in small_market().items()}
     bar = np.searchsorted(
         small_market()["SIM00"].timestamp,
-        found["timestamp"].iloc[5].tz_localize(None).to_datetime64(),
+        proposed["timestamp"].iloc[5].tz_localize(None).to_datetime64(),
     )
     order = sorted(change20, key=lambda name: change20[name][bar])
-    expected = (order.index(found["symbol"].iloc[5]) - 1) / 2
+    expected = (order.index(proposed["symbol"].iloc[5]) - 1) / 2
 
     assert table["rank_change20"].iloc[5] * table["sign"].iloc[5] == pytest.approx(expected)
 
@@ -85,9 +105,9 @@ def mirrored(bars: Bars) -> Bars:
 
 def test_a_signed_feature_flips_with_the_side() -> None:
     """The same bars seen by a seller: signed features change their sign, the others stay."""
-    found = signals(small_market(), TrendStrategy())
-    flipped = found.assign(side=found["side"].map({"buy": "sell", "sell": "buy"}))
-    bought, sold = features(small_market(), found), features(small_market(), flipped)
+    proposed = signals(small_market(), TrendStrategy())
+    flipped = proposed.assign(side=proposed["side"].map({"buy": "sell", "sell": "buy"}))
+    bought, sold = features(small_market(), proposed), features(small_market(), flipped)
     signed = [f.name for f in FEATURES if f.signed]
     unsigned = [f.name for f in FEATURES if not f.signed]
 

@@ -88,21 +88,21 @@ def test_scaling_prices_or_volume_changes_no_feature(feature: object) -> None:
     market = {
         name: scaled(bars, prices=100.0, volume=0.01) for name, bars in small_market().items()
     }
-    found = signals(small_market(), TrendStrategy())
+    proposed = signals(small_market(), TrendStrategy())
     name = feature.name  # type: ignore[attr-defined]
 
     np.testing.assert_allclose(
-        _features(market, found)[name], _features(small_market(), found)[name], atol=1e-7
+        _features(market, proposed)[name], _features(small_market(), proposed)[name], atol=1e-7
     )
 
 
 _computed: dict[int, pd.DataFrame] = {}
 
 
-def _features(market: dict[str, Bars], found: pd.DataFrame) -> pd.DataFrame:
+def _features(market: dict[str, Bars], proposed: pd.DataFrame) -> pd.DataFrame:
     key = int(market["SIM00"].close[0])
     if key not in _computed:
-        _computed[key] = features(market, found)
+        _computed[key] = features(market, proposed)
     return _computed[key]
 
 
@@ -110,11 +110,11 @@ def test_inputs_come_back_unmodified() -> None:
     """Nothing writes into the bars or the signals it is given."""
     market = small_market()
     copies = {name: bars.close.copy() for name, bars in market.items()}
-    found = signals(market, TrendStrategy())
-    before = found.copy()
-    features(market, found)
+    proposed = signals(market, TrendStrategy())
+    before = proposed.copy()
+    features(market, proposed)
     history(market, TrendStrategy(), BracketPolicy())
 
-    pd.testing.assert_frame_equal(found, before)
+    pd.testing.assert_frame_equal(proposed, before)
     for name, close in copies.items():
         np.testing.assert_array_equal(market[name].close, close)

@@ -54,10 +54,10 @@ def test_a_market_without_volume_has_signals_with_a_neutral_volume_score(volume:
         name: replace(bars, volume=np.full(len(bars), volume))
         for name, bars in small_market().items()
     }
-    found = signals(market, TrendStrategy())
+    proposed = signals(market, TrendStrategy())
 
-    assert len(found) == len(FOUND)
-    assert (found["score_volume"] == 50).all()
+    assert len(proposed) == len(FOUND)
+    assert (proposed["score_volume"] == 50).all()
 
 
 class EveryTenth:
@@ -77,13 +77,13 @@ class EveryTenth:
 def test_a_users_system_sees_bars_up_to_the_decision_bar() -> None:
     """Its sub-score, the last close it saw, is the close of the decision bar."""
     market = {"SIM00": small_market()["SIM00"][:300]}
-    found = signals(market, EveryTenth())
+    proposed = signals(market, EveryTenth())
     closes = dict(
         zip(pd.to_datetime(market["SIM00"].timestamp, utc=True), market["SIM00"].close, strict=True)
     )
 
-    assert len(found) == 18
-    assert [closes[stamp] for stamp in found["timestamp"]] == found["score_last"].tolist()
+    assert len(proposed) == 18
+    assert [closes[stamp] for stamp in proposed["timestamp"]] == proposed["score_last"].tolist()
 
 
 class Peeking(TrendStrategy):
@@ -113,7 +113,7 @@ class Sideways(EveryTenth):
 
 
 @pytest.mark.parametrize(
-    ("strategy", "words"),
+    ("strategy", "message"),
     [
         (Peeking(), "scan sees past"),
         (Boasting(), "must lie in 0 to 100"),
@@ -121,9 +121,11 @@ class Sideways(EveryTenth):
     ],
     ids=["peeks", "boasts", "sideways"],
 )
-def test_a_system_that_breaks_the_contract_is_refused(strategy: TrendStrategy, words: str) -> None:
+def test_a_system_that_breaks_the_contract_is_refused(
+    strategy: TrendStrategy, message: str
+) -> None:
     """The message names the class, the symbol and the bar."""
-    with pytest.raises(FixConfiguration, match=words) as refused:
+    with pytest.raises(FixConfiguration, match=message) as refused:
         signals({"SIM00": small_market()["SIM00"][:300]}, strategy)
     assert type(strategy).__name__ in str(refused.value)
     assert "SIM00" in str(refused.value)

@@ -9,7 +9,7 @@ import pytest
 from steelyard.gateways.sources import SourceSettings, read
 from steelyard.market.bars import Bars, by_symbol
 from steelyard.market.features import FEATURES, features
-from steelyard.market.stream import OWN, FeatureStream, SymbolStream
+from steelyard.market.stream import OWN_FEATURES, FeatureStream, SymbolStream
 
 DAY = pd.Timedelta("1D")
 NAMES = [feature.name for feature in FEATURES]
@@ -55,8 +55,8 @@ def test_a_year_of_real_bars_gives_the_same_features_row_for_row(sample: dict[st
     again = FeatureStream({symbol: bars[:first] for symbol, bars in sample.items()})
     for number, end in enumerate(range(first + 1, first + 253)):
         again.follow({symbol: bars[:end] for symbol, bars in sample.items()})
-        for place, symbol in enumerate(sample):
-            row = whole.iloc[number * len(sample) + place].to_numpy(dtype=float)
+        for column, symbol in enumerate(sample):
+            row = whole.iloc[number * len(sample) + column].to_numpy(dtype=float)
             np.testing.assert_allclose(again.at(symbol, 1), row, rtol=0, atol=1e-9, err_msg=symbol)
 
 
@@ -171,7 +171,7 @@ def test_thousands_of_bars_wear_nothing_out() -> None:
         streamed.follow(bars[max(0, end - 3) : end])
 
     np.testing.assert_allclose(
-        streamed.values, batch({"X": bars}, "X", "buy")[: len(OWN)], rtol=0, atol=1e-9
+        streamed.values, batch({"X": bars}, "X", "buy")[: len(OWN_FEATURES)], rtol=0, atol=1e-9
     )
 
 
