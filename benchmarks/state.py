@@ -1,4 +1,4 @@
-"""Reading the state: from the trading side's watch, from the database, through a running MLflow server."""
+"""Time of reading the state: cached by the trading side, from SQLite, through an MLflow server."""
 
 import os
 import socket
@@ -27,7 +27,7 @@ POLICY = WeightPolicy()
 
 
 def main() -> None:
-    """Print medians and 99th percentiles, all from one run."""
+    """Print medians and 99th percentiles."""
     go_offline()
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
@@ -37,7 +37,10 @@ def main() -> None:
         try:
             served = opened(home, address)
             report(
-                "watch.weight(), the trading side's cache", watch_of(direct, home), 200_000, "µs"
+                "watch.weight(), the trading side's cache",
+                cached_weight(direct, home),
+                200_000,
+                "µs",
             )
             report("journal.state(), SQLite", direct.journal.state, 200, "ms")
             report("journal.state(), MLflow server", served.journal.state, 200, "ms")
@@ -51,7 +54,12 @@ def main() -> None:
 
 
 def opened(home: Path, address: str) -> Registry:
-    """Return the registry at an address."""
+    """Return a registry.
+
+    Args:
+        home: Folder of ledger and artifacts.
+        address: Address of MLflow.
+    """
     ledger = Ledger(f"sqlite:///{home}/ledger.db")
     return Registry(
         address, f"{home}/artifacts", "signal-confidence", lambda: ledger.exclusive("journal")
@@ -59,7 +67,12 @@ def opened(home: Path, address: str) -> Registry:
 
 
 def decide(registry: Registry, times: int) -> None:
-    """Append so many decisions that change nothing but the moment."""
+    """Append decisions that change nothing but their time.
+
+    Args:
+        registry: Registry of the lineage.
+        times: Number of decisions.
+    """
     for _ in range(times):
         state = registry.journal.state() or registry.journal.begin(
             initial_state("signal-confidence", NOW)
@@ -67,15 +80,20 @@ def decide(registry: Registry, times: int) -> None:
         at = state.as_of + timedelta(hours=1)
         after = extend_lease(state.model_copy(update={"as_of": at}), POLICY, at)
         registry.journal.append(
-            make_decision("guard", state, after, POLICY, at, verdict="HOLD", reasons=("made",))
+            make_decision("guard", state, after, POLICY, at, verdict="HOLD", reasons=("benchmark",))
         )
 
 
-def watch_of(registry: Registry, home: Path) -> Callable[[], float]:
-    """Return the read of a watch that has looked once."""
-    watching = StateWatch(registry.journal.verified, Brake(home), 5.0)
-    watching.refresh()
-    return lambda: watching.weight(NOW)
+def cached_weight(registry: Registry, home: Path) -> Callable[[], float]:
+    """Return a function that reads the weight from a refreshed watch.
+
+    Args:
+        registry: Registry of the lineage.
+        home: Folder of the brake.
+    """
+    watch = StateWatch(registry.journal.verified, Brake(home), 5.0)
+    watch.refresh()
+    return lambda: watch.weight(NOW)
 
 
 def serve(home: Path) -> tuple[subprocess.Popen[bytes], str]:
@@ -115,18 +133,24 @@ def serve(home: Path) -> tuple[subprocess.Popen[bytes], str]:
     raise SystemExit("the MLflow server did not start")
 
 
-def report(what: str, read: Callable[[], object], times: int, unit: str) -> None:
-    """Print the median and the 99th percentile of ``read``."""
+def report(label: str, read: Callable[[], object], times: int, unit: str) -> None:
+    """Print the median and the 99th percentile of the time of a call.
+
+    Args:
+        label: What is measured.
+        read: The call.
+        times: Number of calls, after one that does not count.
+        unit: µs or ms.
+    """
     factor = {"µs": 1e6, "ms": 1e3}[unit]
     read()
-    taken = []
+    durations = []
     for _ in range(times):
         started = time.perf_counter()
         read()
-        taken.append((time.perf_counter() - started) * factor)
-    print(
-        f"{what:44} p50 {statistics.median(taken):8.2f} {unit}   p99 {statistics.quantiles(taken, n=100)[98]:8.2f} {unit}"
-    )
+        durations.append((time.perf_counter() - started) * factor)
+    median, p99 = statistics.median(durations), statistics.quantiles(durations, n=100)[98]
+    print(f"{label:44} p50 {median:8.2f} {unit}   p99 {p99:8.2f} {unit}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A process killed at any write to MLflow, and eight deciding at once: what is left is whole (SPEC §6, §7)."""
+"""A process killed at any write to MLflow, and eight that decide at once (SPEC §6, §7)."""
 
 import multiprocessing
 import os
@@ -29,7 +29,7 @@ from steelyard.weight.state import initial_state
 
 @pytest.fixture(scope="session")
 def processes() -> ForkServerContext:
-    """New processes that have their imports behind them; their server finds modules by the environment alone."""
+    """Processes with their imports done; their server finds modules through the environment."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["mlflow.store.tracking.sqlalchemy_store", "factories.crash"])
     with pytest.MonkeyPatch.context() as environment:
@@ -39,7 +39,7 @@ def processes() -> ForkServerContext:
 
 
 @pytest.fixture
-def lived(registry: Registry) -> Registry:
+def pilot(registry: Registry) -> Registry:
     """A champion that serves, a challenger that waits, pilot at 15 %."""
     registry.journal.begin(initial_state(LINEAGE, NOW))
     registry.register(training("a"))
@@ -48,55 +48,55 @@ def lived(registry: Registry) -> Registry:
     before = registry.journal.state()
     assert before is not None
     at = NOW + timedelta(days=15)
-    pilot = state(champion="1").model_copy(update={"as_of": at})
+    pilot_state = state(champion="1").model_copy(update={"as_of": at})
     registry.journal.append(
-        make_decision("gates", before, pilot, POLICY, at, verdict="RAISE", reasons=("made",))
+        make_decision("gates", before, pilot_state, POLICY, at, verdict="RAISE", reasons=("made",))
     )
     return registry
 
 
 @pytest.mark.parametrize("action", ACTIONS)
 def test_whatever_write_a_process_dies_at_the_next_one_finds_everything_whole(
-    lived: Registry, processes: ForkServerContext, tmp_path: Path, action: str
+    pilot: Registry, processes: ForkServerContext, tmp_path: Path, action: str
 ) -> None:
-    """Killed before each write in turn, until there is none left; verify finds nothing wrong, and a repeat works.
+    """Killed before each write in turn: verify finds nothing wrong afterwards, and a repeat works.
 
     A decision counts wholly or not at all: its weight is in force exactly when its run is finished.
     """
-    prepared = Path(lived._tracking._artifacts).parent
+    prepared = Path(pilot._tracking._artifacts).parent
     for number in range(1, 40):
         folder = copy_mlflow(prepared, tmp_path / str(number))
         process = processes.Process(target=killed_at, args=(str(folder), action, number))
         process.start()
         process.join(60)
         survivor = open_registry(folder)
-        whole(survivor)
+        require_whole(survivor)
         if process.exitcode == 0:
             assert number > 1
             return
         assert process.exitcode == -signal.SIGKILL
         ACTIONS[action](survivor)
-        whole(survivor, finished=True)
+        require_whole(survivor, finished=True)
     pytest.fail("never got through")
 
 
 def trained(registry: Registry) -> dict[str, str]:
-    """Run → status of the trainings that nobody gave up, each with its one trial."""
+    """Return run → status of the trainings that are not killed; each must have its one trial."""
     tracking = registry._tracking
-    found = tracking.client.search_runs(
+    runs = tracking.client.search_runs(
         [tracking.experiment_id(TRAINING)], "attributes.status != 'KILLED'"
     )
-    parents = {run.info.run_id: run.info.status for run in found if PARENT not in run.data.tags}
-    trials = [run.data.tags[PARENT] for run in found if run.data.tags.get(PARENT) in parents]
+    parents = {run.info.run_id: run.info.status for run in runs if PARENT not in run.data.tags}
+    trials = [run.data.tags[PARENT] for run in runs if run.data.tags.get(PARENT) in parents]
     assert sorted(trials) == sorted(parents)
     return parents
 
 
-def whole(registry: Registry, *, finished: bool = False) -> None:
-    """Nothing is wrong but, before the action was repeated, runs that were begun."""
-    promised = registry.journal.state()
+def require_whole(registry: Registry, *, finished: bool = False) -> None:
+    """Require that nothing is wrong after recovery; unfinished runs may stay until the repeat."""
+    state_read = registry.journal.state()
     registry.recover()
-    found = registry.journal.state()
+    recovered = registry.journal.state()
     faults = registry.journal.faults() + registry.misplaced()
     entries = registry.journal.entries()
 
@@ -105,10 +105,10 @@ def whole(registry: Registry, *, finished: bool = False) -> None:
     assert [
         fault for fault in faults if finished or not fault.endswith("begun, never finished")
     ] == []
-    assert found is not None
-    assert found == promised
-    assert found.weight == entries[-1].state.weight
-    assert found.champion == entries[-1].state.champion
+    assert recovered is not None
+    assert recovered == state_read
+    assert recovered.weight == entries[-1].state.weight
+    assert recovered.champion == entries[-1].state.champion
 
 
 PROCESSES = 8
@@ -122,7 +122,7 @@ def test_eight_that_evaluate_the_same_month_at_once_give_one_step_and_one_run(
     postgres: Callable[[], str],
     ledger: str,
 ) -> None:
-    """One decides, seven return that decision; a late rerun returns it, too. No server, no limit of Prefect's."""
+    """One decides, seven and a late rerun return its decision; without any limit of Prefect."""
     conf = Path(shutil.copytree(PACKAGE / "conf", tmp_path / "conf"))
     if ledger == "postgresql":
         services = (conf / "services.yaml").read_text()
@@ -136,13 +136,13 @@ def test_eight_that_evaluate_the_same_month_at_once_give_one_step_and_one_run(
     workers = [processes.Process(target=evaluate_at_once, args=arguments) for _ in range(PROCESSES)]
     for worker in workers:
         worker.start()
-    said = {answers.get(timeout=120) for _ in workers}
+    run_ids = {answers.get(timeout=120) for _ in workers}
     for worker in workers:
         worker.join(60)
     late = evaluate_weight(stores, period_end(LAST, 30) + timedelta(days=29))
 
-    assert len(said) == 1
+    assert len(run_ids) == 1
     assert stores.journal.count() == before + 1
     assert late is not None
-    assert said == {late.run_id}
+    assert run_ids == {late.run_id}
     assert stores.journal.faults() == []

@@ -20,15 +20,15 @@ from steelyard.weight.state import initial_state
 
 
 def decide(registry: Registry, month: int) -> Entry:
-    """Evaluate one healthy month from the state in force, pilot at 10 % first."""
+    """Append the evaluation of a healthy month; month 0 starts from pilot at 10 %."""
     at = NOW + timedelta(days=30 * month)
-    before = registry.journal.state() if month else state()
-    assert before is not None
-    return registry.journal.append(evaluate(Case(before, evidence(), POLICY, at, at)))
+    state_before = registry.journal.state() if month else state()
+    assert state_before is not None
+    return registry.journal.append(evaluate(Case(state_before, evidence(), POLICY, at, at)))
 
 
 def reopened(registry: Registry, seal_key: str = "") -> Registry:
-    """The same database, opened by another process."""
+    """Open the same database as another process would."""
     artifacts = Path(registry._tracking._artifacts)
     return open_registry(artifacts.parent, seal_key=seal_key)
 
@@ -36,13 +36,13 @@ def reopened(registry: Registry, seal_key: str = "") -> Registry:
 def test_a_decision_is_recorded_once_and_the_journal_replays_to_the_state(
     registry: Registry,
 ) -> None:
-    """Three months: three entries in a whole chain; the same month again returns its entry; the last entry is the state."""
+    """Three months give three linked entries; a repeated month returns its entry."""
     journal = registry.journal
     journal.begin(initial_state(LINEAGE, EARLIER))
     entries = [decide(registry, month) for month in range(3)]
-    again = journal.append(evaluate(Case(state(), evidence(accuracy=0.3), POLICY, NOW, NOW)))
+    repeated = journal.append(evaluate(Case(state(), evidence(accuracy=0.3), POLICY, NOW, NOW)))
 
-    assert again == entries[0]
+    assert repeated == entries[0]
     assert journal.decided("weight", NOW) == entries[0]
     assert journal.decided("weight", NOW + timedelta(days=300)) is None
     assert journal.entries() == entries
@@ -53,11 +53,11 @@ def test_a_decision_is_recorded_once_and_the_journal_replays_to_the_state(
 
 
 def test_the_run_of_a_decision_says_everything_without_opening_a_file(registry: Registry) -> None:
-    """Policy as params, evidence as metrics, verdict, reasons and the chain as tags, pictures beside the document."""
-    first = decide(registry, 0)
+    """Params: policy; metrics: evidence; tags: verdict, reasons, hashes; files: pictures."""
+    first_entry = decide(registry, 0)
     at = NOW + timedelta(days=30)
-    made = evaluate(Case(first.state, evidence(), POLICY, at, at))
-    entry = registry.journal.append(made, {"decision.png": b"picture"})
+    decision = evaluate(Case(first_entry.state, evidence(), POLICY, at, at))
+    entry = registry.journal.append(decision, {"decision.png": b"picture"})
     client = registry._tracking.client
     run = client.get_run(str(entry.run_id))
 
@@ -65,8 +65,8 @@ def test_the_run_of_a_decision_says_everything_without_opening_a_file(registry: 
     assert run.data.params["limits.breaker_accuracy"] == "0.45"
     assert run.data.metrics["accuracy"] == 0.58
     assert (run.data.metrics["weight_before"], run.data.metrics["weight_after"]) == (0.15, 0.20)
-    assert run.data.tags["previous_run_id"] == first.run_id
-    assert run.data.tags["previous_hash"] == first.hash
+    assert run.data.tags["previous_run_id"] == first_entry.run_id
+    assert run.data.tags["previous_hash"] == first_entry.hash
     assert run.data.tags["reasons"].startswith("step up")
     assert {file.path for file in client.list_artifacts(str(entry.run_id))} == {
         "decision.json",
@@ -95,7 +95,7 @@ def test_renewing_the_lease_changes_nothing_else_and_never_shortens_it(registry:
 
 
 def test_a_decision_from_a_state_that_is_gone_is_refused(registry: Registry) -> None:
-    """Somebody else decided in between: nothing is recorded, and running again decides from what is there now."""
+    """Another process decided in between: nothing is recorded; a repeat uses the new state."""
     decide(registry, 0)
     at = NOW + timedelta(days=30)
     with pytest.raises(RestoreService, match="another decision was made meanwhile"):
@@ -104,39 +104,39 @@ def test_a_decision_from_a_state_that_is_gone_is_refused(registry: Registry) -> 
 
 
 def test_reading_a_decision_that_was_cut_short_writes_nothing(registry: Registry) -> None:
-    """Readers get the state that follows from the journal; whoever decides next writes it."""
-    first, last = decide(registry, 0), decide(registry, 1)
+    """Readers get the state that follows from the journal; the next that decides writes it."""
+    first_entry, last_entry = decide(registry, 0), decide(registry, 1)
     client = registry._tracking.client
-    stale = registry.journal.sealed(first.state)
+    stale = registry.journal.sealed(first_entry.state)
     client.set_registered_model_tag(LINEAGE, STATE, stale)
-    other = reopened(registry)
+    other_process = reopened(registry)
 
-    assert other.journal.state() == last.state
-    assert other.journal.verified() == (last.state, None)
-    assert other.journal.decided("weight", last.decision.period_end) == last
+    assert other_process.journal.state() == last_entry.state
+    assert other_process.journal.verified() == (last_entry.state, None)
+    assert other_process.journal.decided("weight", last_entry.decision.period_end) == last_entry
     assert client.get_registered_model(LINEAGE).tags[STATE] == stale
-    with other.journal.deciding():
+    with other_process.journal.deciding():
         assert client.get_registered_model(LINEAGE).tags[STATE] == registry.journal.sealed(
-            last.state
+            last_entry.state
         )
 
 
 def test_a_decision_that_another_process_cut_short_is_completed_before_the_next(
     registry: Registry,
 ) -> None:
-    """A journal opened long ago completes it, too, although its own reading lags behind."""
-    first = decide(registry, 0)
-    other = reopened(registry)
-    assert other.journal.state() == first.state
-    last = decide(registry, 1)
+    """A journal opened before the crash completes it too, although its own reading lags behind."""
+    first_entry = decide(registry, 0)
+    other_process = reopened(registry)
+    assert other_process.journal.state() == first_entry.state
+    last_entry = decide(registry, 1)
     client = registry._tracking.client
-    client.set_registered_model_tag(LINEAGE, STATE, registry.journal.sealed(first.state))
+    client.set_registered_model_tag(LINEAGE, STATE, registry.journal.sealed(first_entry.state))
 
     at = NOW + timedelta(days=60)
     with pytest.raises(RestoreService, match="run the same command again"):
-        other.journal.append(evaluate(Case(first.state, evidence(), POLICY, at, at)))
-    assert other.journal.state() == last.state
-    assert decide(other, 2).sequence == 3
+        other_process.journal.append(evaluate(Case(first_entry.state, evidence(), POLICY, at, at)))
+    assert other_process.journal.state() == last_entry.state
+    assert decide(other_process, 2).sequence == 3
 
 
 def _edit_tag(registry: Registry, **changes: object) -> None:
@@ -161,11 +161,11 @@ def _edit_artifact(registry: Registry, sequence: int) -> None:
 
 
 def _forge_run(registry: Registry) -> None:
-    """A run by hand that says what a decision would say, but for the seal."""
+    """Make a run by hand that equals a decision except for the seal."""
     client = registry._tracking.client
-    copied = registry._tracking.decision_runs(limit=1)[0]
-    tags = {**copied.data.tags, "sequence": "99", "seal": "0" * 64, "mlflow.runName": "forged"}
-    run = client.create_run(copied.info.experiment_id, tags=tags)
+    template = registry._tracking.decision_runs(limit=1)[0]
+    tags = {**template.data.tags, "sequence": "99", "seal": "0" * 64, "mlflow.runName": "forged"}
+    run = client.create_run(template.info.experiment_id, tags=tags)
     client.log_metric(run.info.run_id, "sequence", 99)
     client.log_artifact(run.info.run_id, str(_artifact(registry, 3)))
     client.set_terminated(run.info.run_id)
@@ -173,60 +173,66 @@ def _forge_run(registry: Registry) -> None:
 
 DAMAGES: dict[str, tuple[Callable[[Registry], None], str, bool]] = {
     "weight edited": (
-        lambda r: _edit_tag(r, weight=0.7),
+        lambda registry: _edit_tag(registry, weight=0.7),
         "the state tag was changed by hand",
         True,
     ),
     "lease edited": (
-        lambda r: _edit_tag(r, lease_until="2099-01-01T00:00:00Z"),
+        lambda registry: _edit_tag(registry, lease_until="2099-01-01T00:00:00Z"),
         "the state tag was changed by hand",
         True,
     ),
     "weight over the limit": (
-        lambda r: _edit_tag(r, weight=0.9),
+        lambda registry: _edit_tag(registry, weight=0.9),
         "the state tag is not a state",
         True,
     ),
     "not even JSON": (
-        lambda r: r._tracking.client.set_registered_model_tag(LINEAGE, STATE, "{"),
+        lambda registry: registry._tracking.client.set_registered_model_tag(LINEAGE, STATE, "{"),
         "the state tag is not a state",
         True,
     ),
     "last decision deleted": (_delete_last_run, "the state tag names decision 3", True),
     "middle decision deleted": (
-        lambda r: r._tracking.client.delete_run(str(r.journal.entries()[1].run_id)),
+        lambda registry: registry._tracking.client.delete_run(
+            str(registry.journal.entries()[1].run_id)
+        ),
         "decision 3 (run {2}): decision 2 (run {1}) before it is missing",
         False,
     ),
     "decision edited": (
-        lambda r: _edit_artifact(r, 2),
+        lambda registry: _edit_artifact(registry, 2),
         "decision 2 (run {1}): its content was changed",
         False,
     ),
     "last decision edited": (
-        lambda r: _edit_artifact(r, 3),
+        lambda registry: _edit_artifact(registry, 3),
         "decision 3 (run {2}): its content was changed",
         True,
     ),
     "decision's file gone": (
-        lambda r: _artifact(r, 2).unlink(),
+        lambda registry: _artifact(registry, 2).unlink(),
         "decision 2 (run {1}): its decision.json is gone or cannot be read",
         False,
     ),
     "verdict tag edited": (
-        lambda r: r._tracking.client.set_tag(str(r.journal.entries()[0].run_id), "verdict", "CUT"),
+        lambda registry: registry._tracking.client.set_tag(
+            str(registry.journal.entries()[0].run_id), "verdict", "CUT"
+        ),
         "decision 1 (run {0}): its tag verdict was changed",
         False,
     ),
     "metric edited": (
-        lambda r: r._tracking.client.log_metric(
-            str(r.journal.entries()[0].run_id), "accuracy", 0.9
+        lambda registry: registry._tracking.client.log_metric(
+            str(registry.journal.entries()[0].run_id), "accuracy", 0.9
         ),
         "decision 1 (run {0}): its metric accuracy was changed",
         False,
     ),
     "readable tag edited": (
-        lambda r: r._tracking.client.set_registered_model_tag(LINEAGE, "ml_weight", "0.7000"),
+        lambda registry: registry._tracking.client.set_registered_model_tag(
+            LINEAGE, "ml_weight", "0.7000"
+        ),
         "the tag ml_weight says 0.7000, the journal 0.2000",
         False,
     ),
@@ -238,54 +244,54 @@ DAMAGES: dict[str, tuple[Callable[[Registry], None], str, bool]] = {
 def test_what_was_changed_by_hand_is_found_and_not_believed(
     registry: Registry, damage: str
 ) -> None:
-    """Verify names the first place; where the state itself is in doubt flows stop and traders go by the journal."""
+    """Verify names the fault; if the state is in doubt, flows stop and traders use the journal."""
     entries = [decide(registry, month) for month in range(3)]
-    break_it, words, doubted = DAMAGES[damage]
-    break_it(registry)
-    other = reopened(registry)
-    faults = other.journal.faults()
+    inflict, expected_fault, is_state_in_doubt = DAMAGES[damage]
+    inflict(registry)
+    other_process = reopened(registry)
+    faults = other_process.journal.faults()
 
-    assert any(words.format(*(entry.run_id for entry in entries)) in fault for fault in faults), (
-        faults
-    )
-    breach_confirmed, fault = reopened(registry).journal.verified()
-    assert breach_confirmed is not None
-    assert breach_confirmed.weight <= 0.20
-    assert breach_confirmed.lease_until < NOW + timedelta(days=300)
-    assert (fault is not None) is doubted
-    if doubted:
+    assert any(
+        expected_fault.format(*(entry.run_id for entry in entries)) in fault for fault in faults
+    ), faults
+    trusted, fault = reopened(registry).journal.verified()
+    assert trusted is not None
+    assert trusted.weight <= 0.20
+    assert trusted.lease_until < NOW + timedelta(days=300)
+    assert (fault is not None) is is_state_in_doubt
+    if is_state_in_doubt:
         with pytest.raises(VerifyState, match="steelyard verify"):
             reopened(registry).journal.state()
     else:
-        assert reopened(registry).journal.state() == breach_confirmed
+        assert reopened(registry).journal.state() == trusted
 
 
 def test_repair_writes_what_the_journal_says(registry: Registry) -> None:
-    """A weight edited by hand goes back to what was decided; a second look finds nothing."""
+    """A weight edited by hand goes back to the decided one; then nothing is wrong."""
     decide(registry, 0)
     _edit_tag(registry, weight=0.6, lease_until="2099-01-01T00:00:00Z")
-    other = reopened(registry)
-    other.journal.repair()
+    other_process = reopened(registry)
+    other_process.journal.repair()
 
-    assert other.journal.faults() == []
-    found = other.journal.state()
-    assert found is not None
-    assert (found.weight, found.lease_until) == (0.15, NOW)
+    assert other_process.journal.faults() == []
+    repaired = other_process.journal.state()
+    assert repaired is not None
+    assert (repaired.weight, repaired.lease_until) == (0.15, NOW)
 
 
 def test_a_rollback_works_on_a_state_that_is_in_doubt(registry: Registry) -> None:
-    """The operator is not stopped by what is wrong: weight 0 from the last state that can be believed."""
+    """An operator can always roll back: weight 0, from the last state that can be trusted."""
     decide(registry, 0)
     _edit_tag(registry, weight=0.7)
-    other = reopened(registry)
-    breach_confirmed, _ = other.journal.verified()
-    assert breach_confirmed is not None
-    entry = other.journal.append(roll_back(breach_confirmed, "tags look odd", "anna", POLICY, NOW))
+    other_process = reopened(registry)
+    trusted, _ = other_process.journal.verified()
+    assert trusted is not None
+    entry = other_process.journal.append(roll_back(trusted, "tags look odd", "anna", POLICY, NOW))
 
     assert entry.decision.before.weight == 0.15
     assert entry.decision.operator == "anna"
-    assert other.journal.state() == entry.state
-    assert other.journal.faults() == []
+    assert other_process.journal.state() == entry.state
+    assert other_process.journal.faults() == []
 
 
 def test_a_decision_that_was_removed_leaves_a_gap_for_ever(registry: Registry) -> None:
@@ -293,35 +299,37 @@ def test_a_decision_that_was_removed_leaves_a_gap_for_ever(registry: Registry) -
     for month in range(2):
         decide(registry, month)
     _delete_last_run(registry)
-    other = reopened(registry)
-    breach_confirmed, _ = other.journal.verified()
-    assert breach_confirmed is not None
-    entry = other.journal.append(
-        roll_back(breach_confirmed, "a decision is gone", "anna", POLICY, NOW)
+    other_process = reopened(registry)
+    trusted, _ = other_process.journal.verified()
+    assert trusted is not None
+    entry = other_process.journal.append(
+        roll_back(trusted, "a decision is gone", "anna", POLICY, NOW)
     )
 
     assert entry.sequence == 3
-    assert other.journal.faults()[0].startswith(f"decision 3 (run {entry.run_id}): decision 2")
+    assert other_process.journal.faults()[0].startswith(
+        f"decision 3 (run {entry.run_id}): decision 2"
+    )
 
 
 def test_another_key_is_not_believed(registry: Registry) -> None:
-    """State and decisions sealed without the secret are a forgery to who has one."""
+    """With a secret, state and decisions sealed without it count as forged."""
     decide(registry, 0)
-    other = reopened(registry, seal_key="secret")
+    other_process = reopened(registry, seal_key="secret")
 
     with pytest.raises(VerifyState, match="changed by hand, or is sealed with another key"):
-        other.journal.state()
-    assert other.journal.verified()[0] is None
-    assert any("is not sealed with this key" in fault for fault in other.journal.faults())
+        other_process.journal.state()
+    assert other_process.journal.verified()[0] is None
+    assert any("is not sealed with this key" in fault for fault in other_process.journal.faults())
 
 
 def test_a_whole_chain_is_sealed_with_a_new_key_and_a_broken_one_is_not(registry: Registry) -> None:
-    """After the key was set everything is believed again; what was edited in between is not sealed."""
+    """With the new key everything is trusted again; an entry edited before is not sealed."""
     entries = [decide(registry, month) for month in range(3)]
-    other = reopened(registry, seal_key="secret")
-    other.journal.reseal()
-    assert other.journal.faults() == []
-    assert other.journal.state() == entries[-1].state
+    other_process = reopened(registry, seal_key="secret")
+    other_process.journal.reseal()
+    assert other_process.journal.faults() == []
+    assert other_process.journal.state() == entries[-1].state
 
     _edit_artifact(registry, 2)
     with pytest.raises(VerifyState, match="only a whole chain is sealed anew"):
@@ -329,24 +337,25 @@ def test_a_whole_chain_is_sealed_with_a_new_key_and_a_broken_one_is_not(registry
 
 
 def test_a_new_key_before_any_decision_starts_afresh(registry: Registry) -> None:
-    """There is nothing to believe yet."""
+    """A state without decisions is dropped."""
     registry.journal.begin(initial_state(LINEAGE, EARLIER))
-    other = reopened(registry, seal_key="secret")
-    other.journal.reseal()
+    other_process = reopened(registry, seal_key="secret")
+    other_process.journal.reseal()
 
-    assert other.journal.state() is None
+    assert other_process.journal.state() is None
 
 
 def test_a_run_made_by_hand_does_not_stand_for_a_decision(registry: Registry) -> None:
-    """Somebody made a run under next month's key: next month is decided all the same."""
-    first = decide(registry, 0)
+    """A run made by hand under next month's key does not keep next month from being decided."""
+    first_entry = decide(registry, 0)
     at = NOW + timedelta(days=30)
-    made = evaluate(Case(first.state, evidence(), POLICY, at, at))
-    client, copied = registry._tracking.client, registry._tracking.decision_runs(limit=1)[0]
+    decision = evaluate(Case(first_entry.state, evidence(), POLICY, at, at))
+    client, template = registry._tracking.client, registry._tracking.decision_runs(limit=1)[0]
     run = client.create_run(
-        copied.info.experiment_id, tags={**copied.data.tags, "key": made.key, "hash": "0" * 64}
+        template.info.experiment_id,
+        tags={**template.data.tags, "key": decision.key, "hash": "0" * 64},
     )
     client.set_terminated(run.info.run_id)
 
-    assert registry.journal.append(made).state.weight == made.after.weight
-    assert registry.journal.decided("weight", at) == registry.journal.append(made)
+    assert registry.journal.append(decision).state.weight == decision.after.weight
+    assert registry.journal.decided("weight", at) == registry.journal.append(decision)

@@ -25,29 +25,29 @@ def lake(tmp_path: Path) -> Lake:
 def test_collecting_twice_adds_nothing_and_later_bars_append(lake: Lake) -> None:
     """The files stay as they are, byte for byte; then the rest is added."""
     assert lake.append(EARLY, FOUR_HOURS) == Appended(len(EARLY), 0, 0)
-    before = lake_digest(lake._folder)
+    digest_before = lake_digest(lake._folder)
     assert lake.append(EARLY, FOUR_HOURS) == Appended(0, len(EARLY), 0)
-    assert lake_digest(lake._folder) == before
+    assert lake_digest(lake._folder) == digest_before
     assert lake.append(BARS, FOUR_HOURS) == Appended(len(BARS) - len(EARLY), len(EARLY), 0)
     pd.testing.assert_frame_equal(lake.read(), BARS, check_dtype=False)
 
 
 def test_a_stored_bar_is_never_overwritten(lake: Lake) -> None:
-    """One that comes again with another close is counted and left out."""
+    """A bar with another close is counted as conflicting and left out."""
     lake.append(EARLY, FOUR_HOURS)
-    before = lake_digest(lake._folder)
+    digest_before = lake_digest(lake._folder)
     changed = EARLY.assign(close=EARLY["close"].where(EARLY.index != 3, 1.0))
 
     assert lake.append(changed, FOUR_HOURS) == Appended(0, len(EARLY) - 1, 1)
-    assert lake_digest(lake._folder) == before
+    assert lake_digest(lake._folder) == digest_before
 
 
 def test_bars_without_volume_are_recognised(lake: Lake) -> None:
     """NaN volume equals NaN volume."""
-    silent = EARLY.assign(volume=float("nan"))
-    lake.append(silent, FOUR_HOURS)
+    without_volume = EARLY.assign(volume=float("nan"))
+    lake.append(without_volume, FOUR_HOURS)
 
-    assert lake.append(silent, FOUR_HOURS) == Appended(0, len(EARLY), 0)
+    assert lake.append(without_volume, FOUR_HOURS) == Appended(0, len(EARLY), 0)
 
 
 def test_reading_stops_at_the_last_closed_bar(lake: Lake) -> None:
@@ -76,7 +76,7 @@ def test_an_empty_lake_says_what_to_run(lake: Lake) -> None:
 
 
 def test_a_broken_file_is_one_clear_line(lake: Lake, tmp_path: Path) -> None:
-    """It is named."""
+    """The error names the file."""
     lake.append(EARLY, FOUR_HOURS)
     (tmp_path / "lake" / "symbol=SIM00" / "bars.parquet").write_bytes(b"gone")
 
@@ -86,20 +86,20 @@ def test_a_broken_file_is_one_clear_line(lake: Lake, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", ["", "{}", "[]", '{"bar_size": "long"}'])
 def test_a_broken_description_is_one_clear_line(lake: Lake, tmp_path: Path, content: str) -> None:
-    """It is named; nothing is appended to bars of a size nobody knows."""
+    """The error names the file; nothing is appended to bars of unknown size."""
     lake.append(EARLY, FOUR_HOURS)
     (tmp_path / "lake" / "lake.json").write_text(content)
-    before = lake_digest(lake._folder)
+    digest_before = lake_digest(lake._folder)
 
     with pytest.raises(RestoreService, match=r"lake\.json: cannot be read"):
         lake.read()
     with pytest.raises(RestoreService, match=r"lake\.json: cannot be read"):
         lake.append(BARS, FOUR_HOURS)
-    assert lake_digest(lake._folder) == before
+    assert lake_digest(lake._folder) == digest_before
 
 
 def test_a_lake_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -> None:
-    """Where a file stands in the place of the folder."""
+    """A file stands in place of the folder."""
     (tmp_path / "lake").write_text("")
 
     with pytest.raises(RestoreService, match=r"lake: the lake cannot be written .*writable folder"):
@@ -107,7 +107,7 @@ def test_a_lake_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -> None
 
 
 def test_bars_from_before_a_split_are_not_continued_after_it(lake: Lake) -> None:
-    """The stored past is four times too high for what follows: that symbol waits, the others are stored."""
+    """The symbol whose stored prices are four times too high is refused; the others are stored."""
     lake.append(EARLY, FOUR_HOURS)
     split = BARS.copy()
     split.loc[split["symbol"] == "SIM00", ["open", "high", "low", "close"]] /= 4
@@ -126,9 +126,11 @@ def test_bars_from_before_a_split_are_not_continued_after_it(lake: Lake) -> None
 def test_a_dividend_does_not_stop_a_symbol(lake: Lake) -> None:
     """Adjusted closes drop by a percent or two; the stored bars stay, the later ones are added."""
     lake.append(EARLY, FOUR_HOURS)
-    paid = BARS.assign(close=BARS["close"] * 0.98)
+    after_dividend = BARS.assign(close=BARS["close"] * 0.98)
 
-    assert lake.append(paid, FOUR_HOURS) == Appended(len(BARS) - len(EARLY), 0, len(EARLY))
+    assert lake.append(after_dividend, FOUR_HOURS) == Appended(
+        len(BARS) - len(EARLY), 0, len(EARLY)
+    )
 
 
 def renamed(*symbols: str) -> pd.DataFrame:

@@ -40,30 +40,30 @@ def ledger(ledger_url: str) -> Ledger:
     return ledger
 
 
-def signals(n: int) -> pd.DataFrame:
-    frame = settled(n)
+def signals(count: int) -> pd.DataFrame:
+    frame = settled(count)
     return frame.assign(
         timestamp=frame["decided_at"] - pd.Timedelta("1D"),
         ema_spread=0.5,
-        rsi=np.arange(n, dtype=float),
+        rsi=np.arange(count, dtype=float),
     )
 
 
 def test_migrations_make_the_tables_the_models_describe(ledger: Ledger, ledger_url: str) -> None:
-    """Every table, column and index of the models exists in the database, and migrating again changes nothing."""
+    """All tables, columns and indexes of the models exist; migrating again changes nothing."""
     ledger.migrate()
-    found = inspect(create_engine(ledger_url))
+    inspector = inspect(create_engine(ledger_url))
     for table in Base.metadata.sorted_tables:
-        assert {column["name"] for column in found.get_columns(table.name)} == set(
+        assert {column["name"] for column in inspector.get_columns(table.name)} == set(
             table.columns.keys()
         )
-        assert {index["name"] for index in found.get_indexes(table.name)} == {
+        assert {index["name"] for index in inspector.get_indexes(table.name)} == {
             index.name for index in table.indexes
         }
 
 
 def test_a_signals_life_is_written_once(ledger: Ledger) -> None:
-    """Features, prediction and outcome come back as they were written; writing them again changes nothing."""
+    """Features, prediction and outcome are read as written; writing them again changes nothing."""
     frame = signals(5)
 
     def write() -> tuple[int, int, int]:
@@ -71,12 +71,14 @@ def test_a_signals_life_is_written_once(ledger: Ledger) -> None:
         return features, ledger.record_predictions(frame), ledger.record_outcomes(frame.head(3))
 
     assert write() == (5, 5, 3)
-    before = ledger_digest(ledger)
+    digest_before = ledger_digest(ledger)
     assert write() == (0, 0, 0)
-    assert ledger_digest(ledger) == before
+    assert ledger_digest(ledger) == digest_before
     assert ledger.unsettled()["signal_id"].tolist() == ["S:3:buy", "S:4:buy"]
-    found = ledger.settled_predictions(LONG_AGO, FAR_AHEAD)
-    pd.testing.assert_frame_equal(found, settled(5).head(3)[found.columns], check_dtype=False)
+    predictions = ledger.settled_predictions(LONG_AGO, FAR_AHEAD)
+    pd.testing.assert_frame_equal(
+        predictions, settled(5).head(3)[predictions.columns], check_dtype=False
+    )
 
 
 def test_a_frozen_prediction_is_never_changed(ledger: Ledger) -> None:
@@ -88,7 +90,7 @@ def test_a_frozen_prediction_is_never_changed(ledger: Ledger) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "message"),
     [
         (
             {"net_return": [0.02, 0.01]},
@@ -102,16 +104,16 @@ def test_a_frozen_prediction_is_never_changed(ledger: Ledger) -> None:
     ids=["return", "reason"],
 )
 def test_a_different_outcome_is_refused_and_nothing_is_written(
-    ledger: Ledger, change: dict[str, object], words: str
+    ledger: Ledger, change: dict[str, object], message: str
 ) -> None:
-    """One signal of two would change: neither is touched, and the message names the signal and what differs."""
+    """One signal of two would change: neither does, and the message names signal and difference."""
     ledger.record_predictions(settled(2))
     ledger.record_outcomes(settled(1))
-    before = ledger_digest(ledger)
+    digest_before = ledger_digest(ledger)
 
-    with pytest.raises(FixData, match=words):
+    with pytest.raises(FixData, match=message):
         ledger.record_outcomes(settled(2, **change))
-    assert ledger_digest(ledger) == before
+    assert ledger_digest(ledger) == digest_before
 
 
 def test_an_outcome_written_twice_in_one_go_counts_once(ledger: Ledger) -> None:
@@ -133,7 +135,7 @@ def test_thousands_of_rows_are_counted_as_new_or_known(ledger: Ledger) -> None:
 
 
 def test_a_moment_without_a_zone_is_refused(ledger: Ledger) -> None:
-    """Nobody can tell which moment it means."""
+    """A time without a zone is ambiguous."""
     with pytest.raises(FixData, match="2026-01-01 00:00:00 names no zone"):
         ledger.settled_predictions(datetime(2026, 1, 1), FAR_AHEAD)
 
@@ -144,16 +146,16 @@ def test_an_outcome_of_an_unknown_signal_is_left_out(ledger: Ledger) -> None:
 
 
 def test_a_missing_opinion_is_nan(ledger: Ledger) -> None:
-    """Stored as NULL, read as NaN; a missing reason is None; the dtypes of an empty answer are those of a full one."""
+    """NULL is read as NaN, a missing reason as None; an empty frame has the same dtypes."""
     empty = ledger.settled_predictions(LONG_AGO, FAR_AHEAD)
     frame = settled(2, p_win=[np.nan, 0.5], fallback_reason=["no_model", None])
     ledger.record_predictions(frame)
     ledger.record_outcomes(frame)
-    found = ledger.settled_predictions(LONG_AGO, FAR_AHEAD)
+    predictions = ledger.settled_predictions(LONG_AGO, FAR_AHEAD)
 
-    assert np.isnan(found["p_win"].iloc[0])
-    assert found["fallback_reason"].tolist() == ["no_model", None]
-    assert found.dtypes.to_dict() == empty.dtypes.to_dict()
+    assert np.isnan(predictions["p_win"].iloc[0])
+    assert predictions["fallback_reason"].tolist() == ["no_model", None]
+    assert predictions.dtypes.to_dict() == empty.dtypes.to_dict()
 
 
 def test_a_window_is_open_at_its_start_and_closed_at_its_end(ledger: Ledger) -> None:
@@ -176,9 +178,9 @@ def test_a_models_stage_follows_the_registry(ledger: Ledger) -> None:
         "trained_through": EARLIER,
     }
     ledger.record_model({**row, "stage": "challenger"})
-    before = ledger_digest(ledger)
+    digest_before = ledger_digest(ledger)
     ledger.record_model({**row, "stage": "challenger"})
-    assert ledger_digest(ledger) == before
+    assert ledger_digest(ledger) == digest_before
     ledger.record_model({**row, "stage": "champion"})
     with ledger._engine.connect() as connection:
         rows = connection.execute(select(RegisteredModel.__table__)).mappings().all()
@@ -186,7 +188,7 @@ def test_a_models_stage_follows_the_registry(ledger: Ledger) -> None:
 
 
 def test_what_was_tried_is_counted_once_for_each_lineage(ledger: Ledger) -> None:
-    """Two searches and one setting; the same search again changes nothing, nor does another lineage; later ones wait."""
+    """A repeated search and another lineage change no count; later trials do not count yet."""
     for key, kind, count in (
         ("a/1", "search", 30),
         ("a/2", "search", 12),
@@ -194,10 +196,10 @@ def test_what_was_tried_is_counted_once_for_each_lineage(ledger: Ledger) -> None
         ("ab/1", "search", 99),
     ):
         assert ledger.record_trial_count(key, EARLIER, kind, count) == 1
-    before = ledger_digest(ledger)
+    digest_before = ledger_digest(ledger)
 
     assert ledger.record_trial_count("a/1", FAR_AHEAD, "search", 77) == 0
-    assert ledger_digest(ledger) == before
+    assert ledger_digest(ledger) == digest_before
     assert ledger.trial_counts("a", EARLIER) == {"search": 42, "settings": 1}
     assert ledger.trial_counts("a", LONG_AGO) == {}
 
@@ -208,13 +210,16 @@ def test_the_last_month_is_found_by_an_index(tmp_path: Path, column: str) -> Non
     url = f"sqlite:///{tmp_path}/ledger.db"
     Ledger(url).migrate()
     with create_engine(url).connect() as connection:
-        query = f"EXPLAIN QUERY PLAN SELECT * FROM ml_predictions WHERE {column} > '2026' ORDER BY {column}"  # noqa: S608
+        query = (
+            f"EXPLAIN QUERY PLAN SELECT * FROM ml_predictions WHERE {column} > '2026' "  # noqa: S608
+            f"ORDER BY {column}"
+        )
         plan = str(connection.execute(text(query)).all())
     assert f"USING INDEX ix_ml_predictions_{column}" in plan
 
 
 def test_several_migrate_at_once(ledger_url: str) -> None:
-    """Three processes on a new database, slow enough to meet: all succeed and the tables are there."""
+    """Three processes migrate a new database slowly enough to meet: all succeed."""
     command = [sys.executable, "-c", MIGRATE_SLOWLY, ledger_url]
     running = [
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -255,14 +260,14 @@ def test_a_locked_database_is_one_clear_line(
     monkeypatch.setattr("steelyard.gateways.ledger.ledger.BUSY_SECONDS", 0.2)
     ledger = Ledger(f"sqlite:///{tmp_path}/ledger.db")
     ledger.migrate()
-    other = sqlite3.connect(tmp_path / "ledger.db")
-    other.execute("BEGIN IMMEDIATE")
+    blocker = sqlite3.connect(tmp_path / "ledger.db")
+    blocker.execute("BEGIN IMMEDIATE")
 
     with pytest.raises(
         RestoreService, match=r"ledger\.db cannot be used: database is locked; nothing was changed"
     ):
         ledger.record_predictions(settled(1))
-    other.rollback()
+    blocker.rollback()
     assert ledger.record_predictions(settled(1)) == 1
 
 
@@ -274,8 +279,8 @@ def test_a_locked_table_on_a_server_is_one_clear_line(
     url = postgres()
     ledger = Ledger(url)
     ledger.migrate()
-    with create_engine(url).begin() as other:
-        other.execute(text("LOCK TABLE ml_predictions"))
+    with create_engine(url).begin() as blocker:
+        blocker.execute(text("LOCK TABLE ml_predictions"))
         with pytest.raises(
             RestoreService, match="cannot be used: canceling statement due to lock timeout"
         ):
@@ -310,24 +315,24 @@ def test_the_outcome_columns_are_those_of_the_bracket() -> None:
 
 
 def test_a_signal_comes_back_with_its_frozen_features(ledger: Ledger) -> None:
-    """Prediction, outcome and features in one row; None for what is not known yet, and for a signal never predicted."""
+    """One row has prediction, outcome, features; None for an open outcome or an unknown signal."""
     frame = signals(2)
     frame["p_win"] = [0.6, np.nan]
     ledger.record_features(frame, ["ema_spread", "rsi"], "hash")
     ledger.record_predictions(frame)
     ledger.record_outcomes(frame.head(1))
-    settled_one, open_one = ledger.signal("S:0:buy"), ledger.signal("S:1:buy")
+    settled_signal, open_signal = ledger.signal("S:0:buy"), ledger.signal("S:1:buy")
 
-    assert settled_one is not None
-    assert open_one is not None
-    assert settled_one["features"] == {"ema_spread": 0.5, "rsi": 0.0}
-    assert (settled_one["feature_set_hash"], settled_one["p_win"], settled_one["won"]) == (
+    assert settled_signal is not None
+    assert open_signal is not None
+    assert settled_signal["features"] == {"ema_spread": 0.5, "rsi": 0.0}
+    assert (settled_signal["feature_set_hash"], settled_signal["p_win"], settled_signal["won"]) == (
         "hash",
         0.6,
         True,
     )
-    assert settled_one["decided_at"] == EARLIER
-    assert [open_one[name] for name in ("p_win", *OUTCOME)] == [None] * (1 + len(OUTCOME))
+    assert settled_signal["decided_at"] == EARLIER
+    assert [open_signal[name] for name in ("p_win", *OUTCOME)] == [None] * (1 + len(OUTCOME))
     assert ledger.signal("S:2:buy") is None
 
 
@@ -335,7 +340,7 @@ def test_ids_are_found_by_how_they_start(ledger: Ledger) -> None:
     """At most five, newest first, in either case; a percent sign stands for itself."""
     ledger.record_predictions(signals(8))
 
-    assert ledger.ids_starting_with("s:") == [f"S:{n}:buy" for n in (7, 6, 5, 4, 3)]
+    assert ledger.ids_starting_with("s:") == [f"S:{count}:buy" for count in (7, 6, 5, 4, 3)]
     assert ledger.ids_starting_with("S:2") == ["S:2:buy"]
     assert (
         ledger.ids_starting_with("%")

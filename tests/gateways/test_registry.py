@@ -54,7 +54,7 @@ def test_nothing_is_absent_not_unreachable(registry: Registry) -> None:
 
 
 def test_a_model_comes_back_as_it_was_stored(registry: Registry) -> None:
-    """Registered, loaded, and predicting to the last bit what it did; its NaN metrics are left out."""
+    """The loaded model predicts the same to the last bit; NaN metrics are left out."""
     assert MODEL is not None
     version = registry.register(registration())
     loaded = Model.from_files(registry.load(version.number))
@@ -104,7 +104,7 @@ def test_a_training_without_a_model_is_kept_as_refused(registry: Registry) -> No
 
 
 def test_nothing_stored_can_execute_code(registry: Registry, tmp_path: Path) -> None:
-    """No pickle among the files of a version, and MLflow's own loader gives the same predictions."""
+    """A version has no pickled files, and MLflow's own loader gives the same predictions."""
     import mlflow.pyfunc
     import pandas as pd
 
@@ -126,14 +126,14 @@ def test_a_locked_database_is_one_clear_line_within_seconds(
 ) -> None:
     """Another process holds the file; MLflow itself would retry for minutes."""
     file = tmp_path / "mlruns" / "mlflow.db"
-    other = sqlite3.connect(file)
-    other.execute("BEGIN EXCLUSIVE")
+    blocker = sqlite3.connect(file)
+    blocker.execute("BEGIN EXCLUSIVE")
     started = time.monotonic()
 
     with pytest.raises(RestoreService, match="database is locked"):
         registry.champion()
     assert time.monotonic() - started < 30
-    other.rollback()
+    blocker.rollback()
 
 
 def test_an_address_that_is_none_is_refused(tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ def test_an_address_that_is_none_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_oldest_that_waits_is_the_challenger(registry: Registry) -> None:
-    """A second training takes no place from the first; when the first is judged the next moves up, alias and all."""
+    """A later training waits behind the first; after the first comparison the next moves up."""
     for key in ("a", "b", "c"):
         registry.register(registration(key))
     assert [version.number for version in registry.waiting()] == ["1", "2", "3"]
@@ -157,7 +157,7 @@ def test_the_oldest_that_waits_is_the_challenger(registry: Registry) -> None:
 
 
 def test_an_alias_that_was_left_behind_stays_until_recovered(registry: Registry) -> None:
-    """Asking for the challenger goes by the versions' stages and moves no alias."""
+    """The challenger follows from the versions' stages; reading it moves no alias."""
     registry.register(registration("a"))
     client = registry._tracking.client
     client.delete_registered_model_alias("signal-confidence", "challenger")
@@ -175,7 +175,7 @@ def test_an_alias_moved_by_hand_is_found_and_put_back(registry: Registry) -> Non
     registry.register(registration("a"))
     registry.register(registration("b"))
     promote(registry, "1")
-    client = registry._tracking.client  # what a person can reach by hand
+    client = registry._tracking.client
     client.set_registered_model_alias("signal-confidence", "champion", "2")
     client.set_model_version_tag("signal-confidence", "2", "stage", "champion")
     champion = registry.champion()
@@ -193,7 +193,7 @@ def test_an_alias_moved_by_hand_is_found_and_put_back(registry: Registry) -> Non
 
 
 def test_every_trial_is_a_run_below_its_training(registry: Registry) -> None:
-    """Parameters, log-loss where it was not pruned, state, family, duration; registered again there are no more of them."""
+    """Parameters, log-loss unless pruned, state, family, duration; a repeat adds no runs."""
     rows = [
         TrialRow(0, "xgboost", "complete", 0.68, 40, {"eta": 0.1}),
         TrialRow(1, "lightgbm", "pruned", np.nan, 25, {}),
@@ -223,48 +223,48 @@ def test_every_trial_is_a_run_below_its_training(registry: Registry) -> None:
 
 
 def test_a_run_names_the_rows_it_learned_from(registry: Registry) -> None:
-    """Name, fingerprint, source, columns and counts; the rows themselves are nowhere."""
+    """Name, digest, source, columns and counts; the rows themselves are not stored."""
     data = Dataset(
         "settled signals", "training", "ab" * 32, "/home/lake", ("rsi",), {"num_rows": 400}
     )
     version = registry.register(registration(data=(data,)))
-    [found] = registry._tracking.client.get_run(version.run_id).inputs.dataset_inputs
+    [logged] = registry._tracking.client.get_run(version.run_id).inputs.dataset_inputs
 
-    assert (found.dataset.name, found.dataset.digest) == ("settled signals", ("ab" * 32)[:36])
-    assert [(tag.key, tag.value) for tag in found.tags] == [("mlflow.data.context", "training")]
-    assert json.loads(found.dataset.source) == {"uri": "/home/lake"}
-    assert [column["name"] for column in json.loads(found.dataset.schema)["mlflow_colspec"]] == [
+    assert (logged.dataset.name, logged.dataset.digest) == ("settled signals", ("ab" * 32)[:36])
+    assert [(tag.key, tag.value) for tag in logged.tags] == [("mlflow.data.context", "training")]
+    assert json.loads(logged.dataset.source) == {"uri": "/home/lake"}
+    assert [column["name"] for column in json.loads(logged.dataset.schema)["mlflow_colspec"]] == [
         "rsi",
         "won",
     ]
-    assert json.loads(found.dataset.profile) == {"num_rows": 400}
+    assert json.loads(logged.dataset.profile) == {"num_rows": 400}
 
 
 def test_pages_tell_what_became_of_each_version(registry: Registry) -> None:
-    """Verdict first, then why, then figures, then the way to its runs; the model's page names who serves."""
+    """Verdict, reasons, figures, links to its runs; the model's page names the champion."""
     for key in ("a", "b", "c"):
         registry.register(registration(key))
     client = registry._tracking.client
 
-    def said(number: str) -> str:
-        return str(client.get_model_version("signal-confidence", number).description)
+    def description(version_number: str) -> str:
+        return str(client.get_model_version("signal-confidence", version_number).description)
 
-    assert said("1").startswith("Waits to be compared")
+    assert description("1").startswith("Waits to be compared")
     promote(registry, "1", ("first champion",))
     promote(registry, "2", ("version 2 serves", "higher accuracy"))
     registry.refuse("3", ("worse",))
     retired, champion = client.get_model_version("signal-confidence", "1"), registry.version("2")
 
-    assert said("1").startswith(
+    assert description("1").startswith(
         f"Retired on {NOW:%Y-%m-%d}, version 2 serves; higher accuracy. It had served since"
     )
     assert retired.tags["retired_because"] == f"{NOW:%Y-%m-%d}, version 2 serves; higher accuracy"
     assert retired.tags["holdout_accuracy"] == "60.0%"
-    assert said("2").startswith(f"Serves since {NOW:%Y-%m-%d}: higher accuracy.")
-    assert "| 60.0% |" in said("2")
-    assert f"runs/{champion.run_id})" in said("2")
-    assert "[decision](#/experiments/" in said("2")
-    assert said("3").startswith("Refused, it never served: worse.")
+    assert description("2").startswith(f"Serves since {NOW:%Y-%m-%d}: higher accuracy.")
+    assert "| 60.0% |" in description("2")
+    assert f"runs/{champion.run_id})" in description("2")
+    assert "[decision](#/experiments/" in description("2")
+    assert description("3").startswith("Refused, it never served: worse.")
     about = client.get_registered_model("signal-confidence").description
     assert about.startswith("**The model decides nothing**: phase foundation")
     assert "[version 2](#/models/signal-confidence/versions/2)" in about
@@ -272,7 +272,7 @@ def test_pages_tell_what_became_of_each_version(registry: Registry) -> None:
 
 
 def test_words_without_end_are_cut_not_refused(registry: Registry) -> None:
-    """An operator's reason of ten thousand characters is recorded."""
+    """An operator's reason of ten thousand characters is recorded, cut to the longest tag."""
     registry.register(registration("a"))
     promote(registry, "1", ("why " * 2500,))
 

@@ -1,4 +1,4 @@
-"""The same registry through a running MLflow server, and what a trading process does when that server stops."""
+"""The registry through a running MLflow server, and a trading process after that server stops."""
 
 import os
 import signal
@@ -42,7 +42,7 @@ class Server:
 
 def answers(address: str) -> bool:
     try:
-        with urllib.request.urlopen(f"{address}/health", timeout=2) as answer:  # noqa: S310  # this machine
+        with urllib.request.urlopen(f"{address}/health", timeout=2) as answer:  # noqa: S310
             return bool(answer.status == 200)
     except OSError:
         return False
@@ -69,39 +69,41 @@ def server(tmp_path_factory: pytest.TempPathFactory, empty_mlflow: Path) -> Iter
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    made = Server(f"http://127.0.0.1:{port}", process, folder)
-    until = time.monotonic() + 120
-    while not answers(made.address) and time.monotonic() < until:
+    server = Server(f"http://127.0.0.1:{port}", process, folder)
+    deadline = time.monotonic() + 120
+    while not answers(server.address) and time.monotonic() < deadline:
         time.sleep(0.2)
-    yield made
-    made.stop()
+    yield server
+    server.stop()
 
 
 @pytest.fixture(scope="module")
 def registry(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Registry:
     """A champion in pilot, decided through the server."""
-    found = open_registry(tmp_path_factory.mktemp("client"), server.address)
-    found.register(training("a"))
-    promote(found, "1")
-    before = found.journal.state()
-    assert before is not None
+    registry = open_registry(tmp_path_factory.mktemp("client"), server.address)
+    registry.register(training("a"))
+    promote(registry, "1")
+    state_before = registry.journal.state()
+    assert state_before is not None
     pilot = state(champion="1").model_copy(update={"as_of": NOW})
-    found.journal.append(
-        make_decision("gates", before, pilot, POLICY, NOW, verdict="RAISE", reasons=("made",))
+    registry.journal.append(
+        make_decision("gates", state_before, pilot, POLICY, NOW, verdict="RAISE", reasons=("made",))
     )
-    return found
+    return registry
 
 
 def test_deciding_through_a_server_is_the_same(registry: Registry) -> None:
-    """Registered, promoted, raised; recorded once, chained, verified; the champion's alias is where it belongs."""
+    """Registered, promoted, raised: recorded once, linked, verified; the aliases are right."""
     at = NOW + timedelta(days=30)
-    before = registry.journal.state()
-    assert before is not None
+    state_before = registry.journal.state()
+    assert state_before is not None
     entry = registry.journal.append(
-        evaluate(Case(before, evidence(), POLICY, at, at)), {"decision.png": b"picture"}
+        evaluate(Case(state_before, evidence(), POLICY, at, at)), {"decision.png": b"picture"}
     )
 
-    assert registry.journal.append(evaluate(Case(before, evidence(), POLICY, at, at))) == entry
+    assert (
+        registry.journal.append(evaluate(Case(state_before, evidence(), POLICY, at, at))) == entry
+    )
     assert registry.journal.state() == entry.state
     assert registry.journal.faults() + registry.misplaced() == []
     assert [e.sequence for e in registry.journal.entries()] == [1, 2, 3]
@@ -110,16 +112,16 @@ def test_deciding_through_a_server_is_the_same(registry: Registry) -> None:
 def test_when_the_server_stops_trading_goes_on_with_the_last_state(
     registry: Registry, server: Server, tmp_path: Path
 ) -> None:
-    """Until its lease; flows say in one line what cannot be reached. Last in this file: it stops the server."""
+    """It lasts until the lease ends; flows fail with one line. Last here: it stops the server."""
     registry.journal.renew_lease(NOW + timedelta(days=40))
     watching = StateWatch(registry.journal.verified, Brake(tmp_path), 5.0)
     watching.refresh()
-    before = watching.weight(NOW)
+    weight_before = watching.weight(NOW)
     server.stop()
     watching.refresh()
 
-    assert before > 0
-    assert watching.weight(NOW) == before
+    assert weight_before > 0
+    assert watching.weight(NOW) == weight_before
     assert watching.weight(NOW + timedelta(days=41)) == 0.0
     assert watching.trouble is not None
     assert "cannot be used" in watching.trouble

@@ -374,7 +374,7 @@ class Ledger:
         return pd.DataFrame(features, index=signal_ids, dtype=np.float64)
 
     def record_drift(self, row: dict[str, Any]) -> int:
-        """Record a drift check (columns of ``ml_drift``) once per key; return the new rows' number."""
+        """Record a drift check (columns of ``ml_drift``) once per key; return the rows added."""
         return self._insert(DriftCheck, [row])
 
     def drift_checks(self, limit: int) -> list[dict[str, Any]]:

@@ -50,7 +50,7 @@ def inputs(data: Iterable[Dataset]) -> "list[DatasetInput]":
                 digest=dataset.digest[:DIGEST_CHARACTERS],
                 source_type="local",
                 source=json.dumps({"uri": dataset.source}),
-                schema=json.dumps({"mlflow_colspec": _columns(dataset.columns)}),
+                schema=_schema(dataset.columns),
                 profile=json.dumps(dict(dataset.profile)),
             ),
             [entities.InputTag("mlflow.data.context", dataset.context)],
@@ -59,9 +59,11 @@ def inputs(data: Iterable[Dataset]) -> "list[DatasetInput]":
     ]
 
 
-def _columns(names: Iterable[str]) -> list[dict[str, Any]]:
-    kinds = [*((name, "double") for name in names), ("won", "boolean")]
-    return [{"type": kind, "name": name, "required": True} for name, kind in kinds]
+def _schema(feature_names: Iterable[str]) -> str:
+    """Return MLflow's schema of settled signals as JSON: the features and the outcome."""
+    kinds = [*((name, "double") for name in feature_names), ("won", "boolean")]
+    columns = [{"type": kind, "name": name, "required": True} for name, kind in kinds]
+    return json.dumps({"mlflow_colspec": columns})
 
 
 @dataclass(frozen=True, slots=True)

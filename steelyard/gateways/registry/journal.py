@@ -84,8 +84,8 @@ class Journal:
         self._install_champion = install_champion
         self._mutex = threading.RLock()
         self._depth = 0
-        self._agreed = False
-        self._path: list[dict[str, Any]] = []
+        self._agreed = False  # whether tag and journal agreed once
+        self._weight_path: list[dict[str, Any]] = []
 
     @contextmanager
     def deciding(self, *, even_without_lock: bool = False) -> Iterator[None]:
@@ -126,24 +126,24 @@ class Journal:
         Safe to repeat.
         """
         with self._tracking.reached():
-            stored, last_entry = self._stored(), self._last()
-            if last_entry is not None and _behind(stored, last_entry):
+            state_tag, last_entry = self._stored_tag(), self._last_entry()
+            if last_entry is not None and _behind(state_tag, last_entry):
                 with self.deciding(even_without_lock=True):
                     self._complete_last()
 
     def _complete_last(self) -> Entry | None:
         """Return the last decision, completed if it was cut short; call it under the lock."""
-        stored, last_entry = self._stored(), self._last()
-        if last_entry is not None and _behind(stored, last_entry):
+        state_tag, last_entry = self._stored_tag(), self._last_entry()
+        if last_entry is not None and _behind(state_tag, last_entry):
             self._take_effect(last_entry)
-            stored = self._stored()
-        self._agreed = self._agreed or self._checked(stored, last_entry).fault is None
+            state_tag = self._stored_tag()
+        self._agreed = self._agreed or self._checked_tag(state_tag, last_entry).fault is None
         return last_entry
 
     def begin(self, state: State) -> State:
         """Write the first state of a lineage; a lineage that has a state keeps it."""
         with self._tracking.reached(), self.deciding():
-            return self.state() or self._write(state)
+            return self.state() or self._write_tags(state)
 
     def state(self) -> State | None:
         """Return the lineage's state, None if it has none yet; nothing is written.
@@ -154,23 +154,23 @@ class Journal:
             VerifyState: If the state tag does not follow from the journal.
         """
         with self._tracking.reached():
-            stored = self._stored() if self._agreed else self._effective()
-            if stored.fault:
+            state_tag = self._stored_tag() if self._agreed else self._effective_tag()
+            if state_tag.fault:
                 raise VerifyState(
-                    f"the state of {self._tracking.lineage} {stored.fault}; the trading side "
+                    f"the state of {self._tracking.lineage} {state_tag.fault}; the trading side "
                     "goes by the journal; see steelyard verify, then steelyard verify --repair"
                 )
-            return stored.state
+            return state_tag.state
 
-    def _effective(self) -> StateReading:
+    def _effective_tag(self) -> StateReading:
         """Return the state tag checked against the journal; a decision cut short counts.
 
         The tag is read first: a decision made in between makes it look behind, never ahead.
         """
-        stored, last_entry = self._stored(), self._last()
-        if last_entry is not None and _behind(stored, last_entry):
-            return StateReading(_state_after(last_entry, stored.state))
-        checked = self._checked(stored, last_entry)
+        state_tag, last_entry = self._stored_tag(), self._last_entry()
+        if last_entry is not None and _behind(state_tag, last_entry):
+            return StateReading(_state_after(last_entry, state_tag.state))
+        checked = self._checked_tag(state_tag, last_entry)
         self._agreed = self._agreed or checked.fault is None
         return checked
 
@@ -180,16 +180,16 @@ class Journal:
         If the tag does not follow from the journal, the state is that of the last sealed decision.
         """
         with self._tracking.reached():
-            stored = self._effective()
-            if stored.fault is None:
-                return stored.state, None
-            last_entry = self._last()
-            return (last_entry.state if last_entry else None), stored.fault
+            state_tag = self._effective_tag()
+            if state_tag.fault is None:
+                return state_tag.state, None
+            last_entry = self._last_entry()
+            return (last_entry.state if last_entry else None), state_tag.fault
 
     def read_tag(self) -> StateReading:
         """Return the state tag checked against the journal; a decision cut short is a fault."""
         with self._tracking.reached():
-            return self._checked(self._stored(), self._last())
+            return self._checked_tag(self._stored_tag(), self._last_entry())
 
     def append(
         self,
@@ -208,7 +208,7 @@ class Journal:
             RestoreService: If another process decided in between.
         """
         with self._tracking.reached(), self.deciding(even_without_lock=decision.kind == "rollback"):
-            recorded = self._recorded(decision.key)
+            recorded = self._recorded_entry(decision.key)
             if recorded is not None:
                 return recorded
             last_entry = self._complete_last()
@@ -218,7 +218,7 @@ class Journal:
                 )
             for run in self._tracking.decision_runs(status="RUNNING"):  # its process died
                 self._tracking.client.set_terminated(run.info.run_id, status="KILLED")
-            entry = self._record(
+            entry = self._record_run(
                 link(decision, last_entry, self._next_sequence()), files or {}, data
             )
             self._take_effect(entry)
@@ -246,14 +246,18 @@ class Journal:
         later calls only add the decision made here.
         """
         with self._tracking.reached():
-            last_sequence = self._path[-1]["sequence"] if self._path else 0
+            last_sequence = self._weight_path[-1]["sequence"] if self._weight_path else 0
             if last_sequence == entry.sequence - 1:
-                self._path.extend(_points([self._tracking.client.get_run(str(entry.run_id))]))
+                self._weight_path.extend(
+                    _path_points([self._tracking.client.get_run(str(entry.run_id))])
+                )
             elif last_sequence < entry.sequence:
-                self._path = _points(reversed(self._tracking.decision_runs()))
-            return [point for point in self._path if point["sequence"] <= entry.sequence]
+                self._weight_path = _path_points(reversed(self._tracking.decision_runs()))
+            return [point for point in self._weight_path if point["sequence"] <= entry.sequence]
 
-    def _record(self, entry: Entry, files: Mapping[str, bytes], data: Sequence[Dataset]) -> Entry:
+    def _record_run(
+        self, entry: Entry, files: Mapping[str, bytes], data: Sequence[Dataset]
+    ) -> Entry:
         decision = entry.decision
         name = f"{decision.kind} {decision.period_end:%Y-%m-%d} {decision.verdict}"
         tags = {
@@ -265,12 +269,14 @@ class Journal:
             if data:
                 self._tracking.client.log_inputs(run_id, inputs(data))
             entry = entry.model_copy(update={"run_id": run_id})
-            figures = RunFigures(_metrics(entry), flat(decision.policy), self._tags(entry))
+            figures = RunFigures(
+                _entry_metrics(entry), flat(decision.policy), self._entry_tags(entry)
+            )
             content = json.dumps(entry.model_dump(mode="json"), indent=1).encode()
             self._tracking.fill(run_id, figures, {**files, ENTRY: content})
         return entry
 
-    def _tags(self, entry: Entry) -> dict[str, str]:
+    def _entry_tags(self, entry: Entry) -> dict[str, str]:
         decision = entry.decision
         return {
             "kind": decision.kind,
@@ -291,7 +297,7 @@ class Journal:
         if entry.decision.kind == "promotion":
             self._install_champion(entry)
         self._describe(entry)
-        self._write(_state_after(entry, self._stored().state))
+        self._write_tags(_state_after(entry, self._stored_tag().state))
 
     def _describe(self, entry: Entry) -> None:
         """Update the description on the model's page."""
@@ -301,21 +307,21 @@ class Journal:
         if client.get_registered_model(lineage).description != description:
             client.update_registered_model(lineage, description)
 
-    def _checked(self, stored: StateReading, last_entry: Entry | None) -> StateReading:
+    def _checked_tag(self, state_tag: StateReading, last_entry: Entry | None) -> StateReading:
         """Return the state tag, or its fault if it does not follow from the last decision."""
-        if stored.state is None or stored.fault:
-            return stored
+        if state_tag.state is None or state_tag.fault:
+            return state_tag
         sequence = last_entry.sequence if last_entry else 0
-        if stored.state.sequence > sequence:
+        if state_tag.state.sequence > sequence:
             return StateReading(
-                fault=f"names decision {stored.state.sequence} "
-                f"(run {stored.state.decision_run_id}), which is missing"
+                fault=f"names decision {state_tag.state.sequence} "
+                f"(run {state_tag.state.decision_run_id}), which is missing"
             )
-        if last_entry is not None and not follows(stored.state, last_entry.state):
+        if last_entry is not None and not follows(state_tag.state, last_entry.state):
             return StateReading(
                 fault=f"is not what decision {last_entry.sequence} (run {last_entry.run_id}) left"
             )
-        return stored
+        return state_tag
 
     def decided(self, kind: str, period_end: datetime) -> Entry | None:
         """Return the recorded decision about a period, None if there is none yet.
@@ -328,7 +334,7 @@ class Journal:
         if state is None or state.as_of < period_end:
             return None  # nothing was decided at or after the period's end
         with self._tracking.reached():
-            return self._recorded(
+            return self._recorded_entry(
                 decision_key(self._tracking.lineage, kind, period_end.isoformat())
             )
 
@@ -365,12 +371,12 @@ class Journal:
                 )
             if until <= state.lease_until:
                 return state
-            return self._write(state.model_copy(update={"lease_until": until}))
+            return self._write_tags(state.model_copy(update={"lease_until": until}))
 
     def repair(self) -> None:
         """Overwrite the state tag with the state after the last sealed decision."""
         with self._tracking.reached(), self.deciding():
-            last_entry = self._last()
+            last_entry = self._last_entry()
             if last_entry is not None:
                 self._take_effect(last_entry)
 
@@ -384,25 +390,25 @@ class Journal:
         """
         with self._tracking.reached(), self.deciding():
             runs = self._tracking.decision_runs()[::-1]
-            entries = [self._entry(run) for run in runs]
+            entries = [self._read_entry(run) for run in runs]
             broken = first_break(entries)
             if broken:
                 raise VerifyState(f"{broken}; only a whole chain is sealed anew")
             for run, entry in zip(runs, entries, strict=True):
                 self._tracking.client.set_tag(run.info.run_id, "seal", self.seal(entry.hash))
             if entries:
-                self._write(entries[-1].state)
-            elif self._stored().fault:
+                self._write_tags(entries[-1].state)
+            elif self._stored_tag().fault:
                 self._tracking.client.delete_registered_model_tag(self._tracking.lineage, STATE)
 
     def faults(self) -> list[str]:
         """Return the faults of chain, runs and state, the first broken or missing link first."""
         with self._tracking.reached():
-            stored = self.read_tag()
+            state_tag = self.read_tag()
             runs = self._tracking.decision_runs()[::-1]
             entries = [self._entry_or_none(run) for run in runs]
             missing = [
-                f"{_name(run)}: its {ENTRY} is gone or cannot be read"
+                f"{_run_label(run)}: its {ENTRY} is gone or cannot be read"
                 for run, entry in zip(runs, entries, strict=True)
                 if not entry
             ]
@@ -413,7 +419,7 @@ class Journal:
                 *missing,
                 *([broken] if broken else []),
                 *(fault for run, entry in readable for fault in self._run_faults(run, entry)),
-                *([f"the state tag {stored.fault}"] if stored.fault else []),
+                *([f"the state tag {state_tag.fault}"] if state_tag.fault else []),
                 *self._readable_faults(last_entry),
                 *(
                     f"run {run.info.run_id}: begun, never finished"
@@ -423,19 +429,20 @@ class Journal:
 
     def _run_faults(self, run: "Run", entry: Entry) -> Iterator[str]:
         tags = run.data.tags
-        for name, value in self._tags(entry).items():
+        for name, value in self._entry_tags(entry).items():
             if tags.get(name) != value[:MAX_CHARACTERS]:
-                fault = f"its tag {name} was changed"
-                yield f"{_name(run)}: {'is not sealed with this key' if name == 'seal' else fault}"
-        for name, figure in _metrics(entry).items():
+                is_seal = name == "seal"
+                fault = "is not sealed with this key" if is_seal else f"its tag {name} was changed"
+                yield f"{_run_label(run)}: {fault}"
+        for name, figure in _entry_metrics(entry).items():
             if run.data.metrics.get(name) != figure:
-                yield f"{_name(run)}: its metric {name} was changed"
+                yield f"{_run_label(run)}: its metric {name} was changed"
 
     def _readable_faults(self, last_entry: Entry | None) -> Iterator[str]:
         if last_entry is None:
             return
         tags = self._tracking.client.get_registered_model(self._tracking.lineage).tags
-        for name, value in _readable(last_entry.state).items():
+        for name, value in _readable_tags(last_entry.state).items():
             if tags.get(name) != value:
                 yield f"the tag {name} says {tags.get(name)}, the journal {value}"
 
@@ -460,31 +467,31 @@ class Journal:
             return StateReading(fault="was changed by hand, or is sealed with another key")
         return StateReading(state)
 
-    def _stored(self) -> StateReading:
+    def _stored_tag(self) -> StateReading:
         text = self._tracking.client.get_registered_model(self._tracking.lineage).tags.get(STATE)
         return self.unsealed(text) if text else StateReading()
 
-    def _write(self, state: State) -> State:
+    def _write_tags(self, state: State) -> State:
         tags = self._tracking.client.get_registered_model(self._tracking.lineage).tags
-        for name, value in {**_readable(state), STATE: self.sealed(state)}.items():
+        for name, value in {**_readable_tags(state), STATE: self.sealed(state)}.items():
             if tags.get(name) != value:
                 self._tracking.client.set_registered_model_tag(self._tracking.lineage, name, value)
         return state
 
-    def _recorded(self, key: str) -> Entry | None:
+    def _recorded_entry(self, key: str) -> Entry | None:
         """Return the decision recorded under ``key``, None if there is no trusted one."""
         runs = self._tracking.decision_runs(f" and tags.key = '{key}'", limit=SEARCH_DEPTH)
         return next((entry for run in runs if (entry := self._trusted_entry(run))), None)
 
     def _next_sequence(self) -> int:
         """Return an unused number, so that a removed decision leaves a gap."""
-        state = self._stored().state
+        state = self._stored_tag().state
         runs = self._tracking.decision_runs(limit=1)
         return 1 + max(
             state.sequence if state else 0, *(int(run.data.tags["sequence"]) for run in runs), 0
         )
 
-    def _last(self) -> Entry | None:
+    def _last_entry(self) -> Entry | None:
         """Return the last decision whose content and seal are unchanged."""
         runs = self._tracking.decision_runs(limit=SEARCH_DEPTH)
         return next((entry for run in runs if (entry := self._trusted_entry(run))), None)
@@ -499,26 +506,26 @@ class Journal:
 
     def _entry_or_none(self, run: "Run") -> Entry | None:
         try:
-            return self._entry(run)
+            return self._read_entry(run)
         except VerifyState:
             return None
 
-    def _entry(self, run: "Run") -> Entry:
+    def _read_entry(self, run: "Run") -> Entry:
         text = self._tracking.read(run.info.run_id, ENTRY)
         if text is None:
-            raise VerifyState(f"{_name(run)}: its {ENTRY} is gone; restore the artifact")
+            raise VerifyState(f"{_run_label(run)}: its {ENTRY} is gone; restore the artifact")
         try:
             return Entry.read(text)
         except (ValueError, KeyError) as error:
             raise VerifyState(
-                f"{_name(run)}: its {ENTRY} cannot be read; restore the artifact"
+                f"{_run_label(run)}: its {ENTRY} cannot be read; restore the artifact"
             ) from error
 
 
-def _behind(stored: StateReading, last_entry: Entry) -> bool:
+def _behind(state_tag: StateReading, last_entry: Entry) -> bool:
     """Whether the process that recorded ``last_entry`` died before it wrote the state tag."""
-    return stored.fault is None and (
-        stored.state is None or stored.state.sequence < last_entry.sequence
+    return state_tag.fault is None and (
+        state_tag.state is None or state_tag.state.sequence < last_entry.sequence
     )
 
 
@@ -530,11 +537,11 @@ def _state_after(entry: Entry, present: State | None) -> State:
     return entry.state.model_copy(update={"lease_until": lease})
 
 
-def _name(run: "Run") -> str:
+def _run_label(run: "Run") -> str:
     return f"decision {run.data.tags.get('sequence')} (run {run.info.run_id})"
 
 
-def _points(runs: Iterable["Run"]) -> list[dict[str, Any]]:
+def _path_points(runs: Iterable["Run"]) -> list[dict[str, Any]]:
     """Return the points of the weight's path; a run made by hand that lacks a tag is left out."""
     return [
         {
@@ -548,11 +555,11 @@ def _points(runs: Iterable["Run"]) -> list[dict[str, Any]]:
     ]
 
 
-def _readable(state: State) -> dict[str, str]:
+def _readable_tags(state: State) -> dict[str, str]:
     return {"ml_weight": f"{state.weight:.4f}", "phase": state.phase}
 
 
-def _metrics(entry: Entry) -> dict[str, float]:
+def _entry_metrics(entry: Entry) -> dict[str, float]:
     figures = {
         name: float(figure)
         for name, figure in entry.decision.evidence.items()

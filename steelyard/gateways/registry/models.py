@@ -154,7 +154,7 @@ class Registry:
             if registered is not None:
                 self._align_challenger()
                 return registered
-            run_id = self._finished_run(training.key) or self._log(training)
+            run_id = self._finished_run(training.key) or self._log_run(training)
             tags = _initial_tags(training)
             client, lineage = self._tracking.client, self._tracking.lineage
             source = f"{client.get_run(run_id).info.artifact_uri}/{MODEL}"
@@ -176,7 +176,7 @@ class Registry:
         condition = f" and tags.training_key = '{key}'"
         return next(iter(self._tracking.run_ids(TRAINING, "FINISHED", condition)), None)
 
-    def _log(self, training: Registration) -> str:
+    def _log_run(self, training: Registration) -> str:
         from steelyard.gateways.pyfunc import save  # imports both boosters; readers need neither
 
         tags = {
@@ -304,7 +304,7 @@ class Registry:
             reasons: Why it may not serve.
         """
         with self._tracking.reached(), self.journal.deciding():
-            self._move(version_number, {"reasons": json.dumps(reasons), "stage": "refused"})
+            self._move_stage(version_number, {"reasons": json.dumps(reasons), "stage": "refused"})
             self._align_challenger()
             return self.version(version_number)
 
@@ -324,7 +324,7 @@ class Registry:
             files: Name → content.
         """
         with self._tracking.reached(), self.journal.deciding():
-            self._tag(version_number, {"canaries": summary})
+            self._set_tags(version_number, {"canaries": summary})
             self._tracking.fill(self.version(version_number).run_id, RunFigures(figures), files)
 
     def _install_champion(self, entry: Entry) -> None:
@@ -337,18 +337,20 @@ class Registry:
         page = self._tracking.page(DECISIONS, str(entry.run_id))
         if predecessor not in (None, version_number):
             because = f"{since[:10]}, {'; '.join(reasons)}"
-            self._move(str(predecessor), {"retired_because": because, "stage": "retired"}, page)
+            self._move_stage(
+                str(predecessor), {"retired_because": because, "stage": "retired"}, page
+            )
         tags = {"reasons": json.dumps(reasons), "serving_since": since, "stage": "champion"}
-        self._move(version_number, tags, page)
-        self._point("champion", version_number)
+        self._move_stage(version_number, tags, page)
+        self._point_alias("champion", version_number)
         self._align_challenger()
 
     def _align_challenger(self) -> None:
         """Point the alias challenger at the oldest version that waits."""
         waiting = [version.number for version in self.versions() if version.stage == "challenger"]
-        self._point("challenger", waiting[0] if waiting else None)
+        self._point_alias("challenger", waiting[0] if waiting else None)
 
-    def _point(self, alias: str, version_number: str | None) -> None:
+    def _point_alias(self, alias: str, version_number: str | None) -> None:
         client, lineage = self._tracking.client, self._tracking.lineage
         current = client.get_registered_model(lineage).aliases.get(alias)
         if version_number is None and current is not None:
@@ -356,16 +358,16 @@ class Registry:
         elif version_number is not None and str(current) != version_number:
             client.set_registered_model_alias(lineage, alias, version_number)
 
-    def _move(self, version_number: str, tags: Mapping[str, str], decision: str = "") -> None:
+    def _move_stage(self, version_number: str, tags: Mapping[str, str], decision: str = "") -> None:
         """Move a version to another stage; the stage, which others read, is written last."""
         client, lineage = self._tracking.client, self._tracking.lineage
         version = client.get_model_version(lineage, version_number)
         training = self._tracking.page(TRAINING, str(version.run_id))
         description = descriptions.describe_version({**version.tags, **tags}, training, decision)
         client.update_model_version(lineage, version_number, description[:MAX_CHARACTERS])
-        self._tag(version_number, tags)
+        self._set_tags(version_number, tags)
 
-    def _tag(self, version_number: str, tags: Mapping[str, str]) -> None:
+    def _set_tags(self, version_number: str, tags: Mapping[str, str]) -> None:
         for name, value in tags.items():
             self._tracking.client.set_model_version_tag(
                 self._tracking.lineage, version_number, name, value
@@ -378,11 +380,11 @@ class Registry:
         with self._tracking.reached(), self.journal.deciding():
             for version in self.versions():
                 if version.number == champion:
-                    self._move(version.number, {"stage": "champion"})
+                    self._move_stage(version.number, {"stage": "champion"})
                 elif version.stage == "champion":
                     stage = "retired" if version.serving_since else "refused"
-                    self._move(version.number, {"stage": stage})
-            self._point("champion", champion)
+                    self._move_stage(version.number, {"stage": stage})
+            self._point_alias("champion", champion)
             self._align_challenger()
 
     def misplaced(self) -> list[str]:

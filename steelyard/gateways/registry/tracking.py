@@ -72,13 +72,13 @@ class Tracking:
         """MLflow client; the first use migrates the database and creates what is missing in it."""
         from mlflow import MlflowClient
 
-        file = self._file()
+        file = self._database_file()
         if file is not None:
             file.parent.mkdir(parents=True, exist_ok=True)
             _require_unlocked(file)
         client = MlflowClient(tracking_uri=self._address, registry_uri=self._address)
         with self._exclusive(file):
-            self._prepare(client)
+            self._create_missing(client)
         if file is not None:
             with sqlite3.connect(file) as connection:
                 connection.execute("PRAGMA journal_mode=WAL")
@@ -89,24 +89,24 @@ class Tracking:
         from mlflow import MlflowClient
 
         with self.reached():
-            file = self._file()
+            file = self._database_file()
             if file is not None and not _has_tables(file):
                 return False
             client = MlflowClient(tracking_uri=self._address, registry_uri=self._address)
             return bool(client.search_registered_models(f"name='{self.lineage}'"))
 
-    def _prepare(self, client: "MlflowClient") -> None:
+    def _create_missing(self, client: "MlflowClient") -> None:
         for name, description in EXPERIMENTS.items():
             if client.get_experiment_by_name(name) is None:
                 on_server = self._address.startswith("http")
                 folder = None if on_server else f"{self._artifacts}/{name.rpartition('/')[2]}"
                 tags = {NOTE: description}
-                _create(client.create_experiment, name, artifact_location=folder, tags=tags)
+                _create_once(client.create_experiment, name, artifact_location=folder, tags=tags)
         if not client.search_registered_models(f"name='{self.lineage}'"):
             description = f"{ABOUT}\n\n{WHERE}"
-            _create(client.create_registered_model, self.lineage, description=description)
+            _create_once(client.create_registered_model, self.lineage, description=description)
 
-    def _file(self) -> Path | None:
+    def _database_file(self) -> Path | None:
         """Return the database file of a SQLite address, None for a server."""
         parsed = urlparse(self._address)
         if parsed.scheme not in ("sqlite", "http", "https", "postgresql", "postgresql+psycopg"):
@@ -305,7 +305,7 @@ def is_absent(error: Any) -> bool:
     return bool(error.error_code == "RESOURCE_DOES_NOT_EXIST")
 
 
-def _create(create: Any, name: str, **options: Any) -> None:
+def _create_once(create: Any, name: str, **options: Any) -> None:
     """Create something that another process may create at the same moment."""
     from mlflow.exceptions import MlflowException
 
