@@ -1,0 +1,83 @@
+"""The scalar rules: NaN falls on the safe side, and compiled code decides as Python does."""
+
+import math
+from collections.abc import Callable
+from inspect import isfunction
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pytest
+from numba import njit
+
+from steelyard.weight import rules
+
+NAN, INFINITE = float("nan"), float("inf")
+FLOORS = (0.0, 0.0, 0.10, 0.20, 0.40)
+FIGURES = (NAN, -INFINITE, -1.2, 0.0, 0.05, 0.1, 0.5, 1.0, 20.0, INFINITE)
+FLAGS = (False, True)
+
+ARGUMENTS: dict[Callable[..., Any], tuple[tuple[Any, ...], ...]] = {
+    rules.blend_confidence: ((0.0, 0.05, 0.7), (0.0, 33.3, 70.0), (NAN, 0.1, 99.9)),
+    rules.under: (FIGURES, FIGURES),
+    rules.over: (FIGURES, FIGURES),
+    rules.exceeds: (FIGURES, FIGURES),
+    rules.at_least: (FIGURES, FIGURES),
+    rules.at_most: (FIGURES, FIGURES),
+    rules.shortfall_bound: (FIGURES, (0.1, 0.2)),
+    rules.drawdown_bound: (FIGURES, (1.0, 1.5)),
+    rules.decay_reaches: (FIGURES, (0.5, 20.0)),
+    rules.breach_confirmed: (FLAGS, FIGURES, (0.5, 20.0), FLAGS),
+    rules.decay_fires: (FLAGS, FIGURES, (0.5, 20.0)),
+    rules.latch_active: ((0, 29, 30, 31), (0, 1), (30,)),
+    rules.month_healthy: (FIGURES, (0.5,), FIGURES, FIGURES),
+    rules.skill_proven: (FIGURES, FIGURES, (1.0,), (0.5,)),
+    rules.step_up: ((0.1, 0.15, 0.17, 0.2, 0.2 - 1e-10), (0.05,), (0.2,)),
+    rules.step_down: ((0.0, 0.03, 0.05, 0.2), (0.05,)),
+    rules.bounded_weight: ((-0.1, 0.0, 0.009, 0.01, 0.15, 0.3), (0.2,), (0.01,)),
+    rules.phase_of_weight: ((0.0, 0.05, 0.1, 0.2, 0.39, 0.4, 0.7), (1, 2, 3, 4), (FLOORS,)),
+    rules.weight_on_entry: ((0.0, 0.15, 0.3), (0.1, 0.2)),
+    rules.recorded_weight: ((0.0, 0.15, 0.1 + 0.2, 0.7 * 0.15),),
+    rules.chance_shortfall: ((1.645,), FIGURES),
+    rules.treatment_not_worse: (FIGURES, FIGURES),
+}
+
+
+@pytest.mark.parametrize("rule", ARGUMENTS, ids=lambda rule: rule.__name__)
+def test_compiled_code_decides_as_python_does(rule: Callable[..., Any]) -> None:
+    """Every rule gives the same value in a kernel, NaN and infinity included."""
+
+    @njit
+    def compiled(*arguments: Any) -> Any:
+        return rule(*arguments)
+
+    for arguments in product(*ARGUMENTS[rule]):
+        np.testing.assert_array_equal(compiled(*arguments), rule(*arguments), str(arguments))
+
+
+def test_every_rule_is_compared() -> None:
+    """A rule that is added later must be compared, too."""
+    shared = {
+        rule
+        for name, rule in vars(rules).items()
+        if isfunction(rule) and rule.__module__ == rules.__name__ and name != "shared"
+    }
+
+    assert shared == set(ARGUMENTS)
+
+
+@pytest.mark.parametrize("bound", [NAN, 0.5])
+def test_an_unknown_figure_falls_on_the_safe_side(bound: float) -> None:
+    """NaN breaches every limit, meets no criterion, proves nothing and becomes weight 0."""
+    assert rules.under(NAN, bound)
+    assert rules.over(NAN, bound)
+    assert rules.decay_reaches(NAN, bound)
+    assert not rules.exceeds(NAN, bound)
+    assert not rules.at_least(NAN, bound)
+    assert not rules.at_most(NAN, bound)
+    assert not rules.treatment_not_worse(NAN, bound)
+    assert not rules.month_healthy(0.6, 0.5, NAN, bound)
+    assert not rules.skill_proven(NAN, 0.0, bound, 6.0)
+    assert not rules.skill_proven(200.0, NAN, 100.0, bound)
+    assert rules.bounded_weight(NAN, 0.2, 0.01) == 0.0
+    assert math.isnan(rules.shortfall_bound(NAN, bound))
