@@ -1,4 +1,4 @@
-"""The operating characteristics: what the policy in conf/weight.yaml promises, and how the lives are drawn."""
+"""The operating characteristics of the default policy, and how lives are simulated."""
 
 from typing import Any
 
@@ -23,54 +23,62 @@ SIZING = SizingPolicy()
 
 
 @pytest.fixture(scope="module")
-def found() -> dict[str, dict[str, Any]]:
+def cells() -> dict[str, dict[str, Any]]:
     """Each life at 50 signals a month for 24 months, 250 of each."""
-    return {one["world"]: one for one in simulate(WeightPolicy(), SIZING, [Design(250)])}
+    return {cell["world"]: cell for cell in simulate(WeightPolicy(), SIZING, [Design(250)])}
 
 
-def test_a_model_without_skill_gets_no_weight_by_evidence(found: dict[str, dict[str, Any]]) -> None:
-    """At most 1 % of lives reach 20 % at any time (2 % allowed for the small sample); the ladder lets most of them."""
-    assert found["no skill"]["sequential"]["reached"]["20%"] <= 0.02
-    assert found["no skill"]["ladder"]["reached"]["20%"] >= 0.4
+def test_a_model_without_skill_gets_no_weight_by_evidence(
+    cells: dict[str, dict[str, Any]],
+) -> None:
+    """In at most 2 % of lives it ever reaches 20 %; by the ladder in at least 40 %."""
+    assert cells["no skill"]["sequential"]["reached"]["20%"] <= 0.02
+    assert cells["no skill"]["ladder"]["reached"]["20%"] >= 0.4
 
 
-def test_small_skill_earns_more_than_by_the_ladder(found: dict[str, dict[str, Any]]) -> None:
+def test_small_skill_earns_more_than_by_the_ladder(
+    cells: dict[str, dict[str, Any]],
+) -> None:
     """55 %: at least 1.5 times the mean weight after 24 months."""
     assert (
-        found["55 %"]["sequential"]["held_at_end"] >= 1.5 * found["55 %"]["ladder"]["held_at_end"]
+        cells["55 %"]["sequential"]["held_at_end"] >= 1.5 * cells["55 %"]["ladder"]["held_at_end"]
     )
-    assert found["55 %"]["sequential"]["held_at_end"] >= 0.21
+    assert cells["55 %"]["sequential"]["held_at_end"] >= 0.21
 
 
-def test_large_skill_is_not_held_up(found: dict[str, dict[str, Any]]) -> None:
+def test_large_skill_is_not_held_up(cells: dict[str, dict[str, Any]]) -> None:
     """60 %: a weight of 40 % within 13 months in the median."""
-    assert found["60 %"]["sequential"]["months_to"]["40%"] <= 13
+    assert cells["60 %"]["sequential"]["months_to"]["40%"] <= 13
 
 
-def test_a_healthy_model_is_left_alone(found: dict[str, dict[str, Any]]) -> None:
+def test_a_healthy_model_is_left_alone(cells: dict[str, dict[str, Any]]) -> None:
     """58 %: hardly ever disabled, where the ladder does it to most."""
-    assert found["58 %"]["sequential"]["disabled"] <= 0.07
-    assert found["58 %"]["ladder"]["disabled"] >= 0.5
+    assert cells["58 %"]["sequential"]["disabled"] <= 0.07
+    assert cells["58 %"]["ladder"]["disabled"] >= 0.5
 
 
-def test_a_model_that_inverts_or_dies_comes_down(found: dict[str, dict[str, Any]]) -> None:
-    """Inverted: weight 0 within 4 months in 90 % of lives. Dying: at most half within 6 months in 75 %."""
-    assert found["58 % inverted"]["sequential"]["after_turn"]["zero_within_4_months"] >= 0.9
-    assert found["58 % dying"]["sequential"]["after_turn"]["half_within_6_months"] >= 0.75
+def test_a_model_that_inverts_or_dies_comes_down(
+    cells: dict[str, dict[str, Any]],
+) -> None:
+    """Inverted: weight 0 within 4 months in 90 % of lives. Dying: halved within 6 months in 75 %."""
+    assert cells["58 % inverted"]["sequential"]["after_turn"]["zero_within_4_months"] >= 0.9
+    assert cells["58 % dying"]["sequential"]["after_turn"]["half_within_6_months"] >= 0.75
 
 
-def test_no_test_is_faster_than_the_information_limit(found: dict[str, dict[str, Any]]) -> None:
-    """Half of the 55 % lives have 20 % no sooner than ln(100)/KL; twice the signals halve that time."""
-    limit = found["55 %"]["information_limit_months"]
+def test_no_test_is_faster_than_the_information_limit(
+    cells: dict[str, dict[str, Any]],
+) -> None:
+    """The median 55 % life has 20 % no sooner than ln(100)/KL; twice the signals halve that."""
+    limit = cells["55 %"]["information_limit_months"]
 
-    assert found["55 %"]["sequential"]["months_to"]["20%"] >= limit
+    assert cells["55 %"]["sequential"]["months_to"]["20%"] >= limit
     assert information_limit(0.55, 100, 100.0) == pytest.approx(limit / 2, abs=0.1)
 
 
 @pytest.mark.parametrize("dependence", [0.0, 0.5])
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
 def test_the_signals_are_what_the_world_says(scenario: Scenario, dependence: float) -> None:
-    """As many a month, as often right before and after the turn, 30 % taken by each book, books unrelated."""
+    """Pace, accuracy before and after the change and share taken are as stated; books unrelated."""
     design = Design(100, 24, 50, dependence)
     simulated = simulate_signals(scenario, design, 100, np.random.default_rng(1), 0.005)
     signals, early = simulated.signals, simulated.signals.day <= design.change_day
@@ -104,7 +112,7 @@ def test_signals_of_a_day_hang_together_where_asked() -> None:
 
 
 def test_the_same_seed_gives_the_same_lives() -> None:
-    """And another one others."""
+    """Another seed gives other lives."""
     bounds = [compile_bounds(WeightPolicy(), SIZING.threshold)]
 
     def weights(seed: int) -> np.ndarray:  # type: ignore[type-arg]
@@ -120,12 +128,12 @@ def test_lives_that_never_had_weight_leave_no_figures_after_the_turn() -> None:
     [only] = run_lives(
         SCENARIOS[5], design, [compile_bounds(WeightPolicy(), SIZING.threshold)], 0.005
     )
-    found = measure_characteristics(
+    after_change = measure_characteristics(
         SCENARIOS[5], design, only._replace(weights=np.zeros_like(only.weights))
     )["after_turn"]
 
-    assert (found["lives"], found["zero_within_4_months"], found["months_to_half"]) == (
-        0.0,
-        None,
-        None,
-    )
+    assert (
+        after_change["lives"],
+        after_change["zero_within_4_months"],
+        after_change["months_to_half"],
+    ) == (0.0, None, None)

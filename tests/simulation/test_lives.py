@@ -54,8 +54,8 @@ def frame_of(signals: Signals) -> pd.DataFrame:
     )
 
 
-class Slow:
-    """A life under the rules themselves."""
+class ReadableLife:
+    """A life under guard, evaluation and gates as they are called in production."""
 
     def __init__(self, signals: Signals, policy: WeightPolicy) -> None:
         self.signals, self.policy, self.frame = signals, policy, frame_of(signals)
@@ -93,8 +93,8 @@ class Slow:
             self._blend(rows)
         since = self.signals.starts[(self.state.evidence_since - BEGAN).days + 1]
         return any(
-            self._broken(current_losing_streak(self.frame[since : row + 1], SIZING), number)
-            for row in self._lost(rows)
+            self._trips(current_losing_streak(self.frame[since : row + 1], SIZING), number)
+            for row in self._find_losses(rows)
         )
 
     def _blend(self, rows: slice) -> None:
@@ -112,12 +112,12 @@ class Slow:
             {"blended": blended, "decision": decision, "arm": arm}, index=self.frame.index[rows]
         )
 
-    def _lost(self, rows: slice) -> list[int]:
+    def _find_losses(self, rows: slice) -> list[int]:
         """Rows that lengthen a losing streak."""
         lost = ~self.signals.won[rows] & (self.signals.ml[rows] > SIZING.threshold)
         return list(rows.start + np.flatnonzero(lost))
 
-    def _broken(self, streak: int, number: int) -> bool:
+    def _trips(self, streak: int, number: int) -> bool:
         tripped = streak_breaker(self.state, streak, self.policy, BEGAN + number * DAY)
         return tripped is not None and self._decide(tripped)
 
@@ -128,20 +128,20 @@ class Slow:
         return self._evidence(number, self.state.evidence_since, window)
 
     def _phase(self, number: int) -> Evidence:
-        wanted = (
+        needed = (
             self.policy.gates.shadow_settled
             if self.state.phase == "shadow"
             else self.policy.min_settled
         )
         since = max(self.state.evidence_since, self.state.phase_since)
-        return self._evidence(number, since, WindowPolicy(self.policy.window_days, wanted))
+        return self._evidence(number, since, WindowPolicy(self.policy.window_days, needed))
 
     def _evidence(self, number: int, since, window: WindowPolicy) -> Evidence:  # type: ignore[no-untyped-def]
-        known, end = self.frame[: self.signals.starts[number + 1]], BEGAN + number * DAY
+        settled_frame, end = self.frame[: self.signals.starts[number + 1]], BEGAN + number * DAY
         life = measure_skill(
-            known, end, self.state.evidence_since, SIZING, self.policy.sequential.bets
+            settled_frame, end, self.state.evidence_since, SIZING, self.policy.sequential.bets
         )
-        return replace(gather_evidence(known, end, since, window, SIZING), lifetime=life)
+        return replace(gather_evidence(settled_frame, end, since, window, SIZING), lifetime=life)
 
 
 @pytest.mark.parametrize("mode", ["ladder", "sequential"])
@@ -157,7 +157,7 @@ class Slow:
 def test_a_compiled_life_is_the_policy_step_for_step(
     scenario: Scenario, signals: int, dependence: float, mode: str
 ) -> None:
-    """Weight, phase and breakers agree on every day of lives that rise, fall, are disabled and come back."""
+    """Weight, phase and breakers agree on every day of lives that rise, fall and come back."""
     bets = BetPolicy(days=3 if scenario.changes else 1)
     policy = WeightPolicy(evidence=mode, sequential=SequentialPolicy(bets=bets))  # type: ignore[arg-type]
     design = Design(3, 7, signals, dependence)
@@ -166,16 +166,25 @@ def test_a_compiled_life_is_the_policy_step_for_step(
     )
     for life in range(design.lives):
         rows = slice(simulated.first[life], simulated.first[life + 1])
-        one = Signals(simulated.starts[life], *(column[rows] for column in simulated.signals[1:]))
+        life_signals = Signals(
+            simulated.starts[life], *(column[rows] for column in simulated.signals[1:])
+        )
         weights, phases, breakers = (
             np.zeros(design.days + 1),
             *np.zeros((2, design.days + 1), np.int64),
         )
-        live(one, design.days, compile_bounds(policy, SIZING.threshold), weights, phases, breakers)
-        slow = Slow(one, policy)
+        live(
+            life_signals,
+            design.days,
+            compile_bounds(policy, SIZING.threshold),
+            weights,
+            phases,
+            breakers,
+        )
+        readable = ReadableLife(life_signals, policy)
         for day in range(1, design.days + 1):
-            disabled = slow.live(day)
-            found = (round(weights[day], 9), PHASES[phases[day]], bool(breakers[day]))
-            assert found == (round(slow.state.weight, 9), slow.state.phase, disabled), (
+            disabled = readable.live(day)
+            compiled = (round(weights[day], 9), PHASES[phases[day]], bool(breakers[day]))
+            assert compiled == (round(readable.state.weight, 9), readable.state.phase, disabled), (
                 f"life {life}, day {day}"
             )

@@ -62,10 +62,10 @@ def test_an_entry_survives_json() -> None:
 )
 def test_tampering_is_found_where_it_happened(tamper: object, where: str) -> None:
     """The first broken link is named with its sequence and run."""
-    found = first_break(tamper(chain(4)))  # type: ignore[operator]
+    fault = first_break(tamper(chain(4)))  # type: ignore[operator]
 
-    assert found is not None
-    assert found.startswith(where)
+    assert fault is not None
+    assert fault.startswith(where)
 
 
 def _with_verdict(entry: Entry) -> Entry:
@@ -73,15 +73,15 @@ def _with_verdict(entry: Entry) -> Entry:
 
 
 def test_a_state_from_nowhere_is_found() -> None:
-    """An entry that starts from a weight nobody decided breaks the chain, though its own hash is right."""
+    """An entry that starts from a weight never decided breaks the chain; its hash may be right."""
     first = chain(1)[0]
     forged = guard(
         Case(first.state.model_copy(update={"weight": 0.70}), evidence(), POLICY, NOW, NOW)
     )
-    found = first_break([first, link(forged, first)])
+    fault = first_break([first, link(forged, first)])
 
-    assert found is not None
-    assert "starts from a state" in found
+    assert fault is not None
+    assert "starts from a state" in fault
 
 
 def test_a_key_names_lineage_kind_and_period() -> None:

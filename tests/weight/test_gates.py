@@ -1,4 +1,4 @@
-"""The gates: what opens them, what keeps them shut, and the words for what is missing."""
+"""The gates: what opens them, what keeps them shut, and how they say what is missing."""
 
 from datetime import timedelta
 from typing import Any
@@ -20,7 +20,7 @@ def since(days: int) -> dict[str, object]:
 
 
 @pytest.mark.parametrize(
-    ("standing", "missing"),
+    ("inputs", "missing"),
     [
         pytest.param(
             GateInputs(99, True, True), "1 more settled signals needed", id="one signal short"
@@ -33,9 +33,9 @@ def since(days: int) -> dict[str, object]:
         pytest.param(GateInputs(100, True, False), "missing: a champion", id="no champion"),
     ],
 )
-def test_foundation_says_what_is_missing(standing: GateInputs, missing: str) -> None:
+def test_foundation_says_what_is_missing(inputs: GateInputs, missing: str) -> None:
     """Each missing thing keeps the gate shut and is the one reason given."""
-    decision = review(Case(state("foundation", 0.0), evidence(), POLICY, NOW, NOW), standing)
+    decision = review(Case(state("foundation", 0.0), evidence(), POLICY, NOW, NOW), inputs)
 
     assert (decision.verdict, decision.after.phase, decision.reasons) == (
         "HOLD",
@@ -65,7 +65,7 @@ def test_foundation_says_what_is_missing(standing: GateInputs, missing: str) -> 
 def test_a_gate_opens_when_all_hold(
     phase: str, weight: float, following: str, floor: float, figures: dict[str, float]
 ) -> None:
-    """With every criterion met the phase rises, the weight is at least its floor, and the phase starts now."""
+    """With every criterion met the phase rises and starts now, the weight is at least its floor."""
     after = review(
         Case(state(phase, weight, **since(30)), evidence(**figures), POLICY, NOW, NOW), READY
     ).after
@@ -74,7 +74,7 @@ def test_a_gate_opens_when_all_hold(
 
 
 @pytest.mark.parametrize(
-    ("before", "figures", "words"),
+    ("before", "figures", "reason_part"),
     [
         pytest.param(
             state("shadow", 0.0, **since(8)), {}, "6 more days in shadow", id="6 days short"
@@ -179,7 +179,7 @@ def test_a_gate_opens_when_all_hold(
     ],
 )
 def test_one_unmet_criterion_keeps_the_gate_shut(
-    before: State, figures: dict[str, Any], words: str
+    before: State, figures: dict[str, Any], reason_part: str
 ) -> None:
     """The phase stays, and the first reason names the criterion, its figure and its bound."""
     decision = review(Case(before, evidence(**figures), POLICY, NOW, NOW), READY)
@@ -189,18 +189,20 @@ def test_one_unmet_criterion_keeps_the_gate_shut(
         before.phase,
         before.weight,
     )
-    assert any(words in reason for reason in decision.reasons)
+    assert any(reason_part in reason for reason in decision.reasons)
 
 
 @pytest.mark.parametrize(
-    ("days", "improvement", "words"),
+    ("days", "improvement", "reason_part"),
     [
         (60, 0.21, "stable"),
         (59, 0.21, "not stable yet: 1 more days"),
         (60, 0.20, "not stable yet: improvement"),
     ],
 )
-def test_optimization_reports_when_it_is_stable(days: int, improvement: float, words: str) -> None:
+def test_optimization_reports_when_it_is_stable(
+    days: int, improvement: float, reason_part: str
+) -> None:
     """The last phase has no gate upward, only the word stable."""
     before = state("optimization", 0.40, **since(days))
     decision = review(
@@ -208,7 +210,7 @@ def test_optimization_reports_when_it_is_stable(days: int, improvement: float, w
     )
 
     assert decision.after.phase == "optimization"
-    assert decision.reasons[0].startswith(words)
+    assert decision.reasons[0].startswith(reason_part)
 
 
 def test_a_held_lineage_does_not_move_up() -> None:

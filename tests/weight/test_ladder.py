@@ -157,7 +157,7 @@ def test_the_weight_stays_in_its_band_and_a_cut_demotes(
     after: float,
     phase_after: str,
 ) -> None:
-    """The weight is clamped from above, and under the floor the phase goes down with it; base + bonus is the weight."""
+    """The band caps the weight, below its floor the phase falls; base + bonus is the weight."""
     decided = evaluate(Case(state(phase, weight), evidence(**figures), POLICY, NOW, NOW)).after
 
     assert (decided.weight, decided.phase) == (after, phase_after)
@@ -172,7 +172,7 @@ def test_insufficient_evidence_says_how_much_is_missing() -> None:
 
 
 def test_a_disabled_lineage_must_retrain_and_starts_its_evidence_afresh() -> None:
-    """After a breaker the state asks for a retraining and the breaker does not fire a second time on the same model."""
+    """A breaker requires a retraining and does not fire again on the same model."""
     bad = evidence(accuracy=0.40)
     after = evaluate(Case(state(), bad, POLICY, NOW, NOW)).after
     again = evaluate(Case(after, bad, POLICY, NOW + timedelta(days=30), NOW + timedelta(days=30)))
@@ -190,7 +190,7 @@ def test_a_held_weight_does_not_rise_but_still_falls() -> None:
 
 
 def test_a_latched_cut_neither_fires_again_nor_lets_the_weight_rise() -> None:
-    """A drawdown the guard cut ten days ago does not halve the weight again, and no step up is given while it lasts."""
+    """A drawdown cut ten days ago does not cut again, and while it lasts there is no step up."""
     cut_before = state(weight=0.15, latches={"cut_drawdown": NOW - timedelta(days=10)})
     decision = evaluate(Case(cut_before, evidence(ml__max_drawdown=0.05), POLICY, NOW, NOW))
 
@@ -237,7 +237,7 @@ months = st.fixed_dictionaries(
 def test_no_life_moves_the_weight_out_of_bounds_or_up_on_a_breach(
     life: list[dict[str, float]], phase: str
 ) -> None:
-    """Whatever the months bring, the weight stays in [0, 0.70], and rises by at most one step and only on good figures."""
+    """The weight stays in [0, 0.70] and rises by at most one step, only on good figures."""
     current = state(phase, POLICY.band(phase).floor)
     for number, figures in enumerate(life):
         at = NOW + timedelta(days=30 * number)

@@ -58,14 +58,14 @@ stretches = st.lists(
 
 
 class Life:
-    """A lineage under the schedules: guard daily, gates and evaluation as their periods end, each run twice a day."""
+    """A lineage under its schedules: guard, gates and evaluation, each run twice a day."""
 
     def __init__(self, first: State) -> None:
         self.state = first
         self.recorded: dict[str, Decision] = {}
         self.rises: list[tuple[str, datetime]] = []
 
-    def decide(self, decision: Decision, seen: Evidence) -> None:
+    def decide(self, decision: Decision, month_evidence: Evidence) -> None:
         """Take effect once for each key, as the journal does, and hold every law."""
         if decision.key in self.recorded:
             return
@@ -74,44 +74,55 @@ class Life:
         assert 0.0 <= after <= POLICY.ceiling <= 0.70
         assert after <= POLICY.band(decision.after.phase).ceiling
         if after > before:
-            self._may_rise(decision, seen)
+            self._may_rise(decision, month_evidence)
         self.state = decision.after
 
-    def _may_rise(self, decision: Decision, seen: Evidence) -> None:
+    def _may_rise(self, decision: Decision, month_evidence: Evidence) -> None:
         assert decision.kind in ("weight", "gates")
         assert decision.verdict == "RAISE"
         assert not self.state.held
-        limits = measure_limits(Case(self.state, seen, POLICY, decision.as_of, decision.as_of))
+        limits = measure_limits(
+            Case(self.state, month_evidence, POLICY, decision.as_of, decision.as_of)
+        )
         assert not any(rule.fired for rule in limits.breakers)
         assert all(cut.status == "within" for cut in limits.cuts)
         assert all(rule.figure is not None for rule in decision.rules if rule.fired)
         assert (decision.kind, decision.period_end) not in self.rises
         self.rises.append((decision.kind, decision.period_end))
 
-    def live(self, day: datetime, seen: Evidence, asked: str) -> None:
+    def live(self, day: datetime, month_evidence: Evidence, operation: str) -> None:
         """What the schedules and the operator do on one day."""
         policy: Any = POLICY
-        if asked == "rollback":
-            self.decide(roll_back(self.state, "why", "who", policy, day, evidence=seen), seen)
-        elif asked in ("hold", "resume"):
+        if operation == "rollback":
             self.decide(
-                {"hold": hold, "resume": resume}[asked](self.state, "why", "who", policy, day), seen
+                roll_back(self.state, "why", "who", policy, day, evidence=month_evidence),
+                month_evidence,
             )
-        elif asked == "train":
+        elif operation in ("hold", "resume"):
+            self.decide(
+                {"hold": hold, "resume": resume}[operation](self.state, "why", "who", policy, day),
+                month_evidence,
+            )
+        elif operation == "train":
             self.state = install_champion(self.state, "2", day, day)
         for _ in range(2):
-            self.decide(guard(Case(self.state, seen, policy, day, day)), seen)
+            self.decide(guard(Case(self.state, month_evidence, policy, day, day)), month_evidence)
             month, fortnight = (
                 period_end(day, policy.evaluation_days),
                 period_end(day, policy.review_days),
             )
-            self.decide(evaluate(Case(self.state, seen, policy, month, day)), seen)
-            self.decide(review(Case(self.state, seen, policy, fortnight, day), READY), seen)
-        tripped = streak_breaker(self.state, seen.losing_streak, policy, day)
+            self.decide(
+                evaluate(Case(self.state, month_evidence, policy, month, day)), month_evidence
+            )
+            self.decide(
+                review(Case(self.state, month_evidence, policy, fortnight, day), READY),
+                month_evidence,
+            )
+        tripped = streak_breaker(self.state, month_evidence.losing_streak, policy, day)
         if tripped is not None:
             self.decide(
                 tripped.model_copy(update={"as_of": day + DAY / 2, "period_end": day + DAY / 2}),
-                seen,
+                month_evidence,
             )
 
 
@@ -120,24 +131,24 @@ class Life:
 def test_no_life_breaks_a_law(
     stretches: list[tuple[dict[str, float], int, str]], phase: str
 ) -> None:
-    """The weight stays in [0, 0.70] and its band; it rises on no breached limit, on no NaN, and once in a period."""
+    """The weight keeps to its band; it rises once a period, on no breached limit and on no NaN."""
     life = Life(state(phase, POLICY.band(phase).floor, champion="1"))  # type: ignore[arg-type]
     day = NOW
-    for made, days, asked in stretches:
-        seen = evidence(**made)
+    for month_figures, days, operation in stretches:
+        month_evidence = evidence(**month_figures)
         for number in range(days):
-            life.live(day, seen, asked if number == 0 else "")
+            life.live(day, month_evidence, operation if number == 0 else "")
             day += DAY
 
 
 def test_a_healthy_life_reaches_the_ceiling() -> None:
     """The laws are not kept by never rising: two good years end at 70 %."""
-    life, seen = (
+    life, month_evidence = (
         Life(state("shadow", 0.0, champion="1")),
         evidence(accuracy=0.7, improvement_blended=0.5, blended__sharpe=1.2),
     )
     for number in range(730):
-        life.live(NOW + number * DAY, seen, "")
+        life.live(NOW + number * DAY, month_evidence, "")
 
     assert life.state.weight == 0.70
     assert life.state.phase == "optimization"

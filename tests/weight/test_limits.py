@@ -33,7 +33,7 @@ def test_the_guard_gives_no_rewards() -> None:
 
 
 def test_sixty_days_of_one_breach_give_one_cut_per_latch() -> None:
-    """A drawdown that stays too deep for 60 days halves the weight on day 0 and once more when the latch ran out."""
+    """A drawdown too deep for 60 days halves the weight on day 0 and when the latch expires."""
     current, cuts = state("expansion", 0.40), []
     breached = evidence(ml__max_drawdown=0.05)
     for day in range(60):
@@ -72,7 +72,7 @@ def test_too_little_evidence_releases_no_latch() -> None:
 
 
 def test_one_limit_latched_does_not_shield_from_another() -> None:
-    """While the drawdown is latched, an accuracy under 50 % still halves the weight, and both are latched then."""
+    """While the drawdown is latched, an accuracy under 50 % still halves the weight and latches."""
     latched = state("expansion", 0.40, latches={"cut_drawdown": NOW})
     after = guard(
         Case(latched, evidence(ml__max_drawdown=0.05, accuracy=0.49), POLICY, NOW + DAY, NOW + DAY)
@@ -111,7 +111,7 @@ def test_one_limit_latched_does_not_shield_from_another() -> None:
 def test_a_breaker_fires_once_and_only_where_there_is_a_model(
     before: State, figures: dict[str, float], verdict: str
 ) -> None:
-    """A breaker leads to weight 0 in shadow, except where the lineage is disabled already or has no model yet."""
+    """A breaker leads to weight 0 in shadow, unless the lineage is disabled or has no model yet."""
     decision = guard(Case(before, evidence(**figures), POLICY, NOW, NOW))
 
     assert decision.verdict == verdict

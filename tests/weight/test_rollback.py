@@ -18,33 +18,41 @@ READY = GateInputs(settled_signals=1000, features_validated=True, has_champion=T
 )
 def test_a_rollback_takes_everything_and_asks_for_a_retraining(phase: str, weight: float) -> None:
     """Weight 0, shadow, evidence afresh, a retraining; reason and name are in the decision."""
-    made = roll_back(state(phase, weight), "fills look odd", "anna", POLICY, NOW)  # type: ignore[arg-type]
+    decision = roll_back(state(phase, weight), "fills look odd", "anna", POLICY, NOW)  # type: ignore[arg-type]
 
-    assert (made.verdict, made.after.weight, made.after.phase, made.after.retrain_required) == (
+    assert (
+        decision.verdict,
+        decision.after.weight,
+        decision.after.phase,
+        decision.after.retrain_required,
+    ) == (
         "DISABLE",
         0.0,
         "shadow",
         True,
     )
-    assert made.after.evidence_since == made.after.phase_since == NOW
-    assert (made.operator, made.reasons) == ("anna", ("rolled back by anna: fills look odd",))
+    assert decision.after.evidence_since == decision.after.phase_since == NOW
+    assert (decision.operator, decision.reasons) == (
+        "anna",
+        ("rolled back by anna: fills look odd",),
+    )
 
 
 def test_a_rollback_before_any_champion_stays_in_foundation() -> None:
     """There is nothing that could requalify."""
-    made = roll_back(state("foundation", 0.0), "careful", "anna", POLICY, NOW)
+    decision = roll_back(state("foundation", 0.0), "careful", "anna", POLICY, NOW)
 
-    assert (made.after.phase, made.after.retrain_required) == ("foundation", False)
+    assert (decision.after.phase, decision.after.retrain_required) == ("foundation", False)
 
 
 def test_after_a_rollback_no_gate_opens_before_a_retraining() -> None:
     """Healthy evidence is not enough."""
-    left = roll_back(state("pilot", 0.15), "why", "anna", POLICY, NOW).after
+    rolled_back = roll_back(state("pilot", 0.15), "why", "anna", POLICY, NOW).after
     later = NOW + timedelta(days=30)
-    made = review(Case(left, evidence(), POLICY, later, later), READY)
+    decision = review(Case(rolled_back, evidence(), POLICY, later, later), READY)
 
-    assert made.after.phase == "shadow"
-    assert "missing: a champion trained after the breaker" in made.reasons
+    assert decision.after.phase == "shadow"
+    assert "missing: a champion trained after the breaker" in decision.reasons
 
 
 def test_a_held_weight_is_lowered_but_not_raised_until_it_is_resumed() -> None:
@@ -70,11 +78,11 @@ def test_the_streak_breaker_needs_nothing_but_the_streak(
     phase: str, streak: int, trips: bool
 ) -> None:
     """More than ten losses in a row and the weight is 0, without waiting for a guard."""
-    made = streak_breaker(state(phase, POLICY.band(phase).floor), streak, POLICY, NOW)  # type: ignore[arg-type]
+    decision = streak_breaker(state(phase, POLICY.band(phase).floor), streak, POLICY, NOW)  # type: ignore[arg-type]
 
-    assert (made is not None) is trips
-    if made is not None:
-        assert (made.verdict, made.after.weight, made.after.retrain_required) == (
+    assert (decision is not None) is trips
+    if decision is not None:
+        assert (decision.verdict, decision.after.weight, decision.after.retrain_required) == (
             "DISABLE",
             0.0,
             True,

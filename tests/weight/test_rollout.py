@@ -34,10 +34,10 @@ def test_a_phase_is_due_in_its_weeks_and_late_after_them(
     weeks: float, pilot: str, expansion: str, optimization: str
 ) -> None:
     """Two weeks for each, the last in month 3; what was left upward is done."""
-    found = at(weeks)
+    items = at(weeks)
 
-    assert (found["foundation"], found["shadow"]) == ("done", "done")
-    assert (found["pilot"], found["expansion"], found["optimization"]) == (
+    assert (items["foundation"], items["shadow"]) == ("done", "done")
+    assert (items["pilot"], items["expansion"], items["optimization"]) == (
         pilot,
         expansion,
         optimization,
@@ -46,13 +46,13 @@ def test_a_phase_is_due_in_its_weeks_and_late_after_them(
 
 def test_the_last_phase_is_done_when_it_is_reached() -> None:
     """There is nothing to leave it for."""
-    found = checklist(state("optimization", 0.4), {}, ROLLOUT, EARLIER)
+    items = checklist(state("optimization", 0.4), {}, ROLLOUT, EARLIER)
 
-    assert {item.status for item in found} == {"done"}
+    assert {item.status for item in items} == {"done"}
 
 
 @pytest.mark.parametrize(
-    ("phase", "entered", "standings", "words"),
+    ("phase", "entered", "statuses", "detail"),
     [
         pytest.param(
             "foundation",
@@ -85,43 +85,43 @@ def test_the_last_phase_is_done_when_it_is_reached() -> None:
     ],
 )
 def test_a_fall_back_does_not_undo_what_was_reached(
-    phase: Phase, entered: tuple[Phase, ...], standings: tuple[str, ...], words: str
+    phase: Phase, entered: tuple[Phase, ...], statuses: tuple[str, ...], detail: str
 ) -> None:
-    """A phase left upward stays done; the words of expansion say where the lineage stands now."""
-    found = checklist(state(phase, 0.0), dict.fromkeys(entered, EARLIER), ROLLOUT, EARLIER)
+    """A phase left upward stays done; the detail of expansion says where the lineage stands now."""
+    items = checklist(state(phase, 0.0), dict.fromkeys(entered, EARLIER), ROLLOUT, EARLIER)
 
-    assert tuple(item.status for item in found) == standings
-    assert found[3].detail == words
+    assert tuple(item.status for item in items) == statuses
+    assert items[3].detail == detail
 
 
 def test_month_2_asks_for_shadow_and_accuracy() -> None:
     """In foundation, or without evidence, it is not done."""
     now = EARLIER + timedelta(days=40)
-    standings = [
+    statuses = [
         milestones(state("shadow", 0.0), evidence(accuracy=0.56), ROLLOUT, now)[0].status,
         milestones(state("foundation", 0.0), evidence(accuracy=0.56), ROLLOUT, now)[0].status,
         milestones(state("shadow", 0.0), evidence(accuracy=float("nan")), ROLLOUT, now)[0].status,
         milestones(state("shadow", 0.0), None, ROLLOUT, now + timedelta(days=20))[0].status,
     ]
 
-    assert standings == ["done", "due", "due", "late"]
+    assert statuses == ["done", "due", "due", "late"]
 
 
 def test_month_2_says_which_phase_is_missing() -> None:
-    """Good accuracy in foundation is not enough, and the words say so."""
-    words = [
+    """Good accuracy in foundation is not enough, and the detail says so."""
+    detail = [
         milestones(state(phase, 0.0), evidence(accuracy=0.56), ROLLOUT, EARLIER)[0].detail
         for phase in ("foundation", "shadow")
     ]
 
-    assert words == [
+    assert detail == [
         "phase foundation (target shadow), accuracy 56.0% (target 55.0%)",
         "phase shadow, accuracy 56.0% (target 55.0%)",
     ]
 
 
 @pytest.mark.parametrize(
-    ("figures", "weight", "standing"),
+    ("figures", "weight", "status"),
     [
         pytest.param({}, 0.30, "done", id="all met, the weight exactly"),
         pytest.param({}, 0.29, "due", id="weight"),
@@ -139,9 +139,7 @@ def test_month_2_says_which_phase_is_missing() -> None:
         ),
     ],
 )
-def test_month_4_asks_for_all_of_it(
-    figures: dict[str, float], weight: float, standing: str
-) -> None:
+def test_month_4_asks_for_all_of_it(figures: dict[str, float], weight: float, status: str) -> None:
     """Each bound for itself; NaN meets none and is called unknown."""
     good = {"blended__sharpe": 1.6, "blended__win_rate": 0.53, "improvement_blended": 0.11}
     item = milestones(
@@ -151,12 +149,12 @@ def test_month_4_asks_for_all_of_it(
         EARLIER + timedelta(days=100),
     )[1]
 
-    assert item.status == standing
+    assert item.status == status
     assert ("unknown" in item.detail) == any(figure != figure for figure in figures.values())
 
 
 @pytest.mark.parametrize(
-    ("days", "standings"),
+    ("days", "statuses"),
     [
         pytest.param(0, ("ahead", "ahead", "ahead"), id="the first day"),
         pytest.param(30, ("due", "ahead", "ahead"), id="month 2 begins"),
@@ -166,15 +164,15 @@ def test_month_4_asks_for_all_of_it(
         pytest.param(180, ("late", "late", "late"), id="month 6 is over"),
     ],
 )
-def test_without_evidence_nothing_is_done(days: int, standings: tuple[str, ...]) -> None:
+def test_without_evidence_nothing_is_done(days: int, statuses: tuple[str, ...]) -> None:
     """Not even at the highest weight; each is due in its month of 30 days, and late after it."""
-    found = milestones(state("optimization", 0.70), None, ROLLOUT, EARLIER + timedelta(days=days))
+    items = milestones(state("optimization", 0.70), None, ROLLOUT, EARLIER + timedelta(days=days))
 
-    assert tuple(item.status for item in found) == standings
+    assert tuple(item.status for item in items) == statuses
 
 
 def test_month_6_asks_for_all_of_it() -> None:
-    """One figure short and it is not done; the words give each figure beside its bound."""
+    """One figure short and it is not done; the detail gives each figure beside its target."""
     now = EARLIER + timedelta(days=170)
     good = {
         "blended__sharpe": 1.9,
@@ -211,7 +209,7 @@ def test_the_expected_improvement_is_that_of_the_phase(
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "detail"),
     [
         ({"expected_pilot": (0.05, 0.02)}, "expected_pilot must rise"),
         ({"month_6_sharpe": -1.0}, "greater than or equal to 0"),
@@ -219,7 +217,7 @@ def test_the_expected_improvement_is_that_of_the_phase(
     ],
     ids=["a range turned round", "a negative Sharpe", "month 0"],
 )
-def test_a_plan_out_of_bounds_is_refused(change: dict[str, object], words: str) -> None:
+def test_a_plan_out_of_bounds_is_refused(change: dict[str, object], detail: str) -> None:
     """With the key and the bound."""
-    with pytest.raises(ValidationError, match=words):
+    with pytest.raises(ValidationError, match=detail):
         RolloutPolicy.model_validate(change)

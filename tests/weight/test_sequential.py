@@ -1,4 +1,4 @@
-"""Evidence over the life: what it grants, what it believes, and that in ladder mode it only speaks."""
+"""Lifetime evidence: what it grants and confirms, and that in ladder mode it decides nothing."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -31,11 +31,11 @@ def evidence(
 
 
 def rule(decision: Decision, name: str):  # type: ignore[no-untyped-def]
-    return next(one for one in decision.rules if one.name == name)
+    return next(rule for rule in decision.rules if rule.name == name)
 
 
 @pytest.mark.parametrize(
-    ("given", "verdict", "weight"),
+    ("figures", "verdict", "weight"),
     [
         pytest.param({}, "RAISE", 0.20, id="a good month and evidence"),
         pytest.param({"skill": 100.0}, "RAISE", 0.20, id="evidence exactly at the bound"),
@@ -90,16 +90,16 @@ def rule(decision: Decision, name: str):  # type: ignore[no-untyped-def]
     ],
 )
 def test_evidence_over_the_life_decides_where_it_binds(
-    given: dict[str, float], verdict: str, weight: float
+    figures: dict[str, float], verdict: str, weight: float
 ) -> None:
     """From 15 % in pilot, sequential mode."""
-    decision = evaluate(Case(state(weight=0.15), evidence(**given), BINDING, NOW, NOW))
+    decision = evaluate(Case(state(weight=0.15), evidence(**figures), BINDING, NOW, NOW))
 
     assert (decision.verdict, decision.after.weight) == (verdict, weight)
 
 
-def test_a_life_nobody_knows_confirms_every_limit_and_grants_nothing() -> None:
-    """Without evidence over the life a breach still cuts, and no month is good enough."""
+def test_without_lifetime_evidence_every_breach_takes_effect_and_nothing_is_granted() -> None:
+    """A breach still cuts, and no month is good enough."""
     assert (
         evaluate(Case(state(weight=0.15), month(accuracy=0.49), BINDING, NOW, NOW)).after.weight
         == 0.075
@@ -115,7 +115,7 @@ def test_a_hold_says_how_many_more_signals_a_rise_would_take() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "before", "binds"),
+    ("figures", "before", "binds"),
     [
         pytest.param({}, {"weight": 0.10}, "ladder", id="one step at a time"),
         pytest.param({}, {"weight": 0.20}, "phase", id="the band ends"),
@@ -124,17 +124,17 @@ def test_a_hold_says_how_many_more_signals_a_rise_would_take() -> None:
     ],
 )
 def test_the_record_says_which_ceiling_binds(
-    given: dict[str, float], before: dict[str, float], binds: str
+    figures: dict[str, float], before: dict[str, float], binds: str
 ) -> None:
     """The lowest of phase, ladder, evidence and guard."""
-    decision = evaluate(Case(state(**before), evidence(**given), BINDING, NOW, NOW))
+    decision = evaluate(Case(state(**before), evidence(**figures), BINDING, NOW, NOW))
 
     assert rule(decision, "bound_by").reason.endswith(f"{binds} binds")
     assert rule(decision, "bound_by").figure == decision.after.weight
 
 
 def test_in_ladder_mode_the_evidence_is_recorded_and_decides_nothing() -> None:
-    """The same weight as without it, the figures in the record, and doubt where a rise would not have stood."""
+    """The weight is the same as without it; figures and doubt are in the record."""
     for figures in ({}, {"accuracy": 0.49}, {"accuracy": 0.44}, {"ml__sharpe": 0.85}):
         with_it = evaluate(
             Case(state(weight=0.15), evidence(2.0, 500.0, **figures), POLICY, NOW, NOW)
@@ -155,7 +155,7 @@ def test_in_ladder_mode_the_evidence_is_recorded_and_decides_nothing() -> None:
 
 
 def test_a_decay_cut_latches_like_any_other() -> None:
-    """Sixty days over the bound halve the weight twice, and the latch is released once the claims hold again."""
+    """Sixty days over the bound halve the weight twice; the latch goes once the claims hold."""
     current, cuts = state("expansion", 0.40), []
     for day in range(60):
         decision = guard(
@@ -184,11 +184,11 @@ def test_a_lineage_that_waits_for_its_retraining_is_not_disabled_again() -> None
     waiting = state("shadow", 0.0, retrain_required=True)
     limits = measure_limits(Case(waiting, evidence(decay=1000.0), BINDING, NOW, NOW))
 
-    assert not any(one.fired for one in limits.breakers)
+    assert not any(breaker.fired for breaker in limits.breakers)
 
 
 def test_gates_beyond_the_pilot_ask_for_evidence() -> None:
-    """Pilot opens in ladder mode with doubt, in sequential mode only with evidence; an unconfirmed limit keeps none shut."""
+    """In ladder mode pilot opens with doubt, else only with evidence, unconfirmed limits or not."""
     pilot = state("pilot", 0.10)
     doubtful, proven = (
         evidence(2.0, blended__win_rate=0.53),
@@ -204,13 +204,13 @@ def test_gates_beyond_the_pilot_ask_for_evidence() -> None:
 
 @pytest.mark.parametrize("bounds", [{"confirm": 40.0}, {"cut": 200.0}, {"rise": 3e3}], ids=str)
 def test_bounds_that_contradict_each_other_are_refused(bounds: dict[str, float]) -> None:
-    """Decay must rise from confirm over cut to disable, and the capital may not be capped under what a rise needs."""
+    """Decay must rise from confirm over cut to disable; the cap may not be under rise."""
     with pytest.raises(ValueError, match=r"must rise|no weight could ever rise"):
         SequentialPolicy.model_validate(bounds)
 
 
 def test_each_breaker_says_how_often_chance_fires_it() -> None:
-    """By the ladder two, with evidence binding the one on decay too; at the pace of the books, or 2,500 trades."""
+    """Two by the ladder, also decay if evidence binds; at the pace of the books or 2,500 trades."""
     plain, bound = false_alarms(month(settled=50), POLICY), false_alarms(month(settled=50), BINDING)
     paced = false_alarms(month(settled=50, ml__trades_per_day=0.5), POLICY)
 
@@ -225,18 +225,18 @@ def test_each_breaker_says_how_often_chance_fires_it() -> None:
 
 
 def test_what_hangs_together_breaks_more_often() -> None:
-    """Five symbols that win and lose as one: the rates are those of fewer signals, and the limit that helps is named."""
+    """Symbols that win and lose together count as fewer signals; a limit that helps is named."""
     tied = evidence(life={"right_autocorrelation": 0.3, "win_autocorrelation": 0.3}, settled=50)
     alone = evidence(life={"right_autocorrelation": 0.04, "win_autocorrelation": -0.2}, settled=50)
 
-    words = false_alarms(tied, POLICY)
+    alarms = false_alarms(tied, POLICY)
 
     assert (
         "in 14.8% of windows of 50 signals (neighbours correlate by 0.30)"
-        in words["breaker_accuracy"]
+        in alarms["breaker_accuracy"]
     )
-    assert "96.6% in 2,500 trades (neighbours correlate by 0.30)" in words["breaker_streak"]
-    assert words["breaker_streak"].endswith("; breaker_streak 19 would fire in at most 5%")
+    assert "96.6% in 2,500 trades (neighbours correlate by 0.30)" in alarms["breaker_streak"]
+    assert alarms["breaker_streak"].endswith("; breaker_streak 19 would fire in at most 5%")
     assert (
         "19.0% in 2,500 trades; breaker_streak 12" in false_alarms(alone, POLICY)["breaker_streak"]
     )
