@@ -159,8 +159,9 @@ class Lake:
         files = sorted(self._folder.glob("symbol=*/bars.parquet"))
         if symbols is not None:
             symbols = set(symbols)
-            wanted = {f(symbol) for symbol in symbols for f in (self._file, self._shared_file)}
-            files = [file for file in files if file in wanted]
+            requested = {self._file(symbol) for symbol in symbols}
+            requested |= {self._shared_file(symbol) for symbol in symbols}
+            files = [file for file in files if file in requested]
         if not files:
             raise CollectMoreData(
                 f"{self._folder}: no bars of these symbols; run steelyard collect"
@@ -180,15 +181,15 @@ class Lake:
         return template.loc[template.index[:0], list(COLUMNS)]
 
     def _file(self, symbol: str) -> Path:
-        """Return the file of one symbol and no other: its name is encoded reversibly."""
+        """Return the file of one symbol; the encoding of its name is reversible."""
         return self._folder / f"symbol={quote(symbol, safe='')}" / "bars.parquet"
 
     def _shared_file(self, symbol: str) -> Path:
-        """Return the file in which versions before 0.2 kept a symbol, A/B and A_B in the same one."""
+        """Return a symbol's file before version 0.2, when A/B and A_B had the same one."""
         return self._folder / f"symbol={symbol.replace('/', '_')}" / "bars.parquet"
 
     def _separate(self, symbol: str) -> None:
-        """Give every symbol of a file that was shared before version 0.2 a file of its own."""
+        """Split a file that symbols shared before version 0.2 into one file per symbol."""
         shared = self._shared_file(symbol)
         if ("/" not in symbol and "_" not in symbol) or not shared.exists():
             return

@@ -34,11 +34,11 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from steelyard.errors import FixConfiguration, FixData, RestoreService
 from steelyard.gateways.ledger.tables import (
-    DTYPES,
-    MOMENTS,
+    COLUMN_DTYPES,
     OPINIONS,
     OUTCOME,
     SETTLED,
+    TIME_COLUMNS,
     Base,
     DriftCheck,
     Prediction,
@@ -174,7 +174,7 @@ class Ledger:
             Number of new rows; a signal that has features keeps them.
         """
         columns = ["signal_id", "symbol", "timestamp", "decided_at", "side", "confidence_existing"]
-        rows = _rows(signals[columns])
+        rows = _plain_rows(signals[columns])
         for row, values in zip(rows, signals[list(names)].to_dict("records"), strict=True):
             row |= {"features": values, "feature_set_hash": feature_set_hash}
         return self._insert(TradeFeature, rows)
@@ -187,7 +187,7 @@ class Ledger:
                 NULL.
         """
         columns = [name for name in SETTLED if name not in OUTCOME]
-        return self._insert(Prediction, _rows(predictions[columns]))
+        return self._insert(Prediction, _plain_rows(predictions[columns]))
 
     def record_outcomes(self, settled: pd.DataFrame) -> int:
         """Record the outcome of each predicted signal that has none; return the number written.
@@ -198,7 +198,7 @@ class Ledger:
         Raises:
             FixData: If a signal already has a different outcome; nothing is written then.
         """
-        rows = _rows(settled[["signal_id", *OUTCOME]])
+        rows = _plain_rows(settled[["signal_id", *OUTCOME]])
         if not rows:
             return 0
         table = Base.metadata.tables[Prediction.__tablename__]
@@ -206,7 +206,7 @@ class Ledger:
             table.c.signal_id == bindparam("of"), table.c.settled_at.is_(None)
         )
         with self._reached(), self._engine.begin() as connection:
-            recorded = self._outcomes(connection, [row["signal_id"] for row in rows])
+            recorded = self._recorded_outcomes(connection, [row["signal_id"] for row in rows])
             for row in rows:
                 _require_same(row, recorded.get(row["signal_id"]))
             new_rows = [  # a bound name may not be that of a column, so the signal is "of"
@@ -217,7 +217,9 @@ class Ledger:
             return connection.execute(write, new_rows).rowcount if new_rows else 0
 
     @staticmethod
-    def _outcomes(connection: Connection, signal_ids: list[str]) -> dict[str, dict[str, Any]]:
+    def _recorded_outcomes(
+        connection: Connection, signal_ids: list[str]
+    ) -> dict[str, dict[str, Any]]:
         """Return the recorded outcomes of these signals by id."""
         recorded: dict[str, dict[str, Any]] = {}
         columns = [getattr(Prediction, name) for name in ("signal_id", *OUTCOME)]
@@ -234,7 +236,7 @@ class Ledger:
         statement = (
             select(*columns).where(Prediction.settled_at.is_(None)).order_by(Prediction.decided_at)
         )
-        return self._frame(statement, ("signal_id", "symbol", "decided_at"))
+        return self._read_frame(statement, ("signal_id", "symbol", "decided_at"))
 
     def settled_predictions(self, since: datetime, until: datetime) -> pd.DataFrame:
         """Return the predictions settled in (since, until], ordered by ``settled_at``.
@@ -284,7 +286,7 @@ class Ledger:
     def _predictions(self, names: Sequence[str], order: Any, *conditions: Any) -> pd.DataFrame:
         columns = [getattr(Prediction, name) for name in names]
         statement = select(*columns).where(*conditions).order_by(order, Prediction.signal_id)
-        return self._frame(statement, names)
+        return self._read_frame(statement, names)
 
     def signal(self, signal_id: str) -> dict[str, Any] | None:
         """Return a predicted signal: ``SETTLED``, ``features`` and ``feature_set_hash``.
@@ -353,7 +355,7 @@ class Ledger:
             statement = statement.where(Trade.status.in_(list(status)))
         if broker:
             statement = statement.where(Trade.broker == broker)
-        return self._frame(statement, columns.keys())
+        return self._read_frame(statement, columns.keys())
 
     def frozen_features(self, since: datetime, until: datetime) -> pd.DataFrame:
         """Return the stored features of the signals decided in (since, until].
@@ -434,16 +436,16 @@ class Ledger:
         with self._reached(), self._engine.begin() as connection:
             return len(connection.execute(statement, rows).all())
 
-    def _frame(self, statement: Any, names: Sequence[str]) -> pd.DataFrame:
+    def _read_frame(self, statement: Any, names: Sequence[str]) -> pd.DataFrame:
         with self._reached(), self._engine.connect() as connection:
             rows = connection.execute(statement).all()
         columns = zip(*rows, strict=True) if rows else ((),) * len(names)
         frame: dict[str, Any] = {}
         for name, values in zip(names, columns, strict=True):
-            if name in MOMENTS:
+            if name in TIME_COLUMNS:
                 frame[name] = pd.DatetimeIndex(list(values), dtype="datetime64[ns, UTC]")
             else:
-                frame[name] = pd.Series(values, dtype=DTYPES.get(name, "object"))
+                frame[name] = pd.Series(values, dtype=COLUMN_DTYPES.get(name, "object"))
         return pd.DataFrame(frame)
 
     @contextmanager
@@ -470,7 +472,7 @@ def _write_ahead(connection: Any, _record: Any) -> None:
     cursor.close()
 
 
-def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
+def _plain_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Return rows of plain Python values; NaN, NaT and NA become None."""
     columns: dict[str, list[Any]] = {}
     for name in frame.columns:

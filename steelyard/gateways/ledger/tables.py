@@ -53,7 +53,7 @@ OPINIONS = (
     "stop_distance",
     "won",
 )
-FLOATS = (
+FLOAT_COLUMNS = (
     "p_win",
     "confidence_existing",
     "confidence_ml",
@@ -73,7 +73,7 @@ FLOATS = (
     "stop_offset",
     "target_offset",
 )
-MOMENTS = (
+TIME_COLUMNS = (
     "decided_at",
     "settled_at",
     "trained_through",
@@ -82,7 +82,7 @@ MOMENTS = (
     "entry_at",
     "exit_at",
 )
-DTYPES = dict.fromkeys(FLOATS, "float64") | {
+COLUMN_DTYPES = dict.fromkeys(FLOAT_COLUMNS, "float64") | {
     "won": "boolean",
     "decision": "bool",
     "pivotal": "bool",

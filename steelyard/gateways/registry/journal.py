@@ -91,11 +91,11 @@ class Journal:
     def deciding(self, *, even_without_lock: bool = False) -> Iterator[None]:
         """Lock the lineage against decisions of other processes; may be nested.
 
-        The first time, a decision that was cut short is completed, so that nobody decides from an
-        outdated state.
+        The first time, a decision that was cut short is completed, so that no decision starts from
+        an outdated state.
 
         Args:
-            even_without_lock: Continue if the lock cannot be reached; nobody else can decide
+            even_without_lock: Continue if the lock cannot be reached; no other process can decide
                 then either.
 
         Raises:
@@ -353,7 +353,7 @@ class Journal:
             return len(self._tracking.decision_runs())
 
     def page(self, run_id: str) -> str:
-        """Return the path of a decision's run among MLflow's pages."""
+        """Return the path of a decision's run on MLflow's pages."""
         with self._tracking.reached():
             return f"/{self._tracking.page(DECISIONS, run_id)}"
 

@@ -337,8 +337,8 @@ def _has_tables(file: Path) -> bool:
         connection.close()
 
 
-def _milliseconds(moment: datetime | None) -> int | None:
-    return int(moment.timestamp() * 1000) if moment else None
+def _milliseconds(time_utc: datetime | None) -> int | None:
+    return int(time_utc.timestamp() * 1000) if time_utc else None
 
 
 class Observations:
