@@ -7,7 +7,7 @@ DEMO := demo
 PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
-.PHONY: install demo test e2e wheel check lint bench clean
+.PHONY: install demo test e2e wheel check cover lint bench clean
 
 install: $(INSTALLED)
 
@@ -38,7 +38,12 @@ lint: install
 wheel: install
 	$(BIN)/python .ci/check_wheel.py
 
+# What to run before a commit: linters, types, import contracts, and the tests of the pure core and of the documents.
 check: lint
+	$(PYTEST) tests/market tests/evaluation tests/weight tests/views tests/test_project.py tests/test_documentation.py
+
+# Every test, with the floor of branch coverage.
+cover: install
 	$(PYTEST) --cov --cov-report=term:skip-covered
 
 bench: install
