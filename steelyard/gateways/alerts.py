@@ -1,8 +1,8 @@
-"""Alerts: what an operator must be told, kept until every channel has taken it.
+"""Alerts: messages for the operator, kept until every channel has accepted them.
 
-An alert is a file in ``open/`` before it is sent anywhere, and moves to ``sent/`` afterwards, so that neither a channel that
-is down nor a process that dies loses one. Each channel is remembered by a hash of its address: the address itself, which
-carries its token, is written nowhere.
+An alert is a file in ``open/`` before it is sent and moves to ``sent/`` afterwards, so that neither
+a channel that is down nor a crash loses one. Each channel is recorded by a hash of its address; the
+address itself carries a token and is never written.
 """
 
 import hashlib
@@ -27,20 +27,21 @@ KEEP_SECONDS = 5
 MAX_ATTEMPTS = 20
 LONGEST_WAIT = timedelta(days=14)
 TALKATIVE = ("apprise", "urllib3.connectionpool", "requests")
-"""Loggers that would write a channel's address, token and all."""
+"""Loggers that would write a channel's address with its token."""
 
 
 class Alert(FrozenModel):
-    """Something an operator must be told.
+    """A message for the operator.
 
     Attributes:
-        key: The same event has the same key and is told once.
+        key: Identifies the event; each key is sent once.
         at: When it happened.
-        kind: cut, disable, demotion, rollback, lease, state, sample ratio, quarantine, silence, health, drift or flow.
+        kind: cut, disable, demotion, rollback, lease, state, sample ratio, quarantine, silence,
+            health, drift or flow.
         title: What happened, in one line.
-        figure: The figure and its bound; empty where there is none.
+        figure: The value and its bound; empty if there is none.
         advice: What to do.
-        link: Page of the run; empty where there is none.
+        link: Page of the run; empty if there is none.
     """
 
     key: str
@@ -53,19 +54,22 @@ class Alert(FrozenModel):
 
     @property
     def body(self) -> str:
-        """Figure, advice and link, one a line."""
+        """Figure, advice and link, one per line."""
         return "\n".join(line for line in (self.figure, self.advice, self.link) if line)
 
 
-class Stored(FrozenModel):
-    """An alert and how far it came.
+class StoredAlert(FrozenModel):
+    """An alert and the progress of its delivery.
 
     Attributes:
-        kept_at: When it was posted; what happened may lie further back.
-        taken: Channels that took it, by the hash of their address.
-        attempts: How often it was tried.
-        trouble: Why it is still here; names channels by their place in the configuration.
-        given_up: Nobody took it in ``MAX_ATTEMPTS`` attempts or ``LONGEST_WAIT``.
+        alert: The alert.
+        kept_at: When it was stored; the event may be older.
+        taken: Channels that accepted it, by the hash of their address.
+        attempts: Number of attempts.
+        last_tried: Time of the last attempt; None before the first.
+        trouble: Why it is not delivered; names channels by their number in the configuration.
+        given_up: Whether delivery ended without success after ``MAX_ATTEMPTS`` or
+            ``LONGEST_WAIT``.
     """
 
     alert: Alert
@@ -79,76 +83,76 @@ class Stored(FrozenModel):
 
 @dataclass(frozen=True)
 class Alerts:
-    """The alerts of a home, in a folder of its own, and the channels they go to (addresses in apprise's form).
+    """The alerts of a home and the channels they are sent to.
 
-    No method raises: whoever has something to tell has something more important to do than to tell it.
+    No method raises: the caller has something more important to do than to send an alert.
+
+    Attributes:
+        folder: Folder of the alerts.
+        channels: Addresses in apprise's form.
     """
 
     folder: Path
     channels: tuple[str, ...] = field(repr=False)
 
     def post(self, alert: Alert) -> None:
-        """Keep an alert, once for each key, and try to deliver it; the ones before it wait for ``deliver``."""
+        """Store an alert, once per key, and try to send it; earlier ones wait for ``deliver``."""
         try:
-            file = self._keep(alert)
+            file = self._store(alert)
         except OSError:
-            _deliver(alert, self.channels, ())  # a full disk is when it counts
+            _deliver(alert, self.channels, ())  # on a full disk it is sent all the same
             return
         if file is not None:
             with suppress(OSError), FileLock(self.folder / ".delivering", timeout=KEEP_SECONDS):
-                self._try(file)
+                self._try_sending(file)
 
-    def _keep(self, alert: Alert) -> Path | None:
-        """Write an alert down; returns its file, None where it was there already."""
+    def _store(self, alert: Alert) -> Path | None:
+        """Write an alert to its file and return the file; None if it was stored before."""
         name = f"{hashlib.sha256(alert.key.encode()).hexdigest()[:16]}.json"
         for folder in (self._open, self._sent):
             folder.mkdir(parents=True, exist_ok=True)
         with FileLock(self.folder / ".keeping", timeout=KEEP_SECONDS):
             if (self._open / name).exists() or (self._sent / name).exists():
                 return None
-            stored = Stored(alert=alert, trouble="not tried yet")
+            stored = StoredAlert(alert=alert, trouble="not tried yet")
             write_whole(self._open / name, stored.model_dump_json(indent=1))
             return self._open / name
 
     def deliver(self) -> int:
-        """Try every open alert on the channels that have not taken it; returns how many stay open.
+        """Send every open alert to the channels that lack it, and return how many stay open.
 
-        Where another process is delivering, it is left to that one.
+        Does nothing while another process is delivering.
         """
         with suppress(OSError), FileLock(self.folder / ".delivering", timeout=0):
             for file in sorted(self._open.glob("*.json")):
-                self._try(file)
+                self._try_sending(file)
         return len(self.open())
 
-    def _try(self, file: Path) -> None:
+    def _try_sending(self, file: Path) -> None:
         stored = _read(file)
         if stored is None:
             return
         now = datetime.now(UTC)
         taken, trouble = _deliver(stored.alert, self.channels, stored.taken)
         attempts = stored.attempts + (1 if self.channels else 0)
-        over = bool(self.channels) and (
-            attempts >= MAX_ATTEMPTS or now - stored.kept_at > LONGEST_WAIT
-        )
-        tried = {"taken": taken, "attempts": attempts, "last_tried": now, "trouble": trouble}
-        stored = stored.model_copy(update={**tried, "given_up": bool(trouble) and over})
+        exhausted = attempts >= MAX_ATTEMPTS or now - stored.kept_at > LONGEST_WAIT
+        final = bool(self.channels) and exhausted
+        progress = {"taken": taken, "attempts": attempts, "last_tried": now, "trouble": trouble}
+        stored = stored.model_copy(update={**progress, "given_up": bool(trouble) and final})
         write_whole(file, stored.model_dump_json(indent=1))
-        if not trouble or over:
+        if not trouble or final:
             os.replace(file, self._sent / file.name)
 
-    def open(self) -> list[Stored]:
-        """Return what no channel, or not every channel, has taken yet, oldest first; a damaged file with a word about it."""
-        found = [(file, _read(file)) for file in self._open.glob("*.json")]
-        return sorted(
-            (stored or _damaged(file) for file, stored in found), key=lambda stored: stored.alert.at
-        )
+    def open(self) -> list[StoredAlert]:
+        """Return the alerts not every channel has accepted, oldest first, with unreadable files."""
+        alerts = [_read(file) or _damaged(file) for file in self._open.glob("*.json")]
+        return sorted(alerts, key=lambda stored: stored.alert.at)
 
-    def recent(self, most: int) -> list[Stored]:
-        """Return the latest alerts, delivered or not, newest first."""
+    def recent(self, limit: int) -> list[StoredAlert]:
+        """Return the latest alerts, delivered or not, newest first, at most ``limit``."""
         sent = [stored for file in self._sent.glob("*.json") if (stored := _read(file))]
-        return sorted([*self.open(), *sent], key=lambda stored: stored.alert.at, reverse=True)[
-            :most
-        ]
+        alerts = sorted([*self.open(), *sent], key=lambda stored: stored.alert.at, reverse=True)
+        return alerts[:limit]
 
     @property
     def _open(self) -> Path:
@@ -162,51 +166,46 @@ class Alerts:
 def _deliver(
     alert: Alert, channels: tuple[str, ...], taken: tuple[str, ...]
 ) -> tuple[tuple[str, ...], str]:
-    """Return the channels that have taken the alert now, and what is wrong with the others in one line."""
+    """Return the channels that have accepted the alert, and the problems of the others."""
     if not channels:
         return taken, "no channel configured"
-    trouble = []
-    for place, channel in enumerate(channels, start=1):
-        mark = hashlib.sha256(channel.encode()).hexdigest()[:12]
-        if mark in taken:
+    problems = []
+    for number, channel in enumerate(channels, start=1):
+        address_hash = hashlib.sha256(channel.encode()).hexdigest()[:12]
+        if address_hash in taken:
             continue
-        wrong = _send(alert, channel)
-        if wrong:
-            trouble.append(f"channel {place} {wrong}")
+        problem = _send(alert, channel)
+        if problem:
+            problems.append(f"channel {number} {problem}")
         else:
-            taken = (*taken, mark)
-    return taken, "; ".join(trouble)
+            taken = (*taken, address_hash)
+    return taken, "; ".join(problems)
 
 
 def _send(alert: Alert, channel: str) -> str:
-    """Send an alert to one channel; returns what is wrong, empty for nothing."""
+    """Send an alert to one channel and return the problem; empty if it was accepted."""
     import apprise
 
     with _silence():
         try:
             sender: Any = apprise.Apprise.instantiate(channel)
             if sender is None:
-                return "is not an address apprise knows"
-            sender.socket_connect_timeout, sender.socket_read_timeout = (
-                CONNECT_SECONDS,
-                READ_SECONDS,
-            )
-            return (
-                ""
-                if sender.notify(title=f"Steelyard: {alert.title}", body=alert.body)
-                else "did not take it"
-            )
-        except Exception as error:  # noqa: BLE001  # a hundred services' code; no alert may ever stop a flow
+                return "has an address that apprise does not know"
+            sender.socket_connect_timeout = CONNECT_SECONDS
+            sender.socket_read_timeout = READ_SECONDS
+            accepted = sender.notify(title=f"Steelyard: {alert.title}", body=alert.body)
+            return "" if accepted else "did not accept it"
+        except Exception as error:  # noqa: BLE001  # code of 100 services; no alert may stop a flow
             return f"failed with {type(error).__name__}"
 
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """Drop what this thread logs through libraries that would write down a token."""
-    mine = threading.get_ident()
+    """Drop this thread's log lines from libraries that would write a token."""
+    this_thread = threading.get_ident()
 
     def others(record: logging.LogRecord) -> bool:
-        return record.thread != mine
+        return record.thread != this_thread
 
     loggers = [logging.getLogger(name) for name in TALKATIVE]
     for logger in loggers:
@@ -218,20 +217,20 @@ def _silence() -> Iterator[None]:
             logger.removeFilter(others)
 
 
-def _read(file: Path) -> Stored | None:
+def _read(file: Path) -> StoredAlert | None:
     try:
-        return Stored.model_validate_json(file.read_text(encoding="utf-8"))
+        return StoredAlert.model_validate_json(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
 
 
-def _damaged(file: Path) -> Stored:
+def _damaged(file: Path) -> StoredAlert:
     at = datetime.fromtimestamp(file.stat().st_mtime, UTC) if file.exists() else datetime.now(UTC)
     alert = Alert(
         key=file.name,
         at=at,
         kind="alert",
-        title="an alert that cannot be read",
-        advice=f"look at {file}",
+        title="an alert cannot be read",
+        advice=f"Read {file}, then delete it.",
     )
-    return Stored(alert=alert, trouble=f"cannot be read: {file.name}")
+    return StoredAlert(alert=alert, trouble=f"cannot be read: {file.name}")

@@ -1,8 +1,9 @@
-"""Alpaca through alpaca-py: brackets on stocks; the signal's id is the client order id, so a repeated submit is one order.
+"""Alpaca through alpaca-py: brackets on stocks; the signal's id is the client order id.
 
-An order is in the ledger before it is sent, so that no crash leaves one nobody knows. What may or may not have arrived is
-sent again under the same id, and otherwise asked for at the next start. Stop and target are counted from the decision close:
-Alpaca wants them before the entry is known.
+A repeated submit is therefore one order. An order is in the ledger before it is sent, so that no
+crash leaves an unknown one. An order that may not have arrived is sent again under the same id, or
+looked up at the next start. Stop and target are counted from the decision close: Alpaca needs them
+before the entry is known.
 """
 
 import math
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
 TRIES = 3
 PAUSE_SECONDS = 0.2
 LOOKS = 10
-"""How often a cancelled order is looked at, ``PAUSE_SECONDS`` apart, before the exit is left to the next run."""
+"""Checks of a cancelled order, ``PAUSE_SECONDS`` apart, before the exit waits for the next run."""
 MAX_ORDERS = 500
 ENDED = frozenset(
     {
@@ -59,7 +60,7 @@ ENDED = frozenset(
         OrderStatus.REPLACED,
     }
 )
-Found = TypeVar("Found")
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,31 +74,32 @@ class _Fill:
 
 
 @dataclass(slots=True)
-class _Books:
-    """What the ledger says the account must look like.
+class _Expected:
+    """What the account must look like by the ledger.
 
     Attributes:
-        known: Ids of all our signals.
-        held: Signed units by symbol.
-        orders: Alpaca's ids of our orders.
-        changes: What the ledger does not know yet.
-        refused: What could not be left; the other trades are looked after all the same.
+        signal_ids: Ids of all our signals.
+        units: Signed units by symbol.
+        order_ids: Alpaca's ids of our orders.
+        changes: Rows the ledger does not have yet.
+        refusals: Exits that Alpaca refused; the other trades are handled all the same.
     """
 
-    known: frozenset[str]
-    held: dict[str, float] = field(default_factory=dict)
-    orders: set[str] = field(default_factory=set)
+    signal_ids: frozenset[str]
+    units: dict[str, float] = field(default_factory=dict)
+    order_ids: set[str] = field(default_factory=set)
     changes: list[dict[str, Any]] = field(default_factory=list)
-    refused: list[str] = field(default_factory=list)
+    refusals: list[str] = field(default_factory=list)
 
 
 class AlpacaBroker:
-    """An account at Alpaca, its paper account unless ``settings.live``; it must be Steelyard's alone.
+    """An account at Alpaca, the paper account unless ``settings.live``, used by Steelyard only.
 
     Args:
-        ledger: Where orders and fills are kept.
-        policy: Time limit of the bracket; Alpaca knows none, the run after it ends the trade at the market.
-        settings: Account and patience.
+        ledger: Stores orders and fills.
+        policy: Time limit of the bracket; Alpaca has none, so the next run closes the trade at the
+            market.
+        settings: Account, address and time limit of a request.
         keys: Key and secret.
     """
 
@@ -111,19 +113,19 @@ class AlpacaBroker:
         keys: tuple[str, str],
     ) -> None:
         self._ledger = ledger
-        self._limit = policy.time_limit_bars
+        self._time_limit = policy.time_limit_bars
         self._client = TradingClient(*keys, paper=not settings.live, url_override=settings.address)
-        self._client._retry = 0  # it would repeat by itself with waits of three seconds
-        patient = _Patient(settings.timeout_seconds)
+        self._client._retry = 0  # its own retries wait three seconds each
+        adapter = _TimeoutAdapter(settings.timeout_seconds)
         for scheme in ("https://", "http://"):
-            self._client._session.mount(scheme, patient)
+            self._client._session.mount(scheme, adapter)
 
     def tradable(self, quantity: float) -> float:
-        """Return whole units: bracket orders take no fractions."""
+        """Return whole units: bracket orders accept no fractions."""
         return float(math.floor(quantity))
 
     def equity(self, bars: Mapping[str, Bars]) -> float:
-        """Return what the account is worth by Alpaca's own prices.
+        """Return the value of the account at Alpaca's own prices.
 
         Raises:
             RestoreService: If Alpaca cannot be reached.
@@ -131,10 +133,10 @@ class AlpacaBroker:
         return float(self._account().equity or 0.0)
 
     def submit(self, order: Order) -> str | None:
-        """Place the bracket; returns Alpaca's words where it refuses, and notes ``broker_rejected``.
+        """Place the bracket and return the reason if Alpaca refuses it (``broker_rejected``).
 
         Raises:
-            RestoreService: If nobody can say whether it arrived; the next ``advance`` finds out.
+            RestoreService: If it is unknown whether it arrived; the next ``advance`` finds out.
         """
         self._ledger.record_trades([order_row(order, self.name)])
         try:
@@ -150,21 +152,22 @@ class AlpacaBroker:
         return None
 
     def advance(self, bars: Mapping[str, Bars]) -> int:
-        """Write the fills, end what is over its time or unprotected, then hold the account against the ledger.
+        """Write new fills, close overdue or unprotected trades, and reconcile with the ledger.
 
         Raises:
-            ReconcileAccount: If the account is blocked, or holds orders or positions the ledger does not explain.
+            ReconcileAccount: If the account is blocked, or the ledger does not explain one of its
+                orders or positions.
             RestoreService: If Alpaca cannot be reached.
-            FixConfiguration: If it refuses the keys.
+            FixConfiguration: If Alpaca refuses the keys.
         """
         self._require_open()
-        books = self._followed(bars)
-        if not self._odd(books):
-            return len(books.changes)
-        again = self._followed(bars)  # a fill may have come between two questions
-        if odd := self._odd(again):
-            raise ReconcileAccount(f"{odd}; nothing is ordered until then")
-        return len(books.changes) + len(again.changes)
+        expected = self._update_trades(bars)
+        if not self._difference(expected):
+            return len(expected.changes)
+        repeated = self._update_trades(bars)  # a fill may have come between two requests
+        if difference := self._difference(repeated):
+            raise ReconcileAccount(f"{difference}; nothing is ordered until then")
+        return len(expected.changes) + len(repeated.changes)
 
     def _require_open(self) -> None:
         account = self._account()
@@ -176,159 +179,164 @@ class AlpacaBroker:
     def _account(self) -> TradeAccount:
         return cast(TradeAccount, self._answer(self._client.get_account))
 
-    def _followed(self, bars: Mapping[str, Bars]) -> _Books:
-        """Look at every working trade, and write what became of it."""
-        books = _Books(frozenset(self._ledger.trades(broker=self.name)["signal_id"]))
-        for row in cast(
-            list[dict[str, Any]], own_trades(self._ledger, self.name).to_dict("records")
-        ):
-            self._follow(row, bars.get(row["symbol"]), books)
-        self._ledger.fill_trades(books.changes)
-        return books
+    def _update_trades(self, bars: Mapping[str, Bars]) -> _Expected:
+        """Write the state of every working trade and return what the account must look like."""
+        expected = _Expected(frozenset(self._ledger.trades(broker=self.name)["signal_id"]))
+        working = own_trades(self._ledger, self.name)
+        for row in cast(list[dict[str, Any]], working.to_dict("records")):
+            self._update_trade(row, bars.get(row["symbol"]), expected)
+        self._ledger.fill_trades(expected.changes)
+        return expected
 
-    def _follow(self, row: dict[str, Any], bars: Bars | None, books: _Books) -> None:
-        trade = self._trade(row, books.known)
+    def _update_trade(self, row: dict[str, Any], bars: Bars | None, expected: _Expected) -> None:
+        trade = self._trade(row, expected.signal_ids)
         if trade is None:
-            books.changes.append(
+            expected.changes.append(
                 {"signal_id": row["signal_id"], "status": "canceled", "veto": "not_sent"}
             )
             return
         change = trade.change()
-        if trade.left:
-            books.held[trade.symbol] = books.held.get(trade.symbol, 0.0) + trade.side * trade.left
-            self._end(trade, books, over=bars is not None and _over(bars, row, self._limit))
-        books.orders |= trade.ids
+        if trade.open_units:
+            units = expected.units.get(trade.symbol, 0.0)
+            expected.units[trade.symbol] = units + trade.side * trade.open_units
+            overdue = bars is not None and self._overdue(bars, row)
+            self._close(trade, expected, overdue=overdue)
+        expected.order_ids |= trade.ids
         if {name: row[name] for name in change} != change:
-            books.changes.append({"signal_id": row["signal_id"], **change})
+            expected.changes.append({"signal_id": row["signal_id"], **change})
 
-    def _trade(self, row: dict[str, Any], known: frozenset[str]) -> "_Trade | None":
-        """Return the orders of a trade; None where Alpaca has never heard of it."""
+    def _overdue(self, bars: Bars, row: Mapping[str, Any]) -> bool:
+        """Return whether the last bar of the time limit has closed."""
+        stamp = pd.Timestamp(row["timestamp"]).tz_convert("UTC").tz_localize(None).to_datetime64()
+        later = len(bars) - int(np.searchsorted(bars.timestamp, stamp, side="right"))
+        return later >= self._time_limit
+
+    def _trade(self, row: dict[str, Any], signal_ids: frozenset[str]) -> "_Trade | None":
+        """Return the orders of a trade; None if Alpaca does not know the trade."""
         signal_id, since = row["signal_id"], row["submitted_at"].to_pydatetime() - timedelta(days=1)
-        wanted = GetOrdersRequest(
+        request = GetOrdersRequest(
             status=QueryOrderStatus.ALL,
             symbols=[row["symbol"]],
             after=since,
             nested=True,
             limit=MAX_ORDERS,
         )
-        orders = self._orders(wanted)
-        entry = next((one for one in orders if one.client_order_id == signal_id), None)
+        orders = self._orders(request)
+        entry = next((order for order in orders if order.client_order_id == signal_id), None)
         if entry is None:
             placed = self._placed(signal_id)
             if placed is None:
                 return None
-            entry = self._order(
-                str(placed.id)
-            )  # with its legs: without them it would look unprotected
-        return _Trade(signal_id, entry, self._legs(entry), orders, known)
+            entry = self._order(str(placed.id))  # with its legs, or it would look unprotected
+        return _Trade(signal_id, entry, self._legs(entry), orders, signal_ids)
 
     def _legs(self, entry: Placed) -> list[Placed]:
-        """Return stop and target, and what an operator replaced them by."""
+        """Return stop and target, and the orders they were replaced by, also repeatedly."""
         legs = list(entry.legs or ())
         for leg in legs:
             if leg.replaced_by:
-                legs.append(self._order(str(leg.replaced_by)))  # noqa: PERF401  # it may be replaced again
+                legs.append(self._order(str(leg.replaced_by)))  # noqa: PERF401
         return legs
 
     def _order(self, order_id: str) -> Placed:
-        return cast(
-            Placed,
-            self._answer(
-                lambda: self._client.get_order_by_id(order_id, GetOrderByIdRequest(nested=True))
-            ),
-        )
+        request = GetOrderByIdRequest(nested=True)
+        return cast(Placed, self._answer(lambda: self._client.get_order_by_id(order_id, request)))
 
-    def _end(self, trade: "_Trade", books: _Books, *, over: bool) -> None:
-        """Leave at the market what is over its time, or has neither stop nor target any more."""
-        if trade.leaving or (trade.protected and not over):
+    def _close(self, trade: "_Trade", expected: _Expected, *, overdue: bool) -> None:
+        """Close a trade at the market if it is overdue or has neither stop nor target any more."""
+        if trade.closing or (trade.protected and not overdue):
             return
         if not self._cancelled(trade):
             return
-        quantity = min(trade.left, max(trade.side * self._positions().get(trade.symbol, 0.0), 0.0))
+        quantity = min(
+            trade.open_units, max(trade.side * self._positions().get(trade.symbol, 0.0), 0.0)
+        )
         if not quantity:
             return
-        leave = MarketOrderRequest(
+        closing = MarketOrderRequest(
             symbol=trade.symbol,
             qty=quantity,
             side=OrderSide.SELL if trade.side > 0 else OrderSide.BUY,
             time_in_force=TimeInForce.DAY,
-            client_order_id=trade.next_exit("time" if over else "unprotected"),
+            client_order_id=trade.next_exit("time" if overdue else "unprotected"),
         )
         try:
-            trade.ids.add(str(self._sent(leave).id))
+            trade.ids.add(str(self._sent(closing).id))
         except _Refused as refusal:
-            books.refused.append(
-                f"alpaca: {trade.symbol} must be left and Alpaca refuses ({refusal}); close it there"
+            expected.refusals.append(
+                f"alpaca: {trade.symbol} must be closed and Alpaca refuses ({refusal}); close the "
+                "position on Alpaca's page"
             )
 
     def _cancelled(self, trade: "_Trade") -> bool:
-        """Cancel what is still alive of a trade; returns whether it is gone: its units are only free then."""
-        alive = [one for one in (trade.entry, *trade.legs) if one.status not in ENDED]
-        for one in alive:
-            self._cancel(str(one.id))
-        return all(self._gone(str(one.id)) for one in alive)
+        """Cancel a trade's open orders and return whether they ended: only then units are free."""
+        open_orders = [order for order in (trade.entry, *trade.legs) if order.status not in ENDED]
+        for order in open_orders:
+            self._cancel(str(order.id))
+        return all(self._ended(str(order.id)) for order in open_orders)
 
     def _cancel(self, order_id: str) -> None:
         try:
             self._answer(lambda: self._client.cancel_order_by_id(order_id))
-        except _Refused:  # it ended meanwhile, or goes with the other leg
+        except _Refused:  # it has ended, or is cancelled with the other leg
             return
 
-    def _gone(self, order_id: str) -> bool:
+    def _ended(self, order_id: str) -> bool:
         for _ in range(LOOKS):
             if self._order(order_id).status in ENDED:
                 return True
             time.sleep(PAUSE_SECONDS)
         return False
 
-    def _odd(self, books: _Books) -> str | None:
-        """Return what in the account nobody can explain, or could not be left."""
-        if books.refused:
-            return books.refused[0]
+    def _difference(self, expected: _Expected) -> str | None:
+        """Return a difference between account and ledger, or a refused exit; None if all agrees."""
+        if expected.refusals:
+            return expected.refusals[0]
         positions = self._positions()
         for symbol, units in positions.items():
-            ours = books.held.get(symbol, 0.0)
-            if units != ours:
+            recorded = expected.units.get(symbol, 0.0)
+            if units != recorded:
                 return (
-                    f"alpaca: the account holds {units:g} {symbol}, the ledger knows of {ours:g}; "
-                    "close the difference on Alpaca's page, and leave the account to Steelyard"
+                    f"alpaca: the account holds {units:g} {symbol}, the ledger {recorded:g}; close "
+                    "the difference on Alpaca's page, and use the account for Steelyard only"
                 )
-        for symbol, units in books.held.items():
+        for symbol, units in expected.units.items():
             if symbol not in positions:
                 return (
-                    f"alpaca: the ledger holds {units:g} {symbol}, the account none and no order that closed them; "
-                    "look at the account's activities on Alpaca's page"
+                    f"alpaca: the ledger holds {units:g} {symbol}, the account none, and no order "
+                    "closed them; check the account's activities on Alpaca's page"
                 )
-        return self._odd_order(books)
+        return self._unknown_order(expected)
 
-    def _odd_order(self, books: _Books) -> str | None:
+    def _unknown_order(self, expected: _Expected) -> str | None:
         working = set(self._ledger.trades(WORKING, self.name)["signal_id"])
         for order in self._orders(GetOrdersRequest(status=QueryOrderStatus.OPEN, limit=MAX_ORDERS)):
-            if str(order.id) not in books.orders and order.client_order_id not in working:
+            if str(order.id) not in expected.order_ids and order.client_order_id not in working:
                 return (
-                    f"alpaca: an order {order.client_order_id} on {order.symbol} is open that the ledger does not know; "
-                    "cancel it on Alpaca's page, and leave the account to Steelyard"
+                    f"alpaca: the open order {order.client_order_id} on {order.symbol} is not in "
+                    "the ledger; cancel it on Alpaca's page, and use the account for Steelyard only"
                 )
         return None
 
     def _positions(self) -> dict[str, float]:
-        found = cast(list[Position], self._answer(self._client.get_all_positions))
+        positions = cast(list[Position], self._answer(self._client.get_all_positions))
         return {
-            one.symbol: (-1 if one.side is PositionSide.SHORT else 1) * abs(float(one.qty))
-            for one in found
+            position.symbol: (-1 if position.side is PositionSide.SHORT else 1)
+            * abs(float(position.qty))
+            for position in positions
         }
 
-    def _orders(self, wanted: GetOrdersRequest) -> list[Placed]:
-        return cast(list[Placed], self._answer(lambda: self._client.get_orders(wanted)))
+    def _orders(self, request: GetOrdersRequest) -> list[Placed]:
+        return cast(list[Placed], self._answer(lambda: self._client.get_orders(request)))
 
     def _sent(self, request: MarketOrderRequest) -> Placed:
-        """Send an order; what may or may not have arrived is sent again, under an id Alpaca takes once.
+        """Send an order; if it may not have arrived, again: Alpaca accepts each id once.
 
         Raises:
-            _Refused: If Alpaca does not take it.
-            RestoreService: If nobody can say.
+            _Refused: If Alpaca refuses it.
+            RestoreService: If it is unknown whether it arrived.
         """
-        for number in range(TRIES):
+        for attempt in range(TRIES):
             try:
                 return cast(Placed, self._answer(lambda: self._client.submit_order(request)))
             except _Refused:
@@ -337,13 +345,13 @@ class AlpacaBroker:
                     return placed
                 raise
             except RestoreService:
-                if number == TRIES - 1:
+                if attempt == TRIES - 1:
                     raise
-                time.sleep(PAUSE_SECONDS * 2**number)
+                time.sleep(PAUSE_SECONDS * 2**attempt)
         raise AssertionError  # the loop returns or raises
 
     def _placed(self, client_order_id: str) -> Placed | None:
-        """Return an order by our id; None where Alpaca does not know it."""
+        """Return an order by our id; None if Alpaca does not know it."""
         try:
             return cast(
                 Placed, self._answer(lambda: self._client.get_order_by_client_id(client_order_id))
@@ -353,41 +361,41 @@ class AlpacaBroker:
                 return None
             raise RestoreService(f"alpaca: {refusal}") from refusal
 
-    def _answer(self, ask: Callable[[], Found]) -> Found:
+    def _answer(self, request: Callable[[], Answer]) -> Answer:
         """Return Alpaca's answer.
 
         Raises:
-            _Refused: If it is a no.
-            FixConfiguration: If the keys are not accepted.
-            RestoreService: If there is none, or only that it cannot answer now.
+            _Refused: If Alpaca refuses the request.
+            FixConfiguration: If Alpaca refuses the keys.
+            RestoreService: If Alpaca cannot be reached or cannot answer now.
         """
         try:
-            return ask()
+            return request()
         except APIError as error:
-            raise _of(error) from error
+            raise _translated(error) from error
         except (RequestException, ValueError) as error:
             raise RestoreService(
-                f"alpaca cannot be reached ({_line(error)}); what was ordered stands, run it again"
+                f"alpaca cannot be reached ({_line(error)}); orders stay in force, run it again"
             ) from error
 
 
-class _Refused(Exception):  # an answer, told on in the words of whoever asked
-    """Alpaca's no."""
+class _Refused(Exception):  # caught by each caller, who words the consequence
+    """A request that Alpaca refuses."""
 
-    def __init__(self, words: str, status: int) -> None:
-        super().__init__(words)
+    def __init__(self, reason: str, status: int) -> None:
+        super().__init__(reason)
         self.status = status
 
 
-class _Patient(HTTPAdapter):
-    """Gives every request a time limit; the client has none of its own."""
+class _TimeoutAdapter(HTTPAdapter):
+    """Gives every request a time limit; the client itself has none."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__()
         self._seconds = seconds
 
     def send(self, request: PreparedRequest, *args: Any, **options: Any) -> Response:
-        """Send within the limit."""
+        """Send a request with the time limit."""
         return super().send(request, *args, **(options | {"timeout": self._seconds}))
 
 
@@ -395,11 +403,11 @@ class _Trade:
     """One signal's orders at Alpaca.
 
     Args:
-        signal_id: Ours.
+        signal_id: Id of the signal.
         entry: The order that enters.
         legs: Stop and target.
-        orders: Everything ordered in this symbol since.
-        known: Ids of all our signals.
+        orders: All orders in this symbol since the signal.
+        signal_ids: Ids of all our signals.
     """
 
     def __init__(
@@ -408,58 +416,62 @@ class _Trade:
         entry: Placed,
         legs: list[Placed],
         orders: list[Placed],
-        known: frozenset[str],
+        signal_ids: frozenset[str],
     ) -> None:
         self.signal_id = signal_id
         self.entry = entry
         self.legs = legs
         self.symbol = str(entry.symbol)
         self.side = 1 if entry.side is OrderSide.BUY else -1
-        self._own = [one for one in orders if one.client_order_id.startswith(f"{signal_id}:")]
-        self._others = [one for one in orders if _signal_of(one.client_order_id) not in known]
-        self.entered = float(entry.filled_qty or 0.0)
+        self._own = [order for order in orders if order.client_order_id.startswith(f"{signal_id}:")]
+        self._others = [
+            order for order in orders if _signal_of(order.client_order_id) not in signal_ids
+        ]
+        self.entered_units = float(entry.filled_qty or 0.0)
         self._fills = list(self._exits())
-        self.left = max(self.entered - sum(fill.quantity for fill in self._fills), 0.0)
-        self.ids = {str(one.id) for one in (entry, *legs, *self._own)}
+        self.open_units = max(self.entered_units - sum(fill.quantity for fill in self._fills), 0.0)
+        self.ids = {str(order.id) for order in (entry, *legs, *self._own)}
 
     @property
     def protected(self) -> bool:
-        """Whether stop or target still stand, or will once the entry is filled."""
-        return any(one.status not in ENDED for one in (self.entry, *self.legs))
+        """Whether stop or target are open, or will be once the entry is filled."""
+        return any(order.status not in ENDED for order in (self.entry, *self.legs))
 
     @property
-    def leaving(self) -> bool:
-        """Whether an order to leave is on its way."""
-        return any(one.status not in ENDED for one in self._own)
+    def closing(self) -> bool:
+        """Whether an order that closes the trade is open."""
+        return any(order.status not in ENDED for order in self._own)
 
     def next_exit(self, reason: str) -> str:
-        """Return the id of the next order to leave."""
+        """Return the id of the next order that closes the trade."""
         return f"{self.signal_id}:{reason}:{len(self._own) + 1}"
 
     def change(self) -> dict[str, Any]:
-        """Return the row's new values."""
-        if not self.entered:
+        """Return the new values of the trade's row."""
+        if not self.entered_units:
             return self._not_entered()
         values = {
             "status": "open",
             "broker_order_id": str(self.entry.id),
-            "quantity": self.entered,
+            "quantity": self.entered_units,
             "entry_at": self.entry.filled_at or self.entry.updated_at,
             "entry_price": float(self.entry.filled_avg_price or math.nan),
             "fees": 0.0,
         }
-        return values if self.left or self.entry.status not in ENDED else values | self._left()
+        return (
+            values if self.open_units or self.entry.status not in ENDED else values | self._closed()
+        )
 
     def _not_entered(self) -> dict[str, Any]:
-        placed = {"broker_order_id": str(self.entry.id)}
+        values = {"broker_order_id": str(self.entry.id)}
         if self.entry.status not in ENDED:
-            return placed
+            return values
         if self.entry.status is OrderStatus.REJECTED:
-            return placed | {"status": "rejected", "veto": "broker_rejected"}
-        return placed | {"status": "canceled", "veto": "not_filled"}
+            return values | {"status": "rejected", "veto": "broker_rejected"}
+        return values | {"status": "canceled", "veto": "not_filled"}
 
-    def _left(self) -> dict[str, Any]:
-        """Return how it ended: the mean price of all exits, the reason of the largest."""
+    def _closed(self) -> dict[str, Any]:
+        """Return how it ended: mean price of all exits, reason of the largest."""
         prices, units = (
             [getattr(fill, name) for fill in self._fills] for name in ("price", "quantity")
         )
@@ -471,16 +483,15 @@ class _Trade:
         }
 
     def _exits(self) -> Iterable[_Fill]:
-        """Give every fill that reduced the position: by a leg, by our own order to leave, or by an operator's hand."""
+        """Yield each fill that reduced the position: of a leg, our closing order, an operator's."""
         for leg in self.legs:
             yield from _fill(leg, "target" if leg.type is OrderType.LIMIT else "stop")
-        for one in self._own:
-            yield from _fill(
-                one, one.client_order_id.removeprefix(f"{self.signal_id}:").split(":")[0]
-            )
-        for one in self._others:
-            if one.side is not self.entry.side and self._after_entry(one):
-                yield from _fill(one, "by_hand")
+        for order in self._own:
+            reason = order.client_order_id.removeprefix(f"{self.signal_id}:").split(":")[0]
+            yield from _fill(order, reason)
+        for order in self._others:
+            if order.side is not self.entry.side and self._after_entry(order):
+                yield from _fill(order, "by_hand")
 
     def _after_entry(self, other: Placed) -> bool:
         return (
@@ -491,7 +502,7 @@ class _Trade:
 
 
 def _signal_of(client_order_id: str) -> str:
-    """Return the signal of an order: its id, or what stands before the reason and number of an order to leave."""
+    """Return the signal id in an order's id, without the reason and number of a closing order."""
     return (
         client_order_id
         if client_order_id.endswith(("buy", "sell"))
@@ -525,30 +536,26 @@ def _bracket(order: Order) -> MarketOrderRequest:
 
 
 def _tick(price: float) -> float:
-    """Return a price Alpaca takes: cents from one dollar on, hundredths of a cent below."""
+    """Return a price that Alpaca accepts: cents from one dollar, hundredths of a cent below."""
     return round(price, 2 if price >= 1 else 4)
 
 
-def _over(bars: Bars, row: Mapping[str, Any], limit: int) -> bool:
-    """Whether the bars a trade may last have closed."""
-    stamp = pd.Timestamp(row["timestamp"]).tz_convert("UTC").tz_localize(None).to_datetime64()
-    return len(bars) - int(np.searchsorted(bars.timestamp, stamp, side="right")) >= limit
-
-
-def _of(error: APIError) -> Exception:
+def _translated(error: APIError) -> Exception:
     status = int(error.status_code or 0)
     if status == 401:
         return FixConfiguration(
-            "alpaca refuses APCA_API_KEY_ID and APCA_API_SECRET_KEY; look whether they fit conf/broker.yaml: live"
+            "alpaca refuses APCA_API_KEY_ID and APCA_API_SECRET_KEY; use the keys of the account "
+            "that 'live' in conf/broker.yaml selects"
         )
     if status in (408, 429) or status >= 500 or not status:
         return RestoreService(
-            f"alpaca cannot answer now ({status}: {_line(error)}); what was ordered stands, run it again"
+            f"alpaca cannot answer now ({status}: {_line(error)}); orders stay in force, "
+            "run it again"
         )
-    return _Refused(_words(error), status)
+    return _Refused(_reason(error), status)
 
 
-def _words(error: APIError) -> str:
+def _reason(error: APIError) -> str:
     try:
         return str(error.message)
     except (ValueError, KeyError, TypeError):

@@ -1,7 +1,7 @@
-"""The brake: a file that takes the weight away from every trading process of a home, MLflow or no MLflow.
+"""The brake: a file that sets the weight of every trading process of a home to 0, without MLflow.
 
-A rollback pulls it before anything else and lets go once the rollback is in the journal. Where MLflow cannot be reached it
-stays pulled: the weight is 0 until a rollback was recorded.
+A rollback pulls it first and releases it once the rollback is in the journal. If MLflow cannot be
+reached, it stays pulled: the weight is 0 until a rollback is recorded.
 """
 
 import json
@@ -12,14 +12,14 @@ from steelyard.gateways.files import write_whole
 
 
 class Brake:
-    """The file ``brake.json`` in the state folder of a home; that it is there is what counts."""
+    """The file ``brake.json`` in a home's state folder; the brake is pulled while it exists."""
 
     def __init__(self, folder: Path) -> None:
         self._file = folder / "brake.json"
 
     @property
     def pulled(self) -> bool:
-        """Whether the weight is taken away; true also where the file cannot be looked for."""
+        """Whether the weight is 0; True also if the file cannot be looked up."""
         try:
             self._file.stat()
         except FileNotFoundError:
@@ -30,23 +30,27 @@ class Brake:
 
     @property
     def operator(self) -> str:
-        """Who pulled it; "unknown" where that cannot be read."""
-        return self._told()[0]
+        """Who pulled it; "unknown" if the file cannot be read."""
+        return self._operator_and_reason()[0]
 
     @property
     def words(self) -> str:
         """Who pulled it, and why."""
-        return ": ".join(self._told())
+        return ": ".join(self._operator_and_reason())
 
-    def _told(self) -> tuple[str, ...]:
+    def _operator_and_reason(self) -> tuple[str, ...]:
         try:
-            pulled = json.loads(self._file.read_text(encoding="utf-8"))
-            return str(pulled["operator"]), str(pulled["reason"])
+            content = json.loads(self._file.read_text(encoding="utf-8"))
+            return str(content["operator"]), str(content["reason"])
         except (OSError, ValueError, KeyError, TypeError):
             return ("unknown",)
 
     def pull(self, operator: str, reason: str) -> None:
-        """Take the weight away, at the latest when the trading process looks again.
+        """Set the weight to 0 from the next time the trading process reads the brake.
+
+        Args:
+            operator: Who pulls it: a person or a part of Steelyard.
+            reason: Why, in one line.
 
         Raises:
             RestoreService: If the file cannot be written.
@@ -56,9 +60,9 @@ class Brake:
             write_whole(self._file, json.dumps({"operator": operator, "reason": reason}))
         except OSError as error:
             raise RestoreService(
-                f"{self._file} cannot be written ({error}); stop the trading process by hand"
+                f"{self._file}: cannot be written ({error}); stop the trading process by hand"
             ) from error
 
     def release(self) -> None:
-        """Let go; safe to repeat."""
+        """Release the brake; safe to repeat."""
         self._file.unlink(missing_ok=True)

@@ -1,7 +1,7 @@
-"""Brokers: who carries out a bracket. The embedded one fills by the bracket kernel, with its state in the ledger.
+"""Brokers carry out brackets; the embedded one fills by the bracket kernel, kept in the ledger.
 
-The signal's id is the order's, so a repeated submit is one order. Before it trades a broker holds its account against the
-ledger; what neither side can explain stops trading.
+The signal's id is the order's id, so a repeated submit is one order. Before trading, a broker
+reconciles its account with the ledger; a difference that cannot be explained stops trading.
 """
 
 from collections.abc import Iterable, Mapping
@@ -26,7 +26,15 @@ WORKING = ("submitted", "open")
 
 
 class BrokerSettings(FrozenModel):
-    """Who carries out the orders (``conf/broker.yaml``); Alpaca's keys come from the environment alone."""
+    """The broker and its account (``conf/broker.yaml``); Alpaca's keys come from the environment.
+
+    Attributes:
+        name: ``paper`` (embedded) or ``alpaca``.
+        start_equity: Equity of the embedded broker at its first trade, in its currency.
+        live: Whether Alpaca's live account is used, with real money.
+        address: Address instead of Alpaca's own, such as a proxy; None for Alpaca's.
+        timeout_seconds: Time limit of one request to Alpaca.
+    """
 
     name: Literal["paper", "alpaca"] = "paper"
     start_equity: Annotated[float, Field(gt=0)] = 100_000.0
@@ -40,10 +48,15 @@ class Order:
     """A bracket to be entered at the next open.
 
     Attributes:
-        timestamp: Open time of the decision bar; ``decided_at`` its close.
+        signal_id: Id of the signal and of the order.
+        symbol: Symbol to trade.
+        side: ``buy`` or ``sell``.
+        timestamp: Open time of the decision bar, UTC.
+        decided_at: Close time of the decision bar, UTC.
         quantity: Units to trade, positive.
-        price: Close of the decision bar, which the levels on display are counted from until it is entered.
-        stop_offset: Distance from the entry to the stop, price units; ``target_offset`` to the target.
+        price: Close of the decision bar; displayed levels are counted from it before the entry.
+        stop_offset: Distance from the entry to the stop, price units.
+        target_offset: Distance from the entry to the target, price units.
     """
 
     signal_id: str
@@ -63,29 +76,30 @@ class Broker(Protocol):
     name: str
 
     def submit(self, order: Order) -> str | None:
-        """Place a bracket order, a second time without effect; returns the words of a refusal, None where it stands."""
+        """Place a bracket order, once per id, and return why it is refused; None if accepted."""
 
     def advance(self, bars: Mapping[str, Bars]) -> int:
-        """Write the fills that became known, and hold the account against the ledger; returns how many trades changed.
+        """Write new fills, reconcile the account with the ledger, and return the changed trades.
 
         Raises:
-            ReconcileAccount: If there are orders or positions that nobody can explain; nothing may be ordered then.
+            ReconcileAccount: If the ledger does not explain an order or a position; nothing may be
+                ordered then.
         """
 
     def tradable(self, quantity: float) -> float:
         """Return the next smaller quantity that can be ordered."""
 
     def equity(self, bars: Mapping[str, Bars]) -> float:
-        """Return what the account is worth at the newest closes."""
+        """Return the value of the account at the newest closes, in its currency."""
 
 
 class PaperBroker:
     """The embedded broker: entries at the next open, exits by the kernel that labels and settles.
 
     Args:
-        ledger: Where orders and fills are kept; a restart goes on from there.
+        ledger: Stores orders and fills; a restart continues from it.
         policy: Time limit, fees and slippage of the bracket.
-        start_equity: Account at the first trade, in its currency.
+        start_equity: Equity at the first trade, in the account's currency.
     """
 
     name = "paper"
@@ -93,10 +107,10 @@ class PaperBroker:
     def __init__(self, ledger: "Ledger", policy: BracketPolicy, start_equity: float) -> None:
         self._ledger = ledger
         self._policy = policy
-        self._start = start_equity
+        self._start_equity = start_equity
 
     def submit(self, order: Order) -> None:
-        """Note the order; it is entered at the open of the bar after its decision bar."""
+        """Record the order; it is entered at the open of the bar after its decision bar."""
         self._ledger.record_trades([order_row(order, self.name)])
 
     def tradable(self, quantity: float) -> float:
@@ -104,21 +118,21 @@ class PaperBroker:
         return quantity
 
     def advance(self, bars: Mapping[str, Bars]) -> int:
-        """Enter and end what the bars known now enter and end; what is written once is not written again.
+        """Write the entries and exits that the bars give, each once, and return the changed trades.
 
         Raises:
-            FixData: If the decision bar of a trade is not among the bars any more.
-            ReconcileAccount: If another broker still works on trades, or the lake has no bars of a symbol that is held.
+            FixData: If the decision bar of a trade is not among the bars.
+            ReconcileAccount: If another broker still has working trades, or the lake has no bars of
+                a symbol with a working trade.
         """
         working = own_trades(self._ledger, self.name)
         _require_bars(working, bars)
         changes: list[dict[str, Any]] = []
         for symbol, trades in working.groupby("symbol", sort=False):
-            one = bars[str(symbol)]
-            decided = (trades["timestamp"] <= pd.Timestamp(one.timestamp[-1], tz="UTC")).to_numpy(
-                dtype=bool
-            )
-            changes += self._fills(one, trades[decided])
+            symbol_bars = bars[str(symbol)]
+            newest = pd.Timestamp(symbol_bars.timestamp[-1], tz="UTC")
+            decided = (trades["timestamp"] <= newest).to_numpy(dtype=bool)
+            changes += self._fills(symbol_bars, trades[decided])
         self._ledger.fill_trades(changes)
         return len(changes)
 
@@ -131,49 +145,57 @@ class PaperBroker:
         exits = settle(
             bars.open, bars.high, bars.low, bars.close, decided, sides, stops, targets, limit
         )
-        for row, at, side, stop, target, *ended in zip(
+        for row, decision, side, stop, target, *exit_fill in zip(
             trades.to_dict("records"), decided, sides, stops, targets, *exits, strict=True
         ):
-            if at + 1 >= len(bars):
+            if decision + 1 >= len(bars):
                 continue
-            entered = self._entry(row, bars, int(at) + 1, int(side), float(stop), float(target))
-            left = self._exit(row, bars, int(side), entered["entry_price"], *ended)
-            if left or row["status"] == "submitted":
-                yield {"signal_id": row["signal_id"], **entered, **left}
+            levels = int(side), float(stop), float(target)
+            entry = self._entry(row, bars, int(decision) + 1, *levels)
+            closing = self._exit(row, bars, int(side), entry["entry_price"], *exit_fill)
+            if closing or row["status"] == "submitted":
+                yield {"signal_id": row["signal_id"], **entry, **closing}
 
     def _entry(
-        self, row: Any, bars: Bars, at: int, side: int, stop: float, target: float
+        self, row: Any, bars: Bars, position: int, side: int, stop: float, target: float
     ) -> dict[str, Any]:
-        opened, slip = float(bars.open[at]), self._policy.slippage_bps / 1e4
-        price = opened * (1 + side * slip)
+        open_price, slippage = float(bars.open[position]), self._policy.slippage_bps / 1e4
+        price = open_price * (1 + side * slippage)
         return {
             "status": "open",
-            "entry_at": pd.Timestamp(bars.timestamp[at], tz="UTC").to_pydatetime(),
+            "entry_at": pd.Timestamp(bars.timestamp[position], tz="UTC").to_pydatetime(),
             "entry_price": price,
-            "stop_price": opened - side * stop,
-            "target_price": opened + side * target,
+            "stop_price": open_price - side * stop,
+            "target_price": open_price + side * target,
             "fees": row["quantity"] * price * self._policy.fee_bps / 1e4,
         }
 
     def _exit(
-        self, row: Any, bars: Bars, side: int, entry: float, at: int, price: float, reason: int
+        self,
+        row: Any,
+        bars: Bars,
+        side: int,
+        entry_price: float,
+        position: int,
+        price: float,
+        reason: int,
     ) -> dict[str, Any]:
-        if at < 0:
+        if position < 0:
             return {}
-        left = float(price) * (1 - side * self._policy.slippage_bps / 1e4)
-        closed = pd.Timestamp(bars.timestamp[at] + bars.bar_size.to_timedelta64(), tz="UTC")
+        exit_price = float(price) * (1 - side * self._policy.slippage_bps / 1e4)
+        closed = pd.Timestamp(bars.timestamp[position] + bars.bar_size.to_timedelta64(), tz="UTC")
         return {
             "status": "closed",
             "exit_at": closed.to_pydatetime(),
-            "exit_price": left,
+            "exit_price": exit_price,
             "exit_reason": str(REASONS[reason]),
-            "fees": row["quantity"] * (entry + left) * self._policy.fee_bps / 1e4,
+            "fees": row["quantity"] * (entry_price + exit_price) * self._policy.fee_bps / 1e4,
         }
 
     def equity(self, bars: Mapping[str, Bars]) -> float:
-        """Return start, what was realised, and what is open at the newest closes, fees taken off."""
+        """Return start equity, realised and open profit at the newest closes, less fees."""
         trades = self._ledger.trades(("open", "closed"), self.name)
-        total = self._start
+        total = self._start_equity
         for row in trades.to_dict("records"):
             newest = bars[row["symbol"]].close[-1] if row["symbol"] in bars else row["entry_price"]
             price = row["exit_price"] if row["status"] == "closed" else newest
@@ -183,18 +205,24 @@ class PaperBroker:
 
 
 def own_trades(ledger: "Ledger", name: str) -> pd.DataFrame:
-    """Return the trades the broker ``name`` works on.
+    """Return the working trades of a broker, one per row, columns of ``trades``.
+
+    Args:
+        ledger: Ledger with the trades.
+        name: Name of the broker.
 
     Raises:
-        ReconcileAccount: If another broker works on some: its orders would be forgotten, and the symbols taken twice.
+        ReconcileAccount: If another broker has working trades: its orders would be forgotten, and
+            its symbols traded twice.
     """
     working = ledger.trades(WORKING)
     others = working[working["broker"] != name]
     if len(others):
         first = others.iloc[0]
         raise ReconcileAccount(
-            f"{len(others)} trades are still working at the broker {first['broker']} ({first['signal_id']} first), "
-            f"conf/broker.yaml names {name}; name {first['broker']} again until they have ended"
+            f"{len(others)} trades are still working at the broker {first['broker']} "
+            f"({first['signal_id']} first), conf/broker.yaml names {name}; name {first['broker']} "
+            "again until they have ended"
         )
     return working
 
@@ -204,15 +232,22 @@ def _require_bars(working: pd.DataFrame, bars: Mapping[str, Bars]) -> None:
     if len(unknown):
         first = unknown.iloc[0]
         raise ReconcileAccount(
-            f"{first['signal_id']} is {first['status']}, but the lake has no bars of {first['symbol']}; "
-            "collect them again (conf/source.yaml), then trade"
+            f"{first['signal_id']} is {first['status']}, but the lake has no bars of "
+            f"{first['symbol']}; collect them again (conf/source.yaml), then trade"
         )
 
 
 def order_row(
     order: Order, broker: str, status: str = "submitted", veto: str | None = None
 ) -> dict[str, Any]:
-    """Return an order as a row of ``trades``."""
+    """Return an order as a row of ``trades``.
+
+    Args:
+        order: The order.
+        broker: Name of the broker.
+        status: Status of the trade.
+        veto: Why it was not sent; None if it was.
+    """
     side = 1 if order.side == "buy" else -1
     return {
         "signal_id": order.signal_id,
@@ -233,11 +268,16 @@ def order_row(
 
 
 def exposures(trades: pd.DataFrame, bars: Mapping[str, Bars], equity: float) -> dict[str, float]:
-    """Return the notional of working trades by symbol, as shares of the equity."""
-    held: dict[str, float] = {}
+    """Return the notional of working trades by symbol, as shares of the equity.
+
+    Args:
+        trades: Working trades, one per row; columns ``symbol``, ``quantity`` and ``stop_price``.
+        bars: Bars by symbol; a symbol without bars counts at its stop price.
+        equity: Equity of the account, positive, in its currency.
+    """
+    shares: dict[str, float] = {}
     for row in trades.to_dict("records"):
-        newest = bars[row["symbol"]].close[-1] if row["symbol"] in bars else row["stop_price"]
-        held[row["symbol"]] = (
-            held.get(row["symbol"], 0.0) + row["quantity"] * float(newest) / equity
-        )
-    return held
+        symbol = row["symbol"]
+        newest = bars[symbol].close[-1] if symbol in bars else row["stop_price"]
+        shares[symbol] = shares.get(symbol, 0.0) + row["quantity"] * float(newest) / equity
+    return shares

@@ -1,4 +1,4 @@
-"""Which bars are missing: a session calendar knows holidays, a round-the-clock market has none."""
+"""Missing bars: a session calendar knows holidays, a round-the-clock market has none."""
 
 from collections.abc import Iterator
 
@@ -8,18 +8,19 @@ import pandas as pd
 from steelyard.errors import FixConfiguration
 
 QUIET = pd.Timedelta("5D")
-"""Without a calendar a pause longer than this is reported: it covers weekends and the longest holidays."""
+"""Without a calendar, longer pauses are reported; weekends and the longest holidays are shorter."""
 
 
 def holes(bars: pd.DataFrame, bar_size: pd.Timedelta, calendar: str, timezone: str) -> list[str]:
     """Return one line for each run of missing bars, symbol by symbol.
 
     Args:
-        bars: Bars sorted by symbol and timestamp.
+        bars: One row per bar, sorted by symbol and timestamp; columns ``symbol`` and ``timestamp``
+            (UTC).
         bar_size: Time from one bar to the next.
-        calendar: "24/7", the code of an exchange calendar (daily bars), or "auto": round the clock when there are bars
-            on Saturdays, no calendar otherwise.
-        timezone: Zone in which daily bars begin at midnight; there a bar's date is its session.
+        calendar: "24/7", the code of an exchange calendar (daily bars), or "auto": round the clock
+            if there are bars on Saturdays, no calendar otherwise.
+        timezone: Zone in which daily bars begin at midnight; a bar's date there is its session.
 
     Raises:
         FixConfiguration: If the calendar is unknown.
@@ -27,9 +28,8 @@ def holes(bars: pd.DataFrame, bar_size: pd.Timedelta, calendar: str, timezone: s
     if calendar == "auto":
         calendar = "24/7" if (bars["timestamp"].dt.dayofweek == 5).any() else ""
     if calendar in ("", "24/7") or bar_size < pd.Timedelta("1D"):
-        return list(
-            _pauses(bars, bar_size, bar_size if calendar == "24/7" else max(QUIET, 5 * bar_size))
-        )
+        longest = bar_size if calendar == "24/7" else max(QUIET, 5 * bar_size)
+        return list(_pauses(bars, bar_size, longest))
     return list(_missing_sessions(bars, calendar, timezone))
 
 
@@ -46,7 +46,7 @@ def _missing_sessions(bars: pd.DataFrame, code: str, timezone: str) -> Iterator[
     sessions = _sessions(code, days.min(), days.max())
     if sessions.empty or sessions[0] > days.min() + QUIET:
         begins = f"{sessions[0]:%Y-%m-%d}" if len(sessions) else "a later day"
-        yield f"calendar {code} begins on {begins}: holes before it are not looked for"
+        yield f"calendar {code} begins on {begins}: earlier holes are not reported"
     for symbol, present in days.groupby(bars["symbol"]):
         expected = sessions[(sessions >= present.iloc[0]) & (sessions <= present.iloc[-1])]
         missing = expected.difference(pd.DatetimeIndex(present))
@@ -56,7 +56,7 @@ def _missing_sessions(bars: pd.DataFrame, code: str, timezone: str) -> Iterator[
 
 
 def _sessions(code: str, first: pd.Timestamp, last: pd.Timestamp) -> pd.DatetimeIndex:
-    """Return the sessions of an exchange from ``first`` to ``last``, as far as its calendar is recorded."""
+    """Return an exchange's sessions from ``first`` to ``last``, as far as they are recorded."""
     import exchange_calendars
 
     end = last + pd.Timedelta("1D")
@@ -64,9 +64,9 @@ def _sessions(code: str, first: pd.Timestamp, last: pd.Timestamp) -> pd.Datetime
         calendar = exchange_calendars.get_calendar(code, start=first, end=end)
     except exchange_calendars.errors.InvalidCalendarName as error:
         raise FixConfiguration(
-            f"conf/source.yaml: calendar {code} is unknown; 24/7, auto or a code such as XNYS"
+            f"conf/source.yaml: unknown calendar {code}; use 24/7, auto or a code such as XNYS"
         ) from error
-    except ValueError:  # outside of what the calendar records
+    except ValueError:  # outside the recorded range
         recorded = type(exchange_calendars.get_calendar(code))
         earliest, latest = recorded.bound_min(), recorded.bound_max()
         first = first if earliest is None else max(first, earliest)

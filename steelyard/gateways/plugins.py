@@ -1,4 +1,4 @@
-"""Loads classes of the user, named ``MODULE:CLASS``; the current folder never goes onto ``sys.path``."""
+"""Loads the user's classes, named ``MODULE:CLASS``; the current folder stays off ``sys.path``."""
 
 import importlib
 import importlib.util
@@ -17,18 +17,19 @@ def load_strategy(settings: StrategySettings) -> Strategy:
     """Return an instance of the class named in the settings.
 
     Raises:
-        FixConfiguration: If it cannot be found or lacks a part of the contract.
+        FixConfiguration: If it cannot be loaded or lacks a part of the contract.
     """
     try:
         strategy = load_class(settings.system)()
     except (ImportError, AttributeError, TypeError) as error:
         raise FixConfiguration(
-            f"strategy {settings.system}: {error}; name MODULE:CLASS, a class without arguments"
+            f"strategy {settings.system}: {error}; set 'system' in conf/strategy.yaml to "
+            "MODULE:CLASS, a class without arguments"
         ) from error
     missing = [name for name in REQUIRED_PARTS if not hasattr(strategy, name)]
     if missing:
         raise FixConfiguration(
-            f"strategy {settings.system} lacks {', '.join(missing)}; see docs/extending.md"
+            f"strategy {settings.system} lacks {', '.join(missing)}; add it (docs/extending.md)"
         )
     return cast(Strategy, strategy)
 
@@ -36,8 +37,8 @@ def load_strategy(settings: StrategySettings) -> Strategy:
 def load_class(system: str) -> Any:
     """Return the class that ``system`` names as ``MODULE:CLASS``.
 
-    A module whose file lies in the current folder is loaded from that file, with its package if it has one, so that its
-    relative imports work; any other is imported from what is installed.
+    A module with a file in the current folder is loaded from that file, together with its package,
+    so that its relative imports work; any other module is imported from what is installed.
 
     Raises:
         ImportError: If there is no such module.
@@ -49,30 +50,27 @@ def load_class(system: str) -> Any:
 
 def _module(name: str) -> ModuleType:
     outermost = name.partition(".")[0]
-    file = None if outermost == "steelyard" else _file_of(outermost)
+    files = (Path(f"{outermost}.py"), Path(outermost) / "__init__.py")
+    file = next((file.resolve() for file in files if file.is_file()), None)
+    if outermost == "steelyard":
+        file = None
     if file is not None:
         loaded = sys.modules.get(outermost)
         if loaded is None:
             _load(outermost, file)
         elif getattr(loaded, "__file__", None) != str(file):
             raise ImportError(
-                f"{file} has the name of a module that is loaded already; rename the file"
+                f"{file} has the name of a module that is already loaded; rename the file"
             )
     return importlib.import_module(name)
 
 
-def _file_of(outermost: str) -> Path | None:
-    """Return the file of a module or package in the current folder; None if there is none."""
-    files = (Path(f"{outermost}.py"), Path(outermost) / "__init__.py")
-    return next((file.resolve() for file in files if file.is_file()), None)
-
-
 def _load(name: str, file: Path) -> None:
-    """Load the module or package ``name`` from ``file``; its submodules are then found through it."""
-    places = [str(file.parent)] if file.name == "__init__.py" else None
-    spec = importlib.util.spec_from_file_location(name, file, submodule_search_locations=places)
+    """Load the module or package ``name`` from ``file``; its submodules become importable."""
+    folders = [str(file.parent)] if file.name == "__init__.py" else None
+    spec = importlib.util.spec_from_file_location(name, file, submodule_search_locations=folders)
     if spec is None or spec.loader is None:
-        raise ImportError(f"{file} is no Python module")
+        raise ImportError(f"{file} is not a Python module")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:

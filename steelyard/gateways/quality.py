@@ -1,7 +1,8 @@
-"""Data contracts: Great Expectations suites from ``expectations/`` held against bars, signals, features and predictions.
+"""Data contracts: checks bars, signals and features by the suites in ``expectations/``.
 
-Bars that break a row rule go to quarantine under the rule's name and are kept; too many of them, or a broken table rule,
-stop the run. Every check leaves a page that opens without a network. Checking the same frame twice changes nothing.
+The suites are Great Expectations'. Bars that break a row rule are kept in quarantine under the
+rule's name; too many of them, or a broken table rule, stop the run. Every check writes a page that
+opens without a network. Checking the same frame twice changes nothing.
 """
 
 import hashlib
@@ -29,30 +30,36 @@ from steelyard.values import FrozenModel
 
 FIRST_RULE = "duplicate"
 STUCK_BARS = 6
-"""Bars in a row, the newest with them, whose prices are those of the bar before: from so many on a feed seems stuck."""
+"""Newest bars that repeat the prices before them: from this number on the feed seems stuck."""
 
 
 class QualityPolicy(FrozenModel):
-    """When a collection stops."""
+    """When a collection stops (``conf/quality.yaml``).
+
+    Attributes:
+        max_bad_share: Share of the bars that may be quarantined, in [0, 1].
+    """
 
     max_bad_share: Annotated[float, Field(ge=0, le=1)] = 0.02
 
 
 OFF_GRID = (
-    " (their stamps do not lie whole bars apart: set timezone in conf/source.yaml if daily bars begin at the midnight of a "
-    "zone that changes its clock, leave out bars of another length)"
+    " (their stamps are not whole bars apart: set timezone in conf/source.yaml if daily bars begin "
+    "at midnight of a zone with summer time, and leave out bars of another length)"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """Bars that passed, bars that did not, and what is worth knowing about them.
+    """Bars that passed, bars that did not, and the findings.
 
     Attributes:
-        good: Bars on one price scale, columns ``COLUMNS``, sorted; symbols held back are not among them.
-        quarantined: Bars that broke a rule, as found, with columns ``row`` (position in the source) and ``rule``.
-        findings: Quarantined rules, jumps, holes, bars without volume, filled weekends; one line each.
-        held_back: Symbols with a jump only the user can explain.
+        good: Bars on one price scale, columns ``COLUMNS``, sorted; without the symbols held back.
+        bar_size: Time from a bar's open to its close.
+        quarantined: Bars that broke a rule, unchanged, with the additional columns ``row``
+            (position in the source) and ``rule``.
+        findings: Broken rules, jumps, holes, bars without volume, filled weekends; one line each.
+        held_back: Symbols with a jump that only the user can explain.
         docs: Page with the result.
     """
 
@@ -65,8 +72,16 @@ class Checked:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """One expectation held against a frame."""
+class RuleResult:
+    """Result of one expectation.
+
+    Attributes:
+        rule: Name of the rule in the suite.
+        expectation: The expectation with its arguments.
+        passed: Whether it holds.
+        rows: Rows that break it; empty for a rule about the whole table.
+        observed: Observed value of a rule about the whole table.
+    """
 
     rule: str
     expectation: str
@@ -75,8 +90,8 @@ class Outcome:
     observed: str
 
     @property
-    def words(self) -> str:
-        """The outcome in one phrase."""
+    def text(self) -> str:
+        """The result in one phrase."""
         if self.passed:
             return "holds"
         return f"broken by {len(self.rows)} rows" if self.rows else f"broken, found {self.observed}"
@@ -84,14 +99,15 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class CheckedSuite:
-    """A suite that was held against data, whether or not every rule held.
+    """A suite that was checked, whether or not every rule holds.
 
     Attributes:
-        source: Where the data came from.
+        suite: Name of the suite.
+        source: Name of the source of the data.
         lines: One for each expectation.
-        findings: Other things worth knowing.
+        findings: Other findings, one line each.
         file: The page with all of this.
-        html: Its content.
+        html: Content of the page.
     """
 
     suite: str
@@ -106,7 +122,7 @@ class Quality:
     """The suites of one folder; results go to ``out/quarantine`` and ``out/data_docs``.
 
     Attributes:
-        held: What was held against data here, the latest of each suite.
+        held: The latest check of each suite.
     """
 
     def __init__(self, expectations: Path, out: Path, policy: QualityPolicy) -> None:
@@ -116,28 +132,28 @@ class Quality:
         self.held: dict[str, CheckedSuite] = {}
 
     def check_bars(self, raw: RawBars, as_of: pd.Timestamp, now: pd.Timestamp) -> Checked:
-        """Return the bars closed by ``as_of`` that keep their contract, and everything that did not.
+        """Return the bars closed by ``as_of``, separated into good and quarantined.
 
         Args:
-            raw: Bars as the source has them.
-            as_of: Bars not closed by then are left out.
-            now: Bars that begin after it have a stamp from the future.
+            raw: Bars of the source, one row per bar.
+            as_of: Bars that close later are left out (UTC).
+            now: Bars that begin later have a stamp from the future (UTC).
 
         Raises:
-            FixData: If a table rule fails or more than ``max_bad_share`` of the rows are bad; nothing is stored then.
+            FixData: If a table rule fails or more than ``max_bad_share`` of the rows are bad;
+                nothing may be stored then.
         """
-        frame = self._known(raw, as_of, now)
-        outcomes = self._hold("bars", frame)
-        self._stop_if_a_table_rule_fails(raw.name, frame, outcomes)
-        rules = _first_rules(frame, outcomes)
-        quarantined = frame[rules != ""].assign(rule=rules[rules != ""])[
-            [*raw.frame.columns, "row", "rule"]
-        ]
-        kept = self._quarantine(quarantined)
+        frame = self._closed_bars(raw, as_of, now)
+        results = self._check("bars", frame)
+        self._stop_if_a_table_rule_fails(raw.name, frame, results)
+        rules = _first_rules(frame, results)
+        bad = rules != ""
+        columns = [*raw.frame.columns, "row", "rule"]
+        quarantined = frame[bad].assign(rule=rules[bad])[columns]
+        quarantine_file = self._quarantine(quarantined)
+        passed = frame.loc[~bad, raw.frame.columns]
         good, jumps = explain(
-            frame.loc[rules == "", raw.frame.columns].sort_values(
-                ["symbol", "timestamp"], ignore_index=True
-            ),
+            passed.sort_values(["symbol", "timestamp"], ignore_index=True),
             raw.jumps,
             raw.timezone,
         )
@@ -150,18 +166,19 @@ class Quality:
             *_filled_forward(good, raw),
             *_stuck(good),
         )
-        docs = self._publish("bars", raw.name, outcomes, findings)
-        self._stop_if_too_bad(raw.name, frame, quarantined, kept)
-        back = held_back(jumps)
-        usable = good.loc[~good["symbol"].isin(back), list(COLUMNS)].reset_index(drop=True)
+        docs = self._publish("bars", raw.name, results, findings)
+        self._stop_if_too_bad(raw.name, frame, quarantined, quarantine_file)
+        symbols = held_back(jumps)
+        usable = good.loc[~good["symbol"].isin(symbols), list(COLUMNS)].reset_index(drop=True)
         if usable.empty:
             raise FixData(
-                f"{raw.name}: every symbol is held back ({', '.join(back)}); decide in conf/source.yaml (jumps), see {docs}"
+                f"{raw.name}: every symbol is held back ({', '.join(symbols)}); decide on its "
+                f"jumps under 'jumps' in conf/source.yaml, see {docs}"
             )
-        return Checked(usable, raw.bar_size, quarantined, findings, back, docs)
+        return Checked(usable, raw.bar_size, quarantined, findings, symbols, docs)
 
     def check_signals(self, signals: pd.DataFrame) -> Path:
-        """Hold signals against their contract; returns the page.
+        """Check signals, one per row, by their contract and return the page with the result.
 
         Raises:
             FixData: If a rule is broken.
@@ -169,7 +186,7 @@ class Quality:
         return self._require("signals", signals)
 
     def check_features(self, features: pd.DataFrame) -> Path:
-        """Hold features (one column each) against their contract; returns the page.
+        """Check features, one column each, by their contract and return the page with the result.
 
         Raises:
             FixData: If a rule is broken.
@@ -179,38 +196,36 @@ class Quality:
 
     def _require(self, suite: str, frame: pd.DataFrame) -> Path:
         indexed = frame.reset_index(drop=True).assign(row=np.arange(len(frame)))
-        outcomes = self._hold(suite, indexed)
-        docs = self._publish(suite, suite, outcomes, ())
-        for outcome in outcomes:
-            if not outcome.passed:
-                first = f", first in row {outcome.rows[0]}" if outcome.rows else ""
-                raise FixData(f"{suite}: {outcome.expectation} {outcome.words}{first}; see {docs}")
+        results = self._check(suite, indexed)
+        docs = self._publish(suite, suite, results, ())
+        for result in results:
+            if not result.passed:
+                first = f", first in row {result.rows[0]}" if result.rows else ""
+                raise FixData(f"{suite}: {result.expectation} {result.text}{first}; see {docs}")
         return docs
 
     @staticmethod
-    def _known(raw: RawBars, as_of: pd.Timestamp, now: pd.Timestamp) -> pd.DataFrame:
-        """Return the source's rows with their position, leaving out bars that are still open at ``as_of``."""
+    def _closed_bars(raw: RawBars, as_of: pd.Timestamp, now: pd.Timestamp) -> pd.DataFrame:
+        """Return the source's rows with their position, without bars still open at ``as_of``."""
         frame = raw.frame.assign(row=np.arange(len(raw.frame)))
         opens = frame["timestamp"]
         if raw.bar_size >= pd.Timedelta("1D"):
             opens = opens.dt.tz_convert(raw.timezone).dt.tz_localize(None)
             opens = opens.dt.tz_localize("UTC")
-        offset = (opens.astype("datetime64[ns, UTC]").astype("int64") % raw.bar_size.value).where(
-            opens.notna()
-        )
-        usual = offset.mode().iloc[0] if offset.notna().any() else 0
-        frame["seconds_off_grid"] = (offset - usual).abs() / 1e9
+        nanoseconds = opens.astype("datetime64[ns, UTC]").astype("int64")
+        offsets = (nanoseconds % raw.bar_size.value).where(opens.notna())
+        commonest = offsets.mode().iloc[0] if offsets.notna().any() else 0
+        frame["seconds_off_grid"] = (offsets - commonest).abs() / 1e9
         frame["seconds_ahead"] = (frame["timestamp"] - now).dt.total_seconds()
         closed = ~(frame["timestamp"] + raw.bar_size > as_of) | (frame["timestamp"] > now)
         return frame[closed.to_numpy()].reset_index(drop=True)
 
-    def _hold(self, suite: str, frame: pd.DataFrame) -> list[Outcome]:
-        described = _expanded(self._suite(suite), [str(column) for column in frame.columns])
-        order = [one["meta"]["rule"] for one in described["expectations"]]
-        found = [_outcome(one) for one in self._validate(suite, described, frame)]
-        return sorted(
-            found, key=lambda one: order.index(one.rule)
-        )  # results come in an order of their own
+    def _check(self, suite: str, frame: pd.DataFrame) -> list[RuleResult]:
+        """Return one result per expectation, in the order of the suite."""
+        description = _expanded(self._suite(suite), [str(column) for column in frame.columns])
+        order = [expectation["meta"]["rule"] for expectation in description["expectations"]]
+        results = [_rule_result(result) for result in self._validate(suite, description, frame)]
+        return sorted(results, key=lambda result: order.index(result.rule))
 
     def _suite(self, name: str) -> dict[str, Any]:
         file = self._expectations / f"{name}.json"
@@ -218,43 +233,43 @@ class Quality:
             suite: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise FixConfiguration(
-                f"{file}: {' '.join(str(error).split())}; restore the suite"
+                f"{file}: cannot be read ({' '.join(str(error).split())}); restore the file"
             ) from error
         return suite
 
     def _validate(
-        self, name: str, described: Mapping[str, Any], frame: pd.DataFrame
+        self, name: str, description: Mapping[str, Any], frame: pd.DataFrame
     ) -> list[dict[str, Any]]:
         from great_expectations.core.expectation_suite import ExpectationSuite
 
-        suite = ExpectationSuite(name=name, expectations=described["expectations"])
-        if len(suite.expectations) != len(
-            described["expectations"]
-        ):  # unknown types are dropped with only a log line
+        expectations = description["expectations"]
+        suite = ExpectationSuite(name=name, expectations=expectations)
+        if len(suite.expectations) != len(expectations):  # unknown types are dropped silently
             raise FixConfiguration(
-                f"{self._expectations / name}.json: an expectation has an unknown type"
+                f"{self._expectations / name}.json: an expectation has an unknown type; correct "
+                "its 'type' to one of Great Expectations"
             )
-        wanted = {"result_format": "COMPLETE", "unexpected_index_column_names": ["row"]}
-        result = self._definition.get_batch(batch_parameters={"dataframe": frame}).validate(
-            suite, result_format=wanted
-        )
+        result_format = {"result_format": "COMPLETE", "unexpected_index_column_names": ["row"]}
+        batch = self._definition.get_batch(batch_parameters={"dataframe": frame})
+        result = batch.validate(suite, result_format=result_format)
         return list(result.to_json_dict()["results"])
 
     @cached_property
     def _definition(self) -> Any:
-        """Great Expectations over data frames, imported when first used: it takes six seconds."""
+        """Great Expectations for data frames, imported on first use: that takes six seconds."""
         import great_expectations as gx
 
         for name in ("great_expectations", "great_expectations.data_context.types.base"):
             logging.getLogger(name).setLevel(logging.ERROR)
         context = gx.get_context(mode="ephemeral")
-        context.variables.progress_bars = {"globally": False, "metric_calculations": False}  # type: ignore[assignment]
+        progress_bars: Any = {"globally": False, "metric_calculations": False}
+        context.variables.progress_bars = progress_bars
         context.enable_analytics(False)
         asset = context.data_sources.add_pandas("frames").add_dataframe_asset("frame")
         return asset.add_batch_definition_whole_dataframe("whole")
 
     def _quarantine(self, rows: pd.DataFrame) -> Path:
-        """Keep quarantined rows in a file named by their content, so that the same rows are kept once."""
+        """Write quarantined rows to a file named by their content: the same rows are kept once."""
         content = rows.to_csv(index=False).encode()
         file = self._out / "quarantine" / f"bars-{hashlib.sha256(content).hexdigest()[:12]}.csv"
         if len(rows):
@@ -262,78 +277,85 @@ class Quality:
         return file
 
     def _publish(
-        self, suite: str, name: str, outcomes: list[Outcome], findings: tuple[str, ...]
+        self, suite: str, source: str, results: list[RuleResult], findings: tuple[str, ...]
     ) -> Path:
-        lines = tuple((o.rule, o.expectation, o.passed, o.words) for o in outcomes)
-        file, html = (
-            self._out / "data_docs" / f"{suite}.html",
-            quality_page(suite, name, lines, findings).encode(),
+        lines = tuple(
+            (result.rule, result.expectation, result.passed, result.text) for result in results
         )
+        file = self._out / "data_docs" / f"{suite}.html"
+        html = quality_page(suite, source, lines, findings).encode()
         _write_changed(file, html)
-        self.held[suite] = CheckedSuite(suite, name, lines, findings, file, html)
+        self.held[suite] = CheckedSuite(suite, source, lines, findings, file, html)
         return file
 
     def _stop_if_a_table_rule_fails(
-        self, name: str, frame: pd.DataFrame, outcomes: list[Outcome]
+        self, source: str, frame: pd.DataFrame, results: list[RuleResult]
     ) -> None:
-        """A rule broken without naming a row is about all of them, or could not be held at all."""
-        broken = [outcome for outcome in outcomes if not outcome.passed and not outcome.rows]
+        """Stop if a rule is broken by no single row: it is about all rows, or was not checked."""
+        broken = [result for result in results if not result.passed and not result.rows]
         if not broken:
             return
-        docs = self._publish("bars", name, outcomes, ())
+        docs = self._publish("bars", source, results, ())
         if frame.empty:
             raise FixData(
-                f"{name}: no bar had closed by then; pass a later date or check the stamps"
+                f"{source}: no bar had closed by then; pass a later date or correct the timestamps"
             )
-        raise FixData(
-            f"{name}: {broken[0].rule}: {broken[0].expectation} {broken[0].words}; see {docs}"
-        )
+        first = broken[0]
+        raise FixData(f"{source}: {first.rule}: {first.expectation} {first.text}; see {docs}")
 
     def _stop_if_too_bad(
-        self, name: str, frame: pd.DataFrame, quarantined: pd.DataFrame, kept: Path
+        self, source: str, frame: pd.DataFrame, quarantined: pd.DataFrame, quarantine_file: Path
     ) -> None:
-        share = len(quarantined) / len(frame)
-        if share > self._policy.max_bad_share:
-            worst = quarantined["rule"].value_counts().index[0]
-            hint = OFF_GRID if worst == "off_grid" else ""
+        share, allowed = len(quarantined) / len(frame), self._policy.max_bad_share
+        if share > allowed:
+            commonest = quarantined["rule"].value_counts().index[0]
+            hint = OFF_GRID if commonest == "off_grid" else ""
             raise FixData(
-                f"{name}: {share:.1%} of the bars are bad, at most {self._policy.max_bad_share:.1%} allowed "
-                f"(max_bad_share in conf/quality.yaml); most often {worst}{hint}; they are in {kept}"
+                f"{source}: {share:.1%} of the bars are bad, at most {allowed:.1%} allowed "
+                f"(max_bad_share in conf/quality.yaml), most by rule {commonest}{hint}; correct the "
+                f"bars listed in {quarantine_file}"
             )
 
 
 def _expanded(suite: dict[str, Any], columns: list[str]) -> dict[str, Any]:
-    """Return the suite with each column pattern (``score_*``) written out for the columns it fits."""
-    written: list[dict[str, Any]] = []
-    for one in suite["expectations"]:
-        pattern = one["kwargs"].get("column", "")
+    """Return the suite with each column pattern (``score_*``) repeated for the columns it fits."""
+    expanded: list[dict[str, Any]] = []
+    for expectation in suite["expectations"]:
+        pattern = expectation["kwargs"].get("column", "")
         if "*" not in pattern:
-            written.append(one)
+            expanded.append(expectation)
             continue
-        fitting = [column for column in columns if fnmatch(column, pattern) and column != "row"]
-        written += [{**one, "kwargs": {**one["kwargs"], "column": column}} for column in fitting]
-    return {**suite, "expectations": written}
+        expanded += [
+            {**expectation, "kwargs": {**expectation["kwargs"], "column": column}}
+            for column in columns
+            if fnmatch(column, pattern) and column != "row"
+        ]
+    return {**suite, "expectations": expanded}
 
 
-def _outcome(result: dict[str, Any]) -> Outcome:
-    config, found = result["expectation_config"], result["result"]
-    rows = tuple(sorted({int(one["row"]) for one in found.get("unexpected_index_list") or ()}))
-    arguments = {
-        k: v for k, v in config["kwargs"].items() if k not in ("batch_id", "ignore_row_if")
-    }
-    words = ", ".join(f"{k}={v}" for k, v in arguments.items())
+def _rule_result(result: dict[str, Any]) -> RuleResult:
+    config, details = result["expectation_config"], result["result"]
+    unexpected = details.get("unexpected_index_list") or ()
+    arguments = ", ".join(
+        f"{name}={value}"
+        for name, value in config["kwargs"].items()
+        if name not in ("batch_id", "ignore_row_if")
+    )
     kind = config["type"].removeprefix("expect_").replace("_", " ")
-    observed = str(found.get("observed_value", "no such column"))
-    return Outcome(
-        config["meta"]["rule"], f"{kind} ({words})", bool(result["success"]), rows, observed
+    return RuleResult(
+        rule=config["meta"]["rule"],
+        expectation=f"{kind} ({arguments})",
+        passed=bool(result["success"]),
+        rows=tuple(sorted({int(index["row"]) for index in unexpected})),
+        observed=str(details.get("observed_value", "no such column")),
     )
 
 
-def _first_rules(frame: pd.DataFrame, outcomes: list[Outcome]) -> np.ndarray:
+def _first_rules(frame: pd.DataFrame, results: list[RuleResult]) -> np.ndarray:
     """Return the rule each row is quarantined for, "" for good rows.
 
-    Of bars with the same stamp and the same values the first is kept; where values differ, nobody knows which is right
-    and all of them go.
+    Of bars with the same stamp and the same values the first is kept; if values differ, all of them
+    go: which one is right is unknown.
     """
     position = pd.Series(np.arange(len(frame)), index=frame["row"])
     rules = np.full(len(frame), "", dtype=object)
@@ -345,12 +367,12 @@ def _first_rules(frame: pd.DataFrame, outcomes: list[Outcome]) -> np.ndarray:
     per_stamp = frame.groupby(["symbol", "timestamp"])["row"].transform("size")
     per_copy = frame.groupby(values, dropna=False)["row"].transform("size")
     lone_original = copies & ~repeats & (per_stamp == per_copy).to_numpy()
-    for outcome in sorted(outcomes, key=lambda one: one.rule != FIRST_RULE):
-        rows = position[list(outcome.rows)].to_numpy()
-        if outcome.rule == FIRST_RULE:
+    for result in sorted(results, key=lambda result: result.rule != FIRST_RULE):
+        rows = position[list(result.rows)].to_numpy()
+        if result.rule == FIRST_RULE:
             rows = rows[~lone_original[rows]]
         rows = rows[rules[rows] == ""]
-        rules[rows] = outcome.rule
+        rules[rows] = result.rule
     return rules
 
 
@@ -364,7 +386,7 @@ def _broken(quarantined: pd.DataFrame) -> list[str]:
 
 
 def _without_volume(bars: pd.DataFrame) -> list[str]:
-    """Return how many bars of each symbol have volume 0, where the symbol has volume at all."""
+    """Return how many bars of each symbol have volume 0, for symbols that have any volume."""
     silent = (bars["volume"] == 0).groupby(bars["symbol"]).agg(["sum", "all"])
     return [
         f"{symbol}: {row['sum']} bars without volume"
@@ -374,30 +396,30 @@ def _without_volume(bars: pd.DataFrame) -> list[str]:
 
 
 def _filled_forward(good: pd.DataFrame, raw: RawBars) -> list[str]:
-    """Return how many daily bars of a weekend only repeat the prices of the bar before."""
+    """Return how many daily bars on weekends only repeat the prices of the bar before."""
     if raw.bar_size != pd.Timedelta("1D"):
         return []
     weekend = good["timestamp"].dt.tz_convert(raw.timezone).dt.dayofweek >= 5
     filled = good.loc[weekend & _repeats(good), "symbol"].value_counts(sort=False)
     return [
-        f"{symbol}: {count} weekend bars repeat the bar before, filled forward?"
+        f"{symbol}: {count} weekend bars repeat the bar before, are they filled forward?"
         for symbol, count in filled.items()
     ]
 
 
 def _stuck(good: pd.DataFrame) -> list[str]:
-    """Return which symbols' newest bars only repeat the prices before them."""
+    """Return the symbols whose newest bars only repeat the prices before them."""
     moving = (~_repeats(good)).groupby(good["symbol"])
-    run = moving.apply(lambda one: len(one) - 1 - int(one.to_numpy().nonzero()[0][-1]))
+    repeated = moving.apply(lambda moves: len(moves) - 1 - int(moves.to_numpy().nonzero()[0][-1]))
     return [
         f"{symbol}: the last {count} bars repeat the prices before them, is the feed stuck?"
-        for symbol, count in run.items()
+        for symbol, count in repeated.items()
         if count >= STUCK_BARS
     ]
 
 
 def _repeats(good: pd.DataFrame) -> "pd.Series[bool]":
-    """Return whether each bar has the prices of the bar before; false for a symbol's first."""
+    """Return whether each bar repeats the prices of the bar before; False for a symbol's first."""
     return (good.groupby("symbol")[list(PRICES)].diff() == 0).all(axis=1)
 
 

@@ -1,4 +1,4 @@
-"""The page a data check leaves: verdict first, readable without a network, in light and dark."""
+"""The page of a data check: verdict first, no network needed, in light and dark."""
 
 from collections.abc import Sequence
 from html import escape
@@ -9,13 +9,14 @@ _STYLE = """
 :root { color-scheme: light dark; --line: #8884; --bad: #b3261e; --good: #1b7f3b; }
 @media (prefers-color-scheme: dark) { :root { --bad: #ff8a80; --good: #7fd99a; } }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
-table { border-collapse: collapse; width: 100%; } td, th { text-align: left; padding: .3rem .6rem .3rem 0;
-border-bottom: 1px solid var(--line); vertical-align: top; } .bad { color: var(--bad); } .good { color: var(--good); }
+table { border-collapse: collapse; width: 100%; } td, th { text-align: left; vertical-align: top;
+padding: .3rem .6rem .3rem 0; border-bottom: 1px solid var(--line); }
+.bad { color: var(--bad); } .good { color: var(--good); }
 """.strip()
 
 
 def verdict(lines: Sequence[Line]) -> str:
-    """Return whether every rule holds, in words."""
+    """Return in words how many rules are broken."""
     broken = sum(not passed for _, _, passed, _ in lines)
     return f"{broken} of {len(lines)} rules broken" if broken else "every rule holds"
 
@@ -24,30 +25,33 @@ def quality_page(suite: str, source: str, lines: Sequence[Line], findings: Seque
     """Return the HTML of one check.
 
     Args:
-        suite: What was checked: bars, signals, features.
-        source: Where it came from.
-        lines: Rule, expectation, whether it holds, and the result in words.
-        findings: Other things worth knowing, one line each.
+        suite: Name of the suite: bars, signals or features.
+        source: Name of the source of the data.
+        lines: One for each expectation: rule, expectation, whether it holds, result in words.
+        findings: Other findings, one line each.
     """
-    broken, words = not all(passed for _, _, passed, _ in lines), verdict(lines)
+    broken, heading = not all(passed for _, _, passed, _ in lines), verdict(lines)
     rows = "\n".join(
-        f'<tr><td class="{"good" if passed else "bad"}">{escape(found)}</td>'
-        f"<td>{escape(rule)}</td><td>{escape(what)}</td></tr>"
-        for rule, what, passed, found in sorted(lines, key=lambda line: line[2])
+        f'<tr><td class="{"good" if passed else "bad"}">{escape(result)}</td>'
+        f"<td>{escape(rule)}</td><td>{escape(expectation)}</td></tr>"
+        for rule, expectation, passed, result in sorted(lines, key=lambda line: line[2])
     )
     notes = (
         "\n".join(f"<li>{escape(finding)}</li>" for finding in findings)
         or "<li>nothing else to report</li>"
     )
     return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(suite)}: {words}</title><style>{_STYLE}</style></head>
-<body><main><h1>{escape(suite)}: <span class="{"bad" if broken else "good"}">{words}</span></h1>
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{escape(suite)}: {heading}</title><style>{_STYLE}</style></head>
+<body><main><h1>{escape(suite)}: <span class="{"bad" if broken else "good"}">{heading}</span></h1>
 <p>Source: {escape(source)}</p>
 <h2>Findings</h2><ul>
 {notes}
 </ul>
-<h2>Expectations</h2><table><thead><tr><th>result</th><th>rule</th><th>expectation</th></tr></thead><tbody>
+<h2>Expectations</h2><table>
+<thead><tr><th>result</th><th>rule</th><th>expectation</th></tr></thead>
+<tbody>
 {rows}
 </tbody></table></main></body></html>
 """

@@ -1,4 +1,4 @@
-"""Sources of bars: the built-in sample, simulated markets, and the user's own files. Nothing is filled or cleaned here."""
+"""Sources of bars: the built-in sample, simulated markets, files. Nothing is filled or cleaned."""
 
 import gzip
 import importlib.util
@@ -39,7 +39,7 @@ _DIGITS = re.compile(r"\d+")
 
 
 class SourceSettings(FrozenModel):
-    """Where bars come from, and what their columns and stamps mean.
+    """Where bars come from, and what their columns and stamps mean (``conf/source.yaml``).
 
     Attributes:
         columns: Our name of a column → the file's, if they differ.
@@ -47,10 +47,10 @@ class SourceSettings(FrozenModel):
         timezone: Zone of stamps that name none, and of the midnight at which daily bars begin.
         bar_size: Time from a bar's open to its close; "auto" takes the most common distance.
         calendar: "24/7", the code of an exchange calendar, or "auto".
-        symbol_pattern: Regular expression with one group, searched in a file's name: the group is the symbol of its bars.
-            Empty: the name without its suffix.
+        symbol_pattern: Regular expression with one group, searched in a file's name: the group is
+            the symbol of its bars. Empty: the name without its suffix.
         symbols: Only these; empty for all.
-        jumps: What the user has decided about jumps.
+        jumps: The user's decisions about price jumps.
     """
 
     kind: Literal["sample", "simulated", "files"] = "sample"
@@ -71,7 +71,7 @@ class SourceSettings(FrozenModel):
         unknown = sorted(set(columns) - set(SYNONYMS))
         if unknown:
             raise ValueError(
-                f"unknown column {unknown[0]}; known are {', '.join(sorted(SYNONYMS))}"
+                f"unknown column {unknown[0]}; use one of {', '.join(sorted(SYNONYMS))}"
             )
         return columns
 
@@ -81,14 +81,14 @@ class SourceSettings(FrozenModel):
         try:
             ZoneInfo(name)
         except (ZoneInfoNotFoundError, ValueError) as error:
-            raise ValueError("a time zone such as UTC or Europe/London is needed") from error
+            raise ValueError("use a time zone such as UTC or Europe/London") from error
         return name
 
     @field_validator("bar_size")
     @classmethod
     def _a_duration(cls, text: str) -> str:
         if text != "auto" and not pd.Timedelta(text) > pd.Timedelta(0):
-            raise ValueError("a positive duration such as 1h, 15min or 1D is needed")
+            raise ValueError("use a positive duration such as 1h, 15min or 1D, or auto")
         return text
 
     @field_validator("symbol_pattern")
@@ -97,7 +97,7 @@ class SourceSettings(FrozenModel):
         try:
             groups = re.compile(pattern).groups
         except re.error as error:
-            raise ValueError(f"is no regular expression ({error})") from error
+            raise ValueError(f"is not a regular expression ({error})") from error
         if pattern and groups != 1:
             raise ValueError(f"needs one group in parentheses, the symbol; it has {groups}")
         return pattern
@@ -117,13 +117,14 @@ class RawBars:
     """Bars as their source has them.
 
     Attributes:
-        frame: Columns ``COLUMNS``, and ``adj_close`` if the source has one; order and defects as found.
+        frame: One row per bar; columns ``COLUMNS``, and ``adj_close`` if the source has one; order
+            and defects as in the source.
         bar_size: Time from a bar's open to its close, the same for every symbol.
         calendar: "24/7", the code of an exchange calendar, or "auto".
         timezone: Zone in which daily bars begin at midnight.
-        jumps: What the user has decided about jumps.
+        jumps: The user's decisions about price jumps.
         name: Name of the source in messages.
-        findings: What is worth knowing about the files, one line each.
+        findings: Findings about the files, one line each.
     """
 
     frame: pd.DataFrame
@@ -137,7 +138,7 @@ class RawBars:
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """The bars of one file, and what is worth knowing about them."""
+    """The bars of one file, with findings about them."""
 
     name: str
     frame: pd.DataFrame
@@ -145,11 +146,12 @@ class _File:
 
 
 def from_argument(text: str, base: SourceSettings) -> SourceSettings:
-    """Return the source a command line names: ``sample``, ``simulated:EDGE`` or a path.
+    """Return the settings of the source that the command line names.
 
     Args:
-        text: The argument.
-        base: Settings of ``conf/source.yaml``; columns and zone are kept for files.
+        text: ``sample``, ``simulated:EDGE`` (none, hidden or dying), or a path.
+        base: Settings from ``conf/source.yaml``; columns and zone are kept for files, but not the
+            sample's bar size and calendar.
 
     Raises:
         FixConfiguration: If the edge is unknown.
@@ -161,12 +163,13 @@ def from_argument(text: str, base: SourceSettings) -> SourceSettings:
         )
     if kind == "simulated":
         if edge not in ("none", "hidden", "dying"):
-            raise FixConfiguration(f"--bars {text}: a simulated market is none, hidden or dying")
+            raise FixConfiguration(
+                f"--bars {text}: unknown edge; use simulated: with none, hidden or dying"
+            )
         return base.model_copy(
             update={"kind": "simulated", "edge": edge, "bar_size": "auto", "calendar": "24/7"}
         )
-    of_sample = base.kind == "sample"  # its size and calendar say nothing about other bars
-    changes = {"bar_size": "auto", "calendar": "auto"} if of_sample else {}
+    changes = {"bar_size": "auto", "calendar": "auto"} if base.kind == "sample" else {}
     return base.model_copy(update={"kind": "files", "path": text, **changes})
 
 
@@ -174,8 +177,8 @@ def read(settings: SourceSettings) -> RawBars:
     """Return the bars of the configured source.
 
     Raises:
-        FixData: If a file is missing, empty or of an unknown kind, if its columns, rows or stamps cannot be read, or if
-            the bars of two symbols have different sizes.
+        FixData: If a file is missing, empty or of an unknown kind, if its columns, rows or stamps
+            cannot be read, or if the bars of two symbols have different sizes.
     """
     if settings.kind == "sample":
         files, name, zone = _sample(), "sample", "UTC"
@@ -187,49 +190,49 @@ def read(settings: SourceSettings) -> RawBars:
     frame = pd.concat([file.frame for file in files], ignore_index=True)
     if settings.symbols:
         frame = _only(frame, settings.symbols, name)
-    size = _bar_size(frame, files, settings.bar_size)
+    bar_size = _bar_size(frame, files, settings.bar_size)
     findings = tuple(finding for file in files for finding in file.findings)
-    return RawBars(frame, size, settings.calendar, zone, settings.jumps, name, findings)
+    return RawBars(frame, bar_size, settings.calendar, zone, settings.jumps, name, findings)
 
 
 def _only(frame: pd.DataFrame, symbols: tuple[str, ...], name: str) -> pd.DataFrame:
     missing = sorted(set(symbols) - set(frame["symbol"]))
     if missing:
-        raise FixData(f"{name}: no bars of {missing[0]}; correct symbols in conf/source.yaml")
+        raise FixData(f"{name}: no bars of {missing[0]}; correct 'symbols' in conf/source.yaml")
     return frame[frame["symbol"].isin(symbols)].reset_index(drop=True)
 
 
 def _bar_size(frame: pd.DataFrame, files: Sequence[_File], configured: str) -> pd.Timedelta:
-    """Return the one size of all bars: a size that is wrong for one symbol would let its bars be known too early."""
+    """Return the size of all bars; a symbol with larger bars would have them known too early."""
     sizes = bar_sizes(frame)
     if configured == "auto" and not sizes:
         raise FixData(
-            "the bar size cannot be told from fewer than two bars of a symbol; set bar_size in conf/source.yaml"
+            "the bar size cannot be inferred from fewer than two bars of a symbol; set "
+            "'bar_size' in conf/source.yaml"
         )
     size = Counter(sizes.values()).most_common(1)[0][0] if configured == "auto" else None
     size = pd.Timedelta(configured) if size is None else size
     says = "most are" if configured == "auto" else "bar_size in conf/source.yaml says"
-    for symbol, found in sizes.items():
-        if found != size and not _sparse(frame, symbol, size, found):
+    for symbol, distance in sizes.items():
+        if distance != size and not _sparse(frame, symbol, size, distance):
+            file = next(file.name for file in files if (file.frame["symbol"] == symbol).any())
             raise FixData(
-                f"{_file_of(symbol, files)}: the bars of {symbol} are {_duration(found)} apart, {says} "
-                f"{_duration(size)}; read bars of one size only (symbols, path or bar_size in conf/source.yaml)"
+                f"{file}: the bars of {symbol} are {_duration(distance)} apart, {says} "
+                f"{_duration(size)}; read bars of one size only (symbols, path or bar_size in "
+                "conf/source.yaml)"
             )
     if size < SMALLEST:
         raise FixData(
-            f"bars of {_duration(size)} are not supported, {_duration(SMALLEST)} at least"
+            f"bars of {_duration(size)} are not supported, {_duration(SMALLEST)} at least; correct "
+            "the timestamps or aggregate the bars"
         )
     return size
 
 
-def _sparse(frame: pd.DataFrame, symbol: str, size: pd.Timedelta, found: pd.Timedelta) -> bool:
-    """Whether bars of ``size`` only leave holes: most are further apart, but some follow each other at once."""
+def _sparse(frame: pd.DataFrame, symbol: str, size: pd.Timedelta, distance: pd.Timedelta) -> bool:
+    """Return whether bars of ``size`` have holes: most are further apart, but some are adjacent."""
     stamps = frame.loc[(frame["symbol"] == symbol).to_numpy(), "timestamp"].sort_values()
-    return found > size and bool((stamps.diff() == size).any())
-
-
-def _file_of(symbol: str, files: Sequence[_File]) -> str:
-    return next(file.name for file in files if (file.frame["symbol"] == symbol).any())
+    return distance > size and bool((stamps.diff() == size).any())
 
 
 def _duration(size: pd.Timedelta) -> str:
@@ -241,7 +244,7 @@ def _duration(size: pd.Timedelta) -> str:
 
 
 def _sample() -> list[_File]:
-    """Return daily bars of seven US stocks that arrive with pip, with their adjusted close."""
+    """Return daily bars of seven US stocks from installed packages, with their adjusted close."""
     settings = SourceSettings(kind="files")
     files = [
         _read_file(package_file("bokeh_sampledata", "_data/stocks.csv.gz"), settings, None),
@@ -274,17 +277,22 @@ def package_file(package: str, path: str) -> Path:
         if (file := Path(folder) / path).is_file():
             return file
     raise FixConfiguration(
-        f"the built-in sample needs the package {package} with {path}; run make install"
+        f"the built-in sample needs {path} of the package {package}; run make install"
     )
 
 
 def _read_files(settings: SourceSettings) -> list[_File]:
     path = Path(settings.path).expanduser()
     if not path.exists():
-        raise FixData(f"{path}: no such file or folder; correct --bars or path in conf/source.yaml")
+        raise FixData(
+            f"{path}: no such file or folder; correct --bars, or 'path' in conf/source.yaml"
+        )
     paths = sorted(file for file in path.rglob("*") if _suffix(file)) if path.is_dir() else [path]
     if not paths:
-        raise FixData(f"{path}: no {', '.join(SUFFIXES)} file in it")
+        raise FixData(
+            f"{path}: no {', '.join(SUFFIXES)} file in this folder; correct --bars, or 'path' in "
+            "conf/source.yaml"
+        )
     files = [
         _read_file(file, settings, _symbol_of(file, settings.symbol_pattern)) for file in paths
     ]
@@ -293,7 +301,7 @@ def _read_files(settings: SourceSettings) -> list[_File]:
 
 
 def _suffix(file: Path) -> str:
-    """Return the suffix by which a file is read, in small letters; empty for none."""
+    """Return the file's suffix among ``SUFFIXES``, in lower case; empty if it has none of them."""
     name = file.name.lower()
     return next((suffix for suffix in SUFFIXES if name.endswith(suffix)), "")
 
@@ -303,16 +311,16 @@ def _symbol_of(file: Path, pattern: str) -> str:
     stem = file.name[: -len(_suffix(file))] if _suffix(file) else file.name
     if not pattern:
         return stem
-    found = re.search(pattern, stem)
-    if found is None or not found[1]:
+    match = re.search(pattern, stem)
+    if match is None or not match[1]:
         raise FixData(
             f"{file}: symbol_pattern {pattern} finds no symbol in {stem}; correct conf/source.yaml"
         )
-    return str(found[1])
+    return str(match[1])
 
 
 def _require_no_parts(files: Sequence[_File], settings: SourceSettings) -> None:
-    """Refuse files that look like the months of one symbol: each would become a symbol of its own."""
+    """Refuse files that look like months of one symbol: each would become a separate symbol."""
     if settings.symbol_pattern:
         return
     alike: dict[str, list[_File]] = {}
@@ -324,37 +332,38 @@ def _require_no_parts(files: Sequence[_File], settings: SourceSettings) -> None:
         if len(parts) > 1 and all(end < begin for (_, end), (begin, _) in pairwise(spans)):
             first, second = (Path(file.name).name for file in parts[:2])
             raise FixData(
-                f"{first} and {second} differ in digits only and follow each other in time: parts of one symbol? "
-                "set symbol_pattern in conf/source.yaml, or name the symbol in a column"
+                f"{first} and {second} differ in digits only and follow each other in time, like "
+                "parts of one symbol; set symbol_pattern in conf/source.yaml, or add a "
+                "symbol column"
             )
 
 
 def _read_file(file: Path, settings: SourceSettings, symbol: str | None) -> _File:
-    """Return the bars of a file; ``symbol`` is theirs if the file has no symbol column."""
+    """Return the bars of a file; ``symbol`` is used if it has no symbol column."""
     raw = _read_table(file, settings)
     if raw.empty:
-        raise FixData(f"{file}: a header but no rows; fetch it again")
+        raise FixData(f"{file}: a header but no rows; download it again")
     _require_columns_once(raw, str(file))
-    named = {name: _find(raw, name, settings, str(file)) for name in SYNONYMS}
+    columns = {name: _find(raw, name, settings, str(file)) for name in SYNONYMS}
     for name in ("timestamp", "open", "high", "low", "close"):
-        if named[name] is None:
+        if columns[name] is None:
             raise FixData(f"{file}: {_no_column(raw, name)}")
-    if named["symbol"] is None and not symbol:
+    if columns["symbol"] is None and not symbol:
         raise FixData(
             f"{file}: no symbol column, and no symbol in the file's name; rename the file"
         )
-    frame = pd.DataFrame(
-        {name: _numbers(raw[named[name]], str(file)) for name in NUMBERS if named[name] is not None}
-    )
-    read = read_stamps(_stamps_of(raw, str(named["timestamp"])), settings.timezone, str(file))
+    present = [name for name in NUMBERS if columns[name] is not None]
+    frame = pd.DataFrame({name: _numbers(raw[columns[name]], str(file)) for name in present})
+    read = read_stamps(_stamps_of(raw, str(columns["timestamp"])), settings.timezone, str(file))
     frame["timestamp"] = read.stamps
-    frame["symbol"] = _names(raw[named["symbol"]]) if named["symbol"] is not None else symbol
+    frame["symbol"] = _names(raw[columns["symbol"]]) if columns["symbol"] is not None else symbol
     findings = list(read.findings)
     if "volume" not in frame:
         frame["volume"] = float("nan")
         others = ", ".join(map(str, raw.columns))
         findings.append(
-            f"{file}: no column for volume among {others}; volume is unknown, map it in conf/source.yaml (columns)"
+            f"{file}: no column for volume among {others}; volume is unknown, map it under "
+            "'columns' in conf/source.yaml"
         )
     optional = ["adj_close"] if "adj_close" in frame else []
     return _File(str(file), frame[[*COLUMNS, *optional]], tuple(findings))
@@ -363,9 +372,9 @@ def _read_file(file: Path, settings: SourceSettings, symbol: str | None) -> _Fil
 def _read_table(file: Path, settings: SourceSettings) -> pd.DataFrame:
     suffix = _suffix(file)
     if not suffix:
-        raise FixData(f"{file}: not one of {', '.join(SUFFIXES)}")
+        raise FixData(f"{file}: unknown kind of file; convert it to one of {', '.join(SUFFIXES)}")
     if file.stat().st_size == 0:
-        raise FixData(f"{file}: the file is empty (0 bytes); fetch it again")
+        raise FixData(f"{file}: the file is empty (0 bytes); download it again")
     try:
         if suffix == ".parquet":
             table = cast(pd.DataFrame, pa_parquet.read_table(file).to_pandas())
@@ -379,16 +388,17 @@ def _read_table(file: Path, settings: SourceSettings) -> pd.DataFrame:
             table = pa_csv.read_csv(stream, read_options=options, convert_options=_texts(settings))
         return cast(pd.DataFrame, table.to_pandas())
     except (pa.ArrowInvalid, OSError, UnicodeDecodeError, ValueError) as error:
-        raise FixData(f"{file}: {' '.join(str(error).split())[:200]}") from error
+        reason = " ".join(str(error).split())[:200]
+        raise FixData(f"{file}: cannot be read ({reason}); repair or download it again") from error
 
 
 def _texts(settings: SourceSettings) -> pa_csv.ConvertOptions:
-    """Keep symbols as they are written: 000001 is no number, TRUE no truth value and NA not missing."""
-    words = (settings.columns["symbol"],) if "symbol" in settings.columns else SYNONYMS["symbol"]
+    """Read symbols as text: 000001 is not a number, TRUE not a truth value and NA not missing."""
+    mapped = settings.columns.get("symbol")
     spellings = {
         spelling
-        for word in words
-        for spelling in (word, word.lower(), word.upper(), word.capitalize())
+        for name in ((mapped,) if mapped is not None else SYNONYMS["symbol"])
+        for spelling in (name, name.lower(), name.upper(), name.capitalize())
     }
     return pa_csv.ConvertOptions(column_types=dict.fromkeys(spellings, pa.string()))
 
@@ -409,7 +419,7 @@ def _require_commas(header: str, file: str) -> None:
 
 
 def _no_column(raw: pd.DataFrame, name: str) -> str:
-    """Return why a required column is missing, as far as the file shows it."""
+    """Return why a required column is missing, as far as the file shows."""
     columns = [str(column) for column in raw.columns]
     first = [str(value) for value in raw[raw.columns[0]].head(2)]
     if first == ["Ticker", "Date"]:
@@ -417,24 +427,28 @@ def _no_column(raw: pd.DataFrame, name: str) -> str:
             "three header rows of a download; keep one header row that names "
             "timestamp, open, high, low, close, volume"
         )
-    return f"no column for {name} among {', '.join(columns)}; map it in conf/source.yaml (columns)"
+    return (
+        f"no column for {name} among {', '.join(columns)}; map it under 'columns' in "
+        "conf/source.yaml"
+    )
 
 
 def _find(raw: pd.DataFrame, name: str, settings: SourceSettings, file: str) -> str | None:
     """Return the column that holds ``name``: the mapped one, or the first of its synonyms."""
     present = {str(column).strip().lower(): str(column) for column in raw.columns}
     if name not in settings.columns:
-        return next((present[word] for word in SYNONYMS[name] if word in present), None)
+        return next((present[synonym] for synonym in SYNONYMS[name] if synonym in present), None)
     mapped = settings.columns[name]
     if mapped.strip().lower() not in present:
         raise FixData(
-            f"{file}: columns in conf/source.yaml maps {name} to {mapped}, the file has {', '.join(present)}"
+            f"{file}: 'columns' in conf/source.yaml maps {name} to {mapped}, the file has "
+            f"{', '.join(present)}; correct the name"
         )
     return present[mapped.strip().lower()]
 
 
 def _stamps_of(raw: pd.DataFrame, column: str) -> pd.Series:
-    """Return the column of stamps; a date beside a column called time is read together with it."""
+    """Return the stamps; a date column is joined with a column called time."""
     others = {str(name).strip().lower(): name for name in raw.columns}
     if column.strip().lower() != "date" or "time" not in others:
         return raw[column]
@@ -456,6 +470,7 @@ def _numbers(column: pd.Series, file: str) -> pd.Series:
     if wrong.any():
         row = int(wrong.to_numpy().argmax())
         raise FixData(
-            f"{file}: row {row + 1} has {column.iloc[row]!r} in {column.name}, a number is needed"
+            f"{file}: row {row + 1} has {column.iloc[row]!r} in column {column.name}; "
+            "a number is needed"
         )
     return numbers.astype("float64")

@@ -1,7 +1,7 @@
-"""The spool: lines on the local disk between the trading side and the ledger, written before anything else knows of them.
+"""The spool: lines on the local disk between the trading side and the ledger.
 
-A line is on disk (fsync) when ``append`` returns. It is taken off once the reader says that it is stored elsewhere; who dies
-in between finds it again, so a reader must not mind a line twice.
+A line is on disk (fsync) when ``append`` returns. It is removed once the reader reports that it is
+stored elsewhere; after a crash in between it is read again, so a reader must accept a line twice.
 """
 
 import os
@@ -16,46 +16,49 @@ from steelyard.errors import RestoreService
 from steelyard.gateways.files import write_whole
 
 LARGE = 4 << 20
-"""Bytes after which a drained file starts anew."""
+"""Bytes from which a drained file is emptied."""
 
 
 class Spool:
-    """One append-only file of JSON lines in ``folder`` and the place up to which it was drained; one process at a time."""
+    """An append-only file of JSON lines and the position it is drained to, for one process."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._file = folder / "lines.jsonl"
         self._mark = folder / "drained"
-        self._alone = FileLock(folder / ".lock", timeout=0)
+        self._lock = FileLock(folder / ".lock", timeout=0)
         self._drained = 0
 
     def open(self) -> None:
-        """Take the spool for this process, and cut off a line that was not finished.
+        """Take the spool for this process and cut off an unfinished last line.
 
         Raises:
-            RestoreService: If another process has it, or the folder cannot be written.
+            RestoreService: If another process uses it, or the folder cannot be written.
         """
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            self._alone.acquire()
+            self._lock.acquire()
             self._file.touch()
-            self._cut_unfinished()
+            content = self._file.read_bytes()
+            if content and not content.endswith(b"\n"):
+                self._cut_to(content.rfind(b"\n") + 1)
             self._drained = self._read_mark()
         except Timeout as error:
             raise RestoreService(
-                f"{self._folder}: another process records here; stop it or use a home of its own"
+                f"{self._folder}: another process records here; stop it or use another home"
             ) from error
         except OSError as error:
             raise RestoreService(
-                f"{self._folder}: the spool cannot be written ({error}); free space or correct rights"
+                f"{self._folder}: the spool cannot be written ({error}); free space or correct "
+                "the permissions"
             ) from error
 
     def close(self) -> None:
-        """Leave the spool to others."""
-        self._alone.release()
+        """Release the spool for other processes."""
+        self._lock.release()
 
     def append(self, lines: Sequence[Any]) -> None:
-        """Write objects as lines, and return once they are on disk; all of them or none.
+        """Write objects as lines and return once they are on disk, all of them or none.
 
         Raises:
             RestoreService: If they cannot be written.
@@ -71,33 +74,33 @@ class Spool:
             self._cut_to(size)
             raise RestoreService(f"{self._file}: {error}; free space on this disk") from error
 
-    def waiting(self, most: int) -> tuple[list[bytes], int]:
-        """Return up to ``most`` lines that were not drained yet, oldest first, and the place after them."""
+    def waiting(self, limit: int) -> tuple[list[bytes], int]:
+        """Return up to ``limit`` undrained lines, oldest first, and the position after them."""
         if not self._file.exists() or self._file.stat().st_size <= self._drained:
             return [], self._drained
         lines: list[bytes] = []
-        place = self._drained
+        position = self._drained
         with self._file.open("rb") as file:
-            file.seek(place)
+            file.seek(position)
             for line in file:
-                if not line.endswith(b"\n") or len(lines) == most:
+                if not line.endswith(b"\n") or len(lines) == limit:
                     break
                 lines.append(line)
-                place += len(line)
-        return lines, place
+                position += len(line)
+        return lines, position
 
     def left(self) -> int:
-        """Return how many lines wait to be drained, as seen from outside: the spool is neither taken nor changed."""
+        """Return how many lines are not drained, without taking or changing the spool."""
         if not self._file.exists():
             return 0
         with self._file.open("rb") as file:
             file.seek(self._read_mark())
             return sum(line.endswith(b"\n") for line in file)
 
-    def drained(self, place: int) -> None:
-        """Note that everything up to ``place`` is stored elsewhere."""
-        self._drained = place
-        if place >= LARGE and place == self._file.stat().st_size:
+    def drained(self, position: int) -> None:
+        """Record that everything up to ``position`` is stored elsewhere."""
+        self._drained = position
+        if position >= LARGE and position == self._file.stat().st_size:
             self._drained = 0
             write_whole(
                 self._mark, str(self._drained)
@@ -107,21 +110,16 @@ class Spool:
         write_whole(self._mark, str(self._drained))
 
     def set_aside(self, line: bytes) -> None:
-        """Keep a line that nobody can read where an operator finds it."""
+        """Keep an unreadable line in ``damaged.jsonl`` for the operator."""
         with (self._folder / "damaged.jsonl").open("ab") as file:
             file.write(line)
 
     def _read_mark(self) -> int:
         try:
-            place = int(self._mark.read_text(encoding="utf-8"))
+            position = int(self._mark.read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):
             return 0
-        return place if place <= self._file.stat().st_size else 0
-
-    def _cut_unfinished(self) -> None:
-        content = self._file.read_bytes()
-        if content and not content.endswith(b"\n"):
-            self._cut_to(content.rfind(b"\n") + 1)
+        return position if position <= self._file.stat().st_size else 0
 
     def _cut_to(self, size: int) -> None:
         if self._file.exists() and self._file.stat().st_size > size:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from steelyard.errors import CollectMoreData, FixConfiguration
 from steelyard.evaluation.books import equity_curves, measure_books
-from steelyard.gateways.alerts import Stored
+from steelyard.gateways.alerts import StoredAlert
 from steelyard.home import Home
 from steelyard.queries.health import model_health
 from steelyard.queries.records import decision_record, version_record
@@ -90,7 +90,7 @@ def _life(home: Home, start: datetime, end: datetime, settled: pd.DataFrame) -> 
     }
 
 
-def _alert(stored: Stored) -> dict[str, str]:
+def _alert(stored: StoredAlert) -> dict[str, str]:
     alert = stored.alert
     return {
         "at": alert.at.isoformat(),

@@ -8,7 +8,7 @@ from steelyard.errors import CollectMoreData
 from steelyard.evaluation.books import finite_or_none
 from steelyard.evaluation.evidence import Evidence
 from steelyard.evaluation.influence import measure_pivotal
-from steelyard.gateways.alerts import Stored
+from steelyard.gateways.alerts import StoredAlert
 from steelyard.home import Home
 from steelyard.monitoring.false_alarms import false_alarms
 from steelyard.queries.drift import last_drift
@@ -187,7 +187,7 @@ def _item(item: RolloutItem) -> dict[str, str]:
     }
 
 
-def _alert(stored: Stored) -> dict[str, Any]:
+def _alert(stored: StoredAlert) -> dict[str, Any]:
     alert = stored.alert
     return {
         "at": alert.at.isoformat(),

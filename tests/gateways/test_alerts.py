@@ -90,7 +90,7 @@ def test_a_channel_that_does_not_take_it_is_tried_again(
     alerts.post(CUT)
     assert alerts.deliver() == 1
     [waiting] = alerts.open()
-    assert (waiting.attempts, waiting.trouble) == (2, "channel 1 did not take it")
+    assert (waiting.attempts, waiting.trouble) == (2, "channel 1 did not accept it")
 
     server.status = 200
     assert alerts.deliver() == 0
@@ -107,7 +107,9 @@ def test_a_dead_channel_neither_stops_the_others_nor_makes_them_repeat(
 
     assert len(server.received) == 1
     [waiting] = alerts.open()
-    assert waiting.trouble == "channel 1 did not take it; channel 3 is not an address apprise knows"
+    assert waiting.trouble == (
+        "channel 1 did not accept it; channel 3 has an address that apprise does not know"
+    )
 
 
 def test_a_slow_channel_costs_seconds_at_most(server: Server, tmp_path: Path) -> None:
@@ -184,7 +186,7 @@ def test_a_damaged_file_stops_nothing(server: Server, tmp_path: Path) -> None:
 
     assert len(server.received) == 1
     assert [stored.trouble for stored in alerts.open()] == ["cannot be read: broken.json"]
-    assert alerts.recent(5)[0].alert.title in (CUT.title, "an alert that cannot be read")
+    assert alerts.recent(5)[0].alert.title in (CUT.title, "an alert cannot be read")
 
 
 def test_where_nothing_can_be_kept_it_is_sent_at_once(server: Server, tmp_path: Path) -> None:

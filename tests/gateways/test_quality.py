@@ -254,7 +254,8 @@ def test_an_unexplained_jump_holds_its_symbol_back(quality: Quality) -> None:
     assert checked.held_back == ("X",)
     assert set(checked.good["symbol"]) == {"Y"}
     with pytest.raises(
-        FixData, match=r"every symbol is held back \(X\); decide in conf/source.yaml"
+        FixData,
+        match=r"every symbol is held back \(X\); decide on its jumps under 'jumps' in conf/source.yaml",
     ):
         quality.check_bars(raw(frame), NOW, NOW)
 
@@ -347,7 +348,7 @@ def test_weekends_filled_forward_are_reported(quality: Quality) -> None:
     checked = quality.check_bars(read(SourceSettings(kind="files", path=str(file))), NOW, NOW)
 
     assert checked.findings == (
-        "yahoo_stock: 520 weekend bars repeat the bar before, filled forward?",
+        "yahoo_stock: 520 weekend bars repeat the bar before, are they filled forward?",
     )
 
 

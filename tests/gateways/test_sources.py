@@ -49,7 +49,7 @@ def write(folder: Path, content: str, name: str = "AAA.csv") -> Path:
         ),
         pytest.param(
             HEADER + "2026-01-01,1,2,0.5,abc,10\n",
-            "row 1 has 'abc' in close",
+            "row 1 has 'abc' in column close; a number is needed",
             id="a price that is no number",
         ),
         pytest.param(
@@ -72,7 +72,10 @@ def test_a_broken_csv_is_one_clear_line(tmp_path: Path, content: str, words: str
 
 @pytest.mark.parametrize(
     ("name", "content", "words"),
-    [("AAA.json", "[]", "not one of"), ("AAA.parquet", "not parquet", "AAA.parquet: ")],
+    [
+        ("AAA.json", "[]", "unknown kind of file; convert it to one of"),
+        ("AAA.parquet", "not parquet", "AAA.parquet: cannot be read"),
+    ],
     ids=["an unknown kind", "a parquet file that is none"],
 )
 def test_a_file_of_the_wrong_kind_is_one_clear_line(
@@ -179,7 +182,7 @@ def test_a_file_that_is_no_utf8_is_one_clear_line(tmp_path: Path) -> None:
         + b"2026-01-01,1,2,0.5,1.5,10,x\n"
     )
 
-    with pytest.raises(FixData, match=r"AAA\.csv: 'utf-8' codec can't decode"):
+    with pytest.raises(FixData, match=r"AAA\.csv: cannot be read \('utf-8' codec can't decode"):
         read(files(file))
 
 
