@@ -1,4 +1,4 @@
-"""Steps that say how things stand; they look and change nothing."""
+"""The status of a lineage: weight, limits, gate, versions, schedules and alerts."""
 
 from dataclasses import asdict
 from datetime import datetime, timedelta
@@ -36,7 +36,14 @@ LAST_DECISIONS = 5
 
 
 def status(home: Home, as_of: datetime) -> dict[str, Any]:
-    """Return how the lineage stands at ``as_of``, as plain JSON values; the state is the last that can be believed."""
+    """Return the status of the lineage as plain JSON values.
+
+    If the state tag cannot be trusted, the state is the one the last sealed decision left.
+
+    Args:
+        home: Opened home.
+        as_of: Evaluate as of this time (UTC).
+    """
     state, fault = home.journal.verified()
     document = {
         "lineage": home.settings.services.lineage,
@@ -84,31 +91,36 @@ def _lineage(home: Home, state: State, as_of: datetime) -> dict[str, Any]:
 
 
 def answer(state: State, in_force: float, as_of: datetime) -> str:
-    """Return in one sentence what the model decides, and what stands in its way."""
+    """Return in one sentence how much the model decides, and what limits it.
+
+    Args:
+        state: State in force.
+        in_force: Weight in force, in [0, 1]; 0 if brake or lease take it away.
+        as_of: Evaluate as of this time (UTC).
+    """
     if in_force:
-        words = f"The model decides {in_force:.1%} of the confidence"
+        sentence = f"The model decides {in_force:.1%} of the confidence"
     elif state.weight:
-        words = f"The model decides nothing now: its weight of {state.weight:.1%} is out of force"
+        sentence = (
+            f"The model decides nothing now: its weight of {state.weight:.1%} is out of force"
+        )
     else:
-        words = "The existing system decides alone"
-    words += f"; phase {state.phase} since {state.phase_since:%Y-%m-%d}"
+        sentence = "The existing system decides alone"
+    sentence += f"; phase {state.phase} since {state.phase_since:%Y-%m-%d}"
     if state.held:
-        words += "; held by an operator"
+        sentence += "; held by an operator"
     if state.retrain_required:
-        words += "; a retraining is required"
-    return f"{words}{_lapse(state, as_of)}."
-
-
-def _lapse(state: State, as_of: datetime) -> str:
-    if as_of <= state.lease_until:
-        return ""
-    return f"; the lease ended on {state.lease_until:%Y-%m-%d %H:%M} UTC, no guard has run since"
+        sentence += "; a retraining is required"
+    if as_of > state.lease_until:
+        ended = f"{state.lease_until:%Y-%m-%d %H:%M} UTC"
+        sentence += f"; the lease ended on {ended}, no guard has run since"
+    return f"{sentence}."
 
 
 def _lease(state: State, as_of: datetime) -> dict[str, Any]:
-    left = (state.lease_until - as_of) / timedelta(days=1)
-    words = f"runs {left:.1f} more days" if left >= 0 else f"ran out {-left:.1f} days ago"
-    return {"until": state.lease_until.isoformat(), "days_left": round(left, 3), "words": words}
+    days = (state.lease_until - as_of) / timedelta(days=1)
+    words = f"runs {days:.1f} more days" if days >= 0 else f"ran out {-days:.1f} days ago"
+    return {"until": state.lease_until.isoformat(), "days_left": round(days, 3), "words": words}
 
 
 def _versions(home: Home, state: State, as_of: datetime) -> dict[str, Any]:
@@ -146,7 +158,7 @@ def _gate(home: Home, state: State, as_of: datetime) -> tuple[Rule, ...]:
 
 
 def _settled_signals(home: Home, state: State, as_of: datetime) -> int:
-    """Return how many signals have settled, which only the first gate asks."""
+    """Return the number of settled signals, which only the gate out of foundation needs."""
     if state.phase != "foundation":
         return 0
     try:
@@ -162,12 +174,11 @@ def _improvement(home: Home, state: State, evidence: Evidence) -> dict[str, Any]
 
 
 def _influence(home: Home, state: State, as_of: datetime) -> dict[str, float | None]:
-    """Return what the weight changed and brought since the evidence began; a weight is only as large as that."""
+    """Return how many decisions the weight changed, and their gain, since the evidence began."""
     settled = home.ledger.settled_predictions(state.evidence_since, as_of)
-    found = measure_pivotal(settled, home.settings.books)
-    return {name: finite_or_none(figure) for name, figure in asdict(found).items()} | {
-        "influence": finite_or_none(found.influence)
-    }
+    pivotal = measure_pivotal(settled, home.settings.books)
+    figures = asdict(pivotal) | {"influence": pivotal.influence}
+    return {name: finite_or_none(figure) for name, figure in figures.items()}
 
 
 def _entered(entries: list[Entry]) -> dict[Phase, datetime]:

@@ -37,7 +37,7 @@ def judged(stores: Home, samples: Samples, key: str) -> tuple[str, tuple[str, ..
     return found.stage, found.reasons
 
 
-def test_a_canary_that_sings_keeps_a_version_from_serving(stores: Home) -> None:
+def test_a_failed_canary_keeps_a_version_from_serving(stores: Home) -> None:
     """A leak and missing bars refuse the version with one line each; honest rows pass."""
     samples = settled_samples(stores, known_history(stores, AT))
     leaking = replace(samples, x=np.column_stack([samples.won, samples.x[:, 1:]]))

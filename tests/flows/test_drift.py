@@ -59,7 +59,7 @@ def important(stores: Home, count: int) -> list[str]:
     return [model.feature_names[number] for number in order[:count]]
 
 
-def test_an_unchanged_market_is_fine_and_said_once(pilot: Home) -> None:
+def test_an_unchanged_market_is_checked_once_a_day(pilot: Home) -> None:
     """Scores in the ledger, page and picture in MLflow; a second run returns the same check."""
     lived(pilot)
     found, again = asked(pilot), asked(pilot)
@@ -150,4 +150,4 @@ def test_without_a_champion_nothing_is_judged(tmp_path: Path, command: Command) 
     code, out, err = command("drift", "--home", str(tmp_path))
 
     assert code == 0, err
-    assert "no champion" in out
+    assert "No champion yet" in out

@@ -165,7 +165,7 @@ def test_comparing_without_a_challenger_says_so(home: Path, simulated: str) -> N
         compare.fn(START, str(home), simulated)
 
 
-def test_a_late_prediction_hears_no_model_that_was_not_there(home: Path, simulated: str) -> None:
+def test_a_late_prediction_uses_no_model_promoted_later(home: Path, simulated: str) -> None:
     """Signals decided before the promotion have no prediction, however late they are settled."""
     promoted = datetime(2020, 10, 1, tzinfo=UTC)
     guard.fn(promoted - timedelta(days=3), str(home), simulated)

@@ -249,7 +249,7 @@ def test_every_decision_is_drawn_once_it_is_recorded(pilot: Home) -> None:
     assert pilot.journal.weight_path(promotion) == path[:1]
 
 
-def test_a_picture_that_cannot_be_drawn_holds_nothing_up(
+def test_a_picture_that_fails_stops_nothing_else(
     pilot: Home, monkeypatch: pytest.MonkeyPatch, received: list[dict[str, str]]
 ) -> None:
     """On a full disk the run fails after cut, alert and lease; the next run draws the picture."""
@@ -405,7 +405,7 @@ def test_hold_and_resume_are_recorded_once(pilot: Home, command: Command) -> Non
 # verify
 
 
-def test_a_model_changed_in_the_registry_serves_no_more(pilot: Home, command: Command) -> None:
+def test_a_model_changed_in_the_registry_is_refused(pilot: Home, command: Command) -> None:
     """Verify names version and run of an edited calibration; only loading it is refused."""
     run_id = pilot.registry.version("1").run_id
     [stored] = Path(pilot.registry._tracking.client.get_run(run_id).info.artifact_uri).rglob(
@@ -458,9 +458,7 @@ def test_verify_names_what_was_changed_and_repairs_what_follows_from_the_journal
 # alerts
 
 
-def test_a_cut_and_a_lapsed_lease_are_told_once(
-    pilot: Home, received: list[dict[str, str]]
-) -> None:
+def test_a_cut_and_an_expired_lease_alert_once(pilot: Home, received: list[dict[str, str]]) -> None:
     """After a week without guard, expired lease and losing streak give one alert each."""
     lose_everything(pilot)
     late = LAST + timedelta(days=28)
@@ -483,7 +481,7 @@ def test_a_cut_and_a_lapsed_lease_are_told_once(
     assert "http://127.0.0.1:5000/#/experiments/" in disabled["message"]
 
 
-def test_a_failed_flow_is_told_and_fails_all_the_same(
+def test_a_failed_flow_posts_an_alert_and_still_fails(
     pilot: Home, command: Command, received: list[dict[str, str]]
 ) -> None:
     """Settling without bars exits with 1 and one line, and alerts once a day."""
@@ -510,7 +508,7 @@ def test_a_channel_that_is_down_fails_no_flow_and_status_shows_it(
     assert "planted" not in out
 
 
-def test_a_split_that_is_off_is_told(pilot: Home, received: list[dict[str, str]]) -> None:
+def test_a_wrong_split_of_arms_posts_an_alert(pilot: Home, received: list[dict[str, str]]) -> None:
     """With sixty treatment and few control signals the gate stays closed, and an alert is sent."""
     frame = settled(
         150, p_win=0.6, confidence_ml=80.0, arm="treatment", model_version="1", weight=0.15
@@ -535,9 +533,7 @@ def _weighed(stores: Home, day: int) -> list[dict[str, object]]:
     return [decision_record(entry) for entry in entries if entry]
 
 
-def test_two_decisions_that_need_no_telling_tell_nothing(
-    pilot: Home, received: list[dict[str, str]]
-) -> None:
+def test_healthy_decisions_send_no_alert(pilot: Home, received: list[dict[str, str]]) -> None:
     """A healthy evaluation is recorded and sends no alert."""
     assert len(_weighed(pilot, 60)) == 2
     assert received == []

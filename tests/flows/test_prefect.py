@@ -79,7 +79,7 @@ def artifacts() -> dict[str, str]:
         return {str(one.key): str(one.data) for one in found}
 
 
-def test_a_long_fit_says_how_far_it_is(server: str) -> None:
+def test_a_long_fit_shows_its_progress(server: str) -> None:
     """The progress artifact ends at one hundred."""
 
     @flow(name="fits")
@@ -151,7 +151,7 @@ def test_steps_that_decide_wait_for_each_other(server: str) -> None:
         assert client.read_global_concurrency_limit_by_name(DECIDING).limit == 1
 
 
-def test_a_failed_run_is_told(server: str, home: Path) -> None:
+def test_a_failed_run_posts_an_alert(server: str, home: Path) -> None:
     """Settling without bars fails the run, and its hook leaves an alert in the home."""
     assert settle(home=str(home), return_state=True).is_failed()
     [alert] = open_home(home).alerts.open()

@@ -106,7 +106,7 @@ def test_after_the_edge_dies_the_weight_comes_down_within_two_evaluations(
         weight = decision["weight_after"]
 
 
-def test_what_happened_is_drawn_and_told(
+def test_a_replay_is_drawn_and_summarised(
     dead: tuple[dict[str, Any], Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Five pictures, a page that begins with the answer, and the same answer at the terminal."""

@@ -97,7 +97,7 @@ def test_trading_twice_orders_nothing_twice(home: Path, patient: str) -> None:
     assert ledger_digest(stores.ledger) == before
 
 
-def test_a_signal_whose_entry_has_passed_is_noted_and_left(home: Path, patient: str) -> None:
+def test_a_missed_signal_is_recorded_and_not_traded(home: Path, patient: str) -> None:
     """After two months without a run, only signals of the newest bar are traded."""
     lived(home, patient, 1)
     late = MONDAY + timedelta(days=60, minutes=10)

@@ -85,7 +85,7 @@ def test_an_inverted_model_loses_its_weight(drills: Path) -> None:
     assert "retrain" in found["words"][1]
 
 
-def test_a_stuck_feed_is_told(drills: Path) -> None:
+def test_a_stuck_feed_is_noticed(drills: Path) -> None:
     """Collect reports frozen prices within two days, the guard missing signals within a week."""
     _, notices = drilled(drills, "stuck-feed")
 
@@ -93,7 +93,7 @@ def test_a_stuck_feed_is_told(drills: Path) -> None:
     assert notices["bars stop: no signals any more (guard)"]["words"] == "0 bars added"
 
 
-def test_what_is_edited_by_hand_is_not_believed(drills: Path) -> None:
+def test_edits_by_hand_are_not_trusted(drills: Path) -> None:
     """Edits of state tag, decision, model or state on disk give weight 0; verify names them."""
     found, notices = drilled(drills, "edited-state")
 

@@ -21,7 +21,7 @@ def test_a_notice_counts_within_its_bound(after: float, in_time: bool) -> None:
     assert notice.to_dict()["after"] == (None if after != after else after)  # NaN
 
 
-def test_a_drill_in_which_one_thing_was_missed_or_nothing_asked_has_failed() -> None:
+def test_a_drill_with_a_missed_notice_or_none_has_failed() -> None:
     """Every notice must be in time, and there must be at least one."""
     good, missed = held("kept", "seal", True), held("kept", "seal", False)
 

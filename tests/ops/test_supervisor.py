@@ -49,7 +49,7 @@ def interrupt() -> Iterator[Callable[[Callable[[], bool]], None]]:
         thread.join()
 
 
-def test_what_dies_starts_again_later_each_time(
+def test_a_dead_process_restarts_after_longer_pauses(
     tmp_path: Path, interrupt: Callable[[Callable[[], bool]], None]
 ) -> None:
     """After one second, then two; a line says how it ended and its last output."""
@@ -68,7 +68,7 @@ def test_what_dies_starts_again_later_each_time(
     assert "out of luck" in said[0]
 
 
-def test_what_does_not_start_is_said_in_one_line_and_the_others_are_stopped(tmp_path: Path) -> None:
+def test_a_failed_start_is_one_line_and_stops_the_others(tmp_path: Path) -> None:
     """The line contains the last line of its log."""
     lives = f"import os, time; open('{tmp_path}/pid', 'w').write(str(os.getpid())); time.sleep(99)"
     never = Service(
@@ -111,7 +111,7 @@ def test_a_server_that_no_longer_answers_starts_again(
     assert log.read_text().rstrip().endswith("200 -")
 
 
-def test_ending_takes_the_last_first_and_whatever_they_started(
+def test_stopping_ends_the_last_process_first_with_its_children(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interrupt: Callable[[Callable[[], bool]], None]
 ) -> None:
     """A process that ignores SIGTERM is killed, and so are children of one that has ended."""

@@ -39,7 +39,7 @@ def told(stores: Home) -> list[str]:
     ]
 
 
-def test_signals_without_predictions_are_told_once_a_day(pilot: Home) -> None:
+def test_signals_without_predictions_alert_once_a_day(pilot: Home) -> None:
     """Without settling the guard alerts with figures; a settled home raises none."""
     run(pilot, guard, DAY)
     run(pilot, guard, DAY)
@@ -52,7 +52,7 @@ def test_signals_without_predictions_are_told_once_a_day(pilot: Home) -> None:
     assert told(pilot) == ["signals get no prediction"]
 
 
-def test_no_signals_any_more_is_told(pilot: Home) -> None:
+def test_an_end_of_signals_posts_an_alert(pilot: Home) -> None:
     """Three weeks without bars raise an alert, one day does not."""
     run(pilot, settle_flow, DAY)
     run(pilot, guard, DAY + timedelta(days=1))
@@ -62,7 +62,7 @@ def test_no_signals_any_more_is_told(pilot: Home) -> None:
     assert "there are no signals any more" in told(pilot)
 
 
-def test_figures_that_miss_their_target_for_certain_are_told_once_a_period(
+def test_figures_that_surely_miss_their_target_alert_once_a_period(
     tmp_path: Path, empty_mlflow: Path
 ) -> None:
     """Thirty identical wrong predictions: one alert per figure and latch period."""
@@ -85,7 +85,9 @@ def test_figures_that_miss_their_target_for_certain_are_told_once_a_period(
     assert brier.figure.startswith("0.36 against 0.25: mean squared error")
 
 
-def test_a_lineage_without_a_champion_is_not_ill(tmp_path: Path, empty_mlflow: Path) -> None:
+def test_a_lineage_without_a_champion_raises_no_health_alert(
+    tmp_path: Path, empty_mlflow: Path
+) -> None:
     """Without a champion missing predictions raise no alert."""
     copy_mlflow(empty_mlflow, tmp_path / "mlruns")
     stores = open_home(tmp_path)

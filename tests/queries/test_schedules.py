@@ -72,7 +72,7 @@ def test_a_schedule_is_dead_once_two_intervals_and_the_lease_have_passed(
         pytest.param(Trace(SEEN, SEEN, timedelta(days=900)), id="a flow that may be quiet"),
     ],
 )
-def test_nobody_is_scared_for_nothing(trace: Trace) -> None:
+def test_flows_without_due_runs_never_count_as_dead(trace: Trace) -> None:
     """None of these counts as dead, even two years later."""
     assert standing("guard", UP, trace, SEEN + timedelta(days=730), LEASE)["dead_since"] is None
 
@@ -98,7 +98,7 @@ def test_times_that_are_no_cron_are_one_clear_line() -> None:
         next_runs(up, "guard", SEEN)
 
 
-def test_every_schedule_has_its_trace() -> None:
+def test_every_schedule_has_a_trace() -> None:
     """Every schedule of conf/up.yaml in order; the quarterly search is recognised by its trials."""
     deep = next(entry for entry in declared() if entry["schedules"][0]["slug"] == "deep_search")
 
@@ -106,7 +106,7 @@ def test_every_schedule_has_its_trace() -> None:
     assert deep["parameters"]["request"]["trials"] == DEEP_TRIALS
 
 
-def test_a_home_that_is_lived_in_has_no_dead_schedule(tmp_path: Path, empty_mlflow: Path) -> None:
+def test_a_home_in_use_has_no_dead_schedule(tmp_path: Path, empty_mlflow: Path) -> None:
     """Guard, weight and training are seen in the registry; later all are dead."""
     pilot = pilot_home(tmp_path, empty_mlflow)
     guard.fn(LAST, str(tmp_path))

@@ -45,7 +45,7 @@ def test_a_search_counts_its_trials_and_its_settings_once(pilot: Home) -> None:
     assert pilot.ledger.trial_counts("signal-confidence", LAST) == {"search": 40, "settings": 2}
 
 
-def test_luck_is_told_in_words_wherever_the_lineage_is_shown(pilot: Home, command: Command) -> None:
+def test_luck_is_stated_wherever_the_lineage_is_shown(pilot: Home, command: Command) -> None:
     """Status, its JSON and the page say so, from the first settled prediction on."""
     count_search(pilot, "key", LAST, {}, 611)
     arguments = ("status", "--home", pilot.folder, "--as-of", LAST.isoformat())
