@@ -109,10 +109,10 @@ def measure_books(
         end: End of the period (UTC), inclusive.
         sizing: Threshold and size of each trade.
     """
-    taken = trades_taken(settled, sizing.threshold)
+    traded = traded_signals(settled, sizing.threshold)
     outcomes = _read_outcomes(settled, sizing)
     baseline, ml, blended = (
-        _measure_book(outcomes, taken[book], start, end) for book in ("baseline", "ml", "blended")
+        _measure_book(outcomes, traded[book], start, end) for book in ("baseline", "ml", "blended")
     )
     return Books(
         baseline=baseline,
@@ -120,11 +120,11 @@ def measure_books(
         blended=blended,
         improvement_ml=_improvement(ml, baseline),
         improvement_blended=_improvement(blended, baseline),
-        pivotal=int((taken["baseline"] != taken["blended"]).sum()),
+        pivotal=int((traded["baseline"] != traded["blended"]).sum()),
     )
 
 
-def trades_taken(settled: pd.DataFrame, threshold: float) -> dict[str, Bools]:
+def traded_signals(settled: pd.DataFrame, threshold: float) -> dict[str, Bools]:
     """Return the signals each book trades, book → shape (n,).
 
     Args:
@@ -170,8 +170,8 @@ def equity_curves(
     """
     returns, stamps = account_returns(settled, sizing), _utc_stamps(settled["settled_at"])
     curves = {
-        book: np.cumsum(metrics.daily_returns(stamps[taken], returns[taken], start, end))
-        for book, taken in trades_taken(settled, sizing.threshold).items()
+        book: np.cumsum(metrics.daily_returns(stamps[traded], returns[traded], start, end))
+        for book, traded in traded_signals(settled, sizing.threshold).items()
     }
     first_day = pd.Timestamp(start).normalize() + pd.Timedelta("1D")
     days = pd.date_range(first_day, periods=len(curves["ml"]), freq="D")
@@ -202,12 +202,12 @@ def _read_outcomes(settled: pd.DataFrame, sizing: SizingPolicy) -> _Outcomes:
     )
 
 
-def _measure_book(outcomes: _Outcomes, taken: Bools, start: datetime, end: datetime) -> Book:
-    earned = outcomes.returns[taken]
-    daily = metrics.daily_returns(outcomes.settled_at[taken], earned, start, end)
-    false_positive_rate, false_negative_rate = metrics.error_rates(taken, outcomes.won)
+def _measure_book(outcomes: _Outcomes, traded: Bools, start: datetime, end: datetime) -> Book:
+    earned = outcomes.returns[traded]
+    daily = metrics.daily_returns(outcomes.settled_at[traded], earned, start, end)
+    false_positive_rate, false_negative_rate = metrics.error_rates(traded, outcomes.won)
     return Book(
-        signals=len(taken),
+        signals=len(traded),
         trades=len(earned),
         total_return=float(earned.sum()),
         mean_return=metrics.mean(earned),
@@ -216,10 +216,10 @@ def _measure_book(outcomes: _Outcomes, taken: Bools, start: datetime, end: datet
         payoff_ratio=metrics.payoff_ratio(earned),
         sharpe=metrics.sharpe(daily),
         max_drawdown=metrics.max_drawdown(earned),
-        hit_rate=metrics.mean(taken.astype(np.float64)),
+        hit_rate=metrics.mean(traded.astype(np.float64)),
         trades_per_day=len(earned) / len(daily),
-        mean_hold_minutes=metrics.mean(outcomes.hold_minutes[taken]),
-        mean_slippage_bps=metrics.mean(outcomes.slippage_bps[taken]),
+        mean_hold_minutes=metrics.mean(outcomes.hold_minutes[traded]),
+        mean_slippage_bps=metrics.mean(outcomes.slippage_bps[traded]),
         false_positive_rate=false_positive_rate,
         false_negative_rate=false_negative_rate,
     )

@@ -150,7 +150,7 @@ def gather_evidence(
     predictions = signals[_predicted(signals)]
     p_win = predictions["p_win"].to_numpy(dtype=float)
     won = predictions["won"].to_numpy(dtype=bool)
-    ml_taken = predictions["confidence_ml"].to_numpy(dtype=float) > sizing.threshold
+    ml_traded = predictions["confidence_ml"].to_numpy(dtype=float) > sizing.threshold
     latency_ms = predictions["latency_ms"].to_numpy(dtype=float)
     fallbacks = signals["fallback_reason"].notna()
     return Evidence(
@@ -160,7 +160,7 @@ def gather_evidence(
         settled=len(predictions),
         accuracy=metrics.accuracy(p_win, won),
         no_information_rate=metrics.no_information_rate(won),
-        losing_streak=metrics.longest_losing_streak(won[ml_taken]),
+        losing_streak=metrics.longest_losing_streak(won[ml_traded]),
         coverage=len(predictions) / len(signals) if len(signals) else float("nan"),
         fallback_rate=float(fallbacks.mean()) if len(signals) else float("nan"),
         latency_p99_ms=float(np.percentile(latency_ms, 99)) if latency_ms.size else float("nan"),
@@ -180,8 +180,8 @@ def _figures_by_version(
 ) -> dict[str, VersionFigures]:
     won = predictions["won"].to_numpy(dtype=bool)
     right = (predictions["p_win"].to_numpy(dtype=float) > 0.5) == won
-    taken = predictions["confidence_ml"].to_numpy(dtype=float) > sizing.threshold
-    earned = np.where(taken, account_returns(predictions, sizing), 0.0)
+    traded = predictions["confidence_ml"].to_numpy(dtype=float) > sizing.threshold
+    earned = np.where(traded, account_returns(predictions, sizing), 0.0)
     versions = predictions["model_version"].to_numpy(dtype=object)
     return {
         str(version): VersionFigures(
@@ -221,6 +221,6 @@ def current_losing_streak(settled: pd.DataFrame, sizing: SizingPolicy) -> int:
             ``confidence_ml`` (NaN is not traded) and ``won``.
         sizing: Threshold of each trade.
     """
-    taken = settled["confidence_ml"].to_numpy(dtype=float) > sizing.threshold
-    wins = np.flatnonzero(settled["won"].to_numpy(dtype=bool)[taken])
-    return int(taken.sum() - (wins[-1] + 1 if wins.size else 0))
+    traded = settled["confidence_ml"].to_numpy(dtype=float) > sizing.threshold
+    wins = np.flatnonzero(settled["won"].to_numpy(dtype=bool)[traded])
+    return int(traded.sum() - (wins[-1] + 1 if wins.size else 0))

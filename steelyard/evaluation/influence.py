@@ -51,8 +51,8 @@ def measure_pivotal(settled: pd.DataFrame, sizing: SizingPolicy) -> Pivotal:
     """
     weighed = ((settled["weight"] > 0) & (settled["arm"] != "control")).to_numpy(dtype=bool)
     changed = weighed & settled["pivotal"].to_numpy(dtype=bool)
-    taken = settled["decision"].to_numpy(dtype=bool)[changed]
-    gained = account_returns(settled[changed], sizing) * np.where(taken, 1.0, -1.0)
+    traded = settled["decision"].to_numpy(dtype=bool)[changed]
+    gained = account_returns(settled[changed], sizing) * np.where(traded, 1.0, -1.0)
     days = settled.loc[changed, "settled_at"].dt.floor("D").to_numpy()
     mean = float(gained.mean()) if len(gained) else math.nan
     margin = TWO_SIDED_95 * _clustered_error(gained, days)

@@ -114,17 +114,17 @@ def no_information_rate(won: Bools) -> float:
     return max(rate, 1 - rate)
 
 
-def error_rates(taken: Bools, won: Bools) -> tuple[float, float]:
-    """Return the share of losers that were taken and the share of winners that were left.
+def error_rates(traded: Bools, won: Bools) -> tuple[float, float]:
+    """Return the share of losers that were traded and of winners that were not.
 
     Args:
-        taken: True for each signal the book traded, shape (n,).
+        traded: True for each signal the book traded, shape (n,).
         won: Outcomes, shape (n,).
 
     Returns:
         False positive and false negative rate; NaN without losers or winners, respectively.
     """
-    return mean(taken[~won].astype(np.float64)), mean((~taken[won]).astype(np.float64))
+    return mean(traded[~won].astype(np.float64)), mean((~traded[won]).astype(np.float64))
 
 
 def brier(p_win: Floats, won: Bools) -> float:

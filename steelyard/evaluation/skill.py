@@ -307,19 +307,21 @@ def _settle_bet(
     released = games.reserve[0] * policy.release
     games.reserve[0] -= released
     retained = policy.claim_retention / 4 * (sums[0, 2] + sums[1, 2])
-    for left in range(len(BASE_RATES)):
-        for right in range(len(BASE_RATES)):
+    for rejected in range(len(BASE_RATES)):
+        for traded in range(len(BASE_RATES)):
             gain = (
                 sums[0, 0]
                 + sums[1, 0]
-                - BASE_RATES[left] * sums[0, 1]
-                - BASE_RATES[right] * sums[1, 1]
+                - BASE_RATES[rejected] * sums[0, 1]
+                - BASE_RATES[traded] * sums[1, 1]
             )
-            games.skill[left, right] = min(
-                (games.skill[left, right] + released) * (1 + stake_for * gain), policy.cap
+            games.skill[rejected, traded] = min(
+                (games.skill[rejected, traded] + released) * (1 + stake_for * gain), policy.cap
             )
-            started = games.decay[left, right] + policy.days / START_DAYS
-            games.decay[left, right] = started * max(1 - stake_against * (gain - retained), 0.0)
+            started = games.decay[rejected, traded] + policy.days / START_DAYS
+            games.decay[rejected, traded] = started * max(
+                1 - stake_against * (gain - retained), 0.0
+            )
     even = sums[0, 0] + sums[1, 0] - 0.5 * (sums[0, 1] + sums[1, 1])
     games.growth[0] += math.log(1 + stake_for * even)
     claimed = (sums[0, 2] + sums[1, 2]) / 4
@@ -363,11 +365,11 @@ def measure_skill(
     in_time = (settled["settled_at"] <= end) & (settled["decided_at"] >= since)
     rows = settled[(in_time & settled["p_win"].notna()).to_numpy(dtype=bool)]
     p_win, won = rows["p_win"].to_numpy(dtype=np.float64), rows["won"].to_numpy(dtype=bool)
-    taken = rows["confidence_existing"].to_numpy(dtype=np.float64) > sizing.threshold
-    ml_taken = rows["confidence_ml"].to_numpy(dtype=np.float64) > sizing.threshold
+    traded = rows["confidence_existing"].to_numpy(dtype=np.float64) > sizing.threshold
+    ml_traded = rows["confidence_ml"].to_numpy(dtype=np.float64) > sizing.threshold
     returns, games = account_returns(rows, sizing), new_games(policy)
     starts = _bet_starts(rows, since, policy.days)
-    _play_all(games, compile_bets(policy), starts, p_win, taken.astype(np.int64), won)
+    _play_all(games, compile_bets(policy), starts, p_win, traded.astype(np.int64), won)
     return Skill(
         settled=len(rows),
         skill=skill_value(games),
@@ -375,10 +377,10 @@ def measure_skill(
         growth=float(games.growth[0] / len(rows)) if len(rows) else math.nan,
         accuracy=metrics.accuracy(p_win, won),
         no_information_rate=metrics.no_information_rate(won),
-        ml_return=float(returns[ml_taken].sum()),
-        baseline_return=float(returns[taken].sum()),
+        ml_return=float(returns[ml_traded].sum()),
+        baseline_return=float(returns[traded].sum()),
         right_autocorrelation=_autocorrelation((p_win > 0.5) == won),
-        win_autocorrelation=_autocorrelation(won[ml_taken]),
+        win_autocorrelation=_autocorrelation(won[ml_traded]),
     )
 
 

@@ -176,6 +176,17 @@ class _Setup:
             [self.ranks(x, self.won, split) * _signs(self.won[split[1]]) for split in self.splits]
         )
 
+    def split_skill(self, x: Floats, won: Bools, split: Split) -> float:
+        """Return the skill, deviations, on the scored rows of one split.
+
+        Args:
+            x: Features, shape (n, any number).
+            won: Outcomes to fit and to score, shape (n,).
+            split: Fit and scored rows.
+        """
+        points = self.ranks(x, won, split) * _signs(won[split[1]])
+        return _block_skill(points, self.block[split[1]])
+
     def skill(self, points: Floats) -> float:
         """Return the skill, deviations, of ``points`` of every scored row of every split."""
         scored = np.concatenate([test for _, test in self.splits])
@@ -321,13 +332,9 @@ def _check_shuffled(setup: _Setup, rng: np.random.Generator) -> tuple[Canary, bo
     """
     coins = rng.integers(0, 2, size=int(setup.block.max()) + 1).astype(bool)
     won = setup.won ^ coins[setup.block]
-
-    def split_skill(x: Floats, split: Split) -> float:
-        points = setup.ranks(x, won, split) * _signs(won[split[1]])
-        return _block_skill(points, setup.block[split[1]])
-
-    largest = max(split_skill(setup.x, split) for split in setup.splits)
-    caught = split_skill(np.column_stack([setup.x, won]), setup.splits[-1]) > setup.bound
+    largest = max(setup.split_skill(setup.x, won, split) for split in setup.splits)
+    leaking = np.column_stack([setup.x, won])
+    caught = setup.split_skill(leaking, won, setup.splits[-1]) > setup.bound
     meaning = "skill out of sample on outcomes flipped by coins"
     return _bounded_check("shuffled", largest, setup.bound, meaning), caught
 

@@ -178,6 +178,13 @@ class _Nodes:
         return root
 
     def to_forest(self, roots: list[int], base: float, *, single: bool) -> Forest:
+        """Return the forest of the nodes added so far.
+
+        Args:
+            roots: First node of each tree.
+            base: Log odds before any tree.
+            single: True if rows are rounded to single precision first.
+        """
         return Forest(
             roots=np.array(roots, dtype=np.int32),
             feature=np.array(self.feature, dtype=np.int32),

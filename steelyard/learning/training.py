@@ -94,9 +94,9 @@ def train(
     model = _fit_model(samples, development, test, best, calibration, policy)
     p_win, confidence_ml = model.predict(samples.x[holdout])
     fitted = model.predict(samples.x[development])[0]
-    metrics |= _score("oof", calibration.apply(best.out_of_fold), samples.won[test])
-    metrics |= _score("train", fitted, samples.won[development])
-    metrics |= _score("holdout", p_win, samples.won[holdout])
+    metrics |= _score_metrics("oof", calibration.apply(best.out_of_fold), samples.won[test])
+    metrics |= _score_metrics("train", fitted, samples.won[development])
+    metrics |= _score_metrics("holdout", p_win, samples.won[holdout])
     metrics["gap"] = metrics["train_accuracy"] - metrics["holdout_accuracy"]
     names = samples.feature_names
     return Training(
@@ -185,21 +185,26 @@ def _require_both_outcomes(samples: Samples, folds: list[Fold]) -> None:
 def _yardstick_metrics(
     samples: Samples, folds: list[Fold], development: Index, holdout: Index
 ) -> Metrics:
-    """Return the figures of a regularised logistic regression on the same folds and holdout."""
-
-    def predict(train: Index, test: Index) -> Floats:
-        regression = make_pipeline(StandardScaler(), LogisticRegression(C=0.05, max_iter=500))
-        regression.fit(samples.x[train], samples.won[train])
-        return np.asarray(regression.predict_proba(samples.x[test])[:, 1])
-
+    """Return the figures of the yardstick on the same folds and holdout."""
     test = np.concatenate([fold.test for fold in folds])
-    out_of_fold = np.concatenate([predict(fold.train, fold.test) for fold in folds])
-    return _score("yardstick_oof", out_of_fold, samples.won[test]) | _score(
-        "yardstick_holdout", predict(development, holdout), samples.won[holdout]
+    out_of_fold = np.concatenate(
+        [_predict_yardstick(samples, fold.train, fold.test) for fold in folds]
     )
+    held_out = _predict_yardstick(samples, development, holdout)
+    return {
+        **_score_metrics("yardstick_oof", out_of_fold, samples.won[test]),
+        **_score_metrics("yardstick_holdout", held_out, samples.won[holdout]),
+    }
 
 
-def _score(name: str, p_win: Floats, won: Bools) -> Metrics:
+def _predict_yardstick(samples: Samples, train: Index, test: Index) -> Floats:
+    """Return probabilities of a regularised logistic regression, shape (len(test),)."""
+    regression = make_pipeline(StandardScaler(), LogisticRegression(C=0.05, max_iter=500))
+    regression.fit(samples.x[train], samples.won[train])
+    return np.asarray(regression.predict_proba(samples.x[test])[:, 1])
+
+
+def _score_metrics(name: str, p_win: Floats, won: Bools) -> Metrics:
     """Return accuracy, log-loss, AUC, Brier score and no-information rate under ``name``.
 
     AUC is NaN if only one outcome occurred.
