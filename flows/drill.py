@@ -15,7 +15,7 @@ from steelyard.flows.guard import guard
 from steelyard.flows.settle import settle
 from steelyard.flows.train import train
 from steelyard.ops.drills import SCENARIOS
-from steelyard.ops.drills.ground import claim, copied, ground
+from steelyard.ops.drills.ground import claim, copy_home, prepare_home
 from steelyard.progress import report_progress
 from steelyard.settings import isolated_environment
 
@@ -46,7 +46,7 @@ def fire_drill(
     settings_folder = Path(conf) if conf else None
     claim(folder, settings_folder)
     with isolated_environment():
-        source = ground(folder, settings_folder, _run_flow)
+        source = prepare_home(folder, settings_folder, _run_flow)
         drills = [
             _run_scenario(name, source, folder, number, len(names))
             for number, name in enumerate(names)
@@ -71,7 +71,7 @@ def _run_scenario(name: str, source: Path, folder: Path, done: int, total: int) 
     report_progress("drill", done, total, name)
     story, scenario = SCENARIOS[name]
     started = time.perf_counter()
-    finding = scenario(copied(source, folder / name, _run_flow))
+    finding = scenario(copy_home(source, folder / name, _run_flow))
     seconds = round(time.perf_counter() - started, 1)
     return {
         "scenario": name,

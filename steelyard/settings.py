@@ -233,6 +233,12 @@ def former_keys(conf: Path) -> list[str]:
     return lines
 
 
+def declared_deployments() -> list[dict[str, Any]]:
+    """Return the deployments as ``prefect.yaml`` declares them."""
+    declared = yaml.safe_load((PACKAGE / "prefect.yaml").read_text(encoding="utf-8"))
+    return list(declared["deployments"])
+
+
 def default_conf() -> Path:
     """Return ``./conf`` if it exists, else the packaged settings."""
     local = Path("conf")

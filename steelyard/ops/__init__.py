@@ -1,1 +1,1 @@
-"""Keeps it running: up, the worker, deployments, verify, the doctor, fire drills."""
+"""Operation: up, worker, deployments, verify, doctor and fire drills."""

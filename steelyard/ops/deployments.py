@@ -1,4 +1,4 @@
-"""The deployments of ``prefect.yaml``, registered with a Prefect server; registering twice changes nothing."""
+"""Register the deployments of ``prefect.yaml`` with a Prefect server; twice changes nothing."""
 
 import shlex
 import sys
@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, cast
 from uuid import UUID
 
-import yaml
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.filters import (
@@ -29,55 +28,54 @@ from prefect.schedules import Cron
 from prefect.states import Crashed
 from prefect.workers.process import ProcessWorker
 
-from steelyard.settings import PACKAGE, UpSettings
+from steelyard.settings import UpSettings, declared_deployments
 
-DECLARED = PACKAGE / "prefect.yaml"
 ENGINE = f"{shlex.quote(sys.executable)} -P -m prefect.engine"
-"""Starts a run; ``-P`` keeps the current folder, which may hold anything, off ``sys.path``."""
+"""Command of a run; ``-P`` keeps the current folder, which may hold any files, off ``sys.path``."""
 SCHEDULED_WITHIN_SECONDS = 30.0
 
 
-def declared() -> list[dict[str, Any]]:
-    """Return the deployments as ``prefect.yaml`` declares them."""
-    return list(yaml.safe_load(DECLARED.read_text(encoding="utf-8"))["deployments"])
-
-
 def register(up: UpSettings, home: Path, conf: Path) -> list[dict[str, Any]]:
-    """Register every deployment for ``home`` and ``conf`` at the times of ``up``, and return names and next runs.
+    """Register every deployment, and return name, cron and next run of each.
 
-    A run works in the current folder, so relative paths in the settings mean there what they mean here.
+    Runs work in the current folder, so that relative paths in the settings keep their meaning.
+
+    Args:
+        up: Times and time zone of the schedules.
+        home: Folder of the home.
+        conf: Folder of the settings.
     """
-    entries = declared()
+    entries = declared_deployments()
     parameters = {"home": str(home.resolve()), "conf": str(conf.resolve())}
     with get_client(sync_client=True) as client:
         _make_pools(client, {entry["work_pool"]["name"] for entry in entries})
         deployments = [_deployment(entry, up, parameters) for entry in entries]
-        ids = [
-            cast(UUID, deployment.apply()) for deployment in deployments
-        ]  # a coroutine only inside a running loop
+        # ``apply`` returns a coroutine only inside a running loop.
+        ids = [cast(UUID, deployment.apply()) for deployment in deployments]
         return [
             {
                 "name": deployment.full_name,
-                "next_run": _next_run(client, made),
+                "next_run": _next_run(client, deployment_id),
                 "cron": _cron(up, entry),
             }
-            for entry, deployment, made in zip(entries, deployments, ids, strict=True)
+            for entry, deployment, deployment_id in zip(entries, deployments, ids, strict=True)
         ]
 
 
 def close_abandoned() -> int:
-    """Mark runs as crashed that no process can be working on, where no worker runs; return how many there were.
+    """Mark the runs of a killed worker as crashed and return their number.
 
-    A worker that was killed leaves them behind as running, with their concurrency slots, which the next run waits for.
+    Otherwise they stay "running" with their concurrency slots, for which the next run waits. Call this
+    only while no worker runs.
     """
-    pools = sorted({entry["work_pool"]["name"] for entry in declared()})
+    pools = sorted({entry["work_pool"]["name"] for entry in declared_deployments()})
     with get_client(sync_client=True) as client:
         runs = client.read_flow_runs(
             flow_run_filter=_in_state(StateType.RUNNING, StateType.PENDING, StateType.CANCELLING),
             work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=pools)),
         )
         for run in runs:
-            client.set_flow_run_state(run.id, Crashed(message="its worker is gone"), force=True)
+            client.set_flow_run_state(run.id, Crashed(message="its worker has ended"), force=True)
     return len(runs)
 
 
@@ -93,7 +91,7 @@ def _deployment(
     entry: Mapping[str, Any], up: UpSettings, parameters: Mapping[str, str]
 ) -> RunnerDeployment:
     [schedule] = entry["schedules"]
-    made = RunnerDeployment.from_entrypoint(
+    deployment = RunnerDeployment.from_entrypoint(
         entrypoint=entry["entrypoint"],
         name=entry["name"],
         schedules=[Cron(_cron(up, entry), timezone=up.timezone, slug=schedule["slug"])],
@@ -102,8 +100,8 @@ def _deployment(
         work_pool_name=entry["work_pool"]["name"],
         job_variables={**entry["work_pool"]["job_variables"], "command": ENGINE},
     )
-    made.storage = LocalStorage(str(Path.cwd()))
-    return made
+    deployment.storage = LocalStorage(str(Path.cwd()))
+    return deployment
 
 
 def _cron(up: UpSettings, entry: Mapping[str, Any]) -> str:
@@ -111,11 +109,11 @@ def _cron(up: UpSettings, entry: Mapping[str, Any]) -> str:
 
 
 def _next_run(client: SyncPrefectClient, deployment: UUID) -> str | None:
-    """Return when the deployment runs next (ISO, UTC); None where the server's scheduler has not looked at it yet."""
-    until = time.monotonic() + SCHEDULED_WITHIN_SECONDS
-    while not (found := _scheduled(client, deployment)) and time.monotonic() < until:
+    """Return the next run (ISO 8601, UTC); None if the server does not schedule it in time."""
+    deadline = time.monotonic() + SCHEDULED_WITHIN_SECONDS
+    while not (times := _scheduled(client, deployment)) and time.monotonic() < deadline:
         time.sleep(0.5)
-    return found[0] if found else None
+    return times[0] if times else None
 
 
 def _scheduled(client: SyncPrefectClient, deployment: UUID) -> Sequence[str]:

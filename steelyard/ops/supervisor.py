@@ -1,7 +1,8 @@
 """Keeps processes running on one machine: starts them in order, restarts what dies, ends them in reverse order.
 
-Every service leads a process group of its own, so that a Ctrl-C at the terminal reaches the supervisor alone, and ending a
-service ends whatever it started. Should the supervisor itself be killed, ``steelyard.ops.reaper`` ends them.
+Every service leads a process group of its own, so that a Ctrl-C at the terminal reaches the
+supervisor alone, and ending a service ends whatever it started. Should the supervisor itself be
+killed, ``steelyard.ops.reaper`` ends them.
 """
 
 import errno

@@ -82,7 +82,8 @@ def keep_up(plan: Plan, show: Callable[[dict[str, Any]], None], say: Callable[[s
 
     Raises:
         FixConfiguration: A port is taken; nothing was started.
-        RestoreService: The home is kept up already, or something does not start; what was started is stopped again.
+        RestoreService: The home is kept up already, or something does not start; what was started
+            is stopped again.
     """
     with _alone(plan.state), suppress(KeyboardInterrupt):
         check(plan.ports)

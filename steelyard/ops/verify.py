@@ -1,4 +1,4 @@
-"""Steps that hold MLflow against the journal, and put right what follows from it."""
+"""Compare MLflow with the journal, and repair what the journal determines."""
 
 from typing import Any
 
@@ -7,23 +7,24 @@ from steelyard.home import Home
 
 
 def verified(home: Home, *, repair: bool = False, reseal: bool = False) -> dict[str, Any]:
-    """Return what is wrong with chain, runs, state, tags, aliases and the champion's files, the first broken link first.
+    """Return the faults of chain, runs, state, tags, aliases and the champion's files.
 
     Args:
-        home: The home.
-        repair: Write state, readable tags and aliases anew from the journal; the chain itself cannot be mended.
-        reseal: Seal a whole chain with the present key first.
+        home: The opened home.
+        repair: Rewrite state, readable tags and aliases from the journal; the chain itself cannot
+            be repaired.
+        reseal: First seal an intact chain with the present key.
     """
     home.journal.recover()
-    found = _faults(home)
-    if not found or not (repair or reseal):
-        return _document(home, found, ())
+    faults = _faults(home)
+    if not faults or not (repair or reseal):
+        return _document(home, faults, ())
     if reseal:
         home.journal.reseal()
     home.journal.repair()
     home.registry.align()
-    left = _faults(home)
-    return _document(home, left, [fault for fault in found if fault not in left])
+    remaining = _faults(home)
+    return _document(home, remaining, [fault for fault in faults if fault not in remaining])
 
 
 def _faults(home: Home) -> list[str]:
@@ -31,7 +32,7 @@ def _faults(home: Home) -> list[str]:
 
 
 def _damaged(home: Home) -> list[str]:
-    """Return what is wrong with the files of the version that serves."""
+    """Return the faults of the files of the champion."""
     state, _ = home.journal.verified()
     try:
         if state is not None and state.champion is not None:

@@ -16,14 +16,12 @@ from steelyard.errors import CollectMoreData, FixConfiguration
 from steelyard.gateways.calendars import QUIET
 from steelyard.home import Home
 from steelyard.queries.history import signals_between
-from steelyard.settings import UpSettings
+from steelyard.settings import UpSettings, declared_deployments
 from steelyard.weight.decision import Entry
 from steelyard.weight.ladder import period_end
 from steelyard.weight.state import State
 
 INTERVALS = 2
-DEEP_TRIALS = 300
-"""Trials of the quarterly search in prefect.yaml; a training with as many counts as one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +189,13 @@ def _train(records: Records) -> Trace:
 
 
 def _deep_search(records: Records) -> Trace:
-    return _training(records, DEEP_TRIALS)
+    return _training(records, deep_search_trials())
+
+
+def deep_search_trials() -> int:
+    """Return the trials of the quarterly search in ``prefect.yaml``; as many mark a deep search."""
+    slugs = {entry["schedules"][0]["slug"]: entry for entry in declared_deployments()}
+    return int(slugs["deep_search"]["parameters"]["request"]["trials"])
 
 
 def _training(records: Records, trials: int) -> Trace:

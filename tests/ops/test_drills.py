@@ -9,7 +9,7 @@ import pytest
 
 from steelyard.errors import FixConfiguration
 from steelyard.flows.drill import _run_flow, fire_drill
-from steelyard.ops.drills.ground import claim, copied, ground
+from steelyard.ops.drills.ground import claim, copy_home, prepare_home
 from steelyard.ops.drills.scheduler import dead_scheduler
 from steelyard.settings import isolated_environment
 
@@ -22,7 +22,7 @@ def drills(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("drills") / "home"
     claim(folder, None)
     with isolated_environment():
-        ground(folder, None, _run_flow)
+        prepare_home(folder, None, _run_flow)
     return folder
 
 
@@ -47,7 +47,7 @@ def test_a_dead_scheduler_ends_the_weight_with_the_lease(drills: Path, command: 
 def test_a_lease_that_is_too_long_fails_the_drill(drills: Path) -> None:
     """With a lease of a month nobody notices, and the drill reports never."""
     with isolated_environment():
-        place = copied(drills / "ground", drills / "long-lease", _run_flow)
+        place = copy_home(drills / "ground", drills / "long-lease", _run_flow)
         (place.conf / "weight.yaml").write_text("lease_days: 30  # days")
         found = dead_scheduler(place).to_dict()
 

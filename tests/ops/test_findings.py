@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from factories.evidence import EARLIER
-from steelyard.ops.drills.findings import NEVER, Found, Notice, changes, days_until, held
+from steelyard.ops.drills.findings import NEVER, DrillResult, Notice, changes, days_until, must_hold
 
 
 @pytest.mark.parametrize(
@@ -23,11 +23,11 @@ def test_a_notice_counts_within_its_bound(after: float, in_time: bool) -> None:
 
 def test_a_drill_with_a_missed_notice_or_none_has_failed() -> None:
     """Every notice must be in time, and there must be at least one."""
-    good, missed = held("kept", "seal", True), held("kept", "seal", False)
+    good, missed = must_hold("kept", "seal", True), must_hold("kept", "seal", False)
 
-    assert Found((good, good), ()).to_dict()["noticed"]
-    assert not Found((good, missed), ()).to_dict()["noticed"]
-    assert not Found((), ()).to_dict()["noticed"]
+    assert DrillResult((good, good), ()).to_dict()["noticed"]
+    assert not DrillResult((good, missed), ()).to_dict()["noticed"]
+    assert not DrillResult((), ()).to_dict()["noticed"]
 
 
 def test_days_count_to_the_first_moment_and_weights_to_their_changes() -> None:

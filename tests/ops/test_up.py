@@ -17,9 +17,8 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from factories.running_up import Up, answers, fetch, free_ports, running_up, wait_until
 from steelyard.ops import reaper
-from steelyard.ops.deployments import declared
 from steelyard.ops.up import planned
-from steelyard.settings import Schedules, Settings, UpSettings, load
+from steelyard.settings import Schedules, Settings, UpSettings, declared_deployments, load
 
 ALL = {
     "collect/daily",
@@ -189,7 +188,7 @@ def test_a_taken_port_is_one_line_and_nothing_starts(
     assert not (home / ".steelyard" / "logs").exists()
 
 
-@pytest.mark.parametrize("entry", declared(), ids=lambda entry: entry["entrypoint"])
+@pytest.mark.parametrize("entry", declared_deployments(), ids=lambda entry: entry["entrypoint"])
 def test_a_declared_deployment_is_a_flow_that_takes_its_parameters(entry: dict[str, Any]) -> None:
     """The entrypoint exists, the schedule is that of conf/up.yaml, and runs wait for each other."""
     module, _, name = entry["entrypoint"].rpartition(".")
@@ -206,7 +205,9 @@ def test_a_declared_deployment_is_a_flow_that_takes_its_parameters(entry: dict[s
 
 def test_every_schedule_of_the_settings_has_its_deployment() -> None:
     """Every deployment has a schedule, too."""
-    assert [entry["schedules"][0]["slug"] for entry in declared()] == list(Schedules.model_fields)
+    assert [entry["schedules"][0]["slug"] for entry in declared_deployments()] == list(
+        Schedules.model_fields
+    )
 
 
 def test_the_server_of_somebody_else_is_not_started(

@@ -15,8 +15,14 @@ from steelyard.flows.guard import guard
 from steelyard.flows.settle import settle
 from steelyard.flows.trade import trade
 from steelyard.home import Home
-from steelyard.ops.deployments import declared
-from steelyard.queries.schedules import DEEP_TRIALS, TRACES, Trace, next_runs, schedules, standing
+from steelyard.queries.schedules import (
+    TRACES,
+    Trace,
+    deep_search_trials,
+    next_runs,
+    schedules,
+    standing,
+)
 from steelyard.settings import Schedules, UpSettings
 
 UP = UpSettings()
@@ -100,10 +106,8 @@ def test_times_that_are_no_cron_are_one_clear_line() -> None:
 
 def test_every_schedule_has_a_trace() -> None:
     """Every schedule of conf/up.yaml in order; the quarterly search is recognised by its trials."""
-    deep = next(entry for entry in declared() if entry["schedules"][0]["slug"] == "deep_search")
-
     assert list(TRACES) == list(Schedules.model_fields)
-    assert deep["parameters"]["request"]["trials"] == DEEP_TRIALS
+    assert deep_search_trials() == 300
 
 
 def test_a_home_in_use_has_no_dead_schedule(tmp_path: Path, empty_mlflow: Path) -> None:

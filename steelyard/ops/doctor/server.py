@@ -12,7 +12,7 @@ from steelyard.errors import RestoreService
 from steelyard.ops.doctor.rows import Row
 from steelyard.ops.up import POOL, planned
 from steelyard.queries.schedules import Trace, standing
-from steelyard.settings import Settings
+from steelyard.settings import Settings, declared_deployments
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -98,9 +98,7 @@ def _deployments(
     client: "SyncPrefectClient", settings: Settings, home: Path, as_of: datetime
 ) -> Iterator[Row]:
     """Hold what is registered against prefect.yaml, and look at how its runs went."""
-    from steelyard.ops.deployments import declared
-
-    entries = {_full_name(entry): entry for entry in declared()}
+    entries = {_full_name(entry): entry for entry in declared_deployments()}
     found = _registered(client, entries)
     missing = [name for name in entries if name not in found]
     idle = [

@@ -1,4 +1,4 @@
-"""Ledger and MLflow go away in turn: nobody may miss a trade by it, nothing may be lost, and it must be said."""
+"""Ledger and MLflow are unreachable in turn: no trade may be missed and no record lost."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -8,67 +8,76 @@ from pathlib import Path
 
 from steelyard.desk.signals import Evaluation
 from steelyard.ops.drills.desk import DrillDesk, days, trading
-from steelyard.ops.drills.findings import NEVER, Found, Notice, changes, days_until, held
-from steelyard.ops.drills.ground import BEGAN, DAY, DrillHome
+from steelyard.ops.drills.findings import NEVER, DrillResult, Notice, changes, days_until, must_hold
+from steelyard.ops.drills.ground import DAY, STARTED_AT, DrillHome
 from steelyard.weight.policy import WeightPolicy
 
-STORY = "The ledger's file is away for three days while a process trades, then MLflow's until after the lease."
-LEDGER_BACK = BEGAN + 3 * DAY
+STORY = (
+    "The ledger is unreachable for three days while a process trades, "
+    "then MLflow until the lease ends."
+)
+LEDGER_BACK = STARTED_AT + 3 * DAY
 MLFLOW_BACK = LEDGER_BACK + 5 * DAY
-BOUND = WeightPolicy().lease_days + 1.0
-SECONDS, POLL = 15.0, 0.05
+LEASE_BOUND = WeightPolicy().lease_days + 1.0
+RECORD_SECONDS, POLL_SECONDS = 15.0, 0.05
 
 
-def stopped_database(place: DrillHome) -> Found:
-    """Take the ledger away, then MLflow; trade all the while."""
-    with trading(place, BEGAN) as desk:
-        evaluated, about_ledger = _without_ledger(place, desk)
-    about_mlflow, weights = _without_mlflow(place)
-    place.flow("guard", MLFLOW_BACK)
-    return Found(
+def stopped_database(drill_home: DrillHome) -> DrillResult:
+    """Remove the ledger, then MLflow, while a process trades."""
+    with trading(drill_home, STARTED_AT) as desk:
+        evaluated, about_ledger = _without_ledger(drill_home, desk)
+    about_mlflow, weights = _without_mlflow(drill_home)
+    drill_home.flow("guard", MLFLOW_BACK)
+    return DrillResult(
         (*about_ledger, *about_mlflow),
         (
-            *changes([(one.decided_at, one.weight) for one in evaluated] + weights),
-            (MLFLOW_BACK, place.weight(MLFLOW_BACK)),
+            *changes([(signal.decided_at, signal.weight) for signal in evaluated] + weights),
+            (MLFLOW_BACK, drill_home.weight(MLFLOW_BACK)),
         ),
         (f"{len(evaluated)} signals were evaluated without the ledger",),
     )
 
 
-def _without_ledger(place: DrillHome, desk: DrillDesk) -> tuple[list[Evaluation], list[Notice]]:
-    with away(place.folder / ".steelyard" / "ledger.db"):
-        evaluated = [one for day in days(BEGAN, LEDGER_BACK) for one in desk.live(day)]
-        waiting = _seconds(
+def _without_ledger(
+    drill_home: DrillHome, desk: DrillDesk
+) -> tuple[list[Evaluation], list[Notice]]:
+    with away(drill_home.folder / ".steelyard" / "ledger.db"):
+        evaluated = [signal for day in days(STARTED_AT, LEDGER_BACK) for signal in desk.live(day)]
+        waiting = _seconds_until(
             lambda: any("ledger" in trouble for trouble in desk.session.status(desk.at).troubles)
         )
-        refused = place.refused("guard", LEDGER_BACK)
-    ids = [one.signal_id for one in evaluated]
-    drained = _seconds(lambda: _stored(place) == ids)
-    fallen_back = sum(one.fallback_reason is not None for one in evaluated)
+        refused = drill_home.refused("guard", LEDGER_BACK)
+    ids = [signal.signal_id for signal in evaluated]
+    drained = _seconds_until(lambda: _stored_ids(drill_home) == ids)
+    fallen_back = sum(signal.fallback_reason is not None for signal in evaluated)
     lost = desk.session.status(desk.at).lost
-    told = bool(place.alerts("flow", "guard"))
-    place.flow("guard", LEDGER_BACK)
+    alerted = bool(drill_home.alerts("flow", "guard"))
+    drill_home.flow("guard", LEDGER_BACK)
     desk.session.refresh()
     return evaluated, [
-        held(
-            "the model decides on as it did",
+        must_hold(
+            "the model goes on deciding",
             "session",
             bool(ids) and not fallen_back,
             f"{fallen_back} fallbacks",
         ),
         Notice(
-            "the trading process says that records wait", "recorder", SECONDS, waiting, "seconds"
+            "the trading process reports that records wait",
+            "recorder",
+            RECORD_SECONDS,
+            waiting,
+            "seconds",
         ),
-        held(
+        must_hold(
             "the guard refuses and the operator is told",
             "failed flow",
-            bool(refused) and told,
+            bool(refused) and alerted,
             refused,
         ),
         Notice(
             "all is in the ledger, once and in order",
             "spool",
-            SECONDS,
+            RECORD_SECONDS,
             drained,
             "seconds",
             f"{len(ids)} rows, {lost} lost",
@@ -76,71 +85,77 @@ def _without_ledger(place: DrillHome, desk: DrillDesk) -> tuple[list[Evaluation]
     ]
 
 
-def _without_mlflow(place: DrillHome) -> tuple[list[Notice], list[tuple[datetime, float]]]:
-    """Start a trading process anew while MLflow is away, and trade until the lease is over."""
-    with away(place.folder / "mlruns" / "mlflow.db"), trading(place, LEDGER_BACK) as desk:
+def _without_mlflow(drill_home: DrillHome) -> tuple[list[Notice], list[tuple[datetime, float]]]:
+    """Start a trading process while MLflow is unreachable, and trade until the lease has ended."""
+    with away(drill_home.folder / "mlruns" / "mlflow.db"), trading(drill_home, LEDGER_BACK) as desk:
         troubled = desk.session.status(desk.at).troubles
-        lived = [one for day in days(LEDGER_BACK, MLFLOW_BACK) for one in desk.live(day)]
-        refused = place.refused("guard", MLFLOW_BACK)
-    first = [one for one in lived if one.decided_at <= LEDGER_BACK + DAY]
-    without = [one.decided_at for one in lived if one.fallback_reason == "lease_expired"]
-    by_disk = bool(first) and all(one.weight and one.fallback_reason is None for one in first)
-    told = place.alerts("lease")
+        evaluated = [signal for day in days(LEDGER_BACK, MLFLOW_BACK) for signal in desk.live(day)]
+        refused = drill_home.refused("guard", MLFLOW_BACK)
+    first = [signal for signal in evaluated if signal.decided_at <= LEDGER_BACK + DAY]
+    without = [
+        signal.decided_at for signal in evaluated if signal.fallback_reason == "lease_expired"
+    ]
+    by_disk = bool(first) and all(
+        signal.weight and signal.fallback_reason is None for signal in first
+    )
+    alerted = drill_home.alerts("lease")
     return [
-        held(
-            "a process started anew goes on with model and state on disk",
+        must_hold(
+            "a restarted process goes on with model and state on disk",
             "bundle, state.json",
             by_disk,
         ),
-        held(
-            "the trading process says that it looks at old things",
+        must_hold(
+            "the trading process reports that its state is old",
             "watch",
             bool(troubled),
             "; ".join(troubled)[:120],
         ),
-        held("the guard refuses", "failed flow", bool(refused), refused[:120]),
+        must_hold("the guard refuses", "failed flow", bool(refused), refused[:120]),
         Notice(
             "signals are decided without the model",
             "lease",
-            BOUND,
+            LEASE_BOUND,
             days_until(LEDGER_BACK, without),
         ),
         Notice(
             "the operator is told that the lease ran out",
             "trading process",
-            BOUND,
-            days_until(LEDGER_BACK, told),
+            LEASE_BOUND,
+            days_until(LEDGER_BACK, alerted),
         ),
-    ], [(one.decided_at, one.weight) for one in lived]
+    ], [(signal.decided_at, signal.weight) for signal in evaluated]
 
 
 @contextmanager
 def away(file: Path) -> Iterator[None]:
-    """Take a database away, with what belongs to it; a folder in its place keeps everyone from making a new one."""
-    put = file.parent / "away"
-    put.mkdir()
-    for one in [file, *file.parent.glob(f"{file.name}-*")]:
-        one.rename(put / one.name)
+    """Move a database and its side files away; a folder of its name prevents a new one."""
+    storage = file.parent / "away"
+    storage.mkdir()
+    for part in [file, *file.parent.glob(f"{file.name}-*")]:
+        part.rename(storage / part.name)
     file.mkdir()
     try:
         yield
     finally:
         file.rmdir()
-        for one in put.iterdir():
-            one.rename(file.parent / one.name)
-        put.rmdir()
+        for part in storage.iterdir():
+            part.rename(file.parent / part.name)
+        storage.rmdir()
 
 
-def _stored(place: DrillHome) -> list[str]:
-    stored: list[str] = place.home().ledger.predictions(BEGAN, LEDGER_BACK)["signal_id"].tolist()
+def _stored_ids(drill_home: DrillHome) -> list[str]:
+    stored: list[str] = (
+        drill_home.home().ledger.predictions(STARTED_AT, LEDGER_BACK)["signal_id"].tolist()
+    )
     return stored
 
 
-def _seconds(holds: Callable[[], bool]) -> float:
-    """Return after how many seconds of the wall clock something holds; NaN when it does not within ``SECONDS``."""
+def _seconds_until(holds: Callable[[], bool]) -> float:
+    """Return the seconds until a condition holds; NaN if not within ``RECORD_SECONDS``."""
     started = time.monotonic()
-    while time.monotonic() - started < SECONDS:
+    while time.monotonic() - started < RECORD_SECONDS:
         if holds():
             return round(time.monotonic() - started, 2)
-        time.sleep(POLL)
+        time.sleep(POLL_SECONDS)
     return NEVER

@@ -1,4 +1,4 @@
-"""A trading process that lives in a drill's days."""
+"""A trading process in the simulated time of a drill."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,15 +22,15 @@ class DrillDesk:
         market: What it trades.
     """
 
-    def __init__(self, place: DrillHome, at: datetime, market: Past) -> None:
+    def __init__(self, drill_home: DrillHome, at: datetime, market: Past) -> None:
         self.at = at
         self._market = market
-        self._stores: Home = place.home()
-        self.session: Session = open_session(place.folder, place.conf, lambda: self.at)
+        self._stores: Home = drill_home.home()
+        self.session: Session = open_session(drill_home.folder, drill_home.conf, lambda: self.at)
         self.session.warm(market.until(at))
 
     def live(self, day: datetime) -> list[Evaluation]:
-        """Evaluate the signals decided since the last call up to ``day``; look at the state before and after."""
+        """Evaluate the signals decided since the last call up to ``day``."""
         self.session.refresh()
         rows = cast(list[dict[str, Any]], self._market.decided(self.at, day).to_dict("records"))
         found = [
@@ -50,9 +50,14 @@ class DrillDesk:
 
 
 @contextmanager
-def trading(place: DrillHome, at: datetime) -> Iterator[DrillDesk]:
-    """Yield a trading process that is opened at ``at``, and stop it: what it recorded is in ledger or spool then."""
-    desk = DrillDesk(place, at, past())
+def trading(drill_home: DrillHome, at: datetime) -> Iterator[DrillDesk]:
+    """Yield a trading process and close it, with all its records in ledger or spool.
+
+    Args:
+        drill_home: The home it trades for.
+        at: Simulated time (UTC) of its start.
+    """
+    desk = DrillDesk(drill_home, at, past())
     try:
         yield desk
     finally:
@@ -60,7 +65,12 @@ def trading(place: DrillHome, at: datetime) -> Iterator[DrillDesk]:
 
 
 def days(first: datetime, last: datetime) -> Iterator[datetime]:
-    """Yield the days after ``first`` up to ``last``."""
+    """Yield the days after ``first`` up to ``last``.
+
+    Args:
+        first: Start (UTC), exclusive.
+        last: End (UTC), inclusive.
+    """
     while first < last:
         first += DAY
         yield first

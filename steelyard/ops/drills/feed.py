@@ -1,4 +1,4 @@
-"""The feed gets stuck: bars stop, come again, or repeat the last close. What arrives must be held against its contract."""
+"""The feed gets stuck: bars stop, arrive again with other prices, or repeat the last close."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -6,27 +6,30 @@ from datetime import datetime
 import pandas as pd
 
 from steelyard.market.bars import PRICES
-from steelyard.ops.drills.findings import Found, Notice, days_until, held
-from steelyard.ops.drills.ground import BEGAN, DAY, DrillHome, copied, market
+from steelyard.ops.drills.findings import DrillResult, Notice, days_until, must_hold
+from steelyard.ops.drills.ground import DAY, STARTED_AT, DrillHome, copy_home, market
 
-STORY = "After sixty days the source gives the same bars for ever; in a second home, new bars with the last close again."
-STUCK = BEGAN + 60 * DAY
-BOUND, FEW = 7.0, 2.0
-"""Days until the guard and until collect should have said something: signals come in bursts, bars do not."""
-WATCHED = 9 * DAY
+STORY = (
+    "After sixty days the source gives no new bars; "
+    "in a second home, new bars that repeat the last close."
+)
+STUCK_AT = STARTED_AT + 60 * DAY
+BOUND, COLLECT_BOUND = 7.0, 2.0
+"""Longest days until the guard and until collect report it: signals come in bursts, bars do not."""
+WATCHED_FOR = 9 * DAY
 
 
-def stuck_feed(place: DrillHome) -> Found:
-    """Send other prices for old bars and stop the feed at ``STUCK`` in one home, freeze its prices in another."""
-    frozen = copied(place.folder, place.folder / "frozen", place.run)
+def stuck_feed(drill_home: DrillHome) -> DrillResult:
+    """Change prices of old bars and stop the feed in one home, freeze its prices in another."""
+    frozen = copy_home(drill_home.folder, drill_home.folder / "frozen", drill_home.run)
     bars = market()
-    fresh = bars[(bars["timestamp"] < STUCK).to_numpy()]
-    changed = _changed_prices(place, fresh)
-    stopped, flat = _lived(place, fresh), _lived(frozen, _frozen(bars))
-    return Found(
+    fresh = bars[(bars["timestamp"] < STUCK_AT).to_numpy()]
+    changed = _changed_prices(drill_home, fresh)
+    stopped, flat = _live_with_feed(drill_home, fresh), _live_with_feed(frozen, _frozen(bars))
+    return DrillResult(
         (
-            held(
-                "old bars with other prices are counted and left",
+            must_hold(
+                "old bars with other prices are counted and not stored",
                 "collect",
                 changed > 0,
                 f"{changed} conflicting",
@@ -41,7 +44,7 @@ def stuck_feed(place: DrillHome) -> Found:
             Notice(
                 "frozen prices: the last bars repeat",
                 "collect",
-                FEW,
+                COLLECT_BOUND,
                 flat.findings,
                 words="among its findings",
             ),
@@ -59,8 +62,8 @@ def stuck_feed(place: DrillHome) -> Found:
 
 
 @dataclass(frozen=True, slots=True)
-class _Days:
-    """What happened after ``STUCK``: bars added, days until collect and guard said something, the weight."""
+class _Observed:
+    """Observations since ``STUCK_AT``: bars added, days until collect and guard reported it."""
 
     added: int
     findings: float
@@ -68,37 +71,38 @@ class _Days:
     weights: tuple[tuple[datetime, float], ...]
 
 
-def _changed_prices(place: DrillHome, fresh: pd.DataFrame) -> int:
+def _changed_prices(drill_home: DrillHome, fresh: pd.DataFrame) -> int:
     moved = fresh.copy()
     moved[list(PRICES)] *= 1.001
-    moved.to_parquet(place.feed)
-    conflicting: int = place.flow("collect", BEGAN)["conflicting"]
+    moved.to_parquet(drill_home.feed)
+    conflicting: int = drill_home.flow("collect", STARTED_AT)["conflicting"]
     return conflicting
 
 
-def _lived(place: DrillHome, bars: pd.DataFrame) -> _Days:
-    """Live from ``STUCK`` until the guard says that signals stopped."""
-    bars.to_parquet(place.feed)
-    place.flow("collect", STUCK)
-    place.flow("settle", STUCK)
-    place.flow("guard", STUCK)
-    added, day = 0, STUCK
-    found: list[datetime] = []
+def _live_with_feed(drill_home: DrillHome, bars: pd.DataFrame) -> _Observed:
+    """Run the daily flows from ``STUCK_AT`` until the guard reports that signals stopped."""
+    bars.to_parquet(drill_home.feed)
+    drill_home.flow("collect", STUCK_AT)
+    drill_home.flow("settle", STUCK_AT)
+    drill_home.flow("guard", STUCK_AT)
+    added, day = 0, STUCK_AT
+    reported: list[datetime] = []
     quiet: list[datetime] = []
-    while not quiet and day < STUCK + WATCHED:
+    while not quiet and day < STUCK_AT + WATCHED_FOR:
         day += DAY
-        collected = place.flow("collect", day)
-        place.flow("guard", day)
+        collected = drill_home.flow("collect", day)
+        drill_home.flow("guard", day)
         added += collected["added"]
-        found += [day] if any("feed stuck" in words for words in collected["findings"]) else []
-        quiet = place.alerts("silence", "no signals")
-    weights = tuple((at, place.weight(at)) for at in (STUCK, day))
-    return _Days(added, days_until(STUCK, found), days_until(STUCK, quiet), weights)
+        stuck = any("feed stuck" in finding for finding in collected["findings"])
+        reported += [day] if stuck else []
+        quiet = drill_home.alerts("silence", "no signals")
+    weights = tuple((at, drill_home.weight(at)) for at in (STUCK_AT, day))
+    return _Observed(added, days_until(STUCK_AT, reported), days_until(STUCK_AT, quiet), weights)
 
 
 def _frozen(bars: pd.DataFrame) -> pd.DataFrame:
-    """Return ``bars`` whose prices stay at the last close from ``STUCK`` on."""
-    stuck = (bars["timestamp"] >= STUCK).to_numpy()
+    """Return bars whose prices stay at the last close from ``STUCK_AT`` on."""
+    stuck = (bars["timestamp"] >= STUCK_AT).to_numpy()
     last = bars[~stuck].groupby("symbol")["close"].last()
     flat = bars.copy()
     for name in PRICES:

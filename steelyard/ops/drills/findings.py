@@ -1,4 +1,4 @@
-"""What a fire drill found: what had to be noticed, who noticed it, after how long, and whether that was soon enough."""
+"""Result of a fire drill: what had to be noticed, by which safeguard, and whether in time."""
 
 import math
 from collections.abc import Iterable
@@ -14,15 +14,15 @@ DAY = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """One thing a safeguard had to notice.
+    """One thing that a safeguard had to notice.
 
     Attributes:
         what: What had to be noticed or kept.
         by: The safeguard.
-        bound: It counts within so many units.
-        after: It was noticed after so many; NaN for never.
-        unit: Days are simulated, seconds are the wall clock's.
-        words: Figures to it.
+        bound: Longest time allowed, in ``unit``.
+        after: Time until it was noticed, in ``unit``; NaN for never.
+        unit: Simulated days, or seconds of the wall clock.
+        words: Details, such as figures.
     """
 
     what: str
@@ -34,11 +34,11 @@ class Notice:
 
     @property
     def in_time(self) -> bool:
-        """Whether it was noticed within the bound; never is not."""
+        """Whether it was noticed within the bound."""
         return self.after <= self.bound
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON values; never is None."""
+        """Return plain JSON values; None stands for never."""
         return {
             "what": self.what,
             "by": self.by,
@@ -51,13 +51,14 @@ class Notice:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """What one drill found.
+class DrillResult:
+    """Result of one drill.
 
     Attributes:
-        notices: In the order they were asked for.
-        weights: The weight trading could use, with the moment from which on; the first is from before the trouble.
-        words: What else is worth knowing: what it cost, what nobody noticed.
+        notices: What had to be noticed, in order.
+        weights: Times (UTC) and the weight that trading could use from then on; the first is from
+            before the fault.
+        words: Further remarks, such as the cost of the fault.
     """
 
     notices: tuple[Notice, ...]
@@ -65,29 +66,41 @@ class Found:
     words: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON values; ``noticed`` only where everything was, in time."""
+        """Return plain JSON values; ``noticed`` if there are notices and all were in time."""
         return {
-            "noticed": bool(self.notices) and all(one.in_time for one in self.notices),
-            "notices": [one.to_dict() for one in self.notices],
+            "noticed": bool(self.notices) and all(notice.in_time for notice in self.notices),
+            "notices": [notice.to_dict() for notice in self.notices],
             "weights": [{"at": at.isoformat(), "weight": weight} for at, weight in self.weights],
             "words": list(self.words),
         }
 
 
-def held(what: str, by: str, holds: bool, words: str = "") -> Notice:
-    """Return the notice of something that must hold at every look."""
+def must_hold(what: str, by: str, holds: bool, words: str = "") -> Notice:
+    """Return the notice of a condition that must hold at once.
+
+    Args:
+        what: Condition in words.
+        by: The safeguard.
+        holds: Whether it held; if not, the notice counts as never.
+        words: Details.
+    """
     return Notice(what, by, 0.0, 0.0 if holds else NEVER, "days", words)
 
 
 def days_until(began: datetime, moments: Iterable[datetime]) -> float:
-    """Return the days from ``began`` to the first of ``moments``; NaN without any."""
+    """Return the days from ``began`` to the first of ``moments``; NaN without any.
+
+    Args:
+        began: Start of the fault (UTC).
+        moments: Times (UTC), in any order.
+    """
     return min(((moment - began) / DAY for moment in moments), default=NEVER)
 
 
 def changes(weights: Iterable[tuple[datetime, float]]) -> tuple[tuple[datetime, float], ...]:
-    """Return the moments from which on the weight was another, the first with them."""
-    found: list[tuple[datetime, float]] = []
+    """Return the first time and weight, and each later one at which the weight changed."""
+    changed: list[tuple[datetime, float]] = []
     for at, weight in weights:
-        if not found or found[-1][1] != weight:
-            found.append((at, weight))
-    return tuple(found)
+        if not changed or changed[-1][1] != weight:
+            changed.append((at, weight))
+    return tuple(changed)

@@ -1,4 +1,4 @@
-"""Where drills take place: a home of their own with a champion that was really trained, a weight, and a market to come."""
+"""The home of a drill: a champion that was really trained, a weight, and a known market."""
 
 import json
 import shutil
@@ -23,25 +23,33 @@ from steelyard.weight.decision import make_decision
 from steelyard.weight.transitions import promote
 
 DAY = timedelta(days=1)
-BEGAN = datetime(2020, 9, 1, tzinfo=UTC)
-"""The first day of every drill: the champion serves, the weight is up."""
+STARTED_AT = datetime(2020, 9, 1, tzinfo=UTC)
+"""First day of every drill: the champion serves, the weight is raised."""
 END = datetime(2020, 12, 15, tzinfo=UTC)
 MARKET = SimulatedMarket(strength=0.3, end=END)
 BAR = pd.Timedelta(hours=MARKET.bar_hours)
 TRAINING = Retraining(trials=4, reason="fire drill")
-KEPT = ("weight", "drift", "quality", "books")
-"""Subjects of ``conf/`` a drill takes from the user; everything else is as delivered, so that it touches nothing live."""
-OWN = {
+USER_SUBJECTS = ("weight", "drift", "quality", "books")
+"""Subjects of ``conf/`` taken from the user; the others are defaults: nothing live is touched."""
+DRILL_SETTINGS = {
     "services": "refresh_seconds: 3600  # seconds: a drill looks itself, in simulated time",
-    "desk": "deadline_ms: 10000  # milliseconds: the machine may be busy, and no deadline is drilled",
+    "desk": "deadline_ms: 10000  # milliseconds: no drill is about deadlines",
 }
 
 
 class Run(Protocol):
-    """Runs a flow by its name, as the command line does."""
+    """A function that runs a flow by its name, as the command line does."""
 
     def __call__(self, name: str, at: datetime, home: Path, conf: Path, **parameters: Any) -> Any:
-        """Return what the flow returns; what it raises has been told to the operator."""
+        """Run the flow and return its result; an error raises an alert first.
+
+        Args:
+            name: Name of the flow.
+            at: Evaluate as of this time (UTC).
+            home: Folder of the home.
+            conf: Folder of its settings.
+            **parameters: Further arguments of the flow.
+        """
 
 
 @dataclass(frozen=True)
@@ -53,24 +61,35 @@ class DrillHome:
 
     @property
     def conf(self) -> Path:
-        """Its settings."""
+        """Folder of its settings."""
         return self.folder / "conf"
 
     @property
     def feed(self) -> Path:
-        """The file the source reads."""
+        """File that the source reads."""
         return self.folder / "feed.parquet"
 
     def home(self) -> Home:
-        """Return its home, opened anew as every flow opens them."""
+        """Open the home anew, as every flow does."""
         return open_home(self.folder, self.conf)
 
     def flow(self, name: str, at: datetime, **parameters: Any) -> Any:
-        """Run a flow here."""
+        """Run a flow on this home and return its result.
+
+        Args:
+            name: Name of the flow.
+            at: Evaluate as of this time (UTC).
+            **parameters: Further arguments of the flow.
+        """
         return self.run(name, at, self.folder, self.conf, **parameters)
 
     def refused(self, name: str, at: datetime) -> str:
-        """Return what a flow that is run here refuses with; empty where it goes through."""
+        """Run a flow on this home and return its error; empty if it succeeds.
+
+        Args:
+            name: Name of the flow.
+            at: Evaluate as of this time (UTC).
+        """
         try:
             self.flow(name, at)
         except SteelyardError as error:
@@ -78,24 +97,29 @@ class DrillHome:
         return ""
 
     def collect_all(self, bars: pd.DataFrame) -> None:
-        """Let the lake have ``bars`` up to ``END`` at once; no flow reads past its own moment."""
+        """Collect ``bars`` (columns of the lake) up to ``END``; no flow reads past its own time."""
         bars.to_parquet(self.feed)
         self.flow("collect", END)
 
     def weight(self, at: datetime) -> float:
-        """Return the weight in force at ``at``; 0 without a state that can be believed."""
+        """Return the weight in force at ``at``; 0 if the state cannot be trusted."""
         state, _ = self.home().journal.verified()
         return state.weight_in_force(at) if state else 0.0
 
     def alerts(self, kind: str, words: str = "") -> list[datetime]:
-        """Return the moments of the alerts of a kind whose title has ``words`` in it."""
-        told = [stored.alert for stored in self.home().alerts.open()]
-        return [alert.at for alert in told if alert.kind == kind and words in alert.title]
+        """Return the times of open alerts.
+
+        Args:
+            kind: Kind of the alerts.
+            words: Text that the title must contain.
+        """
+        waiting = [stored.alert for stored in self.home().alerts.open()]
+        return [alert.at for alert in waiting if alert.kind == kind and words in alert.title]
 
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """A whole market, from which a drill takes what is known at its moment."""
+    """A whole market, cut to what is known at a given time."""
 
     bars: Mapping[str, Bars]
     signals: pd.DataFrame
@@ -104,12 +128,17 @@ class Past:
         """Return the bars closed by ``at``."""
         moment = np.datetime64(at.replace(tzinfo=None), "ns")
         return {
-            name: one[: int(np.searchsorted(one.closes_at, moment, side="right"))]
-            for name, one in self.bars.items()
+            symbol: history[: int(np.searchsorted(history.closes_at, moment, side="right"))]
+            for symbol, history in self.bars.items()
         }
 
     def decided(self, since: datetime, until: datetime) -> pd.DataFrame:
-        """Return the signals decided in (since, until], oldest first."""
+        """Return the signals decided in (since, until], oldest first.
+
+        Args:
+            since: Start (UTC), exclusive.
+            until: End (UTC), inclusive.
+        """
         moments = self.signals["decided_at"]
         return self.signals[
             ((moments > since) & (moments <= until)).to_numpy(dtype=bool)
@@ -118,24 +147,28 @@ class Past:
 
 @cache
 def market() -> pd.DataFrame:
-    """Return the drills' bars: eight symbols whose candles tell what comes."""
+    """Return the bars of all drills: eight symbols with an edge that their candles show."""
     return simulate(MARKET)
 
 
 @cache
 def past() -> Past:
-    """Return the drills' market with its signals."""
+    """Return the market of all drills with its signals."""
     bars, settings = by_symbol(market(), BAR), Settings()
     return Past(bars, history(bars, open_home().strategy, settings.brackets))
 
 
 def claim(folder: Path, conf: Path | None) -> None:
-    """Take ``folder`` for drills under the settings in ``conf``.
+    """Reserve a folder for drills under given settings.
+
+    Args:
+        folder: Empty, missing, or used by drills under the same settings.
+        conf: Folder of settings; None for the default.
 
     Raises:
-        FixConfiguration: If something else lies there, or drills under other settings.
+        FixConfiguration: If the folder holds anything else, or drills under other settings.
     """
-    note, wanted = folder / "drills.json", json.dumps(_kept(conf), sort_keys=True)
+    note, wanted = folder / "drills.json", json.dumps(_user_settings(conf), sort_keys=True)
     if not note.exists():
         if folder.exists() and any(folder.iterdir()):
             raise FixConfiguration(f"{folder} holds what no drill made; pass an empty --home")
@@ -147,59 +180,70 @@ def claim(folder: Path, conf: Path | None) -> None:
         )
 
 
-def _kept(conf: Path | None) -> dict[str, Any]:
+def _user_settings(conf: Path | None) -> dict[str, Any]:
     settings = load(conf)
-    return {name: getattr(settings, name).model_dump(mode="json") for name in KEPT}
+    return {name: getattr(settings, name).model_dump(mode="json") for name in USER_SUBJECTS}
 
 
-def ground(folder: Path, conf: Path | None, run: Run) -> Path:
-    """Return the home every drill begins as a copy of, made where there is none yet.
+def prepare_home(folder: Path, conf: Path | None, run: Run) -> Path:
+    """Return the home that every drill copies, and make it if it does not exist.
+
+    Args:
+        folder: Folder of all drills.
+        conf: Folder of settings; None for the default.
+        run: Runs the flows that make it.
 
     Raises:
         FixConfiguration: If no champion passes under these settings.
     """
-    place, made = DrillHome(folder / "ground", run), folder / "ground" / "made"
-    if not made.exists():
-        shutil.rmtree(place.folder, ignore_errors=True)
-        _settings(place, conf)
-        market().to_parquet(place.feed)
-        place.flow("collect", BEGAN)
-        _raise_weight(place, place.flow("train", BEGAN, request=TRAINING))
-        place.flow("guard", BEGAN)
-        made.touch()
-    return place.folder
+    drill_home, completed = DrillHome(folder / "ground", run), folder / "ground" / "made"
+    if not completed.exists():
+        shutil.rmtree(drill_home.folder, ignore_errors=True)
+        _settings(drill_home, conf)
+        market().to_parquet(drill_home.feed)
+        drill_home.flow("collect", STARTED_AT)
+        _raise_weight(drill_home, drill_home.flow("train", STARTED_AT, request=TRAINING))
+        drill_home.flow("guard", STARTED_AT)
+        completed.touch()
+    return drill_home.folder
 
 
-def _settings(place: DrillHome, conf: Path | None) -> None:
-    place.conf.mkdir(parents=True)
-    source = f"kind: files\npath: {json.dumps(str(place.feed))}\nbar_size: 4h\ncalendar: 24/7"
-    for name, text in {**OWN, "source": source}.items():
-        (place.conf / f"{name}.yaml").write_text(text, encoding="utf-8")
-    for name in KEPT:
+def _settings(drill_home: DrillHome, conf: Path | None) -> None:
+    drill_home.conf.mkdir(parents=True)
+    source = f"kind: files\npath: {json.dumps(str(drill_home.feed))}\nbar_size: 4h\ncalendar: 24/7"
+    for name, text in {**DRILL_SETTINGS, "source": source}.items():
+        (drill_home.conf / f"{name}.yaml").write_text(text, encoding="utf-8")
+    for name in USER_SUBJECTS:
         file = (conf or default_conf()) / f"{name}.yaml"
         if file.exists():
-            shutil.copy(file, place.conf)
+            shutil.copy(file, drill_home.conf)
 
 
-def _raise_weight(place: DrillHome, trained: Mapping[str, Any]) -> None:
-    """Put the champion into expansion; a drill has no months in which to earn it."""
-    home = place.home()
+def _raise_weight(drill_home: DrillHome, trained: Mapping[str, Any]) -> None:
+    """Promote the champion to expansion; a drill has no months in which to earn it."""
+    home = drill_home.home()
     before, policy = home.journal.state(), home.settings.weight
     if trained["stage"] != "champion" or before is None:
         raise FixConfiguration(
-            f"the drill's champion does not serve: {trained['verdict']}; nothing can be drilled"
+            f"the champion of the drills does not serve: {trained['verdict']}; no drill is possible"
         )
-    after = promote(before, "expansion", policy, BEGAN)
-    words = ("fire drill: put into expansion, nothing of it was earned",)
+    after = promote(before, "expansion", policy, STARTED_AT)
+    reasons = ("fire drill: promoted to expansion without evidence",)
     home.journal.append(
-        make_decision("gates", before, after, policy, BEGAN, verdict="RAISE", reasons=words)
+        make_decision("gates", before, after, policy, STARTED_AT, verdict="RAISE", reasons=reasons)
     )
 
 
-def copied(source: Path, home: Path, run: Run) -> DrillHome:
-    """Return the place of a drill in ``home``, a copy of ``source``; what a drill left there before is gone.
+def copy_home(source: Path, home: Path, run: Run) -> DrillHome:
+    """Return the home of a drill, a fresh copy of another home.
 
-    Artifacts of the copied runs stay where they are, and those of new runs go there too: MLflow keeps whole paths.
+    Artifacts of the copied runs stay where they are, and those of new runs go there too: MLflow
+    stores absolute paths.
+
+    Args:
+        source: Home to copy.
+        home: Folder of the copy; its former content is deleted.
+        run: Runs flows on the copy.
     """
     shutil.rmtree(home, ignore_errors=True)
     for name in ("conf", ".steelyard", "mlruns"):
@@ -208,11 +252,11 @@ def copied(source: Path, home: Path, run: Run) -> DrillHome:
             home / name,
             ignore=shutil.ignore_patterns("artifacts", "*.lock", ".lock"),
         )
-    place = DrillHome(home, run)
-    settings = (place.conf / "source.yaml").read_text(encoding="utf-8")
+    drill_home = DrillHome(home, run)
+    settings = (drill_home.conf / "source.yaml").read_text(encoding="utf-8")
     feed = DrillHome(source, run).feed
-    (place.conf / "source.yaml").write_text(
-        settings.replace(str(feed), str(place.feed)), encoding="utf-8"
+    (drill_home.conf / "source.yaml").write_text(
+        settings.replace(str(feed), str(drill_home.feed)), encoding="utf-8"
     )
-    market().to_parquet(place.feed)
-    return place
+    market().to_parquet(drill_home.feed)
+    return drill_home

@@ -1,4 +1,4 @@
-"""A champion whose opinions are turned round comes to serve: the limits must take its weight away."""
+"""A champion trained on inverted labels serves: the limits must take its weight away."""
 
 from dataclasses import replace
 from datetime import datetime
@@ -7,98 +7,106 @@ from itertools import pairwise
 from steelyard.errors import FixConfiguration
 from steelyard.evaluation.books import Books, measure_books
 from steelyard.ops.drills.desk import days
-from steelyard.ops.drills.findings import Found, Notice, changes, days_until
-from steelyard.ops.drills.ground import BEGAN, DAY, TRAINING, DrillHome, market
+from steelyard.ops.drills.findings import DrillResult, Notice, changes, days_until
+from steelyard.ops.drills.ground import DAY, STARTED_AT, TRAINING, DrillHome, market
 from steelyard.queries.history import known_history
 from steelyard.tasks.training import compare_with_champion, settled_samples, trained_version
 from steelyard.weight.policy import WeightPolicy
 
-STORY = "After twenty good days a champion serves whose labels were turned round in training: it is wrong where it is sure."
-TURNED = BEGAN + 20 * DAY
+STORY = (
+    "After twenty good days a champion serves that was trained on inverted labels: "
+    "it is wrong when it is sure."
+)
+INVERTED_AT = STARTED_AT + 20 * DAY
 BOUND = float(WeightPolicy().window_days)
-"""Days: one window of evidence as delivered."""
+"""Days: one window of evidence under the default policy."""
 
 
-def inverted_model(place: DrillHome) -> Found:
-    """Live until the weight is 0, a little longer than the bound at most."""
-    place.collect_all(market())
-    place.flow("guard", TURNED)  # first: what is settled now was decided under its lease
-    place.flow("settle", TURNED)
-    weights = [(BEGAN, place.weight(BEGAN)), (TURNED, place.weight(TURNED))]
-    _turn_round(place)
-    for day in days(TURNED, TURNED + (BOUND + 2) * DAY):
-        _live(place, day)
-        weights.append((day, place.weight(day)))
+def inverted_model(drill_home: DrillHome) -> DrillResult:
+    """Run the daily flows until the weight is 0, at most two days longer than the bound."""
+    drill_home.collect_all(market())
+    drill_home.flow("guard", INVERTED_AT)  # renews the lease before settling
+    drill_home.flow("settle", INVERTED_AT)
+    weights = [
+        (STARTED_AT, drill_home.weight(STARTED_AT)),
+        (INVERTED_AT, drill_home.weight(INVERTED_AT)),
+    ]
+    _serve_inverted_model(drill_home)
+    for day in days(INVERTED_AT, INVERTED_AT + (BOUND + 2) * DAY):
+        _settle_and_guard(drill_home, day)
+        weights.append((day, drill_home.weight(day)))
         if not weights[-1][1]:
             break
     moved = changes(weights)
     lowered = [at for (_, before), (at, after) in pairwise(moved) if after < before]
-    drifted = place.flow("drift", day)
-    return Found(
+    drifted = drill_home.flow("drift", day)
+    return DrillResult(
         (
             Notice(
                 "the weight is lowered",
                 "guard",
                 BOUND,
-                days_until(TURNED, lowered),
-                words=_reasons(place),
+                days_until(INVERTED_AT, lowered),
+                words=_reasons(drill_home),
             ),
             Notice(
                 "the weight is 0",
                 "breakers",
                 BOUND,
-                days_until(TURNED, (at for at, weight in moved if not weight)),
+                days_until(INVERTED_AT, (at for at, weight in moved if not weight)),
             ),
         ),
         moved,
         (
-            _cost(place, day),
+            _cost(drill_home, day),
             f"drift on {day:%Y-%m-%d}: {drifted['verdict']}: {'; '.join(drifted['reasons'][:2])}",
         ),
     )
 
 
-def _live(place: DrillHome, day: datetime) -> None:
-    place.flow("settle", day)
-    place.flow("guard", day)
+def _settle_and_guard(drill_home: DrillHome, day: datetime) -> None:
+    drill_home.flow("settle", day)
+    drill_home.flow("guard", day)
 
 
-def _turn_round(place: DrillHome) -> None:
-    """Train on labels that are turned round, and let the comparison see the same: a fault in the data nobody knows of.
+def _serve_inverted_model(drill_home: DrillHome) -> None:
+    """Train on inverted labels and compare on them too, as with an unnoticed fault in the data.
 
     Raises:
-        FixConfiguration: If the comparison refuses it all the same.
+        FixConfiguration: If the comparison refuses the model.
     """
-    home = place.home()
-    known = known_history(home, TURNED)
-    samples = settled_samples(home, known)
-    turned = replace(samples, won=~samples.won)
+    home = drill_home.home()
+    history = known_history(home, INVERTED_AT)
+    samples = settled_samples(home, history)
+    inverted = replace(samples, won=~samples.won)
     version = compare_with_champion(
-        home, turned, trained_version(home, known, turned, TURNED, TRAINING), TURNED
+        home, inverted, trained_version(home, history, inverted, INVERTED_AT, TRAINING), INVERTED_AT
     )
     if version.stage != "champion":
         raise FixConfiguration(
-            f"the inverted model does not serve: {'; '.join(version.reasons)}; nothing can be drilled"
+            f"the inverted model does not serve: {'; '.join(version.reasons)}; no drill is possible"
         )
 
 
-def _reasons(place: DrillHome) -> str:
-    entries = place.home().journal.entries()
-    made = [
+def _reasons(drill_home: DrillHome) -> str:
+    entries = drill_home.home().journal.entries()
+    decisions = [
         entry.decision
         for entry in entries
-        if entry.decision.kind == "guard" and entry.decision.as_of > TURNED
+        if entry.decision.kind == "guard" and entry.decision.as_of > INVERTED_AT
     ]
     return "; ".join(
-        f"{one.as_of:%Y-%m-%d} {one.verdict}: {', '.join(one.reasons)}" for one in made
+        f"{decision.as_of:%Y-%m-%d} {decision.verdict}: {', '.join(decision.reasons)}"
+        for decision in decisions
     )
 
 
-def _cost(place: DrillHome, end: datetime) -> str:
-    home = place.home()
-    settled = home.ledger.settled_predictions(TURNED, end)
-    books: Books = measure_books(settled, TURNED, end, home.settings.books)
+def _cost(drill_home: DrillHome, end: datetime) -> str:
+    home = drill_home.home()
+    settled = home.ledger.settled_predictions(INVERTED_AT, end)
+    books: Books = measure_books(settled, INVERTED_AT, end, home.settings.books)
     earned = {"existing system": books.baseline, "ml book": books.ml, "blended book": books.blended}
     words = ", ".join(f"{name} {book.total_return:+.2%}" for name, book in earned.items())
-    span = f"{len(settled)} signals settled in {(end - TURNED).days} days from the turn to {end:%Y-%m-%d}"
+    days_passed = (end - INVERTED_AT).days
+    span = f"{len(settled)} signals settled in {days_passed} days up to {end:%Y-%m-%d}"
     return f"{span}: {words} of the account"

@@ -1,4 +1,4 @@
-"""Somebody raises the weight by hand: in MLflow, in a decision, on the trading side's disk. Nobody may believe it."""
+"""The weight is raised by hand in MLflow, in a decision, or on disk: no process may trust it."""
 
 import json
 from collections.abc import Callable
@@ -7,62 +7,71 @@ from pathlib import Path
 from steelyard.gateways.registry.tamper import edit_decision, edit_state
 from steelyard.ops.drills.database import away
 from steelyard.ops.drills.desk import trading
-from steelyard.ops.drills.findings import Found, Notice, held
-from steelyard.ops.drills.ground import BEGAN, DAY, DrillHome
+from steelyard.ops.drills.findings import DrillResult, Notice, must_hold
+from steelyard.ops.drills.ground import DAY, STARTED_AT, DrillHome
 from steelyard.ops.verify import verified
 from steelyard.queries.status import status
 
-STORY = "The state tag, a decision, the model on disk and the state on disk are changed by hand, one after the other."
-EDITED = BEGAN + DAY
+STORY = (
+    "State tag, a decision, the model on disk and the state on disk are edited by hand, in turn."
+)
+EDITED_AT = STARTED_AT + DAY
 
 
-def edited_state(place: DrillHome) -> Found:
-    """Edit each in turn, look who believes it, and put it right."""
-    with trading(place, BEGAN) as desk:
-        desk.live(EDITED)
-    place.flow("guard", EDITED)
-    weights = [(BEGAN, place.weight(BEGAN))]
-    notices, used = _state_tag(place)
-    weights += [(EDITED, used), (EDITED + DAY, _weight(place))]
+def edited_state(drill_home: DrillHome) -> DrillResult:
+    """Edit each in turn, check who notices it, and restore it."""
+    with trading(drill_home, STARTED_AT) as desk:
+        desk.live(EDITED_AT)
+    drill_home.flow("guard", EDITED_AT)
+    weights = [(STARTED_AT, drill_home.weight(STARTED_AT))]
+    notices, used = _state_tag(drill_home)
+    weights += [(EDITED_AT, used), (EDITED_AT + DAY, _weight(drill_home))]
     notices += [
-        *_decision(place),
-        _on_disk(place, "the model on disk", "no_model", _model_file(place), _sure),
+        *_decision(drill_home),
         _on_disk(
-            place,
+            drill_home, "the model on disk", "no_model", _model_file(drill_home), _claim_certainty
+        ),
+        _on_disk(
+            drill_home,
             "the state on disk",
             "no_state",
-            place.folder / ".steelyard" / "state.json",
-            _raise,
+            drill_home.folder / ".steelyard" / "state.json",
+            _claim_weight,
         ),
     ]
-    return Found(tuple(notices), tuple(weights))
+    return DrillResult(tuple(notices), tuple(weights))
 
 
-def _state_tag(place: DrillHome) -> tuple[list[Notice], float]:
+def _state_tag(drill_home: DrillHome) -> tuple[list[Notice], float]:
     """Return the notices, and the weight trading used while the tag said 70 %."""
-    home = place.home()
-    services, earned = home.settings.services, _weight(place)
-    edit_state(services.mlflow, services.lineage, _raise)
-    used, refused = _weight(place), place.refused("guard", EDITED + DAY)
-    faults, told = verified(place.home())["faults"], bool(place.alerts("flow", "guard"))
-    said = status(place.home(), EDITED)["fault"]
-    repaired = verified(place.home(), repair=True)["faults"]
-    place.flow("guard", EDITED + DAY)
+    home = drill_home.home()
+    services, earned = home.settings.services, _weight(drill_home)
+    edit_state(services.mlflow, services.lineage, _claim_weight)
+    used, refused = _weight(drill_home), drill_home.refused("guard", EDITED_AT + DAY)
+    faults, alerted = (
+        verified(drill_home.home())["faults"],
+        bool(drill_home.alerts("flow", "guard")),
+    )
+    reported = status(drill_home.home(), EDITED_AT)["fault"]
+    repaired = verified(drill_home.home(), repair=True)["faults"]
+    drill_home.flow("guard", EDITED_AT + DAY)
     return [
-        held(
+        must_hold(
             "state tag: trading uses weight 0",
             "seal",
             used == 0 < earned,
             f"{earned:.0%} → {used:.0%}, the tag says 70%",
         ),
-        held("state tag: status says it", "status", bool(said), f"the state tag {said}"),
-        held(
+        must_hold(
+            "state tag: status says it", "status", bool(reported), f"the state tag {reported}"
+        ),
+        must_hold(
             "state tag: the guard refuses and the operator is told",
             "failed flow",
-            bool(refused) and told,
+            bool(refused) and alerted,
             refused,
         ),
-        held(
+        must_hold(
             "state tag: verify names and repairs it",
             "verify",
             bool(faults) and not repaired,
@@ -71,67 +80,69 @@ def _state_tag(place: DrillHome) -> tuple[list[Notice], float]:
     ], used
 
 
-def _decision(place: DrillHome) -> list[Notice]:
-    home = place.home()
+def _decision(drill_home: DrillHome) -> list[Notice]:
+    home = drill_home.home()
     address, last = home.settings.services.mlflow, home.journal.entries()[-1]
-    found = []
+    notices = []
     for tag, value in (("reasons", "earned every bit of it"), ("hash", "0" * 64)):
         before = edit_decision(address, str(last.run_id), tag, value)
-        faults = verified(place.home())["faults"]
-        used = _weight(place)
+        faults = verified(drill_home.home())["faults"]
+        used = _weight(drill_home)
         edit_decision(address, str(last.run_id), tag, before)
         words = faults[0] if faults else "not named"
-        found.append(
-            held(f"decision, {tag} changed: verify names it", "hash chain", bool(faults), words)
+        notices.append(
+            must_hold(
+                f"decision, {tag} changed: verify names it", "hash chain", bool(faults), words
+            )
         )
-    found.append(
-        held(
+    notices.append(
+        must_hold(
             "decision, hash changed: trading uses weight 0", "seal", used == 0, f"weight {used:.0%}"
         )
     )
-    return found
+    return notices
 
 
 def _on_disk(
-    place: DrillHome, what: str, reason: str, file: Path, change: Callable[[str], str]
+    drill_home: DrillHome, what: str, reason: str, file: Path, change: Callable[[str], str]
 ) -> Notice:
-    """Change a file of the trading process while MLflow is away, and start it anew."""
+    """Change a file of the trading process and restart it while MLflow is unreachable."""
     before = file.read_text(encoding="utf-8")
     file.write_text(change(before), encoding="utf-8")
-    with away(place.folder / "mlruns" / "mlflow.db"), trading(place, EDITED) as desk:
-        lived = desk.live(EDITED + DAY)
+    with away(drill_home.folder / "mlruns" / "mlflow.db"), trading(drill_home, EDITED_AT) as desk:
+        evaluated = desk.live(EDITED_AT + DAY)
     file.write_text(before, encoding="utf-8")
-    without = bool(lived) and all(
-        one.weight == 0 and one.fallback_reason == reason for one in lived
+    without_model = bool(evaluated) and all(
+        signal.weight == 0 and signal.fallback_reason == reason for signal in evaluated
     )
-    reasons = sorted({str(one.fallback_reason) for one in lived})
-    return held(
+    reasons = sorted({str(signal.fallback_reason) for signal in evaluated})
+    return must_hold(
         f"{what}: trading uses weight 0",
         "seal",
-        without,
-        f"{len(lived)} signals, {', '.join(reasons)}",
+        without_model,
+        f"{len(evaluated)} signals, {', '.join(reasons)}",
     )
 
 
-def _weight(place: DrillHome) -> float:
-    """Return the weight a trading process that starts now would use."""
-    with trading(place, EDITED) as desk:
+def _weight(drill_home: DrillHome) -> float:
+    """Return the weight that a trading process started now would use."""
+    with trading(drill_home, EDITED_AT) as desk:
         return desk.weight()
 
 
-def _model_file(place: DrillHome) -> Path:
-    bundle = place.folder / ".steelyard" / "bundle"
+def _model_file(drill_home: DrillHome) -> Path:
+    bundle = drill_home.folder / ".steelyard" / "bundle"
     version = (bundle / "current").read_text(encoding="utf-8").partition(" ")[0]
     return bundle / version / "model.json"
 
 
-def _raise(text: str) -> str:
-    """Return a state in which the weight is 70 %, the rest as it was."""
+def _claim_weight(text: str) -> str:
+    """Return a state with its weight changed to 70 %."""
     return json.dumps(json.loads(text) | {"weight": 0.7})
 
 
-def _sure(text: str) -> str:
-    """Return a model's description in which it is sure of every win."""
+def _claim_certainty(text: str) -> str:
+    """Return a model description changed to be sure of every win."""
     described = json.loads(text)
     described["calibration"]["intercept"] += 10
     return json.dumps(described)
