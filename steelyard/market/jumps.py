@@ -51,7 +51,7 @@ class Jump:
 
     def __str__(self) -> str:
         verdicts = {
-            "split": "split, adjusted",
+            "split": "split, adjusted away",
             "crash": "real move, kept",
             "undecided": "split, bad data or real? held back until conf/source.yaml says (jumps)",
             "reused": "ticker reused after a hole? held back until conf/source.yaml says (jumps)",
