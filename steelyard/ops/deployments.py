@@ -65,8 +65,8 @@ def register(up: UpSettings, home: Path, conf: Path) -> list[dict[str, Any]]:
 def close_abandoned() -> int:
     """Mark the runs of a killed worker as crashed and return their number.
 
-    Otherwise they stay "running" with their concurrency slots, for which the next run waits. Call this
-    only while no worker runs.
+    Otherwise they stay "running" with their concurrency slots, for which the next run waits. Call
+    this only while no worker runs.
     """
     pools = sorted({entry["work_pool"]["name"] for entry in declared_deployments()})
     with get_client(sync_client=True) as client:

@@ -1,8 +1,8 @@
-"""Keeps processes running on one machine: starts them in order, restarts what dies, ends them in reverse order.
+"""Supervise processes on one machine: start, restart after a failure, end in reverse order.
 
-Every service leads a process group of its own, so that a Ctrl-C at the terminal reaches the
-supervisor alone, and ending a service ends whatever it started. Should the supervisor itself be
-killed, ``steelyard.ops.reaper`` ends them.
+Every service leads a process group of its own, so that Ctrl-C at the terminal reaches the
+supervisor only, and ending a service also ends its children. If the supervisor is killed,
+``steelyard.ops.reaper`` ends the services.
 """
 
 import errno
@@ -23,12 +23,12 @@ from steelyard.errors import FixConfiguration, RestoreService
 from steelyard.ops import reaper
 
 START_SECONDS = 180.0
-"""A service that does not answer by then does not start."""
-LOOK_SECONDS = 0.25
-ASK_SECONDS = 15.0
+"""Longest time until a new service answers."""
+POLL_SECONDS = 0.25
+HEALTH_CHECK_SECONDS = 15.0
 ANSWER_SECONDS = 2.0
-UNANSWERED = 8
-"""So many questions in a row, two minutes of them, and a service that lives counts as dead."""
+MAX_UNANSWERED = 8
+"""Failed health checks in a row, two minutes, after which a running service is restarted."""
 FIRST_DELAY_SECONDS = 1.0
 LONGEST_DELAY_SECONDS = 60.0
 KEPT_LOGS = 3
@@ -37,7 +37,7 @@ _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """A TCP port a service will listen on, and the setting it comes from."""
+    """A TCP port of a service, and the setting that names it."""
 
     host: str
     number: int
@@ -49,7 +49,10 @@ class Service:
     """A process to keep running.
 
     Attributes:
-        health: Address that answers 200 when the service is up; empty: it is up while it runs.
+        name: Name of the service and of its log.
+        command: Program and arguments.
+        environment: Its whole environment.
+        health: Address that answers 200 if the service is up; empty if running is enough.
     """
 
     name: str
@@ -59,16 +62,20 @@ class Service:
 
 
 def check(ports: Iterable[Port]) -> None:
-    """Refuse ports that cannot be listened on, before anything starts.
+    """Refuse ports that cannot be used, before anything starts.
 
     Raises:
-        FixConfiguration: It names the port and the setting.
+        FixConfiguration: If a port is taken or not allowed; it names the port and the setting.
     """
     for port in ports:
         try:
             _listen(port)
         except OSError as error:
-            raise FixConfiguration(_words(port, error)) from error
+            if error.errno == errno.EADDRINUSE:
+                advice = f"is taken; stop its owner, or change {port.setting}"
+            else:
+                advice = f"cannot be used ({error.strerror}); change {port.setting}"
+            raise FixConfiguration(f"port {port.number} on {port.host} {advice}") from error
 
 
 def _listen(port: Port) -> None:
@@ -76,35 +83,30 @@ def _listen(port: Port) -> None:
         port.host, port.number, type=socket.SOCK_STREAM
     )[0]
     with socket.socket(family, kind, protocol) as probe:
-        probe.setsockopt(
-            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
-        )  # connections that are closing do not count
+        # Connections that are closing do not count.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind(address)
 
 
-def _words(port: Port, error: OSError) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return f"port {port.number} on {port.host} is taken; stop what listens there, or change {port.setting}"
-    return f"port {port.number} on {port.host} cannot be used ({error.strerror}); change {port.setting}"
-
-
 class Supervisor:
-    """Runs services until it is left, or until SIGINT, SIGTERM or SIGHUP, which raises KeyboardInterrupt at the next look.
+    """Context in which services run; SIGINT, SIGTERM and SIGHUP end it with KeyboardInterrupt.
 
     Args:
-        logs: Folder of one log for each service; the last ones of before are kept beside it.
-        say: Takes one line about whatever died and was started again.
+        logs: Folder with one log per service; the previous logs are kept beside it.
+        say: Receives one line about each service that failed and is restarted.
     """
 
     def __init__(self, logs: Path, say: Callable[[str], None]) -> None:
         self._logs = logs
         self._say = say
-        self._kept: list[_Kept] = []
+        self._supervised: list[_SupervisedService] = []
         self._signalled = False
 
     def __enter__(self) -> Self:
         self._logs.mkdir(parents=True, exist_ok=True)
-        self._handlers = {number: signal.signal(number, self._take) for number in _signals()}
+        self._handlers = {
+            number: signal.signal(number, self._note_signal) for number in _stop_signals()
+        }
         self._reaper = _ReaperProcess()
         return self
 
@@ -114,68 +116,68 @@ class Supervisor:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for kept in reversed(self._kept):
-            kept.end()
+        for service in reversed(self._supervised):
+            service.end()
         self._reaper.close()
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
 
     def start(self, *services: Service) -> None:
-        """Start services side by side, and return when all of them answer.
+        """Start services in parallel, and return when all of them answer.
 
         Raises:
-            RestoreService: One stopped, or did not answer in time.
-            KeyboardInterrupt: A signal came.
+            RestoreService: If one stopped, or did not answer in time.
+            KeyboardInterrupt: If a signal came.
         """
-        waiting = [self._keep(service) for service in services]
-        until = time.monotonic() + START_SECONDS
-        while waiting := [kept for kept in waiting if not kept.came_up(until)]:
+        starting = [self._supervise(service) for service in services]
+        deadline = time.monotonic() + START_SECONDS
+        while starting := [service for service in starting if not service.came_up(deadline)]:
             self._pause()
 
     def run(self, service: Service) -> str:
-        """Run a process to its end, and return what it wrote to stdout.
+        """Run a process to its end, and return its standard output.
 
         Raises:
-            RestoreService: It failed.
-            KeyboardInterrupt: A signal came.
+            RestoreService: If it failed.
+            KeyboardInterrupt: If a signal came.
         """
-        kept = self._keep(service, subprocess.PIPE)
-        while kept.running():
+        supervised = self._supervise(service, subprocess.PIPE)
+        while supervised.running():
             self._pause()
-        written = kept.written()
-        self._kept.remove(kept)
-        return written
+        output = supervised.read_output()
+        self._supervised.remove(supervised)
+        return output
 
     def watch(self) -> None:
-        """Restart what dies or no longer answers, for ever.
+        """Restart services that stop or no longer answer, until a signal comes.
 
         Raises:
-            KeyboardInterrupt: A signal came.
+            KeyboardInterrupt: If a signal came.
         """
         while True:
             self._pause()
-            for kept in self._kept:
-                kept.tend(self._say)
+            for service in self._supervised:
+                service.tend(self._say)
 
-    def _keep(self, service: Service, output: int | None = None) -> "_Kept":
-        kept = _Kept(service, rotated(self._logs / f"{service.name}.log"), self._reaper, output)
-        self._kept.append(kept)
-        kept.spawn()
-        return kept
+    def _supervise(self, service: Service, output: int | None = None) -> "_SupervisedService":
+        log = rotated(self._logs / f"{service.name}.log")
+        supervised = _SupervisedService(service, log, self._reaper, output)
+        self._supervised.append(supervised)
+        supervised.spawn()
+        return supervised
 
     def _pause(self) -> None:
         if self._signalled:
             raise KeyboardInterrupt
-        time.sleep(LOOK_SECONDS)
+        time.sleep(POLL_SECONDS)
 
-    def _take(self, *_: object) -> None:
-        self._signalled = (
-            True  # raising here could lose a process between its start and its entry in the list
-        )
+    def _note_signal(self, *_: object) -> None:
+        # Raising here could lose a process between its start and its entry in the list.
+        self._signalled = True
 
 
-class _Kept:
-    """One service: its process while it lives, and when it may start again."""
+class _SupervisedService:
+    """One service: its process while it runs, and the time of its next start."""
 
     def __init__(
         self, service: Service, log: Path, reaper_process: "_ReaperProcess", output: int | None
@@ -185,14 +187,14 @@ class _Kept:
         self._reaper = reaper_process
         self._output = output
         self._process: subprocess.Popen[str] | None = None
-        self._due = self._asked = self._since = 0.0
+        self._due = self._checked_at = self._started_at = 0.0
         self._delay = FIRST_DELAY_SECONDS
         self._unanswered = 0
 
     def spawn(self) -> None:
-        """Start the process, leader of its own session."""
+        """Start the process as leader of its own session."""
         with self._log.open("a", encoding="utf-8") as log:
-            self._process = subprocess.Popen(  # our own arguments
+            self._process = subprocess.Popen(
                 self._service.command,
                 env=self._service.environment,
                 stdin=subprocess.DEVNULL,
@@ -201,81 +203,88 @@ class _Kept:
                 start_new_session=True,
                 text=True,
             )
-        self._reaper.hold(self._process.pid)
-        self._since = self._asked = time.monotonic()
+        self._reaper.add(self._process.pid)
+        self._started_at = self._checked_at = time.monotonic()
         self._unanswered = 0
 
     def running(self) -> bool:
-        """Whether the process lives."""
+        """Return whether the process is running."""
         return self._process is not None and self._process.poll() is None
 
-    def came_up(self, until: float) -> bool:
-        """Whether it answers by now; refuse to wait for what stopped, or for longer than ``until``."""
+    def came_up(self, deadline: float) -> bool:
+        """Return whether the service answers.
+
+        Raises:
+            RestoreService: If it stopped, or the monotonic ``deadline`` has passed.
+        """
         if not self.running():
-            raise RestoreService(f"{self._service.name} {self._ended()}")
-        if time.monotonic() > until:
+            raise RestoreService(f"{self._service.name} {self._describe_end()}")
+        if time.monotonic() > deadline:
             raise RestoreService(
                 f"{self._service.name} does not answer after {START_SECONDS:.0f} s; see {self._log}"
             )
         return self._answers()
 
-    def written(self) -> str:
-        """Return what a process that ended wrote, and refuse one that failed."""
+    def read_output(self) -> str:
+        """Return the standard output of a process that has ended.
+
+        Raises:
+            RestoreService: If it failed.
+        """
         assert self._process is not None  # noqa: S101  # it was spawned
-        written, _ = self._process.communicate()
+        output, _ = self._process.communicate()
         if self._process.returncode != 0:
-            raise RestoreService(f"{self._service.name} {self._ended()}")
+            raise RestoreService(f"{self._service.name} {self._describe_end()}")
         self.end()
-        return written
+        return output
 
     def tend(self, say: Callable[[str], None]) -> None:
-        """Start again what died, after a delay; end what no longer answers, so that it can start again."""
+        """Restart the service, after a delay, if it stopped or no longer answers."""
         if self._process is None:
             if time.monotonic() >= self._due:
                 self.spawn()
         elif not self.running():
-            self._again(self._ended(), say)
+            self._plan_restart(self._describe_end(), say)
         elif self._hangs():
-            self._again(f"did not answer for {UNANSWERED * ASK_SECONDS:.0f} s", say)
+            silence = MAX_UNANSWERED * HEALTH_CHECK_SECONDS
+            self._plan_restart(f"did not answer for {silence:.0f} s", say)
 
     def end(self) -> None:
-        """End the process and whatever it started."""
+        """End the process and its children."""
         if self._process is None:
             return
         group = self._process.pid
         reaper.send([group], signal.SIGTERM)
-        _wait(self._process, group)
+        deadline = time.monotonic() + reaper.GRACE_SECONDS
+        while (self.running() or reaper.alive(group)) and time.monotonic() < deadline:
+            time.sleep(0.05)
         reaper.send([group], signal.SIGKILL)
         self._process.wait()
-        self._reaper.let_go(group)
+        self._reaper.remove(group)
         self._process = None
 
-    def _again(self, why: str, say: Callable[[str], None]) -> None:
+    def _plan_restart(self, reason: str, say: Callable[[str], None]) -> None:
         self.end()
-        if time.monotonic() - self._since > LONGEST_DELAY_SECONDS:
+        if time.monotonic() - self._started_at > LONGEST_DELAY_SECONDS:
             self._delay = FIRST_DELAY_SECONDS
-        say(f"{self._service.name} {why}; starts again in {self._delay:.0f} s")
+        say(f"{self._service.name} {reason}; starts again in {self._delay:.0f} s")
         self._due = time.monotonic() + self._delay
         self._delay = min(2 * self._delay, LONGEST_DELAY_SECONDS)
 
-    def _ended(self) -> str:
+    def _describe_end(self) -> str:
         code = self._process.poll() if self._process is not None else None
-        how = (
-            f"was ended by signal {-code}"
-            if code is not None and code < 0
-            else f"stopped with exit code {code}"
-        )
-        last = next(
-            (line.strip() for line in reversed(_tail(self._log)) if line.strip()), "nothing"
-        )
-        return f"{how}; the last line of {self._log} is: {last[:200]}"
+        cause = f"stopped with exit code {code}"
+        if code is not None and code < 0:
+            cause = f"was ended by signal {-code}"
+        lines = [line.strip() for line in _tail(self._log) if line.strip()]
+        return f"{cause}; the last line of {self._log} is: {(lines or ['nothing'])[-1][:200]}"
 
     def _hangs(self) -> bool:
-        if time.monotonic() - self._asked < ASK_SECONDS:
+        if time.monotonic() - self._checked_at < HEALTH_CHECK_SECONDS:
             return False
-        self._asked = time.monotonic()
+        self._checked_at = time.monotonic()
         self._unanswered = 0 if self._answers() else self._unanswered + 1
-        return self._unanswered >= UNANSWERED
+        return self._unanswered >= MAX_UNANSWERED
 
     def _answers(self) -> bool:
         if not self._service.health:
@@ -288,7 +297,7 @@ class _Kept:
 
 
 class _ReaperProcess:
-    """The process that ends the others should this one be killed."""
+    """The process that ends the services if this one is killed."""
 
     def __init__(self) -> None:
         command = [sys.executable, "-I", "-S", reaper.__file__]
@@ -296,27 +305,27 @@ class _ReaperProcess:
             command, stdin=subprocess.PIPE, start_new_session=True, text=True
         )
 
-    def hold(self, group: int) -> None:
-        """End ``group`` with this process."""
+    def add(self, group: int) -> None:
+        """Let it end a process group if this process is killed."""
         self._write(f"+{group}\n")
 
-    def let_go(self, group: int) -> None:
-        """``group`` is gone."""
+    def remove(self, group: int) -> None:
+        """Let it forget a process group that has ended."""
         self._write(f"-{group}\n")
 
     def close(self) -> None:
-        """End it; it ends what it still holds."""
+        """End it; it ends the groups it still knows."""
         self._process.communicate()
 
     def _write(self, line: str) -> None:
-        assert self._process.stdin is not None  # noqa: S101  # it was asked for
+        assert self._process.stdin is not None  # noqa: S101  # opened as a pipe
         if self._process.poll() is None:
             self._process.stdin.write(line)
             self._process.stdin.flush()
 
 
 def rotated(log: Path) -> Path:
-    """Move the logs of before one number up, and return the path of the new one."""
+    """Rename the previous logs to one number higher, and return the path of the new log."""
     for number in range(KEPT_LOGS, 0, -1):
         older = log.with_name(f"{log.name}.{number - 1}") if number > 1 else log
         if older.exists():
@@ -324,16 +333,10 @@ def rotated(log: Path) -> Path:
     return log
 
 
-def _signals() -> Iterator[signal.Signals]:
+def _stop_signals() -> Iterator[signal.Signals]:
     yield from (signal.SIGINT, signal.SIGTERM)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup
         yield signal.SIGHUP
-
-
-def _wait(process: "subprocess.Popen[str]", group: int) -> None:
-    until = time.monotonic() + reaper.GRACE_SECONDS
-    while (process.poll() is None or reaper.alive(group)) and time.monotonic() < until:
-        time.sleep(0.05)
 
 
 def _tail(log: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""What ``steelyard up`` runs on one machine: Prefect's server, MLflow's server, a worker, and the schedules."""
+"""Processes of ``steelyard up``: the servers of Prefect and MLflow, and a worker."""
 
 import json
 import sys
@@ -18,9 +18,11 @@ POOL = "steelyard"
 RUNS_AT_ONCE = 2
 OWN_STORES = ("sqlite", "postgresql")
 _PREFECT = {
-    # A slot of a run that died is given back after five minutes, and leases in memory would forget it with the server.
-    "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
-    # Row by row, SQLite is locked for seconds after every flow.
+    # The slot of a killed run is freed after five minutes; leases in memory end with the server.
+    "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": (
+        "prefect.server.concurrency.lease_storage.filesystem"
+    ),
+    # Written row by row, SQLite stays locked for seconds after every flow.
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "100",
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_READ_BATCH_SIZE": "100",
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
@@ -32,13 +34,15 @@ _PREFECT = {
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What will run, and where it is found.
+    """Processes to run, and their addresses.
 
     Attributes:
-        servers: Started first, side by side.
-        deploy: Registers the deployments with them, and ends; it prints them as JSON.
+        state: Folder of logs, lock and Prefect's database.
+        ports: Ports that must be free.
+        servers: Started first, in parallel.
+        deploy: Registers the deployments, prints them as JSON, and ends.
         worker: Started last.
-        pages: Addresses for people, by name.
+        pages: Addresses of the web pages, by name.
     """
 
     state: Path
@@ -50,40 +54,56 @@ class Plan:
 
 
 def planned(settings: Settings, home: Path, conf: Path | None = None) -> Plan:
-    """Return what runs for ``home`` under ``settings``, which were read from the folder ``conf``."""
+    """Return the processes for a home.
+
+    Args:
+        settings: Settings, read from ``conf``.
+        home: Folder of the home.
+        conf: Folder of the settings; None for the default.
+    """
     services, up = settings.services.at(home), settings.up
     state, folder = Path(services.state), (conf or default_conf()).resolve()
     api = up.prefect_page
     environment = child_environment(
         PREFECT_HOME=str(state / "prefect"), PREFECT_API_URL=f"{api}/api", **_PREFECT
     )
-    own = services.mlflow.startswith(OWN_STORES)
+    own_server = services.mlflow.startswith(OWN_STORES)
     stores = {
         "MLFLOW_BACKEND_STORE_URI": services.mlflow,
         "MLFLOW_ARTIFACTS_DESTINATION": services.artifacts,
     }
-    places = ("--home", str(home.resolve()), "--conf", str(folder))
-    deploy = (sys.executable, "-m", "steelyard", "deploy", "--json", *places)
+    folders = ("--home", str(home.resolve()), "--conf", str(folder))
+    deploy = (sys.executable, "-m", "steelyard", "deploy", "--json", *folders)
+    ports = [Port(up.host, up.prefect_port, f"prefect_port in {folder / 'up.yaml'}")]
+    servers = [_prefect(up, api, environment)]
+    if own_server:
+        ports.append(Port(up.host, up.mlflow_port, f"mlflow_port in {folder / 'up.yaml'}"))
+        servers.append(_mlflow(up, environment | stores))
+    pool = ("--pool", POOL, "--type", "process", "--limit", str(RUNS_AT_ONCE), "--name", POOL)
     return Plan(
         state=state,
-        ports=tuple(_ports(up, folder, own)),
-        servers=(
-            _prefect(up, api, environment),
-            *([_mlflow(up, environment | stores)] if own else []),
-        ),
+        ports=tuple(ports),
+        servers=tuple(servers),
         deploy=Service("deploy", deploy, environment),
-        worker=_worker(environment),
+        worker=Service(
+            "worker", (sys.executable, "-m", "steelyard.ops.worker", *pool), environment
+        ),
         pages={"Prefect": api, "MLflow": services.pages},
     )
 
 
 def keep_up(plan: Plan, show: Callable[[dict[str, Any]], None], say: Callable[[str], None]) -> None:
-    """Start everything, show where it is, and keep it running until a signal comes.
+    """Start all processes, show their addresses, and keep them running until a signal comes.
+
+    Args:
+        plan: Processes to run.
+        show: Receives pages, deployments and folder of the logs, once all have started.
+        say: Receives one line about each restart.
 
     Raises:
-        FixConfiguration: A port is taken; nothing was started.
-        RestoreService: The home is kept up already, or something does not start; what was started
-            is stopped again.
+        FixConfiguration: If a port is taken; nothing was started.
+        RestoreService: If ``up`` runs already for this home, or a process does not start; those
+            started are stopped again.
     """
     with _alone(plan.state), suppress(KeyboardInterrupt):
         check(plan.ports)
@@ -107,36 +127,15 @@ def _alone(state: Path) -> Iterator[None]:
         raise RestoreService(f"steelyard up runs already for {state}; stop it first") from error
 
 
-def _ports(up: UpSettings, conf: Path, own: bool) -> Iterator[Port]:
-    yield Port(up.host, up.prefect_port, f"prefect_port in {conf / 'up.yaml'}")
-    if own:
-        yield Port(up.host, up.mlflow_port, f"mlflow_port in {conf / 'up.yaml'}")
-
-
 def _prefect(up: UpSettings, address: str, environment: dict[str, str]) -> Service:
-    command = (
-        sys.executable,
-        "-m",
-        "prefect",
-        "server",
-        "start",
-        "--host",
-        up.host,
-        "--port",
-        str(up.prefect_port),
-    )
+    address_options = ("--host", up.host, "--port", str(up.prefect_port))
+    command = (sys.executable, "-m", "prefect", "server", "start", *address_options)
     return Service("prefect", command, environment, f"{address}/api/health")
 
 
 def _mlflow(up: UpSettings, environment: dict[str, str]) -> Service:
-    listens = ("--host", up.host, "--port", str(up.mlflow_port), "--workers", "1")
-    quiet = {
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"
-    }  # eight processes more, for what nobody here uses
-    command = (sys.executable, "-m", "mlflow", "server", *listens)
-    return Service("mlflow", command, environment | quiet, f"{up.mlflow_page}/health")
-
-
-def _worker(environment: dict[str, str]) -> Service:
-    pool = ("--pool", POOL, "--type", "process", "--limit", str(RUNS_AT_ONCE), "--name", POOL)
-    return Service("worker", (sys.executable, "-m", "steelyard.ops.worker", *pool), environment)
+    # Job execution would start eight more processes that nothing here uses.
+    without_jobs = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    options = ("--host", up.host, "--port", str(up.mlflow_port), "--workers", "1")
+    command = (sys.executable, "-m", "mlflow", "server", *options)
+    return Service("mlflow", command, environment | without_jobs, f"{up.mlflow_page}/health")

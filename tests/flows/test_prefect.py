@@ -63,7 +63,7 @@ def test_the_doctor_finds_a_server_with_nothing_registered(server: str, home: Pa
     )
     assert (found["worker"].standing, found["worker"].found) == (
         "wrong",
-        "there is no work pool steelyard",
+        "work pool steelyard does not exist",
     )
     assert found["deployments"].found.startswith(
         "not registered: collect/daily, trade/per-bar, settle/daily"

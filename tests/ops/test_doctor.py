@@ -216,7 +216,7 @@ def test_databases_of_another_version_are_named(pilot: Home, conf: Path) -> None
     assert found(document, "ledger") == "tables of version 0001, 0004 is current"
     assert "Detected out-of-date database schema" in found(document, "MLflow")
     assert {found(document, name) for name in ("lease", "state", "schedules")} == {
-        "not looked at: MLflow cannot be used"
+        "not checked: MLflow cannot be used"
     }
 
 

@@ -90,7 +90,11 @@ def test_a_server_that_no_longer_answers_starts_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interrupt: Callable[[Callable[[], bool]], None]
 ) -> None:
     """A process that fails several health checks counts as dead and is restarted."""
-    for name, seconds in (("ASK_SECONDS", 0.1), ("ANSWER_SECONDS", 0.3), ("UNANSWERED", 3)):
+    for name, seconds in (
+        ("HEALTH_CHECK_SECONDS", 0.1),
+        ("ANSWER_SECONDS", 0.3),
+        ("MAX_UNANSWERED", 3),
+    ):
         monkeypatch.setattr(supervisor_module, name, seconds)
     monkeypatch.setattr(reaper, "GRACE_SECONDS", 0.3)
     with socket.socket() as free:

@@ -77,7 +77,7 @@ def test_the_doctor_finds_all_of_it_well(
         return {row["name"]: (row["standing"], row["found"]) for row in json.loads(out)["rows"]}
 
     assert wait_until(
-        lambda: examined()["worker"][1].startswith("1 online, last heard of ")
+        lambda: examined()["worker"][1].startswith("1 online, last heartbeat ")
     )  # once it has started
     rows = examined()
     assert rows["Prefect"] == ("ok", f"a server answers at {up.prefect}/api")

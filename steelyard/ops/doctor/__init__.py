@@ -1,4 +1,4 @@
-"""The doctor: looks at everything a home needs, changes nothing, and says what is wrong and what to do."""
+"""The doctor: checks all a home needs, reports faults and what to do, and changes nothing."""
 
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
@@ -10,19 +10,24 @@ from steelyard.home import home_under
 from steelyard.ops.doctor import configuration as conf_checks
 from steelyard.ops.doctor import home as home_checks
 from steelyard.ops.doctor import server as server_checks
-from steelyard.ops.doctor.rows import Row, looked
+from steelyard.ops.doctor.rows import Row, run_check
 from steelyard.settings import Settings, default_conf, load_readable
 
 Checks = dict[str, Callable[[], Iterable[Row]]]
 NEEDS = {"lease": ("MLflow",), "state": ("MLflow",), "schedules": ("MLflow", "ledger", "lake")}
-"""Check → those without which it cannot be made."""
+"""Check → checks that must not be wrong for it to run."""
 
 
 def doctor(home: Path, conf: Path | None, as_of: datetime) -> dict[str, Any]:
-    """Return every check as plain JSON values; one that cannot be made keeps no other from being made.
+    """Run every check and return the results as plain JSON values.
+
+    Args:
+        home: Folder of the home.
+        conf: Folder of settings; None for the default.
+        as_of: Check as of this time (UTC).
 
     Raises:
-        FixConfiguration: If there is no such folder of settings.
+        FixConfiguration: If the folder of settings does not exist.
     """
     folder = conf or default_conf()
     settings, wrong = load_readable(folder)
@@ -32,7 +37,7 @@ def doctor(home: Path, conf: Path | None, as_of: datetime) -> dict[str, Any]:
             Row(
                 "home",
                 "wrong",
-                "not looked at: conf/services.yaml says where it is",
+                "not checked: conf/services.yaml names its location",
                 "correct that file first",
             )
         )
@@ -42,11 +47,11 @@ def doctor(home: Path, conf: Path | None, as_of: datetime) -> dict[str, Any]:
                 "home",
                 "wrong",
                 f"{home} does not exist; nothing was made",
-                "correct --home; any flow makes it",
+                "correct --home; any flow creates it",
             )
         )
     else:
-        rows += _rows(_lived_in(settings, home, folder, as_of))
+        rows += _rows(_of_home(settings, home, folder, as_of))
     rows += _rows({"Prefect": partial(server_checks.server, settings, home, folder, as_of)})
     counts = {
         standing: sum(row.standing == standing for row in rows) for standing in ("wrong", "warning")
@@ -60,7 +65,7 @@ def doctor(home: Path, conf: Path | None, as_of: datetime) -> dict[str, Any]:
 
 
 def _rows(checks: Checks) -> Iterator[Row]:
-    """Make each check; one that needs what cannot be used is named and left."""
+    """Run each check; skip one that needs a check that is wrong."""
     broken = set[str]()
     for name, check in checks.items():
         lacking = [need for need in NEEDS.get(name, ()) if need in broken]
@@ -68,11 +73,11 @@ def _rows(checks: Checks) -> Iterator[Row]:
             yield Row(
                 name,
                 "warning",
-                f"not looked at: {lacking[0]} cannot be used",
-                f"put {lacking[0]} right first",
+                f"not checked: {lacking[0]} cannot be used",
+                f"repair {lacking[0]} first",
             )
             continue
-        for row in looked(name, check):
+        for row in run_check(name, check):
             broken |= {name} if (row.name, row.standing) == (name, "wrong") else set()
             yield row
 
@@ -90,7 +95,7 @@ def _installed(settings: Settings) -> Checks:
     }
 
 
-def _lived_in(settings: Settings, folder: Path, conf: Path, as_of: datetime) -> Checks:
+def _of_home(settings: Settings, folder: Path, conf: Path, as_of: datetime) -> Checks:
     home = home_under(settings, folder, conf)
     tag = home_checks.Tag(home)
     return {

@@ -1,4 +1,4 @@
-"""Checks of the settings, of what they and the environment say against each other, and of the installed versions."""
+"""Checks of settings, environment and installed versions."""
 
 import platform
 from collections.abc import Iterator
@@ -30,12 +30,17 @@ DISTRIBUTION = "steelyard"
 
 
 def configuration(folder: Path, wrong: dict[str, str]) -> Iterator[Row]:
-    """Say which files of ``folder`` cannot be read, and why."""
-    for subject, words in wrong.items():
+    """Report files that cannot be read, and keys with a former name.
+
+    Args:
+        folder: Folder of settings.
+        wrong: Subject of each unreadable file and the reason.
+    """
+    for subject, finding in wrong.items():
         yield Row(
             f"conf: {subject}",
             "wrong",
-            words,
+            finding,
             "correct the file; its defaults are used for the checks below",
         )
     former = former_keys(folder)
@@ -51,18 +56,21 @@ def configuration(folder: Path, wrong: dict[str, str]) -> Iterator[Row]:
 
 
 def pages(settings: Settings) -> Iterator[Row]:
-    """Hold where MLflow's pages are said to be against where ``steelyard up`` opens them."""
+    """Compare the configured address of MLflow's pages with that of ``steelyard up``."""
     services, up = settings.services, settings.up
     named = urlparse(services.pages)
     ours = services.mlflow.startswith(OWN_STORES) and named.hostname in LOOPBACK
     if ours and named.port != up.mlflow_port:
-        advice = "set pages in conf/services.yaml to the port of mlflow_port; links in alerts and reports lead nowhere else"
+        advice = (
+            "set the port of pages in conf/services.yaml to mlflow_port; "
+            "links in alerts and reports use it"
+        )
         found = f"pages is {services.pages}, mlflow_port in conf/up.yaml is {up.mlflow_port}"
         yield Row("MLflow's pages", "warning", found, advice)
 
 
 def broker(settings: Settings) -> Iterator[Row]:
-    """Say whether the configured broker can be asked; Alpaca itself is not."""
+    """Report whether the broker is configured completely; Alpaca is not contacted."""
     if settings.broker.name == "paper":
         yield Row("broker", "ok", "paper, embedded")
         return
@@ -79,35 +87,35 @@ def broker(settings: Settings) -> Iterator[Row]:
 
 
 def strategy(settings: Settings) -> Iterator[Row]:
-    """Say whether the existing system can be loaded."""
+    """Report whether the existing system can be loaded."""
     load_strategy(settings.strategy)
     yield Row("strategy", "ok", settings.strategy.system)
 
 
 def source(settings: Settings) -> Iterator[Row]:
-    """Say whether the source of bars is there."""
+    """Report whether the source of bars exists."""
     named = settings.source
     if named.kind == "files" and not Path(named.path).expanduser().exists():
-        words = f"conf/source.yaml: path '{named.path}' is not there"
+        finding = f"conf/source.yaml: path '{named.path}' does not exist"
         yield Row(
             "source",
             "wrong",
-            words,
-            "name the file or folder of your bars, from where steelyard is started",
+            finding,
+            "set the file or folder of your bars, relative to where steelyard is started",
         )
         return
     yield Row("source", "ok", f"{named.kind} {named.path}".strip())
 
 
 def times(settings: Settings) -> Iterator[Row]:
-    """Say whether every time in conf/up.yaml is one Prefect can plan by."""
+    """Report whether Prefect can schedule every time in conf/up.yaml."""
     for name in TRACES:
         next_runs(settings.up, name, datetime(2026, 1, 1, tzinfo=UTC))
     yield Row("times", "ok", f"{len(TRACES)} schedules in {settings.up.timezone}")
 
 
 def token() -> Iterator[Row]:
-    """Look at the token of the service, which is never printed."""
+    """Check the token of the service, which is never printed."""
     if not service_token_set():
         yield Row("STEELYARD_TOKEN", "ok", "not set; only steelyard serve needs it")
         return
@@ -116,32 +124,36 @@ def token() -> Iterator[Row]:
 
 
 def channels() -> Iterator[Row]:
-    """Say whether alerts reach anybody; the addresses are never printed."""
+    """Report whether alerts have a channel; the addresses are never printed."""
     found = len(alert_channels())
     if found:
         yield Row("STEELYARD_ALERTS", "ok", f"{found} channels")
         return
-    advice = "name a channel; docs/operating/alerts.md"
-    yield Row("STEELYARD_ALERTS", "warning", "not set: alerts are kept and reach nobody", advice)
+    advice = "set a channel; see docs/operating/alerts.md"
+    yield Row("STEELYARD_ALERTS", "warning", "not set: alerts are stored but not delivered", advice)
 
 
 def versions() -> Iterator[Row]:
-    """Hold Python and every library against what the installed distribution requires."""
+    """Compare Python and every library with the requirements of the distribution."""
     try:
-        wanted = [Requirement(text) for text in requires(DISTRIBUTION) or ()]
+        requirements = [Requirement(text) for text in requires(DISTRIBUTION) or ()]
     except PackageNotFoundError:
         yield Row(
             "versions",
             "warning",
-            "steelyard is not installed, so nothing says what it requires",
+            "steelyard is not installed, so its requirements are unknown",
             "make install",
         )
         return
     yield from _python()
-    needed = [one for one in wanted if one.marker is None or one.marker.evaluate({"extra": ""})]
-    missed = [words for one in needed if (words := missing(one))]
-    for words in missed:
-        yield Row("library", "wrong", words, "pip install -c constraints.txt steelyard")
+    needed = [
+        requirement
+        for requirement in requirements
+        if requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+    ]
+    missed = [finding for requirement in needed if (finding := missing(requirement))]
+    for finding in missed:
+        yield Row("library", "wrong", finding, "pip install -c constraints.txt steelyard")
     if not missed:
         yield Row("libraries", "ok", f"{len(needed)} as required")
 
@@ -161,7 +173,7 @@ def _python() -> Iterator[Row]:
 
 
 def missing(requirement: Requirement) -> str:
-    """Return why the installed library does not meet a requirement; empty where it does."""
+    """Return why the installed library does not meet a requirement; empty if it does."""
     try:
         found = version(requirement.name)
     except PackageNotFoundError:

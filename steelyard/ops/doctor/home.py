@@ -1,4 +1,4 @@
-"""Checks of a home: folders, databases, what the lineage's state says, bars, schedules. Nothing is made or changed."""
+"""Checks of a home: folders, databases, state of the lineage, bars and schedules."""
 
 import os
 import shutil
@@ -19,62 +19,62 @@ from steelyard.queries.schedules import schedules
 from steelyard.settings import seal_key
 
 LOW_BYTES, EMPTY_BYTES = 1 << 30, 100 << 20
-"""Free space under which there is a warning; under which something is wrong."""
-BEHIND = timedelta(days=7)
-FIRST = 3
+"""Free space below which a folder gets a warning; below which it is wrong."""
+MAX_LAG = timedelta(days=7)
+SHOWN = 3
 
 
 def folders(home: Home) -> Iterator[Row]:
-    """Say of every folder whether it can be written and how much space is left."""
+    """Report of every folder whether it is writable, and its free space."""
     parts = {part: home.state_folder / part for part in ("lake", "spool", "bundle")}
-    for name, place in {"home": home.folder, **parts}.items():
-        yield _folder(name, place)
+    for name, path in {"home": home.folder, **parts}.items():
+        yield _folder(name, path)
     artifacts = home.settings.services.artifacts
     if "://" in artifacts:
-        yield Row("folder: artifacts", "ok", f"{artifacts} is not on this machine; not looked at")
+        yield Row("folder: artifacts", "ok", f"{artifacts} is not on this machine; not checked")
     else:
         yield _folder("artifacts", Path(artifacts))
 
 
-def _folder(name: str, place: Path) -> Row:
-    there = next(folder for folder in (place, *place.parents) if folder.exists())
-    if not there.is_dir():
-        return Row(f"folder: {name}", "wrong", f"{there} is no folder", "move it away")
-    if not os.access(there, os.W_OK | os.X_OK):
-        return Row(f"folder: {name}", "wrong", f"{there} cannot be written", "correct its rights")
-    free = shutil.disk_usage(there).free
-    found = f"{place}{'' if there == place else ', not there yet'}, {free / 1e9:.1f} GB free"
+def _folder(name: str, path: Path) -> Row:
+    existing = next(folder for folder in (path, *path.parents) if folder.exists())
+    if not existing.is_dir():
+        return Row(f"folder: {name}", "wrong", f"{existing} is no folder", "move it away")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        finding = f"{existing} cannot be written"
+        return Row(f"folder: {name}", "wrong", finding, "correct its permissions")
+    free = shutil.disk_usage(existing).free
+    missing = "" if existing == path else ", does not exist yet"
+    finding = f"{path}{missing}, {free / 1e9:.1f} GB free"
     if free >= LOW_BYTES:
-        return Row(f"folder: {name}", "ok", found)
+        return Row(f"folder: {name}", "ok", finding)
     return Row(
         f"folder: {name}",
         "wrong" if free < EMPTY_BYTES else "warning",
-        found,
+        finding,
         "free space on this disk",
     )
 
 
 def ledger(home: Home) -> Iterator[Row]:
-    """Say whether the ledger can be reached and has the current tables."""
+    """Report whether the ledger is reachable and has the current tables."""
     present, head = open_ledger(home.settings.services).revisions()
     if present is None:
         yield Row(
             "ledger",
             "warning",
             "no tables yet",
-            "the first flow makes them, such as steelyard collect",
+            "any flow creates them, such as steelyard collect",
         )
     elif present != head:
-        words = f"tables of version {present}, {head} is current"
-        yield Row(
-            "ledger", "warning", words, "the next flow brings them up to date; take a backup before"
-        )
+        finding = f"tables of version {present}, {head} is current"
+        yield Row("ledger", "warning", finding, "the next flow migrates them; make a backup first")
     else:
         yield Row("ledger", "ok", f"tables of version {head}")
 
 
 def lineage(home: Home) -> Iterator[Row]:
-    """Say whether MLflow can be reached, its database is current, and the chain of decisions whole."""
+    """Report whether MLflow is reachable and current, and the chain of decisions intact."""
     if not home.registry.present():
         yield Row("MLflow", "warning", "no lineage yet", "steelyard guard begins it")
         return
@@ -86,36 +86,41 @@ def _journal(home: Home) -> Row:
     faults = home.journal.faults()
     if not faults:
         return Row("journal", "ok", f"{home.journal.count()} decisions, the chain is whole")
-    more = f"; and {len(faults) - FIRST} more" if len(faults) > FIRST else ""
-    advice = "steelyard verify says all of it; --repair writes anew what follows from the chain"
-    return Row("journal", "wrong", "; ".join(faults[:FIRST]) + more, advice)
+    more = f"; and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
+    advice = "steelyard verify lists all faults; --repair rewrites what follows from the chain"
+    return Row("journal", "wrong", "; ".join(faults[:SHOWN]) + more, advice)
 
 
 @dataclass(frozen=True)
 class Tag:
-    """The state tag of a home, looked at once for all who ask."""
+    """The state tag of a home, read once for all checks."""
 
     home: Home
 
     @cached_property
     def stored(self) -> StateReading:
-        """What stands in it, or why that cannot be believed; neither where there is no lineage."""
+        """The state, or why it cannot be trusted; neither if there is no lineage."""
         return self.home.journal.read_tag() if self.home.registry.present() else StateReading()
 
 
 def lease(tag: Tag, as_of: datetime) -> Iterator[Row]:
-    """Say until when the weight stays in force."""
+    """Report until when the weight stays in force.
+
+    Args:
+        tag: The state tag.
+        as_of: Check as of this time (UTC).
+    """
     state = tag.stored.state
     if state is None:
-        words = (
-            "not known: the state tag cannot be believed"
+        finding = (
+            "not known: the state tag cannot be trusted"
             if tag.stored.fault
             else "none, nothing was decided yet"
         )
         yield Row(
             "lease",
             "warning" if tag.stored.fault else "ok",
-            words,
+            finding,
             "see state" if tag.stored.fault else "",
         )
         return
@@ -123,24 +128,24 @@ def lease(tag: Tag, as_of: datetime) -> Iterator[Row]:
     if as_of <= state.lease_until:
         yield Row("lease", "ok", f"runs until {until}")
         return
-    advice = "steelyard guard renews it; look why the daily guard did not run"
+    advice = "steelyard guard renews it; find out why the daily guard did not run"
     yield Row(
         "lease",
         "wrong" if state.weight else "warning",
-        f"dead since {until}: trading uses weight 0",
+        f"ended {until}: trading uses weight 0",
         advice,
     )
 
 
 def sealed(tag: Tag) -> Iterator[Row]:
-    """Say whether the state tag is what the journal left."""
+    """Report whether the state tag is the one the journal wrote."""
     stored = tag.stored
     if stored.fault:
         yield Row(
             "state",
             "wrong",
             f"the state tag {stored.fault}",
-            "trading goes by the journal; steelyard verify --repair",
+            "trading uses the journal; repair it with steelyard verify --repair",
         )
     elif stored.state:
         key = "with your key" if seal_key() else "without a key of yours (STEELYARD_SEAL_KEY)"
@@ -154,7 +159,12 @@ def sealed(tag: Tag) -> Iterator[Row]:
 
 
 def bars(home: Home, as_of: datetime) -> Iterator[Row]:
-    """Say how old the last bar is, and which symbols have fallen behind."""
+    """Report the age of the last bar, and symbols that lag.
+
+    Args:
+        home: The opened home.
+        as_of: Check as of this time (UTC).
+    """
     source = home.settings.source.kind
     try:
         frame = home.lake.read()
@@ -163,19 +173,25 @@ def bars(home: Home, as_of: datetime) -> Iterator[Row]:
         return
     closes = frame.groupby("symbol")["timestamp"].max() + home.lake.bar_size
     age = (pd.Timestamp(as_of) - closes.max()) / pd.Timedelta(days=1)
-    found = f"{source}: {len(closes)} symbols, last bar closed {closes.max():%Y-%m-%d %H:%M} UTC, {age:.1f} days ago"
-    behind = sorted(str(name) for name, close in closes.items() if closes.max() - close > BEHIND)
+    newest = (
+        f"{source}: {len(closes)} symbols, last bar closed {closes.max():%Y-%m-%d %H:%M} UTC, "
+        f"{age:.1f} days ago"
+    )
+    behind = sorted(str(name) for name, close in closes.items() if closes.max() - close > MAX_LAG)
     if behind:
-        words = f"{found}; {len(behind)} are more than {BEHIND.days} days behind: {', '.join(behind[:FIRST])}"
-        yield Row("lake", "warning", words, "look at what steelyard collect says of them")
+        finding = (
+            f"{newest}; {len(behind)} are more than {MAX_LAG.days} days behind: "
+            f"{', '.join(behind[:SHOWN])}"
+        )
+        yield Row("lake", "warning", finding, "see what steelyard collect reports about them")
     else:
-        yield Row("lake", "ok", found)
+        yield Row("lake", "ok", newest)
 
 
 def spool(home: Home) -> Iterator[Row]:
-    """Say how many evaluations and outcomes have not reached the ledger yet."""
+    """Report how many evaluations and outcomes have not reached the ledger yet."""
     left = Spool(home.state_folder / "spool").left()
-    advice = "they go to the ledger when a trading process of this home runs and the ledger can be reached"
+    advice = "a trading process of this home writes them to the ledger when it is reachable"
     yield (
         Row("spool", "warning", f"{left} lines wait", advice)
         if left
@@ -184,38 +200,47 @@ def spool(home: Home) -> Iterator[Row]:
 
 
 def alerts(home: Home) -> Iterator[Row]:
-    """Say how many alerts nobody took yet."""
+    """Report how many alerts are not delivered yet."""
     waiting = home.alerts.open()
     if not waiting:
         yield Row("alerts", "ok", "none waits")
         return
-    words = f"{len(waiting)} undelivered, the first since {waiting[0].alert.at:%Y-%m-%d %H:%M} UTC: {waiting[0].trouble}"
+    first = waiting[0]
+    finding = (
+        f"{len(waiting)} undelivered, the first since {first.alert.at:%Y-%m-%d %H:%M} UTC: "
+        f"{first.trouble}"
+    )
     yield Row(
-        "alerts", "warning", words, "set or correct STEELYARD_ALERTS; steelyard status names them"
+        "alerts", "warning", finding, "set or correct STEELYARD_ALERTS; steelyard status names them"
     )
 
 
 def brake(home: Home) -> Iterator[Row]:
-    """Say whether somebody took the weight away."""
+    """Report whether the emergency brake is pulled."""
     if not home.brake.pulled:
         yield Row("brake", "ok", "not pulled")
         return
-    words = f"pulled by {home.brake.words}: trading uses weight 0"
+    finding = f"pulled by {home.brake.words}: trading uses weight 0"
     yield Row(
         "brake",
         "wrong",
-        words,
-        "run steelyard rollback again: once it is in the journal the brake is let go",
+        finding,
+        "run steelyard rollback again: the brake is released once the rollback is in the journal",
     )
 
 
 def dead_schedules(tag: Tag, as_of: datetime) -> Iterator[Row]:
-    """Say since when schedules are dead, from what their flows left behind."""
+    """Report dead schedules, judged by the records of their flows.
+
+    Args:
+        tag: The state tag.
+        as_of: Check as of this time (UTC).
+    """
     home = tag.home
     present, head = open_ledger(home.settings.services).revisions()
     state = tag.stored.state if present == head else None
     if state is None:
-        yield Row("schedules", "ok", "not looked at before ledger and lineage are there")
+        yield Row("schedules", "ok", "not checked before ledger and lineage exist")
         return
     rows = schedules(home, state, home.journal.entries(), as_of)
     dead = [
@@ -228,7 +253,7 @@ def dead_schedules(tag: Tag, as_of: datetime) -> Iterator[Row]:
             "schedules",
             "warning",
             f"dead: {', '.join(dead)}",
-            "steelyard up runs them; each may be run by hand",
+            "steelyard up runs them; each can also be run by hand",
         )
     else:
         yield Row("schedules", "ok", "none is dead")

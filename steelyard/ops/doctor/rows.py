@@ -1,4 +1,4 @@
-"""What a check found, and how one that fails is kept from stopping the others."""
+"""The result of a check; a check that fails does not stop the others."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -11,7 +11,14 @@ CheckStatus = Literal["ok", "warning", "wrong"]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One check: what it looked at, how it stands, what was found, and what to do; nothing to do where all is well."""
+    """Result of one check.
+
+    Attributes:
+        name: Subject of the check.
+        standing: Its status.
+        found: Finding in words.
+        advice: What to do; empty if all is well.
+    """
 
     name: str
     standing: CheckStatus
@@ -23,8 +30,13 @@ class Row:
         return asdict(self)
 
 
-def looked(name: str, check: Callable[[], Iterable[Row]]) -> Iterator[Row]:
-    """Yield the rows of a check; one that cannot be made is a row of its own, with the error's own words."""
+def run_check(name: str, check: Callable[[], Iterable[Row]]) -> Iterator[Row]:
+    """Yield the rows of a check; a check that raises becomes a row with the error's message.
+
+    Args:
+        name: Name of the row if the check raises.
+        check: Returns the rows.
+    """
     try:
         yield from check()
     except (SteelyardError, OSError) as error:
@@ -32,5 +44,5 @@ def looked(name: str, check: Callable[[], Iterable[Row]]) -> Iterator[Row]:
             name,
             "wrong",
             " ".join(str(error).split()),
-            "put right what it says; steelyard doctor looks again",
+            "fix the reported problem, then run steelyard doctor again",
         )

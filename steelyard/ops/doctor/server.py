@@ -1,4 +1,4 @@
-"""Checks of Prefect: is the server there, a worker, every deployment, and do their runs complete."""
+"""Checks of Prefect: server, worker, every deployment, and whether their runs complete."""
 
 import socket
 from collections.abc import Iterable, Iterator, Mapping
@@ -23,12 +23,18 @@ DEPLOY = "steelyard up registers it; with a server of your own: steelyard deploy
 
 
 def server(settings: Settings, home: Path, conf: Path, as_of: datetime) -> Iterator[Row]:
-    """Ask the server PREFECT_API_URL names, or else that of ``steelyard up``.
+    """Check the server of PREFECT_API_URL, or else that of ``steelyard up``.
+
+    Args:
+        settings: Settings, read from ``conf``.
+        home: Folder of the home.
+        conf: Folder of the settings.
+        as_of: Check as of this time (UTC).
 
     Raises:
-        RestoreService: If it stops answering or does not let us in.
+        RestoreService: If it stops answering or refuses access.
     """
-    from httpx import HTTPError  # what Prefect's client raises
+    from httpx import HTTPError  # raised by Prefect's client
     from prefect.client.orchestration import get_client
     from prefect.exceptions import PrefectException
     from prefect.settings import (
@@ -42,7 +48,7 @@ def server(settings: Settings, home: Path, conf: Path, as_of: datetime) -> Itera
     if not api:
         ours = planned(settings, home, conf).pages["Prefect"]
         api = f"{ours}/api"
-        if not _listens(ours):  # Prefect's client would try for seconds
+        if not _listens(ours):  # Prefect's client would retry for seconds
             yield _absent(api)
             return
     patience = {
@@ -63,9 +69,9 @@ def server(settings: Settings, home: Path, conf: Path, as_of: datetime) -> Itera
 
 
 def _listens(address: str) -> bool:
-    place = urlparse(address)
+    url = urlparse(address)
     try:
-        socket.create_connection((str(place.hostname), place.port or 80), CONNECT_SECONDS).close()
+        socket.create_connection((str(url.hostname), url.port or 80), CONNECT_SECONDS).close()
     except OSError:
         return False
     return True
@@ -79,35 +85,40 @@ def _worker(client: "SyncPrefectClient") -> Row:
     from prefect.client.schemas.objects import WorkerStatus
     from prefect.exceptions import ObjectNotFound
 
-    advice = f"steelyard up starts one; with a server of your own: prefect worker start --pool {POOL} --type process"
+    advice = (
+        "steelyard up starts one; with a server of your own: "
+        f"prefect worker start --pool {POOL} --type process"
+    )
     try:
         client.read_work_pool(POOL)
     except ObjectNotFound:
-        return Row("worker", "wrong", f"there is no work pool {POOL}", DEPLOY)
+        return Row("worker", "wrong", f"work pool {POOL} does not exist", DEPLOY)
     workers = client.read_workers_for_work_pool(POOL)
     online = [worker for worker in workers if worker.status == WorkerStatus.ONLINE]
     if online:
         last = max(worker.last_heartbeat_time for worker in online if worker.last_heartbeat_time)
         return Row(
-            "worker", "ok", f"{len(online)} online, last heard of {last:%Y-%m-%d %H:%M:%S} UTC"
+            "worker", "ok", f"{len(online)} online, last heartbeat {last:%Y-%m-%d %H:%M:%S} UTC"
         )
-    return Row("worker", "wrong", f"none of the {len(workers)} known is online: runs wait", advice)
+    return Row("worker", "wrong", f"none of {len(workers)} is online: runs wait", advice)
 
 
 def _deployments(
     client: "SyncPrefectClient", settings: Settings, home: Path, as_of: datetime
 ) -> Iterator[Row]:
-    """Hold what is registered against prefect.yaml, and look at how its runs went."""
+    """Compare the registered deployments with prefect.yaml, and check their runs."""
     entries = {_full_name(entry): entry for entry in declared_deployments()}
-    found = _registered(client, entries)
-    missing = [name for name in entries if name not in found]
+    registered = _registered(client, entries)
+    missing = [name for name in entries if name not in registered]
     idle = [
         name
-        for name, one in found.items()
-        if one.paused or not any(plan.active for plan in one.schedules)
+        for name, deployment in registered.items()
+        if deployment.paused or not any(plan.active for plan in deployment.schedules)
     ]
     elsewhere = [
-        name for name, one in found.items() if one.parameters.get("home") != str(home.resolve())
+        name
+        for name, deployment in registered.items()
+        if deployment.parameters.get("home") != str(home.resolve())
     ]
     if missing:
         yield Row("deployments", "wrong", f"not registered: {', '.join(missing)}", DEPLOY)
@@ -123,12 +134,15 @@ def _deployments(
             "deployments", "warning", f"registered for another home: {', '.join(elsewhere)}", DEPLOY
         )
     if not missing + idle + elsewhere:
-        yield Row("deployments", "ok", f"all {len(found)} are registered and active")
-    yield _late(client, found.values())
+        yield Row("deployments", "ok", f"all {len(registered)} are registered and active")
+    yield _late(client, registered.values())
     yield _completions(
         client,
         settings,
-        {entries[name]["schedules"][0]["slug"]: one for name, one in found.items()},
+        {
+            entries[name]["schedules"][0]["slug"]: deployment
+            for name, deployment in registered.items()
+        },
         as_of,
     )
 
@@ -142,13 +156,13 @@ def _registered(
 ) -> "dict[str, DeploymentResponse]":
     from prefect.exceptions import ObjectNotFound
 
-    found = {}
+    registered = {}
     for name in names:
         try:
-            found[name] = client.read_deployment_by_name(name)
+            registered[name] = client.read_deployment_by_name(name)
         except ObjectNotFound:
             continue
-    return found
+    return registered
 
 
 def _late(client: "SyncPrefectClient", deployments: "Iterable[DeploymentResponse]") -> Row:
@@ -160,7 +174,7 @@ def _late(client: "SyncPrefectClient", deployments: "Iterable[DeploymentResponse
 
     named = FlowRunFilter(state=FlowRunFilterState(name=FlowRunFilterStateName(any_=["Late"])))
     late = client.read_flow_runs(
-        flow_run_filter=named, deployment_filter=_of(*(one.id for one in deployments))
+        flow_run_filter=named, deployment_filter=_of(*(deployment.id for deployment in deployments))
     )
     if not late:
         return Row("late runs", "ok", "none")
@@ -170,7 +184,7 @@ def _late(client: "SyncPrefectClient", deployments: "Iterable[DeploymentResponse
         "late runs",
         "warning",
         words,
-        "they start when a worker is free; look at the worker if they stay",
+        "they start when a worker is free; check the worker if they stay",
     )
 
 
@@ -180,11 +194,11 @@ def _completions(
     deployments: "Mapping[str, DeploymentResponse]",
     as_of: datetime,
 ) -> Row:
-    """Say since when each schedule has not completed a run, by the rule of ``tasks.schedules``."""
+    """Report schedules that complete no run, by the rule of ``queries.schedules``."""
     lease, late = timedelta(days=settings.weight.lease_days), []
-    for name, one in deployments.items():
-        seen = _completed(client, one.id)
-        since = standing(name, settings.up, Trace(seen, seen or one.created), as_of, lease)[
+    for name, deployment in deployments.items():
+        seen = _completed(client, deployment.id)
+        since = standing(name, settings.up, Trace(seen, seen or deployment.created), as_of, lease)[
             "dead_since"
         ]
         late += [f"{name} since {since[:16].replace('T', ' ')}"] if since else []
@@ -193,7 +207,7 @@ def _completions(
             "runs",
             "warning",
             f"not completed: {', '.join(late)}",
-            "look at their last runs in Prefect",
+            "see their last runs in Prefect",
         )
     return Row("runs", "ok", "every schedule completes")
 
