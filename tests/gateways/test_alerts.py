@@ -57,10 +57,10 @@ class Server:
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    made = Server()
-    yield made
-    made.http.shutdown()
-    made.http.server_close()
+    running = Server()
+    yield running
+    running.http.shutdown()
+    running.http.server_close()
 
 
 DEAD = "json://127.0.0.1:9/s3cr3t-token"

@@ -36,8 +36,8 @@ KEYS = ("key", "secret")
 
 @pytest.fixture
 def account() -> Iterator[tuple[Account, str]]:
-    with running_account() as found:
-        yield found
+    with running_account() as running:
+        yield running
 
 
 @pytest.fixture
@@ -76,19 +76,19 @@ def test_a_bracket_goes_from_order_to_target(
     account: tuple[Account, str], alpaca: AlpacaBroker, ledger: Ledger
 ) -> None:
     """Entry, legs and exit as Alpaca reports them; the levels are whole cents."""
-    here, _ = account
+    server, _ = account
 
     assert alpaca.submit(ORDER) is None
-    placed = here.order(ID)
+    placed = server.order(ID)
     assert [leg.get("limit_price") or leg.get("stop_price") for leg in placed["legs"]] == [
         "204.0",
         "196.0",
     ]
     assert alpaca.advance(history()) == 0
-    here.fill(placed, 200.5)
+    server.fill(placed, 200.5)
     assert alpaca.advance(history()) == 1
     assert (row(ledger)["status"], row(ledger)["entry_price"]) == ("open", 200.5)
-    here.fill(placed["legs"][0], 204.0)
+    server.fill(placed["legs"][0], 204.0)
     assert alpaca.advance(history()) == 1
     assert row(ledger)[["status", "exit_price", "exit_reason"]].tolist() == [
         "closed",
@@ -103,10 +103,10 @@ def test_a_sell_is_a_short_with_levels_the_other_way_round(
     account: tuple[Account, str], alpaca: AlpacaBroker
 ) -> None:
     """The account's position is negative, as the ledger expects."""
-    here, _ = account
+    server, _ = account
     alpaca.submit(replace(ORDER, side="sell", signal_id=ID.replace("buy", "sell")))
-    placed = here.orders[0]
-    here.fill(placed, 199.0)
+    placed = server.orders[0]
+    server.fill(placed, 199.0)
 
     assert [leg.get("limit_price") or leg.get("stop_price") for leg in placed["legs"]] == [
         "196.0",
@@ -132,25 +132,25 @@ def test_an_order_that_may_have_arrived_is_one_order(
     faults: list[tuple[str, str, object]],
 ) -> None:
     """An order lost before or after acceptance is sent again under its id: one exists."""
-    here, _ = account
-    here.faults = list(faults)
+    server, _ = account
+    server.faults = list(faults)
 
     assert alpaca.submit(ORDER) is None
-    assert [one["client_order_id"] for one in here.orders] == [ID]
-    assert row(ledger)["broker_order_id"] == here.orders[0]["id"]
+    assert [document["client_order_id"] for document in server.orders] == [ID]
+    assert row(ledger)["broker_order_id"] == server.orders[0]["id"]
 
 
 def test_the_same_signal_again_is_the_same_order(
     account: tuple[Account, str], alpaca: AlpacaBroker, ledger: Ledger
 ) -> None:
     """Submitted twice, and again by a process without the ledger's row."""
-    here, address = account
+    server, address = account
     alpaca.submit(ORDER)
     alpaca.submit(ORDER)
 
-    assert len(here.orders) == 1
+    assert len(server.orders) == 1
     assert opened(address, ledger).submit(ORDER) is None
-    assert len(here.orders) == 1
+    assert len(server.orders) == 1
 
 
 @pytest.mark.parametrize("arrived", [True, False])
@@ -158,15 +158,15 @@ def test_a_lost_connection_leaves_the_question_to_the_next_start(
     account: tuple[Account, str], alpaca: AlpacaBroker, ledger: Ledger, arrived: bool
 ) -> None:
     """If every try fails the caller gets the error, and the next start looks the order up."""
-    here, address = account
-    here.faults = [
+    server, address = account
+    server.faults = [
         ("POST", "drop_after" if arrived else "drop_before", None),
         *[("*", "drop_before", None)] * 8,
     ]
 
     with pytest.raises(RestoreService, match="alpaca cannot be reached"):
         alpaca.submit(ORDER)
-    here.faults = []
+    server.faults = []
     opened(address, ledger).advance(history())
     assert row(ledger)["status"] == ("submitted" if arrived else "canceled")
     assert row(ledger)["veto"] == (None if arrived else "not_sent")
@@ -201,19 +201,19 @@ def test_a_partly_filled_entry_that_ends_is_left_at_once(
     account: tuple[Account, str], alpaca: AlpacaBroker, ledger: Ledger
 ) -> None:
     """A partly filled entry has no protection, so the next run closes it at the market."""
-    here, _ = account
+    server, _ = account
     alpaca.submit(ORDER)
-    here.fill(here.order(ID), 200.0, 4.0)
+    server.fill(server.order(ID), 200.0, 4.0)
     alpaca.advance(history())
     assert row(ledger)[["status", "quantity"]].tolist() == ["open", 4.0]
 
-    here.cancel(here.order(ID))
+    server.cancel(server.order(ID))
     alpaca.advance(history())
-    leaving = here.order(f"{ID}:unprotected:1")
+    leaving = server.order(f"{ID}:unprotected:1")
     assert (leaving["side"], float(leaving["qty"])) == ("sell", 4.0)
     alpaca.advance(history())
-    assert len(here.orders) == 2
-    here.fill(leaving, 199.0)
+    assert len(server.orders) == 2
+    server.fill(leaving, 199.0)
     alpaca.advance(history())
     assert row(ledger)[["status", "exit_price", "exit_reason"]].tolist() == [
         "closed",
@@ -226,15 +226,15 @@ def test_an_exit_in_parts_is_their_mean(
     account: tuple[Account, str], alpaca: AlpacaBroker, ledger: Ledger
 ) -> None:
     """Target fills four, the stop the rest: one exit at the mean price."""
-    here, _ = account
+    server, _ = account
     alpaca.submit(ORDER)
-    entry = here.order(ID)
-    here.fill(entry, 200.0)
-    here.fill(entry["legs"][0], 204.0, 4.0)
+    entry = server.order(ID)
+    server.fill(entry, 200.0)
+    server.fill(entry["legs"][0], 204.0, 4.0)
     alpaca.advance(history())
     assert row(ledger)["status"] == "open"
 
-    here.fill(entry["legs"][1], 196.0, 6.0)
+    server.fill(entry["legs"][1], 196.0, 6.0)
     entry["legs"][0]["status"] = "canceled"
     alpaca.advance(history())
     assert row(ledger)[["status", "exit_reason"]].tolist() == ["closed", "stop"]
@@ -245,35 +245,35 @@ def test_what_is_over_its_time_is_left_at_the_market(
     account: tuple[Account, str], alpaca: AlpacaBroker, ledger: Ledger
 ) -> None:
     """After 48 bars the legs are cancelled and the position is sold, with the kernel's reason."""
-    here, _ = account
+    server, _ = account
     alpaca.submit(ORDER)
-    here.fill(here.order(ID), 200.0)
+    server.fill(server.order(ID), 200.0)
     alpaca.advance(history(47))
-    assert len(here.orders) == 1
+    assert len(server.orders) == 1
 
     alpaca.advance(history(48))
-    here.fill(here.order(f"{ID}:time:1"), 201.0)
+    server.fill(server.order(f"{ID}:time:1"), 201.0)
     alpaca.advance(history(49))
     assert row(ledger)[["status", "exit_reason", "exit_price"]].tolist() == [
         "closed",
         "time",
         201.0,
     ]
-    assert {leg["status"] for leg in here.order(ID)["legs"]} == {"canceled"}
+    assert {leg["status"] for leg in server.order(ID)["legs"]} == {"canceled"}
 
 
 def test_a_position_closed_by_hand_ends_the_trade(
     account: tuple[Account, str], alpaca: AlpacaBroker, ledger: Ledger
 ) -> None:
     """The exit price is the account's own."""
-    here, _ = account
+    server, _ = account
     alpaca.submit(ORDER)
-    entry = here.order(ID)
-    here.fill(entry, 200.0)
-    here.cancel(entry["legs"][0])
+    entry = server.order(ID)
+    server.fill(entry, 200.0)
+    server.cancel(entry["legs"][0])
     hand = order_document("AAPL", "sell", 10, "market", "by-somebody")
-    here.orders.append(hand)
-    here.fill(hand, 202.0)
+    server.orders.append(hand)
+    server.fill(hand, 202.0)
     alpaca.advance(history())
 
     assert row(ledger)[["status", "exit_reason", "exit_price"]].tolist() == [
@@ -287,26 +287,26 @@ def test_what_nobody_can_explain_stops_trading(
     account: tuple[Account, str], alpaca: AlpacaBroker
 ) -> None:
     """An unknown position or order, a missing position, a blocked account: one clear line each."""
-    here, _ = account
-    here.positions["TSLA"] = 5.0
+    server, _ = account
+    server.positions["TSLA"] = 5.0
     with pytest.raises(ReconcileAccount, match="the account holds 5 TSLA, the ledger 0"):
         alpaca.advance(history())
-    here.positions.clear()
+    server.positions.clear()
 
-    here.orders.append(order_document("TSLA", "buy", 1, "market", "somebody-else"))
+    server.orders.append(order_document("TSLA", "buy", 1, "market", "somebody-else"))
     with pytest.raises(
         ReconcileAccount, match="the open order somebody-else on TSLA is not in the ledger"
     ):
         alpaca.advance(history())
-    here.orders.clear()
+    server.orders.clear()
 
     alpaca.submit(ORDER)
-    here.fill(here.order(ID), 200.0)
-    here.positions.clear()
+    server.fill(server.order(ID), 200.0)
+    server.positions.clear()
     with pytest.raises(ReconcileAccount, match="the ledger holds 10 AAPL, the account none"):
         alpaca.advance(history())
 
-    here.blocked = True
+    server.blocked = True
     with pytest.raises(ReconcileAccount, match="blocked"):
         alpaca.advance(history())
 
@@ -318,19 +318,22 @@ def test_a_fill_between_two_questions_is_no_disagreement(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A target filled between reading orders and positions is resolved by reading again."""
-    here, _ = account
+    server, _ = account
     alpaca.submit(ORDER)
-    entry = here.order(ID)
-    here.fill(entry, 200.0)
-    listed = here.listed
+    entry = server.order(ID)
+    server.fill(entry, 200.0)
+    listed = server.listed
 
     def late(query: dict[str, list[str]]) -> list[dict[str, object]]:
-        found = [one | {"legs": [dict(leg) for leg in one["legs"] or ()]} for one in listed(query)]
+        documents = [
+            document | {"legs": [dict(leg) for leg in document["legs"] or ()]}
+            for document in listed(query)
+        ]
         if entry["legs"][0]["status"] == "new":
-            here.fill(entry["legs"][0], 204.0)
-        return found
+            server.fill(entry["legs"][0], 204.0)
+        return documents
 
-    monkeypatch.setattr(here, "listed", late)
+    monkeypatch.setattr(server, "listed", late)
     alpaca.advance(history())
     assert row(ledger)["status"] == "closed"
 
@@ -342,37 +345,37 @@ def test_an_order_that_is_not_listed_is_found_with_its_legs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Looked up by its id it is still protected, so nothing is closed at the market."""
-    here, _ = account
+    server, _ = account
     alpaca.submit(ORDER)
-    here.fill(here.order(ID), 200.0)
-    listed = here.listed
+    server.fill(server.order(ID), 200.0)
+    listed = server.listed
     monkeypatch.setattr(
-        here, "listed", lambda query: [] if query.get("status") == ["all"] else listed(query)
+        server, "listed", lambda query: [] if query.get("status") == ["all"] else listed(query)
     )
     alpaca.advance(history())
 
-    assert len(here.orders) == 1
+    assert len(server.orders) == 1
     assert row(ledger)["status"] == "open"
-    assert {leg["status"] for leg in here.order(ID)["legs"]} == {"new", "held"}
+    assert {leg["status"] for leg in server.order(ID)["legs"]} == {"new", "held"}
 
 
 def test_one_that_cannot_be_left_keeps_nobody_from_the_others(
     account: tuple[Account, str], alpaca: AlpacaBroker, ledger: Ledger
 ) -> None:
     """Of two expired positions one is refused, the other closed; the line names the first."""
-    here, _ = account
+    server, _ = account
     second = replace(ORDER, symbol="MSFT", signal_id=ID.replace("AAPL", "MSFT"))
     for order in (ORDER, second):
         alpaca.submit(order)
-        here.fill(here.order(order.signal_id), 200.0)
-    here.halted = {"AAPL"}
+        server.fill(server.order(order.signal_id), 200.0)
+    server.halted = {"AAPL"}
     bars = {"AAPL": history(48)["AAPL"], "MSFT": history(48)["AAPL"]}
     with pytest.raises(
         ReconcileAccount, match=r"AAPL must be closed and Alpaca refuses \(trading is halted\)"
     ):
         alpaca.advance(bars)
 
-    assert here.order(f"{second.signal_id}:time:1")["side"] == "sell"
+    assert server.order(f"{second.signal_id}:time:1")["side"] == "sell"
     assert set(ledger.trades()["status"]) == {"open"}
 
 

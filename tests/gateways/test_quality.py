@@ -87,8 +87,8 @@ def test_a_row_that_breaks_a_rule_is_quarantined_under_its_name(
 
     assert checked.quarantined[["row", "rule"]].to_numpy().tolist() == [[5, rule]]
     assert len(checked.good) == 19
-    kept = pd.read_csv(next((tmp_path / "quarantine").glob("*.csv")))
-    assert kept["rule"].tolist() == [rule]
+    quarantine_rows = pd.read_csv(next((tmp_path / "quarantine").glob("*.csv")))
+    assert quarantine_rows["rule"].tolist() == [rule]
     assert any(rule in finding for finding in checked.findings)
 
 

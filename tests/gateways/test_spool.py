@@ -23,8 +23,8 @@ def test_lines_come_back_in_order_until_they_are_drained(tmp_path: Path) -> None
     """Also after the process was replaced by another."""
     first = opened(tmp_path)
     first.append([{"n": n} for n in range(5)])
-    lines, place = first.waiting(3)
-    first.drained(place)
+    lines, position = first.waiting(3)
+    first.drained(position)
     first.append([{"n": 5}])
     first.close()
     rest, _ = opened(tmp_path).waiting(10)
@@ -103,8 +103,8 @@ def test_a_killed_process_loses_nothing_it_was_told_is_there(tmp_path: Path) -> 
     process.stdout.readline()
     time.sleep(0.3)
     process.kill()
-    told = [int(line) for line in process.stdout.read().split()]
-    kept = opened(tmp_path).waiting(1_000_000)[0]
+    reported = [int(line) for line in process.stdout.read().split()]
+    stored = opened(tmp_path).waiting(1_000_000)[0]
 
-    assert len(kept) > max(told)
-    assert kept == [f'{{"n":{n}}}\n'.encode() for n in range(len(kept))]
+    assert len(stored) > max(reported)
+    assert stored == [f'{{"n":{n}}}\n'.encode() for n in range(len(stored))]

@@ -26,14 +26,14 @@ TRAINING = Performance(outcomes=1000, accuracy=0.58, log_loss=0.67, ece=0.02, lo
 
 def world(rows: int, seed: int, **columns: Any) -> pd.DataFrame:
     """A normal, a heavy-tailed and a whole-numbered feature, and the prediction; ``columns`` replace some."""
-    draw = np.random.default_rng(seed)
-    made = {
-        "minor": draw.poisson(8, rows),
-        "major": draw.normal(0.0, 0.0005, rows),
-        "middle": draw.standard_t(2, rows),
-        PREDICTION: draw.beta(20, 18, rows),
+    generator = np.random.default_rng(seed)
+    features = {
+        "minor": generator.poisson(8, rows),
+        "major": generator.normal(0.0, 0.0005, rows),
+        "middle": generator.standard_t(2, rows),
+        PREDICTION: generator.beta(20, 18, rows),
     }
-    return pd.DataFrame(made).assign(**columns)
+    return pd.DataFrame(features).assign(**columns)
 
 
 def moved(name: str, rows: int = 500, seed: int = 2, errors: float = 1.5) -> pd.DataFrame:
@@ -48,22 +48,22 @@ def judged(
     return drift(world(1000, 1), current, IMPORTANCE, performance, POLICY)
 
 
-def column(found: Drift, name: str) -> ColumnDrift:
-    return next(column for column in found.columns if column.name == name)
+def column(result: Drift, name: str) -> ColumnDrift:
+    return next(column for column in result.columns if column.name == name)
 
 
 @pytest.mark.parametrize(("before", "now"), [(100, 100), (1000, 100), (1000, 1000), (5000, 5000)])
 def test_an_unchanged_world_is_fine(before: int, now: int) -> None:
     """At any number of rows: of ten pairs of samples at most one alarms."""
-    found = [
+    result = [
         drift(world(before, seed), world(now, 100 + seed), IMPORTANCE, None, POLICY)
         for seed in range(10)
     ]
 
-    assert sum(one.verdict != "fine" for one in found) <= 1
+    assert sum(entry.verdict != "fine" for entry in result) <= 1
     assert (
         "no drift: the largest PSI is"
-        in next(one for one in found if one.verdict == "fine").reasons[0]
+        in next(entry for entry in result if entry.verdict == "fine").reasons[0]
     )
 
 
@@ -79,12 +79,12 @@ def test_a_feature_weighs_as_much_as_the_model_makes_of_it(
     name: str, verdict: str, share: float
 ) -> None:
     """The same shift asks for retraining in one feature and for nothing in another, and is named in both."""
-    found = judged(moved(name))
+    result = judged(moved(name))
 
-    assert (found.verdict, found.share) == (verdict, share)
-    assert [column.name for column in found.columns if column.drifted] == [name]
-    assert f"{share:.1%} of the importance" in found.reasons[0]
-    assert f"{name} (PSI" in found.reasons[0]
+    assert (result.verdict, result.share) == (verdict, share)
+    assert [column.name for column in result.columns if column.drifted] == [name]
+    assert f"{share:.1%} of the importance" in result.reasons[0]
+    assert f"{name} (PSI" in result.reasons[0]
 
 
 @pytest.mark.parametrize(
@@ -98,25 +98,25 @@ def test_predictions_that_drift_ask_for_retraining_when_a_feature_did_too(
     feature: str, verdict: str
 ) -> None:
     """A slight feature is enough; none at all is only worth watching."""
-    found = judged(moved(PREDICTION).assign(**{feature: moved(feature)[feature]}))
+    result = judged(moved(PREDICTION).assign(**{feature: moved(feature)[feature]}))
 
-    assert found.prediction.drifted
-    assert found.verdict == verdict
-    assert found.reasons[0].startswith("predictions drifted: PSI")
+    assert result.prediction.drifted
+    assert result.verdict == verdict
+    assert result.reasons[0].startswith("predictions drifted: PSI")
 
 
 def test_one_moved_column_among_forty_is_found_and_no_other() -> None:
     """The bound is widened for the number of columns, not past a shift of half a deviation over 500 rows."""
-    draw, names = np.random.default_rng(5), [f"f{i}" for i in range(40)]
+    generator, names = np.random.default_rng(5), [f"f{i}" for i in range(40)]
     before, now = (
-        pd.DataFrame(draw.normal(size=(rows, 40)), columns=names) for rows in (1000, 500)
+        pd.DataFrame(generator.normal(size=(rows, 40)), columns=names) for rows in (1000, 500)
     )
     now["f7"] += 0.6
 
-    found = drift(before, now, dict.fromkeys(names, 1.0), None, POLICY)
+    result = drift(before, now, dict.fromkeys(names, 1.0), None, POLICY)
 
-    assert [column.name for column in found.columns if column.drifted] == ["f7"]
-    assert found.verdict == "fine"
+    assert [column.name for column in result.columns if column.drifted] == ["f7"]
+    assert result.verdict == "fine"
 
 
 def test_the_bound_is_the_mean_of_the_noise_and_some_deviations() -> None:
@@ -165,12 +165,12 @@ def test_a_column_without_numbers_is_reported_and_the_rest_judged(
     values: object, reason: str
 ) -> None:
     """It neither stops the report nor vanishes from it, and counts as not drifted."""
-    found = judged(world(500, 2, major=values))
+    result = judged(world(500, 2, major=values))
 
-    assert column(found, "major").unjudged == reason
-    assert not column(found, "middle").unjudged
-    assert (found.verdict, found.judged_share) == ("fine", 0.3)
-    assert f"not judged: major ({reason})" in found.reasons
+    assert column(result, "major").unjudged == reason
+    assert not column(result, "middle").unjudged
+    assert (result.verdict, result.judged_share) == ("fine", 0.3)
+    assert f"not judged: major ({reason})" in result.reasons
 
 
 def test_a_missing_column_is_reported() -> None:
@@ -178,9 +178,9 @@ def test_a_missing_column_is_reported() -> None:
     before, now = world(1000, 1), world(500, 2)
 
     assert column(judged(now.drop(columns="major")), "major").unjudged == "missing in current"
-    found = drift(before.drop(columns=["major", PREDICTION]), now, IMPORTANCE, None, POLICY)
-    assert column(found, "major").unjudged == "missing in reference"
-    assert found.prediction.unjudged == "missing in reference"
+    result = drift(before.drop(columns=["major", PREDICTION]), now, IMPORTANCE, None, POLICY)
+    assert column(result, "major").unjudged == "missing in reference"
+    assert result.prediction.unjudged == "missing in reference"
 
 
 def test_a_column_that_never_changes_is_not_judged_one_that_stopped_changing_is() -> None:
@@ -209,9 +209,9 @@ def test_a_value_that_most_rows_share_does_not_hide_the_others() -> None:
     """Nine of ten rows at 1 and the rest below it: half of them below is seen."""
     rare, often = np.arange(1000) % 10 > 0, np.arange(500) % 2 > 0
 
-    found = drift(world(1000, 1, major=rare), world(500, 2, major=often), IMPORTANCE, None, POLICY)
+    result = drift(world(1000, 1, major=rare), world(500, 2, major=often), IMPORTANCE, None, POLICY)
 
-    assert column(found, "major").drifted
+    assert column(result, "major").drifted
 
 
 @pytest.mark.parametrize("dtype", ["int64", "Int64", "Float64", "float32", "object"])
@@ -223,10 +223,10 @@ def test_any_numeric_dtype_is_read(dtype: str) -> None:
         if dtype in ("Int64", "Float64")
         else now["minor"]
     )
-    found = judged(now.assign(minor=values.astype(dtype)))
+    result = judged(now.assign(minor=values.astype(dtype)))
 
-    assert not column(found, "minor").unjudged
-    assert not column(found, "minor").drifted
+    assert not column(result, "minor").unjudged
+    assert not column(result, "minor").drifted
 
 
 @pytest.mark.parametrize(
@@ -240,7 +240,7 @@ def test_any_numeric_dtype_is_read(dtype: str) -> None:
 def test_too_few_rows_are_not_judged(before: int, now: int) -> None:
     """Whatever they look like."""
     current = moved("major", now, errors=5) if now else world(0, 2)
-    found = drift(
+    result = drift(
         world(before, 1),
         current,
         IMPORTANCE,
@@ -248,22 +248,22 @@ def test_too_few_rows_are_not_judged(before: int, now: int) -> None:
         POLICY,
     )
 
-    assert found.verdict == "fine"
-    assert found.reasons[0] == f"not judged: {min(before, now)} rows, 100 needed"
-    assert np.isnan(found.share)
-    assert found.judged_share == 0
+    assert result.verdict == "fine"
+    assert result.reasons[0] == f"not judged: {min(before, now)} rows, 100 needed"
+    assert np.isnan(result.share)
+    assert result.judged_share == 0
 
 
 def test_columns_come_in_the_order_of_importance_and_shares_add_up() -> None:
     """Whatever order they are given in; the index of the rows says nothing."""
-    found = judged(world(500, 2).set_index(pd.RangeIndex(500)[::-1]))
+    result = judged(world(500, 2).set_index(pd.RangeIndex(500)[::-1]))
 
-    assert [(column.name, column.importance) for column in found.columns] == [
+    assert [(column.name, column.importance) for column in result.columns] == [
         ("major", 0.7),
         ("middle", 0.25),
         ("minor", 0.05),
     ]
-    assert found.judged_share == 1
+    assert result.judged_share == 1
 
 
 def test_importance_that_is_no_positive_number_counts_as_none() -> None:
@@ -281,10 +281,10 @@ def test_importance_that_is_no_positive_number_counts_as_none() -> None:
 
 def test_a_model_without_features_has_only_its_prediction_judged() -> None:
     """No share to speak of."""
-    found = drift(world(1000, 1), moved(PREDICTION), {}, None, POLICY)
+    result = drift(world(1000, 1), moved(PREDICTION), {}, None, POLICY)
 
-    assert found.verdict == "watch"
-    assert np.isnan(found.share)
+    assert result.verdict == "watch"
+    assert np.isnan(result.share)
 
 
 @pytest.mark.parametrize(
@@ -318,21 +318,21 @@ def test_performance_is_judged_by_its_standard_error(
     now: Performance, verdict: str, measure: str
 ) -> None:
     """Worse than chance explains at 1 in 100 asks for retraining, at 1 in 10 it is watched."""
-    found = judged(world(500, 2), (TRAINING, now))
+    result = judged(world(500, 2), (TRAINING, now))
 
-    assert found.verdict == verdict
-    assert found.reasons[0].startswith(measure)
+    assert result.verdict == verdict
+    assert result.reasons[0].startswith(measure)
 
 
 def test_performance_is_judged_without_rows_of_features() -> None:
     """Outcomes are counted for themselves."""
-    found = drift(
+    result = drift(
         world(0, 1), world(0, 2), IMPORTANCE, (TRAINING, Performance(300, accuracy=0.40)), POLICY
     )
 
-    assert found.verdict == "retrain"
+    assert result.verdict == "retrain"
     assert (
-        found.reasons[0]
+        result.reasons[0]
         == "accuracy 0.400 now, 0.580 in training; chance explains values down to 0.504"
     )
 
@@ -340,31 +340,35 @@ def test_performance_is_judged_without_rows_of_features() -> None:
 def test_unknown_measures_are_named_not_judged() -> None:
     """Training that kept no log-loss deviation borrows the one of now; nothing else is guessed."""
     before = Performance(1000, accuracy=0.58, log_loss=0.67)
-    found = judged(world(500, 2), (before, Performance(300, 0.57, 0.9, 0.05, 0.2)))
+    result = judged(world(500, 2), (before, Performance(300, 0.57, 0.9, 0.05, 0.2)))
 
-    assert {one.name: one.unjudged for one in found.performance} == {
+    assert {entry.name: entry.unjudged for entry in result.performance} == {
         "accuracy": "",
         "log_loss": "",
         "ece": "unknown in training or now",
     }
-    assert (found.verdict, found.reasons[0][:8]) == ("retrain", "log_loss")
-    assert "not judged: ece (unknown in training or now)" in found.reasons
+    assert (result.verdict, result.reasons[0][:8]) == ("retrain", "log_loss")
+    assert "not judged: ece (unknown in training or now)" in result.reasons
 
 
 def test_an_honest_model_seldom_looks_worse() -> None:
     """Outcomes drawn as predicted: of 200 months of 60 signals at most a tenth and some are watched, hardly any more."""
-    draw = np.random.default_rng(3)
-    before, now = draw.beta(20, 18, 1000), draw.beta(20, 18, (200, 60))
-    training = Performance.of(before, draw.random(1000) < before)
-    found = [
+    generator = np.random.default_rng(3)
+    before, now = generator.beta(20, 18, 1000), generator.beta(20, 18, (200, 60))
+    training = Performance.of(before, generator.random(1000) < before)
+    result = [
         drift(
-            world(0, 1), world(0, 1), {}, (training, Performance.of(p, draw.random(60) < p)), POLICY
+            world(0, 1),
+            world(0, 1),
+            {},
+            (training, Performance.of(p, generator.random(60) < p)),
+            POLICY,
         ).verdict
         for p in now
     ]
 
-    assert found.count("retrain") <= 5
-    assert found.count("watch") <= 25
+    assert result.count("retrain") <= 5
+    assert result.count("watch") <= 25
 
 
 def test_performance_is_measured_on_opinions() -> None:
@@ -382,8 +386,8 @@ def test_performance_is_measured_on_opinions() -> None:
 def test_the_most_important_reason_comes_first() -> None:
     """What asks for retraining before what is watched, performance before inputs; more than three features are counted."""
     names = [f"f{i}" for i in range(5)]
-    draw = np.random.default_rng(4)
-    before = pd.DataFrame(draw.normal(size=(500, 5)), columns=names)
+    generator = np.random.default_rng(4)
+    before = pd.DataFrame(generator.normal(size=(500, 5)), columns=names)
     worse = (TRAINING, Performance(300, 0.51, 0.67, 0.08, 0.2))
 
     reasons = drift(before, before + 3, dict.fromkeys(names, 1.0), worse, POLICY).reasons
@@ -398,7 +402,7 @@ def test_the_most_important_reason_comes_first() -> None:
 def test_drift_is_plain_json_and_the_frames_stay_as_they_were() -> None:
     """NaN becomes None."""
     before, now = world(1000, 1), world(500, 2, minor=np.nan)
-    kept = before.copy(), now.copy()
+    copies = before.copy(), now.copy()
     document = drift(before, now, IMPORTANCE, (TRAINING, Performance(5)), POLICY).to_dict()
 
     assert json.loads(json.dumps(document, allow_nan=False)) == document
@@ -407,20 +411,20 @@ def test_drift_is_plain_json_and_the_frames_stay_as_they_were() -> None:
         False,
         "fine",
     )
-    pd.testing.assert_frame_equal(before, kept[0])
-    pd.testing.assert_frame_equal(now, kept[1])
+    pd.testing.assert_frame_equal(before, copies[0])
+    pd.testing.assert_frame_equal(now, copies[1])
 
 
 def test_the_page_shows_the_judged_columns() -> None:
     """What cannot be judged is left out instead of failing the page; with nothing left there is none."""
     before, now = world(1000, 1), world(500, 2, minor=np.nan)
-    found = drift(before, now, IMPORTANCE, None, POLICY)
-    page = drift_page(before, now, (*found.columns, found.prediction))
+    result = drift(before, now, IMPORTANCE, None, POLICY)
+    page = drift_page(before, now, (*result.columns, result.prediction))
 
     assert page.lstrip().startswith("<")
     assert all(name in page for name in ("major in bands", "middle in bands", "p_win in bands"))
     assert "minor in bands" not in page
     assert (
-        drift_page(before, now, [column for column in found.columns if column.name == "minor"])
+        drift_page(before, now, [column for column in result.columns if column.name == "minor"])
         == ""
     )

@@ -42,18 +42,22 @@ def test_a_low_month_by_chance() -> None:
 
 def test_signals_that_hang_together_break_more_often() -> None:
     """Wins that follow wins and losses that follow losses, drawn 2,000 times, against the stated rates."""
-    tied, draws = 0.3, np.random.default_rng(1)
-    won = [draws.random(2000) < 0.55]
+    correlation, generator = 0.3, np.random.default_rng(1)
+    won = [generator.random(2000) < 0.55]
     for _ in range(499):
-        won.append(np.where(draws.random(2000) < tied, won[-1], draws.random(2000) < 0.55))
+        won.append(
+            np.where(generator.random(2000) < correlation, won[-1], generator.random(2000) < 0.55)
+        )
     run, longest = np.zeros(2000, dtype=int), np.zeros(2000, dtype=int)
     for column in won:
         run = np.where(column, 0, run + 1)
         longest = np.maximum(longest, run)
 
-    assert streak_alarm(500, 11, 0.55, tied) == pytest.approx((longest >= 11).mean(), abs=0.03)
-    assert streak_alarm(500, 11, 0.55, tied) > 5 * streak_alarm(500, 11, 0.55)
-    assert low_accuracy_alarm(50, 0.45, 0.55, tied) == pytest.approx(
+    assert streak_alarm(500, 11, 0.55, correlation) == pytest.approx(
+        (longest >= 11).mean(), abs=0.03
+    )
+    assert streak_alarm(500, 11, 0.55, correlation) > 5 * streak_alarm(500, 11, 0.55)
+    assert low_accuracy_alarm(50, 0.45, 0.55, correlation) == pytest.approx(
         (np.mean(won[-50:], axis=0) < 0.45).mean(), abs=0.03
     )
 

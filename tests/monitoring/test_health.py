@@ -36,8 +36,8 @@ def of(
     return health(predictions, signals, day(-1), day(9), TrainingFigures(train, holdout))
 
 
-def figure(found: ModelHealth, name: str) -> Figure:
-    return next(row for row in found.figures if row.name == name)
+def figure(result: ModelHealth, name: str) -> Figure:
+    return next(row for row in result.figures if row.name == name)
 
 
 def mixed() -> pd.DataFrame:
@@ -92,27 +92,27 @@ def test_a_figure_stands_beside_its_target(
     name: str, value: float, target: float | None, ok: bool | None
 ) -> None:
     """Outcomes of settled opinions, hold and slippage of settled trades, shares of signals or of predictions."""
-    found = figure(of(mixed(), signals=20, train=0.8, holdout=0.6), name)
+    result = figure(of(mixed(), signals=20, train=0.8, holdout=0.6), name)
 
-    assert found.value == pytest.approx(value, nan_ok=True)
-    assert found.target == (None if target is None else pytest.approx(target))
-    assert (found.ok, found.words) == (ok, WORDS[name])
+    assert result.value == pytest.approx(value, nan_ok=True)
+    assert result.target == (None if target is None else pytest.approx(target))
+    assert (result.ok, result.words) == (ok, WORDS[name])
 
 
 def test_health_counts_what_it_rests_on() -> None:
     """Fallbacks by reason, the most frequent first."""
-    found = of(mixed().assign(fallback_reason=["slow"] * 2 + [None] * 6 + ["stale_bars", "slow"]))
+    result = of(mixed().assign(fallback_reason=["slow"] * 2 + [None] * 6 + ["stale_bars", "slow"]))
 
-    assert (found.predictions, found.opinions, found.settled) == (10, 8, 6)
-    assert found.fallbacks == (("slow", 3), ("stale_bars", 1))
+    assert (result.predictions, result.opinions, result.settled) == (10, 8, 6)
+    assert result.fallbacks == (("slow", 3), ("stale_bars", 1))
 
 
 def test_confidences_are_counted_in_tenths() -> None:
     """A tenth holds its lower end, the last one 1 and 100 as well; a missing opinion is in none."""
-    found = of(mixed())
+    result = of(mixed())
 
-    assert found.p_win == (0, 0, 1, 1, 1, 0, 2, 1, 1, 1)
-    assert found.confidence_ml == (0, 0, 0, 1, 1, 0, 2, 1, 1, 2)
+    assert result.p_win == (0, 0, 1, 1, 1, 0, 2, 1, 1, 1)
+    assert result.confidence_ml == (0, 0, 0, 1, 1, 0, 2, 1, 1, 2)
     assert of(settled(10, p_win=1.0, confidence_ml=0.0)).p_win == (0,) * 9 + (10,)
 
 
@@ -133,9 +133,9 @@ def test_reliability_is_told_by_band_of_confidence() -> None:
 
 def test_an_outcome_nobody_knows_is_no_loss() -> None:
     """Settled, but not known whether it won."""
-    found = of(settled(2, won=pd.array([True, None], dtype="boolean")))
+    result = of(settled(2, won=pd.array([True, None], dtype="boolean")))
 
-    assert (found.settled, figure(found, "brier").value) == (1, pytest.approx(0.16))
+    assert (result.settled, figure(result, "brier").value) == (1, pytest.approx(0.16))
 
 
 def test_a_target_met_exactly_is_met_but_latency_must_stay_under() -> None:
@@ -143,10 +143,10 @@ def test_a_target_met_exactly_is_met_but_latency_must_stay_under() -> None:
     frame = settled(
         100, p_win=[0.6] * 99 + [NAN], fallback_reason=[None] * 99 + ["slow"], latency_ms=50.0
     )
-    found = health(frame, 100, day(-1), day(99))
+    result = health(frame, 100, day(-1), day(99))
 
     assert {
-        name: figure(found, name).ok for name in ("coverage", "fallback_rate", "latency_p99_ms")
+        name: figure(result, name).ok for name in ("coverage", "fallback_rate", "latency_p99_ms")
     } == {
         "coverage": True,
         "fallback_rate": True,
@@ -203,12 +203,12 @@ def test_what_training_said_is_judged_by_the_size_of_its_holdout() -> None:
         for n in (20, 400)
     )
 
-    assert [figure(found, "overfitting_gap").alarming for found in (few, many)] == [False, True]
+    assert [figure(result, "overfitting_gap").alarming for result in (few, many)] == [False, True]
     assert (figure(many, "top_feature_share").ok, figure(many, "top_feature_share").alarming) == (
         False,
         False,
     )
-    assert [(one.name, one.gain, one.shap) for one in many.importance] == [
+    assert [(entry.name, entry.gain, entry.shap) for entry in many.importance] == [
         ("a", 0.3, 0.6),
         ("b", 0.7, 0.4),
     ]
@@ -222,10 +222,10 @@ def test_a_figure_without_a_target_says_why() -> None:
 
 def test_only_predictions_decided_in_the_time_count() -> None:
     """After the start, up to the end."""
-    found = health(settled(10), 10, day(2), day(5))
+    result = health(settled(10), 10, day(2), day(5))
 
-    assert found.predictions == 3
-    assert figure(found, "trades_per_day").value == 1.0
+    assert result.predictions == 3
+    assert figure(result, "trades_per_day").value == 1.0
 
 
 @pytest.mark.parametrize(
@@ -237,12 +237,14 @@ def test_only_predictions_decided_in_the_time_count() -> None:
 )
 def test_where_nothing_is_known_nothing_is_claimed(frame: pd.DataFrame) -> None:
     """NaN and no word on the target; only trades a day are known to be none."""
-    found = of(frame, signals=0)
+    result = of(frame, signals=0)
 
-    assert {row.name for row in found.figures if not np.isnan(row.value)} == {"trades_per_day"}
-    assert all(row.ok is None for row in found.figures)
+    assert {row.name for row in result.figures if not np.isnan(row.value)} == {"trades_per_day"}
+    assert all(row.ok is None for row in result.figures)
     assert (
-        sum(found.p_win) + sum(found.confidence_ml) + sum(band.count for band in found.reliability)
+        sum(result.p_win)
+        + sum(result.confidence_ml)
+        + sum(band.count for band in result.reliability)
         == 0
     )
 
@@ -256,7 +258,7 @@ def test_signals_without_any_prediction_are_a_coverage_of_none() -> None:
 
 def test_health_is_plain_json_and_the_frame_stays_as_it_was() -> None:
     """NaN becomes None."""
-    frame, kept = mixed(), mixed()
+    frame, unchanged = mixed(), mixed()
     document = of(frame).to_dict()
 
     assert json.loads(json.dumps(document, allow_nan=False)) == document
@@ -265,7 +267,7 @@ def test_health_is_plain_json_and_the_frame_stays_as_it_was() -> None:
         is None
     )
     assert document["reliability"][0]["win_rate"] is None
-    pd.testing.assert_frame_equal(frame, kept)
+    pd.testing.assert_frame_equal(frame, unchanged)
 
 
 def test_nothing_fell_silent() -> None:
@@ -275,11 +277,11 @@ def test_nothing_fell_silent() -> None:
 
 def test_signals_without_predictions_are_an_alarm() -> None:
     """Counted, with when it began and ended."""
-    (found,) = silences(settled(90), settled(90).drop(index=[10, 11, 12]), day(90), OVERDUE)
+    (result,) = silences(settled(90), settled(90).drop(index=[10, 11, 12]), day(90), OVERDUE)
 
-    assert found.code == "unpredicted"
+    assert result.code == "unpredicted"
     assert (
-        found.words
+        result.words
         == "3 of 90 signals have no prediction, from 2025-01-11 00:00 UTC to 2025-01-13 00:00 UTC."
     )
 
@@ -292,10 +294,10 @@ def test_predictions_that_never_settled_are_an_alarm(age: float, alarms: bool) -
     """From the age on at which they should have."""
     frame = settled(90)
     frame.loc[[88, 89], "settled_at"] = pd.NaT
-    found = silences(frame, frame, day(88 + age), OVERDUE)
+    result = silences(frame, frame, day(88 + age), OVERDUE)
 
-    assert [silence.code for silence in found] == ["unsettled"] * alarms
-    assert not alarms or found[0].words == (
+    assert [silence.code for silence in result] == ["unsettled"] * alarms
+    assert not alarms or result[0].words == (
         "1 of 90 predictions are older than 3.0 days and have no outcome, the oldest since 2025-03-30 00:00 UTC."
     )
 
@@ -308,10 +310,10 @@ def test_signals_that_stop_are_an_alarm_once_chance_no_longer_explains_it(
     pause: float, alarms: bool
 ) -> None:
     """One a day: e^−6.9 is over one in a thousand, e^−7 is under it."""
-    found = silences(settled(90), settled(90), day(89 + pause), OVERDUE)
+    result = silences(settled(90), settled(90), day(89 + pause), OVERDUE)
 
-    assert [silence.code for silence in found] == ["quiet"] * alarms
-    assert not alarms or found[0].words == (
+    assert [silence.code for silence in result] == ["quiet"] * alarms
+    assert not alarms or result[0].words == (
         "No signal for 7.0 days, since 2025-03-31 00:00 UTC, after 90 in 90 days: the probability by chance is under 0.1%."
     )
 
@@ -333,9 +335,9 @@ def test_a_pause_no_longer_than_an_earlier_one_is_none() -> None:
     last = decided.iloc[-1].to_pydatetime()
 
     assert silences(frame, frame, last + timedelta(hours=49), OVERDUE) == ()
-    assert [one.code for one in silences(frame, frame, last + timedelta(hours=50), OVERDUE)] == [
-        "quiet"
-    ]
+    assert [
+        entry.code for entry in silences(frame, frame, last + timedelta(hours=50), OVERDUE)
+    ] == ["quiet"]
 
 
 def test_several_silences_are_all_told() -> None:
@@ -346,10 +348,10 @@ def test_several_silences_are_all_told() -> None:
     )
     later = pd.concat([frame, settled(1, signal_id="later", decided_at=pd.Timestamp(day(200)))])
 
-    found = silences(later, open_ones[1:], day(150), OVERDUE)
+    result = silences(later, open_ones[1:], day(150), OVERDUE)
 
-    assert [silence.code for silence in found] == ["unpredicted", "unsettled", "quiet"]
-    assert found[0].words.startswith("1 of 90 signals")
+    assert [silence.code for silence in result] == ["unpredicted", "unsettled", "quiet"]
+    assert result[0].words.startswith("1 of 90 signals")
 
 
 @pytest.mark.parametrize(
