@@ -11,8 +11,8 @@ from factories.lived import BEGAN, END, Lived
 from factories.running_up import running_up
 from steelyard.flows.replay import replay
 from steelyard.home import open_home
-from steelyard.queries.report import written_report
 from steelyard.settings import go_offline
+from steelyard.tasks.pages import write_report
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 QUIET = (
@@ -39,7 +39,7 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lived]:
         folder, home, {"source": {"kind": "simulated", "edge": "dying", "calendar": "24/7"}}
     ) as up:
         stores = open_home(home, up.conf)
-        document = written_report(stores, END, home / "lineage.html")
+        document = write_report(stores, END, home / "lineage.html")
         yield Lived(up, home / "lineage.html", document["answer"])
 
 

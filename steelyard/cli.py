@@ -275,12 +275,12 @@ def simulate(
     Without --signals: also 30, 100, 300 a month and dependent signals, on a quarter of the lives.
     """
     from steelyard.progress import progress_to
-    from steelyard.queries.simulation import operating_characteristics
     from steelyard.simulation.characteristics import designs
+    from steelyard.tasks.pages import write_characteristics
 
     courses = designs(lives, months, signals, dependence, seed)
     with terminal.progress_bars() as sink, progress_to(sink):
-        document = operating_characteristics(load(conf), courses, out or home / "simulation.html")
+        document = write_characteristics(load(conf), courses, out or home / "simulation.html")
     show(document, as_json, terminal.print_characteristics)
 
 
@@ -366,11 +366,11 @@ def report(
 ) -> None:
     """Write a one-page HTML report: weight, decisions, books, gate, limits, calibration, alerts."""
     from steelyard.home import open_home
-    from steelyard.queries.report import written_report
+    from steelyard.tasks.pages import write_report
 
     at = parse_time(as_of) if as_of else datetime.now(UTC)
     show(
-        written_report(open_home(home, conf), at, out or home / "lineage.html"),
+        write_report(open_home(home, conf), at, out or home / "lineage.html"),
         as_json,
         terminal.print_report,
     )
@@ -387,9 +387,9 @@ def why(
 ) -> None:
     """Explain a signal: both confidences, weight, most important features, decision, outcome."""
     from steelyard.home import open_home
-    from steelyard.queries.why import explained
+    from steelyard.queries.why import explain_signal
 
-    show(explained(open_home(home, conf), signal_id), as_json, terminal.print_explanation)
+    show(explain_signal(open_home(home, conf), signal_id), as_json, terminal.print_explanation)
 
 
 @app.command()
@@ -525,14 +525,15 @@ def show(document: Any, as_json: bool, as_text: Callable[[Any], None]) -> None:
     """Print a result on stdout.
 
     Args:
-        document: Result of a flow or query, JSON values only.
+        document: Result of a flow or query: JSON values, or a value with ``to_dict``.
         as_json: Print it as JSON instead of tables.
         as_text: Prints it as tables.
     """
-    if as_json:
-        sys.stdout.write(json.dumps(document, indent=2, allow_nan=False) + "\n")
-    else:
+    if not as_json:
         as_text(document)
+        return
+    values = document.to_dict() if hasattr(document, "to_dict") else document
+    sys.stdout.write(json.dumps(values, indent=2, allow_nan=False) + "\n")
 
 
 def main() -> None:

@@ -67,7 +67,8 @@ def review_performance(home: Home, as_of: datetime) -> dict[str, Any]:
     key = f"{home.settings.services.lineage}/review/{period:%Y-%m-%d}"
     file = home.state_folder / "reports" / f"{period:%Y-%m-%d}.html"
     observations = home.registry.observations
-    document, content = lineage_report(home, as_of)
+    lineage, content = lineage_report(home, as_of)
+    document = lineage.to_dict()
     run_id = observations.find(key)
     if run_id is None:
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
-"""Since when a schedule is dead, judged by the records its flow leaves.
+"""Dead schedules, recognised by the records their flows leave.
 
-A schedule is dead if the run due after its last record is late by more than two intervals and by
-more than the lease. A flow without any record, or with nothing due, is never called dead.
+A schedule is dead if the run after its last trace is late by more than two intervals and by more
+than the lease. A flow that never left a trace, or that owes nothing, is never called dead.
 """
 
 import asyncio
@@ -17,21 +17,23 @@ from steelyard.gateways.calendars import QUIET
 from steelyard.home import Home
 from steelyard.queries.history import signals_between
 from steelyard.settings import UpSettings, declared_deployments
+from steelyard.views.lineage import ScheduleStatus
 from steelyard.weight.decision import Entry
 from steelyard.weight.ladder import period_end
 from steelyard.weight.state import State
 
 INTERVALS = 2
+"""Missed intervals after which a schedule is dead."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """Records a flow left.
+    """Records of a flow.
 
     Attributes:
-        seen: Time of the last record (UTC); None if there is none.
-        due: Time after which the next record is due (UTC); None if nothing is due.
-        patience: Time such a flow may be quiet without a fault.
+        seen: Time of its last run (UTC); None without one.
+        due: Time after which its next run is due (UTC); None if none is.
+        patience: Time without a run that is normal for it.
     """
 
     seen: datetime | None = None
@@ -40,15 +42,8 @@ class Trace:
 
 
 @dataclass(frozen=True, slots=True)
-class Records:
-    """Where traces are read.
-
-    Attributes:
-        home: Opened home.
-        state: State in force.
-        entries: Every journal entry, in order.
-        as_of: Time of the check (UTC).
-    """
+class ScheduleRecords:
+    """Records the traces are read from: home, state, whole journal, and the time of the status."""
 
     home: Home
     state: State
@@ -58,56 +53,60 @@ class Records:
 
 def schedules(
     home: Home, state: State, entries: Sequence[Entry], as_of: datetime
-) -> list[dict[str, Any]]:
-    """Return last record, expected run and death of each schedule of ``conf/up.yaml``.
+) -> tuple[ScheduleStatus, ...]:
+    """Return the status of each schedule in ``conf/up.yaml``, in that order.
 
     Args:
         home: Opened home.
         state: State in force.
-        entries: Every journal entry, in order.
-        as_of: Check as of this time (UTC).
+        entries: The whole journal, oldest first.
+        as_of: Evaluate as of this time (UTC).
 
     Raises:
         FixConfiguration: If one of the times is not cron.
     """
-    records, up = Records(home, state, entries, as_of), home.settings.up
+    records, up = ScheduleRecords(home, state, entries, as_of), home.settings.up
     lease = timedelta(days=home.settings.weight.lease_days)
-    return [standing(name, up, trace(records), as_of, lease) for name, trace in TRACES.items()]
+    return tuple(
+        schedule_status(name, up, read_trace(records), as_of, lease)
+        for name, read_trace in TRACES.items()
+    )
 
 
-def standing(
+def schedule_status(
     name: str, up: UpSettings, trace: Trace, as_of: datetime, lease: timedelta
-) -> dict[str, Any]:
-    """Return one schedule as plain JSON values.
+) -> ScheduleStatus:
+    """Return the last run of a schedule, and since when it is dead.
 
     Args:
         name: Name in ``conf/up.yaml``.
-        up: Cron lines and time zone.
-        trace: Records of its flow.
-        as_of: Check as of this time (UTC).
-        lease: Length of the lease.
+        up: Cron and time zone of the schedules.
+        trace: Last trace of its flow.
+        as_of: Evaluate as of this time (UTC).
+        lease: Duration of the lease; a schedule is never dead sooner.
 
     Raises:
-        FixConfiguration: If the line is not cron.
+        FixConfiguration: If its time is not cron.
     """
-    row = {"name": name, "cron": getattr(up.schedules, name), "last_seen": _text(trace.seen)}
+    cron = getattr(up.schedules, name)
     if trace.due is None:
-        return row | {"expected_by": None, "dead_since": None}
-    expected, after = next_runs(up, name, trace.due)
-    dead = as_of - expected > max(INTERVALS * (after - expected), lease, trace.patience)
-    return row | {"expected_by": _text(expected), "dead_since": _text(expected) if dead else None}
+        return ScheduleStatus(name, cron, trace.seen, None, None)
+    expected, following = next_runs(up, name, trace.due)
+    patience = max(INTERVALS * (following - expected), lease, trace.patience)
+    dead_since = expected if as_of - expected > patience else None
+    return ScheduleStatus(name, cron, trace.seen, expected, dead_since)
 
 
 def next_runs(up: UpSettings, name: str, moment: datetime) -> tuple[datetime, datetime]:
-    """Return the next two runs Prefect plans after ``moment``, in UTC.
+    """Return the next two runs of a schedule after a time, in UTC, as Prefect plans them.
 
     Args:
-        up: Cron lines and time zone.
+        up: Cron and time zone of the schedules.
         name: Name in ``conf/up.yaml``.
-        moment: Runs at this time are past (UTC).
+        moment: Time (UTC); a run at that time counts as past.
 
     Raises:
-        FixConfiguration: If its times are not cron.
+        FixConfiguration: If its time is not cron.
     """
     from prefect.server.schemas.schedules import CronSchedule
 
@@ -121,8 +120,8 @@ def next_runs(up: UpSettings, name: str, moment: datetime) -> tuple[datetime, da
     return first.astimezone(UTC), second.astimezone(UTC)
 
 
-def _collect(records: Records) -> Trace:
-    """Return the close of the last bar; only files have runs due, and exchanges close for days."""
+def _collect(records: ScheduleRecords) -> Trace:
+    """Return the close of the last bar; a simulated source owes nothing, exchanges close for days."""
     lake, source = records.home.lake, records.home.settings.source
     try:
         last = lake.read(until=pd.Timestamp(records.as_of))["timestamp"].max() + lake.bar_size
@@ -130,19 +129,21 @@ def _collect(records: Records) -> Trace:
         return Trace()
     if pd.isna(last):
         return Trace()
-    seen = last.to_pydatetime()
-    patience = timedelta(0) if source.calendar == "24/7" else QUIET.to_pytimedelta()
+    seen, patience = (
+        last.to_pydatetime(),
+        timedelta(0) if source.calendar == "24/7" else QUIET.to_pytimedelta(),
+    )
     return Trace(seen, seen if source.kind == "files" else None, patience)
 
 
-def _trade(records: Records) -> Trace:
-    """Return the last order or veto; the next is due from the first signal after it."""
+def _trade(records: ScheduleRecords) -> Trace:
+    """Return the last order or veto; the next run is due from the first signal after it."""
     seen = _latest(records.home.ledger.trades()["submitted_at"])
     return Trace(seen, None if seen is None else _first_signal(records, seen))
 
 
-def _settle(records: Records) -> Trace:
-    """Return the last prediction or outcome; the next is due from the first signal without one."""
+def _settle(records: ScheduleRecords) -> Trace:
+    """Return the last prediction or outcome; a run is due from the first signal without either."""
     known = records.home.ledger.predictions(_since(records), records.as_of)
     seen = _latest(pd.concat([known["decided_at"], known["settled_at"]]))
     return Trace(
@@ -150,14 +151,14 @@ def _settle(records: Records) -> Trace:
     )
 
 
-def _guard(records: Records) -> Trace:
+def _guard(records: ScheduleRecords) -> Trace:
     """Return the last renewal of the lease."""
     renewed = records.state.lease_until - timedelta(days=records.home.settings.weight.lease_days)
     return Trace(renewed, renewed) if renewed >= records.state.began else Trace()
 
 
-def _weight(records: Records) -> Trace:
-    """Return the last evaluation or review; the next is due after the following period."""
+def _weight(records: ScheduleRecords) -> Trace:
+    """Return the last evaluation or review; a run is due from the end of the next period."""
     policy = records.home.settings.weight
     days = {"weight": policy.evaluation_days, "gates": policy.review_days}
     last = {
@@ -177,18 +178,18 @@ def _weight(records: Records) -> Trace:
     )
 
 
-def _drift(records: Records) -> Trace:
+def _drift(records: ScheduleRecords) -> Trace:
     """Return the last check; without a champion none is due."""
     checks = records.home.ledger.drift_checks(1)
     seen = checks[0]["as_of"] if checks else None
     return Trace(seen, seen if records.state.champion else None)
 
 
-def _train(records: Records) -> Trace:
+def _train(records: ScheduleRecords) -> Trace:
     return _training(records, 0)
 
 
-def _deep_search(records: Records) -> Trace:
+def _deep_search(records: ScheduleRecords) -> Trace:
     return _training(records, deep_search_trials())
 
 
@@ -198,15 +199,15 @@ def deep_search_trials() -> int:
     return int(slugs["deep_search"]["parameters"]["request"]["trials"])
 
 
-def _training(records: Records, trials: int) -> Trace:
-    """Return the last training with at least this many trials."""
+def _training(records: ScheduleRecords, trials: int) -> Trace:
+    """Return the last training with at least ``trials`` trials."""
     versions = records.home.registry.versions()
-    times = [v.as_of for v in versions if v.metrics.get("trials", 0) >= trials]
-    seen = max(times, default=None)
+    trained = [version.as_of for version in versions if version.metrics.get("trials", 0) >= trials]
+    seen = max(trained, default=None)
     return Trace(seen, seen)
 
 
-def _review(records: Records) -> Trace:
+def _review(records: ScheduleRecords) -> Trace:
     """Return the end of the last period with a report."""
     names = sorted(
         file.stem for file in (records.home.state_folder / "reports").glob("????-??-??.html")
@@ -217,7 +218,7 @@ def _review(records: Records) -> Trace:
     return Trace(ended, ended + timedelta(days=records.home.settings.weight.evaluation_days))
 
 
-TRACES: dict[str, Callable[[Records], Trace]] = {
+TRACES: dict[str, Callable[[ScheduleRecords], Trace]] = {
     "collect": _collect,
     "trade": _trade,
     "settle": _settle,
@@ -230,26 +231,22 @@ TRACES: dict[str, Callable[[Records], Trace]] = {
 }
 
 
-def _since(records: Records) -> datetime:
+def _since(records: ScheduleRecords) -> datetime:
     return max(
         records.state.began,
         records.as_of - timedelta(days=records.home.settings.weight.window_max_days),
     )
 
 
-def _first_signal(records: Records, since: datetime, known: Any = ()) -> datetime | None:
-    """Return the decision time of the first signal after ``since`` not in ``known``, or None."""
-    proposed = signals_between(records.home, since, records.as_of)
-    if proposed is None:
+def _first_signal(records: ScheduleRecords, since: datetime, known: Any = ()) -> datetime | None:
+    """Return the decision time of the first signal after ``since`` not among ``known``, or None."""
+    signals = signals_between(records.home, since, records.as_of)
+    if signals is None:
         return None
-    new = ~proposed["signal_id"].isin(list(known)).to_numpy(dtype=bool)
-    decided_at = proposed.loc[new, "decided_at"]
+    unknown = ~signals["signal_id"].isin(list(known)).to_numpy(dtype=bool)
+    decided_at = signals.loc[unknown, "decided_at"]
     return None if decided_at.empty else decided_at.min().to_pydatetime()
 
 
 def _latest(moments: "pd.Series[Any]") -> datetime | None:
     return None if moments.isna().all() else moments.max().to_pydatetime()
-
-
-def _text(moment: datetime | None) -> str | None:
-    return None if moment is None else moment.isoformat()

@@ -1,6 +1,5 @@
-"""The status of a lineage: weight, limits, gate, versions, schedules and alerts."""
+"""The status of a home: weight, versions, limits, gate, schedules, alerts."""
 
-from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -19,119 +18,120 @@ from steelyard.queries.evidence import (
     shadow_window,
 )
 from steelyard.queries.history import count_settled, known_history
-from steelyard.queries.records import decision_record, state_record, version_record
+from steelyard.queries.records import decision_record, version_record
 from steelyard.queries.schedules import schedules
 from steelyard.queries.trials import life_worth
+from steelyard.views.lineage import (
+    Improvement,
+    Lease,
+    LineageStatus,
+    PostedAlert,
+    Status,
+    UpcomingReview,
+)
 from steelyard.weight.case import Case
 from steelyard.weight.decision import Entry, Rule
 from steelyard.weight.gates import criteria
 from steelyard.weight.ladder import period_end
 from steelyard.weight.limits import measure_limits
 from steelyard.weight.policy import Phase
-from steelyard.weight.rollout import RolloutItem, checklist, expected_improvement, milestones
+from steelyard.weight.rollout import checklist, expected_improvement, milestones
 from steelyard.weight.sequential import proof
 from steelyard.weight.state import State
 
 LAST_DECISIONS = 5
 
 
-def status(home: Home, as_of: datetime) -> dict[str, Any]:
-    """Return the status of the lineage as plain JSON values.
-
-    If the state tag cannot be trusted, the state is the one the last sealed decision left.
+def status(home: Home, as_of: datetime) -> Status:
+    """Return the status of the home; the state is the last that can be believed.
 
     Args:
         home: Opened home.
         as_of: Evaluate as of this time (UTC).
     """
     state, fault = home.journal.verified()
-    document = {
-        "lineage": home.settings.services.lineage,
-        "as_of": as_of.isoformat(),
-        "fault": fault,
-        "brake": home.brake.words if home.brake.pulled else None,
-        "alerts": [_alert(stored) for stored in home.alerts.open()],
-        "state": None,
-    }
-    if state is None:
-        return document | {
-            "answer": "Nothing was decided here yet; the existing system decides alone."
-        }
-    return document | _lineage(home, state, as_of)
+    return Status(
+        lineage=home.settings.services.lineage,
+        as_of=as_of,
+        fault=fault,
+        brake=home.brake.words if home.brake.pulled else None,
+        alerts=tuple(posted_alert(stored) for stored in home.alerts.open()),
+        answer="Nothing was decided here yet; the existing system decides alone."
+        if state is None
+        else answer(state, _weight_in_force(home, state, as_of), as_of),
+        current=None if state is None else _lineage_status(home, state, as_of),
+    )
 
 
-def _lineage(home: Home, state: State, as_of: datetime) -> dict[str, Any]:
+def _weight_in_force(home: Home, state: State, as_of: datetime) -> float:
+    return 0.0 if home.brake.pulled else state.weight_in_force(as_of)
+
+
+def _lineage_status(home: Home, state: State, as_of: datetime) -> LineageStatus:
     policy, entries = home.settings.weight, home.journal.entries()
     evidence = monthly_evidence(home, as_of, state)
-    in_force = 0.0 if home.brake.pulled else state.weight_in_force(as_of)
     case = Case(state, evidence, policy, as_of, as_of)
-    return {
-        "answer": answer(state, in_force, as_of),
-        "state": state_record(state),
-        "weight_in_force": in_force,
-        "lease": _lease(state, as_of),
-        **_versions(home, state, as_of),
-        "decisions": [_decision(home, entry) for entry in reversed(entries[-LAST_DECISIONS:])],
-        "reviews": _reviews(home, as_of),
-        "schedules": schedules(home, state, entries, as_of),
-        "limits": [rule.model_dump() for rule in measure_limits(case).rules],
-        "false_alarms": false_alarms(evidence, policy),
-        "proof": proof(case).model_dump() | {"binding": policy.evidence_binds},
-        "influence": _influence(home, state, as_of),
-        "gate": [rule.model_dump() for rule in _gate(home, state, as_of)],
-        "evidence": evidence.figures(),
-        "improvement": _improvement(home, state, evidence),
-        "worth": life_worth(home, home.ledger.settled_predictions(state.began, as_of), as_of),
-        "drift": last_drift(home),
-        "rollout": [
-            _item(item) for item in checklist(state, _entered(entries), policy.rollout, as_of)
-        ],
-        "milestones": [_item(item) for item in milestones(state, evidence, policy.rollout, as_of)],
-    }
+    champion = home.registry.version(state.champion) if state.champion else None
+    waiting = [version for version in home.registry.versions() if version.stage == "challenger"]
+    influential = home.ledger.settled_predictions(state.evidence_since, as_of)
+    return LineageStatus(
+        state=state,
+        weight_in_force=_weight_in_force(home, state, as_of),
+        lease=_lease(state, as_of),
+        champion=version_record(champion) if champion else None,
+        challenger=version_record(waiting[0]) if waiting else None,
+        queued=tuple(version.number for version in waiting[1:]),
+        shadow_window=shadow_window(home, state, as_of),
+        decisions=tuple(_decision(home, entry) for entry in reversed(entries[-LAST_DECISIONS:])),
+        reviews=_upcoming_reviews(home, as_of),
+        schedules=schedules(home, state, entries, as_of),
+        limits=measure_limits(case).rules,
+        false_alarms=false_alarms(evidence, policy),
+        proof=proof(case),
+        proof_binds=policy.evidence_binds,
+        influence=measure_pivotal(influential, home.settings.books),
+        gate=_gate(home, state, as_of),
+        evidence=evidence.figures(),
+        improvement=_improvement(home, state, evidence),
+        worth=life_worth(home, home.ledger.settled_predictions(state.began, as_of), as_of),
+        drift=last_drift(home),
+        rollout=checklist(state, _entered(entries), policy.rollout, as_of),
+        milestones=milestones(state, evidence, policy.rollout, as_of),
+    )
 
 
 def answer(state: State, in_force: float, as_of: datetime) -> str:
-    """Return in one sentence how much the model decides, and what limits it.
+    """Return the share the model decides, and what limits it, in one sentence.
 
     Args:
         state: State in force.
-        in_force: Weight in force, in [0, 1]; 0 if brake or lease take it away.
-        as_of: Evaluate as of this time (UTC).
+        in_force: Weight trading may use, as a share.
+        as_of: Time of the status (UTC).
     """
     if in_force:
-        sentence = f"The model decides {in_force:.1%} of the confidence"
+        words = f"The model decides {in_force:.1%} of the confidence"
     elif state.weight:
-        sentence = (
-            f"The model decides nothing now: its weight of {state.weight:.1%} is out of force"
-        )
+        words = f"The model decides nothing now: its weight of {state.weight:.1%} is out of force"
     else:
-        sentence = "The existing system decides alone"
-    sentence += f"; phase {state.phase} since {state.phase_since:%Y-%m-%d}"
+        words = "The existing system decides alone"
+    words += f"; phase {state.phase} since {state.phase_since:%Y-%m-%d}"
     if state.held:
-        sentence += "; held by an operator"
+        words += "; held by an operator"
     if state.retrain_required:
-        sentence += "; a retraining is required"
-    if as_of > state.lease_until:
-        ended = f"{state.lease_until:%Y-%m-%d %H:%M} UTC"
-        sentence += f"; the lease ended on {ended}, no guard has run since"
-    return f"{sentence}."
+        words += "; a retraining is required"
+    return f"{words}{_lapse(state, as_of)}."
 
 
-def _lease(state: State, as_of: datetime) -> dict[str, Any]:
-    days = (state.lease_until - as_of) / timedelta(days=1)
-    words = f"runs {days:.1f} more days" if days >= 0 else f"ran out {-days:.1f} days ago"
-    return {"until": state.lease_until.isoformat(), "days_left": round(days, 3), "words": words}
+def _lapse(state: State, as_of: datetime) -> str:
+    if as_of <= state.lease_until:
+        return ""
+    return f"; the lease ended on {state.lease_until:%Y-%m-%d %H:%M} UTC, no guard has run since"
 
 
-def _versions(home: Home, state: State, as_of: datetime) -> dict[str, Any]:
-    champion = home.registry.version(state.champion) if state.champion else None
-    waiting = [version for version in home.registry.versions() if version.stage == "challenger"]
-    return {
-        "champion": version_record(champion) if champion else None,
-        "challenger": version_record(waiting[0]) if waiting else None,
-        "queued": [version.number for version in waiting[1:]],
-        "shadow_window": list(shadow_window(home, state, as_of)),
-    }
+def _lease(state: State, as_of: datetime) -> Lease:
+    left = (state.lease_until - as_of) / timedelta(days=1)
+    words = f"runs {left:.1f} more days" if left >= 0 else f"ran out {-left:.1f} days ago"
+    return Lease(state.lease_until, round(left, 3), words)
 
 
 def _decision(home: Home, entry: Entry) -> dict[str, Any]:
@@ -141,13 +141,13 @@ def _decision(home: Home, entry: Entry) -> dict[str, Any]:
     }
 
 
-def _reviews(home: Home, as_of: datetime) -> list[dict[str, str]]:
+def _upcoming_reviews(home: Home, as_of: datetime) -> tuple[UpcomingReview, ...]:
     policy = home.settings.weight
     due = {"weight": policy.evaluation_days, "gates": policy.review_days}
-    return [
-        {"kind": kind, "period_end": (period_end(as_of, days) + timedelta(days=days)).isoformat()}
+    return tuple(
+        UpcomingReview(kind, period_end(as_of, days) + timedelta(days=days))
         for kind, days in due.items()
-    ]
+    )
 
 
 def _gate(home: Home, state: State, as_of: datetime) -> tuple[Rule, ...]:
@@ -158,7 +158,7 @@ def _gate(home: Home, state: State, as_of: datetime) -> tuple[Rule, ...]:
 
 
 def _settled_signals(home: Home, state: State, as_of: datetime) -> int:
-    """Return the number of settled signals, which only the gate out of foundation needs."""
+    """Return the number of settled signals, which only the first gate needs; 0 elsewhere."""
     if state.phase != "foundation":
         return 0
     try:
@@ -167,18 +167,9 @@ def _settled_signals(home: Home, state: State, as_of: datetime) -> int:
         return 0
 
 
-def _improvement(home: Home, state: State, evidence: Evidence) -> dict[str, Any]:
+def _improvement(home: Home, state: State, evidence: Evidence) -> Improvement:
     expected = expected_improvement(state.phase, home.settings.weight.rollout)
-    achieved = finite_or_none(evidence.books.improvement_blended)
-    return {"achieved": achieved, "expected": list(expected) if expected else None}
-
-
-def _influence(home: Home, state: State, as_of: datetime) -> dict[str, float | None]:
-    """Return how many decisions the weight changed, and their gain, since the evidence began."""
-    settled = home.ledger.settled_predictions(state.evidence_since, as_of)
-    pivotal = measure_pivotal(settled, home.settings.books)
-    figures = asdict(pivotal) | {"influence": pivotal.influence}
-    return {name: finite_or_none(figure) for name, figure in figures.items()}
+    return Improvement(finite_or_none(evidence.books.improvement_blended), expected)
 
 
 def _entered(entries: list[Entry]) -> dict[Phase, datetime]:
@@ -188,22 +179,7 @@ def _entered(entries: list[Entry]) -> dict[Phase, datetime]:
     return entered
 
 
-def _item(item: RolloutItem) -> dict[str, str]:
-    return {
-        "name": item.name,
-        "begins": item.begins.isoformat(),
-        "due": item.due.isoformat(),
-        "standing": item.status,
-        "words": item.detail,
-    }
-
-
-def _alert(stored: StoredAlert) -> dict[str, Any]:
+def posted_alert(stored: StoredAlert) -> PostedAlert:
+    """Return an alert with the attempts to deliver it."""
     alert = stored.alert
-    return {
-        "at": alert.at.isoformat(),
-        "kind": alert.kind,
-        "title": alert.title,
-        "attempts": stored.attempts,
-        "trouble": stored.trouble,
-    }
+    return PostedAlert(alert.at, alert.kind, alert.title, stored.attempts, stored.trouble)

@@ -1,14 +1,19 @@
 """Words, figures and tables that terminal, HTML pages and Markdown have in common."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import pandas as pd
 
 from steelyard.evaluation.books import TARGETS
+from steelyard.evaluation.influence import Pivotal
+from steelyard.views.lineage import Improvement, LineageStatus
 from steelyard.weight.decision import Rule
 from steelyard.weight.policy import PHASES, Phase, WeightPolicy
+from steelyard.weight.rollout import RolloutItem
 
 COLORS = {"baseline": "#8a9099", "ml": "#d98a2b", "blended": "#2567a8"}
 VERDICTS = {
@@ -46,23 +51,28 @@ _PERCENT = {
 }
 
 
-def proof_words(proof: Mapping[str, Any]) -> str:
-    """Return the evidence of skill over the lifetime, and whether the policy makes it binding."""
-    return f"{proof['reason']} ({'binding' if proof['binding'] else 'recorded only'})"
+def proof_words(proof: Rule, *, binding: bool) -> str:
+    """Return the evidence of skill over the lifetime, and whether a rise needs it.
+
+    Args:
+        proof: Evidence held against ``sequential.rise``.
+        binding: Whether the policy makes it binding.
+    """
+    return f"{proof.reason} ({'binding' if binding else 'recorded only'})"
 
 
-def influence_words(influence: Mapping[str, Any]) -> str:
+def influence_words(influence: Pivotal) -> str:
     """Return how many decisions the weight changed, and their return with its 95 % interval."""
-    if not influence["changed"]:
-        return f"none of {influence['weighed']} weighed signals decided otherwise"
+    if not influence.changed:
+        return f"none of {influence.weighed} weighed signals decided otherwise"
     summary = (
-        f"{influence['changed']} of {influence['weighed']} weighed signals decided otherwise "
-        f"({influence['influence']:.1%}), {influence['gained']:+.2%} on the account, "
-        f"{influence['mean']:+.3%} each"
+        f"{influence.changed} of {influence.weighed} weighed signals decided otherwise "
+        f"({influence.influence:.1%}), {influence.gained:+.2%} on the account, "
+        f"{influence.mean:+.3%} each"
     )
-    if influence["low"] is None:
+    if not math.isfinite(influence.low):
         return summary
-    return f"{summary} (95 %: {influence['low']:+.3%} to {influence['high']:+.3%})"
+    return f"{summary} (95 %: {influence.low:+.3%} to {influence.high:+.3%})"
 
 
 def format_measure(measure: str, value: float | None) -> str:
@@ -89,9 +99,9 @@ def format_share(share: float | None) -> str:
     return "–" if share is None else f"{share:.1%}"
 
 
-def format_minute(moment: str | None) -> str:
-    """Return an ISO time to the minute; None gives a dash."""
-    return moment[:16].replace("T", " ") if moment else "–"
+def format_minute(moment: datetime | None) -> str:
+    """Return a time to the minute; None gives a dash."""
+    return f"{moment:%Y-%m-%d %H:%M}" if moment else "–"
 
 
 def weight_change(decision: Mapping[str, Any]) -> str:
@@ -231,10 +241,10 @@ def decisions_view(decisions: Sequence[Mapping[str, Any]]) -> TableView:
     return TableView("Decisions", headings, rows, frozenset({3}), frozenset({5}))
 
 
-def rollout_view(items: Sequence[Mapping[str, str]]) -> TableView:
+def rollout_view(items: Sequence[RolloutItem]) -> TableView:
     """Return phases and milestones of the rollout with their dates and standing."""
     rows = tuple(
-        (item["name"], item["begins"][:10], item["due"][:10], item["standing"], item["words"])
+        (item.name, f"{item.begins:%Y-%m-%d}", f"{item.due:%Y-%m-%d}", item.status, item.detail)
         for item in items
     )
     headings = ("stage", "from", "to", "standing", "in words")
@@ -265,43 +275,37 @@ def drift_view(columns: Sequence[Mapping[str, Any]], limit: int | None = None) -
     return TableView("", headings, rows, frozenset({1, 2, 3}), emphasized=drifted)
 
 
-def facts_view(document: Mapping[str, Any]) -> TableView:
+def facts_view(current: LineageStatus) -> TableView:
     """Return weight, versions, improvement, evidence and reviews of a lineage as name and value."""
-    state = document["state"]
-    return TableView(
-        "",
-        (),
-        (
-            (
-                "weight",
-                f"{state['weight']:.1%} = base {state['base']:.0%} + bonus {state['bonus']:+.1%}",
-            ),
-            ("in force", f"{document['weight_in_force']:.1%}, lease {document['lease']['words']}"),
-            ("champion", version_words(document["champion"])),
-            ("challenger", _challenger_words(document)),
-            ("improvement", _improvement_words(document["improvement"])),
-            ("evidence", proof_words(document["proof"])),
-            ("influence", influence_words(document["influence"])),
-            *(
-                (f"next {review['kind']}", f"period to {review['period_end'][:10]}")
-                for review in document["reviews"]
-            ),
-        ),
-        prose=frozenset({1}),
-    )
+    state = current.state
+    weight = f"{state.weight:.1%} = base {state.base:.0%} + bonus {state.bonus:+.1%}"
+    facts = {
+        "weight": weight,
+        "in force": f"{current.weight_in_force:.1%}, lease {current.lease.words}",
+        "champion": version_words(current.champion),
+        "challenger": _challenger_words(current),
+        "improvement": _improvement_words(current.improvement),
+        "evidence": proof_words(current.proof, binding=current.proof_binds),
+        "influence": influence_words(current.influence),
+    }
+    reviews = {
+        f"next {review.kind}": f"period to {review.period_end:%Y-%m-%d}"
+        for review in current.reviews
+    }
+    return TableView("", (), tuple((facts | reviews).items()), prose=frozenset({1}))
 
 
-def _challenger_words(document: Mapping[str, Any]) -> str:
-    summary = version_words(document["challenger"])
-    if document["challenger"] and document["shadow_window"]:
-        missing = ", ".join(document["shadow_window"])
+def _challenger_words(current: LineageStatus) -> str:
+    summary = version_words(current.challenger)
+    if current.challenger and current.shadow_window:
+        missing = ", ".join(current.shadow_window)
         summary += f"; waits for the champion's window in shadow: {missing}"
-    return summary + (f"; queued: {', '.join(document['queued'])}" if document["queued"] else "")
+    return summary + (f"; queued: {', '.join(current.queued)}" if current.queued else "")
 
 
-def _improvement_words(improvement: Mapping[str, Any]) -> str:
-    achieved = "unknown" if improvement["achieved"] is None else f"{improvement['achieved']:+.1%}"
-    expected = improvement["expected"]
+def _improvement_words(improvement: Improvement) -> str:
+    achieved = "unknown" if improvement.achieved is None else f"{improvement.achieved:+.1%}"
+    expected = improvement.expected
     hoped = f", {expected[0]:.0%} to {expected[1]:.0%} expected" if expected else ""
     return f"{achieved} over the baseline{hoped}"
 

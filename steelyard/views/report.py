@@ -23,7 +23,7 @@ from steelyard.views.format import (
     rules_view,
 )
 from steelyard.views.html import Chart, Document
-from steelyard.weight.decision import Rule
+from steelyard.views.lineage import LineageReport, PostedAlert
 
 PIVOTAL_ROWS, DRIFT_ROWS = 20, 10
 
@@ -98,7 +98,7 @@ def replay_page(
 
 
 def lineage_page(
-    document: Document,
+    lineage: LineageReport,
     equity: pd.DataFrame,
     bands: Sequence[WeightBand],
     settled: pd.DataFrame,
@@ -107,46 +107,53 @@ def lineage_page(
     """Return one self-contained HTML page of a lineage.
 
     Args:
-        document: Output of ``steelyard report --json``.
+        lineage: Report on the lineage.
         equity: Equity by day, shape (days, 3), columns baseline, ml, blended, shares of the account.
         bands: Bands of the policy in force.
         settled: Settled predictions of the lineage, one row each.
         sizing: Size of a trade as a share of the account.
     """
+    status, current, health = lineage.status, lineage.current, lineage.health
+    lifetime = {
+        "start": lineage.start,
+        "end": lineage.end,
+        "decisions": lineage.decisions,
+        "trainings": lineage.trainings,
+        "books": lineage.books,
+        "worth": current.worth,
+    }
     model_charts, model_tables = _model_parts(settled)
-    health, drift = document["health"], document["drift"]
-    importance = health["importance"]
     charts = [
-        html.weight_chart(document, bands),
+        html.weight_chart(lifetime, bands),
         html.equity_chart(equity),
         html.drawdown_chart(equity),
         *model_charts,
-        *([html.importance_chart(importance)] if importance else []),
+        *([html.importance_chart(health["importance"])] if health["importance"] else []),
     ]
     pivotal_summary, pivotal = _pivotal_parts(settled, sizing)
-    gate_title = f"Gate out of {document['state']['phase']}: what is there and what is missing"
+    gate_title = f"Gate out of {current.state.phase}: what is there and what is missing"
     return html.render_page(
         "lineage",
-        f"{document['lineage']} on {document['as_of'][:10]}",
-        document["answer"],
+        f"{status.lineage} on {status.as_of:%Y-%m-%d}",
+        status.answer,
         charts,
-        because=because(document["decisions"]),
-        warnings=[warning for warning in (document["fault"], document["brake"]) if warning],
-        summary=facts_view(document),
-        gate=rules_view(gate_title, _rules(document["gate"]), "met", "missing"),
-        limits=rules_view("Limits", _rules(document["limits"]), "fires", "holds"),
-        false_alarms=document["false_alarms"],
+        because=because(lineage.decisions),
+        warnings=[warning for warning in (status.fault, status.brake) if warning],
+        summary=facts_view(current),
+        gate=rules_view(gate_title, current.gate, "met", "missing"),
+        limits=rules_view("Limits", current.limits, "fires", "holds"),
+        false_alarms=current.false_alarms,
         pivotal=pivotal,
         pivotal_summary=pivotal_summary,
         model=model_tables,
         health=health,
         fallbacks=_counts_words(health["fallbacks"]),
         health_tables=_health_views(health),
-        drift=drift_view([] if drift is None else drift["columns"], DRIFT_ROWS),
-        drift_summary=drift_words(drift),
-        alerts=_alerts_view(document["recent_alerts"]),
-        rollout=rollout_view([*document["rollout"], *document["milestones"]]),
-        **_common_parts(document),
+        drift=drift_view(current.drift["columns"] if current.drift else (), DRIFT_ROWS),
+        drift_summary=drift_words(current.drift),
+        alerts=_alerts_view(lineage.recent_alerts),
+        rollout=rollout_view([*current.rollout, *current.milestones]),
+        **_common_parts(lifetime),
     )
 
 
@@ -192,10 +199,6 @@ def _model_parts(settled: pd.DataFrame | None) -> tuple[list[Chart], list[TableV
     p_win, won = judged["p_win"].to_numpy(dtype=np.float64), judged["won"].to_numpy(dtype=bool)
     latency_ms = judged["latency_ms"].to_numpy(dtype=np.float64)
     return [html.reliability_chart(p_win, won)], [html.model_view(p_win, won, latency_ms)]
-
-
-def _rules(rules: Sequence[Document]) -> list[Rule]:
-    return [Rule.model_validate(rule) for rule in rules]
 
 
 def _counts_words(counts: Mapping[str, int], pattern: str = "{1} {0}") -> str:
@@ -264,9 +267,9 @@ def _health_views(health: Document) -> list[TableView]:
     return [view for view in views if view.rows]
 
 
-def _alerts_view(alerts: Sequence[Document]) -> TableView:
+def _alerts_view(alerts: Sequence[PostedAlert]) -> TableView:
     rows = tuple(
-        (alert["at"][:16], alert["kind"], alert["title"], alert["trouble"] or "delivered")
+        (alert.at.isoformat()[:16], alert.kind, alert.title, alert.trouble or "delivered")
         for alert in alerts
     )
     return TableView("Alerts", ("when", "kind", "what", "delivery"), rows, prose=frozenset({2}))

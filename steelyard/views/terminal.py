@@ -14,6 +14,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from steelyard.views.explanation import (
+    Contribution,
+    Explanation,
+    ModelOpinion,
+    SettledOutcome,
+)
 from steelyard.views.format import (
     TableView,
     books_view,
@@ -26,8 +32,8 @@ from steelyard.views.format import (
     rules_view,
     weight_change,
 )
+from steelyard.views.lineage import LineageStatus, ScheduleStatus, Status
 from steelyard.views.simulation import PARTS, by_course, part_view
-from steelyard.weight.decision import Rule
 
 DRIFT_ROWS = 10
 _STANDING_STYLES = {"ok": "green", "warning": "yellow", "wrong": "bold red"}
@@ -291,44 +297,41 @@ def print_doctor(document: Mapping[str, Any]) -> None:
     )
 
 
-def print_status(document: Mapping[str, Any]) -> None:
-    """Print the status of a lineage, the answer first."""
-    _line((document["answer"], "bold"))
-    if document["fault"]:
-        _line(("✗", "bold"), f" the state tag {document['fault']}: see steelyard verify")
-    if document["brake"]:
-        _line(("✗", "bold"), f" the brake is pulled by {document['brake']}")
-    if document["state"]:
-        _print_lineage(document)
-    for alert in document["alerts"]:
-        undelivered = f" undelivered since {alert['at'][:16]}"
-        _line(("!", "bold"), f"{undelivered}: {alert['title']} ({alert['trouble']})")
+def print_status(status: Status) -> None:
+    """Print the status of a home, the answer first."""
+    _line((status.answer, "bold"))
+    if status.fault:
+        _line(("✗", "bold"), f" the state tag {status.fault}: see steelyard verify")
+    if status.brake:
+        _line(("✗", "bold"), f" the brake is pulled by {status.brake}")
+    if status.current:
+        _print_lineage(status.current)
+    for alert in status.alerts:
+        undelivered = f" undelivered since {alert.at.isoformat()[:16]}"
+        _line(("!", "bold"), f"{undelivered}: {alert.title} ({alert.trouble})")
 
 
-def _print_lineage(document: Mapping[str, Any]) -> None:
-    facts, worth = facts_view(document), document["worth"]
+def _print_lineage(current: LineageStatus) -> None:
+    facts, worth = facts_view(current), current.worth
     luck = tuple(("luck", sentence) for sentence in (worth["words"] if worth else ()))
-    drift = ("drift", drift_words(document["drift"]))
-    limits = [Rule.model_validate(rule) for rule in document["limits"]]
-    criteria = [Rule.model_validate(rule) for rule in document["gate"]]
+    drift = ("drift", drift_words(current.drift))
     _print_table(replace(facts, rows=(*facts.rows, *luck, drift)))
-    _print_table(rules_view("Limits", limits, "fires", "holds"))
-    for name, sentence in document["false_alarms"].items():
+    _print_table(rules_view("Limits", current.limits, "fires", "holds"))
+    for name, sentence in current.false_alarms.items():
         _line(f"{name}: {sentence}")
-    gate = f"Gate out of {document['state']['phase']}"
-    _print_table(rules_view(gate, criteria, "met", "missing"))
-    _print_table(replace(decisions_view(document["decisions"]), title="Last decisions"))
-    _print_table(_schedules_view(document["schedules"]))
-    _print_table(rollout_view([*document["rollout"], *document["milestones"]]))
+    _print_table(rules_view(f"Gate out of {current.state.phase}", current.gate, "met", "missing"))
+    _print_table(replace(decisions_view(current.decisions), title="Last decisions"))
+    _print_table(_schedules_view(current.schedules))
+    _print_table(rollout_view([*current.rollout, *current.milestones]))
 
 
-def _schedules_view(schedules: Sequence[Mapping[str, Any]]) -> TableView:
+def _schedules_view(schedules: Sequence[ScheduleStatus]) -> TableView:
     rows = tuple(
         (
-            schedule["name"],
-            format_minute(schedule["last_seen"]),
-            format_minute(schedule["expected_by"]),
-            f"dead since {format_minute(schedule['dead_since'])}" if schedule["dead_since"] else "",
+            schedule.name,
+            format_minute(schedule.last_seen),
+            format_minute(schedule.expected_by),
+            f"dead since {format_minute(schedule.dead_since)}" if schedule.dead_since else "",
         )
         for schedule in schedules
     )
@@ -337,52 +340,49 @@ def _schedules_view(schedules: Sequence[Mapping[str, Any]]) -> TableView:
     return TableView("Schedules", headings, rows, emphasized=dead)
 
 
-def print_explanation(document: Mapping[str, Any]) -> None:
-    """Print why a signal was traded or left: the sum, its parts, then the outcome."""
-    signal, model = document["signal"], document["model"]
-    _line((signal["signal_id"], "bold"), f" decided {signal['decided_at'][:16]}")
-    _line((document["answer"], "bold"))
-    _print_table(_blend_view(document))
-    if model["top_features"]:
-        _print_table(_contributions_view(model["top_features"]))
-    if model["note"]:
-        _line(model["note"])
-    _line(_outcome_words(document["outcome"]))
+def print_explanation(explanation: Explanation) -> None:
+    """Print why a signal was traded or left: the calculation, its parts, then the outcome."""
+    signal, model = explanation.signal, explanation.model
+    _line((signal.signal_id, "bold"), f" decided {signal.decided_at[:16]}")
+    _line((explanation.answer, "bold"))
+    _print_table(_blend_view(explanation))
+    if model.top_features:
+        _print_table(_contributions_view(model.top_features))
+    if model.note:
+        _line(model.note)
+    _line(_outcome_words(explanation.outcome))
 
 
-def _blend_view(document: Mapping[str, Any]) -> TableView:
-    existing, model, blend = document["existing"], document["model"], document["blend"]
-    scores = ", ".join(
-        f"{name} {_format(score, '.0f')}" for name, score in existing["scores"].items()
-    )
-    pivotal = "pivotal" if blend["pivotal"] else "not pivotal"
+def _blend_view(explanation: Explanation) -> TableView:
+    existing, model, blend = explanation.existing, explanation.model, explanation.blend
+    scores = ", ".join(f"{name} {_format(score, '.0f')}" for name, score in existing.scores.items())
     rows = (
-        ("existing system", f"{existing['confidence']:.1f}", scores),
-        ("model", _format(model["confidence_ml"], ".1f"), _model_words(model)),
-        ("blended", f"{blend['blended']:.1f}", f"weight {blend['weight']:.1%}"),
-        ("arm", blend["arm"], pivotal),
+        ("existing system", f"{existing.confidence:.1f}", scores),
+        ("model", _format(model.confidence_ml, ".1f"), _model_words(model)),
+        ("blended", f"{blend.blended:.1f}", f"weight {blend.weight:.1%}"),
+        ("arm", blend.arm, "pivotal" if blend.pivotal else "not pivotal"),
     )
     return TableView("", (), rows)
 
 
-def _model_words(model: Mapping[str, Any]) -> str:
-    if not model["version"]:
-        return f"none ({model['fallback_reason']})"
-    opinion = f"version {model['version']}, p_win {_format(model['p_win'], '.1%')}"
-    if model["replayed"] is None:
+def _model_words(model: ModelOpinion) -> str:
+    if not model.version:
+        return f"none ({model.fallback_reason})"
+    opinion = f"version {model.version}, p_win {_format(model.p_win, '.1%')}"
+    if model.replayed is None:
         return opinion
-    agrees = model["replayed"]["agrees"]
+    agrees = model.replayed.agrees
     return f"{opinion}, {'reproduced' if agrees else 'does not reproduce the recorded value'}"
 
 
-def _contributions_view(features: Sequence[Mapping[str, Any]]) -> TableView:
-    largest = max(abs(feature["log_odds"]) for feature in features) or 1.0
+def _contributions_view(features: Sequence[Contribution]) -> TableView:
+    largest = max(abs(feature.log_odds) for feature in features) or 1.0
     rows = tuple(
         (
-            feature["name"],
-            _format(feature["value"], ".4g"),
-            f"{feature['log_odds']:+.3f}",
-            _contribution_bar(feature["log_odds"], largest),
+            feature.name,
+            _format(feature.value, ".4g"),
+            f"{feature.log_odds:+.3f}",
+            _contribution_bar(feature.log_odds, largest),
         )
         for feature in features
     )
@@ -394,13 +394,13 @@ def _contribution_bar(log_odds: float, largest: float) -> str:
     return ("+" if log_odds > 0 else "−") * max(round(10 * abs(log_odds) / largest), 1)
 
 
-def _outcome_words(outcome: Mapping[str, Any] | None) -> str:
+def _outcome_words(outcome: SettledOutcome | None) -> str:
     if outcome is None:
         return "outcome: not settled yet"
-    result = "won" if outcome["won"] else "lost"
     return (
-        f"outcome: {result} {outcome['net_return']:+.2%} by {outcome['exit_reason']} "
-        f"after {outcome['hold_minutes']:.0f} minutes, {outcome['settled_at'][:16]}"
+        f"outcome: {'won' if outcome.won else 'lost'} {outcome.net_return:+.2%} "
+        f"by {outcome.exit_reason} after {outcome.hold_minutes:.0f} minutes, "
+        f"{outcome.settled_at[:16]}"
     )
 
 

@@ -102,15 +102,15 @@ def test_the_report_shows_health_with_targets(pilot: Home) -> None:
     """The report shows coverage, fallback rate and calibration by confidence band."""
     run(pilot, settle_flow, DAY)
     document, content = lineage_report(pilot, DAY)
-    figures = {one["name"]: one for one in document["health"]["figures"]}
+    figures = {one["name"]: one for one in document.health["figures"]}
 
     assert BEGAN < DAY
     assert figures["coverage"]["value"] == 1.0
     assert figures["coverage"]["ok"]
     assert figures["fallback_rate"]["target"] == 0.01
-    assert sum(document["health"]["confidence_ml"]) == document["health"]["opinions"]
+    assert sum(document.health["confidence_ml"]) == document.health["opinions"]
     assert "Health of the model in the last window" in content
     assert "confidence of the model" in content
-    assert document["health"]["importance"][0] == {"name": "f0", "gain": 0.7, "shap": 0.6}
+    assert document.health["importance"][0] == {"name": "f0", "gain": 0.7, "shap": 0.6}
     assert "feature of the champion" in content
     assert "importance of the champion&#39;s features" in content

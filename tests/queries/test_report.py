@@ -64,7 +64,7 @@ def test_the_page_answers_first_and_leads_to_every_decision(pilot: Home) -> None
     assert {f"decision-{entry.sequence}" for entry in entries} <= page.ids
     assert [link for link in page.links if entries[-1].run_id in link]
     assert page.addresses == []
-    assert document["books"]["blended"]["trades"] > 0
+    assert document.books["blended"]["trades"] > 0
     assert len(re.findall(r'role="img" aria-label="[^"]+"', content)) == 5
 
 
@@ -75,7 +75,7 @@ def test_pivotal_signals_alerts_and_a_rollback_are_on_it(pilot: Home) -> None:
     document, content = lineage_report(pilot, LAST + timedelta(days=1))
     page = Outline(content)
 
-    assert document["answer"].startswith("The existing system decides alone")
+    assert document.status.answer.startswith("The existing system decides alone")
     assert "fills look odd" in page.text
     assert "a cut <b>" in page.text
     assert re.search(r"[0-9]+ signals, [+−-][0-9.]+% on the account", page.text)

@@ -20,8 +20,8 @@ from steelyard.queries.schedules import (
     Trace,
     deep_search_trials,
     next_runs,
+    schedule_status,
     schedules,
-    standing,
 )
 from steelyard.settings import Schedules, UpSettings
 
@@ -36,7 +36,10 @@ def rows(stores: Home, at: datetime) -> dict[str, tuple[str | None, str | None]]
     state = stores.journal.state()
     assert state is not None
     found = schedules(stores, state, stores.journal.entries(), at)
-    return {row["name"]: (row["last_seen"], row["dead_since"]) for row in found}
+    return {
+        row["name"]: (row["last_seen"], row["dead_since"])
+        for row in (schedule.to_dict() for schedule in found)
+    }
 
 
 @pytest.mark.parametrize(
@@ -62,7 +65,7 @@ def test_a_schedule_is_dead_once_two_intervals_and_the_lease_have_passed(
     """One second more than that after the missed run."""
     limit = datetime.fromisoformat(expected) + late
     quiet, dead = (
-        standing(name, UP, Trace(SEEN, SEEN), at, LEASE)
+        schedule_status(name, UP, Trace(SEEN, SEEN), at, LEASE).to_dict()
         for at in (limit, limit + timedelta(seconds=1))
     )
 
@@ -80,7 +83,7 @@ def test_a_schedule_is_dead_once_two_intervals_and_the_lease_have_passed(
 )
 def test_flows_without_due_runs_never_count_as_dead(trace: Trace) -> None:
     """None of these counts as dead, even two years later."""
-    assert standing("guard", UP, trace, SEEN + timedelta(days=730), LEASE)["dead_since"] is None
+    assert schedule_status("guard", UP, trace, SEEN + timedelta(days=730), LEASE).dead_since is None
 
 
 def test_runs_are_expected_in_the_zone_of_the_settings() -> None:

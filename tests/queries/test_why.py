@@ -13,7 +13,7 @@ import pytest
 from steelyard.errors import FixConfiguration
 from steelyard.flows.replay import replay
 from steelyard.home import Home, open_home
-from steelyard.queries.why import explained
+from steelyard.queries.why import explain_signal
 
 Command = Callable[..., tuple[int, str, str]]
 LONG_AGO, FAR_AHEAD = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
@@ -40,7 +40,7 @@ def first(rows: pd.DataFrame, condition: str) -> str:
 
 def test_every_recorded_signal_can_be_explained(lived: Home, rows: pd.DataFrame) -> None:
     """Strict JSON; each stored model reproduces its prediction and the recorded blend."""
-    documents = [explained(lived, signal_id) for signal_id in rows["signal_id"]]
+    documents = [explain_signal(lived, signal_id).to_dict() for signal_id in rows["signal_id"]]
     json.dumps(documents, allow_nan=False)
 
     assert {d["blend"]["arm"] for d in documents} == {"all", "control", "treatment"}
@@ -52,7 +52,7 @@ def test_every_recorded_signal_can_be_explained(lived: Home, rows: pd.DataFrame)
 
 def test_the_document_keeps_its_contract(lived: Home, rows: pd.DataFrame) -> None:
     """Every signal has the same keys; contributions are sorted by size."""
-    document = explained(lived, first(rows, "settled_at.notna()"))
+    document = explain_signal(lived, first(rows, "settled_at.notna()")).to_dict()
     sizes = [abs(one["log_odds"]) for one in document["model"]["top_features"]]
 
     assert list(document) == ["signal", "answer", "existing", "model", "blend", "outcome"]
@@ -114,7 +114,7 @@ def test_the_command_writes_what_the_step_returns(
         command("why", signal_id, "--home", lived.folder, "--json")[1]
     )
 
-    assert document == explained(lived, signal_id)
+    assert document == explain_signal(lived, signal_id).to_dict()
     assert document["outcome"] is None
 
 
@@ -138,7 +138,7 @@ def test_an_unknown_signal_is_one_line_with_the_nearest_ids(
 ) -> None:
     """Ids with the same beginning, else the latest, and the format of an id."""
     with pytest.raises(FixConfiguration) as refused:
-        explained(lived, asked)
+        explain_signal(lived, asked)
 
     assert f"no signal {asked} was predicted here; {words}" in str(refused.value)
     assert "\n" not in str(refused.value)
@@ -157,13 +157,13 @@ def test_other_features_than_the_versions_are_not_shown_to_it(
         source.backup(other)
         other.execute("UPDATE ml_trade_features SET feature_set_hash = 'another'")
     services = lived.settings.services.model_copy(update={"ledger": f"sqlite:///{copy}"})
-    document = explained(
+    explanation = explain_signal(
         Home(lived.settings.model_copy(update={"services": services}), lived.folder), signal_id
     )
 
     assert (
-        document["model"]["note"]
+        explanation.model.note
         == "the frozen features are not those of this version, so it cannot be asked again"
     )
-    assert (document["model"]["top_features"], document["model"]["replayed"]) == ([], None)
-    assert document["answer"] == explained(lived, signal_id)["answer"]
+    assert (explanation.model.top_features, explanation.model.replayed) == ((), None)
+    assert explanation.answer == explain_signal(lived, signal_id).answer

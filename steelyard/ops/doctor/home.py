@@ -244,9 +244,9 @@ def dead_schedules(tag: Tag, as_of: datetime) -> Iterator[Row]:
         return
     rows = schedules(home, state, home.journal.entries(), as_of)
     dead = [
-        f"{row['name']} since {row['dead_since'][:16].replace('T', ' ')}"
-        for row in rows
-        if row["dead_since"]
+        f"{schedule.name} since {schedule.dead_since:%Y-%m-%d %H:%M}"
+        for schedule in rows
+        if schedule.dead_since
     ]
     if dead:
         yield Row(

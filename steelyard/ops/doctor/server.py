@@ -11,7 +11,7 @@ from uuid import UUID
 from steelyard.errors import RestoreService
 from steelyard.ops.doctor.rows import Row
 from steelyard.ops.up import POOL, planned
-from steelyard.queries.schedules import Trace, standing
+from steelyard.queries.schedules import Trace, schedule_status
 from steelyard.settings import Settings, declared_deployments
 
 if TYPE_CHECKING:
@@ -198,10 +198,9 @@ def _completions(
     lease, late = timedelta(days=settings.weight.lease_days), []
     for name, deployment in deployments.items():
         seen = _completed(client, deployment.id)
-        since = standing(name, settings.up, Trace(seen, seen or deployment.created), as_of, lease)[
-            "dead_since"
-        ]
-        late += [f"{name} since {since[:16].replace('T', ' ')}"] if since else []
+        trace = Trace(seen, seen or deployment.created)
+        since = schedule_status(name, settings.up, trace, as_of, lease).dead_since
+        late += [f"{name} since {since:%Y-%m-%d %H:%M}"] if since else []
     if late:
         return Row(
             "runs",

@@ -69,5 +69,6 @@ def dead_scheduler(drill_home: DrillHome) -> DrillResult:
 
 
 def _reports_lease(drill_home: DrillHome, day: datetime) -> bool:
-    document = status(drill_home.home(), day)
-    return "the lease ended on" in document["answer"] and not document["weight_in_force"]
+    shown = status(drill_home.home(), day)
+    in_force = shown.current.weight_in_force if shown.current else 0.0
+    return "the lease ended on" in shown.answer and not in_force

@@ -52,7 +52,7 @@ def _state_tag(drill_home: DrillHome) -> tuple[list[Notice], float]:
         verified(drill_home.home())["faults"],
         bool(drill_home.alerts("flow", "guard")),
     )
-    reported = status(drill_home.home(), EDITED_AT)["fault"]
+    reported = status(drill_home.home(), EDITED_AT).fault
     repaired = verified(drill_home.home(), repair=True)["faults"]
     drill_home.flow("guard", EDITED_AT + DAY)
     return [

@@ -1,0 +1,271 @@
+"""Status and report of a lineage, as values: what ``steelyard status`` and ``report`` show."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any
+
+from steelyard.evaluation.books import finite_or_none
+from steelyard.evaluation.influence import Pivotal
+from steelyard.weight.decision import Rule
+from steelyard.weight.rollout import RolloutItem
+from steelyard.weight.state import State
+
+Record = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleStatus:
+    """Last run of a schedule, and whether it is dead; times in UTC.
+
+    Attributes:
+        name: Name in ``conf/up.yaml``.
+        cron: When it runs.
+        last_seen: Time of the last trace; None without one.
+        expected_by: Time of the next run after it; None if none is due.
+        dead_since: Time of the run that was missed; None if the schedule is alive.
+    """
+
+    name: str
+    cron: str
+    last_seen: datetime | None
+    expected_by: datetime | None
+    dead_since: datetime | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return _flat_record(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """End of the lease (UTC), days left (negative once it ran out), and both in words."""
+
+    until: datetime
+    days_left: float
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class UpcomingReview:
+    """Next review of its kind, and the end of its period (UTC)."""
+
+    kind: str
+    period_end: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Improvement:
+    """Improvement over the baseline, achieved (None if unknown) and expected (None if none is)."""
+
+    achieved: float | None
+    expected: tuple[float, float] | None
+
+
+@dataclass(frozen=True, slots=True)
+class PostedAlert:
+    """An alert with the number of attempts to deliver it, and the trouble of the last."""
+
+    at: datetime
+    kind: str
+    title: str
+    attempts: int
+    trouble: str
+
+
+@dataclass(frozen=True, slots=True)
+class LineageStatus:
+    """Status of a lineage that has a state.
+
+    Attributes:
+        state: State in force.
+        weight_in_force: Weight trading may use, as a share; 0 after the lease or with the brake pulled.
+        lease: Lease of the weight.
+        champion: Record of the version that serves; None before the first.
+        challenger: Record of the version that is compared next; None without one.
+        queued: Numbers of the challengers behind it.
+        shadow_window: Conditions that still keep a challenger from replacing a champion in shadow.
+        decisions: Records of the last decisions, latest first.
+        reviews: Next reviews.
+        schedules: Last run of every schedule.
+        limits: Limits as measured.
+        false_alarms: Breaker → how often it fires on a healthy model.
+        proof: Evidence of skill over the lifetime.
+        proof_binds: Whether a rise needs it.
+        influence: Decisions the weight changed, and their return.
+        gate: Criteria of the gate out of the phase.
+        evidence: Figures of the monthly window.
+        improvement: Improvement over the baseline.
+        worth: Sharpe ratios after all trials; None before the first settled opinion.
+        drift: Latest check for drift; None before the first.
+        rollout: Phases of the rollout.
+        milestones: Measures of month 2, 4 and 6.
+    """
+
+    state: State
+    weight_in_force: float
+    lease: Lease
+    champion: Record | None
+    challenger: Record | None
+    queued: tuple[str, ...]
+    shadow_window: tuple[str, ...]
+    decisions: tuple[Record, ...]
+    reviews: tuple[UpcomingReview, ...]
+    schedules: tuple[ScheduleStatus, ...]
+    limits: tuple[Rule, ...]
+    false_alarms: Mapping[str, str]
+    proof: Rule
+    proof_binds: bool
+    influence: Pivotal
+    gate: tuple[Rule, ...]
+    evidence: Record
+    improvement: Improvement
+    worth: Record | None
+    drift: Record | None
+    rollout: tuple[RolloutItem, ...]
+    milestones: tuple[RolloutItem, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        expected = self.improvement.expected
+        return {
+            "state": self.state.model_dump(mode="json"),
+            "weight_in_force": self.weight_in_force,
+            "lease": _flat_record(self.lease),
+            "champion": self.champion,
+            "challenger": self.challenger,
+            "queued": list(self.queued),
+            "shadow_window": list(self.shadow_window),
+            "decisions": list(self.decisions),
+            "reviews": [_flat_record(review) for review in self.reviews],
+            "schedules": [schedule.to_dict() for schedule in self.schedules],
+            "limits": [rule.model_dump() for rule in self.limits],
+            "false_alarms": self.false_alarms,
+            "proof": self.proof.model_dump() | {"binding": self.proof_binds},
+            "influence": _influence_record(self.influence),
+            "gate": [rule.model_dump() for rule in self.gate],
+            "evidence": self.evidence,
+            "improvement": {
+                "achieved": self.improvement.achieved,
+                "expected": list(expected) if expected else None,
+            },
+            "worth": self.worth,
+            "drift": self.drift,
+            "rollout": [_rollout_record(item) for item in self.rollout],
+            "milestones": [_rollout_record(item) for item in self.milestones],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Status of a home.
+
+    Attributes:
+        lineage: Name of the lineage.
+        as_of: Time of the status (UTC).
+        fault: Why the state tag is not believed; None if it is.
+        brake: Who pulled the brake and why; None if it is not pulled.
+        alerts: Undelivered alerts.
+        answer: The status in one sentence.
+        current: Everything else; None if nothing was decided yet.
+    """
+
+    lineage: str
+    as_of: datetime
+    fault: str | None
+    brake: str | None
+    alerts: tuple[PostedAlert, ...]
+    answer: str
+    current: LineageStatus | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        document: dict[str, Any] = {
+            "lineage": self.lineage,
+            "as_of": self.as_of.isoformat(),
+            "fault": self.fault,
+            "brake": self.brake,
+            "alerts": [_flat_record(alert) for alert in self.alerts],
+            "state": None,
+            "answer": self.answer,
+        }
+        return document | (self.current.to_dict() if self.current else {})
+
+
+@dataclass(frozen=True, slots=True)
+class LineageReport:
+    """Status of a lineage and its whole lifetime.
+
+    Attributes:
+        status: Status of the home.
+        current: Status of the lineage.
+        start: Begin of the lineage (UTC).
+        end: End of the report (UTC).
+        signals: Predictions in this time.
+        signals_settled: Settled predictions among them.
+        decisions: Records of all decisions, oldest first.
+        promotions: Records of the promotions among them.
+        trainings: Records of all versions.
+        books: Measures of the three books.
+        recent_alerts: Latest alerts.
+        health: Health of the model in the last window.
+    """
+
+    status: Status
+    current: LineageStatus
+    start: datetime
+    end: datetime
+    signals: int
+    signals_settled: int
+    decisions: tuple[Record, ...]
+    promotions: tuple[Record, ...]
+    trainings: tuple[Record, ...]
+    books: Record
+    recent_alerts: tuple[PostedAlert, ...]
+    health: Record
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        alerts = [_flat_record(alert) for alert in self.recent_alerts]
+        return self.status.to_dict() | {
+            "start": self.start.isoformat(),
+            "end": self.end.isoformat(),
+            "signals": self.signals,
+            "signals_settled": self.signals_settled,
+            "decisions": list(self.decisions),
+            "promotions": list(self.promotions),
+            "trainings": list(self.trainings),
+            "books": self.books,
+            "recent_alerts": [
+                {name: value for name, value in alert.items() if name != "attempts"}
+                for alert in alerts
+            ],
+            "health": self.health,
+        }
+
+
+def _flat_record(value: Any) -> dict[str, Any]:
+    """Return the fields of a flat dataclass; times as ISO 8601.
+
+    ``dataclasses.asdict`` would copy the times, and a copy of Prefect's loses its zone.
+    """
+    values = {field.name: getattr(value, field.name) for field in fields(value)}
+    return {
+        name: value.isoformat() if isinstance(value, datetime) else value
+        for name, value in values.items()
+    }
+
+
+def _influence_record(influence: Pivotal) -> dict[str, float | None]:
+    figures = {name: finite_or_none(figure) for name, figure in _flat_record(influence).items()}
+    return figures | {"influence": finite_or_none(influence.influence)}
+
+
+def _rollout_record(item: RolloutItem) -> dict[str, str]:
+    return {
+        "name": item.name,
+        "begins": item.begins.isoformat(),
+        "due": item.due.isoformat(),
+        "standing": item.status,
+        "words": item.detail,
+    }

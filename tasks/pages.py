@@ -1,0 +1,69 @@
+"""Steps that write HTML pages: the report on a lineage, and simulated characteristics."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from steelyard.errors import FixConfiguration
+from steelyard.gateways.files import write_whole
+from steelyard.home import Home
+from steelyard.queries.report import lineage_report
+from steelyard.queries.simulation import operating_characteristics
+from steelyard.settings import Settings
+from steelyard.simulation.characteristics import Design
+from steelyard.tasks.step import step
+
+
+@step()
+def write_report(home: Home, as_of: datetime, file: Path) -> dict[str, Any]:
+    """Write the report on the lineage as one HTML page.
+
+    Args:
+        home: Opened home.
+        as_of: Report as of this time (UTC).
+        file: The page; its folder must exist.
+
+    Returns:
+        The report as plain JSON values, with the file.
+
+    Raises:
+        CollectMoreData: If nothing was decided here yet.
+        FixConfiguration: If the file cannot be written.
+    """
+    document, page = lineage_report(home, as_of)
+    _write_page(file, page)
+    return document.to_dict() | {"page": str(file)}
+
+
+@step()
+def write_characteristics(
+    settings: Settings, designs: Sequence[Design], file: Path
+) -> dict[str, Any]:
+    """Simulate the configured policy and write its operating characteristics as one HTML page.
+
+    Args:
+        settings: Policy and books of the simulation.
+        designs: Number, length, pace and dependence of the lives.
+        file: The page; missing folders are created.
+
+    Returns:
+        The characteristics as plain JSON values, with the file.
+
+    Raises:
+        FixConfiguration: If the file cannot be written.
+    """
+    document, page = operating_characteristics(settings, designs)
+    _write_page(file, page, create_folder=True)
+    return document | {"page": str(file)}
+
+
+def _write_page(file: Path, page: str, *, create_folder: bool = False) -> None:
+    try:
+        if create_folder:
+            file.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(file, page)
+    except OSError as error:
+        raise FixConfiguration(
+            f"{file} cannot be written ({error.strerror}); pass another --out"
+        ) from error

@@ -1,0 +1,133 @@
+"""The JSON of status and report keeps its keys, in order, for whoever reads it by program."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from factories.homes import LAST, pilot_home
+from steelyard.home import Home, open_home
+from steelyard.queries.report import lineage_report
+from steelyard.queries.status import status
+from steelyard.queries.why import explain_signal
+
+EMPTY = ["lineage", "as_of", "fault", "brake", "alerts", "state", "answer"]
+STATUS = [
+    *EMPTY,
+    "weight_in_force",
+    "lease",
+    "champion",
+    "challenger",
+    "queued",
+    "shadow_window",
+    "decisions",
+    "reviews",
+    "schedules",
+    "limits",
+    "false_alarms",
+    "proof",
+    "influence",
+    "gate",
+    "evidence",
+    "improvement",
+    "worth",
+    "drift",
+    "rollout",
+    "milestones",
+]
+REPORT = [
+    *STATUS,
+    "start",
+    "end",
+    "signals",
+    "signals_settled",
+    "promotions",
+    "trainings",
+    "books",
+    "recent_alerts",
+    "health",
+]
+PARTS = {
+    "lease": ["until", "days_left", "words"],
+    "proof": ["name", "figure", "bound", "fired", "reason", "binding"],
+    "influence": ["weighed", "changed", "gained", "mean", "low", "high", "influence"],
+    "improvement": ["achieved", "expected"],
+}
+ROWS = {
+    "limits": ["name", "figure", "bound", "fired", "reason"],
+    "gate": ["name", "figure", "bound", "fired", "reason"],
+    "reviews": ["kind", "period_end"],
+    "schedules": ["name", "cron", "last_seen", "expected_by", "dead_since"],
+    "rollout": ["name", "begins", "due", "standing", "words"],
+    "milestones": ["name", "begins", "due", "standing", "words"],
+}
+EXPLANATION = {
+    "signal": ["signal_id", "symbol", "side", "decided_at"],
+    "existing": ["confidence", "scores"],
+    "model": [
+        "version",
+        "family",
+        "p_win",
+        "confidence_ml",
+        "latency_ms",
+        "fallback_reason",
+        "top_features",
+        "replayed",
+        "note",
+    ],
+    "blend": ["weight", "blended", "arm", "decision", "pivotal", "threshold"],
+}
+
+
+@pytest.fixture
+def pilot(tmp_path: Path, empty_mlflow: Path) -> Home:
+    return pilot_home(tmp_path, empty_mlflow)
+
+
+def as_json(document: dict[str, Any]) -> dict[str, Any]:
+    """The document as a reader of ``--json`` gets it."""
+    read: dict[str, Any] = json.loads(json.dumps(document, allow_nan=False))
+    return read
+
+
+def _times(schedules: list[dict[str, Any]]) -> list[str]:
+    names = ("last_seen", "expected_by", "dead_since")
+    return [row[name] for row in schedules for name in names if row[name]]
+
+
+def test_the_status_keeps_its_keys(pilot: Home) -> None:
+    """At the top, in every part and in every row."""
+    document = as_json(status(pilot, LAST).to_dict())
+
+    assert list(document) == STATUS
+    assert {name: list(document[name]) for name in PARTS} == PARTS
+    assert {name: list(document[name][0]) for name in ROWS} == ROWS
+    assert all(time.endswith("+00:00") for time in _times(document["schedules"]))
+    assert document["state"] == status(pilot, LAST).current.state.model_dump(mode="json")  # type: ignore[union-attr]
+
+
+def test_the_status_of_an_empty_home_has_no_state(tmp_path: Path) -> None:
+    """The keys every status has."""
+    document = as_json(status(open_home(tmp_path), LAST).to_dict())
+
+    assert list(document) == EMPTY
+    assert document["state"] is None
+
+
+def test_the_report_is_the_status_and_the_lifetime(pilot: Home) -> None:
+    """Decisions are those of the lifetime, each with its page; promotions have none."""
+    document = as_json(lineage_report(pilot, LAST)[0].to_dict())
+
+    assert list(document) == REPORT
+    assert [decision["sequence"] for decision in document["decisions"]] == [1, 2]
+    assert all("page" in decision for decision in document["decisions"])
+    assert ["page" in promotion for promotion in document["promotions"]] == [False]
+
+
+def test_the_explanation_keeps_its_keys(pilot: Home) -> None:
+    """Signal, both opinions and the blend."""
+    document = as_json(explain_signal(pilot, "S:11:buy").to_dict())
+
+    assert list(document) == ["signal", "answer", "existing", "model", "blend", "outcome"]
+    assert {name: list(document[name]) for name in EXPLANATION} == EXPLANATION
