@@ -1,7 +1,10 @@
-"""Builds sdist and wheel, installs the wheel into a fresh environment, and uses it in a folder that is not ours.
+"""Builds sdist and wheel, installs the wheel into a fresh environment.
 
-The folder holds packages named ``tasks`` and ``flows`` that end the process when they are imported: a user's own project
-often has folders of these names. Run from the root of a checkout; needs the network of pip.
+Uses it in a folder that is not ours.
+
+The folder holds packages named ``tasks`` and ``flows`` that end the process when they are imported:
+a user's own project often has folders of these names. Run from the root of a checkout; needs the
+network of pip.
 """
 
 import json
@@ -48,7 +51,10 @@ def main() -> None:
 
 
 def _build(folder: Path) -> Path:
-    """Return the wheel that is built from the source distribution, which therefore is complete, too."""
+    """Return the wheel that is built from the source distribution, which therefore is complete.
+
+    Too.
+    """
     _run([sys.executable, "-m", "build", "--outdir", folder, ROOT], ROOT)
     [wheel] = folder.glob("*.whl")
     return wheel

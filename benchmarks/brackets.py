@@ -1,4 +1,7 @@
-"""Brackets over 1 M bars and 50 k signals: the kernel against vectorbt's stop-loss/take-profit simulation, in one run."""
+"""Brackets over 1 M bars and 50 k signals.
+
+The kernel against vectorbt's stop-loss/take-profit simulation, in one run.
+"""
 
 import statistics
 import time
@@ -51,7 +54,8 @@ def main() -> None:
     for name, median in medians.items():
         ratio = median / medians["steelyard settle"]
         print(
-            f"{name:22} {median * 1e3:9.2f} ms  {SIGNALS / median / 1e6:7.2f} M signals/s  {ratio:7.1f} x the kernel's time"
+            f"{name:22} {median * 1e3:9.2f} ms  {SIGNALS / median / 1e6:7.2f} M signals/s  "
+            f"{ratio:7.1f} x the kernel's time"
         )
 
 

@@ -1,4 +1,7 @@
-"""Drift of 5,000 rows of 40 features: time of the scores and the page, and of Evidently's preset."""
+"""Drift of 5,000 rows of 40 features.
+
+Time of the scores and the page, and of Evidently's preset.
+"""
 
 import sys
 import time

@@ -1,4 +1,7 @@
-"""All indicators and features over 1 M bars: against the same quantities in pandas ewm/rolling style, in one run."""
+"""All indicators and features over 1 M bars.
+
+Against the same quantities in pandas ewm/rolling style, in one run.
+"""
 
 import statistics
 import time
@@ -25,7 +28,10 @@ def made() -> Bars:
 
 
 def in_pandas(bars: Bars) -> dict[str, pd.Series]:
-    """Return the same features (calendar and candle shape included) the usual way; Wilder's averages as ewm(alpha=1/n)."""
+    """Return the same features (calendar and candle shape included) the usual way.
+
+    Wilder's averages as ewm(alpha=1/n).
+    """
     o, h, lo, c, v = (
         pd.Series(x) for x in (bars.open, bars.high, bars.low, bars.close, bars.volume)
     )
@@ -117,7 +123,10 @@ def indicators_in_pandas(bars: Bars) -> list[pd.Series]:
 
 
 def main() -> None:
-    """Check that both compute the same quantities, then print medians of interleaved runs and the ratio."""
+    """Check that both compute the same quantities.
+
+    Then print medians of interleaved runs and the ratio.
+    """
     bars = made()
     ours, theirs = at_every_bar(bars), in_pandas(bars)
     assert set(ours) == set(theirs), set(ours) ^ set(theirs)  # noqa: S101  # a benchmark of different things measures nothing

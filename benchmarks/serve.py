@@ -56,7 +56,8 @@ def measure(serve: Any, name: str, floor: float | None = None) -> float:
     percentiles = statistics.quantiles(milliseconds, n=100)
     ratio = "" if floor is None else f"   {percentiles[49] / floor:4.1f} × the bare route"
     print(
-        f"{name:56} p50 {percentiles[49]:6.2f} ms   p95 {percentiles[94]:6.2f}   p99 {percentiles[98]:6.2f}"
+        f"{name:56} p50 {percentiles[49]:6.2f} ms   p95 {percentiles[94]:6.2f}"
+        f"   p99 {percentiles[98]:6.2f}"
         f"   max {max(milliseconds):6.2f}   ({len(milliseconds)} at {RATE}/s){ratio}"
     )
     return percentiles[49]

@@ -1,1 +1,1 @@
-"""One file per outside system; each speaks our nouns and says absent and unreachable differently."""
+"""One file per outside system; each tells "absent" from "unreachable"."""

@@ -7,8 +7,8 @@ from pathlib import Path
 def write_whole(file: Path, content: str | bytes) -> None:
     """Replace a file's content in one step, on disk (fsync) before the old content is gone.
 
-    The content is written to ``<name>.new`` in the same folder first. Two writers of one file need a
-    lock of their own.
+    The content is written to ``<name>.new`` in the same folder first. Two writers of one file need
+    a lock of their own.
 
     Args:
         file: The file, present or not; its folder must exist.

@@ -312,8 +312,8 @@ class Quality:
             hint = OFF_GRID if commonest == "off_grid" else ""
             raise FixData(
                 f"{source}: {share:.1%} of the bars are bad, at most {allowed:.1%} allowed "
-                f"(max_bad_share in conf/quality.yaml), most by rule {commonest}{hint}; correct the "
-                f"bars listed in {quarantine_file}"
+                f"(max_bad_share in conf/quality.yaml), most by rule {commonest}{hint}; correct "
+                f"the bars listed in {quarantine_file}"
             )
 
 

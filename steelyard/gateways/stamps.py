@@ -1,8 +1,9 @@
 """Time stamps as files write them, read as UTC; what cannot be a stamp of a bar is refused.
 
-A number is a written date or time (20260131, 20260131093000 …), a spreadsheet's day, or seconds to nanoseconds since
-1970. The unit is told for each number, because files change it (monthly files of one exchange went from milliseconds to
-microseconds). Every stamp must lie between 1950 and the end of next year.
+A number is a written date or time (20260131, 20260131093000 …), a spreadsheet's day, or seconds to
+nanoseconds since 1970. The unit is told for each number, because files change it (monthly files of
+one exchange went from milliseconds to microseconds). Every stamp must lie between 1950 and the end
+of next year.
 """
 
 import re
@@ -38,7 +39,8 @@ class ReadStamps:
     """The stamps of a column.
 
     Attributes:
-        stamps: UTC, ``datetime64[ns, UTC]``, shape (n,); NaT where a local time exists twice or not at all.
+        stamps: UTC, ``datetime64[ns, UTC]``, shape (n,); NaT where a local time exists twice or not
+            at all.
         findings: What is worth knowing, one line each.
     """
 
@@ -68,8 +70,8 @@ def read_stamps(column: pd.Series, zone: str, file: str) -> ReadStamps:
     if naive.notna().any() and aware.notna().any():
         first = column[naive.notna().to_numpy()].iloc[0]
         raise FixData(
-            f"{file}: stamps with and without an offset are mixed in {column.name}, the first without is "
-            f"{first!r}; write all of them with their offset, or none"
+            f"{file}: stamps with and without an offset are mixed in {column.name}, the "
+            f"first without is {first!r}; write all of them with their offset, or none"
         )
     local = naive.dt.tz_localize(zone, ambiguous="NaT", nonexistent="NaT").dt.tz_convert("UTC")
     stamps = aware.where(aware.notna(), local).astype(AWARE)
@@ -109,7 +111,7 @@ def _no_stamps(
 
 
 def _written(column: pd.Series) -> pd.Series | None:
-    """Return numbers that are all dates or times written with the same digits; None if they are not."""
+    """Return numbers written as dates or times with the same digits; None if they are not."""
     whole = column.notna().all() and (column == column.round()).all() and (column > 0).all()
     if not whole:
         return None
@@ -122,7 +124,7 @@ def _written(column: pd.Series) -> pd.Series | None:
 
 
 def _spreadsheet_days(column: pd.Series) -> pd.Series | None:
-    """Return numbers that are all days of a spreadsheet; None if one lies outside the plausible years."""
+    """Return days of a spreadsheet; None if one lies outside the plausible years."""
     first = (pd.Timestamp(FIRST_YEAR, 1, 1) - SPREADSHEET_EPOCH).days
     last = (pd.Timestamp(_last_year() + 1, 1, 1) - SPREADSHEET_EPOCH).days
     if not column.between(first, last).all():
@@ -132,7 +134,7 @@ def _spreadsheet_days(column: pd.Series) -> pd.Series | None:
 
 
 def _since_1970(column: pd.Series) -> pd.Series:
-    """Return numbers since 1970, each in the coarsest unit that keeps it before the end of next year."""
+    """Return times since 1970, each in the coarsest unit that ends before the end of next year."""
     limit = pd.Timestamp(_last_year() + 1, 1, 1).timestamp()
     stamps = _no_stamps(column, AWARE)
     left = column.notna()

@@ -1,4 +1,4 @@
-"""The existing system, which proposes trades: the built-in one, the contract of others (SPEC §2)."""
+"""The existing system: the built-in one, and the contract of any other (SPEC §2)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

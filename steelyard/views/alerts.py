@@ -1,4 +1,4 @@
-"""What an operator is told, in words: what happened, the figure and its bound, what to do, where to look."""
+"""The texts of alerts: what happened, figure and bound, what to do, where to look."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -12,12 +12,16 @@ from steelyard.weight.policy import PHASES
 from steelyard.weight.state import State
 
 ADVICE = {
-    "rollback": "Retrain (steelyard train); the next champion must pass the first gate. The run has the incident report.",
-    "disable": "The champion must be retrained and requalify from shadow; look at the run for what went wrong.",
-    "demotion": "Nothing has to be done; look at the run if it comes as a surprise. steelyard rollback takes the rest.",
-    "cut": "Nothing has to be done; look at the run if it comes as a surprise. steelyard rollback takes the rest.",
-    "sample ratio": "Look for signals that get no prediction or no outcome in one arm; the pilot's gate stays shut.",
-    "lease": "Look why the daily guard did not run; it renews the lease once it does.",
+    "rollback": "Retrain (steelyard train); the next champion must pass the first gate. "
+    "The incident report is in the run.",
+    "disable": "Retrain; the next champion must requalify from shadow. Find out why in the run.",
+    "demotion": "No action is needed. If it is unexpected, look at the run; "
+    "steelyard rollback takes the rest of the weight.",
+    "cut": "No action is needed. If it is unexpected, look at the run; "
+    "steelyard rollback takes the rest of the weight.",
+    "sample ratio": "Find out why one arm has signals without prediction or outcome; "
+    "the pilot's gate stays shut.",
+    "lease": "Find out why the daily guard did not run; it renews the lease when it runs again.",
 }
 
 SILENCES = {
@@ -28,58 +32,85 @@ SILENCES = {
 
 
 def of_decision(entry: Entry, link: str) -> list[Alert]:
-    """Return the alerts of a decision, most important first; most decisions have none."""
-    return [_told(entry.decision, kind, link) for kind in kinds(entry.decision)]
+    """Return the alerts of a decision, most important first; most decisions have none.
+
+    Args:
+        entry: Journal entry of the decision.
+        link: Address of its run in MLflow; empty for none.
+    """
+    return [_alert(entry.decision, kind, link) for kind in kinds(entry.decision)]
 
 
-def kinds(made: Decision) -> list[str]:
-    """Return what about a decision an operator must be told, most important first."""
-    found = []
-    if made.kind == "rollback":
-        found = ["rollback"]
-    elif made.verdict == "DISABLE":
-        found = ["disable"]
-    elif PHASES.index(made.after.phase) < PHASES.index(made.before.phase):
-        found = ["demotion"]
-    elif made.after.weight < made.before.weight:
-        found = ["cut"]
-    if any(rule.name == "sample_ratio" and not rule.fired for rule in made.rules):
-        found.append("sample ratio")
-    return found
+def kinds(decision: Decision) -> list[str]:
+    """Return the kinds of alert a decision causes, most important first."""
+    causes = []
+    if decision.kind == "rollback":
+        causes = ["rollback"]
+    elif decision.verdict == "DISABLE":
+        causes = ["disable"]
+    elif PHASES.index(decision.after.phase) < PHASES.index(decision.before.phase):
+        causes = ["demotion"]
+    elif decision.after.weight < decision.before.weight:
+        causes = ["cut"]
+    if any(rule.name == "sample_ratio" and not rule.fired for rule in decision.rules):
+        causes.append("sample ratio")
+    return causes
 
 
-def _told(made: Decision, kind: str, link: str) -> Alert:
-    moved = f"{made.before.weight:.1%} → {made.after.weight:.1%}, {made.before.phase} → {made.after.phase}"
-    words = "the split of the pilot's arms is off" if kind == "sample ratio" else f"weight {moved}"
-    split = [rule.reason for rule in made.rules if rule.name == "sample_ratio"]
+def _alert(decision: Decision, kind: str, link: str) -> Alert:
+    before, after = decision.before, decision.after
+    weight = f"{before.weight:.1%} → {after.weight:.1%}, {before.phase} → {after.phase}"
+    is_split = kind == "sample ratio"
+    subject = "the split of the pilot's arms is off" if is_split else f"weight {weight}"
+    split = [rule.reason for rule in decision.rules if rule.name == "sample_ratio"]
     return Alert(
-        key=f"{made.key}/{kind}",
-        at=made.as_of,
+        key=f"{decision.key}/{kind}",
+        at=decision.as_of,
         kind=kind,
-        title=f"{kind}: {made.lineage}: {words}",
-        figure="; ".join(split if kind == "sample ratio" else made.reasons),
+        title=f"{kind}: {decision.lineage}: {subject}",
+        figure="; ".join(split if is_split else decision.reasons),
         advice=ADVICE[kind],
         link=link,
     )
 
 
 def lapse(state: State, at: datetime, link: str) -> Alert | None:
-    """Return the alert of a weight that is out of force because nobody renewed the lease; None where none is."""
+    """Return the alert of a weight that is out of force because no guard renewed the lease.
+
+    Args:
+        state: State in force.
+        at: Time of the check (UTC).
+        link: Address of the last decision's run; empty for none.
+
+    Returns:
+        The alert; None if the lease runs or the weight is 0 anyway.
+    """
     if not state.weight or at <= state.lease_until:
         return None
     return Alert(
         key=f"{state.lineage}/lease/{state.lease_until.isoformat()}",
         at=at,
         kind="lease",
-        title=f"lease expired: {state.lineage}: trading has used weight 0 since {state.lease_until:%Y-%m-%d %H:%M} UTC",
-        figure=f"lease over for {(at - state.lease_until).days} days, the weight of {state.weight:.1%} out of force",
+        title=f"lease expired: {state.lineage}: trading has used weight 0 since "
+        f"{state.lease_until:%Y-%m-%d %H:%M} UTC",
+        figure=f"lease over for {(at - state.lease_until).days} days, the weight of "
+        f"{state.weight:.1%} out of force",
         advice=ADVICE["lease"],
         link=link,
     )
 
 
 def quarantine(lineage: str, checked: Checked, at: datetime) -> Alert | None:
-    """Return the alert of symbols held back and bars in quarantine, one for each day; None where there are neither."""
+    """Return the alert of symbols held back and of bars in quarantine, one for each day.
+
+    Args:
+        lineage: Name of the lineage.
+        checked: Result of the data check.
+        at: Time of the check (UTC).
+
+    Returns:
+        The alert; None if there are neither.
+    """
     held = sorted(checked.held_back)
     symbols = sorted({str(symbol) for symbol in checked.quarantined["symbol"]})
     parts = [f"held back: {', '.join(held)}"] if held else []
@@ -96,55 +127,85 @@ def quarantine(lineage: str, checked: Checked, at: datetime) -> Alert | None:
         kind="quarantine",
         title=f"quarantine: {'; '.join(parts)}",
         figure="; ".join(checked.findings[:5]),
-        advice="Symbols held back wait for a decision in conf/source.yaml; the page says which rules broke.",
+        advice="Decide about symbols that are held back in conf/source.yaml (jumps); "
+        "the page says which rules broke.",
         link=str(checked.docs),
     )
 
 
 def drift(lineage: str, found: Mapping[str, Any], training: str) -> Alert:
-    """Return the alert of a market that has left the champion's training rows."""
+    """Return the alert of a market that differs from the champion's training rows.
+
+    Args:
+        lineage: Name of the lineage.
+        found: The check for drift, as plain JSON values.
+        training: What was done about a retraining, in words.
+    """
     return Alert(
         key=str(found["key"]),
         at=datetime.fromisoformat(found["as_of"]),
         kind="drift",
         title=f"drift: {lineage}: version {found['model_version']} should be retrained",
         figure="; ".join(found["reasons"])[:500],
-        advice=f"{training[:1].upper()}{training[1:]}. The weight stays until a limit or a gate moves it.",
+        advice=f"{training[:1].upper()}{training[1:]}. "
+        "The weight stays until a limit or a gate changes it.",
         link=str(found["page"]),
     )
 
 
 def silence(lineage: str, found: Silence, at: datetime) -> Alert:
-    """Return the alert of something that fell silent, one for each kind and day."""
+    """Return the alert of records that stopped coming, one for each kind and day.
+
+    Args:
+        lineage: Name of the lineage.
+        found: What stopped, and since when.
+        at: Time of the check (UTC).
+    """
     return Alert(
         key=f"{lineage}/silence/{found.code}/{at:%Y-%m-%d}",
         at=at,
         kind="silence",
         title=f"silence: {lineage}: {SILENCES[found.code]}",
         figure=found.words,
-        advice="Look whether collect, trade and settle still run and what they say; each may be run again by hand.",
+        advice="Find out which of collect, trade and settle stopped, and run it; "
+        "each may be run again by hand.",
     )
 
 
 def health(lineage: str, found: Figure, at: datetime, period: datetime) -> Alert:
-    """Return the alert of a figure that misses its target by more than chance explains, one for each figure and period."""
+    """Return the alert of a figure that misses its target by more than chance explains.
+
+    Args:
+        lineage: Name of the lineage.
+        found: The figure, with its target.
+        at: Time of the check (UTC).
+        period: End of the last latch period; one alert for each figure and period.
+    """
     return Alert(
         key=f"{lineage}/health/{found.name}/{period:%Y-%m-%d}",
         at=at,
         kind="health",
         title=f"health: {lineage}: {found.name} misses its target",
         figure=f"{found.value:.4g} against {found.target:.4g}: {found.words}",
-        advice="Look at the health of the model in steelyard report; limits and gates lower the weight where it is due.",
+        advice="Open steelyard report, Health of the model; limits and gates go on deciding.",
     )
 
 
 def failure(lineage: str, flow: str, words: str, at: datetime) -> Alert:
-    """Return the alert of a flow that failed, one for each flow and day."""
+    """Return the alert of a flow that failed, one for each flow and day.
+
+    Args:
+        lineage: Name of the lineage.
+        flow: Name of the flow.
+        words: The error, in one line or several.
+        at: Time of the failure (UTC).
+    """
     return Alert(
         key=f"{lineage}/flow/{flow}/{at:%Y-%m-%d}",
         at=at,
         kind="flow",
         title=f"flow failed: {flow}",
         figure=" ".join(words.split())[:500],
-        advice=f"Put right what it says, then run steelyard {flow} again; what it did so far stays.",
+        advice=f"Fix the reported problem, then run steelyard {flow} again; "
+        "what it did so far stays.",
     )

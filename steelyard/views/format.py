@@ -22,7 +22,7 @@ VERDICTS = {
     "CUT": ("v", "#c8641e", "cut"),
     "DISABLE": ("X", "#a3195b", "disabled"),
 }
-"""Verdict → marker, colour (safe for red-green blindness), word; HOLD first, so that it is drawn below."""
+"""Verdict → marker, colour (safe for red-green blindness), word; HOLD first, below the rest."""
 BOOKS = ("baseline", "ml", "blended")
 MEASURES = {
     "trades": "trades",
@@ -151,7 +151,7 @@ def _gain_words(book: str, gain: Mapping[str, float | None]) -> str:
 
 
 def drift_words(check: Mapping[str, Any] | None) -> str:
-    """Return verdict and reasons of a check for drift (row of ``ml_drift``); None before the first."""
+    """Return verdict and reasons of a drift check (row of ``ml_drift``), None before the first."""
     if check is None:
         return "not checked yet; run steelyard drift"
     reasons = "; ".join(check["reasons"])
@@ -311,7 +311,7 @@ def _improvement_words(improvement: Improvement) -> str:
 
 
 def weight_steps(document: Mapping[str, Any]) -> tuple[list[pd.Timestamp], list[float]]:
-    """Return the times at which the weight changed, with start and end, and the weight from each."""
+    """Return when the weight changed, with start and end, and the weight from each time on."""
     moments, weights = [pd.Timestamp(document["start"])], [0.0]
     for decision in document["decisions"]:
         if decision["weight_after"] != weights[-1]:
@@ -341,7 +341,7 @@ def by_verdict(decisions: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping
 
 @dataclass(frozen=True, slots=True)
 class WeightBand:
-    """Weights one phase allows, from ``floor`` to ``ceiling``, as shares; drawn behind the weight."""
+    """Weights one phase allows, ``floor`` to ``ceiling``, drawn behind the weight as shares."""
 
     phase: Phase
     floor: float
@@ -349,7 +349,7 @@ class WeightBand:
 
 
 def weight_bands(policy: WeightPolicy) -> tuple[WeightBand, ...]:
-    """Return the bands of a policy from the lowest up, without those its overall ceiling leaves empty."""
+    """Return the bands of a policy, lowest first, without those its ceiling leaves empty."""
     bands = [(phase, policy.band(phase)) for phase in PHASES]
     return tuple(
         WeightBand(phase, band.floor, band.ceiling)
@@ -359,7 +359,7 @@ def weight_bands(policy: WeightPolicy) -> tuple[WeightBand, ...]:
 
 
 def recorded_bands(decision_policy: Mapping[str, Any]) -> tuple[WeightBand, ...]:
-    """Return the bands of the policy a decision was made under; the defaults for what it does not name.
+    """Return the bands of the policy a decision was made under, with defaults for missing keys.
 
     Only the keys that make the bands are read, so that a record of an older version stays readable.
     """
@@ -370,7 +370,7 @@ def recorded_bands(decision_policy: Mapping[str, Any]) -> tuple[WeightBand, ...]
 
 
 def weight_axis_top(weights: Sequence[float], bands: Sequence[WeightBand]) -> float:
-    """Return the upper end of a weight axis: above the highest weight, and never far above the last band.
+    """Return the upper end of a weight axis, above the highest weight and near the last band.
 
     Args:
         weights: Weights to be drawn, shares, at least one.

@@ -186,7 +186,7 @@ def reliability_chart(p_win: metrics.Floats, won: metrics.Bools) -> Chart:
 
 
 def importance_chart(features: Sequence[Document]) -> Chart:
-    """Return the champion's most important features by Shapley values and by gain, the largest on top."""
+    """Return the champion's most important features by Shapley values and gain, largest on top."""
     import plotly.graph_objects as go
 
     figure, names = go.Figure(), [feature["name"] for feature in features[::-1]]
@@ -234,7 +234,7 @@ def plotly_json(figure: Any, title: str, tickformat: str) -> str:
 
 
 def model_view(p_win: metrics.Floats, won: metrics.Bools, latency_ms: metrics.Floats) -> TableView:
-    """Return accuracy, scores and latency of the model on settled predictions, beside their targets.
+    """Return accuracy, scores and latency on settled predictions, beside their targets.
 
     Args:
         p_win: Predicted probabilities, shape (n,), without NaN.

@@ -1,4 +1,4 @@
-"""Markdown for Prefect's pages and the incident report: verdict first, then reasons, then figures."""
+"""Markdown for Prefect's pages and the incident report: verdict, reasons, then figures."""
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Pictures as PNG bytes: the weight's path, the books' equity, calibration and importance. Plain data in, no files out."""
+"""Pictures as PNG bytes: weight, equity, calibration, importance. Plain data in, no files out."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -57,7 +57,8 @@ def story(
     Args:
         title: The result in one sentence.
         document: ``start``, ``end``, ``decisions`` and ``promotions`` of a replay or a lineage.
-        equity: Equity of the books by day, shape (days, 3), columns baseline, ml and blended, shares of the account.
+        equity: Equity of the books by day, shape (days, 3), columns baseline, ml and blended,
+            shares of the account.
         bands: Bands of the policy in force.
     """
     with mpl.rc_context(STYLE):
@@ -83,7 +84,12 @@ def weight_path(document: Mapping[str, Any], bands: Sequence[WeightBand]) -> byt
 
 
 def equity_curves(equity: pd.DataFrame) -> bytes:
-    """Return the equity of the three books over time, as shares of the account, with their drawdown below."""
+    """Return the equity of the three books over time with their drawdown below.
+
+    Args:
+        equity: Equity of the books by day, shape (days, 3), columns baseline, ml and blended,
+            shares of the account.
+    """
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(10, 5), layout="constrained")
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
@@ -101,11 +107,12 @@ def equity_curves(equity: pd.DataFrame) -> bytes:
 
 
 def decision(made: Decision, equity: pd.DataFrame) -> bytes:
-    """Return what a decision did to the weight, on a beam with the bands of its policy, above its books.
+    """Return what a decision did to the weight, drawn on a beam above the books it rests on.
 
     Args:
         made: The decision; the bands come from the policy recorded in it.
-        equity: Equity of the books by day, shape (days, 3), columns baseline, ml and blended, shares of the account.
+        equity: Equity of the books by day, shape (days, 3), columns baseline, ml and blended,
+            shares of the account.
     """
     words = f"{made.kind} {made.verdict}: {'; '.join(made.reasons)}"
     with mpl.rc_context(STYLE):
@@ -131,7 +138,12 @@ def _draw_beam(axes: Axes, before: float, after: float, bands: Sequence[WeightBa
 
 
 def reliability(p_win: NDArray[np.float64], won: NDArray[np.bool_]) -> bytes:
-    """Return predicted against happened by groups of equal size; the diagonal is an honest model."""
+    """Return the predicted against the realised share of wins; the diagonal is an honest model.
+
+    Args:
+        p_win: Calibrated probabilities, shape (n,).
+        won: Outcomes, shape (n,).
+    """
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(5, 5), layout="constrained")
         draw_reliability(figure.subplots(), p_win, won)
@@ -139,10 +151,11 @@ def reliability(p_win: NDArray[np.float64], won: NDArray[np.bool_]) -> bytes:
 
 
 def confidence(judged: pd.DataFrame, threshold: float) -> bytes:
-    """Return how often each confidence occurs: the existing system's and the model's on the same scale, and its ``p_win``.
+    """Return how often each confidence occurs, for the existing system and the model.
 
     Args:
-        judged: Predictions with ``confidence_existing``, ``confidence_ml`` and ``p_win``; NaN there is left out.
+        judged: Predictions, one per row, with ``confidence_existing``, ``confidence_ml`` and
+            ``p_win``; NaN there is left out.
         threshold: Confidence above which a signal is traded.
     """
     rows = judged[judged["p_win"].notna().to_numpy(dtype=bool)]
@@ -183,7 +196,7 @@ def importance(shares: Mapping[str, float], most: int = 20) -> bytes:
 
 
 def drift_map(checks: Sequence[Mapping[str, Any]], most: int = 20) -> bytes:
-    """Return how far the most important features moved, check by check; 1 is the bound, what was not judged is blank.
+    """Return how far the most important features moved in each check; 1 is the bound.
 
     Args:
         checks: Rows of ``ml_drift``, oldest first, at least one.
@@ -208,7 +221,7 @@ def drift_map(checks: Sequence[Mapping[str, Any]], most: int = 20) -> bytes:
 
 
 def draw_weight(axes: Axes, document: Mapping[str, Any], bands: Sequence[WeightBand]) -> None:
-    """Draw the weight's path over its bands, the decisions, the promotions, and the phases in a strip below.
+    """Draw the weight over its bands with decisions and promotions, and the phases below.
 
     Args:
         axes: Drawn into.
@@ -254,7 +267,12 @@ def draw_weight(axes: Axes, document: Mapping[str, Any], bands: Sequence[WeightB
 
 
 def draw_equity(axes: Axes, equity: pd.DataFrame) -> None:
-    """Draw the three books; the baseline broad, so that it shows where the blended book lies on it."""
+    """Draw the three books, the baseline broad so that it shows under the blended book.
+
+    Args:
+        axes: Where to draw.
+        equity: Equity of the books by day, shape (days, 3), columns baseline, ml and blended.
+    """
     for name, color in COLORS.items():
         width, alpha = (3.6, 0.6) if name == "baseline" else (1.6, 1.0)
         label = f"{name} {equity[name].iloc[-1]:+.1%}"
@@ -268,7 +286,13 @@ def draw_equity(axes: Axes, equity: pd.DataFrame) -> None:
 
 
 def draw_reliability(axes: Axes, p_win: NDArray[np.float64], won: NDArray[np.bool_]) -> None:
-    """Draw the share won of each group with its 95 % interval, the diagonal, and the scores in the title."""
+    """Draw the share won in each group of ``p_win`` with its 95 % interval, scores in the title.
+
+    Args:
+        axes: Where to draw.
+        p_win: Calibrated probabilities, shape (n,).
+        won: Outcomes, shape (n,).
+    """
     predicted, happened, counts = metrics.reliability(p_win, won)
     error = 1.96 * np.sqrt(happened * (1 - happened) / counts)
     low, high = _limits(np.concatenate([predicted, happened - error, happened + error]))

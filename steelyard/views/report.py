@@ -81,9 +81,11 @@ def replay_page(
     Args:
         title: Name of the replayed market.
         document: Output of ``steelyard replay --json``.
-        equity: Equity by day, shape (days, 3), columns baseline, ml, blended, shares of the account.
+        equity: Equity by day, shape (days, 3), columns baseline, ml, blended, shares of the
+            account.
         bands: Bands of the policy in force.
-        settled: Settled predictions, one row each; None or no ``p_win`` leaves the model's part out.
+        settled: Settled predictions, one row each; None or no ``p_win`` leaves the model's part
+            out.
     """
     model_charts, model_tables = _model_parts(settled)
     return html.render_page(
@@ -158,7 +160,7 @@ def lineage_page(
 
 
 def because(decisions: Sequence[Document]) -> str:
-    """Return the reason for the weight: the last decision that changed anything, or the last of all."""
+    """Return why the weight is what it is: the last decision that changed it, or the last."""
     changes = [
         decision
         for decision in decisions
@@ -173,7 +175,7 @@ def because(decisions: Sequence[Document]) -> str:
 
 
 def _common_parts(document: Document) -> dict[str, Any]:
-    """Return the parts a replay and a lineage share: books, luck, trainings, decisions latest first."""
+    """Return the parts a replay and a lineage share, trainings and decisions latest first."""
     worth, latest_first = document.get("worth"), document["decisions"][::-1]
     details = [
         DecisionDetails(

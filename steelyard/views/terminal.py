@@ -259,7 +259,7 @@ def print_demo(document: Mapping[str, Any]) -> None:
 
 
 def print_characteristics(document: Mapping[str, Any]) -> None:
-    """Print the operating characteristics, one table per part and pace, and the file of the page."""
+    """Print the operating characteristics, one table per part and pace, and the page's file."""
     _line((document["answer"], "bold"))
     for course, cells in by_course(document["cells"]):
         out.rule(Text(f"{course}: ladder → sequential"))
@@ -409,7 +409,7 @@ def _format(figure: float | None, spec: str) -> str:
 
 
 def print_fire_drills(document: Mapping[str, Any]) -> None:
-    """Print who noticed what in each fire drill and how fast, then the weight and other findings."""
+    """Print who noticed what in each fire drill, how fast, and what happened to the weight."""
     notices = [(drill, notice) for drill in document["drills"] for notice in drill["notices"]]
     rows = tuple(
         (

@@ -81,7 +81,9 @@ class GatePolicy(FrozenModel):
 
 
 class SequentialPolicy(FrozenModel):
-    """Bounds on the lifetime evidence; it is computed in both modes and binds in the sequential one.
+    """Bounds on the lifetime evidence.
+
+    It is computed in both modes and binds in the sequential one.
 
     Attributes:
         rise: e-value of skill needed for a step up and to leave pilot and expansion.

@@ -1,4 +1,7 @@
-"""Bars sent to a trading process: appended in order, never rewritten, never changed under a reader."""
+"""Bars sent to a trading process.
+
+Appended in order, never rewritten, never changed under a reader.
+"""
 
 import numpy as np
 import pandas as pd

@@ -35,7 +35,10 @@ def test_the_blend_is_the_weighted_mean() -> None:
 
 
 def test_arms_split_the_pilot_in_halves_and_never_change() -> None:
-    """About half of 4,000 ids are control, the same ones every time; outside pilot all are treated alike."""
+    """About half of 4,000 ids are control, the same ones every time.
+
+    Outside pilot all are treated alike.
+    """
     ids = [f"AAPL:{number}:buy" for number in range(4000)]
     arms = [assign_arm(signal_id, "pilot", "a key of mine") for signal_id in ids]
 
@@ -54,7 +57,10 @@ def test_another_key_gives_another_split() -> None:
 
 
 def test_control_follows_the_existing_system_and_pivotal_marks_disagreement() -> None:
-    """In pilot the existing confidence decides a control signal, the blend a treated one; both note a difference."""
+    """In pilot the existing confidence decides a control signal, the blend a treated one.
+
+    Both note a difference.
+    """
     ids = [f"AAPL:{number}:buy" for number in range(50)]
     signals = pd.DataFrame(
         {

@@ -162,10 +162,11 @@ def test_a_killed_process_loses_what_was_handed_over_in_the_last_moment_at_most(
 ) -> None:
     """After kill -9 half a second later, the next process finds all 2,000 records."""
     code = (
-        f"import sys, time; sys.path[:0] = [{str(Path(__file__).parent)!r}, {str(Path(__file__).parent.parent)!r}]\n"
+        f"import sys, time; sys.path[:0] = {[str(place) for place in Path(__file__).parents[:2]]}\n"
         "from pathlib import Path; import test_recorder as t\n"
         f"folder = Path({str(tmp_path)!r})\n"
-        "r = t.Recorder(t.Ledger(f'sqlite:///{folder}/none/ledger.db'), t.Spool(folder / 'spool'), t.SCORES).start()\n"
+        "ledger = t.Ledger(f'sqlite:///{folder}/none/ledger.db')\n"
+        "r = t.Recorder(ledger, t.Spool(folder / 'spool'), t.SCORES).start()\n"
         "[r.record(t.evaluation(n)) for n in range(2000)]\n"
         "time.sleep(0.5); print('there', flush=True); time.sleep(60)\n"
     )

@@ -80,7 +80,10 @@ class Account:
             return 200, entry
 
     def fill(self, order: dict[str, Any], price: float, quantity: float | None = None) -> None:
-        """Fill an order or part of it; a filled entry opens its legs, a filled leg cancels the other."""
+        """Fill an order or part of it.
+
+        A filled entry opens its legs, a filled leg cancels the other.
+        """
         with self.lock:
             filled = float(order["filled_qty"])
             units = float(order["qty"]) - filled if quantity is None else quantity

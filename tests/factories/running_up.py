@@ -121,7 +121,10 @@ def free_ports() -> list[int]:
 
 
 def fetch(address: str, document: dict[str, Any] | None = None, tries: int = 20) -> Any:
-    """Return a server's answer; try again on 503, which Prefect sends while its database is busy."""
+    """Return a server's answer.
+
+    Try again on 503, which Prefect sends while its database is busy.
+    """
     body = None if document is None else json.dumps(document).encode()
     request = urllib.request.Request(address, body, {"Content-Type": "application/json"})  # noqa: S310
     try:

@@ -51,7 +51,8 @@ def test_a_failed_canary_keeps_a_version_from_serving(stores: Home) -> None:
 
     assert leak[0] == "refused"
     assert leak[1][0].startswith(
-        "canary prefix: 8 training rows recomputed from the bars up to their decision: ema_spread of"
+        "canary prefix: 8 training rows recomputed from the bars up to their decision: "
+        "ema_spread of"
     )
     assert leak[1][1].startswith(
         "canary future: advantage of the features over the next 2 bars themselves"

@@ -417,8 +417,8 @@ def test_a_model_changed_in_the_registry_is_refused(pilot: Home, command: Comman
 
     assert code == 1
     assert (
-        f"the files of version 1 are not those that were registered; restore the artifacts of its run {run_id}"
-        in out
+        "the files of version 1 are not those that were registered; "
+        f"restore the artifacts of its run {run_id}" in out
     )
     with pytest.raises(RestoreService, match="not those that were registered"):
         pilot.model("1")

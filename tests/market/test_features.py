@@ -79,7 +79,10 @@ def test_a_single_symbol_ranks_in_the_middle() -> None:
 
 
 def test_ranks_follow_the_order_of_the_symbols() -> None:
-    """Of three symbols with a bar the highest has 0.5, the middle 0, the lowest −0.5, seen by a buyer."""
+    """Of three symbols with a bar the highest has 0.5, the middle 0, the lowest −0.5.
+
+    Seen by a buyer.
+    """
     proposed = signals(small_market(), TrendStrategy())
     table = features(small_market(), proposed).assign(
         sign=np.where(proposed["side"] == "buy", 1, -1), symbol=proposed["symbol"]
@@ -116,7 +119,10 @@ def test_a_signed_feature_flips_with_the_side() -> None:
 
 
 def test_upside_down_momentum_is_negative_momentum() -> None:
-    """RSI of the mirrored path is mirrored (exactly in ratios; here within the curvature of the logarithm)."""
+    """RSI of the mirrored path is mirrored (exactly in ratios.
+
+    Here within the curvature of the logarithm).
+    """
     bars = small_market()["SIM00"]
     up, down = at_every_bar(bars)["rsi"][WARMUP:], at_every_bar(mirrored(bars))["rsi"][WARMUP:]
 

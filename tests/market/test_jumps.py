@@ -73,7 +73,10 @@ def test_a_ticker_used_again_after_a_hole_is_held_back() -> None:
     ("ratio", "first"), [(2.0, 50.0), (1.0, 100.0)], ids=["a split", "a real move"]
 )
 def test_a_decision_frees_the_symbol(ratio: float, first: float) -> None:
-    """Decided as 2:1 the past is adjusted; decided as real it stays; either way nothing is held back."""
+    """Decided as 2:1 the past is adjusted; decided as real it stays.
+
+    Either way nothing is held back.
+    """
     decision = JumpDecision(symbol="X", date=date(2020, 1, 2), ratio=ratio)
     bars, jumps = explain(frame([100.0, 50.0]), (decision,))
 
@@ -101,7 +104,10 @@ def test_a_decision_counts_beside_an_adjusted_close(
 
 
 def test_a_decided_date_is_the_session_in_the_zone_of_the_bars() -> None:
-    """Midnight of Tokyo is the day before in UTC; bars before the session are divided, its own are not."""
+    """Midnight of Tokyo is the day before in UTC.
+
+    Bars before the session are divided, its own are not.
+    """
     bars = frame([130.0, 100.0])
     bars["timestamp"] = (
         bars["timestamp"].dt.tz_localize(None).dt.tz_localize("Asia/Tokyo").dt.tz_convert("UTC")

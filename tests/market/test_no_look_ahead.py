@@ -65,7 +65,10 @@ def test_a_feature_of_a_symbol_ignores_the_future(cut: int) -> None:
 @settings(deadline=None, max_examples=10)
 @given(days=st.integers(30, 175), seed=st.integers(0, 5))
 def test_the_history_as_known_is_the_history_of_the_bars_known(days: int, seed: int) -> None:
-    """Signals, outcomes and features of the bars closed by a moment are those of all bars, cut to that moment."""
+    """Signals, outcomes and features of the bars closed by a moment are those of all bars.
+
+    Cut to that moment.
+    """
     as_of = pd.Timestamp("2020-01-01 05:00", tz="UTC") + pd.Timedelta(days=days, hours=seed)
     from_the_past = history(until(small_market(), as_of), TrendStrategy(), BracketPolicy())
 
@@ -73,7 +76,10 @@ def test_the_history_as_known_is_the_history_of_the_bars_known(days: int, seed: 
 
 
 def test_another_future_changes_no_known_row() -> None:
-    """With other bars after a moment, everything known at it stays the same, in every symbol and across them."""
+    """With other bars after a moment, everything known at it stays the same.
+
+    In every symbol and across them.
+    """
     cut = 700
     as_of = pd.Timestamp(BARS.closes_at[cut - 1], tz="UTC")
     shaken = {name: with_other_future(bars, cut) for name, bars in small_market().items()}

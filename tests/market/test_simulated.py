@@ -27,7 +27,10 @@ from steelyard.market.strategy import TrendStrategy
 def test_a_model_sees_the_edge_and_the_existing_system_does_not(
     edge: Edge, before: tuple[float, float], after: tuple[float, float]
 ) -> None:
-    """Accuracy of a line fitted on 2020, in 2021 and in 2022 (the edge dies on New Year), within the band claimed."""
+    """Accuracy of a line fitted on 2020, in 2021 and in 2022 (the edge dies on New Year).
+
+    Within the band claimed.
+    """
     past = history(
         by_symbol(simulate(SimulatedMarket(edge=edge)), FOUR_HOURS),
         TrendStrategy(),
@@ -50,7 +53,10 @@ def test_a_model_sees_the_edge_and_the_existing_system_does_not(
 
 
 def test_bars_are_valid_and_repeatable() -> None:
-    """High and low enclose open and close, volume is positive, a seed gives the same bars and another seed others."""
+    """High and low enclose open and close, volume is positive.
+
+    A seed gives the same bars and another seed others.
+    """
     short = SimulatedMarket(symbols=2, end=pd.Timestamp("2020-03-01", tz="UTC").to_pydatetime())
     frame = simulate(short)
 

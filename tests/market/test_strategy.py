@@ -25,7 +25,10 @@ FOUND = signals(small_market(), TrendStrategy())
 
 
 def test_signals_are_ordered_unique_and_warm() -> None:
-    """Ids are unique, decisions never go back in time, none comes before the warm-up, each is decided at its bar's close."""
+    """Ids are unique, decisions never go back in time, none comes before the warm-up.
+
+    Each is decided at its bar's close.
+    """
     first = {name: bars.timestamp[WARMUP] for name, bars in small_market().items()}
 
     assert FOUND["signal_id"].is_unique

@@ -34,7 +34,10 @@ def batch(bars: Mapping[str, Bars], symbol: str, side: str) -> np.ndarray:
 
 
 def test_a_year_of_real_bars_gives_the_same_features_row_for_row(sample: dict[str, Bars]) -> None:
-    """252 days, three symbols, both sides: every feature of every row within 1e-9 of the batch over the whole history."""
+    """252 days, three symbols, both sides.
+
+    Every feature of every row within 1e-9 of the batch over the whole history.
+    """
     first = 380
     streamed = FeatureStream({symbol: bars[:first] for symbol, bars in sample.items()})
     worst = 0.0

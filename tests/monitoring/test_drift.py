@@ -1,4 +1,7 @@
-"""Drift: an unchanged world is left alone, a changed one is noticed, and what cannot be judged is named."""
+"""Drift: an unchanged world is left alone, a changed one is noticed.
+
+What cannot be judged is named.
+"""
 
 import json
 from typing import Any
@@ -25,7 +28,10 @@ TRAINING = Performance(outcomes=1000, accuracy=0.58, log_loss=0.67, ece=0.02, lo
 
 
 def world(rows: int, seed: int, **columns: Any) -> pd.DataFrame:
-    """A normal, a heavy-tailed and a whole-numbered feature, and the prediction; ``columns`` replace some."""
+    """A normal, a heavy-tailed and a whole-numbered feature, and the prediction.
+
+    ``columns`` replace some.
+    """
     generator = np.random.default_rng(seed)
     features = {
         "minor": generator.poisson(8, rows),
@@ -78,7 +84,10 @@ def test_an_unchanged_world_is_fine(before: int, now: int) -> None:
 def test_a_feature_weighs_as_much_as_the_model_makes_of_it(
     name: str, verdict: str, share: float
 ) -> None:
-    """The same shift asks for retraining in one feature and for nothing in another, and is named in both."""
+    """The same shift asks for retraining in one feature and for nothing in another.
+
+    Is named in both.
+    """
     result = judged(moved(name))
 
     assert (result.verdict, result.share) == (verdict, share)
@@ -106,7 +115,10 @@ def test_predictions_that_drift_ask_for_retraining_when_a_feature_did_too(
 
 
 def test_one_moved_column_among_forty_is_found_and_no_other() -> None:
-    """The bound is widened for the number of columns, not past a shift of half a deviation over 500 rows."""
+    """The bound is widened for the number of columns.
+
+    Not past a shift of half a deviation over 500 rows.
+    """
     generator, names = np.random.default_rng(5), [f"f{i}" for i in range(40)]
     before, now = (
         pd.DataFrame(generator.normal(size=(rows, 40)), columns=names) for rows in (1000, 500)
@@ -120,7 +132,10 @@ def test_one_moved_column_among_forty_is_found_and_no_other() -> None:
 
 
 def test_the_bound_is_the_mean_of_the_noise_and_some_deviations() -> None:
-    """It exceeds (bands − 1)(1/n + 1/m), falls with the rows, and rises with the bands and the certainty asked for."""
+    """It exceeds (bands − 1)(1/n + 1/m), falls with the rows.
+
+    Rises with the bands and the certainty asked for.
+    """
     assert psi_noise(10, 1000, 500, 0.01) > 9 * (1 / 1000 + 1 / 500)
     assert psi_noise(10, 2000, 1000, 0.01) == pytest.approx(psi_noise(10, 1000, 500, 0.01) / 2)
     assert (
@@ -352,7 +367,10 @@ def test_unknown_measures_are_named_not_judged() -> None:
 
 
 def test_an_honest_model_seldom_looks_worse() -> None:
-    """Outcomes drawn as predicted: of 200 months of 60 signals at most a tenth and some are watched, hardly any more."""
+    """Outcomes drawn as predicted.
+
+    Of 200 months of 60 signals at most a tenth and some are watched, hardly any more.
+    """
     generator = np.random.default_rng(3)
     before, now = generator.beta(20, 18, 1000), generator.beta(20, 18, (200, 60))
     training = Performance.of(before, generator.random(1000) < before)
@@ -384,7 +402,10 @@ def test_performance_is_measured_on_opinions() -> None:
 
 
 def test_the_most_important_reason_comes_first() -> None:
-    """What asks for retraining before what is watched, performance before inputs; more than three features are counted."""
+    """What asks for retraining before what is watched, performance before inputs.
+
+    More than three features are counted.
+    """
     names = [f"f{i}" for i in range(5)]
     generator = np.random.default_rng(4)
     before = pd.DataFrame(generator.normal(size=(500, 5)), columns=names)
@@ -416,7 +437,10 @@ def test_drift_is_plain_json_and_the_frames_stay_as_they_were() -> None:
 
 
 def test_the_page_shows_the_judged_columns() -> None:
-    """What cannot be judged is left out instead of failing the page; with nothing left there is none."""
+    """What cannot be judged is left out instead of failing the page.
+
+    With nothing left there is none.
+    """
     before, now = world(1000, 1), world(500, 2, minor=np.nan)
     result = drift(before, now, IMPORTANCE, None, POLICY)
     page = drift_page(before, now, (*result.columns, result.prediction))

@@ -22,7 +22,10 @@ def test_a_streak_by_chance(trades: int, losses: int, win_rate: float, probabili
 
 
 def test_eleven_losses_in_2500_trades_of_a_healthy_system() -> None:
-    """A system that wins 55 % loses eleven in a row in about a fifth of such lives, as drawing them shows too."""
+    """A system that wins 55 % loses eleven in a row in about a fifth of such lives.
+
+    As drawing them shows too.
+    """
     won = np.random.default_rng(1).random((2000, 2500)) < 0.55
     run = np.zeros(2000, dtype=int)
     longest = run.copy()
@@ -41,7 +44,10 @@ def test_a_low_month_by_chance() -> None:
 
 
 def test_signals_that_hang_together_break_more_often() -> None:
-    """Wins that follow wins and losses that follow losses, drawn 2,000 times, against the stated rates."""
+    """Wins that follow wins and losses that follow losses, drawn 2,000 times.
+
+    Against the stated rates.
+    """
     correlation, generator = 0.3, np.random.default_rng(1)
     won = [generator.random(2000) < 0.55]
     for _ in range(499):

@@ -1,4 +1,7 @@
-"""The health of the model in service, against figures worked out by hand, and the three ways of falling silent."""
+"""The health of the model in service, against figures worked out by hand.
+
+The three ways of falling silent.
+"""
 
 import json
 from datetime import datetime, timedelta
@@ -91,7 +94,10 @@ def mixed() -> pd.DataFrame:
 def test_a_figure_stands_beside_its_target(
     name: str, value: float, target: float | None, ok: bool | None
 ) -> None:
-    """Outcomes of settled opinions, hold and slippage of settled trades, shares of signals or of predictions."""
+    """Outcomes of settled opinions, hold and slippage of settled trades.
+
+    Shares of signals or of predictions.
+    """
     result = figure(of(mixed(), signals=20, train=0.8, holdout=0.6), name)
 
     assert result.value == pytest.approx(value, nan_ok=True)
@@ -196,7 +202,10 @@ def test_a_small_miss_is_missed_and_not_alarming() -> None:
 
 
 def test_what_training_said_is_judged_by_the_size_of_its_holdout() -> None:
-    """A gap of 20 points: chance over 20 holdout rows, none over 400. Rested on one feature: missed, never alarming."""
+    """A gap of 20 points: chance over 20 holdout rows, none over 400. Rested on one feature.
+
+    Missed, never alarming.
+    """
     shares = {"gain": {"a": 0.3, "b": 0.7}, "shap": {"a": 0.6, "b": 0.4}}
     few, many = (
         health(settled(10), 10, day(-1), day(9), TrainingFigures(0.8, 0.6, n, **shares))
@@ -298,7 +307,8 @@ def test_predictions_that_never_settled_are_an_alarm(age: float, alarms: bool) -
 
     assert [silence.code for silence in result] == ["unsettled"] * alarms
     assert not alarms or result[0].words == (
-        "1 of 90 predictions are older than 3.0 days and have no outcome, the oldest since 2025-03-30 00:00 UTC."
+        "1 of 90 predictions are older than 3.0 days and have no outcome, "
+        "the oldest since 2025-03-30 00:00 UTC."
     )
 
 
@@ -314,7 +324,8 @@ def test_signals_that_stop_are_an_alarm_once_chance_no_longer_explains_it(
 
     assert [silence.code for silence in result] == ["quiet"] * alarms
     assert not alarms or result[0].words == (
-        "No signal for 7.0 days, since 2025-03-31 00:00 UTC, after 90 in 90 days: the probability by chance is under 0.1%."
+        "No signal for 7.0 days, since 2025-03-31 00:00 UTC, after 90 in 90 days: "
+        "the probability by chance is under 0.1%."
     )
 
 
@@ -326,7 +337,10 @@ def test_a_long_silence_does_not_make_itself_look_usual() -> None:
 
 
 def test_a_pause_no_longer_than_an_earlier_one_is_none() -> None:
-    """A signal every hour of five days, then a weekend without: that is expected every week, an hour more is not."""
+    """A signal every hour of five days, then a weekend without.
+
+    That is expected every week, an hour more is not.
+    """
     hours = [timedelta(days=7 * week, hours=hour) for week in range(12) for hour in range(120)]
     decided = pd.Series([EARLIER + hour for hour in hours], dtype="datetime64[ns, UTC]")
     frame = pd.DataFrame(

@@ -101,7 +101,8 @@ def test_a_server_that_no_longer_answers_starts_again(
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     served = "from http.server import HTTPServer, SimpleHTTPRequestHandler as Pages"
-    code = f"import os; {served}; print(os.getpid(), flush=True); HTTPServer(('127.0.0.1', {port}), Pages).serve_forever()"
+    server = f"HTTPServer(('127.0.0.1', {port}), Pages)"
+    code = f"import os; {served}; print(os.getpid(), flush=True); {server}.serve_forever()"
     page = Service("page", (sys.executable, "-c", code), {}, f"http://127.0.0.1:{port}/")
     said: list[str] = []
     log = tmp_path / "page.log"
@@ -121,9 +122,10 @@ def test_stopping_ends_the_last_process_first_with_its_children(
     """A process that ignores SIGTERM is killed, and so are children of one that has ended."""
     monkeypatch.setattr(reaper, "GRACE_SECONDS", 1.0)
     told = f"open('{tmp_path}/order', 'a').write"
+    waits = "print(os.getpid(), flush=True); time.sleep(99)"
     codes = {
-        "a": f"signal.signal(15, lambda *_: ({told}('a'), sys.exit())); print(os.getpid(), flush=True); time.sleep(99)",
-        "b": f"signal.signal(15, lambda *_: ({told}('b'), sys.exit())); print(os.getpid(), flush=True); time.sleep(99)",
+        "a": f"signal.signal(15, lambda *_: ({told}('a'), sys.exit())); {waits}",
+        "b": f"signal.signal(15, lambda *_: ({told}('b'), sys.exit())); {waits}",
         "c": "subprocess.Popen(['sleep', '99']); print(os.getpid(), flush=True)",
         "d": "signal.signal(15, signal.SIG_IGN); print(os.getpid(), flush=True); time.sleep(99)",
     }

@@ -183,7 +183,10 @@ def test_a_taken_port_is_one_line_and_nothing_starts(
         code, out, err = command("up", "--home", home, "--conf", conf)
 
     assert (code, out) == (1, "")
-    words = f"port {ports[setting]} on 127.0.0.1 is taken; stop what listens there, or change {setting} in {conf}/up.yaml"
+    words = (
+        f"port {ports[setting]} on 127.0.0.1 is taken; stop what listens there, "
+        f"or change {setting} in {conf}/up.yaml"
+    )
     assert err == f"steelyard: {words}"
     assert not (home / ".steelyard" / "logs").exists()
 

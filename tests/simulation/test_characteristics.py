@@ -60,7 +60,10 @@ def test_a_healthy_model_is_left_alone(cells: dict[str, dict[str, Any]]) -> None
 def test_a_model_that_inverts_or_dies_comes_down(
     cells: dict[str, dict[str, Any]],
 ) -> None:
-    """Inverted: weight 0 within 4 months in 90 % of lives. Dying: halved within 6 months in 75 %."""
+    """Inverted: weight 0 within 4 months in 90 % of lives. Dying.
+
+    Halved within 6 months in 75 %.
+    """
     assert cells["58 % inverted"]["sequential"]["after_turn"]["zero_within_4_months"] >= 0.9
     assert cells["58 % dying"]["sequential"]["after_turn"]["half_within_6_months"] >= 0.75
 

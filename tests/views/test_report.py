@@ -129,7 +129,10 @@ def test_the_phases_follow_each_other_without_a_gap() -> None:
 
 
 def test_every_decision_has_its_mark() -> None:
-    """At its day and the weight it left, told apart by verdict; promotions below; no empty entries in the legend."""
+    """At its day and the weight it left, told apart by verdict; promotions below.
+
+    No empty entries in the legend.
+    """
     axes = Figure().subplots()
     plots.draw_weight(axes, document(STAY, UP, DOWN), BANDS)
     drawn = {str(mark.get_label()): mark.get_offsets().tolist() for mark in axes.collections}
@@ -181,7 +184,10 @@ def test_the_page_draws_the_bands_of_the_policy() -> None:
 
 
 def test_the_picture_of_a_decision_has_the_bands_it_was_made_under() -> None:
-    """The policy in the record counts, not the one in force today; an empty record has the defaults."""
+    """The policy in the record counts, not the one in force today.
+
+    An empty record has the defaults.
+    """
     assert recorded_bands(OTHER.model_dump(mode="json")) == weight_bands(OTHER)
     assert recorded_bands({}) == BANDS
 
@@ -193,7 +199,10 @@ def test_a_weight_above_every_band_is_still_in_the_picture() -> None:
 
 
 def test_the_reliability_curve_says_how_many_and_how_good() -> None:
-    """A constant 60 % where half are won: Brier 0.26, off by 10 points; every interval lies within the axes."""
+    """A constant 60 % where half are won: Brier 0.26, off by 10 points.
+
+    Every interval lies within the axes.
+    """
     axes = Figure().subplots()
     plots.draw_reliability(axes, np.full(100, 0.6), np.tile([True, False], 50))
     (segments,) = (part.get_segments() for part in axes.collections)
@@ -260,7 +269,10 @@ def test_the_page_puts_the_targets_beside_the_books_and_the_rules_beside_the_rea
 
 
 def test_the_page_says_what_the_model_was_worth_where_it_had_an_opinion() -> None:
-    """Accuracy with its target and latency with its own; rows of a fallback are left out; without opinions, no such part."""
+    """Accuracy with its target and latency with its own; rows of a fallback are left out.
+
+    Without opinions, no such part.
+    """
     frame = settled(
         4, p_win=[0.6, 0.6, 0.4, np.nan], won=pd.array([True, True, True, False], dtype="boolean")
     )
