@@ -46,9 +46,11 @@ def guard_weight(home: Home, as_of: datetime) -> Entry | None:
         The journal entry, or None if the decision changed nothing.
     """
     with home.journal.deciding():
-        recorded = home.journal.decided("guard", as_of)
-        if recorded is not None:
-            return recorded
+        latest = home.journal.state()
+        if latest is not None and latest.as_of >= as_of:  # only then may it be recorded already
+            recorded = home.journal.decided("guard", as_of)
+            if recorded is not None:
+                return recorded
         state, policy = ensure_lineage(home, as_of), home.settings.weight
         entry = _apply_limits(home, state, as_of)
         guarded = entry.state if entry else state

@@ -121,7 +121,10 @@ def next_runs(up: UpSettings, name: str, moment: datetime) -> tuple[datetime, da
 
 
 def _collect(records: ScheduleRecords) -> Trace:
-    """Return the close of the last bar; a simulated source owes nothing, exchanges close for days."""
+    """Return the close of the last bar.
+
+    A simulated source owes nothing, exchanges close for days.
+    """
     lake, source = records.home.lake, records.home.settings.source
     try:
         last = lake.read(until=pd.Timestamp(records.as_of))["timestamp"].max() + lake.bar_size

@@ -79,7 +79,8 @@ class LineageStatus:
 
     Attributes:
         state: State in force.
-        weight_in_force: Weight trading may use, as a share; 0 after the lease or with the brake pulled.
+        weight_in_force: Weight trading may use, as a share; 0 after the lease or with the brake
+            pulled.
         lease: Lease of the weight.
         champion: Record of the version that serves; None before the first.
         challenger: Record of the version that is compared next; None without one.

@@ -110,7 +110,8 @@ def lineage_page(
 
     Args:
         lineage: Report on the lineage.
-        equity: Equity by day, shape (days, 3), columns baseline, ml, blended, shares of the account.
+        equity: Equity by day, shape (days, 3), columns baseline, ml, blended, shares of the
+            account.
         bands: Bands of the policy in force.
         settled: Settled predictions of the lineage, one row each.
         sizing: Size of a trade as a share of the account.
