@@ -22,15 +22,22 @@ OVERLAP_BARS = 5
 """Latest bars present in both the lake and the new rows whose closes are compared."""
 SPLIT_RATIO = 1.2
 """Ratio of stored to new closes, or inverse, that means a split; dividends move prices far less."""
+DIVIDEND_RATIO = 1.0005
+"""Ratio of stored to new closes, or inverse, from which the source adjusted its history anew."""
 
 
 @dataclass(frozen=True, slots=True)
 class Appended:
-    """Numbers of bars: new, stored before with equal values, stored before with other values."""
+    """Numbers of bars: new, stored before with equal values, stored before with other values.
+
+    Attributes:
+        findings: What is worth knowing about the symbols, one line each.
+    """
 
     added: int
     already_there: int
     conflicting: int
+    findings: tuple[str, ...] = ()
 
 
 class Lake:
@@ -97,8 +104,9 @@ class Lake:
         by_symbol = {str(symbol): rows for symbol, rows in frame.groupby("symbol", sort=True)}
         for symbol in by_symbol:
             self._separate(symbol)
-        rescaled = [symbol for symbol, rows in by_symbol.items() if self._is_rescaled(symbol, rows)]
-        counts = [
+        scales = {symbol: self._scale(symbol, rows) for symbol, rows in by_symbol.items()}
+        rescaled = [symbol for symbol, scale in scales.items() if _beyond(scale, SPLIT_RATIO)]
+        counts = [(0, 0, 0)] + [
             self._append_symbol(symbol, rows)
             for symbol, rows in by_symbol.items()
             if symbol not in rescaled
@@ -111,18 +119,21 @@ class Lake:
                 f"{', '.join(rescaled)}: stored on another price scale, a split since? "
                 f"delete {files}; collect again"
             )
-        return (
-            Appended(*(sum(column) for column in zip(*counts, strict=True)))
-            if counts
-            else Appended(0, 0, 0)
+        added, already_there, conflicting = (sum(column) for column in zip(*counts, strict=True))
+        findings = tuple(
+            f"{symbol}: the source adjusted its history anew (stored closes are {scale - 1:+.2%} "
+            "against it), a dividend since? bars from here on continue at its scale, so the lake "
+            "has a step the source does not have; a new home reads all bars on one scale"
+            for symbol, scale in scales.items()
+            if _beyond(scale, DIVIDEND_RATIO)
         )
+        return Appended(added, already_there, conflicting, findings)
 
-    def _is_rescaled(self, symbol: str, rows: pd.DataFrame) -> bool:
-        """Whether stored and new closes differ as after a split: the series would jump."""
+    def _scale(self, symbol: str, rows: pd.DataFrame) -> float:
+        """Return the ratio of stored to new closes over the latest shared bars; NaN without any."""
         shared = rows.merge(self._stored(symbol, rows), on="timestamp", suffixes=("", "_stored"))
         shared = shared.sort_values("timestamp")
-        ratio = (shared["close_stored"] / shared["close"]).tail(OVERLAP_BARS).median()
-        return bool(ratio > SPLIT_RATIO or ratio < 1 / SPLIT_RATIO)
+        return float((shared["close_stored"] / shared["close"]).tail(OVERLAP_BARS).median())
 
     def _append_symbol(self, symbol: str, rows: pd.DataFrame) -> tuple[int, int, int]:
         rows = rows[list(COLUMNS)].sort_values("timestamp", ignore_index=True)
@@ -224,3 +235,7 @@ class Lake:
             ) from error
         frame["timestamp"] = frame["timestamp"].astype("datetime64[ns, UTC]")
         return frame
+
+
+def _beyond(ratio: float, bound: float) -> bool:
+    return ratio > bound or ratio < 1 / bound

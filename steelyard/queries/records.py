@@ -79,6 +79,6 @@ def collection_record(checked: Checked, appended: Appended) -> dict[str, Any]:
         "conflicting": appended.conflicting,
         "quarantined": len(checked.quarantined),
         "held_back": list(checked.held_back),
-        "findings": list(checked.findings),
+        "findings": [*checked.findings, *appended.findings],
         "docs": str(checked.docs),
     }

@@ -128,9 +128,15 @@ def test_a_dividend_does_not_stop_a_symbol(lake: Lake) -> None:
     lake.append(EARLY, FOUR_HOURS)
     after_dividend = BARS.assign(close=BARS["close"] * 0.98)
 
-    assert lake.append(after_dividend, FOUR_HOURS) == Appended(
-        len(BARS) - len(EARLY), 0, len(EARLY)
+    counts = lake.append(after_dividend, FOUR_HOURS)
+
+    assert (counts.added, counts.already_there, counts.conflicting) == (
+        len(BARS) - len(EARLY),
+        0,
+        len(EARLY),
     )
+    assert len(counts.findings) == 2
+    assert "stored closes are +2.04% against it), a dividend since?" in counts.findings[0]
 
 
 def renamed(*symbols: str) -> pd.DataFrame:
