@@ -9,6 +9,7 @@ import pytest
 
 from factories.bars import small_history
 from steelyard.errors import FixConfiguration, FixData
+from steelyard.gateways.calendars import holes
 from steelyard.gateways.quality import Quality, QualityPolicy
 from steelyard.gateways.sources import RawBars, SourceSettings, package_file, read
 from steelyard.market.bars import PRICES
@@ -383,3 +384,20 @@ def test_a_feed_whose_last_bars_only_repeat_is_reported(
         checked.findings
         == ("S: the last 6 bars repeat the prices before them, is the feed stuck?",) * found
     )
+
+
+@pytest.mark.parametrize(
+    ("first", "begins"),
+    [
+        pytest.param("1995-06-01", "a later day", id="all before"),
+        pytest.param("1996-06-03", "1997-01-01", id="some before"),
+    ],
+)
+def test_bars_before_a_calendar_begins_are_not_searched_for_holes(first: str, begins: str) -> None:
+    """Bombay's calendar is recorded from 1997 on; the bars before are stored all the same."""
+    stamps = pd.bdate_range(first, periods=240, tz="UTC")
+    bars = pd.DataFrame({"symbol": "X", "timestamp": stamps})
+
+    lines = holes(bars, pd.Timedelta("1D"), "XBOM", "UTC")
+
+    assert lines[0].startswith(f"calendar XBOM begins on {begins}: earlier holes are not reported")
