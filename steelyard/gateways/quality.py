@@ -367,10 +367,11 @@ def _first_rules(frame: pd.DataFrame, results: list[RuleResult]) -> np.ndarray:
     per_stamp = frame.groupby(["symbol", "timestamp"])["row"].transform("size")
     per_copy = frame.groupby(values, dropna=False)["row"].transform("size")
     lone_original = copies & ~repeats & (per_stamp == per_copy).to_numpy()
+    has_stamp = frame["timestamp"].notna().to_numpy()  # rows without one are no copies
     for result in sorted(results, key=lambda result: result.rule != FIRST_RULE):
         rows = position[list(result.rows)].to_numpy()
         if result.rule == FIRST_RULE:
-            rows = rows[~lone_original[rows]]
+            rows = rows[~lone_original[rows] & has_stamp[rows]]
         rows = rows[rules[rows] == ""]
         rules[rows] = result.rule
     return rules

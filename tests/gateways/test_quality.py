@@ -104,6 +104,18 @@ def test_of_identical_copies_one_stays_and_of_different_ones_none(quality: Quali
     assert len(checked.good) == 19
 
 
+def test_rows_without_a_stamp_are_no_copies_of_each_other(quality: Quality) -> None:
+    """Two hours that exist twice when a clock changes are not one bar."""
+    frame = clean()
+    frame.loc[[5, 6], "timestamp"] = pd.NaT
+    checked = quality.check_bars(raw(frame), NOW, NOW)
+
+    assert checked.quarantined[["row", "rule"]].to_numpy().tolist() == [
+        [5, "missing_stamp"],
+        [6, "missing_stamp"],
+    ]
+
+
 def test_checking_twice_changes_nothing_on_disk(quality: Quality, tmp_path: Path) -> None:
     """Same files, same content, same times."""
     frame = clean()
