@@ -280,6 +280,11 @@ def test_a_malformed_request_gets_one_line(
 
 def test_openapi_and_service_agree(served: Served, tmp_path: Path) -> None:
     """Generated requests cause no crash and no undocumented answer; invalid ones are refused."""
+    too_large = 413  # a refusal, too: of what was generated, some is larger than a request may be
+    refusals = [400, 401, 403, 404, 405, 406, 409, too_large, 415, 422, 428, 429]
+    (tmp_path / "schemathesis.toml").write_text(
+        f"[checks]\nnegative_data_rejection.expected-statuses = {refusals}\n"
+    )
     fuzz = [
         sys.executable,
         "-m",

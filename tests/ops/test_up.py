@@ -184,7 +184,7 @@ def test_a_taken_port_is_one_line_and_nothing_starts(
 
     assert (code, out) == (1, "")
     words = (
-        f"port {ports[setting]} on 127.0.0.1 is taken; stop what listens there, "
+        f"port {ports[setting]} on 127.0.0.1 is taken; stop its owner, "
         f"or change {setting} in {conf}/up.yaml"
     )
     assert err == f"steelyard: {words}"
