@@ -31,7 +31,7 @@ def simulation_page(document: Mapping[str, Any], bands: Sequence[WeightBand]) ->
     """Return one self-contained HTML page of simulated operating characteristics.
 
     Args:
-        document: What ``steelyard drill --json`` prints.
+        document: What ``steelyard simulate --json`` prints.
         bands: Bands of the policy the lives were lived under; the weight axis ends above the last.
     """
     courses = by_course(document["cells"])
