@@ -7,7 +7,7 @@ DEMO := demo
 PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
-.PHONY: install demo test e2e wheel check cover lint bench clean
+.PHONY: install demo test soak e2e wheel check cover lint bench clean
 
 install: $(INSTALLED)
 
@@ -22,6 +22,10 @@ demo: install
 
 test: install
 	$(PYTEST)
+
+# What hurts on purpose, in full: kills, crowds, locks, full disks. Stopped after half an hour at the latest.
+soak: install
+	$(shell command -v timeout && echo --foreground --signal=INT --kill-after=1m 30m) $(PYTEST) -m soak
 
 # What a person sees, in a real browser: set PICTURES to a folder to keep screenshots.
 e2e: install
