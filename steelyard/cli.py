@@ -190,7 +190,7 @@ def review(home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: Js
     """Write the report of the last complete period to the home and to MLflow, once."""
     from steelyard.flows.review import review as flow
 
-    show(_run_flow(flow, home, conf, as_of), as_json, terminal.print_report)
+    show(_run_flow(flow, home, conf, as_of), as_json, terminal.print_review)
 
 
 @app.command()

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from steelyard.errors import FixConfiguration
 from steelyard.gateways.files import write_whole
@@ -13,10 +12,13 @@ from steelyard.queries.simulation import operating_characteristics
 from steelyard.settings import Settings
 from steelyard.simulation.characteristics import Design
 from steelyard.tasks.step import step
+from steelyard.views.lineage import LineageReport
+from steelyard.views.pages import WrittenPage
+from steelyard.views.simulation import OperatingCharacteristics
 
 
 @step()
-def write_report(home: Home, as_of: datetime, file: Path) -> dict[str, Any]:
+def write_report(home: Home, as_of: datetime, file: Path) -> WrittenPage[LineageReport]:
     """Write the report on the lineage as one HTML page.
 
     Args:
@@ -25,7 +27,7 @@ def write_report(home: Home, as_of: datetime, file: Path) -> dict[str, Any]:
         file: The page; its folder must exist.
 
     Returns:
-        The report as plain JSON values, with the file.
+        The report, with the file.
 
     Raises:
         CollectMoreData: If nothing was decided here yet.
@@ -33,13 +35,13 @@ def write_report(home: Home, as_of: datetime, file: Path) -> dict[str, Any]:
     """
     document, page = lineage_report(home, as_of)
     _write_page(file, page)
-    return document.to_dict() | {"page": str(file)}
+    return WrittenPage(document, str(file))
 
 
 @step()
 def write_characteristics(
     settings: Settings, designs: Sequence[Design], file: Path
-) -> dict[str, Any]:
+) -> WrittenPage[OperatingCharacteristics]:
     """Simulate the configured policy and write its operating characteristics as one HTML page.
 
     Args:
@@ -48,14 +50,14 @@ def write_characteristics(
         file: The page; missing folders are created.
 
     Returns:
-        The characteristics as plain JSON values, with the file.
+        The characteristics, with the file.
 
     Raises:
         FixConfiguration: If the file cannot be written.
     """
     document, page = operating_characteristics(settings, designs)
     _write_page(file, page, create_folder=True)
-    return document | {"page": str(file)}
+    return WrittenPage(document, str(file))
 
 
 def _write_page(file: Path, page: str, *, create_folder: bool = False) -> None:

@@ -1,13 +1,12 @@
 """Operating characteristics of the configured policy, from thousands of simulated lives."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from steelyard.progress import report_progress
 from steelyard.settings import Settings
-from steelyard.simulation.characteristics import SCENARIOS, Design, simulate
-from steelyard.views import simulation
+from steelyard.simulation.characteristics import SCENARIOS, Cell, Design, simulate
 from steelyard.views.format import weight_bands
+from steelyard.views.simulation import OperatingCharacteristics, simulation_page
 
 NOTE = (
     "Simulated lives of known truth: an honest model unless said otherwise, an existing system "
@@ -18,7 +17,7 @@ NOTE = (
 
 def operating_characteristics(
     settings: Settings, designs: Sequence[Design]
-) -> tuple[dict[str, Any], str]:
+) -> tuple[OperatingCharacteristics, str]:
     """Simulate every life under ``settings.weight`` in both modes of evidence.
 
     Args:
@@ -26,32 +25,32 @@ def operating_characteristics(
         designs: Number, length, pace and dependence of the lives; at least one.
 
     Returns:
-        The characteristics as plain JSON values, and the HTML page that shows them.
+        The characteristics, and the HTML page that shows them.
     """
-    cells: list[dict[str, Any]] = []
+    cells: list[Cell] = []
     for cell in simulate(settings.weight, settings.books, designs):
         cells.append(cell)
-        pace = f"{cell['world']} at {cell['signals']} a month"
+        pace = f"{cell.world} at {cell.signals} a month"
         report_progress("drill", len(cells), len(designs) * len(SCENARIOS), pace)
-    document = {
-        "answer": _answer(settings, cells),
-        "evidence": settings.weight.evidence,
-        "months": designs[0].months,
-        "seed": designs[0].seed,
-        "rise": settings.weight.sequential.rise,
-        "note": NOTE,
-        "cells": cells,
-    }
-    return document, simulation.simulation_page(document, weight_bands(settings.weight))
+    simulated = OperatingCharacteristics(
+        answer=_answer(settings, cells),
+        evidence=settings.weight.evidence,
+        months=designs[0].months,
+        seed=designs[0].seed,
+        rise=settings.weight.sequential.rise,
+        note=NOTE,
+        cells=tuple(cells),
+    )
+    return simulated, simulation_page(simulated, weight_bands(settings.weight))
 
 
-def _answer(settings: Settings, cells: Sequence[dict[str, Any]]) -> str:
+def _answer(settings: Settings, cells: Sequence[Cell]) -> str:
     """Return the effect of the configured mode on a model without skill and on a healthy one."""
     mode = settings.weight.evidence
-    first_pace = {cell["world"]: cell[mode] for cell in reversed(cells)}
+    first_pace = {cell.world: cell.modes[mode] for cell in reversed(cells)}
     unskilled, healthy = first_pace["no skill"], first_pace["58 %"]
     return (
-        f"In {mode} mode a model without skill reaches 20 % in {unskilled['reached']['20%']:.1%} "
-        f"of lives; one of 58 % ends at {healthy['held_at_end']:.0%} on average, and a breaker "
-        f"disables it in {healthy['disabled']:.1%} of lives."
+        f"In {mode} mode a model without skill reaches 20 % in {unskilled.reached['20%']:.1%} "
+        f"of lives; one of 58 % ends at {healthy.held_at_end:.0%} on average, and a breaker "
+        f"disables it in {healthy.disabled:.1%} of lives."
     )

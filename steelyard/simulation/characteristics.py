@@ -18,9 +18,9 @@ How a life is simulated:
 """
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -160,6 +160,79 @@ class LifePaths(NamedTuple):
     breakers: Ints
 
 
+@dataclass(frozen=True, slots=True)
+class AfterTurn:
+    """How fast the weight fell in the lives that had any when the true skill changed.
+
+    Attributes:
+        lives: Share of all lives.
+        months_to_half: Median months until it was halved; None if fewer than half got there.
+        months_to_zero: The same until it was 0.
+        half_within_6_months: Share halved within 6 months; None without such a life.
+        zero_within_4_months: Share at 0 within 4 months; likewise.
+    """
+
+    lives: float
+    months_to_half: float | None
+    months_to_zero: float | None
+    half_within_6_months: float | None
+    zero_within_4_months: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Characteristics:
+    """What a policy did to simulated lives: mean weights, shares of lives and months.
+
+    A number of months is the median over the lives, None if fewer than half of them got there.
+
+    Attributes:
+        held: Mean weight over all days and lives.
+        held_at_end: Mean weight on the last day.
+        path: Mean weight at the begin of each month.
+        reached: Level, e.g. ``20%`` → share of lives that ever reached it.
+        months_to: Level → months until it was reached.
+        disabled: Share of lives in which any breaker fired.
+        disabled_by: Breaker → share of lives in which it fired.
+        after_turn: The course after the true skill changed; None if it does not.
+    """
+
+    held: float
+    held_at_end: float
+    path: tuple[float, ...]
+    reached: Mapping[str, float]
+    months_to: Mapping[str, float | None]
+    disabled: float
+    disabled_by: Mapping[str, float]
+    after_turn: AfterTurn | None
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """Lives of one scenario and design under both modes of evidence.
+
+    Attributes:
+        world: Name of the scenario.
+        lives: Number of lives.
+        signals: Settled signals a month.
+        dependence: Correlation of the luck of signals of one day.
+        information_limit_months: Months a proof takes at best; None for a model without skill.
+        modes: Mode of evidence → characteristics.
+    """
+
+    world: str
+    lives: int
+    signals: int
+    dependence: float
+    information_limit_months: float | None
+    modes: Mapping[str, Characteristics]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values; each mode is a key of its own."""
+        document = asdict(self)
+        modes = document.pop("modes")
+        return document | {mode: {**row, "path": list(row["path"])} for mode, row in modes.items()}
+
+
 def claim_spread(accuracy: float) -> float:
     """Return the standard deviation of honest claims right with ``accuracy``, in [0.5, 1)."""
     return (accuracy - 0.5) * math.sqrt(math.pi / 2)
@@ -270,11 +343,10 @@ def _run_batch(simulated: SimulatedSignals, days: int, bounds: Bounds) -> LifePa
     return LifePaths(weights, breakers)
 
 
-def measure_characteristics(scenario: Scenario, design: Design, paths: LifePaths) -> dict[str, Any]:
-    """Return the characteristics of simulated lives as plain JSON values.
-
-    They are mean weights, shares of lives and months; a number of months is the median over the
-    lives, None if fewer than half of them got there.
+def measure_characteristics(
+    scenario: Scenario, design: Design, paths: LifePaths
+) -> Characteristics:
+    """Return the characteristics of simulated lives.
 
     Args:
         scenario: True skill of the model.
@@ -282,35 +354,34 @@ def measure_characteristics(scenario: Scenario, design: Design, paths: LifePaths
         paths: Course of the lives.
     """
     weights, fired = paths
-    return {
-        "held": float(weights.mean()),
-        "held_at_end": float(weights[:, -1].mean()),
-        "path": [round(float(mean), 4) for mean in weights[:, ::MONTH_DAYS].mean(axis=0)],
-        "reached": {
+    return Characteristics(
+        held=float(weights.mean()),
+        held_at_end=float(weights[:, -1].mean()),
+        path=tuple(round(float(mean), 4) for mean in weights[:, ::MONTH_DAYS].mean(axis=0)),
+        reached={
             f"{level:.0%}": float((weights >= level - 1e-9).any(axis=1).mean()) for level in LEVELS
         },
-        "months_to": {f"{level:.0%}": _median_months(weights >= level - 1e-9) for level in LEVELS},
-        "disabled": float((fired > 0).any(axis=1).mean()),
-        "disabled_by": {
+        months_to={f"{level:.0%}": _median_months(weights >= level - 1e-9) for level in LEVELS},
+        disabled=float((fired > 0).any(axis=1).mean()),
+        disabled_by={
             name: float(((fired & flag) > 0).any(axis=1).mean()) for name, flag in BREAKERS.items()
         },
-        "after_turn": _after_turn(weights, design) if scenario.changes else None,
-    }
+        after_turn=_after_turn(weights, design) if scenario.changes else None,
+    )
 
 
-def _after_turn(weights: Floats, design: Design) -> dict[str, Any]:
-    """Return how fast the weight fell in the lives that had any when the true skill changed."""
+def _after_turn(weights: Floats, design: Design) -> AfterTurn:
     had = weights[:, design.change_day] > 0
     initial = weights[had, design.change_day][:, None]
     following = weights[had, design.change_day + 1 :]
     halved, gone = following <= initial / 2 + 1e-9, following == 0
-    return {
-        "lives": float(had.mean()),
-        "months_to_half": _median_months(halved, start=1),
-        "months_to_zero": _median_months(gone, start=1),
-        "half_within_6_months": _share_within(halved, 6),
-        "zero_within_4_months": _share_within(gone, 4),
-    }
+    return AfterTurn(
+        lives=float(had.mean()),
+        months_to_half=_median_months(halved, start=1),
+        months_to_zero=_median_months(gone, start=1),
+        half_within_6_months=_share_within(halved, 6),
+        zero_within_4_months=_share_within(gone, 4),
+    )
 
 
 def _share_within(happened: NDArray[np.bool_], months: int) -> float | None:
@@ -335,8 +406,8 @@ def simulate(
     sizing: SizingPolicy,
     designs: Iterable[Design],
     scenarios: Sequence[Scenario] = SCENARIOS,
-) -> Iterator[dict[str, Any]]:
-    """Yield what both modes of ``policy`` do for each design and scenario, as JSON values.
+) -> Iterator[Cell]:
+    """Yield what both modes of ``policy`` do for each design and scenario.
 
     Designs and scenarios are independent of each other and are simulated in parallel.
 
@@ -351,22 +422,22 @@ def simulate(
     }
     bounds = [compile_bounds(modal_policy, sizing.threshold) for modal_policy in modes.values()]
 
-    def simulate_cell(design: Design, scenario: Scenario) -> dict[str, Any]:
+    def simulate_cell(design: Design, scenario: Scenario) -> Cell:
         mode_paths = run_lives(scenario, design, bounds, sizing.risk_per_trade)
         limit = None
         if scenario.claim_retention > 0:
             limit = information_limit(scenario.accuracy, design.signals, policy.sequential.rise)
-        return {
-            "world": scenario.name,
-            "lives": design.lives,
-            "signals": design.signals,
-            "dependence": design.dependence,
-            "information_limit_months": None if limit is None else round(limit, 1),
-            **{
+        return Cell(
+            world=scenario.name,
+            lives=design.lives,
+            signals=design.signals,
+            dependence=design.dependence,
+            information_limit_months=None if limit is None else round(limit, 1),
+            modes={
                 mode: measure_characteristics(scenario, design, paths)
                 for mode, paths in zip(modes, mode_paths, strict=True)
             },
-        }
+        )
 
     pairs = [(design, scenario) for design in designs for scenario in scenarios]
     with ThreadPoolExecutor() as pool:

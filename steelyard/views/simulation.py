@@ -1,13 +1,13 @@
-"""Tables and page of simulated operating characteristics."""
+"""Simulated operating characteristics: the value that is shown, its tables and its page."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
+from steelyard.simulation.characteristics import Cell
 from steelyard.views import html
 from steelyard.views.format import TableView, WeightBand
-
-Cell = Mapping[str, Any]
 
 MODES = ("ladder", "sequential")
 PARTS = {
@@ -27,14 +27,49 @@ SMALL = 0.1
 HEADINGS = ("life", "mode", *(name for names in PARTS.values() for name in names))
 
 
-def simulation_page(document: Mapping[str, Any], bands: Sequence[WeightBand]) -> str:
+@dataclass(frozen=True, slots=True)
+class OperatingCharacteristics:
+    """What the configured policy does to simulated lives of known truth.
+
+    Attributes:
+        answer: The result in one sentence.
+        evidence: Configured mode of evidence.
+        months: Length of a life, months of 30 days.
+        seed: Random seed.
+        rise: e-value a rise needs.
+        note: How the lives are to be read.
+        cells: One for each scenario and design.
+    """
+
+    answer: str
+    evidence: str
+    months: int
+    seed: int
+    rise: float
+    note: str
+    cells: tuple[Cell, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {
+            "answer": self.answer,
+            "evidence": self.evidence,
+            "months": self.months,
+            "seed": self.seed,
+            "rise": self.rise,
+            "note": self.note,
+            "cells": [cell.to_dict() for cell in self.cells],
+        }
+
+
+def simulation_page(simulated: OperatingCharacteristics, bands: Sequence[WeightBand]) -> str:
     """Return one self-contained HTML page of simulated operating characteristics.
 
     Args:
-        document: What ``steelyard simulate --json`` prints.
+        simulated: The characteristics.
         bands: Bands of the policy the lives were lived under; the weight axis ends above the last.
     """
-    courses = by_course(document["cells"])
+    courses = by_course(simulated.cells)
     course, first = courses[0]
     top = max((band.ceiling for band in bands), default=0.0) + 0.02
     return html.render_page(
@@ -42,8 +77,8 @@ def simulation_page(document: Mapping[str, Any], bands: Sequence[WeightBand]) ->
         "Operating characteristics",
         "What the policy does to lives of known truth",
         [_weight_paths(first, mode, f"mean weight, {mode} ({course})", top) for mode in MODES],
-        answer=document["answer"],
-        note=document["note"],
+        answer=simulated.answer,
+        note=simulated.note,
         tables=[_course_view(name, cells) for name, cells in courses],
     )
 
@@ -53,8 +88,8 @@ def _weight_paths(cells: Sequence[Cell], mode: str, title: str, top: float) -> h
 
     figure = go.Figure()
     for cell in cells:
-        path = cell[mode]["path"]
-        figure.add_scatter(x=list(range(len(path))), y=path, name=cell["world"], mode="lines")
+        path = cell.modes[mode].path
+        figure.add_scatter(x=list(range(len(path))), y=path, name=cell.world, mode="lines")
     figure.update_xaxes(title="months")
     figure.update_yaxes(range=[0, top])
     return html.Chart(title, html.plotly_json(figure, title, ".0%"))
@@ -68,7 +103,7 @@ def _course_view(name: str, cells: Sequence[Cell]) -> TableView:
 
 def by_course(cells: Sequence[Cell]) -> list[tuple[str, list[Cell]]]:
     """Return the lives grouped by pace and dependence, each group with its description."""
-    groups = groupby(cells, key=lambda cell: (cell["lives"], cell["signals"], cell["dependence"]))
+    groups = groupby(cells, key=lambda cell: (cell.lives, cell.signals, cell.dependence))
     return [(_course_words(*course), list(group)) for course, group in groups]
 
 
@@ -82,7 +117,7 @@ def part_view(cells: Sequence[Cell], part: str) -> TableView:
     first = HEADINGS.index(PARTS[part][0])
     columns = slice(first, first + len(PARTS[part]))
     both = [
-        (cell["world"], _row(cell, "ladder")[columns], _row(cell, "sequential")[columns])
+        (cell.world, _row(cell, "ladder")[columns], _row(cell, "sequential")[columns])
         for cell in cells
     ]
     rows = tuple(
@@ -105,22 +140,23 @@ def _course_words(lives: int, signals: int, dependence: float) -> str:
 
 
 def _row(cell: Cell, mode: str) -> tuple[str, ...]:
-    figures = cell[mode]
-    turn = figures["after_turn"] or {}
+    figures = cell.modes[mode]
+    turn = figures.after_turn
     return (
-        cell["world"],
+        cell.world,
         mode,
-        _share(figures["reached"]["20%"]),
-        _share(figures["held"]),
-        _share(figures["held_at_end"]),
-        *(_months(figures["months_to"][level]) for level in ("20%", "40%", "70%")),
-        _share(figures["disabled"]),
-        *(_share(figures["disabled_by"][name]) for name in ("accuracy", "streak", "decay")),
-        _months(cell["information_limit_months"]),
-        *(_months(turn[name]) if turn else "" for name in ("months_to_half", "months_to_zero")),
+        _share(figures.reached["20%"]),
+        _share(figures.held),
+        _share(figures.held_at_end),
+        *(_months(figures.months_to[level]) for level in ("20%", "40%", "70%")),
+        _share(figures.disabled),
+        *(_share(figures.disabled_by[name]) for name in ("accuracy", "streak", "decay")),
+        _months(cell.information_limit_months),
+        *((_months(turn.months_to_half), _months(turn.months_to_zero)) if turn else ("", "")),
         *(
-            _share(turn[name]) if turn else ""
-            for name in ("half_within_6_months", "zero_within_4_months")
+            (_share(turn.half_within_6_months), _share(turn.zero_within_4_months))
+            if turn
+            else ("", "")
         ),
     )
 

@@ -32,8 +32,9 @@ from steelyard.views.format import (
     rules_view,
     weight_change,
 )
-from steelyard.views.lineage import LineageStatus, ScheduleStatus, Status
-from steelyard.views.simulation import PARTS, by_course, part_view
+from steelyard.views.lineage import LineageReport, LineageStatus, ScheduleStatus, Status
+from steelyard.views.pages import WrittenPage
+from steelyard.views.simulation import PARTS, OperatingCharacteristics, by_course, part_view
 
 DRIFT_ROWS = 10
 _STANDING_STYLES = {"ok": "green", "warning": "yellow", "wrong": "bold red"}
@@ -160,7 +161,13 @@ def print_trades(document: Mapping[str, Any]) -> None:
         _line(f"  {signal['signal_id']}: {confidence}: ", *result, f": {signal['words']}")
 
 
-def print_report(document: Mapping[str, Any]) -> None:
+def print_report(written: WrittenPage[LineageReport]) -> None:
+    """Print the answer and the file of the page."""
+    _line((written.document.status.answer, "bold"))
+    _line(written.file)
+
+
+def print_review(document: Mapping[str, Any]) -> None:
     """Print the answer and the file of the page."""
     _line((document["answer"], "bold"))
     _line(document["page"])
@@ -258,15 +265,16 @@ def print_demo(document: Mapping[str, Any]) -> None:
         _line(picture)
 
 
-def print_characteristics(document: Mapping[str, Any]) -> None:
+def print_characteristics(written: WrittenPage[OperatingCharacteristics]) -> None:
     """Print the operating characteristics, one table per part and pace, and the page's file."""
-    _line((document["answer"], "bold"))
-    for course, cells in by_course(document["cells"]):
+    simulated = written.document
+    _line((simulated.answer, "bold"))
+    for course, cells in by_course(simulated.cells):
         out.rule(Text(f"{course}: ladder → sequential"))
         for part in PARTS:
             _print_table(part_view(cells, part), framed=False)
-    _line(document["note"])
-    _line(document["page"])
+    _line(simulated.note)
+    _line(written.file)
 
 
 def print_verification(document: Mapping[str, Any]) -> None:

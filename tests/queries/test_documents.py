@@ -9,8 +9,12 @@ import pytest
 from factories.homes import LAST, pilot_home
 from steelyard.home import Home, open_home
 from steelyard.queries.report import lineage_report
+from steelyard.queries.simulation import operating_characteristics
 from steelyard.queries.status import status
 from steelyard.queries.why import explain_signal
+from steelyard.settings import Settings
+from steelyard.simulation.characteristics import Design
+from steelyard.views.pages import WrittenPage
 
 EMPTY = ["lineage", "as_of", "fault", "brake", "alerts", "state", "answer"]
 STATUS = [
@@ -78,6 +82,19 @@ EXPLANATION = {
     ],
     "blend": ["weight", "blended", "arm", "decision", "pivotal", "threshold"],
 }
+SIMULATION = ["answer", "evidence", "months", "seed", "rise", "note", "cells", "page"]
+CELL = [
+    *("world", "lives", "signals", "dependence", "information_limit_months"),
+    *("ladder", "sequential"),
+]
+CHARACTERISTICS = [
+    *("held", "held_at_end", "path", "reached", "months_to", "disabled", "disabled_by"),
+    "after_turn",
+]
+AFTER_TURN = [
+    *("lives", "months_to_half", "months_to_zero", "half_within_6_months"),
+    "zero_within_4_months",
+]
 
 
 @pytest.fixture
@@ -131,3 +148,16 @@ def test_the_explanation_keeps_its_keys(pilot: Home) -> None:
 
     assert list(document) == ["signal", "answer", "existing", "model", "blend", "outcome"]
     assert {name: list(document[name]) for name in EXPLANATION} == EXPLANATION
+
+
+def test_the_simulation_keeps_its_keys() -> None:
+    """A life that turns has a course after the turn, any other has none."""
+    simulated, _ = operating_characteristics(Settings(), [Design(10, 6, 30)])
+    document = as_json(WrittenPage(simulated, "simulation.html").to_dict())
+    cells = {cell["world"]: cell for cell in document["cells"]}
+
+    assert list(document) == SIMULATION
+    assert all(list(cell) == CELL for cell in cells.values())
+    assert list(cells["55 %"]["ladder"]) == CHARACTERISTICS
+    assert list(cells["58 % dying"]["sequential"]["after_turn"]) == AFTER_TURN
+    assert cells["55 %"]["ladder"]["after_turn"] is None

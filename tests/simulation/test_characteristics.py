@@ -1,7 +1,5 @@
 """The operating characteristics of the default policy, and how lives are simulated."""
 
-from typing import Any
-
 import numpy as np
 import pytest
 
@@ -9,6 +7,8 @@ from steelyard.evaluation.books import SizingPolicy
 from steelyard.simulation.bounds import compile_bounds
 from steelyard.simulation.characteristics import (
     SCENARIOS,
+    AfterTurn,
+    Cell,
     Design,
     Scenario,
     information_limit,
@@ -23,58 +23,59 @@ SIZING = SizingPolicy()
 
 
 @pytest.fixture(scope="module")
-def cells() -> dict[str, dict[str, Any]]:
+def cells() -> dict[str, Cell]:
     """Each life at 50 signals a month for 24 months, 250 of each."""
-    return {cell["world"]: cell for cell in simulate(WeightPolicy(), SIZING, [Design(250)])}
+    return {cell.world: cell for cell in simulate(WeightPolicy(), SIZING, [Design(250)])}
 
 
 def test_a_model_without_skill_gets_no_weight_by_evidence(
-    cells: dict[str, dict[str, Any]],
+    cells: dict[str, Cell],
 ) -> None:
     """In at most 2 % of lives it ever reaches 20 %; by the ladder in at least 40 %."""
-    assert cells["no skill"]["sequential"]["reached"]["20%"] <= 0.02
-    assert cells["no skill"]["ladder"]["reached"]["20%"] >= 0.4
+    assert cells["no skill"].modes["sequential"].reached["20%"] <= 0.02
+    assert cells["no skill"].modes["ladder"].reached["20%"] >= 0.4
 
 
 def test_small_skill_earns_more_than_by_the_ladder(
-    cells: dict[str, dict[str, Any]],
+    cells: dict[str, Cell],
 ) -> None:
     """55 %: at least 1.5 times the mean weight after 24 months."""
     assert (
-        cells["55 %"]["sequential"]["held_at_end"] >= 1.5 * cells["55 %"]["ladder"]["held_at_end"]
+        cells["55 %"].modes["sequential"].held_at_end
+        >= 1.5 * cells["55 %"].modes["ladder"].held_at_end
     )
-    assert cells["55 %"]["sequential"]["held_at_end"] >= 0.21
+    assert cells["55 %"].modes["sequential"].held_at_end >= 0.21
 
 
-def test_large_skill_is_not_held_up(cells: dict[str, dict[str, Any]]) -> None:
+def test_large_skill_is_not_held_up(cells: dict[str, Cell]) -> None:
     """60 %: a weight of 40 % within 13 months in the median."""
-    assert cells["60 %"]["sequential"]["months_to"]["40%"] <= 13
+    assert cells["60 %"].modes["sequential"].months_to["40%"] <= 13
 
 
-def test_a_healthy_model_is_left_alone(cells: dict[str, dict[str, Any]]) -> None:
+def test_a_healthy_model_is_left_alone(cells: dict[str, Cell]) -> None:
     """58 %: hardly ever disabled, where the ladder does it to most."""
-    assert cells["58 %"]["sequential"]["disabled"] <= 0.07
-    assert cells["58 %"]["ladder"]["disabled"] >= 0.5
+    assert cells["58 %"].modes["sequential"].disabled <= 0.07
+    assert cells["58 %"].modes["ladder"].disabled >= 0.5
 
 
 def test_a_model_that_inverts_or_dies_comes_down(
-    cells: dict[str, dict[str, Any]],
+    cells: dict[str, Cell],
 ) -> None:
     """Inverted: weight 0 within 4 months in 90 % of lives. Dying.
 
     Halved within 6 months in 75 %.
     """
-    assert cells["58 % inverted"]["sequential"]["after_turn"]["zero_within_4_months"] >= 0.9
-    assert cells["58 % dying"]["sequential"]["after_turn"]["half_within_6_months"] >= 0.75
+    assert cells["58 % inverted"].modes["sequential"].after_turn.zero_within_4_months >= 0.9
+    assert cells["58 % dying"].modes["sequential"].after_turn.half_within_6_months >= 0.75
 
 
 def test_no_test_is_faster_than_the_information_limit(
-    cells: dict[str, dict[str, Any]],
+    cells: dict[str, Cell],
 ) -> None:
     """The median 55 % life has 20 % no sooner than ln(100)/KL; twice the signals halve that."""
-    limit = cells["55 %"]["information_limit_months"]
+    limit = cells["55 %"].information_limit_months
 
-    assert cells["55 %"]["sequential"]["months_to"]["20%"] >= limit
+    assert cells["55 %"].modes["sequential"].months_to["20%"] >= limit
     assert information_limit(0.55, 100, 100.0) == pytest.approx(limit / 2, abs=0.1)
 
 
@@ -133,10 +134,6 @@ def test_lives_that_never_had_weight_leave_no_figures_after_the_turn() -> None:
     )
     after_change = measure_characteristics(
         SCENARIOS[5], design, only._replace(weights=np.zeros_like(only.weights))
-    )["after_turn"]
+    ).after_turn
 
-    assert (
-        after_change["lives"],
-        after_change["zero_within_4_months"],
-        after_change["months_to_half"],
-    ) == (0.0, None, None)
+    assert after_change == AfterTurn(0.0, None, None, None, None)
