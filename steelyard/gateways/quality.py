@@ -43,12 +43,6 @@ class QualityPolicy(FrozenModel):
     max_bad_share: Annotated[float, Field(ge=0, le=1)] = 0.02
 
 
-OFF_GRID = (
-    " (their stamps are not whole bars apart: set timezone in conf/source.yaml if daily bars begin "
-    "at midnight of a zone with summer time, and leave out bars of another length)"
-)
-
-
 @dataclass(frozen=True, slots=True)
 class Checked:
     """Bars that passed, bars that did not, and the findings.
@@ -167,7 +161,7 @@ class Quality:
             *_stuck(good),
         )
         docs = self._publish("bars", raw.name, results, findings)
-        self._stop_if_too_bad(raw.name, frame, quarantined, quarantine_file)
+        self._stop_if_too_bad(raw, frame, quarantined, quarantine_file)
         symbols = held_back(jumps)
         usable = good.loc[~good["symbol"].isin(symbols), list(COLUMNS)].reset_index(drop=True)
         if usable.empty:
@@ -304,15 +298,20 @@ class Quality:
         raise FixData(f"{source}: {first.rule}: {first.expectation} {first.text}; see {docs}")
 
     def _stop_if_too_bad(
-        self, source: str, frame: pd.DataFrame, quarantined: pd.DataFrame, quarantine_file: Path
+        self, raw: RawBars, frame: pd.DataFrame, quarantined: pd.DataFrame, quarantine_file: Path
     ) -> None:
         share, allowed = len(quarantined) / len(frame), self._policy.max_bad_share
         if share > allowed:
             commonest = quarantined["rule"].value_counts().index[0]
-            hint = OFF_GRID if commonest == "off_grid" else ""
+            rows = quarantined.loc[quarantined["rule"] == "off_grid", "row"]
+            off_grid = (
+                _off_grid(raw, frame.loc[frame["row"].isin(rows)])
+                if commonest == "off_grid"
+                else ""
+            )
             raise FixData(
-                f"{source}: {share:.1%} of the bars are bad, at most {allowed:.1%} allowed "
-                f"(max_bad_share in conf/quality.yaml), most by rule {commonest}{hint}; correct "
+                f"{raw.name}: {off_grid}{share:.1%} of the bars are bad, at most {allowed:.1%} "
+                f"allowed (max_bad_share in conf/quality.yaml), most by rule {commonest}; correct "
                 f"the bars listed in {quarantine_file}"
             )
 
@@ -375,6 +374,29 @@ def _first_rules(frame: pd.DataFrame, results: list[RuleResult]) -> np.ndarray:
         rows = rows[rules[rows] == ""]
         rules[rows] = result.rule
     return rules
+
+
+def _off_grid(raw: RawBars, off: pd.DataFrame) -> str:
+    """Return which bars are off the grid and what can be set, as the begin of a message.
+
+    Args:
+        raw: Bars of the source; its zone names the times.
+        off: Bars off the grid, columns ``symbol``, ``timestamp`` and ``seconds_off_grid``.
+    """
+    local = off["timestamp"].dt.tz_convert(raw.timezone)
+    first = f"first {off['symbol'].iloc[0]} {local.iloc[0]:%Y-%m-%d %H:%M} {raw.timezone}"
+    if raw.bar_size >= pd.Timedelta("1D") and (off["seconds_off_grid"] == 3600).all():
+        return (
+            f"{len(off)} daily bars begin an hour off the others ({first}): midnights of a zone "
+            "that changes its clock; set timezone in conf/source.yaml to that zone, such as "
+            "America/New_York; "
+        )
+    times = ", ".join(local.dt.strftime("%H:%M").value_counts().index[:3])
+    return (
+        f"{len(off)} stamps are off the grid of the others ({first}, mostly at {times}): bars of "
+        "another length or begin; leave them out, or raise max_bad_share to quarantine them and "
+        "keep the rest; "
+    )
 
 
 def _broken(quarantined: pd.DataFrame) -> list[str]:

@@ -243,6 +243,41 @@ def test_the_sample_keeps_its_crash_and_loses_its_splits(quality: Quality) -> No
     assert checked.held_back == ()
 
 
+@pytest.mark.parametrize(
+    ("stamps", "size", "message"),
+    [
+        (
+            pd.date_range("2025-02-20", periods=30, freq="1D", tz="America/New_York"),
+            "1D",
+            r"12 daily bars begin an hour off the others \(first X 2025-03-10 04:00 UTC\): "
+            r"midnights of a zone that changes its clock; set timezone",
+        ),
+        (
+            pd.DatetimeIndex(
+                [
+                    pd.Timestamp(f"2025-01-{day:02} {time}", tz="UTC")
+                    for day in range(6, 10)
+                    for time in ("14:30", "15:00", "16:00", "17:00")
+                ]
+            ),
+            "1h",
+            r"4 stamps are off the grid of the others \(first X 2025-01-06 14:30 UTC, mostly at "
+            r"14:30\): bars of another length or begin; leave them out, or raise max_bad_share",
+        ),
+    ],
+    ids=["midnights of a zone with summer time", "a session that begins at half past"],
+)
+def test_bars_off_the_grid_are_named_with_what_can_be_set(
+    tmp_path: Path, suites: Path, stamps: pd.DatetimeIndex, size: str, message: str
+) -> None:
+    """Which bars, how many, and why, instead of the name of a rule alone."""
+    frame = clean(len(stamps)).assign(timestamp=stamps.tz_convert("UTC").as_unit("ns"))
+    strict = Quality(suites, tmp_path, QualityPolicy())
+
+    with pytest.raises(FixData, match=message):
+        strict.check_bars(RawBars(frame, pd.Timedelta(size), "", "UTC", (), "made"), NOW, NOW)
+
+
 def test_every_defect_of_a_real_dirty_file_is_reported(quality: Quality) -> None:
     """BTC-USD by quarter hours.
 
