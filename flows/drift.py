@@ -1,7 +1,7 @@
 """Drift: compare the market with the champion's training data; start a training if needed."""
 
+from dataclasses import replace
 from datetime import datetime
-from typing import Any
 
 from prefect import flow
 
@@ -11,12 +11,13 @@ from steelyard.home import open_home
 from steelyard.tasks.alerts import announce_drift
 from steelyard.tasks.drift import ask_for_training, judge_drift
 from steelyard.views import markdown
+from steelyard.views.drift import JudgedDrift
 
 
 @flow(name="drift", on_failure=[announce_failed_run], on_crashed=[announce_failed_run])
 def drift(
     as_of: datetime | None = None, home: str = ".", conf: str | None = None
-) -> dict[str, Any] | None:
+) -> JudgedDrift | None:
     """Check inputs, predictions and performance once a day; never trade, never change the weight.
 
     Args:
@@ -25,13 +26,13 @@ def drift(
         conf: Folder of the settings; None for the default.
 
     Returns:
-        The check as plain JSON values; None without a champion.
+        The check and what followed from it; None without a champion.
     """
     opened_home, at = open_home(home, conf), resolve_as_of(as_of)
-    check = judge_drift(opened_home, at)
-    if check is None:
+    judged = judge_drift(opened_home, at)
+    if judged is None:
         return None
-    training = ask_for_training(opened_home, check)
-    announce_drift(opened_home, check, training)
-    publish("drift", markdown.drift_summary(check), check["page"])
-    return check | {"training": training}
+    judged = replace(judged, training=ask_for_training(opened_home, judged))
+    announce_drift(opened_home, judged)
+    publish("drift", markdown.drift_summary(judged), judged.page)
+    return judged

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any
 
 from steelyard.gateways.quality import Checked
 from steelyard.home import Home
 from steelyard.monitoring.health import Figure, Silence
 from steelyard.tasks.step import step
 from steelyard.views import alerts
+from steelyard.views.drift import JudgedDrift
 from steelyard.weight.decision import Entry
 from steelyard.weight.ladder import period_end
 from steelyard.weight.state import State
@@ -88,16 +88,15 @@ def announce_health(home: Home, figures: Iterable[Figure], as_of: datetime) -> N
 
 
 @step()
-def announce_drift(home: Home, check: dict[str, Any], training: str | None) -> None:
+def announce_drift(home: Home, judged: JudgedDrift) -> None:
     """Post an alert if drift asks for a training, then deliver.
 
     Args:
         home: Opened home.
-        check: Check as ``judge_drift`` returned it.
-        training: What was started or has to be started by hand; None if nothing is asked for.
+        judged: The check and the training it asked for.
     """
-    if training:
-        home.alerts.post(alerts.drift(home.settings.services.lineage, check, training))
+    if judged.training:
+        home.alerts.post(alerts.drift(home.settings.services.lineage, judged, judged.training))
     home.alerts.deliver()
 
 

@@ -1,13 +1,14 @@
 """Steps that check the champion for drift and start a training if drift asks for one."""
 
 import json
+from dataclasses import replace
 from datetime import datetime
-from typing import Any
 
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
 
 from steelyard.evaluation.books import finite_or_none
+from steelyard.gateways.ledger import DriftRecord
 from steelyard.gateways.registry import RunFigures, Version
 from steelyard.home import Home
 from steelyard.monitoring.drift import Drift, drift_page
@@ -15,20 +16,21 @@ from steelyard.queries.drift import (
     DriftInputs,
     checks_of_version,
     drift_inputs,
-    drift_record,
+    judged_drift,
     may_ask_for_training,
     recorded_check,
 )
 from steelyard.settings import prefect_server_configured
 from steelyard.tasks.step import step
 from steelyard.views import plots
+from steelyard.views.drift import JudgedDrift
 
 TRAINING = "train/weekly"
 """Deployment that trains; a check starts it if a Prefect server knows it."""
 
 
 @step()
-def judge_drift(home: Home, as_of: datetime) -> dict[str, Any] | None:
+def judge_drift(home: Home, as_of: datetime) -> JudgedDrift | None:
     """Check the champion for drift once per day and version; return None without a champion.
 
     Args:
@@ -36,7 +38,7 @@ def judge_drift(home: Home, as_of: datetime) -> dict[str, Any] | None:
         as_of: Check as of this time (UTC).
 
     Returns:
-        The check as plain JSON values; ``asked`` is true at most once in ``cooldown_days``.
+        The check; ``asked`` is true at most once in ``cooldown_days``.
 
     Raises:
         CollectMoreData: If there are no bars yet.
@@ -47,65 +49,65 @@ def judge_drift(home: Home, as_of: datetime) -> dict[str, Any] | None:
     key = f"{home.settings.services.lineage}/drift/{champion.number}/{as_of:%Y-%m-%d}"
     recorded = recorded_check(home, key)
     if recorded is not None:
-        return drift_record(home, recorded, new=False)
-    return drift_record(home, _check_drift(home, champion, key, as_of), new=True)
+        return judged_drift(home, recorded, new=False)
+    return judged_drift(home, _check_drift(home, champion, key, as_of), new=True)
 
 
-def _check_drift(home: Home, champion: Version, key: str, as_of: datetime) -> dict[str, Any]:
+def _check_drift(home: Home, champion: Version, key: str, as_of: datetime) -> DriftRecord:
     inputs = drift_inputs(home, champion, as_of)
     measured = inputs.measure(home)
-    document = measured.to_dict()
-    check = {
-        "key": key,
-        "as_of": as_of,
-        "model_version": champion.number,
-        "verdict": measured.verdict,
-        "share": finite_or_none(measured.share),
-        "reasons": list(measured.reasons),
-        "columns": [*document["columns"], document["prediction"]],
-        "run_id": "",
-        "asked": measured.verdict == "retrain" and may_ask_for_training(home, as_of),
-    }
-    check["run_id"] = _log_check(home, measured, check, inputs)
+    check = DriftRecord(
+        key=key,
+        as_of=as_of,
+        model_version=champion.number,
+        verdict=measured.verdict,
+        share=finite_or_none(measured.share),
+        reasons=measured.reasons,
+        columns=(*measured.columns, measured.prediction),
+        run_id="",
+        asked=measured.verdict == "retrain" and may_ask_for_training(home, as_of),
+    )
+    check = replace(check, run_id=_log_check(home, measured, check, inputs))
     home.ledger.record_drift(check)
     return check
 
 
-def _log_check(home: Home, measured: Drift, check: dict[str, Any], inputs: DriftInputs) -> str:
+def _log_check(home: Home, measured: Drift, check: DriftRecord, inputs: DriftInputs) -> str:
     """Return the id of the MLflow run that holds effect sizes, Evidently's page and a picture."""
     columns = (*measured.columns, measured.prediction)
     psi = {f"psi_{column.name}": column.psi for column in columns if not column.unjudged}
     tags = {
         "verdict": measured.verdict,
         "reasons": "; ".join(measured.reasons),
-        "model_version": check["model_version"],
+        "model_version": check.model_version,
     }
     files = {"drift.json": json.dumps(measured.to_dict(), indent=1).encode()}
     page = drift_page(inputs.reference, inputs.current, measured.columns)
     if page:
-        checks = [*checks_of_version(home, check["model_version"]), check]
+        checks = [*checks_of_version(home, check.model_version), check]
         files |= {"drift.html": page.encode(), "drift.png": plots.drift_map(checks)}
     figures = RunFigures({"share": measured.share, **psi}, {}, tags)
-    run_name = f"drift {check['as_of']:%Y-%m-%d}"
-    return home.registry.observations.record(check["key"], run_name, figures, files)
+    run_name = f"drift {check.as_of:%Y-%m-%d}"
+    return home.registry.observations.record(check.key, run_name, figures, files)
 
 
 @step()
-def ask_for_training(home: Home, check: dict[str, Any]) -> str | None:
+def ask_for_training(home: Home, judged: JudgedDrift) -> str | None:
     """Start the training deployment if a new check asks for it.
 
     Args:
         home: Opened home.
-        check: Check as ``judge_drift`` returned it.
+        judged: Check as ``judge_drift`` returned it.
 
     Returns:
         What was started or has to be started by hand; None if the check asks for nothing.
     """
-    if not (check["new"] and check["asked"]):
+    check = judged.check
+    if not (judged.new and check.asked):
         return None
     if not prefect_server_configured():
         return "no Prefect server is configured; run steelyard train"
-    reason = f"drift of {check['as_of'][:10]}: {'; '.join(check['reasons'])}"[:500]
+    reason = f"drift of {check.as_of:%Y-%m-%d}: {'; '.join(check.reasons)}"[:500]
     parameters = {
         "home": str(home.folder),
         "conf": str(home.conf) if home.conf else None,

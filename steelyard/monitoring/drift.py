@@ -133,6 +133,19 @@ class ColumnDrift:
         """Whether the PSI exceeds its bound; False if the column was not judged."""
         return self.psi > self.bound
 
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> "ColumnDrift":
+        """Return the column that ``to_dict`` wrote as ``document``."""
+        figures = {
+            name: NAN if document[name] is None else float(document[name])
+            for name in ("importance", "psi", "bound", "wasserstein")
+        }
+        return cls(document["name"], **figures, unjudged=document["unjudged"])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values; NaN and infinity become None."""
+        return {**_plain(asdict(self)), "drifted": self.drifted}
+
 
 @dataclass(frozen=True, slots=True)
 class MeasureDrift:
@@ -160,6 +173,10 @@ class MeasureDrift:
         if self._worse_than(self.retrain):
             return "retrain"
         return "watch" if self._worse_than(self.watch) else "fine"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values; NaN and infinity become None."""
+        return {**_plain(asdict(self)), "verdict": self.verdict}
 
     def _worse_than(self, bound: float) -> bool:
         return self.now < bound if self.name == "accuracy" else self.now > bound
@@ -189,13 +206,15 @@ class Drift:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values; NaN and infinity become None."""
-        document: dict[str, Any] = _plain(asdict(self))
-        for row, column in zip(document["columns"], self.columns, strict=True):
-            row["drifted"] = column.drifted
-        for row, measure in zip(document["performance"], self.performance, strict=True):
-            row["verdict"] = measure.verdict
-        document["prediction"]["drifted"] = self.prediction.drifted
-        return document
+        return {
+            "verdict": self.verdict,
+            "reasons": list(self.reasons),
+            "share": finite_or_none(self.share),
+            "judged_share": finite_or_none(self.judged_share),
+            "columns": [column.to_dict() for column in self.columns],
+            "prediction": self.prediction.to_dict(),
+            "performance": [measure.to_dict() for measure in self.performance],
+        }
 
 
 def drift(
@@ -649,9 +668,8 @@ def _drifted_share(columns: Sequence[ColumnDrift]) -> float:
     return round(math.fsum(column.importance for column in columns if column.drifted), 12)
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, float):
-        return finite_or_none(value)
-    if isinstance(value, dict):
-        return {name: _plain(part) for name, part in value.items()}
-    return [_plain(part) for part in value] if isinstance(value, list | tuple) else value
+def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: finite_or_none(value) if isinstance(value, float) else value
+        for name, value in row.items()
+    }

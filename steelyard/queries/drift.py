@@ -2,17 +2,19 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from steelyard.gateways.ledger import DriftRecord
 from steelyard.gateways.registry import Version
 from steelyard.home import Home
 from steelyard.market.history import as_known
 from steelyard.monitoring.drift import PREDICTION, Drift, Performance, drift
 from steelyard.queries.history import known_history
+from steelyard.views.drift import JudgedDrift
 
 if TYPE_CHECKING:
     from steelyard.learning.model import Model
@@ -130,20 +132,20 @@ def may_ask_for_training(home: Home, as_of: datetime) -> bool:
     cooldown_days = home.settings.drift.cooldown_days
     cooldown_start = as_of - timedelta(days=cooldown_days)
     checks = home.ledger.drift_checks(cooldown_days + 1)
-    return not any(check["asked"] and check["as_of"] > cooldown_start for check in checks)
+    return not any(check.asked and check.as_of > cooldown_start for check in checks)
 
 
-def recorded_check(home: Home, key: str) -> dict[str, Any] | None:
+def recorded_check(home: Home, key: str) -> DriftRecord | None:
     """Return the check recorded under ``key``; None if it is not among the latest.
 
     Args:
         home: Opened home.
         key: Lineage, version and day of the check.
     """
-    return next((check for check in home.ledger.drift_checks(SHOWN) if check["key"] == key), None)
+    return next((check for check in home.ledger.drift_checks(SHOWN) if check.key == key), None)
 
 
-def checks_of_version(home: Home, number: str) -> list[dict[str, Any]]:
+def checks_of_version(home: Home, number: str) -> list[DriftRecord]:
     """Return the latest checks of a version, oldest first.
 
     Args:
@@ -151,27 +153,21 @@ def checks_of_version(home: Home, number: str) -> list[dict[str, Any]]:
         number: Version number.
     """
     checks = home.ledger.drift_checks(SHOWN)
-    return [check for check in reversed(checks) if check["model_version"] == number]
+    return [check for check in reversed(checks) if check.model_version == number]
 
 
-def last_drift(home: Home) -> dict[str, Any] | None:
+def last_drift(home: Home) -> DriftRecord | None:
     """Return the latest check for drift; None before the first."""
-    checks = home.ledger.drift_checks(1)
-    return None if not checks else checks[0] | {"as_of": checks[0]["as_of"].isoformat()}
+    return next(iter(home.ledger.drift_checks(1)), None)
 
 
-def drift_record(home: Home, check: dict[str, Any], *, new: bool) -> dict[str, Any]:
-    """Return a check as plain JSON values, with the address of its page in MLflow.
+def judged_drift(home: Home, check: DriftRecord, *, new: bool) -> JudgedDrift:
+    """Return a check with the address of its page in MLflow.
 
     Args:
         home: Opened home.
-        check: Row of the ledger.
+        check: The check as the ledger holds it.
         new: Whether this run made the check.
     """
     observations, pages = home.registry.observations, home.settings.services.pages.rstrip("/")
-    return {
-        **check,
-        "as_of": check["as_of"].isoformat(),
-        "page": f"{pages}{observations.page(check['run_id'])}",
-        "new": new,
-    }
+    return JudgedDrift(check, f"{pages}{observations.page(check.run_id)}", new)

@@ -184,7 +184,7 @@ def _weight(records: ScheduleRecords) -> Trace:
 def _drift(records: ScheduleRecords) -> Trace:
     """Return the last check; without a champion none is due."""
     checks = records.home.ledger.drift_checks(1)
-    seen = checks[0]["as_of"] if checks else None
+    seen = checks[0].as_of if checks else None
     return Trace(seen, seen if records.state.champion else None)
 
 

@@ -1,12 +1,11 @@
 """The texts of alerts: what happened, figure and bound, what to do, where to look."""
 
-from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
 
 from steelyard.gateways.alerts import Alert
 from steelyard.gateways.quality import Checked
 from steelyard.monitoring.health import Figure, Silence
+from steelyard.views.drift import JudgedDrift
 from steelyard.weight.decision import Decision, Entry
 from steelyard.weight.policy import PHASES
 from steelyard.weight.state import State
@@ -133,23 +132,24 @@ def quarantine(lineage: str, checked: Checked, at: datetime) -> Alert | None:
     )
 
 
-def drift(lineage: str, found: Mapping[str, Any], training: str) -> Alert:
+def drift(lineage: str, judged: JudgedDrift, training: str) -> Alert:
     """Return the alert of a market that differs from the champion's training rows.
 
     Args:
         lineage: Name of the lineage.
-        found: The check for drift, as plain JSON values.
+        judged: The check for drift.
         training: What was done about a retraining, in words.
     """
+    check = judged.check
     return Alert(
-        key=str(found["key"]),
-        at=datetime.fromisoformat(found["as_of"]),
+        key=check.key,
+        at=check.as_of,
         kind="drift",
-        title=f"drift: {lineage}: version {found['model_version']} should be retrained",
-        figure="; ".join(found["reasons"])[:500],
+        title=f"drift: {lineage}: version {check.model_version} should be retrained",
+        figure="; ".join(check.reasons)[:500],
         advice=f"{training[:1].upper()}{training[1:]}. "
         "The weight stays until a limit or a gate changes it.",
-        link=str(found["page"]),
+        link=judged.page,
     )
 
 

@@ -10,6 +10,8 @@ import pandas as pd
 
 from steelyard.evaluation.books import TARGETS
 from steelyard.evaluation.influence import Pivotal
+from steelyard.gateways.ledger import DriftRecord
+from steelyard.monitoring.drift import ColumnDrift
 from steelyard.views.lineage import Improvement, LineageStatus
 from steelyard.weight.decision import Rule
 from steelyard.weight.policy import PHASES, Phase, WeightPolicy
@@ -90,8 +92,8 @@ def format_measure(measure: str, value: float | None) -> str:
 
 
 def format_number(value: float | None) -> str:
-    """Return a figure or bound with four significant digits; None gives a dash."""
-    return "–" if value is None else f"{value:.4g}"
+    """Return a figure or bound with four significant digits; None and NaN give a dash."""
+    return "–" if value is None or math.isnan(value) else f"{value:.4g}"
 
 
 def format_share(share: float | None) -> str:
@@ -150,13 +152,12 @@ def _gain_words(book: str, gain: Mapping[str, float | None]) -> str:
     )
 
 
-def drift_words(check: Mapping[str, Any] | None) -> str:
-    """Return verdict and reasons of a drift check (row of ``ml_drift``), None before the first."""
+def drift_words(check: DriftRecord | None) -> str:
+    """Return verdict and reasons of a drift check; None before the first."""
     if check is None:
         return "not checked yet; run steelyard drift"
-    reasons = "; ".join(check["reasons"])
-    version = f"version {check['model_version']}"
-    return f"{check['verdict']} on {check['as_of'][:10]}, {version}: {reasons}"
+    reasons = "; ".join(check.reasons)
+    return f"{check.verdict} on {check.as_of:%Y-%m-%d}, version {check.model_version}: {reasons}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,26 +252,26 @@ def rollout_view(items: Sequence[RolloutItem]) -> TableView:
     return TableView("Rollout", headings, rows, prose=frozenset({4}))
 
 
-def drift_view(columns: Sequence[Mapping[str, Any]], limit: int | None = None) -> TableView:
+def drift_view(columns: Sequence[ColumnDrift], limit: int | None = None) -> TableView:
     """Return the features judged by a check for drift, the largest PSI over its bound first.
 
     Args:
         columns: ``columns`` of a check; those without a PSI were not judged and are left out.
         limit: Rows at most; None for all.
     """
-    judged = [column for column in columns if column["psi"] is not None]
-    moved = sorted(judged, key=lambda column: column["psi"] / column["bound"], reverse=True)[:limit]
+    judged = [column for column in columns if math.isfinite(column.psi)]
+    moved = sorted(judged, key=lambda column: column.psi / column.bound, reverse=True)[:limit]
     rows = tuple(
         (
-            column["name"],
-            format_number(column["importance"]),
-            format_number(column["psi"]),
-            format_number(column["bound"]),
-            "drifted" if column["drifted"] else "",
+            column.name,
+            format_number(column.importance),
+            format_number(column.psi),
+            format_number(column.bound),
+            "drifted" if column.drifted else "",
         )
         for column in moved
     )
-    drifted = frozenset(index for index, column in enumerate(moved) if column["drifted"])
+    drifted = frozenset(index for index, column in enumerate(moved) if column.drifted)
     headings = ("feature", "importance", "PSI", "bound", "standing")
     return TableView("", headings, rows, frozenset({1, 2, 3}), emphasized=drifted)
 

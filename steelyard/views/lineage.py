@@ -7,6 +7,7 @@ from typing import Any
 
 from steelyard.evaluation.books import finite_or_none
 from steelyard.evaluation.influence import Pivotal
+from steelyard.gateways.ledger import DriftRecord
 from steelyard.weight.decision import Rule
 from steelyard.weight.rollout import RolloutItem
 from steelyard.weight.state import State
@@ -122,7 +123,7 @@ class LineageStatus:
     evidence: Record
     improvement: Improvement
     worth: Record | None
-    drift: Record | None
+    drift: DriftRecord | None
     rollout: tuple[RolloutItem, ...]
     milestones: tuple[RolloutItem, ...]
 
@@ -151,7 +152,7 @@ class LineageStatus:
                 "expected": list(expected) if expected else None,
             },
             "worth": self.worth,
-            "drift": self.drift,
+            "drift": self.drift.to_dict() if self.drift else None,
             "rollout": [_rollout_record(item) for item in self.rollout],
             "milestones": [_rollout_record(item) for item in self.milestones],
         }

@@ -7,8 +7,10 @@ from typing import Any
 import pandas as pd
 
 from steelyard.evaluation.evidence import Evidence
+from steelyard.gateways.ledger import DriftRecord
 from steelyard.gateways.quality import CheckedSuite
 from steelyard.gateways.quality_page import verdict
+from steelyard.views.drift import JudgedDrift
 from steelyard.views.format import (
     TableView,
     books_view,
@@ -104,14 +106,15 @@ def _checked_suite(suite: CheckedSuite) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def drift_summary(check: Document) -> str:
+def drift_summary(judged: JudgedDrift) -> str:
     """Return a check for drift, the features that moved most first."""
+    check = judged.check
     parts = [
-        f"**{check['verdict']}**: version {check['model_version']}",
-        *(f"- {reason}" for reason in check["reasons"]),
+        f"**{check.verdict}**: version {check.model_version}",
+        *(f"- {reason}" for reason in check.reasons),
     ]
-    table = markdown_table(drift_view(check["columns"]))
-    link = _link("Report and map in MLflow", check["page"])
+    table = markdown_table(drift_view(check.columns))
+    link = _link("Report and map in MLflow", judged.page)
     return "\n".join(parts) + f"\n\n{table}\n\n{link}"
 
 
@@ -138,7 +141,7 @@ class Incident:
         settled: Settled predictions of the same window, one row each; None likewise.
         last: Decisions before the rollback, oldest first.
         holdout_accuracy: The champion's accuracy on its holdout; None without a champion.
-        drift: Latest check for drift (row of ``ml_drift``); None before the first.
+        drift: Latest check for drift; None before the first.
         trouble: Reason why there is no evidence; empty if there is.
     """
 
@@ -147,7 +150,7 @@ class Incident:
     settled: pd.DataFrame | None
     last: Sequence[Entry]
     holdout_accuracy: float | None
-    drift: Mapping[str, Any] | None
+    drift: DriftRecord | None
     trouble: str
 
 

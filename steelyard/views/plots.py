@@ -15,6 +15,7 @@ from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
 from steelyard.evaluation import metrics
+from steelyard.gateways.ledger import DriftRecord
 from steelyard.views.format import (
     COLORS,
     VERDICTS,
@@ -195,26 +196,26 @@ def importance(shares: Mapping[str, float], most: int = 20) -> bytes:
         return _png(figure)
 
 
-def drift_map(checks: Sequence[Mapping[str, Any]], most: int = 20) -> bytes:
+def drift_map(checks: Sequence[DriftRecord], most: int = 20) -> bytes:
     """Return how far the most important features moved in each check; 1 is the bound.
 
     Args:
-        checks: Rows of ``ml_drift``, oldest first, at least one.
+        checks: Checks for drift, oldest first, at least one.
         most: Features shown.
     """
-    names = [column["name"] for column in checks[-1]["columns"]][:most]
+    names = [column.name for column in checks[-1].columns][:most]
     moved = np.full((len(names), len(checks)), np.nan)
     for number, check in enumerate(checks):
-        for column in check["columns"]:
-            if column["name"] in names and column["psi"] is not None:
-                moved[names.index(column["name"]), number] = column["psi"] / column["bound"]
+        for column in check.columns:
+            if column.name in names:
+                moved[names.index(column.name), number] = column.psi / column.bound
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(8, 1.5 + 0.25 * len(names)), layout="constrained")
         axes = figure.subplots()
         drawn = axes.imshow(moved, aspect="auto", cmap="magma_r", vmin=0, vmax=2)
         axes.set_yticks(range(len(names)), names)
         axes.set_xticks(
-            range(len(checks)), [f"{check['as_of']:%m-%d}" for check in checks], rotation=45
+            range(len(checks)), [f"{check.as_of:%m-%d}" for check in checks], rotation=45
         )
         figure.colorbar(drawn, label="PSI over its bound")
         return _png(figure)

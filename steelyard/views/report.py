@@ -152,7 +152,7 @@ def lineage_page(
         health=health,
         fallbacks=_counts_words(health["fallbacks"]),
         health_tables=_health_views(health),
-        drift=drift_view(current.drift["columns"] if current.drift else (), DRIFT_ROWS),
+        drift=drift_view(current.drift.columns if current.drift else (), DRIFT_ROWS),
         drift_summary=drift_words(current.drift),
         alerts=_alerts_view(lineage.recent_alerts),
         rollout=rollout_view([*current.rollout, *current.milestones]),

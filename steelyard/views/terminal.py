@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from steelyard.views.drift import JudgedDrift
 from steelyard.views.explanation import (
     Contribution,
     Explanation,
@@ -173,19 +174,19 @@ def print_review(document: Mapping[str, Any]) -> None:
     _line(document["page"])
 
 
-def print_drift(document: Mapping[str, Any] | None) -> None:
+def print_drift(judged: JudgedDrift | None) -> None:
     """Print verdict, reasons and the features that drifted most; None if there is no champion."""
-    if document is None:
+    if judged is None:
         _line("No champion yet; nothing to check for drift.")
         return
-    version = f": version {document['model_version']}, {document['as_of'][:10]}"
-    _line((document["verdict"], "bold"), version)
-    for reason in document["reasons"]:
+    check = judged.check
+    _line((check.verdict, "bold"), f": version {check.model_version}, {check.as_of:%Y-%m-%d}")
+    for reason in check.reasons:
         _line(f"  {reason}")
-    if document["training"]:
-        _line(document["training"])
-    _print_table(drift_view(document["columns"], DRIFT_ROWS))
-    _line(document["page"])
+    if judged.training:
+        _line(judged.training)
+    _print_table(drift_view(check.columns, DRIFT_ROWS))
+    _line(judged.page)
 
 
 def print_guard(document: Mapping[str, Any]) -> None:

@@ -1,10 +1,11 @@
 """The drift flow on a home with a trained champion: one check a day, one training per cooldown."""
 
 import json
+import math
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,11 +15,13 @@ from prefect.testing.utilities import prefect_test_harness
 
 from factories.pilot import BAR, BEGAN, bars_frame, conf_folder, market, trained_pilot_home
 from steelyard.flows.drift import drift
+from steelyard.gateways.ledger import DriftRecord
 from steelyard.home import Home
 from steelyard.market.features import feature_names, feature_set_hash
 from steelyard.market.history import as_known
 from steelyard.tasks import drift as drift_task
 from steelyard.tasks.predictions import record_opinions
+from steelyard.views.drift import JudgedDrift
 
 Command = Callable[..., tuple[int, str, str]]
 DAY = datetime(2021, 3, 1, tzinfo=UTC)
@@ -47,10 +50,10 @@ def lived(stores: Home, until: datetime = DAY, **moved: float) -> None:
     record_opinions(stores, new, state)
 
 
-def asked(stores: Home, day: datetime = DAY) -> dict[str, Any]:
-    found = drift.fn(day, str(stores.folder), str(conf_folder(stores.folder)))
-    assert found is not None
-    return found
+def checked(stores: Home, day: datetime = DAY) -> JudgedDrift:
+    judged = drift.fn(day, str(stores.folder), str(conf_folder(stores.folder)))
+    assert judged is not None
+    return judged
 
 
 def important(stores: Home, count: int) -> list[str]:
@@ -62,17 +65,18 @@ def important(stores: Home, count: int) -> list[str]:
 def test_an_unchanged_market_is_checked_once_a_day(pilot: Home) -> None:
     """Scores in the ledger, page and picture in MLflow; a second run returns the same check."""
     lived(pilot)
-    found, again = asked(pilot), asked(pilot)
-    [row] = pilot.ledger.drift_checks(5)
+    first, again = checked(pilot), checked(pilot)
+    [recorded] = pilot.ledger.drift_checks(5)
 
-    assert found["verdict"] in ("fine", "watch")
-    assert found["training"] is None
-    assert again["run_id"] == found["run_id"]
-    assert not again["new"]
-    assert [column["name"] for column in row["columns"]][-1] == "p_win"
-    assert all(column["psi"] is not None for column in row["columns"] if not column["unjudged"])
+    assert first.check.verdict in ("fine", "watch")
+    assert first.training is None
+    assert again.check.run_id == first.check.run_id
+    assert not again.new
+    assert again.to_dict() == first.to_dict() | {"new": False}
+    assert recorded.columns[-1].name == "p_win"
+    assert all(math.isfinite(column.psi) for column in recorded.columns if not column.unjudged)
     client = pilot.registry.observations._tracking.client
-    assert {file.path for file in client.list_artifacts(found["run_id"])} == {
+    assert {file.path for file in client.list_artifacts(first.check.run_id)} == {
         "drift.json",
         "drift.html",
         "drift.png",
@@ -87,11 +91,11 @@ def test_a_moved_market_asks_for_a_training_once_per_cooldown(
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
     lived(pilot, **dict.fromkeys(important(pilot, 8), 3.0))
     days = [DAY, DAY + timedelta(days=1), DAY + timedelta(days=15)]
-    first, second, later = (asked(pilot, day) for day in days)
+    first, second, later = (checked(pilot, day) for day in days)
 
-    assert [one["verdict"] for one in (first, second, later)] == ["retrain"] * 3
-    assert [one["asked"] for one in (first, second, later)] == [True, False, True]
-    assert first["training"] == "no Prefect server is configured; run steelyard train"
+    assert [judged.check.verdict for judged in (first, second, later)] == ["retrain"] * 3
+    assert [judged.check.asked for judged in (first, second, later)] == [True, False, True]
+    assert first.training == "no Prefect server is configured; run steelyard train"
     assert [one.alert.kind for one in pilot.alerts.open()] == ["drift", "drift"]
     assert pilot.journal.state() is not None
     assert pilot.journal.state().weight == 0.15  # type: ignore[union-attr]
@@ -99,31 +103,32 @@ def test_a_moved_market_asks_for_a_training_once_per_cooldown(
 
 def test_a_server_that_knows_the_deployment_gets_a_run(pilot: Home) -> None:
     """A run is scheduled on Prefect's server; without the deployment the answer says so."""
-    found = {"new": True, "asked": True, "as_of": DAY.isoformat(), "reasons": ["features moved"]}
+    check = DriftRecord("key", DAY, "1", "retrain", 0.5, ("features moved",), (), "", asked=True)
+    judged = JudgedDrift(check, page="", new=True)
     with (
         prefect_test_harness(server_startup_timeout=120),
         pytest.MonkeyPatch.context() as environment,
     ):
         environment.setattr(drift_task, "prefect_server_configured", lambda: True)
-        assert drift_task.ask_for_training(pilot, found) == (
+        assert drift_task.ask_for_training(pilot, judged) == (
             f"the Prefect server knows no deployment {drift_task.TRAINING}; run steelyard train"
         )
         name = drift_task.TRAINING.rpartition("/")[2]
         RunnerDeployment.from_entrypoint("steelyard.flows.train.train", name).apply()
-        said = drift_task.ask_for_training(pilot, found)
+        started = drift_task.ask_for_training(pilot, judged)
 
-    assert said is not None
-    assert said.startswith("training started: ")
-    assert drift_task.ask_for_training(pilot, found | {"new": False}) is None
+    assert started is not None
+    assert started.startswith("training started: ")
+    assert drift_task.ask_for_training(pilot, replace(judged, new=False)) is None
 
 
 def test_few_signals_are_not_judged(pilot: Home) -> None:
     """The reason says so, and there is no alarm."""
     lived(pilot, BEGAN + timedelta(days=10))
-    found = asked(pilot, BEGAN + timedelta(days=10))
+    check = checked(pilot, BEGAN + timedelta(days=10)).check
 
-    assert found["verdict"] == "fine"
-    assert "not judged" in found["reasons"][0]
+    assert check.verdict == "fine"
+    assert "not judged" in check.reasons[0]
 
 
 def test_the_command_prints_verdict_and_features(pilot: Home, command: Command) -> None:

@@ -7,13 +7,16 @@ from typing import Any
 import pytest
 
 from factories.homes import LAST, pilot_home
+from steelyard.gateways.ledger import DriftRecord
 from steelyard.home import Home, open_home
+from steelyard.monitoring.drift import ColumnDrift
 from steelyard.queries.report import lineage_report
 from steelyard.queries.simulation import operating_characteristics
 from steelyard.queries.status import status
 from steelyard.queries.why import explain_signal
 from steelyard.settings import Settings
 from steelyard.simulation.characteristics import Design
+from steelyard.views.drift import JudgedDrift
 from steelyard.views.pages import WrittenPage
 
 EMPTY = ["lineage", "as_of", "fault", "brake", "alerts", "state", "answer"]
@@ -95,6 +98,11 @@ AFTER_TURN = [
     *("lives", "months_to_half", "months_to_zero", "half_within_6_months"),
     "zero_within_4_months",
 ]
+DRIFT = [
+    *("key", "as_of", "model_version", "verdict", "share", "reasons", "columns", "run_id"),
+    "asked",
+]
+DRIFT_COLUMN = ["name", "importance", "psi", "bound", "wasserstein", "unjudged", "drifted"]
 
 
 @pytest.fixture
@@ -161,3 +169,21 @@ def test_the_simulation_keeps_its_keys() -> None:
     assert list(cells["55 %"]["ladder"]) == CHARACTERISTICS
     assert list(cells["58 % dying"]["sequential"]["after_turn"]) == AFTER_TURN
     assert cells["55 %"]["ladder"]["after_turn"] is None
+
+
+def test_a_check_for_drift_keeps_its_keys_and_survives_the_ledger(pilot: Home) -> None:
+    """NaN and an unjudged column come back as they were written; status shows the same check."""
+    columns = (
+        ColumnDrift("f0", 0.75, 0.5, 0.25, 1.5),
+        ColumnDrift("p_win", float("nan"), unjudged="too few rows"),
+    )
+    check = DriftRecord("key", LAST, "1", "watch", None, ("f0 moved",), columns, "run", asked=False)
+    pilot.ledger.record_drift(check)
+    [recorded] = pilot.ledger.drift_checks(1)
+    document = as_json(JudgedDrift(recorded, "page", new=True).to_dict())
+
+    assert list(document) == [*DRIFT, "page", "new", "training"]
+    assert [list(column) for column in document["columns"]] == [DRIFT_COLUMN] * 2
+    assert document["columns"] == [column.to_dict() for column in columns]
+    assert document["columns"][1]["psi"] is None
+    assert as_json(status(pilot, LAST).to_dict())["drift"] == as_json(check.to_dict())

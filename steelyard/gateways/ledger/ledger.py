@@ -33,6 +33,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from steelyard.errors import FixConfiguration, FixData, RestoreService
+from steelyard.gateways.ledger.records import DriftRecord
 from steelyard.gateways.ledger.tables import (
     COLUMN_DTYPES,
     OPINIONS,
@@ -375,16 +376,17 @@ class Ledger:
         features, signal_ids = [row.features for row in rows], [row.signal_id for row in rows]
         return pd.DataFrame(features, index=signal_ids, dtype=np.float64)
 
-    def record_drift(self, row: dict[str, Any]) -> int:
-        """Record a drift check (columns of ``ml_drift``) once per key; return the rows added."""
-        return self._insert(DriftCheck, [row])
+    def record_drift(self, check: DriftRecord) -> int:
+        """Record a drift check once per key; return the rows added."""
+        return self._insert(DriftCheck, [check.to_row()])
 
-    def drift_checks(self, limit: int) -> list[dict[str, Any]]:
-        """Return up to ``limit`` drift checks (columns of ``ml_drift``), newest first."""
+    def drift_checks(self, limit: int) -> list[DriftRecord]:
+        """Return up to ``limit`` drift checks, newest first."""
         columns, order = DriftCheck.__table__.columns, (DriftCheck.as_of.desc(), DriftCheck.key)
         statement = select(*columns).order_by(*order).limit(limit)
         with self._reached(), self._engine.connect() as connection:
-            return [dict(row) for row in connection.execute(statement).mappings()]
+            rows = connection.execute(statement).mappings().all()
+        return [DriftRecord.from_row(dict(row)) for row in rows]
 
     def record_trial_count(self, key: str, as_of: datetime, kind: str, count: int) -> int:
         """Record a number of trials once per key, and return the number of new rows.

@@ -39,7 +39,7 @@ def inverted_model(drill_home: DrillHome) -> DrillResult:
             break
     moved = changes(weights)
     lowered = [at for (_, before), (at, after) in pairwise(moved) if after < before]
-    drifted = drill_home.flow("drift", day)
+    drifted = drill_home.flow("drift", day).check
     return DrillResult(
         (
             Notice(
@@ -59,7 +59,7 @@ def inverted_model(drill_home: DrillHome) -> DrillResult:
         moved,
         (
             _cost(drill_home, day),
-            f"drift on {day:%Y-%m-%d}: {drifted['verdict']}: {'; '.join(drifted['reasons'][:2])}",
+            f"drift on {day:%Y-%m-%d}: {drifted.verdict}: {'; '.join(drifted.reasons[:2])}",
         ),
     )
 
