@@ -32,8 +32,12 @@ def report(request: pytest.FixtureRequest, browser: Browser, lived: Lived) -> It
 
 
 @pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    context = browser.new_context(viewport=DESKTOP)
+def page(browser: Browser, lived: Lived) -> Iterator[Page]:
+    """A page in a browser that knows the login, as MLflow's asks for it."""
+    user, _, password = lived.up.login.partition(":")
+    context = browser.new_context(
+        viewport=DESKTOP, http_credentials={"username": user, "password": password}
+    )
     context.set_default_timeout(PATIENCE_MS)
     yield context.new_page()
     context.close()
@@ -73,6 +77,26 @@ def test_the_report_is_walked_by_keyboard(report: Page) -> None:
     assert summary.evaluate("element => element.parentElement.open")
 
 
+def log_in(page: Page, lived: Lived) -> None:
+    """Give Prefect's page the login it asks for."""
+    page.goto(lived.up.prefect)
+    page.locator("input[type=password]").fill(lived.up.login)
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/dashboard*")
+
+
+def test_strangers_see_nothing(browser: Browser, lived: Lived) -> None:
+    """Without the login Prefect shows its form, and MLflow nothing."""
+    context = browser.new_context(viewport=DESKTOP)
+    stranger = context.new_page()
+    stranger.goto(f"{lived.up.prefect}/runs")
+    expect(stranger.locator("input[type=password]")).to_be_visible()
+    answer = stranger.request.get(f"{lived.up.mlflow}/")
+
+    assert answer.status == 401
+    context.close()
+
+
 def test_the_page_of_a_run_says_what_was_decided_and_why(
     page: Page, lived: Lived, picture: Keep
 ) -> None:
@@ -81,6 +105,7 @@ def test_the_page_of_a_run_says_what_was_decided_and_why(
     verdict = re.search(r"\*\*(\w+)\*\* \(weight\)", lived.up.artifacts(run)["weight-summary"])
     assert verdict
 
+    log_in(page, lived)
     page.goto(f"{lived.up.prefect}/runs/flow-run/{run}")
     page.get_by_role("listitem").filter(has_text="Artifacts").click()
     expect(page.get_by_text(f"{verdict[1]} (weight): weight").first).to_be_visible()
@@ -123,6 +148,7 @@ def test_a_decision_in_mlflow_shows_its_picture(page: Page, lived: Lived) -> Non
 def test_a_training_is_asked_for_in_a_form(page: Page, lived: Lived) -> None:
     """Prefect's form shows trials, families, reason and symbols, each with its description."""
     found = lived.up.api("deployments/name/train/weekly")["id"]
+    log_in(page, lived)
     page.goto(f"{lived.up.prefect}/deployments/deployment/{found}/run")
 
     for words in (

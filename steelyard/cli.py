@@ -334,13 +334,17 @@ def up(home: Home = HERE, conf: Conf = None) -> None:
 @app.command()
 def deploy(home: Home = HERE, conf: Conf = None, as_json: Json = False) -> None:
     """Register the schedules with the Prefect server at PREFECT_API_URL."""
-    from steelyard.ops.deployments import register
-
     if not prefect_server_configured():
         raise FixConfiguration(
             "PREFECT_API_URL names no Prefect server; set it, or use steelyard up"
         )
-    show(register(load(conf).up, home, conf or default_conf()), as_json, terminal.print_schedules)
+    from steelyard.ops.deployments import register
+    from steelyard.ops.login import logged_in
+
+    settings = load(conf)
+    with logged_in(settings, home):
+        schedules = register(settings.up, home, conf or default_conf())
+    show(schedules, as_json, terminal.print_schedules)
 
 
 @app.command()
@@ -516,7 +520,11 @@ def _run_with_progress(flow: Any, **parameters: Any) -> Any:
 
     with terminal.progress_bars() as sink, progress_to(sink):
         if prefect_server_configured():
-            return flow(**parameters)
+            from steelyard.ops.login import logged_in
+
+            conf = Path(parameters["conf"]) if parameters["conf"] else None
+            with logged_in(load(conf), Path(parameters["home"])):
+                return flow(**parameters)
         with alert_on_failure(flow, parameters):
             return flow.fn(**parameters)
 

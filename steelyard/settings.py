@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any, Self, cast
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
@@ -41,6 +42,7 @@ OFFLINE = {
     "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
 }
 MIN_TOKEN_LENGTH = 16
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104  # compared, not bound
 _POOL = "MLFLOW_SQLALCHEMYSTORE_POOLCLASS"
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
@@ -106,6 +108,7 @@ class UpSettings(FrozenModel):
     host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
     prefect_port: Port = 4200
     mlflow_port: Port = 5000
+    names: tuple[str, ...] = ()
     timezone: str = "UTC"
     schedules: Schedules = Schedules()
 
@@ -157,6 +160,12 @@ class Settings(FrozenModel):
     broker: BrokerSettings = BrokerSettings()
     services: ServiceSettings = ServiceSettings()
     up: UpSettings = UpSettings()
+
+    @property
+    def page_hosts(self) -> tuple[str, ...]:
+        """Host names under which the pages of ``steelyard up`` answer."""
+        named = urlsplit(self.services.pages).hostname
+        return (*LOOPBACK, self.up.host, *self.up.names, *([named] if named else []))
 
 
 def load(conf: Path | None = None) -> Settings:
@@ -321,6 +330,11 @@ def operator_name() -> str:
 def child_environment(**changes: str) -> dict[str, str]:
     """Return the environment of a child process; it imports nothing from the current folder."""
     return {**os.environ, "PYTHONSAFEPATH": "1", **changes}
+
+
+def login_environment(login: str) -> dict[str, str]:
+    """Return the variables by which Prefect's server asks for a login and its clients give it."""
+    return {"PREFECT_SERVER_API_AUTH_STRING": login, "PREFECT_API_AUTH_STRING": login}
 
 
 def prefect_server_configured() -> bool:

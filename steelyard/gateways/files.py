@@ -1,14 +1,22 @@
-"""Files written whole: a reader sees the old content or the new one, never a part."""
+"""Files and folders that only their owner can read, and files written whole.
+
+A reader sees the old content or the new one, never a part.
+"""
 
 import os
 from pathlib import Path
+
+PRIVATE_FILE, PRIVATE_FOLDER = 0o600, 0o700
+"""Modes of what a home holds, whatever the umask."""
+OTHERS = 0o077
+"""Bits of a mode that let somebody else in."""
 
 
 def write_whole(file: Path, content: str | bytes) -> None:
     """Replace a file's content in one step, on disk (fsync) before the old content is gone.
 
     The content is written to ``<name>.new`` in the same folder first. Two writers of one file need
-    a lock of their own.
+    a lock of their own. Only the owner can read the file.
 
     Args:
         file: The file, present or not; its folder must exist.
@@ -19,7 +27,7 @@ def write_whole(file: Path, content: str | bytes) -> None:
     """
     unfinished = file.with_name(f"{file.name}.new")
     try:
-        with unfinished.open("wb") as stream:
+        with open(unfinished, "wb", opener=private) as stream:
             stream.write(content.encode() if isinstance(content, str) else content)
             stream.flush()
             os.fsync(stream.fileno())
@@ -27,3 +35,35 @@ def write_whole(file: Path, content: str | bytes) -> None:
     except OSError:
         unfinished.unlink(missing_ok=True)
         raise
+
+
+def private(path: str, flags: int) -> int:
+    """Open a file, made for its owner only if it is new; an ``opener`` of ``open``."""
+    return os.open(path, flags, PRIVATE_FILE)
+
+
+def private_folder(folder: Path) -> Path:
+    """Make a folder and its missing parents for their owner only, and return it.
+
+    Folders that exist keep their modes.
+    """
+    if not folder.is_dir():
+        private_folder(folder.parent)
+        folder.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
+    return folder
+
+
+def private_file(file: Path) -> Path:
+    """Make an empty file for its owner only unless it exists, with its folders, and return it.
+
+    What SQLite keeps beside a database (``-wal``, ``-shm``) takes the modes of the database.
+    """
+    private_folder(file.parent)
+    if not file.exists():
+        os.close(os.open(file, os.O_WRONLY | os.O_CREAT, PRIVATE_FILE))
+    return file
+
+
+def open_to_others(path: Path) -> bool:
+    """Whether somebody other than the owner may read, write or enter ``path``."""
+    return bool(path.stat().st_mode & OTHERS)

@@ -26,12 +26,18 @@ from prefect.deployments.runner import RunnerDeployment
 from prefect.runner.storage import LocalStorage
 from prefect.schedules import Cron
 from prefect.states import Crashed
-from prefect.workers.process import ProcessWorker
 
 from steelyard.settings import UpSettings, declared_deployments
 
 ENGINE = f"{shlex.quote(sys.executable)} -P -m prefect.engine"
-"""Command of a run; ``-P`` keeps the current folder, which may hold any files, off ``sys.path``."""
+"""Command of a run, in the worker's process group: a run ends with its worker. ``-P`` keeps the
+current folder, which may hold any files, off ``sys.path``."""
+JOB: dict[str, Any] = {
+    "job_configuration": {"command": ENGINE, "stream_output": True},
+    "variables": {"type": "object", "properties": {}, "additionalProperties": False},
+}
+"""The only job of the pool. It takes no variables: whoever may start a run could otherwise give it
+a command or an environment, and so do what the worker may do."""
 SCHEDULED_WITHIN_SECONDS = 30.0
 
 
@@ -80,10 +86,9 @@ def close_abandoned() -> int:
 
 
 def _make_pools(client: SyncPrefectClient, names: set[str]) -> None:
-    template = ProcessWorker.get_default_base_job_template()
     for name in names:
         client.create_work_pool(
-            WorkPoolCreate(name=name, type="process", base_job_template=template), overwrite=True
+            WorkPoolCreate(name=name, type="process", base_job_template=JOB), overwrite=True
         )
 
 
@@ -98,7 +103,6 @@ def _deployment(
         concurrency_limit=ConcurrencyLimitConfig(**entry["concurrency_limit"]),
         parameters={**entry["parameters"], **parameters},
         work_pool_name=entry["work_pool"]["name"],
-        job_variables={**entry["work_pool"]["job_variables"], "command": ENGINE},
     )
     deployment.storage = LocalStorage(str(Path.cwd()))
     return deployment

@@ -4,18 +4,19 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
 from steelyard.errors import RestoreService
+from steelyard.gateways.files import private_folder
+from steelyard.gateways.login import login_file, make_login
 from steelyard.ops.supervisor import Port, Service, Supervisor, check
-from steelyard.settings import Settings, UpSettings, child_environment, default_conf
+from steelyard.settings import Settings, child_environment, default_conf, login_environment
 
 POOL = "steelyard"
-RUNS_AT_ONCE = 2
 OWN_STORES = ("sqlite", "postgresql")
 _PREFECT = {
     # The slot of a killed run is freed after five minutes; leases in memory end with the server.
@@ -28,7 +29,7 @@ _PREFECT = {
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
     "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_BATCH_SIZE": "200",
     "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_READ_BATCH_SIZE": "100",
-    "PREFECT_CLI_COLORS": "false",
+    "PREFECT_UI_API_URL": "/api",
 }
 
 
@@ -37,7 +38,7 @@ class Plan:
     """Processes to run, and their addresses.
 
     Attributes:
-        state: Folder of logs, lock and Prefect's database.
+        state: Folder of logs, lock, login and Prefect's database.
         ports: Ports that must be free.
         servers: Started first, in parallel.
         deploy: Registers the deployments, prints them as JSON, and ends.
@@ -54,7 +55,7 @@ class Plan:
 
 
 def planned(settings: Settings, home: Path, conf: Path | None = None) -> Plan:
-    """Return the processes for a home.
+    """Return the processes for a home; ``keep_up`` adds the login.
 
     Args:
         settings: Settings, read from ``conf``.
@@ -63,33 +64,37 @@ def planned(settings: Settings, home: Path, conf: Path | None = None) -> Plan:
     """
     services, up = settings.services.at(home), settings.up
     state, folder = Path(services.state), (conf or default_conf()).resolve()
-    api = up.prefect_page
     environment = child_environment(
-        PREFECT_HOME=str(state / "prefect"), PREFECT_API_URL=f"{api}/api", **_PREFECT
+        PREFECT_HOME=str(state / "prefect"),
+        PREFECT_API_URL=f"{up.prefect_page}/api",
+        PREFECT_SERVER_CORS_ALLOWED_ORIGINS=up.prefect_page,
+        **_PREFECT,
     )
-    own_server = services.mlflow.startswith(OWN_STORES)
-    stores = {
-        "MLFLOW_BACKEND_STORE_URI": services.mlflow,
-        "MLFLOW_ARTIFACTS_DESTINATION": services.artifacts,
-    }
-    folders = ("--home", str(home.resolve()), "--conf", str(folder))
-    deploy = (sys.executable, "-m", "steelyard", "deploy", "--json", *folders)
+    folders = (str(home.resolve()), str(folder))
     ports = [Port(up.host, up.prefect_port, f"prefect_port in {folder / 'up.yaml'}")]
-    servers = [_prefect(up, api, environment)]
-    if own_server:
+    health = f"{up.prefect_page}/api/health"
+    servers = [Service("prefect", _page("prefect", ports[0], folders), environment, health)]
+    if services.mlflow.startswith(OWN_STORES):
         ports.append(Port(up.host, up.mlflow_port, f"mlflow_port in {folder / 'up.yaml'}"))
-        servers.append(_mlflow(up, environment | stores))
-    pool = ("--pool", POOL, "--type", "process", "--limit", str(RUNS_AT_ONCE), "--name", POOL)
+        # Job execution would start eight more processes that nothing here uses.
+        without_jobs = environment | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+        health = f"{up.mlflow_page}/health"
+        servers.append(Service("mlflow", _page("mlflow", ports[1], folders), without_jobs, health))
+    deploy = ("-m", "steelyard", "deploy", "--json", "--home", folders[0], "--conf", folders[1])
+    worker = ("-m", "steelyard.ops.worker")
     return Plan(
         state=state,
         ports=tuple(ports),
         servers=tuple(servers),
-        deploy=Service("deploy", deploy, environment),
-        worker=Service(
-            "worker", (sys.executable, "-m", "steelyard.ops.worker", *pool), environment
-        ),
-        pages={"Prefect": api, "MLflow": services.pages},
+        deploy=Service("deploy", (sys.executable, *deploy), environment),
+        worker=Service("worker", (sys.executable, *worker), environment),
+        pages={"Prefect": up.prefect_page, "MLflow": services.pages},
     )
+
+
+def _page(name: str, port: Port, folders: tuple[str, str]) -> tuple[str, ...]:
+    module = (sys.executable, "-m", "steelyard.ops.pages", name)
+    return (*module, port.host, str(port.number), *folders)
 
 
 def keep_up(plan: Plan, show: Callable[[dict[str, Any]], None], say: Callable[[str], None]) -> None:
@@ -97,7 +102,8 @@ def keep_up(plan: Plan, show: Callable[[dict[str, Any]], None], say: Callable[[s
 
     Args:
         plan: Processes to run.
-        show: Receives pages, deployments and folder of the logs, once all have started.
+        show: Receives pages, file of their login, deployments and folder of the logs, once all
+            have started.
         say: Receives one line about each restart.
 
     Raises:
@@ -107,35 +113,31 @@ def keep_up(plan: Plan, show: Callable[[dict[str, Any]], None], say: Callable[[s
     """
     with _alone(plan.state), suppress(KeyboardInterrupt):
         check(plan.ports)
+        login = login_environment(make_login(plan.state))
+
+        def with_login(service: Service) -> Service:
+            return replace(service, environment={**service.environment, **login})
+
         with Supervisor(plan.state / "logs", say) as supervisor:
-            supervisor.start(*plan.servers)
-            deployments = json.loads(supervisor.run(plan.deploy))
-            supervisor.start(plan.worker)
+            supervisor.start(*map(with_login, plan.servers))
+            deployments = json.loads(supervisor.run(with_login(plan.deploy)))
+            supervisor.start(with_login(plan.worker))
             show(
-                {"pages": plan.pages, "deployments": deployments, "logs": str(plan.state / "logs")}
+                {
+                    "pages": plan.pages,
+                    "login": str(login_file(plan.state)),
+                    "deployments": deployments,
+                    "logs": str(plan.state / "logs"),
+                }
             )
             supervisor.watch()
 
 
 @contextmanager
 def _alone(state: Path) -> Iterator[None]:
-    state.mkdir(parents=True, exist_ok=True)
+    private_folder(state)
     try:
         with FileLock(state / "up.lock", timeout=0):
             yield
     except Timeout as error:
         raise RestoreService(f"steelyard up runs already for {state}; stop it first") from error
-
-
-def _prefect(up: UpSettings, address: str, environment: dict[str, str]) -> Service:
-    address_options = ("--host", up.host, "--port", str(up.prefect_port))
-    command = (sys.executable, "-m", "prefect", "server", "start", *address_options)
-    return Service("prefect", command, environment, f"{address}/api/health")
-
-
-def _mlflow(up: UpSettings, environment: dict[str, str]) -> Service:
-    # Job execution would start eight more processes that nothing here uses.
-    without_jobs = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    options = ("--host", up.host, "--port", str(up.mlflow_port), "--workers", "1")
-    command = (sys.executable, "-m", "mlflow", "server", *options)
-    return Service("mlflow", command, environment | without_jobs, f"{up.mlflow_page}/health")

@@ -1,20 +1,67 @@
-"""The only worker of the pool: closes runs left by the previous one, then becomes Prefect's worker.
+"""The only worker of the pool: closes runs left by the previous one, then runs deployed flows.
 
-Run as ``python -m steelyard.ops.worker`` with the arguments of ``prefect worker start``.
+Run as ``python -m steelyard.ops.worker``.
 """
 
+import asyncio
 import os
-import sys
+import warnings
+from contextlib import suppress
+from typing import Any
 
-from steelyard.ops.deployments import close_abandoned
+from prefect.client.schemas.objects import FlowRun
+from prefect.utilities.processutils import setup_signal_handlers_worker
+from prefect.workers.process import ProcessJobConfiguration, ProcessWorker
+from rich.console import Console
+
+from steelyard.errors import FixConfiguration
+from steelyard.ops.deployments import ENGINE, close_abandoned
+from steelyard.ops.up import POOL
+
+RUNS_AT_ONCE = 2
+
+
+class EngineOnly(ProcessJobConfiguration):
+    """Job of a run: Prefect's engine, with the worker's environment and nothing else.
+
+    The pool's template says the same; this holds if somebody changes the template on the server.
+    """
+
+    def prepare_for_flow_run(self, flow_run: FlowRun, *arguments: Any, **options: Any) -> None:
+        """Prepare the job of a run.
+
+        Args:
+            flow_run: The run.
+            *arguments: Passed on to Prefect.
+            **options: Passed on to Prefect.
+
+        Raises:
+            FixConfiguration: If the run would start another command or change the environment.
+        """
+        if self.command != ENGINE or self.env or self.working_dir:
+            raise FixConfiguration(
+                f"run {flow_run.id} brings a command, an environment or a folder of its own; the "
+                f"pool {POOL} runs deployed flows only: steelyard deploy restores it"
+            )
+        super().prepare_for_flow_run(flow_run, *arguments, **options)
+
+
+with warnings.catch_warnings(action="ignore"):  # it takes the place of Prefect's process worker
+
+    class Worker(ProcessWorker):
+        """Prefect's process worker with jobs of one kind."""
+
+        job_configuration = EngineOnly
 
 
 def main() -> None:
-    """Close abandoned runs, which frees their concurrency slots, and become the worker."""
+    """Close abandoned runs, which frees their concurrency slots, and work until a signal comes."""
     close_abandoned()
-    os.execv(
-        sys.executable, [sys.executable, "-P", "-m", "prefect", "worker", "start", *sys.argv[1:]]
-    )
+    say = Console(stderr=True).print
+    setup_signal_handlers_worker(os.getpid(), "the worker", say)
+    worker = Worker(POOL, name=POOL, limit=RUNS_AT_ONCE, create_pool_if_not_found=False)
+    with suppress(KeyboardInterrupt, asyncio.CancelledError):
+        asyncio.run(worker.start(printer=say))
 
 
 if __name__ == "__main__":

@@ -91,8 +91,12 @@ def progress_bars() -> Iterator[Any]:
 
 
 def print_addresses(document: Mapping[str, Any]) -> None:
-    """Print the addresses of all services, the logs and the schedules."""
-    rows = (*document["pages"].items(), ("logs", document["logs"]))
+    """Print the addresses of all services, the place of their login, the logs and the schedules."""
+    rows = (
+        *document["pages"].items(),
+        ("login", f"user:password in {document['login']}"),
+        ("logs", document["logs"]),
+    )
     _print_table(TableView("", (), rows))
     print_schedules(document["deployments"])
     _line("Ctrl-C stops everything")

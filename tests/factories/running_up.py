@@ -1,5 +1,6 @@
 """``steelyard up`` as an operator starts it, with its servers over HTTP."""
 
+import base64
 import json
 import os
 import socket
@@ -30,6 +31,11 @@ class Up:
     prefect: str
     mlflow: str
 
+    @property
+    def login(self) -> str:
+        """The login of both pages, ``user:password``."""
+        return (self.home / ".steelyard" / "login").read_text().strip()
+
     def out(self) -> str:
         return (self.conf.parent / "out").read_text()
 
@@ -54,11 +60,12 @@ class Up:
 
     def api(self, path: str, document: dict[str, Any] | None = None) -> Any:
         """Call Prefect's server: POST if there is a document, else GET."""
-        return json.loads(fetch(f"{self.prefect}/api/{path}", document))
+        return json.loads(fetch(f"{self.prefect}/api/{path}", document, login=self.login))
 
     def registered(self) -> list[dict[str, Any]]:
         """Versions of the registered model on MLflow's server, oldest first."""
-        answer = json.loads(fetch(f"{self.mlflow}/api/2.0/mlflow/model-versions/search"))
+        address = f"{self.mlflow}/api/2.0/mlflow/model-versions/search"
+        answer = json.loads(fetch(address, login=self.login))
         return sorted(answer.get("model_versions", []), key=lambda version: int(version["version"]))
 
     def started(self, deployment: str, **parameters: Any) -> str:
@@ -120,13 +127,22 @@ def free_ports() -> list[int]:
     return ports
 
 
-def fetch(address: str, document: dict[str, Any] | None = None, tries: int = 20) -> Any:
+def fetch(
+    address: str,
+    document: dict[str, Any] | None = None,
+    tries: int = 20,
+    login: str = "",
+    headers: Mapping[str, str] | None = None,
+) -> Any:
     """Return a server's answer.
 
     Try again on 503, which Prefect sends while its database is busy.
     """
     body = None if document is None else json.dumps(document).encode()
-    request = urllib.request.Request(address, body, {"Content-Type": "application/json"})  # noqa: S310
+    sent = {"Content-Type": "application/json", **(headers or {})}
+    if login:
+        sent["Authorization"] = f"Basic {base64.b64encode(login.encode()).decode()}"
+    request = urllib.request.Request(address, body, sent)  # noqa: S310
     try:
         with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
             return answer.read().decode()
@@ -134,12 +150,12 @@ def fetch(address: str, document: dict[str, Any] | None = None, tries: int = 20)
         if error.code != HTTPStatus.SERVICE_UNAVAILABLE or tries == 1:
             raise
     time.sleep(0.5)
-    return fetch(address, document, tries - 1)
+    return fetch(address, document, tries - 1, login, headers)
 
 
-def answers(address: str) -> bool:
+def answers(address: str, login: str = "") -> bool:
     try:
-        return bool(fetch(address))
+        return bool(fetch(address, login=login))
     except OSError:
         return False
 

@@ -23,7 +23,7 @@ from steelyard.home import open_home
 from steelyard.market.simulated import SimulatedMarket
 from steelyard.ops.doctor.server import server as checked
 from steelyard.progress import report_progress
-from steelyard.settings import default_conf, load
+from steelyard.settings import load
 from steelyard.tasks.step import DECIDING, step
 
 
@@ -55,11 +55,16 @@ def test_a_flow_run_is_recorded_with_its_steps(server: str, home: Path) -> None:
 
 def test_the_doctor_finds_a_server_with_nothing_registered(server: str, home: Path) -> None:
     """No pool and no deployments are both wrong, with the command that creates them."""
-    found = {row.name: row for row in checked(load(), home, default_conf(), datetime.now(UTC))}
+    found = {row.name: row for row in checked(load(), home, datetime.now(UTC))}
 
     assert (found["Prefect"].standing, found["Prefect"].found) == (
         "ok",
         f"a server answers at {server}",
+    )
+    assert (found["login"].standing, found["login"].found) == (
+        "warning",
+        "it asks for no login: whoever reaches it can start runs, and so can any web page in a "
+        "browser that reaches it",
     )
     assert (found["worker"].standing, found["worker"].found) == (
         "wrong",

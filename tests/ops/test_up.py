@@ -5,19 +5,26 @@ import os
 import re
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from http import HTTPStatus
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
+from uuid import uuid4
 
 import pytest
 import yaml
 from prefect import Flow
+from prefect.client.schemas.objects import FlowRun
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from factories.running_up import Up, answers, fetch, free_ports, running_up, wait_until
+from steelyard.errors import FixConfiguration
 from steelyard.ops import reaper
+from steelyard.ops.deployments import ENGINE
 from steelyard.ops.up import planned
+from steelyard.ops.worker import EngineOnly, Worker
 from steelyard.settings import Schedules, Settings, UpSettings, declared_deployments, load
 
 ALL = {
@@ -51,7 +58,7 @@ def test_the_pages_answer_and_every_deployment_is_scheduled(up: Up) -> None:
 
     assert up.err() == ""
     assert answers(f"{up.prefect}/")
-    assert answers(f"{up.mlflow}/")
+    assert answers(f"{up.mlflow}/", up.login)
     assert set(deployments) == ALL
     for name, one in deployments.items():
         assert {place: one["parameters"][place] for place in ("home", "conf")} == {
@@ -62,6 +69,8 @@ def test_the_pages_answer_and_every_deployment_is_scheduled(up: Up) -> None:
         assert one["concurrency_options"]["collision_strategy"] == "ENQUEUE"
         assert [schedule["active"] for schedule in one["schedules"]] == [True]
         assert re.search(rf"{name} +│ \d{{4}}-\d\d-\d\d \d\d:\d\d ", up.out())
+    assert str(up.home / ".steelyard" / "login") in up.out().replace("\n", "")
+    assert up.login.partition(":")[2] not in up.out()
     assert up.prefect in up.out()
     assert up.mlflow in up.out()
 
@@ -81,8 +90,74 @@ def test_the_doctor_finds_all_of_it_well(
     )  # once it has started
     rows = examined()
     assert rows["Prefect"] == ("ok", f"a server answers at {up.prefect}/api")
+    assert rows["login"] == ("ok", "the server refuses requests without login")
     assert rows["deployments"] == ("ok", "all 9 are registered and active")
     assert (rows["late runs"][0], rows["runs"]) == ("ok", ("ok", "every schedule completes"))
+
+
+STRANGERS = {
+    "without login": (HTTPStatus.UNAUTHORIZED, {}),
+    "with a wrong login": (HTTPStatus.UNAUTHORIZED, {"Authorization": "Basic c3RlZWx5YXJkOng="}),
+    "from a web page": (HTTPStatus.FORBIDDEN, {"Origin": "https://stranger.example"}),
+    "from another local page": (HTTPStatus.FORBIDDEN, {"Origin": "http://127.0.0.1:8888"}),
+    "by DNS rebinding": (HTTPStatus.FORBIDDEN, {"Host": "10.stranger.example"}),
+}
+
+
+@pytest.mark.parametrize("who", STRANGERS)
+def test_a_stranger_starts_nothing(up: Up, who: str) -> None:
+    """Neither a local user nor a web page can give a run a command, or write to MLflow."""
+    code, headers = STRANGERS[who]
+    login = up.login if code == HTTPStatus.FORBIDDEN else ""
+    deployment = up.api("deployments/name/collect/daily")["id"]
+    attacks: dict[str, dict[str, Any]] = {
+        f"{up.prefect}/api/deployments/{deployment}/create_flow_run": {
+            "state": {"type": "SCHEDULED"},
+            "job_variables": {"command": f"touch {up.home}/planted"},
+        },
+        f"{up.mlflow}/api/2.0/mlflow/experiments/create": {"name": who},
+    }
+
+    assert [refusal(address, body, login, headers) for address, body in attacks.items()] == [
+        code,
+        code,
+    ]
+
+
+@pytest.mark.parametrize(
+    "variables", [{"command": "touch planted"}, {"env": {"STEELYARD_SEAL_KEY": ""}}], ids=str
+)
+def test_not_even_the_operator_gives_a_run_a_command(up: Up, variables: dict[str, Any]) -> None:
+    """The pool's only job is that of the deployments."""
+    deployment = up.api("deployments/name/collect/daily")["id"]
+    body = {"state": {"type": "SCHEDULED"}, "job_variables": variables}
+    address = f"{up.prefect}/api/deployments/{deployment}/create_flow_run"
+
+    assert refusal(address, body, up.login, {}) == HTTPStatus.UNPROCESSABLE_ENTITY
+
+
+@pytest.mark.parametrize(
+    "job",
+    [{"command": "touch planted"}, {"env": {"PATH": "/tmp"}}, {"working_dir": "/"}],  # noqa: S108
+    ids=str,
+)
+def test_a_worker_runs_the_engine_and_nothing_else(job: dict[str, Any]) -> None:
+    """A template that was changed on the server gives a run no other command or environment."""
+    run = FlowRun(id=uuid4(), flow_id=uuid4(), name="planted")
+    EngineOnly(command=ENGINE).prepare_for_flow_run(run)
+
+    with pytest.raises(FixConfiguration, match="of its own"):
+        EngineOnly(**{"command": ENGINE, **job}).prepare_for_flow_run(run)
+    assert Worker.job_configuration is EngineOnly
+
+
+def refusal(
+    address: str, body: dict[str, Any], login: str, headers: Mapping[str, str]
+) -> HTTPStatus:
+    """Status of a refused request."""
+    with pytest.raises(HTTPError) as refused:
+        fetch(address, body, login=login, headers=headers)
+    return HTTPStatus(refused.value.code)
 
 
 def test_a_home_is_kept_up_once(up: Up, command: Command) -> None:
@@ -122,7 +197,7 @@ def test_a_training_by_hand_shows_what_came_of_it(up: Up) -> None:
     assert up.artifacts(run)["train-progress"] == 100
     assert up.mlflow in up.artifacts(run)["train-summary"]
     assert "tried by hand" in fetch(
-        f"{up.mlflow}/api/2.0/mlflow/runs/get?run_id={version['run_id']}"
+        f"{up.mlflow}/api/2.0/mlflow/runs/get?run_id={version['run_id']}", login=up.login
     )
     assert "The existing system decides alone" in up.artifacts(review)["review-summary"]
     assert "The existing system decides alone" in report.read_text()
@@ -130,7 +205,7 @@ def test_a_training_by_hand_shows_what_came_of_it(up: Up) -> None:
 
 def test_a_worker_killed_in_a_training_registers_nothing_and_the_next_training_does(up: Up) -> None:
     """The worker's successor closes the abandoned run, so that the next one need not wait."""
-    killed, before = up.child("worker start"), up.registered()
+    killed, before = up.child("ops.worker"), up.registered()
     run = up.started("train/weekly", request={"trials": 1000, "reason": "to be interrupted"})
     assert wait_until(lambda: up.artifacts(run).get("train-progress", 0) > 0)
     os.kill(killed, signal.SIGKILL)
@@ -140,16 +215,16 @@ def test_a_worker_killed_in_a_training_registers_nothing_and_the_next_training_d
     assert up.ended(following) == "COMPLETED"
     assert [version["version"] for version in up.registered()] == ["1", "2"]
     assert up.registered()[:1] == before
-    assert up.child("worker start") not in (0, killed)
+    assert up.child("ops.worker") not in (0, killed)
     assert "worker was ended by signal 9" in up.err()
 
 
 def test_a_server_that_is_killed_comes_back(up: Up) -> None:
     """After kill -9 on MLflow's server a new one answers."""
-    killed = up.child("mlflow server")
+    killed = up.child("pages mlflow")
     os.kill(killed, signal.SIGKILL)
 
-    assert wait_until(lambda: up.child("mlflow server") not in (0, killed))
+    assert wait_until(lambda: up.child("pages mlflow") not in (0, killed))
     assert wait_until(lambda: answers(f"{up.mlflow}/health"))
     assert "mlflow was ended by signal 9" in up.err()
 
@@ -157,7 +232,7 @@ def test_a_server_that_is_killed_comes_back(up: Up) -> None:
 def test_an_interrupt_stops_all_of_it(up: Up) -> None:
     """No process is left and the ports are free. Last in this file: it stops the fixture."""
     groups = [
-        up.child(words) for words in ("server start", "mlflow server", "worker start", "reaper")
+        up.child(words) for words in ("pages prefect", "pages mlflow", "ops.worker", "reaper")
     ]
     assert all(groups)
     up.process.send_signal(signal.SIGINT)

@@ -52,7 +52,7 @@ def doctor(home: Path, conf: Path | None, as_of: datetime) -> dict[str, Any]:
         )
     else:
         rows += _rows(_of_home(settings, home, folder, as_of))
-    rows += _rows({"Prefect": partial(server_checks.server, settings, home, folder, as_of)})
+    rows += _rows({"Prefect": partial(server_checks.server, settings, home, as_of)})
     counts = {
         standing: sum(row.standing == standing for row in rows) for standing in ("wrong", "warning")
     }

@@ -17,6 +17,7 @@ from steelyard.ops.doctor.rows import Row
 from steelyard.ops.up import OWN_STORES
 from steelyard.queries.schedules import TRACES, next_runs
 from steelyard.settings import (
+    LOOPBACK,
     Settings,
     alert_channels,
     alpaca_keys,
@@ -25,7 +26,6 @@ from steelyard.settings import (
     service_token_set,
 )
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 DISTRIBUTION = "steelyard"
 
 

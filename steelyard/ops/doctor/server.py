@@ -10,7 +10,7 @@ from uuid import UUID
 
 from steelyard.errors import RestoreService
 from steelyard.ops.doctor.rows import Row
-from steelyard.ops.up import POOL, planned
+from steelyard.ops.up import POOL
 from steelyard.queries.schedules import Trace, schedule_status
 from steelyard.settings import Settings, declared_deployments
 
@@ -22,13 +22,12 @@ CONNECT_SECONDS, ANSWER_SECONDS = 1.0, 5.0
 DEPLOY = "steelyard up registers it; with a server of your own: steelyard deploy"
 
 
-def server(settings: Settings, home: Path, conf: Path, as_of: datetime) -> Iterator[Row]:
+def server(settings: Settings, home: Path, as_of: datetime) -> Iterator[Row]:
     """Check the server of PREFECT_API_URL, or else that of ``steelyard up``.
 
     Args:
-        settings: Settings, read from ``conf``.
+        settings: Settings of the home.
         home: Folder of the home.
-        conf: Folder of the settings.
         as_of: Check as of this time (UTC).
 
     Raises:
@@ -44,24 +43,29 @@ def server(settings: Settings, home: Path, conf: Path, as_of: datetime) -> Itera
         temporary_settings,
     )
 
-    api = PREFECT_API_URL.value()
-    if not api:
-        ours = planned(settings, home, conf).pages["Prefect"]
-        api = f"{ours}/api"
-        if not _listens(ours):  # Prefect's client would retry for seconds
-            yield _absent(api)
-            return
+    from steelyard.ops.login import logged_in
+
+    ours = f"{settings.up.prefect_page}/api"
+    api = PREFECT_API_URL.value() or ours
+    if api == ours and not _listens(ours):  # Prefect's client would retry for seconds
+        yield _absent(api)
+        return
     patience = {
         PREFECT_API_URL: api,
         PREFECT_API_REQUEST_TIMEOUT: ANSWER_SECONDS,
         PREFECT_CLIENT_MAX_RETRIES: 0,
     }
     try:
-        with temporary_settings(patience), get_client(sync_client=True) as client:
+        with (
+            temporary_settings(patience),
+            logged_in(settings, home),
+            get_client(sync_client=True) as client,
+        ):
             if client.api_healthcheck() is not None:
                 yield _absent(api)
                 return
             yield Row("Prefect", "ok", f"a server answers at {api}")
+            yield _closed(api)
             yield _worker(client)
             yield from _deployments(client, settings, home, as_of)
     except (HTTPError, PrefectException) as error:
@@ -79,6 +83,20 @@ def _listens(address: str) -> bool:
 
 def _absent(api: str) -> Row:
     return Row("Prefect", "warning", f"no server answers at {api}", "steelyard up starts one")
+
+
+def _closed(api: str) -> Row:
+    """Report whether strangers may start runs: without a login, or from a web page."""
+    import httpx
+
+    stranger = {"Origin": "https://stranger.example"}
+    answer = httpx.post(f"{api}/flows/count", json={}, headers=stranger, timeout=ANSWER_SECONDS)
+    if answer.is_success:
+        found = "it asks for no login: whoever reaches it can start runs"
+        if "access-control-allow-origin" in answer.headers:
+            found += ", and so can any web page in a browser that reaches it"
+        return Row("login", "warning", found, 'see "Security" in docs/operating/running.md')
+    return Row("login", "ok", "the server refuses requests without login")
 
 
 def _worker(client: "SyncPrefectClient") -> Row:
