@@ -78,7 +78,7 @@ def decide(registry: Registry, times: int) -> None:
             initial_state("signal-confidence", NOW)
         )
         at = state.as_of + timedelta(hours=1)
-        after = extend_lease(state.model_copy(update={"as_of": at}), POLICY, at)
+        after = extend_lease(state.model_copy(update={"as_of": at}), POLICY, at, at)
         registry.journal.append(
             make_decision("guard", state, after, POLICY, at, verdict="HOLD", reasons=("benchmark",))
         )

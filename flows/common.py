@@ -9,16 +9,38 @@ from prefect import Flow, State
 from prefect.client.schemas.objects import FlowRun
 from prefect.runtime import flow_run
 
+from steelyard.desk.state_watch import Clock, system_clock
 from steelyard.errors import FixConfiguration, SteelyardError
 from steelyard.home import open_home
 from steelyard.tasks.alerts import announce_failure
+from steelyard.weight.state import CLOCK_TOLERANCE
 
 
 def resolve_as_of(as_of: datetime | None) -> datetime:
-    """Return ``as_of`` in UTC; a naive value is taken as UTC, None as the run's scheduled time."""
+    """Return the time a run evaluates: ``as_of`` in UTC, None for the run's scheduled time.
+
+    Raises:
+        FixConfiguration: If it lies ahead of this machine's clock: nothing is known then.
+    """
     if as_of is None:  # Prefect's scheduled time is now if nothing was scheduled
         as_of = datetime.fromisoformat(str(flow_run.scheduled_start_time))
-    return as_of.replace(tzinfo=UTC) if as_of.tzinfo is None else as_of.astimezone(UTC)
+    at, now = in_utc(as_of), datetime.now(UTC)
+    if at > now + CLOCK_TOLERANCE:
+        raise FixConfiguration(
+            f"as of {at:%Y-%m-%d %H:%M} lies ahead of this machine's clock, {now:%Y-%m-%d %H:%M} "
+            "UTC; pass a time that has come, or correct the clock"
+        )
+    return at
+
+
+def in_utc(at: datetime) -> datetime:
+    """Return a time in UTC; one without a zone is taken as UTC."""
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+
+
+def run_clock(as_of: datetime | None) -> Clock:
+    """Return the clock of a run: live without ``as_of``, else standing at ``as_of``."""
+    return system_clock if as_of is None else lambda: in_utc(as_of)
 
 
 def announce_failed_run(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:

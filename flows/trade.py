@@ -5,7 +5,7 @@ from typing import Any
 
 from prefect import flow
 
-from steelyard.flows.common import announce_failed_run, resolve_as_of
+from steelyard.flows.common import announce_failed_run, resolve_as_of, run_clock
 from steelyard.home import open_home
 from steelyard.tasks.alerts import announce
 from steelyard.tasks.predictions import watch_streak
@@ -30,6 +30,6 @@ def trade(
     newest = newest_signals(opened_home, at)
     filled = fill(opened_home, newest.bars)
     streak_broken = settle_outcomes(opened_home, newest)
-    evaluated = trade_signals(opened_home, newest)
+    evaluated = trade_signals(opened_home, newest, run_clock(as_of))
     announce(opened_home, [watch_streak(opened_home, at) if streak_broken else None])
     return {"as_of": at.isoformat(), "filled": filled, "signals": evaluated}

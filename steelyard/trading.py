@@ -38,8 +38,9 @@ def open_watch(home: Path, conf: Path | None = None) -> StateWatch:
         home: Folder of all state.
         conf: Folder of the settings; None for the default.
     """
-    services = load(conf).services.at(home)
-    return _watch(services, open_registry(services), (), system_clock)
+    settings = load(conf)
+    services = settings.services.at(home)
+    return _watch(services, open_registry(services), (), system_clock, settings.weight.lease_days)
 
 
 def _watch(
@@ -47,12 +48,13 @@ def _watch(
     registry: Registry,
     listeners: tuple[StateListener, ...],
     clock: Clock,
+    lease_days: int,
 ) -> StateWatch:
     """Return a watch that starts with the state on disk and stores every new one there."""
     alerts, state_file = open_alerts(services), _state_file(services)
 
     def alert_on_lapse(state: State, at: datetime) -> None:
-        alert = lapse(state, at, services.pages)
+        alert = lapse(state, at, lease_days, services.pages)
         if alert:
             alerts.post(alert)
 
@@ -68,6 +70,7 @@ def _watch(
         stored_state(services, registry),
         alert_on_lapse,
         clock,
+        lease_days,
     )
 
 
@@ -100,7 +103,8 @@ def open_session(home: Path, conf: Path | None = None, clock: Clock = system_clo
     Args:
         home: Folder of all state.
         conf: Folder of the settings; None for the default.
-        clock: Returns the current time, aware; a drill passes simulated time.
+        clock: Returns the current time, aware: the lease is held against it. A drill and a run
+            over past bars pass their own time.
 
     Raises:
         FixConfiguration: If settings or the existing system cannot be loaded.
@@ -112,7 +116,8 @@ def open_session(home: Path, conf: Path | None = None, clock: Clock = system_clo
     champion = ServedModel(registry.load, state_folder / "bundle", registry.journal.seal)
     champion.restore()
     strategy = load_strategy(settings.strategy)
-    watch = _watch(services, registry, (lambda state, _: champion.follow(state),), clock)
+    lease_days, followers = settings.weight.lease_days, (lambda state, _: champion.follow(state),)
+    watch = _watch(services, registry, followers, clock, lease_days)
     enforce = _streak_check(settings, services, registry, watch, clock)
     spool = Spool(state_folder / "spool")
     recorder = Recorder(open_ledger(services), spool, strategy.score_names, enforce)

@@ -33,14 +33,18 @@ def announce(home: Home, entries: Iterable[Entry | None]) -> int:
 
 @step()
 def notice_lapse(home: Home, state: State | None, as_of: datetime) -> None:
-    """Post an alert if the lease has expired, so that the weight was out of force.
+    """Post an alert if the lease has expired, or is longer than any guard can have set it.
 
     Args:
         home: Opened home.
         state: State before the guard renews the lease; None before the first decision.
         as_of: Check as of this time (UTC).
     """
-    alert = alerts.lapse(state, as_of, home.run_url(state.decision_run_id)) if state else None
+    if state is None:
+        return
+    at, lease_days = max(as_of, datetime.now(UTC)), home.settings.weight.lease_days
+    moment = at if state.lease_is_too_long(at, lease_days) else as_of
+    alert = alerts.lapse(state, moment, lease_days, home.run_url(state.decision_run_id))
     if alert:
         home.alerts.post(alert)
 

@@ -1,7 +1,7 @@
 """Steps of the operator: roll the weight back to 0, hold it, resume; each is in the journal."""
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 
 from steelyard.errors import FixConfiguration, RestoreService
 from steelyard.home import Home
@@ -11,6 +11,7 @@ from steelyard.tasks.weight import ensure_lineage
 from steelyard.views.markdown import incident_report
 from steelyard.weight.decision import Decision, Entry
 from steelyard.weight.rollback import hold, resume, roll_back
+from steelyard.weight.state import CLOCK_TOLERANCE
 
 
 @step()
@@ -21,7 +22,8 @@ def roll_back_weight(home: Home, reason: str, operator: str, as_of: datetime) ->
         home: Opened home.
         reason: Why, in the operator's words.
         operator: Name of the operator.
-        as_of: Time of the rollback (UTC), moved to the last decision if that is later.
+        as_of: Time of the rollback (UTC), moved to the last decision if that is later and
+            no clock was ahead then.
 
     Raises:
         RestoreService: If MLflow cannot be reached; the brake stays pulled then.
@@ -47,7 +49,8 @@ def _record_rollback(home: Home, reason: str, operator: str, as_of: datetime) ->
             raise FixConfiguration(
                 f"{home.folder}: nothing was ever decided here, there is no weight to roll back"
             )
-        at, policy = max(as_of, state.as_of), home.settings.weight
+        ahead = state.as_of > datetime.now(UTC) + CLOCK_TOLERANCE  # a clock was
+        at, policy = as_of if ahead else max(as_of, state.as_of), home.settings.weight
         facts = recorded_evidence(home, state, at)
         decision = roll_back(
             state, reason, operator, policy, at, evidence=facts.evidence, rules=facts.rules

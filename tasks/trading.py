@@ -11,6 +11,7 @@ import pandas as pd
 from steelyard.desk.risk import Account, Assessment, Proposal, assess
 from steelyard.desk.session import Session
 from steelyard.desk.signals import Evaluation, Signal
+from steelyard.desk.state_watch import Clock
 from steelyard.desk.streak_breaker import OPERATOR
 from steelyard.errors import SteelyardError
 from steelyard.gateways.brokers import WORKING, Broker, Order, exposures, order_row
@@ -105,7 +106,7 @@ def settle_outcomes(home: Home, newest: Newest) -> bool:
 
 
 @step()
-def trade_signals(home: Home, newest: Newest) -> list[dict[str, Any]]:
+def trade_signals(home: Home, newest: Newest, clock: Clock) -> list[dict[str, Any]]:
     """Evaluate, size and order the signals of the newest bars; record a veto for those too old.
 
     A signal is traded only if its entry is still to come or has just come.
@@ -113,6 +114,7 @@ def trade_signals(home: Home, newest: Newest) -> list[dict[str, Any]]:
     Args:
         home: Opened home.
         newest: Bars and signals of this run.
+        clock: Clock the lease is held against.
 
     Returns:
         One record per traded signal, with its veto if there is one.
@@ -128,7 +130,7 @@ def trade_signals(home: Home, newest: Newest) -> list[dict[str, Any]]:
     )
     if not fresh:
         return []
-    session = open_session(home.folder, home.conf)
+    session = open_session(home.folder, home.conf, clock)
     try:
         session.warm(newest.bars)
         return [_trade(home, session, newest.bars, row) for row in fresh]

@@ -1,7 +1,7 @@
 """Steps that decide about the weight: evidence in, a pure decision, an entry in the journal."""
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 
 from steelyard.home import Home
 from steelyard.queries.evidence import gate_inputs, monthly_evidence, phase_evidence
@@ -53,8 +53,8 @@ def guard_weight(home: Home, as_of: datetime) -> Entry | None:
                 return recorded
         state, policy = ensure_lineage(home, as_of), home.settings.weight
         entry = _apply_limits(home, state, as_of)
-        guarded = entry.state if entry else state
-        home.journal.renew_lease(extend_lease(guarded, policy, as_of).lease_until)
+        leased = extend_lease(home.journal.state() or state, policy, as_of, datetime.now(UTC))
+        home.journal.renew_lease(leased.lease_until)
         return entry
 
 

@@ -2,11 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC
 
 import numpy as np
 import pandas as pd
 
+from steelyard.desk.state_watch import Clock, system_clock
 from steelyard.market.bars import Bars
+from steelyard.weight.state import CLOCK_TOLERANCE
 
 HISTORY = 4096
 """Bars kept per symbol; the slowest feature, ATR100, weighs older bars with less than 1e-17."""
@@ -37,13 +40,20 @@ class BarBuffer:
     Args:
         bars: Histories at the start, by symbol.
         bar_size: Time from a bar's open to its close.
+        clock: Returns the present time, aware: no bar may open after it.
 
     Attributes:
         bars: Histories by symbol, read-only; a new bar replaces the symbol's ``Bars``.
     """
 
-    def __init__(self, bars: Mapping[str, Bars], bar_size: pd.Timedelta) -> None:
+    def __init__(
+        self,
+        bars: Mapping[str, Bars],
+        bar_size: pd.Timedelta,
+        clock: Clock = system_clock,
+    ) -> None:
         self.bar_size = bar_size
+        self._clock = clock
         self._columns: dict[str, _Columns] = {
             symbol: _Columns(history) for symbol, history in bars.items() if len(history)
         }
@@ -54,18 +64,23 @@ class BarBuffer:
     def extend(self, bars: Sequence[Bar]) -> str | None:
         """Append new bars; returns what is wrong with the first invalid one, or None.
 
-        Bars up to the newest known one are ignored. An invalid bar ends the call: appending later
-        ones would leave a gap.
+        Bars up to the newest known one are ignored. A bar of the future is left out; any other
+        invalid bar ends the call: appending later ones would leave a gap.
 
         Args:
             bars: Closed bars, oldest first within each symbol.
         """
+        now, note = self._clock() + CLOCK_TOLERANCE, None
+        last_open = np.datetime64(now.astimezone(UTC).replace(tzinfo=None), "ns")
         for bar in bars:
+            if bar.timestamp > last_open:
+                note = note or _note(bar, "opens in the future; check the clocks")
+                continue
             fault = self._fault(bar)
             if fault is not None:
-                return f"{bar.symbol}: bar {bar.timestamp}: {fault}; not taken in"
+                return _note(bar, fault)
             self._append(bar)
-        return None
+        return note
 
     def _fault(self, bar: Bar) -> str | None:
         history = self.bars.get(bar.symbol)
@@ -89,6 +104,10 @@ class BarBuffer:
         elif bar.timestamp <= columns.bars.timestamp[-1]:
             return
         self.bars[bar.symbol] = columns.append(bar)
+
+
+def _note(bar: Bar, fault: str) -> str:
+    return f"{bar.symbol}: bar {bar.timestamp}: {fault}; not taken in"
 
 
 class _Columns:

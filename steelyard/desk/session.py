@@ -131,7 +131,7 @@ class Session:
                 call, extended by the bars that have closed since.
         """
         started = time.perf_counter()
-        state, weight, out_of_force = self._watch.terms(signal.decided_at)
+        state, weight, out_of_force = self._watch.terms()
         bundle = self._champion.bundle
         opinion = self._opinion(signal, bars, bundle)
         reason = opinion.reason or out_of_force

@@ -9,6 +9,7 @@ from steelyard.weight.state import State
 
 FIRST_REFRESH_SECONDS = 15.0
 """Longest wait for the first refresh; a hanging registry delays the start no longer than this."""
+MAX_LEASE_DAYS = 3650
 
 Clock = Callable[[], datetime]
 StateReader = Callable[[], tuple[State | None, str | None]]
@@ -37,7 +38,8 @@ class StateWatch:
         initial: State until the first refresh succeeds; its lease applies.
         notify: Called with the cached state and the time at every refresh, successful or not, to
             alert an operator.
-        clock: Returns the time of a refresh; a drill passes simulated time.
+        clock: Returns the present time; a drill passes simulated time.
+        lease_days: Length of a lease, days; a longer one is not believed.
 
     Attributes:
         trouble: Why the last refresh failed; None if it succeeded.
@@ -52,10 +54,12 @@ class StateWatch:
         initial: State | None = None,
         notify: StateListener = lambda _state, _at: None,
         clock: Clock = system_clock,
+        lease_days: int = MAX_LEASE_DAYS,
     ) -> None:
         self._read_state = read_state
         self._notify = notify
         self._clock = clock
+        self._lease_days = lease_days
         self._listeners = listeners
         self._brake = brake
         self._refresh_seconds = refresh_seconds
@@ -72,22 +76,29 @@ class StateWatch:
 
     def weight(self, at: datetime) -> float:
         """Return the weight in force; 0 without state or lease, or with the brake pulled."""
-        state = self._state
-        return 0.0 if state is None or self._braked else state.weight_in_force(at)
+        return self.terms(at)[1]
 
-    def terms(self, at: datetime) -> tuple[State | None, float, str | None]:
+    def terms(self, at: datetime | None = None) -> tuple[State | None, float, str | None]:
         """Return state, weight in force, and why the state's weight is not in force.
 
-        The reason is ``brake``, ``no_state``, ``lease_expired`` or None. All three come from one
-        snapshot: a refresh in the meantime changes none of them.
+        The reason is ``brake``, ``no_state``, ``lease_expired``, ``lease_too_long`` (a clock was
+        ahead) or None. All three come from one snapshot: a refresh in the meantime changes none.
+
+        Args:
+            at: Time the lease is held against (UTC); None for now.
         """
+        at = at or self._clock()
         state, braked = self._state, self._braked
         if state is None:
             return None, 0.0, "brake" if braked else "no_state"
         if braked and state.weight:
             return state, 0.0, "brake"
+        if not state.weight:
+            return state, 0.0, None
+        if state.lease_is_too_long(at, self._lease_days):
+            return state, 0.0, "lease_too_long"
         weight = state.weight_in_force(at)
-        return state, weight, "lease_expired" if state.weight and not weight else None
+        return state, weight, None if weight else "lease_expired"
 
     def refresh(self) -> None:
         """Read brake and state once; a failure is kept in ``trouble``.

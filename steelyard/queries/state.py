@@ -1,10 +1,10 @@
 """The state of the lineage as it is recorded; nothing is begun or completed here."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 from steelyard.errors import CollectMoreData, FixConfiguration
 from steelyard.home import Home
-from steelyard.weight.state import State
+from steelyard.weight.state import CLOCK_TOLERANCE, State
 
 
 def current_state(home: Home, as_of: datetime) -> State:
@@ -34,6 +34,13 @@ def require_not_before(state: State, as_of: datetime) -> State:
     Raises:
         FixConfiguration: If ``as_of`` is earlier; the past cannot be decided again.
     """
+    now = datetime.now(UTC)
+    if state.as_of > max(as_of, now) + CLOCK_TOLERANCE:
+        raise FixConfiguration(
+            f"the last decision was made on {state.as_of:%Y-%m-%d %H:%M}, ahead of this machine's "
+            f"clock ({now:%Y-%m-%d %H:%M} UTC); correct the clock, or begin again from weight 0 "
+            "with steelyard rollback"
+        )
     if as_of < state.as_of:
         raise FixConfiguration(
             f"as of {as_of:%Y-%m-%d %H:%M} lies before the last decision of "

@@ -1,6 +1,6 @@
 """The status of a home: weight, versions, limits, gate, schedules, alerts."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from steelyard.errors import CollectMoreData
@@ -64,7 +64,13 @@ def status(home: Home, as_of: datetime) -> Status:
 
 
 def _weight_in_force(home: Home, state: State, as_of: datetime) -> float:
-    return 0.0 if home.brake.pulled else state.weight_in_force(as_of)
+    out_of_force = home.brake.pulled or _is_too_long(home, state, as_of)
+    return 0.0 if out_of_force else state.weight_in_force(as_of)
+
+
+def _is_too_long(home: Home, state: State, as_of: datetime) -> bool:
+    now = max(as_of, datetime.now(UTC))
+    return state.lease_is_too_long(now, home.settings.weight.lease_days)
 
 
 def _lineage_status(home: Home, state: State, as_of: datetime) -> LineageStatus:
@@ -77,7 +83,7 @@ def _lineage_status(home: Home, state: State, as_of: datetime) -> LineageStatus:
     return LineageStatus(
         state=state,
         weight_in_force=_weight_in_force(home, state, as_of),
-        lease=_lease(state, as_of),
+        lease=_lease(home, state, as_of),
         champion=version_record(champion) if champion else None,
         challenger=version_record(waiting[0]) if waiting else None,
         queued=tuple(version.number for version in waiting[1:]),
@@ -128,9 +134,11 @@ def _lapse(state: State, as_of: datetime) -> str:
     return f"; the lease ended on {state.lease_until:%Y-%m-%d %H:%M} UTC, no guard has run since"
 
 
-def _lease(state: State, as_of: datetime) -> Lease:
+def _lease(home: Home, state: State, as_of: datetime) -> Lease:
     left = (state.lease_until - as_of) / timedelta(days=1)
     words = f"runs {left:.1f} more days" if left >= 0 else f"ran out {-left:.1f} days ago"
+    if _is_too_long(home, state, as_of):
+        words += ", too long: a clock was ahead; the next guard shortens it"
     return Lease(state.lease_until, round(left, 3), words)
 
 

@@ -20,6 +20,8 @@ ADVICE = {
     "steelyard rollback takes the rest of the weight.",
     "sample ratio": "Find out why one arm has signals without prediction or outcome; "
     "the pilot's gate stays shut.",
+    "long lease": "Set the clocks of all machines by one time server; the next guard shortens the "
+    "lease.",
     "lease": "Find out why the daily guard did not run; it renews the lease when it runs again.",
 }
 
@@ -73,18 +75,23 @@ def _alert(decision: Decision, kind: str, link: str) -> Alert:
     )
 
 
-def lapse(state: State, at: datetime, link: str) -> Alert | None:
-    """Return the alert of a weight that is out of force because no guard renewed the lease.
+def lapse(state: State, at: datetime, lease_days: int, link: str) -> Alert | None:
+    """Return the alert of a weight that is out of force: the lease is over, or cannot be.
 
     Args:
         state: State in force.
         at: Time of the check (UTC).
+        lease_days: Length of a lease, days.
         link: Address of the last decision's run; empty for none.
 
     Returns:
         The alert; None if the lease runs or the weight is 0 anyway.
     """
-    if not state.weight or at <= state.lease_until:
+    if not state.weight:
+        return None
+    if state.lease_is_too_long(at, lease_days):
+        return _long_lease(state, at, lease_days, link)
+    if at <= state.lease_until:
         return None
     return Alert(
         key=f"{state.lineage}/lease/{state.lease_until.isoformat()}",
@@ -95,6 +102,20 @@ def lapse(state: State, at: datetime, link: str) -> Alert | None:
         figure=f"lease over for {(at - state.lease_until).days} days, the weight of "
         f"{state.weight:.1%} out of force",
         advice=ADVICE["lease"],
+        link=link,
+    )
+
+
+def _long_lease(state: State, at: datetime, lease_days: int, link: str) -> Alert:
+    return Alert(
+        key=f"{state.lineage}/long lease/{state.lease_until.isoformat()}",
+        at=at,
+        kind="lease",
+        title=f"lease too long: {state.lineage}: it ends on {state.lease_until:%Y-%m-%d %H:%M} "
+        "UTC; trading uses weight 0 until a guard shortens it",
+        figure=f"{(state.lease_until - at).days} days, a guard sets {lease_days}: a clock was "
+        "ahead when it was renewed",
+        advice=ADVICE["long lease"],
         link=link,
     )
 

@@ -6,7 +6,7 @@ from steelyard.evaluation.evidence import Evidence
 from steelyard.weight.decision import Decision, Rule, make_decision
 from steelyard.weight.policy import WeightPolicy
 from steelyard.weight.state import State
-from steelyard.weight.transitions import disable
+from steelyard.weight.transitions import disable, return_to
 
 
 def roll_back(
@@ -26,11 +26,11 @@ def roll_back(
         reason: Why, in the operator's words.
         operator: Who asks for it.
         policy: Bounds, for the record.
-        as_of: Moment of the rollback (UTC).
+        as_of: Moment of the rollback (UTC); no moment of the state lies beyond it afterwards.
         evidence: What is known at ``as_of``, for the record; None if it could not be gathered.
         rules: Limits as they stand, for the record.
     """
-    after = disable(state, as_of)
+    after = return_to(disable(state, as_of), as_of)
     if state.phase == "foundation":  # there is no champion that could requalify
         after = after.model_copy(update={"phase": "foundation", "retrain_required": False})
     return make_decision(

@@ -1,12 +1,15 @@
 """The state of a lineage: weight, phase and what limits their next change."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated
 
 from pydantic import AwareDatetime, Field
 
 from steelyard.values import FrozenModel
 from steelyard.weight.policy import Phase
+
+CLOCK_TOLERANCE = timedelta(minutes=1)
+"""Difference between two clocks that is no fault."""
 
 
 class State(FrozenModel):
@@ -56,6 +59,15 @@ class State(FrozenModel):
     def weight_in_force(self, at: datetime) -> float:
         """Return the weight the trading side may use at ``at``; 0 once the lease has expired."""
         return self.weight if at <= self.lease_until else 0.0
+
+    def lease_is_too_long(self, at: datetime, lease_days: int) -> bool:
+        """Return whether no guard run by ``at`` can have set the lease: its clock was ahead.
+
+        Args:
+            at: Present time (UTC).
+            lease_days: Length of a lease, days.
+        """
+        return self.lease_until > at + timedelta(days=lease_days) + CLOCK_TOLERANCE
 
 
 def initial_state(lineage: str, as_of: datetime) -> State:

@@ -75,17 +75,32 @@ def install_champion(state: State, version: str, trained_as_of: datetime, as_of:
     )
 
 
-def extend_lease(state: State, policy: WeightPolicy, as_of: datetime) -> State:
-    """Return ``state`` with the lease extended to ``lease_days`` after ``as_of``, never shortened.
+def extend_lease(state: State, policy: WeightPolicy, as_of: datetime, now: datetime) -> State:
+    """Return ``state`` with the lease extended to ``lease_days`` after ``as_of``.
+
+    A later lease stays as it is, unless it ends more than ``lease_days`` from now: a clock that was
+    ahead wrote it, and it is shortened.
 
     Args:
         state: State in force.
         policy: Its ``lease_days`` is the length of the lease.
         as_of: Moment of the check that renews it (UTC).
+        now: Present time (UTC); simulated bars may lie beyond it.
     """
-    return state.model_copy(
-        update={"lease_until": max(state.lease_until, as_of + timedelta(days=policy.lease_days))}
-    )
+    length = timedelta(days=policy.lease_days)
+    until = min(max(state.lease_until, as_of + length), max(now, as_of) + length)
+    return state.model_copy(update={"lease_until": until})
+
+
+def return_to(state: State, at: datetime) -> State:
+    """Return ``state`` with every moment beyond ``at`` moved to it; a clock was ahead.
+
+    Args:
+        state: State in force.
+        at: Present time (UTC).
+    """
+    moments = ("began", "as_of", "phase_since", "evidence_since", "lease_until")
+    return state.model_copy(update={name: min(getattr(state, name), at) for name in moments})
 
 
 def _enter(

@@ -3,6 +3,8 @@
 Appended in order, never rewritten, never changed under a reader.
 """
 
+from datetime import UTC, datetime
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,7 +14,7 @@ from steelyard.desk.bar_buffer import HISTORY, Bar, BarBuffer
 from steelyard.market.bars import Bars
 
 HOUR = pd.Timedelta("1h")
-START = np.datetime64("2026-01-01", "ns")
+START = np.datetime64("2020-01-01", "ns")
 
 
 def bar(number: int, symbol: str = "A", **changes: float) -> Bar:
@@ -51,6 +53,18 @@ def test_a_history_that_outgrows_its_room_keeps_its_end_and_leaves_old_views_alo
     assert HISTORY <= len(after) < 2 * HISTORY
     assert after.timestamp[-1] == bar(2 * HISTORY + 9).timestamp
     assert (np.diff(after.timestamp) == np.timedelta64(1, "h")).all()
+
+
+def test_a_bar_of_the_future_is_left_out_and_does_not_deafen_its_symbol() -> None:
+    """It would be newer than every bar that follows; the others of the request are taken."""
+    now = datetime(2020, 1, 1, 2, 30, tzinfo=UTC)
+    buffer = BarBuffer({}, HOUR, lambda: now)
+    note = buffer.extend([bar(0), bar(24 * 365 * 70), bar(0, "B")])
+
+    assert note is not None
+    assert note.startswith("A: bar 2089-12-14T00:00:00.000000000: opens in the future")
+    assert buffer.extend([bar(1), bar(2)]) is None
+    assert (len(buffer.bars["A"]), len(buffer.bars["B"])) == (3, 1)
 
 
 def test_it_begins_with_what_the_lake_knows() -> None:

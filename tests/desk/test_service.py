@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +74,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, empty_mlflow: Path) -> Home:
 def open_service_home(folder: Path, empty: Path) -> Home:
     """A home whose lake ends where its lineage begins."""
     home, bars = trained_pilot_home(folder, empty, market()[1]), bars_frame()
+    home.journal.renew_lease(datetime.now(UTC) + timedelta(days=2))
     earlier = bars[(bars["timestamp"] + BAR <= pd.Timestamp(BEGAN)).to_numpy()]
     home.lake.append(earlier, BAR)
     return home
@@ -136,7 +137,7 @@ def in_process(home: Home, row: dict[str, Any]) -> Any:
         symbol: history[: int((history.timestamp <= stop).sum())]
         for symbol, history in bars.items()
     }
-    session = open_session(home.folder, conf_folder(home.folder))
+    session = open_session(home.folder, conf_folder(home.folder), lambda: END)
     session.warm(bars)
     evaluation = session.evaluate(signal_of(row), bars)
     session.close()
@@ -215,16 +216,16 @@ def test_bars_that_cannot_be_are_noted_and_the_existing_system_decides(served: S
 
 
 def test_state_health_and_metrics_say_how_it_stands(served: Served) -> None:
-    """The lease of 2020 has expired: weight 0, with the reason."""
+    """The weight in force, the phase and the version served."""
     served.post("/evaluate", request_for(rows()[0], pd.Timestamp(BEGAN)))
     state = served.get("/state").json()
     metrics = served.get("/metrics").text
 
-    assert (state["phase"], state["decided_weight"], state["weight"]) == ("pilot", 0.15, 0.0)
-    assert (state["out_of_force"], state["served_version"]) == ("lease_expired", "1")
+    assert (state["phase"], state["decided_weight"], state["weight"]) == ("pilot", 0.15, 0.15)
+    assert (state["out_of_force"], state["served_version"]) == (None, "1")
     assert httpx.get(served.url + "/healthz").json() == {"status": "ok"}
     assert 'steelyard_evaluation_seconds_bucket{decision="leave"' in metrics
-    assert "steelyard_weight 0.0" in metrics
+    assert "steelyard_weight 0.15" in metrics
 
 
 def test_nothing_gets_in_without_the_token(served: Served) -> None:

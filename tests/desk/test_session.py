@@ -19,7 +19,7 @@ from steelyard.desk.recorder import Recorder
 from steelyard.desk.served_model import Bundle, ServedModel
 from steelyard.desk.session import Session
 from steelyard.desk.signals import Evaluation, Signal
-from steelyard.desk.state_watch import StateWatch
+from steelyard.desk.state_watch import Clock, StateWatch
 from steelyard.errors import RestoreService
 from steelyard.gateways.brake import Brake
 from steelyard.gateways.ledger import Ledger
@@ -89,8 +89,9 @@ def open_test_session(
     current: State | None,
     policy: DeskPolicy = PATIENT,
     recorder: Recorder | None = None,
+    clock: Clock = lambda: NOW,
 ) -> Session:
-    watch = StateWatch(lambda: (current, None), Brake(folder), 5.0)
+    watch = StateWatch(lambda: (current, None), Brake(folder), 5.0, clock=clock)
     watch.refresh()
     champion = ServedModel(lambda _: model().to_files(), folder / "bundle")
     if current is not None:
@@ -125,9 +126,7 @@ def test_a_session_says_row_for_row_what_the_batch_says(
     tmp_path: Path, weight: float, phase: Phase
 ) -> None:
     """Features, kernel and blend bar by bar equal those over the whole history."""
-    session = open_test_session(
-        tmp_path, state(weight, phase, lease_until=NOW + timedelta(days=9999))
-    )
+    session = open_test_session(tmp_path, state(weight, phase, lease_until=NOW + timedelta(days=3)))
     evaluations, rows = evaluate_latest(session, 250)
     p_win, confidence_ml = model().predict(rows[list(NAMES)].to_numpy(dtype=float))
     terms = BlendTerms(
@@ -198,7 +197,7 @@ def with_scorer(session: Session, scorer: object) -> Session:
 
 
 def no_mlflow(folder: Path, weight: float) -> Session:
-    watch = StateWatch(lambda: unreachable(""), Brake(folder), 5.0)  # type: ignore[arg-type, return-value]
+    watch = StateWatch(lambda: unreachable(""), Brake(folder), 5.0, clock=lambda: NOW)  # type: ignore[arg-type, return-value]
     watch.refresh()
     champion = ServedModel(unreachable, folder / "bundle")
     champion.restore()
@@ -324,14 +323,19 @@ def test_at_weight_0_a_healthy_model_changes_nothing(tmp_path: Path) -> None:
 def test_a_clock_that_jumps_ahead_ends_the_lease_and_back_does_not_extend_it(
     tmp_path: Path,
 ) -> None:
-    """The lease is compared with the signal's decision time."""
+    """The lease is held against the present time, whatever time a bar names."""
     bars = {symbol: history[:400] for symbol, history in market()[0].items()}
-    session = open_test_session(tmp_path, state())
+    now = [NOW]
+    session = open_test_session(tmp_path, state(), clock=lambda: now[0])
     session.warm(bars)
 
     assert {e.weight for e in evaluate_many(session, bars, NOW, 10)} == {0.25}
-    assert decided_alone(evaluate_many(session, bars, NOW + timedelta(days=3650)))
-    assert {e.weight for e in evaluate_many(session, bars, NOW, 10)} == {0.25}
+    now[0] = NOW + timedelta(days=3650)
+    late = evaluate_many(session, bars, NOW, 10)
+    assert decided_alone(late)
+    assert {e.fallback_reason for e in late} == {"lease_expired"}
+    now[0] = NOW
+    assert {e.weight for e in evaluate_many(session, bars, NOW + timedelta(days=99), 10)} == {0.25}
 
 
 @pytest.mark.parametrize(

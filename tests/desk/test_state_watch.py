@@ -4,7 +4,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ from steelyard.errors import RestoreService
 from steelyard.flows.rollback import rollback
 from steelyard.gateways.brake import Brake
 from steelyard.home import Home
+from steelyard.queries.status import status
 from steelyard.trading import open_watch
 from steelyard.weight.state import State
 
@@ -89,6 +90,22 @@ def test_the_weight_is_0_once_the_lease_ran_out(watch: StateWatch) -> None:
     assert watch.weight(LAST + timedelta(days=3, seconds=1)) == 0.0
     assert watch.terms(LAST + timedelta(days=4))[1:] == (0.0, "lease_expired")
     assert watch.terms(LAST)[1:] == (0.15, None)
+
+
+def test_a_lease_that_no_guard_can_have_set_is_not_believed(
+    pilot: Home,
+) -> None:
+    """Renewed under a clock that was ahead, it would leave the model in charge for ever."""
+    pilot.journal.renew_lease(datetime(2099, 1, 4, tzinfo=UTC))
+    watch = open_watch(pilot.folder)
+    watch.refresh()
+
+    assert watch.terms()[1:] == (0.0, "lease_too_long")
+    shown = status(pilot, datetime.now(UTC)).current
+    assert shown is not None
+    assert shown.weight_in_force == 0.0
+    [stored] = pilot.alerts.open()
+    assert stored.alert.title.startswith("lease too long: signal-confidence")
 
 
 def test_a_state_changed_by_hand_is_not_believed(pilot: Home, watch: StateWatch) -> None:

@@ -25,7 +25,7 @@ def bars_until(bars: dict[str, Bars], moment: pd.Timestamp) -> dict[str, Bars]:
 
 def trade(home: Home, bars: dict[str, Bars], rows: pd.DataFrame) -> None:
     """Evaluate each signal when its bar closes."""
-    session = open_session(home.folder, conf_folder(home.folder))
+    session = open_session(home.folder, conf_folder(home.folder), lambda: END)
     session.warm(bars_until(bars, rows["decided_at"].iloc[0] - BAR))
     for row in rows.to_dict("records"):
         session.evaluate(signal_of(row), bars_until(bars, row["decided_at"]))
@@ -71,7 +71,7 @@ def test_a_process_starts_without_mlflow(tmp_path: Path, empty_mlflow: Path) -> 
     row = signals[(signals["decided_at"] > pd.Timestamp(BEGAN)).to_numpy()].iloc[0]
     signal = replace(signal_of(row), signal_id="S:1:buy")
 
-    session = open_session(home.folder, conf_folder(home.folder))
+    session = open_session(home.folder, conf_folder(home.folder), lambda: END)
     session.warm(bars_until(bars, row["decided_at"] - BAR))
     evaluation = session.evaluate(signal, bars_until(bars, row["decided_at"]))
     session.close()
@@ -83,7 +83,7 @@ def test_a_process_starts_without_mlflow(tmp_path: Path, empty_mlflow: Path) -> 
 
     state_file = home.state_folder / "state.json"
     state_file.write_text(state_file.read_text().replace("0.15", "0.65"))
-    session = open_session(home.folder, conf_folder(home.folder))
+    session = open_session(home.folder, conf_folder(home.folder), lambda: END)
     session.warm(bars_until(bars, row["decided_at"] - BAR))
     evaluation = session.evaluate(signal, bars_until(bars, row["decided_at"]))
     session.close()

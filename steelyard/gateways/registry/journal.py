@@ -358,7 +358,7 @@ class Journal:
             return f"/{self._tracking.page(DECISIONS, run_id)}"
 
     def renew_lease(self, until: datetime) -> State:
-        """Keep the weight in force until ``until``; a later lease stays as it is.
+        """Keep the weight in force until ``until``, and no longer.
 
         Raises:
             RestoreService: If the lineage has no state.
@@ -369,8 +369,6 @@ class Journal:
                 raise RestoreService(
                     f"MLflow lost the state of {self._tracking.lineage}; restore the database"
                 )
-            if until <= state.lease_until:
-                return state
             return self._write_tags(state.model_copy(update={"lease_until": until}))
 
     def repair(self) -> None:

@@ -33,16 +33,14 @@ class DrillDesk:
         """Evaluate the signals decided since the last call up to ``day``."""
         self.session.refresh()
         rows = cast(list[dict[str, Any]], self._market.decided(self.at, day).to_dict("records"))
-        found = [
-            self.session.evaluate(
-                signal_of(row, self._stores.strategy.score_names),
-                self._market.until(row["decided_at"].to_pydatetime()),
-            )
-            for row in rows
-        ]
+        evaluated = []
+        for row in rows:
+            self.at = row["decided_at"].to_pydatetime()
+            signal = signal_of(row, self._stores.strategy.score_names)
+            evaluated.append(self.session.evaluate(signal, self._market.until(self.at)))
         self.at = day
         self.session.refresh()
-        return found
+        return evaluated
 
     def weight(self) -> float:
         """Return the weight in force now."""
