@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
+from steelyard.desk.background import Alarm
 from steelyard.desk.bar_buffer import BarBuffer
 from steelyard.desk.recorder import Recorder
 from steelyard.desk.served_model import ServedModel
@@ -22,7 +23,7 @@ from steelyard.gateways.spool import Spool
 from steelyard.home import open_alerts, open_brake, open_ledger, open_registry, run_url
 from steelyard.market.bars import by_symbol
 from steelyard.settings import ServiceSettings, Settings, load
-from steelyard.views.alerts import lapse, of_decision
+from steelyard.views.alerts import lapse, of_decision, trading_trouble
 from steelyard.weight.state import State
 
 ANSWER_AGE = timedelta(days=3)
@@ -40,7 +41,14 @@ def open_watch(home: Path, conf: Path | None = None) -> StateWatch:
     """
     settings = load(conf)
     services = settings.services.at(home)
-    return _watch(services, open_registry(services), (), system_clock, settings.weight.lease_days)
+    return _watch(
+        services,
+        open_registry(services),
+        (),
+        system_clock,
+        settings.weight.lease_days,
+        _alarm(services),
+    )
 
 
 def _watch(
@@ -49,6 +57,7 @@ def _watch(
     listeners: tuple[StateListener, ...],
     clock: Clock,
     lease_days: int,
+    alarm: Alarm,
 ) -> StateWatch:
     """Return a watch that starts with the state on disk and stores every new one there."""
     alerts, state_file = open_alerts(services), _state_file(services)
@@ -71,6 +80,7 @@ def _watch(
         alert_on_lapse,
         clock,
         lease_days,
+        alarm,
     )
 
 
@@ -88,6 +98,12 @@ def stored_state(services: ServiceSettings, registry: Registry) -> State | None:
     if not file.exists():
         return None
     return registry.journal.unsealed(file.read_text(encoding="utf-8")).state
+
+
+def _alarm(services: ServiceSettings) -> Alarm:
+    """Return the alarm of the process's background threads: an alert, once a day and cause."""
+    alerts = open_alerts(services)
+    return lambda words: alerts.post(trading_trouble(services.lineage, words, datetime.now(UTC)))
 
 
 def _state_file(services: ServiceSettings) -> Path:
@@ -116,11 +132,12 @@ def open_session(home: Path, conf: Path | None = None, clock: Clock = system_clo
     champion = ServedModel(registry.load, state_folder / "bundle", registry.journal.seal)
     champion.restore()
     strategy = load_strategy(settings.strategy)
+    alarm = _alarm(services)
     lease_days, followers = settings.weight.lease_days, (lambda state, _: champion.follow(state),)
-    watch = _watch(services, registry, followers, clock, lease_days)
+    watch = _watch(services, registry, followers, clock, lease_days, alarm)
     enforce = _streak_check(settings, services, registry, watch, clock)
     spool = Spool(state_folder / "spool")
-    recorder = Recorder(open_ledger(services), spool, strategy.score_names, enforce)
+    recorder = Recorder(open_ledger(services), spool, strategy.score_names, enforce, alarm)
     return Session(
         watch.start(),
         champion,

@@ -1,9 +1,10 @@
 """Runs one job at a time in its own thread; the caller waits no longer than the deadline."""
 
 import queue
-import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
+
+from steelyard.desk.background import Background
 
 Result = TypeVar("Result")
 
@@ -24,7 +25,8 @@ class DeadlineWorker(Generic[Result]):
             queue.SimpleQueue()
         )
         self._submitted = self._completed = 0
-        threading.Thread(target=self._work, name="steelyard-opinion", daemon=True).start()
+        self._thread = Background("steelyard-opinion", self._work, 0.0)
+        self._thread.start()
 
     def run(self, job: Callable[[], Result], seconds: float) -> Result:
         """Return the result of ``job``, or raise its exception.
@@ -52,12 +54,17 @@ class DeadlineWorker(Generic[Result]):
 
     def stop(self) -> None:
         """Let the thread end after its current job."""
+        self._thread.stop()
         self._jobs.put(None)
 
     def _work(self) -> None:
-        while (submitted := self._jobs.get()) is not None:
-            number, job = submitted
-            try:
-                self._results.put((number, job(), None))
-            except Exception as error:  # noqa: BLE001  # raised in the thread that waits
-                self._results.put((number, None, error))
+        if (submitted := self._jobs.get()) is None:
+            return
+        number, job = submitted
+        try:
+            self._results.put((number, job(), None))
+        except Exception as error:  # noqa: BLE001  # raised in the thread that waits
+            self._results.put((number, None, error))
+        except BaseException as error:
+            self._results.put((number, None, RuntimeError(f"{type(error).__name__}: {error}")))
+            raise

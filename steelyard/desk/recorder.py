@@ -4,7 +4,6 @@ A record is on disk after ``POLL_SECONDS`` and one disk write, even if the proce
 reaches the ledger as soon as the database is available: in order, exactly once.
 """
 
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -16,6 +15,7 @@ import msgspec
 import numpy as np
 import pandas as pd
 
+from steelyard.desk.background import Alarm, Background
 from steelyard.desk.signals import Evaluation, Outcome
 from steelyard.errors import FixData, RestoreService
 from steelyard.gateways.spool import Spool
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 0.05
 RETRY_SECONDS = 5.0
+STOP_SECONDS = 60.0
 QUIET_SECONDS, LONGEST_SECONDS = 0.25, 5.0
 """The ledger is written after ``QUIET_SECONDS`` without an evaluation, after ``LONGEST_SECONDS`` at
 the latest: pandas and SQL would take the processor from the trade being decided."""
@@ -65,11 +66,11 @@ class Recorder:
         score_names: Names of the existing system's sub-scores; they complete the feature names.
         after_outcomes: Called by the writer once outcomes are in the ledger; retried until it
             succeeds.
+        alarm: Called with one line if records cannot be written to disk, or the writer fails.
 
     Attributes:
         lost: Evaluations that neither disk nor memory could keep.
         set_aside: Refused outcomes: of an unknown signal, or different from the recorded one.
-        trouble: Why records wait; None if none do.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class Recorder:
         spool: Spool,
         score_names: tuple[str, ...],
         after_outcomes: Callable[[], None] = lambda: None,
+        alarm: Alarm = lambda _: None,
     ) -> None:
         self._ledger = ledger
         self._spool = spool
@@ -85,13 +87,17 @@ class Recorder:
         self._feature_hash = feature_set_hash(self._feature_names)
         self._after_outcomes = after_outcomes
         self._queue: deque[Evaluation | Outcome] = deque(maxlen=MAX_QUEUED)
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._write, name="steelyard-recorder", daemon=True)
+        self._writer = Background("steelyard-recorder", self.flush, POLL_SECONDS, alarm)
         self._migrated = self._urgent = self._settled = False
         self._wait = 0.0
         self._recorded_at = self._stored_at = 0.0
         self.lost = self.set_aside = 0
-        self.trouble: str | None = None
+        self._waiting_for: str | None = None
+
+    @property
+    def trouble(self) -> str | None:
+        """Why records wait, or what is wrong with the writer; None if nothing is."""
+        return self._waiting_for or self._writer.trouble
 
     def start(self) -> "Recorder":
         """Open the spool and start the writer.
@@ -101,7 +107,7 @@ class Recorder:
         """
         self._spool.open()
         self._stored_at = time.monotonic()
-        self._thread.start()
+        self._writer.start()
         return self
 
     def record(self, evaluation: Evaluation) -> None:
@@ -118,15 +124,10 @@ class Recorder:
 
     def stop(self) -> None:
         """Write all waiting records and close the spool."""
-        self._stopping.set()
-        self._thread.join(60)
+        if self._writer.stop(STOP_SECONDS):
+            self._wait = self._recorded_at = 0.0
+            self._writer.attempt()
         self._spool.close()
-
-    def _write(self) -> None:
-        while not self._stopping.wait(POLL_SECONDS):
-            self.flush()
-        self._wait = self._recorded_at = 0.0
-        self.flush()
 
     def flush(self) -> None:
         """Move the queue to disk and, if no trade is busy, the spool to the ledger.
@@ -140,11 +141,10 @@ class Recorder:
             self._wait -= POLL_SECONDS
             if self._wait <= 0 and (urgent or self._is_due(time.monotonic())):
                 self._write_ledger()
-                self._stored_at, self.trouble = time.monotonic(), None
+                self._stored_at, self._waiting_for = time.monotonic(), None
                 self._report_outcomes()
         except RestoreService as error:
-            self.trouble = str(error)
-            self._wait = RETRY_SECONDS
+            self._waiting_for, self._wait = str(error), RETRY_SECONDS
 
     def _is_due(self, now: float) -> bool:
         return now - self._recorded_at > QUIET_SECONDS or now - self._stored_at > LONGEST_SECONDS
@@ -163,8 +163,9 @@ class Recorder:
             batch = [self._queue.popleft() for _ in range(min(len(self._queue), BATCH))]
             try:
                 self._spool.append([_spooled(record) for record in batch])
-            except RestoreService:
+            except BaseException as error:
                 self._queue.extendleft(reversed(batch))
+                self._writer.report(f"{len(self._queue)} records are only in memory: {error}")
                 raise
 
     def _write_ledger(self) -> None:
@@ -172,8 +173,21 @@ class Recorder:
             lines, position = self._spool.waiting(BATCH)
             if not lines:
                 return
-            self._store(list(self._decode(lines)))
+            records = list(self._decode(lines))
+            try:
+                self._store(records)
+            except _REFUSED:
+                for record in records:
+                    self._store_or_set_aside(record)
             self._spool.drained(position)
+
+    def _store_or_set_aside(self, record: SpooledEvaluation | Outcome) -> None:
+        """Store one record; one that the ledger refuses must not keep the others waiting."""
+        try:
+            self._store([record])
+        except _REFUSED:
+            self.set_aside += 1
+            self._spool.set_aside(msgspec.json.encode(record) + b"\n")
 
     def _decode(self, lines: Iterable[bytes]) -> Iterable[SpooledEvaluation | Outcome]:
         for line in lines:
@@ -244,4 +258,5 @@ def _spooled(record: Evaluation | Outcome) -> SpooledEvaluation | Outcome:
     return SpooledEvaluation(**scalars, features=record.features.tolist())
 
 
+_REFUSED = (FixData, ValueError, TypeError, KeyError)
 _SCALAR_FIELDS = tuple(name for name in SpooledEvaluation.__struct_fields__ if name != "features")

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
+from steelyard.desk.background import Alarm, Background
 from steelyard.gateways.brake import Brake
 from steelyard.weight.state import State
 
@@ -40,6 +41,7 @@ class StateWatch:
             alert an operator.
         clock: Returns the present time; a drill passes simulated time.
         lease_days: Length of a lease, days; a longer one is not believed.
+        alarm: Called with one line if a background thread fails unexpectedly.
 
     Attributes:
         trouble: Why the last refresh failed; None if it succeeded.
@@ -55,6 +57,7 @@ class StateWatch:
         notify: StateListener = lambda _state, _at: None,
         clock: Clock = system_clock,
         lease_days: int = MAX_LEASE_DAYS,
+        alarm: Alarm = lambda _: None,
     ) -> None:
         self._read_state = read_state
         self._notify = notify
@@ -62,12 +65,20 @@ class StateWatch:
         self._lease_days = lease_days
         self._listeners = listeners
         self._brake = brake
-        self._refresh_seconds = refresh_seconds
         self._state = initial
         self._braked = brake.pulled
-        self._stopped = threading.Event()
         self._refreshed = threading.Event()
+        self._threads = (
+            Background("steelyard-brake", self.check_brake, refresh_seconds, alarm),
+            Background("steelyard-watch", self._keep_fresh, refresh_seconds, alarm),
+        )
         self.trouble: str | None = "state not read yet"
+
+    @property
+    def troubles(self) -> tuple[str, ...]:
+        """Why state or brake may be outdated, one line each; empty if they are not."""
+        troubles = (self.trouble, *(thread.trouble for thread in self._threads))
+        return tuple(trouble for trouble in troubles if trouble)
 
     @property
     def state(self) -> State | None:
@@ -126,26 +137,22 @@ class StateWatch:
 
         Returns after the first refresh, or after ``FIRST_REFRESH_SECONDS`` if it hangs.
         """
-        threading.Thread(
-            target=self._repeat, args=(self.check_brake,), name="steelyard-brake", daemon=True
-        ).start()
-        threading.Thread(target=self._keep_fresh, name="steelyard-watch", daemon=True).start()
+        for thread in self._threads:
+            thread.start()
         self._refreshed.wait(FIRST_REFRESH_SECONDS)
         return self
 
     def stop(self) -> None:
         """Stop refreshing."""
-        self._stopped.set()
+        for thread in self._threads:
+            thread.stop()
 
     def check_brake(self) -> None:
         """Read the brake now; a pulled one counts until the state is read after its release."""
         self._braked = self._braked or self._brake.pulled
 
     def _keep_fresh(self) -> None:
-        self.refresh()
-        self._refreshed.set()
-        self._repeat(self.refresh)
-
-    def _repeat(self, action: Callable[[], None]) -> None:
-        while not self._stopped.wait(self._refresh_seconds):
-            action()
+        try:
+            self.refresh()
+        finally:
+            self._refreshed.set()

@@ -5,7 +5,8 @@ stored elsewhere; after a crash in between it is read again, so a reader must ac
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -63,30 +64,41 @@ class Spool:
         Raises:
             RestoreService: If they cannot be written.
         """
-        content = b"".join(msgspec.json.encode(line) + b"\n" for line in lines)
-        size = self._file.stat().st_size if self._file.exists() else 0
+        content = b"".join(msgspec.json.encode(line, enc_hook=_plain) + b"\n" for line in lines)
+        with self._on_disk():
+            size = self._file.stat().st_size if self._file.exists() else 0
+            try:
+                with self._file.open("ab") as file:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
+            except OSError:
+                self._cut_to(size)
+                raise
+
+    @contextmanager
+    def _on_disk(self) -> Iterator[None]:
+        """Turn failures of the disk into ``RestoreService``."""
         try:
-            with self._file.open("ab") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
+            yield
         except OSError as error:
-            self._cut_to(size)
             raise RestoreService(f"{self._file}: {error}; free space on this disk") from error
 
     def waiting(self, limit: int) -> tuple[list[bytes], int]:
         """Return up to ``limit`` undrained lines, oldest first, and the position after them."""
-        if not self._file.exists() or self._file.stat().st_size <= self._drained:
-            return [], self._drained
         lines: list[bytes] = []
-        position = self._drained
-        with self._file.open("rb") as file:
-            file.seek(position)
-            for line in file:
-                if not line.endswith(b"\n") or len(lines) == limit:
-                    break
-                lines.append(line)
-                position += len(line)
+        with self._on_disk():
+            size = self._file.stat().st_size if self._file.exists() else 0
+            position = self._drained = min(self._drained, size)  # somebody may have emptied it
+            if size == position:
+                return [], position
+            with self._file.open("rb") as file:
+                file.seek(position)
+                for line in file:
+                    if not line.endswith(b"\n") or len(lines) == limit:
+                        break
+                    lines.append(line)
+                    position += len(line)
         return lines, position
 
     def left(self) -> int:
@@ -100,18 +112,18 @@ class Spool:
     def drained(self, position: int) -> None:
         """Record that everything up to ``position`` is stored elsewhere."""
         self._drained = position
-        if position >= LARGE and position == self._file.stat().st_size:
-            self._drained = 0
-            write_whole(
-                self._mark, str(self._drained)
-            )  # first: what is drained twice is no harm, what is not drained is lost
-            os.truncate(self._file, 0)
-            return
-        write_whole(self._mark, str(self._drained))
+        with self._on_disk():
+            if position >= LARGE and position == self._file.stat().st_size:
+                self._drained = 0
+                # The mark first: a line read twice is no harm, one never read is lost.
+                write_whole(self._mark, str(self._drained))
+                os.truncate(self._file, 0)
+                return
+            write_whole(self._mark, str(self._drained))
 
     def set_aside(self, line: bytes) -> None:
         """Keep an unreadable line in ``damaged.jsonl`` for the operator."""
-        with (self._folder / "damaged.jsonl").open("ab") as file:
+        with self._on_disk(), (self._folder / "damaged.jsonl").open("ab") as file:
             file.write(line)
 
     def _read_mark(self) -> int:
@@ -124,3 +136,8 @@ class Spool:
     def _cut_to(self, size: int) -> None:
         if self._file.exists() and self._file.stat().st_size > size:
             os.truncate(self._file, size)
+
+
+def _plain(value: Any) -> Any:
+    """Return a value that JSON knows for one it does not: a number of NumPy, else its text."""
+    return value.item() if hasattr(value, "item") else str(value)

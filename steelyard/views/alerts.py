@@ -230,3 +230,22 @@ def failure(lineage: str, flow: str, words: str, at: datetime) -> Alert:
         advice=f"Fix the reported problem, then run steelyard {flow} again; "
         "what it did so far stays.",
     )
+
+
+def trading_trouble(lineage: str, words: str, at: datetime) -> Alert:
+    """Return the alert of a trading process whose background work fails, one for each day.
+
+    Args:
+        lineage: Name of the lineage.
+        words: What fails, in one line.
+        at: Time of the failure (UTC).
+    """
+    return Alert(
+        key=f"{lineage}/trading/{at:%Y-%m-%d}/{words[:40]}",
+        at=at,
+        kind="trading",
+        title=f"trading process: {lineage}: {words[:120]}",
+        figure=words,
+        advice="Trading goes on. Free disk space or restore the service it names; records wait in "
+        "the spool or, if that cannot be written, in memory: do not stop the process before.",
+    )

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -139,6 +140,66 @@ def test_a_full_disk_keeps_it_in_memory_until_there_is_room(tmp_path: Path) -> N
 
     assert len(recorded(tmp_path)) == 10
     assert recorder.lost == 0
+
+
+def test_a_disk_that_fails_outside_the_spools_lines_ends_no_recording(tmp_path: Path) -> None:
+    """The mark cannot be written: it is told, and what came meanwhile is recorded later."""
+    told: list[str] = []
+    recorder = Recorder(
+        Ledger(f"sqlite:///{tmp_path}/ledger.db"),
+        Spool(tmp_path / "spool"),
+        SCORES,
+        alarm=told.append,
+    ).start()
+    (tmp_path / "spool" / "drained.new").mkdir()
+    for number in range(10):
+        recorder.record(evaluation(number))
+    deadline = time.monotonic() + 10
+    while recorder.trouble is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert "free space on this disk" in str(recorder.trouble)
+    (tmp_path / "spool" / "drained.new").rmdir()
+    recorder.record(evaluation(10))
+    recorder.stop()
+
+    assert len(recorded(tmp_path)) == 11
+    assert (recorder.trouble, told) == (None, [])
+
+
+def test_records_that_are_only_in_memory_are_told(tmp_path: Path) -> None:
+    """Once, not at every attempt."""
+    told: list[str] = []
+    spool = Spool(tmp_path / "spool")
+    recorder = Recorder(
+        Ledger(f"sqlite:///{tmp_path}/ledger.db"), spool, SCORES, alarm=told.append
+    ).start()
+    lines = tmp_path / "spool" / "lines.jsonl"
+    lines.unlink()
+    lines.mkdir()
+    recorder.record(evaluation(1))
+    time.sleep(0.5)
+    lines.rmdir()
+    recorder.stop()
+
+    assert len(told) == 1
+    assert told[0].startswith("1 records are only in memory")
+    assert recorded(tmp_path) == ["S:000001:buy"]
+
+
+def test_a_record_that_the_ledger_refuses_keeps_no_other_waiting(tmp_path: Path) -> None:
+    """A time without a zone is set aside; a number of NumPy is a number."""
+    recorder = Recorder(
+        Ledger(f"sqlite:///{tmp_path}/ledger.db"), Spool(tmp_path / "spool"), SCORES
+    ).start()
+    naive = evaluation(2).decided_at.replace(tzinfo=None)
+    recorder.record(replace(evaluation(1), confidence_existing=np.float32(71.5)))
+    recorder.record(replace(evaluation(2), decided_at=naive))
+    recorder.record(evaluation(3))
+    recorder.stop()
+
+    assert recorded(tmp_path) == ["S:000001:buy", "S:000003:buy"]
+    assert recorder.set_aside == 1
+    assert "S:000002:buy" in (tmp_path / "spool" / "damaged.jsonl").read_text()
 
 
 def test_a_damaged_line_is_set_aside_and_the_others_go_on(tmp_path: Path) -> None:

@@ -228,6 +228,29 @@ def test_state_health_and_metrics_say_how_it_stands(served: Served) -> None:
     assert "steelyard_weight 0.15" in metrics
 
 
+def test_records_that_wait_make_the_health_degraded(served: Served) -> None:
+    """Decisions go on; the health is ok again once the disk is."""
+    mark = served.home.state_folder / "spool" / "drained.new"
+    mark.mkdir()
+    row = rows()[2]
+    unknown = {"timestamp": stamp(row["timestamp"] + pd.Timedelta("50D")), "bars": []}
+    answer = served.post("/evaluate", request_for(row, pd.Timestamp(END)) | unknown)
+    assert answer.status_code == 200
+    assert health_becomes(served, "degraded")
+    assert "free space on this disk" in served.get("/state").json()["troubles"][0]
+    mark.rmdir()
+    assert health_becomes(served, "ok")
+
+
+def health_becomes(served: Served, status: str, seconds: float = 20.0) -> bool:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if httpx.get(served.url + "/healthz").json() == {"status": status}:
+            return True
+        time.sleep(0.2)
+    return False
+
+
 def test_nothing_gets_in_without_the_token(served: Served) -> None:
     """No token, a wrong one and a longer one are refused; only /health needs none."""
     for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": f"Bearer {TOKEN}x"}):
