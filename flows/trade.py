@@ -9,17 +9,23 @@ from steelyard.flows.common import announce_failed_run, resolve_as_of, run_clock
 from steelyard.home import open_home
 from steelyard.tasks.alerts import announce
 from steelyard.tasks.predictions import watch_streak
-from steelyard.tasks.trading import fill, newest_signals, settle_outcomes, trade_signals
+from steelyard.tasks.trading import (
+    fill,
+    newest_signals,
+    protect_positions,
+    settle_outcomes,
+    trade_signals,
+)
 
 
 @flow(name="trade", on_failure=[announce_failed_run], on_crashed=[announce_failed_run])
 def trade(
     as_of: datetime | None = None, home: str = ".", conf: str | None = None
 ) -> dict[str, Any]:
-    """Fill open orders, settle outcomes, then trade new signals; a second run orders nothing.
+    """Close what has no stop, fill open orders, settle outcomes, then trade new signals.
 
-    Outcomes come first: a losing streak that has just broken its limit takes the weight from the
-    very signals traded next.
+    A second run orders nothing. Outcomes come first: a losing streak that has just broken its limit
+    takes the weight from the very signals traded next.
 
     Args:
         as_of: Trade on the bars closed by this time (ISO 8601, UTC); None for the scheduled time.
@@ -27,6 +33,7 @@ def trade(
         conf: Folder of the settings; None for the default.
     """
     opened_home, at = open_home(home, conf), resolve_as_of(as_of)
+    protect_positions(opened_home)
     newest = newest_signals(opened_home, at)
     filled = fill(opened_home, newest.bars)
     streak_broken = settle_outcomes(opened_home, newest)

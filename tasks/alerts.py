@@ -1,8 +1,11 @@
 """Steps that alert the operator; the wording of every alert is in ``steelyard/views/alerts.py``."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
 
+from steelyard.errors import RestoreService
+from steelyard.gateways.brokers import WORKING
 from steelyard.gateways.quality import Checked
 from steelyard.home import Home
 from steelyard.monitoring.health import Figure, Silence
@@ -102,6 +105,15 @@ def announce_drift(home: Home, judged: JudgedDrift) -> None:
     if judged.training:
         home.alerts.post(alerts.drift(home.settings.services.lineage, judged, judged.training))
     home.alerts.deliver()
+
+
+def announce_unprotected(home: Home) -> None:
+    """Post an alert about every position without stop and target, once for each; never raises."""
+    with suppress(RestoreService):  # the ledger's failure stops the run by itself
+        working = home.ledger.trades(WORKING)
+        unprotected = working[working["unprotected_since"].notna()]
+        for row in unprotected.to_dict("records"):
+            home.alerts.post(alerts.unprotected(home.settings.services.lineage, row))
 
 
 def announce_failure(home: Home, flow: str, cause: str) -> None:

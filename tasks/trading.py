@@ -21,7 +21,7 @@ from steelyard.market.features import FEATURES
 from steelyard.market.history import history
 from steelyard.market.indicators import atr
 from steelyard.market.strategy import signals
-from steelyard.tasks.alerts import announce_failure
+from steelyard.tasks.alerts import announce_failure, announce_unprotected
 from steelyard.tasks.predictions import breaker_of, record_outcomes
 from steelyard.tasks.step import step
 from steelyard.trading import open_session, stored_state
@@ -78,8 +78,27 @@ def fill(home: Home, bars: Mapping[str, Bars]) -> int:
     Args:
         home: Opened home.
         bars: Bars by symbol.
+
+    Raises:
+        ReconcileAccount: If account and ledger disagree, or a position is left without a stop.
     """
-    return broker_of(home).advance(bars)
+    try:
+        return broker_of(home).advance(bars)
+    finally:
+        announce_unprotected(home)
+
+
+@step()
+def protect_positions(home: Home) -> None:
+    """Close the positions that have neither stop nor target, whatever the bars say.
+
+    Raises:
+        ReconcileAccount: If one of them cannot be closed.
+    """
+    try:
+        broker_of(home).protect()
+    finally:
+        announce_unprotected(home)
 
 
 @step()
@@ -109,7 +128,8 @@ def settle_outcomes(home: Home, newest: Newest) -> bool:
 def trade_signals(home: Home, newest: Newest, clock: Clock) -> list[dict[str, Any]]:
     """Evaluate, size and order the signals of the newest bars; record a veto for those too old.
 
-    A signal is traded only if its entry is still to come or has just come.
+    A signal is traded only if its entry is still to come or has just come. Its evaluation is on
+    disk before its order is sent, so that every order has its reason, whatever happens then.
 
     Args:
         home: Opened home.
@@ -118,6 +138,9 @@ def trade_signals(home: Home, newest: Newest, clock: Clock) -> list[dict[str, An
 
     Returns:
         One record per traded signal, with its veto if there is one.
+
+    Raises:
+        RestoreService: If an evaluation cannot be written to disk; its signal is not ordered.
     """
     rows = cast(list[dict[str, Any]], newest.signals.to_dict("records"))
     fresh = [row for row in rows if _is_fresh(home, newest, row)]
@@ -158,6 +181,7 @@ def _stamp(at: pd.Timestamp) -> np.datetime64:
 
 def _trade(home: Home, session: Session, bars: Mapping[str, Bars], row: Row) -> dict[str, Any]:
     evaluation = session.evaluate(signal_of(row, home.strategy.score_names), bars)
+    session.persist()
     broker, order = broker_of(home), _order(home, bars, row)
     equity = broker.equity(bars)
     assessment = _assess(home, equity, bars, order, evaluation)

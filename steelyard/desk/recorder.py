@@ -4,6 +4,7 @@ A record is on disk after ``POLL_SECONDS`` and one disk write, even if the proce
 reaches the ledger as soon as the database is available: in order, exactly once.
 """
 
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -87,6 +88,7 @@ class Recorder:
         self._feature_hash = feature_set_hash(self._feature_names)
         self._after_outcomes = after_outcomes
         self._queue: deque[Evaluation | Outcome] = deque(maxlen=MAX_QUEUED)
+        self._spooling = threading.Lock()
         self._writer = Background("steelyard-recorder", self.flush, POLL_SECONDS, alarm)
         self._migrated = self._urgent = self._settled = False
         self._wait = 0.0
@@ -158,7 +160,19 @@ class Recorder:
         except Exception as error:  # the writer must live on
             raise RestoreService(f"after an outcome: {type(error).__name__}: {error}") from error
 
+    def persist(self) -> None:
+        """Return once everything recorded so far is on disk (fsync).
+
+        Raises:
+            RestoreService: If the disk cannot be written; the records stay in memory.
+        """
+        self._write_spool()
+
     def _write_spool(self) -> None:
+        with self._spooling:
+            self._write_batches()
+
+    def _write_batches(self) -> None:
         while self._queue:
             batch = [self._queue.popleft() for _ in range(min(len(self._queue), BATCH))]
             try:

@@ -167,6 +167,16 @@ class Session:
             self._recorder.record(evaluation)
         return evaluation
 
+    def persist(self) -> None:
+        """Return once every evaluation so far is on disk; call it before an order is sent.
+
+        Raises:
+            RestoreService: If the disk cannot be written: an order now would have no reason left
+                after a crash.
+        """
+        if self._recorder is not None:
+            self._recorder.persist()
+
     def refresh(self) -> None:
         """Read brake and state now; a failure is reported in ``troubles``."""
         self._watch.refresh()

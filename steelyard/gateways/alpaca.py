@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
@@ -82,7 +82,9 @@ class _Expected:
         units: Signed units by symbol.
         order_ids: Alpaca's ids of our orders.
         changes: Rows the ledger does not have yet.
-        refusals: Exits that Alpaca refused; the other trades are handled all the same.
+        refusals: Exits that Alpaca refused or that did not arrive; the other trades are handled
+            all the same.
+        excesses: Trades that left more units than they entered.
     """
 
     signal_ids: frozenset[str]
@@ -90,6 +92,7 @@ class _Expected:
     order_ids: set[str] = field(default_factory=set)
     changes: list[dict[str, Any]] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)
+    excesses: list[str] = field(default_factory=list)
 
 
 class AlpacaBroker:
@@ -135,10 +138,16 @@ class AlpacaBroker:
     def submit(self, order: Order) -> str | None:
         """Place the bracket and return the reason if Alpaca refuses it (``broker_rejected``).
 
+        A signal that the ledger holds as vetoed or ended is not ordered.
+
         Raises:
             RestoreService: If it is unknown whether it arrived; the next ``advance`` finds out.
         """
-        self._ledger.record_trades([order_row(order, self.name)])
+        if not self._ledger.record_trades([order_row(order, self.name)]):
+            trades = self._ledger.trades(broker=self.name).set_index("signal_id")
+            status = trades["status"].get(order.signal_id, "recorded for another broker")
+            if status not in WORKING:
+                return f"{order.signal_id} is {status} in the ledger; it is not ordered again"
         try:
             placed = self._sent(_bracket(order))
         except _Refused as refusal:
@@ -161,13 +170,31 @@ class AlpacaBroker:
             FixConfiguration: If Alpaca refuses the keys.
         """
         self._require_open()
-        expected = self._update_trades(bars)
+        expected = self._update_trades(self._working(), bars)
         if not self._difference(expected):
             return len(expected.changes)
-        repeated = self._update_trades(bars)  # a fill may have come between two requests
-        if difference := self._difference(repeated):
+        repeated = self._update_trades(self._working(), bars)  # a fill may have come in between
+        if difference := self._difference(repeated) or next(iter(expected.excesses), None):
             raise ReconcileAccount(f"{difference}; nothing is ordered until then")
         return len(expected.changes) + len(repeated.changes)
+
+    def protect(self) -> None:
+        """Close the trades that the ledger holds as unprotected, before anything else is done.
+
+        Raises:
+            ReconcileAccount: If Alpaca refuses to close one, or cannot be reached for it.
+            RestoreService: If Alpaca cannot be reached at all.
+            FixConfiguration: If Alpaca refuses the keys.
+        """
+        working = self._ledger.trades(WORKING, self.name)
+        expected = self._update_trades(working[working["unprotected_since"].notna()], {})
+        if expected.refusals:
+            raise ReconcileAccount(f"{expected.refusals[0]}; nothing is ordered until then")
+
+    def _working(self) -> pd.DataFrame:
+        """Return the working trades, unprotected ones first."""
+        working = own_trades(self._ledger, self.name)
+        return working.sort_values("unprotected_since", na_position="last", kind="stable")
 
     def _require_open(self) -> None:
         account = self._account()
@@ -179,10 +206,9 @@ class AlpacaBroker:
     def _account(self) -> TradeAccount:
         return cast(TradeAccount, self._answer(self._client.get_account))
 
-    def _update_trades(self, bars: Mapping[str, Bars]) -> _Expected:
-        """Write the state of every working trade and return what the account must look like."""
+    def _update_trades(self, working: pd.DataFrame, bars: Mapping[str, Bars]) -> _Expected:
+        """Write the state of the working trades and return what the account must look like."""
         expected = _Expected(frozenset(self._ledger.trades(broker=self.name)["signal_id"]))
-        working = own_trades(self._ledger, self.name)
         for row in cast(list[dict[str, Any]], working.to_dict("records")):
             self._update_trade(row, bars.get(row["symbol"]), expected)
         self._ledger.fill_trades(expected.changes)
@@ -195,12 +221,19 @@ class AlpacaBroker:
                 {"signal_id": row["signal_id"], "status": "canceled", "veto": "not_sent"}
             )
             return
-        change = trade.change()
+        change, marked = trade.change(), not pd.isna(row["unprotected_since"])
+        if trade.excess:
+            expected.excesses.append(trade.excess)
         if trade.open_units:
             units = expected.units.get(trade.symbol, 0.0)
             expected.units[trade.symbol] = units + trade.side * trade.open_units
             overdue = bars is not None and self._overdue(bars, row)
-            self._close(trade, expected, overdue=overdue)
+            if not trade.protected or overdue:
+                self._leave(trade, expected, marked=marked, overdue=overdue)
+            elif marked:
+                change["unprotected_since"] = None
+        elif marked:
+            change["unprotected_since"] = None
         expected.order_ids |= trade.ids
         if {name: row[name] for name in change} != change:
             expected.changes.append({"signal_id": row["signal_id"], **change})
@@ -242,11 +275,32 @@ class AlpacaBroker:
         request = GetOrderByIdRequest(nested=True)
         return cast(Placed, self._answer(lambda: self._client.get_order_by_id(order_id, request)))
 
-    def _close(self, trade: "_Trade", expected: _Expected, *, overdue: bool) -> None:
-        """Close a trade at the market if it is overdue or has neither stop nor target any more."""
-        if trade.closing or (trade.protected and not overdue):
+    def _leave(self, trade: "_Trade", expected: _Expected, *, marked: bool, overdue: bool) -> None:
+        """Close a trade; one that could not be closed is told, and no other waits for it.
+
+        The ledger says that it is unprotected before its stop is cancelled, so that no crash leaves
+        a position without stop that nobody knows of.
+        """
+        if not marked:
+            self._ledger.fill_trades(
+                [{"signal_id": trade.signal_id, "unprotected_since": datetime.now(UTC)}]
+            )
+        if trade.closing:
             return
+        try:
+            self._close(trade, expected, overdue=overdue)
+        except RestoreService as error:
+            expected.refusals.append(
+                f"{error}; {trade.symbol} may be without a stop until the next run closes it"
+            )
+
+    def _close(self, trade: "_Trade", expected: _Expected, *, overdue: bool) -> None:
+        """Close a trade at the market: it is overdue, or has neither stop nor target any more."""
         if not self._cancelled(trade):
+            expected.refusals.append(
+                f"alpaca: the cancelled orders of {trade.symbol} have not ended after "
+                f"{LOOKS * PAUSE_SECONDS:g} s; it may have no stop until the next run closes it"
+            )
             return
         quantity = min(
             trade.open_units, max(trade.side * self._positions().get(trade.symbol, 0.0), 0.0)
@@ -290,8 +344,8 @@ class AlpacaBroker:
 
     def _difference(self, expected: _Expected) -> str | None:
         """Return a difference between account and ledger, or a refused exit; None if all agrees."""
-        if expected.refusals:
-            return expected.refusals[0]
+        if expected.refusals or expected.excesses:
+            return [*expected.refusals, *expected.excesses][0]
         positions = self._positions()
         for symbol, units in positions.items():
             recorded = expected.units.get(symbol, 0.0)
@@ -429,13 +483,26 @@ class _Trade:
         ]
         self.entered_units = float(entry.filled_qty or 0.0)
         self._fills = list(self._exits())
-        self.open_units = max(self.entered_units - sum(fill.quantity for fill in self._fills), 0.0)
+        self.left_units = sum(fill.quantity for fill in self._fills)
+        self.open_units = max(self.entered_units - self.left_units, 0.0)
         self.ids = {str(order.id) for order in (entry, *legs, *self._own)}
 
     @property
     def protected(self) -> bool:
         """Whether stop or target are open, or will be once the entry is filled."""
-        return any(order.status not in ENDED for order in (self.entry, *self.legs))
+        gone = ENDED | {OrderStatus.PENDING_CANCEL}
+        return any(order.status not in gone for order in (self.entry, *self.legs))
+
+    @property
+    def excess(self) -> str | None:
+        """The units that left beyond those that entered, in one line; None if there are none."""
+        if self.left_units <= self.entered_units:
+            return None
+        return (
+            f"alpaca: {self.left_units:g} {self.symbol} left the trade {self.signal_id}, "
+            f"{self.entered_units:g} entered; compare the account's activities on Alpaca's page, "
+            "and use the account for Steelyard only"
+        )
 
     @property
     def closing(self) -> bool:

@@ -86,6 +86,13 @@ class Broker(Protocol):
                 ordered then.
         """
 
+    def protect(self) -> None:
+        """Close the positions that have neither stop nor target; the first thing of every run.
+
+        Raises:
+            ReconcileAccount: If one of them cannot be closed.
+        """
+
     def tradable(self, quantity: float) -> float:
         """Return the next smaller quantity that can be ordered."""
 
@@ -112,6 +119,9 @@ class PaperBroker:
     def submit(self, order: Order) -> None:
         """Record the order; it is entered at the open of the bar after its decision bar."""
         self._ledger.record_trades([order_row(order, self.name)])
+
+    def protect(self) -> None:
+        """Do nothing: the ledger holds stop and target of every trade."""
 
     def tradable(self, quantity: float) -> float:
         """Return the quantity; any fraction can be ordered."""

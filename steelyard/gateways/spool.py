@@ -5,6 +5,7 @@ stored elsewhere; after a crash in between it is read again, so a reader must ac
 """
 
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,13 +22,17 @@ LARGE = 4 << 20
 
 
 class Spool:
-    """An append-only file of JSON lines and the position it is drained to, for one process."""
+    """An append-only file of JSON lines and the position it is drained to, for one process.
+
+    A thread may append while another reads and drains.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._file = folder / "lines.jsonl"
         self._mark = folder / "drained"
         self._lock = FileLock(folder / ".lock", timeout=0)
+        self._mutex = threading.Lock()
         self._drained = 0
 
     def open(self) -> None:
@@ -78,11 +83,12 @@ class Spool:
 
     @contextmanager
     def _on_disk(self) -> Iterator[None]:
-        """Turn failures of the disk into ``RestoreService``."""
-        try:
-            yield
-        except OSError as error:
-            raise RestoreService(f"{self._file}: {error}; free space on this disk") from error
+        """Let one thread at a time use the files; failures of the disk are ``RestoreService``."""
+        with self._mutex:
+            try:
+                yield
+            except OSError as error:
+                raise RestoreService(f"{self._file}: {error}; free space on this disk") from error
 
     def waiting(self, limit: int) -> tuple[list[bytes], int]:
         """Return up to ``limit`` undrained lines, oldest first, and the position after them."""

@@ -1,6 +1,8 @@
 """The texts of alerts: what happened, figure and bound, what to do, where to look."""
 
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 from steelyard.gateways.alerts import Alert
 from steelyard.gateways.quality import Checked
@@ -248,4 +250,24 @@ def trading_trouble(lineage: str, words: str, at: datetime) -> Alert:
         figure=words,
         advice="Trading goes on. Free disk space or restore the service it names; records wait in "
         "the spool or, if that cannot be written, in memory: do not stop the process before.",
+    )
+
+
+def unprotected(lineage: str, trade: Mapping[Any, Any]) -> Alert:
+    """Return the alert of a position that has neither stop nor target at the broker.
+
+    Args:
+        lineage: Name of the lineage.
+        trade: Row of ``trades``.
+    """
+    since = trade["unprotected_since"]
+    return Alert(
+        key=f"{lineage}/unprotected/{trade['signal_id']}/{since.isoformat()}",
+        at=since,
+        kind="unprotected",
+        title=f"no stop: {lineage}: {trade['quantity']:g} {trade['symbol']} ({trade['side']})",
+        figure=f"{trade['signal_id']} has neither stop nor target at {trade['broker']} since "
+        f"{since:%Y-%m-%d %H:%M} UTC",
+        advice="The next run of trade closes it before anything else. If that is far away, run "
+        "steelyard trade now, or close the position on the broker's page.",
     )

@@ -23,7 +23,7 @@ class Account:
 
     Attributes:
         faults: Faults of the next requests, one each, in order: a method, a kind (status,
-            drop_before, drop_after, hang_after) and its value. After "after", the request was
+            drop_before, drop_after, hang_after, none) and its value. After "after", the request was
             carried out and only the answer is lost.
     """
 
@@ -33,6 +33,7 @@ class Account:
         self.faults: list[tuple[str, str, Any]] = []
         self.requests: list[tuple[str, str]] = []
         self.blocked = False
+        self.slow_cancels = False
         self.halted: set[str] = set()
         self.keys = ("key", "secret")
         self.lock = threading.RLock()
@@ -110,6 +111,9 @@ class Account:
         with self.lock:
             if order["status"] in ENDED:
                 return 422
+            if self.slow_cancels:
+                order["status"] = "pending_cancel"
+                return 204
             order["status"] = "canceled"
             for leg in order["legs"] or ():
                 leg["status"] = "canceled"

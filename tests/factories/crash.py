@@ -9,6 +9,8 @@ from typing import Any
 
 from factories.evidence import NOW, POLICY, evidence
 from factories.registry import open_registry
+from steelyard.flows.trade import trade
+from steelyard.gateways.brokers import Order, PaperBroker
 from steelyard.gateways.registry import Dataset, Registration, Registry, Trial
 from steelyard.home import open_home
 from steelyard.learning.search import TrialRow
@@ -108,3 +110,16 @@ def evaluate_at_once(home: str, conf: str, as_of: datetime, start: Any, answers:
     start.wait(60)
     entry = evaluate_weight(stores, as_of)
     answers.put(entry.run_id if entry else None)
+
+
+def killed_after_its_first_order(home: str, conf: str, first_day: datetime) -> None:
+    """Trade day by day, and kill this process right after the broker took the first order."""
+    submit = PaperBroker.submit
+
+    def submit_and_die(broker: PaperBroker, order: Order) -> None:
+        submit(broker, order)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    PaperBroker.submit = submit_and_die  # type: ignore[method-assign]
+    for number in range(30):
+        trade.fn(first_day + timedelta(days=number), home, conf)

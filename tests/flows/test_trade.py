@@ -1,13 +1,18 @@
 """Paper trading in simulated time: every trade is traceable, and nothing is ordered twice."""
 
-from collections.abc import Callable
+import errno
+import multiprocessing
+import signal
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from unittest.mock import Mock
 
 import pandas as pd
 import pytest
 
 from factories.alpaca_server import running_account
+from factories.crash import killed_after_its_first_order
 from factories.digests import ledger_digest
 from steelyard.desk.streak_breaker import StreakBreaker
 from steelyard.errors import ReconcileAccount, RestoreService
@@ -15,11 +20,13 @@ from steelyard.flows.collect import collect
 from steelyard.flows.guard import guard
 from steelyard.flows.settle import settle
 from steelyard.flows.trade import trade
+from steelyard.gateways import spool
 from steelyard.gateways.brokers import PaperBroker
 from steelyard.home import Home, open_home
 from steelyard.queries.history import known_history
 from steelyard.tasks.predictions import record_outcomes
 from steelyard.tasks.trading import broker_of
+from steelyard.trading import open_session
 
 Command = Callable[..., tuple[int, str, str]]
 MONDAY = datetime(2011, 8, 8, tzinfo=UTC)
@@ -224,3 +231,51 @@ def test_alpaca_gets_one_order_for_each_traded_signal(
         with pytest.raises(ReconcileAccount, match="TSLA"):
             trade.fn(MONDAY + timedelta(days=9, minutes=10), str(home), patient)
         assert len(account.orders) == len(ordered)
+
+
+def test_every_order_has_its_reason_after_a_kill(home: Path, patient: str) -> None:
+    """Killed right after the order, before the recorder's next round: the evaluation is on disk."""
+    collect.fn(MONDAY + timedelta(days=30), str(home), patient)
+    guard.fn(MONDAY - timedelta(days=1), str(home), patient)
+    process = multiprocessing.get_context("spawn").Process(
+        target=killed_after_its_first_order,
+        args=(str(home), patient, MONDAY + timedelta(minutes=10)),
+    )
+    process.start()
+    process.join(120)
+    assert process.exitcode == -signal.SIGKILL
+    open_session(home, Path(patient)).close()  # the next process drains the spool
+    stores = open_home(home, Path(patient))
+    [ordered] = stores.ledger.trades(("submitted",))["signal_id"]
+    evaluated = stores.ledger.signal(ordered)
+
+    assert evaluated is not None
+    assert evaluated["decision"]
+
+
+def test_what_cannot_be_recorded_is_not_ordered(
+    home: Path, patient: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is full when the signal is evaluated: one line, no order, and none is missed."""
+    collect.fn(MONDAY + timedelta(days=30), str(home), patient)
+    guard.fn(MONDAY - timedelta(days=1), str(home), patient)
+    stores = open_home(home, Path(patient))
+    full = OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setattr(spool.os, "fsync", Mock(side_effect=full))
+    days = iter(MONDAY + timedelta(days=number, minutes=10) for number in range(30))
+    reached: list[datetime] = []
+    with pytest.raises(RestoreService, match="free space on this disk"):
+        trade_until_refused(days, reached, home, patient)
+    assert stores.ledger.trades(("submitted", "open", "closed")).empty
+    monkeypatch.undo()
+    evaluated = trade.fn(reached[-1], str(home), patient)["signals"]
+
+    assert evaluated
+
+
+def trade_until_refused(
+    days: Iterator[datetime], reached: list[datetime], home: Path, conf: str
+) -> None:
+    for day in days:
+        reached.append(day)
+        trade.fn(day, str(home), conf)

@@ -1,20 +1,24 @@
 """Alpaca over real sockets: one order per signal under any fault, and a reconciled account."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from factories.alpaca_server import Account, order_document, running_account
-from steelyard.errors import FixConfiguration, ReconcileAccount, RestoreService
+from factories.alpaca_server import ENDED, Account, order_document, running_account
+from steelyard.errors import CollectMoreData, FixConfiguration, ReconcileAccount, RestoreService
+from steelyard.flows.trade import trade
+from steelyard.gateways import alpaca as module
 from steelyard.gateways.alpaca import AlpacaBroker
-from steelyard.gateways.brokers import BrokerSettings, Order, PaperBroker
+from steelyard.gateways.brokers import BrokerSettings, Order, PaperBroker, order_row
 from steelyard.gateways.ledger import Ledger
-from steelyard.home import open_broker
+from steelyard.home import open_broker, open_home
 from steelyard.market.bars import Bars
 from steelyard.market.brackets import BracketPolicy
 
@@ -427,3 +431,133 @@ def test_paper_trades_without_bars_stop_trading(ledger: Ledger) -> None:
 def test_only_whole_units_are_ordered(alpaca: AlpacaBroker) -> None:
     """A bracket takes whole units; less than one is none."""
     assert [alpaca.tradable(units) for units in (10.9, 1.0, 0.7)] == [10.0, 1.0, 0.0]
+
+
+# positions without a stop
+
+
+def entered(server: Account, alpaca: AlpacaBroker) -> dict[str, Any]:
+    """A trade that is entered and protected, over its time at the next run."""
+    alpaca.submit(ORDER)
+    placed = server.order(ID)
+    server.fill(placed, 200.0)
+    alpaca.advance(history())
+    return placed
+
+
+def unprotected(ledger: Ledger) -> bool:
+    return not pd.isna(row(ledger)["unprotected_since"])
+
+
+@pytest.mark.parametrize("kind", ["drop_before", "drop_after"])
+@pytest.mark.parametrize("request_number", range(9))
+def test_a_connection_cut_at_any_request_of_an_exit_leaves_no_position_unnoticed(
+    account: tuple[Account, str],
+    alpaca: AlpacaBroker,
+    ledger: Ledger,
+    kind: str,
+    request_number: int,
+) -> None:
+    """From this request on every one fails: what has no stop is in the ledger, and closed next."""
+    server, address = account
+    placed = entered(server, alpaca)
+    server.faults = [("*", "none", None)] * request_number + [("*", kind, None)] * 99
+    with suppress(RestoreService, ReconcileAccount):
+        opened(address, ledger).advance(history(48))
+    protected = any(leg["status"] not in ENDED for leg in placed["legs"])
+    assert protected or unprotected(ledger)
+
+    server.faults = []
+    again = opened(address, ledger)
+    again.protect()
+    assert protected or len(server.orders) == 2  # closed before anything else
+    again.advance(history(48))
+    exits = [order for order in server.orders if order["client_order_id"] != ID]
+    assert [float(order["qty"]) for order in exits] == [10.0]
+    server.fill(exits[0], 201.0)
+    again.advance(history(49))
+    assert (row(ledger)["status"], unprotected(ledger)) == ("closed", False)
+    assert server.positions["AAPL"] == 0.0
+
+
+def test_a_cancel_that_takes_its_time_is_told_and_closed_by_the_next_run(
+    account: tuple[Account, str],
+    alpaca: AlpacaBroker,
+    ledger: Ledger,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Legs that are being cancelled protect nothing."""
+    monkeypatch.setattr(module, "LOOKS", 2)
+    server, address = account
+    placed = entered(server, alpaca)
+    server.slow_cancels = True
+    with pytest.raises(ReconcileAccount, match=r"AAPL have not ended after 0\.4 s"):
+        alpaca.advance(history(48))
+    assert unprotected(ledger)
+    for leg in placed["legs"]:
+        leg["status"] = "canceled"
+    opened(address, ledger).protect()
+
+    assert server.order(f"{ID}:unprotected:1")["side"] == "sell"
+    assert unprotected(ledger)  # until the exit is filled
+    server.fill(server.orders[-1], 201.0)
+    opened(address, ledger).advance(history(49))
+    assert (row(ledger)["status"], unprotected(ledger)) == ("closed", False)
+
+
+def test_a_position_without_stop_is_alerted_and_closed_before_bars_are_read(
+    account: tuple[Account, str],
+    ledger: Ledger,
+    tmp_path: Path,
+    conf: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A home without bars cannot trade, and closes it all the same."""
+    server, address = account
+    (conf / "broker.yaml").write_text(f"name: alpaca\naddress: {address}\n")
+    monkeypatch.setenv("APCA_API_KEY_ID", "key")
+    monkeypatch.setenv("APCA_API_SECRET_KEY", "secret")
+    home = open_home(tmp_path / "home", conf)
+    broker = opened(address, home.ledger)
+    placed = entered(server, broker)
+    for leg in placed["legs"]:
+        server.cancel(leg)
+    with pytest.raises(CollectMoreData):
+        trade.fn(home=str(home.folder), conf=str(conf))
+    assert server.orders[-1]["client_order_id"] == ID  # nothing says yet that it has no stop
+
+    broker.advance(history())
+    for _ in range(2):
+        with pytest.raises(CollectMoreData):
+            trade.fn(home=str(home.folder), conf=str(conf))
+    assert [order["client_order_id"] for order in server.orders[1:]] == [f"{ID}:unprotected:1"]
+    titles = [stored.alert.title for stored in home.alerts.open()]
+    assert titles.count("no stop: signal-confidence: 10 AAPL (buy)") == 1
+
+
+def test_more_units_out_than_in_are_told(
+    account: tuple[Account, str], alpaca: AlpacaBroker, ledger: Ledger
+) -> None:
+    """Target and a sale by hand: the account is short, and once it is level the run before told."""
+    server, _ = account
+    placed = entered(server, alpaca)
+    server.fill(placed["legs"][0], 204.0)
+    hand = order_document("AAPL", "sell", 10, "market", "by-somebody")
+    server.orders.append(hand)
+    server.fill(hand, 202.0)
+    server.positions["AAPL"] = 0.0
+    with pytest.raises(ReconcileAccount, match=r"20 AAPL left the trade .*, 10 entered"):
+        alpaca.advance(history())
+    assert row(ledger)["status"] == "closed"
+
+
+@pytest.mark.parametrize("status", ["vetoed", "closed", "canceled", "rejected"])
+def test_a_signal_that_was_left_or_ended_is_not_ordered(
+    account: tuple[Account, str], alpaca: AlpacaBroker, ledger: Ledger, status: str
+) -> None:
+    """The ledger says what became of it; only a submitted one may be sent again."""
+    ledger.record_trades([order_row(ORDER, "alpaca", status)])
+
+    assert f"is {status} in the ledger" in str(alpaca.submit(ORDER))
+    assert account[0].orders == []
+    assert row(ledger)["status"] == status

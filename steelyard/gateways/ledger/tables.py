@@ -81,6 +81,7 @@ TIME_COLUMNS = (
     "submitted_at",
     "entry_at",
     "exit_at",
+    "unprotected_since",
 )
 COLUMN_DTYPES = dict.fromkeys(FLOAT_COLUMNS, "float64") | {
     "won": "boolean",
@@ -198,7 +199,8 @@ class Prediction(Base):
 class Trade(Base):
     """An order and its fills, or the veto of the risk limits; the order id is the signal id.
 
-    Status: vetoed (never ordered), submitted, open (entered), closed, rejected or canceled.
+    Status: vetoed (never ordered), submitted, open (entered), closed, rejected or canceled. An open
+    trade with ``unprotected_since`` has neither stop nor target at the broker since then.
     """
 
     __tablename__ = "trades"
@@ -223,6 +225,7 @@ class Trade(Base):
     stop_offset: Mapped[float | None]
     target_offset: Mapped[float | None]
     veto: Mapped[str | None]
+    unprotected_since: Mapped[datetime | None] = mapped_column(UtcTime)
 
 
 class DriftCheck(Base):
