@@ -7,6 +7,7 @@ from prefect import flow
 
 from steelyard.flows.replay import replay
 from steelyard.tasks.report import draw_replay
+from steelyard.views.replay import DemoResult, DrawnReplay
 
 DYING: dict[str, Any] = {
     "bars": "simulated:dying",
@@ -39,18 +40,18 @@ REPLAYS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 @flow(name="demo")
-def demo(home: str = "demo", conf: str | None = None) -> dict[str, Any]:
+def demo(home: str = "demo", conf: str | None = None) -> DemoResult:
     """Run every replay in a home of its own and draw what happened.
 
     Args:
         home: Folder in which each replay gets a folder of its own.
         conf: Folder of the settings; None for the default.
     """
-    replays, pictures = {}, []
+    replays, pictures = dict[str, DrawnReplay](), list[str]()
     for title, (folder, arguments) in REPLAYS.items():
         replay_home = f"{home}/{folder}"
-        document = replay.fn(home=replay_home, conf=conf, **arguments)
-        answer, files = draw_replay(title, document, replay_home, conf)
-        replays[title] = {**document, "answer": answer}
+        result = replay.fn(home=replay_home, conf=conf, **arguments)
+        answer, files = draw_replay(title, result, replay_home, conf)
+        replays[title] = DrawnReplay(result, answer)
         pictures += files
-    return {"replays": replays, "pictures": pictures}
+    return DemoResult(replays, tuple(pictures))

@@ -1,7 +1,6 @@
 """Guard: the daily check of the limits, which renews the lease."""
 
 from datetime import datetime
-from typing import Any
 
 from prefect import flow
 
@@ -9,17 +8,18 @@ from steelyard.flows.common import announce_failed_run, resolve_as_of
 from steelyard.flows.prefect_pages import publish_decisions
 from steelyard.home import open_home
 from steelyard.queries.health import health_alerts, silence_alerts
-from steelyard.queries.records import decision_records, state_record
+from steelyard.queries.records import decision_records
 from steelyard.queries.state import current_state
 from steelyard.tasks.alerts import announce, announce_health, announce_silences, notice_lapse
 from steelyard.tasks.illustrations import illustrate
 from steelyard.tasks.weight import guard_weight
+from steelyard.views.records import SingleDecision
 
 
 @flow(name="guard", on_failure=[announce_failed_run], on_crashed=[announce_failed_run])
 def guard(
     as_of: datetime | None = None, home: str = ".", conf: str | None = None
-) -> dict[str, Any]:
+) -> SingleDecision:
     """Lower the weight if a limit is breached, renew the lease, and alert about bad health.
 
     Args:
@@ -34,7 +34,7 @@ def guard(
     announce_health(opened_home, health_alerts(opened_home, at), at)
     announce(opened_home, [entry])
     decisions = decision_records(opened_home, [entry])
-    state = state_record(current_state(opened_home, at))
+    state = current_state(opened_home, at)
     publish_decisions("guard", decisions, state)
     illustrate(opened_home)
-    return {"decision": decisions[0] if decisions else None, "state": state}
+    return SingleDecision(decisions[0] if decisions else None, state)

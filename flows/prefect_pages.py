@@ -1,9 +1,9 @@
 """What a recorded run shows on its page in Prefect; without a server nothing is written."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import Any, cast
+from typing import cast
 from uuid import UUID
 
 from prefect.artifacts import (
@@ -17,6 +17,8 @@ from prefect.context import FlowRunContext
 from steelyard.gateways.quality import Quality
 from steelyard.progress import progress_to
 from steelyard.views import markdown
+from steelyard.views.records import DecisionRecord
+from steelyard.weight.state import State
 
 UPDATE_SECONDS = 1.0
 """Shortest time between two updates of a progress bar."""
@@ -40,17 +42,15 @@ def publish(name: str, text: str, page: str = "") -> None:
         )
 
 
-def publish_decisions(
-    name: str, decisions: Sequence[Mapping[str, Any]], state: Mapping[str, Any]
-) -> None:
+def publish_decisions(name: str, decisions: Sequence[DecisionRecord], state: State) -> None:
     """Leave decisions and the state after them on the page of the run.
 
     Args:
         name: Name of the flow.
-        decisions: Records with their page in MLflow; may be empty.
-        state: Record of the state after them.
+        decisions: The decisions; may be empty.
+        state: State after them.
     """
-    page = str(decisions[-1]["page"]) if decisions else ""
+    page = decisions[-1].page if decisions else ""
     publish(name, markdown.decisions_summary(decisions, state), page)
 
 

@@ -2,15 +2,15 @@
 
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from prefect import flow
 
 from steelyard.flows.common import resolve_as_of
 from steelyard.flows.prefect_pages import documented
-from steelyard.queries.replay import ReplayDays, open_replay_home, replay_document
+from steelyard.queries.replay import ReplayDays, open_replay_home, replay_result
 from steelyard.tasks.bars import read_history, read_source, store_bars, validate_bars
 from steelyard.tasks.replay import claim_home, live_through
+from steelyard.views.replay import ReplayResult
 
 
 @flow(name="replay")
@@ -24,7 +24,7 @@ def replay(
     evidence: str | None = None,
     home: str = ".",
     conf: str | None = None,
-) -> dict[str, Any]:
+) -> ReplayResult:
     """Collect ``bars``, replay every day from ``start`` to ``end``, and return the result.
 
     Args:
@@ -46,4 +46,4 @@ def replay(
     store_bars(opened_home, checked)
     history = read_history(opened_home, days.end)
     seconds = live_through(opened_home, history, days)
-    return replay_document(opened_home, days, seconds)
+    return replay_result(opened_home, days, seconds)

@@ -1,7 +1,6 @@
 """Review: a report of the last whole period, kept in the home and in MLflow."""
 
 from datetime import datetime
-from typing import Any
 
 from prefect import flow
 
@@ -10,12 +9,13 @@ from steelyard.flows.prefect_pages import publish
 from steelyard.home import open_home
 from steelyard.tasks.report import review_performance
 from steelyard.views import markdown
+from steelyard.views.lineage import PerformanceReview
 
 
 @flow(name="review", on_failure=[announce_failed_run], on_crashed=[announce_failed_run])
 def review(
     as_of: datetime | None = None, home: str = ".", conf: str | None = None
-) -> dict[str, Any]:
+) -> PerformanceReview:
     """Write the report of the last whole period once.
 
     Args:
@@ -23,6 +23,6 @@ def review(
         home: Folder of all state.
         conf: Folder of the settings; None for the default.
     """
-    document = review_performance(open_home(home, conf), resolve_as_of(as_of))
-    publish("review", markdown.review_summary(document), document["run_page"])
-    return document
+    reviewed = review_performance(open_home(home, conf), resolve_as_of(as_of))
+    publish("review", markdown.review_summary(reviewed), reviewed.run_page)
+    return reviewed

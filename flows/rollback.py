@@ -1,18 +1,18 @@
 """Rollback, hold, resume: the operator changes the weight, with name and reason in the journal."""
 
 from datetime import datetime
-from typing import Any
 
 from prefect import flow
 
 from steelyard.flows.common import announce_failed_run, resolve_as_of
 from steelyard.flows.prefect_pages import publish_decisions
 from steelyard.home import Home, open_home
-from steelyard.queries.records import decision_records, state_record
+from steelyard.queries.records import decision_records
 from steelyard.queries.state import current_state
 from steelyard.settings import operator_name
 from steelyard.tasks.alerts import announce
 from steelyard.tasks.rollback import hold_weight, resume_weight, roll_back_weight
+from steelyard.views.records import SingleDecision
 from steelyard.weight.decision import Entry
 
 
@@ -23,7 +23,7 @@ def rollback(
     as_of: datetime | None = None,
     home: str = ".",
     conf: str | None = None,
-) -> dict[str, Any]:
+) -> SingleDecision:
     """Set the weight to 0 now; the model must be retrained and requalify from shadow.
 
     Args:
@@ -46,7 +46,7 @@ def hold(
     as_of: datetime | None = None,
     home: str = ".",
     conf: str | None = None,
-) -> dict[str, Any]:
+) -> SingleDecision:
     """Hold the weight; a breached limit still lowers it.
 
     Args:
@@ -68,7 +68,7 @@ def resume(
     as_of: datetime | None = None,
     home: str = ".",
     conf: str | None = None,
-) -> dict[str, Any]:
+) -> SingleDecision:
     """Let the weight move again after a hold.
 
     Args:
@@ -83,8 +83,8 @@ def resume(
     return _publish_entry(opened_home, entry, at)
 
 
-def _publish_entry(opened_home: Home, entry: Entry, at: datetime) -> dict[str, Any]:
+def _publish_entry(opened_home: Home, entry: Entry, at: datetime) -> SingleDecision:
     decisions = decision_records(opened_home, [entry])
-    state = state_record(current_state(opened_home, max(at, entry.decision.as_of)))
+    state = current_state(opened_home, max(at, entry.decision.as_of))
     publish_decisions(entry.decision.kind, decisions, state)
-    return {"decision": decisions[0], "state": state}
+    return SingleDecision(decisions[0], state)

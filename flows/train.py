@@ -1,7 +1,6 @@
 """Train: settled signals to a registered challenger, and the challenger against the champion."""
 
 from datetime import datetime
-from typing import Any
 
 from prefect import flow
 
@@ -21,6 +20,7 @@ from steelyard.tasks.training import (
     trained_version,
 )
 from steelyard.views import markdown
+from steelyard.views.records import VersionRecord
 
 
 @flow(name="train", on_failure=[announce_failed_run], on_crashed=[announce_failed_run])
@@ -29,7 +29,7 @@ def train(
     as_of: datetime | None = None,
     home: str = ".",
     conf: str | None = None,
-) -> dict[str, Any]:
+) -> VersionRecord:
     """Train on what had settled by ``as_of``; the same data and settings return the same version.
 
     Args:
@@ -54,7 +54,7 @@ def train(
 @flow(name="compare", on_failure=[announce_failed_run], on_crashed=[announce_failed_run])
 def compare(
     as_of: datetime | None = None, home: str = ".", conf: str | None = None
-) -> dict[str, Any]:
+) -> VersionRecord:
     """Compare the waiting challenger with the champion on what had settled by ``as_of``.
 
     Args:
@@ -70,8 +70,8 @@ def compare(
     return _publish_version(opened_home, compared, "compare")
 
 
-def _publish_version(opened_home: Home, version: Version, flow_name: str) -> dict[str, Any]:
-    document, pages = version_record(version), opened_home.training_urls(version)
-    publish(flow_name, markdown.training_summary(document, pages), next(iter(pages.values())))
+def _publish_version(opened_home: Home, version: Version, flow_name: str) -> VersionRecord:
+    record, pages = version_record(version), opened_home.training_urls(version)
+    publish(flow_name, markdown.training_summary(record, pages), next(iter(pages.values())))
     illustrate(opened_home)
-    return document
+    return record

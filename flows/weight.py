@@ -1,7 +1,6 @@
 """Weight: the monthly evaluation and the fortnightly gate review, each once per period."""
 
 from datetime import datetime
-from typing import Any
 
 from prefect import flow
 
@@ -9,18 +8,19 @@ from steelyard.flows.common import announce_failed_run, resolve_as_of
 from steelyard.flows.prefect_pages import publish_decisions
 from steelyard.home import open_home
 from steelyard.queries.history import count_settled
-from steelyard.queries.records import decision_records, state_record
+from steelyard.queries.records import decision_records
 from steelyard.queries.state import current_state
 from steelyard.tasks.alerts import announce
 from steelyard.tasks.bars import read_history
 from steelyard.tasks.illustrations import illustrate
 from steelyard.tasks.weight import evaluate_weight, review_gates
+from steelyard.views.records import PeriodDecisions
 
 
 @flow(name="weight", on_failure=[announce_failed_run], on_crashed=[announce_failed_run])
 def weight(
     as_of: datetime | None = None, home: str = ".", conf: str | None = None
-) -> dict[str, Any]:
+) -> PeriodDecisions:
     """Decide about the last periods closed by ``as_of``: limits before rewards, then the gate.
 
     Args:
@@ -33,7 +33,7 @@ def weight(
     entries = [evaluate_weight(opened_home, at), review_gates(opened_home, at, settled_signals)]
     announce(opened_home, entries)
     decisions = decision_records(opened_home, entries)
-    state = state_record(current_state(opened_home, at))
+    state = current_state(opened_home, at)
     publish_decisions("weight", decisions, state)
     illustrate(opened_home)
-    return {"decisions": decisions, "state": state}
+    return PeriodDecisions(decisions, state)

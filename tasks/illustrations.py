@@ -1,13 +1,14 @@
 """The step that draws decisions; it runs last, so that a picture that fails stops nothing else."""
 
 from datetime import datetime
-from typing import Any
 
 from steelyard.evaluation.books import equity_curves
+from steelyard.gateways.registry.journal import WeightPoint
 from steelyard.home import Home
 from steelyard.tasks.step import step
 from steelyard.views import plots
 from steelyard.views.format import recorded_bands
+from steelyard.views.history import WeightHistory
 from steelyard.weight.decision import Entry
 
 WEIGHT_PICTURE = "weight.png"
@@ -26,7 +27,7 @@ def illustrate(home: Home) -> None:
 def _pictures(home: Home, entry: Entry) -> dict[str, bytes]:
     """Return the weight's path up to the decision, and its books if it rests on settled signals."""
     bands, evidence = recorded_bands(entry.decision.policy), entry.decision.evidence
-    pictures = {WEIGHT_PICTURE: plots.weight_path(_life(home, entry), bands)}
+    pictures = {WEIGHT_PICTURE: plots.weight_path(_weight_history(home, entry), bands)}
     if not evidence.get("settled"):
         return pictures
     start, end = (datetime.fromisoformat(str(evidence[name])) for name in ("start", "end"))
@@ -35,11 +36,6 @@ def _pictures(home: Home, entry: Entry) -> dict[str, bytes]:
     return pictures | {"decision.png": plots.decision(entry.decision, equity)}
 
 
-def _life(home: Home, entry: Entry) -> dict[str, Any]:
-    decisions = home.journal.weight_path(entry)
-    return {
-        "start": entry.state.began,
-        "end": entry.decision.as_of,
-        "decisions": [row for row in decisions if row["kind"] != "promotion"],
-        "promotions": [row for row in decisions if row["kind"] == "promotion"],
-    }
+def _weight_history(home: Home, entry: Entry) -> WeightHistory[WeightPoint]:
+    points = home.journal.weight_path(entry)
+    return WeightHistory.of(entry.state.began, entry.decision.as_of, points)

@@ -1,28 +1,30 @@
 """Steps that write reports: of a replay, and of the last whole period."""
 
+import math
+from dataclasses import asdict
 from datetime import datetime
-from typing import Any
 
 from steelyard.evaluation.books import equity_curves
-from steelyard.evaluation.sharpe import deflated_sharpe_metrics
 from steelyard.gateways.registry import RunFigures
 from steelyard.home import Home, open_home
 from steelyard.queries.report import lineage_report
 from steelyard.tasks.step import step
 from steelyard.views import plots, report
 from steelyard.views.format import weight_bands
+from steelyard.views.lineage import LineageReport, PerformanceReview
+from steelyard.views.replay import ReplayResult
 from steelyard.weight.ladder import period_end
 
 
 @step()
 def draw_replay(
-    title: str, document: dict[str, Any], folder: str, conf: str | None
+    title: str, replay: ReplayResult, folder: str, conf: str | None
 ) -> tuple[str, list[str]]:
     """Write pictures and page of a replay into its home.
 
     Args:
         title: Title of the page.
-        document: Result of the replay.
+        replay: Result of the replay.
         folder: Home of the replay.
         conf: Folder of the settings; None for the default.
 
@@ -30,15 +32,14 @@ def draw_replay(
         The answer as a sentence, and the files written.
     """
     home = open_home(folder, conf)
-    start, end = (datetime.fromisoformat(document[name]) for name in ("start", "end"))
-    settled = home.ledger.settled_predictions(start, end)
-    equity = equity_curves(settled, start, end, home.settings.books)
-    answer, bands = report.answer(document), weight_bands(home.settings.weight)
+    settled = home.ledger.settled_predictions(replay.start, replay.end)
+    equity = equity_curves(settled, replay.start, replay.end, home.settings.books)
+    answer, bands = report.answer(replay), weight_bands(home.settings.weight)
     files = {
-        "story.png": plots.story(f"{title}: {answer}", document, equity, bands),
-        "weight.png": plots.weight_path(document, bands),
+        "story.png": plots.story(f"{title}: {answer}", replay.history, equity, bands),
+        "weight.png": plots.weight_path(replay.history, bands),
         "equity.png": plots.equity_curves(equity),
-        "report.html": report.replay_page(title, document, equity, bands, settled).encode(),
+        "report.html": report.replay_page(title, replay, equity, bands, settled).encode(),
     }
     predicted = settled[settled["p_win"].notna()]
     if len(predicted):
@@ -50,7 +51,7 @@ def draw_replay(
 
 
 @step()
-def review_performance(home: Home, as_of: datetime) -> dict[str, Any]:
+def review_performance(home: Home, as_of: datetime) -> PerformanceReview:
     """Write the report of the last whole period into ``reports/`` and MLflow once.
 
     Args:
@@ -58,7 +59,7 @@ def review_performance(home: Home, as_of: datetime) -> dict[str, Any]:
         as_of: Report as of this time (UTC).
 
     Returns:
-        The report as plain JSON values, with its file and its MLflow run.
+        The report, with its file and its MLflow run.
 
     Raises:
         CollectMoreData: If nothing was decided here yet.
@@ -68,29 +69,26 @@ def review_performance(home: Home, as_of: datetime) -> dict[str, Any]:
     file = home.state_folder / "reports" / f"{period:%Y-%m-%d}.html"
     observations = home.registry.observations
     lineage, content = lineage_report(home, as_of)
-    document = lineage.to_dict()
     run_id = observations.find(key)
     if run_id is None:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(content, encoding="utf-8")
-        figures = RunFigures(_metrics(document), {}, {"answer": document["answer"]})
+        figures = RunFigures(_metrics(lineage), {}, {"answer": lineage.status.answer})
         files = {"report.html": content.encode()}
         run_id = observations.record(key, f"review {period:%Y-%m-%d}", figures, files)
     page = f"{home.settings.services.pages.rstrip('/')}{observations.page(run_id)}"
-    because = report.because(document["decisions"])
-    return document | {"because": because, "page": str(file), "run_id": run_id, "run_page": page}
+    return PerformanceReview(lineage, report.because(lineage.decisions), str(file), run_id, page)
 
 
-def _metrics(document: dict[str, Any]) -> dict[str, float]:
+def _metrics(lineage: LineageReport) -> dict[str, float]:
     """Return weights and the measures of the three books; unknown ones are left out."""
+    current = lineage.current
     books = {
         f"{book}_{measure}": value
         for book in ("baseline", "ml", "blended")
-        for measure, value in document["books"][book].items()
-        if value is not None
+        for measure, value in asdict(getattr(lineage.books, book)).items()
+        if math.isfinite(value)
     }
-    weights = {
-        "weight": document["state"]["weight"],
-        "weight_in_force": document["weight_in_force"],
-    }
-    return {**weights, **books, **deflated_sharpe_metrics(document["worth"])}
+    worth = current.worth.sharpes.metrics() if current.worth else {}
+    weights = {"weight": current.state.weight, "weight_in_force": current.weight_in_force}
+    return {**weights, **books, **worth}

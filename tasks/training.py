@@ -12,7 +12,7 @@ import pandas as pd
 from steelyard.desk.blend import BlendTerms, blend_predictions
 from steelyard.errors import CollectMoreData, FixConfiguration, FixData
 from steelyard.evaluation.books import Books, equity_curves, finite_or_none, measure_books
-from steelyard.evaluation.sharpe import deflated_sharpe, deflated_sharpe_metrics
+from steelyard.evaluation.sharpe import BookSharpes, deflated_sharpe
 from steelyard.gateways.ledger import OUTCOME
 from steelyard.gateways.registry import Dataset, Registration, Trial, Version
 from steelyard.home import Home
@@ -194,13 +194,13 @@ class Backtest:
         settled: One row per holdout signal, with prediction and outcome, by settlement.
         books: Measures of the three books.
         equity: Equity curves, one column per book.
-        worth: Sharpe ratios after all trials so far, as ``deflated_sharpe`` returns them.
+        worth: Sharpe ratios after all trials so far.
     """
 
     settled: pd.DataFrame
     books: Books
     equity: pd.DataFrame
-    worth: dict[str, Any]
+    worth: BookSharpes
 
     def metrics(self) -> dict[str, float]:
         """Return the metrics of the training's run; unknown ones are left out."""
@@ -210,7 +210,7 @@ class Backtest:
             "holdout_improvement_blended": self.books.improvement_blended,
             **{f"holdout_{name}_sharpe": getattr(self.books, name).sharpe for name in names},
             **{f"holdout_{name}_return": getattr(self.books, name).total_return for name in names},
-            **deflated_sharpe_metrics(self.worth, "holdout_"),
+            **self.worth.metrics("holdout_"),
         }
 
 
@@ -249,7 +249,7 @@ def _artifacts(
     files = {"trials.csv": training.trials.to_csv(index=False).encode(), **checks}
     if backtest is None:
         return files
-    report = {**backtest.books.as_dict(), "worth": backtest.worth}
+    report = {**backtest.books.as_dict(), "worth": backtest.worth.to_dict()}
     importance = {"gain": training.importance, "shap": training.shap}
     won, threshold = samples.won[training.holdout], home.settings.books.threshold
     return files | {

@@ -188,11 +188,59 @@ class DeflatedSharpe:
         )
 
 
-def deflated_sharpe(equity: pd.DataFrame, trials: int) -> dict[str, Any]:
-    """Return the deflated ratios of the books and their gains over the baseline as JSON values.
+@dataclass(frozen=True, slots=True)
+class MonthlyGain:
+    """Gain of a book over the baseline in 30 days with its 95 % interval; None if unknown.
 
-    The baseline was not found by these trials, so its ratio is not deflated. Gains are paired by
-    day: fractions of the account in 30 days with their 95 % interval.
+    All three are fractions of the account.
+    """
+
+    mean: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class BookSharpes:
+    """Deflated ratios of the three books, and their gains over the baseline, paired by day.
+
+    Attributes:
+        trials: Trials of all searches and settings tried.
+        books: Book → its ratio; the baseline was not found by these trials, so its is not deflated.
+        gains: Book → its gain over the baseline; ``ml`` and ``blended`` only.
+    """
+
+    trials: int
+    books: Mapping[str, DeflatedSharpe]
+    gains: Mapping[str, MonthlyGain]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return asdict(self)
+
+    def metrics(self, prefix: str = "") -> dict[str, float]:
+        """Return flat metrics; unknown values are left out.
+
+        Args:
+            prefix: Put before every name but ``trials_so_far``.
+        """
+        figures = {
+            f"{book}_{name}": getattr(sharpe, name)
+            for book, sharpe in self.books.items()
+            for name in ("positive", "luck")
+        }
+        figures |= {
+            f"{book}_gain_{name}": value
+            for book, gain in self.gains.items()
+            for name, value in asdict(gain).items()
+        }
+        return {"trials_so_far": float(self.trials)} | {
+            f"{prefix}{name}": float(value) for name, value in figures.items() if value is not None
+        }
+
+
+def deflated_sharpe(equity: pd.DataFrame, trials: int) -> BookSharpes:
+    """Return the deflated ratios of the books and their gains over the baseline.
 
     Args:
         equity: Additive equity by day (``books.equity_curves``), columns ``baseline``, ``ml`` and
@@ -204,48 +252,17 @@ def deflated_sharpe(equity: pd.DataFrame, trials: int) -> dict[str, Any]:
         for book, curve in equity.items()
     }
     book_trials = {"baseline": 1, "ml": max(trials, 1), "blended": max(trials, 1)}
-    return {
-        "trials": trials,
-        "books": {
-            book: asdict(DeflatedSharpe.from_returns(daily[book], count))
+    return BookSharpes(
+        trials=trials,
+        books={
+            book: DeflatedSharpe.from_returns(daily[book], count)
             for book, count in book_trials.items()
         },
-        "gains": {
-            book: _monthly_gain(daily[book] - daily["baseline"]) for book in ("ml", "blended")
-        },
-    }
+        gains={book: _monthly_gain(daily[book] - daily["baseline"]) for book in ("ml", "blended")},
+    )
 
 
-def deflated_sharpe_metrics(
-    document: Mapping[str, Any] | None, prefix: str = ""
-) -> dict[str, float]:
-    """Return the values of ``deflated_sharpe`` as flat metrics.
-
-    Args:
-        document: Result of ``deflated_sharpe``; None gives no metrics.
-        prefix: Put before every name but ``trials_so_far``. None values are left out.
-    """
-    if document is None:
-        return {}
-    figures = {
-        f"{book}_{name}": measures[name]
-        for book, measures in document["books"].items()
-        for name in ("positive", "luck")
-    }
-    figures |= {
-        f"{book}_gain_{name}": value
-        for book, gain in document["gains"].items()
-        for name, value in gain.items()
-    }
-    return {"trials_so_far": float(document["trials"])} | {
-        f"{prefix}{name}": float(value) for name, value in figures.items() if value is not None
-    }
-
-
-def _monthly_gain(difference: Floats) -> Mapping[str, float | None]:
+def _monthly_gain(difference: Floats) -> MonthlyGain:
     low, high = mean_interval(difference)
     mean = difference.mean() if len(difference) else NAN
-    return {
-        name: finite_or_none(float(value) * MONTH_DAYS)
-        for name, value in (("mean", mean), ("low", low), ("high", high))
-    }
+    return MonthlyGain(*(finite_or_none(float(value) * MONTH_DAYS) for value in (mean, low, high)))

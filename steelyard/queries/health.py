@@ -1,7 +1,6 @@
 """The health of the model in service: its predictions compared with their targets."""
 
 from datetime import datetime, timedelta
-from typing import Any
 
 from steelyard.gateways.registry import Version
 from steelyard.home import Home
@@ -23,8 +22,8 @@ CALENDAR_DAYS_PER_BAR = 1.6
 """Calendar days per daily bar of an exchange over 48 bars, weekends and holidays included."""
 
 
-def model_health(home: Home, state: State, as_of: datetime) -> dict[str, Any]:
-    """Return the health of the last window as plain JSON values.
+def model_health(home: Home, state: State, as_of: datetime) -> ModelHealth:
+    """Return the health of the last window.
 
     Args:
         home: Opened home.
@@ -32,7 +31,7 @@ def model_health(home: Home, state: State, as_of: datetime) -> dict[str, Any]:
         as_of: End of the window (UTC).
     """
     start = max(state.began, as_of - timedelta(days=home.settings.weight.window_days))
-    return health_between(home, serving_version(home, state), start, as_of).to_dict()
+    return health_between(home, serving_version(home, state), start, as_of)
 
 
 def health_between(

@@ -19,6 +19,7 @@ from steelyard.queries.records import decision_record, version_record
 from steelyard.queries.state import current_state
 from steelyard.queries.trials import life_worth
 from steelyard.settings import load, override
+from steelyard.views.replay import ReplayResult
 
 DAY = timedelta(days=1)
 Stamps = NDArray[np.datetime64]
@@ -162,8 +163,8 @@ def first_day(home: Home, days: ReplayDays) -> datetime:
     return max(days.start, last_guard + DAY)
 
 
-def replay_document(home: Home, days: ReplayDays, seconds: float) -> dict[str, Any]:
-    """Return the result of a replay from the records of its home, as plain JSON values.
+def replay_result(home: Home, days: ReplayDays, seconds: float) -> ReplayResult:
+    """Return the result of a replay from the records of its home.
 
     Args:
         home: Home of the replay.
@@ -172,26 +173,22 @@ def replay_document(home: Home, days: ReplayDays, seconds: float) -> dict[str, A
     """
     settled = home.ledger.settled_predictions(days.start, days.end)
     predictions = home.ledger.predictions(days.start, days.end)
-    entries = home.journal.entries()
+    decisions = [decision_record(entry) for entry in home.journal.entries()]
     state = current_state(home, days.end)
     months = max((days.end - days.start).days / 30.0, 1.0)
-    books = measure_books(settled, days.start, days.end, home.settings.books)
-    return {
-        "start": days.start.isoformat(),
-        "end": days.end.isoformat(),
-        "signals": len(predictions),
-        "signals_settled": len(settled),
-        "signals_with_opinion": int(settled["p_win"].notna().sum()),
-        "signals_per_month": round(len(predictions) / months, 1),
-        "trainings": [version_record(version) for version in home.registry.versions()],
-        "promotions": [
-            decision_record(entry) for entry in entries if entry.decision.kind == "promotion"
-        ],
-        "decisions": [
-            decision_record(entry) for entry in entries if entry.decision.kind != "promotion"
-        ],
-        "books": books.as_dict(),
-        "worth": life_worth(home, settled, days.end),
-        "final": {"phase": state.phase, "weight": state.weight},
-        "timing": {"lived_seconds": round(seconds, 2)},
-    }
+    return ReplayResult(
+        start=days.start,
+        end=days.end,
+        signals=len(predictions),
+        signals_settled=len(settled),
+        signals_with_opinion=int(settled["p_win"].notna().sum()),
+        signals_per_month=round(len(predictions) / months, 1),
+        trainings=tuple(version_record(version) for version in home.registry.versions()),
+        promotions=tuple(record for record in decisions if record.kind == "promotion"),
+        decisions=tuple(record for record in decisions if record.kind != "promotion"),
+        books=measure_books(settled, days.start, days.end, home.settings.books),
+        worth=life_worth(home, settled, days.end),
+        phase=state.phase,
+        weight=state.weight,
+        seconds=seconds,
+    )

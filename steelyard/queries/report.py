@@ -1,8 +1,6 @@
 """The report on a lineage: status, books, decisions and health, as a value and as one page."""
 
-from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Any
 
 from steelyard.errors import CollectMoreData
 from steelyard.evaluation.books import equity_curves, measure_books
@@ -35,7 +33,6 @@ def lineage_report(home: Home, as_of: datetime) -> tuple[LineageReport, str]:
     state = shown.current.state
     start, end, sizing = state.began, max(as_of, state.as_of), home.settings.books
     settled = home.ledger.settled_predictions(start, end)
-    decisions = decision_records(home, home.journal.entries())
     document = LineageReport(
         status=shown,
         current=shown.current,
@@ -43,20 +40,12 @@ def lineage_report(home: Home, as_of: datetime) -> tuple[LineageReport, str]:
         end=end,
         signals=len(home.ledger.predictions(start, end)),
         signals_settled=len(settled),
-        decisions=tuple(decisions),
-        promotions=tuple(_promotions(decisions)),
+        decisions=decision_records(home, home.journal.entries()),
         trainings=tuple(version_record(version) for version in home.registry.versions()),
-        books=measure_books(settled, start, end, sizing).as_dict(),
+        books=measure_books(settled, start, end, sizing),
         recent_alerts=tuple(posted_alert(stored) for stored in home.alerts.recent(RECENT_ALERTS)),
         health=model_health(home, state, as_of),
     )
     equity = equity_curves(settled, start, end, sizing)
     bands = weight_bands(home.settings.weight)
     return document, report.lineage_page(document, equity, bands, settled, sizing)
-
-
-def _promotions(decisions: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Yield the promotions among the decisions, without their pages."""
-    for decision in decisions:
-        if decision["kind"] == "promotion":
-            yield {name: value for name, value in decision.items() if name != "page"}

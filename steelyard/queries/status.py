@@ -1,7 +1,6 @@
 """The status of a home: weight, versions, limits, gate, schedules, alerts."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from steelyard.errors import CollectMoreData
 from steelyard.evaluation.books import finite_or_none
@@ -18,7 +17,7 @@ from steelyard.queries.evidence import (
     shadow_window,
 )
 from steelyard.queries.history import count_settled, known_history
-from steelyard.queries.records import decision_record, version_record
+from steelyard.queries.records import decision_records, version_record
 from steelyard.queries.schedules import schedules
 from steelyard.queries.trials import life_worth
 from steelyard.views.lineage import (
@@ -88,7 +87,7 @@ def _lineage_status(home: Home, state: State, as_of: datetime) -> LineageStatus:
         challenger=version_record(waiting[0]) if waiting else None,
         queued=tuple(version.number for version in waiting[1:]),
         shadow_window=shadow_window(home, state, as_of),
-        decisions=tuple(_decision(home, entry) for entry in reversed(entries[-LAST_DECISIONS:])),
+        decisions=decision_records(home, reversed(entries[-LAST_DECISIONS:])),
         reviews=_upcoming_reviews(home, as_of),
         schedules=schedules(home, state, entries, as_of),
         limits=measure_limits(case).rules,
@@ -97,7 +96,7 @@ def _lineage_status(home: Home, state: State, as_of: datetime) -> LineageStatus:
         proof_binds=policy.evidence_binds,
         influence=measure_pivotal(influential, home.settings.books),
         gate=_gate(home, state, as_of),
-        evidence=evidence.figures(),
+        evidence=evidence,
         improvement=_improvement(home, state, evidence),
         worth=life_worth(home, home.ledger.settled_predictions(state.began, as_of), as_of),
         drift=last_drift(home),
@@ -140,13 +139,6 @@ def _lease(home: Home, state: State, as_of: datetime) -> Lease:
     if _is_too_long(home, state, as_of):
         words += ", too long: a clock was ahead; the next guard shortens it"
     return Lease(state.lease_until, round(left, 3), words)
-
-
-def _decision(home: Home, entry: Entry) -> dict[str, Any]:
-    return decision_record(entry) | {
-        "operator": entry.decision.operator,
-        "page": home.run_url(entry.run_id),
-    }
 
 
 def _upcoming_reviews(home: Home, as_of: datetime) -> tuple[UpcomingReview, ...]:

@@ -1,14 +1,13 @@
 """The number of trials, and Sharpe ratios deflated by it."""
 
 from datetime import datetime
-from typing import Any
 
 import pandas as pd
 
 from steelyard.evaluation.books import equity_curves
 from steelyard.evaluation.sharpe import deflated_sharpe
 from steelyard.home import Home
-from steelyard.views.format import worth_words
+from steelyard.views.worth import LifetimeWorth
 
 
 def trials_so_far(home: Home, as_of: datetime) -> int:
@@ -21,7 +20,7 @@ def trials_so_far(home: Home, as_of: datetime) -> int:
     return sum(home.ledger.trial_counts(home.settings.services.lineage, as_of).values())
 
 
-def life_worth(home: Home, settled: pd.DataFrame, end: datetime) -> dict[str, Any] | None:
+def life_worth(home: Home, settled: pd.DataFrame, end: datetime) -> LifetimeWorth | None:
     """Return what the books are worth after all trials, since the first settled prediction.
 
     Args:
@@ -30,7 +29,7 @@ def life_worth(home: Home, settled: pd.DataFrame, end: datetime) -> dict[str, An
         end: End of the books (UTC).
 
     Returns:
-        Deflated Sharpe ratios as plain JSON values; None before the first settled prediction.
+        Deflated Sharpe ratios; None before the first settled prediction.
     """
     predicted = settled["p_win"].notna().to_numpy(dtype=bool)
     if not predicted.any():
@@ -38,6 +37,7 @@ def life_worth(home: Home, settled: pd.DataFrame, end: datetime) -> dict[str, An
     since = settled["decided_at"][predicted].min()
     life = settled[(settled["decided_at"] >= since).to_numpy(dtype=bool)]
     equity = equity_curves(life, since.to_pydatetime(), end, home.settings.books)
-    worth = deflated_sharpe(equity, trials_so_far(home, end))
     tried = home.ledger.trial_counts(home.settings.services.lineage, end)
-    return {"since": since.isoformat(), "tried": tried, **worth, "words": worth_words(worth)}
+    return LifetimeWorth(
+        since.to_pydatetime(), tried, deflated_sharpe(equity, trials_so_far(home, end))
+    )

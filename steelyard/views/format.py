@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import pandas as pd
-
-from steelyard.evaluation.books import TARGETS
+from steelyard.evaluation.books import TARGETS, Books
 from steelyard.evaluation.influence import Pivotal
 from steelyard.gateways.ledger import DriftRecord
 from steelyard.monitoring.drift import ColumnDrift
 from steelyard.views.lineage import Improvement, LineageStatus
+from steelyard.views.records import DecisionRecord, VersionRecord
 from steelyard.weight.decision import Rule
 from steelyard.weight.policy import PHASES, Phase, WeightPolicy
 from steelyard.weight.rollout import RolloutItem
@@ -77,14 +76,14 @@ def influence_words(influence: Pivotal) -> str:
     return f"{summary} (95 %: {influence.low:+.3%} to {influence.high:+.3%})"
 
 
-def format_measure(measure: str, value: float | None) -> str:
+def format_measure(measure: str, value: float) -> str:
     """Return a measure of a book as text.
 
     Args:
         measure: Key of ``MEASURES``; it decides between share, count and plain figure.
-        value: The figure; None gives a dash.
+        value: The figure; NaN and infinity give a dash.
     """
-    if value is None:
+    if not math.isfinite(value):
         return "–"
     if measure == "trades":
         return f"{value:.0f}"
@@ -97,8 +96,8 @@ def format_number(value: float | None) -> str:
 
 
 def format_share(share: float | None) -> str:
-    """Return a share as a percentage with one decimal; None gives a dash."""
-    return "–" if share is None else f"{share:.1%}"
+    """Return a share as a percentage with one decimal; None and NaN give a dash."""
+    return "–" if share is None or math.isnan(share) else f"{share:.1%}"
 
 
 def format_minute(moment: datetime | None) -> str:
@@ -106,49 +105,18 @@ def format_minute(moment: datetime | None) -> str:
     return f"{moment:%Y-%m-%d %H:%M}" if moment else "–"
 
 
-def weight_change(decision: Mapping[str, Any]) -> str:
+def weight_change(decision: DecisionRecord) -> str:
     """Return the weight before and after a decision."""
-    return f"{decision['weight_before']:.1%} → {decision['weight_after']:.1%}"
+    return f"{decision.weight_before:.1%} → {decision.weight_after:.1%}"
 
 
-def version_words(version: Mapping[str, Any] | None) -> str:
+def version_words(version: VersionRecord | None) -> str:
     """Return number, family, date and verdict of a version; None gives "none"."""
     if version is None:
         return "none"
     return (
-        f"version {version['version']} ({version['family']}), "
-        f"trained {version['as_of'][:10]}: {version['verdict']}"
-    )
-
-
-def worth_words(worth: Mapping[str, Any]) -> list[str]:
-    """Return the result of ``deflated_sharpe`` in sentences: each book, then the model's gains."""
-    books = [_sharpe_words(book, worth["books"][book], worth["trials"]) for book in BOOKS]
-    return [*books, *(_gain_words(book, gain) for book, gain in worth["gains"].items())]
-
-
-def _sharpe_words(book: str, sharpe: Mapping[str, Any], trials: int) -> str:
-    if sharpe["luck"] is None:
-        return f"{book}: too few days to tell luck from skill"
-    luck = f"a Sharpe this high would come from luck with {sharpe['luck']:.0%}"
-    after = "" if book == "baseline" else f"after {trials} trials "
-    summary = f"{book}: Sharpe {sharpe['sharpe']:.1f}; {after}{luck}"
-    if sharpe["days_needed"] is None:
-        return f"{summary}; no number of days like these would show a gain"
-    return (
-        f"{summary}; {sharpe['days_needed']:.0f} days like these are needed to be 95 % sure of a "
-        f"gain, {sharpe['days']} are there"
-    )
-
-
-def _gain_words(book: str, gain: Mapping[str, float | None]) -> str:
-    mean, low, high = gain["mean"], gain["low"], gain["high"]
-    if mean is None or low is None or high is None:
-        return f"{book} over baseline: too few days"
-    certainty = "with 95 %" if low <= 0 <= high else "with 95 %, so not by luck alone"
-    return (
-        f"{book} over baseline: {mean:+.2%} of the account in 30 days, "
-        f"between {low:+.2%} and {high:+.2%} {certainty}"
+        f"version {version.version} ({version.family}), "
+        f"trained {version.as_of:%Y-%m-%d}: {version.verdict}"
     )
 
 
@@ -181,12 +149,12 @@ class TableView:
     emphasized: frozenset[int] = frozenset()
 
 
-def books_view(books: Mapping[str, Any]) -> TableView:
+def books_view(books: Books) -> TableView:
     """Return the measures of the three books beside their targets."""
     rows = tuple(
         (
             name,
-            *(format_measure(measure, books[book].get(measure)) for book in BOOKS),
+            *(format_measure(measure, getattr(getattr(books, book), measure)) for book in BOOKS),
             _target(measure),
         )
         for measure, name in MEASURES.items()
@@ -225,16 +193,16 @@ def rules_view(title: str, rules: Sequence[Rule], fired: str, quiet: str) -> Tab
     return TableView(title, headings, rows, frozenset({1, 2}), frozenset({4}))
 
 
-def decisions_view(decisions: Sequence[Mapping[str, Any]]) -> TableView:
+def decisions_view(decisions: Sequence[DecisionRecord]) -> TableView:
     """Return decisions in the given order, with weight before and after, and reasons."""
     rows = tuple(
         (
-            decision["as_of"][:10],
-            decision["kind"],
-            decision["verdict"],
+            f"{decision.as_of:%Y-%m-%d}",
+            decision.kind,
+            decision.verdict,
             weight_change(decision),
-            decision["phase"],
-            "; ".join(decision["reasons"]),
+            decision.phase,
+            "; ".join(decision.reasons),
         )
         for decision in decisions
     )
@@ -309,35 +277,6 @@ def _improvement_words(improvement: Improvement) -> str:
     expected = improvement.expected
     hoped = f", {expected[0]:.0%} to {expected[1]:.0%} expected" if expected else ""
     return f"{achieved} over the baseline{hoped}"
-
-
-def weight_steps(document: Mapping[str, Any]) -> tuple[list[pd.Timestamp], list[float]]:
-    """Return when the weight changed, with start and end, and the weight from each time on."""
-    moments, weights = [pd.Timestamp(document["start"])], [0.0]
-    for decision in document["decisions"]:
-        if decision["weight_after"] != weights[-1]:
-            moments.append(pd.Timestamp(decision["as_of"]))
-            weights.append(decision["weight_after"])
-    return [*moments, pd.Timestamp(document["end"])], [*weights, weights[-1]]
-
-
-def phase_spans(document: Mapping[str, Any]) -> list[tuple[str, pd.Timestamp, pd.Timestamp]]:
-    """Return each phase in turn with the times it was entered and left, foundation first."""
-    entered = [("foundation", pd.Timestamp(document["start"]))]
-    for decision in document["decisions"]:
-        if decision["phase"] != entered[-1][0]:
-            entered.append((decision["phase"], pd.Timestamp(decision["as_of"])))
-    ends = [*(since for _, since in entered[1:]), pd.Timestamp(document["end"])]
-    return [(phase, since, until) for (phase, since), until in zip(entered, ends, strict=True)]
-
-
-def by_verdict(decisions: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
-    """Return decisions grouped by verdict, in the order of ``VERDICTS``, without empty groups."""
-    groups = {
-        verdict: [decision for decision in decisions if decision["verdict"] == verdict]
-        for verdict in VERDICTS
-    }
-    return {verdict: group for verdict, group in groups.items() if group}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """HTML pages: figures that can be zoomed, and templates that need nothing from elsewhere."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from html import escape
@@ -9,21 +9,20 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from steelyard.evaluation import metrics
-from steelyard.evaluation.books import TARGETS
+from steelyard.evaluation.books import TARGETS, finite_or_none
+from steelyard.monitoring.health import Importance
 from steelyard.views.format import (
     COLORS,
     VERDICTS,
     TableView,
     WeightBand,
-    by_verdict,
     weight_axis_top,
-    weight_steps,
 )
+from steelyard.views.history import WeightHistory
+from steelyard.views.records import DecisionRecord
 
 if TYPE_CHECKING:
     from jinja2 import Environment
-
-Document = Mapping[str, Any]
 
 _MODEL = {
     "accuracy": ("accuracy", ".1%"),
@@ -87,16 +86,16 @@ def render_page(
     )
 
 
-def weight_chart(document: Document, bands: Sequence[WeightBand]) -> Chart:
+def weight_chart(history: WeightHistory[DecisionRecord], bands: Sequence[WeightBand]) -> Chart:
     """Return the weight's path over its bands; a click on a decision leads to its row.
 
     Args:
-        document: ``start``, ``end`` and ``decisions`` of a replay or a lineage.
+        history: Decisions of a replay or a lineage.
         bands: Bands of the policy in force.
     """
     import plotly.graph_objects as go
 
-    moments, weights = weight_steps(document)
+    moments, weights = history.weight_steps()
     figure = go.Figure(
         go.Scatter(x=moments, y=weights, line_shape="hv", name="weight", line_color="#5b6470")
     )
@@ -106,16 +105,16 @@ def weight_chart(document: Document, bands: Sequence[WeightBand]) -> Chart:
         if band.floor < top:
             label = {"annotation_text": band.phase, "annotation_position": "top right"}
             figure.add_hrect(band.floor, min(band.ceiling, top), **shade, **label)
-    for verdict, decisions in by_verdict(document["decisions"]).items():
+    for verdict, decisions in history.by_verdict(VERDICTS).items():
         _, color, word = VERDICTS[verdict]
         figure.add_scatter(
-            x=[decision["as_of"] for decision in decisions],
-            y=[decision["weight_after"] for decision in decisions],
+            x=[decision.as_of.isoformat() for decision in decisions],
+            y=[decision.weight_after for decision in decisions],
             text=[
-                f"{decision['kind']}: {'<br>'.join(map(escape, decision['reasons']))}"
+                f"{decision.kind}: {'<br>'.join(map(escape, decision.reasons))}"
                 for decision in decisions
             ],
-            customdata=[decision_anchor(decision.get("sequence")) for decision in decisions],
+            customdata=[decision.anchor for decision in decisions],
             mode="markers",
             marker={
                 "color": color,
@@ -185,18 +184,18 @@ def reliability_chart(p_win: metrics.Floats, won: metrics.Bools) -> Chart:
     return Chart("share won against predicted p_win", plotly_json(figure, "share won", ".0%"))
 
 
-def importance_chart(features: Sequence[Document]) -> Chart:
+def importance_chart(features: Sequence[Importance]) -> Chart:
     """Return the champion's most important features by Shapley values and gain, largest on top."""
     import plotly.graph_objects as go
 
-    figure, names = go.Figure(), [feature["name"] for feature in features[::-1]]
+    figure, names = go.Figure(), [feature.name for feature in features[::-1]]
     for measure, name, color in (
         ("gain", "gain", "#8a9099"),
         ("shap", "Shapley values", COLORS["blended"]),
     ):
         figure.add_bar(
             y=names,
-            x=[feature[measure] for feature in features[::-1]],
+            x=[finite_or_none(getattr(feature, measure)) for feature in features[::-1]],
             name=name,
             marker_color=color,
             orientation="h",
@@ -265,8 +264,3 @@ def _target(measure: str, spec: str) -> str:
         return ""
     bound, direction = TARGETS[measure]
     return f"{direction} {format(bound, spec)}"
-
-
-def decision_anchor(sequence: int | None) -> str | None:
-    """Return the anchor of a decision's row; None for a decision without a number."""
-    return None if sequence is None else f"decision-{sequence}"

@@ -5,14 +5,17 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
-from steelyard.evaluation.books import finite_or_none
+from steelyard.evaluation.books import Books, finite_or_none
+from steelyard.evaluation.evidence import Evidence
 from steelyard.evaluation.influence import Pivotal
 from steelyard.gateways.ledger import DriftRecord
+from steelyard.monitoring.health import ModelHealth
+from steelyard.views.history import WeightHistory
+from steelyard.views.records import DecisionRecord, VersionRecord, decision_documents
+from steelyard.views.worth import LifetimeWorth
 from steelyard.weight.decision import Rule
 from steelyard.weight.rollout import RolloutItem
 from steelyard.weight.state import State
-
-Record = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +86,11 @@ class LineageStatus:
         weight_in_force: Weight trading may use, as a share; 0 after the lease or with the brake
             pulled.
         lease: Lease of the weight.
-        champion: Record of the version that serves; None before the first.
-        challenger: Record of the version that is compared next; None without one.
+        champion: Version that serves; None before the first.
+        challenger: Version that is compared next; None without one.
         queued: Numbers of the challengers behind it.
         shadow_window: Conditions that still keep a challenger from replacing a champion in shadow.
-        decisions: Records of the last decisions, latest first.
+        decisions: The last decisions, latest first.
         reviews: Next reviews.
         schedules: Last run of every schedule.
         limits: Limits as measured.
@@ -96,7 +99,7 @@ class LineageStatus:
         proof_binds: Whether a rise needs it.
         influence: Decisions the weight changed, and their return.
         gate: Criteria of the gate out of the phase.
-        evidence: Figures of the monthly window.
+        evidence: Evidence of the monthly window.
         improvement: Improvement over the baseline.
         worth: Sharpe ratios after all trials; None before the first settled opinion.
         drift: Latest check for drift; None before the first.
@@ -107,11 +110,11 @@ class LineageStatus:
     state: State
     weight_in_force: float
     lease: Lease
-    champion: Record | None
-    challenger: Record | None
+    champion: VersionRecord | None
+    challenger: VersionRecord | None
     queued: tuple[str, ...]
     shadow_window: tuple[str, ...]
-    decisions: tuple[Record, ...]
+    decisions: tuple[DecisionRecord, ...]
     reviews: tuple[UpcomingReview, ...]
     schedules: tuple[ScheduleStatus, ...]
     limits: tuple[Rule, ...]
@@ -120,9 +123,9 @@ class LineageStatus:
     proof_binds: bool
     influence: Pivotal
     gate: tuple[Rule, ...]
-    evidence: Record
+    evidence: Evidence
     improvement: Improvement
-    worth: Record | None
+    worth: LifetimeWorth | None
     drift: DriftRecord | None
     rollout: tuple[RolloutItem, ...]
     milestones: tuple[RolloutItem, ...]
@@ -134,11 +137,11 @@ class LineageStatus:
             "state": self.state.model_dump(mode="json"),
             "weight_in_force": self.weight_in_force,
             "lease": _flat_record(self.lease),
-            "champion": self.champion,
-            "challenger": self.challenger,
+            "champion": self.champion.to_dict() if self.champion else None,
+            "challenger": self.challenger.to_dict() if self.challenger else None,
             "queued": list(self.queued),
             "shadow_window": list(self.shadow_window),
-            "decisions": list(self.decisions),
+            "decisions": decision_documents(self.decisions, "operator", "page"),
             "reviews": [_flat_record(review) for review in self.reviews],
             "schedules": [schedule.to_dict() for schedule in self.schedules],
             "limits": [rule.model_dump() for rule in self.limits],
@@ -146,12 +149,12 @@ class LineageStatus:
             "proof": self.proof.model_dump() | {"binding": self.proof_binds},
             "influence": _influence_record(self.influence),
             "gate": [rule.model_dump() for rule in self.gate],
-            "evidence": self.evidence,
+            "evidence": self.evidence.figures(),
             "improvement": {
                 "achieved": self.improvement.achieved,
                 "expected": list(expected) if expected else None,
             },
-            "worth": self.worth,
+            "worth": self.worth.to_dict() if self.worth else None,
             "drift": self.drift.to_dict() if self.drift else None,
             "rollout": [_rollout_record(item) for item in self.rollout],
             "milestones": [_rollout_record(item) for item in self.milestones],
@@ -205,9 +208,8 @@ class LineageReport:
         end: End of the report (UTC).
         signals: Predictions in this time.
         signals_settled: Settled predictions among them.
-        decisions: Records of all decisions, oldest first.
-        promotions: Records of the promotions among them.
-        trainings: Records of all versions.
+        decisions: All decisions, oldest first.
+        trainings: All versions.
         books: Measures of the three books.
         recent_alerts: Latest alerts.
         health: Health of the model in the last window.
@@ -219,12 +221,16 @@ class LineageReport:
     end: datetime
     signals: int
     signals_settled: int
-    decisions: tuple[Record, ...]
-    promotions: tuple[Record, ...]
-    trainings: tuple[Record, ...]
-    books: Record
+    decisions: tuple[DecisionRecord, ...]
+    trainings: tuple[VersionRecord, ...]
+    books: Books
     recent_alerts: tuple[PostedAlert, ...]
-    health: Record
+    health: ModelHealth
+
+    @property
+    def history(self) -> WeightHistory[DecisionRecord]:
+        """The course of the weight."""
+        return WeightHistory.of(self.start, self.end, self.decisions)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -234,15 +240,43 @@ class LineageReport:
             "end": self.end.isoformat(),
             "signals": self.signals,
             "signals_settled": self.signals_settled,
-            "decisions": list(self.decisions),
-            "promotions": list(self.promotions),
-            "trainings": list(self.trainings),
-            "books": self.books,
+            "decisions": decision_documents(self.decisions, "page"),
+            "promotions": decision_documents(self.history.promotions),
+            "trainings": [training.to_dict() for training in self.trainings],
+            "books": self.books.as_dict(),
             "recent_alerts": [
                 {name: value for name, value in alert.items() if name != "attempts"}
                 for alert in alerts
             ],
-            "health": self.health,
+            "health": self.health.to_dict(),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class PerformanceReview:
+    """Report of the last whole period, kept in the home and in MLflow.
+
+    Attributes:
+        report: The report.
+        because: Why the weight is what it is, in one sentence.
+        file: The page in the home.
+        run_id: Its MLflow run.
+        run_page: Address of the run.
+    """
+
+    report: LineageReport
+    because: str
+    file: str
+    run_id: str
+    run_page: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return self.report.to_dict() | {
+            "because": self.because,
+            "page": self.file,
+            "run_id": self.run_id,
+            "run_page": self.run_page,
         }
 
 

@@ -19,9 +19,11 @@ from steelyard.views.format import (
     rules_view,
     weight_change,
 )
-from steelyard.weight.decision import Decision, Entry, Rule
+from steelyard.views.lineage import PerformanceReview
+from steelyard.views.records import DecisionRecord, VersionRecord
+from steelyard.weight.decision import Decision, Entry
+from steelyard.weight.state import State
 
-Document = Mapping[str, Any]
 WORST = 10
 """Pivotal trades shown in an incident report."""
 
@@ -36,52 +38,52 @@ def _escape_cell(text: str) -> str:
     return " ".join(text.replace("|", "\\|").splitlines())
 
 
-def decisions_summary(decisions: Sequence[Document], state: Document) -> str:
+def decisions_summary(decisions: Sequence[DecisionRecord], state: State) -> str:
     """Return the decisions of a run with every rule checked.
 
     Args:
-        decisions: Records of the decisions; empty if nothing changed.
-        state: Record of the state in force.
+        decisions: The decisions; empty if nothing changed.
+        state: State in force.
     """
     in_force = (
-        f"Weight {state['weight']:.1%}, phase {state['phase']}, "
-        f"lease until {state['lease_until'][:16]}."
+        f"Weight {state.weight:.1%}, phase {state.phase}, "
+        f"lease until {state.lease_until:%Y-%m-%dT%H:%M}."
     )
     if not decisions:
         return f"**Nothing changed.** {in_force}"
     return "\n\n".join([*map(_decision, decisions), in_force])
 
 
-def _decision(decision: Document) -> str:
+def _decision(decision: DecisionRecord) -> str:
     parts = [
-        f"**{decision['verdict']}** ({decision['kind']}): weight {weight_change(decision)}, "
-        f"phase {decision['phase']}",
-        *(f"- {reason}" for reason in decision["reasons"]),
+        f"**{decision.verdict}** ({decision.kind}): weight {weight_change(decision)}, "
+        f"phase {decision.phase}",
+        *(f"- {reason}" for reason in decision.reasons),
     ]
-    rules = [Rule.model_validate(rule) for rule in decision["rules"]]
-    table = markdown_table(rules_view("", rules, "●", "○")) if rules else ""
-    link = _link("The decision in MLflow", decision.get("page"))
+    rules = rules_view("", decision.rules, "●", "○")
+    table = markdown_table(rules) if decision.rules else ""
+    link = _link("The decision in MLflow", decision.page)
     return "\n".join(parts) + f"\n\n{table}\n\n{link}"
 
 
-def training_summary(version: Document, links: Mapping[str, str]) -> str:
+def training_summary(version: VersionRecord, links: Mapping[str, str]) -> str:
     """Return the result of a training.
 
     Args:
-        version: Record of the version.
+        version: The version.
         links: Words of each link → address.
     """
     figures = {
-        "holdout accuracy": version["holdout_accuracy"],
-        "no-information rate": version["no_information_rate"],
+        "holdout accuracy": version.holdout_accuracy,
+        "no-information rate": version.no_information_rate,
     }
     rows = tuple(
         (name, "–" if value is None else f"{value:.1%}") for name, value in figures.items()
     )
     parts = [
-        f"**Version {version['version']}: {version['stage']}** ({version['family']})",
-        version["verdict"],
-        *(f"- {reason}" for reason in version["reasons"]),
+        f"**Version {version.version}: {version.stage}** ({version.family})",
+        version.verdict,
+        *(f"- {reason}" for reason in version.reasons),
         markdown_table(TableView("", ("measure", "figure"), rows)),
         " · ".join(_link(words, page) for words, page in links.items()),
     ]
@@ -118,15 +120,15 @@ def drift_summary(judged: JudgedDrift) -> str:
     return "\n".join(parts) + f"\n\n{table}\n\n{link}"
 
 
-def review_summary(document: Document) -> str:
+def review_summary(review: PerformanceReview) -> str:
     """Return a performance review: the answer, its reason, the books, and the page."""
     return "\n\n".join(
         [
-            f"**{document['answer']}**",
-            document["because"],
-            markdown_table(books_view(document["books"])),
-            _link("The report in MLflow", f"{document['run_page']}/artifacts/report.html"),
-            f"The same page: `{document['page']}`",
+            f"**{review.report.status.answer}**",
+            review.because,
+            markdown_table(books_view(review.report.books)),
+            _link("The report in MLflow", f"{review.run_page}/artifacts/report.html"),
+            f"The same page: `{review.file}`",
         ]
     )
 
@@ -192,7 +194,7 @@ def _incident_evidence(incident: Incident) -> list[str]:
         f"to {evidence.end:%Y-%m-%d}, {evidence.books.pivotal} signals pivotal."
     )
     limits = rules_view("", incident.decision.rules, "fires", "holds")
-    books = books_view(evidence.books.as_dict())
+    books = books_view(evidence.books)
     return [window, markdown_table(limits), markdown_table(books)]
 
 

@@ -20,12 +20,10 @@ from steelyard.views.format import (
     COLORS,
     VERDICTS,
     WeightBand,
-    by_verdict,
-    phase_spans,
     recorded_bands,
     weight_axis_top,
-    weight_steps,
 )
+from steelyard.views.history import WeightHistory
 from steelyard.weight.decision import Decision
 
 INK, FAINT = "#22262b", "#8a9099"
@@ -51,13 +49,13 @@ STYLE = {
 
 
 def story(
-    title: str, document: Mapping[str, Any], equity: pd.DataFrame, bands: Sequence[WeightBand]
+    title: str, history: WeightHistory[Any], equity: pd.DataFrame, bands: Sequence[WeightBand]
 ) -> bytes:
     """Return the weight's path above the equity of the three books, on one time axis.
 
     Args:
         title: The result in one sentence.
-        document: ``start``, ``end``, ``decisions`` and ``promotions`` of a replay or a lineage.
+        history: Decisions of a replay or a lineage.
         equity: Equity of the books by day, shape (days, 3), columns baseline, ml and blended,
             shares of the account.
         bands: Bands of the policy in force.
@@ -66,21 +64,21 @@ def story(
         figure = Figure(figsize=(10, 6.2), layout="constrained")
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
         figure.suptitle(fill(title, 84), x=0.01, ha="left", fontsize=12.5, fontweight="bold")
-        draw_weight(upper, document, bands)
+        draw_weight(upper, history, bands)
         draw_equity(lower, equity)
         return _png(figure)
 
 
-def weight_path(document: Mapping[str, Any], bands: Sequence[WeightBand]) -> bytes:
+def weight_path(history: WeightHistory[Any], bands: Sequence[WeightBand]) -> bytes:
     """Return the weight over time, phase bands shaded, every decision marked by its verdict.
 
     Args:
-        document: ``start``, ``end``, ``decisions`` and ``promotions`` of a replay or a lineage.
+        history: Decisions of a replay or a lineage.
         bands: Bands of the policy in force.
     """
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(10, 4), layout="constrained")
-        draw_weight(figure.subplots(), document, bands)
+        draw_weight(figure.subplots(), history, bands)
         return _png(figure)
 
 
@@ -221,33 +219,33 @@ def drift_map(checks: Sequence[DriftRecord], most: int = 20) -> bytes:
         return _png(figure)
 
 
-def draw_weight(axes: Axes, document: Mapping[str, Any], bands: Sequence[WeightBand]) -> None:
+def draw_weight(axes: Axes, history: WeightHistory[Any], bands: Sequence[WeightBand]) -> None:
     """Draw the weight over its bands with decisions and promotions, and the phases below.
 
     Args:
         axes: Drawn into.
-        document: ``start``, ``end``, ``decisions`` and ``promotions`` of a replay or a lineage.
+        history: Decisions of a replay or a lineage.
         bands: Bands of the policy in force.
     """
-    moments, weights = weight_steps(document)
+    moments, weights = history.weight_steps()
     top = weight_axis_top(weights, bands)
     _draw_bands(axes, bands, top)
     axes.step(np.array(moments), weights, where="post", color=INK, lw=1.8)
-    for verdict, decisions in by_verdict(document["decisions"]).items():
+    for verdict, decisions in history.by_verdict(VERDICTS).items():
         marker, color, word = VERDICTS[verdict]
-        places = np.array([pd.Timestamp(d["as_of"]) for d in decisions])
-        heights = [d["weight_after"] for d in decisions]
+        moments_decided = np.array([pd.Timestamp(decision.as_of) for decision in decisions])
+        heights = [decision.weight_after for decision in decisions]
         size = 5 if verdict == "HOLD" else 55
         axes.scatter(
-            places,
+            moments_decided,
             heights,
             marker=marker,
             s=size,
             color=color,
             zorder=3,
-            label=f"{word} ({len(places)})",
+            label=f"{word} ({len(moments_decided)})",
         )
-    promoted = np.array([pd.Timestamp(p["as_of"]) for p in document["promotions"]])
+    promoted = np.array([pd.Timestamp(promotion.as_of) for promotion in history.promotions])
     if len(promoted):
         label = f"new champion ({len(promoted)})"
         axes.scatter(
@@ -262,7 +260,7 @@ def draw_weight(axes: Axes, document: Mapping[str, Any], bands: Sequence[WeightB
     axes.set(ylim=(-0.16 * top, top), xlim=(moments[0], last), ylabel="weight of the model")
     axes.set_yticks([tick for tick in axes.get_yticks() if 0 <= tick <= top])
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    _draw_phases(axes, document)
+    _draw_phases(axes, history)
     _legend(axes)
     _dates(axes)
 
@@ -323,10 +321,10 @@ def _draw_bands(axes: Axes, bands: Sequence[WeightBand], top: float) -> None:
         axes.text(1.0, middle, f" {band.phase}", transform=beside, va="center", color=FAINT)
 
 
-def _draw_phases(axes: Axes, document: Mapping[str, Any]) -> None:
+def _draw_phases(axes: Axes, history: WeightHistory[Any]) -> None:
     """Draw the strip of phases along the bottom, named where the name fits."""
     stretches = [
-        (phase, date2num(since), date2num(until)) for phase, since, until in phase_spans(document)
+        (phase, date2num(since), date2num(until)) for phase, since, until in history.phase_spans()
     ]
     whole = stretches[-1][2] - stretches[0][1]
     for phase, since, until in stretches:

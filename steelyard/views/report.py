@@ -1,13 +1,13 @@
 """HTML pages of a replay and of a lineage: the result first, then figures, books and decisions."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from steelyard.evaluation.books import SizingPolicy, account_returns, finite_or_none
+from steelyard.evaluation.books import Books, SizingPolicy, account_returns, finite_or_none
+from steelyard.monitoring.health import ModelHealth
 from steelyard.views import html
 from steelyard.views.format import (
     TableView,
@@ -22,56 +22,43 @@ from steelyard.views.format import (
     rollout_view,
     rules_view,
 )
-from steelyard.views.html import Chart, Document
+from steelyard.views.history import WeightHistory
+from steelyard.views.html import Chart
 from steelyard.views.lineage import LineageReport, PostedAlert
+from steelyard.views.records import DecisionRecord, VersionRecord
+from steelyard.views.replay import ReplayResult
+from steelyard.views.worth import LifetimeWorth
 
 PIVOTAL_ROWS, DRIFT_ROWS = 20, 10
 
 
-@dataclass(frozen=True, slots=True)
-class DecisionDetails:
-    """Parts of a decision that its row on a page can unfold or link to.
-
-    Attributes:
-        anchor: Anchor of the row; None for none.
-        page: Address of the run in MLflow; None if it is unknown.
-        rules: Rules that were checked.
-    """
-
-    anchor: str | None
-    page: str | None
-    rules: Sequence[Mapping[str, Any]]
-
-
-def answer(document: Document) -> str:
+def answer(replay: ReplayResult) -> str:
     """Return the result of a replay in one sentence."""
-    final, trainings = document["final"], document["trainings"]
-    if final["weight"] > 0:
-        return (
-            f"The model decides {final['weight']:.0%} of the confidence, in phase {final['phase']}."
-        )
-    highest = max((decision["weight_after"] for decision in document["decisions"]), default=0.0)
+    if replay.weight > 0:
+        return f"The model decides {replay.weight:.0%} of the confidence, in phase {replay.phase}."
+    highest = max((decision.weight_after for decision in replay.decisions), default=0.0)
     if highest > 0:
         last = next(
             decision
-            for decision in reversed(document["decisions"])
-            if decision["weight_before"] > decision["weight_after"] == 0
+            for decision in reversed(replay.decisions)
+            if decision.weight_before > decision.weight_after == 0
         )
         return (
-            f"The model reached {highest:.0%} and lost it: on {last['as_of'][:10]} the weight "
-            f"went to 0 ({'; '.join(last['reasons'])})."
+            f"The model reached {highest:.0%} and lost it: on {last.as_of:%Y-%m-%d} the weight "
+            f"went to 0 ({'; '.join(last.reasons)})."
         )
-    if any(training["accepted"] for training in trainings):
-        return f"A model served in shadow, but never earned weight; phase {final['phase']}."
-    best = max(trainings, key=lambda training: training["holdout_accuracy"] or 0.0, default=None)
+    trainings = replay.trainings
+    if any(training.accepted for training in trainings):
+        return f"A model served in shadow, but never earned weight; phase {replay.phase}."
+    best = max(trainings, key=lambda training: training.holdout_accuracy or 0.0, default=None)
     if best is None:
         return "No model could be trained."
-    return f"Every model was refused; the best, of {best['as_of'][:10]}: {_result(best)}."
+    return f"Every model was refused; the best, of {best.as_of:%Y-%m-%d}: {best.result}."
 
 
 def replay_page(
     title: str,
-    document: Document,
+    replay: ReplayResult,
     equity: pd.DataFrame,
     bands: Sequence[WeightBand],
     settled: pd.DataFrame | None = None,
@@ -80,7 +67,7 @@ def replay_page(
 
     Args:
         title: Name of the replayed market.
-        document: Output of ``steelyard replay --json``.
+        replay: Result of the replay.
         equity: Equity by day, shape (days, 3), columns baseline, ml, blended, shares of the
             account.
         bands: Bands of the policy in force.
@@ -91,11 +78,11 @@ def replay_page(
     return html.render_page(
         "replay",
         title,
-        answer(document),
-        [html.weight_chart(document, bands), html.equity_chart(equity), *model_charts],
-        document=document,
+        answer(replay),
+        [html.weight_chart(replay.history, bands), html.equity_chart(equity), *model_charts],
+        replay=replay,
         model=model_tables,
-        **_common_parts(document),
+        **_common_parts(replay.books, replay.worth, replay.trainings, replay.decisions),
     )
 
 
@@ -117,21 +104,14 @@ def lineage_page(
         sizing: Size of a trade as a share of the account.
     """
     status, current, health = lineage.status, lineage.current, lineage.health
-    lifetime = {
-        "start": lineage.start,
-        "end": lineage.end,
-        "decisions": lineage.decisions,
-        "trainings": lineage.trainings,
-        "books": lineage.books,
-        "worth": current.worth,
-    }
     model_charts, model_tables = _model_parts(settled)
+    all_decisions = WeightHistory(lineage.start, lineage.end, lineage.decisions, ())
     charts = [
-        html.weight_chart(lifetime, bands),
+        html.weight_chart(all_decisions, bands),
         html.equity_chart(equity),
         html.drawdown_chart(equity),
         *model_charts,
-        *([html.importance_chart(health["importance"])] if health["importance"] else []),
+        *([html.importance_chart(health.importance)] if health.importance else []),
     ]
     pivotal_summary, pivotal = _pivotal_parts(settled, sizing)
     gate_title = f"Gate out of {current.state.phase}: what is there and what is missing"
@@ -150,47 +130,42 @@ def lineage_page(
         pivotal_summary=pivotal_summary,
         model=model_tables,
         health=health,
-        fallbacks=_counts_words(health["fallbacks"]),
+        fallbacks=_counts_words(dict(health.fallbacks)),
         health_tables=_health_views(health),
         drift=drift_view(current.drift.columns if current.drift else (), DRIFT_ROWS),
         drift_summary=drift_words(current.drift),
         alerts=_alerts_view(lineage.recent_alerts),
         rollout=rollout_view([*current.rollout, *current.milestones]),
-        **_common_parts(lifetime),
+        **_common_parts(lineage.books, current.worth, lineage.trainings, lineage.decisions),
     )
 
 
-def because(decisions: Sequence[Document]) -> str:
+def because(decisions: Sequence[DecisionRecord]) -> str:
     """Return why the weight is what it is: the last decision that changed it, or the last."""
-    changes = [
-        decision
-        for decision in decisions
-        if decision["weight_after"] != decision["weight_before"] or decision["verdict"] != "HOLD"
-    ]
+    changes = [decision for decision in decisions if decision.changed]
     last = (changes or list(decisions))[-1:]
     if not last:
         return "Nothing was decided yet."
     [decision] = last
-    subject = f"the {decision['kind']} decision of {decision['as_of'][:10]} ({decision['verdict']})"
-    return f"Because of {subject}: {'; '.join(decision['reasons'])}."
+    subject = f"the {decision.kind} decision of {decision.as_of:%Y-%m-%d} ({decision.verdict})"
+    return f"Because of {subject}: {'; '.join(decision.reasons)}."
 
 
-def _common_parts(document: Document) -> dict[str, Any]:
-    """Return the parts a replay and a lineage share, trainings and decisions latest first."""
-    worth, latest_first = document.get("worth"), document["decisions"][::-1]
-    details = [
-        DecisionDetails(
-            html.decision_anchor(decision.get("sequence")), decision.get("page"), decision["rules"]
-        )
-        for decision in latest_first
-    ]
+def _common_parts(
+    books: Books,
+    worth: LifetimeWorth | None,
+    trainings: Sequence[VersionRecord],
+    decisions: Sequence[DecisionRecord],
+) -> dict[str, Any]:
+    """Return the parts a replay and a lineage share, decisions latest first."""
+    latest_first = decisions[::-1]
     return {
-        "books": books_view(document["books"]),
+        "books": books_view(books),
         "worth": worth,
-        "tried": (_counts_words(worth["tried"], "{} of {}") or "nothing") if worth else "",
-        "trainings": _trainings_view(document["trainings"]),
+        "tried": (_counts_words(worth.tried, "{} of {}") or "nothing") if worth else "",
+        "trainings": _trainings_view(trainings),
         "decisions": decisions_view(latest_first),
-        "decision_details": details,
+        "latest_first": latest_first,
     }
 
 
@@ -235,29 +210,29 @@ def _pivotal_row(row: Mapping[Any, Any]) -> tuple[str, ...]:
     )
 
 
-def _health_views(health: Document) -> list[TableView]:
+def _health_views(health: ModelHealth) -> list[TableView]:
     """Return the figures with their targets, the share won by confidence, and the top features."""
     standing = {True: "met", False: "missed", None: ""}
     figures = tuple(
         (
-            figure["words"],
-            format_number(figure["value"]),
-            format_number(figure["target"]),
-            standing[figure["ok"]],
+            figure.words,
+            format_number(figure.value),
+            format_number(figure.target),
+            standing[figure.ok],
         )
-        for figure in health["figures"]
+        for figure in health.figures
     )
     reliability = tuple(
         (
-            f"{band['low']:.0f}–{band['high']:.0f}",
-            *(format_number(band[name]) for name in ("count", "mean_p_win", "win_rate")),
+            f"{band.low:.0f}–{band.high:.0f}",
+            *map(format_number, (band.count, band.mean_p_win, band.win_rate)),
         )
-        for band in health["reliability"]
-        if band["count"]
+        for band in health.reliability
+        if band.count
     )
     importance = tuple(
-        (feature["name"], format_share(feature["shap"]), format_share(feature["gain"]))
-        for feature in health["importance"]
+        (feature.name, format_share(feature.shap), format_share(feature.gain))
+        for feature in health.importance
     )
     headings = ("figure", "now", "target", "standing")
     bands = ("confidence of the model", "settled", "mean p_win", "share won")
@@ -278,16 +253,10 @@ def _alerts_view(alerts: Sequence[PostedAlert]) -> TableView:
     return TableView("Alerts", ("when", "kind", "what", "delivery"), rows, prose=frozenset({2}))
 
 
-def _trainings_view(trainings: Sequence[Document]) -> TableView:
+def _trainings_view(trainings: Sequence[VersionRecord]) -> TableView:
     rows = tuple(
-        (training["as_of"][:10], training["version"], training["stage"], _result(training))
+        (f"{training.as_of:%Y-%m-%d}", training.version, training.stage, training.result)
         for training in trainings
     )
     headings = ("as of", "version", "stage", "result")
     return TableView("Trainings", headings, rows, prose=frozenset({3}))
-
-
-def _result(training: Document) -> str:
-    """Return the verdict of a training; of a refused version, the reasons."""
-    refusal = "" if training["accepted"] else "; ".join(training["reasons"])
-    return refusal or str(training["verdict"])

@@ -33,8 +33,21 @@ from steelyard.views.format import (
     rules_view,
     weight_change,
 )
-from steelyard.views.lineage import LineageReport, LineageStatus, ScheduleStatus, Status
+from steelyard.views.lineage import (
+    LineageReport,
+    LineageStatus,
+    PerformanceReview,
+    ScheduleStatus,
+    Status,
+)
 from steelyard.views.pages import WrittenPage
+from steelyard.views.records import (
+    DecisionRecord,
+    PeriodDecisions,
+    SingleDecision,
+    VersionRecord,
+)
+from steelyard.views.replay import DemoResult, ReplayResult
 from steelyard.views.simulation import PARTS, OperatingCharacteristics, by_course, part_view
 
 DRIFT_ROWS = 10
@@ -139,11 +152,11 @@ def print_collection(document: Mapping[str, Any]) -> None:
     _line(f"data docs: {document['docs']}")
 
 
-def print_version(document: Mapping[str, Any]) -> None:
+def print_version(version: VersionRecord) -> None:
     """Print a version, its stage and the reasons."""
-    _line(f"version {document['version']} ({document['family']}): {document['stage']}")
-    _line(document["verdict"])
-    for reason in document["reasons"]:
+    _line(f"version {version.version} ({version.family}): {version.stage}")
+    _line(version.verdict)
+    for reason in version.reasons:
         _line(f"  · {reason}")
 
 
@@ -172,10 +185,10 @@ def print_report(written: WrittenPage[LineageReport]) -> None:
     _line(written.file)
 
 
-def print_review(document: Mapping[str, Any]) -> None:
+def print_review(review: PerformanceReview) -> None:
     """Print the answer and the file of the page."""
-    _line((document["answer"], "bold"))
-    _line(document["page"])
+    _line((review.report.status.answer, "bold"))
+    _line(review.file)
 
 
 def print_drift(judged: JudgedDrift | None) -> None:
@@ -193,80 +206,77 @@ def print_drift(judged: JudgedDrift | None) -> None:
     _line(judged.page)
 
 
-def print_guard(document: Mapping[str, Any]) -> None:
+def print_guard(guarded: SingleDecision) -> None:
     """Print the decision of the guard, if any, and the end of the lease."""
-    if document["decision"]:
-        print_decision(document["decision"])
-    print_state(document["state"])
-    _line(f"lease until {document['state']['lease_until']}")
+    print_operation(guarded)
+    _line(f"lease until {guarded.state.lease_until:%Y-%m-%dT%H:%M:%SZ}")
 
 
-def print_evaluation(document: Mapping[str, Any]) -> None:
+def print_evaluation(evaluated: PeriodDecisions) -> None:
     """Print the decisions on the last periods and the state after them."""
-    for decision in document["decisions"]:
+    for decision in evaluated.decisions:
         print_decision(decision)
-    print_state(document["state"])
+    _print_weight(evaluated.state.phase, evaluated.state.weight)
 
 
-def print_operation(document: Mapping[str, Any]) -> None:
-    """Print the decision of an operator and the state after it."""
-    print_decision(document["decision"])
-    print_state(document["state"])
+def print_operation(operation: SingleDecision) -> None:
+    """Print the decision, if any, and the state after it."""
+    if operation.decision:
+        print_decision(operation.decision)
+    _print_weight(operation.state.phase, operation.state.weight)
 
 
-def print_decision(decision: Mapping[str, Any]) -> None:
+def print_decision(decision: DecisionRecord) -> None:
     """Print a decision with its reasons and every rule that was checked."""
-    periodic = decision["kind"] in ("weight", "gates")
+    periodic = decision.kind in ("weight", "gates")
     when = (
-        f"for the period to {decision['period_end'][:10]}"
+        f"for the period to {decision.period_end:%Y-%m-%d}"
         if periodic
-        else f"on {decision['as_of'][:10]}"
+        else f"on {decision.as_of:%Y-%m-%d}"
     )
-    verdict = (decision["verdict"], "bold")
-    _line(f"{decision['kind']} {when}: ", verdict, f" {weight_change(decision)}")
-    for reason in decision["reasons"]:
+    _line(f"{decision.kind} {when}: ", (decision.verdict, "bold"), f" {weight_change(decision)}")
+    for reason in decision.reasons:
         _line(f"  {reason}")
-    for rule in decision["rules"]:
-        _line((f"    {'●' if rule['fired'] else '○'} {rule['name']}: {rule['reason']}", "dim"))
+    for rule in decision.rules:
+        _line((f"    {'●' if rule.fired else '○'} {rule.name}: {rule.reason}", "dim"))
 
 
-def print_state(state: Mapping[str, Any]) -> None:
-    """Print phase and weight in one line."""
-    _line("phase ", (state["phase"], "bold"), ", weight ", (f"{state['weight']:.1%}", "bold"))
+def _print_weight(phase: str, weight: float) -> None:
+    _line("phase ", (phase, "bold"), ", weight ", (f"{weight:.1%}", "bold"))
 
 
-def print_replay(document: Mapping[str, Any]) -> None:
+def print_replay(replay: ReplayResult) -> None:
     """Print the trainings of a replay, the decisions that changed something, and the books."""
     _line(
-        f"{document['start'][:10]} to {document['end'][:10]}: {document['signals']} signals, "
-        f"{document['signals_settled']} settled, {document['signals_per_month']} a month; "
-        f"the model had an opinion on {document['signals_with_opinion']} of the settled ones"
+        f"{replay.start:%Y-%m-%d} to {replay.end:%Y-%m-%d}: {replay.signals} signals, "
+        f"{replay.signals_settled} settled, {replay.signals_per_month} a month; "
+        f"the model had an opinion on {replay.signals_with_opinion} of the settled ones"
     )
-    for training in document["trainings"]:
-        result = training["verdict"] if training["accepted"] else "; ".join(training["reasons"])
-        version = f"version {training['version']}: {training['stage']}"
-        _line(f"  {training['as_of'][:10]} {version}; {result}")
-    for decision in document["decisions"]:
-        if decision["weight_after"] != decision["weight_before"] or decision["verdict"] != "HOLD":
+    for training in replay.trainings:
+        result = training.verdict if training.accepted else "; ".join(training.reasons)
+        version = f"version {training.version}: {training.stage}"
+        _line(f"  {training.as_of:%Y-%m-%d} {version}; {result}")
+    for decision in replay.decisions:
+        if decision.changed:
             _line(
-                f"  {decision['as_of'][:10]} {decision['kind']} ",
-                (decision["verdict"], "bold"),
-                f" {weight_change(decision)} {decision['phase']}: {'; '.join(decision['reasons'])}",
+                f"  {decision.as_of:%Y-%m-%d} {decision.kind} ",
+                (decision.verdict, "bold"),
+                f" {weight_change(decision)} {decision.phase}: {'; '.join(decision.reasons)}",
             )
-    _print_table(books_view(document["books"]))
-    for sentence in document["worth"]["words"] if document["worth"] else ():
+    _print_table(books_view(replay.books))
+    for sentence in replay.worth.sentences if replay.worth else ():
         _line(sentence)
-    print_state(document["final"])
+    _print_weight(replay.phase, replay.weight)
 
 
-def print_demo(document: Mapping[str, Any]) -> None:
+def print_demo(demo: DemoResult) -> None:
     """Print each replay of the demo and the files of its pictures."""
-    for name, part in document["replays"].items():
-        out.rule(Text(name, style="bold"))
-        print_replay(part)
-        _line(part["answer"])
+    for title, replay in demo.replays.items():
+        out.rule(Text(title, style="bold"))
+        print_replay(replay.result)
+        _line(replay.answer)
     out.rule("pictures")
-    for picture in document["pictures"]:
+    for picture in demo.pictures:
         _line(picture)
 
 
@@ -326,7 +336,7 @@ def print_status(status: Status) -> None:
 
 def _print_lineage(current: LineageStatus) -> None:
     facts, worth = facts_view(current), current.worth
-    luck = tuple(("luck", sentence) for sentence in (worth["words"] if worth else ()))
+    luck = tuple(("luck", sentence) for sentence in (worth.sentences if worth else ()))
     drift = ("drift", drift_words(current.drift))
     _print_table(replace(facts, rows=(*facts.rows, *luck, drift)))
     _print_table(rules_view("Limits", current.limits, "fires", "holds"))

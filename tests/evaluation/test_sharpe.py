@@ -154,10 +154,11 @@ def test_gains_are_paired_day_by_day() -> None:
             "blended": baseline.cumsum(),
         }
     )
-    document = deflated_sharpe(equity, 500)
-    gains, books = document["gains"], document["books"]
+    sharpes = deflated_sharpe(equity, 500)
+    gains, books = sharpes.to_dict()["gains"], sharpes.books
 
     assert gains["ml"] == pytest.approx({"mean": 0.015, "low": 0.015, "high": 0.015})
     assert gains["blended"] == pytest.approx({"mean": 0.0, "low": 0.0, "high": 0.0})
-    assert books["baseline"]["luck"] == pytest.approx(1 - books["baseline"]["positive"])
-    assert books["blended"]["luck"] > books["baseline"]["luck"]
+    assert books["baseline"].positive is not None
+    assert books["baseline"].luck == pytest.approx(1 - books["baseline"].positive)
+    assert books["blended"].luck > books["baseline"].luck  # type: ignore[operator]

@@ -148,12 +148,12 @@ def _decided(stores: object) -> list[tuple[object, ...]]:
 def test_a_flow_does_not_decide_about_the_past_again(home: Path, simulated: str) -> None:
     """No decision about a period before the lineage; a recorded one comes back; no way back."""
     live_one_day(START, str(home), simulated, retrain=False)
-    assert weight.fn(START, str(home), simulated)["decisions"] == []
+    assert weight.fn(START, str(home), simulated).decisions == ()
     later = START + timedelta(days=31)
-    decided = weight.fn(later, str(home), simulated)["decisions"]
+    decided = weight.fn(later, str(home), simulated).decisions
 
-    assert [decision["kind"] for decision in decided] == ["weight", "gates"]
-    assert weight.fn(later + timedelta(days=1), str(home), simulated)["decisions"] == decided
+    assert [decision.kind for decision in decided] == ["weight", "gates"]
+    assert weight.fn(later + timedelta(days=1), str(home), simulated).decisions == decided
     with pytest.raises(FixConfiguration, match="lies before the last decision"):
         settle.fn(START, str(home), simulated)
 
@@ -170,7 +170,7 @@ def test_a_late_prediction_uses_no_model_promoted_later(home: Path, simulated: s
     promoted = datetime(2020, 10, 1, tzinfo=UTC)
     guard.fn(promoted - timedelta(days=3), str(home), simulated)
     collect.fn(promoted + timedelta(days=3), str(home), simulated)
-    assert train.fn(Retraining(trials=10), promoted, str(home), simulated)["stage"] == "champion"
+    assert train.fn(Retraining(trials=10), promoted, str(home), simulated).stage == "champion"
     settle.fn(promoted + timedelta(days=3), str(home), simulated)
     rows = open_home(home, Path(simulated)).ledger.predictions(LONG_AGO, FAR_AHEAD)
 
@@ -232,19 +232,19 @@ def test_a_training_by_hand_says_what_it_did_otherwise_and_why(home: Path, simul
     request = Retraining(
         trials=2, families=("lightgbm",), symbols=tuple(few), reason="a look at four"
     )
-    document = train.fn(request, at, str(home), simulated)
+    version = train.fn(request, at, str(home), simulated)
     client = stores.registry._tracking.client
-    run = client.get_run(document["run_id"])
+    run = client.get_run(version.run_id)
     params, files = (
         run.data.params,
-        {file.path for file in client.list_artifacts(document["run_id"])},
+        {file.path for file in client.list_artifacts(version.run_id)},
     )
     seen = {one.tags[0].value: json.loads(one.dataset.profile) for one in run.inputs.dataset_inputs}
     trials = client.search_runs(
-        [run.info.experiment_id], f"tags.mlflow.parentRunId = '{document['run_id']}'"
+        [run.info.experiment_id], f"tags.mlflow.parentRunId = '{version.run_id}'"
     )
 
-    assert document["family"] == "lightgbm"
+    assert version.family == "lightgbm"
     assert params["reason"] == "a look at four"
     assert params["symbols"] == ", ".join(few)
     assert params["trials"] == "2"

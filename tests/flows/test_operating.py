@@ -22,6 +22,7 @@ from steelyard.queries.evidence import shadow_window
 from steelyard.tasks.alerts import announce
 from steelyard.tasks.illustrations import illustrate
 from steelyard.tasks.weight import evaluate_weight
+from steelyard.views.records import DecisionRecord
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -240,12 +241,12 @@ def test_every_decision_is_drawn_once_it_is_recorded(pilot: Home) -> None:
 
     assert pilot.journal.files(last) == {"decision.json", "decision.png", "weight.png"}
     assert pilot.journal.files(promotion) == {"decision.json", "weight.png"}
-    assert [(one["sequence"], one["kind"]) for one in path] == [
+    assert [(point.sequence, point.kind) for point in path] == [
         (1, "promotion"),
         (2, "gates"),
         (3, "weight"),
     ]
-    assert [one["weight_after"] for one in path] == [0.0, 0.15, entry.state.weight]
+    assert [point.weight_after for point in path] == [0.0, 0.15, entry.state.weight]
     assert pilot.journal.weight_path(promotion) == path[:1]
 
 
@@ -515,22 +516,22 @@ def test_a_wrong_split_of_arms_posts_an_alert(pilot: Home, received: list[dict[s
     ).iloc[70:140]
     pilot.ledger.record_predictions(frame)
     pilot.ledger.record_outcomes(frame)
-    [entry] = [e for e in _weighed(pilot, 140) if e["kind"] == "gates"]
+    [entry] = [record for record in _weighed(pilot, 140) if record.kind == "gates"]
 
-    assert entry["phase"] == "pilot"
-    assert any("uneven split" in reason for reason in entry["reasons"])
+    assert entry.phase == "pilot"
+    assert any("uneven split" in reason for reason in entry.reasons)
     assert any(message["title"].startswith("Steelyard: sample ratio") for message in received)
 
 
-def _weighed(stores: Home, day: int) -> list[dict[str, object]]:
+def _weighed(stores: Home, day: int) -> tuple[DecisionRecord, ...]:
     """Evaluate and review without bars, which the gate out of pilot does not need."""
-    from steelyard.queries.records import decision_record
+    from steelyard.queries.records import decision_records
     from steelyard.tasks.weight import evaluate_weight, review_gates
 
     at = EARLIER + timedelta(days=day)
     entries = [evaluate_weight(stores, at), review_gates(stores, at, 0)]
     announce(stores, entries)
-    return [decision_record(entry) for entry in entries if entry]
+    return decision_records(stores, entries)
 
 
 def test_healthy_decisions_send_no_alert(pilot: Home, received: list[dict[str, str]]) -> None:

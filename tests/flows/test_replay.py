@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import pytest
 from steelyard.flows.replay import replay
 from steelyard.tasks.report import draw_replay
 from steelyard.views import terminal
+from steelyard.views.replay import DemoResult, DrawnReplay, ReplayResult
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -45,7 +46,7 @@ def test_without_an_edge_the_weight_never_leaves_0(command: Command, home: Path)
 
 
 @pytest.fixture(scope="module")
-def dead(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path]:
+def dead(tmp_path_factory: pytest.TempPathFactory) -> tuple[ReplayResult, Path]:
     """A replay of nine months around the end of an edge, with its home; run once for all tests."""
     home = tmp_path_factory.mktemp("dead")
     start, end = (
@@ -55,13 +56,13 @@ def dead(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path
 
 
 @pytest.fixture
-def death(dead: tuple[dict[str, Any], Path]) -> dict[str, Any]:
+def death(dead: tuple[ReplayResult, Path]) -> ReplayResult:
     return dead[0]
 
 
-def test_a_clear_edge_reaches_pilot_and_beyond(death: dict[str, Any]) -> None:
+def test_a_clear_edge_reaches_pilot_and_beyond(death: ReplayResult) -> None:
     """Champion, shadow, pilot, expansion; the ml book earns more; the document has all its keys."""
-    document = death
+    document = json.loads(json.dumps(death.to_dict(), allow_nan=False))
     phases = [decision["phase"] for decision in document["decisions"]]
     books = document["books"]
 
@@ -92,27 +93,29 @@ def test_a_clear_edge_reaches_pilot_and_beyond(death: dict[str, Any]) -> None:
 
 
 def test_after_the_edge_dies_the_weight_comes_down_within_two_evaluations(
-    death: dict[str, Any],
+    death: ReplayResult,
 ) -> None:
     """Above 0 on New Year 2022, lower 60 days later, every step among the decisions."""
-    before = [d["weight_after"] for d in death["decisions"] if d["as_of"] < "2022-01-01"][-1]
-    soon = [d["weight_after"] for d in death["decisions"] if d["as_of"] < "2022-03-02"][-1]
+    before, soon = (
+        [record.weight_after for record in death.decisions if record.as_of < day][-1]
+        for day in (datetime(2022, 1, 1, tzinfo=UTC), datetime(2022, 3, 2, tzinfo=UTC))
+    )
 
     assert before >= 0.10
     assert soon <= before / 2
     weight = 0.0
-    for decision in death["decisions"]:
-        assert decision["weight_before"] == weight
-        weight = decision["weight_after"]
+    for decision in death.decisions:
+        assert decision.weight_before == weight
+        weight = decision.weight_after
 
 
 def test_a_replay_is_drawn_and_summarised(
-    dead: tuple[dict[str, Any], Path], capsys: pytest.CaptureFixture[str]
+    dead: tuple[ReplayResult, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Five pictures, a page that begins with the answer, and the same answer at the terminal."""
     death, home = dead
     words, files = draw_replay("A market", death, str(home), None)
-    terminal.print_demo({"replays": {"A market": {**death, "answer": words}}, "pictures": files})
+    terminal.print_demo(DemoResult({"A market": DrawnReplay(death, words)}, tuple(files)))
     told = capsys.readouterr().out
 
     assert {Path(file).name for file in files} == {

@@ -6,10 +6,13 @@ from typing import Any
 
 import pytest
 
+from factories.evidence import EARLIER
 from factories.homes import LAST, pilot_home
 from steelyard.gateways.ledger import DriftRecord
 from steelyard.home import Home, open_home
 from steelyard.monitoring.drift import ColumnDrift
+from steelyard.queries.records import decision_records
+from steelyard.queries.replay import ReplayDays, replay_result
 from steelyard.queries.report import lineage_report
 from steelyard.queries.simulation import operating_characteristics
 from steelyard.queries.status import status
@@ -18,6 +21,7 @@ from steelyard.settings import Settings
 from steelyard.simulation.characteristics import Design
 from steelyard.views.drift import JudgedDrift
 from steelyard.views.pages import WrittenPage
+from steelyard.views.records import PeriodDecisions, SingleDecision
 
 EMPTY = ["lineage", "as_of", "fault", "brake", "alerts", "state", "answer"]
 STATUS = [
@@ -103,6 +107,23 @@ DRIFT = [
     "asked",
 ]
 DRIFT_COLUMN = ["name", "importance", "psi", "bound", "wasserstein", "unjudged", "drifted"]
+DECISION = [
+    *("sequence", "as_of", "period_end", "kind", "phase", "weight_before", "weight_after"),
+    *("verdict", "reasons", "rules", "run_id"),
+]
+VERSION = [
+    *("as_of", "version", "stage", "family", "accepted", "holdout_accuracy"),
+    *("no_information_rate", "trials", "verdict", "reasons", "run_id"),
+]
+SHARPE = ["sharpe", "positive", "luck", "days", "days_needed"]
+HEALTH = [
+    *("start", "end", "signals", "predictions", "opinions", "settled", "figures", "p_win"),
+    *("confidence_ml", "reliability", "fallbacks", "importance"),
+]
+REPLAY = [
+    *("start", "end", "signals", "signals_settled", "signals_with_opinion", "signals_per_month"),
+    *("trainings", "promotions", "decisions", "books", "worth", "final", "timing"),
+]
 
 
 @pytest.fixture
@@ -187,3 +208,63 @@ def test_a_check_for_drift_keeps_its_keys_and_survives_the_ledger(pilot: Home) -
     assert document["columns"] == [column.to_dict() for column in columns]
     assert document["columns"][1]["psi"] is None
     assert as_json(status(pilot, LAST).to_dict())["drift"] == as_json(check.to_dict())
+
+
+def test_decisions_versions_and_worth_keep_their_keys(pilot: Home) -> None:
+    """A decision names operator and page in the status, its page in the report, neither alone."""
+    shown = as_json(status(pilot, LAST).to_dict())
+    reported = as_json(lineage_report(pilot, LAST)[0].to_dict())
+
+    assert [list(row) for row in shown["decisions"]] == [[*DECISION, "operator", "page"]] * 2
+    assert [list(row) for row in reported["decisions"]] == [[*DECISION, "page"]] * 2
+    assert [list(row) for row in reported["promotions"]] == [DECISION]
+    assert [list(row) for row in reported["trainings"]] == [VERSION]
+    assert list(shown["champion"]) == VERSION
+    assert list(shown["worth"]) == ["since", "tried", "trials", "books", "gains", "words"]
+    assert list(shown["worth"]["books"]["ml"]) == SHARPE
+    assert list(shown["worth"]["gains"]) == ["ml", "blended"]
+    assert list(reported["books"]["ml"])[:3] == ["signals", "trades", "total_return"]
+
+
+def test_the_health_of_the_model_keeps_its_keys(pilot: Home) -> None:
+    """Unknown figures are null, whatever is drawn for them on the page."""
+    health = as_json(lineage_report(pilot, LAST)[0].to_dict())["health"]
+
+    assert list(health) == HEALTH
+    assert list(health["figures"][0]) == ["name", "value", "target", "ok", "words", "chance"]
+    assert list(health["reliability"][0]) == ["low", "high", "count", "mean_p_win", "win_rate"]
+    assert list(health["importance"][0]) == ["name", "gain", "shap"]
+
+
+def test_a_replay_keeps_its_keys(pilot: Home) -> None:
+    """Promotions apart from the other decisions, without pages; the duration to hundredths."""
+    result = replay_result(pilot, ReplayDays(EARLIER, LAST, 7), 1.234)
+    document = as_json(result.to_dict())
+
+    assert list(document) == REPLAY
+    assert [list(row) for row in document["promotions"] + document["decisions"]] == [DECISION] * 2
+    assert list(document["trainings"][0]) == VERSION
+    assert {record.page for record in (*result.promotions, *result.decisions)} == {""}
+    assert document["final"] == {"phase": "pilot", "weight": 0.15}
+    assert document["timing"] == {"lived_seconds": 1.23}
+
+
+def test_what_guard_and_weight_return_keeps_its_keys(pilot: Home) -> None:
+    """One decision or none, or all of a run, each with its page, and the state after them."""
+    [record] = decision_records(pilot, pilot.journal.entries(last=1))
+    state = pilot.journal.entries()[-1].state
+    documents = [
+        SingleDecision(record, state).to_dict(),
+        SingleDecision(None, state).to_dict(),
+        PeriodDecisions((record,), state).to_dict(),
+    ]
+
+    assert [list(document) for document in documents] == [
+        ["decision", "state"],
+        ["decision", "state"],
+        ["decisions", "state"],
+    ]
+    assert list(documents[0]["decision"]) == [*DECISION, "page"]
+    assert documents[1]["decision"] is None
+    assert documents[2]["decisions"] == [documents[0]["decision"]]
+    assert documents[0]["state"] == state.model_dump(mode="json")

@@ -64,7 +64,7 @@ def test_the_page_answers_first_and_leads_to_every_decision(pilot: Home) -> None
     assert {f"decision-{entry.sequence}" for entry in entries} <= page.ids
     assert [link for link in page.links if entries[-1].run_id in link]
     assert page.addresses == []
-    assert document.books["blended"]["trades"] > 0
+    assert document.books.blended.trades > 0
     assert len(re.findall(r'role="img" aria-label="[^"]+"', content)) == 5
 
 

@@ -3,8 +3,8 @@
 import io
 import json
 import re
+from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import matplotlib.image
 import numpy as np
@@ -14,66 +14,85 @@ import yaml
 from matplotlib.dates import date2num
 from matplotlib.figure import Figure
 
+from factories.evidence import books
 from factories.settled import settled
 from steelyard.settings import load
 from steelyard.views import html, plots, report
 from steelyard.views.format import (
-    phase_spans,
     recorded_bands,
     weight_axis_top,
     weight_bands,
-    weight_steps,
 )
+from steelyard.views.records import DecisionRecord, VersionRecord
+from steelyard.views.replay import ReplayResult
+from steelyard.weight.decision import Rule
 from steelyard.weight.policy import Band, Bands, WeightPolicy
 
 
-def decision(day: str, verdict: str, before: float, after: float, phase: str) -> dict[str, Any]:
-    return {
-        "as_of": f"{day}T00:00:00+00:00",
-        "kind": "weight",
-        "phase": phase,
-        "weight_before": before,
-        "weight_after": after,
-        "verdict": verdict,
-        "reasons": [f"because of {verdict} <b>"],
-        "rules": [
-            {
-                "name": "accuracy",
-                "figure": 0.44,
-                "bound": 0.45,
-                "fired": True,
-                "reason": "44% under <45%>",
-            }
-        ],
-    }
+def day_of(text: str) -> datetime:
+    return datetime.fromisoformat(f"{text}T00:00:00+00:00")
 
 
-def document(*decisions: dict[str, Any], accepted: bool = True) -> dict[str, Any]:
-    book = {"trades": 3, "total_return": 0.1, "sharpe": None, "win_rate": 0.515}
-    training = {
-        "as_of": "2020-01-01",
-        "version": "1",
-        "stage": "champion",
-        "accepted": accepted,
-        "holdout_accuracy": 0.539,
-    }
+BOOK = {"trades": 3, "total_return": 0.1, "sharpe": float("nan"), "win_rate": 0.515}
+RULE = Rule(name="accuracy", figure=0.44, bound=0.45, fired=True, reason="44% under <45%>")
+
+
+def decision(
+    day: str, verdict: str, before: float, after: float, phase: str, kind: str = "weight"
+) -> DecisionRecord:
+    return DecisionRecord(
+        sequence=1,
+        as_of=day_of(day),
+        period_end=day_of(day),
+        kind=kind,
+        phase=phase,
+        weight_before=before,
+        weight_after=after,
+        verdict=verdict,
+        reasons=(f"because of {verdict} <b>",),
+        rules=(RULE,),
+        run_id=None,
+    )
+
+
+def replay(*decisions: DecisionRecord, accepted: bool = True) -> ReplayResult:
+    """A replay of 2020 with one training."""
     misses = "holdout accuracy 53.9% misses 55.0% by 1.1 points"
-    return {
-        "start": "2020-01-01T00:00:00+00:00",
-        "end": "2020-12-31T00:00:00+00:00",
-        "signals": 100,
-        "signals_per_month": 8.2,
-        "trainings": [
-            training
-            | {"verdict": f"{misses}; the booster beats a logistic regression", "reasons": [misses]}
-        ],
-        "promotions": [{"as_of": "2020-01-01T00:00:00+00:00"}],
-        "decisions": list(decisions),
-        "books": {"baseline": book, "ml": book, "blended": book},
-        "final": {"phase": decisions[-1]["phase"], "weight": decisions[-1]["weight_after"]}
-        if decisions
-        else {"phase": "foundation", "weight": 0},
-    }
+    training = VersionRecord(
+        as_of=day_of("2020-01-01"),
+        version="1",
+        stage="champion",
+        family="lightgbm",
+        accepted=accepted,
+        holdout_accuracy=0.539,
+        no_information_rate=0.52,
+        trials=None,
+        verdict=f"{misses}; the booster beats a logistic regression",
+        reasons=(misses,),
+        run_id="run",
+    )
+    return ReplayResult(
+        start=day_of("2020-01-01"),
+        end=day_of("2020-12-31"),
+        signals=100,
+        signals_settled=90,
+        signals_with_opinion=80,
+        signals_per_month=8.2,
+        trainings=(training,),
+        promotions=(decision("2020-01-01", "HOLD", 0.0, 0.0, "shadow", kind="promotion"),),
+        decisions=decisions,
+        books=books(
+            **{
+                f"{book}__{measure}": figure
+                for book in ("baseline", "ml", "blended")
+                for measure, figure in BOOK.items()
+            }
+        ),
+        worth=None,
+        phase=decisions[-1].phase if decisions else "foundation",
+        weight=decisions[-1].weight_after if decisions else 0.0,
+        seconds=1.0,
+    )
 
 
 BANDS = weight_bands(WeightPolicy())
@@ -90,29 +109,29 @@ EQUITY = pd.DataFrame(
     ("told", "words"),
     [
         pytest.param(
-            document(UP),
+            replay(UP),
             "The model decides 15% of the confidence, in phase pilot.",
             id="in charge of some",
         ),
         pytest.param(
-            document(UP, DOWN), "reached 15% and lost it: on 2020-06-01", id="rise and fall"
+            replay(UP, DOWN), "reached 15% and lost it: on 2020-06-01", id="rise and fall"
         ),
-        pytest.param(document(), "served in shadow, but never earned weight", id="shadow"),
+        pytest.param(replay(), "served in shadow, but never earned weight", id="shadow"),
         pytest.param(
-            document(accepted=False),
+            replay(accepted=False),
             "2020-01-01: holdout accuracy 53.9% misses 55.0% by 1.1 points.",
             id="refused",
         ),
     ],
 )
-def test_the_answer_comes_in_one_plain_sentence(told: dict[str, Any], words: str) -> None:
+def test_the_answer_comes_in_one_plain_sentence(told: ReplayResult, words: str) -> None:
     """What became of the model."""
     assert words in report.answer(told)
 
 
 def test_the_path_of_the_weight_is_that_of_the_decisions() -> None:
     """From 0 at the start to the last weight at the end, one step for each change."""
-    moments, weights = weight_steps(document(UP, DOWN))
+    moments, weights = replay(UP, DOWN).history.weight_steps()
 
     assert weights == [0.0, 0.15, 0.0, 0.0]
     assert [f"{moment:%m-%d}" for moment in moments] == ["01-01", "03-01", "06-01", "12-31"]
@@ -120,7 +139,7 @@ def test_the_path_of_the_weight_is_that_of_the_decisions() -> None:
 
 def test_the_phases_follow_each_other_without_a_gap() -> None:
     """From foundation at the start to the last phase at the end."""
-    stretches = phase_spans(document(STAY, UP, DOWN))
+    stretches = replay(STAY, UP, DOWN).history.phase_spans()
 
     assert [phase for phase, _, _ in stretches] == ["foundation", "shadow", "pilot", "shadow"]
     assert [f"{since:%m-%d}" for _, since, _ in stretches] == ["01-01", "02-01", "03-01", "06-01"]
@@ -134,7 +153,7 @@ def test_every_decision_has_its_mark() -> None:
     No empty entries in the legend.
     """
     axes = Figure().subplots()
-    plots.draw_weight(axes, document(STAY, UP, DOWN), BANDS)
+    plots.draw_weight(axes, replay(STAY, UP, DOWN).history, BANDS)
     drawn = {str(mark.get_label()): mark.get_offsets().tolist() for mark in axes.collections}
 
     assert drawn["held (1)"] == [[date2num(pd.Timestamp("2020-02-01")), 0.0]]
@@ -161,7 +180,8 @@ def test_the_bands_in_a_picture_are_those_of_the_policy(conf: Path) -> None:
     (conf / "weight.yaml").write_text(yaml.safe_dump({"bands": bands, "ceiling": 0.5}))
     drawn = weight_bands(load(conf).weight)
     axes = Figure().subplots()
-    plots.draw_weight(axes, document(decision("2020-03-01", "RAISE", 0.0, 0.5, "pilot")), drawn)
+    raised = replay(decision("2020-03-01", "RAISE", 0.0, 0.5, "pilot"))
+    plots.draw_weight(axes, raised.history, drawn)
     edges = [
         edge
         for patch in axes.patches[:3]
@@ -175,7 +195,7 @@ def test_the_bands_in_a_picture_are_those_of_the_policy(conf: Path) -> None:
 
 def test_the_page_draws_the_bands_of_the_policy() -> None:
     """As far as the axis shows them; a ceiling under the last floor leaves that band out."""
-    figure = json.loads(html.weight_chart(document(UP), weight_bands(OTHER)).figure)
+    figure = json.loads(html.weight_chart(replay(UP).history, weight_bands(OTHER)).figure)
     low = weight_bands(WeightPolicy(ceiling=0.3))
 
     edges = [shape[end] for shape in figure["layout"]["shapes"] for end in ("y0", "y1")]
@@ -220,9 +240,12 @@ def test_every_picture_is_one() -> None:
     won = np.tile([True, False, True], 40)
     drawn = [
         plots.story(
-            "A title that is long enough to be wrapped " * 4, document(UP, DOWN), EQUITY, BANDS
+            "A title that is long enough to be wrapped " * 4,
+            replay(UP, DOWN).history,
+            EQUITY,
+            BANDS,
         ),
-        plots.weight_path(document(UP, DOWN), BANDS),
+        plots.weight_path(replay(UP, DOWN).history, BANDS),
         plots.equity_curves(EQUITY),
         plots.reliability(np.linspace(0.4, 0.6, 120), won),
         plots.importance({f"f{n}": n / 100 for n in range(30)}),
@@ -241,7 +264,7 @@ def own_part(html: str) -> str:
 
 def test_the_page_says_the_answer_first_works_offline_and_escapes() -> None:
     """Nothing is fetched from anywhere; reasons are text, not markup."""
-    html = report.replay_page("A market", document(UP, DOWN), EQUITY, BANDS)
+    html = report.replay_page("A market", replay(UP, DOWN), EQUITY, BANDS)
     own = own_part(html)
 
     assert own.index("<h1>The model reached 15% and lost it") < own.index("<table>")
@@ -256,7 +279,7 @@ def test_the_page_says_the_answer_first_works_offline_and_escapes() -> None:
 
 def test_the_page_puts_the_targets_beside_the_books_and_the_rules_beside_the_reasons() -> None:
     """A missing figure is a dash; each rule that was looked at is there to unfold."""
-    own = own_part(report.replay_page("A market", document(UP), EQUITY, BANDS))
+    own = own_part(report.replay_page("A market", replay(UP), EQUITY, BANDS))
 
     assert (
         "<td>win rate</td>" + '<td class="n">51.50%</td>' * 3 + '<td class="n">&gt; 52.00%</td>'
@@ -276,9 +299,9 @@ def test_the_page_says_what_the_model_was_worth_where_it_had_an_opinion() -> Non
     frame = settled(
         4, p_win=[0.6, 0.6, 0.4, np.nan], won=pd.array([True, True, True, False], dtype="boolean")
     )
-    own = own_part(report.replay_page("A market", document(UP), EQUITY, BANDS, frame))
+    own = own_part(report.replay_page("A market", replay(UP), EQUITY, BANDS, frame))
     silent = own_part(
-        report.replay_page("A market", document(UP), EQUITY, BANDS, frame.assign(p_win=np.nan))
+        report.replay_page("A market", replay(UP), EQUITY, BANDS, frame.assign(p_win=np.nan))
     )
 
     assert "3 settled predictions" in own

@@ -29,7 +29,8 @@ def test_the_terminal_prints_markup_in_data_as_it_is(monkeypatch: pytest.MonkeyP
     """Brackets of a reason are no style of rich, in a table and in a line."""
     shown = printed(monkeypatch)
     terminal._print_table(VIEW)
-    terminal.print_review({"answer": HOSTILE, "page": HOSTILE})
+    terminal._line((HOSTILE, "bold"))
+    terminal._line(HOSTILE)
 
     assert shown.getvalue().count(HOSTILE) == 3
 

@@ -61,6 +61,27 @@ class StateReading:
     fault: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class WeightPoint:
+    """A decision as tags and metrics of its run tell it, for a picture of the weight's path.
+
+    Attributes:
+        sequence: Position in the journal, from 1.
+        as_of: When it was made (UTC).
+        kind: Which review or operation decided.
+        verdict: What was decided.
+        phase: Phase it left.
+        weight_after: Weight it left, as a share.
+    """
+
+    sequence: int
+    as_of: datetime
+    kind: str
+    verdict: str
+    phase: str
+    weight_after: float
+
+
 class Journal:
     """State and decisions of one lineage.
 
@@ -85,7 +106,7 @@ class Journal:
         self._mutex = threading.RLock()
         self._depth = 0
         self._agreed = False  # whether tag and journal agreed once
-        self._weight_path: list[dict[str, Any]] = []
+        self._weight_path: list[WeightPoint] = []
 
     @contextmanager
     def deciding(self, *, even_without_lock: bool = False) -> Iterator[None]:
@@ -239,21 +260,20 @@ class Journal:
         with self._tracking.reached():
             return {file.path for file in self._tracking.client.list_artifacts(str(entry.run_id))}
 
-    def weight_path(self, entry: Entry) -> list[dict[str, Any]]:
+    def weight_path(self, entry: Entry) -> "list[WeightPoint]":
         """Return the decisions up to ``entry`` in order, read from tags and metrics alone.
 
-        Each has sequence, as_of, kind, verdict, phase and weight_after. The runs are read once;
-        later calls only add the decision made here.
+        The runs are read once; later calls only add the decision made here.
         """
         with self._tracking.reached():
-            last_sequence = self._weight_path[-1]["sequence"] if self._weight_path else 0
+            last_sequence = self._weight_path[-1].sequence if self._weight_path else 0
             if last_sequence == entry.sequence - 1:
                 self._weight_path.extend(
                     _path_points([self._tracking.client.get_run(str(entry.run_id))])
                 )
             elif last_sequence < entry.sequence:
                 self._weight_path = _path_points(reversed(self._tracking.decision_runs()))
-            return [point for point in self._weight_path if point["sequence"] <= entry.sequence]
+            return [point for point in self._weight_path if point.sequence <= entry.sequence]
 
     def _record_run(
         self, entry: Entry, files: Mapping[str, bytes], data: Sequence[Dataset]
@@ -539,14 +559,17 @@ def _run_label(run: "Run") -> str:
     return f"decision {run.data.tags.get('sequence')} (run {run.info.run_id})"
 
 
-def _path_points(runs: Iterable["Run"]) -> list[dict[str, Any]]:
+def _path_points(runs: Iterable["Run"]) -> list[WeightPoint]:
     """Return the points of the weight's path; a run made by hand that lacks a tag is left out."""
     return [
-        {
-            "sequence": int(run.data.metrics["sequence"]),
-            "weight_after": run.data.metrics["weight_after"],
-            **{name: run.data.tags[name] for name in PATH_TAGS},
-        }
+        WeightPoint(
+            sequence=int(run.data.metrics["sequence"]),
+            as_of=datetime.fromisoformat(run.data.tags["as_of"]),
+            kind=run.data.tags["kind"],
+            verdict=run.data.tags["verdict"],
+            phase=run.data.tags["phase"],
+            weight_after=run.data.metrics["weight_after"],
+        )
         for run in runs
         if run.data.tags.keys() >= set(PATH_TAGS)
         and run.data.metrics.keys() >= {"sequence", "weight_after"}

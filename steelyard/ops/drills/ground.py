@@ -19,6 +19,7 @@ from steelyard.market.bars import Bars, by_symbol
 from steelyard.market.history import history
 from steelyard.market.simulated import SimulatedMarket, simulate
 from steelyard.settings import Settings, default_conf, load
+from steelyard.views.records import VersionRecord
 from steelyard.weight.decision import make_decision
 from steelyard.weight.transitions import promote
 
@@ -219,13 +220,13 @@ def _settings(drill_home: DrillHome, conf: Path | None) -> None:
             shutil.copy(file, drill_home.conf)
 
 
-def _raise_weight(drill_home: DrillHome, trained: Mapping[str, Any]) -> None:
+def _raise_weight(drill_home: DrillHome, trained: VersionRecord) -> None:
     """Promote the champion to expansion; a drill has no months in which to earn it."""
     home = drill_home.home()
     before, policy = home.journal.state(), home.settings.weight
-    if trained["stage"] != "champion" or before is None:
+    if trained.stage != "champion" or before is None:
         raise FixConfiguration(
-            f"the champion of the drills does not serve: {trained['verdict']}; no drill is possible"
+            f"the champion of the drills does not serve: {trained.verdict}; no drill is possible"
         )
     after = promote(before, "expansion", policy, STARTED_AT)
     reasons = ("fire drill: promoted to expansion without evidence",)

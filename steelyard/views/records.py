@@ -1,0 +1,172 @@
+"""Decisions, versions and states as commands return and print them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from steelyard.weight.decision import Rule
+from steelyard.weight.state import State
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionRecord:
+    """A decision of the journal, flat.
+
+    Attributes:
+        sequence: Position in the journal, from 1.
+        as_of: When it was made (UTC).
+        period_end: End of the period that was judged (UTC).
+        kind: Which review or operation decided.
+        phase: Phase it left.
+        weight_before: Weight it started from, as a share.
+        weight_after: Weight it left, as a share.
+        verdict: What was decided.
+        reasons: Why, with figures.
+        rules: Every rule that was evaluated.
+        run_id: Its MLflow run.
+        operator: Who asked for it; None if a rule decided.
+        page: Address of its run in MLflow; empty if it is not shown.
+    """
+
+    sequence: int
+    as_of: datetime
+    period_end: datetime
+    kind: str
+    phase: str
+    weight_before: float
+    weight_after: float
+    verdict: str
+    reasons: tuple[str, ...]
+    rules: tuple[Rule, ...]
+    run_id: str | None
+    operator: str | None = None
+    page: str = ""
+
+    @property
+    def anchor(self) -> str:
+        """Anchor of its row on a page."""
+        return f"decision-{self.sequence}"
+
+    @property
+    def changed(self) -> bool:
+        """Whether it did more than hold the weight."""
+        return self.weight_after != self.weight_before or self.verdict != "HOLD"
+
+    def to_dict(self, *more: str) -> dict[str, Any]:
+        """Return plain JSON values.
+
+        Args:
+            more: Further attributes to include, ``operator`` or ``page``.
+        """
+        return {
+            "sequence": self.sequence,
+            "as_of": self.as_of.isoformat(),
+            "period_end": self.period_end.isoformat(),
+            "kind": self.kind,
+            "phase": self.phase,
+            "weight_before": self.weight_before,
+            "weight_after": self.weight_after,
+            "verdict": self.verdict,
+            "reasons": list(self.reasons),
+            "rules": [rule.model_dump() for rule in self.rules],
+            "run_id": self.run_id,
+        } | {name: getattr(self, name) for name in more}
+
+
+@dataclass(frozen=True, slots=True)
+class VersionRecord:
+    """A registered version of the model, flat.
+
+    Attributes:
+        as_of: Time of the training (UTC).
+        version: Number of the version.
+        stage: Its stage in the registry.
+        family: Family of the booster.
+        accepted: Whether it serves or served.
+        holdout_accuracy: Accuracy on the holdout; None without one.
+        no_information_rate: Share of the larger class of the holdout; None likewise.
+        trials: Trials of its search; None if unknown.
+        verdict: Result of the training in one sentence.
+        reasons: Why it was refused or promoted.
+        run_id: MLflow run of the training.
+    """
+
+    as_of: datetime
+    version: str
+    stage: str
+    family: str
+    accepted: bool
+    holdout_accuracy: float | None
+    no_information_rate: float | None
+    trials: float | None
+    verdict: str
+    reasons: tuple[str, ...]
+    run_id: str
+
+    @property
+    def result(self) -> str:
+        """Verdict of the training; of a refused version, the reasons."""
+        refusal = "" if self.accepted else "; ".join(self.reasons)
+        return refusal or self.verdict
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {
+            "as_of": self.as_of.isoformat(),
+            "version": self.version,
+            "stage": self.stage,
+            "family": self.family,
+            "accepted": self.accepted,
+            "holdout_accuracy": self.holdout_accuracy,
+            "no_information_rate": self.no_information_rate,
+            "trials": self.trials,
+            "verdict": self.verdict,
+            "reasons": list(self.reasons),
+            "run_id": self.run_id,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class SingleDecision:
+    """Decision of the guard or of an operator, and the state after it.
+
+    Attributes:
+        decision: The decision; None if the guard made none.
+        state: State in force.
+    """
+
+    decision: DecisionRecord | None
+    state: State
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {
+            "decision": self.decision.to_dict("page") if self.decision else None,
+            "state": self.state.model_dump(mode="json"),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class PeriodDecisions:
+    """Decisions on the last periods, and the state after them."""
+
+    decisions: tuple[DecisionRecord, ...]
+    state: State
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {
+            "decisions": [decision.to_dict("page") for decision in self.decisions],
+            "state": self.state.model_dump(mode="json"),
+        }
+
+
+def decision_documents(decisions: Sequence[DecisionRecord], *more: str) -> list[dict[str, Any]]:
+    """Return decisions as plain JSON values.
+
+    Args:
+        decisions: In the order they are shown.
+        more: Further attributes of each to include.
+    """
+    return [decision.to_dict(*more) for decision in decisions]
