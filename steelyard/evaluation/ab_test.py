@@ -59,8 +59,18 @@ def compare_arms(settled: pd.DataFrame, sizing: SizingPolicy) -> ArmComparison:
         control_return=metrics.mean(control),
         treatment_return=metrics.mean(treatment),
         standard_error=math.sqrt(_squared_error(control) + _squared_error(treatment)),
-        sample_ratio_p=(min(1.0, 2 * float(bdtr(fewer, assigned, 0.5))) if assigned else math.nan),
+        sample_ratio_p=split_probability(fewer, assigned),
     )
+
+
+def split_probability(fewer: int, assigned: int) -> float:
+    """Return the exact two-sided binomial probability of a split at least as uneven.
+
+    Args:
+        fewer: Signals in the smaller arm.
+        assigned: Signals in both arms; NaN is returned without any.
+    """
+    return min(1.0, 2 * float(bdtr(fewer, assigned, 0.5))) if assigned else math.nan
 
 
 def _squared_error(earned: Floats) -> float:

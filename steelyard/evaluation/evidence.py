@@ -17,6 +17,7 @@ from steelyard.evaluation.books import (
     finite_or_none,
     measure_books,
 )
+from steelyard.evaluation.figures import called_right, first_needed, window_short
 from steelyard.evaluation.skill import Skill
 
 RECORDED_NAMES: Mapping[str, str] = {"decay_evidence": "decay"}
@@ -179,7 +180,7 @@ def _figures_by_version(
     predictions: pd.DataFrame, sizing: SizingPolicy
 ) -> dict[str, VersionFigures]:
     won = predictions["won"].to_numpy(dtype=bool)
-    right = (predictions["p_win"].to_numpy(dtype=float) > 0.5) == won
+    right = called_right(predictions["p_win"].to_numpy(dtype=float), won)
     traded = predictions["confidence_ml"].to_numpy(dtype=float) > sizing.threshold
     earned = np.where(traded, account_returns(predictions, sizing), 0.0)
     versions = predictions["model_version"].to_numpy(dtype=object)
@@ -203,13 +204,10 @@ def _window_start(predicted_at: pd.Series, end: datetime, window: WindowPolicy) 
         window: Length of the window; never more than ``max_days``.
     """
     start = end - timedelta(days=window.days)
-    if (predicted_at > start).sum() >= window.min_settled:
-        return start
-    if len(predicted_at) >= window.min_settled:
-        first = predicted_at.iloc[-window.min_settled].to_pydatetime()
-        start = first - timedelta(microseconds=1)
-    elif len(predicted_at):
-        start = min(start, predicted_at.iloc[0].to_pydatetime() - timedelta(microseconds=1))
+    inside, available = int((predicted_at > start).sum()), len(predicted_at)
+    if window_short(inside, window.min_settled, available):
+        first = predicted_at.iloc[first_needed(available, window.min_settled)].to_pydatetime()
+        start = min(start, first - timedelta(microseconds=1))
     return start if window.max_days is None else max(start, end - timedelta(days=window.max_days))
 
 

@@ -11,9 +11,10 @@ from datetime import datetime
 import numpy as np
 from numpy.typing import NDArray
 
+from steelyard.evaluation.figures import annual_sharpe, called_right, larger_share
+
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
-DAYS_A_YEAR = 365
 BINS = 10
 NAN = float("nan")
 
@@ -51,12 +52,7 @@ def sharpe(daily: Floats) -> float:
     """
     if len(daily) < 2:
         return NAN
-    if not daily.any():
-        return 0.0
-    average, deviation = daily.mean(), daily.std(ddof=1)
-    if not deviation > 1e-12 * abs(average):  # equal days leave only rounding
-        return NAN
-    return float(average / deviation * np.sqrt(DAYS_A_YEAR))
+    return float(annual_sharpe(daily.mean(), daily.std(ddof=1)))
 
 
 def max_drawdown(returns: Floats) -> float:
@@ -105,13 +101,12 @@ def accuracy(p_win: Floats, won: Bools) -> float:
         won: Outcomes, shape (n,).
     """
     predicted = ~np.isnan(p_win)
-    return mean(((p_win[predicted] > 0.5) == won[predicted]).astype(np.float64))
+    return mean(called_right(p_win[predicted], won[predicted]).astype(np.float64))
 
 
 def no_information_rate(won: Bools) -> float:
     """Return the share of the larger class of ``won``, shape (n,): the accuracy of a constant."""
-    rate = mean(won.astype(np.float64))
-    return max(rate, 1 - rate)
+    return float(larger_share(int(won.sum()), len(won)))
 
 
 def error_rates(traded: Bools, won: Bools) -> tuple[float, float]:

@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
 from steelyard.evaluation.books import finite_or_none
-from steelyard.evaluation.metrics import DAYS_A_YEAR, NAN
+from steelyard.evaluation.figures import DAYS_A_YEAR, varies
+from steelyard.evaluation.metrics import NAN
 
 Floats = NDArray[np.float64]
 CONFIDENCE = 0.95
@@ -55,7 +56,7 @@ class Moments:
             return cls(len(daily), NAN, NAN, NAN)
         centred = daily - daily.mean()
         deviation = centred.std()
-        if not deviation > 1e-12 * abs(daily.mean()):  # equal days leave only rounding
+        if not varies(daily.mean(), deviation):
             return cls(len(daily), NAN, NAN, NAN)
         skew, kurtosis = ((centred / deviation) ** power for power in (3, 4))
         return cls(

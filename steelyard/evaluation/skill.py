@@ -59,6 +59,7 @@ from pydantic import Field
 
 from steelyard.evaluation import metrics
 from steelyard.evaluation.books import Bools, Floats, SizingPolicy, account_returns
+from steelyard.evaluation.figures import called_right
 from steelyard.values import FrozenModel
 
 BASE_RATES = np.array([0.40, 0.45, 0.50, 0.55, 0.60])
@@ -379,7 +380,7 @@ def measure_skill(
         no_information_rate=metrics.no_information_rate(won),
         ml_return=float(returns[ml_traded].sum()),
         baseline_return=float(returns[traded].sum()),
-        right_autocorrelation=_autocorrelation((p_win > 0.5) == won),
+        right_autocorrelation=_autocorrelation(called_right(p_win, won)),
         win_autocorrelation=_autocorrelation(won[ml_traded]),
     )
 

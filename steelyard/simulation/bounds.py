@@ -1,13 +1,15 @@
 """The weight policy as compiled code reads it."""
 
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binom
 
+from steelyard.evaluation.ab_test import split_probability
 from steelyard.evaluation.skill import Bets, compile_bets
 from steelyard.weight.policy import PHASES, WeightPolicy
+from steelyard.weight.rules import split_fair
 
 MAX_ARM_SIGNALS = 4000  # more than a pilot holds
 
@@ -109,9 +111,7 @@ def compile_bounds(policy: WeightPolicy, threshold: float, retrain_days: int = 7
         pilot_days=gates.pilot_days,
         arm_signals=gates.pilot_arm_signals,
         arm_errors=gates.pilot_arm_errors,
-        smaller_arm_min=binom.ppf(gates.pilot_sample_ratio_p / 2, np.arange(MAX_ARM_SIGNALS), 0.5)
-        .astype(np.int64)
-        .clip(0),
+        smaller_arm_min=_smallest_fair_arms(gates.pilot_sample_ratio_p),
         expansion_days=gates.expansion_days,
         expansion_improvement=gates.expansion_improvement,
         expansion_drawdown=gates.expansion_drawdown,
@@ -123,3 +123,14 @@ def compile_bounds(policy: WeightPolicy, threshold: float, retrain_days: int = 7
         initial_share=sequential.bets.initial_share,
         bets=compile_bets(sequential.bets),
     )
+
+
+@cache
+def _smallest_fair_arms(lowest_probability: float) -> NDArray[np.int64]:
+    """Return ``Bounds.smaller_arm_min``; one more signal raises the bound by one at most."""
+    fewer, smallest = 0, np.zeros(MAX_ARM_SIGNALS, dtype=np.int64)
+    for assigned in range(MAX_ARM_SIGNALS):
+        while not split_fair(split_probability(fewer, assigned), lowest_probability):
+            fewer += 1
+        smallest[assigned] = fewer
+    return smallest

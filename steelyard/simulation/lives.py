@@ -1,7 +1,8 @@
 """Lives under the configured policy, compiled: guard, evaluation and gates, day by day.
 
-The rules are those of ``weight.rules``, which the readable code calls too; the figures are those of
-``evaluation``. A test holds compiled and readable lives against each other, day by day.
+The rules are those of ``weight.rules`` and the figures those of ``evaluation.figures``, which the
+readable code calls too. Formed here are only sums over signals, in one pass and without a frame. A
+test holds compiled and readable lives against each other, day by day.
 
 A life begins in shadow with a champion. Each day its signals settle, the losing streak is checked,
 a retraining that is due brings a new champion, and guard, evaluation and gate follow.
@@ -16,6 +17,15 @@ from numba import njit
 from numpy.typing import NDArray
 
 from steelyard.evaluation.books import Bools, Floats
+from steelyard.evaluation.figures import (
+    annual_sharpe,
+    called_right,
+    first_needed,
+    improvement,
+    larger_share,
+    share,
+    window_short,
+)
 from steelyard.evaluation.skill import (
     Games,
     copy_games,
@@ -26,16 +36,20 @@ from steelyard.evaluation.skill import (
 )
 from steelyard.simulation.bounds import Bounds
 from steelyard.weight.rules import (
+    CUTS,
     EXPANSION,
+    NO_CUT,
     OPTIMIZATION,
     PILOT,
     SHADOW,
     at_least,
     at_most,
     blend_confidence,
+    blend_keeps_up,
     bounded_weight,
     breach_confirmed,
     chance_shortfall,
+    cut_effect,
     decay_fires,
     drawdown_bound,
     exceeds,
@@ -57,7 +71,7 @@ Ints = NDArray[np.int64]
 
 ACCURACY, DRAWDOWN, SHARPE, DECAY = range(4)
 """Positions of the cuts among the latches."""
-CUTS = 4
+CUT_COUNT = 4
 NOTHING, BY_ACCURACY, BY_STREAK, BY_DECAY = 0, 1, 2, 4
 """Flags of the breakers."""
 CUT_FIRED = -1
@@ -66,7 +80,6 @@ PHASE, PHASE_SINCE, EVIDENCE_SINCE, RETRAIN, STREAK, BET = range(6)
 SETTLED, RIGHT, WON, ML_RETURN, BASELINE_RETURN = range(5)
 """Positions among ``LifeState.sums``."""
 UNLIMITED_DAYS = 1_000_000
-DAYS_A_YEAR = 365.0
 
 
 class Signals(NamedTuple):
@@ -134,21 +147,21 @@ class Window(NamedTuple):
 
 
 class BookFigures(NamedTuple):
-    """Figures of one book in a window.
+    """Measures of one book in a window, named as in ``evaluation.books.Book``.
 
     Attributes:
-        trades: Signals taken.
-        total: Return on the account, summed.
-        wins: Signals taken with a gain.
+        total_return: Return on the account, summed.
+        mean_return: The same per signal taken; NaN without any.
+        win_rate: Share of the signals taken that gained; NaN without any.
         sharpe: Annualised Sharpe ratio of daily returns; NaN if they do not vary.
-        drawdown: Maximum drawdown, share of the account.
+        max_drawdown: Maximum drawdown, share of the account.
     """
 
-    trades: int
-    total: float
-    wins: int
+    total_return: float
+    mean_return: float
+    win_rate: float
     sharpe: float
-    drawdown: float
+    max_drawdown: float
 
 
 @njit(cache=True, nogil=True)
@@ -158,8 +171,8 @@ def _find_window(
     last, oldest = signals.starts[day + 1], signals.starts[since + 1]
     begins = max(day - days, since)
     first = signals.starts[begins + 1]
-    if last - first < needed and last > oldest:
-        reaching = last - needed if last - oldest >= needed else oldest
+    if window_short(last - first, needed, last - oldest):
+        reaching = oldest + first_needed(last - oldest, needed)
         if reaching < first:
             first, begins = reaching, signals.day[reaching] - 1
     if begins < day - max_days:
@@ -167,9 +180,9 @@ def _find_window(
         first = signals.starts[begins + 1]
     right = 0
     for i in range(first, last):
-        right += (signals.p_win[i] > 0.5) == signals.won[i]
+        right += called_right(signals.p_win[i], signals.won[i])
     settled = last - first
-    return Window(first, last, begins, settled, right / settled if settled else math.nan)
+    return Window(first, last, begins, settled, share(right, settled))
 
 
 @njit(cache=True, nogil=True)
@@ -192,21 +205,19 @@ def _judge_book(
             daily[signals.day[i] - 1 - window.begins] += gain
             peak = max(peak, total)
             drawdown = max(drawdown, peak - total)
-    return BookFigures(trades, total, wins, _sharpe(daily, days, total, trades), drawdown)
+    sharpe = _sharpe(daily, days, total)
+    return BookFigures(total, share(total, trades), share(wins, trades), sharpe, drawdown)
 
 
 @njit(cache=True, nogil=True)
-def _sharpe(daily: Floats, days: int, total: float, trades: int) -> float:
+def _sharpe(daily: Floats, days: int, total: float) -> float:
     """Return ``metrics.sharpe`` of the first ``days`` entries, which sum to ``total``."""
     if days < 2:
         return math.nan
-    if trades == 0:
-        return 0.0
     mean, squares = total / days, 0.0
     for day in range(days):
         squares += (daily[day] - mean) ** 2
-    deviation = math.sqrt(squares / (days - 1))
-    return mean / deviation * math.sqrt(DAYS_A_YEAR) if deviation > 1e-12 * abs(mean) else math.nan
+    return annual_sharpe(mean, math.sqrt(squares / (days - 1)))
 
 
 @njit(cache=True, nogil=True)
@@ -269,12 +280,12 @@ def _measure_cuts(
     breached: Bools,
 ) -> None:
     """Write which cuts are breached into ``breached``, shape (4,)."""
-    deepest = drawdown_bound(baseline.drawdown, bounds.drawdown_ratio)
+    deepest = drawdown_bound(baseline.max_drawdown, bounds.drawdown_ratio)
     lowest = shortfall_bound(baseline.sharpe, bounds.sharpe_shortfall)
     breached[ACCURACY] = under(window.accuracy, bounds.cut_accuracy) and _breach_confirmed(
         decay, math.isnan(window.accuracy), bounds
     )
-    breached[DRAWDOWN] = over(ml.drawdown, deepest) and _breach_confirmed(decay, False, bounds)
+    breached[DRAWDOWN] = over(ml.max_drawdown, deepest) and _breach_confirmed(decay, False, bounds)
     breached[SHARPE] = under(ml.sharpe, lowest) and _breach_confirmed(
         decay, math.isnan(ml.sharpe) or math.isnan(lowest), bounds
     )
@@ -290,13 +301,14 @@ def _breach_confirmed(decay: float, unknown: bool, bounds: Bounds) -> bool:
 def _apply_cuts(life: LifeState, breached: Bools, day: int, bounds: Bounds) -> bool:
     """Apply the breached cuts that are not latched, settle the latches; return if a cut fired."""
     weight, fired = life.weight[0], False
-    for limit in range(CUTS):
+    for limit in range(CUT_COUNT):
         latched = life.latches[limit] >= 0 and latch_active(
             day, life.latches[limit], bounds.latch_days
         )
-        if not breached[limit] or life.weight[0] == 0:
+        effect = cut_effect(breached[limit], life.weight[0], latched)
+        if effect == NO_CUT:
             life.latches[limit] = -1
-        elif not latched:
+        elif effect == CUTS:
             life.latches[limit], weight, fired = day, weight * bounds.factors[limit], True
     if fired:
         _set_weight(life, weight, day, bounds)
@@ -359,8 +371,9 @@ def _step_earned(
     month = exceeds(window.accuracy, bounds.raise_accuracy) and exceeds(ml.sharpe, baseline.sharpe)
     if not bounds.sequential:
         return month
-    larger_class = max(life.sums[WON], life.sums[SETTLED] - life.sums[WON])
-    lifetime = exceeds(life.sums[RIGHT], larger_class) and exceeds(
+    settled = life.sums[SETTLED]
+    rate = larger_share(life.sums[WON], settled)
+    lifetime = exceeds(share(life.sums[RIGHT], settled), rate) and exceeds(
         life.sums[ML_RETURN], life.sums[BASELINE_RETURN]
     )
     return (month or (lifetime and _is_healthy(ml, baseline, window, bounds))) and _is_proven(
@@ -431,7 +444,7 @@ def _leaves_shadow(
     life: LifeState, signals: Signals, window: Window, day: int, bounds: Bounds
 ) -> bool:
     won = signals.won[window.first : window.last].sum()
-    rate = max(won, window.settled - won) / max(window.settled, 1)
+    rate = larger_share(won, window.settled)
     accurate = exceeds(window.accuracy, bounds.shadow_accuracy) and exceeds(window.accuracy, rate)
     waited = day - life.marks[PHASE_SINCE] >= bounds.shadow_days
     return bool(waited and window.settled >= bounds.shadow_settled and accurate)
@@ -452,14 +465,9 @@ def _leaves_pilot(
         return False
     if bounds.sequential and not _is_proven(life, bounds):
         return False
-    better = at_most(blended_book.drawdown, baseline.drawdown) and at_least(
-        blended_book.sharpe, baseline.sharpe
-    )
-    if blended_book.trades == 0 or baseline.trades == 0 or not better:
-        return False
-    richer = at_least(blended_book.total / blended_book.trades, baseline.total / baseline.trades)
-    surer = at_least(blended_book.wins / blended_book.trades, baseline.wins / baseline.trades)
-    return bool(richer and surer and _arms_allow(signals, blended, window, bounds))
+    richer, surer, smoother, shallower = blend_keeps_up(blended_book, baseline)
+    keeps_up = richer and surer and smoother and shallower
+    return bool(keeps_up and _arms_allow(signals, blended, window, bounds))
 
 
 @njit(cache=True, nogil=True)
@@ -498,10 +506,9 @@ def _leaves_expansion(
     if bounds.sequential and not _is_proven(life, bounds):
         return False
     at_top = at_least(life.weight[0], bounds.ceilings[EXPANSION])
-    size = abs(baseline.total)
-    improvement = (blended_book.total - baseline.total) / size if size > 0 else math.nan
-    improved = exceeds(improvement, bounds.expansion_improvement)
-    return at_top and improved and at_most(blended_book.drawdown, bounds.expansion_drawdown)
+    gain = improvement(blended_book.total_return, baseline.total_return)
+    improved = exceeds(gain, bounds.expansion_improvement)
+    return at_top and improved and at_most(blended_book.max_drawdown, bounds.expansion_drawdown)
 
 
 @njit(cache=True, nogil=True)
@@ -543,7 +550,7 @@ def _count_settled(
     for i in range(first, last):
         won, gain = signals.won[i], signals.returns[i]
         life.sums[SETTLED] += 1
-        life.sums[RIGHT] += (signals.p_win[i] > 0.5) == won
+        life.sums[RIGHT] += called_right(signals.p_win[i], won)
         life.sums[WON] += won
         if signals.ml[i] > bounds.threshold:
             life.marks[STREAK] = 0 if won else life.marks[STREAK] + 1
@@ -565,7 +572,7 @@ def _begin_life(bounds: Bounds, days: int) -> LifeState:
     life = LifeState(
         np.zeros(1),
         np.array([SHADOW, 0, 0, 0, 0, 0]),
-        np.full(CUTS, -1),
+        np.full(CUT_COUNT, -1),
         np.zeros(5),
         np.zeros(days + 2),
         _empty_games(),
@@ -590,7 +597,7 @@ def live(
         breakers: Filled in with the sum of the flags of fired breakers, shape (days + 1,).
     """
     life, blended = _begin_life(bounds, days), np.zeros(len(signals.p_win))
-    breached = np.zeros(CUTS, np.bool_)
+    breached = np.zeros(CUT_COUNT, np.bool_)
     for day in range(1, days + 1):
         if _settle_day(life, signals, blended, day, bounds):
             breakers[day] += BY_STREAK

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from steelyard.evaluation.ab_test import ArmComparison
+from steelyard.evaluation.books import Books
 from steelyard.weight.case import Case
 from steelyard.weight.decision import Decision, Rule, make_rule
 from steelyard.weight.limits import measure_limits
@@ -15,8 +16,10 @@ from steelyard.weight.policy import PHASES, GatePolicy, WeightPolicy
 from steelyard.weight.rules import (
     at_least,
     at_most,
+    blend_keeps_up,
     chance_shortfall,
     exceeds,
+    split_fair,
     treatment_not_worse,
 )
 from steelyard.weight.sequential import proof, would_stand
@@ -130,18 +133,37 @@ def _shadow(case: Case, inputs: GateInputs) -> tuple[Rule, ...]:
 
 def _pilot(case: Case) -> tuple[Rule, ...]:
     gates, evidence = case.policy.gates, case.evidence
-    blended, baseline = evidence.books.blended, evidence.books.baseline
     return (
         _days("days", case, gates.pilot_days),
         _enough_predictions(case),
-        _floor("mean_return", blended.mean_return, baseline.mean_return, "blended mean return"),
-        _floor("win_rate", blended.win_rate, baseline.win_rate, "blended win rate"),
-        _floor("sharpe", blended.sharpe, baseline.sharpe, "blended Sharpe"),
-        _cap("drawdown", blended.max_drawdown, baseline.max_drawdown, "blended drawdown"),
+        *_blend_beside_baseline(evidence.books),
         _cap("fallback_rate", evidence.fallback_rate, gates.pilot_fallback_rate, "fallback rate"),
         _arms(evidence.arms, gates),
         sample_ratio(evidence.arms, gates),
     )
+
+
+def _blend_beside_baseline(books: Books) -> tuple[Rule, ...]:
+    blended, baseline = books.blended, books.baseline
+    mean_return, win_rate, sharpe, drawdown = blend_keeps_up(blended, baseline)
+    figures = (
+        (
+            "mean_return",
+            blended.mean_return,
+            baseline.mean_return,
+            "blended mean return",
+            mean_return,
+        ),
+        ("win_rate", blended.win_rate, baseline.win_rate, "blended win rate", win_rate),
+        ("sharpe", blended.sharpe, baseline.sharpe, "blended Sharpe", sharpe),
+    )
+    floors = (
+        make_rule(name, figure, bound, fired=met, reason=_floor_words(noun, figure, bound))
+        for name, figure, bound, noun, met in figures
+    )
+    figure, bound = blended.max_drawdown, baseline.max_drawdown
+    reason = _cap_words("blended drawdown", figure, bound)
+    return (*floors, make_rule("drawdown", figure, bound, fired=drawdown, reason=reason))
 
 
 def _expansion(case: Case) -> tuple[Rule, ...]:
@@ -193,7 +215,7 @@ def sample_ratio(arms: ArmComparison, gates: GatePolicy) -> Rule:
         gates: Its ``pilot_sample_ratio_p`` is the smallest probability that passes.
     """
     probability, bound = arms.sample_ratio_p, gates.pilot_sample_ratio_p
-    fired = not probability < bound  # without any signal (NaN) nothing speaks against the split
+    fired = split_fair(probability, bound)
     reason = f"{arms.treatment} treatment and {arms.control} control signals"
     if not fired:
         reason += f": uneven split (p = {probability:.1g}), look for signals lost in one arm"
@@ -265,10 +287,18 @@ def _above(name: str, figure: float, bound: float, noun: str) -> Rule:
 
 
 def _floor(name: str, figure: float, bound: float, noun: str) -> Rule:
-    reason = f"{noun} {figure:.4g}, at least {bound:.4g} needed"
+    reason = _floor_words(noun, figure, bound)
     return make_rule(name, figure, bound, fired=at_least(figure, bound), reason=reason)
 
 
+def _floor_words(noun: str, figure: float, bound: float) -> str:
+    return f"{noun} {figure:.4g}, at least {bound:.4g} needed"
+
+
 def _cap(name: str, figure: float, bound: float, noun: str) -> Rule:
-    reason = f"{noun} {figure:.4g}, at most {bound:.4g} allowed"
+    reason = _cap_words(noun, figure, bound)
     return make_rule(name, figure, bound, fired=at_most(figure, bound), reason=reason)
+
+
+def _cap_words(noun: str, figure: float, bound: float) -> str:
+    return f"{noun} {figure:.4g}, at most {bound:.4g} allowed"

@@ -12,6 +12,9 @@ from steelyard.weight.case import Case
 from steelyard.weight.decision import Decision, Kind, Rule, make_decision, make_rule
 from steelyard.weight.policy import WeightPolicy
 from steelyard.weight.rules import (
+    CUTS,
+    NO_CUT,
+    cut_effect,
     decay_fires,
     drawdown_bound,
     latch_active,
@@ -254,14 +257,12 @@ def _measure_decay_cut(case: Case) -> tuple[Cut, ...]:
 
 
 def _cut_status(case: Case, name: str, *, breached: bool, confirmed: bool) -> CutStatus:
-    if not breached:
-        return "within"
-    if not confirmed:
-        return "not confirmed by lifetime evidence"
-    if case.state.weight == 0:
-        return "no weight to cut"
     fired_at = case.state.latches.get(name)
     latch = timedelta(days=case.policy.limits.latch_days)
-    if fired_at is not None and latch_active(case.as_of, fired_at, latch):
-        return "latched"
-    return "breached"
+    latched = fired_at is not None and latch_active(case.as_of, fired_at, latch)
+    effect = cut_effect(breached and confirmed, case.state.weight, latched)
+    if effect != NO_CUT:
+        return "breached" if effect == CUTS else "latched"
+    if not breached:
+        return "within"
+    return "no weight to cut" if confirmed else "not confirmed by lifetime evidence"

@@ -7,10 +7,9 @@ of another module: after a change here, delete ``steelyard/simulation/__pycache_
 """
 
 import math
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
-from numba.extending import register_jitable
+from steelyard.evaluation.figures import shared
 
 SHADOW, PILOT, EXPANSION, OPTIMIZATION = 1, 2, 3, 4
 """Positions in ``policy.PHASES``."""
@@ -21,13 +20,8 @@ SMALLEST_ROOM = 1e-9
 WEIGHT_DIGITS = 10
 """Digits a weight is rounded to, so that steps of 0.05 stay exact in the record."""
 
-Function = TypeVar("Function", bound=Callable[..., Any])
-
-
-def shared(rule: Function) -> Function:
-    """Return ``rule`` unchanged, registered so that compiled code can inline it."""
-    register_jitable(rule)
-    return rule
+NO_CUT, LATCHED, CUTS = range(3)
+"""Effects of a cut: its latch is released, it stays latched, it cuts now."""
 
 
 @shared
@@ -169,6 +163,20 @@ def latch_active(now: Any, fired: Any, duration: Any) -> bool:
 
 
 @shared
+def cut_effect(breached: bool, weight: float, latched: bool) -> int:
+    """Return what a cut does: ``NO_CUT``, ``LATCHED`` or ``CUTS``.
+
+    Args:
+        breached: Its limit is breached, and the breach is confirmed.
+        weight: Weight in force; at 0 there is nothing to cut.
+        latched: It fired before and must not fire again yet.
+    """
+    if not breached or weight == 0:
+        return NO_CUT
+    return LATCHED if latched else CUTS
+
+
+@shared
 def month_healthy(
     accuracy: float, lowest_accuracy: float, ml_sharpe: float, lowest_sharpe: float
 ) -> bool:
@@ -266,6 +274,37 @@ def weight_on_entry(weight: float, floor: float) -> float:
 def recorded_weight(weight: float) -> float:
     """Return ``weight`` rounded as the state records it."""
     return round(weight, WEIGHT_DIGITS)
+
+
+@shared
+def blend_keeps_up(blended: Any, baseline: Any) -> tuple[bool, bool, bool, bool]:
+    """Return whether the blended book keeps up with the baseline (SPEC §5, pilot).
+
+    Args:
+        blended: Book with ``mean_return``, ``win_rate``, ``sharpe`` and ``max_drawdown``; NaN,
+            for example without a trade, does not keep up.
+        baseline: The same of the baseline.
+
+    Returns:
+        One answer for each of these measures, in this order.
+    """
+    return (
+        at_least(blended.mean_return, baseline.mean_return),
+        at_least(blended.win_rate, baseline.win_rate),
+        at_least(blended.sharpe, baseline.sharpe),
+        at_most(blended.max_drawdown, baseline.max_drawdown),
+    )
+
+
+@shared
+def split_fair(probability: float, lowest: float) -> bool:
+    """Return whether chance explains the split of the arms.
+
+    Args:
+        probability: Of a split at least as uneven; NaN, without any signal, speaks for nothing.
+        lowest: Smallest probability that passes.
+    """
+    return not probability < lowest
 
 
 @shared

@@ -151,3 +151,13 @@ def test_a_drawdown_is_never_negative_nor_larger_than_all_losses(returns: list[f
     values = array(*returns)
 
     assert 0 <= metrics.max_drawdown(values) <= -values[values < 0].sum() + 1e-12
+
+
+def test_a_model_as_good_as_a_constant_is_not_better() -> None:
+    """Right exactly as often as the larger class occurs: never above its share by rounding."""
+    ties = [(settled, won) for settled in range(1, 120) for won in range(settled + 1)]
+
+    assert not any(
+        max(won, settled - won) / settled > metrics.no_information_rate(np.arange(settled) < won)
+        for settled, won in ties
+    )

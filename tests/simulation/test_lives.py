@@ -6,6 +6,7 @@ from datetime import timedelta
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import binom
 
 from factories.settled import settled
 from steelyard.evaluation.books import SizingPolicy
@@ -16,7 +17,7 @@ from steelyard.evaluation.evidence import (
     gather_evidence,
 )
 from steelyard.evaluation.skill import BetPolicy, measure_skill
-from steelyard.simulation.bounds import compile_bounds
+from steelyard.simulation.bounds import MAX_ARM_SIGNALS, compile_bounds
 from steelyard.simulation.characteristics import Design, Scenario, simulate_signals
 from steelyard.simulation.lives import Signals, live
 from steelyard.weight.case import Case
@@ -188,3 +189,13 @@ def test_a_compiled_life_is_the_policy_step_for_step(
             assert compiled == (round(readable.state.weight, 9), readable.state.phase, disabled), (
                 f"life {life}, day {day}"
             )
+
+
+@pytest.mark.parametrize("lowest", [0.001, 0.01, 0.2])
+def test_the_smallest_fair_arm_is_the_quantile_of_the_binomial(lowest: float) -> None:
+    """The table is made with the gate's own rule; scipy's quantile function agrees with it."""
+    gates = WeightPolicy().gates.model_copy(update={"pilot_sample_ratio_p": lowest})
+    bounds = compile_bounds(WeightPolicy().model_copy(update={"gates": gates}), 70.0)
+    quantiles = binom.ppf(lowest / 2, np.arange(MAX_ARM_SIGNALS), 0.5).clip(0)
+
+    assert np.array_equal(bounds.smaller_arm_min, quantiles)

@@ -4,18 +4,35 @@ import math
 from collections.abc import Callable
 from inspect import isfunction
 from itertools import product
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 from numba import njit
 
+from steelyard.evaluation import figures
 from steelyard.weight import rules
 
 NAN, INFINITE = float("nan"), float("inf")
 FLOORS = (0.0, 0.0, 0.10, 0.20, 0.40)
 FIGURES = (NAN, -INFINITE, -1.2, 0.0, 0.05, 0.1, 0.5, 1.0, 20.0, INFINITE)
 FLAGS = (False, True)
+
+
+class Measures(NamedTuple):
+    """What the pilot's gate compares of a book."""
+
+    mean_return: float
+    win_rate: float
+    sharpe: float
+    max_drawdown: float
+
+
+BOOKS = (
+    Measures(0.001, 0.52, 1.0, 0.02),
+    Measures(0.001, 0.51, 1.2, 0.03),
+    Measures(NAN, NAN, 0.0, 0.0),
+)
 
 ARGUMENTS: dict[Callable[..., Any], tuple[tuple[Any, ...], ...]] = {
     rules.blend_confidence: ((0.0, 0.05, 0.7), (0.0, 33.3, 70.0), (NAN, 0.1, 99.9)),
@@ -40,6 +57,17 @@ ARGUMENTS: dict[Callable[..., Any], tuple[tuple[Any, ...], ...]] = {
     rules.recorded_weight: ((0.0, 0.15, 0.1 + 0.2, 0.7 * 0.15),),
     rules.chance_shortfall: ((1.645,), FIGURES),
     rules.treatment_not_worse: (FIGURES, FIGURES),
+    rules.split_fair: (FIGURES, (0.001, 0.5)),
+    rules.cut_effect: (FLAGS, (0.0, 0.15), FLAGS),
+    rules.blend_keeps_up: (BOOKS, BOOKS),
+    figures.called_right: ((NAN, 0.4, 0.5, 0.6), FLAGS),
+    figures.share: ((0.0, 1.0, NAN), (0, 3)),
+    figures.larger_share: ((0, 3, 7), (0, 7)),
+    figures.improvement: (FIGURES, FIGURES),
+    figures.varies: (FIGURES, FIGURES),
+    figures.annual_sharpe: (FIGURES, FIGURES),
+    figures.window_short: ((0, 5, 20), (10,), (0, 5, 20)),
+    figures.first_needed: ((0, 5, 20), (10,)),
 }
 
 
@@ -59,8 +87,9 @@ def test_every_rule_is_compared() -> None:
     """A rule that is added later must be compared, too."""
     shared = {
         rule
-        for name, rule in vars(rules).items()
-        if isfunction(rule) and rule.__module__ == rules.__name__ and name != "shared"
+        for module in (rules, figures)
+        for name, rule in vars(module).items()
+        if isfunction(rule) and rule.__module__ == module.__name__ and name != "shared"
     }
 
     assert shared == set(ARGUMENTS)
