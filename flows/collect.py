@@ -1,7 +1,6 @@
 """Collect: the source's bars, validated, into the lake."""
 
 from datetime import datetime
-from typing import Any
 
 from prefect import flow
 
@@ -11,12 +10,11 @@ from steelyard.home import open_home
 from steelyard.queries.records import collection_record
 from steelyard.tasks.alerts import announce_quarantine
 from steelyard.tasks.bars import read_source, store_bars, validate_bars
+from steelyard.views.runs import Collection
 
 
 @flow(name="collect", on_failure=[announce_failed_run], on_crashed=[announce_failed_run])
-def collect(
-    as_of: datetime | None = None, home: str = ".", conf: str | None = None
-) -> dict[str, Any]:
+def collect(as_of: datetime | None = None, home: str = ".", conf: str | None = None) -> Collection:
     """Store every bar closed by ``as_of`` in the lake; bad rows go to quarantine.
 
     Args:

@@ -18,6 +18,7 @@ from steelyard.ops.drills import SCENARIOS
 from steelyard.ops.drills.ground import claim, copy_home, prepare_home
 from steelyard.progress import report_progress
 from steelyard.settings import isolated_environment
+from steelyard.views.drills import FireDrill, FireDrills
 
 FLOWS: dict[str, Any] = {
     "collect": collect,
@@ -30,7 +31,7 @@ FLOWS: dict[str, Any] = {
 
 def fire_drill(
     scenarios: Sequence[str] = (), home: str | None = None, conf: str | None = None
-) -> dict[str, Any]:
+) -> FireDrills:
     """Run each scenario on a copy of the same home and return who noticed what.
 
     Args:
@@ -47,12 +48,11 @@ def fire_drill(
     claim(folder, settings_folder)
     with isolated_environment():
         source = prepare_home(folder, settings_folder, _run_flow)
-        drills = [
+        drills = tuple(
             _run_scenario(name, source, folder, number, len(names))
             for number, name in enumerate(names)
-        ]
-    noticed = all(drill["noticed"] for drill in drills)
-    return {"home": str(folder), "noticed": noticed, "drills": drills}
+        )
+    return FireDrills(str(folder), drills)
 
 
 def require_scenarios(names: Sequence[str]) -> Sequence[str]:
@@ -67,19 +67,13 @@ def require_scenarios(names: Sequence[str]) -> Sequence[str]:
     return names
 
 
-def _run_scenario(name: str, source: Path, folder: Path, done: int, total: int) -> dict[str, Any]:
+def _run_scenario(name: str, source: Path, folder: Path, done: int, total: int) -> FireDrill:
     report_progress("drill", done, total, name)
     story, scenario = SCENARIOS[name]
     started = time.perf_counter()
-    finding = scenario(copy_home(source, folder / name, _run_flow))
+    result = scenario(copy_home(source, folder / name, _run_flow))
     seconds = round(time.perf_counter() - started, 1)
-    return {
-        "scenario": name,
-        "story": story,
-        **finding.to_dict(),
-        "home": str(folder / name),
-        "seconds": seconds,
-    }
+    return FireDrill(name, story, result, str(folder / name), seconds)
 
 
 def _run_flow(name: str, at: datetime, home: Path, conf: Path, **parameters: Any) -> Any:

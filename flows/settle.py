@@ -1,7 +1,6 @@
 """Settle: predictions on new signals, outcomes of signals that have ended."""
 
 from datetime import datetime
-from typing import Any
 
 from prefect import flow
 
@@ -11,12 +10,11 @@ from steelyard.tasks.alerts import announce
 from steelyard.tasks.bars import read_history
 from steelyard.tasks.predictions import record_opinions, record_outcomes, watch_streak
 from steelyard.tasks.weight import ensure_lineage
+from steelyard.views.runs import Settlement
 
 
 @flow(name="settle", on_failure=[announce_failed_run], on_crashed=[announce_failed_run])
-def settle(
-    as_of: datetime | None = None, home: str = ".", conf: str | None = None
-) -> dict[str, Any]:
+def settle(as_of: datetime | None = None, home: str = ".", conf: str | None = None) -> Settlement:
     """Record a prediction for every signal decided, and every outcome known, by ``as_of``.
 
     Args:
@@ -29,4 +27,4 @@ def settle(
     predictions = record_opinions(opened_home, history, ensure_lineage(opened_home, at))
     outcomes = record_outcomes(opened_home, history)
     announce(opened_home, [watch_streak(opened_home, at)])
-    return {"as_of": at.isoformat(), "predictions": predictions, "outcomes": outcomes}
+    return Settlement(at, predictions, outcomes)

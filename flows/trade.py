@@ -1,7 +1,6 @@
 """Trade: signals of the newest bars to evaluations, sizes and orders; run once per bar."""
 
 from datetime import datetime
-from typing import Any
 
 from prefect import flow
 
@@ -16,12 +15,11 @@ from steelyard.tasks.trading import (
     settle_outcomes,
     trade_signals,
 )
+from steelyard.views.runs import TradingRun
 
 
 @flow(name="trade", on_failure=[announce_failed_run], on_crashed=[announce_failed_run])
-def trade(
-    as_of: datetime | None = None, home: str = ".", conf: str | None = None
-) -> dict[str, Any]:
+def trade(as_of: datetime | None = None, home: str = ".", conf: str | None = None) -> TradingRun:
     """Close what has no stop, fill open orders, settle outcomes, then trade new signals.
 
     A second run orders nothing. Outcomes come first: a losing streak that has just broken its limit
@@ -39,4 +37,4 @@ def trade(
     streak_broken = settle_outcomes(opened_home, newest)
     evaluated = trade_signals(opened_home, newest, run_clock(as_of))
     announce(opened_home, [watch_streak(opened_home, at) if streak_broken else None])
-    return {"as_of": at.isoformat(), "filled": filled, "signals": evaluated}
+    return TradingRun(at, filled, evaluated)

@@ -319,7 +319,7 @@ def drill(
     with terminal.progress_bars() as sink, progress_to(sink):
         document = fire_drill(scenarios, str(home) if home else None, str(conf) if conf else None)
     show(document, as_json, terminal.print_fire_drills)
-    if not document["noticed"]:
+    if not document.noticed:
         raise typer.Exit(1)
 
 
@@ -418,7 +418,7 @@ def verify(
 
     document = verified(open_home(home, conf), repair=repair, reseal=reseal)
     show(document, as_json, terminal.print_verification)
-    if document["faults"]:
+    if document.faults:
         raise typer.Exit(1)
 
 
@@ -432,7 +432,7 @@ def doctor(home: Home = HERE, conf: Conf = None, as_json: Json = False) -> None:
 
     document = examine(home, conf, datetime.now(UTC))
     show(document, as_json, terminal.print_doctor)
-    if document["wrong"]:
+    if document.count("wrong"):
         raise typer.Exit(1)
 
 
@@ -533,14 +533,18 @@ def show(document: Any, as_json: bool, as_text: Callable[[Any], None]) -> None:
     """Print a result on stdout.
 
     Args:
-        document: Result of a flow or query: JSON values, or a value with ``to_dict``.
+        document: Result of a flow or query: a value with ``to_dict``, several of them, or None.
         as_json: Print it as JSON instead of tables.
         as_text: Prints it as tables.
     """
     if not as_json:
         as_text(document)
         return
-    values = document.to_dict() if hasattr(document, "to_dict") else document
+    values = (
+        [part.to_dict() for part in document]
+        if isinstance(document, list)
+        else document and document.to_dict()
+    )
     sys.stdout.write(json.dumps(values, indent=2, allow_nan=False) + "\n")
 
 

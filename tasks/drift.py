@@ -8,10 +8,10 @@ from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
 
 from steelyard.evaluation.books import finite_or_none
-from steelyard.gateways.ledger import DriftRecord
 from steelyard.gateways.registry import RunFigures, Version
 from steelyard.home import Home
 from steelyard.monitoring.drift import Drift, drift_page
+from steelyard.monitoring.drift_record import DriftRecord
 from steelyard.queries.drift import (
     DriftInputs,
     checks_of_version,

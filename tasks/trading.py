@@ -25,6 +25,7 @@ from steelyard.tasks.alerts import announce_failure, announce_unprotected
 from steelyard.tasks.predictions import breaker_of, record_outcomes
 from steelyard.tasks.step import step
 from steelyard.trading import open_session, stored_state
+from steelyard.views.runs import TradedSignal
 
 STALE, REFUSED = "stale", "broker_rejected"
 _NAMES = [feature.name for feature in FEATURES]
@@ -125,7 +126,7 @@ def settle_outcomes(home: Home, newest: Newest) -> bool:
 
 
 @step()
-def trade_signals(home: Home, newest: Newest, clock: Clock) -> list[dict[str, Any]]:
+def trade_signals(home: Home, newest: Newest, clock: Clock) -> tuple[TradedSignal, ...]:
     """Evaluate, size and order the signals of the newest bars; record a veto for those too old.
 
     A signal is traded only if its entry is still to come or has just come. Its evaluation is on
@@ -137,7 +138,7 @@ def trade_signals(home: Home, newest: Newest, clock: Clock) -> list[dict[str, An
         clock: Clock the lease is held against.
 
     Returns:
-        One record per traded signal, with its veto if there is one.
+        The signals, each with its veto if there is one.
 
     Raises:
         RestoreService: If an evaluation cannot be written to disk; its signal is not ordered.
@@ -152,11 +153,11 @@ def trade_signals(home: Home, newest: Newest, clock: Clock) -> list[dict[str, An
         ]
     )
     if not fresh:
-        return []
+        return ()
     session = open_session(home.folder, home.conf, clock)
     try:
         session.warm(newest.bars)
-        return [_trade(home, session, newest.bars, row) for row in fresh]
+        return tuple(_trade(home, session, newest.bars, row) for row in fresh)
     finally:
         session.close()
 
@@ -179,7 +180,7 @@ def _stamp(at: pd.Timestamp) -> np.datetime64:
     return at.tz_convert("UTC").tz_localize(None).to_datetime64()
 
 
-def _trade(home: Home, session: Session, bars: Mapping[str, Bars], row: Row) -> dict[str, Any]:
+def _trade(home: Home, session: Session, bars: Mapping[str, Bars], row: Row) -> TradedSignal:
     evaluation = session.evaluate(signal_of(row, home.strategy.score_names), bars)
     session.persist()
     broker, order = broker_of(home), _order(home, bars, row)
@@ -192,7 +193,20 @@ def _trade(home: Home, session: Session, bars: Mapping[str, Bars], row: Row) -> 
         veto, reason = _submit(broker, sized, reason)
     if veto not in (None, REFUSED):
         home.ledger.record_trades([order_row(order, broker.name, "vetoed", veto)])
-    return _trade_record(evaluation, assessment) | {"veto": veto, "words": reason}
+    return TradedSignal(
+        signal_id=evaluation.signal_id,
+        side=evaluation.side,
+        confidence_existing=evaluation.confidence_existing,
+        blended=evaluation.blended,
+        weight=evaluation.weight,
+        arm=evaluation.arm,
+        fallback_reason=evaluation.fallback_reason,
+        decision=evaluation.decision,
+        size=assessment.size,
+        regime=assessment.regime,
+        veto=veto,
+        words=reason,
+    )
 
 
 def signal_of(row: Row, score_names: Sequence[str]) -> Signal:
@@ -255,18 +269,3 @@ def _submit(broker: Broker, order: Order, reason: str) -> tuple[str | None, str]
         return "too_small", f"{order.quantity:.3g} units, {broker.name} takes whole ones"
     refusal = broker.submit(replace(order, quantity=quantity))
     return (REFUSED, refusal) if refusal else (None, reason)
-
-
-def _trade_record(evaluation: Evaluation, assessment: Assessment) -> dict[str, Any]:
-    return {
-        "signal_id": evaluation.signal_id,
-        "side": evaluation.side,
-        "confidence_existing": evaluation.confidence_existing,
-        "blended": evaluation.blended,
-        "weight": evaluation.weight,
-        "arm": evaluation.arm,
-        "fallback_reason": evaluation.fallback_reason,
-        "decision": evaluation.decision,
-        "size": assessment.size,
-        "regime": assessment.regime,
-    }

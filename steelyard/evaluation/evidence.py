@@ -17,7 +17,7 @@ from steelyard.evaluation.books import (
     finite_or_none,
     measure_books,
 )
-from steelyard.evaluation.figures import called_right, first_needed, window_short
+from steelyard.evaluation.figures import called_right, first_needed, share, window_short
 from steelyard.evaluation.skill import Skill
 
 RECORDED_NAMES: Mapping[str, str] = {"decay_evidence": "decay"}
@@ -162,7 +162,7 @@ def gather_evidence(
         accuracy=metrics.accuracy(p_win, won),
         no_information_rate=metrics.no_information_rate(won),
         losing_streak=metrics.longest_losing_streak(won[ml_traded]),
-        coverage=len(predictions) / len(signals) if len(signals) else float("nan"),
+        coverage=share(len(predictions), len(signals)),
         fallback_rate=float(fallbacks.mean()) if len(signals) else float("nan"),
         latency_p99_ms=float(np.percentile(latency_ms, 99)) if latency_ms.size else float("nan"),
         books=measure_books(signals, start, end, sizing),

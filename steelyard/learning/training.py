@@ -215,7 +215,7 @@ def _score_metrics(name: str, p_win: Floats, won: Bools) -> Metrics:
         f"{name}_log_loss": float(log_loss(won, p_win, labels=[False, True])),
         f"{name}_auc": float(roc_auc_score(won, p_win)) if both else float("nan"),
         f"{name}_brier": float(brier_score_loss(won, p_win, pos_label=True)),
-        f"{name}_no_information_rate": float(max(won.mean(), 1 - won.mean())),
+        f"{name}_no_information_rate": float(max(won.mean(), (~won).mean())),
         f"{name}_signals": float(len(won)),
     }
 

@@ -12,6 +12,7 @@ import pandas as pd
 
 from steelyard.evaluation import metrics
 from steelyard.evaluation.books import Bools, Floats, finite_or_none
+from steelyard.evaluation.figures import share
 from steelyard.monitoring import targets
 from steelyard.monitoring.targets import NAN, RARE, TARGETS, meets
 
@@ -274,8 +275,8 @@ def _distribution(p_win: Floats) -> dict[str, _Measured]:
     predictions, uniform = len(p_win), targets.count_uniform(p_win)
     chance = targets.chance_of_many(uniform, predictions, TARGETS["uniform_share"][0])
     return {
-        "uniform_share": _Measured(_share(uniform, predictions), chance),
-        "extreme_share": _Measured(_share(targets.count_extreme(p_win), predictions)),
+        "uniform_share": _Measured(share(uniform, predictions), chance),
+        "extreme_share": _Measured(share(targets.count_extreme(p_win), predictions)),
     }
 
 
@@ -319,8 +320,8 @@ def _service(rows: pd.DataFrame, signals: int) -> dict[str, _Measured]:
         "latency_p50_ms": _Measured(p50),
         "latency_p95_ms": _Measured(p95),
         "latency_p99_ms": _Measured(p99, targets.chance_of_many(slow, timed, 0.01)),
-        "coverage": _Measured(_share(predicted, signals), coverage_chance),
-        "fallback_rate": _Measured(_share(fallbacks, len(rows)), fallback_chance),
+        "coverage": _Measured(share(predicted, signals), coverage_chance),
+        "fallback_rate": _Measured(share(fallbacks, len(rows)), fallback_chance),
     }
 
 
@@ -331,15 +332,15 @@ def _trading(
     traded = rows["decision"].to_numpy(dtype=bool)
     closed = rows[traded & rows["settled_at"].notna().to_numpy(dtype=bool)]
     above_threshold = _floats(rows, "confidence_existing") > baseline.threshold
-    trades, share = int(traded.sum()), metrics.mean(above_threshold.astype(np.float64))
-    wanted = TARGETS["hit_rate"][0] * share
+    trades, usual_rate = int(traded.sum()), metrics.mean(above_threshold.astype(np.float64))
+    wanted = TARGETS["hit_rate"][0] * usual_rate
     hit_chance = targets.chance_of_few(trades, signals, wanted)
     slippage = _without_nan(_floats(closed, "slippage_bps"))
     assumed = TARGETS["mean_slippage_bps"][0] * baseline.slippage_bps
     slippage_chance = targets.chance_of_mean(slippage, assumed)
     return {
         "pivotal_rate": _Measured(metrics.mean(rows["pivotal"].to_numpy(dtype=np.float64))),
-        "hit_rate": _Measured(_share(trades, signals), hit_chance, wanted),
+        "hit_rate": _Measured(share(trades, signals), hit_chance, wanted),
         "trades_per_day": _Measured(trades / days),
         "mean_hold_minutes": _Measured(metrics.mean(_without_nan(_floats(closed, "hold_minutes")))),
         "mean_slippage_bps": _Measured(metrics.mean(slippage), slippage_chance, assumed),
@@ -362,10 +363,6 @@ def _importance(trained: TrainingFigures) -> tuple[Importance, ...]:
         Importance(feature, trained.gain.get(feature, NAN), trained.shap[feature])
         for feature in features
     )
-
-
-def _share(count: int, total: int) -> float:
-    return count / total if total else NAN
 
 
 def _counts(shares: Floats) -> tuple[int, ...]:

@@ -8,6 +8,7 @@ from scipy.special import bdtr, bdtrc
 
 from steelyard.evaluation import books
 from steelyard.evaluation.books import Floats
+from steelyard.evaluation.figures import called_right
 
 NAN = float("nan")
 RARE = 0.001
@@ -133,5 +134,5 @@ def overconfidence(p_win: Floats, won: Floats) -> Floats:
     Returns:
         Shape (n,); the mean is the confidence above the accuracy.
     """
-    right = (p_win > 0.5) == (won > 0.5)
+    right = called_right(p_win, won > 0.5)
     return np.asarray(np.maximum(p_win, 1 - p_win) - right)

@@ -28,6 +28,7 @@ from prefect.schedules import Cron
 from prefect.states import Crashed
 
 from steelyard.settings import UpSettings, declared_deployments
+from steelyard.views.operations import Deployment
 
 ENGINE = f"{shlex.quote(sys.executable)} -P -m prefect.engine"
 """Command of a run, in the worker's process group: a run ends with its worker. ``-P`` keeps the
@@ -41,7 +42,7 @@ a command or an environment, and so do what the worker may do."""
 SCHEDULED_WITHIN_SECONDS = 30.0
 
 
-def register(up: UpSettings, home: Path, conf: Path) -> list[dict[str, Any]]:
+def register(up: UpSettings, home: Path, conf: Path) -> list[Deployment]:
     """Register every deployment, and return name, cron and next run of each.
 
     Runs work in the current folder, so that relative paths in the settings keep their meaning.
@@ -59,11 +60,7 @@ def register(up: UpSettings, home: Path, conf: Path) -> list[dict[str, Any]]:
         # ``apply`` returns a coroutine only inside a running loop.
         ids = [cast(UUID, deployment.apply()) for deployment in deployments]
         return [
-            {
-                "name": deployment.full_name,
-                "next_run": _next_run(client, deployment_id),
-                "cron": _cron(up, entry),
-            }
+            Deployment(deployment.full_name, _next_run(client, deployment_id), _cron(up, entry))
             for entry, deployment, deployment_id in zip(entries, deployments, ids, strict=True)
         ]
 

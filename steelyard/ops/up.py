@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -15,6 +14,7 @@ from steelyard.gateways.files import private_folder
 from steelyard.gateways.login import login_file, make_login
 from steelyard.ops.supervisor import Port, Service, Supervisor, check
 from steelyard.settings import Settings, child_environment, default_conf, login_environment
+from steelyard.views.operations import Addresses, Deployment
 
 POOL = "steelyard"
 OWN_STORES = ("sqlite", "postgresql")
@@ -97,7 +97,7 @@ def _page(name: str, port: Port, folders: tuple[str, str]) -> tuple[str, ...]:
     return (*module, port.host, str(port.number), *folders)
 
 
-def keep_up(plan: Plan, show: Callable[[dict[str, Any]], None], say: Callable[[str], None]) -> None:
+def keep_up(plan: Plan, show: Callable[[Addresses], None], say: Callable[[str], None]) -> None:
     """Start all processes, show their addresses, and keep them running until a signal comes.
 
     Args:
@@ -120,16 +120,11 @@ def keep_up(plan: Plan, show: Callable[[dict[str, Any]], None], say: Callable[[s
 
         with Supervisor(plan.state / "logs", say) as supervisor:
             supervisor.start(*map(with_login, plan.servers))
-            deployments = json.loads(supervisor.run(with_login(plan.deploy)))
+            registered = json.loads(supervisor.run(with_login(plan.deploy)))
             supervisor.start(with_login(plan.worker))
-            show(
-                {
-                    "pages": plan.pages,
-                    "login": str(login_file(plan.state)),
-                    "deployments": deployments,
-                    "logs": str(plan.state / "logs"),
-                }
-            )
+            deployments = tuple(Deployment(**deployment) for deployment in registered)
+            file, logs = str(login_file(plan.state)), str(plan.state / "logs")
+            show(Addresses(plan.pages, file, deployments, logs))
             supervisor.watch()
 
 

@@ -1,12 +1,11 @@
 """Compare MLflow with the journal, and repair what the journal determines."""
 
-from typing import Any
-
 from steelyard.errors import RestoreService
 from steelyard.home import Home
+from steelyard.views.operations import Verification
 
 
-def verified(home: Home, *, repair: bool = False, reseal: bool = False) -> dict[str, Any]:
+def verified(home: Home, *, repair: bool = False, reseal: bool = False) -> Verification:
     """Return the faults of chain, runs, state, tags, aliases and the champion's files.
 
     Args:
@@ -18,13 +17,14 @@ def verified(home: Home, *, repair: bool = False, reseal: bool = False) -> dict[
     home.journal.recover()
     faults = _faults(home)
     if not faults or not (repair or reseal):
-        return _document(home, faults, ())
+        return Verification(home.journal.count(), tuple(faults))
     if reseal:
         home.journal.reseal()
     home.journal.repair()
     home.registry.align()
     remaining = _faults(home)
-    return _document(home, remaining, [fault for fault in faults if fault not in remaining])
+    repaired = tuple(fault for fault in faults if fault not in remaining)
+    return Verification(home.journal.count(), tuple(remaining), repaired)
 
 
 def _faults(home: Home) -> list[str]:
@@ -40,7 +40,3 @@ def _damaged(home: Home) -> list[str]:
     except RestoreService as error:
         return [str(error)]
     return []
-
-
-def _document(home: Home, faults: Any, repaired: Any) -> dict[str, Any]:
-    return {"decisions": home.journal.count(), "faults": list(faults), "repaired": list(repaired)}

@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from steelyard.gateways.ledger import DriftRecord
 from steelyard.gateways.registry import Version
 from steelyard.home import Home
 from steelyard.market.history import as_known
 from steelyard.monitoring.drift import PREDICTION, Drift, Performance, drift
+from steelyard.monitoring.drift_record import DriftRecord
 from steelyard.queries.history import known_history
 from steelyard.views.drift import JudgedDrift
 

@@ -1,13 +1,13 @@
 """Entries of the journal and versions of the registry as flat records."""
 
 from collections.abc import Iterable
-from typing import Any
 
 from steelyard.gateways.lake import Appended
 from steelyard.gateways.quality import Checked
 from steelyard.gateways.registry import Version
 from steelyard.home import Home
 from steelyard.views.records import DecisionRecord, VersionRecord
+from steelyard.views.runs import Collection
 from steelyard.weight.decision import Entry
 
 
@@ -65,19 +65,19 @@ def version_record(version: Version) -> VersionRecord:
     )
 
 
-def collection_record(checked: Checked, appended: Appended) -> dict[str, Any]:
-    """Return the result of a collection as one flat record.
+def collection_record(checked: Checked, appended: Appended) -> Collection:
+    """Return the result of a collection.
 
     Args:
         checked: Bars after their data contract.
         appended: What the lake took.
     """
-    return {
-        "added": appended.added,
-        "already_there": appended.already_there,
-        "conflicting": appended.conflicting,
-        "quarantined": len(checked.quarantined),
-        "held_back": list(checked.held_back),
-        "findings": [*checked.findings, *appended.findings],
-        "docs": str(checked.docs),
-    }
+    return Collection(
+        added=appended.added,
+        already_there=appended.already_there,
+        conflicting=appended.conflicting,
+        quarantined=len(checked.quarantined),
+        held_back=tuple(checked.held_back),
+        findings=(*checked.findings, *appended.findings),
+        docs=str(checked.docs),
+    )

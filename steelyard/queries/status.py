@@ -4,7 +4,6 @@ from datetime import UTC, datetime, timedelta
 
 from steelyard.errors import CollectMoreData
 from steelyard.evaluation.books import finite_or_none
-from steelyard.evaluation.evidence import Evidence
 from steelyard.evaluation.influence import measure_pivotal
 from steelyard.gateways.alerts import StoredAlert
 from steelyard.home import Home
@@ -97,7 +96,10 @@ def _lineage_status(home: Home, state: State, as_of: datetime) -> LineageStatus:
         influence=measure_pivotal(influential, home.settings.books),
         gate=_gate(home, state, as_of),
         evidence=evidence,
-        improvement=_improvement(home, state, evidence),
+        improvement=Improvement(
+            finite_or_none(evidence.books.improvement_blended),
+            expected_improvement(state.phase, policy.rollout),
+        ),
         worth=life_worth(home, home.ledger.settled_predictions(state.began, as_of), as_of),
         drift=last_drift(home),
         rollout=checklist(state, _entered(entries), policy.rollout, as_of),
@@ -165,11 +167,6 @@ def _settled_signals(home: Home, state: State, as_of: datetime) -> int:
         return count_settled(known_history(home, as_of))
     except CollectMoreData:
         return 0
-
-
-def _improvement(home: Home, state: State, evidence: Evidence) -> Improvement:
-    expected = expected_improvement(state.phase, home.settings.weight.rollout)
-    return Improvement(finite_or_none(evidence.books.improvement_blended), expected)
 
 
 def _entered(entries: list[Entry]) -> dict[Phase, datetime]:

@@ -46,18 +46,20 @@ def explain_signal(home: Home, signal_id: str) -> Explanation:
             f"no signal {signal_id} was predicted here; {_similar_ids(home, signal_id)}"
         )
     row = {name: _plain(value) for name, value in recorded.items()}
-    threshold = home.settings.books.threshold
     scores = {
         name.removeprefix(SCORE): _plain(value)
         for name, value in (row["features"] or {}).items()
         if name.startswith(SCORE)
     }
+    existing = ExistingOpinion(row["confidence_existing"], scores)
+    model = _model_opinion(home, row)
+    blend = BlendedDecision(**_pick(row, BlendedDecision), threshold=home.settings.books.threshold)
     return Explanation(
         signal=ExplainedSignal(**_pick(row, ExplainedSignal)),
-        answer=answer(row, threshold),
-        existing=ExistingOpinion(row["confidence_existing"], scores),
-        model=_model_opinion(home, row),
-        blend=BlendedDecision(**_pick(row, BlendedDecision), threshold=threshold),
+        answer=answer(existing, model, blend),
+        existing=existing,
+        model=model,
+        blend=blend,
         outcome=None if row["settled_at"] is None else SettledOutcome(**_pick(row, SettledOutcome)),
     )
 
@@ -77,25 +79,26 @@ def _similar_ids(home: Home, signal_id: str) -> str:
     return f"an id is SYMBOL:TIMESTAMP:side, the latest: {latest}"
 
 
-def answer(row: Mapping[str, Any], threshold: float) -> str:
+def answer(existing: ExistingOpinion, model: ModelOpinion, blend: BlendedDecision) -> str:
     """Return the decision and its calculation in one sentence.
 
     Args:
-        row: Recorded prediction, column → value.
-        threshold: Confidence above which a signal is traded, 0-100.
+        existing: Opinion of the existing system.
+        model: Opinion of the model as it was recorded.
+        blend: Both in one decision.
     """
-    verdict = "traded" if row["decision"] else "left"
-    weight, existing = row["weight"], row["confidence_existing"]
-    if row["confidence_ml"] is None:
-        alone = f"the existing system decided alone ({row['fallback_reason']})"
-        calculation = f"{alone}: {existing:.1f} against {threshold:g}"
-    elif row["arm"] == "control":
+    verdict = "traded" if blend.decision else "left"
+    weight, confidence, against = blend.weight, existing.confidence, f"against {blend.threshold:g}"
+    if model.confidence_ml is None:
+        alone = f"the existing system decided alone ({model.fallback_reason})"
+        calculation = f"{alone}: {confidence:.1f} {against}"
+    elif blend.arm == "control":
         control = "control arm of the pilot, the existing system decided"
-        calculation = f"{control}: {existing:.1f} against {threshold:g}"
+        calculation = f"{control}: {confidence:.1f} {against}"
     else:
-        parts = f"{1 - weight:.0%} × {existing:.1f} + {weight:.0%} × {row['confidence_ml']:.1f}"
-        calculation = f"{parts} = {row['blended']:.1f} against {threshold:g}"
-    changed = bool(row["pivotal"]) and row["arm"] != "control"
+        parts = f"{1 - weight:.0%} × {confidence:.1f} + {weight:.0%} × {model.confidence_ml:.1f}"
+        calculation = f"{parts} = {blend.blended:.1f} {against}"
+    changed = blend.pivotal and blend.arm != "control"
     pivotal = "; pivotal: without the model it would have ended otherwise" if changed else ""
     return f"{verdict}: {calculation}{pivotal}"
 

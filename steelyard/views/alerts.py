@@ -176,40 +176,40 @@ def drift(lineage: str, judged: JudgedDrift, training: str) -> Alert:
     )
 
 
-def silence(lineage: str, found: Silence, at: datetime) -> Alert:
+def silence(lineage: str, missing: Silence, at: datetime) -> Alert:
     """Return the alert of records that stopped coming, one for each kind and day.
 
     Args:
         lineage: Name of the lineage.
-        found: What stopped, and since when.
+        missing: What stopped, and since when.
         at: Time of the check (UTC).
     """
     return Alert(
-        key=f"{lineage}/silence/{found.code}/{at:%Y-%m-%d}",
+        key=f"{lineage}/silence/{missing.code}/{at:%Y-%m-%d}",
         at=at,
         kind="silence",
-        title=f"silence: {lineage}: {SILENCES[found.code]}",
-        figure=found.words,
+        title=f"silence: {lineage}: {SILENCES[missing.code]}",
+        figure=missing.words,
         advice="Find out which of collect, trade and settle stopped, and run it; "
         "each may be run again by hand.",
     )
 
 
-def health(lineage: str, found: Figure, at: datetime, period: datetime) -> Alert:
+def health(lineage: str, figure: Figure, at: datetime, period: datetime) -> Alert:
     """Return the alert of a figure that misses its target by more than chance explains.
 
     Args:
         lineage: Name of the lineage.
-        found: The figure, with its target.
+        figure: The figure, with its target.
         at: Time of the check (UTC).
         period: End of the last latch period; one alert for each figure and period.
     """
     return Alert(
-        key=f"{lineage}/health/{found.name}/{period:%Y-%m-%d}",
+        key=f"{lineage}/health/{figure.name}/{period:%Y-%m-%d}",
         at=at,
         kind="health",
-        title=f"health: {lineage}: {found.name} misses its target",
-        figure=f"{found.value:.4g} against {found.target:.4g}: {found.words}",
+        title=f"health: {lineage}: {figure.name} misses its target",
+        figure=f"{figure.value:.4g} against {figure.target:.4g}: {figure.words}",
         advice="Open steelyard report, Health of the model; limits and gates go on deciding.",
     )
 

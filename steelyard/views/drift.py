@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from steelyard.gateways.ledger import DriftRecord
+from steelyard.monitoring.drift_record import DriftRecord
 
 
 @dataclass(frozen=True, slots=True)

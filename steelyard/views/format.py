@@ -8,8 +8,8 @@ from typing import Any
 
 from steelyard.evaluation.books import TARGETS, Books
 from steelyard.evaluation.influence import Pivotal
-from steelyard.gateways.ledger import DriftRecord
 from steelyard.monitoring.drift import ColumnDrift
+from steelyard.monitoring.drift_record import DriftRecord
 from steelyard.views.lineage import Improvement, LineageStatus
 from steelyard.views.records import DecisionRecord, VersionRecord
 from steelyard.weight.decision import Rule

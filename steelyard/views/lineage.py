@@ -8,7 +8,7 @@ from typing import Any
 from steelyard.evaluation.books import Books, finite_or_none
 from steelyard.evaluation.evidence import Evidence
 from steelyard.evaluation.influence import Pivotal
-from steelyard.gateways.ledger import DriftRecord
+from steelyard.monitoring.drift_record import DriftRecord
 from steelyard.monitoring.health import ModelHealth
 from steelyard.views.history import WeightHistory
 from steelyard.views.records import DecisionRecord, VersionRecord, decision_documents

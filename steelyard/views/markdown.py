@@ -7,9 +7,9 @@ from typing import Any
 import pandas as pd
 
 from steelyard.evaluation.evidence import Evidence
-from steelyard.gateways.ledger import DriftRecord
 from steelyard.gateways.quality import CheckedSuite
 from steelyard.gateways.quality_page import verdict
+from steelyard.monitoring.drift_record import DriftRecord
 from steelyard.views.drift import JudgedDrift
 from steelyard.views.format import (
     TableView,
@@ -230,14 +230,17 @@ def _trade_row(row: Mapping[Hashable, Any]) -> tuple[str, ...]:
 
 
 def _earlier_decisions_view(entries: Sequence[Entry]) -> TableView:
-    rows = tuple(_decision_row(entry.decision) for entry in reversed(entries))
+    rows = tuple(
+        (
+            f"{decision.as_of:%Y-%m-%d}",
+            decision.kind,
+            decision.verdict,
+            f"{decision.before.weight:.1%} → {decision.after.weight:.1%}",
+            "; ".join(decision.reasons),
+        )
+        for decision in (entry.decision for entry in reversed(entries))
+    )
     return TableView("", ("as of", "kind", "verdict", "weight", "why"), rows)
-
-
-def _decision_row(decision: Decision) -> tuple[str, ...]:
-    change = f"{decision.before.weight:.1%} → {decision.after.weight:.1%}"
-    reasons = "; ".join(decision.reasons)
-    return (f"{decision.as_of:%Y-%m-%d}", decision.kind, decision.verdict, change, reasons)
 
 
 def _link(words: str, page: str | None) -> str:

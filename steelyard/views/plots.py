@@ -15,7 +15,7 @@ from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
 from steelyard.evaluation import metrics
-from steelyard.gateways.ledger import DriftRecord
+from steelyard.monitoring.drift_record import DriftRecord
 from steelyard.views.format import (
     COLORS,
     VERDICTS,
@@ -105,20 +105,21 @@ def equity_curves(equity: pd.DataFrame) -> bytes:
         return _png(figure)
 
 
-def decision(made: Decision, equity: pd.DataFrame) -> bytes:
+def decision(decided: Decision, equity: pd.DataFrame) -> bytes:
     """Return what a decision did to the weight, drawn on a beam above the books it rests on.
 
     Args:
-        made: The decision; the bands come from the policy recorded in it.
+        decided: The decision; the bands come from the policy recorded in it.
         equity: Equity of the books by day, shape (days, 3), columns baseline, ml and blended,
             shares of the account.
     """
-    words = f"{made.kind} {made.verdict}: {'; '.join(made.reasons)}"
+    title = f"{decided.kind} {decided.verdict}: {'; '.join(decided.reasons)}"
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(9, 4.8), layout="constrained")
         beam, below = figure.subplots(2, 1, height_ratios=(1, 4))
-        figure.suptitle(fill(words, 90), x=0.01, ha="left", fontsize=11, fontweight="bold")
-        _draw_beam(beam, made.before.weight, made.after.weight, recorded_bands(made.policy))
+        figure.suptitle(fill(title, 90), x=0.01, ha="left", fontsize=11, fontweight="bold")
+        bands = recorded_bands(decided.policy)
+        _draw_beam(beam, decided.before.weight, decided.after.weight, bands)
         draw_equity(below, equity)
         return _png(figure)
 
@@ -149,15 +150,15 @@ def reliability(p_win: NDArray[np.float64], won: NDArray[np.bool_]) -> bytes:
         return _png(figure)
 
 
-def confidence(judged: pd.DataFrame, threshold: float) -> bytes:
+def confidence(predictions: pd.DataFrame, threshold: float) -> bytes:
     """Return how often each confidence occurs, for the existing system and the model.
 
     Args:
-        judged: Predictions, one per row, with ``confidence_existing``, ``confidence_ml`` and
+        predictions: One per row, with ``confidence_existing``, ``confidence_ml`` and
             ``p_win``; NaN there is left out.
         threshold: Confidence above which a signal is traded.
     """
-    rows = judged[judged["p_win"].notna().to_numpy(dtype=bool)]
+    rows = predictions[predictions["p_win"].notna().to_numpy(dtype=bool)]
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(8, 3.6), layout="constrained")
         left, right = figure.subplots(1, 2)
@@ -294,7 +295,8 @@ def draw_reliability(axes: Axes, p_win: NDArray[np.float64], won: NDArray[np.boo
     """
     predicted, happened, counts = metrics.reliability(p_win, won)
     error = 1.96 * np.sqrt(happened * (1 - happened) / counts)
-    low, high = _limits(np.concatenate([predicted, happened - error, happened + error]))
+    drawn = np.concatenate([predicted, happened - error, happened + error])
+    low, high = max(0.0, float(drawn.min()) - 0.08), min(1.0, float(drawn.max()) + 0.08)
     axes.plot([low, high], [low, high], color=FAINT, lw=1, ls=":")
     axes.errorbar(
         predicted, happened, yerr=error, fmt="o-", color=COLORS["blended"], lw=1.2, elinewidth=0.8
@@ -330,9 +332,9 @@ def _draw_phases(axes: Axes, history: WeightHistory[Any]) -> None:
     for phase, since, until in stretches:
         axes.axvspan(since, until, ymin=0, ymax=0.06, color=PHASES[phase], lw=0)
         if until - since > 0.0085 * len(phase) * whole:
-            place = ((since + until) / 2, 0.028)
+            middle = ((since + until) / 2, 0.028)
             axes.text(
-                *place,
+                *middle,
                 phase,
                 transform=axes.get_xaxis_transform(),
                 ha="center",
@@ -357,10 +359,6 @@ def _dates(axes: Axes) -> None:
     locator = AutoDateLocator()
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
-
-
-def _limits(values: NDArray[np.float64]) -> tuple[float, float]:
-    return max(0.0, float(values.min()) - 0.08), min(1.0, float(values.max()) + 0.08)
 
 
 def _png(figure: Figure) -> bytes:

@@ -171,11 +171,14 @@ def _common_parts(
 
 def _model_parts(settled: pd.DataFrame | None) -> tuple[list[Chart], list[TableView]]:
     """Return figure and table of the predictions with an opinion; nothing without any."""
-    judged = None if settled is None else settled[settled["p_win"].notna()]
-    if judged is None or judged.empty:
+    predicted = None if settled is None else settled[settled["p_win"].notna()]
+    if predicted is None or predicted.empty:
         return [], []
-    p_win, won = judged["p_win"].to_numpy(dtype=np.float64), judged["won"].to_numpy(dtype=bool)
-    latency_ms = judged["latency_ms"].to_numpy(dtype=np.float64)
+    p_win, won = (
+        predicted["p_win"].to_numpy(dtype=np.float64),
+        predicted["won"].to_numpy(dtype=bool),
+    )
+    latency_ms = predicted["latency_ms"].to_numpy(dtype=np.float64)
     return [html.reliability_chart(p_win, won)], [html.model_view(p_win, won, latency_ms)]
 
 

@@ -3,7 +3,8 @@
 Data never passes through rich's markup: ``[...]`` in a reason or a file name is printed as it is.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from steelyard.views.drift import JudgedDrift
+from steelyard.views.drills import FireDrill, FireDrills
 from steelyard.views.explanation import (
     Contribution,
     Explanation,
@@ -40,6 +42,7 @@ from steelyard.views.lineage import (
     ScheduleStatus,
     Status,
 )
+from steelyard.views.operations import Addresses, Deployment, Examination, Verification
 from steelyard.views.pages import WrittenPage
 from steelyard.views.records import (
     DecisionRecord,
@@ -48,6 +51,7 @@ from steelyard.views.records import (
     VersionRecord,
 )
 from steelyard.views.replay import DemoResult, ReplayResult
+from steelyard.views.runs import Collection, Settlement, TradingRun
 from steelyard.views.simulation import PARTS, OperatingCharacteristics, by_course, part_view
 
 DRIFT_ROWS = 10
@@ -103,25 +107,25 @@ def progress_bars() -> Iterator[Any]:
         yield sink
 
 
-def print_addresses(document: Mapping[str, Any]) -> None:
+def print_addresses(addresses: Addresses) -> None:
     """Print the addresses of all services, the place of their login, the logs and the schedules."""
     rows = (
-        *document["pages"].items(),
-        ("login", f"user:password in {document['login']}"),
-        ("logs", document["logs"]),
+        *addresses.pages.items(),
+        ("login", f"user:password in {addresses.login}"),
+        ("logs", addresses.logs),
     )
     _print_table(TableView("", (), rows))
-    print_schedules(document["deployments"])
+    print_schedules(addresses.deployments)
     _line("Ctrl-C stops everything")
 
 
-def print_schedules(deployments: Sequence[Mapping[str, Any]]) -> None:
+def print_schedules(deployments: Sequence[Deployment]) -> None:
     """Print the deployments with cron and next run."""
     rows = tuple(
         (
-            deployment["name"],
-            (deployment["next_run"] or "not planned yet")[:16].replace("T", " "),
-            deployment["cron"],
+            deployment.name,
+            (deployment.next_run or "not planned yet")[:16].replace("T", " "),
+            deployment.cron,
         )
         for deployment in deployments
     )
@@ -138,18 +142,18 @@ def print_address(address: str) -> None:
     _on_stderr(f"serving at {address}; Ctrl-C stops")
 
 
-def print_collection(document: Mapping[str, Any]) -> None:
+def print_collection(collection: Collection) -> None:
     """Print the number of bars collected, and every finding."""
     _line(
-        f"{document['added']} bars added, {document['already_there']} there already, "
-        f"{document['conflicting']} conflicting, {document['quarantined']} quarantined"
+        f"{collection.added} bars added, {collection.already_there} there already, "
+        f"{collection.conflicting} conflicting, {collection.quarantined} quarantined"
     )
-    for finding in document["findings"]:
+    for finding in collection.findings:
         _line(f"  · {finding}")
-    if document["held_back"]:
-        symbols = ", ".join(document["held_back"])
+    if collection.held_back:
+        symbols = ", ".join(collection.held_back)
         _line(f"held back until you decide in conf/source.yaml: {symbols}")
-    _line(f"data docs: {document['docs']}")
+    _line(f"data docs: {collection.docs}")
 
 
 def print_version(version: VersionRecord) -> None:
@@ -160,23 +164,22 @@ def print_version(version: VersionRecord) -> None:
         _line(f"  · {reason}")
 
 
-def print_settlement(document: Mapping[str, Any]) -> None:
+def print_settlement(settlement: Settlement) -> None:
     """Print the number of new predictions and outcomes."""
-    _line(f"{document['predictions']} new predictions, {document['outcomes']} new outcomes")
+    _line(f"{settlement.predictions} new predictions, {settlement.outcomes} new outcomes")
 
 
-def print_trades(document: Mapping[str, Any]) -> None:
+def print_trades(run: TradingRun) -> None:
     """Print fills and orders, and the reason for every signal that was left."""
-    signals = document["signals"]
-    _line(f"{document['filled']} trades changed by fills, {len(signals)} new signals")
-    for signal in signals:
-        confidence = f"{signal['blended']:.1f} at weight {signal['weight']:.1%}"
+    _line(f"{run.filled} trades changed by fills, {len(run.signals)} new signals")
+    for signal in run.signals:
+        confidence = f"{signal.blended:.1f} at weight {signal.weight:.1%}"
         result = (
-            [("ordered", "bold"), f" {signal['size']:.2%}"]
-            if signal["veto"] is None
-            else [f"left ({signal['veto']})"]
+            [("ordered", "bold"), f" {signal.size:.2%}"]
+            if signal.veto is None
+            else [f"left ({signal.veto})"]
         )
-        _line(f"  {signal['signal_id']}: {confidence}: ", *result, f": {signal['words']}")
+        _line(f"  {signal.signal_id}: {confidence}: ", *result, f": {signal.words}")
 
 
 def print_report(written: WrittenPage[LineageReport]) -> None:
@@ -292,31 +295,29 @@ def print_characteristics(written: WrittenPage[OperatingCharacteristics]) -> Non
     _line(written.file)
 
 
-def print_verification(document: Mapping[str, Any]) -> None:
+def print_verification(verification: Verification) -> None:
     """Print every fault of the journal, the first broken link first, or that there is none."""
-    for fault in document["repaired"]:
+    for fault in verification.repaired:
         _line(f"repaired: {fault}")
-    if not document["faults"]:
+    if not verification.faults:
         _line(
-            f"{document['decisions']} decisions, the chain is whole, "
+            f"{verification.decisions} decisions, the chain is whole, "
             "state, tags and aliases follow from it"
         )
-    for fault in document["faults"]:
+    for fault in verification.faults:
         _line(("✗", "bold"), f" {fault}")
 
 
-def print_doctor(document: Mapping[str, Any]) -> None:
+def print_doctor(examination: Examination) -> None:
     """Print every check of the doctor, and what to do about warnings and errors."""
-    rows = tuple(
-        (row["standing"], row["name"], row["found"], row["advice"]) for row in document["rows"]
-    )
     table = _table(TableView("", ("standing", "check", "found", "what to do"), ()))
-    for standing, *cells in rows:
-        table.add_row(Text(standing, style=_STANDING_STYLES[standing]), *map(Text, cells))
+    for row in examination.rows:
+        standing = Text(row.standing, style=_STANDING_STYLES[row.standing])
+        table.add_row(standing, *map(Text, (row.name, row.found, row.advice)))
     out.print(table)
     _line(
-        f"{document['wrong']} wrong, {document['warning']} warnings, "
-        f"{len(rows)} checks; nothing was changed"
+        f"{examination.count('wrong')} wrong, {examination.count('warning')} warnings, "
+        f"{len(examination.rows)} checks; nothing was changed"
     )
 
 
@@ -431,42 +432,38 @@ def _format(figure: float | None, spec: str) -> str:
     return "–" if figure is None else format(figure, spec)
 
 
-def print_fire_drills(document: Mapping[str, Any]) -> None:
+def print_fire_drills(run: FireDrills) -> None:
     """Print who noticed what in each fire drill, how fast, and what happened to the weight."""
-    notices = [(drill, notice) for drill in document["drills"] for notice in drill["notices"]]
+    notices = [(drill, notice) for drill in run.drills for notice in drill.result.notices]
     rows = tuple(
         (
-            drill["scenario"],
-            notice["what"],
-            notice["by"],
-            _format_delay(notice["after"], notice["unit"]),
-            _format_delay(notice["bound"], notice["unit"]),
-            "in time" if notice["in_time"] else "NOT IN TIME",
+            drill.scenario,
+            notice.what,
+            notice.by,
+            _format_delay(notice.after, notice.unit),
+            _format_delay(notice.bound, notice.unit),
+            "in time" if notice.in_time else "NOT IN TIME",
         )
         for drill, notice in notices
     )
-    late = frozenset(index for index, (_, notice) in enumerate(notices) if not notice["in_time"])
+    late = frozenset(index for index, (_, notice) in enumerate(notices) if not notice.in_time)
     headings = ("drill", "to be noticed", "by", "after", "bound", "result")
     _print_table(TableView("Fire drills", headings, rows, emphasized=late))
-    for drill in document["drills"]:
+    for drill in run.drills:
         _print_drill(drill)
-    _line(f"homes: {document['home']}")
+    _line(f"homes: {run.home}")
 
 
-def _print_drill(drill: Mapping[str, Any]) -> None:
-    weights = ", ".join(
-        f"{change['weight']:.1%} on {change['at'][:10]}" for change in drill["weights"]
-    )
-    noticed = [
-        f"{notice['what']}: {notice['words']}" for notice in drill["notices"] if notice["words"]
-    ]
-    _line((drill["scenario"], "bold"), f" ({drill['seconds']:.0f} s): {drill['story']}")
+def _print_drill(drill: FireDrill) -> None:
+    weights = ", ".join(f"{weight:.1%} on {at:%Y-%m-%d}" for at, weight in drill.result.weights)
+    noticed = [f"{notice.what}: {notice.words}" for notice in drill.result.notices if notice.words]
+    _line((drill.scenario, "bold"), f" ({drill.seconds:.0f} s): {drill.story}")
     _line(f"  weight {weights}")
-    for finding in (*noticed, *drill["words"]):
+    for finding in (*noticed, *drill.result.words):
         _line(f"  · {finding}")
 
 
-def _format_delay(value: float | None, unit: str) -> str:
-    if value is None:
+def _format_delay(value: float, unit: str) -> str:
+    if math.isnan(value):
         return "never"
     return "at once" if not value else f"{value:.3g} {unit}"

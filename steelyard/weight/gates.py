@@ -145,17 +145,11 @@ def _pilot(case: Case) -> tuple[Rule, ...]:
 
 def _blend_beside_baseline(books: Books) -> tuple[Rule, ...]:
     blended, baseline = books.blended, books.baseline
-    mean_return, win_rate, sharpe, drawdown = blend_keeps_up(blended, baseline)
+    richer, surer, smoother, shallower = blend_keeps_up(blended, baseline)
     figures = (
-        (
-            "mean_return",
-            blended.mean_return,
-            baseline.mean_return,
-            "blended mean return",
-            mean_return,
-        ),
-        ("win_rate", blended.win_rate, baseline.win_rate, "blended win rate", win_rate),
-        ("sharpe", blended.sharpe, baseline.sharpe, "blended Sharpe", sharpe),
+        ("mean_return", blended.mean_return, baseline.mean_return, "blended mean return", richer),
+        ("win_rate", blended.win_rate, baseline.win_rate, "blended win rate", surer),
+        ("sharpe", blended.sharpe, baseline.sharpe, "blended Sharpe", smoother),
     )
     floors = (
         make_rule(name, figure, bound, fired=met, reason=_floor_words(noun, figure, bound))
@@ -163,7 +157,7 @@ def _blend_beside_baseline(books: Books) -> tuple[Rule, ...]:
     )
     figure, bound = blended.max_drawdown, baseline.max_drawdown
     reason = _cap_words("blended drawdown", figure, bound)
-    return (*floors, make_rule("drawdown", figure, bound, fired=drawdown, reason=reason))
+    return (*floors, make_rule("drawdown", figure, bound, fired=shallower, reason=reason))
 
 
 def _expansion(case: Case) -> tuple[Rule, ...]:

@@ -33,8 +33,8 @@ def stores(home: Path, conf: Path, empty_mlflow: Path) -> Home:
 
 def judged(stores: Home, samples: Samples, key: str) -> tuple[str, tuple[str, ...]]:
     version = stores.registry.register(registration(key, AT, feature_names=samples.feature_names))
-    found = compare_with_champion(stores, samples, version, AT)
-    return found.stage, found.reasons
+    compared = compare_with_champion(stores, samples, version, AT)
+    return compared.stage, compared.reasons
 
 
 def test_a_failed_canary_keeps_a_version_from_serving(stores: Home) -> None:
@@ -78,4 +78,4 @@ def test_a_failed_canary_keeps_a_version_from_serving(stores: Home) -> None:
 def _kept(stores: Home, number: str) -> dict[str, dict[str, object]]:
     text = stores.registry._tracking.read(stores.registry.version(number).run_id, "canaries.json")
     assert text is not None
-    return {one["name"]: one for one in json.loads(text)}
+    return {rule["name"]: rule for rule in json.loads(text)}

@@ -15,10 +15,10 @@ from prefect.testing.utilities import prefect_test_harness
 
 from factories.pilot import BAR, BEGAN, bars_frame, conf_folder, market, trained_pilot_home
 from steelyard.flows.drift import drift
-from steelyard.gateways.ledger import DriftRecord
 from steelyard.home import Home
 from steelyard.market.features import feature_names, feature_set_hash
 from steelyard.market.history import as_known
+from steelyard.monitoring.drift_record import DriftRecord
 from steelyard.tasks import drift as drift_task
 from steelyard.tasks.predictions import record_opinions
 from steelyard.views.drift import JudgedDrift
@@ -39,8 +39,8 @@ def pilot(tmp_path: Path, empty_mlflow: Path) -> Home:
 
 def lived(stores: Home, until: datetime = DAY, **moved: float) -> None:
     """Record signals since the training, with features moved by the given standard deviations."""
-    known = as_known(market()[1], pd.Timestamp(until))
-    new = known[(known["decided_at"] > pd.Timestamp(BEGAN)).to_numpy()].copy()
+    settled = as_known(market()[1], pd.Timestamp(until))
+    new = settled[(settled["decided_at"] > pd.Timestamp(BEGAN)).to_numpy()].copy()
     for name, by in moved.items():
         new[name] = new[name] + by * new[name].std()
     state = stores.journal.state()
@@ -96,7 +96,7 @@ def test_a_moved_market_asks_for_a_training_once_per_cooldown(
     assert [judged.check.verdict for judged in (first, second, later)] == ["retrain"] * 3
     assert [judged.check.asked for judged in (first, second, later)] == [True, False, True]
     assert first.training == "no Prefect server is configured; run steelyard train"
-    assert [one.alert.kind for one in pilot.alerts.open()] == ["drift", "drift"]
+    assert [stored.alert.kind for stored in pilot.alerts.open()] == ["drift", "drift"]
     assert pilot.journal.state() is not None
     assert pilot.journal.state().weight == 0.15  # type: ignore[union-attr]
 

@@ -112,16 +112,16 @@ def test_a_replay_writes_what_living_day_by_day_writes(
         home=str(replayed),
         conf=simulated,
     )
-    lived, again = (open_home(place, Path(simulated)) for place in (home, replayed))
+    lived, again = (open_home(folder, Path(simulated)) for folder in (home, replayed))
 
     timed = ["latency_ms"]
     for read in ("predictions", "settled_predictions"):
-        one, other = (
+        scheduled, other = (
             getattr(stores.ledger, read)(LONG_AGO, FAR_AHEAD).drop(columns=timed)
             for stores in (lived, again)
         )
-        assert len(one) > 5
-        pd.testing.assert_frame_equal(one, other)
+        assert len(scheduled) > 5
+        pd.testing.assert_frame_equal(scheduled, other)
     assert _decided(lived) == _decided(again)
     assert [v.key for v in lived.registry.versions()] == [v.key for v in again.registry.versions()]
     state, other_state = lived.journal.state(), again.journal.state()
@@ -239,7 +239,9 @@ def test_a_training_by_hand_says_what_it_did_otherwise_and_why(home: Path, simul
         run.data.params,
         {file.path for file in client.list_artifacts(version.run_id)},
     )
-    seen = {one.tags[0].value: json.loads(one.dataset.profile) for one in run.inputs.dataset_inputs}
+    seen = {
+        data.tags[0].value: json.loads(data.dataset.profile) for data in run.inputs.dataset_inputs
+    }
     trials = client.search_runs(
         [run.info.experiment_id], f"tags.mlflow.parentRunId = '{version.run_id}'"
     )

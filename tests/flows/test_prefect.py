@@ -55,33 +55,33 @@ def test_a_flow_run_is_recorded_with_its_steps(server: str, home: Path) -> None:
 
 def test_the_doctor_finds_a_server_with_nothing_registered(server: str, home: Path) -> None:
     """No pool and no deployments are both wrong, with the command that creates them."""
-    found = {row.name: row for row in checked(load(), home, datetime.now(UTC))}
+    checks = {row.name: row for row in checked(load(), home, datetime.now(UTC))}
 
-    assert (found["Prefect"].standing, found["Prefect"].found) == (
+    assert (checks["Prefect"].standing, checks["Prefect"].found) == (
         "ok",
         f"a server answers at {server}",
     )
-    assert (found["login"].standing, found["login"].found) == (
+    assert (checks["login"].standing, checks["login"].found) == (
         "warning",
         "it asks for no login: whoever reaches it can start runs, and so can any web page in a "
         "browser that reaches it",
     )
-    assert (found["worker"].standing, found["worker"].found) == (
+    assert (checks["worker"].standing, checks["worker"].found) == (
         "wrong",
         "work pool steelyard does not exist",
     )
-    assert found["deployments"].found.startswith(
+    assert checks["deployments"].found.startswith(
         "not registered: collect/daily, trade/per-bar, settle/daily"
     )
-    assert "steelyard deploy" in found["deployments"].advice
-    assert (found["late runs"].standing, found["runs"].standing) == ("ok", "ok")
+    assert "steelyard deploy" in checks["deployments"].advice
+    assert (checks["late runs"].standing, checks["runs"].standing) == ("ok", "ok")
 
 
 def artifacts() -> dict[str, str]:
     """The latest artifact of each key, as text."""
     with get_client(sync_client=True) as client:
-        found = client.read_latest_artifacts(limit=50)
-        return {str(one.key): str(one.data) for one in found}
+        latest = client.read_latest_artifacts(limit=50)
+        return {str(artifact.key): str(artifact.data) for artifact in latest}
 
 
 def test_a_long_fit_shows_its_progress(server: str) -> None:
@@ -170,11 +170,11 @@ def test_data_that_stops_the_run_is_shown_on_its_page(server: str, home: Path) -
     assert collect(
         as_of=datetime(1990, 1, 1, tzinfo=UTC), home=str(home), return_state=True
     ).is_failed()
-    words = artifacts()["collect-data-summary"]
+    summary = artifacts()["collect-data-summary"]
 
-    assert " broken** (" in words.splitlines()[0]
-    assert "| broken, found 0 |" in words
-    assert f"`{home}/.steelyard/data_docs/bars.html`" in words
+    assert " broken** (" in summary.splitlines()[0]
+    assert "| broken, found 0 |" in summary
+    assert f"`{home}/.steelyard/data_docs/bars.html`" in summary
 
 
 def test_runs_that_decide_leave_a_summary_on_their_page(
@@ -185,19 +185,20 @@ def test_runs_that_decide_leave_a_summary_on_their_page(
     guard(as_of=LAST, home=home)
     rollback(reason="odd fills", operator="operator", as_of=LAST, home=home)
     review(as_of=LAST, home=home)
-    found = artifacts()
+    published = artifacts()
 
-    assert found["guard-summary"].startswith("**Nothing changed.** Weight 15.0%, phase pilot")
-    assert found["rollback-summary"].startswith(
+    assert published["guard-summary"].startswith("**Nothing changed.** Weight 15.0%, phase pilot")
+    assert published["rollback-summary"].startswith(
         "**DISABLE** (rollback): weight 15.0% → 0.0%, phase shadow"
     )
-    assert "odd fills" in found["rollback-summary"]
-    assert "| rule | figure | bound |" in found["rollback-summary"]
+    assert "odd fills" in published["rollback-summary"]
+    assert "| rule | figure | bound |" in published["rollback-summary"]
     assert (
-        "[The decision in MLflow](http://127.0.0.1:5000/#/experiments/" in found["rollback-summary"]
+        "[The decision in MLflow](http://127.0.0.1:5000/#/experiments/"
+        in published["rollback-summary"]
     )
-    assert found["review-summary"].startswith("**The existing system decides alone")
-    assert "[The report in MLflow](" in found["review-summary"]
-    assert found["rollback-page"].startswith(
+    assert published["review-summary"].startswith("**The existing system decides alone")
+    assert "[The report in MLflow](" in published["review-summary"]
+    assert published["rollback-page"].startswith(
         "[Open in MLflow](http://127.0.0.1:5000/#/experiments/"
     )

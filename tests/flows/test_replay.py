@@ -114,9 +114,9 @@ def test_a_replay_is_drawn_and_summarised(
 ) -> None:
     """Five pictures, a page that begins with the answer, and the same answer at the terminal."""
     death, home = dead
-    words, files = draw_replay("A market", death, str(home), None)
-    terminal.print_demo(DemoResult({"A market": DrawnReplay(death, words)}, tuple(files)))
-    told = capsys.readouterr().out
+    answer, files = draw_replay("A market", death, str(home), None)
+    terminal.print_demo(DemoResult({"A market": DrawnReplay(death, answer)}, tuple(files)))
+    printed = capsys.readouterr().out
 
     assert {Path(file).name for file in files} == {
         "story.png",
@@ -125,7 +125,7 @@ def test_a_replay_is_drawn_and_summarised(
         "reliability.png",
         "report.html",
     }
-    assert words in (home / "report.html").read_text()
-    assert words in told
-    assert "DISABLE" in told
-    assert "The same signals, three books" in told
+    assert answer in (home / "report.html").read_text()
+    assert answer in printed
+    assert "DISABLE" in printed
+    assert "The same signals, three books" in printed

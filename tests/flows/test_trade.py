@@ -114,7 +114,7 @@ def test_a_missed_signal_is_recorded_and_not_traded(home: Path, patient: str) ->
 
     assert len(missed) >= 3
     assert set(missed["veto"].dropna()) <= {"stale", "not_decided"}
-    assert {one["veto"] for one in document["signals"]} <= {None, "not_decided", "symbol_taken"}
+    assert {signal.veto for signal in document.signals} <= {None, "not_decided", "symbol_taken"}
 
 
 @pytest.mark.parametrize(("hours", "stale"), [(5, False), (7, True)])
@@ -180,12 +180,12 @@ def test_without_mlflow_the_existing_system_trades(home: Path, patient: str) -> 
     signals = []
     for number in range(1, 10):
         day = MONDAY + timedelta(days=number, minutes=10)
-        signals += trade.fn(day, str(home), patient)["signals"]
-    ordered = [one for one in signals if one["veto"] is None]
+        signals += trade.fn(day, str(home), patient).signals
+    ordered = [signal for signal in signals if signal.veto is None]
 
     assert len(ordered) >= 1
-    assert all(one["decision"] == (one["confidence_existing"] > 70) for one in signals)
-    assert {one["weight"] for one in signals} == {0.0}
+    assert all(signal.decision == (signal.confidence_existing > 70) for signal in signals)
+    assert {signal.weight for signal in signals} == {0.0}
     assert len(stores.ledger.trades(("submitted", "open", "closed"))) >= len(ordered)
 
 
@@ -198,14 +198,16 @@ def test_a_brake_that_cannot_be_pulled_stops_no_trade(
     monkeypatch.setattr(StreakBreaker, "check", unpullable)
     days = [MONDAY + timedelta(days=number, minutes=10) for number in range(1, 10)]
     ordered = [
-        one
+        signal
         for day in days
-        for one in trade.fn(day, str(home), patient)["signals"]
-        if one["veto"] is None
+        for signal in trade.fn(day, str(home), patient).signals
+        if signal.veto is None
     ]
 
     assert len(ordered) >= 1
-    assert {one.alert.figure for one in stores.alerts.open()} == {"the brake cannot be written"}
+    assert {stored.alert.figure for stored in stores.alerts.open()} == {
+        "the brake cannot be written"
+    }
 
 
 def unpullable(breaker: StreakBreaker, state: object, as_of: datetime) -> bool:

@@ -14,7 +14,7 @@ from steelyard.learning.model import Model
 from steelyard.learning.policy import Family, LearningPolicy
 from steelyard.learning.samples import Samples
 from steelyard.learning.search import TrialRow, search
-from steelyard.learning.training import refusal_reasons, train, training_key
+from steelyard.learning.training import _score_metrics, refusal_reasons, train, training_key
 
 QUICK = LearningPolicy(trials=6, rounds=60, patience=20)
 
@@ -215,3 +215,11 @@ def test_contributions_of_features_with_a_missing_column_are_refused(skilled: Sa
 
     with pytest.raises(FixData, match="6 columns expected"):
         model.contributions(skilled.x[:, :5])
+
+
+def test_always_saying_no_is_not_better_than_a_constant() -> None:
+    """Nine of eleven right, nine of eleven lost: as one minus the share won, the rate is lower."""
+    scores = _score_metrics("holdout", np.full(11, 0.3), np.arange(11) < 2)
+
+    assert scores["holdout_accuracy"] == scores["holdout_no_information_rate"] == 9 / 11
+    assert 9 / 11 > 1 - 2 / 11

@@ -24,8 +24,8 @@ from steelyard.ops.doctor import configuration, doctor
 from steelyard.ops.doctor import home as home_checks
 from steelyard.ops.doctor.configuration import missing
 from steelyard.ops.doctor.home import Tag
-from steelyard.ops.doctor.rows import Row
 from steelyard.settings import load
+from steelyard.views.operations import Check
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -48,10 +48,10 @@ def pilot(home: Path, empty_mlflow: Path) -> Home:
 
 def tree(folder: Path) -> dict[str, str]:
     """Every file with its content, except SQLite's own lock files."""
-    kept = [one for one in folder.rglob("*") if not one.name.endswith(("-shm", "-wal"))]
+    files = [path for path in folder.rglob("*") if not path.name.endswith(("-shm", "-wal"))]
     return {
-        str(one): hashlib.sha256(one.read_bytes()).hexdigest() if one.is_file() else ""
-        for one in kept
+        str(path): hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+        for path in files
     }
 
 
@@ -59,11 +59,11 @@ def standings(document: dict[str, Any]) -> dict[str, str]:
     return {row["name"]: row["standing"] for row in document["rows"]}
 
 
-def found(document: dict[str, Any], name: str) -> str:
+def finding(document: dict[str, Any], name: str) -> str:
     return next(row["found"] for row in document["rows"] if row["name"] == name)
 
 
-def only(rows: Iterator[Row]) -> Row:
+def only(rows: Iterator[Check]) -> Check:
     [row] = rows
     return row
 
@@ -74,7 +74,7 @@ def test_a_home_that_is_well_has_nothing_wrong_and_is_left_as_it_was(
     """All checks pass in their order; no byte is written."""
     pilot.lake.append(bars_frame(), BAR)
     before = tree(pilot.folder)
-    document = doctor(pilot.folder, conf, LAST)
+    document = doctor(pilot.folder, conf, LAST).to_dict()
 
     assert tree(pilot.folder) == before
     assert document["wrong"] == 0
@@ -102,8 +102,8 @@ def test_a_home_that_is_well_has_nothing_wrong_and_is_left_as_it_was(
         ),
         *("lake", "lease", "alerts", "brake", "state"),
     ]
-    assert found(document, "journal") == "2 decisions, the chain is whole"
-    assert found(document, "lease") == "runs until 2025-03-05 00:00 UTC"
+    assert finding(document, "journal") == "2 decisions, the chain is whole"
+    assert finding(document, "lease") == "runs until 2025-03-05 00:00 UTC"
     assert [row["advice"] for row in document["rows"] if row["name"] == "Prefect"] == [
         "steelyard up starts one"
     ]
@@ -168,7 +168,7 @@ def test_a_home_that_is_not_there_is_said_and_not_made(
 def test_an_empty_home_is_not_filled(home: Path, conf: Path) -> None:
     """Missing parts are warnings that name the command that creates them."""
     home.mkdir()
-    document = doctor(home, conf, LAST)
+    document = doctor(home, conf, LAST).to_dict()
 
     assert list(home.rglob("*")) == []
     assert document["wrong"] == 0
@@ -211,11 +211,11 @@ def test_databases_of_another_version_are_named(pilot: Home, conf: Path) -> None
     for file, revision in places.items():
         with sqlite3.connect(file) as connection:
             connection.execute("UPDATE alembic_version SET version_num = ?", (revision,))
-    document = doctor(elsewhere, conf, LAST)
+    document = doctor(elsewhere, conf, LAST).to_dict()
 
-    assert found(document, "ledger") == "tables of version 0001, 0004 is current"
-    assert "Detected out-of-date database schema" in found(document, "MLflow")
-    assert {found(document, name) for name in ("lease", "state", "schedules")} == {
+    assert finding(document, "ledger") == "tables of version 0001, 0004 is current"
+    assert "Detected out-of-date database schema" in finding(document, "MLflow")
+    assert {finding(document, name) for name in ("lease", "state", "schedules")} == {
         "not checked: MLflow cannot be used"
     }
 
@@ -276,7 +276,7 @@ def test_a_key_under_its_former_name_is_read_and_named(home: Path, conf: Path) -
 
     assert load(conf).weight.min_weight == 0.02
     assert load(conf).weight.sequential.bets.claim_retention == 0.5
-    assert found(doctor(home, conf, LAST), "conf: names") == (
+    assert finding(doctor(home, conf, LAST).to_dict(), "conf: names") == (
         "weight.yaml: smallest is now min_weight; "
         "weight.yaml: sequential.bets.kept is now sequential.bets.claim_retention"
     )

@@ -27,50 +27,50 @@ def drills(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def drilled(folder: Path, scenario: str) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-    [found] = fire_drill([scenario], str(folder))["drills"]
-    notices = {f"{one['what']} ({one['by']})": one for one in found["notices"]}
-    assert [what for what, one in notices.items() if not one["in_time"]] == []
-    return found, notices
+    [drill] = fire_drill([scenario], str(folder)).to_dict()["drills"]
+    notices = {f"{notice['what']} ({notice['by']})": notice for notice in drill["notices"]}
+    assert [what for what, notice in notices.items() if not notice["in_time"]] == []
+    return drill, notices
 
 
 def test_a_dead_scheduler_ends_the_weight_with_the_lease(drills: Path, command: Command) -> None:
     """Weight 0 from the end of the lease; trading process, status and guard report it."""
     code, out, _ = command("drill", "dead-scheduler", "--home", drills, "--json")
-    [found] = json.loads(out)["drills"]
+    [drill] = json.loads(out)["drills"]
 
     assert code == 0
-    assert [one["bound"] for one in found["notices"]] == [4.0, 4.0, 4.0, 14.0]
-    assert 3.0 <= found["notices"][0]["after"] < 4.0
-    assert [one["weight"] for one in found["weights"]] == [0.2, 0.0, 0.2]
+    assert [notice["bound"] for notice in drill["notices"]] == [4.0, 4.0, 4.0, 14.0]
+    assert 3.0 <= drill["notices"][0]["after"] < 4.0
+    assert [change["weight"] for change in drill["weights"]] == [0.2, 0.0, 0.2]
 
 
 def test_a_lease_that_is_too_long_fails_the_drill(drills: Path) -> None:
     """With a lease of a month nobody notices, and the drill reports never."""
     with isolated_environment():
-        place = copy_home(drills / "ground", drills / "long-lease", _run_flow)
-        (place.conf / "weight.yaml").write_text("lease_days: 30  # days")
-        found = dead_scheduler(place).to_dict()
+        late_home = copy_home(drills / "ground", drills / "long-lease", _run_flow)
+        (late_home.conf / "weight.yaml").write_text("lease_days: 30  # days")
+        drill = dead_scheduler(late_home).to_dict()
 
-    assert not found["noticed"]
-    assert [one["after"] for one in found["notices"][:3]] == [None, None, None]
-    assert {one["weight"] for one in found["weights"]} == {0.2}
+    assert not drill["noticed"]
+    assert [notice["after"] for notice in drill["notices"][:3]] == [None, None, None]
+    assert {change["weight"] for change in drill["weights"]} == {0.2}
 
 
 def test_stopped_databases_lose_nothing_and_end_with_the_lease(drills: Path) -> None:
     """The spool drains once and in order; a restarted process trades until the lease ends."""
-    found, notices = drilled(drills, "stopped-database")
+    drill, notices = drilled(drills, "stopped-database")
 
     assert notices["all is in the ledger, once and in order (spool)"]["words"].endswith(
         "rows, 0 lost"
     )
     assert 3.0 <= notices["signals are decided without the model (lease)"]["after"] < 4.0
-    assert [one["weight"] for one in found["weights"]] == [0.2, 0.0, 0.2]
+    assert [change["weight"] for change in drill["weights"]] == [0.2, 0.0, 0.2]
 
 
 def test_an_inverted_model_loses_its_weight(drills: Path) -> None:
     """The weight is cut, then the model disabled, within a window; the report shows the books."""
-    found, notices = drilled(drills, "inverted-model")
-    weights = [one["weight"] for one in found["weights"]]
+    drill, notices = drilled(drills, "inverted-model")
+    weights = [change["weight"] for change in drill["weights"]]
 
     assert weights == sorted(weights, reverse=True)
     assert weights[-1] == 0.0
@@ -81,8 +81,8 @@ def test_an_inverted_model_loses_its_weight(drills: Path) -> None:
         <= 30
     )
     assert "DISABLE" in notices["the weight is lowered (guard)"]["words"]
-    assert "existing system" in found["words"][0]
-    assert "retrain" in found["words"][1]
+    assert "existing system" in drill["words"][0]
+    assert "retrain" in drill["words"][1]
 
 
 def test_a_stuck_feed_is_noticed(drills: Path) -> None:
@@ -95,10 +95,10 @@ def test_a_stuck_feed_is_noticed(drills: Path) -> None:
 
 def test_edits_by_hand_are_not_trusted(drills: Path) -> None:
     """Edits of state tag, decision, model or state on disk give weight 0; verify names them."""
-    found, notices = drilled(drills, "edited-state")
+    drill, notices = drilled(drills, "edited-state")
 
-    assert [one["weight"] for one in found["weights"]] == [0.2, 0.0, 0.2]
-    assert all(one["after"] == 0.0 for one in notices.values())
+    assert [change["weight"] for change in drill["weights"]] == [0.2, 0.0, 0.2]
+    assert all(notice["after"] == 0.0 for notice in notices.values())
     assert (
         notices["state tag: trading uses weight 0 (seal)"]["words"] == "20% → 0%, the tag says 70%"
     )

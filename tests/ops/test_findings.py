@@ -5,7 +5,8 @@ from datetime import timedelta
 import pytest
 
 from factories.evidence import EARLIER
-from steelyard.ops.drills.findings import NEVER, DrillResult, Notice, changes, days_until, must_hold
+from steelyard.ops.drills.findings import NEVER, changes, days_until, must_hold
+from steelyard.views.drills import DrillResult, Notice
 
 
 @pytest.mark.parametrize(

@@ -53,21 +53,23 @@ def up(tmp_path_factory: pytest.TempPathFactory, postgres: Callable[[], str]) ->
 
 def test_the_pages_answer_and_every_deployment_is_scheduled(up: Up) -> None:
     """Deployments carry home and settings, one run at a time; the terminal says where and when."""
-    found = up.api("deployments/filter", {})
-    deployments = {f"{one['entrypoint'].rsplit('.')[-1]}/{one['name']}": one for one in found}
+    registered = up.api("deployments/filter", {})
+    deployments = {
+        f"{entry['entrypoint'].rsplit('.')[-1]}/{entry['name']}": entry for entry in registered
+    }
 
     assert up.err() == ""
     assert answers(f"{up.prefect}/")
     assert answers(f"{up.mlflow}/", up.login)
     assert set(deployments) == ALL
-    for name, one in deployments.items():
-        assert {place: one["parameters"][place] for place in ("home", "conf")} == {
+    for name, deployment in deployments.items():
+        assert {folder: deployment["parameters"][folder] for folder in ("home", "conf")} == {
             "home": str(up.home),
             "conf": str(up.conf),
         }
-        assert one["global_concurrency_limit"]["limit"] == 1
-        assert one["concurrency_options"]["collision_strategy"] == "ENQUEUE"
-        assert [schedule["active"] for schedule in one["schedules"]] == [True]
+        assert deployment["global_concurrency_limit"]["limit"] == 1
+        assert deployment["concurrency_options"]["collision_strategy"] == "ENQUEUE"
+        assert [schedule["active"] for schedule in deployment["schedules"]] == [True]
         assert re.search(rf"{name} +│ \d{{4}}-\d\d-\d\d \d\d:\d\d ", up.out())
     assert str(up.home / ".steelyard" / "login") in up.out().replace("\n", "")
     assert up.login.partition(":")[2] not in up.out()
@@ -172,14 +174,14 @@ def test_registering_again_changes_nothing(
     up: Up, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The deployments keep their ids."""
-    before = {one["id"] for one in up.api("deployments/filter", {})}
+    before = {entry["id"] for entry in up.api("deployments/filter", {})}
     monkeypatch.setenv("PREFECT_API_URL", f"{up.prefect}/api")
     with temporary_settings({PREFECT_API_URL: f"{up.prefect}/api"}):
         code, out, err = command("deploy", "--home", up.home, "--conf", up.conf)
 
     assert code == 0, err
     assert set(re.findall(r"\w+/[\w-]+", out)) == ALL
-    assert {one["id"] for one in up.api("deployments/filter", {})} == before
+    assert {entry["id"] for entry in up.api("deployments/filter", {})} == before
 
 
 def test_a_training_by_hand_shows_what_came_of_it(up: Up) -> None:
@@ -270,11 +272,11 @@ def test_a_taken_port_is_one_line_and_nothing_starts(
 def test_a_declared_deployment_is_a_flow_that_takes_its_parameters(entry: dict[str, Any]) -> None:
     """The entrypoint exists, the schedule is that of conf/up.yaml, and runs wait for each other."""
     module, _, name = entry["entrypoint"].rpartition(".")
-    found = getattr(import_module(module), name)
+    flow = getattr(import_module(module), name)
     [schedule] = entry["schedules"]
 
-    assert isinstance(found, Flow)
-    assert set(entry["parameters"]) <= set(found.validate_parameters(entry["parameters"]))
+    assert isinstance(flow, Flow)
+    assert set(entry["parameters"]) <= set(flow.validate_parameters(entry["parameters"]))
     assert schedule["cron"] == getattr(Schedules(), schedule["slug"])
     assert schedule["timezone"] == UpSettings().timezone
     assert entry["concurrency_limit"] == {"limit": 1, "collision_strategy": "ENQUEUE"}

@@ -8,9 +8,9 @@ import pytest
 
 from factories.evidence import EARLIER
 from factories.homes import LAST, pilot_home
-from steelyard.gateways.ledger import DriftRecord
 from steelyard.home import Home, open_home
 from steelyard.monitoring.drift import ColumnDrift
+from steelyard.monitoring.drift_record import DriftRecord
 from steelyard.queries.records import decision_records
 from steelyard.queries.replay import ReplayDays, replay_result
 from steelyard.queries.report import lineage_report
@@ -20,8 +20,11 @@ from steelyard.queries.why import explain_signal
 from steelyard.settings import Settings
 from steelyard.simulation.characteristics import Design
 from steelyard.views.drift import JudgedDrift
+from steelyard.views.drills import DrillResult, FireDrill, FireDrills, Notice
+from steelyard.views.operations import Check, Deployment, Examination, Verification
 from steelyard.views.pages import WrittenPage
 from steelyard.views.records import PeriodDecisions, SingleDecision
+from steelyard.views.runs import Collection, Settlement, TradedSignal, TradingRun
 
 EMPTY = ["lineage", "as_of", "fault", "brake", "alerts", "state", "answer"]
 STATUS = [
@@ -124,6 +127,33 @@ REPLAY = [
     *("start", "end", "signals", "signals_settled", "signals_with_opinion", "signals_per_month"),
     *("trainings", "promotions", "decisions", "books", "worth", "final", "timing"),
 ]
+SIGNAL = TradedSignal(
+    signal_id="S:1:buy",
+    side="buy",
+    confidence_existing=80.0,
+    blended=75.0,
+    weight=0.15,
+    arm="all",
+    fallback_reason=None,
+    decision=True,
+    size=0.2,
+    regime="calm",
+    veto=None,
+    words="within every bound",
+)
+EXAMINATION = Examination("home", LAST, (Check("ledger", "wrong", "unreachable", "start it"),))
+DRILLS = FireDrills(
+    "home",
+    (
+        FireDrill(
+            "stuck-feed",
+            "The feed stops.",
+            DrillResult((Notice("silence", "guard", 7.0, float("nan")),), ((LAST, 0.25),)),
+            "home/stuck-feed",
+            12.3,
+        ),
+    ),
+)
 
 
 @pytest.fixture
@@ -268,3 +298,55 @@ def test_what_guard_and_weight_return_keeps_its_keys(pilot: Home) -> None:
     assert documents[1]["decision"] is None
     assert documents[2]["decisions"] == [documents[0]["decision"]]
     assert documents[0]["state"] == state.model_dump(mode="json")
+
+
+OPERATIONS: list[tuple[dict[str, Any], list[str]]] = [
+    (
+        Collection(1, 2, 3, 4, ("A",), ("odd",), "docs.html").to_dict(),
+        [
+            *("added", "already_there", "conflicting", "quarantined", "held_back", "findings"),
+            "docs",
+        ],
+    ),
+    (Settlement(LAST, 1, 2).to_dict(), ["as_of", "predictions", "outcomes"]),
+    (TradingRun(LAST, 1, (SIGNAL,)).to_dict(), ["as_of", "filled", "signals"]),
+    (
+        TradingRun(LAST, 1, (SIGNAL,)).to_dict()["signals"][0],
+        [
+            *("signal_id", "side", "confidence_existing", "blended", "weight", "arm"),
+            *("fallback_reason", "decision", "size", "regime", "veto", "words"),
+        ],
+    ),
+    (Verification(3, ("a fault",)).to_dict(), ["decisions", "faults", "repaired"]),
+    (EXAMINATION.to_dict(), ["home", "as_of", "wrong", "warning", "rows"]),
+    (EXAMINATION.to_dict()["rows"][0], ["name", "standing", "found", "advice"]),
+    (DRILLS.to_dict(), ["home", "noticed", "drills"]),
+    (
+        DRILLS.to_dict()["drills"][0],
+        [
+            *("scenario", "story", "noticed", "notices", "weights", "words", "home"),
+            "seconds",
+        ],
+    ),
+    (
+        DRILLS.to_dict()["drills"][0]["notices"][0],
+        ["what", "by", "bound", "after", "unit", "words", "in_time"],
+    ),
+    (Deployment("train/weekly", None, "0 6 * * 6").to_dict(), ["name", "next_run", "cron"]),
+]
+
+
+@pytest.mark.parametrize(("document", "keys"), OPERATIONS)
+def test_what_operations_return_keeps_its_keys(document: dict[str, Any], keys: list[str]) -> None:
+    """In order, as JSON."""
+    assert list(as_json(document)) == keys
+
+
+def test_what_was_never_noticed_is_null() -> None:
+    """NaN is no JSON; the drill counts as not noticed."""
+    [drill] = as_json(DRILLS.to_dict())["drills"]
+
+    assert drill["notices"][0]["after"] is None
+    assert not drill["noticed"]
+    assert not DRILLS.noticed
+    assert EXAMINATION.count("wrong") == 1

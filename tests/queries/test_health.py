@@ -14,6 +14,7 @@ from factories.settled import settled
 from steelyard.flows.guard import guard
 from steelyard.flows.settle import settle as settle_flow
 from steelyard.home import Home, open_home
+from steelyard.monitoring.health import Importance
 from steelyard.queries.report import lineage_report
 
 DAY = datetime(2020, 10, 1, tzinfo=UTC)
@@ -33,9 +34,9 @@ def run(stores: Home, what: object, at: datetime) -> None:
 
 def told(stores: Home) -> list[str]:
     return [
-        one.alert.title.rpartition(": ")[2]
-        for one in stores.alerts.open()
-        if one.alert.kind == "silence"
+        stored.alert.title.rpartition(": ")[2]
+        for stored in stores.alerts.open()
+        if stored.alert.kind == "silence"
     ]
 
 
@@ -44,7 +45,7 @@ def test_signals_without_predictions_alert_once_a_day(pilot: Home) -> None:
     run(pilot, guard, DAY)
     run(pilot, guard, DAY)
     assert told(pilot) == ["signals get no prediction"]
-    [alert] = [one.alert for one in pilot.alerts.open() if one.alert.kind == "silence"]
+    [alert] = [stored.alert for stored in pilot.alerts.open() if stored.alert.kind == "silence"]
     assert "signals have no prediction, from 2020-09-0" in alert.figure
 
     run(pilot, settle_flow, DAY)
@@ -75,13 +76,13 @@ def test_figures_that_surely_miss_their_target_alert_once_a_period(
 
     def ill(days: int) -> list[str]:
         guard.fn(EARLIER + timedelta(days=days), str(stores.folder))
-        kept = [one.alert for one in stores.alerts.open() if one.alert.kind == "health"]
-        return sorted(alert.title.split(": ")[2].split()[0] for alert in kept)
+        posted = [stored.alert for stored in stores.alerts.open() if stored.alert.kind == "health"]
+        return sorted(alert.title.split(": ")[2].split()[0] for alert in posted)
 
     told = ["brier", "ece", "overconfidence", "uniform_share"]
     assert ill(90) == told
     assert ill(91) == told
-    [brier] = [one.alert for one in stores.alerts.open() if "brier" in one.alert.title]
+    [brier] = [stored.alert for stored in stores.alerts.open() if "brier" in stored.alert.title]
     assert brier.figure.startswith("0.36 against 0.25: mean squared error")
 
 
@@ -95,22 +96,22 @@ def test_a_lineage_without_a_champion_raises_no_health_alert(
     stores.ledger.record_predictions(settled(60, p_win=float("nan"), fallback_reason="no_model"))
     guard.fn(EARLIER + timedelta(days=61), str(tmp_path))
 
-    assert [one.alert.kind for one in stores.alerts.open()] == []
+    assert [stored.alert.kind for stored in stores.alerts.open()] == []
 
 
 def test_the_report_shows_health_with_targets(pilot: Home) -> None:
     """The report shows coverage, fallback rate and calibration by confidence band."""
     run(pilot, settle_flow, DAY)
     document, content = lineage_report(pilot, DAY)
-    figures = {one["name"]: one for one in document.health["figures"]}
+    figures = {figure.name: figure for figure in document.health.figures}
 
     assert BEGAN < DAY
-    assert figures["coverage"]["value"] == 1.0
-    assert figures["coverage"]["ok"]
-    assert figures["fallback_rate"]["target"] == 0.01
-    assert sum(document.health["confidence_ml"]) == document.health["opinions"]
+    assert figures["coverage"].value == 1.0
+    assert figures["coverage"].ok
+    assert figures["fallback_rate"].target == 0.01
+    assert sum(document.health.confidence_ml) == document.health.opinions
     assert "Health of the model in the last window" in content
     assert "confidence of the model" in content
-    assert document.health["importance"][0] == {"name": "f0", "gain": 0.7, "shap": 0.6}
+    assert document.health.importance[0] == Importance("f0", gain=0.7, shap=0.6)
     assert "feature of the champion" in content
     assert "importance of the champion&#39;s features" in content

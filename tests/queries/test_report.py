@@ -37,12 +37,12 @@ class Outline(HTMLParser):
         self.feed(content)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        found = dict(attrs)
+        attributes = dict(attrs)
         self.tags.append(tag)
         self._silent = tag in ("script", "style")
-        self.ids |= {found["id"] or ""} if "id" in found else set()
-        self.links += [found["href"] or ""] if tag == "a" else []
-        self.addresses += [found[name] or "" for name in ("src", "data") if name in found]
+        self.ids |= {attributes["id"] or ""} if "id" in attributes else set()
+        self.links += [attributes["href"] or ""] if tag == "a" else []
+        self.addresses += [attributes[name] or "" for name in ("src", "data") if name in attributes]
 
     def handle_endtag(self, tag: str) -> None:
         self._silent = False

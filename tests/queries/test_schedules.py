@@ -35,10 +35,10 @@ def rows(stores: Home, at: datetime) -> dict[str, tuple[str | None, str | None]]
     """Last run of each schedule, and since when it is dead."""
     state = stores.journal.state()
     assert state is not None
-    found = schedules(stores, state, stores.journal.entries(), at)
+    statuses = schedules(stores, state, stores.journal.entries(), at)
     return {
         row["name"]: (row["last_seen"], row["dead_since"])
-        for row in (schedule.to_dict() for schedule in found)
+        for row in (schedule.to_dict() for schedule in statuses)
     }
 
 
@@ -145,10 +145,10 @@ def test_settle_and_trade_are_due_only_where_there_was_a_signal(
     assert rows(stores, DAY + timedelta(days=40))["settle"][1] is None
     stores.lake.append(close(DAY + timedelta(days=5)), BAR)
 
-    found = rows(stores, DAY + timedelta(days=40))
-    assert found["settle"][0] is not None
-    assert str(found["settle"][1]).startswith("2020-10-0")
-    assert found["collect"] == ("2020-10-06T00:00:00+00:00", None)  # a simulated source ends
+    listed = rows(stores, DAY + timedelta(days=40))
+    assert listed["settle"][0] is not None
+    assert str(listed["settle"][1]).startswith("2020-10-0")
+    assert listed["collect"] == ("2020-10-06T00:00:00+00:00", None)  # a simulated source ends
 
 
 def test_status_says_since_when_a_schedule_is_dead(

@@ -20,9 +20,9 @@ def test_a_simulation_runs_on_the_policy_of_the_user(
 
     assert code == 0
     assert document["evidence"] == "sequential"
-    assert [one["world"] for one in document["cells"]][:2] == ["no skill", "52 %"]
+    assert [cell["world"] for cell in document["cells"]][:2] == ["no skill", "52 %"]
     assert all(
-        one[mode]["held"] == 0 for one in document["cells"] for mode in ("ladder", "sequential")
+        cell[mode]["held"] == 0 for cell in document["cells"] for mode in ("ladder", "sequential")
     )
     assert Path(document["page"]) == home / "simulation.html"
     assert "58 % inverted" in (home / "simulation.html").read_text()

@@ -49,14 +49,14 @@ def test_luck_is_stated_wherever_the_lineage_is_shown(pilot: Home, command: Comm
     """Status, its JSON and the page say so, from the first settled prediction on."""
     count_search(pilot, "key", LAST, {}, 611)
     arguments = ("status", "--home", pilot.folder, "--as-of", LAST.isoformat())
-    found = json.loads(command(*arguments, "--json")[1])["worth"]
+    worth = json.loads(command(*arguments, "--json")[1])["worth"]
     told = command(*arguments)[1]
     _, page = lineage_report(pilot, LAST)
     settled = pilot.ledger.settled_predictions(LAST - timedelta(days=400), LAST)
 
-    assert found["trials"] == 612
-    assert found["books"]["ml"]["luck"] > 1 - found["books"]["ml"]["positive"]
-    ml = next(words for words in found["words"] if words.startswith("ml: "))
+    assert worth["trials"] == 612
+    assert worth["books"]["ml"]["luck"] > 1 - worth["books"]["ml"]["positive"]
+    ml = next(sentence for sentence in worth["words"] if sentence.startswith("ml: "))
     assert "; after 612 trials a Sharpe this high would come from luck with" in ml
     assert ml[:16] in told
     assert ml in page

@@ -53,7 +53,7 @@ def test_every_recorded_signal_can_be_explained(lived: Home, rows: pd.DataFrame)
 def test_the_document_keeps_its_contract(lived: Home, rows: pd.DataFrame) -> None:
     """Every signal has the same keys; contributions are sorted by size."""
     document = explain_signal(lived, first(rows, "settled_at.notna()")).to_dict()
-    sizes = [abs(one["log_odds"]) for one in document["model"]["top_features"]]
+    sizes = [abs(feature["log_odds"]) for feature in document["model"]["top_features"]]
 
     assert list(document) == ["signal", "answer", "existing", "model", "blend", "outcome"]
     assert list(document["existing"]["scores"]) == ["ema_spread", "rsi", "macd", "adx", "volume"]

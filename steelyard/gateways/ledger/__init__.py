@@ -1,7 +1,6 @@
 """The ledger: signals, models, predictions with their outcomes, and trades, in SQL (SPEC §7)."""
 
 from steelyard.gateways.ledger.ledger import Ledger
-from steelyard.gateways.ledger.records import DriftRecord
 from steelyard.gateways.ledger.tables import OUTCOME, SETTLED, Base
 
-__all__ = ["OUTCOME", "SETTLED", "Base", "DriftRecord", "Ledger"]
+__all__ = ["OUTCOME", "SETTLED", "Base", "Ledger"]

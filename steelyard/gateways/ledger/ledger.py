@@ -33,7 +33,6 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from steelyard.errors import FixConfiguration, FixData, RestoreService
-from steelyard.gateways.ledger.records import DriftRecord
 from steelyard.gateways.ledger.tables import (
     COLUMN_DTYPES,
     OPINIONS,
@@ -48,6 +47,7 @@ from steelyard.gateways.ledger.tables import (
     TradeFeature,
     TrialCount,
 )
+from steelyard.monitoring.drift_record import DriftRecord
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 DRIVERS = ("sqlite", "sqlite+pysqlite", "postgresql+psycopg")

@@ -4,22 +4,22 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from steelyard.home import home_under
 from steelyard.ops.doctor import configuration as conf_checks
 from steelyard.ops.doctor import home as home_checks
 from steelyard.ops.doctor import server as server_checks
-from steelyard.ops.doctor.rows import Row, run_check
+from steelyard.ops.doctor.rows import run_check
 from steelyard.settings import Settings, default_conf, load_readable
+from steelyard.views.operations import Check, Examination
 
-Checks = dict[str, Callable[[], Iterable[Row]]]
+Checks = dict[str, Callable[[], Iterable[Check]]]
 NEEDS = {"lease": ("MLflow",), "state": ("MLflow",), "schedules": ("MLflow", "ledger", "lake")}
 """Check → checks that must not be wrong for it to run."""
 
 
-def doctor(home: Path, conf: Path | None, as_of: datetime) -> dict[str, Any]:
-    """Run every check and return the results as plain JSON values.
+def doctor(home: Path, conf: Path | None, as_of: datetime) -> Examination:
+    """Run every check and return the results.
 
     Args:
         home: Folder of the home.
@@ -34,7 +34,7 @@ def doctor(home: Path, conf: Path | None, as_of: datetime) -> dict[str, Any]:
     rows = [*conf_checks.configuration(folder, wrong), *_rows(_installed(settings))]
     if "services" in wrong:
         rows.append(
-            Row(
+            Check(
                 "home",
                 "wrong",
                 "not checked: conf/services.yaml names its location",
@@ -43,7 +43,7 @@ def doctor(home: Path, conf: Path | None, as_of: datetime) -> dict[str, Any]:
         )
     elif not home.is_dir():
         rows.append(
-            Row(
+            Check(
                 "home",
                 "wrong",
                 f"{home} does not exist; nothing was made",
@@ -53,24 +53,16 @@ def doctor(home: Path, conf: Path | None, as_of: datetime) -> dict[str, Any]:
     else:
         rows += _rows(_of_home(settings, home, folder, as_of))
     rows += _rows({"Prefect": partial(server_checks.server, settings, home, as_of)})
-    counts = {
-        standing: sum(row.standing == standing for row in rows) for standing in ("wrong", "warning")
-    }
-    return {
-        "home": str(home.resolve()),
-        "as_of": as_of.isoformat(),
-        **counts,
-        "rows": [row.to_dict() for row in rows],
-    }
+    return Examination(str(home.resolve()), as_of, tuple(rows))
 
 
-def _rows(checks: Checks) -> Iterator[Row]:
+def _rows(checks: Checks) -> Iterator[Check]:
     """Run each check; skip one that needs a check that is wrong."""
     broken = set[str]()
     for name, check in checks.items():
         lacking = [need for need in NEEDS.get(name, ()) if need in broken]
         if lacking:
-            yield Row(
+            yield Check(
                 name,
                 "warning",
                 f"not checked: {lacking[0]} cannot be used",

@@ -13,7 +13,6 @@ from packaging.specifiers import SpecifierSet
 
 from steelyard.errors import FixConfiguration
 from steelyard.gateways.plugins import load_strategy
-from steelyard.ops.doctor.rows import Row
 from steelyard.ops.up import OWN_STORES
 from steelyard.queries.schedules import TRACES, next_runs
 from steelyard.settings import (
@@ -25,11 +24,12 @@ from steelyard.settings import (
     service_token,
     service_token_set,
 )
+from steelyard.views.operations import Check
 
 DISTRIBUTION = "steelyard"
 
 
-def configuration(folder: Path, wrong: dict[str, str]) -> Iterator[Row]:
+def configuration(folder: Path, wrong: dict[str, str]) -> Iterator[Check]:
     """Report files that cannot be read, and keys with a former name.
 
     Args:
@@ -37,7 +37,7 @@ def configuration(folder: Path, wrong: dict[str, str]) -> Iterator[Row]:
         wrong: Subject of each unreadable file and the reason.
     """
     for subject, finding in wrong.items():
-        yield Row(
+        yield Check(
             f"conf: {subject}",
             "wrong",
             finding,
@@ -45,17 +45,19 @@ def configuration(folder: Path, wrong: dict[str, str]) -> Iterator[Row]:
         )
     former = former_keys(folder)
     if former:
-        yield Row(
+        yield Check(
             "conf: names",
             "warning",
             "; ".join(former),
             "rename them; the former name is read for this version only",
         )
     if not wrong:
-        yield Row("conf", "ok", f"{len(list(folder.glob('*.y*ml')))} files in {folder} can be read")
+        yield Check(
+            "conf", "ok", f"{len(list(folder.glob('*.y*ml')))} files in {folder} can be read"
+        )
 
 
-def pages(settings: Settings) -> Iterator[Row]:
+def pages(settings: Settings) -> Iterator[Check]:
     """Compare the configured address of MLflow's pages with that of ``steelyard up``."""
     services, up = settings.services, settings.up
     named = urlparse(services.pages)
@@ -65,80 +67,82 @@ def pages(settings: Settings) -> Iterator[Row]:
             "set the port of pages in conf/services.yaml to mlflow_port; "
             "links in alerts and reports use it"
         )
-        found = f"pages is {services.pages}, mlflow_port in conf/up.yaml is {up.mlflow_port}"
-        yield Row("MLflow's pages", "warning", found, advice)
+        finding = f"pages is {services.pages}, mlflow_port in conf/up.yaml is {up.mlflow_port}"
+        yield Check("MLflow's pages", "warning", finding, advice)
 
 
-def broker(settings: Settings) -> Iterator[Row]:
+def broker(settings: Settings) -> Iterator[Check]:
     """Report whether the broker is configured completely; Alpaca is not contacted."""
     if settings.broker.name == "paper":
-        yield Row("broker", "ok", "paper, embedded")
+        yield Check("broker", "ok", "paper, embedded")
         return
     alpaca_keys()
     if find_spec("alpaca") is None:
         raise FixConfiguration(
             "conf/broker.yaml names alpaca; install it: pip install 'steelyard[alpaca]'"
         )
-    yield Row(
+    yield Check(
         "broker",
         "ok",
         f"alpaca, {'live account: real money' if settings.broker.live else 'paper account'}",
     )
 
 
-def strategy(settings: Settings) -> Iterator[Row]:
+def strategy(settings: Settings) -> Iterator[Check]:
     """Report whether the existing system can be loaded."""
     load_strategy(settings.strategy)
-    yield Row("strategy", "ok", settings.strategy.system)
+    yield Check("strategy", "ok", settings.strategy.system)
 
 
-def source(settings: Settings) -> Iterator[Row]:
+def source(settings: Settings) -> Iterator[Check]:
     """Report whether the source of bars exists."""
     named = settings.source
     if named.kind == "files" and not Path(named.path).expanduser().exists():
         finding = f"conf/source.yaml: path '{named.path}' does not exist"
-        yield Row(
+        yield Check(
             "source",
             "wrong",
             finding,
             "set the file or folder of your bars, relative to where steelyard is started",
         )
         return
-    yield Row("source", "ok", f"{named.kind} {named.path}".strip())
+    yield Check("source", "ok", f"{named.kind} {named.path}".strip())
 
 
-def times(settings: Settings) -> Iterator[Row]:
+def times(settings: Settings) -> Iterator[Check]:
     """Report whether Prefect can schedule every time in conf/up.yaml."""
     for name in TRACES:
         next_runs(settings.up, name, datetime(2026, 1, 1, tzinfo=UTC))
-    yield Row("times", "ok", f"{len(TRACES)} schedules in {settings.up.timezone}")
+    yield Check("times", "ok", f"{len(TRACES)} schedules in {settings.up.timezone}")
 
 
-def token() -> Iterator[Row]:
+def token() -> Iterator[Check]:
     """Check the token of the service, which is never printed."""
     if not service_token_set():
-        yield Row("STEELYARD_TOKEN", "ok", "not set; only steelyard serve needs it")
+        yield Check("STEELYARD_TOKEN", "ok", "not set; only steelyard serve needs it")
         return
     service_token()
-    yield Row("STEELYARD_TOKEN", "ok", "long enough")
+    yield Check("STEELYARD_TOKEN", "ok", "long enough")
 
 
-def channels() -> Iterator[Row]:
+def channels() -> Iterator[Check]:
     """Report whether alerts have a channel; the addresses are never printed."""
-    found = len(alert_channels())
-    if found:
-        yield Row("STEELYARD_ALERTS", "ok", f"{found} channels")
+    channel_count = len(alert_channels())
+    if channel_count:
+        yield Check("STEELYARD_ALERTS", "ok", f"{channel_count} channels")
         return
     advice = "set a channel; see docs/operating/alerts.md"
-    yield Row("STEELYARD_ALERTS", "warning", "not set: alerts are stored but not delivered", advice)
+    yield Check(
+        "STEELYARD_ALERTS", "warning", "not set: alerts are stored but not delivered", advice
+    )
 
 
-def versions() -> Iterator[Row]:
+def versions() -> Iterator[Check]:
     """Compare Python and every library with the requirements of the distribution."""
     try:
         requirements = [Requirement(text) for text in requires(DISTRIBUTION) or ()]
     except PackageNotFoundError:
-        yield Row(
+        yield Check(
             "versions",
             "warning",
             "steelyard is not installed, so its requirements are unknown",
@@ -153,21 +157,21 @@ def versions() -> Iterator[Row]:
     ]
     missed = [finding for requirement in needed if (finding := missing(requirement))]
     for finding in missed:
-        yield Row("library", "wrong", finding, "pip install -c constraints.txt steelyard")
+        yield Check("library", "wrong", finding, "pip install -c constraints.txt steelyard")
     if not missed:
-        yield Row("libraries", "ok", f"{len(needed)} as required")
+        yield Check("libraries", "ok", f"{len(needed)} as required")
 
 
-def _python() -> Iterator[Row]:
-    wanted, found = (
+def _python() -> Iterator[Check]:
+    wanted, installed = (
         SpecifierSet(metadata(DISTRIBUTION)["Requires-Python"]),
         platform.python_version(),
     )
-    fits = wanted.contains(found, prereleases=True)
-    yield Row(
+    fits = wanted.contains(installed, prereleases=True)
+    yield Check(
         "Python",
         "ok" if fits else "wrong",
-        f"{found}, {wanted} required",
+        f"{installed}, {wanted} required",
         "" if fits else "install another Python",
     )
 
@@ -175,9 +179,9 @@ def _python() -> Iterator[Row]:
 def missing(requirement: Requirement) -> str:
     """Return why the installed library does not meet a requirement; empty if it does."""
     try:
-        found = version(requirement.name)
+        installed = version(requirement.name)
     except PackageNotFoundError:
         return f"{requirement.name} is not installed, {requirement.specifier} required"
-    if requirement.specifier.contains(found, prereleases=True):
+    if requirement.specifier.contains(installed, prereleases=True):
         return ""
-    return f"{requirement.name} is {found}, {requirement.specifier} required"
+    return f"{requirement.name} is {installed}, {requirement.specifier} required"

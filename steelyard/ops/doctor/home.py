@@ -14,9 +14,9 @@ from steelyard.errors import CollectMoreData
 from steelyard.gateways.registry.journal import StateReading
 from steelyard.gateways.spool import Spool
 from steelyard.home import Home, open_ledger
-from steelyard.ops.doctor.rows import Row
 from steelyard.queries.schedules import schedules
 from steelyard.settings import seal_key
+from steelyard.views.operations import Check
 
 LOW_BYTES, EMPTY_BYTES = 1 << 30, 100 << 20
 """Free space below which a folder gets a warning; below which it is wrong."""
@@ -24,31 +24,31 @@ MAX_LAG = timedelta(days=7)
 SHOWN = 3
 
 
-def folders(home: Home) -> Iterator[Row]:
+def folders(home: Home) -> Iterator[Check]:
     """Report of every folder whether it is writable, and its free space."""
     parts = {part: home.state_folder / part for part in ("lake", "spool", "bundle")}
     for name, path in {"home": home.folder, **parts}.items():
         yield _folder(name, path)
     artifacts = home.settings.services.artifacts
     if "://" in artifacts:
-        yield Row("folder: artifacts", "ok", f"{artifacts} is not on this machine; not checked")
+        yield Check("folder: artifacts", "ok", f"{artifacts} is not on this machine; not checked")
     else:
         yield _folder("artifacts", Path(artifacts))
 
 
-def _folder(name: str, path: Path) -> Row:
+def _folder(name: str, path: Path) -> Check:
     existing = next(folder for folder in (path, *path.parents) if folder.exists())
     if not existing.is_dir():
-        return Row(f"folder: {name}", "wrong", f"{existing} is no folder", "move it away")
+        return Check(f"folder: {name}", "wrong", f"{existing} is no folder", "move it away")
     if not os.access(existing, os.W_OK | os.X_OK):
         finding = f"{existing} cannot be written"
-        return Row(f"folder: {name}", "wrong", finding, "correct its permissions")
+        return Check(f"folder: {name}", "wrong", finding, "correct its permissions")
     free = shutil.disk_usage(existing).free
     missing = "" if existing == path else ", does not exist yet"
     finding = f"{path}{missing}, {free / 1e9:.1f} GB free"
     if free >= LOW_BYTES:
-        return Row(f"folder: {name}", "ok", finding)
-    return Row(
+        return Check(f"folder: {name}", "ok", finding)
+    return Check(
         f"folder: {name}",
         "wrong" if free < EMPTY_BYTES else "warning",
         finding,
@@ -56,11 +56,11 @@ def _folder(name: str, path: Path) -> Row:
     )
 
 
-def ledger(home: Home) -> Iterator[Row]:
+def ledger(home: Home) -> Iterator[Check]:
     """Report whether the ledger is reachable and has the current tables."""
     present, head = open_ledger(home.settings.services).revisions()
     if present is None:
-        yield Row(
+        yield Check(
             "ledger",
             "warning",
             "no tables yet",
@@ -68,27 +68,31 @@ def ledger(home: Home) -> Iterator[Row]:
         )
     elif present != head:
         finding = f"tables of version {present}, {head} is current"
-        yield Row("ledger", "warning", finding, "the next flow migrates them; make a backup first")
+        yield Check(
+            "ledger", "warning", finding, "the next flow migrates them; make a backup first"
+        )
     else:
-        yield Row("ledger", "ok", f"tables of version {head}")
+        yield Check("ledger", "ok", f"tables of version {head}")
 
 
-def lineage(home: Home) -> Iterator[Row]:
+def lineage(home: Home) -> Iterator[Check]:
     """Report whether MLflow is reachable and current, and the chain of decisions intact."""
     if not home.registry.present():
-        yield Row("MLflow", "warning", "no lineage yet", "steelyard guard begins it")
+        yield Check("MLflow", "warning", "no lineage yet", "steelyard guard begins it")
         return
-    yield Row("MLflow", "ok", f"{home.settings.services.lineage} is there, the database is current")
+    yield Check(
+        "MLflow", "ok", f"{home.settings.services.lineage} is there, the database is current"
+    )
     yield _journal(home)
 
 
-def _journal(home: Home) -> Row:
+def _journal(home: Home) -> Check:
     faults = home.journal.faults()
     if not faults:
-        return Row("journal", "ok", f"{home.journal.count()} decisions, the chain is whole")
+        return Check("journal", "ok", f"{home.journal.count()} decisions, the chain is whole")
     more = f"; and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
     advice = "steelyard verify lists all faults; --repair rewrites what follows from the chain"
-    return Row("journal", "wrong", "; ".join(faults[:SHOWN]) + more, advice)
+    return Check("journal", "wrong", "; ".join(faults[:SHOWN]) + more, advice)
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,7 @@ class Tag:
         return self.home.journal.read_tag() if self.home.registry.present() else StateReading()
 
 
-def lease(tag: Tag, as_of: datetime) -> Iterator[Row]:
+def lease(tag: Tag, as_of: datetime) -> Iterator[Check]:
     """Report until when the weight stays in force.
 
     Args:
@@ -117,7 +121,7 @@ def lease(tag: Tag, as_of: datetime) -> Iterator[Row]:
             if tag.stored.fault
             else "none, nothing was decided yet"
         )
-        yield Row(
+        yield Check(
             "lease",
             "warning" if tag.stored.fault else "ok",
             finding,
@@ -126,10 +130,10 @@ def lease(tag: Tag, as_of: datetime) -> Iterator[Row]:
         return
     until = f"{state.lease_until:%Y-%m-%d %H:%M} UTC"
     if as_of <= state.lease_until:
-        yield Row("lease", "ok", f"runs until {until}")
+        yield Check("lease", "ok", f"runs until {until}")
         return
     advice = "steelyard guard renews it; find out why the daily guard did not run"
-    yield Row(
+    yield Check(
         "lease",
         "wrong" if state.weight else "warning",
         f"ended {until}: trading uses weight 0",
@@ -137,11 +141,11 @@ def lease(tag: Tag, as_of: datetime) -> Iterator[Row]:
     )
 
 
-def sealed(tag: Tag) -> Iterator[Row]:
+def sealed(tag: Tag) -> Iterator[Check]:
     """Report whether the state tag is the one the journal wrote."""
     stored = tag.stored
     if stored.fault:
-        yield Row(
+        yield Check(
             "state",
             "wrong",
             f"the state tag {stored.fault}",
@@ -149,16 +153,16 @@ def sealed(tag: Tag) -> Iterator[Row]:
         )
     elif stored.state:
         key = "with your key" if seal_key() else "without a key of yours (STEELYARD_SEAL_KEY)"
-        yield Row(
+        yield Check(
             "state",
             "ok",
             f"phase {stored.state.phase}, weight {stored.state.weight:.1%}, sealed {key}",
         )
     else:
-        yield Row("state", "ok", "none, nothing was decided yet")
+        yield Check("state", "ok", "none, nothing was decided yet")
 
 
-def bars(home: Home, as_of: datetime) -> Iterator[Row]:
+def bars(home: Home, as_of: datetime) -> Iterator[Check]:
     """Report the age of the last bar, and symbols that lag.
 
     Args:
@@ -169,7 +173,7 @@ def bars(home: Home, as_of: datetime) -> Iterator[Row]:
     try:
         frame = home.lake.read()
     except CollectMoreData as error:
-        yield Row("lake", "warning", str(error), "steelyard collect")
+        yield Check("lake", "warning", str(error), "steelyard collect")
         return
     closes = frame.groupby("symbol")["timestamp"].max() + home.lake.bar_size
     age = (pd.Timestamp(as_of) - closes.max()) / pd.Timedelta(days=1)
@@ -183,45 +187,45 @@ def bars(home: Home, as_of: datetime) -> Iterator[Row]:
             f"{newest}; {len(behind)} are more than {MAX_LAG.days} days behind: "
             f"{', '.join(behind[:SHOWN])}"
         )
-        yield Row("lake", "warning", finding, "see what steelyard collect reports about them")
+        yield Check("lake", "warning", finding, "see what steelyard collect reports about them")
     else:
-        yield Row("lake", "ok", newest)
+        yield Check("lake", "ok", newest)
 
 
-def spool(home: Home) -> Iterator[Row]:
+def spool(home: Home) -> Iterator[Check]:
     """Report how many evaluations and outcomes have not reached the ledger yet."""
     left = Spool(home.state_folder / "spool").left()
     advice = "a trading process of this home writes them to the ledger when it is reachable"
     yield (
-        Row("spool", "warning", f"{left} lines wait", advice)
+        Check("spool", "warning", f"{left} lines wait", advice)
         if left
-        else Row("spool", "ok", "nothing waits")
+        else Check("spool", "ok", "nothing waits")
     )
 
 
-def alerts(home: Home) -> Iterator[Row]:
+def alerts(home: Home) -> Iterator[Check]:
     """Report how many alerts are not delivered yet."""
     waiting = home.alerts.open()
     if not waiting:
-        yield Row("alerts", "ok", "none waits")
+        yield Check("alerts", "ok", "none waits")
         return
     first = waiting[0]
     finding = (
         f"{len(waiting)} undelivered, the first since {first.alert.at:%Y-%m-%d %H:%M} UTC: "
         f"{first.trouble}"
     )
-    yield Row(
+    yield Check(
         "alerts", "warning", finding, "set or correct STEELYARD_ALERTS; steelyard status names them"
     )
 
 
-def brake(home: Home) -> Iterator[Row]:
+def brake(home: Home) -> Iterator[Check]:
     """Report whether the emergency brake is pulled."""
     if not home.brake.pulled:
-        yield Row("brake", "ok", "not pulled")
+        yield Check("brake", "ok", "not pulled")
         return
     finding = f"pulled by {home.brake.words}: trading uses weight 0"
-    yield Row(
+    yield Check(
         "brake",
         "wrong",
         finding,
@@ -229,7 +233,7 @@ def brake(home: Home) -> Iterator[Row]:
     )
 
 
-def dead_schedules(tag: Tag, as_of: datetime) -> Iterator[Row]:
+def dead_schedules(tag: Tag, as_of: datetime) -> Iterator[Check]:
     """Report dead schedules, judged by the records of their flows.
 
     Args:
@@ -240,7 +244,7 @@ def dead_schedules(tag: Tag, as_of: datetime) -> Iterator[Row]:
     present, head = open_ledger(home.settings.services).revisions()
     state = tag.stored.state if present == head else None
     if state is None:
-        yield Row("schedules", "ok", "not checked before ledger and lineage exist")
+        yield Check("schedules", "ok", "not checked before ledger and lineage exist")
         return
     rows = schedules(home, state, home.journal.entries(), as_of)
     dead = [
@@ -249,11 +253,11 @@ def dead_schedules(tag: Tag, as_of: datetime) -> Iterator[Row]:
         if schedule.dead_since
     ]
     if dead:
-        yield Row(
+        yield Check(
             "schedules",
             "warning",
             f"dead: {', '.join(dead)}",
             "steelyard up runs them; each can also be run by hand",
         )
     else:
-        yield Row("schedules", "ok", "none is dead")
+        yield Check("schedules", "ok", "none is dead")

@@ -9,10 +9,10 @@ from urllib.parse import urlparse
 from uuid import UUID
 
 from steelyard.errors import RestoreService
-from steelyard.ops.doctor.rows import Row
 from steelyard.ops.up import POOL
 from steelyard.queries.schedules import Trace, schedule_status
 from steelyard.settings import Settings, declared_deployments
+from steelyard.views.operations import Check
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -22,7 +22,7 @@ CONNECT_SECONDS, ANSWER_SECONDS = 1.0, 5.0
 DEPLOY = "steelyard up registers it; with a server of your own: steelyard deploy"
 
 
-def server(settings: Settings, home: Path, as_of: datetime) -> Iterator[Row]:
+def server(settings: Settings, home: Path, as_of: datetime) -> Iterator[Check]:
     """Check the server of PREFECT_API_URL, or else that of ``steelyard up``.
 
     Args:
@@ -64,7 +64,7 @@ def server(settings: Settings, home: Path, as_of: datetime) -> Iterator[Row]:
             if client.api_healthcheck() is not None:
                 yield _absent(api)
                 return
-            yield Row("Prefect", "ok", f"a server answers at {api}")
+            yield Check("Prefect", "ok", f"a server answers at {api}")
             yield _closed(api)
             yield _worker(client)
             yield from _deployments(client, settings, home, as_of)
@@ -81,25 +81,25 @@ def _listens(address: str) -> bool:
     return True
 
 
-def _absent(api: str) -> Row:
-    return Row("Prefect", "warning", f"no server answers at {api}", "steelyard up starts one")
+def _absent(api: str) -> Check:
+    return Check("Prefect", "warning", f"no server answers at {api}", "steelyard up starts one")
 
 
-def _closed(api: str) -> Row:
+def _closed(api: str) -> Check:
     """Report whether strangers may start runs: without a login, or from a web page."""
     import httpx
 
     stranger = {"Origin": "https://stranger.example"}
     answer = httpx.post(f"{api}/flows/count", json={}, headers=stranger, timeout=ANSWER_SECONDS)
     if answer.is_success:
-        found = "it asks for no login: whoever reaches it can start runs"
+        finding = "it asks for no login: whoever reaches it can start runs"
         if "access-control-allow-origin" in answer.headers:
-            found += ", and so can any web page in a browser that reaches it"
-        return Row("login", "warning", found, 'see "Security" in docs/operating/running.md')
-    return Row("login", "ok", "the server refuses requests without login")
+            finding += ", and so can any web page in a browser that reaches it"
+        return Check("login", "warning", finding, 'see "Security" in docs/operating/running.md')
+    return Check("login", "ok", "the server refuses requests without login")
 
 
-def _worker(client: "SyncPrefectClient") -> Row:
+def _worker(client: "SyncPrefectClient") -> Check:
     from prefect.client.schemas.objects import WorkerStatus
     from prefect.exceptions import ObjectNotFound
 
@@ -110,20 +110,20 @@ def _worker(client: "SyncPrefectClient") -> Row:
     try:
         client.read_work_pool(POOL)
     except ObjectNotFound:
-        return Row("worker", "wrong", f"work pool {POOL} does not exist", DEPLOY)
+        return Check("worker", "wrong", f"work pool {POOL} does not exist", DEPLOY)
     workers = client.read_workers_for_work_pool(POOL)
     online = [worker for worker in workers if worker.status == WorkerStatus.ONLINE]
     if online:
         last = max(worker.last_heartbeat_time for worker in online if worker.last_heartbeat_time)
-        return Row(
+        return Check(
             "worker", "ok", f"{len(online)} online, last heartbeat {last:%Y-%m-%d %H:%M:%S} UTC"
         )
-    return Row("worker", "wrong", f"none of {len(workers)} is online: runs wait", advice)
+    return Check("worker", "wrong", f"none of {len(workers)} is online: runs wait", advice)
 
 
 def _deployments(
     client: "SyncPrefectClient", settings: Settings, home: Path, as_of: datetime
-) -> Iterator[Row]:
+) -> Iterator[Check]:
     """Compare the registered deployments with prefect.yaml, and check their runs."""
     entries = {_full_name(entry): entry for entry in declared_deployments()}
     registered = _registered(client, entries)
@@ -139,20 +139,20 @@ def _deployments(
         if deployment.parameters.get("home") != str(home.resolve())
     ]
     if missing:
-        yield Row("deployments", "wrong", f"not registered: {', '.join(missing)}", DEPLOY)
+        yield Check("deployments", "wrong", f"not registered: {', '.join(missing)}", DEPLOY)
     if idle:
-        yield Row(
+        yield Check(
             "deployments",
             "warning",
             f"paused: {', '.join(idle)}",
             "resume them on their page in Prefect",
         )
     if elsewhere:
-        yield Row(
+        yield Check(
             "deployments", "warning", f"registered for another home: {', '.join(elsewhere)}", DEPLOY
         )
     if not missing + idle + elsewhere:
-        yield Row("deployments", "ok", f"all {len(registered)} are registered and active")
+        yield Check("deployments", "ok", f"all {len(registered)} are registered and active")
     yield _late(client, registered.values())
     yield _completions(
         client,
@@ -183,7 +183,7 @@ def _registered(
     return registered
 
 
-def _late(client: "SyncPrefectClient", deployments: "Iterable[DeploymentResponse]") -> Row:
+def _late(client: "SyncPrefectClient", deployments: "Iterable[DeploymentResponse]") -> Check:
     from prefect.client.schemas.filters import (
         FlowRunFilter,
         FlowRunFilterState,
@@ -195,13 +195,13 @@ def _late(client: "SyncPrefectClient", deployments: "Iterable[DeploymentResponse
         flow_run_filter=named, deployment_filter=_of(*(deployment.id for deployment in deployments))
     )
     if not late:
-        return Row("late runs", "ok", "none")
+        return Check("late runs", "ok", "none")
     first = min(run.expected_start_time for run in late if run.expected_start_time)
-    words = f"{len(late)}, the first since {first:%Y-%m-%d %H:%M} UTC"
-    return Row(
+    finding = f"{len(late)}, the first since {first:%Y-%m-%d %H:%M} UTC"
+    return Check(
         "late runs",
         "warning",
-        words,
+        finding,
         "they start when a worker is free; check the worker if they stay",
     )
 
@@ -211,22 +211,22 @@ def _completions(
     settings: Settings,
     deployments: "Mapping[str, DeploymentResponse]",
     as_of: datetime,
-) -> Row:
+) -> Check:
     """Report schedules that complete no run, by the rule of ``queries.schedules``."""
     lease, late = timedelta(days=settings.weight.lease_days), []
     for name, deployment in deployments.items():
-        seen = _completed(client, deployment.id)
-        trace = Trace(seen, seen or deployment.created)
+        completed = _completed(client, deployment.id)
+        trace = Trace(completed, completed or deployment.created)
         since = schedule_status(name, settings.up, trace, as_of, lease).dead_since
         late += [f"{name} since {since:%Y-%m-%d %H:%M}"] if since else []
     if late:
-        return Row(
+        return Check(
             "runs",
             "warning",
             f"not completed: {', '.join(late)}",
             "see their last runs in Prefect",
         )
-    return Row("runs", "ok", "every schedule completes")
+    return Check("runs", "ok", "every schedule completes")
 
 
 def _completed(client: "SyncPrefectClient", deployment: UUID) -> datetime | None:

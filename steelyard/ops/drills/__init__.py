@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping
 
 from steelyard.ops.drills import database, feed, model, scheduler, state
-from steelyard.ops.drills.findings import DrillResult
 from steelyard.ops.drills.ground import DrillHome
+from steelyard.views.drills import DrillResult
 
 SCENARIOS: Mapping[str, tuple[str, Callable[[DrillHome], DrillResult]]] = {
     "dead-scheduler": (scheduler.STORY, scheduler.dead_scheduler),

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from steelyard.desk.signals import Evaluation
 from steelyard.ops.drills.desk import DrillDesk, days, trading
-from steelyard.ops.drills.findings import NEVER, DrillResult, Notice, changes, days_until, must_hold
+from steelyard.ops.drills.findings import NEVER, changes, days_until, must_hold
 from steelyard.ops.drills.ground import DAY, STARTED_AT, DrillHome
+from steelyard.views.drills import DrillResult, Notice
 from steelyard.weight.policy import WeightPolicy
 
 STORY = (

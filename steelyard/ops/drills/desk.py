@@ -17,8 +17,8 @@ class DrillDesk:
     """The session of a home, its signals, and the moment it is there.
 
     Args:
-        place: The home.
-        at: The moment it is opened.
+        drill_home: The home.
+        at: Simulated time (UTC) at which it is opened.
         market: What it trades.
     """
 

@@ -6,8 +6,9 @@ from datetime import datetime
 import pandas as pd
 
 from steelyard.market.bars import PRICES
-from steelyard.ops.drills.findings import DrillResult, Notice, days_until, must_hold
+from steelyard.ops.drills.findings import days_until, must_hold
 from steelyard.ops.drills.ground import DAY, STARTED_AT, DrillHome, copy_home, market
+from steelyard.views.drills import DrillResult, Notice
 
 STORY = (
     "After sixty days the source gives no new bars; "
@@ -75,7 +76,7 @@ def _changed_prices(drill_home: DrillHome, fresh: pd.DataFrame) -> int:
     moved = fresh.copy()
     moved[list(PRICES)] *= 1.001
     moved.to_parquet(drill_home.feed)
-    conflicting: int = drill_home.flow("collect", STARTED_AT)["conflicting"]
+    conflicting: int = drill_home.flow("collect", STARTED_AT).conflicting
     return conflicting
 
 
@@ -92,8 +93,8 @@ def _live_with_feed(drill_home: DrillHome, bars: pd.DataFrame) -> _Observed:
         day += DAY
         collected = drill_home.flow("collect", day)
         drill_home.flow("guard", day)
-        added += collected["added"]
-        stuck = any("feed stuck" in finding for finding in collected["findings"])
+        added += collected.added
+        stuck = any("feed stuck" in finding for finding in collected.findings)
         reported += [day] if stuck else []
         quiet = drill_home.alerts("silence", "no signals")
     weights = tuple((at, drill_home.weight(at)) for at in (STUCK_AT, day))

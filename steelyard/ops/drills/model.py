@@ -7,10 +7,11 @@ from itertools import pairwise
 from steelyard.errors import FixConfiguration
 from steelyard.evaluation.books import Books, measure_books
 from steelyard.ops.drills.desk import days
-from steelyard.ops.drills.findings import DrillResult, Notice, changes, days_until
+from steelyard.ops.drills.findings import changes, days_until
 from steelyard.ops.drills.ground import DAY, STARTED_AT, TRAINING, DrillHome, market
 from steelyard.queries.history import known_history
 from steelyard.tasks.training import compare_with_champion, settled_samples, trained_version
+from steelyard.views.drills import DrillResult, Notice
 from steelyard.weight.policy import WeightPolicy
 
 STORY = (

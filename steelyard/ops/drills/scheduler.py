@@ -3,9 +3,10 @@
 from datetime import datetime
 
 from steelyard.ops.drills.desk import days, trading
-from steelyard.ops.drills.findings import DrillResult, Notice, changes, days_until
+from steelyard.ops.drills.findings import changes, days_until
 from steelyard.ops.drills.ground import DAY, STARTED_AT, DrillHome
 from steelyard.queries.status import status
+from steelyard.views.drills import DrillResult, Notice
 from steelyard.weight.policy import WeightPolicy
 
 STORY = (

@@ -7,10 +7,11 @@ from pathlib import Path
 from steelyard.gateways.registry.tamper import edit_decision, edit_state
 from steelyard.ops.drills.database import away
 from steelyard.ops.drills.desk import trading
-from steelyard.ops.drills.findings import DrillResult, Notice, must_hold
+from steelyard.ops.drills.findings import must_hold
 from steelyard.ops.drills.ground import DAY, STARTED_AT, DrillHome
 from steelyard.ops.verify import verified
 from steelyard.queries.status import status
+from steelyard.views.drills import DrillResult, Notice
 
 STORY = (
     "State tag, a decision, the model on disk and the state on disk are edited by hand, in turn."
@@ -49,11 +50,11 @@ def _state_tag(drill_home: DrillHome) -> tuple[list[Notice], float]:
     edit_state(services.mlflow, services.lineage, _claim_weight)
     used, refused = _weight(drill_home), drill_home.refused("guard", EDITED_AT + DAY)
     faults, alerted = (
-        verified(drill_home.home())["faults"],
+        verified(drill_home.home()).faults,
         bool(drill_home.alerts("flow", "guard")),
     )
     reported = status(drill_home.home(), EDITED_AT).fault
-    repaired = verified(drill_home.home(), repair=True)["faults"]
+    repaired = verified(drill_home.home(), repair=True).faults
     drill_home.flow("guard", EDITED_AT + DAY)
     return [
         must_hold(
@@ -86,7 +87,7 @@ def _decision(drill_home: DrillHome) -> list[Notice]:
     notices = []
     for tag, value in (("reasons", "earned every bit of it"), ("hash", "0" * 64)):
         before = edit_decision(address, str(last.run_id), tag, value)
-        faults = verified(drill_home.home())["faults"]
+        faults = verified(drill_home.home()).faults
         used = _weight(drill_home)
         edit_decision(address, str(last.run_id), tag, before)
         words = faults[0] if faults else "not named"

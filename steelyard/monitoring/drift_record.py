@@ -1,4 +1,4 @@
-"""Rows of the ledger as frozen values."""
+"""A check for drift as the ledger holds it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from steelyard.monitoring.drift import ColumnDrift
 
 @dataclass(frozen=True, slots=True)
 class DriftRecord:
-    """A check for drift as the ledger holds it, one per day and version.
+    """A check for drift, one per day and version; a row of ``ml_drift``.
 
     Attributes:
         key: Lineage, version and day.

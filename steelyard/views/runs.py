@@ -1,0 +1,100 @@
+"""What a run of collect, settle or trade did, as values that the commands print."""
+
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """Bars of a collection.
+
+    Attributes:
+        added: New bars in the lake.
+        already_there: Bars the lake had.
+        conflicting: Bars the lake has with other figures; they stay as they are.
+        quarantined: Bars that broke a rule.
+        held_back: Symbols that wait for a decision of the operator.
+        findings: What is worth knowing, one line each.
+        docs: File of the data docs.
+    """
+
+    added: int
+    already_there: int
+    conflicting: int
+    quarantined: int
+    held_back: tuple[str, ...]
+    findings: tuple[str, ...]
+    docs: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        lists = {"held_back": list(self.held_back), "findings": list(self.findings)}
+        return asdict(self) | lists
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """Number of new predictions and outcomes, and the time they were settled as of (UTC)."""
+
+    as_of: datetime
+    predictions: int
+    outcomes: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {
+            "as_of": self.as_of.isoformat(),
+            "predictions": self.predictions,
+            "outcomes": self.outcomes,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class TradedSignal:
+    """A signal that was evaluated and ordered or vetoed.
+
+    Attributes:
+        signal_id: ``SYMBOL:TIMESTAMP:side``.
+        side: ``buy`` or ``sell``.
+        confidence_existing: Confidence of the existing system, 0-100.
+        blended: Blended confidence, 0-100.
+        weight: Weight of the model, as a share.
+        arm: Arm of the pilot.
+        fallback_reason: Why the existing system decided alone; None if it did not.
+        decision: Whether the blend would trade it.
+        size: Position as a share of the account.
+        regime: Regime of the market.
+        veto: Why it was not ordered; None if it was.
+        words: The size or the veto in words.
+    """
+
+    signal_id: str
+    side: str
+    confidence_existing: float
+    blended: float
+    weight: float
+    arm: str
+    fallback_reason: str | None
+    decision: bool
+    size: float
+    regime: str
+    veto: str | None
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class TradingRun:
+    """Time of a trading run (UTC), trades changed by fills, and the new signals."""
+
+    as_of: datetime
+    filled: int
+    signals: tuple[TradedSignal, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {
+            "as_of": self.as_of.isoformat(),
+            "filled": self.filled,
+            "signals": [asdict(signal) for signal in self.signals],
+        }
