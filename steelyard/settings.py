@@ -238,7 +238,12 @@ def former_keys(conf: Path) -> list[str]:
             values = yaml.safe_load(file.read_text(encoding="utf-8"))
             if field is not None and isinstance(field.annotation, type):
                 renamed = former_names(field.annotation, values)
-                lines += [f"{file.name}: {old} is now {new}" for old, new in renamed]
+                lines += [
+                    f"{file.name}: {old} is now {new}"
+                    if new
+                    else f"{file.name}: {old} is no longer used"
+                    for old, new in renamed
+                ]
     return lines
 
 

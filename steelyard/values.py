@@ -12,10 +12,12 @@ class FrozenModel(BaseModel):
     Attributes:
         renamed_keys: Former name → present name; for one version a key is read under either name,
             but not under both at once.
+        retired_keys: Former names without a successor; for one version they are read and ignored.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     renamed_keys: ClassVar[Mapping[str, str]] = {}
+    retired_keys: ClassVar[frozenset[str]] = frozenset()
 
     @model_validator(mode="before")
     @classmethod
@@ -29,25 +31,32 @@ class FrozenModel(BaseModel):
             raise ValueError(
                 f"{both[0]} are the same key under its former and present name; keep the latter"
             )
-        return {cls.renamed_keys.get(name, name): value for name, value in values.items()}
+        return {
+            cls.renamed_keys.get(name, name): value
+            for name, value in values.items()
+            if name not in cls.retired_keys
+        }
 
 
 def former_names(
     model: type[BaseModel], values: Any, prefix: str = ""
-) -> Iterator[tuple[str, str]]:
+) -> Iterator[tuple[str, str | None]]:
     """Yield every key that still has its former name, with its present name, as dotted paths.
+
+    The present name of a retired key is None.
 
     Args:
         model: Settings model that reads ``values``.
         values: Content of a file, as parsed from YAML.
         prefix: Dotted path of ``values`` within the file, ending with a dot; empty at the top.
     """
-    if not isinstance(values, Mapping):
+    if not isinstance(values, Mapping) or not issubclass(model, FrozenModel):
         return
-    renamed = model.renamed_keys if issubclass(model, FrozenModel) else {}
     for name, value in values.items():
-        present = renamed.get(name, name)
-        if present != name:
+        present = model.renamed_keys.get(name, name)
+        if name in model.retired_keys:
+            yield f"{prefix}{name}", None
+        elif present != name:
             yield f"{prefix}{name}", f"{prefix}{present}"
         field = model.model_fields.get(present)
         if (

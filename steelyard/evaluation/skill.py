@@ -4,46 +4,58 @@ Skill: does the model know anything the existing system does not? Decay: has it 
 Two betting games are played against the settled signals, one bet per day or per as many days as a
 bracket lasts (Shafer and Vovk, Game-Theoretic Foundations for Probability and Finance, 2019;
 Shafer, "Testing by betting", JRSS A 184, 2021). Signal i of a bet has the model's probability p_i,
-the outcome y_i in {0, 1} and a class c_i: 1 if the existing system took it. With m_c the mean of p
-in the class so far, the claim is d_i = p_i − m_c: what the model adds to the existing system.
+the outcome y_i in {0, 1} and a class c_i: 1 if the existing system took it. The claim is what the
+model adds to the existing system::
+
+    d_i = p_i − m_c − S_c/10
+
+m_c is the moving mean of p over about ``CENTRE_SIGNALS`` signals of the class, S_c the sum of its
+claims so far. A fixed mean would leave slow claims, and claims of one sign, standing bets on the
+base rate, which a market that swings pays without any skill; S_c draws the sum of the claims of a
+class towards 0, so that no base rate, constant or slow, earns anything.
 
 **Skill.** The null is composite: in each class the outcome has some base rate b_c, whatever the
-model claims. For every pair (b_0, b_1) of ``BASE_RATES`` the capital K changes with each bet::
+model claims. For every pair (b_0, b_1) of ``BASE_RATES`` and every multiple m of ``STAKES`` the
+capital K changes with each bet::
 
-    K(b) ← K(b) · (1 + Σ_i s_i · (y_i − b_{c_i}))
-    s_i = 4·k·d_i · A / D, scaled down if Σ_i |s_i| would exceed 1.58
+    K(b, m) ← K(b, m) · (1 + Σ_i s_i · (y_i − b_{c_i}))
+    s_i = 4·m·d_i / D, scaled down if Σ_i |s_i| would exceed 1.58
 
-A is the share of its claims the model has kept so far, shrunk to 1 and within [¼, 2]: a model that
-claims less than it knows gets larger stakes. D ≥ 1 is the variance of the sums Σ_i d_i·(y_i − ½) so
-far, over that of independent signals: symbols that win and lose together are fewer signals than
-they look, and get smaller stakes. Both are known before the bet: mean over variance, as in the
-aGRAPA of Waudby-Smith and Ramdas ("Estimating means of bounded random variables by betting", JRSS B
-2024).
+4·d is the Kelly stake of p against a base rate of one half. The multiples are a portfolio: a model
+that claims less than it knows is found by the large ones, one that claims too much by the small
+ones (Cesa-Bianchi and Lugosi, Prediction, Learning, and Games, 2006, chapter 9). D ≥ 1 is the mean
+square of the sums Σ_i d_i·(y_i − ½) so far, over that of independent signals: symbols that win and
+lose together are fewer signals than they look, and get smaller stakes. The sums are those of single
+bets or of 4 to 32 bets in a row, whichever gives most, so that luck that outlasts a bet counts as
+dependence, too. D is known before the bet: mean over mean square, as in the aGRAPA of Waudby-Smith
+and Ramdas ("Estimating means of bounded random variables by betting", JRSS B 2024).
 
 Under the null the factor has mean 1 whatever the dependence within a bet: it is linear in the
-outcomes, and the stakes are fixed before them. 4·d is the Kelly stake of p against a base rate of
-one half; k = 0.7 makes the bet the posterior odds of the capped expert 0.3·b + 0.7·p against b
-(Cesa-Bianchi and Lugosi, Prediction, Learning, and Games, 2006, chapter 9). A share of the capital
-plays at once and the rest is released over time, so that an edge that begins late is found: a
-mixture over starting days. Capital above a cap is dropped, so that an edge that died is not
-believed for years. Both leave a test supermartingale, and the smallest K of the grid, which counts,
-is below that of the true rates. By Ville's inequality (Étude critique de la notion de collectif,
-1939) it ever reaches 1/alpha with probability alpha at most, however often it is looked at.
+outcomes, and the stakes are fixed before them. A share of the capital plays at once and the rest is
+released over time, so that an edge that begins late is found: a mixture over starting days. Capital
+above a cap is dropped, so that an edge that died is not believed for years. Both leave a test
+supermartingale, and the smallest sum over m of the grid, which counts, is below that of the true
+rates. By Ville's inequality (Étude critique de la notion de collectif, 1939) it ever reaches
+1/alpha with probability alpha at most, however often it is looked at.
 
 **Decay.** The null is that the claims still hold: E[y_i] is b_c + g·d_i or further from b_c, g the
 share of a claim that counts as kept. The bet is placed against the claims and starts anew every day
 (Shiryaev and Roberts; as an e-detector: Shin, Ramdas and Rinaldo, NEJSDS 2, 2024)::
 
     R(b) ← (R(b) + 1/30) · (1 − Σ_i h_i · (y_i − b_{c_i} − g·d_i))
-    h_i = 4·g·d_i / D, bounded like s_i
+    h_i = 4·g·d_i / V, bounded like s_i
+
+Here d_i = p_i − the mean of p in the class over the whole life, and V ≥ 1 is the variance of single
+bets alone.
 
 With each start worth 1/30 per day of the bet, R minus the months played is a martingale if the
 claims just hold: a model that keeps them reaches the bound A once in A months on average, or more
 rarely.
 
-Assumptions: base rates between 40 and 60 %, and outcomes that are fair given earlier outcomes.
-Brackets that overlap for several days are more dependent than that; a bet of as many days as a
-bracket lasts combines them.
+Assumption: outcomes are fair given the outcomes of earlier bets. Luck that lasts longer than a bet
+breaks it; ``Skill.luck_outlasts_bets`` says when the outcomes show it. ``benchmarks/evidence.py``
+plays thousands of lives without skill in markets of many kinds, and `docs/results.md` has the
+table.
 """
 
 import math
@@ -63,13 +75,25 @@ from steelyard.evaluation.figures import called_right
 from steelyard.values import FrozenModel
 
 BASE_RATES = np.array([0.40, 0.45, 0.50, 0.55, 0.60])
-CENTRE, CENTRE_SIGNALS = 0.5, 10.0
+EVEN = 2
+"""Position of one half among ``BASE_RATES``."""
+STAKES = np.array([0.25, 0.5, 1.0, 1.6, 2.4])
+STAKE_WEIGHTS = np.array([0.15, 0.25, 0.3, 0.2, 0.1])
+"""Multiples of a claim that are staked, and the share of the capital that plays each."""
+CENTRE_SIGNALS, PRIOR_SIGNALS = 40.0, 2.0
+"""Signals of a class in the moving mean of its claims; prior signals at one half."""
+LIFE_PRIOR_SIGNALS = 10.0
+"""Prior signals at one half in the mean over the life that centres the decay game."""
+BALANCE = 0.1
+"""Share of the sum of a class's claims that the next claim takes back."""
 AT_RISK = 0.95 / BASE_RATES.max()
 """Largest sum of the stakes: if every signal is wrong at the worst base rate, 5 % is left."""
 PRIOR_BETS = 10.0
-"""Bets of independent signals that count as played before the first."""
-RETENTION_DEVIATION, RETENTION_BOUNDS = 0.4, (0.25, 2.0)
-"""Prior deviation from 1 of the share of claims a model keeps, and bounds of the share bet on."""
+"""Bets of independent signals, and rows of bets, that count as played before the first."""
+ROWS = np.array([4, 8, 16, 32])
+"""Bets in a row whose summed scores show luck that outlasts a bet."""
+FEWEST_ROWS, LUCK_DEVIATIONS = 4, 1.5
+"""Rows needed to say so, and standard errors of their variance above that of single bets."""
 START_DAYS = 30.0
 PAIRS = 100
 """Neighbouring signals below which no autocorrelation is estimated."""
@@ -80,7 +104,6 @@ class BetPolicy(FrozenModel):
 
     Attributes:
         days: Days whose settled signals are one bet: the usual duration of a bracket.
-        claim: k, the share of a claim the skill game bets on.
         initial_share: Share of the skill game's capital that plays from the first day.
         later_days: Days with settled signals in which the rest is released by a factor of e.
         cap: Largest capital of the skill game.
@@ -91,10 +114,10 @@ class BetPolicy(FrozenModel):
         "at_once": "initial_share",
         "kept": "claim_retention",
     }
+    retired_keys = frozenset({"claim"})
 
     days: Annotated[int, Field(ge=1, le=90)] = 2
-    claim: Annotated[float, Field(gt=0, le=1)] = 0.7
-    initial_share: Annotated[float, Field(gt=0, le=1)] = 0.5
+    initial_share: Annotated[float, Field(gt=0, le=1)] = 0.9
     later_days: Annotated[int, Field(ge=1, le=3650)] = 180
     cap: Annotated[float, Field(ge=1, le=1e12)] = 2_000.0
     claim_retention: Annotated[float, Field(gt=0, le=1)] = 0.6
@@ -104,13 +127,16 @@ class Games(NamedTuple):
     """State of both games between two bets; the arrays change in place.
 
     Attributes:
-        skill: Capital at stake in the skill game per pair of base rates, shape (5, 5).
+        skill: Capital at stake in the skill game per pair of base rates and stake, shape (5, 5, 5).
         reserve: Capital of the skill game not yet released, shape (1,).
         decay: Value of the decay game per pair of base rates, shape (5, 5), months.
-        centre: Sum and count of p per class, shape (2, 2).
+        centre: Moving mean of p, number of signals in it, sum of the claims, sum of p over the life
+            and number of signals in it per class, shape (2, 5).
         growth: Sum of the skill game's log factors at base rates of one half, shape (1,), nats.
         scores: Number, sum and sum of squares of the bets' scores (deviations of independent
-            signals), sum of the realised and of the claimed gains; shape (5,).
+            signals), shape (3,).
+        rows: For each length of ``ROWS``: sum of the scores of the running row; number, and sum of
+            the mean squares of the complete ones; shape (4, 3).
     """
 
     skill: Floats
@@ -119,13 +145,13 @@ class Games(NamedTuple):
     centre: Floats
     growth: Floats
     scores: Floats
+    rows: Floats
 
 
 class Bets(NamedTuple):
     """``BetPolicy`` for compiled code; ``release`` is the share of the reserve released per bet."""
 
     days: int
-    claim: float
     release: float
     cap: float
     claim_retention: float
@@ -150,6 +176,8 @@ class Skill:
             with fewer than ``PAIRS`` signals or no variation.
         win_autocorrelation: Correlation of winning between neighbours among the ml book's trades;
             NaN like ``right_autocorrelation``.
+        luck_outlasts_bets: Whether wins and losses of neighbouring bets depend on each other, so
+            that the e-value may be too high: a bet should last more days.
     """
 
     settled: int
@@ -162,6 +190,7 @@ class Skill:
     baseline_return: float
     right_autocorrelation: float = math.nan
     win_autocorrelation: float = math.nan
+    luck_outlasts_bets: bool = False
 
     def more_needed(self, bound: float) -> int | None:
         """Return how many more signals bring the skill to ``bound`` at the growth so far.
@@ -178,21 +207,23 @@ class Skill:
 def new_games(policy: BetPolicy) -> Games:
     """Return the games before the first bet."""
     pairs = (len(BASE_RATES), len(BASE_RATES))
-    return Games(
-        skill=np.full(pairs, policy.initial_share),
-        reserve=np.array([1 - policy.initial_share]),
-        decay=np.zeros(pairs),
-        centre=np.array([[CENTRE * CENTRE_SIGNALS, CENTRE_SIGNALS]] * 2),
-        growth=np.zeros(1),
-        scores=np.zeros(5),
+    games = Games(
+        skill=np.empty((*pairs, len(STAKES))),
+        reserve=np.empty(1),
+        decay=np.empty(pairs),
+        centre=np.empty((2, 5)),
+        growth=np.empty(1),
+        scores=np.empty(3),
+        rows=np.empty((len(ROWS), 3)),
     )
+    reset_games(games, policy.initial_share)
+    return games
 
 
 def compile_bets(policy: BetPolicy) -> Bets:
     """Return ``policy`` for compiled code."""
     return Bets(
         days=policy.days,
-        claim=policy.claim,
         release=min(policy.days / policy.later_days, 1.0),
         cap=policy.cap,
         claim_retention=policy.claim_retention,
@@ -207,13 +238,17 @@ def reset_games(games: Games, initial_share: float) -> None:
         games: Changed in place.
         initial_share: Share of the skill game's capital that plays from the first day, (0, 1].
     """
-    games.skill[:] = initial_share
+    games.skill[:] = STAKE_WEIGHTS * initial_share
     games.reserve[0] = 1 - initial_share
     games.decay[:] = 0.0
-    games.centre[:, 0] = CENTRE * CENTRE_SIGNALS
-    games.centre[:, 1] = CENTRE_SIGNALS
+    games.centre[:, 0] = 0.5
+    games.centre[:, 1] = PRIOR_SIGNALS
+    games.centre[:, 2] = 0.0
+    games.centre[:, 3] = 0.5 * LIFE_PRIOR_SIGNALS
+    games.centre[:, 4] = LIFE_PRIOR_SIGNALS
     games.growth[0] = 0.0
     games.scores[:] = 0.0
+    games.rows[:] = 0.0
 
 
 @njit(cache=True, nogil=True)
@@ -230,12 +265,17 @@ def copy_games(source: Games, target: Games) -> None:
     target.centre[:] = source.centre
     target.growth[:] = source.growth
     target.scores[:] = source.scores
+    target.rows[:] = source.rows
 
 
 @njit(cache=True, nogil=True)
 def skill_value(games: Games) -> float:
     """Return the e-value of the skill game: at the base rates that leave it least."""
-    return float(games.skill.min() + games.reserve[0])
+    lowest = math.inf
+    for rejected in range(len(BASE_RATES)):
+        for traded in range(len(BASE_RATES)):
+            lowest = min(lowest, games.skill[rejected, traded].sum())
+    return float(lowest + games.reserve[0])
 
 
 @njit(cache=True, nogil=True)
@@ -257,81 +297,138 @@ def play_bet(
         classes: 1 if the existing system took the signal, else 0, shape (n,).
         won: Outcomes, shape (n,).
     """
-    claims, claimed = np.empty(len(p_win)), 1e-12
+    claims, lifelong = np.empty(len(p_win)), np.empty(len(p_win))
     for i in range(len(p_win)):
-        claims[i] = 4 * (p_win[i] - games.centre[classes[i], 0] / games.centre[classes[i], 1])
-        claimed += abs(claims[i])
-    limit, dependence = AT_RISK / claimed, _dependence(games)
-    stake_for = min(policy.claim * _retention(games, dependence) / dependence, limit)
-    stake_against = min(policy.claim_retention / dependence, limit)
-    _settle_bet(games, policy, claims, stake_for, stake_against, classes, won)
+        mean, _, balance, total, count = games.centre[classes[i]]
+        claims[i] = 4 * (p_win[i] - mean - BALANCE * balance)
+        lifelong[i] = 4 * (p_win[i] - total / count)
+    _bet_on_decay(games, policy, lifelong, classes, won)
+    _bet_on_skill(games, policy, claims, classes, won)
     for i in range(len(p_win)):
-        games.centre[classes[i], 0] += p_win[i]
-        games.centre[classes[i], 1] += 1
+        centre = games.centre[classes[i]]
+        centre[2] += p_win[i] - centre[0] - BALANCE * centre[2]
+        centre[1] = min(centre[1] + 1, CENTRE_SIGNALS)
+        centre[0] += (p_win[i] - centre[0]) / centre[1]
+        centre[3] += p_win[i]
+        centre[4] += 1
 
 
 @njit(cache=True, nogil=True)
 def _dependence(games: Games) -> float:
-    """Return D: the variance of the bets so far over that of independent signals, at least 1."""
+    """Return the variance of the bets so far over that of independent signals, at least 1."""
     count = games.scores[0] + PRIOR_BETS
     mean = games.scores[1] / count
     return float(max((games.scores[2] + PRIOR_BETS) / count - mean * mean, 1.0))
 
 
 @njit(cache=True, nogil=True)
-def _retention(games: Games, dependence: float) -> float:
-    """Return A: the share of its claims the model kept so far, shrunk to 1 and bounded."""
-    prior = dependence / RETENTION_DEVIATION**2
-    share = (prior + games.scores[3]) / (prior + games.scores[4])
-    return float(min(max(share, RETENTION_BOUNDS[0]), RETENTION_BOUNDS[1]))
+def _lasting_dependence(games: Games) -> float:
+    """Return D: the largest mean square of the bets so far, single or in rows, at least 1."""
+    largest = (games.scores[2] + PRIOR_BETS) / (games.scores[0] + PRIOR_BETS)
+    for row in range(len(ROWS)):
+        squares = (games.rows[row, 2] + PRIOR_BETS) / (games.rows[row, 1] + PRIOR_BETS)
+        largest = max(largest, squares)
+    return float(max(largest, 1.0))
 
 
 @njit(cache=True, nogil=True)
-def _settle_bet(
-    games: Games,
-    policy: Bets,
-    claims: Floats,
-    stake_for: float,
-    stake_against: float,
-    classes: NDArray[np.int64],
-    won: Bools,
-) -> None:
-    """Multiply both games by their factors, with stakes of so much times the claims, shape (n,).
+def luck_outlasts_bets(games: Games) -> bool:
+    """Return whether rows of bets vary more than single bets explain."""
+    bets = max(games.scores[0], 1.0)
+    mean = games.scores[1] / bets
+    single = games.scores[2] / bets - mean * mean
+    for row in range(len(ROWS)):
+        count = max(games.rows[row, 1], 1.0)
+        variance = games.rows[row, 2] / count - ROWS[row] * mean * mean
+        bound = single * (1 + LUCK_DEVIATIONS * math.sqrt(2 / count))
+        if count >= FEWEST_ROWS and variance > bound:
+            return True
+    return False
 
-    The sums over each class are computed once: a factor is linear in the base rates.
+
+@njit(cache=True, nogil=True)
+def _sum_claims(claims: Floats, classes: NDArray[np.int64], won: Bools) -> Floats:
+    """Return claims times outcomes, claims and claims squared, summed per class, shape (2, 3).
+
+    A factor is linear in the base rates: these sums give it for each pair.
     """
-    sums = np.zeros((2, 3))  # for each class: claims times outcomes, claims, claims squared
+    sums = np.zeros((2, 3))
     for i in range(len(claims)):
         sums[classes[i], 0] += claims[i] * won[i]
         sums[classes[i], 1] += claims[i]
         sums[classes[i], 2] += claims[i] * claims[i]
-    released = games.reserve[0] * policy.release
+    return sums
+
+
+@njit(cache=True, nogil=True)
+def _gain(sums: Floats, rejected: int, traded: int) -> float:
+    """Return Σ claim · (outcome − base rate) at a pair of ``BASE_RATES``."""
+    return float(
+        sums[0, 0]
+        + sums[1, 0]
+        - BASE_RATES[rejected] * sums[0, 1]
+        - BASE_RATES[traded] * sums[1, 1]
+    )
+
+
+@njit(cache=True, nogil=True)
+def _bet_on_skill(
+    games: Games,
+    policy: Bets,
+    claims: Floats,
+    classes: NDArray[np.int64],
+    won: Bools,
+) -> None:
+    sums, released = _sum_claims(claims, classes, won), games.reserve[0] * policy.release
     games.reserve[0] -= released
-    retained = policy.claim_retention / 4 * (sums[0, 2] + sums[1, 2])
+    limit = AT_RISK / (1e-12 + np.abs(claims).sum())
+    stakes = np.minimum(STAKES / _lasting_dependence(games), limit)
     for rejected in range(len(BASE_RATES)):
         for traded in range(len(BASE_RATES)):
-            gain = (
-                sums[0, 0]
-                + sums[1, 0]
-                - BASE_RATES[rejected] * sums[0, 1]
-                - BASE_RATES[traded] * sums[1, 1]
-            )
-            games.skill[rejected, traded] = min(
-                (games.skill[rejected, traded] + released) * (1 + stake_for * gain), policy.cap
-            )
+            gain, before, after = _gain(sums, rejected, traded), 0.0, 0.0
+            capital = games.skill[rejected, traded]
+            for stake in range(len(STAKES)):
+                capital[stake] += released * STAKE_WEIGHTS[stake]
+                before += capital[stake]
+                capital[stake] *= 1 + stakes[stake] * gain
+                after += capital[stake]
+            if after > policy.cap:
+                capital *= policy.cap / after
+            if rejected == traded == EVEN:
+                games.growth[0] += math.log(after / before)
+    even = _gain(sums, EVEN, EVEN)
+    _count_score(games, even / math.sqrt(1e-12 + (sums[0, 2] + sums[1, 2]) / 4))
+
+
+@njit(cache=True, nogil=True)
+def _bet_on_decay(
+    games: Games,
+    policy: Bets,
+    claims: Floats,
+    classes: NDArray[np.int64],
+    won: Bools,
+) -> None:
+    sums, retention = _sum_claims(claims, classes, won), policy.claim_retention
+    stake = min(retention / _dependence(games), AT_RISK / (1e-12 + np.abs(claims).sum()))
+    retained = retention / 4 * (sums[0, 2] + sums[1, 2])
+    for rejected in range(len(BASE_RATES)):
+        for traded in range(len(BASE_RATES)):
             started = games.decay[rejected, traded] + policy.days / START_DAYS
-            games.decay[rejected, traded] = started * max(
-                1 - stake_against * (gain - retained), 0.0
-            )
-    even = sums[0, 0] + sums[1, 0] - 0.5 * (sums[0, 1] + sums[1, 1])
-    games.growth[0] += math.log(1 + stake_for * even)
-    claimed = (sums[0, 2] + sums[1, 2]) / 4
-    score = even / math.sqrt(1e-12 + claimed)
+            lost = retained - _gain(sums, rejected, traded)
+            games.decay[rejected, traded] = started * max(1 + stake * lost, 0.0)
+
+
+@njit(cache=True, nogil=True)
+def _count_score(games: Games, score: float) -> None:
     games.scores[0] += 1
     games.scores[1] += score
     games.scores[2] += score * score
-    games.scores[3] += even
-    games.scores[4] += claimed
+    for row in range(len(ROWS)):
+        games.rows[row, 0] += score
+        if games.scores[0] % ROWS[row] == 0:
+            games.rows[row, 1] += 1
+            games.rows[row, 2] += games.rows[row, 0] ** 2 / ROWS[row]
+            games.rows[row, 0] = 0.0
 
 
 @njit(cache=True, nogil=True)
@@ -382,6 +479,7 @@ def measure_skill(
         baseline_return=float(returns[traded].sum()),
         right_autocorrelation=_autocorrelation(called_right(p_win, won)),
         win_autocorrelation=_autocorrelation(won[ml_traded]),
+        luck_outlasts_bets=bool(luck_outlasts_bets(games)),
     )
 
 

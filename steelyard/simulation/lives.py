@@ -27,6 +27,9 @@ from steelyard.evaluation.figures import (
     window_short,
 )
 from steelyard.evaluation.skill import (
+    BASE_RATES,
+    ROWS,
+    STAKES,
     Games,
     copy_games,
     decay_value,
@@ -563,8 +566,15 @@ def _count_settled(
 
 @njit(cache=True, nogil=True)
 def _empty_games() -> Games:
-    capital, decay, centre = np.zeros((5, 5)), np.zeros((5, 5)), np.zeros((2, 2))
-    return Games(capital, np.zeros(1), decay, centre, np.zeros(1), np.zeros(5))
+    return Games(
+        skill=np.zeros((len(BASE_RATES), len(BASE_RATES), len(STAKES))),
+        reserve=np.zeros(1),
+        decay=np.zeros((len(BASE_RATES), len(BASE_RATES))),
+        centre=np.zeros((2, 5)),
+        growth=np.zeros(1),
+        scores=np.zeros(3),
+        rows=np.zeros((len(ROWS), 3)),
+    )
 
 
 @njit(cache=True, nogil=True)

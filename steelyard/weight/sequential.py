@@ -36,6 +36,11 @@ def proof(case: Case) -> Rule:
     else:
         reason = f"evidence of skill {skill:.3g}, {bounds.rise:g} needed"
         reason += "" if proven else _missing_signals(lifetime, bounds.rise)
+    if lifetime.luck_outlasts_bets:
+        reason += (
+            f"; luck lasts longer than a bet of {bounds.bets.days} days, so the evidence may be "
+            "too high: raise sequential.bets.days"
+        )
     return make_rule("evidence", skill, bounds.rise, fired=proven, reason=reason)
 
 

@@ -131,5 +131,6 @@ def test_recorded_figures_keep_their_names() -> None:
         "life_baseline_return",
         "life_right_autocorrelation",
         "life_win_autocorrelation",
+        "life_luck_outlasts_bets",
     ]
     assert figures["life_decay"] == 0.5

@@ -21,6 +21,7 @@ from steelyard.evaluation.skill import (
     play_bet,
     skill_value,
 )
+from steelyard.simulation.markets import NULL_MARKETS, Market, evidence_reached
 
 SIZING = SizingPolicy()
 LIVES, DAYS = 250, 360
@@ -29,14 +30,12 @@ LIVES, DAYS = 250, 360
 def simulate_lives(
     slope: float,
     day_size: int = 2,
-    base_rates: tuple[float, float] = (0.5, 0.5),
-    dependent_days: bool = False,
     spread: float = 0.1,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return skill and decay by day, shape (lives, days).
 
     Models claim edges of deviation ``spread`` and keep the share ``slope`` of them. The existing
-    system takes half of the signals; the model knows the base rates of both classes.
+    system takes half of the signals.
     """
     rng, policy = np.random.default_rng(7), BetPolicy()
     skill, decay = np.empty((LIVES, DAYS)), np.empty((LIVES, DAYS))
@@ -44,30 +43,12 @@ def simulate_lives(
         games = new_games(policy)
         classes = rng.integers(0, 2, (DAYS, day_size))
         claim = spread * rng.standard_normal((DAYS, day_size))
-        p_win = np.clip(np.array(base_rates)[classes] + claim, 0.05, 0.95)
-        luck = (
-            np.repeat(rng.random((DAYS, 1)), day_size, 1)
-            if dependent_days
-            else rng.random((DAYS, day_size))
-        )
-        won = luck < np.array(base_rates)[classes] + slope * claim
+        p_win = np.clip(0.5 + claim, 0.05, 0.95)
+        won = rng.random((DAYS, day_size)) < 0.5 + slope * claim
         for day in range(DAYS):
             play_bet(games, compile_bets(policy), p_win[day], classes[day], won[day])
             skill[life, day], decay[life, day] = skill_value(games), decay_value(games)
     return skill, decay
-
-
-@pytest.mark.parametrize(
-    "dependent_days", [False, True], ids=["independent signals", "dependent days"]
-)
-@pytest.mark.parametrize("base_rates", [(0.5, 0.5), (0.4, 0.6), (0.58, 0.58)], ids=str)
-def test_no_skill_rarely_looks_like_skill(
-    base_rates: tuple[float, float], dependent_days: bool
-) -> None:
-    """An e-value of 20 within a year in at most 5 % of lives (Ville), plus 3 standard errors."""
-    skill, _ = simulate_lives(0.0, base_rates=base_rates, dependent_days=dependent_days, day_size=3)
-
-    assert (skill.max(axis=1) >= 20).mean() <= 0.05 + 3 * 0.0138
 
 
 def test_skill_is_found_within_the_year() -> None:
@@ -112,20 +93,52 @@ def test_dependent_signals_get_smaller_stakes() -> None:
     assert dependent.growth[0] - before[1] < (independent.growth[0] - before[0]) / 3
 
 
-def test_stakes_follow_the_share_of_claims_kept() -> None:
-    """Claims of 2 points and an edge of 10 get larger stakes; large claims are not ruined."""
-    rng = np.random.default_rng(5)
+@pytest.mark.parametrize(
+    ("claimed", "months"),
+    [(0.55, 12), (0.525, 14), (0.51, 28)],
+    ids=["honest", "claims half", "claims a fifth"],
+)
+def test_a_model_that_claims_too_little_is_found(claimed: float, months: int) -> None:
+    """The portfolio of stakes finds an edge of 55 % at 50 signals a month behind small claims."""
+    market = Market("", claimed, 0.05 / (claimed - 0.5))
+    reached, _ = evidence_reached(market, 300, 36, 50, (20.0,), BetPolicy())
 
-    def growth(claim: float, edge: float) -> float:
-        games = new_games(BetPolicy())
-        for _ in range(400):
-            sign = rng.integers(0, 2) * 2 - 1
-            place_bet(games, 0.5 + sign * claim, rng.random(10) < 0.5 + sign * edge)
-        return float(games.growth[0])
+    assert np.median(reached) <= months
 
-    expected = 400 * 10 * 2 * 0.7 * (2 * 0.02 * 0.10 - 0.7 * 0.02**2)
-    assert growth(0.02, 0.10) > 1.3 * expected
-    assert growth(0.15, 0.02) > -10
+
+@pytest.mark.parametrize("signals", [50, 300])
+@pytest.mark.parametrize("market", NULL_MARKETS, ids=lambda market: market.name)
+def test_no_skill_rarely_looks_like_skill(market: Market, signals: int) -> None:
+    """1/alpha in at most alpha of lives, or with a warning; plus 3 standard errors (Ville)."""
+    lives = 300
+    reached, warned = evidence_reached(market, lives, 24, signals, (20.0, 100.0), BetPolicy())
+    unwarned = (np.isfinite(reached) & ~warned).mean(axis=0)
+
+    for alpha, share in zip((0.05, 0.01), unwarned, strict=True):
+        assert share <= alpha + 3 * np.sqrt(alpha * (1 - alpha) / lives)
+
+
+@pytest.mark.parametrize("market", NULL_MARKETS[:8], ids=lambda market: market.name)
+def test_luck_that_ends_with_the_bet_needs_no_warning(market: Market) -> None:
+    """20 in at most 5 % of lives, whether warned or not."""
+    reached, _ = evidence_reached(market, 300, 24, 50, (20.0,), BetPolicy())
+
+    assert np.isfinite(reached).mean() <= 0.05 + 3 * 0.0126
+
+
+def test_luck_that_outlasts_the_bets_is_told() -> None:
+    """Runs of 20 signals with one outcome, in bets of three: most lives say so."""
+    market = next(market for market in NULL_MARKETS if market.run == 20)
+    frame = simulate_settled(1200)
+    independent = skill_at(frame, 1200)
+    rng = np.random.default_rng(8)
+    frame["won"] = pd.array(np.repeat(rng.random(60) < 0.5, 20), dtype="boolean")
+    frame["p_win"] = np.repeat(rng.uniform(0.4, 0.6, 60), 20)
+    reached, warned = evidence_reached(market, 300, 24, 50, (20.0,), BetPolicy())
+
+    assert not independent.luck_outlasts_bets
+    assert skill_at(frame, 1200).luck_outlasts_bets
+    assert warned[np.isfinite(reached)].mean() >= 0.75
 
 
 @pytest.mark.parametrize("claim", [0.99, 0.01])
@@ -134,7 +147,7 @@ def test_no_day_loses_the_whole_capital(claim: float) -> None:
     games = new_games(BetPolicy())
     place_bet(games, claim, np.full(1000, claim < 0.5))
 
-    assert games.skill.min() >= 0.05 * BetPolicy().initial_share * (1 - 1e-9)
+    assert games.skill.sum(axis=2).min() >= 0.05 * BetPolicy().initial_share * (1 - 1e-9)
 
 
 def simulate_settled(count: int, accuracy: float = 0.6, seed: int = 1) -> pd.DataFrame:

@@ -272,13 +272,14 @@ def test_the_lake_tells_its_age_and_who_is_behind(pilot: Home) -> None:
 def test_a_key_under_its_former_name_is_read_and_named(home: Path, conf: Path) -> None:
     """For one version; under both names at once the file is refused."""
     file = conf / "weight.yaml"
-    file.write_text("smallest: 0.02\nsequential: {bets: {kept: 0.5}}")
+    file.write_text("smallest: 0.02\nsequential: {bets: {kept: 0.5, claim: 0.7}}")
 
     assert load(conf).weight.min_weight == 0.02
     assert load(conf).weight.sequential.bets.claim_retention == 0.5
     assert finding(doctor(home, conf, LAST).to_dict(), "conf: names") == (
         "weight.yaml: smallest is now min_weight; "
-        "weight.yaml: sequential.bets.kept is now sequential.bets.claim_retention"
+        "weight.yaml: sequential.bets.kept is now sequential.bets.claim_retention; "
+        "weight.yaml: sequential.bets.claim is no longer used"
     )
     file.write_text("smallest: 0.02\nmin_weight: 0.02")
     with pytest.raises(FixConfiguration, match="smallest and min_weight are the same key"):

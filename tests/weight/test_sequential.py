@@ -16,6 +16,7 @@ from steelyard.weight.gates import GateInputs, review
 from steelyard.weight.ladder import evaluate
 from steelyard.weight.limits import guard, measure_limits
 from steelyard.weight.policy import SequentialPolicy, WeightPolicy
+from steelyard.weight.sequential import proof
 
 BINDING = WeightPolicy(evidence="sequential")
 READY = GateInputs(settled_signals=1000, features_validated=True, has_champion=True)
@@ -105,6 +106,16 @@ def test_without_lifetime_evidence_every_breach_takes_effect_and_nothing_is_gran
         == 0.075
     )
     assert evaluate(Case(state(weight=0.15), month(), BINDING, NOW, NOW)).verdict == "HOLD"
+
+
+def test_luck_that_outlasts_the_bets_is_said_beside_the_evidence() -> None:
+    """Whether or not the evidence suffices; the bet's length is what to change."""
+    for skill in (500.0, 2.0):
+        lasting = evidence(skill, life={"luck_outlasts_bets": True})
+        reason = proof(Case(state(), lasting, BINDING, NOW, NOW)).reason
+
+        assert "luck lasts longer than a bet of 2 days" in reason
+        assert "raise sequential.bets.days" in reason
 
 
 def test_a_hold_says_how_many_more_signals_a_rise_would_take() -> None:
