@@ -47,12 +47,12 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lived]:
 def browser(
     lived: Lived,
 ) -> Iterator[Browser]:  # which began before: where a browser runs, no flow may start a loop
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    assert found, (
+    browser_file = next(filter(None, map(shutil.which, BROWSERS)), None)
+    assert browser_file, (
         f"no browser: install Debian's chromium, or put one of {', '.join(BROWSERS)} on the path"
     )
     with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=found, args=list(QUIET))
+        opened = playwright.chromium.launch(executable_path=browser_file, args=list(QUIET))
         yield opened
         opened.close()
 

@@ -60,9 +60,10 @@ def test_the_report_says_the_answer_first_and_draws_it(
 
 def test_everybody_can_read_the_report(report: Page) -> None:
     """axe-core finds no violation in light mode, in dark mode and on a phone."""
-    found = Axe().run(report).response["violations"]
+    violations = Axe().run(report).response["violations"]
 
-    assert [(one["id"], [node["target"] for node in one["nodes"]][:3]) for one in found] == []
+    broken = {rule["id"]: [node["target"] for node in rule["nodes"]][:3] for rule in violations}
+    assert broken == {}
 
 
 def test_the_report_is_walked_by_keyboard(report: Page) -> None:
@@ -147,14 +148,14 @@ def test_a_decision_in_mlflow_shows_its_picture(page: Page, lived: Lived) -> Non
 
 def test_a_training_is_asked_for_in_a_form(page: Page, lived: Lived) -> None:
     """Prefect's form shows trials, families, reason and symbols, each with its description."""
-    found = lived.up.api("deployments/name/train/weekly")["id"]
+    deployment = lived.up.api("deployments/name/train/weekly")["id"]
     log_in(page, lived)
-    page.goto(f"{lived.up.prefect}/deployments/deployment/{found}/run")
+    page.goto(f"{lived.up.prefect}/deployments/deployment/{deployment}/run")
 
-    for words in (
+    for label in (
         "Trials (Optional)",
         "Families (Optional)",
         "Reason (Optional)",
         "Symbols (Optional)",
     ):
-        expect(page.get_by_text(words, exact=True).first).to_be_visible()
+        expect(page.get_by_text(label, exact=True).first).to_be_visible()

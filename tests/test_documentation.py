@@ -50,9 +50,9 @@ def test_public_functions_document_their_parameters() -> None:
 
     Ruff holds the names in them (D417).
     """
-    several = {place: node for place, node in public_functions() if len(parameters(node)) > 1}
+    several = {where: node for where, node in public_functions() if len(parameters(node)) > 1}
     silent = [
-        place for place, node in several.items() if "Args:" not in str(ast.get_docstring(node))
+        where for where, node in several.items() if "Args:" not in str(ast.get_docstring(node))
     ]
 
     assert len(silent) <= (1 - SHARE_WITH_ARGS) * len(several), "\n".join(silent)
@@ -61,8 +61,8 @@ def test_public_functions_document_their_parameters() -> None:
 def test_arrays_and_frames_have_their_shape() -> None:
     """Whoever takes one says its shape, its rows or its columns."""
     silent = [
-        place
-        for place, node in public_functions()
+        where
+        for where, node in public_functions()
         if any(a.annotation and ARRAYS.search(ast.unparse(a.annotation)) for a in parameters(node))
         and not SHAPES.search(str(ast.get_docstring(node)))
     ]

@@ -27,8 +27,8 @@ def test_no_error_ends_a_thread(error: BaseException) -> None:
         if faults:
             raise faults.pop()
 
-    def alarm(words: str) -> None:
-        told.append(words)
+    def alarm(message: str) -> None:
+        told.append(message)
         raise ConnectionError("nobody listens")
 
     thread = Background("x", act, 0.05, alarm)

@@ -223,7 +223,7 @@ def test_a_killed_process_loses_what_was_handed_over_in_the_last_moment_at_most(
 ) -> None:
     """After kill -9 half a second later, the next process finds all 2,000 records."""
     code = (
-        f"import sys, time; sys.path[:0] = {[str(place) for place in Path(__file__).parents[:2]]}\n"
+        f"import sys, time; sys.path[:0] = {[str(path) for path in Path(__file__).parents[:2]]}\n"
         "from pathlib import Path; import test_recorder as t\n"
         f"folder = Path({str(tmp_path)!r})\n"
         "ledger = t.Ledger(f'sqlite:///{folder}/none/ledger.db')\n"

@@ -378,10 +378,10 @@ def test_it_does_not_start_without_a_token(
 )
 def test_a_symbol_the_lake_takes_is_a_symbol_here(symbol: str) -> None:
     """And its signals have ids; blanks around it and control characters are refused."""
-    known = TypeAdapter(Symbol)
+    checked_symbol = TypeAdapter(Symbol)
 
-    assert known.validate_python(symbol) == symbol
+    assert checked_symbol.validate_python(symbol) == symbol
     assert TypeAdapter(SignalId).validate_python(f"{symbol}:2026-01-02T00:00:00Z:buy")
     for wrong in (f" {symbol}", f"{symbol} ", f"{symbol}\n", ""):
         with pytest.raises(ValidationError):
-            known.validate_python(wrong)
+            checked_symbol.validate_python(wrong)

@@ -47,18 +47,18 @@ def market() -> tuple[dict[str, Bars], pd.DataFrame]:
     return bars, history(bars, STRATEGY, BracketPolicy())
 
 
-def conf_folder(place: Path) -> Path:
+def conf_folder(folder: Path) -> Path:
     """Folder of the settings of the home in ``place``."""
-    return place / "conf"
+    return folder / "conf"
 
 
-def trained_pilot_home(place: Path, empty: Path, known: pd.DataFrame) -> Home:
+def trained_pilot_home(folder: Path, empty: Path, history: pd.DataFrame) -> Home:
     """A home in pilot at a weight of 15 % since ``BEGAN``, with a trained champion."""
-    copy_mlflow(empty, place / "mlruns")
-    shutil.copytree(PACKAGE / "conf", conf_folder(place))
-    (conf_folder(place) / "desk.yaml").write_text("deadline_ms: 10000  # the machine may be busy")
-    stores = open_home(place, conf_folder(place))
-    settled = as_known(known, pd.Timestamp(BEGAN))
+    copy_mlflow(empty, folder / "mlruns")
+    shutil.copytree(PACKAGE / "conf", conf_folder(folder))
+    (conf_folder(folder) / "desk.yaml").write_text("deadline_ms: 10000  # the machine may be busy")
+    stores = open_home(folder, conf_folder(folder))
+    settled = as_known(history, pd.Timestamp(BEGAN))
     samples = Samples.from_history(settled[settled["won"].notna()], feature_names(STRATEGY))
     model = train(samples, LearningPolicy(trials=2, rounds=40)).model
     assert model is not None

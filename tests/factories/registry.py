@@ -16,9 +16,9 @@ LINEAGE = "signal-confidence"
 def open_registry(folder: Path, address: str | None = None, seal_key: str = "") -> Registry:
     """The registry in ``folder``, or on a server at ``address``."""
     ledger = Ledger(f"sqlite:///{folder}/ledger.db")
-    place = address or f"sqlite:///{folder}/mlflow.db"
+    database = address or f"sqlite:///{folder}/mlflow.db"
     return Registry(
-        place, f"{folder}/artifacts", LINEAGE, lambda: ledger.exclusive("journal"), seal_key
+        database, f"{folder}/artifacts", LINEAGE, lambda: ledger.exclusive("journal"), seal_key
     )
 
 
@@ -31,8 +31,8 @@ def copy_mlflow(source: Path, folder: Path) -> Path:
     ):
         original.backup(copy)
         for name in ("training", "decisions", "observations"):
-            place = (f"{folder}/artifacts/{name}", f"steelyard/{name}")
-            copy.execute("UPDATE experiments SET artifact_location = ? WHERE name = ?", place)
+            location = (f"{folder}/artifacts/{name}", f"steelyard/{name}")
+            copy.execute("UPDATE experiments SET artifact_location = ? WHERE name = ?", location)
     return folder
 
 

@@ -131,14 +131,14 @@ def test_status_reads_well(pilot: Home, command: Command) -> None:
     _, out, _ = command("status", "--home", pilot.folder, "--as-of", LAST.isoformat())
 
     assert out.startswith("The model decides 15.0% of the confidence")
-    for words in (
+    for message in (
         "base 10% + bonus +5.0%",
         "lease runs 3.0 more days",
         "version 1",
         "Gate out of pilot",
         "Last decisions",
     ):
-        assert words in out
+        assert message in out
 
 
 def test_status_says_what_is_out_of_force_and_why(pilot: Home, command: Command) -> None:
@@ -183,7 +183,7 @@ def test_why_explains_a_signal_and_asks_the_stored_model_again(
 
 
 @pytest.mark.parametrize(
-    ("signal", "words"),
+    ("signal", "message"),
     [
         pytest.param(
             "S:10:buy", "control arm of the pilot, the existing system decided", id="control"
@@ -192,12 +192,12 @@ def test_why_explains_a_signal_and_asks_the_stored_model_again(
         pytest.param("S:11:buy", "reproduced", id="treatment"),
     ],
 )
-def test_why_reads_well(pilot: Home, command: Command, signal: str, words: str) -> None:
+def test_why_reads_well(pilot: Home, command: Command, signal: str, message: str) -> None:
     """The text explains the case."""
     code, out, _ = command("why", signal, "--home", pilot.folder)
 
     assert code == 0
-    assert words in out
+    assert message in out
 
 
 def test_why_of_a_signal_nobody_predicted_is_one_line(pilot: Home, command: Command) -> None:
@@ -312,7 +312,7 @@ def test_a_rollback_takes_the_weight_and_says_why(
         "Steelyard: rollback: signal-confidence: weight 15.0% → 0.0%, pilot → shadow"
     ]
     assert entry.run_id in received[0]["message"]
-    for words in (
+    for message in (
         "Rolled back by anna",
         "settled predictions from",
         "Worst pivotal trades",
@@ -320,7 +320,7 @@ def test_a_rollback_takes_the_weight_and_says_why(
         "shadow → pilot",
         "60.0%",
     ):
-        assert words in report.read_text()
+        assert message in report.read_text()
 
 
 def test_a_rollback_without_mlflow_pulls_the_brake(
@@ -442,12 +442,12 @@ def test_verify_names_what_was_changed_and_repairs_what_follows_from_the_journal
     code, out, _ = command("verify", "--home", pilot.folder)
 
     assert code == 1
-    for words in (
+    for message in (
         "the state tag was changed by hand",
         "the tag ml_weight says 0.7000, the journal 0.1500",
         "the alias champion names version none, it should name 1",
     ):
-        assert words in out
+        assert message in out
     code, _, err = command("guard", "--home", pilot.folder, "--as-of", LAST.isoformat())
     assert (code, "steelyard verify --repair" in err) == (1, True)
     code, out, _ = command("verify", "--repair", "--home", pilot.folder, "--json")
@@ -469,10 +469,10 @@ def test_a_cut_and_an_expired_lease_alert_once(pilot: Home, received: list[dict[
     lapsed, disabled = [
         message for message in received if not message["title"].startswith("Steelyard: health")
     ]
-    words = (
+    message = (
         "Steelyard: lease expired: signal-confidence: trading has used weight 0 since 2025-03-05"
     )
-    assert lapsed["title"].startswith(words)
+    assert lapsed["title"].startswith(message)
     assert (
         disabled["title"]
         == "Steelyard: disable: signal-confidence: weight 15.0% → 0.0%, pilot → shadow"
@@ -606,9 +606,9 @@ def test_no_secret_is_written_anywhere(
         ("status",),
         ("rollback", "--reason", "r"),
     ):
-        code, *words = command(*arguments, "--home", pilot.folder, "--conf", conf)
-        assert code == 0, words
-        said += words
+        code, *printed = command(*arguments, "--home", pilot.folder, "--conf", conf)
+        assert code == 0, printed
+        said += printed
     services = (conf / "services.yaml").read_text()
     ledger = "ledger: postgresql+psycopg://user:${LEDGER_PASSWORD}@127.0.0.1:9/none #"
     (conf / "services.yaml").write_text(services.replace("ledger: ", ledger))

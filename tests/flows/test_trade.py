@@ -227,8 +227,9 @@ def test_alpaca_gets_one_order_for_each_traded_signal(
         ordered = stores.ledger.trades(("submitted",))
 
         assert len(ordered) >= 1
-        assert [one["client_order_id"] for one in account.orders] == ordered["signal_id"].tolist()
-        assert all(float(one["qty"]).is_integer() for one in account.orders)
+        sent_ids = [order["client_order_id"] for order in account.orders]
+        assert sent_ids == ordered["signal_id"].tolist()
+        assert all(float(order["qty"]).is_integer() for order in account.orders)
         account.positions["TSLA"] = 1.0
         with pytest.raises(ReconcileAccount, match="TSLA"):
             trade.fn(MONDAY + timedelta(days=9, minutes=10), str(home), patient)

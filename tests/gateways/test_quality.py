@@ -148,7 +148,7 @@ def test_too_many_bad_rows_stop_the_run(tmp_path: Path, suites: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("expectation", "kwargs", "words"),
+    ("expectation", "kwargs", "message"),
     [
         ("expect_table_row_count_to_be_between", {"min_value": 1000}, "broken, found 20"),
         (
@@ -161,7 +161,7 @@ def test_too_many_bad_rows_stop_the_run(tmp_path: Path, suites: Path) -> None:
     ids=["too few rows", "a mean out of bounds", "a column the frame has not"],
 )
 def test_a_broken_table_rule_stops_the_run(
-    tmp_path: Path, suites: Path, expectation: str, kwargs: dict[str, object], words: str
+    tmp_path: Path, suites: Path, expectation: str, kwargs: dict[str, object], message: str
 ) -> None:
     """It names no row to quarantine.
 
@@ -171,7 +171,7 @@ def test_a_broken_table_rule_stops_the_run(
     suite["expectations"].append({"type": expectation, "kwargs": kwargs, "meta": {"rule": "ours"}})
     (tmp_path / "bars.json").write_text(json.dumps(suite))
 
-    with pytest.raises(FixData, match=rf"made: ours: .*{words}; see ") as refused:
+    with pytest.raises(FixData, match=rf"made: ours: .*{message}; see ") as refused:
         Quality(tmp_path, tmp_path, QualityPolicy()).check_bars(raw(clean()), NOW, NOW)
     assert "1 of " in Path(str(refused.value).rsplit("see ", 1)[1]).read_text()
 
@@ -324,7 +324,7 @@ SIGNALS = small_history()
 
 
 @pytest.mark.parametrize(
-    ("column", "value", "words"),
+    ("column", "value", "message"),
     [
         ("signal_id", "x", "match regex"),
         ("side", "hold", "be in set"),
@@ -334,7 +334,7 @@ SIGNALS = small_history()
     ],
 )
 def test_a_signal_that_breaks_its_contract_stops_the_run(
-    quality: Quality, column: str, value: object, words: str
+    quality: Quality, column: str, value: object, message: str
 ) -> None:
     """The message names the rule and the first row."""
     broken = SIGNALS.copy()
@@ -342,7 +342,7 @@ def test_a_signal_that_breaks_its_contract_stops_the_run(
 
     with pytest.raises(FixData, match="first in row 4") as refused:
         quality.check_signals(broken)
-    assert words in str(refused.value)
+    assert message in str(refused.value)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -415,9 +415,9 @@ def test_weekends_filled_forward_are_reported(quality: Quality) -> None:
     )
 
 
-@pytest.mark.parametrize(("repeated", "found"), [(5, 0), (6, 1)])
+@pytest.mark.parametrize(("repeated", "findings"), [(5, 0), (6, 1)])
 def test_a_feed_whose_last_bars_only_repeat_is_reported(
-    quality: Quality, repeated: int, found: int
+    quality: Quality, repeated: int, findings: int
 ) -> None:
     """A quiet market repeats a price or two, and may have done so for long in the past."""
     stuck, quiet = clean().assign(symbol="S"), clean().assign(symbol="Q")
@@ -429,7 +429,7 @@ def test_a_feed_whose_last_bars_only_repeat_is_reported(
 
     assert (
         checked.findings
-        == ("S: the last 6 bars repeat the prices before them, is the feed stuck?",) * found
+        == ("S: the last 6 bars repeat the prices before them, is the feed stuck?",) * findings
     )
 
 

@@ -28,7 +28,7 @@ def write(folder: Path, content: str, name: str = "AAA.csv") -> Path:
 
 
 @pytest.mark.parametrize(
-    ("content", "words"),
+    ("content", "message"),
     [
         pytest.param("", "the file is empty (0 bytes)", id="zero bytes"),
         pytest.param(HEADER, "a header but no rows", id="header only"),
@@ -59,19 +59,19 @@ def write(folder: Path, content: str, name: str = "AAA.csv") -> Path:
         ),
     ],
 )
-def test_a_broken_csv_is_one_clear_line(tmp_path: Path, content: str, words: str) -> None:
+def test_a_broken_csv_is_one_clear_line(tmp_path: Path, content: str, message: str) -> None:
     """File, place and what is wrong."""
     file = write(tmp_path, content)
 
     with pytest.raises(FixData) as refused:
         read(files(file))
-    assert words in str(refused.value)
+    assert message in str(refused.value)
     assert str(file) in str(refused.value)
     assert "\n" not in str(refused.value)
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "words"),
+    ("name", "content", "message"),
     [
         ("AAA.json", "[]", "unknown kind of file; convert it to one of"),
         ("AAA.parquet", "not parquet", "AAA.parquet: cannot be read"),
@@ -79,10 +79,10 @@ def test_a_broken_csv_is_one_clear_line(tmp_path: Path, content: str, words: str
     ids=["an unknown kind", "a parquet file that is none"],
 )
 def test_a_file_of_the_wrong_kind_is_one_clear_line(
-    tmp_path: Path, name: str, content: str, words: str
+    tmp_path: Path, name: str, content: str, message: str
 ) -> None:
     """What can be read is said."""
-    with pytest.raises(FixData, match=words):
+    with pytest.raises(FixData, match=message):
         read(files(write(tmp_path, content, name)))
 
 
@@ -358,7 +358,7 @@ def test_date_and_time_in_two_columns_are_one_stamp(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("header", "words"),
+    ("header", "message"),
     [
         pytest.param(
             "timestamp,open,high,low,close,volume,Volume", "2 columns are called volume", id="twice"
@@ -370,12 +370,12 @@ def test_date_and_time_in_two_columns_are_one_stamp(tmp_path: Path) -> None:
     ],
 )
 def test_files_that_cannot_be_read_say_what_they_are(
-    tmp_path: Path, header: str, words: str
+    tmp_path: Path, header: str, message: str
 ) -> None:
     """One line each."""
     (tmp_path / "X.csv").write_text(f"{header}\n2023-01-02,1,1,1,1,1,1")
 
-    with pytest.raises(FixData, match=words):
+    with pytest.raises(FixData, match=message):
         read(files(tmp_path / "X.csv"))
 
 

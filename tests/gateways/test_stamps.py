@@ -60,7 +60,7 @@ def test_stamps_without_a_zone_are_read_in_the_configured_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "words"),
+    ("value", "message"),
     [
         pytest.param(
             "1899-12-31", "row 2 has '1899-12-31' in time, which would be 1899-12-31", id="too old"
@@ -70,9 +70,9 @@ def test_stamps_without_a_zone_are_read_in_the_configured_one() -> None:
         ),
     ],
 )
-def test_stamps_outside_plausible_years_are_refused(value: str, words: str) -> None:
+def test_stamps_outside_plausible_years_are_refused(value: str, message: str) -> None:
     """With the row, the value as written, and what it would have been."""
-    with pytest.raises(FixData, match=words):
+    with pytest.raises(FixData, match=message):
         read(["2023-01-02", value])
 
 
@@ -85,11 +85,11 @@ def test_a_number_that_is_no_time_is_refused() -> None:
 def test_hours_that_exist_twice_and_midnights_that_do_not_are_named() -> None:
     """With the stamp as it is written; their rows have no stamp."""
     twice = pd.Series(["2023-10-29 01:30", "2023-10-29 02:00", "2023-10-29 02:15"], name="time")
-    found = read_stamps(twice, "Europe/Berlin", "X.csv")
+    read = read_stamps(twice, "Europe/Berlin", "X.csv")
     missing = read_stamps(pd.Series(["2023-03-26 02:30"], name="time"), "Europe/Berlin", "X.csv")
 
-    assert list(found.stamps.isna()) == [False, True, True]
-    assert found.findings == (
+    assert list(read.stamps.isna()) == [False, True, True]
+    assert read.findings == (
         "X.csv: 2 stamps exist twice in Europe/Berlin when the clock changes, "
         "the first 2023-10-29 02:00; write them with their offset or in UTC",
     )

@@ -23,9 +23,9 @@ def run(
     Stop and target 10 away.
     """
     bars = bars_of([FLAT, *rows])
-    one = np.array([10.0])
+    ten = np.array([10.0])
     exit_bar, price, reason = settle(
-        bars.open, bars.high, bars.low, bars.close, np.array([0]), np.array([side]), one, one, limit
+        bars.open, bars.high, bars.low, bars.close, np.array([0]), np.array([side]), ten, ten, limit
     )
     return int(exit_bar[0]), float(price[0]), REASON[int(reason[0])]
 

@@ -83,9 +83,9 @@ def test_another_future_changes_no_known_row() -> None:
     cut = 700
     as_of = pd.Timestamp(BARS.closes_at[cut - 1], tz="UTC")
     shaken = {name: with_other_future(bars, cut) for name, bars in small_market().items()}
-    known = as_known(history(shaken, TrendStrategy(), BracketPolicy()), as_of)
+    before_shock = as_known(history(shaken, TrendStrategy(), BracketPolicy()), as_of)
 
-    pd.testing.assert_frame_equal(known, as_known(small_history(), as_of))
+    pd.testing.assert_frame_equal(before_shock, as_known(small_history(), as_of))
 
 
 @pytest.mark.parametrize("feature", FEATURES, ids=lambda feature: feature.name)

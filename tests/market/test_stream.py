@@ -42,15 +42,15 @@ def test_a_year_of_real_bars_gives_the_same_features_row_for_row(sample: dict[st
     streamed = FeatureStream({symbol: bars[:first] for symbol, bars in sample.items()})
     worst = 0.0
     for end in range(first + 1, first + 253):
-        known = {symbol: bars[:end] for symbol, bars in sample.items()}
-        streamed.follow(known)
+        so_far = {symbol: bars[:end] for symbol, bars in sample.items()}
+        streamed.follow(so_far)
         if end % 12:
             continue
         for symbol in sample:
             for side, sign in (("buy", 1), ("sell", -1)):
                 worst = max(
                     worst,
-                    float(np.abs(streamed.at(symbol, sign) - batch(known, symbol, side)).max()),
+                    float(np.abs(streamed.at(symbol, sign) - batch(so_far, symbol, side)).max()),
                 )
     whole = features(sample, _every_bar(sample, first, first + 252))[NAMES]
 
@@ -125,11 +125,11 @@ def test_a_symbol_that_is_not_warmed_up_is_the_batch_itself() -> None:
     )[300:]
     streamed = FeatureStream({"X": old[:330], "Y": young[:30]})
     for end in range(331, 400):
-        known = {"X": old[:end], "Y": young[: end - 300]}
-        streamed.follow(known)
-        for symbol in known:
+        so_far = {"X": old[:end], "Y": young[: end - 300]}
+        streamed.follow(so_far)
+        for symbol in so_far:
             np.testing.assert_allclose(
-                streamed.at(symbol, -1), batch(known, symbol, "sell"), rtol=0, atol=1e-9
+                streamed.at(symbol, -1), batch(so_far, symbol, "sell"), rtol=0, atol=1e-9
             )
 
 

@@ -300,7 +300,7 @@ def test_pages_on_another_port_than_mlflow_are_a_contradiction(pilot: Home, conf
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "message"),
     [
         pytest.param("pandas<1", "pandas is 3.", id="too new"),
         pytest.param("pandas>=3.0", "", id="fits"),
@@ -309,12 +309,12 @@ def test_pages_on_another_port_than_mlflow_are_a_contradiction(pilot: Home, conf
         ),
     ],
 )
-def test_a_library_is_held_against_what_is_required(text: str, words: str) -> None:
+def test_a_library_is_held_against_what_is_required(text: str, message: str) -> None:
     """A mismatch names the installed version and the bound; a match says nothing."""
     said = missing(Requirement(text))
 
-    assert said.startswith(words)
-    assert bool(said) == bool(words)
+    assert said.startswith(message)
+    assert bool(said) == bool(message)
 
 
 def test_alerts_and_sources_that_lead_nowhere_are_said(

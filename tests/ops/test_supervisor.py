@@ -196,8 +196,8 @@ def test_an_address_of_another_machine_cannot_be_listened_on() -> None:
 
 def test_the_logs_of_the_last_three_times_are_kept(tmp_path: Path) -> None:
     """The newest log has no number."""
-    for words in "abcde":
-        rotated(tmp_path / "one.log").write_text(words)
+    for letter in "abcde":
+        rotated(tmp_path / "one.log").write_text(letter)
 
     assert {file.name: file.read_text() for file in tmp_path.iterdir()} == {
         "one.log": "e",

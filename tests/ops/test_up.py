@@ -233,9 +233,7 @@ def test_a_server_that_is_killed_comes_back(up: Up) -> None:
 
 def test_an_interrupt_stops_all_of_it(up: Up) -> None:
     """No process is left and the ports are free. Last in this file: it stops the fixture."""
-    groups = [
-        up.child(words) for words in ("pages prefect", "pages mlflow", "ops.worker", "reaper")
-    ]
+    groups = [up.child(part) for part in ("pages prefect", "pages mlflow", "ops.worker", "reaper")]
     assert all(groups)
     up.process.send_signal(signal.SIGINT)
 
@@ -260,11 +258,11 @@ def test_a_taken_port_is_one_line_and_nothing_starts(
         code, out, err = command("up", "--home", home, "--conf", conf)
 
     assert (code, out) == (1, "")
-    words = (
+    message = (
         f"port {ports[setting]} on 127.0.0.1 is taken; stop its owner, "
         f"or change {setting} in {conf}/up.yaml"
     )
-    assert err == f"steelyard: {words}"
+    assert err == f"steelyard: {message}"
     assert not (home / ".steelyard" / "logs").exists()
 
 
@@ -312,7 +310,7 @@ def test_the_server_of_somebody_else_is_not_started(
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "message"),
     [
         ("prefect_port: 5000", "must differ"),
         ("timezone: Mars/Olympus", "no time zone"),
@@ -321,14 +319,14 @@ def test_the_server_of_somebody_else_is_not_started(
     ],
 )
 def test_settings_that_cannot_work_are_refused(
-    text: str, words: str, conf: Path, command: Command
+    text: str, message: str, conf: Path, command: Command
 ) -> None:
     """One line, before anything starts."""
     (conf / "up.yaml").write_text(text)
     code, _, err = command("up", "--conf", conf)
 
     assert code == 1
-    assert words in err
+    assert message in err
 
 
 def test_deploying_needs_a_server(

@@ -72,7 +72,7 @@ def test_the_document_keeps_its_contract(lived: Home, rows: pd.DataFrame) -> Non
 
 
 @pytest.mark.parametrize(
-    ("condition", "words"),
+    ("condition", "message"),
     [
         pytest.param(
             "arm == 'control' and pivotal",
@@ -91,7 +91,7 @@ def test_the_document_keeps_its_contract(lived: Home, rows: pd.DataFrame) -> Non
     ],
 )
 def test_the_terminal_answers_first(
-    command: Command, lived: Home, rows: pd.DataFrame, condition: str, words: str
+    command: Command, lived: Home, rows: pd.DataFrame, condition: str, message: str
 ) -> None:
     """The signal, its answer, and the sentences of the case."""
     signal_id = first(rows, condition)
@@ -101,7 +101,7 @@ def test_the_terminal_answers_first(
     assert code == 0, err
     assert out.splitlines()[0].startswith(signal_id)
     assert out.splitlines()[1].startswith(verdict)
-    assert words in out
+    assert message in out
     assert "What counted most" in out
 
 
@@ -119,7 +119,7 @@ def test_the_command_writes_what_the_step_returns(
 
 
 @pytest.mark.parametrize(
-    ("asked", "words"),
+    ("asked", "message"),
     [
         pytest.param("sim01", "known are SIM01:2020-10", id="a symbol in small letters"),
         pytest.param("SIM01:2020-09-0", "known are SIM01:2020-09-0", id="the start of an id"),
@@ -134,13 +134,13 @@ def test_the_command_writes_what_the_step_returns(
     ],
 )
 def test_an_unknown_signal_is_one_line_with_the_nearest_ids(
-    lived: Home, asked: str, words: str
+    lived: Home, asked: str, message: str
 ) -> None:
     """Ids with the same beginning, else the latest, and the format of an id."""
     with pytest.raises(FixConfiguration) as refused:
         explain_signal(lived, asked)
 
-    assert f"no signal {asked} was predicted here; {words}" in str(refused.value)
+    assert f"no signal {asked} was predicted here; {message}" in str(refused.value)
     assert "\n" not in str(refused.value)
 
 

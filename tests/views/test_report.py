@@ -106,7 +106,7 @@ EQUITY = pd.DataFrame(
 
 
 @pytest.mark.parametrize(
-    ("told", "words"),
+    ("told", "message"),
     [
         pytest.param(
             replay(UP),
@@ -124,9 +124,9 @@ EQUITY = pd.DataFrame(
         ),
     ],
 )
-def test_the_answer_comes_in_one_plain_sentence(told: ReplayResult, words: str) -> None:
+def test_the_answer_comes_in_one_plain_sentence(told: ReplayResult, message: str) -> None:
     """What became of the model."""
-    assert words in report.answer(told)
+    assert message in report.answer(told)
 
 
 def test_the_path_of_the_weight_is_that_of_the_decisions() -> None:
