@@ -3,7 +3,6 @@
 from datetime import datetime
 
 from steelyard.evaluation.books import equity_curves
-from steelyard.gateways.registry.journal import WeightPoint
 from steelyard.home import Home
 from steelyard.tasks.step import step
 from steelyard.views import plots
@@ -27,15 +26,12 @@ def illustrate(home: Home) -> None:
 def _pictures(home: Home, entry: Entry) -> dict[str, bytes]:
     """Return the weight's path up to the decision, and its books if it rests on settled signals."""
     bands, evidence = recorded_bands(entry.decision.policy), entry.decision.evidence
-    pictures = {WEIGHT_PICTURE: plots.weight_path(_weight_history(home, entry), bands)}
+    points = home.journal.weight_path(entry)
+    weights = WeightHistory.of(entry.state.began, entry.decision.as_of, points)
+    pictures = {WEIGHT_PICTURE: plots.weight_path(weights, bands)}
     if not evidence.get("settled"):
         return pictures
     start, end = (datetime.fromisoformat(str(evidence[name])) for name in ("start", "end"))
     settled = home.ledger.settled_predictions(start, end)
     equity = equity_curves(settled, start, end, home.settings.books)
     return pictures | {"decision.png": plots.decision(entry.decision, equity)}
-
-
-def _weight_history(home: Home, entry: Entry) -> WeightHistory[WeightPoint]:
-    points = home.journal.weight_path(entry)
-    return WeightHistory.of(entry.state.began, entry.decision.as_of, points)

@@ -60,7 +60,8 @@ def read_stamps(column: pd.Series, zone: str, file: str) -> ReadStamps:
         FixData: If a value is no time, or lies before 1950 or after the end of next year.
     """
     try:
-        parsed = _from_numbers(column) if _is_number(column) else _from_texts(column)
+        is_number = pd.api.types.is_numeric_dtype(column)
+        parsed = _from_numbers(column) if is_number else _from_texts(column)
     except (ValueError, TypeError, OverflowError) as error:
         reason = " ".join(str(error).split())[:200]
         raise FixData(
@@ -77,10 +78,6 @@ def read_stamps(column: pd.Series, zone: str, file: str) -> ReadStamps:
     stamps = aware.where(aware.notna(), local).astype(AWARE)
     _require_plausible(stamps, column, file)
     return ReadStamps(stamps, tuple(_unreadable(naive, local, zone, file)))
-
-
-def _is_number(column: pd.Series) -> bool:
-    return bool(pd.api.types.is_numeric_dtype(column))
 
 
 def _from_texts(column: pd.Series) -> tuple[pd.Series, pd.Series]:

@@ -116,23 +116,20 @@ def answer(state: State, in_force: float, as_of: datetime) -> str:
         as_of: Time of the status (UTC).
     """
     if in_force:
-        words = f"The model decides {in_force:.1%} of the confidence"
+        summary = f"The model decides {in_force:.1%} of the confidence"
     elif state.weight:
-        words = f"The model decides nothing now: its weight of {state.weight:.1%} is out of force"
+        summary = f"The model decides nothing now: its weight of {state.weight:.1%} is out of force"
     else:
-        words = "The existing system decides alone"
-    words += f"; phase {state.phase} since {state.phase_since:%Y-%m-%d}"
+        summary = "The existing system decides alone"
+    summary += f"; phase {state.phase} since {state.phase_since:%Y-%m-%d}"
     if state.held:
-        words += "; held by an operator"
+        summary += "; held by an operator"
     if state.retrain_required:
-        words += "; a retraining is required"
-    return f"{words}{_lapse(state, as_of)}."
-
-
-def _lapse(state: State, as_of: datetime) -> str:
-    if as_of <= state.lease_until:
-        return ""
-    return f"; the lease ended on {state.lease_until:%Y-%m-%d %H:%M} UTC, no guard has run since"
+        summary += "; a retraining is required"
+    if as_of > state.lease_until:
+        ended = f"{state.lease_until:%Y-%m-%d %H:%M} UTC"
+        summary += f"; the lease ended on {ended}, no guard has run since"
+    return f"{summary}."
 
 
 def _lease(home: Home, state: State, as_of: datetime) -> Lease:

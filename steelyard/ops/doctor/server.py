@@ -125,7 +125,10 @@ def _deployments(
     client: "SyncPrefectClient", settings: Settings, home: Path, as_of: datetime
 ) -> Iterator[Check]:
     """Compare the registered deployments with prefect.yaml, and check their runs."""
-    entries = {_full_name(entry): entry for entry in declared_deployments()}
+    entries = {
+        f"{entry['entrypoint'].rpartition('.')[2]}/{entry['name']}": entry
+        for entry in declared_deployments()
+    }
     registered = _registered(client, entries)
     missing = [name for name in entries if name not in registered]
     idle = [
@@ -163,10 +166,6 @@ def _deployments(
         },
         as_of,
     )
-
-
-def _full_name(entry: Mapping[str, Any]) -> str:
-    return f"{entry['entrypoint'].rpartition('.')[2]}/{entry['name']}"
 
 
 def _registered(

@@ -34,7 +34,8 @@ def inverted_model(drill_home: DrillHome) -> DrillResult:
     ]
     _serve_inverted_model(drill_home)
     for day in days(INVERTED_AT, INVERTED_AT + (BOUND + 2) * DAY):
-        _settle_and_guard(drill_home, day)
+        drill_home.flow("settle", day)
+        drill_home.flow("guard", day)
         weights.append((day, drill_home.weight(day)))
         if not weights[-1][1]:
             break
@@ -63,11 +64,6 @@ def inverted_model(drill_home: DrillHome) -> DrillResult:
             f"drift on {day:%Y-%m-%d}: {drifted.verdict}: {'; '.join(drifted.reasons[:2])}",
         ),
     )
-
-
-def _settle_and_guard(drill_home: DrillHome, day: datetime) -> None:
-    drill_home.flow("settle", day)
-    drill_home.flow("guard", day)
 
 
 def _serve_inverted_model(drill_home: DrillHome) -> None:
