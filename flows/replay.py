@@ -31,7 +31,7 @@ def replay(
         bars: Source of the bars: ``sample``, ``simulated:EDGE`` or a path.
         start: First day (ISO 8601, UTC).
         end: Last day (ISO 8601, UTC).
-        strategy: Built-in system or ``MODULE:CLASS``; None as configured.
+        strategy: ``trend``, ``reversion`` or ``MODULE:CLASS``; None as configured.
         trials: Trials per search; None as configured.
         retrain_days: Days between two trainings.
         evidence: Rule of evidence; None as configured.

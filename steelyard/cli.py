@@ -199,7 +199,7 @@ def replay(
     start: Annotated[str, typer.Option("--start", help="First day of the replay (ISO 8601, UTC).")],
     end: Annotated[str, typer.Option("--end", help="Last day of the replay (ISO 8601, UTC).")],
     strategy: Annotated[
-        str | None, typer.Option("--strategy", help="Your own system as MODULE:CLASS.")
+        str | None, typer.Option("--strategy", help="trend, reversion, or your own MODULE:CLASS.")
     ] = None,
     trials: Trials = None,
     retrain_days: Annotated[

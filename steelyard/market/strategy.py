@@ -1,13 +1,14 @@
-"""The existing system: the built-in one, and the contract of any other (SPEC §2)."""
+"""The existing system: two built-in ones, and the contract of any other (SPEC §2)."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal, Protocol, cast, runtime_checkable
+from typing import Literal, Protocol, cast, runtime_checkable
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import field_validator
 
 from steelyard.errors import FixConfiguration
 from steelyard.market import indicators
@@ -22,12 +23,24 @@ CHECKED_BARS = 12
 """Decision bars of each symbol at which ``scan`` is compared with ``propose``."""
 
 
-class StrategySettings(FrozenModel):
-    """The system that proposes the trades, as MODULE:CLASS."""
+BUILT_IN = {
+    "trend": "steelyard.market.strategy:TrendStrategy",
+    "reversion": "steelyard.market.strategy:ReversionStrategy",
+}
+"""Name of a built-in system → its MODULE:CLASS."""
 
-    system: Annotated[str, Field(pattern=r"^[\w.]+:\w+$")] = (
-        "steelyard.market.strategy:TrendStrategy"
-    )
+
+class StrategySettings(FrozenModel):
+    """The system that proposes the trades: a name in ``BUILT_IN`` or MODULE:CLASS."""
+
+    system: str = BUILT_IN["trend"]
+
+    @field_validator("system")
+    @classmethod
+    def _full_name(cls, system: str) -> str:
+        if not re.fullmatch(r"[\w.]+:\w+", BUILT_IN.get(system, system)):
+            raise ValueError(f"must be {', '.join(BUILT_IN)} or MODULE:CLASS, got {system!r}")
+        return BUILT_IN.get(system, system)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +111,7 @@ class TrendStrategy:
 
     def propose(self, bars: Bars) -> Candidate | None:
         """Return the candidate at the last bar; None without a trigger."""
-        scan = self.scan(bars)
-        side = int(scan.side[-1])
-        if side == 0:
-            return None
-        scores = {name: float(values[-1]) for name, values in scan.scores.items()}
-        return Candidate("buy" if side > 0 else "sell", float(scan.confidence[-1]), scores)
+        return _last_candidate(self.scan(bars))
 
     def scan(self, bars: Bars) -> Scan:
         """Return the candidates of every bar; none uses a later bar."""
@@ -124,6 +132,42 @@ class TrendStrategy:
         mean = sum(share * part for share, part in zip(self._shares, parts, strict=True))
         confidence = np.clip(60 + (cast(Floats, mean) - 45) * 1.6, 0, 100)
         return Scan(np.where(triggered & np.isfinite(confidence), trend, 0), confidence, scores)
+
+
+class ReversionStrategy:
+    """The second built-in system: buys after sharp falls and sells after sharp rises.
+
+    It enters at every bar whose RSI(2) is under 10 after a fall, or over 90 after a rise, over the
+    last two bars (after Connors and Alvarez, "Short Term Trading Strategies That Work", 2009).
+    Confidence grows from 50 at these bounds to 100 at the end of the scale; about three fifths of
+    the candidates exceed 70. Sub-scores, 0 to 100: ``rsi`` is the confidence, ``move`` the size of
+    the last two bars' move in ATRs.
+    """
+
+    warmup = WARMUP
+    score_names = ("rsi", "move")
+
+    def propose(self, bars: Bars) -> Candidate | None:
+        """Return the candidate at the last bar; None inside the bounds."""
+        return _last_candidate(self.scan(bars))
+
+    def scan(self, bars: Bars) -> Scan:
+        """Return the candidates of every bar; none uses a later bar."""
+        rsi = indicators.rsi(bars.close, 2)
+        move = np.concatenate((np.full(2, np.nan), bars.close[2:] - bars.close[:-2]))
+        side = np.where((rsi < 10) & (move < 0), 1, np.where((rsi > 90) & (move > 0), -1, 0))
+        confidence = 50 + 5 * np.where(side > 0, 10 - rsi, rsi - 90)
+        size = _logistic(ratio(np.abs(move), indicators.atr(bars), 0.0), middle=1.0, width=0.5)
+        return Scan(side, confidence, {"rsi": confidence, "move": size})
+
+
+def _last_candidate(scan: Scan) -> Candidate | None:
+    """Return the candidate at the last bar of a scan; None without one."""
+    side = int(scan.side[-1])
+    if side == 0:
+        return None
+    scores = {name: float(values[-1]) for name, values in scan.scores.items()}
+    return Candidate("buy" if side > 0 else "sell", float(scan.confidence[-1]), scores)
 
 
 def _turns(values: Floats, trend: NDArray[np.int64]) -> NDArray[np.bool_]:

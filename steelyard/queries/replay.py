@@ -129,7 +129,7 @@ def open_replay_home(
 
     Args:
         bars: Source of the bars: ``sample``, ``simulated:EDGE`` or a path.
-        strategy: Built-in system or ``MODULE:CLASS``; None as configured.
+        strategy: ``trend``, ``reversion`` or ``MODULE:CLASS``; None as configured.
         trials: Trials per search; None as configured.
         evidence: Rule of evidence; None as configured.
         home: Folder of all state.

@@ -14,7 +14,7 @@ from steelyard.market.bars import Bars, Floats, until
 from steelyard.market.brackets import BracketPolicy
 from steelyard.market.features import FEATURES, at_every_bar, features
 from steelyard.market.history import as_known, history
-from steelyard.market.strategy import WARMUP, TrendStrategy, signals
+from steelyard.market.strategy import WARMUP, ReversionStrategy, TrendStrategy, signals
 
 BARS = small_market()["SIM00"]
 cuts = st.integers(WARMUP, len(BARS) - 1)
@@ -30,8 +30,9 @@ INDICATORS: dict[str, Callable[[Bars], Floats]] = {
     "relative_volume": indicators.relative_volume,
 }
 SCORES = {
-    name: (lambda bars, n=name: TrendStrategy().scan(bars).scores[n])
-    for name in TrendStrategy.score_names
+    f"{system.__name__}: {name}": (lambda bars, s=system, n=name: s().scan(bars).scores[n])
+    for system in (TrendStrategy, ReversionStrategy)
+    for name in system.score_names
 }
 
 

@@ -15,6 +15,7 @@ from steelyard.market.jumps import explain
 from steelyard.market.strategy import (
     WARMUP,
     Candidate,
+    ReversionStrategy,
     Scan,
     StrategySettings,
     TrendStrategy,
@@ -61,6 +62,43 @@ def test_a_market_without_volume_has_signals_with_a_neutral_volume_score(volume:
 
     assert len(proposed) == len(FOUND)
     assert (proposed["score_volume"] == 50).all()
+
+
+def test_reversion_trades_against_the_last_move() -> None:
+    """It buys after falls and sells after rises, with 55-70 % of the candidates over 70."""
+    market = small_market()
+    proposed = signals(market, ReversionStrategy())
+    buys = (proposed["side"] == "buy").to_numpy(dtype=bool)
+    moves = [
+        market[row.symbol].close[bar] - market[row.symbol].close[bar - 2]
+        for row in proposed.itertuples()
+        for bar in [
+            int(np.searchsorted(market[row.symbol].timestamp, row.timestamp.to_datetime64()))
+        ]
+    ]
+
+    assert 0.1 < len(proposed) / sum(len(bars) for bars in market.values()) < 0.5
+    assert np.array_equal(np.array(moves) < 0, buys)
+    assert proposed["confidence_existing"].between(50, 100).all()
+    assert 0.55 <= (proposed["confidence_existing"] > 70).mean() <= 0.70
+
+
+def test_reversion_proposes_nothing_on_frozen_prices() -> None:
+    """TA-Lib's RSI of prices that never moved is 0, which is no fall."""
+    bars = small_market()["SIM00"]
+    frozen = replace(
+        bars, **dict.fromkeys(("open", "high", "low", "close"), np.full(len(bars), 5.0))
+    )
+
+    assert signals({"SIM00": frozen}, ReversionStrategy()).empty
+
+
+def test_built_in_systems_have_names() -> None:
+    """Trend and reversion in conf/strategy.yaml and behind --strategy; anything else is a class."""
+    assert isinstance(load_strategy(StrategySettings(system="trend")), TrendStrategy)
+    assert isinstance(load_strategy(StrategySettings(system="reversion")), ReversionStrategy)
+    with pytest.raises(ValueError, match="trend, reversion or MODULE:CLASS"):
+        StrategySettings(system="momentum")
 
 
 class EveryTenth:
