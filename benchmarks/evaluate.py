@@ -125,7 +125,7 @@ def open_session(model: Model, folder: Path, recorder: Recorder) -> Session:
         lineage="x", weight=0.25, phase="expansion", base=0.2, bonus=0.05, began=NOW, as_of=NOW,
         phase_since=NOW, evidence_since=NOW, lease_until=NOW + timedelta(days=3), champion="1",
     )  # fmt: skip
-    watch = StateWatch(lambda: (state, None), Brake(folder), 5.0)
+    watch = StateWatch(lambda: (state, None), Brake(folder), 5.0, clock=lambda: NOW)
     watch.refresh()
     champion = ServedModel(lambda _: model.to_files(), folder / "bundle")
     champion.follow(state)

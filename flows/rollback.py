@@ -12,7 +12,7 @@ from steelyard.queries.state import current_state
 from steelyard.settings import operator_name
 from steelyard.tasks.alerts import announce
 from steelyard.tasks.rollback import hold_weight, resume_weight, roll_back_weight
-from steelyard.views.records import SingleDecision
+from steelyard.views.records import Rollback, SingleDecision
 from steelyard.weight.decision import Entry
 
 
@@ -23,8 +23,8 @@ def rollback(
     as_of: datetime | None = None,
     home: str = ".",
     conf: str | None = None,
-) -> SingleDecision:
-    """Set the weight to 0 now; the model must be retrained and requalify from shadow.
+) -> Rollback:
+    """Set the weight to 0 now, by every way; the model must be retrained and requalify.
 
     Args:
         reason: Why, in the operator's words.
@@ -34,9 +34,10 @@ def rollback(
         conf: Folder of the settings; None for the default.
     """
     opened_home, at = open_home(home, conf), resolve_as_of(as_of)
-    entry = roll_back_weight(opened_home, reason, operator or operator_name(), at)
-    announce(opened_home, [entry])
-    return _publish_entry(opened_home, entry, at)
+    rolled_back = roll_back_weight(opened_home, reason, operator or operator_name(), at)
+    announce(opened_home, [rolled_back.entry])
+    published = _publish_entry(opened_home, rolled_back.entry, at)
+    return Rollback(published.decision, published.state, rolled_back.ways)
 
 
 @flow(name="hold", on_failure=[announce_failed_run], on_crashed=[announce_failed_run])

@@ -15,10 +15,12 @@ from steelyard.desk.session import Session
 from steelyard.desk.state_watch import Clock, StateListener, StateWatch, system_clock
 from steelyard.desk.streak_breaker import StreakBreaker
 from steelyard.errors import RestoreService
-from steelyard.gateways.files import write_whole
+from steelyard.gateways.files import set_aside, write_whole
 from steelyard.gateways.lake import Lake
+from steelyard.gateways.ledger import Ledger
 from steelyard.gateways.plugins import load_strategy
 from steelyard.gateways.registry import Registry
+from steelyard.gateways.registry.journal import StateReading
 from steelyard.gateways.spool import Spool
 from steelyard.home import open_alerts, open_brake, open_ledger, open_registry, run_url
 from steelyard.market.bars import by_symbol
@@ -76,11 +78,12 @@ def _watch(
         open_brake(services),
         services.refresh_seconds,
         (store, *listeners),
-        stored_state(services, registry),
+        _whole_state(services, registry, alarm),
         alert_on_lapse,
         clock,
         lease_days,
         alarm,
+        lambda: _is_braked(open_ledger(services), services.lineage),
     )
 
 
@@ -92,12 +95,36 @@ def stored_state(services: ServiceSettings, registry: Registry) -> State | None:
         registry: Its journal holds the seal's key.
 
     Returns:
-        The state; None if there is none or its seal is wrong.
+        The state; None if there is none, it cannot be read, or its seal is wrong.
     """
-    file = _state_file(services)
-    if not file.exists():
+    return _read_state(services, registry).state
+
+
+def _read_state(services: ServiceSettings, registry: Registry) -> StateReading:
+    """Return the state on disk, or why it cannot be trusted."""
+    try:
+        return registry.journal.unsealed(_state_file(services).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return StateReading()
+    except (OSError, ValueError) as error:
+        return StateReading(fault=f"cannot be read ({error})")
+
+
+def _whole_state(services: ServiceSettings, registry: Registry, alarm: Alarm) -> State | None:
+    """Return the state on disk; a damaged one is set aside and told."""
+    stored = _read_state(services, registry)
+    if stored.fault:
+        aside = set_aside(_state_file(services))
+        alarm(f"{_state_file(services)} {stored.fault}; it is kept as {aside}")
+    return stored.state
+
+
+def _is_braked(ledger: Ledger, lineage: str) -> bool | None:
+    """Return whether the brake in the ledger is pulled; None if the ledger cannot be read."""
+    try:
+        return ledger.brake(lineage) is not None
+    except RestoreService:
         return None
-    return registry.journal.unsealed(file.read_text(encoding="utf-8")).state
 
 
 def _alarm(services: ServiceSettings) -> Alarm:
@@ -124,7 +151,7 @@ def open_session(home: Path, conf: Path | None = None, clock: Clock = system_clo
 
     Raises:
         FixConfiguration: If settings or the existing system cannot be loaded.
-        RestoreService: If another process records in this home, or its disk is not writable.
+        RestoreService: If another process records in this home.
     """
     settings: Settings = load(conf)
     services = settings.services.at(home)

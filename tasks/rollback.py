@@ -1,22 +1,36 @@
 """Steps of the operator: roll the weight back to 0, hold it, resume; each is in the journal."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from steelyard.errors import FixConfiguration, RestoreService
-from steelyard.home import Home
+from steelyard.home import Home, open_broker
 from steelyard.queries.incident import incident_facts, recorded_evidence
 from steelyard.tasks.step import step
 from steelyard.tasks.weight import ensure_lineage
 from steelyard.views.markdown import incident_report
+from steelyard.views.records import Way
 from steelyard.weight.decision import Decision, Entry
 from steelyard.weight.rollback import hold, resume, roll_back
 from steelyard.weight.state import CLOCK_TOLERANCE
 
 
+@dataclass(frozen=True, slots=True)
+class RolledBack:
+    """The journal entry of a rollback, and every way that was tried."""
+
+    entry: Entry
+    ways: tuple[Way, ...]
+
+
 @step()
-def roll_back_weight(home: Home, reason: str, operator: str, as_of: datetime) -> Entry:
-    """Set the weight to 0 now: first by the brake, then in the journal, with an incident report.
+def roll_back_weight(home: Home, reason: str, operator: str, as_of: datetime) -> RolledBack:
+    """Set the weight to 0 now by every way there is, none of which waits for another.
+
+    First the brakes, on disk and in the ledger, then the journal with an incident report, then the
+    broker: orders that only the model wanted and that have not entered are cancelled.
 
     Args:
         home: Opened home.
@@ -26,26 +40,74 @@ def roll_back_weight(home: Home, reason: str, operator: str, as_of: datetime) ->
             no clock was ahead then.
 
     Raises:
-        RestoreService: If MLflow cannot be reached; the brake stays pulled then.
+        RestoreService: If it is not in the journal; the line says which way worked all the same.
         FixConfiguration: If there is no lineage to roll back.
     """
-    home.brake.pull(operator, reason)
+    entries: list[Entry] = []
+    brake = _attempt("brake", lambda: _pull(home, operator, reason))
+    ledger = _attempt("ledger", lambda: _pull_in_ledger(home, operator, reason))
+    journal = _attempt(
+        "journal", lambda: _record(entries, _record_rollback(home, reason, operator, as_of))
+    )
+    ways = (brake, ledger, journal, _attempt("broker", lambda: _cancel_entries(home)))
+    if not entries:
+        raise RestoreService(_not_recorded(home, ways))
+    _release(home)
+    return RolledBack(entries[0], ways)
+
+
+def _attempt(name: str, act: Callable[[], str]) -> Way:
     try:
-        entry = _record_rollback(home, reason, operator, as_of)
-    except RestoreService as error:
-        raise RestoreService(
-            f"{error}; the brake is pulled, trading processes of {home.folder} use weight 0; "
-            "run the rollback again when MLflow is back, to have it in the journal"
-        ) from error
-    home.brake.release()
-    return entry
+        return Way(name, act(), worked=True)
+    except FixConfiguration:
+        raise
+    except Exception as error:  # noqa: BLE001  # no way may keep the others from being tried
+        return Way(name, " ".join(f"{error or type(error).__name__}".split())[:300], worked=False)
+
+
+def _not_recorded(home: Home, ways: Sequence[Way]) -> str:
+    braked = any(way.worked for way in ways if way.name in ("brake", "ledger"))
+    effect = (
+        f"the brake is pulled, trading processes of {home.folder} use weight 0; run the rollback "
+        "again when MLflow is back, to have it in the journal"
+        if braked
+        else f"NOTHING takes the weight away: stop the trading processes of {home.folder} by hand"
+    )
+    return f"{'; '.join(map(str, ways))}; {effect}"
+
+
+def _pull(home: Home, operator: str, reason: str) -> str:
+    home.brake.pull(operator, reason)
+    return "pulled"
+
+
+def _pull_in_ledger(home: Home, operator: str, reason: str) -> str:
+    home.ledger.pull_brake(home.settings.services.lineage, operator, reason)
+    return "pulled"
+
+
+def _record(entries: list[Entry], entry: Entry) -> str:
+    entries.append(entry)
+    return f"decision {entry.sequence}"
+
+
+def _cancel_entries(home: Home) -> str:
+    """Cancel the orders that have not entered and that the existing system would not have sent."""
+    waiting = home.ledger.trades(("submitted",))["signal_id"]
+    evaluated = [(signal_id, home.ledger.signal(signal_id)) for signal_id in waiting]
+    pivotal = [signal_id for signal_id, signal in evaluated if signal and signal["pivotal"]]
+    if not pivotal:
+        return "no order of the model waits"
+    policy = home.settings.brackets
+    broker = open_broker(home.settings.broker, policy, home.ledger)
+    return f"{broker.cancel_entries(pivotal)} orders of the model cancelled"
 
 
 def _record_rollback(home: Home, reason: str, operator: str, as_of: datetime) -> Entry:
     with home.journal.deciding(even_without_lock=True):
         state, _ = home.journal.verified()
         if state is None:
-            home.brake.release()
+            _release(home)
             raise FixConfiguration(
                 f"{home.folder}: nothing was ever decided here, there is no weight to roll back"
             )
@@ -58,10 +120,17 @@ def _record_rollback(home: Home, reason: str, operator: str, as_of: datetime) ->
         report = incident_report(incident_facts(home, decision, facts))
         entry = home.journal.append(decision, {"incident.md": report.encode()})
     folder = home.state_folder / "incidents"  # for an operator without MLflow
-    folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f"{entry.decision.as_of:%Y-%m-%dT%H%M%S}.md"
-    file.write_text(report, encoding="utf-8")
+    with suppress(OSError):  # the run has it, too
+        folder.mkdir(parents=True, exist_ok=True)
+        file = folder / f"{entry.decision.as_of:%Y-%m-%dT%H%M%S}.md"
+        file.write_text(report, encoding="utf-8")
     return entry
+
+
+def _release(home: Home) -> None:
+    home.brake.release()
+    with suppress(RestoreService):  # a brake that stays pulled there means weight 0
+        home.ledger.release_brake(home.settings.services.lineage)
 
 
 @step(one_at_a_time=True)

@@ -52,6 +52,11 @@ class DeadlineWorker(Generic[Result]):
             raise error or DeadlineExceeded
         return result
 
+    @property
+    def trouble(self) -> str | None:
+        """What is wrong with the thread; None if nothing is."""
+        return self._thread.trouble
+
     def stop(self) -> None:
         """Let the thread end after its current job."""
         self._thread.stop()

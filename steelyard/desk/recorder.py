@@ -105,7 +105,7 @@ class Recorder:
         """Open the spool and start the writer.
 
         Raises:
-            RestoreService: If another process records in this home, or its disk cannot be written.
+            RestoreService: If another process records in this home.
         """
         self._spool.open()
         self._stored_at = time.monotonic()

@@ -2,14 +2,13 @@
 
 import shutil
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from steelyard.errors import FixData
-from steelyard.gateways.files import write_whole
+from steelyard.gateways.files import set_aside, write_whole
 from steelyard.learning.scorer import Scorer, files_hash
 from steelyard.weight.state import State
 
@@ -68,14 +67,29 @@ class ServedModel:
         self.bundle: Bundle | None = None
 
     def restore(self) -> None:
-        """Serve the bundle on disk; nothing if it is missing, damaged or was changed by hand."""
+        """Serve the bundle on disk.
+
+        Nothing is served if it is missing; one that is damaged or was changed by hand is set aside.
+        """
         self.bundle = None
-        with suppress(OSError, UnicodeDecodeError, FixData):
-            pointer = (self._folder / "current").read_text(encoding="utf-8")
-            version, _, seal = pointer.partition(" ")
-            files = {file.name: file.read_bytes() for file in (self._folder / version).iterdir()}
-            if seal == self._seal_of(version, files):
-                self.bundle = Bundle.from_files(version, files)
+        try:
+            self.bundle = self._stored()
+        except FileNotFoundError:
+            return
+        except (OSError, ValueError, LookupError, FixData):
+            self._set_aside()
+
+    def _stored(self) -> Bundle:
+        pointer = (self._folder / "current").read_text(encoding="utf-8")
+        version, _, seal = pointer.partition(" ")
+        files = {file.name: file.read_bytes() for file in (self._folder / version).iterdir()}
+        if seal != self._seal_of(version, files):
+            raise FixData(f"{self._folder}: the model on disk was changed")
+        return Bundle.from_files(version, files)
+
+    def _set_aside(self) -> None:
+        """Keep the damaged bundle beside a folder for the next one."""
+        set_aside(self._folder)
 
     def follow(self, state: State) -> None:
         """Serve the champion of ``state``; a new one is verified and warmed up before the swap.

@@ -185,7 +185,8 @@ class Session:
         """Return the state of this process at ``at``, from memory alone."""
         state, weight, out_of_force = self._watch.terms(at)
         bundle, recorder = self._champion.bundle, self._recorder
-        troubles = (*self._watch.troubles, recorder.trouble if recorder else None)
+        recording = recorder.trouble if recorder else None
+        troubles = (*self._watch.troubles, self._worker.trouble, recording)
         return SessionStatus(
             state=state,
             weight=weight,

@@ -42,6 +42,7 @@ class StateWatch:
         clock: Returns the present time; a drill passes simulated time.
         lease_days: Length of a lease, days; a longer one is not believed.
         alarm: Called with one line if a background thread fails unexpectedly.
+        second_brake: Returns whether the brake in the ledger is pulled; None if that is unknown.
 
     Attributes:
         trouble: Why the last refresh failed; None if it succeeded.
@@ -58,6 +59,7 @@ class StateWatch:
         clock: Clock = system_clock,
         lease_days: int = MAX_LEASE_DAYS,
         alarm: Alarm = lambda _: None,
+        second_brake: Callable[[], bool | None] = lambda: False,
     ) -> None:
         self._read_state = read_state
         self._notify = notify
@@ -66,6 +68,8 @@ class StateWatch:
         self._listeners = listeners
         self._brake = brake
         self._state = initial
+        self._second_brake = second_brake
+        self._second_pulled = False
         self._braked = brake.pulled
         self._refreshed = threading.Event()
         self._threads = (
@@ -118,8 +122,10 @@ class StateWatch:
         state holds the decision that replaces the brake.
         """
         self.check_brake()
-        pulled = self._brake.pulled
         try:
+            self._second_pulled = self._is_pulled_in_ledger()
+            pulled = self._brake.pulled or self._second_pulled
+            self._braked = self._braked or pulled
             try:
                 self._state, self.trouble = self._read_state()
                 self._braked = pulled or self._brake.pulled
@@ -127,8 +133,7 @@ class StateWatch:
                 if self._state is not None:
                     self._notify(self._state, self._clock())
             if self._state is not None:
-                for listener in self._listeners:
-                    listener(self._state, self._clock())
+                self._tell_listeners(self._state)
         except Exception as error:  # noqa: BLE001  # the trading side goes on with the last state
             self.trouble = f"{type(error).__name__}: {error}"
 
@@ -150,6 +155,22 @@ class StateWatch:
     def check_brake(self) -> None:
         """Read the brake now; a pulled one counts until the state is read after its release."""
         self._braked = self._braked or self._brake.pulled
+
+    def _tell_listeners(self, state: State) -> None:
+        """Tell every listener, then raise the first failure: a full disk stops no new model."""
+        failures: list[Exception] = []
+        for listener in self._listeners:
+            try:
+                listener(state, self._clock())
+            except Exception as error:  # noqa: BLE001  # raised below
+                failures.append(error)
+        if failures:
+            raise failures[0]
+
+    def _is_pulled_in_ledger(self) -> bool:
+        """Return whether the ledger's brake is pulled; the last answer if it cannot be read."""
+        answer = self._second_brake()
+        return self._second_pulled if answer is None else answer
 
     def _keep_fresh(self) -> None:
         try:

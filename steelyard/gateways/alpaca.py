@@ -8,7 +8,7 @@ before the entry is known.
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -190,6 +190,24 @@ class AlpacaBroker:
         expected = self._update_trades(working[working["unprotected_since"].notna()], {})
         if expected.refusals:
             raise ReconcileAccount(f"{expected.refusals[0]}; nothing is ordered until then")
+
+    def cancel_entries(self, signal_ids: Sequence[str]) -> int:
+        """Cancel the orders of these signals that have not entered yet; return how many.
+
+        The next ``advance`` writes what became of them.
+
+        Raises:
+            RestoreService: If Alpaca cannot be reached.
+        """
+        placed = [self._placed(signal_id) for signal_id in signal_ids]
+        waiting = [
+            order
+            for order in placed
+            if order and order.status not in ENDED and not float(order.filled_qty or 0.0)
+        ]
+        for order in waiting:
+            self._cancel(str(order.id))
+        return len(waiting)
 
     def _working(self) -> pd.DataFrame:
         """Return the working trades, unprotected ones first."""
@@ -427,7 +445,7 @@ class AlpacaBroker:
             return request()
         except APIError as error:
             raise _translated(error) from error
-        except (RequestException, ValueError) as error:
+        except (RequestException, ValueError, TypeError, LookupError, AttributeError) as error:
             raise RestoreService(
                 f"alpaca cannot be reached ({_line(error)}); orders stay in force, run it again"
             ) from error

@@ -5,6 +5,7 @@ reached, it stays pulled: the weight is 0 until a rollback is recorded.
 """
 
 import json
+from contextlib import suppress
 from pathlib import Path
 
 from steelyard.errors import RestoreService
@@ -64,5 +65,6 @@ class Brake:
             ) from error
 
     def release(self) -> None:
-        """Release the brake; safe to repeat."""
-        self._file.unlink(missing_ok=True)
+        """Release the brake; safe to repeat. One that cannot be removed stays pulled: weight 0."""
+        with suppress(OSError):
+            self._file.unlink(missing_ok=True)

@@ -4,7 +4,7 @@ The signal's id is the order's id, so a repeated submit is one order. Before tra
 reconciles its account with the ledger; a difference that cannot be explained stops trading.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
@@ -93,6 +93,9 @@ class Broker(Protocol):
             ReconcileAccount: If one of them cannot be closed.
         """
 
+    def cancel_entries(self, signal_ids: Sequence[str]) -> int:
+        """Cancel the orders of these signals that have not entered yet; return how many."""
+
     def tradable(self, quantity: float) -> float:
         """Return the next smaller quantity that can be ordered."""
 
@@ -122,6 +125,14 @@ class PaperBroker:
 
     def protect(self) -> None:
         """Do nothing: the ledger holds stop and target of every trade."""
+
+    def cancel_entries(self, signal_ids: Sequence[str]) -> int:
+        """Cancel the orders of these signals that have not entered yet; return how many."""
+        canceled = {"status": "canceled", "veto": "rolled_back"}
+        submitted = self._ledger.trades(("submitted",), self.name)["signal_id"]
+        own = [signal_id for signal_id in submitted if signal_id in signal_ids]
+        self._ledger.fill_trades([{"signal_id": signal_id, **canceled} for signal_id in own])
+        return len(own)
 
     def tradable(self, quantity: float) -> float:
         """Return the quantity; any fraction can be ordered."""

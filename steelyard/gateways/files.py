@@ -67,3 +67,23 @@ def private_file(file: Path) -> Path:
 def open_to_others(path: Path) -> bool:
     """Whether somebody other than the owner may read, write or enter ``path``."""
     return bool(path.stat().st_mode & OTHERS)
+
+
+def set_aside(path: Path) -> Path | None:
+    """Rename a damaged file or folder, so that a whole one can take its place.
+
+    Args:
+        path: The damaged file or folder.
+
+    Returns:
+        Its new path, ``<name>.damaged`` or the first free ``<name>.damaged-2`` and so on; None if
+        there is nothing to rename, or it cannot be.
+    """
+    aside, number = path.with_name(f"{path.name}.damaged"), 2
+    while os.path.lexists(aside):
+        aside, number = path.with_name(f"{path.name}.damaged-{number}"), number + 1
+    try:
+        path.rename(aside)
+    except OSError:
+        return None
+    return aside

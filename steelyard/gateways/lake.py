@@ -228,13 +228,13 @@ class Lake:
     @staticmethod
     def _read_file(file: Path) -> pd.DataFrame:
         try:
-            frame = pd.read_parquet(file, partitioning=None)
-        except (pa.ArrowInvalid, OSError) as error:
+            frame = pd.read_parquet(file, partitioning=None)[list(COLUMNS)]
+            return frame.assign(timestamp=frame["timestamp"].astype("datetime64[ns, UTC]"))
+        except (pa.ArrowException, OSError, ValueError, LookupError, TypeError) as error:
+            reason = " ".join(str(error).split())[:160]
             raise RestoreService(
-                f"{file}: cannot be read ({error}); restore it, or delete it and collect again"
+                f"{file}: cannot be read ({reason}); restore it, or delete it and collect again"
             ) from error
-        frame["timestamp"] = frame["timestamp"].astype("datetime64[ns, UTC]")
-        return frame
 
 
 def _beyond(ratio: float, bound: float) -> bool:

@@ -3,6 +3,7 @@
 import gzip
 import importlib.util
 import re
+import zlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -387,7 +388,7 @@ def _read_table(file: Path, settings: SourceSettings) -> pd.DataFrame:
             stream.seek(0)
             table = pa_csv.read_csv(stream, read_options=options, convert_options=_texts(settings))
         return cast(pd.DataFrame, table.to_pandas())
-    except (pa.ArrowInvalid, OSError, UnicodeDecodeError, ValueError) as error:
+    except (pa.ArrowException, OSError, EOFError, zlib.error, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise FixData(f"{file}: cannot be read ({reason}); repair or download it again") from error
 

@@ -7,7 +7,7 @@ stored elsewhere; after a crash in between it is read again, so a reader must ac
 import os
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import msgspec
 from filelock import FileLock, Timeout
 
 from steelyard.errors import RestoreService
-from steelyard.gateways.files import write_whole
+from steelyard.gateways.files import set_aside, write_whole
 
 LARGE = 4 << 20
 """Bytes from which a drained file is emptied."""
@@ -31,37 +31,62 @@ class Spool:
         self._folder = folder
         self._file = folder / "lines.jsonl"
         self._mark = folder / "drained"
+        self._unread = folder / "damaged.jsonl"
         self._lock = FileLock(folder / ".lock", timeout=0)
         self._mutex = threading.Lock()
+        self._taken = False
         self._drained = 0
 
     def open(self) -> None:
-        """Take the spool for this process and cut off an unfinished last line.
+        """Take the spool for this process; an unfinished last line moves to ``damaged.jsonl``.
+
+        A folder, or a file that cannot be read, in the place of one of its files is set aside. If
+        the disk cannot be written now, the spool is taken later, by the first call that succeeds.
 
         Raises:
-            RestoreService: If another process uses it, or the folder cannot be written.
+            RestoreService: If another process uses it.
         """
+        with self._mutex, suppress(OSError):
+            self._take()
+
+    def _take(self) -> None:
+        if self._taken:
+            return
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            self._lock.acquire()
-            self._file.touch()
-            content = self._file.read_bytes()
-            if content and not content.endswith(b"\n"):
-                self._cut_to(content.rfind(b"\n") + 1)
-            self._drained = self._read_mark()
+            self._take_files()
         except Timeout as error:
             raise RestoreService(
                 f"{self._folder}: another process records here; stop it or use another home"
             ) from error
-        except OSError as error:
-            raise RestoreService(
-                f"{self._folder}: the spool cannot be written ({error}); free space or correct "
-                "the permissions"
-            ) from error
+        except (IsADirectoryError, NotADirectoryError, FileExistsError, PermissionError):
+            self._set_damaged_aside()
+            self._take_files()
+        self._taken = True
+
+    def _take_files(self) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._lock.acquire()
+        self._file.touch()
+        content = self._file.read_bytes()
+        if content and not content.endswith(b"\n"):
+            whole = content.rfind(b"\n") + 1
+            self._keep_unread(content[whole:] + b"\n")
+            self._cut_to(whole)
+        self._drained = self._read_mark()
+
+    def _set_damaged_aside(self) -> None:
+        """Rename what is no file of ours, so that recording can go on; it is never deleted."""
+        whole = self._folder.is_dir() and os.access(self._folder, os.R_OK | os.W_OK | os.X_OK)
+        if self._folder.exists() and not whole:
+            set_aside(self._folder)
+        for file in (self._file, self._mark, self._folder / ".lock", self._unread):
+            if file.exists() and not (file.is_file() and os.access(file, os.R_OK | os.W_OK)):
+                set_aside(file)
 
     def close(self) -> None:
         """Release the spool for other processes."""
-        self._lock.release()
+        self._lock.release(force=True)
+        self._taken = False
 
     def append(self, lines: Sequence[Any]) -> None:
         """Write objects as lines and return once they are on disk, all of them or none.
@@ -86,6 +111,7 @@ class Spool:
         """Let one thread at a time use the files; failures of the disk are ``RestoreService``."""
         with self._mutex:
             try:
+                self._take()
                 yield
             except OSError as error:
                 raise RestoreService(f"{self._file}: {error}; free space on this disk") from error
@@ -129,7 +155,11 @@ class Spool:
 
     def set_aside(self, line: bytes) -> None:
         """Keep an unreadable line in ``damaged.jsonl`` for the operator."""
-        with self._on_disk(), (self._folder / "damaged.jsonl").open("ab") as file:
+        with self._on_disk():
+            self._keep_unread(line)
+
+    def _keep_unread(self, line: bytes) -> None:
+        with self._unread.open("ab") as file:
             file.write(line)
 
     def _read_mark(self) -> int:

@@ -52,7 +52,7 @@ def status(home: Home, as_of: datetime) -> Status:
         lineage=home.settings.services.lineage,
         as_of=as_of,
         fault=fault,
-        brake=home.brake.words if home.brake.pulled else None,
+        brake=_brake_words(home, state),
         alerts=tuple(posted_alert(stored) for stored in home.alerts.open()),
         answer="Nothing was decided here yet; the existing system decides alone."
         if state is None
@@ -62,8 +62,17 @@ def status(home: Home, as_of: datetime) -> Status:
 
 
 def _weight_in_force(home: Home, state: State, as_of: datetime) -> float:
-    out_of_force = home.brake.pulled or _is_too_long(home, state, as_of)
+    out_of_force = _brake_words(home, state) is not None or _is_too_long(home, state, as_of)
     return 0.0 if out_of_force else state.weight_in_force(as_of)
+
+
+def _brake_words(home: Home, state: State | None) -> str | None:
+    """Return who pulled the brake, on disk or in the ledger, and why; None if nobody did."""
+    if home.brake.pulled:
+        return home.brake.words
+    if state is None:
+        return None
+    return home.ledger.brake(home.settings.services.lineage)
 
 
 def _is_too_long(home: Home, state: State, as_of: datetime) -> bool:

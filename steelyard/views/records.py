@@ -1,7 +1,7 @@
 """Decisions, versions and states as commands return and print them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
@@ -145,6 +145,36 @@ class SingleDecision:
             "decision": self.decision.to_dict("page") if self.decision else None,
             "state": self.state.model_dump(mode="json"),
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One way by which a rollback takes the weight away.
+
+    Attributes:
+        name: brake, ledger, journal or broker.
+        words: What it did, or why it could not.
+        worked: Whether it did.
+    """
+
+    name: str
+    words: str
+    worked: bool
+
+    def __str__(self) -> str:
+        """Return the way in one line."""
+        return f"{self.name}: {self.words if self.worked else f'FAILED, {self.words}'}"
+
+
+@dataclass(frozen=True, slots=True)
+class Rollback(SingleDecision):
+    """A rollback: its decision, the state after it, and every way that was tried."""
+
+    ways: tuple[Way, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return SingleDecision.to_dict(self) | {"ways": [asdict(way) for way in self.ways]}
 
 
 @dataclass(frozen=True, slots=True)

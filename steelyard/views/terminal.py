@@ -47,6 +47,7 @@ from steelyard.views.pages import WrittenPage
 from steelyard.views.records import (
     DecisionRecord,
     PeriodDecisions,
+    Rollback,
     SingleDecision,
     VersionRecord,
 )
@@ -226,6 +227,8 @@ def print_operation(operation: SingleDecision) -> None:
     """Print the decision, if any, and the state after it."""
     if operation.decision:
         print_decision(operation.decision)
+    for way in operation.ways if isinstance(operation, Rollback) else ():
+        _line(f"  {way}")
     _print_weight(operation.state.phase, operation.state.weight)
 
 

@@ -561,3 +561,19 @@ def test_a_signal_that_was_left_or_ended_is_not_ordered(
     assert f"is {status} in the ledger" in str(alpaca.submit(ORDER))
     assert account[0].orders == []
     assert row(ledger)["status"] == status
+
+
+def test_a_rollback_cancels_what_has_not_entered(
+    account: tuple[Account, str], alpaca: AlpacaBroker, ledger: Ledger
+) -> None:
+    """A position keeps its stop; an order that waits is cancelled, once."""
+    server, _ = account
+    entered(server, alpaca)
+    waiting = replace(ORDER, symbol="MSFT", signal_id=ID.replace("AAPL", "MSFT"))
+    alpaca.submit(waiting)
+
+    assert alpaca.cancel_entries([ID, waiting.signal_id, "unknown"]) == 1
+    assert alpaca.cancel_entries([ID, waiting.signal_id]) == 0
+    assert {leg["status"] for leg in server.order(ID)["legs"]} == {"new", "held"}
+    alpaca.advance(history())
+    assert row(ledger, waiting.signal_id)["status"] == "canceled"

@@ -17,12 +17,15 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from filelock import FileLock, Timeout
 from sqlalchemy import (
+    URL,
     Connection,
     Engine,
     bindparam,
     create_engine,
+    delete,
     event,
     func,
     make_url,
@@ -42,6 +45,7 @@ from steelyard.gateways.ledger.tables import (
     Base,
     DriftCheck,
     Prediction,
+    PulledBrake,
     RegisteredModel,
     Trade,
     TradeFeature,
@@ -71,7 +75,7 @@ class Ledger:
     def __init__(self, url: str) -> None:
         expected = "conf/services.yaml: ledger must be sqlite:///FILE or postgresql+psycopg://…"
         try:
-            self._url = make_url(url)
+            self._url = _parsed(url)
         except (ArgumentError, ValueError) as error:
             raise FixConfiguration(expected) from error
         self._address = self._url.render_as_string(hide_password=True)
@@ -97,7 +101,7 @@ class Ledger:
         Safe to repeat, and safe if several processes do it at once.
         """
         settings = Config()
-        settings.set_main_option("script_location", str(MIGRATIONS))
+        settings.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
         with self._reached(), self._migrating() as connection:
             settings.attributes["connection"] = connection
             command.upgrade(settings, "head")
@@ -110,7 +114,7 @@ class Ledger:
         head = str(ScriptDirectory(str(MIGRATIONS)).get_current_head())
         if not self._on_server and not Path(self._url.database or "").exists():
             return None, head
-        with self._reached(), self._engine.connect() as connection:
+        with self._reading() as connection:
             return MigrationContext.configure(connection).get_current_revision(), head
 
     @contextmanager
@@ -302,7 +306,7 @@ class Ledger:
             .join(TradeFeature, same, isouter=True)
             .where(Prediction.signal_id == signal_id)
         )
-        with self._reached(), self._engine.connect() as connection:
+        with self._reading() as connection:
             row = connection.execute(statement).mappings().first()
         return dict(row) if row else None
 
@@ -322,7 +326,7 @@ class Ledger:
     def _newest_ids(self, limit: int, *conditions: Any) -> list[str]:
         order = (Prediction.decided_at.desc(), Prediction.signal_id)
         statement = select(Prediction.signal_id).where(*conditions).order_by(*order).limit(limit)
-        with self._reached(), self._engine.connect() as connection:
+        with self._reading() as connection:
             return list(connection.execute(statement).scalars())
 
     def record_trades(self, rows: list[dict[str, Any]]) -> int:
@@ -358,6 +362,29 @@ class Ledger:
             statement = statement.where(Trade.broker == broker)
         return self._read_frame(statement, columns.keys())
 
+    def pull_brake(self, lineage: str, operator: str, reason: str) -> None:
+        """Set the weight of a lineage's trading processes to 0, wherever they run.
+
+        Args:
+            lineage: Name of the lineage.
+            operator: Who pulls it.
+            reason: Why, in one line.
+        """
+        self._insert(PulledBrake, [{"lineage": lineage, "operator": operator, "reason": reason}])
+
+    def brake(self, lineage: str) -> str | None:
+        """Return who pulled the brake of a lineage, and why; None if it is not pulled."""
+        columns = (PulledBrake.operator, PulledBrake.reason)
+        statement = select(*columns).where(PulledBrake.lineage == lineage)
+        with self._reading() as connection:
+            row = connection.execute(statement).first()
+        return f"{row.operator}: {row.reason}" if row else None
+
+    def release_brake(self, lineage: str) -> None:
+        """Release the brake of a lineage; safe to repeat."""
+        with self._reached(), self._engine.begin() as connection:
+            connection.execute(delete(PulledBrake).where(PulledBrake.lineage == lineage))
+
     def frozen_features(self, since: datetime, until: datetime) -> pd.DataFrame:
         """Return the stored features of the signals decided in (since, until].
 
@@ -371,7 +398,7 @@ class Ledger:
         columns = (TradeFeature.signal_id, TradeFeature.features)
         window = (TradeFeature.decided_at > since, TradeFeature.decided_at <= until)
         order = (TradeFeature.decided_at, TradeFeature.signal_id)
-        with self._reached(), self._engine.connect() as connection:
+        with self._reading() as connection:
             rows = connection.execute(select(*columns).where(*window).order_by(*order)).all()
         features, signal_ids = [row.features for row in rows], [row.signal_id for row in rows]
         return pd.DataFrame(features, index=signal_ids, dtype=np.float64)
@@ -384,7 +411,7 @@ class Ledger:
         """Return up to ``limit`` drift checks, newest first."""
         columns, order = DriftCheck.__table__.columns, (DriftCheck.as_of.desc(), DriftCheck.key)
         statement = select(*columns).order_by(*order).limit(limit)
-        with self._reached(), self._engine.connect() as connection:
+        with self._reading() as connection:
             rows = connection.execute(statement).mappings().all()
         return [DriftRecord.from_row(dict(row)) for row in rows]
 
@@ -414,7 +441,7 @@ class Ledger:
             .group_by(TrialCount.kind)
             .order_by(TrialCount.kind)
         )
-        with self._reached(), self._engine.connect() as connection:
+        with self._reading() as connection:
             return {kind: int(count) for kind, count in connection.execute(statement)}
 
     def record_model(self, row: dict[str, Any]) -> None:
@@ -439,16 +466,16 @@ class Ledger:
             return len(connection.execute(statement, rows).all())
 
     def _read_frame(self, statement: Any, names: Sequence[str]) -> pd.DataFrame:
-        with self._reached(), self._engine.connect() as connection:
+        with self._reading() as connection:
             rows = connection.execute(statement).all()
-        columns = zip(*rows, strict=True) if rows else ((),) * len(names)
-        frame: dict[str, Any] = {}
-        for name, values in zip(names, columns, strict=True):
-            if name in TIME_COLUMNS:
-                frame[name] = pd.DatetimeIndex(list(values), dtype="datetime64[ns, UTC]")
-            else:
-                frame[name] = pd.Series(values, dtype=COLUMN_DTYPES.get(name, "object"))
-        return pd.DataFrame(frame)
+            columns = zip(*rows, strict=True) if rows else ((),) * len(names)
+            frame: dict[str, Any] = {}
+            for name, values in zip(names, columns, strict=True):
+                if name in TIME_COLUMNS:
+                    frame[name] = pd.DatetimeIndex(list(values), dtype="datetime64[ns, UTC]")
+                else:
+                    frame[name] = pd.Series(values, dtype=COLUMN_DTYPES.get(name, "object"))
+            return pd.DataFrame(frame)
 
     @contextmanager
     def _reached(self) -> Iterator[None]:
@@ -456,14 +483,40 @@ class Ledger:
         try:
             yield
         except DBAPIError as error:
-            reason = " ".join(str(error.orig).split())[:160]
             raise RestoreService(
-                f"ledger {self._address} cannot be used: {reason}; nothing was changed"
+                f"ledger {self._address} cannot be used: {_line(error.orig)}; nothing was changed"
+            ) from error
+        except CommandError as error:
+            raise RestoreService(
+                f"ledger {self._address} has tables of another version of Steelyard "
+                f"({_line(error)}); install that version"
             ) from error
         except (SQLAlchemyError, ModuleNotFoundError, OSError) as error:
-            raise RestoreService(
-                f"ledger {self._address}: {' '.join(str(error).split())[:160]}"
-            ) from error
+            raise RestoreService(f"ledger {self._address}: {_line(error)}") from error
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        """Yield a connection; a damaged value in the database is ``RestoreService``."""
+        with self._reached(), self._engine.connect() as connection:
+            try:
+                yield connection
+            except (ValueError, TypeError) as error:
+                raise RestoreService(
+                    f"ledger {self._address} holds a value that cannot be read ({_line(error)}); "
+                    "restore it from a backup"
+                ) from error
+
+
+def _line(error: object) -> str:
+    return " ".join(str(error).split())[:160]
+
+
+def _parsed(url: str) -> URL:
+    """Return a database URL; a question mark in the path of a SQLite file begins no options."""
+    driver, colon, file = url.partition(":///")
+    if colon and driver in DRIVERS[:2]:
+        return URL.create(driver, database=file)
+    return make_url(url)
 
 
 def _write_ahead(connection: Any, _record: Any) -> None:

@@ -251,3 +251,12 @@ class TrialCount(Base):
     as_of: Mapped[datetime] = mapped_column(UtcTime, index=True)
     kind: Mapped[str]
     count: Mapped[int]
+
+
+class PulledBrake(Base):
+    """The brake of a lineage: while its row is there, every trading process uses weight 0."""
+
+    __tablename__ = "ml_brakes"
+    lineage: Mapped[str] = mapped_column(primary_key=True)
+    operator: Mapped[str]
+    reason: Mapped[str]

@@ -505,9 +505,7 @@ class Journal:
         """Return an unused number, so that a removed decision leaves a gap."""
         state = self._stored_tag().state
         runs = self._tracking.decision_runs(limit=1)
-        return 1 + max(
-            state.sequence if state else 0, *(int(run.data.tags["sequence"]) for run in runs), 0
-        )
+        return 1 + max(state.sequence if state else 0, *(_sequence(run) for run in runs), 0)
 
     def _last_entry(self) -> Entry | None:
         """Return the last decision whose content and seal are unchanged."""
@@ -557,6 +555,12 @@ def _state_after(entry: Entry, present: State | None) -> State:
 
 def _run_label(run: "Run") -> str:
     return f"decision {run.data.tags.get('sequence')} (run {run.info.run_id})"
+
+
+def _sequence(run: "Run") -> int:
+    """Return the number of a decision's run; 0 if somebody removed or changed the tag."""
+    text = run.data.tags.get("sequence", "")
+    return int(text) if text.isdecimal() else 0
 
 
 def _path_points(runs: Iterable["Run"]) -> list[WeightPoint]:

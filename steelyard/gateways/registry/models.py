@@ -132,6 +132,10 @@ class Registry:
         """Whether the lineage exists; nothing is created."""
         return self._tracking.present()
 
+    def origin(self) -> tuple[str | None, bool]:
+        """Return the folder of the home this one was copied from, and whether runs go there."""
+        return self._tracking.origin()
+
     def recover(self) -> None:
         """Complete the last decision and the challenger's alias after a process died.
 

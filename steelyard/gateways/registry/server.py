@@ -4,6 +4,8 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
+from steelyard.gateways.registry.places import artifact_location, client_address
+
 
 def mlflow_server(store: str, artifacts: str, hosts: Iterable[str]) -> Any:
     """Return MLflow's server as an ASGI application; call it once in a process of its own.
@@ -20,6 +22,7 @@ def mlflow_server(store: str, artifacts: str, hosts: Iterable[str]) -> Any:
 
     names = [f"[{host}]" if ":" in host else host for host in hosts]
     served = [address for name in names for address in (name, f"{name}:*")]
+    store, artifacts = client_address(store), artifact_location(artifacts)
     artifact_root = "mlflow-artifacts:/"  # through the server
     os.environ |= {
         constants.BACKEND_STORE_URI_ENV_VAR: store,

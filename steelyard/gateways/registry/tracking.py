@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
+from json import JSONDecodeError
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
@@ -17,6 +18,14 @@ from filelock import FileLock, Timeout
 
 from steelyard.errors import FixConfiguration, RestoreService
 from steelyard.gateways.registry.descriptions import ABOUT, WHERE
+from steelyard.gateways.registry.places import (
+    COPIED_FROM,
+    artifact_location,
+    client_address,
+    database_file,
+    foreign_place,
+    take_over,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -76,9 +85,12 @@ class Tracking:
         if file is not None:
             file.parent.mkdir(parents=True, exist_ok=True)
             _require_unlocked(file)
-        client = MlflowClient(tracking_uri=self._address, registry_uri=self._address)
+        address = client_address(self._address)
+        client = MlflowClient(tracking_uri=address, registry_uri=address)
         with self._exclusive(file):
             self._create_missing(client)
+            if file is not None:
+                take_over(file, self._artifacts)
         if file is not None:
             with sqlite3.connect(file) as connection:
                 connection.execute("PRAGMA journal_mode=WAL")
@@ -92,14 +104,31 @@ class Tracking:
             file = self._database_file()
             if file is not None and not _has_tables(file):
                 return False
-            client = MlflowClient(tracking_uri=self._address, registry_uri=self._address)
+            address = client_address(self._address)
+            client = MlflowClient(tracking_uri=address, registry_uri=address)
             return bool(client.search_registered_models(f"name='{self.lineage}'"))
+
+    def origin(self) -> tuple[str | None, bool]:
+        """Return the folder of the home this one was copied or moved from, None if it was not.
+
+        Also whether new runs would still be written there; nothing is created.
+        """
+        file = self._database_file()
+        if file is None or not _has_tables(file):
+            return None, False
+        foreign = foreign_place(file, self._artifacts)
+        if foreign is not None:
+            return foreign, True
+        with self.reached():
+            experiment = self.client.get_experiment_by_name(DECISIONS)
+        return (experiment.tags.get(COPIED_FROM) if experiment else None), False
 
     def _create_missing(self, client: "MlflowClient") -> None:
         for name, description in EXPERIMENTS.items():
             if client.get_experiment_by_name(name) is None:
                 on_server = self._address.startswith("http")
-                folder = None if on_server else f"{self._artifacts}/{name.rpartition('/')[2]}"
+                part = name.rpartition("/")[2]
+                folder = None if on_server else artifact_location(self._artifacts, part)
                 tags = {NOTE: description}
                 _create_once(client.create_experiment, name, artifact_location=folder, tags=tags)
         if not client.search_registered_models(f"name='{self.lineage}'"):
@@ -114,7 +143,7 @@ class Tracking:
                 "conf/services.yaml: mlflow must be sqlite:///FILE, postgresql+psycopg://… "
                 "or http://…"
             )
-        return Path(parsed.path[1:]) if parsed.scheme == "sqlite" else None
+        return database_file(self._address)
 
     @staticmethod
     def _exclusive(file: Path | None) -> AbstractContextManager[object]:
@@ -128,11 +157,14 @@ class Tracking:
     @contextmanager
     def reached(self) -> Iterator[None]:
         """Turn failures of MLflow and of the connection to it into ``RestoreService``."""
+        from alembic.util import CommandError
         from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
 
+        raw = (MlflowException, SQLAlchemyError, CommandError, OSError, Timeout, sqlite3.Error)
         try:
             yield
-        except (MlflowException, OSError, Timeout, sqlite3.Error) as error:
+        except (*raw, ModuleNotFoundError, JSONDecodeError, UnicodeDecodeError) as error:
             reason = " ".join(str(error).split())[:200]
             raise RestoreService(f"MLflow at {self.masked} cannot be used: {reason}") from error
 

@@ -83,7 +83,21 @@ def lineage(home: Home) -> Iterator[Check]:
     yield Check(
         "MLflow", "ok", f"{home.settings.services.lineage} is there, the database is current"
     )
+    yield _origin(home)
     yield _journal(home)
+
+
+def _origin(home: Home) -> Check:
+    """Report whether the home is a copy, and whose files its runs would be written to."""
+    origin, writes_there = home.registry.origin()
+    if origin is None:
+        return Check("origin", "ok", "the home is where it was made")
+    if not writes_there:
+        return Check(
+            "origin", "ok", f"copied or moved from {origin}; its own files are in this home"
+        )
+    finding = f"copied or moved from {origin}; MLflow still names that place"
+    return Check("origin", "warning", finding, "opening it corrects that, and says so")
 
 
 def _journal(home: Home) -> Check:

@@ -238,9 +238,6 @@ def _raise_weight(drill_home: DrillHome, trained: VersionRecord) -> None:
 def copy_home(source: Path, home: Path, run: Run) -> DrillHome:
     """Return the home of a drill, a fresh copy of another home.
 
-    Artifacts of the copied runs stay where they are, and those of new runs go there too: MLflow
-    stores absolute paths.
-
     Args:
         source: Home to copy.
         home: Folder of the copy; its former content is deleted.
@@ -251,7 +248,7 @@ def copy_home(source: Path, home: Path, run: Run) -> DrillHome:
         shutil.copytree(
             source / name,
             home / name,
-            ignore=shutil.ignore_patterns("artifacts", "*.lock", ".lock"),
+            ignore=shutil.ignore_patterns("*.lock", ".lock"),
         )
     drill_home = DrillHome(home, run)
     settings = (drill_home.conf / "source.yaml").read_text(encoding="utf-8")

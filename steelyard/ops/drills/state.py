@@ -1,6 +1,7 @@
 """The weight is raised by hand in MLflow, in a decision, or on disk: no process may trust it."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -108,10 +109,12 @@ def _on_disk(
     drill_home: DrillHome, what: str, reason: str, file: Path, change: Callable[[str], str]
 ) -> Notice:
     """Change a file of the trading process and restart it while MLflow is unreachable."""
-    before = file.read_text(encoding="utf-8")
+    before, bundle = file.read_text(encoding="utf-8"), drill_home.folder / ".steelyard" / "bundle"
+    kept = shutil.copytree(bundle, drill_home.folder / "kept-bundle", dirs_exist_ok=True)
     file.write_text(change(before), encoding="utf-8")
     with away(drill_home.folder / "mlruns" / "mlflow.db"), trading(drill_home, EDITED_AT) as desk:
         evaluated = desk.live(EDITED_AT + DAY)
+    shutil.copytree(kept, bundle, dirs_exist_ok=True)
     file.write_text(before, encoding="utf-8")
     without_model = bool(evaluated) and all(
         signal.weight == 0 and signal.fallback_reason == reason for signal in evaluated
