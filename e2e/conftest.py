@@ -39,8 +39,8 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lived]:
         folder, home, {"source": {"kind": "simulated", "edge": "dying", "calendar": "24/7"}}
     ) as up:
         stores = open_home(home, up.conf)
-        document = write_report(stores, END, home / "lineage.html")
-        yield Lived(up, home / "lineage.html", document["answer"])
+        written = write_report(stores, END, home / "lineage.html")
+        yield Lived(up, home / "lineage.html", written.document.status.answer)
 
 
 @pytest.fixture(scope="session")

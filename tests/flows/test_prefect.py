@@ -43,14 +43,14 @@ def runs() -> tuple[list[str], list[str]]:
 
 def test_a_flow_run_is_recorded_with_its_steps(server: str, home: Path) -> None:
     """Collect is one completed run with its steps."""
-    document = collect(home=str(home))
+    collection = collect(home=str(home))
     states, steps = runs()
 
-    assert document["added"] > 18_000
+    assert collection.added > 18_000
     assert states == ["Completed"]
     assert sorted(steps) == ["announce_quarantine", "read_source", "store_bars", "validate_bars"]
     assert artifacts()["collect-data-summary"].startswith("**bars: ")
-    assert document["docs"] in artifacts()["collect-data-summary"]
+    assert collection.docs in artifacts()["collect-data-summary"]
 
 
 def test_the_doctor_finds_a_server_with_nothing_registered(server: str, home: Path) -> None:
