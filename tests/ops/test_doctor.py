@@ -92,6 +92,7 @@ def test_a_home_that_is_well_has_nothing_wrong_and_is_left_as_it_was(
             "MLflow",
         ),
         *(
+            "origin",
             "journal",
             "folder: home",
             "folder: lake",
