@@ -63,6 +63,7 @@ def _watch(
 ) -> StateWatch:
     """Return a watch that starts with the state on disk and stores every new one there."""
     alerts, state_file = open_alerts(services), _state_file(services)
+    ledger = open_ledger(services)
 
     def alert_on_lapse(state: State, at: datetime) -> None:
         alert = lapse(state, at, lease_days, services.pages)
@@ -83,7 +84,7 @@ def _watch(
         clock,
         lease_days,
         alarm,
-        lambda: _is_braked(open_ledger(services), services.lineage),
+        lambda: _is_braked(ledger, services.lineage),
     )
 
 

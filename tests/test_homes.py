@@ -45,7 +45,7 @@ def traded(tmp_path_factory: pytest.TempPathFactory, empty_mlflow: Path) -> Path
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-@pytest.mark.parametrize("with_mlflow", [True, False])
+@pytest.mark.parametrize("with_mlflow", [False, pytest.param(True, marks=pytest.mark.soak)])
 def test_no_damage_keeps_trading_from_starting(
     tmp_path: Path, traded: Path, damage: str, with_mlflow: bool
 ) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from factories.homes import LAST, pilot_home
 from steelyard.gateways.brokers import Order, PaperBroker, order_row
+from steelyard.gateways.ledger import Ledger
 from steelyard.home import Home, open_home
 from steelyard.queries.status import status
 from steelyard.trading import open_watch
@@ -140,3 +141,9 @@ def test_an_order_that_only_the_model_wanted_is_cancelled(
         "rolled_back",
     ]
     assert trades.loc[plain["signal_id"], "status"] == "submitted"
+
+
+def test_looking_for_the_brake_makes_no_ledger(tmp_path: Path) -> None:
+    """A ledger that vanished stays missing; an empty one would look like a fresh start."""
+    assert Ledger(f"sqlite:///{tmp_path}/ledger.db").brake("x") is None
+    assert list(tmp_path.iterdir()) == []

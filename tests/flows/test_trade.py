@@ -256,6 +256,7 @@ def test_every_order_has_its_reason_after_a_kill(home: Path, patient: str) -> No
     assert evaluated["decision"]
 
 
+@pytest.mark.soak
 def test_what_cannot_be_recorded_is_not_ordered(
     home: Path, patient: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

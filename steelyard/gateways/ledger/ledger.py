@@ -95,6 +95,11 @@ class Ledger:
         event.listen(engine, "connect", _write_ahead)
         return engine
 
+    @property
+    def _is_missing(self) -> bool:
+        """Whether it is a SQLite file that does not exist; reading must not make an empty one."""
+        return not self._on_server and not Path(self._url.database or "").exists()
+
     def migrate(self) -> None:
         """Upgrade the tables to the current version in one transaction.
 
@@ -112,7 +117,7 @@ class Ledger:
         Nothing is created.
         """
         head = str(ScriptDirectory(str(MIGRATIONS)).get_current_head())
-        if not self._on_server and not Path(self._url.database or "").exists():
+        if self._is_missing:
             return None, head
         with self._reading() as connection:
             return MigrationContext.configure(connection).get_current_revision(), head
@@ -374,6 +379,8 @@ class Ledger:
 
     def brake(self, lineage: str) -> str | None:
         """Return who pulled the brake of a lineage, and why; None if it is not pulled."""
+        if self._is_missing:
+            return None
         columns = (PulledBrake.operator, PulledBrake.reason)
         statement = select(*columns).where(PulledBrake.lineage == lineage)
         with self._reading() as connection:
