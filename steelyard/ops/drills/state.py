@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 from steelyard.gateways.registry.tamper import edit_decision, edit_state
@@ -18,6 +19,8 @@ STORY = (
     "State tag, a decision, the model on disk and the state on disk are edited by hand, in turn."
 )
 EDITED_AT = STARTED_AT + DAY
+REPAIRED_AT = EDITED_AT + DAY
+"""When the guard runs again; its lease is held against this time, no earlier one."""
 
 
 def edited_state(drill_home: DrillHome) -> DrillResult:
@@ -27,7 +30,7 @@ def edited_state(drill_home: DrillHome) -> DrillResult:
     drill_home.flow("guard", EDITED_AT)
     weights = [(STARTED_AT, drill_home.weight(STARTED_AT))]
     notices, used = _state_tag(drill_home)
-    weights += [(EDITED_AT, used), (EDITED_AT + DAY, _weight(drill_home))]
+    weights += [(EDITED_AT, used), (REPAIRED_AT, _weight(drill_home, REPAIRED_AT))]
     notices += [
         *_decision(drill_home),
         _on_disk(
@@ -47,16 +50,17 @@ def edited_state(drill_home: DrillHome) -> DrillResult:
 def _state_tag(drill_home: DrillHome) -> tuple[list[Notice], float]:
     """Return the notices, and the weight trading used while the tag said 70 %."""
     home = drill_home.home()
-    services, earned = home.settings.services, _weight(drill_home)
+    services, earned = home.settings.services, _weight(drill_home, EDITED_AT)
     edit_state(services.mlflow, services.lineage, _claim_weight)
-    used, refused = _weight(drill_home), drill_home.refused("guard", EDITED_AT + DAY)
+    used = _weight(drill_home, EDITED_AT)
+    refused = drill_home.refused("guard", REPAIRED_AT)
     faults, alerted = (
         verified(drill_home.home()).faults,
         bool(drill_home.alerts("flow", "guard")),
     )
     reported = status(drill_home.home(), EDITED_AT).fault
     repaired = verified(drill_home.home(), repair=True).faults
-    drill_home.flow("guard", EDITED_AT + DAY)
+    drill_home.flow("guard", REPAIRED_AT)
     return [
         must_hold(
             "state tag: trading uses weight 0",
@@ -89,7 +93,7 @@ def _decision(drill_home: DrillHome) -> list[Notice]:
     for tag, value in (("reasons", "earned every bit of it"), ("hash", "0" * 64)):
         before = edit_decision(address, str(last.run_id), tag, value)
         faults = verified(drill_home.home()).faults
-        used = _weight(drill_home)
+        used = _weight(drill_home, REPAIRED_AT)
         edit_decision(address, str(last.run_id), tag, before)
         words = faults[0] if faults else "not named"
         notices.append(
@@ -112,8 +116,8 @@ def _on_disk(
     before, bundle = file.read_text(encoding="utf-8"), drill_home.folder / ".steelyard" / "bundle"
     kept = shutil.copytree(bundle, drill_home.folder / "kept-bundle", dirs_exist_ok=True)
     file.write_text(change(before), encoding="utf-8")
-    with away(drill_home.folder / "mlruns" / "mlflow.db"), trading(drill_home, EDITED_AT) as desk:
-        evaluated = desk.live(EDITED_AT + DAY)
+    with away(drill_home.folder / "mlruns" / "mlflow.db"), trading(drill_home, REPAIRED_AT) as desk:
+        evaluated = desk.live(REPAIRED_AT + DAY)
     shutil.copytree(kept, bundle, dirs_exist_ok=True)
     file.write_text(before, encoding="utf-8")
     without_model = bool(evaluated) and all(
@@ -128,9 +132,9 @@ def _on_disk(
     )
 
 
-def _weight(drill_home: DrillHome) -> float:
-    """Return the weight that a trading process started now would use."""
-    with trading(drill_home, EDITED_AT) as desk:
+def _weight(drill_home: DrillHome, at: datetime) -> float:
+    """Return the weight that a trading process started at ``at`` would use."""
+    with trading(drill_home, at) as desk:
         return desk.weight()
 
 
