@@ -12,6 +12,7 @@ from steelyard.queries.records import decision_records
 from steelyard.queries.state import current_state
 from steelyard.tasks.alerts import announce, announce_health, announce_silences, notice_lapse
 from steelyard.tasks.illustrations import illustrate
+from steelyard.tasks.retraining import replace_model
 from steelyard.tasks.weight import guard_weight
 from steelyard.views.records import SingleDecision
 
@@ -33,6 +34,7 @@ def guard(
     announce_silences(opened_home, silence_alerts(opened_home, at), at)
     announce_health(opened_home, health_alerts(opened_home, at), at)
     announce(opened_home, [entry])
+    replace_model(opened_home, at)
     decisions = decision_records(opened_home, [entry])
     state = current_state(opened_home, at)
     publish_decisions("guard", decisions, state)

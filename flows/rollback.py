@@ -11,6 +11,7 @@ from steelyard.queries.records import decision_records
 from steelyard.queries.state import current_state
 from steelyard.settings import operator_name
 from steelyard.tasks.alerts import announce
+from steelyard.tasks.retraining import replace_model
 from steelyard.tasks.rollback import hold_weight, resume_weight, roll_back_weight
 from steelyard.views.records import Rollback, SingleDecision
 from steelyard.weight.decision import Entry
@@ -37,6 +38,7 @@ def rollback(
     rolled_back = roll_back_weight(opened_home, reason, operator or operator_name(), at)
     announce(opened_home, [rolled_back.entry])
     published = _publish_entry(opened_home, rolled_back.entry, at)
+    replace_model(opened_home, at)
     return Rollback(published.decision, published.state, rolled_back.ways)
 
 

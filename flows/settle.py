@@ -9,6 +9,7 @@ from steelyard.home import open_home
 from steelyard.tasks.alerts import announce
 from steelyard.tasks.bars import read_history
 from steelyard.tasks.predictions import record_opinions, record_outcomes, watch_streak
+from steelyard.tasks.retraining import replace_model
 from steelyard.tasks.weight import ensure_lineage
 from steelyard.views.runs import Settlement
 
@@ -27,4 +28,5 @@ def settle(as_of: datetime | None = None, home: str = ".", conf: str | None = No
     predictions = record_opinions(opened_home, history, ensure_lineage(opened_home, at))
     outcomes = record_outcomes(opened_home, history)
     announce(opened_home, [watch_streak(opened_home, at)])
+    replace_model(opened_home, at)
     return Settlement(at, predictions, outcomes)

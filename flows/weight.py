@@ -13,6 +13,7 @@ from steelyard.queries.state import current_state
 from steelyard.tasks.alerts import announce
 from steelyard.tasks.bars import read_history
 from steelyard.tasks.illustrations import illustrate
+from steelyard.tasks.retraining import replace_model
 from steelyard.tasks.weight import evaluate_weight, review_gates
 from steelyard.views.records import PeriodDecisions
 
@@ -32,6 +33,7 @@ def weight(
     settled_signals = count_settled(read_history(opened_home, at))
     entries = [evaluate_weight(opened_home, at), review_gates(opened_home, at, settled_signals)]
     announce(opened_home, entries)
+    replace_model(opened_home, at)
     decisions = decision_records(opened_home, entries)
     state = current_state(opened_home, at)
     publish_decisions("weight", decisions, state)

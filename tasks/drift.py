@@ -4,9 +4,6 @@ import json
 from dataclasses import replace
 from datetime import datetime
 
-from prefect.deployments import run_deployment
-from prefect.exceptions import ObjectNotFound
-
 from steelyard.evaluation.books import finite_or_none
 from steelyard.gateways.registry import RunFigures, Version
 from steelyard.home import Home
@@ -20,13 +17,10 @@ from steelyard.queries.drift import (
     may_ask_for_training,
     recorded_check,
 )
-from steelyard.settings import prefect_server_configured
+from steelyard.tasks.retraining import start_training
 from steelyard.tasks.step import step
 from steelyard.views import plots
 from steelyard.views.drift import JudgedDrift
-
-TRAINING = "train/weekly"
-"""Deployment that trains; a check starts it if a Prefect server knows it."""
 
 
 @step()
@@ -105,16 +99,5 @@ def ask_for_training(home: Home, judged: JudgedDrift) -> str | None:
     check = judged.check
     if not (judged.new and check.asked):
         return None
-    if not prefect_server_configured():
-        return "no Prefect server is configured; run steelyard train"
-    reason = f"drift of {check.as_of:%Y-%m-%d}: {'; '.join(check.reasons)}"[:500]
-    parameters = {
-        "home": str(home.folder),
-        "conf": str(home.conf) if home.conf else None,
-        "request": {"reason": reason},
-    }
-    try:
-        run = run_deployment(TRAINING, parameters=parameters, timeout=0, as_subflow=False)
-    except ObjectNotFound:
-        return f"the Prefect server knows no deployment {TRAINING}; run steelyard train"
-    return f"training started: {getattr(run, 'name', TRAINING)}"
+    reason = f"drift of {check.as_of:%Y-%m-%d}: {'; '.join(check.reasons)}"
+    return start_training(home, reason, check.key)

@@ -12,10 +12,12 @@ from steelyard.weight.decision import Decision, Entry
 from steelyard.weight.policy import PHASES
 from steelyard.weight.state import State
 
+NEW_TRAINING = "A Prefect server starts a training by itself; without one run steelyard train."
 ADVICE = {
-    "rollback": "Retrain (steelyard train); the next champion must pass the first gate. "
+    "rollback": f"{NEW_TRAINING} The next champion must pass the first gate. "
     "The incident report is in the run.",
-    "disable": "Retrain; the next champion must requalify from shadow. Find out why in the run.",
+    "disable": f"{NEW_TRAINING} The next champion must requalify from shadow. "
+    "Find out why in the run.",
     "demotion": "No action is needed. If it is unexpected, look at the run; "
     "steelyard rollback takes the rest of the weight.",
     "cut": "No action is needed. If it is unexpected, look at the run; "

@@ -26,6 +26,9 @@ from steelyard.weight.sequential import proof, would_stand
 from steelyard.weight.state import State
 from steelyard.weight.transitions import promote
 
+BLEND_CRITERIA = ("mean_return", "win_rate", "sharpe", "drawdown", "fallback_rate")
+"""Criteria of the pilot that the blend meets or fails, however many signals there are."""
+
 
 @dataclass(frozen=True, slots=True)
 class GateInputs:
@@ -66,6 +69,21 @@ def review(case: Case, inputs: GateInputs) -> Decision:
     reason = f"{state.phase} → {following}: every criterion met{doubt}"
     after = promote(state, following, case.policy, case.as_of)
     return case.decide("gates", "RAISE", (reason,), rules, after)
+
+
+def pilot_failed(decision: Decision, state: State) -> bool:
+    """Return whether a review found the blend of the present pilot wanting.
+
+    Too few days, signals or evidence are no failure: the pilot goes on.
+
+    Args:
+        decision: Decision of a gate review.
+        state: State in force.
+    """
+    met = {rule.name: rule.fired for rule in decision.rules}
+    present = decision.before.phase == "pilot" and decision.before.phase_since == state.phase_since
+    judged = met.get("days", False) and met.get("settled_predictions", False)
+    return present and judged and not all(met.get(name, True) for name in BLEND_CRITERIA)
 
 
 def criteria(case: Case, inputs: GateInputs, proven: Rule) -> tuple[Rule, ...]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from httpx import ConnectError
 from prefect.deployments.runner import RunnerDeployment
 from prefect.testing.utilities import prefect_test_harness
 
@@ -20,7 +21,10 @@ from steelyard.market.features import feature_names, feature_set_hash
 from steelyard.market.history import as_known
 from steelyard.monitoring.drift_record import DriftRecord
 from steelyard.tasks import drift as drift_task
+from steelyard.tasks import retraining
 from steelyard.tasks.predictions import record_opinions
+from steelyard.tasks.retraining import replace_model
+from steelyard.tasks.rollback import roll_back_weight
 from steelyard.views.drift import JudgedDrift
 
 Command = Callable[..., tuple[int, str, str]]
@@ -101,25 +105,46 @@ def test_a_moved_market_asks_for_a_training_once_per_cooldown(
     assert pilot.journal.state().weight == 0.15  # type: ignore[union-attr]
 
 
-def test_a_server_that_knows_the_deployment_gets_a_run(pilot: Home) -> None:
-    """A run is scheduled on Prefect's server; without the deployment the answer says so."""
+def test_a_server_that_knows_the_deployment_gets_one_run_per_cause(
+    pilot: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Drift, and a model that a rollback took out, each start one training on Prefect's server."""
     check = DriftRecord("key", DAY, "1", "retrain", 0.5, ("features moved",), (), "", asked=True)
     judged = JudgedDrift(check, page="", new=True)
-    with (
-        prefect_test_harness(server_startup_timeout=120),
-        pytest.MonkeyPatch.context() as environment,
-    ):
-        environment.setattr(drift_task, "prefect_server_configured", lambda: True)
+    assert replace_model(pilot, DAY) is None
+    roll_back_weight(pilot, "spread tripled", "anna", DAY)
+    assert replace_model(pilot, DAY) == "no Prefect server is configured; run steelyard train"
+    with prefect_test_harness(server_startup_timeout=120):
+        monkeypatch.setattr(retraining, "prefect_server_configured", lambda: True)
         assert drift_task.ask_for_training(pilot, judged) == (
-            f"the Prefect server knows no deployment {drift_task.TRAINING}; run steelyard train"
+            f"the Prefect server knows no deployment {retraining.TRAINING}; run steelyard train"
         )
-        name = drift_task.TRAINING.rpartition("/")[2]
+        name = retraining.TRAINING.rpartition("/")[2]
         RunnerDeployment.from_entrypoint("steelyard.flows.train.train", name).apply()
-        started = drift_task.ask_for_training(pilot, judged)
+        started = [drift_task.ask_for_training(pilot, judged) for _ in range(2)]
+        replaced = [replace_model(pilot, DAY + timedelta(days=day)) for day in range(2)]
 
-    assert started is not None
-    assert started.startswith("training started: ")
+    assert str(started[0]).startswith("training started: ")
+    assert len(set(started)) == len(set(replaced)) == 1
+    assert started[0] != replaced[0]
     assert drift_task.ask_for_training(pilot, replace(judged, new=False)) is None
+
+
+def test_a_server_that_does_not_answer_fails_no_guard(
+    pilot: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer says so, and what to run."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise ConnectError("connection refused")
+
+    monkeypatch.setattr(retraining, "prefect_server_configured", lambda: True)
+    monkeypatch.setattr(retraining, "run_deployment", refuse)
+    roll_back_weight(pilot, "spread tripled", "anna", DAY)
+
+    assert replace_model(pilot, DAY) == (
+        "the Prefect server gave no answer (connection refused); run steelyard train"
+    )
 
 
 def test_few_signals_are_not_judged(pilot: Home) -> None:

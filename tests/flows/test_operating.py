@@ -478,7 +478,7 @@ def test_a_cut_and_an_expired_lease_alert_once(pilot: Home, received: list[dict[
         == "Steelyard: disable: signal-confidence: weight 15.0% → 0.0%, pilot → shadow"
     )
     assert "consecutive ML losses, at most 10 allowed" in disabled["message"]
-    assert "Retrain; the next champion must requalify" in disabled["message"]
+    assert "The next champion must requalify" in disabled["message"]
     assert "http://127.0.0.1:5000/#/experiments/" in disabled["message"]
 
 

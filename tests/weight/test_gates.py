@@ -8,7 +8,7 @@ import pytest
 from factories.evidence import NOW, POLICY, evidence, state
 from steelyard.evaluation.ab_test import ArmComparison
 from steelyard.weight.case import Case
-from steelyard.weight.gates import GateInputs, review, window_left
+from steelyard.weight.gates import GateInputs, pilot_failed, review, window_left
 from steelyard.weight.state import State
 
 READY = GateInputs(settled_signals=100, features_validated=True, has_champion=True)
@@ -211,6 +211,26 @@ def test_optimization_reports_when_it_is_stable(
 
     assert decision.after.phase == "optimization"
     assert decision.reasons[0].startswith(reason_part)
+
+
+@pytest.mark.parametrize(
+    ("days", "figures", "failed"),
+    [
+        pytest.param(14, {"blended__sharpe": 0.5}, True, id="the blend is worse"),
+        pytest.param(14, {}, False, id="the gate opens"),
+        pytest.param(13, {"blended__sharpe": 0.5}, False, id="a day early"),
+        pytest.param(14, {"settled": 19, "blended__sharpe": 0.5}, False, id="too few signals"),
+    ],
+)
+def test_a_pilot_fails_by_its_blend_not_by_waiting(
+    days: int, figures: dict[str, Any], failed: bool
+) -> None:
+    """A review of an earlier pilot does not count."""
+    pilot = state("pilot", 0.10, **since(days))
+    decision = review(Case(pilot, evidence(**figures), POLICY, NOW, NOW), READY)
+
+    assert pilot_failed(decision, pilot) is failed
+    assert not pilot_failed(decision, state("pilot", 0.10, **since(days - 1)))
 
 
 def test_a_held_lineage_does_not_move_up() -> None:
