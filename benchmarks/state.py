@@ -16,6 +16,8 @@ from steelyard.desk.state_watch import StateWatch
 from steelyard.gateways.brake import Brake
 from steelyard.gateways.ledger import Ledger
 from steelyard.gateways.registry import Registry
+from steelyard.gateways.seal import Seal
+from steelyard.gateways.witnesses import StateFile, Witnesses
 from steelyard.settings import go_offline
 from steelyard.weight.decision import make_decision
 from steelyard.weight.policy import WeightPolicy
@@ -61,8 +63,14 @@ def opened(home: Path, address: str) -> Registry:
         address: Address of MLflow.
     """
     ledger = Ledger(f"sqlite:///{home}/ledger.db")
+    seal, lineage = Seal(), "signal-confidence"
     return Registry(
-        address, f"{home}/artifacts", "signal-confidence", lambda: ledger.exclusive("journal")
+        address,
+        f"{home}/artifacts",
+        lineage,
+        lambda: ledger.exclusive("journal"),
+        seal,
+        Witnesses(lineage, ledger, StateFile(home / "state.json", seal), seal),
     )
 
 

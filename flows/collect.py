@@ -23,6 +23,7 @@ def collect(as_of: datetime | None = None, home: str = ".", conf: str | None = N
         conf: Folder of the settings; None for the default.
     """
     opened_home, at = open_home(home, conf), resolve_as_of(as_of)
+    opened_home.require_stores()
     raw = read_source(opened_home)
     with documented("collect", opened_home.quality):
         checked = validate_bars(opened_home, raw, at)

@@ -22,6 +22,7 @@ def rollback(
     reason: str,
     operator: str | None = None,
     as_of: datetime | None = None,
+    accept_loss: bool = False,
     home: str = ".",
     conf: str | None = None,
 ) -> Rollback:
@@ -31,11 +32,15 @@ def rollback(
         reason: Why, in the operator's words.
         operator: Name of the operator; None for the user of this machine.
         as_of: Time of the rollback (ISO 8601, UTC); None for the scheduled time.
+        accept_loss: Accept decisions and settled rows that are lost, after an older backup was put
+            back.
         home: Folder of all state.
         conf: Folder of the settings; None for the default.
     """
     opened_home, at = open_home(home, conf), resolve_as_of(as_of)
-    rolled_back = roll_back_weight(opened_home, reason, operator or operator_name(), at)
+    rolled_back = roll_back_weight(
+        opened_home, reason, operator or operator_name(), at, accept_loss=accept_loss
+    )
     announce(opened_home, [rolled_back.entry])
     published = _publish_entry(opened_home, rolled_back.entry, at)
     replace_model(opened_home, at)

@@ -440,6 +440,14 @@ def doctor(home: Home = HERE, conf: Conf = None, as_json: Json = False) -> None:
 def rollback(
     reason: Reason,
     by: Operator = None,
+    accept_loss: Annotated[
+        bool,
+        typer.Option(
+            "--accept-loss",
+            help="Accept that decisions or settled rows are lost, after an older backup was put "
+            "back: go on without them.",
+        ),
+    ] = False,
     home: Home = HERE,
     conf: Conf = None,
     as_of: AsOf = None,
@@ -448,7 +456,8 @@ def rollback(
     """Set the weight to 0 now; the model must be retrained and requalify from shadow."""
     from steelyard.flows.rollback import rollback as flow
 
-    show(_run_for_operator(flow, reason, by, home, conf, as_of), as_json, terminal.print_operation)
+    entry = _run_for_operator(flow, reason, by, home, conf, as_of, accept_loss=accept_loss)
+    show(entry, as_json, terminal.print_operation)
 
 
 @app.command()
@@ -482,11 +491,17 @@ def resume(
 
 
 def _run_for_operator(
-    flow: Any, reason: str, operator: str | None, home: Path, conf: Path | None, as_of: str | None
+    flow: Any,
+    reason: str,
+    operator: str | None,
+    home: Path,
+    conf: Path | None,
+    as_of: str | None,
+    **parameters: Any,
 ) -> Any:
     if not reason.strip():
         raise FixConfiguration("--reason is empty; the journal records why, so give one")
-    return _run_flow(flow, home, conf, as_of, reason=reason, operator=operator)
+    return _run_flow(flow, home, conf, as_of, reason=reason, operator=operator, **parameters)
 
 
 def parse_time(text: str) -> datetime:

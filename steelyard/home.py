@@ -5,15 +5,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from steelyard.errors import FixConfiguration
+from steelyard.errors import FixConfiguration, VerifyState
 from steelyard.gateways.alerts import Alerts
 from steelyard.gateways.brake import Brake
 from steelyard.gateways.brokers import Broker, BrokerSettings, PaperBroker
 from steelyard.gateways.lake import Lake
 from steelyard.gateways.ledger import Ledger
+from steelyard.gateways.ledger.digests import Digests
 from steelyard.gateways.plugins import load_strategy
 from steelyard.gateways.quality import Quality
 from steelyard.gateways.registry import Journal, Registry, Version
+from steelyard.gateways.seal import Seal
+from steelyard.gateways.witnesses import StateFile, Witnesses
 from steelyard.market.brackets import BracketPolicy
 from steelyard.market.features import feature_names
 from steelyard.market.strategy import Strategy
@@ -31,6 +34,22 @@ if TYPE_CHECKING:
     from steelyard.learning.model import Model
 
 
+def open_seal(services: ServiceSettings) -> Seal:
+    """Return the seal of the home: its key is in the environment, else in the state folder."""
+    return Seal(seal_key(), Path(services.state) / "seal.key")
+
+
+def open_state_file(services: ServiceSettings) -> StateFile:
+    """Return the file in which the trading processes of the home keep the state they last saw."""
+    return StateFile(Path(services.state) / "state.json", open_seal(services))
+
+
+def open_witnesses(services: ServiceSettings) -> Witnesses:
+    """Return what the home's ledger and trading processes have seen of the lineage."""
+    ledger, state_file = Ledger(services.ledger), open_state_file(services)
+    return Witnesses(services.lineage, ledger, state_file, open_seal(services))
+
+
 def open_registry(services: ServiceSettings) -> Registry:
     """Return the registry; changes take a lock in the ledger, which all processes share."""
     ledger = Ledger(services.ledger)
@@ -39,13 +58,29 @@ def open_registry(services: ServiceSettings) -> Registry:
         services.artifacts,
         services.lineage,
         lambda: ledger.exclusive("journal"),
-        seal_key(),
+        open_seal(services),
+        open_witnesses(services),
     )
 
 
 def open_ledger(services: ServiceSettings) -> Ledger:
     """Return the ledger; ``Home`` and the recorder migrate it at first use."""
     return Ledger(services.ledger)
+
+
+def require_ledger_file(services: ServiceSettings) -> None:
+    """Refuse to make a new ledger where a trading process of this home has seen one.
+
+    Raises:
+        VerifyState: If its file is gone.
+    """
+    ledger, state = Ledger(services.ledger), open_state_file(services).read()
+    if state is not None and state.digests and ledger.is_missing:
+        raise VerifyState(
+            f"the ledger {services.ledger} is gone, although this home has {state.digests} digests "
+            "of it; restore it from the newest backup, or go on with an empty one at weight 0: "
+            "steelyard rollback --accept-loss"
+        )
 
 
 def run_url(services: ServiceSettings, journal: Journal, run_id: str | None) -> str:
@@ -112,10 +147,20 @@ class Home:
 
     @cached_property
     def ledger(self) -> Ledger:
-        """Ledger of signals, predictions and outcomes, migrated to the current tables."""
+        """Ledger of signals, predictions and outcomes, migrated to the current tables.
+
+        Raises:
+            VerifyState: If it is gone although a trading process has seen it.
+        """
         ledger = Ledger(self.settings.services.ledger)
+        require_ledger_file(self.settings.services)
         ledger.migrate()
         return ledger
+
+    @cached_property
+    def digests(self) -> Digests:
+        """Digests of the ledger's settled predictions."""
+        return Digests(self.ledger)
 
     @cached_property
     def registry(self) -> Registry:
@@ -126,6 +171,11 @@ class Home:
     def journal(self) -> Journal:
         """Journal of the lineage: state and decisions."""
         return self.registry.journal
+
+    @cached_property
+    def seal(self) -> Seal:
+        """Seal of state and decisions."""
+        return open_seal(self.settings.services)
 
     @cached_property
     def brake(self) -> Brake:
@@ -168,6 +218,15 @@ class Home:
             ),
             "Data checks of the training": f"{training}/artifacts/data_docs/features.html",
         }
+
+    def require_stores(self) -> None:
+        """Refuse to go on if ledger or MLflow vanished; a look at the files, nothing is opened.
+
+        Raises:
+            VerifyState: If a file is gone that this home had.
+        """
+        require_ledger_file(self.settings.services)
+        self.registry.require_database()
 
     @property
     def state_folder(self) -> Path:

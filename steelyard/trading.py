@@ -15,17 +15,24 @@ from steelyard.desk.session import Session
 from steelyard.desk.state_watch import Clock, StateListener, StateWatch, system_clock
 from steelyard.desk.streak_breaker import StreakBreaker
 from steelyard.errors import RestoreService
-from steelyard.gateways.files import set_aside, write_whole
+from steelyard.gateways.files import set_aside
 from steelyard.gateways.lake import Lake
 from steelyard.gateways.ledger import Ledger
 from steelyard.gateways.plugins import load_strategy
 from steelyard.gateways.registry import Registry
-from steelyard.gateways.registry.journal import StateReading
 from steelyard.gateways.spool import Spool
-from steelyard.home import open_alerts, open_brake, open_ledger, open_registry, run_url
+from steelyard.home import (
+    open_alerts,
+    open_brake,
+    open_ledger,
+    open_registry,
+    open_state_file,
+    open_witnesses,
+    run_url,
+)
 from steelyard.market.bars import by_symbol
 from steelyard.settings import ServiceSettings, Settings, load
-from steelyard.views.alerts import lapse, of_decision, trading_trouble
+from steelyard.views.alerts import distrust, lapse, of_decision, trading_trouble
 from steelyard.weight.state import State
 
 ANSWER_AGE = timedelta(days=3)
@@ -62,7 +69,7 @@ def _watch(
     alarm: Alarm,
 ) -> StateWatch:
     """Return a watch that starts with the state on disk and stores every new one there."""
-    alerts, state_file = open_alerts(services), _state_file(services)
+    alerts, state_file = open_alerts(services), open_state_file(services)
     ledger = open_ledger(services)
 
     def alert_on_lapse(state: State, at: datetime) -> None:
@@ -70,54 +77,43 @@ def _watch(
         if alert:
             alerts.post(alert)
 
+    def alert_on_distrust(fault: str, at: datetime) -> None:
+        alerts.post(distrust(services.lineage, fault, at, services.pages))
+
     def store(state: State, _: datetime) -> None:
-        state_file.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(state_file, registry.journal.sealed(state))
+        state_file.store(state)
 
     return StateWatch(
         registry.journal.verified,
         open_brake(services),
         services.refresh_seconds,
         (store, *listeners),
-        _whole_state(services, registry, alarm),
+        _whole_state(services, alarm),
         alert_on_lapse,
         clock,
         lease_days,
         alarm,
         lambda: _is_braked(ledger, services.lineage),
+        alert_on_distrust,
     )
 
 
-def stored_state(services: ServiceSettings, registry: Registry) -> State | None:
+def stored_state(services: ServiceSettings) -> State | None:
     """Return the state that the last trading process left on disk.
 
-    Args:
-        services: Where state lives.
-        registry: Its journal holds the seal's key.
-
-    Returns:
-        The state; None if there is none, it cannot be read, or its seal is wrong.
+    None if there is none, its seal is wrong, or the ledger has seen a later decision.
     """
-    return _read_state(services, registry).state
+    state = open_state_file(services).read()
+    return None if open_witnesses(services).testify().fault(state) else state
 
 
-def _read_state(services: ServiceSettings, registry: Registry) -> StateReading:
-    """Return the state on disk, or why it cannot be trusted."""
-    try:
-        return registry.journal.unsealed(_state_file(services).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return StateReading()
-    except (OSError, ValueError) as error:
-        return StateReading(fault=f"cannot be read ({error})")
-
-
-def _whole_state(services: ServiceSettings, registry: Registry, alarm: Alarm) -> State | None:
+def _whole_state(services: ServiceSettings, alarm: Alarm) -> State | None:
     """Return the state on disk; a damaged one is set aside and told."""
-    stored = _read_state(services, registry)
-    if stored.fault:
-        aside = set_aside(_state_file(services))
-        alarm(f"{_state_file(services)} {stored.fault}; it is kept as {aside}")
-    return stored.state
+    state_file = open_state_file(services)
+    fault = state_file.reading().fault
+    if fault:
+        alarm(f"{state_file.file} {fault}; it is kept as {set_aside(state_file.file)}")
+    return stored_state(services)
 
 
 def _is_braked(ledger: Ledger, lineage: str) -> bool | None:
@@ -132,10 +128,6 @@ def _alarm(services: ServiceSettings) -> Alarm:
     """Return the alarm of the process's background threads: an alert, once a day and cause."""
     alerts = open_alerts(services)
     return lambda words: alerts.post(trading_trouble(services.lineage, words, datetime.now(UTC)))
-
-
-def _state_file(services: ServiceSettings) -> Path:
-    return Path(services.state) / "state.json"
 
 
 def open_session(home: Path, conf: Path | None = None, clock: Clock = system_clock) -> Session:
@@ -157,7 +149,7 @@ def open_session(home: Path, conf: Path | None = None, clock: Clock = system_clo
     settings: Settings = load(conf)
     services = settings.services.at(home)
     registry, state_folder = open_registry(services), Path(services.state)
-    champion = ServedModel(registry.load, state_folder / "bundle", registry.journal.seal)
+    champion = ServedModel(registry.load, state_folder / "bundle", registry.journal.seal.of)
     champion.restore()
     strategy = load_strategy(settings.strategy)
     alarm = _alarm(services)

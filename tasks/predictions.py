@@ -93,13 +93,17 @@ def record_outcomes(home: Home, history: pd.DataFrame, since: datetime | None = 
     if since is not None:
         settled = settled[(settled["settled_at"] > since).to_numpy(dtype=bool)]
     unsettled = settled["signal_id"].isin(home.ledger.unsettled()["signal_id"])
-    return home.ledger.record_outcomes(_as_filled(home, settled[unsettled]))
+    return home.ledger.record_outcomes(as_filled(home, settled[unsettled]))
 
 
-def _as_filled(home: Home, settled: pd.DataFrame) -> pd.DataFrame:
+def as_filled(home: Home, settled: pd.DataFrame) -> pd.DataFrame:
     """Return outcomes with the broker's fills for traded signals; leave out trades still open.
 
     Slippage is measured against the prices of the bracket kernel on the same bars.
+
+    Args:
+        home: Opened home.
+        settled: One row per signal, columns ``signal_id`` and those of ``outcomes``.
     """
     trades = home.ledger.trades(("submitted", "open", "closed")).set_index("signal_id")
     if not settled["signal_id"].isin(trades.index).any():

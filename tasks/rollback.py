@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from steelyard.errors import FixConfiguration, RestoreService
-from steelyard.home import Home, open_broker
+from steelyard.home import Home, open_broker, open_ledger
 from steelyard.queries.incident import incident_facts, recorded_evidence
 from steelyard.tasks.step import step
 from steelyard.tasks.weight import ensure_lineage
@@ -26,7 +26,9 @@ class RolledBack:
 
 
 @step()
-def roll_back_weight(home: Home, reason: str, operator: str, as_of: datetime) -> RolledBack:
+def roll_back_weight(
+    home: Home, reason: str, operator: str, as_of: datetime, *, accept_loss: bool = False
+) -> RolledBack:
     """Set the weight to 0 now by every way there is, none of which waits for another.
 
     First the brakes, on disk and in the ledger, then the journal with an incident report, then the
@@ -38,6 +40,8 @@ def roll_back_weight(home: Home, reason: str, operator: str, as_of: datetime) ->
         operator: Name of the operator.
         as_of: Time of the rollback (UTC), moved to the last decision if that is later and
             no clock was ahead then.
+        accept_loss: Record decisions and settled rows that are lost as accepted, so that
+            ``verify`` names them no longer.
 
     Raises:
         RestoreService: If it is not in the journal; the line says which way worked all the same.
@@ -45,9 +49,14 @@ def roll_back_weight(home: Home, reason: str, operator: str, as_of: datetime) ->
     """
     entries: list[Entry] = []
     brake = _attempt("brake", lambda: _pull(home, operator, reason))
-    ledger = _attempt("ledger", lambda: _pull_in_ledger(home, operator, reason))
+    ledger = _attempt(
+        "ledger", lambda: _pull_in_ledger(home, operator, reason, accept_loss=accept_loss)
+    )
     journal = _attempt(
-        "journal", lambda: _record(entries, _record_rollback(home, reason, operator, as_of))
+        "journal",
+        lambda: _record(
+            entries, _record_rollback(home, reason, operator, as_of, accept_loss=accept_loss)
+        ),
     )
     ways = (brake, ledger, journal, _attempt("broker", lambda: _cancel_entries(home)))
     if not entries:
@@ -81,7 +90,9 @@ def _pull(home: Home, operator: str, reason: str) -> str:
     return "pulled"
 
 
-def _pull_in_ledger(home: Home, operator: str, reason: str) -> str:
+def _pull_in_ledger(home: Home, operator: str, reason: str, *, accept_loss: bool) -> str:
+    if accept_loss:
+        open_ledger(home.settings.services).migrate()  # makes a new one if it is gone
     home.ledger.pull_brake(home.settings.services.lineage, operator, reason)
     return "pulled"
 
@@ -103,9 +114,11 @@ def _cancel_entries(home: Home) -> str:
     return f"{broker.cancel_entries(pivotal)} orders of the model cancelled"
 
 
-def _record_rollback(home: Home, reason: str, operator: str, as_of: datetime) -> Entry:
+def _record_rollback(
+    home: Home, reason: str, operator: str, as_of: datetime, *, accept_loss: bool
+) -> Entry:
     with home.journal.deciding(even_without_lock=True):
-        state, _ = home.journal.verified()
+        state = home.journal.last_sealed()
         if state is None:
             _release(home)
             raise FixConfiguration(
@@ -115,10 +128,19 @@ def _record_rollback(home: Home, reason: str, operator: str, as_of: datetime) ->
         at, policy = as_of if ahead else max(as_of, state.as_of), home.settings.weight
         facts = recorded_evidence(home, state, at)
         decision = roll_back(
-            state, reason, operator, policy, at, evidence=facts.evidence, rules=facts.rules
+            state,
+            reason,
+            operator,
+            policy,
+            at,
+            evidence=facts.evidence,
+            rules=facts.rules,
+            accepted_missing=home.journal.lost() if accept_loss else None,
         )
         report = incident_report(incident_facts(home, decision, facts))
         entry = home.journal.append(decision, {"incident.md": report.encode()})
+        if accept_loss:
+            home.digests.reset()
     folder = home.state_folder / "incidents"  # for an operator without MLflow
     with suppress(OSError):  # the run has it, too
         folder.mkdir(parents=True, exist_ok=True)

@@ -118,7 +118,7 @@ def settle_outcomes(home: Home, newest: Newest) -> bool:
     """
     try:
         record_outcomes(home, history(newest.bars, home.strategy, home.settings.brackets))
-        state = stored_state(home.settings.services, home.registry)
+        state = stored_state(home.settings.services)
         return breaker_of(home).check(state, newest.as_of) or home.brake.operator == OPERATOR
     except SteelyardError as error:
         announce_failure(home, "settle", str(error))

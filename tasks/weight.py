@@ -1,8 +1,13 @@
-"""Steps that decide about the weight: evidence in, a pure decision, an entry in the journal."""
+"""Steps that decide about the weight: evidence in, a pure decision, an entry in the journal.
+
+The evidence rests on the ledger, so the ledger is held against the digests in the sealed state: its
+last days before every guard of a weight, all of it before a rise.
+"""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from steelyard.errors import VerifyState
 from steelyard.home import Home
 from steelyard.queries.evidence import gate_inputs, monthly_evidence, phase_evidence
 from steelyard.queries.state import require_not_before
@@ -13,8 +18,14 @@ from steelyard.weight.decision import Decision, Entry, Kind
 from steelyard.weight.gates import review
 from steelyard.weight.ladder import evaluate, period_end
 from steelyard.weight.limits import guard
+from steelyard.weight.policy import PHASES
 from steelyard.weight.state import State, initial_state
 from steelyard.weight.transitions import extend_lease
+
+LEDGER_CHECK = "ledger check"
+"""Recorded as the operator of the brake; only a brake pulled under this name is released here."""
+GUARDED_DIGESTS = 35
+"""Digests whose rows every guard checks: about as many days as the window has."""
 
 
 @step()
@@ -52,10 +63,33 @@ def guard_weight(home: Home, as_of: datetime) -> Entry | None:
             if recorded is not None:
                 return recorded
         state, policy = ensure_lineage(home, as_of), home.settings.weight
+        require_whole_ledger(home, state, GUARDED_DIGESTS if state.weight else 0)
         entry = _apply_limits(home, state, as_of)
         leased = extend_lease(home.journal.state() or state, policy, as_of, datetime.now(UTC))
-        home.journal.renew_lease(leased.lease_until)
+        home.journal.renew_lease(leased.lease_until, home.digests.extend())
         return entry
+
+
+def require_whole_ledger(home: Home, state: State, last: int | None) -> None:
+    """Refuse to go on, with the brake pulled, if settled rows of the ledger changed or are gone.
+
+    Args:
+        home: Opened home.
+        state: Sealed state, which knows the chain of digests.
+        last: Check the rows of this many last digests, and the numbers of all; None for all rows.
+
+    Raises:
+        VerifyState: If they did.
+    """
+    faults = home.digests.faults(state.digests, state.digest_head, last)
+    if faults:
+        home.brake.pull(LEDGER_CHECK, faults[0])
+        raise VerifyState(
+            f"{faults[0]}; the brake is pulled, the weight is 0; restore the ledger's newest "
+            "backup, or go on at weight 0 with new evidence: steelyard rollback --accept-loss"
+        )
+    if home.brake.operator == LEDGER_CHECK:
+        home.brake.release()
 
 
 def _apply_limits(home: Home, state: State, as_of: datetime) -> Entry | None:
@@ -132,6 +166,14 @@ def record(home: Home, decision: Decision) -> Entry:
 
     Raises:
         RestoreService: If another process decided meanwhile.
+        VerifyState: If the weight would rise on settled rows that were changed.
     """
     count_settings(home, "weight", decision.policy, decision.as_of)
+    if _rises(decision):
+        require_whole_ledger(home, decision.before, None)
     return home.journal.append(decision)
+
+
+def _rises(decision: Decision) -> bool:
+    before, after = decision.before, decision.after
+    return after.weight > before.weight or PHASES.index(after.phase) > PHASES.index(before.phase)

@@ -230,7 +230,7 @@ class Recorder:
         with suppress(FixData):
             if self._ledger.signal(outcome.signal_id) is not None:
                 frame = pd.DataFrame([msgspec.structs.asdict(outcome)])
-                self._settled |= self._ledger.record_outcomes(frame) > 0
+                self._settled |= self._ledger.record_outcomes(frame, reported=True) > 0
                 return
         self.set_aside += 1
         self._spool.set_aside(msgspec.json.encode(outcome) + b"\n")

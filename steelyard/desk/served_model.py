@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from steelyard.errors import FixData
+from steelyard.errors import FixData, RestoreService
 from steelyard.gateways.files import set_aside, write_whole
 from steelyard.learning.scorer import Scorer, files_hash
 from steelyard.weight.state import State
@@ -74,7 +74,7 @@ class ServedModel:
         self.bundle = None
         try:
             self.bundle = self._stored()
-        except FileNotFoundError:
+        except (FileNotFoundError, RestoreService):
             return
         except (OSError, ValueError, LookupError, FixData):
             self._set_aside()

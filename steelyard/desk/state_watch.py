@@ -15,6 +15,7 @@ MAX_LEASE_DAYS = 3650
 Clock = Callable[[], datetime]
 StateReader = Callable[[], tuple[State | None, str | None]]
 StateListener = Callable[[State, datetime], None]
+FaultListener = Callable[[str, datetime], None]
 
 
 def system_clock() -> datetime:
@@ -43,6 +44,7 @@ class StateWatch:
         lease_days: Length of a lease, days; a longer one is not believed.
         alarm: Called with one line if a background thread fails unexpectedly.
         second_brake: Returns whether the brake in the ledger is pulled; None if that is unknown.
+        distrust: Called with what is wrong and the time whenever the state tag cannot be trusted.
 
     Attributes:
         trouble: Why the last refresh failed; None if it succeeded.
@@ -60,8 +62,10 @@ class StateWatch:
         lease_days: int = MAX_LEASE_DAYS,
         alarm: Alarm = lambda _: None,
         second_brake: Callable[[], bool | None] = lambda: False,
+        distrust: FaultListener = lambda _fault, _at: None,
     ) -> None:
         self._read_state = read_state
+        self._distrust = distrust
         self._notify = notify
         self._clock = clock
         self._lease_days = lease_days
@@ -129,6 +133,8 @@ class StateWatch:
             try:
                 self._state, self.trouble = self._read_state()
                 self._braked = pulled or self._brake.pulled
+                if self.trouble is not None:
+                    self._distrust(self.trouble, self._clock())
             finally:
                 if self._state is not None:
                     self._notify(self._state, self._clock())

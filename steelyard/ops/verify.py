@@ -1,34 +1,56 @@
-"""Compare MLflow with the journal, and repair what the journal determines."""
+"""Compare MLflow with journal and witnesses, and the ledger with its digests and the bars."""
 
-from steelyard.errors import RestoreService
+from steelyard.errors import RestoreService, SteelyardError, VerifyState
 from steelyard.home import Home
+from steelyard.ops.outcomes import Recomputed, recompute_outcomes
 from steelyard.views.operations import Verification
 
 
 def verified(home: Home, *, repair: bool = False, reseal: bool = False) -> Verification:
-    """Return the faults of chain, runs, state, tags, aliases and the champion's files.
+    """Return the faults of chain, runs, state, tags, aliases, the champion's files and the ledger.
 
     Args:
         home: The opened home.
-        repair: Rewrite state, readable tags and aliases from the journal; the chain itself cannot
+        repair: Rewrite state, readable tags and aliases from the journal; chain and ledger cannot
             be repaired.
-        reseal: First seal an intact chain with the present key.
+        reseal: First seal an intact chain with the present key; a home without a key gets one.
     """
     home.journal.recover()
-    faults = _faults(home)
-    if not faults or not (repair or reseal):
-        return Verification(home.journal.count(), tuple(faults))
-    if reseal:
-        home.journal.reseal()
-    home.journal.repair()
-    home.registry.align()
-    remaining = _faults(home)
-    repaired = tuple(fault for fault in faults if fault not in remaining)
-    return Verification(home.journal.count(), tuple(remaining), repaired)
+    faults, decisions = _faults(home)
+    outcomes = _outcomes(home)
+    repaired: list[str] = []
+    if repair or reseal:
+        if reseal:
+            _reseal(home, faults)
+        home.journal.repair()
+        home.registry.align()
+        remaining, _ = _faults(home)
+        repaired = [fault for fault in faults if fault not in remaining]
+        faults = remaining
+    return Verification(
+        decisions,
+        (*faults, *outcomes.faults),
+        tuple(repaired),
+        (*outcomes.notes, *_key_note(home)),
+    )
 
 
-def _faults(home: Home) -> list[str]:
-    return [*home.journal.faults(), *home.registry.misplaced(), *_damaged(home)]
+def _reseal(home: Home, faults: list[str]) -> None:
+    """Seal anew; a chain sealed with the public constant only if nothing is wrong with it."""
+    if not home.seal.is_secret:
+        if faults:
+            raise VerifyState(
+                f"{faults[0]}; a home that is sealed with the constant of earlier versions gets a "
+                "key of its own only if nothing is wrong: repair that first"
+            )
+        home.seal.create()
+    home.journal.reseal()
+
+
+def _faults(home: Home) -> tuple[list[str], int]:
+    """Return what is wrong, and the number of decisions."""
+    faults, decisions = home.journal.examine()
+    return [*faults, *home.registry.misplaced(), *_damaged(home), *_ledger(home)], decisions
 
 
 def _damaged(home: Home) -> list[str]:
@@ -40,3 +62,30 @@ def _damaged(home: Home) -> list[str]:
     except RestoreService as error:
         return [str(error)]
     return []
+
+
+def _ledger(home: Home) -> list[str]:
+    """Return what does not fit the digests of settled predictions that the sealed state knows."""
+    state, _ = home.journal.verified()
+    if state is None:
+        return []
+    try:
+        return home.digests.faults(state.digests, state.digest_head)
+    except SteelyardError as error:
+        return [str(error)]
+
+
+def _outcomes(home: Home) -> Recomputed:
+    try:
+        return recompute_outcomes(home)
+    except SteelyardError as error:
+        return Recomputed((f"the outcomes in the ledger cannot be recomputed: {error}",))
+
+
+def _key_note(home: Home) -> list[str]:
+    if home.seal.is_secret:
+        return []
+    return [
+        "state and decisions are sealed with a constant that everybody knows; steelyard verify "
+        "--reseal makes a key of this home (.steelyard/seal.key) and seals them with it"
+    ]

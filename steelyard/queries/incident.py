@@ -5,7 +5,7 @@ from datetime import datetime
 
 import pandas as pd
 
-from steelyard.errors import RestoreService
+from steelyard.errors import RestoreService, VerifyState
 from steelyard.evaluation.evidence import Evidence
 from steelyard.home import Home
 from steelyard.queries.drift import last_drift
@@ -47,7 +47,7 @@ def recorded_evidence(home: Home, state: State, as_of: datetime) -> RecordedEvid
     try:
         evidence = monthly_evidence(home, as_of, state)
         settled = home.ledger.settled_predictions(evidence.start, evidence.end)
-    except RestoreService as error:
+    except (RestoreService, VerifyState) as error:
         return RecordedEvidence(None, None, (), str(error))
     limits = measure_limits(Case(state, evidence, home.settings.weight, as_of, as_of))
     return RecordedEvidence(evidence, settled, limits.rules, "")

@@ -54,11 +54,16 @@ def status(home: Home, as_of: datetime) -> Status:
         fault=fault,
         brake=_brake_words(home, state),
         alerts=tuple(posted_alert(stored) for stored in home.alerts.open()),
-        answer="Nothing was decided here yet; the existing system decides alone."
+        answer=_answer_without_state(fault)
         if state is None
         else answer(state, _weight_in_force(home, state, as_of), as_of),
         current=None if state is None else _lineage_status(home, state, as_of),
     )
+
+
+def _answer_without_state(fault: str | None) -> str:
+    reason = "No state can be believed" if fault else "Nothing was decided here yet"
+    return f"{reason}; the existing system decides alone."
 
 
 def _weight_in_force(home: Home, state: State, as_of: datetime) -> float:

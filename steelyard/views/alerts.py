@@ -26,6 +26,8 @@ ADVICE = {
     "the pilot's gate stays shut.",
     "long lease": "Set the clocks of all machines by one time server; the next guard shortens the "
     "lease.",
+    "state": "Run steelyard verify: it names what is wrong. If a backup was put back on purpose, "
+    "steelyard rollback --accept-loss goes on from it at weight 0.",
     "lease": "Find out why the daily guard did not run; it renews the lease when it runs again.",
 }
 
@@ -120,6 +122,27 @@ def _long_lease(state: State, at: datetime, lease_days: int, link: str) -> Alert
         figure=f"{(state.lease_until - at).days} days, a guard sets {lease_days}: a clock was "
         "ahead when it was renewed",
         advice=ADVICE["long lease"],
+        link=link,
+    )
+
+
+def distrust(lineage: str, fault: str, at: datetime, link: str) -> Alert:
+    """Return the alert of a state that cannot be believed, one for each fault.
+
+    Args:
+        lineage: Name of the lineage.
+        fault: What is wrong, to follow "the state".
+        at: Time of the check (UTC).
+        link: MLflow's page; empty for none.
+    """
+    return Alert(
+        key=f"{lineage}/state/{fault}",
+        at=at,
+        kind="state",
+        title=f"state not believed: {lineage}: trading goes by the last decision it trusts, "
+        "or by the existing system alone",
+        figure=f"the state {fault}",
+        advice=ADVICE["state"],
         link=link,
     )
 

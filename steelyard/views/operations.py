@@ -40,11 +40,12 @@ class Addresses:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """Number of decisions, faults of journal and registry, and faults that were repaired."""
+    """Number of decisions, faults of all stores, faults that were repaired, and what to know."""
 
     decisions: int
     faults: tuple[str, ...]
     repaired: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -52,6 +53,7 @@ class Verification:
             "decisions": self.decisions,
             "faults": list(self.faults),
             "repaired": list(self.repaired),
+            "notes": list(self.notes),
         }
 
 

@@ -309,6 +309,8 @@ def print_verification(verification: Verification) -> None:
         )
     for fault in verification.faults:
         _line(("✗", "bold"), f" {fault}")
+    for note in verification.notes:
+        _line(f"note: {note}")
 
 
 def print_doctor(examination: Examination) -> None:

@@ -7,7 +7,7 @@ Each entry carries the SHA-256 of its own content and of the entry before it (Ha
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from datetime import datetime
 from typing import Any, Literal
 
@@ -77,6 +77,7 @@ class Decision(FrozenModel):
         evidence: Figures by flat name; empty if it rests on none.
         policy: Policy in force, as plain JSON values.
         operator: Who asked for it; None if a rule decided.
+        accepted_missing: Numbers of decisions that are lost, which the operator knows and accepts.
     """
 
     lineage: str
@@ -91,6 +92,7 @@ class Decision(FrozenModel):
     evidence: dict[str, float | int | str | None]
     policy: dict[str, Any]
     operator: str | None = None
+    accepted_missing: tuple[int, ...] = ()
 
     @property
     def key(self) -> str:
@@ -236,36 +238,46 @@ def content_hash(decision: Mapping[str, Any], sequence: int, previous_hash: str)
 
 
 def first_break(entries: Sequence[Entry]) -> str | None:
-    """Return the fault of the first broken link of ``entries``; None if the chain is intact."""
+    """Return the fault of the first broken link of ``entries``; None if the chain is intact.
+
+    Decisions that are missing break it unless an operator accepted their loss.
+    """
+    accepted = {number for entry in entries for number in entry.decision.accepted_missing}
     previous: Entry | None = None
     for entry in entries:
-        fault = _find_fault(entry, previous)
+        fault = _find_fault(entry, previous, accepted)
         if fault:
             return f"decision {entry.sequence} (run {entry.run_id}): {fault}"
         previous = entry
     return None
 
 
-def _find_fault(entry: Entry, previous: Entry | None) -> str | None:
+def _find_fault(entry: Entry, previous: Entry | None, accepted: Set[int]) -> str | None:
     expected = previous.sequence + 1 if previous else 1
-    if entry.sequence > expected:
+    missing = range(expected, entry.sequence)
+    if not set(missing) <= accepted:
         return f"decision {expected} (run {entry.previous_run_id}) before it is missing"
     if entry.sequence < expected:
         return "is there twice"
-    if entry.previous_hash != (previous.hash if previous else GENESIS):
-        return "does not carry the hash of the decision before it"
     if not entry.intact:
         return "its content was changed after it was recorded"
+    if missing:  # it follows a decision whose loss was accepted
+        return None
+    if entry.previous_hash != (previous.hash if previous else GENESIS):
+        return "does not carry the hash of the decision before it"
     if previous and not follows(entry.decision.before, previous.state):
         return "starts from a state the decision before it did not leave"
     return None
 
 
 def follows(state: State, recorded: State) -> bool:
-    """Return whether two states are the same but for the lease, which is renewed between decisions.
+    """Return whether two states are the same but for what a guard renews between decisions.
+
+    That is the lease, and the digests of the ledger.
 
     Args:
         state: State as found.
         recorded: State the last decision left.
     """
-    return state.model_copy(update={"lease_until": recorded.lease_until}) == recorded
+    renewed = ("lease_until", "digests", "digest_head")
+    return state.model_copy(update={name: getattr(recorded, name) for name in renewed}) == recorded

@@ -18,6 +18,7 @@ def roll_back(
     *,
     evidence: Evidence | None = None,
     rules: tuple[Rule, ...] = (),
+    accepted_missing: tuple[int, ...] | None = None,
 ) -> Decision:
     """Return the decision that takes the weight to 0: shadow, a retraining, and new evidence.
 
@@ -29,22 +30,31 @@ def roll_back(
         as_of: Moment of the rollback (UTC); no moment of the state lies beyond it afterwards.
         evidence: What is known at ``as_of``, for the record; None if it could not be gathered.
         rules: Limits as they stand, for the record.
+        accepted_missing: Numbers of lost decisions; the operator accepts their loss and that of
+            settled rows. None if nothing is accepted.
     """
     after = return_to(disable(state, as_of), as_of)
     if state.phase == "foundation":  # there is no champion that could requalify
         after = after.model_copy(update={"phase": "foundation", "retrain_required": False})
-    return make_decision(
+    lost = ", ".join(map(str, accepted_missing or ()))
+    if accepted_missing is not None:
+        after = after.model_copy(update={"digests": 0, "digest_head": None})
+    decision = make_decision(
         "rollback",
         state,
         after,
         policy,
         as_of,
         verdict="DISABLE",
-        reasons=(f"rolled back by {operator}: {reason}",),
+        reasons=(
+            f"rolled back by {operator}: {reason}",
+            *((f"accepted as lost: decisions {lost}",) if lost else ()),
+        ),
         rules=rules,
         evidence=evidence,
         operator=operator,
     )
+    return decision.model_copy(update={"accepted_missing": accepted_missing or ()})
 
 
 def hold(

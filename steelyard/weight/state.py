@@ -34,6 +34,8 @@ class State(FrozenModel):
         latches: Cuts that fired and are not released, with the moment they fired.
         retrain_required: A breaker fired: only a champion trained afterwards may leave shadow.
         held: An operator holds the weight; limits still lower it.
+        digests: Number of the last digest of settled predictions in the ledger; 0 before the first.
+        digest_head: Head of the chain of these digests; None before the first.
 
     All moments are in UTC.
     """
@@ -55,6 +57,8 @@ class State(FrozenModel):
     latches: dict[str, AwareDatetime] = Field(default_factory=dict)
     retrain_required: bool = False
     held: bool = False
+    digests: Annotated[int, Field(ge=0)] = 0
+    digest_head: str | None = None
 
     def weight_in_force(self, at: datetime) -> float:
         """Return the weight the trading side may use at ``at``; 0 once the lease has expired."""

@@ -6,6 +6,8 @@ from pathlib import Path
 from factories.evidence import NOW, POLICY
 from steelyard.gateways.ledger import Ledger
 from steelyard.gateways.registry import Registry, Version
+from steelyard.gateways.seal import Seal
+from steelyard.gateways.witnesses import StateFile, Witnesses
 from steelyard.weight.decision import make_decision
 from steelyard.weight.state import initial_state
 from steelyard.weight.transitions import install_champion
@@ -18,7 +20,12 @@ def open_registry(folder: Path, address: str | None = None, seal_key: str = "") 
     ledger = Ledger(f"sqlite:///{folder}/ledger.db")
     database = address or f"sqlite:///{folder}/mlflow.db"
     return Registry(
-        database, f"{folder}/artifacts", LINEAGE, lambda: ledger.exclusive("journal"), seal_key
+        database,
+        f"{folder}/artifacts",
+        LINEAGE,
+        lambda: ledger.exclusive("journal"),
+        seal := Seal(seal_key),
+        Witnesses(LINEAGE, ledger, StateFile(folder / "state.json", seal), seal),
     )
 
 

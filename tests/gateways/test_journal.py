@@ -1,7 +1,9 @@
 """State and journal on a real MLflow database: written once, sealed, completed, verified."""
 
 import json
+import sqlite3
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,6 +12,8 @@ import pytest
 from factories.evidence import EARLIER, NOW, POLICY, evidence, state
 from factories.registry import LINEAGE, open_registry
 from steelyard.errors import RestoreService, VerifyState
+from steelyard.gateways.ledger import Ledger
+from steelyard.gateways.ledger.tables import Mark
 from steelyard.gateways.registry import Registry
 from steelyard.gateways.registry.journal import STATE
 from steelyard.weight.case import Case
@@ -108,7 +112,7 @@ def test_reading_a_decision_that_was_cut_short_writes_nothing(registry: Registry
     """Readers get the state that follows from the journal; the next that decides writes it."""
     first_entry, last_entry = decide(registry, 0), decide(registry, 1)
     client = registry._tracking.client
-    stale = registry.journal.sealed(first_entry.state)
+    stale = registry.journal.seal.sealed(first_entry.state)
     client.set_registered_model_tag(LINEAGE, STATE, stale)
     other_process = reopened(registry)
 
@@ -117,7 +121,7 @@ def test_reading_a_decision_that_was_cut_short_writes_nothing(registry: Registry
     assert other_process.journal.decided("weight", last_entry.decision.period_end) == last_entry
     assert client.get_registered_model(LINEAGE).tags[STATE] == stale
     with other_process.journal.deciding():
-        assert client.get_registered_model(LINEAGE).tags[STATE] == registry.journal.sealed(
+        assert client.get_registered_model(LINEAGE).tags[STATE] == registry.journal.seal.sealed(
             last_entry.state
         )
 
@@ -131,7 +135,7 @@ def test_a_decision_that_another_process_cut_short_is_completed_before_the_next(
     assert other_process.journal.state() == first_entry.state
     last_entry = decide(registry, 1)
     client = registry._tracking.client
-    client.set_registered_model_tag(LINEAGE, STATE, registry.journal.sealed(first_entry.state))
+    client.set_registered_model_tag(LINEAGE, STATE, registry.journal.seal.sealed(first_entry.state))
 
     at = NOW + timedelta(days=60)
     with pytest.raises(RestoreService, match="run the same command again"):
@@ -256,9 +260,12 @@ def test_what_was_changed_by_hand_is_found_and_not_believed(
         expected_fault.format(*(entry.run_id for entry in entries)) in fault for fault in faults
     ), faults
     trusted, fault = reopened(registry).journal.verified()
-    assert trusted is not None
-    assert trusted.weight <= 0.20
-    assert trusted.lease_until < NOW + timedelta(days=300)
+    if damage.startswith("last decision"):  # the ledger has seen it, so nothing older is believed
+        assert trusted is None
+    else:
+        assert trusted is not None
+        assert trusted.weight <= 0.20
+        assert trusted.lease_until < NOW + timedelta(days=300)
     assert (fault is not None) is is_state_in_doubt
     if is_state_in_doubt:
         with pytest.raises(VerifyState, match="steelyard verify"):
@@ -301,7 +308,7 @@ def test_a_decision_that_was_removed_leaves_a_gap_for_ever(registry: Registry) -
         decide(registry, month)
     _delete_last_run(registry)
     other_process = reopened(registry)
-    trusted, _ = other_process.journal.verified()
+    trusted = other_process.journal.last_sealed()
     assert trusted is not None
     entry = other_process.journal.append(
         roll_back(trusted, "a decision is gone", "anna", POLICY, NOW)
@@ -311,6 +318,11 @@ def test_a_decision_that_was_removed_leaves_a_gap_for_ever(registry: Registry) -
     assert other_process.journal.faults()[0].startswith(
         f"decision 3 (run {entry.run_id}): decision 2"
     )
+    accepting = roll_back(
+        entry.state, "lost", "anna", POLICY, NOW, accepted_missing=other_process.journal.lost()
+    ).model_copy(update={"period_end": NOW + timedelta(days=1)})
+    assert other_process.journal.append(accepting).decision.accepted_missing == (2,)
+    assert other_process.journal.faults() == []
 
 
 def test_another_key_is_not_believed(registry: Registry) -> None:
@@ -318,7 +330,7 @@ def test_another_key_is_not_believed(registry: Registry) -> None:
     decide(registry, 0)
     other_process = reopened(registry, seal_key="secret")
 
-    with pytest.raises(VerifyState, match="changed by hand, or is sealed with another key"):
+    with pytest.raises(VerifyState, match="sealed with the public constant of earlier versions"):
         other_process.journal.state()
     assert other_process.journal.verified()[0] is None
     assert any("is not sealed with this key" in fault for fault in other_process.journal.faults())
@@ -360,3 +372,77 @@ def test_a_run_made_by_hand_does_not_stand_for_a_decision(registry: Registry) ->
 
     assert registry.journal.append(decision).state.weight == decision.after.weight
     assert registry.journal.decided("weight", at) == registry.journal.append(decision)
+
+
+def test_verifying_reads_all_decisions_at_once(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MLflow is asked as often about six decisions as about three, and for no file."""
+    calls: list[str] = []
+    client = registry._tracking.client
+    for name in ("search_runs", "get_run", "download_artifacts", "list_artifacts"):
+        method = getattr(client, name)
+
+        def counted(
+            *args: object, name: str = name, method: object = method, **kw: object
+        ) -> object:
+            calls.append(name)
+            return method(*args, **kw)
+
+        monkeypatch.setattr(client, name, counted)
+    counts = []
+    for months in (range(3), range(3, 6)):
+        for month in months:
+            decide(registry, month)
+        calls.clear()
+        assert registry.journal.examine() == ([], months.stop)
+        counts.append(sorted(calls))
+
+    assert counts[0] == counts[1] == ["search_runs"] * len(counts[0])
+
+
+def test_marks_only_rise_and_never_pass_the_journal(registry: Registry, tmp_path: Path) -> None:
+    """Late notes of eight threads leave the highest; a decision not recorded leaves none."""
+    ledger = Ledger(f"sqlite:///{tmp_path}/mlruns/ledger.db")
+    with ThreadPoolExecutor(8) as threads:
+        marks = [Mark(number, f"{number}", "constant") for number in (3, 1, 8, 2, 7, 4, 6, 5)]
+        list(threads.map(lambda mark: ledger.raise_mark("other", mark), marks))
+    assert ledger.mark("other") == Mark(8, "8", "constant")
+    ledger.raise_mark("other", Mark(8, "another", "constant"))
+    assert ledger.mark("other") == Mark(8, "8", "constant")
+
+    registry.journal.begin(initial_state(LINEAGE, EARLIER))
+    assert ledger.mark(LINEAGE) == Mark(0, None, "constant")
+    entry = decide(registry, 0)
+    assert ledger.mark(LINEAGE) == Mark(1, entry.hash, "constant")
+
+
+def test_a_mark_behind_a_decision_that_was_cut_short_catches_up(
+    registry: Registry, tmp_path: Path
+) -> None:
+    """The next process that decides raises it; readers believe the later decision at once."""
+    entries = [decide(registry, month) for month in range(2)]
+    ledger = tmp_path / "mlruns" / "ledger.db"
+    with sqlite3.connect(ledger) as connection:
+        connection.execute(
+            "UPDATE ml_lineages SET sequence = 1, decision_hash = ?", (entries[0].hash,)
+        )
+    other_process = reopened(registry)
+
+    assert other_process.journal.state() == entries[1].state
+    with other_process.journal.deciding():
+        mark = Ledger(f"sqlite:///{ledger}").mark(LINEAGE)
+        assert mark == Mark(2, entries[1].hash, "constant")
+
+
+def test_the_same_number_with_another_hash_is_not_believed(
+    registry: Registry, tmp_path: Path
+) -> None:
+    """An older copy that went on elsewhere is told apart from the one that was seen."""
+    decide(registry, 0)
+    with sqlite3.connect(tmp_path / "mlruns" / "ledger.db") as connection:
+        connection.execute("UPDATE ml_lineages SET decision_hash = 'other'")
+
+    state, fault = reopened(registry).journal.verified()
+    assert state is None
+    assert "names another decision 1 than the one the ledger has seen" in str(fault)

@@ -101,7 +101,7 @@ def test_a_home_that_is_well_has_nothing_wrong_and_is_left_as_it_was(
             "folder: artifacts",
             "spool",
         ),
-        *("lake", "lease", "alerts", "brake", "state"),
+        *("lake", "lease", "alerts", "brake", "state", "seal key", "settled rows"),
     ]
     assert finding(document, "journal") == "2 decisions, the chain is whole"
     assert finding(document, "lease") == "runs until 2025-03-05 00:00 UTC"
@@ -184,7 +184,7 @@ def test_a_decision_that_was_cut_short_stays_so(pilot: Home) -> None:
     before = client.get_registered_model(LINEAGE).tags["steelyard.state"]
     runs = pilot.registry._tracking.decision_runs()
     client.set_registered_model_tag(
-        LINEAGE, "steelyard.state", pilot.journal.sealed(pilot.journal.entries()[0].state)
+        LINEAGE, "steelyard.state", pilot.journal.seal.sealed(pilot.journal.entries()[0].state)
     )
     stale = client.get_registered_model(LINEAGE).tags["steelyard.state"]
     again = open_home(pilot.folder)
@@ -214,7 +214,7 @@ def test_databases_of_another_version_are_named(pilot: Home, conf: Path) -> None
             connection.execute("UPDATE alembic_version SET version_num = ?", (revision,))
     document = doctor(elsewhere, conf, LAST).to_dict()
 
-    assert finding(document, "ledger") == "tables of version 0001, 0006 is current"
+    assert finding(document, "ledger") == "tables of version 0001, 0007 is current"
     assert "Detected out-of-date database schema" in finding(document, "MLflow")
     assert {finding(document, name) for name in ("lease", "state", "schedules")} == {
         "not checked: MLflow cannot be used"

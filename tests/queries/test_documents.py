@@ -317,7 +317,7 @@ OPERATIONS: list[tuple[dict[str, Any], list[str]]] = [
             *("fallback_reason", "decision", "size", "regime", "veto", "words"),
         ],
     ),
-    (Verification(3, ("a fault",)).to_dict(), ["decisions", "faults", "repaired"]),
+    (Verification(3, ("a fault",)).to_dict(), ["decisions", "faults", "repaired", "notes"]),
     (EXAMINATION.to_dict(), ["home", "as_of", "wrong", "warning", "rows"]),
     (EXAMINATION.to_dict()["rows"][0], ["name", "standing", "found", "advice"]),
     (DRILLS.to_dict(), ["home", "noticed", "drills"]),

@@ -6,6 +6,7 @@ stays as it is, an outcome is written once.
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -28,6 +29,7 @@ from sqlalchemy import (
     delete,
     event,
     func,
+    inspect,
     make_url,
     select,
     update,
@@ -44,6 +46,8 @@ from steelyard.gateways.ledger.tables import (
     TIME_COLUMNS,
     Base,
     DriftCheck,
+    LineageMark,
+    Mark,
     Prediction,
     PulledBrake,
     RegisteredModel,
@@ -96,9 +100,10 @@ class Ledger:
         return engine
 
     @property
-    def _is_missing(self) -> bool:
-        """Whether it is a SQLite file that does not exist; reading must not make an empty one."""
-        return not self._on_server and not Path(self._url.database or "").exists()
+    def is_missing(self) -> bool:
+        """Whether it is a SQLite file that is missing or empty; reading must not make one."""
+        file = Path(self._url.database or "")
+        return not self._on_server and (not file.exists() or file.stat().st_size == 0)
 
     def migrate(self) -> None:
         """Upgrade the tables to the current version in one transaction.
@@ -117,7 +122,7 @@ class Ledger:
         Nothing is created.
         """
         head = str(ScriptDirectory(str(MIGRATIONS)).get_current_head())
-        if self._is_missing:
+        if self.is_missing:
             return None, head
         with self._reading() as connection:
             return MigrationContext.configure(connection).get_current_revision(), head
@@ -199,11 +204,12 @@ class Ledger:
         columns = [name for name in SETTLED if name not in OUTCOME]
         return self._insert(Prediction, _plain_rows(predictions[columns]))
 
-    def record_outcomes(self, settled: pd.DataFrame) -> int:
+    def record_outcomes(self, settled: pd.DataFrame, *, reported: bool = False) -> int:
         """Record the outcome of each predicted signal that has none; return the number written.
 
         Args:
             settled: One row per signal, columns ``signal_id`` and ``OUTCOME``, without NaN.
+            reported: A trading process reports what happened to it; bars or fills say nothing.
 
         Raises:
             FixData: If a signal already has a different outcome; nothing is written then.
@@ -220,7 +226,8 @@ class Ledger:
             for row in rows:
                 _require_same(row, recorded.get(row["signal_id"]))
             new_rows = [  # a bound name may not be that of a column, so the signal is "of"
-                {"of": row["signal_id"], **{name: row[name] for name in OUTCOME}}
+                {"of": row["signal_id"], "reported": reported}
+                | {name: row[name] for name in OUTCOME}
                 for row in rows
                 if row["signal_id"] not in recorded
             ]
@@ -379,7 +386,7 @@ class Ledger:
 
     def brake(self, lineage: str) -> str | None:
         """Return who pulled the brake of a lineage, and why; None if it is not pulled."""
-        if self._is_missing:
+        if self.is_missing:
             return None
         columns = (PulledBrake.operator, PulledBrake.reason)
         statement = select(*columns).where(PulledBrake.lineage == lineage)
@@ -451,6 +458,43 @@ class Ledger:
         with self._reading() as connection:
             return {kind: int(count) for kind, count in connection.execute(statement)}
 
+    def mark(self, lineage: str) -> Mark | None:
+        """Return the highest decision of a lineage that was seen, None without one.
+
+        Nothing is created: a ledger that is gone or has older tables has seen nothing.
+        """
+        if self.is_missing:
+            return None
+        columns = (LineageMark.sequence, LineageMark.decision_hash, LineageMark.key_id)
+        with self._reached(), self._engine.connect() as connection:
+            if not inspect(connection).has_table(LineageMark.__tablename__):
+                return None
+            row = connection.execute(select(*columns).where(LineageMark.lineage == lineage)).first()
+        return Mark(*row) if row else None
+
+    def raise_mark(self, lineage: str, mark: Mark) -> None:
+        """Remember a decision, unless a later one or another of its number was seen.
+
+        Args:
+            lineage: Name of the lineage.
+            mark: The decision.
+        """
+        if self.mark(lineage) is None:
+            self.migrate()
+        dialect = postgresql if self._on_server else sqlite
+        values = asdict(mark)
+        statement = dialect.insert(LineageMark).values(lineage=lineage, **values)
+        same = (LineageMark.sequence == mark.sequence) & (
+            func.coalesce(LineageMark.decision_hash, "") == (mark.decision_hash or "")
+        )
+        raised = statement.on_conflict_do_update(
+            index_elements=["lineage"],
+            set_=values,
+            where=(LineageMark.sequence < mark.sequence) | same,
+        )
+        with self._reached(), self._engine.begin() as connection:
+            connection.execute(raised)
+
     def record_model(self, row: dict[str, Any]) -> None:
         """Record a registered version (columns of ``ml_models``), or update its stage."""
         self._insert(RegisteredModel, [row])
@@ -483,6 +527,29 @@ class Ledger:
                 else:
                     frame[name] = pd.Series(values, dtype=COLUMN_DTYPES.get(name, "object"))
             return pd.DataFrame(frame)
+
+    def settled_for_proof(self) -> pd.DataFrame:
+        """Return every settled prediction: its id, symbol, bar, side, ``OUTCOME`` and ``reported``.
+
+        Columns signal_id, symbol, timestamp, side, ``OUTCOME`` and reported; the bar is NaT where
+        no features were recorded.
+        """
+        names = ("signal_id", "symbol", "side", *OUTCOME, "reported")
+        columns = [getattr(Prediction, name) for name in names]
+        same = Prediction.signal_id == TradeFeature.signal_id
+        statement = (
+            select(*columns, TradeFeature.timestamp)
+            .join(TradeFeature, same, isouter=True)
+            .where(Prediction.settled_at.is_not(None))
+            .order_by(Prediction.signal_id)
+        )
+        return self._read_frame(statement, (*names, "timestamp"))
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """Yield a connection whose changes are made together or not at all."""
+        with self._reached(), self._engine.begin() as connection:
+            yield connection
 
     @contextmanager
     def _reached(self) -> Iterator[None]:

@@ -1,5 +1,6 @@
 """Tables of the ledger as SQLAlchemy models, and the columns that readers get."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -165,7 +166,11 @@ class RegisteredModel(Base):
 
 
 class Prediction(Base):
-    """The model's opinion and the decision about a signal, and later its outcome."""
+    """The model's opinion and the decision about a signal, and later its outcome.
+
+    ``reported``: whether the outcome is what a trading process reported, not what bars or fills
+    give; NULL in rows of earlier versions.
+    """
 
     __tablename__ = "ml_predictions"
     signal_id: Mapped[str] = mapped_column(primary_key=True)
@@ -190,6 +195,8 @@ class Prediction(Base):
     hold_minutes: Mapped[float | None]
     slippage_bps: Mapped[float | None]
     stop_distance: Mapped[float | None]
+    digest_number: Mapped[int | None] = mapped_column(index=True)
+    reported: Mapped[bool | None]
 
     __table_args__ = (
         Index("ix_ml_predictions_model_version_settled_at", "model_version", "settled_at"),
@@ -260,3 +267,38 @@ class PulledBrake(Base):
     lineage: Mapped[str] = mapped_column(primary_key=True)
     operator: Mapped[str]
     reason: Mapped[str]
+
+
+class LineageMark(Base):
+    """The highest decision of a lineage that was seen, and the key its state is sealed with."""
+
+    __tablename__ = "ml_lineages"
+    lineage: Mapped[str] = mapped_column(primary_key=True)
+    sequence: Mapped[int]
+    decision_hash: Mapped[str | None]
+    key_id: Mapped[str]
+
+
+class LedgerDigest(Base):
+    """Digest of the predictions that a guard found newly settled, chained to the one before."""
+
+    __tablename__ = "ml_digests"
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    rows: Mapped[int]
+    digest: Mapped[str]
+    head: Mapped[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A decision that was seen.
+
+    Attributes:
+        sequence: Its number; 0 for the begin of the lineage.
+        decision_hash: Its hash; None at the begin.
+        key_id: Key that sealed the state.
+    """
+
+    sequence: int
+    decision_hash: str | None
+    key_id: str

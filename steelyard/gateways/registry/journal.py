@@ -2,11 +2,10 @@
 
 The runs are the record; the state tag, written last, is a copy that is quick to read. If a process
 dies between the two, readers get the state that follows from the journal, and the next process that
-decides completes the tag. State and decisions are sealed (HMAC-SHA256, RFC 2104); nothing written
-by other means is trusted.
+decides completes the tag. State and decisions are sealed; nothing written by other means is
+trusted, nor is a journal that lacks decisions which its witnesses have seen.
 """
 
-import hashlib
 import hmac
 import json
 import threading
@@ -28,6 +27,8 @@ from steelyard.gateways.registry.tracking import (
     Tracking,
     flat,
 )
+from steelyard.gateways.seal import Seal, StateReading
+from steelyard.gateways.witnesses import Testimony, Witnesses
 from steelyard.weight.decision import Decision, Entry, decision_key, first_break, follows, link
 from steelyard.weight.state import State
 
@@ -36,29 +37,20 @@ if TYPE_CHECKING:
 
 STATE = "steelyard.state"
 ENTRY = "decision.json"
-PLAIN = "steelyard"
-"""Seal key if no secret is configured: detects edits by hand, not a forger who reads this file."""
-
 PATH_TAGS = ("as_of", "kind", "verdict", "phase")
 """Tags of a decision's run that a point of the weight's path repeats."""
 
 SEARCH_DEPTH = 20
 """Latest decisions searched for one that is unchanged since it was recorded."""
 
+ADVICE = (
+    "steelyard verify says more; steelyard verify --repair rewrites what follows from the journal; "
+    "if decisions or rows are lost, restore the newest backup, or go on without them at weight 0: "
+    "steelyard rollback --accept-loss"
+)
+"""What an operator may do about a state that cannot be believed."""
+
 Lock = Callable[[], AbstractContextManager[object]]
-
-
-@dataclass(frozen=True, slots=True)
-class StateReading:
-    """State tag as read.
-
-    Attributes:
-        state: The state; None if the tag is missing or cannot be trusted.
-        fault: Why the tag cannot be trusted, to follow "the state tag"; None if nothing is wrong.
-    """
-
-    state: State | None = None
-    fault: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,24 +80,27 @@ class Journal:
     Args:
         tracking: MLflow runs and registered model of the lineage.
         lock: Returns a context in which no other process changes the lineage.
-        seal_key: Secret of the seal; empty for none.
+        seal: Seal of the home.
         install_champion: Makes the version of a promotion the champion; safe to repeat.
+        witnesses: What ledger and trading side have seen of the lineage; None for none.
     """
 
     def __init__(
         self,
         tracking: Tracking,
         lock: Lock,
-        seal_key: str,
+        seal: Seal,
         install_champion: Callable[[Entry], None],
+        witnesses: Witnesses | None = None,
     ) -> None:
         self._tracking = tracking
         self._lock = lock
-        self._key = (seal_key or PLAIN).encode()
+        self.seal = seal
+        self._witnesses = witnesses
         self._install_champion = install_champion
         self._mutex = threading.RLock()
         self._depth = 0
-        self._agreed = False  # whether tag and journal agreed once
+        self._agreed: int | None = None  # last decision on which tag, journal, witnesses agreed
         self._weight_path: list[WeightPoint] = []
 
     @contextmanager
@@ -127,7 +122,7 @@ class Journal:
                 self._acquire(locks, even_without_lock)
             self._depth += 1
             try:
-                if not self._agreed:
+                if self._agreed is None:
                     with self._tracking.reached():
                         self._complete_last()
                 yield
@@ -147,70 +142,129 @@ class Journal:
         Safe to repeat.
         """
         with self._tracking.reached():
-            state_tag, last_entry = self._stored_tag(), self._last_entry()
-            if last_entry is not None and _behind(state_tag, last_entry):
+            seen, state_tag, last_entry = self._read()
+            if last_entry is not None and _cut_short(state_tag, last_entry, seen):
                 with self.deciding(even_without_lock=True):
                     self._complete_last()
 
     def _complete_last(self) -> Entry | None:
         """Return the last decision, completed if it was cut short; call it under the lock."""
-        state_tag, last_entry = self._stored_tag(), self._last_entry()
-        if last_entry is not None and _behind(state_tag, last_entry):
+        seen, state_tag, last_entry = self._read()
+        if last_entry is not None and _cut_short(state_tag, last_entry, seen):
             self._take_effect(last_entry)
             state_tag = self._stored_tag()
-        self._agreed = self._agreed or self._checked_tag(state_tag, last_entry).fault is None
+        checked = self._agree(_checked_tag(state_tag, last_entry, seen))
+        if checked.state is not None:
+            self._noted(checked.state)
         return last_entry
+
+    def _read(self) -> tuple[Testimony, StateReading, Entry | None]:
+        """Return what the witnesses have seen, the state tag and the last decision.
+
+        They are read in this order: a decision made in between makes the tag look behind the
+        journal, never ahead of it, nor behind a witness.
+        """
+        return self._seen(), self._stored_tag(), self._last_entry()
+
+    def _seen(self) -> Testimony:
+        return self._witnesses.testify() if self._witnesses else Testimony()
+
+    def _agree(self, checked: StateReading) -> StateReading:
+        """Return what was read, and remember the decision it is of if nothing is wrong with it."""
+        if checked.fault is None and checked.state is not None:
+            self._agreed = max(self._agreed or 0, checked.state.sequence)
+        return checked
 
     def begin(self, state: State) -> State:
         """Write the first state of a lineage; a lineage that has a state keeps it."""
         with self._tracking.reached(), self.deciding():
-            return self.state() or self._write_tags(state)
+            present = self.state()
+            if present is not None:
+                return present
+            self.seal.create()
+            return self._noted(self._write_tags(state))
+
+    def _noted(self, state: State) -> State:
+        if self._witnesses is not None:
+            self._witnesses.note(state)
+        return state
 
     def state(self) -> State | None:
         """Return the lineage's state, None if it has none yet; nothing is written.
 
-        The tag is checked against the journal until both agree once; later reads take one call.
+        The tag is checked against journal and witnesses until all agree once; later reads take one
+        call.
 
         Raises:
-            VerifyState: If the state tag does not follow from the journal.
+            VerifyState: If the state tag does not follow from the journal, or a witness has seen a
+                later decision.
         """
         with self._tracking.reached():
-            state_tag = self._stored_tag() if self._agreed else self._effective_tag()
+            state_tag = self._effective_tag() if self._agreed is None else self._agreed_tag()
             if state_tag.fault:
                 raise VerifyState(
-                    f"the state of {self._tracking.lineage} {state_tag.fault}; the trading side "
-                    "goes by the journal; see steelyard verify, then steelyard verify --repair"
+                    f"the state of {self._tracking.lineage} {state_tag.fault}; {ADVICE}"
                 )
             return state_tag.state
 
-    def _effective_tag(self) -> StateReading:
-        """Return the state tag checked against the journal; a decision cut short counts.
+    def _agreed_tag(self) -> StateReading:
+        """Return the state tag, which may not be of an earlier decision than this process saw."""
+        state_tag = self._stored_tag()
+        seen = state_tag.state.sequence if state_tag.state else -1
+        if state_tag.fault is None and seen < (self._agreed or 0):
+            return StateReading(fault=f"is no longer that of decision {self._agreed}")
+        return self._agree(state_tag)
 
-        The tag is read first: a decision made in between makes it look behind, never ahead.
-        """
-        state_tag, last_entry = self._stored_tag(), self._last_entry()
-        if last_entry is not None and _behind(state_tag, last_entry):
+    def _effective_tag(self) -> StateReading:
+        """Return the state tag checked against the journal; a decision cut short counts."""
+        seen, state_tag, last_entry = self._read()
+        if last_entry is not None and _cut_short(state_tag, last_entry, seen):
             return StateReading(_state_after(last_entry, state_tag.state))
-        checked = self._checked_tag(state_tag, last_entry)
-        self._agreed = self._agreed or checked.fault is None
-        return checked
+        return self._agree(_checked_tag(state_tag, last_entry, seen))
 
     def verified(self) -> tuple[State | None, str | None]:
         """Return the state that can be trusted, and the fault of the state tag (None: no fault).
 
-        If the tag does not follow from the journal, the state is that of the last sealed decision.
+        If the tag does not follow from the journal, the state is that of the last sealed decision;
+        None if a witness has seen a later one.
         """
+        if self._tracking.is_gone():
+            return None, "is gone with MLflow's database"
         with self._tracking.reached():
             state_tag = self._effective_tag()
             if state_tag.fault is None:
                 return state_tag.state, None
-            last_entry = self._last_entry()
-            return (last_entry.state if last_entry else None), state_tag.fault
+            seen, last_state = self._seen(), self._last_state()
+            return (None if seen.fault(last_state) else last_state), state_tag.fault
+
+    def last_sealed(self) -> State | None:
+        """Return the state after the last sealed decision, whatever the witnesses have seen.
+
+        A rollback starts from it; None before the lineage begins.
+
+        Raises:
+            VerifyState: If none is left although decisions were seen.
+        """
+        with self._tracking.reached():
+            state_tag = self._effective_tag()
+            state = state_tag.state if state_tag.fault is None else self._last_state()
+            if state is None and state_tag.fault:
+                raise VerifyState(
+                    f"the state of {self._tracking.lineage} {state_tag.fault}, and no decision is "
+                    "left that can be believed; restore MLflow's newest backup or the seal key, or "
+                    "begin a new lineage: another name as lineage in conf/services.yaml"
+                )
+            return state
+
+    def _last_state(self) -> State | None:
+        last_entry = self._last_entry()
+        return last_entry.state if last_entry else None
 
     def read_tag(self) -> StateReading:
         """Return the state tag checked against the journal; a decision cut short is a fault."""
         with self._tracking.reached():
-            return self._checked_tag(self._stored_tag(), self._last_entry())
+            seen, state_tag, last_entry = self._read()
+            return _checked_tag(state_tag, last_entry, seen)
 
     def append(
         self,
@@ -243,6 +297,7 @@ class Journal:
                 link(decision, last_entry, self._next_sequence()), files or {}, data
             )
             self._take_effect(entry)
+            self._noted(entry.state)
             return entry
 
     def attach(self, entry: Entry, files: Mapping[str, bytes]) -> None:
@@ -309,7 +364,7 @@ class Journal:
             "previous_run_id": entry.previous_run_id or "",
             "previous_hash": entry.previous_hash,
             "hash": entry.hash,
-            "seal": self.seal(entry.hash),
+            "seal": self.seal.of(entry.hash),
         }
 
     def _take_effect(self, entry: Entry) -> None:
@@ -326,22 +381,6 @@ class Journal:
         description = descriptions.describe_lineage(entry, page)[:MAX_CHARACTERS]
         if client.get_registered_model(lineage).description != description:
             client.update_registered_model(lineage, description)
-
-    def _checked_tag(self, state_tag: StateReading, last_entry: Entry | None) -> StateReading:
-        """Return the state tag, or its fault if it does not follow from the last decision."""
-        if state_tag.state is None or state_tag.fault:
-            return state_tag
-        sequence = last_entry.sequence if last_entry else 0
-        if state_tag.state.sequence > sequence:
-            return StateReading(
-                fault=f"names decision {state_tag.state.sequence} "
-                f"(run {state_tag.state.decision_run_id}), which is missing"
-            )
-        if last_entry is not None and not follows(state_tag.state, last_entry.state):
-            return StateReading(
-                fault=f"is not what decision {last_entry.sequence} (run {last_entry.run_id}) left"
-            )
-        return state_tag
 
     def decided(self, kind: str, period_end: datetime) -> Entry | None:
         """Return the recorded decision about a period, None if there is none yet.
@@ -365,20 +404,19 @@ class Journal:
         """
         with self._tracking.reached():
             runs = self._tracking.decision_runs(limit=last or MAX_RUNS)
-            return [entry for run in reversed(runs) if (entry := self._entry_or_none(run))]
-
-    def count(self) -> int:
-        """Return the number of recorded decisions."""
-        with self._tracking.reached():
-            return len(self._tracking.decision_runs())
+            return [entry for entry in self._entries_or_none(runs[::-1]) if entry]
 
     def page(self, run_id: str) -> str:
         """Return the path of a decision's run on MLflow's pages."""
         with self._tracking.reached():
             return f"/{self._tracking.page(DECISIONS, run_id)}"
 
-    def renew_lease(self, until: datetime) -> State:
+    def renew_lease(self, until: datetime, digests: tuple[int, str] | None = None) -> State:
         """Keep the weight in force until ``until``, and no longer.
+
+        Args:
+            until: New end of the lease, UTC.
+            digests: Number and head of the ledger's digests; None if they are as they were.
 
         Raises:
             RestoreService: If the lineage has no state.
@@ -389,7 +427,12 @@ class Journal:
                 raise RestoreService(
                     f"MLflow lost the state of {self._tracking.lineage}; restore the database"
                 )
-            return self._write_tags(state.model_copy(update={"lease_until": until}))
+            number, head = digests or (state.digests, state.digest_head)
+            return self._write_tags(
+                state.model_copy(
+                    update={"lease_until": until, "digests": number, "digest_head": head}
+                )
+            )
 
     def repair(self) -> None:
         """Overwrite the state tag with the state after the last sealed decision."""
@@ -408,23 +451,40 @@ class Journal:
         """
         with self._tracking.reached(), self.deciding():
             runs = self._tracking.decision_runs()[::-1]
-            entries = [self._read_entry(run) for run in runs]
-            broken = first_break(entries)
+            texts = self._tracking.texts(runs, ENTRY)
+            entries = [self._read_entry(run, text) for run, text in zip(runs, texts, strict=True)]
+            broken = first_break(entries) or self._lost_by(entries)
             if broken:
                 raise VerifyState(f"{broken}; only a whole chain is sealed anew")
             for run, entry in zip(runs, entries, strict=True):
-                self._tracking.client.set_tag(run.info.run_id, "seal", self.seal(entry.hash))
+                self._tracking.client.set_tag(run.info.run_id, "seal", self.seal.of(entry.hash))
             if entries:
-                self._write_tags(entries[-1].state)
+                self._noted(self._write_tags(entries[-1].state))
             elif self._stored_tag().fault:
                 self._tracking.client.delete_registered_model_tag(self._tracking.lineage, STATE)
 
+    def _lost_by(self, entries: Sequence[Entry]) -> str | None:
+        """Return the fault of a chain that lacks decisions a witness has seen."""
+        fault = self._seen().fault(entries[-1].state if entries else None, any_key=True)
+        return f"the state tag {fault}" if fault else None
+
+    def lost(self) -> tuple[int, ...]:
+        """Return the numbers of the decisions that are missing, up to the highest ever seen."""
+        with self._tracking.reached():
+            runs = self._tracking.decision_runs()
+            present = {int(run.data.tags["sequence"]) for run in runs if self._is_sealed(run)}
+            return tuple(sorted(set(range(1, self._next_sequence())) - present))
+
     def faults(self) -> list[str]:
         """Return the faults of chain, runs and state, the first broken or missing link first."""
+        return self.examine()[0]
+
+    def examine(self) -> tuple[list[str], int]:
+        """Return the faults, and the number of decisions; every run is read once."""
         with self._tracking.reached():
             state_tag = self.read_tag()
             runs = self._tracking.decision_runs()[::-1]
-            entries = [self._entry_or_none(run) for run in runs]
+            entries = self._entries_or_none(runs)
             missing = [
                 f"{_run_label(run)}: its {ENTRY} is gone or cannot be read"
                 for run, entry in zip(runs, entries, strict=True)
@@ -433,7 +493,7 @@ class Journal:
             readable = [(run, entry) for run, entry in zip(runs, entries, strict=True) if entry]
             broken = first_break([entry for _, entry in readable])
             last_entry = readable[-1][1] if readable else None
-            return [
+            faults = [
                 *missing,
                 *([broken] if broken else []),
                 *(fault for run, entry in readable for fault in self._run_faults(run, entry)),
@@ -444,6 +504,7 @@ class Journal:
                     for run in self._tracking.decision_runs(status="RUNNING")
                 ),
             ]
+            return faults, len(runs)
 
     def _run_faults(self, run: "Run", entry: Entry) -> Iterator[str]:
         tags = run.data.tags
@@ -464,34 +525,13 @@ class Journal:
             if tags.get(name) != value:
                 yield f"the tag {name} says {tags.get(name)}, the journal {value}"
 
-    def seal(self, text: str) -> str:
-        """Return the seal of a text: its HMAC-SHA256 in hexadecimal digits."""
-        return hmac.new(self._key, text.encode(), hashlib.sha256).hexdigest()
-
-    def sealed(self, state: State) -> str:
-        """Return a state as sealed JSON, as it is stored in MLflow and on disk."""
-        document = state.model_dump(mode="json")
-        return json.dumps({**document, "seal": self.seal(_canonical(document))})
-
-    def unsealed(self, text: str) -> StateReading:
-        """Return the state in a sealed JSON text, or why it cannot be trusted."""
-        try:
-            document = json.loads(text)
-            seal = document.pop("seal", "")
-            state = State.model_validate(document)
-        except (ValueError, AttributeError):
-            return StateReading(fault="is not a state")
-        if not hmac.compare_digest(seal, self.seal(_canonical(document))):
-            return StateReading(fault="was changed by hand, or is sealed with another key")
-        return StateReading(state)
-
     def _stored_tag(self) -> StateReading:
         text = self._tracking.client.get_registered_model(self._tracking.lineage).tags.get(STATE)
-        return self.unsealed(text) if text else StateReading()
+        return self.seal.unsealed(text) if text else StateReading()
 
     def _write_tags(self, state: State) -> State:
         tags = self._tracking.client.get_registered_model(self._tracking.lineage).tags
-        for name, value in {**_readable_tags(state), STATE: self.sealed(state)}.items():
+        for name, value in {**_readable_tags(state), STATE: self.seal.sealed(state)}.items():
             if tags.get(name) != value:
                 self._tracking.client.set_registered_model_tag(self._tracking.lineage, name, value)
         return state
@@ -505,7 +545,11 @@ class Journal:
         """Return an unused number, so that a removed decision leaves a gap."""
         state = self._stored_tag().state
         runs = self._tracking.decision_runs(limit=1)
-        return 1 + max(state.sequence if state else 0, *(_sequence(run) for run in runs), 0)
+        return 1 + max(
+            self._seen().highest,
+            state.sequence if state else 0,
+            *(_sequence(run) for run in runs),
+        )
 
     def _last_entry(self) -> Entry | None:
         """Return the last decision whose content and seal are unchanged."""
@@ -514,20 +558,29 @@ class Journal:
 
     def _trusted_entry(self, run: "Run") -> Entry | None:
         """Return the decision of a run, None if content, hash or seal were changed."""
-        recorded = run.data.tags.get("hash", "")
-        if not hmac.compare_digest(run.data.tags.get("seal", ""), self.seal(recorded)):
+        if not self._is_sealed(run):
             return None
-        entry = self._entry_or_none(run)
+        entry, recorded = self._entry_or_none(run), run.data.tags["hash"]
         return entry if entry is not None and entry.intact and entry.hash == recorded else None
 
-    def _entry_or_none(self, run: "Run") -> Entry | None:
-        try:
-            return self._read_entry(run)
-        except VerifyState:
-            return None
+    def _is_sealed(self, run: "Run") -> bool:
+        tags = run.data.tags
+        return hmac.compare_digest(tags.get("seal", ""), self.seal.of(tags.get("hash", "")))
 
-    def _read_entry(self, run: "Run") -> Entry:
-        text = self._tracking.read(run.info.run_id, ENTRY)
+    def _entry_or_none(self, run: "Run") -> Entry | None:
+        return self._entries_or_none([run])[0]
+
+    def _entries_or_none(self, runs: Sequence["Run"]) -> list[Entry | None]:
+        entries: list[Entry | None] = []
+        for run, text in zip(runs, self._tracking.texts(runs, ENTRY), strict=True):
+            try:
+                entries.append(self._read_entry(run, text))
+            except VerifyState:
+                entries.append(None)
+        return entries
+
+    @staticmethod
+    def _read_entry(run: "Run", text: str | None) -> Entry:
         if text is None:
             raise VerifyState(f"{_run_label(run)}: its {ENTRY} is gone; restore the artifact")
         try:
@@ -538,19 +591,43 @@ class Journal:
             ) from error
 
 
-def _behind(state_tag: StateReading, last_entry: Entry) -> bool:
+def _cut_short(state_tag: StateReading, last_entry: Entry, seen: Testimony) -> bool:
     """Whether the process that recorded ``last_entry`` died before it wrote the state tag."""
-    return state_tag.fault is None and (
-        state_tag.state is None or state_tag.state.sequence < last_entry.sequence
-    )
+    if state_tag.fault is not None or seen.fault(last_entry.state):
+        return False
+    return state_tag.state is None or state_tag.state.sequence < last_entry.sequence
+
+
+def _checked_tag(
+    state_tag: StateReading, last_entry: Entry | None, seen: Testimony
+) -> StateReading:
+    """Return the state tag, or its fault if it does not follow from the last decision."""
+    fault = state_tag.fault or seen.fault(state_tag.state)
+    if state_tag.state is None or fault:
+        return StateReading(fault=fault)
+    sequence = last_entry.sequence if last_entry else 0
+    if state_tag.state.sequence > sequence:
+        return StateReading(
+            fault=f"names decision {state_tag.state.sequence} "
+            f"(run {state_tag.state.decision_run_id}), which is missing"
+        )
+    if last_entry is not None and not follows(state_tag.state, last_entry.state):
+        return StateReading(
+            fault=f"is not what decision {last_entry.sequence} (run {last_entry.run_id}) left"
+        )
+    return state_tag
 
 
 def _state_after(entry: Entry, present: State | None) -> State:
-    """Return the state after a decision; a lease renewed in the meantime is not shortened."""
+    """Return the state after a decision, with what a guard renewed since: lease and digests."""
     if present is None:
         return entry.state
-    lease = max(entry.state.lease_until, present.lease_until)
-    return entry.state.model_copy(update={"lease_until": lease})
+    renewed: dict[str, Any] = {
+        "lease_until": max(entry.state.lease_until, present.lease_until),
+    }
+    if present.sequence == entry.sequence:
+        renewed |= {"digests": present.digests, "digest_head": present.digest_head}
+    return entry.state.model_copy(update=renewed)
 
 
 def _run_label(run: "Run") -> str:
@@ -595,7 +672,3 @@ def _entry_metrics(entry: Entry) -> dict[str, float]:
         "weight_after": entry.decision.after.weight,
     }
     return {**figures, **weights, "sequence": float(entry.sequence)}
-
-
-def _canonical(document: Mapping[str, Any]) -> str:
-    return json.dumps(document, sort_keys=True, separators=(",", ":"))

@@ -27,6 +27,8 @@ from steelyard.gateways.registry.tracking import (
     Tracking,
     is_absent,
 )
+from steelyard.gateways.seal import Seal
+from steelyard.gateways.witnesses import Witnesses
 from steelyard.learning.scorer import files_hash
 from steelyard.weight.decision import Entry
 
@@ -118,14 +120,21 @@ class Registry:
         artifacts: Folder or URL of run files if there is no server.
         lineage: Name of the registered model.
         lock: Returns a context in which no other process changes the lineage.
-        seal_key: Secret that seals state and decisions; empty for none.
+        seal: Seals state and decisions.
+        witnesses: What ledger and trading side have seen of the lineage; None for none.
     """
 
     def __init__(
-        self, address: str, artifacts: str, lineage: str, lock: Lock, seal_key: str = ""
+        self,
+        address: str,
+        artifacts: str,
+        lineage: str,
+        lock: Lock,
+        seal: Seal,
+        witnesses: Witnesses | None = None,
     ) -> None:
-        self._tracking = Tracking(address, artifacts, lineage)
-        self.journal = Journal(self._tracking, lock, seal_key, self._install_champion)
+        self._tracking = Tracking(address, artifacts, lineage, witnesses)
+        self.journal = Journal(self._tracking, lock, seal, self._install_champion, witnesses)
         self.observations = Observations(self._tracking)
 
     def present(self) -> bool:
@@ -135,6 +144,14 @@ class Registry:
     def origin(self) -> tuple[str | None, bool]:
         """Return the folder of the home this one was copied from, and whether runs go there."""
         return self._tracking.origin()
+
+    def require_database(self) -> None:
+        """Refuse to make a database anew that held the lineage.
+
+        Raises:
+            VerifyState: If its file is gone.
+        """
+        self._tracking.require_database()
 
     def recover(self) -> None:
         """Complete the last decision and the challenger's alias after a process died.

@@ -14,7 +14,13 @@ from steelyard.settings import Settings, default_conf, load_readable
 from steelyard.views.operations import Check, Examination
 
 Checks = dict[str, Callable[[], Iterable[Check]]]
-NEEDS = {"lease": ("MLflow",), "state": ("MLflow",), "schedules": ("MLflow", "ledger", "lake")}
+NEEDS = {
+    "lease": ("MLflow",),
+    "state": ("MLflow",),
+    "seal key": ("MLflow",),
+    "settled rows": ("MLflow", "ledger"),
+    "schedules": ("MLflow", "ledger", "lake"),
+}
 """Check → checks that must not be wrong for it to run."""
 
 
@@ -100,5 +106,7 @@ def _of_home(settings: Settings, folder: Path, conf: Path, as_of: datetime) -> C
         "alerts": partial(home_checks.alerts, home),
         "brake": partial(home_checks.brake, home),
         "state": partial(home_checks.sealed, tag),
+        "seal key": partial(home_checks.seal, home, tag),
+        "settled rows": partial(home_checks.digests, tag),
         "schedules": partial(home_checks.dead_schedules, tag, as_of),
     }

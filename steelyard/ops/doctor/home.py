@@ -11,11 +11,11 @@ from pathlib import Path
 import pandas as pd
 
 from steelyard.errors import CollectMoreData
-from steelyard.gateways.registry.journal import StateReading
+from steelyard.gateways.registry.journal import ADVICE
+from steelyard.gateways.seal import StateReading
 from steelyard.gateways.spool import Spool
-from steelyard.home import Home, open_ledger
+from steelyard.home import Home, open_ledger, require_ledger_file
 from steelyard.queries.schedules import schedules
-from steelyard.settings import seal_key
 from steelyard.views.operations import Check
 
 LOW_BYTES, EMPTY_BYTES = 1 << 30, 100 << 20
@@ -58,6 +58,7 @@ def _folder(name: str, path: Path) -> Check:
 
 def ledger(home: Home) -> Iterator[Check]:
     """Report whether the ledger is reachable and has the current tables."""
+    require_ledger_file(home.settings.services)
     present, head = open_ledger(home.settings.services).revisions()
     if present is None:
         yield Check(
@@ -77,6 +78,7 @@ def ledger(home: Home) -> Iterator[Check]:
 
 def lineage(home: Home) -> Iterator[Check]:
     """Report whether MLflow is reachable and current, and the chain of decisions intact."""
+    home.registry.require_database()
     if not home.registry.present():
         yield Check("MLflow", "warning", "no lineage yet", "steelyard guard begins it")
         return
@@ -101,9 +103,9 @@ def _origin(home: Home) -> Check:
 
 
 def _journal(home: Home) -> Check:
-    faults = home.journal.faults()
+    faults, decisions = home.journal.examine()
     if not faults:
-        return Check("journal", "ok", f"{home.journal.count()} decisions, the chain is whole")
+        return Check("journal", "ok", f"{decisions} decisions, the chain is whole")
     more = f"; and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
     advice = "steelyard verify lists all faults; --repair rewrites what follows from the chain"
     return Check("journal", "wrong", "; ".join(faults[:SHOWN]) + more, advice)
@@ -163,17 +165,49 @@ def sealed(tag: Tag) -> Iterator[Check]:
             "state",
             "wrong",
             f"the state tag {stored.fault}",
-            "trading uses the journal; repair it with steelyard verify --repair",
+            "trading uses the journal, or weight 0 if that lacks decisions; " + ADVICE,
         )
     elif stored.state:
-        key = "with your key" if seal_key() else "without a key of yours (STEELYARD_SEAL_KEY)"
         yield Check(
-            "state",
-            "ok",
-            f"phase {stored.state.phase}, weight {stored.state.weight:.1%}, sealed {key}",
+            "state", "ok", f"phase {stored.state.phase}, weight {stored.state.weight:.1%}, sealed"
         )
     else:
         yield Check("state", "ok", "none, nothing was decided yet")
+
+
+def seal(home: Home, tag: Tag) -> Iterator[Check]:
+    """Report where the key of the seal comes from.
+
+    Args:
+        home: The opened home.
+        tag: The state tag.
+    """
+    if home.seal.is_secret:
+        yield Check("seal key", "ok", f"from {home.seal.origin}")
+    elif tag.stored.state is None:
+        yield Check("seal key", "ok", "none yet; the first decision makes one")
+    else:
+        yield Check(
+            "seal key",
+            "warning",
+            "a constant that everybody knows: whoever can write to MLflow can forge a state",
+            "steelyard verify --reseal makes a key of this home (.steelyard/seal.key)",
+        )
+
+
+def digests(tag: Tag) -> Iterator[Check]:
+    """Report whether the ledger still has the settled predictions that its digests cover."""
+    state = tag.stored.state
+    present, head = open_ledger(tag.home.settings.services).revisions()
+    if state is None or present != head:
+        yield Check("settled rows", "ok", "not checked before ledger and lineage exist")
+        return
+    faults = tag.home.digests.faults(state.digests, state.digest_head)
+    if not faults:
+        yield Check("settled rows", "ok", f"{state.digests} digests, all of them fit")
+        return
+    advice = "restore the ledger's newest backup, or steelyard rollback --accept-loss"
+    yield Check("settled rows", "wrong", "; ".join(faults[:SHOWN]), advice)
 
 
 def bars(home: Home, as_of: datetime) -> Iterator[Check]:

@@ -1,0 +1,155 @@
+"""Digests of the settled predictions, so that none can change or vanish unnoticed.
+
+Each guard takes a digest of the predictions that were settled since the last one, whenever they
+settled, and chains it to the one before. Number and head of the chain are part of the sealed state
+in MLflow. The latency is left out: it is a measurement that no replay repeats.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, delete, func, select, update
+
+from steelyard.gateways.ledger.ledger import IDS_PER_QUERY, Ledger
+from steelyard.gateways.ledger.tables import SETTLED, LedgerDigest, Prediction
+
+COLUMNS = tuple(name for name in (*SETTLED, "reported") if name != "latency_ms")
+GENESIS = "0" * 64
+
+
+class Digests:
+    """The chain of digests of one ledger.
+
+    Every method raises ``RestoreService`` if the database cannot be reached or is locked.
+
+    Args:
+        ledger: Ledger with the current tables.
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def extend(self) -> tuple[int, str]:
+        """Take the digest of what is newly settled; return number and head of the chain.
+
+        The first digest is taken even if nothing is settled, so that an emptied ledger is noticed.
+        One caller at a time: call it under the journal's lock.
+        """
+        newest = select(LedgerDigest.number, LedgerDigest.head).order_by(LedgerDigest.number.desc())
+        unseen = (Prediction.digest_number.is_(None), Prediction.settled_at.is_not(None))
+        columns = [getattr(Prediction, name) for name in COLUMNS]
+        with self._ledger.transaction() as connection:
+            number, head = connection.execute(newest.limit(1)).first() or (0, GENESIS)
+            rows = connection.execute(select(*columns).where(*unseen)).all()
+            if number and not rows:
+                return number, head
+            digest, number = digest_of(rows), number + 1
+            head = _next_head(head, number, len(rows), digest)
+            values = {"number": number, "rows": len(rows), "digest": digest, "head": head}
+            connection.execute(LedgerDigest.__table__.insert(), values)  # type: ignore[attr-defined]
+            for ids in _chunks([row.signal_id for row in rows]):
+                covered = update(Prediction).where(Prediction.signal_id.in_(ids))
+                connection.execute(covered.values(digest_number=number))
+        return number, head
+
+    def reset(self) -> None:
+        """Forget all digests: the next one covers everything that is settled then."""
+        with self._ledger.transaction() as connection:
+            connection.execute(update(Prediction).values(digest_number=None))
+            connection.execute(delete(LedgerDigest))
+
+    def faults(self, number: int, head: str | None, last: int | None = None) -> list[str]:
+        """Return what does not fit the chain that the sealed state names, one line each.
+
+        Args:
+            number: Number of the last digest that the state knows; 0 for none.
+            head: Head of the chain that the state knows; None for none.
+            last: Check the rows of this many last digests; None for all.
+        """
+        if not number:
+            return []
+        anchor = 0 if last is None else max(0, number - last)
+        chain = select(*LedgerDigest.__table__.columns).order_by(LedgerDigest.number)
+        covered = select(Prediction.digest_number, func.count().label("covered")).group_by(
+            Prediction.digest_number
+        )
+        with self._ledger.transaction() as connection:
+            links = connection.execute(chain.where(LedgerDigest.number >= anchor)).all()
+            broken = _chain_fault(links, anchor, number, head)
+            if broken:
+                return [broken]
+            own = covered.where(Prediction.digest_number > anchor)
+            counts = {row.digest_number: row.covered for row in connection.execute(own)}
+            return [
+                fault
+                for link in links
+                if link.number > anchor
+                and (fault := self._fault(connection, link, counts.get(link.number, 0)))
+            ]
+
+    @staticmethod
+    def _fault(connection: Connection, link: Any, count: int) -> str | None:
+        """Return what does not fit one digest; None if all does."""
+        if count != link.rows:
+            kind = "are missing from" if count < link.rows else "were added to"
+            return (
+                f"{abs(link.rows - count)} settled predictions {kind} the {link.rows} that digest "
+                f"{link.number} of the ledger covers"
+            )
+        columns = [getattr(Prediction, name) for name in COLUMNS]
+        rows = connection.execute(
+            select(*columns).where(Prediction.digest_number == link.number)
+        ).all()
+        if digest_of(rows) == link.digest:
+            return None
+        return (
+            f"settled predictions in the ledger were changed after digest {link.number} covered "
+            f"them ({link.rows} rows)"
+        )
+
+
+def digest_of(rows: Iterable[Any]) -> str:
+    """Return the SHA-256 of rows with the columns ``COLUMNS``, in whatever order they come."""
+    texts = sorted(json.dumps(list(row), default=_iso) for row in rows)
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()
+
+
+def _iso(value: datetime) -> str:
+    return value.isoformat()
+
+
+def _next_head(head: str, number: int, rows: int, digest: str) -> str:
+    return hashlib.sha256(f"{head} {number} {rows} {digest}".encode()).hexdigest()
+
+
+def _chain_fault(links: Sequence[Any], anchor: int, number: int, head: str | None) -> str | None:
+    """Return why the stored chain is not the one whose head the state knows.
+
+    Args:
+        links: Links from number ``anchor`` on, in order; from 1 on if that is 0.
+        anchor: Number of the link that the others are held against.
+        number: Number of the last link that the state knows.
+        head: Head that the state knows.
+    """
+    by_number = {link.number: link for link in links}
+    if number not in by_number or (anchor and anchor not in by_number):
+        return (
+            f"the ledger has no digest {number}, which the sealed state knows: it was emptied or "
+            "replaced, or an older copy of it was put back"
+        )
+    expected = by_number[anchor].head if anchor else GENESIS
+    for position in range(anchor + 1, max(by_number) + 1):
+        link = by_number.get(position)
+        if link is None or link.head != _next_head(expected, position, link.rows, link.digest):
+            return f"digest {position} of the ledger's settled predictions was changed"
+        expected = link.head
+    if by_number[number].head != head:
+        return f"digest {number} of the ledger is not the one that the sealed state knows"
+    return None
+
+
+def _chunks(ids: list[str]) -> Iterable[list[str]]:
+    return (ids[start : start + IDS_PER_QUERY] for start in range(0, len(ids), IDS_PER_QUERY))
