@@ -401,6 +401,21 @@ def test_verifying_reads_all_decisions_at_once(
     assert counts[0] == counts[1] == ["search_runs"] * len(counts[0])
 
 
+def test_runs_read_at_once_are_those_that_the_client_returns(registry: Registry) -> None:
+    """Same order, files, tags and metrics; a run that was deleted is in neither."""
+    for month in range(3):
+        decide(registry, month)
+    registry._tracking.client.delete_run(str(registry.journal.entries()[1].run_id))
+    runs = [registry._tracking.decision_runs(), registry._tracking.all_decision_runs()]
+    one, other = (
+        [(run.info.run_id, run.info.artifact_uri, run.data.tags, run.data.metrics) for run in read]
+        for read in runs
+    )
+
+    assert one == other
+    assert [tags["sequence"] for _, _, tags, _ in one] == ["3", "1"]
+
+
 def test_marks_only_rise_and_never_pass_the_journal(registry: Registry, tmp_path: Path) -> None:
     """Late notes of eight threads leave the highest; a decision not recorded leaves none."""
     ledger = Ledger(f"sqlite:///{tmp_path}/mlruns/ledger.db")

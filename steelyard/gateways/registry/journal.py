@@ -26,6 +26,7 @@ from steelyard.gateways.registry.tracking import (
     RunFigures,
     Tracking,
     flat,
+    without_collector,
 )
 from steelyard.gateways.seal import Seal, StateReading
 from steelyard.gateways.witnesses import Testimony, Witnesses
@@ -471,7 +472,7 @@ class Journal:
     def lost(self) -> tuple[int, ...]:
         """Return the numbers of the decisions that are missing, up to the highest ever seen."""
         with self._tracking.reached():
-            runs = self._tracking.decision_runs()
+            runs = self._tracking.all_decision_runs()
             present = {int(run.data.tags["sequence"]) for run in runs if self._is_sealed(run)}
             return tuple(sorted(set(range(1, self._next_sequence())) - present))
 
@@ -481,9 +482,9 @@ class Journal:
 
     def examine(self) -> tuple[list[str], int]:
         """Return the faults, and the number of decisions; every run is read once."""
-        with self._tracking.reached():
+        with self._tracking.reached(), without_collector():
             state_tag = self.read_tag()
-            runs = self._tracking.decision_runs()[::-1]
+            runs = self._tracking.all_decision_runs()[::-1]
             entries = self._entries_or_none(runs)
             missing = [
                 f"{_run_label(run)}: its {ENTRY} is gone or cannot be read"

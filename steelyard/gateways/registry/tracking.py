@@ -19,6 +19,7 @@ from urllib.parse import unquote, urlparse
 from filelock import FileLock, Timeout
 
 from steelyard.errors import FixConfiguration, RestoreService, VerifyState
+from steelyard.gateways.registry.bulk import finished_runs
 from steelyard.gateways.registry.descriptions import ABOUT, WHERE
 from steelyard.gateways.registry.places import (
     COPIED_FROM,
@@ -326,6 +327,15 @@ class Tracking:
             return list(
                 self.client.search_runs(experiments, query, max_results=limit, order_by=order)
             )
+
+    def all_decision_runs(self) -> list["Run"]:
+        """Return all finished decision runs of the lineage, latest first, without parameters."""
+        file = self._database_file()
+        if file is None:
+            return self.decision_runs()
+        experiment_id = self.experiment_id(DECISIONS)
+        with without_collector():
+            return finished_runs(file, experiment_id, self.lineage)
 
     def run_ids(self, experiment: str, status: str, condition: str = "") -> list[str]:
         """Return the ids of the lineage's runs in an experiment, latest first.
