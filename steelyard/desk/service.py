@@ -22,6 +22,7 @@ from prometheus_client.registry import Collector
 from pydantic import BaseModel, ConfigDict, Field
 
 from steelyard.desk.bar_buffer import Bar, BarBuffer
+from steelyard.desk.connections import ACCEPTED_AT_ONCE, BoundedProtocol
 from steelyard.desk.middleware import AccessMiddleware
 from steelyard.desk.policy import DeskPolicy
 from steelyard.desk.session import Session
@@ -403,7 +404,15 @@ def run(app: FastAPI, host: str, port: int, announce: Callable[[str], None]) -> 
             f"{host}:{port} cannot be bound ({error.strerror}); pass another --port"
         ) from error
     announce(f"http://{host}:{listener.getsockname()[1]}")
-    settings = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False)
+    settings = uvicorn.Config(
+        app,
+        http=BoundedProtocol,
+        ws="none",
+        backlog=ACCEPTED_AT_ONCE,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+    )
     sys.setswitchinterval(SWITCH_SECONDS)
     with suppress(KeyboardInterrupt):  # uvicorn raises it again after closing everything
         uvicorn.Server(settings).run(sockets=[listener])
