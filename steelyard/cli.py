@@ -13,6 +13,8 @@ from typing import Annotated, Any
 import typer
 
 from steelyard.errors import FixConfiguration, SteelyardError
+from steelyard.gateways.files import keep_private
+from steelyard.outside import in_terminal
 from steelyard.settings import default_conf, go_offline, load, prefect_server_configured
 from steelyard.views import terminal
 
@@ -566,10 +568,11 @@ def show(document: Any, as_json: bool, as_text: Callable[[Any], None]) -> None:
 def main() -> None:
     """Run the command line; exit code 0 done, 1 refused or failed with one line, 2 bad usage."""
     go_offline()
+    keep_private()
     try:
         app()
     except SteelyardError as error:
-        sys.exit(f"steelyard: {error}")
+        sys.exit(in_terminal(f"steelyard: {error}"))
     except KeyboardInterrupt:
         sys.exit("steelyard: stopped; finished work is kept, the same command continues")
     except Exception as error:  # noqa: BLE001  # an operator gets one line, the traceback a file
@@ -577,7 +580,7 @@ def main() -> None:
             "w", prefix="steelyard-", suffix=".txt", delete=False
         ) as file:
             file.write(traceback.format_exc())
-        message = " ".join(str(error).split())[:300]
+        message = in_terminal(" ".join(str(error).split())[:300])
         sys.exit(
             f"steelyard: unexpected {type(error).__name__}: {message}; "
             f"the traceback is in {file.name}"

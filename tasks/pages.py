@@ -5,7 +5,7 @@ from datetime import datetime
 from pathlib import Path
 
 from steelyard.errors import FixConfiguration
-from steelyard.gateways.files import write_whole
+from steelyard.gateways.files import private_folder, write_whole
 from steelyard.home import Home
 from steelyard.queries.report import lineage_report
 from steelyard.queries.simulation import operating_characteristics
@@ -63,7 +63,7 @@ def write_characteristics(
 def _write_page(file: Path, page: str, *, create_folder: bool = False) -> None:
     try:
         if create_folder:
-            file.parent.mkdir(parents=True, exist_ok=True)
+            private_folder(file.parent)
         write_whole(file, page)
     except OSError as error:
         raise FixConfiguration(

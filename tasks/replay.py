@@ -7,6 +7,7 @@ from datetime import datetime
 import pandas as pd
 
 from steelyard.errors import CollectMoreData, FixConfiguration
+from steelyard.gateways.files import private_folder
 from steelyard.home import Home
 from steelyard.progress import report_progress
 from steelyard.queries.replay import DAY, ReplayDays, Timeline, first_day
@@ -52,7 +53,7 @@ def claim_home(
     }
     note, content = home.state_folder / "replay.json", json.dumps(arguments, sort_keys=True)
     if not note.exists():
-        note.parent.mkdir(parents=True, exist_ok=True)
+        private_folder(note.parent)
         note.write_text(content, encoding="utf-8")
     elif note.read_text(encoding="utf-8") != content:
         raise FixConfiguration(

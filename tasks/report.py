@@ -5,6 +5,7 @@ from dataclasses import asdict
 from datetime import datetime
 
 from steelyard.evaluation.books import equity_curves
+from steelyard.gateways.files import private_folder
 from steelyard.gateways.registry import RunFigures
 from steelyard.home import Home, open_home
 from steelyard.queries.report import lineage_report
@@ -71,7 +72,7 @@ def review_performance(home: Home, as_of: datetime) -> PerformanceReview:
     lineage, content = lineage_report(home, as_of)
     run_id = observations.find(key)
     if run_id is None:
-        file.parent.mkdir(parents=True, exist_ok=True)
+        private_folder(file.parent)
         file.write_text(content, encoding="utf-8")
         figures = RunFigures(_metrics(lineage), {}, {"answer": lineage.status.answer})
         files = {"report.html": content.encode()}

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from steelyard.errors import FixConfiguration, RestoreService
+from steelyard.gateways.files import private_folder, write_whole
 from steelyard.home import Home, open_broker, open_ledger
 from steelyard.queries.incident import incident_facts, recorded_evidence
 from steelyard.tasks.step import step
@@ -143,9 +144,8 @@ def _record_rollback(
             home.digests.reset()
     folder = home.state_folder / "incidents"  # for an operator without MLflow
     with suppress(OSError):  # the run has it, too
-        folder.mkdir(parents=True, exist_ok=True)
-        file = folder / f"{entry.decision.as_of:%Y-%m-%dT%H%M%S}.md"
-        file.write_text(report, encoding="utf-8")
+        private_folder(folder)
+        write_whole(folder / f"{entry.decision.as_of:%Y-%m-%dT%H%M%S}.md", report)
     return entry
 
 

@@ -24,6 +24,7 @@ from steelyard.learning.samples import Index, Samples
 from steelyard.learning.search import TrialRow
 from steelyard.learning.training import Training, refusal_reasons, train, training_key
 from steelyard.market.bars import by_symbol, naive
+from steelyard.outside import in_sheet
 from steelyard.progress import report_progress
 from steelyard.queries.evidence import shadow_window
 from steelyard.queries.trials import trials_so_far
@@ -246,7 +247,7 @@ def _artifacts(
 ) -> dict[str, bytes]:
     """Return the files of a training's run: trials, data checks, and the backtest in pictures."""
     checks = {f"data_docs/{suite.file.name}": suite.html for suite in home.quality.held.values()}
-    files = {"trials.csv": training.trials.to_csv(index=False).encode(), **checks}
+    files = {"trials.csv": in_sheet(training.trials), **checks}
     if backtest is None:
         return files
     report = {**backtest.books.as_dict(), "worth": backtest.worth.to_dict()}

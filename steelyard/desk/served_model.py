@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from steelyard.errors import FixData, RestoreService
-from steelyard.gateways.files import set_aside, write_whole
+from steelyard.gateways.files import private_folder, set_aside, write_whole
 from steelyard.learning.scorer import Scorer, files_hash
 from steelyard.weight.state import State
 
@@ -107,9 +107,9 @@ class ServedModel:
     def _store(self, version: str, files: Mapping[str, bytes]) -> None:
         """Write the bundle beside the previous one, then point to it."""
         folder = self._folder / version
-        folder.mkdir(parents=True, exist_ok=True)
+        private_folder(folder)
         for name, content in files.items():
-            (folder / name).write_bytes(content)
+            write_whole(folder / name, content)
         write_whole(self._folder / "current", f"{version} {self._seal_of(version, files)}")
         for other in self._folder.iterdir():
             if other.is_dir() and other.name != version:

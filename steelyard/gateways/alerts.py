@@ -19,7 +19,8 @@ from typing import Any
 from filelock import FileLock
 from pydantic import AwareDatetime, Field
 
-from steelyard.gateways.files import write_whole
+from steelyard.gateways.files import private_folder, write_whole
+from steelyard.outside import in_terminal
 from steelyard.values import FrozenModel
 
 CONNECT_SECONDS, READ_SECONDS = 2.0, 3.0
@@ -110,7 +111,7 @@ class Alerts:
         """Write an alert to its file and return the file; None if it was stored before."""
         name = f"{hashlib.sha256(alert.key.encode()).hexdigest()[:16]}.json"
         for folder in (self._open, self._sent):
-            folder.mkdir(parents=True, exist_ok=True)
+            private_folder(folder)
         with FileLock(self.folder / ".keeping", timeout=KEEP_SECONDS):
             if (self._open / name).exists() or (self._sent / name).exists():
                 return None
@@ -193,7 +194,12 @@ def _send(alert: Alert, channel: str) -> str:
                 return "has an address that apprise does not know"
             sender.socket_connect_timeout = CONNECT_SECONDS
             sender.socket_read_timeout = READ_SECONDS
-            accepted = sender.notify(title=f"Steelyard: {alert.title}", body=alert.body)
+            notifier = apprise.Apprise(sender)
+            accepted = notifier.notify(
+                title=in_terminal(" ".join(f"Steelyard: {alert.title}".splitlines())),
+                body=in_terminal(alert.body),
+                body_format=apprise.NotifyFormat.TEXT,  # escaped where a channel shows HTML
+            )
             return "" if accepted else "did not accept it"
         except Exception as error:  # noqa: BLE001  # code of 100 services; no alert may stop a flow
             return f"failed with {type(error).__name__}"

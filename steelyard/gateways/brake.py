@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from steelyard.errors import RestoreService
-from steelyard.gateways.files import write_whole
+from steelyard.gateways.files import private_folder, write_whole
 
 
 class Brake:
@@ -57,7 +57,7 @@ class Brake:
             RestoreService: If the file cannot be written.
         """
         try:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
+            private_folder(self._file.parent)
             write_whole(self._file, json.dumps({"operator": operator, "reason": reason}))
         except OSError as error:
             raise RestoreService(

@@ -64,6 +64,11 @@ def private_file(file: Path) -> Path:
     return file
 
 
+def keep_private() -> None:
+    """Let this process and its children, libraries included, make files for their owner only."""
+    os.umask(OTHERS)
+
+
 def open_to_others(path: Path) -> bool:
     """Whether somebody other than the owner may read, write or enter ``path``."""
     return bool(path.stat().st_mode & OTHERS)

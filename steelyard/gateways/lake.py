@@ -14,7 +14,7 @@ import pyarrow as pa
 from filelock import FileLock, Timeout
 
 from steelyard.errors import CollectMoreData, FixData, RestoreService
-from steelyard.gateways.files import write_whole
+from steelyard.gateways.files import private_folder, write_whole
 from steelyard.market.bars import COLUMNS
 
 LOCK_SECONDS = 60
@@ -82,7 +82,7 @@ class Lake:
             RestoreService: If the lake cannot be written or another process holds it.
         """
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            private_folder(self._folder)
             with FileLock(self._folder / ".lock", timeout=LOCK_SECONDS):
                 return self._append(frame, bar_size)
         except Timeout as error:
@@ -222,7 +222,7 @@ class Lake:
     def _write(file: Path, bars: pd.DataFrame) -> None:
         buffer = pa.BufferOutputStream()
         bars.to_parquet(buffer, index=False)
-        file.parent.mkdir(parents=True, exist_ok=True)
+        private_folder(file.parent)
         write_whole(file, bytes(buffer.getvalue()))
 
     @staticmethod

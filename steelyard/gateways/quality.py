@@ -21,11 +21,12 @@ from pydantic import Field
 
 from steelyard.errors import FixConfiguration, FixData
 from steelyard.gateways.calendars import holes
-from steelyard.gateways.files import write_whole
+from steelyard.gateways.files import private_folder, write_whole
 from steelyard.gateways.quality_page import Line, quality_page
 from steelyard.gateways.sources import RawBars
 from steelyard.market.bars import COLUMNS, PRICES
 from steelyard.market.jumps import explain, held_back
+from steelyard.outside import in_sheet
 from steelyard.values import FrozenModel
 
 FIRST_RULE = "duplicate"
@@ -264,7 +265,7 @@ class Quality:
 
     def _quarantine(self, rows: pd.DataFrame) -> Path:
         """Write quarantined rows to a file named by their content: the same rows are kept once."""
-        content = rows.to_csv(index=False).encode()
+        content = in_sheet(rows)
         file = self._out / "quarantine" / f"bars-{hashlib.sha256(content).hexdigest()[:12]}.csv"
         if len(rows):
             _write_changed(file, content)
@@ -449,5 +450,5 @@ def _repeats(good: pd.DataFrame) -> "pd.Series[bool]":
 def _write_changed(file: Path, content: bytes) -> None:
     if file.exists() and file.read_bytes() == content:
         return
-    file.parent.mkdir(parents=True, exist_ok=True)
+    private_folder(file.parent)
     write_whole(file, content)

@@ -15,7 +15,7 @@ import msgspec
 from filelock import FileLock, Timeout
 
 from steelyard.errors import RestoreService
-from steelyard.gateways.files import set_aside, write_whole
+from steelyard.gateways.files import private, private_file, private_folder, set_aside, write_whole
 
 LARGE = 4 << 20
 """Bytes from which a drained file is emptied."""
@@ -64,9 +64,9 @@ class Spool:
         self._taken = True
 
     def _take_files(self) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
+        private_folder(self._folder)
         self._lock.acquire()
-        self._file.touch()
+        private_file(self._file)
         content = self._file.read_bytes()
         if content and not content.endswith(b"\n"):
             whole = content.rfind(b"\n") + 1
@@ -98,7 +98,7 @@ class Spool:
         with self._on_disk():
             size = self._file.stat().st_size if self._file.exists() else 0
             try:
-                with self._file.open("ab") as file:
+                with open(self._file, "ab", opener=private) as file:
                     file.write(content)
                     file.flush()
                     os.fsync(file.fileno())
@@ -159,7 +159,7 @@ class Spool:
             self._keep_unread(line)
 
     def _keep_unread(self, line: bytes) -> None:
-        with self._unread.open("ab") as file:
+        with open(self._unread, "ab", opener=private) as file:
             file.write(line)
 
     def _read_mark(self) -> int:

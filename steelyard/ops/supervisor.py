@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Self
 
 from steelyard.errors import FixConfiguration, RestoreService
+from steelyard.gateways.files import private, private_folder
 from steelyard.ops import reaper
 
 START_SECONDS = 180.0
@@ -103,7 +104,7 @@ class Supervisor:
         self._signalled = False
 
     def __enter__(self) -> Self:
-        self._logs.mkdir(parents=True, exist_ok=True)
+        private_folder(self._logs)
         self._handlers = {
             number: signal.signal(number, self._note_signal) for number in _stop_signals()
         }
@@ -193,7 +194,7 @@ class _SupervisedService:
 
     def spawn(self) -> None:
         """Start the process as leader of its own session."""
-        with self._log.open("a", encoding="utf-8") as log:
+        with open(self._log, "a", encoding="utf-8", opener=private) as log:
             self._process = subprocess.Popen(
                 self._service.command,
                 env=self._service.environment,

@@ -188,7 +188,7 @@ def importance_chart(features: Sequence[Importance]) -> Chart:
     """Return the champion's most important features by Shapley values and gain, largest on top."""
     import plotly.graph_objects as go
 
-    figure, names = go.Figure(), [feature.name for feature in features[::-1]]
+    figure, names = go.Figure(), [escape(feature.name) for feature in features[::-1]]
     for measure, name, color in (
         ("gain", "gain", "#8a9099"),
         ("shap", "Shapley values", COLORS["blended"]),

@@ -10,6 +10,7 @@ from steelyard.evaluation.evidence import Evidence
 from steelyard.gateways.quality import CheckedSuite
 from steelyard.gateways.quality_page import verdict
 from steelyard.monitoring.drift_record import DriftRecord
+from steelyard.outside import in_code, in_markdown
 from steelyard.views.drift import JudgedDrift
 from steelyard.views.format import (
     TableView,
@@ -29,13 +30,10 @@ WORST = 10
 
 
 def markdown_table(view: TableView) -> str:
-    """Return a table in Markdown; ``|`` and line breaks in a cell cannot end it."""
-    lines = [view.headings, ("---",) * len(view.headings), *view.rows]
-    return "\n".join("| " + " | ".join(map(_escape_cell, line)) + " |" for line in lines)
-
-
-def _escape_cell(text: str) -> str:
-    return " ".join(text.replace("|", "\\|").splitlines())
+    """Return a table in Markdown; no cell can end it or add to it."""
+    headings, *rows = [tuple(map(in_markdown, line)) for line in (view.headings, *view.rows)]
+    lines = [headings, ("---",) * len(headings), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def decisions_summary(decisions: Sequence[DecisionRecord], state: State) -> str:
@@ -58,7 +56,7 @@ def _decision(decision: DecisionRecord) -> str:
     parts = [
         f"**{decision.verdict}** ({decision.kind}): weight {weight_change(decision)}, "
         f"phase {decision.phase}",
-        *(f"- {reason}" for reason in decision.reasons),
+        *(f"- {in_markdown(reason)}" for reason in decision.reasons),
     ]
     rules = rules_view("", decision.rules, "●", "○")
     table = markdown_table(rules) if decision.rules else ""
@@ -82,8 +80,8 @@ def training_summary(version: VersionRecord, links: Mapping[str, str]) -> str:
     )
     parts = [
         f"**Version {version.version}: {version.stage}** ({version.family})",
-        version.verdict,
-        *(f"- {reason}" for reason in version.reasons),
+        in_markdown(version.verdict),
+        *(f"- {in_markdown(reason)}" for reason in version.reasons),
         markdown_table(TableView("", ("measure", "figure"), rows)),
         " · ".join(_link(words, page) for words, page in links.items()),
     ]
@@ -100,9 +98,9 @@ def _checked_suite(suite: CheckedSuite) -> str:
     broken_first = sorted(suite.lines, key=lambda line: line[2])
     rows = tuple((result, rule, expectation) for rule, expectation, _, result in broken_first)
     parts = [
-        f"**{suite.suite}: {verdict(suite.lines)}** ({suite.source})",
-        "\n".join(f"- {finding}" for finding in suite.findings),
-        f"The same as a page, on the machine it ran on: `{suite.file}`",
+        f"**{suite.suite}: {verdict(suite.lines)}** ({in_markdown(suite.source)})",
+        "\n".join(f"- {in_markdown(finding)}" for finding in suite.findings),
+        f"The same as a page, on the machine it ran on: `{in_code(str(suite.file))}`",
         markdown_table(TableView("", ("result", "rule", "expectation"), rows)),
     ]
     return "\n\n".join(part for part in parts if part)
@@ -113,7 +111,7 @@ def drift_summary(judged: JudgedDrift) -> str:
     check = judged.check
     parts = [
         f"**{check.verdict}**: version {check.model_version}",
-        *(f"- {reason}" for reason in check.reasons),
+        *(f"- {in_markdown(reason)}" for reason in check.reasons),
     ]
     table = markdown_table(drift_view(check.columns))
     link = _link("Report and map in MLflow", judged.page)
@@ -124,11 +122,11 @@ def review_summary(review: PerformanceReview) -> str:
     """Return a performance review: the answer, its reason, the books, and the page."""
     return "\n\n".join(
         [
-            f"**{review.report.status.answer}**",
-            review.because,
+            f"**{in_markdown(review.report.status.answer)}**",
+            in_markdown(review.because),
             markdown_table(books_view(review.report.books)),
             _link("The report in MLflow", f"{review.run_page}/artifacts/report.html"),
-            f"The same page: `{review.file}`",
+            f"The same page: `{in_code(review.file)}`",
         ]
     )
 
@@ -171,7 +169,7 @@ def incident_report(incident: Incident) -> str:
     )
     parts = [
         f"# Rollback of {decision.lineage}, {decision.as_of:%Y-%m-%d %H:%M} UTC",
-        reason,
+        in_markdown(reason),
         f"{change} {consequence}",
         "## Evidence",
         *_incident_evidence(incident),
@@ -188,7 +186,7 @@ def incident_report(incident: Incident) -> str:
 def _incident_evidence(incident: Incident) -> list[str]:
     evidence = incident.evidence
     if evidence is None:
-        return [f"Could not be gathered: {incident.trouble}"]
+        return [f"Could not be gathered: {in_markdown(incident.trouble)}"]
     window = (
         f"{evidence.settled} settled predictions from {evidence.start:%Y-%m-%d} "
         f"to {evidence.end:%Y-%m-%d}, {evidence.books.pivotal} signals pivotal."
@@ -200,7 +198,7 @@ def _incident_evidence(incident: Incident) -> list[str]:
 
 def _incident_drift(incident: Incident) -> str:
     summary = drift_words(incident.drift)
-    check = f"{summary[:1].upper()}{summary[1:]}."
+    check = in_markdown(f"{summary[:1].upper()}{summary[1:]}.")
     if incident.evidence is None or incident.holdout_accuracy is None:
         return f"{check} Accuracy unknown: no evidence, or no champion."
     accuracy = f"{incident.evidence.accuracy:.1%}" if incident.evidence.settled else "unknown"

@@ -45,6 +45,7 @@ STYLE = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "figure.facecolor": "white",
+    "text.parse_math": False,  # dollar signs in a reason or a name are no formula
 }
 
 

@@ -1,6 +1,7 @@
 """Terminal output: results as text and tables on stdout, progress and notices on stderr.
 
 Data never passes through rich's markup: ``[...]`` in a reason or a file name is printed as it is.
+What a terminal would obey is printed as its code.
 """
 
 import math
@@ -15,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from steelyard.outside import in_terminal
 from steelyard.views.drift import JudgedDrift
 from steelyard.views.drills import FireDrill, FireDrills
 from steelyard.views.explanation import (
@@ -62,7 +64,11 @@ out = Console(highlight=False, soft_wrap=True)
 
 def _line(*parts: str | tuple[str, str]) -> None:
     """Print one line; a part is plain text or a pair of text and style."""
-    out.print(Text.assemble(*parts))
+    out.print(Text.assemble(*map(_harmless, parts)))
+
+
+def _harmless(part: str | tuple[str, str]) -> str | tuple[str, str]:
+    return in_terminal(part) if isinstance(part, str) else (in_terminal(part[0]), part[1])
 
 
 def _table(view: TableView, *, framed: bool = True) -> Table:
@@ -72,10 +78,10 @@ def _table(view: TableView, *, framed: bool = True) -> Table:
         table.box = None
     table.show_header = bool(view.headings)
     for heading in view.headings:
-        table.add_column(Text(heading), overflow="fold")
+        table.add_column(Text(in_terminal(heading)), overflow="fold")
     for index, row in enumerate(view.rows):
         style = "bold" if index in view.emphasized else None
-        table.add_row(*map(Text, row), style=style)
+        table.add_row(*map(Text, map(in_terminal, row)), style=style)
     return table
 
 
@@ -84,7 +90,7 @@ def _print_table(view: TableView, *, framed: bool = True) -> None:
 
 
 def _on_stderr(line: str) -> None:
-    Console(stderr=True, highlight=False, soft_wrap=True).print(Text(line))
+    Console(stderr=True, highlight=False, soft_wrap=True).print(Text(in_terminal(line)))
 
 
 @contextmanager
@@ -102,8 +108,8 @@ def progress_bars() -> Iterator[Any]:
 
         def sink(name: str, done: int, total: int, words: str) -> None:
             if name not in tasks:
-                tasks[name] = progress.add_task(name, total=total, words=words)
-            progress.update(tasks[name], completed=done, total=total, words=words)
+                tasks[name] = progress.add_task(name, total=total, words="")
+            progress.update(tasks[name], completed=done, total=total, words=in_terminal(words))
 
         yield sink
 
@@ -318,7 +324,8 @@ def print_doctor(examination: Examination) -> None:
     table = _table(TableView("", ("standing", "check", "found", "what to do"), ()))
     for row in examination.rows:
         standing = Text(row.standing, style=_STANDING_STYLES[row.standing])
-        table.add_row(standing, *map(Text, (row.name, row.found, row.advice)))
+        cells = map(in_terminal, (row.name, row.found, row.advice))
+        table.add_row(standing, *map(Text, cells))
     out.print(table)
     _line(
         f"{examination.count('wrong')} wrong, {examination.count('warning')} warnings, "

@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -49,7 +50,7 @@ def address() -> Iterator[Address]:
         matched = re.fullmatch(r"http://(.+):(\d+)", process.stdout.readline().strip())
         assert matched
         yield matched[1], int(matched[2])
-        process.terminate()
+        process.send_signal(signal.SIGINT)
         assert process.wait(10) == 0
 
 
@@ -96,7 +97,7 @@ def test_an_answer_may_take_longer_than_a_request(address: Address) -> None:
 def test_a_byte_at_a_time_is_no_request(address: Address) -> None:
     """Drops do not prolong the time."""
     began_at = time.monotonic()
-    with closing(opened(address, b"")) as connection, suppress(OSError):
+    with closing(opened(address, HALF[1])) as connection, suppress(OSError):
         while time.monotonic() - began_at < 6:
             connection.sendall(b"X")
             time.sleep(0.1)

@@ -83,6 +83,19 @@ def test_an_alert_says_what_happened_and_is_sent_once(server: Server, tmp_path: 
     assert [stored.alert for stored in alerts.recent(5)] == [CUT]
 
 
+def test_text_from_outside_is_only_text_in_an_alert(server: Server, tmp_path: Path) -> None:
+    """A channel of HTML gets it escaped; no line break ends the title, no control is sent."""
+    hostile = CUT.model_copy(
+        update={"title": "<b>A</b>\n[x](http://stranger.example)\x1b[31m", "figure": "<img src=x>"}
+    )
+    Alerts(tmp_path, (f"{server.address}?format=html",)).post(hostile)
+    [received] = server.received
+
+    assert "<img" not in received["message"]
+    assert "&lt;img" in received["message"]
+    assert not set("\n\r\x1b") & set(received["title"])
+
+
 @pytest.mark.parametrize("status", [500, 403])
 def test_a_channel_that_does_not_take_it_is_tried_again(
     server: Server, tmp_path: Path, status: int

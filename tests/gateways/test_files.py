@@ -1,11 +1,21 @@
 """Files written whole: the old content or the new one, never a part."""
 
 import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from steelyard.gateways.files import write_whole
+from factories.pilot import BAR, bars_frame
+from steelyard.gateways.alerts import Alert, Alerts
+from steelyard.gateways.brake import Brake
+from steelyard.gateways.files import private_file, private_folder, write_whole
+from steelyard.gateways.lake import Lake
+from steelyard.gateways.ledger import Ledger
+from steelyard.gateways.spool import Spool
 
 
 @pytest.mark.parametrize("before", [None, "a longer old content"], ids=["new file", "old file"])
@@ -45,3 +55,51 @@ def test_a_remainder_of_a_process_that_died_is_in_nobodys_way(tmp_path: Path) ->
     (tmp_path / "state.json.new").write_text("half of something much longer")
     write_whole(tmp_path / "state.json", "whole")
     assert (tmp_path / "state.json").read_text() == "whole"
+
+
+@pytest.fixture
+def open_umask() -> Iterator[None]:
+    """A umask that lets everybody in."""
+    before = os.umask(0)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("open_umask")
+def test_what_a_home_holds_is_for_its_owner_only(tmp_path: Path) -> None:
+    """Home, ledger with its side files, lake, spool, brake and alerts, whatever the umask."""
+    home = tmp_path / "home"
+    state = home / ".steelyard"
+    ledger = Ledger(f"sqlite:///{state}/ledger.db")
+    ledger.migrate()
+    Lake(state / "lake").append(bars_frame().head(20), BAR)
+    spool = Spool(state / "spool")
+    spool.open()
+    spool.append([{"n": 1}])
+    spool.set_aside(b"{")
+    spool.close()
+    Brake(state).pull("operator", "tried")
+    now = datetime.now(UTC)
+    Alerts(state / "alerts", ()).post(Alert(key="k", at=now, kind="flow", title="t", advice="a"))
+    with closing(sqlite3.connect(private_file(home / "mlruns" / "mlflow.db"))) as database:
+        database.execute("PRAGMA journal_mode=WAL")
+        database.execute("CREATE TABLE t (n)")
+        modes = {path: path.stat().st_mode & 0o777 for path in (home, *home.rglob("*"))}
+
+    locks = {path for path in modes if path.suffix == ".lock" or path.name.startswith(".")}
+    folders = {path for path in modes if path.is_dir()}
+    assert {"ledger.db", "lines.jsonl", "damaged.jsonl", "mlflow.db-wal"} <= {
+        path.name for path in modes
+    }
+    assert {modes[path] for path in folders} == {0o700}
+    assert {path for path in modes.keys() - folders - locks if modes[path] != 0o600} == set()
+
+
+@pytest.mark.usefixtures("open_umask")
+def test_a_folder_that_exists_keeps_its_modes(tmp_path: Path) -> None:
+    """Nothing is mended in silence; the doctor names it."""
+    (tmp_path / "shared").mkdir(mode=0o755)
+    private_folder(tmp_path / "shared" / "own")
+
+    assert (tmp_path / "shared").stat().st_mode & 0o777 == 0o755
+    assert (tmp_path / "shared" / "own").stat().st_mode & 0o777 == 0o700

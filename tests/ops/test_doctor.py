@@ -68,6 +68,23 @@ def only(rows: Iterator[Check]) -> Check:
     return row
 
 
+def test_the_doctor_names_what_others_can_read(pilot: Home) -> None:
+    """A home made before, or opened by hand; inside a private home nobody gets that far."""
+    folders = [pilot.folder, pilot.state_folder, Path(pilot.settings.services.artifacts)]
+    for folder in folders:
+        folder.mkdir(exist_ok=True)
+        folder.chmod(0o755)
+    [row] = home_checks.permissions(pilot)
+    pilot.folder.chmod(0o700)
+    [closed] = home_checks.permissions(pilot)
+
+    assert row.standing == "warning"
+    assert str(pilot.state_folder) in row.found
+    assert row.advice.startswith("chmod -R go= /")
+    assert pilot.state_folder.stat().st_mode & 0o777 == 0o755
+    assert closed.standing == "ok"
+
+
 def test_a_home_that_is_well_has_nothing_wrong_and_is_left_as_it_was(
     pilot: Home, conf: Path
 ) -> None:
@@ -99,6 +116,7 @@ def test_a_home_that_is_well_has_nothing_wrong_and_is_left_as_it_was(
             "folder: spool",
             "folder: bundle",
             "folder: artifacts",
+            "permissions",
             "spool",
         ),
         *("lake", "lease", "alerts", "brake", "state", "seal key", "settled rows"),

@@ -38,6 +38,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from steelyard.errors import FixConfiguration, FixData, RestoreService
+from steelyard.gateways.files import private_file, private_folder
 from steelyard.gateways.ledger.tables import (
     COLUMN_DTYPES,
     OPINIONS,
@@ -150,7 +151,7 @@ class Ledger:
             return
         file = Path(self._url.database or "").with_name(f"{task}.lock")
         try:
-            file.parent.mkdir(parents=True, exist_ok=True)
+            private_folder(file.parent)
             locks.enter_context(FileLock(file, timeout=LOCK_SECONDS))
         except (Timeout, OSError) as error:
             raise RestoreService(
@@ -168,7 +169,7 @@ class Ledger:
                 yield connection
             return
         file = Path(self._url.database or "")
-        file.parent.mkdir(parents=True, exist_ok=True)
+        private_file(file)
         lock = FileLock(file.with_suffix(".lock"), timeout=LOCK_SECONDS)
         with lock, self._engine.begin() as connection:
             connection.exec_driver_sql("BEGIN")  # the driver begins none before CREATE TABLE

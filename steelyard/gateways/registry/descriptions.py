@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 
+from steelyard.outside import in_markdown
 from steelyard.weight.decision import Decision, Entry
 
 ABOUT = (
@@ -46,7 +47,7 @@ def describe_lineage(entry: Entry, page: str) -> str:
         else "none"
     )
     hold = ", frozen by an operator" if state.held else ""
-    reason = "; ".join(decision.reasons[:1])
+    reason = in_markdown("; ".join(decision.reasons[:1]))
     paragraphs = [
         f"**The model {share}**: phase {state.phase} since {state.phase_since:%Y-%m-%d}{hold}; "
         f"in service: {champion}.",
@@ -62,8 +63,8 @@ def describe_decision(decision: Decision) -> str:
     """Return the description of a decision's run: verdict, weight, reasons."""
     before, after = decision.before, decision.after
     change = f"weight {before.weight:.1%} → {after.weight:.1%}, phase {after.phase}"
-    operator = f", requested by {decision.operator}" if decision.operator else ""
-    reasons = "\n".join(f"- {reason}" for reason in decision.reasons)
+    operator = f", requested by {in_markdown(decision.operator)}" if decision.operator else ""
+    reasons = "\n".join(f"- {in_markdown(reason)}" for reason in decision.reasons)
     return f"**{decision.verdict}** ({decision.kind}{operator}): {change}\n\n{reasons}"
 
 
@@ -83,7 +84,7 @@ def describe_version(tags: Mapping[str, str], training: str, decision: str = "")
     )
     links = [f"[training]({training})", *([f"[decision]({decision})"] if decision else [])]
     status = _status(tags)
-    verdict = "" if tags["verdict"] in status else f": {tags['verdict']}"
+    verdict = "" if tags["verdict"] in status else f": {in_markdown(tags['verdict'])}"
     paragraphs = [
         status,
         f"Training of {tags['as_of'][:10]} ({tags['family']}){through}{verdict}.",
@@ -97,7 +98,9 @@ def _status(tags: Mapping[str, str]) -> str:
     """Return the status of a version without Markdown: the list of versions shows its raw text."""
     since = tags.get("serving_since", "")[:10]
     reasons = "; ".join(
-        reason for reason in json.loads(tags["reasons"]) if not reason.endswith(" serves")
+        in_markdown(reason)
+        for reason in json.loads(tags["reasons"])
+        if not reason.endswith(" serves")
     )
     ended = tags.get("retired_because", "a date not in the journal")
     statuses = {

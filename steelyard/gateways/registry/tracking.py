@@ -19,6 +19,7 @@ from urllib.parse import unquote, urlparse
 from filelock import FileLock, Timeout
 
 from steelyard.errors import FixConfiguration, RestoreService, VerifyState
+from steelyard.gateways.files import private_file
 from steelyard.gateways.registry.bulk import finished_runs
 from steelyard.gateways.registry.descriptions import ABOUT, WHERE
 from steelyard.gateways.registry.places import (
@@ -95,7 +96,7 @@ class Tracking:
         file = self._database_file()
         self.require_database()
         if file is not None:
-            file.parent.mkdir(parents=True, exist_ok=True)
+            private_file(file)
             _require_unlocked(file)
         address = client_address(self._address)
         client = MlflowClient(tracking_uri=address, registry_uri=address)

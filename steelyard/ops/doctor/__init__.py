@@ -100,6 +100,7 @@ def _of_home(settings: Settings, folder: Path, conf: Path, as_of: datetime) -> C
         "ledger": partial(home_checks.ledger, home),
         "MLflow": partial(home_checks.lineage, home),
         "folders": partial(home_checks.folders, home),
+        "permissions": partial(home_checks.permissions, home),
         "spool": partial(home_checks.spool, home),
         "lake": partial(home_checks.bars, home, as_of),
         "lease": partial(home_checks.lease, tag, as_of),

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
+from shlex import quote
 
 import pandas as pd
 
 from steelyard.errors import CollectMoreData
+from steelyard.gateways.files import open_to_others
 from steelyard.gateways.registry.journal import ADVICE
 from steelyard.gateways.seal import StateReading
 from steelyard.gateways.spool import Spool
@@ -34,6 +36,26 @@ def folders(home: Home) -> Iterator[Check]:
         yield Check("folder: artifacts", "ok", f"{artifacts} is not on this machine; not checked")
     else:
         yield _folder("artifacts", Path(artifacts))
+
+
+def permissions(home: Home) -> Iterator[Check]:
+    """Report folders of the home, databases among them, that others than its owner can reach."""
+    services = home.settings.services
+    stores = [url for url in (services.ledger, services.mlflow) if url.startswith("sqlite:///")]
+    kept = [Path(url.removeprefix("sqlite:///")).parent for url in stores]
+    folders = (services.state, services.artifacts)
+    kept += [Path(folder) for folder in folders if "://" not in folder]
+    reached = sorted({str(path) for path in kept if path.exists() and _others_reach(path, home)})
+    if not reached:
+        yield Check("permissions", "ok", "only the owner reads databases, records and logs")
+        return
+    finding = f"others can read {', '.join(reached)}"
+    yield Check("permissions", "warning", finding, f"chmod -R go= {' '.join(map(quote, reached))}")
+
+
+def _others_reach(path: Path, home: Home) -> bool:
+    around = [folder for folder in path.parents if folder.is_relative_to(home.folder)]
+    return all(map(open_to_others, (path, *around)))
 
 
 def _folder(name: str, path: Path) -> Check:
