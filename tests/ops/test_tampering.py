@@ -195,7 +195,9 @@ def forget_and_undo(lived: Lived) -> None:
 
 
 def lower_mark_and_undo(lived: Lived) -> None:
-    lived.sql("UPDATE ml_lineages SET sequence = 1")
+    earlier = json.loads(lived.earlier_state)["decision_hash"]
+    with sqlite3.connect(lived.ledger) as connection:
+        connection.execute("UPDATE ml_lineages SET sequence = 1, decision_hash = ?", (earlier,))
     undo_last_decision(lived)
 
 

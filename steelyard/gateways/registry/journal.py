@@ -101,6 +101,7 @@ class Journal:
         self._install_champion = install_champion
         self._mutex = threading.RLock()
         self._depth = 0
+        self._completed = False  # whether tag and ledger's mark were brought up to the journal
         self._agreed: int | None = None  # last decision on which tag, journal, witnesses agreed
         self._weight_path: list[WeightPoint] = []
 
@@ -123,7 +124,7 @@ class Journal:
                 self._acquire(locks, even_without_lock)
             self._depth += 1
             try:
-                if self._agreed is None:
+                if not self._completed:
                     with self._tracking.reached():
                         self._complete_last()
                 yield
@@ -157,6 +158,7 @@ class Journal:
         checked = self._agree(_checked_tag(state_tag, last_entry, seen))
         if checked.state is not None:
             self._noted(checked.state)
+            self._completed = True
         return last_entry
 
     def _read(self) -> tuple[Testimony, StateReading, Entry | None]:
