@@ -355,8 +355,8 @@ def status(home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: Js
     from steelyard.home import open_home
     from steelyard.queries.status import status as read
 
-    at = parse_time(as_of) if as_of else datetime.now(UTC)
-    show(read(open_home(home, conf), at), as_json, terminal.print_status)
+    opened = open_home(home, conf)
+    show(read(opened, _time_of_reading(opened, as_of)), as_json, terminal.print_status)
 
 
 @app.command()
@@ -374,9 +374,9 @@ def report(
     from steelyard.home import open_home
     from steelyard.tasks.pages import write_report
 
-    at = parse_time(as_of) if as_of else datetime.now(UTC)
+    opened = open_home(home, conf)
     show(
-        write_report(open_home(home, conf), at, out or home / "lineage.html"),
+        write_report(opened, _time_of_reading(opened, as_of), out or home / "lineage.html"),
         as_json,
         terminal.print_report,
     )
@@ -504,6 +504,13 @@ def _run_for_operator(
     if not reason.strip():
         raise FixConfiguration("--reason is empty; the journal records why, so give one")
     return _run_flow(flow, home, conf, as_of, reason=reason, operator=operator, **parameters)
+
+
+def _time_of_reading(home: Any, as_of: str | None) -> datetime:
+    """Return the time given, or the last day of the replay in the home, or now."""
+    from steelyard.queries.replay import last_replayed_day
+
+    return parse_time(as_of) if as_of else last_replayed_day(home) or datetime.now(UTC)
 
 
 def parse_time(text: str) -> datetime:

@@ -30,7 +30,6 @@ from steelyard.home import (
     open_witnesses,
     run_url,
 )
-from steelyard.market.bars import by_symbol
 from steelyard.settings import ServiceSettings, Settings, load
 from steelyard.views.alerts import distrust, lapse, of_decision, trading_trouble
 from steelyard.weight.state import State
@@ -212,8 +211,8 @@ def open_desk(home: Path, conf: Path | None = None) -> Desk:
     """
     services = load(conf).services.at(home)
     lake, ledger = Lake(Path(services.state) / "lake"), open_ledger(services)
-    bars = by_symbol(lake.read(), lake.bar_size)
-    desk = Desk(open_session(home, conf), BarBuffer(bars, lake.bar_size), ledger.signal)
+    buffer = BarBuffer(lake.bars(), lake.bar_size, lake.known_after)
+    desk = Desk(open_session(home, conf), buffer, ledger.signal)
     with suppress(RestoreService):  # an unreachable ledger does not stop trading
         now = datetime.now(UTC)
         ledger.migrate()

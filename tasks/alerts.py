@@ -116,6 +116,17 @@ def announce_unprotected(home: Home) -> None:
             home.alerts.post(alerts.unprotected(home.settings.services.lineage, row))
 
 
+def announce_stale(home: Home, count: int, as_of: datetime) -> None:
+    """Post an alert that a run found signals and all of them too late; not a step of its own.
+
+    Args:
+        home: Opened home.
+        count: Number of signals of the run.
+        as_of: Time of the run (UTC).
+    """
+    home.alerts.post(alerts.all_stale(home.settings.services.lineage, count, as_of))
+
+
 def announce_failure(home: Home, flow: str, cause: str) -> None:
     """Post an alert about a failed flow; not a step, because there may be no run.
 

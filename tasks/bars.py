@@ -42,7 +42,7 @@ def store_bars(home: Home, checked: Checked) -> Appended:
         home: Opened home.
         checked: Bars after their data contract.
     """
-    return home.lake.append(checked.good, checked.bar_size)
+    return home.lake.append(checked.good, checked.bar_size, checked.known_after)
 
 
 @step()

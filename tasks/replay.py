@@ -10,7 +10,7 @@ from steelyard.errors import CollectMoreData, FixConfiguration
 from steelyard.gateways.files import private_folder
 from steelyard.home import Home
 from steelyard.progress import report_progress
-from steelyard.queries.replay import DAY, ReplayDays, Timeline, first_day
+from steelyard.queries.replay import DAY, REPLAY_NOTE, ReplayDays, Timeline, first_day
 from steelyard.queries.state import current_state
 from steelyard.tasks.illustrations import illustrate
 from steelyard.tasks.predictions import record_opinions, record_outcomes, watch_streak
@@ -51,7 +51,7 @@ def claim_home(
         "start": str(days.start),
         **({"evidence": evidence} if evidence else {}),
     }
-    note, content = home.state_folder / "replay.json", json.dumps(arguments, sort_keys=True)
+    note, content = home.state_folder / REPLAY_NOTE, json.dumps(arguments, sort_keys=True)
     if not note.exists():
         private_folder(note.parent)
         note.write_text(content, encoding="utf-8")

@@ -8,26 +8,28 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from steelyard.desk.risk import Account, Assessment, Proposal, assess
+from steelyard.desk.risk import Account, Assessment, Proposal, assess, entry_ends
 from steelyard.desk.session import Session
 from steelyard.desk.signals import Evaluation, Signal
 from steelyard.desk.state_watch import Clock
 from steelyard.desk.streak_breaker import OPERATOR
 from steelyard.errors import SteelyardError
 from steelyard.gateways.brokers import WORKING, Broker, Order, exposures, order_row
+from steelyard.gateways.calendars import next_open
+from steelyard.gateways.ledger.tables import STALE
 from steelyard.home import Home, open_broker
-from steelyard.market.bars import Bars, by_symbol
+from steelyard.market.bars import Bars
 from steelyard.market.features import FEATURES
 from steelyard.market.history import history
 from steelyard.market.indicators import atr
 from steelyard.market.strategy import signals
-from steelyard.tasks.alerts import announce_failure, announce_unprotected
+from steelyard.tasks.alerts import announce_failure, announce_stale, announce_unprotected
 from steelyard.tasks.predictions import breaker_of, record_outcomes
 from steelyard.tasks.step import step
 from steelyard.trading import open_session, stored_state
 from steelyard.views.runs import TradedSignal
 
-STALE, REFUSED = "stale", "broker_rejected"
+REFUSED = "broker_rejected"
 _NAMES = [feature.name for feature in FEATURES]
 _VOLATILITY, _TREND = _NAMES.index("regime_volatility"), _NAMES.index("regime_trend")
 
@@ -63,7 +65,7 @@ def newest_signals(home: Home, as_of: datetime) -> Newest:
     Raises:
         CollectMoreData: If there are no bars yet.
     """
-    bars = by_symbol(home.lake.read(until=pd.Timestamp(as_of)), home.lake.bar_size)
+    bars = home.lake.bars(until=pd.Timestamp(as_of))
     proposed, trades = signals(bars, home.strategy), home.ledger.trades()
     last_close = max(symbol_bars.closes_at[-1] for symbol_bars in bars.values())
     newest = pd.Timestamp(last_close, tz="UTC")
@@ -130,7 +132,8 @@ def trade_signals(home: Home, newest: Newest, clock: Clock) -> tuple[TradedSigna
     """Evaluate, size and order the signals of the newest bars; record a veto for those too old.
 
     A signal is traded only if its entry is still to come or has just come. Its evaluation is on
-    disk before its order is sent, so that every order has its reason, whatever happens then.
+    disk before its order is sent, so that every order has its reason, whatever happens then. If
+    all signals are too late, an alert says so: the schedule may be late for every signal.
 
     Args:
         home: Opened home.
@@ -153,6 +156,8 @@ def trade_signals(home: Home, newest: Newest, clock: Clock) -> tuple[TradedSigna
         ]
     )
     if not fresh:
+        if stale:
+            announce_stale(home, len(stale), newest.as_of)
         return ()
     session = open_session(home.folder, home.conf, clock)
     try:
@@ -168,12 +173,15 @@ def broker_of(home: Home) -> Broker:
 
 
 def _is_fresh(home: Home, newest: Newest, row: Row) -> bool:
-    """Return whether a signal is of the newest bar of all symbols and within the entry delay."""
-    if newest.as_of - row["decided_at"] > home.settings.risk.entry_delay * home.lake.bar_size:
-        return False
+    """Return whether a signal is of the newest bar of all symbols and its entry is not over."""
     last_stamp = max(bars.timestamp[-1] for bars in newest.bars.values())
     own_stamp = newest.bars[row["symbol"]].timestamp[-1]
-    return bool(_stamp(row["timestamp"]) == last_stamp == own_stamp)
+    if not _stamp(row["timestamp"]) == last_stamp == own_stamp:
+        return False
+    decided_at, settings = row["decided_at"], home.settings
+    opens_at = next_open(settings.source.calendar, decided_at)
+    ends = entry_ends(decided_at, opens_at, home.lake.bar_size.to_pytimedelta(), settings.risk)
+    return newest.as_of <= ends
 
 
 def _stamp(at: pd.Timestamp) -> np.datetime64:

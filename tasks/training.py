@@ -23,7 +23,8 @@ from steelyard.learning.policy import Family, LearningPolicy, Retraining
 from steelyard.learning.samples import Index, Samples
 from steelyard.learning.search import TrialRow
 from steelyard.learning.training import Training, refusal_reasons, train, training_key
-from steelyard.market.bars import by_symbol, naive
+from steelyard.market.bars import naive
+from steelyard.market.strategy import yes_or_no_words
 from steelyard.outside import in_sheet
 from steelyard.progress import report_progress
 from steelyard.queries.evidence import shadow_window
@@ -175,7 +176,7 @@ def _register(
             params={**training.params, **record.params},
             metrics=training.metrics | (backtest.metrics() if backtest else {}),
             artifacts=_artifacts(home, samples, training, backtest),
-            verdict=training.verdict,
+            verdict=_with_warning(training.verdict, history),
             feature_names=samples.feature_names,
             data_hash=samples.data_hash,
             refused=() if model else training.reasons,
@@ -185,6 +186,12 @@ def _register(
     )
     _record_version(home, version)
     return version
+
+
+def _with_warning(verdict: str, history: pd.DataFrame) -> str:
+    """Return the verdict, and that the system says only yes or no if it does."""
+    words = yes_or_no_words(history["confidence_existing"])
+    return f"{verdict}; {words}" if words else verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -427,7 +434,7 @@ def _run_canaries(
 ) -> tuple[Canary, ...]:
     trained_at = naive(pd.Series([pd.Timestamp(version.as_of)]))[0]
     rows = np.flatnonzero(samples.settled_at <= trained_at)
-    bars = by_symbol(home.lake.read(until=pd.Timestamp(as_of)), home.lake.bar_size)
+    bars = home.lake.bars(until=pd.Timestamp(as_of))
     family, policy = cast(Family, version.family), home.settings.learning
     return run_canaries(samples.take(rows), bars, home.strategy, family, policy)
 

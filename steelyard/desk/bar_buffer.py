@@ -39,7 +39,8 @@ class BarBuffer:
 
     Args:
         bars: Histories at the start, by symbol.
-        bar_size: Time from a bar's open to its close.
+        bar_size: Time from a bar's open to the next.
+        known_after: Time from a bar's open until it is known; None for ``bar_size``.
         clock: Returns the present time, aware: no bar may open after it.
 
     Attributes:
@@ -50,9 +51,11 @@ class BarBuffer:
         self,
         bars: Mapping[str, Bars],
         bar_size: pd.Timedelta,
+        known_after: pd.Timedelta | None = None,
         clock: Clock = system_clock,
     ) -> None:
         self.bar_size = bar_size
+        self.known_after = known_after or bar_size
         self._clock = clock
         self._columns: dict[str, _Columns] = {
             symbol: _Columns(history) for symbol, history in bars.items() if len(history)
@@ -99,7 +102,8 @@ class BarBuffer:
         columns = self._columns.get(bar.symbol)
         if columns is None:
             none = np.empty(0)
-            history = Bars(bar.symbol, self.bar_size, np.empty(0, "datetime64[ns]"), *[none] * 5)
+            stamps, size, known = np.empty(0, "datetime64[ns]"), self.bar_size, self.known_after
+            history = Bars(bar.symbol, size, stamps, none, none, none, none, none, known)
             columns = self._columns[bar.symbol] = _Columns(history)
         elif bar.timestamp <= columns.bars.timestamp[-1]:
             return
@@ -124,12 +128,13 @@ class _Columns:
         columns = (history.open, history.high, history.low, history.close, history.volume)
         for row, column in zip(self._values, columns, strict=True):
             row[: self._end] = column
-        self.bars = self._view(history.symbol, history.bar_size)
+        self.bars = self._view(history)
 
-    def _view(self, symbol: str, bar_size: pd.Timedelta) -> Bars:
-        return Bars(
-            symbol, bar_size, self._stamps[: self._end], *(row[: self._end] for row in self._values)
-        )
+    def _view(self, history: Bars) -> Bars:
+        stamps, values = self._stamps[: self._end], self._values[:, : self._end]
+        symbol, bar_size, known_after = history.symbol, history.bar_size, history.known_after
+        opens, highs, lows, closes, volumes = values
+        return Bars(symbol, bar_size, stamps, opens, highs, lows, closes, volumes, known_after)
 
     def append(self, bar: Bar) -> Bars:
         """Return the history with one more bar."""
@@ -138,5 +143,5 @@ class _Columns:
         self._stamps[self._end] = bar.timestamp
         self._values[:, self._end] = (bar.open, bar.high, bar.low, bar.close, bar.volume)
         self._end += 1
-        self.bars = self._view(self.bars.symbol, self.bars.bar_size)
+        self.bars = self._view(self.bars)
         return self.bars

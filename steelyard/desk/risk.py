@@ -8,6 +8,7 @@ Management Formulas", 1990).
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -56,6 +57,23 @@ class RiskPolicy(FrozenModel):
         if self.least_stop > self.most_stop:
             raise ValueError(f"least_stop {self.least_stop} exceeds most_stop {self.most_stop}")
         return self
+
+
+def entry_ends(
+    decided_at: datetime, opens_at: datetime, bar_size: timedelta, policy: RiskPolicy
+) -> datetime:
+    """Return until when a signal can still enter at the open of the bar after its decision bar.
+
+    A closed market gives the time until it opens. One that is open starts the next bar at the
+    decision, so ``entry_delay`` of a bar is allowed.
+
+    Args:
+        decided_at: Time of the decision (UTC).
+        opens_at: When the market opens next after it (UTC); ``decided_at`` if it is open.
+        bar_size: Time from a bar's open to the next.
+        policy: Entry delay.
+    """
+    return max(opens_at, decided_at + policy.entry_delay * bar_size)
 
 
 @dataclass(frozen=True, slots=True)

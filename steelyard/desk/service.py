@@ -276,7 +276,7 @@ class Desk:
             symbol=proposal.symbol,
             side=proposal.side,
             timestamp=bar_open,
-            decided_at=bar_open + self._buffer.bar_size.to_pytimedelta(),
+            decided_at=bar_open + self._buffer.known_after.to_pytimedelta(),
             confidence=proposal.confidence,
             scores=proposal.scores,
         )

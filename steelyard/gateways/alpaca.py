@@ -39,9 +39,17 @@ from requests import PreparedRequest, RequestException, Response
 from requests.adapters import HTTPAdapter
 
 from steelyard.errors import FixConfiguration, ReconcileAccount, RestoreService
-from steelyard.gateways.brokers import WORKING, BrokerSettings, Order, order_row, own_trades
+from steelyard.gateways.brokers import (
+    WORKING,
+    BrokerSettings,
+    Order,
+    order_row,
+    own_trades,
+    rescaled,
+)
 from steelyard.market.bars import Bars
 from steelyard.market.brackets import BracketPolicy
+from steelyard.market.scale import SPLIT_RATIO, differs
 
 if TYPE_CHECKING:
     from steelyard.gateways.ledger import Ledger
@@ -51,6 +59,8 @@ PAUSE_SECONDS = 0.2
 LOOKS = 10
 """Checks of a cancelled order, ``PAUSE_SECONDS`` apart, before the exit waits for the next run."""
 MAX_ORDERS = 500
+SPLIT_TOLERANCE = 0.02
+"""Log of the ratio of two prices that agree after a split."""
 ENDED = frozenset(
     {
         OrderStatus.FILLED,
@@ -227,19 +237,26 @@ class AlpacaBroker:
     def _update_trades(self, working: pd.DataFrame, bars: Mapping[str, Bars]) -> _Expected:
         """Write the state of the working trades and return what the account must look like."""
         expected = _Expected(frozenset(self._ledger.trades(broker=self.name)["signal_id"]))
+        holdings = self._holdings() if len(working) else {}
         for row in cast(list[dict[str, Any]], working.to_dict("records")):
-            self._update_trade(row, bars.get(row["symbol"]), expected)
+            units, price = holdings.get(row["symbol"], (0.0, math.nan))
+            trade = self._trade(row, expected.signal_ids)
+            if trade is not None:
+                trade.follow_split(units, price)
+            self._update_trade(row, trade, bars.get(row["symbol"]), expected)
         self._ledger.fill_trades(expected.changes)
         return expected
 
-    def _update_trade(self, row: dict[str, Any], bars: Bars | None, expected: _Expected) -> None:
-        trade = self._trade(row, expected.signal_ids)
+    def _update_trade(
+        self, row: dict[str, Any], trade: "_Trade | None", bars: Bars | None, expected: _Expected
+    ) -> None:
         if trade is None:
             expected.changes.append(
                 {"signal_id": row["signal_id"], "status": "canceled", "veto": "not_sent"}
             )
             return
-        change, marked = trade.change(), not pd.isna(row["unprotected_since"])
+        change = trade.change() | trade.levels_after_split(row)
+        marked = not pd.isna(row["unprotected_since"])
         if trade.excess:
             expected.excesses.append(trade.excess)
         if trade.open_units:
@@ -391,10 +408,16 @@ class AlpacaBroker:
         return None
 
     def _positions(self) -> dict[str, float]:
+        return {symbol: units for symbol, (units, _) in self._holdings().items()}
+
+    def _holdings(self) -> dict[str, tuple[float, float]]:
+        """Return signed units and average entry price by symbol."""
         positions = cast(list[Position], self._answer(self._client.get_all_positions))
         return {
-            position.symbol: (-1 if position.side is PositionSide.SHORT else 1)
-            * abs(float(position.qty))
+            position.symbol: (
+                (-1 if position.side is PositionSide.SHORT else 1) * abs(float(position.qty)),
+                float(position.avg_entry_price),
+            )
             for position in positions
         }
 
@@ -500,6 +523,8 @@ class _Trade:
             order for order in orders if _signal_of(order.client_order_id) not in signal_ids
         ]
         self.entered_units = float(entry.filled_qty or 0.0)
+        self.entry_price = float(entry.filled_avg_price or math.nan)
+        self.split_ratio = 1.0
         self._fills = list(self._exits())
         self.left_units = sum(fill.quantity for fill in self._fills)
         self.open_units = max(self.entered_units - self.left_units, 0.0)
@@ -507,9 +532,19 @@ class _Trade:
 
     @property
     def protected(self) -> bool:
-        """Whether stop or target are open, or will be once the entry is filled."""
+        """Whether stop or target are open, or will be once the entry is filled.
+
+        After a split they must be for all units: a venue may have left them as they were.
+        """
         gone = ENDED | {OrderStatus.PENDING_CANCEL}
-        return any(order.status not in gone for order in (self.entry, *self.legs))
+        working = [order for order in (self.entry, *self.legs) if order.status not in gone]
+        return bool(working) and (
+            self.split_ratio == 1.0
+            or all(
+                float(leg.qty or 0) - float(leg.filled_qty or 0) >= self.open_units
+                for leg in working
+            )
+        )
 
     @property
     def excess(self) -> str | None:
@@ -521,6 +556,46 @@ class _Trade:
             f"{self.entered_units:g} entered; compare the account's activities on Alpaca's page, "
             "and use the account for Steelyard only"
         )
+
+    def follow_split(self, units: float, average_price: float) -> None:
+        """Put the entry on the new scale if there was a split since.
+
+        Alpaca changes the position, and cancels or changes stop and target; its record of the entry
+        stays. What was sold and what is held is then another number of units than was bought, and
+        that number puts the entry's price next to those of the exits or of the position. Bought
+        units times price, and so the gain, stay as they were.
+
+        Args:
+            units: Signed units of the symbol in the account.
+            average_price: Their entry price by the account; NaN without units.
+        """
+        held = max(self.side * units, 0.0)
+        sold = self.left_units
+        ratio = (sold + held) / self.entered_units if self.entered_units else 1.0
+        if self.entry.status not in ENDED or not differs(ratio, SPLIT_RATIO) or not ratio:
+            return
+        proceeds = sum(fill.quantity * fill.price for fill in self._fills)
+        price = average_price if held else proceeds / sold
+        off = abs(math.log(price * ratio / self.entry_price))
+        if off > SPLIT_TOLERANCE if held else off >= abs(math.log(price / self.entry_price)):
+            return
+        self.split_ratio = ratio
+        self.entered_units = sold + held
+        self.entry_price /= ratio
+        self.open_units = held
+
+    def levels_after_split(self, row: Mapping[str, Any]) -> dict[str, float]:
+        """Return the levels of a row on the new scale; nothing without a split, or if they are.
+
+        Args:
+            row: Row of ``trades``.
+        """
+        reference = row["stop_price"] + self.side * row["stop_offset"]
+        if self.split_ratio == 1.0 or not differs(reference / self.entry_price, SPLIT_RATIO):
+            return {}
+        scaled = rescaled(dict(row), 1 / self.split_ratio)
+        names = ("stop_price", "target_price", "stop_offset", "target_offset")
+        return {name: scaled[name] for name in names}
 
     @property
     def closing(self) -> bool:
@@ -540,7 +615,7 @@ class _Trade:
             "broker_order_id": str(self.entry.id),
             "quantity": self.entered_units,
             "entry_at": self.entry.filled_at or self.entry.updated_at,
-            "entry_price": float(self.entry.filled_avg_price or math.nan),
+            "entry_price": self.entry_price,
             "fees": 0.0,
         }
         return (

@@ -7,15 +7,16 @@ reconciles its account with the ledger; a difference that cannot be explained st
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, cast
 
 import numpy as np
 import pandas as pd
 from pydantic import Field
 
 from steelyard.errors import ReconcileAccount
-from steelyard.market.bars import Bars
+from steelyard.market.bars import Bars, naive
 from steelyard.market.brackets import REASONS, BracketPolicy, decision_bars, settle, side_signs
+from steelyard.market.scale import DIVIDEND_RATIO, differs
 from steelyard.market.strategy import Side
 from steelyard.values import FrozenModel
 
@@ -23,6 +24,15 @@ if TYPE_CHECKING:
     from steelyard.gateways.ledger import Ledger
 
 WORKING = ("submitted", "open")
+SCALED = (
+    "quantity",
+    "entry_price",
+    "stop_price",
+    "target_price",
+    "stop_offset",
+    "target_offset",
+)
+"""Columns of a trade that change with the price scale."""
 
 
 class BrokerSettings(FrozenModel):
@@ -148,6 +158,7 @@ class PaperBroker:
         """
         working = own_trades(self._ledger, self.name)
         _require_bars(working, bars)
+        working = self._on_scale(working, bars)
         changes: list[dict[str, Any]] = []
         for symbol, trades in working.groupby("symbol", sort=False):
             symbol_bars = bars[str(symbol)]
@@ -156,6 +167,17 @@ class PaperBroker:
             changes += self._fills(symbol_bars, trades[decided])
         self._ledger.fill_trades(changes)
         return len(changes)
+
+    def _on_scale(self, working: pd.DataFrame, bars: Mapping[str, Bars]) -> pd.DataFrame:
+        """Put trades from before a dividend or split on the scale of the bars; return all."""
+        rows = cast(list[dict[str, Any]], working.to_dict("records"))
+        changes = [
+            {name: scaled[name] for name in ("signal_id", *SCALED) if pd.notna(scaled[name])}
+            for row in rows
+            if (scaled := on_scale(row, bars[row["symbol"]])) is not row
+        ]
+        self._ledger.fill_trades(changes)
+        return own_trades(self._ledger, self.name) if changes else working
 
     def _fills(self, bars: Bars, trades: pd.DataFrame) -> Iterable[dict[str, Any]]:
         decided, sides = decision_bars(bars, trades), side_signs(trades)
@@ -204,7 +226,7 @@ class PaperBroker:
         if position < 0:
             return {}
         exit_price = float(price) * (1 - side * self._policy.slippage_bps / 1e4)
-        closed = pd.Timestamp(bars.timestamp[position] + bars.bar_size.to_timedelta64(), tz="UTC")
+        closed = pd.Timestamp(bars.closes_at[position], tz="UTC")
         return {
             "status": "closed",
             "exit_at": closed.to_pydatetime(),
@@ -223,6 +245,38 @@ class PaperBroker:
             side = 1 if row["side"] == "buy" else -1
             total += row["quantity"] * side * (float(price) - row["entry_price"]) - row["fees"]
         return total
+
+
+def on_scale(row: dict[str, Any], bars: Bars) -> dict[str, Any]:
+    """Return a working trade with quantity, entry and levels on the scale of its bars.
+
+    The price its levels are counted from (decision close, after the entry the open it entered at)
+    is compared with the same price of the bars.
+
+    Args:
+        row: Row of ``trades``, submitted or open.
+        bars: Bars of its symbol.
+    """
+    stamp = naive(pd.Series([row["timestamp"]]))[0]
+    decided = int(np.searchsorted(bars.timestamp, stamp))
+    position = decided + (row["status"] == "open")
+    if position >= len(bars) or bars.timestamp[decided] != stamp:
+        return row
+    side = 1 if row["side"] == "buy" else -1
+    price = bars.close[position] if row["status"] == "submitted" else bars.open[position]
+    factor = float(price) / (row["stop_price"] + side * row["stop_offset"])
+    return rescaled(row, factor) if differs(factor, DIVIDEND_RATIO) else row
+
+
+def rescaled(row: dict[str, Any], factor: float) -> dict[str, Any]:
+    """Return a trade after its prices were multiplied by a factor; its worth stays as it was.
+
+    Args:
+        row: Row of ``trades``.
+        factor: New price over old price: 0.25 after a split of 4 for 1.
+    """
+    prices = {name: row[name] * factor for name in SCALED[1:] if pd.notna(row[name])}
+    return row | prices | {"quantity": row["quantity"] / factor}
 
 
 def own_trades(ledger: "Ledger", name: str) -> pd.DataFrame:

@@ -1,12 +1,16 @@
-"""Missing bars: a session calendar knows holidays, a round-the-clock market has none."""
+"""Calendars of exchanges: missing sessions, when a daily bar is known, when the next one opens."""
 
 from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from steelyard.errors import FixConfiguration
 
+CONTINUOUS = ("", "24/7", "auto")
+YEAR = pd.Timedelta("366D")
 QUIET = pd.Timedelta("5D")
 """Without a calendar, longer pauses are reported; weekends and the longest holidays are shorter."""
 
@@ -55,8 +59,106 @@ def _missing_sessions(bars: pd.DataFrame, code: str, timezone: str) -> Iterator[
             yield f"{symbol}: {len(missing)} sessions of {code} missing, {span}"
 
 
+def known_after(
+    stamps: "pd.Series[Any]", bar_size: pd.Timedelta, calendar: str, timezone: str
+) -> pd.Timedelta:
+    """Return the time from a bar's open until it is known.
+
+    Daily bars of an exchange are known when their session closes: the latest close of the day over
+    their whole time and at least a year is taken for all of them, so that none is known too early.
+    All other bars are known when the next one opens.
+
+    Args:
+        stamps: Opens of the bars (UTC), in any order, shape (n,); NaT is ignored.
+        bar_size: Time from a bar's open to the next.
+        calendar: "24/7", "auto" or the code of an exchange calendar.
+        timezone: Zone in which daily bars begin at midnight.
+
+    Raises:
+        FixConfiguration: If the calendar is unknown.
+    """
+    if calendar in CONTINUOUS or bar_size != pd.Timedelta("1D") or stamps.isna().all():
+        return bar_size
+    first, last = (day.tz_localize(None).normalize() for day in (stamps.min(), stamps.max()))
+    exchange = _exchange(calendar, min(first, last - YEAR), last)
+    if exchange is None:
+        return bar_size
+    opens = exchange.sessions.tz_localize(timezone, ambiguous="NaT", nonexistent="shift_forward")
+    latest = (pd.DatetimeIndex(exchange.closes) - opens).max()
+    return latest if latest > pd.Timedelta(0) else bar_size
+
+
+def known_times(
+    since: pd.Timestamp,
+    days: int,
+    bar_size: pd.Timedelta,
+    delay: pd.Timedelta,
+    calendar: str,
+    timezone: str,
+) -> list[pd.Timestamp]:
+    """Return when the bars of the coming days are known (UTC), as far as the calendar tells.
+
+    Args:
+        since: First time (UTC), excluded.
+        days: Number of days.
+        bar_size: Time from a bar's open to the next.
+        delay: Time from a bar's open until it is known.
+        calendar: "24/7", "auto" (taken as always open) or the code of an exchange calendar.
+        timezone: Zone in which daily bars begin at midnight.
+
+    Raises:
+        FixConfiguration: If the calendar is unknown.
+    """
+    first = since.tz_convert(timezone).normalize() - pd.Timedelta("1D")
+    step = min(bar_size, pd.Timedelta("1D"))
+    opens = pd.date_range(first, periods=(days + 2) * (pd.Timedelta("1D") // step), freq=step)
+    start, end = (day.tz_localize(None).normalize() for day in (opens[0], opens[-1]))
+    exchange = None if calendar in CONTINUOUS else _exchange(calendar, start - QUIET, end + QUIET)
+    if exchange is not None and bar_size >= pd.Timedelta("1D"):
+        opens = opens[opens.tz_localize(None).normalize().isin(exchange.sessions)]
+    known = [stamp for stamp in opens.tz_convert("UTC") + delay if stamp > since]
+    if exchange is None or bar_size >= pd.Timedelta("1D"):
+        return known
+    return [stamp for stamp in known if exchange.is_open_on_minute(stamp - pd.Timedelta("1min"))]
+
+
+@lru_cache(maxsize=1024)
+def next_open(calendar: str, after: pd.Timestamp) -> pd.Timestamp:
+    """Return when a market opens next: at once if it is open, or never closes.
+
+    Args:
+        calendar: "24/7", "auto" (taken as open) or the code of an exchange calendar.
+        after: Time (UTC).
+
+    Raises:
+        FixConfiguration: If the calendar is unknown.
+    """
+    day = after.tz_localize(None).normalize()
+    exchange = None if calendar in CONTINUOUS else _exchange(calendar, day - QUIET, day + 3 * QUIET)
+    if exchange is None or exchange.is_open_on_minute(after, ignore_breaks=True):
+        return after
+    opens = pd.DatetimeIndex(exchange.opens)
+    coming = opens[opens >= after]
+    return coming[0] if len(coming) else after
+
+
 def _sessions(code: str, first: pd.Timestamp, last: pd.Timestamp) -> pd.DatetimeIndex:
     """Return an exchange's sessions from ``first`` to ``last``, as far as they are recorded."""
+    exchange = _exchange(code, first, last)
+    return pd.DatetimeIndex([] if exchange is None else exchange.sessions)
+
+
+def _exchange(code: str, first: pd.Timestamp, last: pd.Timestamp) -> Any:
+    """Return the calendar of an exchange from ``first`` to ``last``; None if nothing is recorded.
+
+    Args:
+        code: Code of the calendar, such as XNYS.
+        first: First day, without a zone.
+        last: Last day, without a zone.
+
+    Raises:
+        FixConfiguration: If the calendar is unknown.
+    """
     import exchange_calendars
 
     end = last + pd.Timedelta("1D")
@@ -72,6 +174,6 @@ def _sessions(code: str, first: pd.Timestamp, last: pd.Timestamp) -> pd.Datetime
         first = first if earliest is None else max(first, earliest)
         end = end if latest is None else min(end, latest)
         if first >= end:
-            return pd.DatetimeIndex([])
+            return None
         calendar = exchange_calendars.get_calendar(code, start=first, end=end)
-    return pd.DatetimeIndex(calendar.sessions)
+    return calendar

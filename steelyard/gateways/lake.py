@@ -1,29 +1,36 @@
 """The lake: validated bars, one Parquet file per symbol.
 
-Appending is safe to repeat; a stored bar is never overwritten.
+Appending is safe to repeat, and a stored bar is never overwritten, but for one case: if the source
+has put a symbol's history on another price scale (a dividend, a split), the symbol is read again
+as a whole, and the file before stays beside the new one.
 """
 
 import json
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 from filelock import FileLock, Timeout
 
 from steelyard.errors import CollectMoreData, FixData, RestoreService
 from steelyard.gateways.files import private_folder, write_whole
-from steelyard.market.bars import COLUMNS
+from steelyard.market.bars import COLUMNS, PRICES, Bars, by_symbol
+from steelyard.market.scale import DIVIDEND_RATIO, SPLIT_RATIO, differs
 
 LOCK_SECONDS = 60
 OVERLAP_BARS = 5
-"""Latest bars present in both the lake and the new rows whose closes are compared."""
-SPLIT_RATIO = 1.2
-"""Ratio of stored to new closes, or inverse, that means a split; dividends move prices far less."""
-DIVIDEND_RATIO = 1.0005
-"""Ratio of stored to new closes, or inverse, from which the source adjusted its history anew."""
+"""Bars present in both the lake and the new rows that tell a change of scale."""
+SAME_RATIO = 0.01
+"""Share by which the ratios of the latest bars may differ and still be one change of scale."""
+RESTATED_SHARE = 0.95
+"""Share of the bars before a dividend or split whose closes must have changed."""
+ROUNDING = 1e-6
+"""Share of a close from which it counts as changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,38 +60,60 @@ class Lake:
 
     @property
     def bar_size(self) -> pd.Timedelta:
-        """Time from a bar's open to its close.
+        """Time from a bar's open to the next.
 
         Raises:
             CollectMoreData: If nothing was collected yet.
             RestoreService: If ``lake.json`` cannot be read.
         """
+        return pd.Timedelta(self._describe()["bar_size"])
+
+    @property
+    def known_after(self) -> pd.Timedelta:
+        """Time from a bar's open until it is known; its size, but for daily bars of an exchange.
+
+        Raises:
+            CollectMoreData: If nothing was collected yet.
+            RestoreService: If ``lake.json`` cannot be read.
+        """
+        document = self._describe()
+        return pd.Timedelta(document.get("known_after", document["bar_size"]))
+
+    def _describe(self) -> dict[str, str]:
         if not self._description.exists():
             raise CollectMoreData(f"{self._folder}: no bars yet; run steelyard collect")
         try:
-            document = json.loads(self._description.read_text(encoding="utf-8"))
-            return pd.Timedelta(document["bar_size"])
+            document: dict[str, str] = json.loads(self._description.read_text(encoding="utf-8"))
+            pd.Timedelta(document["bar_size"])
+            return document
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RestoreService(
                 f"{self._description}: cannot be read ({error}); restore it"
             ) from error
 
-    def append(self, frame: pd.DataFrame, bar_size: pd.Timedelta) -> Appended:
+    def append(
+        self,
+        frame: pd.DataFrame,
+        bar_size: pd.Timedelta,
+        known_after: pd.Timedelta | None = None,
+    ) -> Appended:
         """Store the bars that are new, and return the counts.
 
         Args:
             frame: Bars of any symbols, columns ``COLUMNS``, times UTC; a missing volume is NaN.
-            bar_size: Time from a bar's open to its close.
+            bar_size: Time from a bar's open to the next.
+            known_after: Time from a bar's open until it is known, for all bars from now on; None
+                for ``bar_size``.
 
         Raises:
-            FixData: If the lake holds bars of another size, or a symbol's stored bars are from
-                before a split; the other symbols are stored all the same.
+            FixData: If the lake holds bars of another size, or a symbol's stored bars and the new
+                ones have no scale in common; the other symbols are stored all the same.
             RestoreService: If the lake cannot be written or another process holds it.
         """
         try:
             private_folder(self._folder)
             with FileLock(self._folder / ".lock", timeout=LOCK_SECONDS):
-                return self._append(frame, bar_size)
+                return self._append(frame, bar_size, known_after or bar_size)
         except Timeout as error:
             raise RestoreService(
                 f"{self._folder}: another process holds the lake; stop it or wait"
@@ -95,7 +124,9 @@ class Lake:
                 "make it a writable folder with space left"
             ) from error
 
-    def _append(self, frame: pd.DataFrame, bar_size: pd.Timedelta) -> Appended:
+    def _append(
+        self, frame: pd.DataFrame, bar_size: pd.Timedelta, known_after: pd.Timedelta
+    ) -> Appended:
         if self._description.exists() and self.bar_size != bar_size:
             raise FixData(
                 f"{self._folder} holds bars of {self.bar_size}, these are of {bar_size}; "
@@ -105,35 +136,68 @@ class Lake:
         for symbol in by_symbol:
             self._separate(symbol)
         scales = {symbol: self._scale(symbol, rows) for symbol, rows in by_symbol.items()}
-        rescaled = [symbol for symbol, scale in scales.items() if _beyond(scale, SPLIT_RATIO)]
-        counts = [(0, 0, 0)] + [
-            self._append_symbol(symbol, rows)
-            for symbol, rows in by_symbol.items()
-            if symbol not in rescaled
-        ]
-        if not self._description.exists():
-            write_whole(self._description, json.dumps({"bar_size": str(bar_size)}))
-        if rescaled:
-            files = ", ".join(str(self._file(symbol)) for symbol in rescaled)
+        strange = [symbol for symbol, scale in scales.items() if scale.is_strange]
+        counts, findings = [(0, 0, 0)], []
+        for symbol, rows in by_symbol.items():
+            if scales[symbol].is_restated:
+                findings.append(self._rescale(symbol, rows, scales[symbol]))
+            if symbol not in strange:
+                counts.append(self._append_symbol(symbol, rows))
+        description = json.dumps({"bar_size": str(bar_size), "known_after": str(known_after)})
+        if not self._description.exists() or self.known_after != known_after:
+            write_whole(self._description, description)
+        if strange:
+            files = ", ".join(str(self._file(symbol)) for symbol in strange)
             raise FixData(
-                f"{', '.join(rescaled)}: stored on another price scale, a split since? "
-                f"delete {files}; collect again"
+                f"{', '.join(strange)}: the stored bars and these differ by no one factor, are "
+                f"they of another instrument? correct the source, or move {files} away and collect "
+                "again"
             )
         added, already_there, conflicting = (sum(column) for column in zip(*counts, strict=True))
-        findings = tuple(
-            f"{symbol}: the source adjusted its history anew (stored closes are {scale - 1:+.2%} "
-            "against it), a dividend since? bars from here on continue at its scale, so the lake "
-            "has a step the source does not have; a new home reads all bars on one scale"
-            for symbol, scale in scales.items()
-            if _beyond(scale, DIVIDEND_RATIO)
-        )
-        return Appended(added, already_there, conflicting, findings)
+        return Appended(added, already_there, conflicting, tuple(findings))
 
-    def _scale(self, symbol: str, rows: pd.DataFrame) -> float:
-        """Return the ratio of stored to new closes over the latest shared bars; NaN without any."""
+    def _scale(self, symbol: str, rows: pd.DataFrame) -> "_Scale":
+        """Return how the source's closes differ from the stored ones.
+
+        A source that adjusts its history for a dividend or a split multiplies all closes before it.
+        """
         shared = rows.merge(self._stored(symbol, rows), on="timestamp", suffixes=("", "_stored"))
         shared = shared.sort_values("timestamp")
-        return float((shared["close_stored"] / shared["close"]).tail(OVERLAP_BARS).median())
+        ratios = (shared["close"] / shared["close_stored"]).to_numpy(dtype=np.float64)
+        newest = float(np.median(ratios[-OVERLAP_BARS:])) if len(ratios) else math.nan
+        changed = np.abs(ratios - 1) > ROUNDING
+        before = ratios[: int(changed.nonzero()[0][-1]) + 1] if changed.any() else ratios[:0]
+        latest = before[-OVERLAP_BARS:]
+        is_restated = bool(
+            len(before) > 1
+            and np.mean(np.abs(before - 1) > ROUNDING) >= RESTATED_SHARE
+            and differs(float(np.median(latest)), DIVIDEND_RATIO)
+            and (np.abs(latest / np.median(latest) - 1) <= SAME_RATIO).all()
+        )
+        is_strange = not is_restated and differs(newest, SPLIT_RATIO)
+        first = float(np.median(before[:OVERLAP_BARS])) if is_restated else 1.0
+        return _Scale(first, is_restated, is_strange)
+
+    def _rescale(self, symbol: str, rows: pd.DataFrame, scale: "_Scale") -> str:
+        """Put a symbol's stored bars on the scale of the source and return a finding.
+
+        Bars the source has are taken from it, older ones are multiplied by the factor.
+        """
+        stored, file = self._stored(symbol, rows), self._file(symbol)
+        kept = file.with_name(f"bars-before-{rows['timestamp'].max():%Y%m%dT%H%M%SZ}.parquet")
+        self._write(kept, stored)
+        older = stored[~stored["timestamp"].isin(rows["timestamp"])].copy()
+        older[list(PRICES)] *= scale.factor
+        if differs(scale.factor, SPLIT_RATIO):
+            older["volume"] /= scale.factor
+        read_again = rows[rows["timestamp"].isin(stored["timestamp"])][list(COLUMNS)]
+        self._write(file, pd.concat([older, read_again]).sort_values("timestamp"))
+        return (
+            f"{symbol}: the source has put its history on another scale (prices × "
+            f"{scale.factor:.4g}), a dividend or split since? {len(read_again)} bars were read "
+            f"again and {len(older)} older ones multiplied, open trades follow at the next trade; "
+            f"recorded decisions and outcomes stay, the bars they were made on are in {kept.name}"
+        )
 
     def _append_symbol(self, symbol: str, rows: pd.DataFrame) -> tuple[int, int, int]:
         rows = rows[list(COLUMNS)].sort_values("timestamp", ignore_index=True)
@@ -159,14 +223,14 @@ class Lake:
         """Return stored bars, columns ``COLUMNS``, sorted by symbol and timestamp.
 
         Args:
-            until: Time by which a bar must have closed, UTC; None for all bars.
+            until: Time by which a bar must be known, UTC; None for all bars.
             symbols: Symbols to read; None for all.
 
         Raises:
             CollectMoreData: If there are no bars of these symbols.
             RestoreService: If a file cannot be read.
         """
-        bar_size = self.bar_size
+        known_after = self.known_after
         files = sorted(self._folder.glob("symbol=*/bars.parquet"))
         if symbols is not None:
             symbols = set(symbols)
@@ -181,8 +245,20 @@ class Lake:
         if symbols is not None:
             frame = frame[frame["symbol"].isin(symbols)]
         if until is not None:
-            frame = frame[(frame["timestamp"] + bar_size <= until).to_numpy()]
+            frame = frame[(frame["timestamp"] + known_after <= until).to_numpy()]
         return frame.sort_values(["symbol", "timestamp"], ignore_index=True)
+
+    def bars(self, until: pd.Timestamp | None = None) -> dict[str, Bars]:
+        """Return the stored bars by symbol.
+
+        Args:
+            until: Time by which a bar must be known, UTC; None for all bars.
+
+        Raises:
+            CollectMoreData: If there are no bars.
+            RestoreService: If a file cannot be read.
+        """
+        return by_symbol(self.read(until), self.bar_size, self.known_after)
 
     def _stored(self, symbol: str, template: pd.DataFrame) -> pd.DataFrame:
         """Return the stored bars of a symbol, or an empty frame typed like ``template``."""
@@ -237,5 +313,16 @@ class Lake:
             ) from error
 
 
-def _beyond(ratio: float, bound: float) -> bool:
-    return ratio > bound or ratio < 1 / bound
+@dataclass(frozen=True, slots=True)
+class _Scale:
+    """How the closes of the source differ from the stored ones.
+
+    Attributes:
+        factor: New over stored close at the oldest shared bars; 1 unless restated.
+        is_restated: Whether all closes before some bar were multiplied by a factor.
+        is_strange: Whether they lie apart like those of another instrument.
+    """
+
+    factor: float
+    is_restated: bool
+    is_strange: bool

@@ -20,7 +20,7 @@ import pandas as pd
 from pydantic import Field
 
 from steelyard.errors import FixConfiguration, FixData
-from steelyard.gateways.calendars import holes
+from steelyard.gateways.calendars import holes, known_after
 from steelyard.gateways.files import private_folder, write_whole
 from steelyard.gateways.quality_page import Line, quality_page
 from steelyard.gateways.sources import RawBars
@@ -50,7 +50,8 @@ class Checked:
 
     Attributes:
         good: Bars on one price scale, columns ``COLUMNS``, sorted; without the symbols held back.
-        bar_size: Time from a bar's open to its close.
+        bar_size: Time from a bar's open to the next.
+        known_after: Time from a bar's open until it is known.
         quarantined: Bars that broke a rule, unchanged, with the additional columns ``row``
             (position in the source) and ``rule``.
         findings: Broken rules, jumps, holes, bars without volume, filled weekends; one line each.
@@ -60,6 +61,7 @@ class Checked:
 
     good: pd.DataFrame
     bar_size: pd.Timedelta
+    known_after: pd.Timedelta
     quarantined: pd.DataFrame
     findings: tuple[str, ...]
     held_back: tuple[str, ...]
@@ -127,18 +129,19 @@ class Quality:
         self.held: dict[str, CheckedSuite] = {}
 
     def check_bars(self, raw: RawBars, as_of: pd.Timestamp, now: pd.Timestamp) -> Checked:
-        """Return the bars closed by ``as_of``, separated into good and quarantined.
+        """Return the bars known at ``as_of``, separated into good and quarantined.
 
         Args:
             raw: Bars of the source, one row per bar.
-            as_of: Bars that close later are left out (UTC).
+            as_of: Bars known later are left out (UTC).
             now: Bars that begin later have a stamp from the future (UTC).
 
         Raises:
             FixData: If a table rule fails or more than ``max_bad_share`` of the rows are bad;
                 nothing may be stored then.
         """
-        frame = self._closed_bars(raw, as_of, now)
+        delay = known_after(raw.frame["timestamp"], raw.bar_size, raw.calendar, raw.timezone)
+        frame = self._closed_bars(raw, delay, as_of, now)
         results = self._check("bars", frame)
         self._stop_if_a_table_rule_fails(raw.name, frame, results)
         rules = _first_rules(frame, results)
@@ -170,7 +173,7 @@ class Quality:
                 f"{raw.name}: every symbol is held back ({', '.join(symbols)}); decide on its "
                 f"jumps under 'jumps' in conf/source.yaml, see {docs}"
             )
-        return Checked(usable, raw.bar_size, quarantined, findings, symbols, docs)
+        return Checked(usable, raw.bar_size, delay, quarantined, findings, symbols, docs)
 
     def check_signals(self, signals: pd.DataFrame) -> Path:
         """Check signals, one per row, by their contract and return the page with the result.
@@ -200,8 +203,10 @@ class Quality:
         return docs
 
     @staticmethod
-    def _closed_bars(raw: RawBars, as_of: pd.Timestamp, now: pd.Timestamp) -> pd.DataFrame:
-        """Return the source's rows with their position, without bars still open at ``as_of``."""
+    def _closed_bars(
+        raw: RawBars, delay: pd.Timedelta, as_of: pd.Timestamp, now: pd.Timestamp
+    ) -> pd.DataFrame:
+        """Return the source's rows with their position, without bars not known at ``as_of``."""
         frame = raw.frame.assign(row=np.arange(len(raw.frame)))
         opens = frame["timestamp"]
         if raw.bar_size >= pd.Timedelta("1D"):
@@ -212,7 +217,7 @@ class Quality:
         commonest = offsets.mode().iloc[0] if offsets.notna().any() else 0
         frame["seconds_off_grid"] = (offsets - commonest).abs() / 1e9
         frame["seconds_ahead"] = (frame["timestamp"] - now).dt.total_seconds()
-        closed = ~(frame["timestamp"] + raw.bar_size > as_of) | (frame["timestamp"] > now)
+        closed = ~(frame["timestamp"] + delay > as_of) | (frame["timestamp"] > now)
         return frame[closed.to_numpy()].reset_index(drop=True)
 
     def _check(self, suite: str, frame: pd.DataFrame) -> list[RuleResult]:

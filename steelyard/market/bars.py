@@ -22,13 +22,15 @@ class Bars:
 
     Attributes:
         symbol: Name of the instrument.
-        bar_size: Time from a bar's open to its close.
+        bar_size: Time from a bar's open to the next.
         timestamp: Open time of each bar, UTC, ``datetime64[ns]``, strictly rising, shape (n,).
         open: Open prices, shape (n,).
         high: Highest prices, shape (n,).
         low: Lowest prices, shape (n,).
         close: Close prices, shape (n,).
         volume: Traded quantity, shape (n,); NaN (FX) or 0 (index) if the market has none.
+        known_after: Time from a bar's open until it is known; None for ``bar_size``. Daily bars of
+            an exchange are known at the close of their session, before their day has ended.
     """
 
     symbol: str
@@ -39,6 +41,7 @@ class Bars:
     low: Floats
     close: Floats
     volume: Floats
+    known_after: pd.Timedelta | None = None
 
     def __len__(self) -> int:
         return len(self.timestamp)
@@ -54,31 +57,37 @@ class Bars:
             self.low[rows],
             self.close[rows],
             self.volume[rows],
+            self.known_after,
         )
 
     @property
     def closes_at(self) -> Stamps:
         """Close time of each bar, when it is known, UTC, shape (n,)."""
-        return self.timestamp + self.bar_size.to_timedelta64()
+        return self.timestamp + (self.known_after or self.bar_size).to_timedelta64()
 
 
-def by_symbol(frame: pd.DataFrame, bar_size: pd.Timedelta) -> dict[str, Bars]:
+def by_symbol(
+    frame: pd.DataFrame, bar_size: pd.Timedelta, known_after: pd.Timedelta | None = None
+) -> dict[str, Bars]:
     """Return the bars of each symbol, symbols in alphabetical order.
 
     Args:
         frame: Bars of all symbols, columns ``COLUMNS``; ``timestamp`` with a time zone.
-        bar_size: Time from a bar's open to its close, the same for all symbols.
+        bar_size: Time from a bar's open to the next, the same for all symbols.
+        known_after: Time from a bar's open until it is known; None for ``bar_size``.
 
     Raises:
         FixData: If the stamps of a symbol do not strictly rise.
     """
     return {
-        str(symbol): _bars(str(symbol), rows, bar_size)
+        str(symbol): _bars(str(symbol), rows, bar_size, known_after)
         for symbol, rows in frame.groupby("symbol", sort=True)
     }
 
 
-def _bars(symbol: str, rows: pd.DataFrame, bar_size: pd.Timedelta) -> Bars:
+def _bars(
+    symbol: str, rows: pd.DataFrame, bar_size: pd.Timedelta, known_after: pd.Timedelta | None
+) -> Bars:
     stamps = naive(rows["timestamp"])
     falling = np.flatnonzero(np.diff(stamps) <= np.timedelta64(0))
     if falling.size:
@@ -86,10 +95,10 @@ def _bars(symbol: str, rows: pd.DataFrame, bar_size: pd.Timedelta) -> Bars:
             f"{symbol}: bar {stamps[falling[0] + 1]} does not come after {stamps[falling[0]]}; "
             "sort the bars and drop duplicates"
         )
-    arrays = [
+    opens, highs, lows, closes, volumes = (
         np.ascontiguousarray(rows[name].to_numpy(dtype=np.float64)) for name in (*PRICES, "volume")
-    ]
-    return Bars(symbol, bar_size, stamps, *arrays)
+    )
+    return Bars(symbol, bar_size, stamps, opens, highs, lows, closes, volumes, known_after)
 
 
 def naive(stamps: pd.Series) -> Stamps:

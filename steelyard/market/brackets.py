@@ -164,7 +164,7 @@ def _outcomes_of_symbol(bars: Bars, signals: pd.DataFrame, policy: BracketPolicy
     entry = _pick(bars.open, decided + 1, entered)
     entry_at = _pick(bars.timestamp, decided + 1, entered)
     exit_at = _pick(bars.timestamp, exit_bar, ended)
-    settled_at: NDArray[Any] = exit_at + bars.bar_size.to_timedelta64()
+    settled_at = _pick(bars.closes_at, exit_bar, ended)
     net = net_return(entry, exit_price, sides, policy)
     won = pd.array(net > 0, dtype="boolean")
     won[~ended] = pd.NA

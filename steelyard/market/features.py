@@ -185,7 +185,8 @@ def at_every_bar(bars: Bars) -> dict[str, Floats]:
     """Return the features of one symbol alone at every bar, as seen by a buyer, shape (n,) each."""
     atr, close_1 = indicators.atr(bars), _lagged(bars.close, 1)
     changes = np.nan_to_num(bars.close - close_1)
-    minutes = bars.closes_at.astype("datetime64[m]").astype(np.int64)
+    day_ends = bars.timestamp + bars.bar_size.to_timedelta64()  # as the models were trained
+    minutes = day_ends.astype("datetime64[m]").astype(np.int64)
     groups = (
         _trend(bars, atr, changes),
         _momentum(bars, atr, close_1),

@@ -41,8 +41,8 @@ def as_known(history: pd.DataFrame, as_of: pd.Timestamp) -> pd.DataFrame:
         as_of: Time with a zone.
     """
     known = history[(history["decided_at"] <= as_of).to_numpy()].reset_index(drop=True)
-    bar_size = known["decided_at"] - known["timestamp"]
-    not_entered = ~(known["entry_at"] + bar_size <= as_of).to_numpy()
+    known_after = known["decided_at"] - known["timestamp"]
+    not_entered = ~(known["entry_at"] + known_after <= as_of).to_numpy()
     still_open = ~(known["settled_at"] <= as_of).to_numpy()
     for columns, unknown in ((_ENTRY, not_entered), (_EXIT, still_open)):
         for name in columns:

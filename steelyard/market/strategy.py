@@ -22,6 +22,11 @@ WARMUP = 120
 CHECKED_BARS = 12
 """Decision bars of each symbol at which ``scan`` is compared with ``propose``."""
 
+GRADED_FROM = 20
+"""Distinct confidences from which a system is graded, not a yes or no."""
+YES_OR_NO_FROM = 50
+"""Signals from which the number of their distinct confidences says anything."""
+
 
 BUILT_IN = {
     "trend": "steelyard.market.strategy:TrendStrategy",
@@ -182,6 +187,25 @@ def _logistic(values: Floats, middle: float, width: float) -> Floats:
     return np.asarray(100 / (1 + np.exp(-(values - middle) / width)))
 
 
+def yes_or_no_words(confidences: "pd.Series[float]") -> str | None:
+    """Return a warning if the confidences are a yes or no; None if they are graded, or too few.
+
+    The model's confidence is put on the scale of the system's. With few distinct values on that
+    scale it can only repeat them, and the blend changes next to no decision.
+
+    Args:
+        confidences: Confidences of the existing system, 0 to 100, shape (signals,).
+    """
+    distinct = confidences.nunique()
+    if len(confidences) < YES_OR_NO_FROM or distinct >= GRADED_FROM:
+        return None
+    return (
+        f"the existing system says only yes or no ({distinct} distinct confidences in "
+        f"{len(confidences)} signals): the model can change next to no decision at any weight; "
+        f"let the system give graded confidences, {GRADED_FROM} distinct ones or more"
+    )
+
+
 def signals(bars: Mapping[str, Bars], strategy: Strategy) -> pd.DataFrame:
     """Return every signal of the system, ordered by decision time, symbol and side.
 
@@ -275,8 +299,14 @@ def _check_scan(
 
 
 def _frame(bars: Bars | None, decided: NDArray[np.int64], scan: Scan) -> pd.DataFrame:
-    stamps = bars.timestamp[decided] if bars else np.empty(0, dtype="datetime64[ns]")
-    timestamp = pd.Series(pd.to_datetime(stamps, utc=True)).astype("datetime64[ns, UTC]")
+    none = np.empty(0, dtype="datetime64[ns]")
+    timestamp, decided_at = (
+        pd.Series(pd.to_datetime(stamps, utc=True)).astype("datetime64[ns, UTC]")
+        for stamps in (
+            bars.timestamp[decided] if bars else none,
+            bars.closes_at[decided] if bars else none,
+        )
+    )
     symbol = bars.symbol if bars else ""
     sides = np.where(scan.side[decided] > 0, "buy", "sell")
     ids = [
@@ -288,7 +318,7 @@ def _frame(bars: Bars | None, decided: NDArray[np.int64], scan: Scan) -> pd.Data
             "signal_id": pd.Series(ids, dtype="str"),
             "symbol": pd.Series([symbol] * len(decided), dtype="str"),
             "timestamp": timestamp,
-            "decided_at": timestamp + (bars.bar_size if bars else pd.Timedelta(0)),
+            "decided_at": decided_at,
             "side": pd.Series(sides, dtype="str"),
             "confidence_existing": scan.confidence[decided],
         }

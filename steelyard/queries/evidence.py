@@ -18,7 +18,7 @@ def gate_inputs(home: Home, state: State, settled_signals: int) -> GateInputs:
         state: State in force.
         settled_signals: Signals settled so far; the gate out of foundation needs a minimum.
     """
-    validated = state.champion is not None or home.registry.challenger() is not None
+    validated = bool(home.registry.versions())  # no training registers one before its data contract
     return GateInputs(settled_signals, validated, has_champion=state.champion is not None)
 
 

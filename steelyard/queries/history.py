@@ -6,7 +6,6 @@ import pandas as pd
 
 from steelyard.errors import CollectMoreData
 from steelyard.home import Home
-from steelyard.market.bars import by_symbol
 from steelyard.market.history import history
 from steelyard.market.strategy import signals
 
@@ -24,10 +23,8 @@ def known_history(home: Home, as_of: datetime) -> pd.DataFrame:
     Raises:
         CollectMoreData: If there are no bars yet.
     """
-    bars = home.lake.read(until=pd.Timestamp(as_of))
-    known: pd.DataFrame = history(
-        by_symbol(bars, home.lake.bar_size), home.strategy, home.settings.brackets
-    )
+    bars = home.lake.bars(until=pd.Timestamp(as_of))
+    known: pd.DataFrame = history(bars, home.strategy, home.settings.brackets)
     return known
 
 
@@ -52,7 +49,7 @@ def signals_between(home: Home, since: datetime, until: datetime) -> pd.DataFram
         One row per signal, as ``market.strategy.signals`` returns it; None without bars.
     """
     try:
-        bars = by_symbol(home.lake.read(until=pd.Timestamp(until)), home.lake.bar_size)
+        bars = home.lake.bars(until=pd.Timestamp(until))
     except CollectMoreData:
         return None
     proposed = signals(bars, home.strategy)

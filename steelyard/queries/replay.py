@@ -22,6 +22,7 @@ from steelyard.settings import load, override
 from steelyard.views.replay import ReplayResult
 
 DAY = timedelta(days=1)
+REPLAY_NOTE = "replay.json"
 Stamps = NDArray[np.datetime64]
 
 
@@ -150,17 +151,27 @@ def open_replay_home(
 
 
 def first_day(home: Home, days: ReplayDays) -> datetime:
-    """Return the first day that was not replayed yet; the lease tells when the guard last ran.
+    """Return the first day that was not replayed yet.
 
     Args:
         home: Home of the replay.
         days: Days of the replay.
     """
+    last = last_guard(home)
+    return days.start if last is None else max(days.start, last + DAY)
+
+
+def last_guard(home: Home) -> datetime | None:
+    """Return when the guard last ran, by the lease; None before the first decision."""
     state = home.journal.state()
     if state is None:
-        return days.start
-    last_guard = state.lease_until - timedelta(days=home.settings.weight.lease_days)
-    return max(days.start, last_guard + DAY)
+        return None
+    return state.lease_until - timedelta(days=home.settings.weight.lease_days)
+
+
+def last_replayed_day(home: Home) -> datetime | None:
+    """Return the last day of the replay in this home (UTC); None if it holds none."""
+    return last_guard(home) if (home.state_folder / REPLAY_NOTE).exists() else None
 
 
 def replay_result(home: Home, days: ReplayDays, seconds: float) -> ReplayResult:

@@ -12,8 +12,9 @@ from typing import Any
 
 import pandas as pd
 
+from steelyard.desk.risk import entry_ends
 from steelyard.errors import CollectMoreData, FixConfiguration
-from steelyard.gateways.calendars import QUIET
+from steelyard.gateways.calendars import QUIET, known_times, next_open
 from steelyard.home import Home
 from steelyard.queries.history import signals_between
 from steelyard.settings import UpSettings, declared_deployments
@@ -22,6 +23,9 @@ from steelyard.weight.decision import Entry
 from steelyard.weight.ladder import period_end
 from steelyard.weight.state import State
 
+COMING_DAYS = 14
+"""Days for which daily bars are held against the schedules; shorter bars are for two days."""
+MAX_RUNS = 10_000
 INTERVALS = 2
 """Missed intervals after which a schedule is dead."""
 
@@ -108,6 +112,14 @@ def next_runs(up: UpSettings, name: str, moment: datetime) -> tuple[datetime, da
     Raises:
         FixConfiguration: If its time is not cron.
     """
+    first, second = _runs(up, name, 2, moment + timedelta(seconds=1))
+    return first, second
+
+
+def _runs(
+    up: UpSettings, name: str, count: int, since: datetime, until: datetime | None = None
+) -> list[datetime]:
+    """Return at most ``count`` runs of a schedule from ``since`` on, in UTC."""
     from prefect.server.schemas.schedules import CronSchedule
 
     try:
@@ -116,8 +128,57 @@ def next_runs(up: UpSettings, name: str, moment: datetime) -> tuple[datetime, da
         raise FixConfiguration(
             f"conf/up.yaml: schedules.{name}: '{getattr(up.schedules, name)}' is not cron"
         ) from error
-    first, second = asyncio.run(planned.get_dates(2, moment + timedelta(seconds=1)))
-    return first.astimezone(UTC), second.astimezone(UTC)
+    dates = asyncio.run(planned.get_dates(count, since, until))
+    return [date.astimezone(UTC) for date in dates]
+
+
+@dataclass(frozen=True, slots=True)
+class ComingBar:
+    """A bar to come, and whether the schedules trade it in time (times UTC).
+
+    Attributes:
+        known_at: When the bar is known.
+        traded_at: First run of trade after a run of collect at or after ``known_at``; None if there
+            is none before the next bars.
+        entry_ends: Until when its signals can still enter.
+    """
+
+    known_at: datetime
+    traded_at: datetime | None
+    entry_ends: datetime
+
+    @property
+    def in_time(self) -> bool:
+        """Whether its signals are traded before their entry has passed."""
+        return self.traded_at is not None and self.traded_at <= self.entry_ends
+
+
+def coming_bars(home: Home, as_of: datetime) -> list[ComingBar]:
+    """Return the bars of the days after ``as_of``, and when the schedules trade them.
+
+    Args:
+        home: Opened home with bars.
+        as_of: First time (UTC).
+
+    Raises:
+        FixConfiguration: If the times of collect or trade are not cron.
+    """
+    source, up, bar_size = home.settings.source, home.settings.up, home.lake.bar_size
+    days = COMING_DAYS if bar_size >= pd.Timedelta("1D") else 2
+    until = as_of + timedelta(days=2 * days)
+    collects, trades = (_runs(up, name, MAX_RUNS, as_of, until) for name in ("collect", "trade"))
+    coming = []
+    for known in known_times(
+        pd.Timestamp(as_of), days, bar_size, home.lake.known_after, source.calendar, source.timezone
+    ):
+        known_at, opens_at = known.to_pydatetime(), next_open(source.calendar, known)
+        collected = next((run for run in collects if run >= known_at), None)
+        traded = next((run for run in trades if collected and run > collected), None)
+        ends = entry_ends(
+            known_at, opens_at.to_pydatetime(), bar_size.to_pytimedelta(), home.settings.risk
+        )
+        coming.append(ComingBar(known_at, traded, ends))
+    return coming
 
 
 def _collect(records: ScheduleRecords) -> Trace:
@@ -127,7 +188,7 @@ def _collect(records: ScheduleRecords) -> Trace:
     """
     lake, source = records.home.lake, records.home.settings.source
     try:
-        last = lake.read(until=pd.Timestamp(records.as_of))["timestamp"].max() + lake.bar_size
+        last = lake.read(until=pd.Timestamp(records.as_of))["timestamp"].max() + lake.known_after
     except CollectMoreData:
         return Trace()
     if pd.isna(last):

@@ -1,12 +1,15 @@
 """The status of a home: weight, versions, limits, gate, schedules, alerts."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 from steelyard.errors import CollectMoreData
 from steelyard.evaluation.books import finite_or_none
 from steelyard.evaluation.influence import measure_pivotal
 from steelyard.gateways.alerts import StoredAlert
-from steelyard.home import Home
+from steelyard.gateways.ledger.tables import STALE
+from steelyard.home import Home, open_ledger
+from steelyard.market.strategy import yes_or_no_words
 from steelyard.monitoring.false_alarms import false_alarms
 from steelyard.queries.drift import last_drift
 from steelyard.queries.evidence import (
@@ -17,6 +20,7 @@ from steelyard.queries.evidence import (
 )
 from steelyard.queries.history import count_settled, known_history
 from steelyard.queries.records import decision_records, version_record
+from steelyard.queries.replay import last_replayed_day
 from steelyard.queries.schedules import schedules
 from steelyard.queries.trials import life_worth
 from steelyard.views.lineage import (
@@ -38,6 +42,8 @@ from steelyard.weight.sequential import proof
 from steelyard.weight.state import State
 
 LAST_DECISIONS = 5
+CONFIDENCES_OF = timedelta(days=365)
+"""Span of the recorded confidences by which a yes-or-no system is recognised."""
 
 
 def status(home: Home, as_of: datetime) -> Status:
@@ -53,6 +59,7 @@ def status(home: Home, as_of: datetime) -> Status:
         as_of=as_of,
         fault=fault,
         brake=_brake_words(home, state),
+        warnings=tuple(_warnings(home, as_of)),
         alerts=tuple(posted_alert(stored) for stored in home.alerts.open()),
         answer=_answer_without_state(fault)
         if state is None
@@ -64,6 +71,25 @@ def status(home: Home, as_of: datetime) -> Status:
 def _answer_without_state(fault: str | None) -> str:
     reason = "No state can be believed" if fault else "Nothing was decided here yet"
     return f"{reason}; the existing system decides alone."
+
+
+def _warnings(home: Home, as_of: datetime) -> Iterator[str]:
+    """Yield what keeps the model or every trade without effect, and whether this is a replay."""
+    if replayed := last_replayed_day(home):
+        yield f"this home holds a replay; its last day is {replayed:%Y-%m-%d}"
+    if open_ledger(home.settings.services).revisions()[0] is None:
+        return
+    trades = home.ledger.trades()
+    trades = trades[(trades["submitted_at"] <= as_of).to_numpy(dtype=bool)]
+    newest = trades[(trades["submitted_at"] == trades["submitted_at"].max()).to_numpy(dtype=bool)]
+    if len(newest) and (newest["veto"] == STALE).all():
+        yield (
+            f"the latest signals ({newest['submitted_at'].iloc[0]:%Y-%m-%d %H:%M} UTC) were not "
+            "traded: the entry of each had passed; see steelyard doctor, row entries"
+        )
+    recorded = home.ledger.predictions(as_of - CONFIDENCES_OF, as_of)["confidence_existing"]
+    if yes_or_no := yes_or_no_words(recorded):
+        yield yes_or_no
 
 
 def _weight_in_force(home: Home, state: State, as_of: datetime) -> float:

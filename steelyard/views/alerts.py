@@ -220,6 +220,25 @@ def silence(lineage: str, missing: Silence, at: datetime) -> Alert:
     )
 
 
+def all_stale(lineage: str, count: int, at: datetime) -> Alert:
+    """Return the alert of a trading run whose signals all came too late, one for each day.
+
+    Args:
+        lineage: Name of the lineage.
+        count: Number of signals of the run.
+        at: Time of the run (UTC).
+    """
+    return Alert(
+        key=f"{lineage}/stale/{at:%Y-%m-%d}",
+        at=at,
+        kind="stale",
+        title=f"stale: {lineage}: no signal was traded, the entry of each had passed",
+        figure=f"{count} of {count} signals at {at:%Y-%m-%d %H:%M} UTC",
+        advice="After a pause this is normal. Otherwise collect and trade run too late after the "
+        "bars: steelyard doctor, row 'entries', says when they must run.",
+    )
+
+
 def health(lineage: str, figure: Figure, at: datetime, period: datetime) -> Alert:
     """Return the alert of a figure that misses its target by more than chance explains.
 

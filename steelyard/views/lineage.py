@@ -170,6 +170,7 @@ class Status:
         as_of: Time of the status (UTC).
         fault: Why the state tag is not believed; None if it is.
         brake: Who pulled the brake and why; None if it is not pulled.
+        warnings: What keeps the model or every trade without effect, one sentence each.
         alerts: Undelivered alerts.
         answer: The status in one sentence.
         current: Everything else; None if nothing was decided yet.
@@ -179,6 +180,7 @@ class Status:
     as_of: datetime
     fault: str | None
     brake: str | None
+    warnings: tuple[str, ...]
     alerts: tuple[PostedAlert, ...]
     answer: str
     current: LineageStatus | None
@@ -190,6 +192,7 @@ class Status:
             "as_of": self.as_of.isoformat(),
             "fault": self.fault,
             "brake": self.brake,
+            "warnings": list(self.warnings),
             "alerts": [_flat_record(alert) for alert in self.alerts],
             "state": None,
             "answer": self.answer,

@@ -121,7 +121,7 @@ def lineage_page(
         status.answer,
         charts,
         because=because(lineage.decisions),
-        warnings=[warning for warning in (status.fault, status.brake) if warning],
+        warnings=[warning for warning in (status.fault, status.brake, *status.warnings) if warning],
         summary=facts_view(current),
         gate=rules_view(gate_title, current.gate, "met", "missing"),
         limits=rules_view("Limits", current.limits, "fires", "holds"),

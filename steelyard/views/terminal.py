@@ -340,6 +340,8 @@ def print_status(status: Status) -> None:
         _line(("✗", "bold"), f" the state tag {status.fault}: see steelyard verify")
     if status.brake:
         _line(("✗", "bold"), f" the brake is pulled by {status.brake}")
+    for warning in status.warnings:
+        _line(("!", "bold"), f" {warning}")
     if status.current:
         _print_lineage(status.current)
     for alert in status.alerts:

@@ -58,7 +58,7 @@ def test_a_history_that_outgrows_its_room_keeps_its_end_and_leaves_old_views_alo
 def test_a_bar_of_the_future_is_left_out_and_does_not_deafen_its_symbol() -> None:
     """It would be newer than every bar that follows; the others of the request are taken."""
     now = datetime(2020, 1, 1, 2, 30, tzinfo=UTC)
-    buffer = BarBuffer({}, HOUR, lambda: now)
+    buffer = BarBuffer({}, HOUR, clock=lambda: now)
     note = buffer.extend([bar(0), bar(24 * 365 * 70), bar(0, "B")])
 
     assert note is not None

@@ -30,6 +30,7 @@ class Account:
     def __init__(self) -> None:
         self.orders: list[dict[str, Any]] = []
         self.positions: dict[str, float] = {}
+        self.average_prices: dict[str, float] = {}
         self.faults: list[tuple[str, str, Any]] = []
         self.requests: list[tuple[str, str]] = []
         self.blocked = False
@@ -93,11 +94,30 @@ class Account:
             order["status"] = "filled" if complete else "partially_filled"
             order["filled_at"] = now() if complete else None
             signed = units if order["side"] == "buy" else -units
-            self.positions[order["symbol"]] = self.positions.get(order["symbol"], 0.0) + signed
+            held = self.positions.get(order["symbol"], 0.0)
+            self.positions[order["symbol"]] = held + signed
+            if not held:
+                self.average_prices[order["symbol"]] = price
             if complete:
                 for leg in order["legs"] or ():
                     leg["status"] = "new" if leg["type"] == "limit" else "held"
                 self._cancel_siblings(order)
+
+    def split(self, symbol: str, ratio: float, legs: str) -> None:
+        """Give ``ratio`` new shares for each old one; legs are "adjusted", "canceled" or "left"."""
+        with self.lock:
+            self.positions[symbol] *= ratio
+            self.average_prices[symbol] /= ratio
+            for leg in self.all_orders():
+                if leg["symbol"] != symbol or leg["status"] in ENDED:
+                    continue
+                if legs == "canceled":
+                    leg["status"] = "canceled"
+                elif legs == "adjusted":
+                    leg["qty"] = str(float(leg["qty"]) * ratio)
+                    for name in ("limit_price", "stop_price"):
+                        if name in leg:
+                            leg[name] = str(float(leg[name]) / ratio)
 
     def _cancel_siblings(self, order: dict[str, Any]) -> None:
         for parent in self.orders:
@@ -224,7 +244,9 @@ class Handler(BaseHTTPRequestHandler):
             }
         if path == "/v2/positions":
             return 200, [
-                position(symbol, units) for symbol, units in account.positions.items() if units
+                position(symbol, units, account.average_prices.get(symbol, 100.0))
+                for symbol, units in account.positions.items()
+                if units
             ]
         if path == "/v2/orders:by_client_order_id":
             client_id = query["client_order_id"][0]
@@ -248,13 +270,13 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
 
-def position(symbol: str, units: float) -> dict[str, Any]:
+def position(symbol: str, units: float, average_price: float) -> dict[str, Any]:
     return {
         "asset_id": str(uuid.uuid4()),
         "symbol": symbol,
         "exchange": "NASDAQ",
         "asset_class": "us_equity",
-        "avg_entry_price": "100",
+        "avg_entry_price": str(average_price),
         "qty": str(units),
         "side": "long" if units > 0 else "short",
         "cost_basis": "0",

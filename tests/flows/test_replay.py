@@ -37,12 +37,21 @@ def live(command: Command, home: Path, edge: str, start: str, end: str) -> dict[
 
 
 def test_without_an_edge_the_weight_never_leaves_0(command: Command, home: Path) -> None:
-    """In four months the model is refused or stays in shadow."""
+    """In four months the model is refused; its home speaks of the last day that was replayed."""
     document = live(command, home, "none", "2020-09-01", "2021-01-01")
 
     assert all(decision["weight_after"] == 0 for decision in document["decisions"])
     assert document["final"]["weight"] == 0
     assert document["signals"] > 400
+
+    code, out, err = command("status", "--home", home, "--json")
+    shown = json.loads(out)
+    gate = {rule["name"]: rule["fired"] for rule in shown["gate"]}
+    assert code == 0, err
+    assert shown["as_of"] == "2021-01-01T00:00:00+00:00"
+    assert shown["warnings"] == ["this home holds a replay; its last day is 2021-01-01"]
+    assert {version["stage"] for version in document["trainings"]} == {"refused"}
+    assert (gate["features_validated"], gate["champion"]) == (True, False)
 
 
 @pytest.fixture(scope="module")

@@ -24,6 +24,7 @@ from steelyard.gateways import spool
 from steelyard.gateways.brokers import PaperBroker
 from steelyard.home import Home, open_home
 from steelyard.queries.history import known_history
+from steelyard.queries.status import status
 from steelyard.tasks.predictions import record_outcomes
 from steelyard.tasks.trading import broker_of
 from steelyard.trading import open_session
@@ -117,20 +118,26 @@ def test_a_missed_signal_is_recorded_and_not_traded(home: Path, patient: str) ->
     assert {signal.veto for signal in document.signals} <= {None, "not_decided", "symbol_taken"}
 
 
-@pytest.mark.parametrize(("hours", "stale"), [(5, False), (7, True)])
+@pytest.mark.parametrize(("hours", "stale"), [(0.75, False), (16, False), (17, True)])
 def test_a_signal_is_stale_once_its_entry_has_passed(
-    home: Path, patient: str, hours: int, stale: bool
+    home: Path, patient: str, hours: float, stale: bool
 ) -> None:
-    """A quarter of a bar after the close the next open is missed; no fill lies in the past."""
+    """Until New York opens again it can be ordered; then an alert says that all were stale."""
     lived(home, patient, 1)
-    close = datetime(2011, 8, 17, tzinfo=UTC)
+    close = datetime(2011, 8, 16, 21, tzinfo=UTC)
     late = close + timedelta(hours=hours)
     trade.fn(late, str(home), patient)
     trades = open_home(home, Path(patient)).ledger.trades()
     newest = trades[(trades["submitted_at"] == pd.Timestamp(close)).to_numpy(dtype=bool)]
 
+    stores = open_home(home, Path(patient))
+    alerted = [one.alert.figure for one in stores.alerts.open() if one.alert.kind == "stale"]
+    warned = [line for line in status(stores, late).warnings if "entry of each" in line]
+
     assert len(newest) >= 1
     assert (newest["veto"] == "stale").all() == stale
+    assert any(f"{late:%Y-%m-%d %H:%M} UTC" in figure for figure in alerted) == stale
+    assert bool(warned) == stale
 
 
 def test_the_broker_goes_on_after_a_restart_and_adds_up(home: Path, patient: str) -> None:

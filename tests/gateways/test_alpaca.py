@@ -266,6 +266,87 @@ def test_what_is_over_its_time_is_left_at_the_market(
     assert {leg["status"] for leg in server.order(ID)["legs"]} == {"canceled"}
 
 
+@pytest.mark.parametrize("ratio", [4.0, 0.1], ids=["4 for 1", "1 for 10"])
+def test_a_stop_that_filled_after_a_split_is_booked_on_the_new_scale(
+    account: tuple[Account, str], alpaca: AlpacaBroker, ledger: Ledger, ratio: float
+) -> None:
+    """Split and stop both came between two runs: the loss is 2 %, not three quarters."""
+    server, _ = account
+    alpaca.submit(ORDER)
+    entry = server.order(ID)
+    server.fill(entry, 200.0)
+    alpaca.advance(history())
+    server.split("AAPL", ratio, "adjusted")
+    server.fill(entry["legs"][1], 196.0 / ratio)
+    alpaca.advance(history())
+
+    closed = row(ledger)
+    assert closed[["status", "exit_reason", "quantity"]].tolist() == ["closed", "stop", 10 * ratio]
+    assert closed["entry_price"] == pytest.approx(200.0 / ratio)
+    assert closed["exit_price"] / closed["entry_price"] - 1 == pytest.approx(-0.02)
+    assert closed["stop_price"] == pytest.approx(195.996 / ratio)
+
+
+@pytest.mark.parametrize("legs", ["adjusted", "canceled", "left"])
+def test_an_open_trade_follows_a_split(
+    account: tuple[Account, str], alpaca: AlpacaBroker, ledger: Ledger, legs: str
+) -> None:
+    """Units, entry and levels; without stop and target for all units the position is closed."""
+    server, _ = account
+    alpaca.submit(ORDER)
+    server.fill(server.order(ID), 200.0)
+    alpaca.advance(history())
+    server.split("AAPL", 4.0, legs)
+    assert alpaca.advance(history()) == 1
+    assert alpaca.advance(history()) == 0
+
+    names = ["status", "quantity", "entry_price", "stop_price", "target_price", "stop_offset"]
+    assert row(ledger)[names].tolist() == ["open", 40.0, 50.0, 48.999, 51.0, 1.001]
+    closing = [order for order in server.orders if order["client_order_id"] != ID]
+    assert [float(order["qty"]) for order in closing] == ([] if legs == "adjusted" else [40.0])
+
+
+def test_units_that_no_split_explains_stop_trading(
+    account: tuple[Account, str], alpaca: AlpacaBroker, ledger: Ledger
+) -> None:
+    """Four times the units at the old price were bought by somebody else."""
+    server, _ = account
+    alpaca.submit(ORDER)
+    server.fill(server.order(ID), 200.0)
+    server.positions["AAPL"] = 40.0
+
+    with pytest.raises(ReconcileAccount, match="the account holds 40 AAPL, the ledger 10"):
+        alpaca.advance(history())
+
+
+@pytest.mark.parametrize(("status", "factor"), [("open", 0.25), ("open", 0.97), ("submitted", 4.0)])
+def test_a_paper_trade_follows_the_scale_of_its_bars(
+    ledger: Ledger, status: str, factor: float
+) -> None:
+    """After a split or dividend quantity, entry and levels change and the equity does not."""
+    paper = PaperBroker(ledger, BracketPolicy(), 1e5)
+    paper.submit(ORDER)
+    bars = 1 if status == "open" else 0
+    paper.advance(history(bars))
+    before, equity = row(ledger), paper.equity(history(bars))
+    later = {
+        symbol: replace(
+            same,
+            **{name: getattr(same, name) * factor for name in ("open", "high", "low", "close")},
+        )
+        for symbol, same in history(bars).items()
+    }
+    paper.advance(later)
+    paper.advance(later)
+
+    after = row(ledger)
+    assert after["status"] == before["status"] == status
+    assert after["quantity"] == pytest.approx(before["quantity"] / factor)
+    for name in ("entry_price", "stop_price", "target_price", "stop_offset", "target_offset"):
+        assert after[name] == pytest.approx(before[name] * factor, nan_ok=True)
+    assert paper.equity(later) == pytest.approx(equity)
+
+
 def test_a_position_closed_by_hand_ends_the_trade(
     account: tuple[Account, str], alpaca: AlpacaBroker, ledger: Ledger
 ) -> None:

@@ -59,6 +59,20 @@ def test_reading_stops_at_the_last_closed_bar(lake: Lake) -> None:
     assert lake.read(symbols=["SIM01"])["symbol"].unique().tolist() == ["SIM01"]
 
 
+def test_daily_bars_of_an_exchange_are_read_from_their_close_on(lake: Lake) -> None:
+    """With a close at 21:00 the bar of the day is known at 21:00, not at midnight."""
+    day, close = pd.Timedelta("1D"), pd.Timedelta("21h")
+    daily = EARLY[EARLY["timestamp"].dt.hour == 0]
+    lake.append(daily, day)
+    assert lake.known_after == day
+
+    assert lake.append(daily, day, close).added == 0
+    until = pd.Timestamp("2020-01-02 21:00", tz="UTC")
+    assert len(lake.read(until=until)) == 4
+    assert len(lake.read(until=until - pd.Timedelta("1min"))) == 2
+    assert lake.bars(until)["SIM00"].closes_at[-1] == until.to_datetime64()
+
+
 def test_another_bar_size_is_refused(lake: Lake) -> None:
     """The message names both."""
     lake.append(EARLY, FOUR_HOURS)
@@ -106,37 +120,69 @@ def test_a_lake_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -> None
         Lake(tmp_path / "lake").append(EARLY, FOUR_HOURS)
 
 
-def test_bars_from_before_a_split_are_not_continued_after_it(lake: Lake) -> None:
-    """The symbol whose stored prices are four times too high is refused; the others are stored."""
-    lake.append(EARLY, FOUR_HOURS)
-    split = BARS.copy()
-    split.loc[split["symbol"] == "SIM00", ["open", "high", "low", "close"]] /= 4
+def scaled(bars: pd.DataFrame, factor: float) -> pd.DataFrame:
+    """The same bars at other prices."""
+    prices = ["open", "high", "low", "close"]
+    return bars.assign(**{name: bars[name] * factor for name in prices})
 
-    with pytest.raises(
-        FixData, match=r"SIM00: stored on another price scale.*delete .*symbol=SIM00/bars\.parquet"
-    ):
-        lake.append(split, FOUR_HOURS)
+
+@pytest.mark.parametrize("factor", [0.98, 0.25, 10.0], ids=["dividend", "split", "reverse split"])
+def test_a_history_on_a_new_scale_is_read_again(lake: Lake, factor: float) -> None:
+    """The lake has the source's prices at every bar, and keeps the file before beside them."""
+    lake.append(EARLY, FOUR_HOURS)
+    restated = scaled(BARS, factor)
+    counts = lake.append(restated, FOUR_HOURS)
+
+    assert (counts.added, counts.conflicting) == (len(BARS) - len(EARLY), 0)
+    pd.testing.assert_frame_equal(lake.read(), restated, check_dtype=False)
+    assert len(counts.findings) == 2
+    assert "SIM00: the source has put its history on another scale" in counts.findings[0]
+    kept = pd.read_parquet(next(lake._folder.glob("symbol=SIM00/bars-before-*.parquet")))
+    assert len(kept) == len(EARLY[EARLY["symbol"] == "SIM00"])
+    assert lake.append(restated, FOUR_HOURS) == Appended(0, len(BARS), 0)
+
+
+def test_bars_older_than_the_source_follow_its_scale(lake: Lake) -> None:
+    """The source gives its last bars only: the older ones are multiplied, volume too at a split."""
+    lake.append(EARLY, FOUR_HOURS)
+    recent = BARS[BARS["timestamp"] >= pd.Timestamp("2020-01-08", tz="UTC")]
+    lake.append(scaled(recent, 0.25).assign(volume=recent["volume"] * 4), FOUR_HOURS)
+
+    expected = scaled(BARS, 0.25).assign(volume=BARS["volume"] * 4)
+    pd.testing.assert_frame_equal(lake.read(), expected, check_dtype=False)
+
+
+def test_a_source_that_adjusts_a_day_late_is_read_again(lake: Lake) -> None:
+    """The first bars at the new scale were stored beside a past at the old one."""
+    late = pd.Timestamp("2020-01-13", tz="UTC")
+    restated = BARS.where(BARS["timestamp"] >= late, scaled(BARS, 0.99))
+    lake.append(EARLY, FOUR_HOURS)
+    lake.append(restated, FOUR_HOURS)
+
+    pd.testing.assert_frame_equal(lake.read(), restated, check_dtype=False)
+
+
+def test_a_correction_of_some_bars_is_no_change_of_scale(lake: Lake) -> None:
+    """Stored bars stay; the corrected ones are counted."""
+    lake.append(EARLY, FOUR_HOURS)
+    corrected = EARLY.where(EARLY["timestamp"] < EARLY["timestamp"].max(), scaled(EARLY, 1.001))
+
+    assert lake.append(corrected, FOUR_HOURS) == Appended(0, len(EARLY) - 2, 2)
+
+
+def test_bars_of_another_instrument_are_refused(lake: Lake) -> None:
+    """Far away, and by no one factor; the other symbol is stored all the same."""
+    lake.append(EARLY, FOUR_HOURS)
+    other = BARS[BARS["symbol"] == "SIM01"].assign(symbol="SIM00")
+    other = scaled(other, 3.0)
+
+    with pytest.raises(FixData, match=r"SIM00: the stored bars and these differ by no one factor"):
+        lake.append(pd.concat([other, BARS[BARS["symbol"] == "SIM01"]]), FOUR_HOURS)
     stored = lake.read()
     pd.testing.assert_frame_equal(
         stored[stored["symbol"] == "SIM00"], EARLY[EARLY["symbol"] == "SIM00"], check_dtype=False
     )
     assert (stored["symbol"] == "SIM01").sum() == (BARS["symbol"] == "SIM01").sum()
-
-
-def test_a_dividend_does_not_stop_a_symbol(lake: Lake) -> None:
-    """Adjusted closes drop by a percent or two; the stored bars stay, the later ones are added."""
-    lake.append(EARLY, FOUR_HOURS)
-    after_dividend = BARS.assign(close=BARS["close"] * 0.98)
-
-    counts = lake.append(after_dividend, FOUR_HOURS)
-
-    assert (counts.added, counts.already_there, counts.conflicting) == (
-        len(BARS) - len(EARLY),
-        0,
-        len(EARLY),
-    )
-    assert len(counts.findings) == 2
-    assert "stored closes are +2.04% against it), a dividend since?" in counts.findings[0]
 
 
 def renamed(*symbols: str) -> pd.DataFrame:

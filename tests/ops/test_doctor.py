@@ -1,15 +1,18 @@
 """The doctor checks everything, changes nothing, and says what to do."""
 
+import contextlib
 import hashlib
 import json
 import shutil
 import socket
 import sqlite3
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 from packaging.requirements import Requirement
 
@@ -18,6 +21,7 @@ from factories.pilot import BAR, bars_frame
 from factories.registry import LINEAGE
 from steelyard.errors import FixConfiguration
 from steelyard.gateways.alerts import Alert
+from steelyard.gateways.calendars import known_after
 from steelyard.gateways.spool import Spool
 from steelyard.home import Home, open_home
 from steelyard.ops.doctor import configuration, doctor
@@ -89,6 +93,9 @@ def test_a_home_that_is_well_has_nothing_wrong_and_is_left_as_it_was(
     pilot: Home, conf: Path
 ) -> None:
     """All checks pass in their order; no byte is written."""
+    (conf / "source.yaml").write_text("kind: simulated\nbar_size: auto\ncalendar: 24/7\n")
+    with (conf / "up.yaml").open("a") as times:
+        times.write("\nschedules: {collect: 1 */4 * * *, trade: 5 */4 * * *}\n")
     pilot.lake.append(bars_frame(), BAR)
     before = tree(pilot.folder)
     document = doctor(pilot.folder, conf, LAST).to_dict()
@@ -119,7 +126,17 @@ def test_a_home_that_is_well_has_nothing_wrong_and_is_left_as_it_was(
             "permissions",
             "spool",
         ),
-        *("lake", "lease", "alerts", "brake", "state", "seal key", "settled rows"),
+        *(
+            "lake",
+            "entries",
+            "confidences",
+            "lease",
+            "alerts",
+            "brake",
+            "state",
+            "seal key",
+            "settled rows",
+        ),
     ]
     assert finding(document, "journal") == "2 decisions, the chain is whole"
     assert finding(document, "lease") == "runs until 2025-03-05 00:00 UTC"
@@ -286,6 +303,55 @@ def test_the_lake_tells_its_age_and_who_is_behind(pilot: Home) -> None:
     assert row.standing == "warning"
     assert "3 symbols" in row.found
     assert "2.0 days ago; 1 are more than 7 days behind: " in row.found
+
+
+@pytest.mark.parametrize(
+    ("calendar", "trade", "standing", "words"),
+    [
+        ("XNYS", "45 21 * * *", "ok", "bars are traded in time"),
+        ("XNYS", "0 14 * * *", "ok", "bars are traded in time"),  # half an hour before the open
+        ("XNYS", "0 15 * * *", "wrong", "is traded 12-01 15:00, its entry ends 12-01 14:30"),
+        ("24/7", "45 21 * * *", "wrong", "is traded 11-26 21:45, its entry ends 11-26 06:00"),
+    ],
+)
+def test_times_are_held_against_the_bars_to_come(
+    home: Path, conf: Path, calendar: str, trade: str, standing: str, words: str
+) -> None:
+    """The delivered times fit New York; under them every daily bar of a 24/7 market is stale."""
+    (conf / "source.yaml").write_text(f"kind: files\npath: .\nbar_size: 1D\ncalendar: {calendar}\n")
+    (conf / "up.yaml").write_text(f"schedules: {{trade: {trade}}}\n")
+    opened = open_home(home, conf)
+    day = pd.Timedelta("1D")
+    opened.lake.append(
+        daily_bars(), day, known_after(daily_bars()["timestamp"], day, calendar, "UTC")
+    )
+    row = only(home_checks.entries(opened, datetime(2026, 11, 25, 21, 50, tzinfo=UTC)))
+
+    assert row.standing == standing
+    assert words in row.found
+
+
+def test_a_system_that_says_only_yes_or_no_is_named(home: Path, conf: Path) -> None:
+    """With one confidence for all signals no weight changes a decision."""
+    (conf / "strategy.yaml").write_text("system: yes:Yes\n")
+    module = "from steelyard.market.strategy import Candidate\n\n\nclass Yes:\n    warmup = 120\n"
+    module += "    score_names = ()\n\n    def propose(self, bars):\n"
+    (conf.parent / "yes.py").write_text(module + "        return Candidate('buy', 100.0, {})\n")
+    opened = open_home(home, conf)
+    opened.lake.append(daily_bars(), pd.Timedelta("1D"))
+    with contextlib.chdir(conf.parent):
+        row = only(home_checks.confidences(opened, datetime(2026, 11, 25, tzinfo=UTC)))
+
+    assert row.standing == "warning"
+    assert "only yes or no (1 distinct confidences in 80 signals)" in row.found
+
+
+def daily_bars() -> pd.DataFrame:
+    """Daily bars of one symbol until 24 November 2026."""
+    stamps = pd.date_range(end="2026-11-24", periods=200, freq="1D", tz="UTC", unit="ns")
+    close = 100 + np.sin(np.arange(200))
+    prices = {"open": close, "high": close + 1, "low": close - 1, "close": close}
+    return pd.DataFrame({"symbol": "X", "timestamp": stamps, **prices, "volume": 5.0})
 
 
 def test_a_key_under_its_former_name_is_read_and_named(home: Path, conf: Path) -> None:

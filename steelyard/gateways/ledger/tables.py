@@ -17,6 +17,8 @@ from sqlalchemy.types import TypeDecorator
 
 from steelyard.errors import FixData
 
+STALE = "stale"
+"""Veto of a signal whose entry had passed when it was to be traded."""
 OUTCOME = (
     "settled_at",
     "net_return",

@@ -15,6 +15,8 @@ from steelyard.views.operations import Check, Examination
 
 Checks = dict[str, Callable[[], Iterable[Check]]]
 NEEDS = {
+    "entries": ("lake",),
+    "confidences": ("lake",),
     "lease": ("MLflow",),
     "state": ("MLflow",),
     "seal key": ("MLflow",),
@@ -103,6 +105,8 @@ def _of_home(settings: Settings, folder: Path, conf: Path, as_of: datetime) -> C
         "permissions": partial(home_checks.permissions, home),
         "spool": partial(home_checks.spool, home),
         "lake": partial(home_checks.bars, home, as_of),
+        "entries": partial(home_checks.entries, home, as_of),
+        "confidences": partial(home_checks.confidences, home, as_of),
         "lease": partial(home_checks.lease, tag, as_of),
         "alerts": partial(home_checks.alerts, home),
         "brake": partial(home_checks.brake, home),

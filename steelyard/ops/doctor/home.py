@@ -4,7 +4,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from shlex import quote
@@ -17,7 +17,9 @@ from steelyard.gateways.registry.journal import ADVICE
 from steelyard.gateways.seal import StateReading
 from steelyard.gateways.spool import Spool
 from steelyard.home import Home, open_ledger, require_ledger_file
-from steelyard.queries.schedules import schedules
+from steelyard.market.strategy import yes_or_no_words
+from steelyard.queries.history import signals_between
+from steelyard.queries.schedules import coming_bars, schedules
 from steelyard.views.operations import Check
 
 LOW_BYTES, EMPTY_BYTES = 1 << 30, 100 << 20
@@ -245,7 +247,7 @@ def bars(home: Home, as_of: datetime) -> Iterator[Check]:
     except CollectMoreData as error:
         yield Check("lake", "warning", str(error), "steelyard collect")
         return
-    closes = frame.groupby("symbol")["timestamp"].max() + home.lake.bar_size
+    closes = frame.groupby("symbol")["timestamp"].max() + home.lake.known_after
     age = (pd.Timestamp(as_of) - closes.max()) / pd.Timedelta(days=1)
     newest = (
         f"{source}: {len(closes)} symbols, last bar closed {closes.max():%Y-%m-%d %H:%M} UTC, "
@@ -260,6 +262,56 @@ def bars(home: Home, as_of: datetime) -> Iterator[Check]:
         yield Check("lake", "warning", finding, "see what steelyard collect reports about them")
     else:
         yield Check("lake", "ok", newest)
+
+
+def entries(home: Home, as_of: datetime) -> Iterator[Check]:
+    """Report whether collect and trade run before the entries of the coming bars have passed.
+
+    Args:
+        home: The opened home.
+        as_of: Check the bars after this time (UTC).
+    """
+    try:
+        coming = coming_bars(home, as_of)
+    except CollectMoreData as error:
+        yield Check("entries", "ok", f"not checked: {error}")
+        return
+    late = [bar for bar in coming if not bar.in_time]
+    if not late:
+        yield Check("entries", "ok", f"the next {len(coming)} bars are traded in time")
+        return
+    first = late[0]
+    traded = f"traded {first.traded_at:%m-%d %H:%M}" if first.traded_at else "not traded"
+    yield Check(
+        "entries",
+        "wrong" if 2 * len(late) > len(coming) else "warning",
+        f"{len(late)} of the next {len(coming)} bars are traded too late, their signals stale: the "
+        f"bar known {first.known_at:%m-%d %H:%M} UTC is {traded}, its entry ends "
+        f"{first.entry_ends:%m-%d %H:%M}",
+        "let collect and then trade run between these times (schedules in conf/up.yaml)"
+        + (
+            ""
+            if home.settings.source.calendar != "auto"
+            else "; name the exchange as calendar in "
+            "conf/source.yaml: its daily bars are known when its session closes"
+        ),
+    )
+
+
+def confidences(home: Home, as_of: datetime) -> Iterator[Check]:
+    """Report whether the existing system gives graded confidences.
+
+    Args:
+        home: The opened home.
+        as_of: Signals decided by this time (UTC) count.
+    """
+    proposed = signals_between(home, datetime.min.replace(tzinfo=UTC), as_of)
+    words = None if proposed is None else yes_or_no_words(proposed["confidence_existing"])
+    if words:
+        finding, _, advice = words.partition("; ")
+        yield Check("confidences", "warning", finding, advice)
+    else:
+        yield Check("confidences", "ok", "no yes-or-no system was recognised")
 
 
 def spool(home: Home) -> Iterator[Check]:
