@@ -58,9 +58,11 @@ def test_without_mlflow_the_brakes_hold(pilot: Home, command: Command, conf: Pat
 
 
 def test_with_an_unwritable_disk_the_journal_holds(
-    pilot: Home, command: Command, conf: Path
+    pilot: Home, command: Command, conf: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Exit 0: the weight is 0 in MLflow, and what failed is named."""
+    """Exit 0: the weight is 0 in MLflow, and what failed is named; the seal key can be read."""
+    key = (pilot.state_folder / "seal.key").read_text().strip()
+    monkeypatch.setenv("STEELYARD_SEAL_KEY", key)
     unwritable(pilot)
     code, out, err = roll_back(command, pilot, conf)
 
