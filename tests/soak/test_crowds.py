@@ -1,0 +1,42 @@
+"""Several processes that run the same commands at the same moment leave the rows of one."""
+
+import random
+from multiprocessing.context import ForkServerContext
+from pathlib import Path
+
+import pytest
+
+from factories.children import run_together
+from factories.living import Deed, assert_same_life, living_conf, moments, rows
+from factories.registry import copy_mlflow
+from factories.sizes import FULL
+from steelyard.home import open_home
+from steelyard.ops.verify import verified
+
+CROWD, DAYS = 8, 3
+
+
+@pytest.mark.soak
+def test_a_crowd_leaves_the_rows_of_one_process(
+    tmp_path: Path, empty_mlflow: Path, processes: ForkServerContext
+) -> None:
+    """The same command at once, then each another one of the last day: nothing is there twice."""
+    conf = living_conf(tmp_path)
+    alone, crowded = (copy_mlflow(empty_mlflow, tmp_path / one / "mlruns").parent for one in "ac")
+    first, *days = moments()[: 1 + DAYS]
+
+    def life(home: Path) -> list[Deed]:
+        daily = [Deed(name, day, home, conf) for day in days for name in FULL.names]
+        return [Deed("guard", first, home, conf), *daily]
+
+    run_together(processes, [life(alone)])
+    run_together(processes, [life(crowded)] * CROWD)
+    stores = open_home(crowded, conf)
+    assert_same_life(open_home(alone, conf), stores)
+    assert not verified(stores).faults
+
+    before, last_day = rows(stores), life(crowded)[-len(FULL.names) :]
+    chance = random.Random(CROWD)  # noqa: S311  # an order, no secret
+    run_together(processes, [chance.sample(last_day, len(last_day)) for _ in range(CROWD)])
+    assert rows(open_home(crowded, conf)) == before
+    assert not verified(open_home(crowded, conf)).faults
