@@ -8,8 +8,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +31,14 @@ from factories.pilot import (
     signal_of,
     trained_pilot_home,
 )
+from factories.sizes import Size, sized
 from steelyard.desk.service import SignalId, Symbol
 from steelyard.home import Home
 from steelyard.trading import open_session
 
 TOKEN = "a-long-enough-token"  # noqa: S105  # opens nothing but this test's own process
 RIGHT = {"Authorization": f"Bearer {TOKEN}"}
+SENDERS = 8
 SERVE = [sys.executable, "-c", "from steelyard.cli import main; main()", "serve", "--port", "0"]
 
 
@@ -332,6 +336,63 @@ def test_openapi_and_service_agree(served: Served, tmp_path: Path) -> None:
     )
 
     assert fuzzed.returncode == 0, fuzzed.stdout[:6000]
+
+
+@sized
+def test_a_thousand_requests_a_second_leave_the_service_well(served: Served, size: Size) -> None:
+    """Each is answered or told to come later; then everything is as it was."""
+    row = rows()[-1]
+    body = request_for(row, row["decided_at"])
+    before = served.post("/evaluate", body).json()
+    statuses = hammered(served, body, size.load_seconds)
+
+    assert set(statuses) <= {200, 429}
+    assert statuses.count(200) > 100 * size.load_seconds
+    assert served.post("/evaluate", body).json() == before
+    assert served.get("/healthz").json() == {"status": "ok"}
+
+
+def hammered(served: Served, body: dict[str, Any], seconds: float) -> list[int]:
+    """Statuses of 1,000 requests a second, as far as this machine sends them."""
+    address, content = httpx.URL(served.url), json.dumps(body)
+    headers = RIGHT | {"Content-Type": "application/json"}
+    end = time.monotonic() + seconds
+
+    def send(_: int) -> list[int]:
+        connection, statuses = HTTPConnection(address.host, address.port, timeout=30), []
+        due = time.monotonic()
+        while due < end:
+            time.sleep(max(due - time.monotonic(), 0))
+            connection.request("POST", "/evaluate", content, headers)
+            answer = connection.getresponse()
+            answer.read()
+            statuses.append(answer.status)
+            due = max(due + SENDERS / 1000, time.monotonic() - 1)
+        connection.close()
+        return statuses
+
+    with ThreadPoolExecutor(SENDERS) as senders:
+        return [status for one in senders.map(send, range(SENDERS)) for status in one]
+
+
+def test_a_second_service_of_a_home_is_refused_in_one_line(served: Served) -> None:
+    """One process at a time records in a home; the first one goes on."""
+    folder = served.home.folder
+    command = [*SERVE, "--home", str(folder), "--conf", str(conf_folder(folder))]
+    second = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"STEELYARD_TOKEN": TOKEN},
+        check=False,
+        timeout=60,
+    )
+
+    assert second.returncode == 1
+    assert second.stderr.startswith("steelyard: ")
+    assert second.stderr.count("\n") == 1
+    assert "another process" in second.stderr
+    assert served.get("/healthz").status_code == 200
 
 
 def test_a_restart_remembers_what_it_answered(tmp_path: Path, empty_mlflow: Path) -> None:

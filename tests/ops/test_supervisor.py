@@ -116,6 +116,20 @@ def test_a_server_that_no_longer_answers_starts_again(
     assert log.read_text().rstrip().endswith("200 -")
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_closed_terminal_and_a_shutdown_stop_all_of_it(tmp_path: Path, number: int) -> None:
+    """As Ctrl-C does: the services are ended, the handlers are back."""
+    before = signal.signal(number, signal.SIG_DFL)  # under nohup it is ignored
+    with suppress(KeyboardInterrupt), Supervisor(tmp_path, print) as supervisor:
+        supervisor.start(service("import os, time; print(os.getpid(), flush=True); time.sleep(99)"))
+        eventually(lambda: bool((tmp_path / "one.log").read_text()))
+        os.kill(os.getpid(), number)
+        supervisor.watch()
+
+    assert not reaper.alive(int((tmp_path / "one.log").read_text()))
+    assert signal.signal(number, before) == signal.SIG_DFL
+
+
 def test_stopping_ends_the_last_process_first_with_its_children(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interrupt: Callable[[Callable[[], bool]], None]
 ) -> None:
