@@ -79,12 +79,14 @@ def live_through(home: Home, history: pd.DataFrame, days: ReplayDays) -> float:
     started, timeline = time.perf_counter(), Timeline.of(history)
     refused: CollectMoreData | None = None
     for day in days.days_from(first_day(home, days)):
-        state = ensure_lineage(home, day)
-        _settle_day(home, timeline, state, day)
-        if days.retrains_on(day):
-            refused = _retrain(home, timeline, day)
-        _decide(home, timeline, day)
-        if current_state(home, day).sequence > state.sequence:
+        with home.journal.alone():
+            state = ensure_lineage(home, day)
+            _settle_day(home, timeline, state, day)
+            if days.retrains_on(day):
+                refused = _retrain(home, timeline, day)
+            _decide(home, timeline, day)
+            decided = current_state(home, day).sequence > state.sequence
+        if decided:
             illustrate(home)
         caption = f"{day:%Y-%m-%d} {state.phase} {state.weight:.0%}"
         report_progress("replay", *days.progress(day), caption)

@@ -75,6 +75,19 @@ class WeightPoint:
     weight_after: float
 
 
+@dataclass(slots=True)
+class ModelPage:
+    """What the journal writes on the lineage's page in the registry.
+
+    Attributes:
+        tags: Tags of the registered model, the state among them.
+        description: Its description; None before the first decision.
+    """
+
+    tags: dict[str, str]
+    description: str | None
+
+
 class Journal:
     """State and decisions of one lineage.
 
@@ -102,6 +115,8 @@ class Journal:
         self._mutex = threading.RLock()
         self._depth = 0
         self._completed = False  # whether tag and ledger's mark were brought up to the journal
+        self._alone = False
+        self._page: ModelPage | None = None  # kept while alone
         self._agreed: int | None = None  # last decision on which tag, journal, witnesses agreed
         self._weight_path: list[WeightPoint] = []
 
@@ -130,6 +145,20 @@ class Journal:
                 yield
             finally:
                 self._depth -= 1
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Lock the lineage of a home that no other process uses; the state is read once.
+
+        For a replay, which decides every day. A home in operation is never alone: a rollback may
+        come at any moment.
+        """
+        with self.deciding():
+            self._alone = True
+            try:
+                yield
+            finally:
+                self._alone, self._page = False, None
 
     def _acquire(self, locks: ExitStack, even_without_lock: bool) -> None:
         try:
@@ -379,11 +408,11 @@ class Journal:
 
     def _describe(self, entry: Entry) -> None:
         """Update the description on the model's page."""
-        client, lineage = self._tracking.client, self._tracking.lineage
-        page = self._tracking.page(DECISIONS, str(entry.run_id))
-        description = descriptions.describe_lineage(entry, page)[:MAX_CHARACTERS]
-        if client.get_registered_model(lineage).description != description:
-            client.update_registered_model(lineage, description)
+        link, model_page = self._tracking.page(DECISIONS, str(entry.run_id)), self._model_page()
+        description = descriptions.describe_lineage(entry, link)[:MAX_CHARACTERS]
+        if model_page.description != description:
+            self._tracking.client.update_registered_model(self._tracking.lineage, description)
+            model_page.description = description
 
     def decided(self, kind: str, period_end: datetime) -> Entry | None:
         """Return the recorded decision about a period, None if there is none yet.
@@ -523,20 +552,30 @@ class Journal:
     def _readable_faults(self, last_entry: Entry | None) -> Iterator[str]:
         if last_entry is None:
             return
-        tags = self._tracking.client.get_registered_model(self._tracking.lineage).tags
+        tags = self._model_page().tags
         for name, value in _readable_tags(last_entry.state).items():
             if tags.get(name) != value:
                 yield f"the tag {name} says {tags.get(name)}, the journal {value}"
 
     def _stored_tag(self) -> StateReading:
-        text = self._tracking.client.get_registered_model(self._tracking.lineage).tags.get(STATE)
+        text = self._model_page().tags.get(STATE)
         return self.seal.unsealed(text) if text else StateReading()
 
+    def _model_page(self) -> ModelPage:
+        """Return the lineage's page in the registry, read once while alone."""
+        page = self._page
+        if page is None:
+            model = self._tracking.client.get_registered_model(self._tracking.lineage)
+            page = ModelPage(dict(model.tags), model.description)
+            self._page = page if self._alone else None
+        return page
+
     def _write_tags(self, state: State) -> State:
-        tags = self._tracking.client.get_registered_model(self._tracking.lineage).tags
+        tags = self._model_page().tags
         for name, value in {**_readable_tags(state), STATE: self.seal.sealed(state)}.items():
             if tags.get(name) != value:
                 self._tracking.client.set_registered_model_tag(self._tracking.lineage, name, value)
+                tags[name] = value
         return state
 
     def _recorded_entry(self, key: str) -> Entry | None:
@@ -556,8 +595,12 @@ class Journal:
 
     def _last_entry(self) -> Entry | None:
         """Return the last decision whose content and seal are unchanged."""
-        runs = self._tracking.decision_runs(limit=SEARCH_DEPTH)
-        return next((entry for run in runs if (entry := self._trusted_entry(run))), None)
+        for depth in (1, SEARCH_DEPTH):
+            runs = self._tracking.decision_runs(limit=depth)
+            trusted = next((entry for run in runs if (entry := self._trusted_entry(run))), None)
+            if trusted or len(runs) < depth:
+                return trusted
+        return None
 
     def _trusted_entry(self, run: "Run") -> Entry | None:
         """Return the decision of a run, None if content, hash or seal were changed."""
