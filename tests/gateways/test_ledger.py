@@ -288,6 +288,28 @@ def test_a_locked_table_on_a_server_is_one_clear_line(
     assert ledger.record_predictions(settled(1)) == 1
 
 
+def test_a_lock_that_is_lost_with_its_server_is_one_clear_line(
+    postgres: Callable[[], str],
+) -> None:
+    """The work under it may be done; the same command again finds out."""
+    url = postgres()
+    ledger = Ledger(url)
+    ledger.migrate()
+    holders = (
+        "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' "
+        "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    )
+
+    with (
+        pytest.raises(RestoreService, match=r"that locks the journal was lost .* again"),
+        ledger.exclusive("journal"),
+        create_engine(url).connect() as server,
+    ):
+        assert server.execute(text(holders)).scalar_one()
+    with ledger.exclusive("journal"):
+        pass
+
+
 def test_an_unreachable_server_is_one_clear_line_without_its_password() -> None:
     """Nothing listens there."""
     with pytest.raises(RestoreService) as refused:

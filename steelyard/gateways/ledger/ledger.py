@@ -135,11 +135,18 @@ class Ledger:
         The lock ends with its process.
 
         Raises:
-            RestoreService: If the ledger cannot be reached, or another process does not finish.
+            RestoreService: If the ledger cannot be reached, another process does not finish, or the
+                server goes away meanwhile, and the lock with it.
         """
-        with ExitStack() as locks:
-            self._acquire(locks, task)
-            yield
+        try:
+            with ExitStack() as locks:
+                self._acquire(locks, task)
+                yield
+        except DBAPIError as error:
+            raise RestoreService(
+                f"ledger {self._address}: the connection that locks the {task} was lost "
+                f"({_line(error.orig)}); run the same command again"
+            ) from error
 
     def _acquire(self, locks: ExitStack, task: str) -> None:
         if self._on_server:
