@@ -13,7 +13,7 @@ from factories.sizes import FULL
 from steelyard.home import open_home
 from steelyard.ops.verify import verified
 
-CROWD, DAYS = 8, 3
+CROWD, DAYS = 8, 1
 
 
 @pytest.mark.soak

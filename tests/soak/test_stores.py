@@ -1,0 +1,123 @@
+"""A disk that is full, under every command and under the logs of ``steelyard up``."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from multiprocessing.context import ForkServerContext
+from pathlib import Path
+
+import pytest
+
+from factories.children import ended, start
+from factories.living import Deed, assert_same_life, living_conf, moments
+from factories.registry import copy_mlflow
+from steelyard.home import open_home
+from steelyard.ops.supervisor import Service, Supervisor
+from steelyard.ops.verify import verified
+
+pytestmark = pytest.mark.soak
+DAY = ("collect", "trade", "settle", "guard", "weight")
+
+
+def life(home: Path, conf: Path, days: int = 2) -> list[Deed]:
+    """The days of a small home that trains no model."""
+    first, *rest = moments()[: 1 + days]
+    daily = [Deed(name, day, home, conf) for day in rest for name in DAY]
+    return [Deed("guard", first, home, conf), *daily]
+
+
+def homes(folder: Path, empty_mlflow: Path) -> tuple[Path, Path]:
+    """Folders of a twin and of a home that will suffer."""
+    first, second = (copy_mlflow(empty_mlflow, folder / one / "mlruns").parent for one in "tv")
+    return first, second
+
+
+def run_all(processes: ForkServerContext, deeds: list[Deed]) -> None:
+    """Run deeds one after the other, each to its end."""
+    for deed in deeds:
+        assert ended(start(processes, deed)) == 0, deed
+
+
+@contextmanager
+def disk(folder: Path, megabytes: int) -> Iterator[Path]:
+    """A small disk of its own, which only root may mount."""
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", folder],
+        capture_output=True,
+        check=False,
+    )
+    if mounted.returncode:
+        pytest.skip("only root may mount a disk")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", folder], check=True)
+
+
+def test_a_full_disk_under_every_command(
+    tmp_path: Path, empty_mlflow: Path, processes: ForkServerContext
+) -> None:
+    """Every command is done or refused in one line, and once there is room all is well."""
+    conf = living_conf(tmp_path)
+    twin = copy_mlflow(empty_mlflow, tmp_path / "twin" / "mlruns").parent
+    with disk(tmp_path / "disk", 200) as place:
+        victim = copy_mlflow(empty_mlflow, place / "home" / "mlruns").parent
+        for number, deed in enumerate(life(twin, conf)):
+            suffering = replace(deed, home=victim)
+            filler, left = place / "filler", (0, 8, 64, 512)[number % 4]
+            fill(filler, left * 1024)
+            assert ended(start(processes, suffering)) in (0, 1), deed
+            filler.unlink()
+            run_all(processes, [deed, suffering])
+        stores = open_home(victim, conf)
+        assert not verified(stores).faults
+        assert_same_life(open_home(twin, conf), stores)
+
+
+def fill(filler: Path, left: int) -> None:
+    """Fill the disk but for ``left`` bytes."""
+    with filler.open("wb") as file:
+        space = os.statvfs(filler)
+        os.posix_fallocate(file.fileno(), 0, max(space.f_bavail * space.f_bsize - left, 1))
+
+
+def test_full_logs_end_neither_a_service_nor_its_supervisor(tmp_path: Path) -> None:
+    """A service that logs as servers do goes on, and comes back after it was killed."""
+    code = f"""
+import logging, os, pathlib, time
+pathlib.Path({str(tmp_path)!r}, "pid").write_text(str(os.getpid()))
+while True:
+    logging.warning("x" * 1000)
+    time.sleep(0.001)
+"""
+    said: list[str] = []
+
+    def pid() -> int:
+        return int((tmp_path / "pid").read_text() or 0) if (tmp_path / "pid").exists() else 0
+
+    def harm() -> None:
+        time.sleep(5)
+        first = pid()
+        os.kill(first, signal.SIGKILL)
+        until = time.monotonic() + 20
+        while pid() == first and time.monotonic() < until:
+            time.sleep(0.1)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with disk(tmp_path / "logs", 1) as logs, suppress(KeyboardInterrupt):
+        harming = threading.Thread(target=harm)
+        with Supervisor(logs, said.append) as supervisor:
+            supervisor.start(Service("page", (sys.executable, "-c", code), dict(os.environ)))
+            harming.start()
+            supervisor.watch()
+    harming.join()
+
+    assert len(said) == 1
+    assert said[0].startswith("page was ended by signal 9")
