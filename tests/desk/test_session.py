@@ -463,23 +463,24 @@ def test_the_last_good_bundle_starts_a_process_without_mlflow(tmp_path: Path) ->
     assert broken.bundle.version == "2"
 
 
-def test_a_bundle_that_was_changed_on_disk_is_not_served(tmp_path: Path) -> None:
-    """A bundle with a changed calibration is refused, and so is one sealed with another key."""
+@pytest.mark.parametrize("damage", ["calibration", "current", "key"])
+def test_a_bundle_that_was_changed_on_disk_is_not_served(tmp_path: Path, damage: str) -> None:
+    """A changed calibration, a damaged pointer and another key's seal are each refused."""
+    folder = tmp_path / "bundle"
 
     def sealed_by(key: str) -> ServedModel:
-        return ServedModel(lambda _: model().to_files(), tmp_path, lambda text: key + text)
+        return ServedModel(lambda _: model().to_files(), folder, lambda text: key + text)
 
     sealed_by("a").follow(state(champion="1"))
-    mine, theirs = sealed_by("a"), sealed_by("b")
-    mine.restore()
-    theirs.restore()
-    assert mine.bundle is not None
-    assert theirs.bundle is None
+    untouched = sealed_by("a")
+    untouched.restore()
+    assert untouched.bundle is not None
 
-    file = tmp_path / "1" / "model.json"
-    file.write_text(file.read_text().replace('"intercept": ', '"intercept": 9'))
-    mine.restore()
-    assert mine.bundle is None
-    (tmp_path / "current").write_bytes(b"\xff\xfe")
-    mine.restore()
-    assert mine.bundle is None
+    if damage == "calibration":
+        file = folder / "1" / "model.json"
+        file.write_text(file.read_text().replace('"intercept": ', '"intercept": 9'))
+    elif damage == "current":
+        (folder / "current").write_bytes(b"\xff\xfe")
+    served = sealed_by("b" if damage == "key" else "a")
+    served.restore()
+    assert served.bundle is None
