@@ -29,6 +29,8 @@ SAME_RATIO = 0.01
 """Share by which the ratios of the latest bars may differ and still be one change of scale."""
 RESTATED_SHARE = 0.95
 """Share of the bars before a dividend or split whose closes must have changed."""
+STEP = 2e-3
+"""Log by which the ratio of neighbouring bars may change by the rounding of prices."""
 ROUNDING = 1e-6
 """Share of a close from which it counts as changed."""
 
@@ -173,6 +175,7 @@ class Lake:
             and np.mean(np.abs(before - 1) > ROUNDING) >= RESTATED_SHARE
             and differs(float(np.median(latest)), DIVIDEND_RATIO)
             and (np.abs(latest / np.median(latest) - 1) <= SAME_RATIO).all()
+            and np.mean(np.abs(np.diff(np.log(before))) <= STEP) >= RESTATED_SHARE
         )
         is_strange = not is_restated and differs(newest, SPLIT_RATIO)
         first = float(np.median(before[:OVERLAP_BARS])) if is_restated else 1.0
