@@ -93,6 +93,7 @@ def test_a_home_that_is_well_has_nothing_wrong_and_is_left_as_it_was(
     pilot: Home, conf: Path
 ) -> None:
     """All checks pass in their order; no byte is written."""
+    pilot.folder.chmod(0o700)
     (conf / "source.yaml").write_text("kind: simulated\nbar_size: auto\ncalendar: 24/7\n")
     with (conf / "up.yaml").open("a") as times:
         times.write("\nschedules: {collect: 1 */4 * * *, trade: 5 */4 * * *}\n")
