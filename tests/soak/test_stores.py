@@ -32,12 +32,6 @@ def life(home: Path, conf: Path, days: int = 2) -> list[Deed]:
     return [Deed("guard", first, home, conf), *daily]
 
 
-def homes(folder: Path, empty_mlflow: Path) -> tuple[Path, Path]:
-    """Folders of a twin and of a home that will suffer."""
-    first, second = (copy_mlflow(empty_mlflow, folder / one / "mlruns").parent for one in "tv")
-    return first, second
-
-
 def run_all(processes: ForkServerContext, deeds: list[Deed]) -> None:
     """Run deeds one after the other, each to its end."""
     for deed in deeds:
