@@ -107,12 +107,16 @@ def stored_state(services: ServiceSettings) -> State | None:
 
 
 def _whole_state(services: ServiceSettings, alarm: Alarm) -> State | None:
-    """Return the state on disk; a damaged one is set aside and told."""
+    """Return the state on disk; a damaged one is set aside and told, and so is a lost seal key."""
     state_file = open_state_file(services)
-    fault = state_file.reading().fault
-    if fault:
-        alarm(f"{state_file.file} {fault}; it is kept as {set_aside(state_file.file)}")
-    return stored_state(services)
+    try:
+        fault = state_file.reading().fault
+        if fault:
+            alarm(f"{state_file.file} {fault}; it is kept as {set_aside(state_file.file)}")
+        return stored_state(services)
+    except RestoreService as error:
+        alarm(str(error))
+        return None
 
 
 def _is_braked(ledger: Ledger, lineage: str) -> bool | None:
@@ -149,7 +153,8 @@ def open_session(home: Path, conf: Path | None = None, clock: Clock = system_clo
     services = settings.services.at(home)
     registry, state_folder = open_registry(services), Path(services.state)
     champion = ServedModel(registry.load, state_folder / "bundle", registry.journal.seal.of)
-    champion.restore()
+    with suppress(RestoreService):  # without the seal key the model on disk cannot be believed
+        champion.restore()
     strategy = load_strategy(settings.strategy)
     alarm = _alarm(services)
     lease_days, followers = settings.weight.lease_days, (lambda state, _: champion.follow(state),)

@@ -72,6 +72,21 @@ def test_no_damage_keeps_trading_from_starting(
     assert "is kept as" in alert.figure
 
 
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_seal_key_keeps_nobody_from_trading(
+    tmp_path: Path, traded: Path, damage: str
+) -> None:
+    """Nothing can be believed without it: the existing system decides, and an alert says why."""
+    home = Path(shutil.copytree(traded, tmp_path / "home"))
+    DAMAGES[damage](home / ".steelyard" / "seal.key")
+    session = open_session(home, clock=lambda: LAST)
+    weight = session.status(LAST).weight
+    session.close()
+
+    assert weight == 0.0
+    assert any("seal" in stored.alert.figure for stored in open_home(home).alerts.open())
+
+
 def test_a_disk_that_cannot_be_written_keeps_nobody_from_starting(
     tmp_path: Path, traded: Path
 ) -> None:
