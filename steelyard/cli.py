@@ -14,7 +14,7 @@ import typer
 
 from steelyard.errors import FixConfiguration, SteelyardError
 from steelyard.gateways.files import keep_private
-from steelyard.outside import in_terminal
+from steelyard.gateways.outside import in_terminal
 from steelyard.settings import default_conf, go_offline, load, prefect_server_configured
 from steelyard.views import terminal
 

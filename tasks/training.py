@@ -14,6 +14,7 @@ from steelyard.errors import CollectMoreData, FixConfiguration, FixData
 from steelyard.evaluation.books import Books, equity_curves, finite_or_none, measure_books
 from steelyard.evaluation.sharpe import BookSharpes, deflated_sharpe
 from steelyard.gateways.ledger import OUTCOME
+from steelyard.gateways.outside import in_sheet
 from steelyard.gateways.registry import Dataset, Registration, Trial, Version
 from steelyard.home import Home
 from steelyard.learning.canaries import Canary, run_canaries
@@ -25,7 +26,6 @@ from steelyard.learning.search import TrialRow
 from steelyard.learning.training import Training, refusal_reasons, train, training_key
 from steelyard.market.bars import naive
 from steelyard.market.strategy import yes_or_no_words
-from steelyard.outside import in_sheet
 from steelyard.progress import report_progress
 from steelyard.queries.evidence import shadow_window
 from steelyard.queries.trials import trials_so_far

@@ -20,7 +20,7 @@ from filelock import FileLock
 from pydantic import AwareDatetime, Field
 
 from steelyard.gateways.files import private_folder, write_whole
-from steelyard.outside import in_terminal
+from steelyard.gateways.outside import in_terminal
 from steelyard.values import FrozenModel
 
 CONNECT_SECONDS, READ_SECONDS = 2.0, 3.0

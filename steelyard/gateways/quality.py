@@ -22,11 +22,11 @@ from pydantic import Field
 from steelyard.errors import FixConfiguration, FixData
 from steelyard.gateways.calendars import holes, known_after
 from steelyard.gateways.files import private_folder, write_whole
+from steelyard.gateways.outside import in_sheet
 from steelyard.gateways.quality_page import Line, quality_page
 from steelyard.gateways.sources import RawBars
 from steelyard.market.bars import COLUMNS, PRICES
 from steelyard.market.jumps import explain, held_back
-from steelyard.outside import in_sheet
 from steelyard.values import FrozenModel
 
 FIRST_RULE = "duplicate"

@@ -7,10 +7,10 @@ from typing import Any
 import pandas as pd
 
 from steelyard.evaluation.evidence import Evidence
+from steelyard.gateways.outside import in_code, in_markdown
 from steelyard.gateways.quality import CheckedSuite
 from steelyard.gateways.quality_page import verdict
 from steelyard.monitoring.drift_record import DriftRecord
-from steelyard.outside import in_code, in_markdown
 from steelyard.views.drift import JudgedDrift
 from steelyard.views.format import (
     TableView,

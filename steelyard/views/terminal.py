@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from steelyard.outside import in_terminal
+from steelyard.gateways.outside import in_terminal
 from steelyard.views.drift import JudgedDrift
 from steelyard.views.drills import FireDrill, FireDrills
 from steelyard.views.explanation import (

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 
-from steelyard.outside import in_markdown
+from steelyard.gateways.outside import in_markdown
 from steelyard.weight.decision import Decision, Entry
 
 ABOUT = (

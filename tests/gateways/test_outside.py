@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from steelyard.outside import in_code, in_markdown, in_sheet, in_terminal
+from steelyard.gateways.outside import in_code, in_markdown, in_sheet, in_terminal
 from steelyard.views import terminal
 from steelyard.views.format import TableView
 from steelyard.views.markdown import markdown_table
