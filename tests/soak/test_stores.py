@@ -1,6 +1,7 @@
 """A disk that is full, under every command and under the logs of ``steelyard up``."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -80,6 +81,23 @@ def fill(filler: Path, left: int) -> None:
     with filler.open("wb") as file:
         space = os.statvfs(filler)
         os.posix_fallocate(file.fileno(), 0, max(space.f_bavail * space.f_bsize - left, 1))
+
+
+@pytest.mark.parametrize("lost", ["ledger.db", "mlflow.db", "*.db"])
+def test_a_removed_write_ahead_log_is_noticed(
+    tmp_path: Path, empty_mlflow: Path, processes: ForkServerContext, lost: str
+) -> None:
+    """Committed rows are gone with it: verify and the guard say so and decide nothing."""
+    conf = living_conf(tmp_path)
+    whole = copy_mlflow(empty_mlflow, tmp_path / "whole" / "mlruns").parent
+    deeds = life(whole, conf)
+    run_all(processes, deeds)
+    removed = shutil.ignore_patterns(f"{lost}-wal", f"{lost}-shm")
+    home = Path(shutil.copytree(whole, tmp_path / "home", ignore=removed))
+
+    assert verified(open_home(home, conf)).faults
+    guard = next(deed for deed in reversed(deeds) if deed.name == "guard")
+    assert ended(start(processes, replace(guard, home=home))) == 1
 
 
 def test_full_logs_end_neither_a_service_nor_its_supervisor(tmp_path: Path) -> None:
