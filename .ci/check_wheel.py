@@ -102,12 +102,15 @@ def _keep_up(python: Path, work: Path) -> None:
     )
     prefect, mlflow = _free_ports()
     (conf / "up.yaml").write_text(f"prefect_port: {prefect}\nmlflow_port: {mlflow}\n")
-    environment = os.environ | {"PREFECT_API_URL": f"http://127.0.0.1:{prefect}/api"}
     up = [python.with_name("steelyard"), "up", "--home", "kept_up", "--conf", conf]
     with (work / "up.log").open("w") as log:
         process = subprocess.Popen(up, cwd=work, stdout=log, stderr=subprocess.STDOUT)
     try:
         _wait_for(work / "up.log", "Ctrl-C", process)
+        environment = os.environ | {
+            "PREFECT_API_URL": f"http://127.0.0.1:{prefect}/api",
+            "PREFECT_API_AUTH_STRING": (work / "kept_up/.steelyard/login").read_text().strip(),
+        }
         run = [python, "-P", "-m", "prefect", "deployment", "run", "collect/daily", "--watch"]
         printed = _run(run, work, environment=environment, seconds=RUN_SECONDS)
         assert "finished successfully" in printed, printed
