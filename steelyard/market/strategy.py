@@ -44,7 +44,7 @@ class StrategySettings(FrozenModel):
     @classmethod
     def _full_name(cls, system: str) -> str:
         if not re.fullmatch(r"[\w.]+:\w+", BUILT_IN.get(system, system)):
-            raise ValueError(f"must be {', '.join(BUILT_IN)} or MODULE:CLASS, got {system!r}")
+            raise ValueError(f"must be {', '.join(BUILT_IN)} or MODULE:CLASS")
         return BUILT_IN.get(system, system)
 
 
