@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated
 
 import numpy as np
@@ -111,7 +111,7 @@ def measure_books(
         sizing: Threshold and size of each trade.
     """
     traded = traded_signals(settled, sizing.threshold)
-    outcomes = _read_outcomes(settled, sizing)
+    outcomes, days = _read_outcomes(settled, sizing), max((end - start) / timedelta(days=1), 1.0)
     baseline, ml, blended = (
         _measure_book(outcomes, traded[book], start, end) for book in ("baseline", "ml", "blended")
     )
@@ -119,8 +119,8 @@ def measure_books(
         baseline=baseline,
         ml=ml,
         blended=blended,
-        improvement_ml=improvement(ml.total_return, baseline.total_return),
-        improvement_blended=improvement(blended.total_return, baseline.total_return),
+        improvement_ml=improvement(ml.total_return, baseline.total_return, days),
+        improvement_blended=improvement(blended.total_return, baseline.total_return, days),
         pivotal=int((traded["baseline"] != traded["blended"]).sum()),
     )
 

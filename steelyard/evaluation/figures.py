@@ -12,6 +12,9 @@ from typing import Any, TypeVar
 from numba.extending import register_jitable
 
 DAYS_A_YEAR = 365
+MONTH_DAYS = 30
+IMPROVEMENT_FLOOR = 0.01
+"""Smallest size of a baseline that an improvement is relative to, share of the account a month."""
 NEGLIGIBLE = 1e-12
 """Deviation relative to the mean below which only rounding is left."""
 
@@ -61,15 +64,18 @@ def larger_share(won: float, settled: float) -> float:
 
 
 @shared
-def improvement(total: float, baseline: float) -> float:
-    """Return (total − baseline) ÷ |baseline|; NaN if the baseline earned nothing.
+def improvement(total: float, baseline: float, days: float) -> float:
+    """Return (total − baseline) ÷ max(|baseline|, 1 % of the account a month) (SPEC §6).
+
+    Without the floor, a baseline that earned next to nothing would make any gain look enormous.
 
     Args:
         total: Total return of a book, share of the account.
-        baseline: Total return of the baseline book.
+        baseline: Total return of the baseline book; NaN gives NaN.
+        days: Days in which both were earned, above 0.
     """
-    size = abs(baseline)
-    return (total - baseline) / size if size > 0 else math.nan
+    size, floor = abs(baseline), IMPROVEMENT_FLOOR * days / MONTH_DAYS
+    return (total - baseline) / (floor if size < floor else size)
 
 
 @shared
@@ -117,3 +123,42 @@ def first_needed(available: int, needed: int) -> int:
         needed: Settled predictions needed.
     """
     return max(available - needed, 0)
+
+
+@shared
+def neighbour_correlation(pairs: float, first: float, second: float, both: float) -> float:
+    """Return the correlation of neighbours in a series of 0 and 1; NaN if one of them is constant.
+
+    Args:
+        pairs: Pairs of neighbours.
+        first: How often the first of a pair is 1.
+        second: How often the second is.
+        both: How often both are.
+    """
+    variances = first * (pairs - first) * second * (pairs - second)
+    return (pairs * both - first * second) / math.sqrt(variances) if variances > 0 else math.nan
+
+
+@shared
+def streak_by_chance(
+    trades_a_year: float, win_rate: float, correlation: float, years_share: float
+) -> float:
+    """Return the losing streak that chance exceeds in ``years_share`` of years.
+
+    Wins and losses are a Markov chain with the win rate w, l = 1 − w and the correlation r. A year
+    of n trades holds n·w·l·(1 − r) losses that follow a win; each begins more than L losses in a
+    row with probability (l + r·w)^L. Longer streaks come as a Poisson process.
+
+    Args:
+        trades_a_year: Trades a year; without any the answer is 0.
+        win_rate: Share of trades won, in (0, 1).
+        correlation: Correlation of neighbouring outcomes, below 1; NaN or less than 0 counts as 0.
+        years_share: Share of years with a longer streak, in (0, 1).
+    """
+    dependence = correlation if correlation > 0 else 0.0
+    begun = trades_a_year * win_rate * (1 - win_rate) * (1 - dependence)
+    allowed = -math.log(1 - years_share)
+    if begun <= allowed:
+        return 0.0
+    lasts = 1 - win_rate + dependence * win_rate
+    return math.ceil(math.log(allowed / begun) / math.log(lasts))

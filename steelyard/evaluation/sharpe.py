@@ -24,13 +24,12 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
 from steelyard.evaluation.books import finite_or_none
-from steelyard.evaluation.figures import DAYS_A_YEAR, varies
+from steelyard.evaluation.figures import DAYS_A_YEAR, MONTH_DAYS, varies
 from steelyard.evaluation.metrics import NAN
 
 Floats = NDArray[np.float64]
 CONFIDENCE = 0.95
 RESAMPLES = 2_000
-MONTH_DAYS = 30
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
 from steelyard.evaluation.books import Floats, SizingPolicy
+from steelyard.evaluation.figures import MONTH_DAYS
 from steelyard.simulation.bounds import Bounds, compile_bounds
 from steelyard.simulation.lives import (
     BY_ACCURACY,
@@ -39,7 +40,6 @@ from steelyard.simulation.lives import (
 )
 from steelyard.weight.policy import WeightPolicy
 
-MONTH_DAYS = 30
 SIGNALS = (50, 30, 100, 300)
 DEPENDENCE = (0.0, 0.5)
 LEVELS = (0.20, 0.40, 0.70)

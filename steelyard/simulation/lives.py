@@ -509,7 +509,8 @@ def _leaves_expansion(
     if bounds.sequential and not _is_proven(life, bounds):
         return False
     at_top = at_least(life.weight[0], bounds.ceilings[EXPANSION])
-    gain = improvement(blended_book.total_return, baseline.total_return)
+    days = max(day - window.begins, 1)
+    gain = improvement(blended_book.total_return, baseline.total_return, days)
     improved = exceeds(gain, bounds.expansion_improvement)
     return at_top and improved and at_most(blended_book.max_drawdown, bounds.expansion_drawdown)
 

@@ -17,6 +17,7 @@ from scipy.signal import lfilter
 from scipy.special import ndtri
 
 from steelyard.evaluation.books import Bools, Floats
+from steelyard.evaluation.figures import MONTH_DAYS
 from steelyard.evaluation.skill import (
     BetPolicy,
     Bets,
@@ -28,7 +29,7 @@ from steelyard.evaluation.skill import (
     reset_games,
     skill_value,
 )
-from steelyard.simulation.characteristics import MONTH_DAYS, claim_spread
+from steelyard.simulation.characteristics import claim_spread
 
 Ints = NDArray[np.int64]
 TAKEN = 0.3

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from factories.evidence import EARLIER
 from factories.settled import settled
 from steelyard.evaluation.books import SizingPolicy, account_returns, equity_curves, measure_books
+from steelyard.evaluation.figures import improvement
 
 END = EARLIER + timedelta(days=30)
 SIZING = SizingPolicy()
@@ -71,6 +72,12 @@ def test_improvement_is_relative_to_the_size_of_a_losing_baseline() -> None:
     assert books.improvement_blended == 0
 
 
+def test_a_baseline_near_0_makes_no_gain_look_enormous() -> None:
+    """From +0.01 % to +0.5 % in 30 days: 49 % of the 1 % a month that an improvement counts in."""
+    assert improvement(0.005, 0.0001, 30) == pytest.approx(0.49)
+    assert improvement(0.005, 0.0, 60) == pytest.approx(0.25)
+
+
 def test_no_signals_give_nan_not_an_error_and_json_none() -> None:
     """An empty window."""
     books = measure_books(settled(0), EARLIER, END, SIZING)
@@ -79,7 +86,7 @@ def test_no_signals_give_nan_not_an_error_and_json_none() -> None:
     assert np.isnan(books.ml.win_rate)
     assert books.ml.sharpe == 0
     assert document["ml"]["win_rate"] is None
-    assert document["improvement_ml"] is None
+    assert document["improvement_ml"] == 0
 
 
 def test_a_wider_window_dilutes_and_a_blend_at_weight_0_is_the_baseline() -> None:
