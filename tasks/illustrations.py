@@ -1,6 +1,7 @@
 """The step that draws decisions; it runs last, so that a picture that fails stops nothing else."""
 
 from datetime import datetime
+from itertools import takewhile
 
 from steelyard.evaluation.books import equity_curves
 from steelyard.home import Home
@@ -12,15 +13,25 @@ from steelyard.weight.decision import Entry
 
 WEIGHT_PICTURE = "weight.png"
 LATEST = 5
-"""Latest decisions checked for missing pictures; operators and trading processes draw none."""
+"""Earlier decisions that may have no pictures: operators and trading processes draw none."""
 
 
 @step()
-def illustrate(home: Home) -> None:
-    """Draw the latest decisions that have no pictures yet."""
-    for entry in home.journal.entries(last=LATEST):
-        if WEIGHT_PICTURE not in home.journal.files(entry):
-            home.journal.attach(entry, _pictures(home, entry))
+def illustrate(home: Home, new: int = 1) -> None:
+    """Draw the decisions since the last one that has pictures.
+
+    Args:
+        home: Opened home.
+        new: Decisions made by the caller; a few earlier ones are looked at, too.
+    """
+    latest_first = reversed(home.journal.entries(last=new + LATEST))
+    undrawn = list(takewhile(lambda entry: not _is_drawn(home, entry), latest_first))
+    for entry in reversed(undrawn):
+        home.journal.attach(entry, _pictures(home, entry))
+
+
+def _is_drawn(home: Home, entry: Entry) -> bool:
+    return WEIGHT_PICTURE in home.journal.files(entry)
 
 
 def _pictures(home: Home, entry: Entry) -> dict[str, bytes]:

@@ -3,6 +3,7 @@
 import json
 import time
 from datetime import datetime
+from itertools import islice
 
 import pandas as pd
 
@@ -19,6 +20,9 @@ from steelyard.tasks.training import compare_with_champion, settled_samples, tra
 from steelyard.tasks.weight import ensure_lineage, evaluate_weight, guard_weight, review_gates
 from steelyard.weight.ladder import period_end
 from steelyard.weight.state import State
+
+STRETCH_DAYS = 30
+"""Days lived between two times at which the state is written to MLflow and decisions are drawn."""
 
 
 @step()
@@ -78,18 +82,21 @@ def live_through(home: Home, history: pd.DataFrame, days: ReplayDays) -> float:
     """
     started, timeline = time.perf_counter(), Timeline.of(history)
     refused: CollectMoreData | None = None
-    for day in days.days_from(first_day(home, days)):
+    left = days.days_from(first_day(home, days))
+    while stretch := tuple(islice(left, STRETCH_DAYS)):
         with home.journal.alone():
-            state = ensure_lineage(home, day)
-            _settle_day(home, timeline, state, day)
-            if days.retrains_on(day):
-                refused = _retrain(home, timeline, day)
-            _decide(home, timeline, day)
-            decided = current_state(home, day).sequence > state.sequence
+            before = ensure_lineage(home, stretch[0]).sequence
+            for day in stretch:
+                state = ensure_lineage(home, day)
+                _settle_day(home, timeline, state, day)
+                if days.retrains_on(day):
+                    refused = _retrain(home, timeline, day)
+                _decide(home, timeline, day)
+                caption = f"{day:%Y-%m-%d} {state.phase} {state.weight:.0%}"
+                report_progress("replay", *days.progress(day), caption)
+            decided = current_state(home, stretch[-1]).sequence - before
         if decided:
-            illustrate(home)
-        caption = f"{day:%Y-%m-%d} {state.phase} {state.weight:.0%}"
-        report_progress("replay", *days.progress(day), caption)
+            illustrate(home, decided)
     if refused is not None and not home.registry.versions():
         raise refused
     return time.perf_counter() - started

@@ -99,6 +99,28 @@ def test_renewing_the_lease_changes_nothing_else(registry: Registry) -> None:
     assert registry.journal.faults() == []
 
 
+def test_alone_the_state_is_written_once_at_the_end(registry: Registry) -> None:
+    """Until then others get it from the journal, as they would if the process died there."""
+    decide(registry, 0)
+    client = registry._tracking.client
+    written_before = client.get_registered_model(LINEAGE).tags
+    with registry.journal.alone():
+        entries = [decide(registry, month) for month in (1, 2)]
+        registry.journal.renew_lease(NOW + timedelta(days=90))
+        meanwhile = client.get_registered_model(LINEAGE).tags
+        other_process = reopened(registry).journal
+        died_here = (other_process.state(), other_process.verified())
+    state_after = registry.journal.state()
+
+    assert meanwhile == written_before
+    assert died_here == (entries[-1].state, (entries[-1].state, None))
+    assert state_after is not None
+    assert state_after.lease_until == NOW + timedelta(days=90)
+    assert [entry.sequence for entry in registry.journal.entries()] == [1, 2, 3]
+    assert reopened(registry).journal.state() == state_after
+    assert reopened(registry).journal.faults() == []
+
+
 def test_a_decision_from_a_state_that_is_gone_is_refused(registry: Registry) -> None:
     """Another process decided in between: nothing is recorded; a repeat uses the new state."""
     decide(registry, 0)

@@ -11,7 +11,7 @@ import json
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -82,10 +82,12 @@ class ModelPage:
     Attributes:
         tags: Tags of the registered model, the state among them.
         description: Its description; None before the first decision.
+        unwritten: Names of the tags that MLflow has yet to get.
     """
 
     tags: dict[str, str]
     description: str | None
+    unwritten: set[str] = field(default_factory=set)
 
 
 class Journal:
@@ -117,6 +119,7 @@ class Journal:
         self._completed = False  # whether tag and ledger's mark were brought up to the journal
         self._alone = False
         self._page: ModelPage | None = None  # kept while alone
+        self._own_last: Entry | None = None  # made here while alone, so it is the last decision
         self._agreed: int | None = None  # last decision on which tag, journal, witnesses agreed
         self._weight_path: list[WeightPoint] = []
 
@@ -148,17 +151,21 @@ class Journal:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Lock the lineage of a home that no other process uses; the state is read once.
+        """Lock the lineage of a home that no other process uses; its tags are written at the end.
 
-        For a replay, which decides every day. A home in operation is never alone: a rollback may
-        come at any moment.
+        For a replay, which renews the lease every day. If the process dies inside, the state
+        follows from the journal, with the lease of its last decision. A home in operation is never
+        alone: a rollback may come at any moment.
         """
         with self.deciding():
             self._alone = True
             try:
                 yield
             finally:
-                self._alone, self._page = False, None
+                page, self._page, self._own_last, self._alone = self._page, None, None, False
+                if page is not None:
+                    with self._tracking.reached():
+                        self._write(page)
 
     def _acquire(self, locks: ExitStack, even_without_lock: bool) -> None:
         try:
@@ -318,19 +325,28 @@ class Journal:
             recorded = self._recorded_entry(decision.key)
             if recorded is not None:
                 return recorded
-            last_entry = self._complete_last()
+            last_entry, number = self._end_of_chain()
             if last_entry is not None and not follows(decision.before, last_entry.state):
                 raise RestoreService(
                     "another decision was made meanwhile; run the same command again"
                 )
-            for run in self._tracking.decision_runs(status="RUNNING"):  # its process died
-                self._tracking.client.set_terminated(run.info.run_id, status="KILLED")
-            entry = self._record_run(
-                link(decision, last_entry, self._next_sequence()), files or {}, data
-            )
+            entry = self._record_run(link(decision, last_entry, number), files or {}, data)
             self._take_effect(entry)
             self._noted(entry.state)
+            self._own_last = entry if self._alone else None
             return entry
+
+    def _end_of_chain(self) -> tuple[Entry | None, int]:
+        """Return the last decision, completed, and the next one's number; call it under the lock.
+
+        Runs of processes that died are closed.
+        """
+        if self._own_last is not None:
+            return self._own_last, self._own_last.sequence + 1
+        last_entry = self._complete_last()
+        for run in self._tracking.decision_runs(status="RUNNING"):
+            self._tracking.client.set_terminated(run.info.run_id, status="KILLED")
+        return last_entry, self._next_sequence()
 
     def attach(self, entry: Entry, files: Mapping[str, bytes]) -> None:
         """Add files to the run of a recorded decision.
@@ -571,12 +587,21 @@ class Journal:
         return page
 
     def _write_tags(self, state: State) -> State:
-        tags = self._model_page().tags
+        page = self._model_page()
         for name, value in {**_readable_tags(state), STATE: self.seal.sealed(state)}.items():
-            if tags.get(name) != value:
-                self._tracking.client.set_registered_model_tag(self._tracking.lineage, name, value)
-                tags[name] = value
+            if page.tags.get(name) != value:
+                page.tags[name] = value
+                page.unwritten.add(name)
+        if not self._alone:
+            self._write(page)
         return state
+
+    def _write(self, page: ModelPage) -> None:
+        """Write the changed tags of the page to MLflow, the state last."""
+        set_tag, lineage = self._tracking.client.set_registered_model_tag, self._tracking.lineage
+        for name in sorted(page.unwritten, key=lambda name: name == STATE):
+            set_tag(lineage, name, page.tags[name])
+            page.unwritten.remove(name)
 
     def _recorded_entry(self, key: str) -> Entry | None:
         """Return the decision recorded under ``key``, None if there is no trusted one."""
