@@ -188,6 +188,7 @@ def _streak_check(
         open_brake(services),
         settings.weight,
         settings.books,
+        settings.risk,
         watch.check_brake,
     )
 

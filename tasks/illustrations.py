@@ -5,6 +5,7 @@ from itertools import takewhile
 
 from steelyard.evaluation.books import equity_curves
 from steelyard.home import Home
+from steelyard.queries.books import held_predictions
 from steelyard.tasks.step import step
 from steelyard.views import plots
 from steelyard.views.format import recorded_bands
@@ -43,6 +44,5 @@ def _pictures(home: Home, entry: Entry) -> dict[str, bytes]:
     if not evidence.get("settled"):
         return pictures
     start, end = (datetime.fromisoformat(str(evidence[name])) for name in ("start", "end"))
-    settled = home.ledger.settled_predictions(start, end)
-    equity = equity_curves(settled, start, end, home.settings.books)
+    equity = equity_curves(held_predictions(home, start, end), start, end)
     return pictures | {"decision.png": plots.decision(entry.decision, equity)}

@@ -153,4 +153,6 @@ def watch_streak(home: Home, as_of: datetime) -> Entry | None:
 def breaker_of(home: Home) -> StreakBreaker:
     """Return the streak breaker of the home."""
     settings = home.settings
-    return StreakBreaker(home.ledger, home.journal, home.brake, settings.weight, settings.books)
+    return StreakBreaker(
+        home.ledger, home.journal, home.brake, settings.weight, settings.books, settings.risk
+    )

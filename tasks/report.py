@@ -8,6 +8,7 @@ from steelyard.evaluation.books import equity_curves
 from steelyard.gateways.files import private_folder
 from steelyard.gateways.registry import RunFigures
 from steelyard.home import Home, open_home
+from steelyard.queries.books import held_predictions
 from steelyard.queries.report import lineage_report
 from steelyard.tasks.step import step
 from steelyard.views import plots, report
@@ -33,8 +34,8 @@ def draw_replay(
         The answer as a sentence, and the files written.
     """
     home = open_home(folder, conf)
-    settled = home.ledger.settled_predictions(replay.start, replay.end)
-    equity = equity_curves(settled, replay.start, replay.end, home.settings.books)
+    settled = held_predictions(home, replay.start, replay.end)
+    equity = equity_curves(settled, replay.start, replay.end)
     answer, bands = report.answer(replay), weight_bands(home.settings.weight)
     files = {
         "story.png": plots.story(f"{title}: {answer}", replay.history, equity, bands),

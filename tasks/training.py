@@ -12,6 +12,7 @@ import pandas as pd
 from steelyard.desk.blend import BlendTerms, blend_predictions
 from steelyard.errors import CollectMoreData, FixConfiguration, FixData
 from steelyard.evaluation.books import Books, equity_curves, finite_or_none, measure_books
+from steelyard.evaluation.positions import take_positions
 from steelyard.evaluation.sharpe import BookSharpes, deflated_sharpe
 from steelyard.gateways.ledger import OUTCOME
 from steelyard.gateways.outside import in_sheet
@@ -237,13 +238,17 @@ def _backtest(
     )
     predictions = blend_predictions(held_out, training.p_win, training.confidence_ml, terms)
     joined = pd.concat([predictions, held_out[list(OUTCOME)]], axis=1)
-    settled = joined.sort_values("settled_at", ignore_index=True)
+    settled = take_positions(
+        joined.sort_values("settled_at", ignore_index=True),
+        home.settings.books,
+        home.settings.risk,
+    )
     start = held_out["decided_at"].min().to_pydatetime()
     end = settled["settled_at"].max().to_pydatetime()
-    equity = equity_curves(settled, start, end, home.settings.books)
+    equity = equity_curves(settled, start, end)
     return Backtest(
         settled=settled,
-        books=measure_books(settled, start, end, home.settings.books),
+        books=measure_books(settled, start, end),
         equity=equity,
         worth=deflated_sharpe(equity, trials_so_far(home, as_of)),
     )

@@ -1,8 +1,8 @@
 """Risk rules: may a decided signal be traded, and how large? Pure functions; every veto has a code.
 
 Size = risk per trade ÷ stop distance, scaled by the market regime. The books are sized by the same
-rule, so that the evidence is about what is traded (fixed-fractional sizing; Vince, "Portfolio
-Management Formulas", 1990).
+rule, and ``positions.check_room`` says for both whether there is room, so that the evidence is
+about what is traded (fixed-fractional sizing; Vince, "Portfolio Management Formulas", 1990).
 """
 
 import math
@@ -13,9 +13,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from steelyard.evaluation import positions
 from steelyard.evaluation.books import SizingPolicy
+from steelyard.evaluation.positions import PositionLimits, check_room
 from steelyard.market.strategy import Side
-from steelyard.values import FrozenModel
 
 Regime = Literal["calm", "normal", "storm", "unknown"]
 Veto = Literal[
@@ -33,7 +34,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Scale = Annotated[float, Field(ge=0, le=1)]
 
 
-class RiskPolicy(FrozenModel):
+class RiskPolicy(PositionLimits):
     """Bounds of regime, volatility, exposure and size (``conf/risk.yaml``)."""
 
     entry_delay: Share = 0.25
@@ -46,9 +47,6 @@ class RiskPolicy(FrozenModel):
     trend_bound: Share = 0.3
     least_stop: Share = 0.001
     most_stop: Share = 0.25
-    max_positions: Annotated[int, Field(ge=1)] = 20
-    max_exposure: Annotated[float, Field(gt=0)] = 4.0
-    least_size: Share = 0.001
 
     @model_validator(mode="after")
     def _bounds_rise(self) -> Self:
@@ -161,18 +159,33 @@ def assess(
     refusal = _find_veto(proposal, account, policy, scale)
     if refusal is not None:
         return Assessment(0.0, regime, *refusal)
-    size = (
-        min(sizing.risk_per_trade * proposal.price / proposal.stop_offset, sizing.max_position)
-        * scale
-    )
     exposure = sum(account.exposures.values())
-    size = min(size, policy.max_exposure - exposure)
-    if policy.max_exposure - exposure < policy.least_size:
-        bound = f"exposure {exposure:.2f} of the equity, at most {policy.max_exposure:.2f} allowed"
-        return Assessment(0.0, regime, "max_exposure", bound)
+    full = _find_full(proposal.symbol, account, exposure, policy)
+    if full is not None:
+        return Assessment(0.0, regime, *full)
+    size = sizing.risk_per_trade * proposal.price / proposal.stop_offset
+    size = min(min(size, sizing.max_position) * scale, policy.max_exposure - exposure)
     if not size >= policy.least_size:  # so written that NaN is a veto
         return Assessment(0.0, regime, "too_small", f"size {size:.4%} of the equity")
     return Assessment(size, regime, None, f"{size:.2%} of the equity, {regime} market")
+
+
+def _find_full(
+    symbol: str, account: Account, exposure: float, policy: RiskPolicy
+) -> tuple[Veto, str] | None:
+    """Return the veto of an account without room, by the rule the books follow."""
+    held = account.exposures
+    limits = policy.max_positions, policy.max_exposure, policy.least_size
+    match check_room(symbol in held, len(held), exposure, *limits):
+        case positions.SYMBOL_TAKEN:
+            return "symbol_taken", f"{symbol} is held or ordered already"
+        case positions.POSITIONS_FULL:
+            bound = f"at most {policy.max_positions} allowed"
+            return "max_positions", f"{len(held)} positions, {bound}"
+        case positions.EXPOSURE_FULL:
+            bound = f"at most {policy.max_exposure:.2f} allowed"
+            return "max_exposure", f"exposure {exposure:.2f} of the equity, {bound}"
+    return None
 
 
 def _find_veto(
@@ -197,11 +210,4 @@ def _find_veto(
         return "too_quiet", f"stop {stop:.3%} away, at least {policy.least_stop:.3%} needed"
     if not stop <= policy.most_stop:
         return "too_wild", f"stop {stop:.1%} away, at most {policy.most_stop:.1%} allowed"
-    if proposal.symbol in account.exposures:
-        return "symbol_taken", f"{proposal.symbol} is held or ordered already"
-    if len(account.exposures) >= policy.max_positions:
-        return (
-            "max_positions",
-            f"{len(account.exposures)} positions, at most {policy.max_positions} allowed",
-        )
     return None

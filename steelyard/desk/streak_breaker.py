@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from steelyard.evaluation.books import SizingPolicy
 from steelyard.evaluation.evidence import current_losing_streak
+from steelyard.evaluation.positions import LEAD, PositionLimits, take_positions
 from steelyard.gateways.brake import Brake
 from steelyard.weight.decision import Entry
 from steelyard.weight.limits import streak_breaker
@@ -31,7 +32,8 @@ class StreakBreaker:
         journal: Receives the decision.
         brake: Takes effect before the journal is written, and if it cannot be.
         policy: Bound of the streak and length of the window.
-        sizing: Rules by which the ml book takes signals.
+        sizing: Signals the ml book wants, and their size.
+        limits: Positions it holds at most.
         on_pull: Called once the brake is pulled, so that the own process notices it at once.
     """
 
@@ -42,6 +44,7 @@ class StreakBreaker:
         brake: Brake,
         policy: WeightPolicy,
         sizing: SizingPolicy,
+        limits: PositionLimits,
         on_pull: Callable[[], None] = lambda: None,
     ) -> None:
         self._ledger = ledger
@@ -49,6 +52,7 @@ class StreakBreaker:
         self._brake = brake
         self._policy = policy
         self._sizing = sizing
+        self._limits = limits
         self._on_pull = on_pull
 
     def check(self, state: State | None, as_of: datetime) -> bool:
@@ -94,7 +98,7 @@ class StreakBreaker:
         if state is None or state.phase == "foundation" or as_of < state.as_of:
             return 0
         since = max(state.evidence_since, as_of - timedelta(days=self._policy.window_max_days))
-        settled = self._ledger.settled_predictions(since, as_of)
-        return current_losing_streak(
-            settled[(settled["decided_at"] >= since).to_numpy(dtype=bool)], self._sizing
-        )
+        settled = self._ledger.settled_predictions(since - LEAD, as_of)
+        held = take_positions(settled, self._sizing, self._limits)
+        judged = (held["settled_at"] > since) & (held["decided_at"] >= since)
+        return current_losing_streak(held[judged.to_numpy(dtype=bool)])

@@ -3,12 +3,11 @@
 import math
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 from scipy.special import bdtr
 
 from steelyard.evaluation import metrics
-from steelyard.evaluation.books import Floats, SizingPolicy, account_returns
+from steelyard.evaluation.books import Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,17 +39,14 @@ class ArmComparison:
         return self.treatment_return - self.control_return
 
 
-def compare_arms(settled: pd.DataFrame, sizing: SizingPolicy) -> ArmComparison:
+def compare_arms(held: pd.DataFrame) -> ArmComparison:
     """Compare the arms of the pilot.
 
     Args:
-        settled: Settled predictions, one row each, with columns ``decision``, ``arm``,
-            ``net_return`` and ``stop_distance``; rows outside both arms do not count.
-        sizing: Size of each trade.
+        held: Settled predictions from ``positions.take_positions``, one row each, with column
+            ``arm``; rows outside both arms do not count. Both arms share the account.
     """
-    decided = settled["decision"].to_numpy(dtype=bool)
-    earned = np.where(decided, account_returns(settled, sizing), 0.0)
-    arm = settled["arm"].to_numpy(dtype=object)
+    earned, arm = held["decision_return"].to_numpy(), held["arm"].to_numpy(dtype=object)
     control, treatment = earned[arm == "control"], earned[arm == "treatment"]
     assigned, fewer = len(control) + len(treatment), min(len(control), len(treatment))
     return ArmComparison(

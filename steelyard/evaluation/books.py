@@ -1,4 +1,7 @@
-"""Books: accounts of three rules over the same settled signals, paired by signal (SPEC §1, §9)."""
+"""Books: accounts of three rules over the same settled signals, paired by signal (SPEC §1, §9).
+
+What each of them takes is in ``positions``; here it is measured.
+"""
 
 import math
 from collections.abc import Mapping
@@ -28,6 +31,13 @@ TARGETS: Mapping[str, tuple[float, str]] = {
 }
 """Measure → (bound, direction): the targets of SPEC §9, shown beside the achieved values."""
 
+BOOKS: Mapping[str, str] = {
+    "baseline": "confidence_existing",
+    "ml": "confidence_ml",
+    "blended": "blended",
+}
+"""Book → the confidence it trades by."""
+
 
 class SizingPolicy(FrozenModel):
     """Entry threshold and size of a book's trades.
@@ -42,12 +52,25 @@ class SizingPolicy(FrozenModel):
     risk_per_trade: Annotated[float, Field(gt=0, le=0.1)] = 0.005
     max_position: Annotated[float, Field(gt=0, le=10)] = 1.0
 
+    def sizes(self, stop_distance: Floats) -> Floats:
+        """Return the share of the account put into each trade, shape (n,).
+
+        Risk per trade ÷ distance to the stop, at most the largest position.
+
+        Args:
+            stop_distance: Fractions of the entry price, shape (n,).
+        """
+        return np.minimum(self.risk_per_trade / stop_distance, self.max_position)
+
 
 @dataclass(frozen=True, slots=True)
 class Book:
     """Measures of one book.
 
     Returns and drawdown are fractions of the account; NaN if there is nothing to measure.
+
+    Attributes:
+        blocked: Signals it wanted and had no room for; the error rates leave them out.
     """
 
     signals: int
@@ -65,6 +88,7 @@ class Book:
     mean_slippage_bps: float
     false_positive_rate: float
     false_negative_rate: float
+    blocked: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +96,9 @@ class Books:
     """The three books over the same signals and days.
 
     Attributes:
-        improvement_ml: (ml − baseline) ÷ |baseline|, total returns; NaN if the baseline's is 0.
-        improvement_blended: (blended − baseline) ÷ |baseline|; NaN if the baseline's is 0.
-        pivotal: Signals on which baseline and blended disagree.
+        improvement_ml: Of the ml book's total return over the baseline's (``figures.improvement``).
+        improvement_blended: Of the blended book's, likewise.
+        pivotal: Signals on which baseline and blended disagree and one of them has a position.
     """
 
     baseline: Book
@@ -97,82 +121,73 @@ class Books:
         return document
 
 
-def measure_books(
-    settled: pd.DataFrame, start: datetime, end: datetime, sizing: SizingPolicy
-) -> Books:
+def measure_books(held: pd.DataFrame, start: datetime, end: datetime) -> Books:
     """Measure the three books.
 
     Args:
-        settled: Settled predictions of (start, end], one row each, ordered by ``settled_at``, with
-            columns ``settled_at``, ``confidence_existing``, ``confidence_ml``, ``blended``,
-            ``net_return``, ``stop_distance``, ``won``, ``hold_minutes`` and ``slippage_bps``.
+        held: Settled predictions of (start, end], one row each, ordered by ``settled_at``, from
+            ``positions.take_positions``, with columns ``won``, ``hold_minutes`` and
+            ``slippage_bps``.
         start: Beginning of the period (UTC), exclusive.
         end: End of the period (UTC), inclusive.
-        sizing: Threshold and size of each trade.
     """
-    traded = traded_signals(settled, sizing.threshold)
-    outcomes, days = _read_outcomes(settled, sizing), max((end - start) / timedelta(days=1), 1.0)
-    baseline, ml, blended = (
-        _measure_book(outcomes, traded[book], start, end) for book in ("baseline", "ml", "blended")
-    )
+    outcomes = _read_outcomes(held)
+    baseline, ml, blended = (_measure_book(held, book, outcomes, start, end) for book in BOOKS)
+    days = max((end - start) / timedelta(days=1), 1.0)
     return Books(
         baseline=baseline,
         ml=ml,
         blended=blended,
         improvement_ml=improvement(ml.total_return, baseline.total_return, days),
         improvement_blended=improvement(blended.total_return, baseline.total_return, days),
-        pivotal=int((traded["baseline"] != traded["blended"]).sum()),
+        pivotal=int(pivotal_signals(held).sum()),
     )
 
 
-def traded_signals(settled: pd.DataFrame, threshold: float) -> dict[str, Bools]:
-    """Return the signals each book trades, book → shape (n,).
+def pivotal_signals(held: pd.DataFrame) -> Bools:
+    """Return on which signals the blend has an effect, shape (n,).
+
+    Baseline and blended disagree, and the one that wants the signal has room for it.
 
     Args:
-        settled: One row a signal, with columns ``confidence_existing``, ``confidence_ml`` and
-            ``blended`` (0-100); a NaN confidence is not traded.
-        threshold: Confidence that a traded signal exceeds.
+        held: Signals from ``positions.take_positions``.
     """
-    columns = {"baseline": "confidence_existing", "ml": "confidence_ml", "blended": "blended"}
-    return {
-        book: settled[column].to_numpy(dtype=np.float64) > threshold
-        for book, column in columns.items()
-    }
+    wanted, taken = (
+        [held[f"{book}_{what}"].to_numpy(dtype=bool) for book in ("baseline", "blended")]
+        for what in ("wanted", "taken")
+    )
+    return np.asarray((wanted[0] != wanted[1]) & (taken[0] | taken[1]))
 
 
 def account_returns(settled: pd.DataFrame, sizing: SizingPolicy) -> Floats:
-    """Return the account return of each signal if traded, shape (n,).
-
-    Net return · min(risk per trade ÷ distance to the stop, largest position).
+    """Return the account return of each signal if it were traded alone, shape (n,).
 
     Args:
         settled: One row a signal, with columns ``net_return`` and ``stop_distance`` (fractions of
             the entry price).
         sizing: Risk per trade and largest position.
     """
-    stop_distance = settled["stop_distance"].to_numpy(dtype=np.float64)
-    size = np.minimum(sizing.risk_per_trade / stop_distance, sizing.max_position)
-    return np.asarray(settled["net_return"].to_numpy(dtype=np.float64) * size)
+    sizes = sizing.sizes(settled["stop_distance"].to_numpy(dtype=np.float64))
+    return np.asarray(settled["net_return"].to_numpy(dtype=np.float64) * sizes)
 
 
-def equity_curves(
-    settled: pd.DataFrame, start: datetime, end: datetime, sizing: SizingPolicy
-) -> pd.DataFrame:
+def equity_curves(held: pd.DataFrame, start: datetime, end: datetime) -> pd.DataFrame:
     """Return the additive equity of the three books, starting at 0.
 
     Args:
-        settled: As in ``measure_books``.
+        held: As in ``measure_books``.
         start: Beginning of the period (UTC), exclusive.
         end: End of the period (UTC), inclusive.
-        sizing: Threshold and size of each trade.
 
     Returns:
         One row a day (UTC), columns ``baseline``, ``ml`` and ``blended``.
     """
-    returns, stamps = account_returns(settled, sizing), _utc_stamps(settled["settled_at"])
+    stamps = _utc_stamps(held["settled_at"])
     curves = {
-        book: np.cumsum(metrics.daily_returns(stamps[traded], returns[traded], start, end))
-        for book, traded in traded_signals(settled, sizing.threshold).items()
+        book: np.cumsum(
+            metrics.daily_returns(stamps, held[f"{book}_return"].to_numpy(), start, end)
+        )
+        for book in BOOKS
     }
     first_day = pd.Timestamp(start).normalize() + pd.Timedelta("1D")
     days = pd.date_range(first_day, periods=len(curves["ml"]), freq="D")
@@ -187,26 +202,29 @@ class _Outcomes:
     """
 
     settled_at: NDArray[np.datetime64]
-    returns: Floats
     won: Bools
     hold_minutes: Floats
     slippage_bps: Floats
 
 
-def _read_outcomes(settled: pd.DataFrame, sizing: SizingPolicy) -> _Outcomes:
+def _read_outcomes(held: pd.DataFrame) -> _Outcomes:
     return _Outcomes(
-        settled_at=_utc_stamps(settled["settled_at"]),
-        returns=account_returns(settled, sizing),
-        won=settled["won"].to_numpy(dtype=bool),
-        hold_minutes=settled["hold_minutes"].to_numpy(dtype=np.float64),
-        slippage_bps=settled["slippage_bps"].to_numpy(dtype=np.float64),
+        settled_at=_utc_stamps(held["settled_at"]),
+        won=held["won"].to_numpy(dtype=bool),
+        hold_minutes=held["hold_minutes"].to_numpy(dtype=np.float64),
+        slippage_bps=held["slippage_bps"].to_numpy(dtype=np.float64),
     )
 
 
-def _measure_book(outcomes: _Outcomes, traded: Bools, start: datetime, end: datetime) -> Book:
-    earned = outcomes.returns[traded]
+def _measure_book(
+    held: pd.DataFrame, book: str, outcomes: _Outcomes, start: datetime, end: datetime
+) -> Book:
+    wanted, traded = (held[f"{book}_{what}"].to_numpy(dtype=bool) for what in ("wanted", "taken"))
+    earned, blocked = held[f"{book}_return"].to_numpy()[traded], wanted & ~traded
     daily = metrics.daily_returns(outcomes.settled_at[traded], earned, start, end)
-    false_positive_rate, false_negative_rate = metrics.error_rates(traded, outcomes.won)
+    false_positive_rate, false_negative_rate = metrics.error_rates(
+        traded[~blocked], outcomes.won[~blocked]
+    )
     return Book(
         signals=len(traded),
         trades=len(earned),
@@ -223,6 +241,7 @@ def _measure_book(outcomes: _Outcomes, traded: Bools, start: datetime, end: date
         mean_slippage_bps=metrics.mean(outcomes.slippage_bps[traded]),
         false_positive_rate=false_positive_rate,
         false_negative_rate=false_negative_rate,
+        blocked=int(blocked.sum()),
     )
 
 

@@ -12,8 +12,6 @@ from steelyard.evaluation.ab_test import ArmComparison, compare_arms
 from steelyard.evaluation.books import (
     Books,
     Bools,
-    SizingPolicy,
-    account_returns,
     finite_or_none,
     measure_books,
 )
@@ -126,32 +124,27 @@ def _flat_figures(prefix: str, figures: Mapping[str, float]) -> dict[str, float 
 
 
 def gather_evidence(
-    settled: pd.DataFrame,
-    end: datetime,
-    since: datetime,
-    window: WindowPolicy,
-    sizing: SizingPolicy,
+    held: pd.DataFrame, end: datetime, since: datetime, window: WindowPolicy
 ) -> Evidence:
     """Return the evidence of the window that ends at ``end``.
 
     Args:
-        settled: Settled predictions, one row a signal, ordered by ``settled_at``, with the columns
-            of ``measure_books`` and ``compare_arms`` and ``decided_at``, ``p_win`` (NaN without a
-            prediction), ``fallback_reason``, ``latency_ms`` and ``model_version``. Rows settled
-            after ``end`` or decided before ``since`` are ignored.
+        held: Settled predictions from ``positions.take_positions``, one row a signal, ordered by
+            ``settled_at``, with the columns of ``measure_books`` and ``compare_arms`` and
+            ``decided_at``, ``p_win`` (NaN without a prediction), ``fallback_reason``,
+            ``latency_ms`` and ``model_version``. Rows settled after ``end`` or decided before
+            ``since`` do not count.
         end: End of the window (UTC), inclusive.
         since: Begin of the evidence (UTC); no window starts earlier.
         window: Length of the window.
-        sizing: Threshold and size of each trade.
     """
-    in_time = (settled["settled_at"] <= end) & (settled["decided_at"] >= since)
-    usable = settled[in_time.to_numpy(dtype=bool)]
+    in_time = (held["settled_at"] <= end) & (held["decided_at"] >= since)
+    usable = held[in_time.to_numpy(dtype=bool)]
     start = max(_window_start(usable.loc[_predicted(usable), "settled_at"], end, window), since)
     signals = usable[(usable["settled_at"] > start).to_numpy(dtype=bool)]
     predictions = signals[_predicted(signals)]
     p_win = predictions["p_win"].to_numpy(dtype=float)
     won = predictions["won"].to_numpy(dtype=bool)
-    ml_traded = predictions["confidence_ml"].to_numpy(dtype=float) > sizing.threshold
     latency_ms = predictions["latency_ms"].to_numpy(dtype=float)
     fallbacks = signals["fallback_reason"].notna()
     return Evidence(
@@ -161,13 +154,13 @@ def gather_evidence(
         settled=len(predictions),
         accuracy=metrics.accuracy(p_win, won),
         no_information_rate=metrics.no_information_rate(won),
-        losing_streak=metrics.longest_losing_streak(won[ml_traded]),
+        losing_streak=metrics.longest_losing_streak(won[predictions["ml_taken"].to_numpy()]),
         coverage=share(len(predictions), len(signals)),
         fallback_rate=float(fallbacks.mean()) if len(signals) else float("nan"),
         latency_p99_ms=float(np.percentile(latency_ms, 99)) if latency_ms.size else float("nan"),
-        books=measure_books(signals, start, end, sizing),
-        arms=compare_arms(signals, sizing),
-        versions=_figures_by_version(predictions, sizing),
+        books=measure_books(signals, start, end),
+        arms=compare_arms(signals),
+        versions=_figures_by_version(predictions),
     )
 
 
@@ -176,13 +169,10 @@ def _predicted(signals: pd.DataFrame) -> Bools:
     return np.asarray(np.isfinite(signals["p_win"].to_numpy(dtype=float)))
 
 
-def _figures_by_version(
-    predictions: pd.DataFrame, sizing: SizingPolicy
-) -> dict[str, VersionFigures]:
+def _figures_by_version(predictions: pd.DataFrame) -> dict[str, VersionFigures]:
     won = predictions["won"].to_numpy(dtype=bool)
     right = called_right(predictions["p_win"].to_numpy(dtype=float), won)
-    traded = predictions["confidence_ml"].to_numpy(dtype=float) > sizing.threshold
-    earned = np.where(traded, account_returns(predictions, sizing), 0.0)
+    earned = predictions["ml_return"].to_numpy()
     versions = predictions["model_version"].to_numpy(dtype=object)
     return {
         str(version): VersionFigures(
@@ -211,14 +201,13 @@ def _window_start(predicted_at: pd.Series, end: datetime, window: WindowPolicy) 
     return start if window.max_days is None else max(start, end - timedelta(days=window.max_days))
 
 
-def current_losing_streak(settled: pd.DataFrame, sizing: SizingPolicy) -> int:
+def current_losing_streak(held: pd.DataFrame) -> int:
     """Return the number of consecutive losses at the end of the ml book.
 
     Args:
-        settled: Settled predictions, one row a signal, ordered by ``settled_at``, with columns
-            ``confidence_ml`` (NaN is not traded) and ``won``.
-        sizing: Threshold of each trade.
+        held: Settled predictions from ``positions.take_positions``, one row a signal, ordered by
+            ``settled_at``, with column ``won``.
     """
-    traded = settled["confidence_ml"].to_numpy(dtype=float) > sizing.threshold
-    wins = np.flatnonzero(settled["won"].to_numpy(dtype=bool)[traded])
-    return int(traded.sum() - (wins[-1] + 1 if wins.size else 0))
+    taken = held["ml_taken"].to_numpy(dtype=bool)
+    wins = np.flatnonzero(held["won"].to_numpy(dtype=bool)[taken])
+    return int(taken.sum() - (wins[-1] + 1 if wins.size else 0))

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from steelyard.evaluation.books import Floats, SizingPolicy, account_returns
+from steelyard.evaluation.books import Bools, Floats
 
 TWO_SIDED_95 = 1.959964
 
@@ -18,7 +18,7 @@ class Pivotal:
 
     Attributes:
         weighed: Settled signals decided with a weight above 0, control arm left out.
-        changed: Those of them decided otherwise than by the existing system.
+        changed: Those of them decided otherwise than by the existing system, with room for it.
         gained: Sum of their account returns over the existing system's decision.
         mean: Mean of these returns per changed signal.
         low: Lower end of the 95 % interval of the mean.
@@ -38,22 +38,35 @@ class Pivotal:
         return self.changed / self.weighed if self.weighed else math.nan
 
 
-def measure_pivotal(settled: pd.DataFrame, sizing: SizingPolicy) -> Pivotal:
+def changed_signals(held: pd.DataFrame) -> tuple[Bools, Floats]:
+    """Return the decisions the weight changed, and what they gained, shape (n,) each.
+
+    A signal taken for the blend gains its return on the account; one left that the baseline book
+    took gains the opposite.
+
+    Args:
+        held: As in ``measure_pivotal``.
+    """
+    changed = held["pivotal"].to_numpy(dtype=bool) & (held["arm"] != "control").to_numpy(dtype=bool)
+    taken = held["decision_taken"].to_numpy() | held["baseline_taken"].to_numpy()
+    gained = held["decision_return"].to_numpy() - held["baseline_return"].to_numpy()
+    return changed & taken, gained
+
+
+def measure_pivotal(held: pd.DataFrame) -> Pivotal:
     """Measure the decisions the weight changed.
 
     Signals of one day are correlated, so the interval uses days as clusters (Liang and Zeger,
     "Longitudinal data analysis using generalized linear models", Biometrika 73, 1986).
 
     Args:
-        settled: Settled predictions, one row a signal, with columns ``weight``, ``arm``,
-            ``pivotal``, ``decision``, ``settled_at``, ``net_return`` and ``stop_distance``.
-        sizing: Size of each trade.
+        held: Settled predictions from ``positions.take_positions``, one row a signal, with columns
+            ``weight``, ``arm``, ``pivotal`` and ``settled_at``.
     """
-    weighed = ((settled["weight"] > 0) & (settled["arm"] != "control")).to_numpy(dtype=bool)
-    changed = weighed & settled["pivotal"].to_numpy(dtype=bool)
-    traded = settled["decision"].to_numpy(dtype=bool)[changed]
-    gained = account_returns(settled[changed], sizing) * np.where(traded, 1.0, -1.0)
-    days = settled.loc[changed, "settled_at"].dt.floor("D").to_numpy()
+    weighed = ((held["weight"] > 0) & (held["arm"] != "control")).to_numpy(dtype=bool)
+    changed, gains = changed_signals(held)
+    changed &= weighed
+    gained, days = gains[changed], held.loc[changed, "settled_at"].dt.floor("D").to_numpy()
     mean = float(gained.mean()) if len(gained) else math.nan
     margin = TWO_SIDED_95 * _clustered_error(gained, days)
     return Pivotal(

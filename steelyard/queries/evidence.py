@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from steelyard.evaluation.evidence import Evidence, WindowPolicy, gather_evidence
 from steelyard.evaluation.skill import Skill, measure_skill
 from steelyard.home import Home
+from steelyard.queries.books import held_predictions
 from steelyard.weight.gates import GateInputs, window_left
 from steelyard.weight.state import State
 
@@ -72,8 +73,9 @@ def life_evidence(home: Home, end: datetime, state: State) -> Skill:
 def _evidence(
     home: Home, end: datetime, since: datetime, window: WindowPolicy, days: int
 ) -> Evidence:
-    settled = home.ledger.settled_predictions(end - timedelta(days=days), end)
-    return gather_evidence(settled, end, since, window, home.settings.books)
+    return gather_evidence(
+        held_predictions(home, end - timedelta(days=days), end), end, since, window
+    )
 
 
 def shadow_window(home: Home, state: State, as_of: datetime) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from steelyard.evaluation.books import measure_books
 from steelyard.gateways.sources import from_argument
 from steelyard.home import Home, home_under
 from steelyard.market.history import as_known
+from steelyard.queries.books import held_predictions
 from steelyard.queries.records import decision_record, version_record
 from steelyard.queries.state import current_state
 from steelyard.queries.trials import life_worth
@@ -182,7 +183,7 @@ def replay_result(home: Home, days: ReplayDays, seconds: float) -> ReplayResult:
         days: Days of the replay.
         seconds: Duration of the replay.
     """
-    settled = home.ledger.settled_predictions(days.start, days.end)
+    settled = held_predictions(home, days.start, days.end)
     predictions = home.ledger.predictions(days.start, days.end)
     decisions = [decision_record(entry) for entry in home.journal.entries()]
     state = current_state(home, days.end)
@@ -197,7 +198,7 @@ def replay_result(home: Home, days: ReplayDays, seconds: float) -> ReplayResult:
         trainings=tuple(version_record(version) for version in home.registry.versions()),
         promotions=tuple(record for record in decisions if record.kind == "promotion"),
         decisions=tuple(record for record in decisions if record.kind != "promotion"),
-        books=measure_books(settled, days.start, days.end, home.settings.books),
+        books=measure_books(settled, days.start, days.end),
         worth=life_worth(home, settled, days.end),
         phase=state.phase,
         weight=state.weight,

@@ -5,6 +5,7 @@ from datetime import datetime
 from steelyard.errors import CollectMoreData
 from steelyard.evaluation.books import equity_curves, measure_books
 from steelyard.home import Home
+from steelyard.queries.books import held_predictions
 from steelyard.queries.health import model_health
 from steelyard.queries.records import decision_records, version_record
 from steelyard.queries.status import posted_alert, status
@@ -31,21 +32,21 @@ def lineage_report(home: Home, as_of: datetime) -> tuple[LineageReport, str]:
             f"{home.folder}: nothing was decided here yet; run steelyard guard, then report"
         )
     state = shown.current.state
-    start, end, sizing = state.began, max(as_of, state.as_of), home.settings.books
-    settled = home.ledger.settled_predictions(start, end)
+    start, end = state.began, max(as_of, state.as_of)
+    held = held_predictions(home, start, end)
     document = LineageReport(
         status=shown,
         current=shown.current,
         start=start,
         end=end,
         signals=len(home.ledger.predictions(start, end)),
-        signals_settled=len(settled),
+        signals_settled=len(held),
         decisions=decision_records(home, home.journal.entries()),
         trainings=tuple(version_record(version) for version in home.registry.versions()),
-        books=measure_books(settled, start, end, sizing),
+        books=measure_books(held, start, end),
         recent_alerts=tuple(posted_alert(stored) for stored in home.alerts.recent(RECENT_ALERTS)),
         health=model_health(home, state, as_of),
     )
-    equity = equity_curves(settled, start, end, sizing)
+    equity = equity_curves(held, start, end)
     bands = weight_bands(home.settings.weight)
-    return document, report.lineage_page(document, equity, bands, settled, sizing)
+    return document, report.lineage_page(document, equity, bands, held)

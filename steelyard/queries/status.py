@@ -11,6 +11,7 @@ from steelyard.gateways.ledger.tables import STALE
 from steelyard.home import Home, open_ledger
 from steelyard.market.strategy import yes_or_no_words
 from steelyard.monitoring.false_alarms import false_alarms
+from steelyard.queries.books import held_predictions
 from steelyard.queries.drift import last_drift
 from steelyard.queries.evidence import (
     gate_inputs,
@@ -117,7 +118,7 @@ def _lineage_status(home: Home, state: State, as_of: datetime) -> LineageStatus:
     case = Case(state, evidence, policy, as_of, as_of)
     champion = home.registry.version(state.champion) if state.champion else None
     waiting = [version for version in home.registry.versions() if version.stage == "challenger"]
-    influential = home.ledger.settled_predictions(state.evidence_since, as_of)
+    influential = held_predictions(home, state.evidence_since, as_of)
     return LineageStatus(
         state=state,
         weight_in_force=_weight_in_force(home, state, as_of),
@@ -133,14 +134,14 @@ def _lineage_status(home: Home, state: State, as_of: datetime) -> LineageStatus:
         false_alarms=false_alarms(evidence, policy),
         proof=proof(case),
         proof_binds=policy.evidence_binds,
-        influence=measure_pivotal(influential, home.settings.books),
+        influence=measure_pivotal(influential),
         gate=_gate(home, state, as_of),
         evidence=evidence,
         improvement=Improvement(
             finite_or_none(evidence.books.improvement_blended),
             expected_improvement(state.phase, policy.rollout),
         ),
-        worth=life_worth(home, home.ledger.settled_predictions(state.began, as_of), as_of),
+        worth=life_worth(home, held_predictions(home, state.began, as_of), as_of),
         drift=last_drift(home),
         rollout=checklist(state, _entered(entries), policy.rollout, as_of),
         milestones=milestones(state, evidence, policy.rollout, as_of),

@@ -20,23 +20,23 @@ def trials_so_far(home: Home, as_of: datetime) -> int:
     return sum(home.ledger.trial_counts(home.settings.services.lineage, as_of).values())
 
 
-def life_worth(home: Home, settled: pd.DataFrame, end: datetime) -> LifetimeWorth | None:
+def life_worth(home: Home, held: pd.DataFrame, end: datetime) -> LifetimeWorth | None:
     """Return what the books are worth after all trials, since the first settled prediction.
 
     Args:
         home: Opened home.
-        settled: Settled predictions of the lineage's life, one row per signal.
+        held: Settled predictions of the lineage's life, one row each, from ``held_predictions``.
         end: End of the books (UTC).
 
     Returns:
         Deflated Sharpe ratios; None before the first settled prediction.
     """
-    predicted = settled["p_win"].notna().to_numpy(dtype=bool)
+    predicted = held["p_win"].notna().to_numpy(dtype=bool)
     if not predicted.any():
         return None
-    since = settled["decided_at"][predicted].min()
-    life = settled[(settled["decided_at"] >= since).to_numpy(dtype=bool)]
-    equity = equity_curves(life, since.to_pydatetime(), end, home.settings.books)
+    since = held["decided_at"][predicted].min()
+    life = held[(held["decided_at"] >= since).to_numpy(dtype=bool)]
+    equity = equity_curves(life, since.to_pydatetime(), end)
     tried = home.ledger.trial_counts(home.settings.services.lineage, end)
     return LifetimeWorth(
         since.to_pydatetime(), tried, deflated_sharpe(equity, trials_so_far(home, end))

@@ -27,6 +27,7 @@ VERDICTS = {
 BOOKS = ("baseline", "ml", "blended")
 MEASURES = {
     "trades": "trades",
+    "blocked": "blocked, no room",
     "total_return": "total return",
     "mean_return": "mean return",
     "win_rate": "win rate",
@@ -85,7 +86,7 @@ def format_measure(measure: str, value: float) -> str:
     """
     if not math.isfinite(value):
         return "–"
-    if measure == "trades":
+    if measure in ("trades", "blocked"):
         return f"{value:.0f}"
     return f"{value:.2%}" if measure in _PERCENT else f"{value:.2f}"
 

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from steelyard.evaluation.books import Books, SizingPolicy, account_returns, finite_or_none
+from steelyard.evaluation.books import Books, finite_or_none
+from steelyard.evaluation.influence import changed_signals
 from steelyard.monitoring.health import ModelHealth
 from steelyard.views import html
 from steelyard.views.format import (
@@ -90,8 +91,7 @@ def lineage_page(
     lineage: LineageReport,
     equity: pd.DataFrame,
     bands: Sequence[WeightBand],
-    settled: pd.DataFrame,
-    sizing: SizingPolicy,
+    held: pd.DataFrame,
 ) -> str:
     """Return one self-contained HTML page of a lineage.
 
@@ -100,11 +100,10 @@ def lineage_page(
         equity: Equity by day, shape (days, 3), columns baseline, ml, blended, shares of the
             account.
         bands: Bands of the policy in force.
-        settled: Settled predictions of the lineage, one row each.
-        sizing: Size of a trade as a share of the account.
+        held: Settled predictions of the lineage, one row each, from ``positions.take_positions``.
     """
     status, current, health = lineage.status, lineage.current, lineage.health
-    model_charts, model_tables = _model_parts(settled)
+    model_charts, model_tables = _model_parts(held)
     all_decisions = WeightHistory(lineage.start, lineage.end, lineage.decisions, ())
     charts = [
         html.weight_chart(all_decisions, bands),
@@ -113,7 +112,7 @@ def lineage_page(
         *model_charts,
         *([html.importance_chart(health.importance)] if health.importance else []),
     ]
-    pivotal_summary, pivotal = _pivotal_parts(settled, sizing)
+    pivotal_summary, pivotal = _pivotal_parts(held)
     gate_title = f"Gate out of {current.state.phase}: what is there and what is missing"
     return html.render_page(
         "lineage",
@@ -186,12 +185,11 @@ def _counts_words(counts: Mapping[str, int], pattern: str = "{1} {0}") -> str:
     return ", ".join(pattern.format(count, name) for name, count in counts.items())
 
 
-def _pivotal_parts(settled: pd.DataFrame, sizing: SizingPolicy) -> tuple[str, TableView]:
+def _pivotal_parts(held: pd.DataFrame) -> tuple[str, TableView]:
     """Return the latest signals the weight decided otherwise, and their return on the account."""
-    gained = account_returns(settled, sizing) * np.where(settled["decision"], 1.0, -1.0)
-    changed = (settled["pivotal"] & (settled["arm"] != "control")).to_numpy(dtype=bool)
+    changed, gained = changed_signals(held)
     headings = ("signal", "existing", "blended", "weight", "then", "gained")
-    latest = settled[changed].assign(gained=gained[changed])
+    latest = held[changed].assign(gained=gained[changed])
     latest = latest.sort_values("decided_at", ascending=False).head(PIVOTAL_ROWS)
     rows = tuple(_pivotal_row(row) for row in latest.to_dict("records"))
     view = TableView("Signals on which the weight decided", headings, rows, frozenset({1, 2, 3, 5}))

@@ -6,13 +6,10 @@ import numpy as np
 import pytest
 
 from factories.evidence import EARLIER
-from factories.settled import settled
+from factories.settled import held
 from steelyard.desk.blend import assign_arm
 from steelyard.evaluation.ab_test import compare_arms
-from steelyard.evaluation.books import SizingPolicy
 from steelyard.evaluation.evidence import WindowPolicy, gather_evidence
-
-SIZING = SizingPolicy()
 
 
 def arms_of(control: int, treatment: int) -> list[str]:
@@ -21,8 +18,8 @@ def arms_of(control: int, treatment: int) -> list[str]:
 
 def test_an_arm_earns_per_assigned_signal_traded_or_not() -> None:
     """Two control signals, both traded; four treatment signals, two of them traded."""
-    frame = settled(6, arm=arms_of(2, 4), decision=[True, True, True, True, False, False])
-    arms = compare_arms(frame, SIZING)
+    frame = held(6, arm=arms_of(2, 4), decision=[True, True, True, True, False, False])
+    arms = compare_arms(frame)
 
     assert (arms.control, arms.treatment) == (2, 4)
     assert arms.control_return == pytest.approx(0.01 * 0.005 / 0.02)
@@ -33,11 +30,11 @@ def test_an_arm_earns_per_assigned_signal_traded_or_not() -> None:
 def test_the_standard_error_is_welchs() -> None:
     """It equals the formula over the variances of both arms."""
     rng = np.random.default_rng(0)
-    frame = settled(300, arm=arms_of(100, 200), net_return=rng.normal(0, 0.02, 300))
+    frame = held(300, arm=arms_of(100, 200), net_return=rng.normal(0, 0.02, 300))
     earned = frame["net_return"].to_numpy() * 0.25
     by_hand = math.sqrt(earned[:100].var(ddof=1) / 100 + earned[100:].var(ddof=1) / 200)
 
-    assert compare_arms(frame, SIZING).standard_error == pytest.approx(by_hand)
+    assert compare_arms(frame).standard_error == pytest.approx(by_hand)
 
 
 @pytest.mark.parametrize(
@@ -47,16 +44,14 @@ def test_the_standard_error_is_welchs() -> None:
 def test_an_uneven_split_has_a_tiny_probability(control: int, treatment: int, uneven: bool) -> None:
     """40 to 60 is plausible, 30 to 70 is not."""
     assert (
-        compare_arms(
-            settled(control + treatment, arm=arms_of(control, treatment)), SIZING
-        ).sample_ratio_p
+        compare_arms(held(control + treatment, arm=arms_of(control, treatment))).sample_ratio_p
         < 0.001
     ) is uneven
 
 
 def test_empty_arms_give_nan() -> None:
     """Outside pilot every signal is treated: nothing to compare."""
-    arms = compare_arms(settled(5), SIZING)
+    arms = compare_arms(held(5))
 
     assert (arms.control, arms.treatment) == (0, 0)
     assert all(
@@ -70,15 +65,15 @@ def test_the_hash_splits_in_halves_and_never_changes() -> None:
     first = [assign_arm(signal_id, "pilot", "steelyard-pilot") for signal_id in ids]
 
     assert first == [assign_arm(signal_id, "pilot", "steelyard-pilot") for signal_id in ids]
-    assert compare_arms(settled(10_000, arm=first), SIZING).sample_ratio_p > 0.001
+    assert compare_arms(held(10_000, arm=first)).sample_ratio_p > 0.001
     assert first != [assign_arm(signal_id, "pilot", "another-key") for signal_id in ids]
 
 
 def test_several_versions_in_a_month_have_results_of_their_own() -> None:
     """Count, accuracy and return of each version, also in the flat figures."""
-    frame = settled(10, model_version=["1"] * 4 + ["2"] * 6, p_win=[0.6] * 4 + [0.4] * 6)
+    frame = held(10, model_version=["1"] * 4 + ["2"] * 6, p_win=[0.6] * 4 + [0.4] * 6)
     end = EARLIER + (frame["settled_at"].iloc[-1].to_pydatetime() - EARLIER)
-    evidence = gather_evidence(frame, end, EARLIER, WindowPolicy(30, 5, 120), SIZING)
+    evidence = gather_evidence(frame, end, EARLIER, WindowPolicy(30, 5, 120))
 
     assert {
         name: (results.settled, results.accuracy) for name, results in evidence.versions.items()

@@ -8,8 +8,7 @@ import pandas as pd
 import pytest
 
 from factories.evidence import EARLIER
-from factories.settled import settled
-from steelyard.evaluation.books import SizingPolicy
+from factories.settled import held
 from steelyard.evaluation.evidence import (
     Evidence,
     WindowPolicy,
@@ -18,7 +17,6 @@ from steelyard.evaluation.evidence import (
 )
 from steelyard.evaluation.skill import Skill
 
-SIZING = SizingPolicy()
 MONTHLY = WindowPolicy(days=30, min_settled=20, max_days=120)
 
 
@@ -26,7 +24,7 @@ def evidence_at(
     frame: pd.DataFrame, day: int, window: WindowPolicy = MONTHLY, since_day: int = -1
 ) -> Evidence:
     return gather_evidence(
-        frame, EARLIER + timedelta(days=day), EARLIER + timedelta(days=since_day), window, SIZING
+        frame, EARLIER + timedelta(days=day), EARLIER + timedelta(days=since_day), window
     )
 
 
@@ -42,14 +40,14 @@ def test_a_window_reaches_back_until_it_has_enough(
     step: int, day: int, settled_count: int, extended: bool
 ) -> None:
     """At most 120 days; ``extended`` says that it did."""
-    evidence = evidence_at(settled(300).iloc[::step].reset_index(drop=True), day)
+    evidence = evidence_at(held(300).iloc[::step].reset_index(drop=True), day)
 
     assert (evidence.settled, evidence.extended) == (settled_count, extended)
 
 
 def test_later_outcomes_and_earlier_decisions_are_ignored() -> None:
     """Outcomes after the end change nothing; decisions before ``since`` do not count."""
-    frame = settled(100)
+    frame = held(100)
     altered = frame.copy()
     altered.loc[50:, "net_return"] = -0.5
     altered.loc[50:, "won"] = False
@@ -60,7 +58,7 @@ def test_later_outcomes_and_earlier_decisions_are_ignored() -> None:
 
 def test_accuracy_counts_predictions_and_coverage_counts_signals() -> None:
     """Two of four signals have a prediction, one of the two is right."""
-    frame = settled(
+    frame = held(
         4, p_win=[0.6, 0.4, np.nan, np.nan], fallback_reason=[None, None, "no_model", "no_model"]
     )
     evidence = evidence_at(frame, 10)
@@ -77,10 +75,8 @@ def test_the_streak_counts_trades_of_the_ml_book_only() -> None:
     """Three traded losses around an untraded one are a streak of 3; a traded win ends it."""
     won = pd.array([True, False, False, False, False], dtype="boolean")
 
-    assert (
-        evidence_at(settled(5, won=won, confidence_ml=[80, 80, 60, 80, 80]), 10).losing_streak == 3
-    )
-    assert evidence_at(settled(5, won=won[::-1], confidence_ml=80.0), 10).losing_streak == 4
+    assert evidence_at(held(5, won=won, confidence_ml=[80, 80, 60, 80, 80]), 10).losing_streak == 3
+    assert evidence_at(held(5, won=won[::-1], confidence_ml=80.0), 10).losing_streak == 4
 
 
 @pytest.mark.parametrize(
@@ -99,15 +95,15 @@ def test_the_current_streak_counts_the_latest_losses_of_the_ml_book(
     won: list[bool], confidence: list[float], streak: int
 ) -> None:
     """The streak breaker of the trading side uses the same count."""
-    frame = settled(4, won=pd.array(won, dtype="boolean"), confidence_ml=confidence)
+    frame = held(4, won=pd.array(won, dtype="boolean"), confidence_ml=confidence)
 
-    assert current_losing_streak(frame, SIZING) == streak
-    assert current_losing_streak(frame[:0], SIZING) == 0
+    assert current_losing_streak(frame) == streak
+    assert current_losing_streak(frame[:0]) == 0
 
 
 def test_an_empty_window_has_no_figures_and_no_error() -> None:
     """NaN in the value, None in the flat figures."""
-    evidence = evidence_at(settled(0), 10)
+    evidence = evidence_at(held(0), 10)
 
     assert np.isnan(evidence.accuracy)
     assert evidence.figures()["accuracy"] is None
@@ -116,7 +112,7 @@ def test_an_empty_window_has_no_figures_and_no_error() -> None:
 
 def test_recorded_figures_keep_their_names() -> None:
     """MLflow metrics and JSON keys of the lifetime evidence are fixed."""
-    evidence = evidence_at(settled(30), 30)
+    evidence = evidence_at(held(30), 30)
     lifetime = Skill(30, 2.0, 0.5, 0.01, 0.6, 0.5, 0.1, 0.05)
     figures = replace(evidence, lifetime=lifetime).figures()
 

@@ -3,25 +3,32 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from factories.settled import settled
-from steelyard.evaluation.books import SizingPolicy
+from factories.settled import held
 from steelyard.evaluation.influence import measure_pivotal
 
-SIZING = SizingPolicy()  # a stop 2 % away: a quarter of the account
+
+def pivotal_signals(count: int, **columns: object) -> pd.DataFrame:
+    """Weighed signals the weight decided, on a quarter of the account each."""
+    decision = np.broadcast_to(columns.setdefault("decision", True), count)
+    existing = np.where(decision, 60.0, 80.0)
+    return held(
+        count, **{"weight": 0.2, "pivotal": True, "confidence_existing": existing} | columns
+    )
 
 
 def test_an_avoided_loser_and_an_added_winner_are_gains() -> None:
     """Four weighed signals, three changed: +1 %, +1 % and −1 % of a quarter of the account."""
-    frame = settled(
+    frame = pivotal_signals(
         5,
         weight=[0.2, 0.2, 0.2, 0.2, 0.0],
         pivotal=[True, True, True, False, True],
         decision=[True, False, False, True, True],
         net_return=[0.01, -0.01, 0.01, 0.01, 0.01],
     )
-    pivotal = measure_pivotal(frame, SIZING)
+    pivotal = measure_pivotal(frame)
 
     assert (pivotal.weighed, pivotal.changed, pivotal.influence) == (4, 3, 0.75)
     assert pivotal.gained == pytest.approx(0.0025)
@@ -31,9 +38,7 @@ def test_an_avoided_loser_and_an_added_winner_are_gains() -> None:
 
 def test_control_signals_do_not_count() -> None:
     """In control the existing system decides, whatever the blend is."""
-    pivotal = measure_pivotal(
-        settled(4, weight=0.2, pivotal=True, arm=["control", "treatment"] * 2), SIZING
-    )
+    pivotal = measure_pivotal(pivotal_signals(4, arm=["control", "treatment"] * 2))
 
     assert (pivotal.weighed, pivotal.changed) == (2, 2)
 
@@ -41,12 +46,12 @@ def test_control_signals_do_not_count() -> None:
 def test_the_interval_is_wider_if_days_are_correlated() -> None:
     """The same forty gains on forty days, or on four days of one sign each."""
     gains = np.repeat([0.01, -0.01, 0.01, 0.01], 10)
-    independent = settled(40, weight=0.2, pivotal=True, net_return=gains)
+    independent = pivotal_signals(40, net_return=gains)
     clustered = independent.assign(
         settled_at=np.repeat(independent["settled_at"].to_numpy()[[0, 10, 20, 30]], 10)
     )
     clustered["settled_at"] = clustered["settled_at"].astype("datetime64[ns, UTC]")
-    narrow, wide = measure_pivotal(independent, SIZING), measure_pivotal(clustered, SIZING)
+    narrow, wide = measure_pivotal(independent), measure_pivotal(clustered)
 
     assert wide.high - wide.low > 2 * (narrow.high - narrow.low)
     assert wide.mean == pytest.approx(narrow.mean)
@@ -55,8 +60,8 @@ def test_the_interval_is_wider_if_days_are_correlated() -> None:
 def test_without_changed_signals_every_figure_is_nan() -> None:
     """NaN, no error; a single day has a mean and no interval."""
     none_changed, single = (
-        measure_pivotal(settled(3), SIZING),
-        measure_pivotal(settled(1, weight=0.2, pivotal=True), SIZING),
+        measure_pivotal(held(3)),
+        measure_pivotal(pivotal_signals(1)),
     )
 
     assert (

@@ -8,6 +8,7 @@ import pandas as pd
 from steelyard.evaluation.ab_test import ArmComparison
 from steelyard.evaluation.books import Books, SizingPolicy, measure_books
 from steelyard.evaluation.evidence import Evidence, VersionFigures
+from steelyard.evaluation.positions import PositionLimits, take_positions
 from steelyard.weight.policy import Phase, WeightPolicy
 from steelyard.weight.state import State
 
@@ -16,6 +17,8 @@ EARLIER = datetime(2025, 1, 1, tzinfo=UTC)
 POLICY = WeightPolicy()
 
 COLUMNS = {
+    "symbol": "str",
+    "side": "str",
     "settled_at": "datetime64[ns, UTC]",
     "decided_at": "datetime64[ns, UTC]",
     "p_win": float,
@@ -42,7 +45,8 @@ def no_settled() -> pd.DataFrame:
 
 def books(**figures: float) -> Books:
     """Healthy books with the given measures, named ``book__measure``: ``ml__sharpe=1.2``."""
-    empty = measure_books(no_settled(), EARLIER, NOW, SizingPolicy())
+    nothing = take_positions(no_settled(), SizingPolicy(), PositionLimits())
+    empty = measure_books(nothing, EARLIER, NOW)
     changes: dict[str, object] = {
         name: replace(
             getattr(empty, name), sharpe=1.0, max_drawdown=0.02, win_rate=0.52, mean_return=0.001

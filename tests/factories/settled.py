@@ -4,6 +4,10 @@ import numpy as np
 import pandas as pd
 
 from factories.evidence import EARLIER
+from steelyard.evaluation.books import SizingPolicy
+from steelyard.evaluation.positions import PositionLimits, take_positions
+
+UNLIMITED = PositionLimits(max_positions=1_000_000, max_exposure=1e9)
 
 
 def settled(count: int, **columns: object) -> pd.DataFrame:
@@ -36,3 +40,8 @@ def settled(count: int, **columns: object) -> pd.DataFrame:
         }
     )
     return frame.assign(**columns)
+
+
+def held(count: int, limits: PositionLimits = UNLIMITED, **columns: object) -> pd.DataFrame:
+    """The same signals as the books hold them."""
+    return take_positions(settled(count, **columns), SizingPolicy(), limits)

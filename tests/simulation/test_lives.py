@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from scipy.stats import binom
 
-from factories.settled import settled
+from factories.settled import UNLIMITED, settled
 from steelyard.evaluation.books import SizingPolicy
 from steelyard.evaluation.evidence import (
     Evidence,
@@ -16,6 +16,7 @@ from steelyard.evaluation.evidence import (
     current_losing_streak,
     gather_evidence,
 )
+from steelyard.evaluation.positions import take_positions
 from steelyard.evaluation.skill import BetPolicy, measure_skill
 from steelyard.simulation.bounds import MAX_ARM_SIGNALS, compile_bounds
 from steelyard.simulation.characteristics import Design, Scenario, simulate_signals
@@ -41,6 +42,7 @@ def frame_of(signals: Signals) -> pd.DataFrame:
     within = pd.to_timedelta(count - signals.starts[signals.day], unit="min")
     return settled(
         len(count),
+        symbol=[f"S{number}" for number in count],  # of lives without symbols, every signal fits
         decided_at=(day + within).astype("datetime64[ns, UTC]"),
         settled_at=(day + pd.Timedelta("12h") + within).astype("datetime64[ns, UTC]"),
         p_win=signals.p_win,
@@ -53,6 +55,10 @@ def frame_of(signals: Signals) -> pd.DataFrame:
         won=pd.array(signals.won, dtype="boolean"),
         arm="all",
     )
+
+
+def hold(settled_frame: pd.DataFrame) -> pd.DataFrame:
+    return take_positions(settled_frame, SIZING, UNLIMITED)
 
 
 class ReadableLife:
@@ -94,7 +100,7 @@ class ReadableLife:
             self._blend(rows)
         since = self.signals.starts[(self.state.evidence_since - BEGAN).days + 1]
         return any(
-            self._trips(current_losing_streak(self.frame[since : row + 1], SIZING), number)
+            self._trips(current_losing_streak(hold(self.frame[since : row + 1])), number)
             for row in self._find_losses(rows)
         )
 
@@ -142,7 +148,7 @@ class ReadableLife:
         life = measure_skill(
             settled_frame, end, self.state.evidence_since, SIZING, self.policy.sequential.bets
         )
-        return replace(gather_evidence(settled_frame, end, since, window, SIZING), lifetime=life)
+        return replace(gather_evidence(hold(settled_frame), end, since, window), lifetime=life)
 
 
 @pytest.mark.parametrize("mode", ["ladder", "sequential"])

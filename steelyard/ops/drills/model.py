@@ -9,6 +9,7 @@ from steelyard.evaluation.books import Books, measure_books
 from steelyard.ops.drills.desk import days
 from steelyard.ops.drills.findings import changes, days_until
 from steelyard.ops.drills.ground import DAY, STARTED_AT, TRAINING, DrillHome, market
+from steelyard.queries.books import held_predictions
 from steelyard.queries.history import known_history
 from steelyard.tasks.training import compare_with_champion, settled_samples, trained_version
 from steelyard.views.drills import DrillResult, Notice
@@ -100,10 +101,10 @@ def _reasons(drill_home: DrillHome) -> str:
 
 def _cost(drill_home: DrillHome, end: datetime) -> str:
     home = drill_home.home()
-    settled = home.ledger.settled_predictions(INVERTED_AT, end)
-    books: Books = measure_books(settled, INVERTED_AT, end, home.settings.books)
+    held = held_predictions(home, INVERTED_AT, end)
+    books: Books = measure_books(held, INVERTED_AT, end)
     earned = {"existing system": books.baseline, "ml book": books.ml, "blended book": books.blended}
     words = ", ".join(f"{name} {book.total_return:+.2%}" for name, book in earned.items())
     days_passed = (end - INVERTED_AT).days
-    span = f"{len(settled)} signals settled in {days_passed} days up to {end:%Y-%m-%d}"
+    span = f"{len(held)} signals settled in {days_passed} days up to {end:%Y-%m-%d}"
     return f"{span}: {words} of the account"
