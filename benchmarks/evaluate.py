@@ -27,6 +27,7 @@ from steelyard.gateways.spool import Spool
 from steelyard.learning.boosters import GROWING_BOOSTERS, BoosterData
 from steelyard.learning.calibration import Calibration, Scale
 from steelyard.learning.model import Model
+from steelyard.learning.samples import WeightedRows
 from steelyard.market.bars import Bars
 from steelyard.market.features import FEATURES, features
 from steelyard.market.strategy import TrendStrategy
@@ -92,9 +93,8 @@ def train_model(bars: dict[str, Bars]) -> Model:
     ).to_numpy()
     x = np.column_stack([rows, RNG.uniform(0, 100, (len(rows), 6))])
     won = RNG.random(len(x)) < 1 / (1 + np.exp(-x[:, 0]))
-    booster = GROWING_BOOSTERS["lightgbm"](
-        {"learning_rate": 0.02, "num_leaves": 15}, BoosterData.from_rows(x, won), 1
-    )
+    data = BoosterData.from_rows(WeightedRows(x, won, np.ones(len(x))))
+    booster = GROWING_BOOSTERS["lightgbm"]({"learning_rate": 0.02, "num_leaves": 15}, data, 1)
     for _ in range(TREES):
         booster.grow()
     scale = Scale(
@@ -102,7 +102,7 @@ def train_model(bars: dict[str, Bars]) -> Model:
         p_win=tuple(np.linspace(0.2, 0.8, 501)),
         confidence=tuple(np.linspace(20, 95, 501)),
     )
-    return Model.from_booster(
+    return Model.from_learner(
         "lightgbm",
         booster.to_bytes(TREES),
         NAMES,
@@ -185,7 +185,7 @@ def other_ways(model: Model, folder: Path) -> dict[str, Callable[[], object]]:
     served = mlflow.pyfunc.load_model(str(folder / "pyfunc"))
     wrapper = lgb.LGBMClassifier(n_estimators=TREES, num_leaves=15, verbose=-1, n_jobs=1)
     wrapper.fit(RNG.normal(size=(2000, len(NAMES))), RNG.integers(0, 2, 2000))
-    booster = lgb.Booster(model_str=model.booster_bytes.decode())
+    booster = lgb.Booster(model_str=model.learner_bytes.decode())
     return {
         "the model alone: LightGBM Booster.predict": lambda: booster.predict(row, num_threads=1),
         "the model alone: scikit-learn wrapper predict_proba": lambda: wrapper.predict_proba(row),

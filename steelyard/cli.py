@@ -84,7 +84,10 @@ def train(
     trials: Trials = None,
     family: Annotated[
         list[str] | None,
-        typer.Option("--family", help="Search only this family, lightgbm or xgboost; repeatable."),
+        typer.Option(
+            "--family",
+            help="Search only this family (logistic, lightgbm or xgboost); repeatable.",
+        ),
     ] = None,
     symbol: Annotated[
         list[str] | None,

@@ -11,8 +11,8 @@ import xgboost as xgb
 from numpy.typing import NDArray
 
 from steelyard.learning.forest import Forest, forest_from_lightgbm, forest_from_xgboost
-from steelyard.learning.policy import Family
-from steelyard.learning.samples import Bools, Floats
+from steelyard.learning.policy import BoosterFamily
+from steelyard.learning.samples import Floats, WeightedRows
 
 Params = dict[str, float | int]
 
@@ -23,37 +23,39 @@ class BoosterData:
 
     Attributes:
         x: Features, shape (n, k).
-        won: Targets, shape (n,).
+        weight: Weight of each row, shape (n,).
         lightgbm: The same rows, binned by LightGBM.
         xgboost: The same rows for XGBoost.
     """
 
     x: Floats
-    won: Bools
+    weight: Floats
     lightgbm: lgb.Dataset
     xgboost: xgb.DMatrix
 
     @classmethod
-    def from_rows(
-        cls, x: Floats, won: Bools, bins_of: "BoosterData | None" = None
-    ) -> "BoosterData":
+    def from_rows(cls, rows: WeightedRows, bins_of: "BoosterData | None" = None) -> "BoosterData":
         """Build the native formats of rows.
 
         Args:
-            x: Features, shape (n, k); NaN is a missing value.
-            won: Targets, shape (n,).
+            rows: Features, with NaN for a missing value, outcomes and weights.
             bins_of: Rows whose bins are used: stopping rows must be binned as the fitted ones.
         """
-        labels = won.astype(np.float64)
+        x, labels, weight = rows.x, rows.won.astype(np.float64), rows.weight
         # features are not filtered beforehand, so that trials may differ in min_data_in_leaf
         settings = {"feature_pre_filter": False, "verbose": -1, "num_threads": 1}
         reference = bins_of.lightgbm if bins_of else None
-        binned = lgb.Dataset(x, labels, reference=reference, params=settings)
-        return cls(x, won, binned.construct(), xgb.DMatrix(x, labels, nthread=1))
+        binned = lgb.Dataset(x, labels, reference=reference, weight=weight, params=settings)
+        matrix = xgb.DMatrix(x, labels, weight=weight, nthread=1)
+        return cls(x, weight, binned.construct(), matrix)
 
 
 class GrowingBooster(ABC):
-    """A booster during its growth, one round at a time."""
+    """A booster during its growth, one round at a time.
+
+    Parameters are those of its library, and ``leaf_share``: rows of a leaf, at least, as a share
+    of all rows that are fitted.
+    """
 
     @abstractmethod
     def grow(self) -> None:
@@ -94,7 +96,11 @@ class GrowingLightGBM(GrowingBooster):
             "bagging_freq": 1,
             "seed": seed,
         }
-        self._booster = lgb.Booster({**fixed, **params}, data.lightgbm)
+        settings = {**fixed, **params}
+        if "leaf_share" in settings:
+            leaf = settings.pop("leaf_share") * len(data.weight)
+            settings["min_data_in_leaf"] = max(round(leaf), 1)
+        self._booster = lgb.Booster(settings, data.lightgbm)
         if stop is not None:
             self._booster.add_valid(stop.lightgbm, "stop")
 
@@ -136,7 +142,12 @@ class GrowingXGBoost(GrowingBooster):
         }
         self._data, self._stop = data, stop
         cached = [data.xgboost] if stop is None else [data.xgboost, stop.xgboost]
-        self._booster = xgb.Booster({**fixed, **params}, cached)
+        settings = {**fixed, **params}
+        if "leaf_share" in settings:
+            # the Hessian of a log-loss near p = 1/2 is a quarter of the weight
+            leaf = settings.pop("leaf_share") * float(data.weight.sum())
+            settings["min_child_weight"] = leaf / 4
+        self._booster = xgb.Booster(settings, cached)
         self._rounds = 0
 
     def grow(self) -> None:
@@ -164,14 +175,16 @@ class GrowingXGBoost(GrowingBooster):
         return bytes(self._booster[:rounds].save_raw("ubj"))
 
 
-GROWING_BOOSTERS: dict[Family, type[GrowingLightGBM] | type[GrowingXGBoost]] = {
+GROWING_BOOSTERS: dict[BoosterFamily, type[GrowingLightGBM] | type[GrowingXGBoost]] = {
     "lightgbm": GrowingLightGBM,
     "xgboost": GrowingXGBoost,
 }
 
 
-class StoredBooster(ABC):
-    """A stored booster, read back for prediction."""
+class StoredLearner(ABC):
+    """A stored booster or regression, read back for prediction."""
+
+    __slots__ = ()
 
     @abstractmethod
     def predict(self, x: Floats) -> Floats:
@@ -181,21 +194,21 @@ class StoredBooster(ABC):
     def contributions(self, x: Floats) -> Floats:
         """Return each feature's share of the raw log odds, and their expected value last.
 
-        Exact Shapley values of the trees (Lundberg et al., "From local explanations to global
+        Exact Shapley values, of trees (Lundberg et al., "From local explanations to global
         understanding with explainable AI for trees", Nature Machine Intelligence 2, 2020), as
         computed by the libraries; shape (n, k) → (n, k + 1).
         """
 
     @abstractmethod
     def forest(self) -> Forest:
-        """Return the trees as flat arrays."""
+        """Return the trees or linear terms as flat arrays."""
 
     @abstractmethod
     def gain(self, features: int) -> Floats:
         """Return each feature's share of the total gain, shape (features,); 0 without splits."""
 
 
-class StoredLightGBM(StoredBooster):
+class StoredLightGBM(StoredLearner):
     """LightGBM, read back from its text format."""
 
     def __init__(self, content: bytes) -> None:
@@ -220,7 +233,7 @@ class StoredLightGBM(StoredBooster):
         return _shares(gains[:features])
 
 
-class StoredXGBoost(StoredBooster):
+class StoredXGBoost(StoredLearner):
     """XGBoost, read back from its UBJ format."""
 
     def __init__(self, content: bytes) -> None:
@@ -247,13 +260,6 @@ class StoredXGBoost(StoredBooster):
         # one number for a feature, or a list of them with several targets
         totals = [float(sum(gain) if isinstance(gain, list) else gain) for gain in gains]
         return _shares(np.array(totals))
-
-
-STORED_BOOSTERS: dict[Family, type[StoredLightGBM] | type[StoredXGBoost]] = {
-    "lightgbm": StoredLightGBM,
-    "xgboost": StoredXGBoost,
-}
-SUFFIX: dict[Family, str] = {"lightgbm": "txt", "xgboost": "ubj"}
 
 
 def silence_lightgbm() -> None:

@@ -5,10 +5,13 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from steelyard.learning.samples import Bools, Floats
+from steelyard.learning.folds import ScoredRows
+from steelyard.learning.samples import Floats
 from steelyard.values import FrozenModel
 
 QUANTILES = 501
+FARTHEST_LOGIT = 30.0
+"""Log odds beyond which no share of wins differs from 0 or 1."""
 
 
 class Calibration(FrozenModel):
@@ -54,28 +57,83 @@ def logit(probabilities: Floats) -> Floats:
     return np.asarray(np.log(clipped / (1 - clipped)))
 
 
-def fit_calibration(raw: Floats, won: Bools) -> Calibration | str:
+def fit_calibration(raw: Floats, rows: ScoredRows) -> Calibration | str:
     """Return the calibration of out-of-fold scores, or the reason why there is none.
+
+    The slope is fitted with an intercept per fold: base rates differ from fold to fold, and each
+    fold's scores from their own fit, so that over all folds a good score may well seem to fall
+    with the share won. The one intercept that serves makes the mean ``p_win`` of these rows the
+    share that won: the base rate of a single fold is no better guess of the next.
 
     A score that does not rise with the share won cannot be calibrated monotonically: the model is
     refused.
 
     Args:
         raw: Out-of-fold probabilities, shape (n,).
-        won: Outcomes, shape (n,).
+        rows: The rows they belong to.
     """
-    from sklearn.linear_model import LogisticRegression
+    from scipy.optimize import brentq
 
-    if won.all() or not won.any():
+    if rows.won.all() or not rows.won.any():
         return "not calibratable: every out-of-fold outcome is the same"
-    fitted = LogisticRegression(C=1e6).fit(logit(raw)[:, None], won)
-    slope = float(fitted.coef_[0, 0])
+    slope, _ = fit_slope(raw, rows)
     if not slope > 0:
         return (
             "not monotone-calibratable: out of fold, a higher score won less often "
             f"(slope {slope:.2f}, over 0 needed)"
         )
-    return Calibration(slope=slope, intercept=float(fitted.intercept_[0]))
+    share_won = np.average(rows.won, weights=rows.weight)
+
+    def excess(intercept: float) -> float:
+        p_win = Calibration(slope=slope, intercept=intercept).apply(raw)
+        return float(np.average(p_win, weights=rows.weight) - share_won)
+
+    bound = float(np.abs(slope * logit(raw)).max()) + FARTHEST_LOGIT
+    return Calibration(slope=slope, intercept=float(brentq(excess, -bound, bound)))
+
+
+def fit_slope(raw: Floats, rows: ScoredRows) -> tuple[float, Floats]:
+    """Return slope and intercept per fold, shape (folds,), of the most likely Platt scaling.
+
+    Args:
+        raw: Out-of-fold probabilities, shape (n,).
+        rows: The rows they belong to.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    scores = logit(raw)
+    deviation = float(scores.std())
+    if not deviation > 0:
+        return 0.0, np.zeros(rows.fold.max() + 1)
+    # in deviations: scores of a weak model hardly differ, and a solver would stop early
+    members = rows.fold[:, None] == np.arange(rows.fold.max() + 1)
+    columns = np.column_stack([scores / deviation, members])
+    regression = LogisticRegression(C=1e6, fit_intercept=False, tol=1e-8, max_iter=1000)
+    regression.fit(columns, rows.won, sample_weight=rows.weight)
+    return float(regression.coef_[0, 0] / deviation), np.asarray(regression.coef_[0, 1:])
+
+
+def calibrated_losses(raw: Floats, rows: ScoredRows) -> tuple[float, Floats]:
+    """Return the slope, and the log-loss of each row, nats, shape (n,), calibrated by fold.
+
+    What is compared is what a model tells signals apart by: neither the size of its scores, which
+    calibration mends, nor the base rate of a fold, which no model knows. Scores that fall with the
+    share won are replaced by the base rate.
+
+    Args:
+        raw: Out-of-fold probabilities, shape (n,).
+        rows: The rows they belong to.
+    """
+    slope, intercepts = fit_slope(raw, rows)
+    if slope > 0:
+        scores = slope * logit(raw) + intercepts[rows.fold]
+    else:
+        shares = [
+            np.bincount(rows.fold, rows.weight * outcome) for outcome in (rows.won, ~rows.won)
+        ]
+        wins, losses = shares[0][rows.fold], shares[1][rows.fold]
+        scores = logit(wins / (wins + losses))
+    return slope, np.logaddexp(0, np.where(rows.won, -scores, scores))
 
 
 def fit_scale(kind: Literal["matched", "probability"], p_win: Floats, confidence: Floats) -> Scale:

@@ -33,8 +33,8 @@ from scipy.stats import rankdata
 from steelyard.errors import FixData
 from steelyard.learning.boosters import GROWING_BOOSTERS, BoosterData, Params
 from steelyard.learning.folds import split_holdout, walk_forward
-from steelyard.learning.policy import Family, LearningPolicy
-from steelyard.learning.samples import Bools, Floats, Index, Samples
+from steelyard.learning.policy import BoosterFamily, Family, LearningPolicy
+from steelyard.learning.samples import Bools, Floats, Index, Samples, WeightedRows
 from steelyard.market import indicators
 from steelyard.market.bars import Bars, until
 from steelyard.market.brackets import decision_bars, side_signs
@@ -46,10 +46,16 @@ FALSE_ALARM = 0.0005
 TOLERANCE = 1e-9
 """Accepted difference of a recomputed feature, relative to its size if that is over 1."""
 BLOCKS = 60
+CHECKING: Mapping[Family, BoosterFamily] = {
+    "logistic": "lightgbm",
+    "lightgbm": "lightgbm",
+    "xgboost": "xgboost",
+}
+"""Booster that checks the rows of each family: a linear model would miss most leaks."""
 ROUNDS = 40
 ROWS, BARS_READ = 8, 1_000_000
 """Largest numbers of training rows recomputed and of bars read for it; at least one row is."""
-PARAMS: Mapping[Family, Params] = {
+PARAMS: Mapping[BoosterFamily, Params] = {
     "lightgbm": {"learning_rate": 0.1, "num_leaves": 15, "min_data_in_leaf": 5},
     "xgboost": {"eta": 0.1, "max_depth": 4},
 }
@@ -92,7 +98,7 @@ def run_canaries(
         samples: Rows the version was trained and held out on.
         bars: Symbol → the bars they were made from, up to any later time.
         strategy: The existing system, run again for the sampled rows.
-        family: Booster library of the version.
+        family: Family of the version.
         policy: Folds and holdout as in its training.
 
     Raises:
@@ -138,7 +144,7 @@ class _Setup:
         won: Outcomes, shape (n,).
         splits: Fit and scored rows of each walk-forward fold, then of the holdout.
         block: Number of each row's block, shape (n,).
-        family: Booster library.
+        family: Booster that is fitted.
         seed: Random seed of the booster.
         bound: Deviations of skill chance does not explain, over all splits and both paired checks.
     """
@@ -147,7 +153,7 @@ class _Setup:
     won: Bools
     splits: tuple[Split, ...]
     block: Index
-    family: Family
+    family: BoosterFamily
     seed: int
     bound: float
 
@@ -159,13 +165,15 @@ class _Setup:
             won: Outcomes to fit, shape (n,).
             split: Fit and scored rows.
         """
-        fit, test = split
-        fit_data = BoosterData.from_rows(x[fit], won[fit])
+        fit_data, test_data = (
+            BoosterData.from_rows(WeightedRows(x[rows], won[rows], np.ones(len(rows))))
+            for rows in split
+        )
         booster = GROWING_BOOSTERS[self.family](PARAMS[self.family], fit_data, self.seed)
         for _ in range(ROUNDS):
             booster.grow()
-        order = rankdata(booster.predict(BoosterData.from_rows(x[test], won[test])))
-        return np.asarray((2 * order - len(test) - 1) / len(test))
+        order = rankdata(booster.predict(test_data))
+        return np.asarray((2 * order - len(order) - 1) / len(order))
 
     def points(self, x: Floats) -> Floats:
         """Return rank times outcome of every scored row of every split, in order.
@@ -202,7 +210,7 @@ def _make_setup(samples: Samples, family: Family, policy: LearningPolicy) -> _Se
         won=samples.won,
         splits=splits,
         block=_blocks(samples, holdout),
-        family=family,
+        family=CHECKING[family],
         seed=policy.seed,
         bound=float(np.sqrt(2 * np.log((len(splits) + 2) / FALSE_ALARM))),
     )

@@ -10,7 +10,7 @@ import numpy as np
 
 from steelyard.errors import CollectMoreData
 from steelyard.learning.policy import LearningPolicy
-from steelyard.learning.samples import Index, Samples
+from steelyard.learning.samples import Bools, Floats, Index, Samples
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,6 +31,36 @@ class Fold:
     def train(self) -> Index:
         """Fit and stop rows together, shape (f + s,)."""
         return np.concatenate([self.fit, self.stop])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScoredRows:
+    """The test rows of all folds, on which models are calibrated and compared.
+
+    Attributes:
+        index: Positions among the samples, shape (n,).
+        fold: Number of each row's fold, from 0, shape (n,).
+        won: Outcomes, shape (n,).
+        weight: Weight of each row, shape (n,).
+    """
+
+    index: Index
+    fold: Index
+    won: Bools
+    weight: Floats
+
+    @classmethod
+    def from_folds(cls, samples: Samples, folds: list[Fold], weight: Floats) -> "ScoredRows":
+        """Return the test rows of the folds, in their order.
+
+        Args:
+            samples: All samples.
+            folds: Walk-forward folds.
+            weight: Weight of each sample, shape (n,).
+        """
+        index = np.concatenate([fold.test for fold in folds])
+        fold = np.repeat(np.arange(len(folds)), [len(fold.test) for fold in folds])
+        return cls(index, fold, samples.won[index], weight[index])
 
 
 def split_holdout(samples: Samples, policy: LearningPolicy) -> tuple[Index, Index]:

@@ -1,12 +1,12 @@
-"""Trees as flat arrays, walked by one compiled kernel for both families.
+"""Trees and linear terms as flat arrays, evaluated by one compiled kernel for every family.
 
-No booster library is imported to evaluate a model. Stored beside a booster are its trees as neutral
+No booster library is imported to evaluate a model. Stored beside it are its trees as neutral
 arrays, a few hundred rows with the native library's own predictions, and the range of every feature
 in training. Loading the trees checks the kernel against these rows first.
 """
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,8 @@ TOLERANCE = 1e-6
 class Forest:
     """Trees in arrays over all nodes; a row goes left if ``x[feature] <= threshold``.
 
+    A regression has linear terms instead; a NaN feature adds nothing.
+
     Attributes:
         roots: First node of each tree, shape (trees,).
         feature: Column each node compares, −1 for a leaf, shape (nodes,).
@@ -35,6 +37,8 @@ class Forest:
         right: Next node for the other rows, shape (nodes,).
         base: Log odds before any tree.
         single: True if rows are rounded to single precision first, as XGBoost does.
+        linear: Log odds that each feature adds per unit, shape (k,); empty without linear terms.
+        centre: Value at which a feature adds nothing, shape (k,); empty without linear terms.
     """
 
     roots: Ints
@@ -44,21 +48,35 @@ class Forest:
     right: Ints
     base: float
     single: bool
+    linear: Floats = field(default_factory=lambda: np.empty(0))
+    centre: Floats = field(default_factory=lambda: np.empty(0))
+
+    @classmethod
+    def from_linear(cls, linear: Floats, centre: Floats, base: float) -> "Forest":
+        """Return a forest of linear terms without trees.
+
+        Args:
+            linear: Log odds that each feature adds per unit, shape (k,).
+            centre: Value at which a feature adds nothing, shape (k,).
+            base: Log odds of a row at the centre.
+        """
+        none = np.empty(0, dtype=np.int32)
+        return cls(none, none, np.empty(0), none, none, base, False, linear, centre)
 
     def predict(self, x: Floats) -> Floats:
-        """Return raw probabilities of ``x``, shape (n, k) → (n,), without NaN."""
+        """Return raw probabilities of ``x``, shape (n, k) → (n,); NaN only in linear terms."""
         precision = np.float32 if self.single else np.float64
         rows = np.ascontiguousarray(np.asarray(x, dtype=precision), dtype=np.float64)
-        return predict_rows(
-            rows, self.roots, self.feature, self.threshold, self.left, self.right, self.base
-        )
+        return predict_rows(rows, *self.terms())
+
+    def terms(self) -> tuple[Ints, Ints, Floats, Ints, Ints, float, Floats, Floats]:
+        """Return what ``log_odds`` takes after the row, in its order."""
+        nodes = (self.roots, self.feature, self.threshold, self.left, self.right)
+        return (*nodes, self.base, self.linear, self.centre)
 
     def arrays(self) -> dict[str, Any]:
         """Return the arrays under the names they are stored by."""
-        return {
-            name: getattr(self, name)
-            for name in ("roots", "feature", "threshold", "left", "right", "base", "single")
-        }
+        return {column.name: getattr(self, column.name) for column in fields(self)}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,20 +98,33 @@ class ReferenceRows:
 
 @njit(cache=True, nogil=True)
 def log_odds(
-    row: Floats, roots: Ints, feature: Ints, threshold: Floats, left: Ints, right: Ints, base: float
+    row: Floats,
+    roots: Ints,
+    feature: Ints,
+    threshold: Floats,
+    left: Ints,
+    right: Ints,
+    base: float,
+    linear: Floats,
+    centre: Floats,
 ) -> float:
     """Return the raw log odds of one row.
 
     Args:
-        row: Features, shape (k,), without NaN.
+        row: Features, shape (k,); NaN only in linear terms.
         roots: First node of each tree, shape (trees,); the other arrays have shape (nodes,).
         feature: Column each node compares, −1 for a leaf.
         threshold: Bound of the node, or the log odds a leaf adds.
         left: Next node for rows within the bound.
         right: Next node for the other rows.
         base: Log odds before any tree.
+        linear: See ``Forest``.
+        centre: See ``Forest``.
     """
     total = base
+    for column in range(len(linear)):
+        if not np.isnan(row[column]):
+            total += linear[column] * (row[column] - centre[column])
     for tree in range(len(roots)):
         node = roots[tree]
         while feature[node] >= 0:
@@ -104,22 +135,33 @@ def log_odds(
 
 @njit(cache=True, nogil=True)
 def predict_rows(
-    x: Floats, roots: Ints, feature: Ints, threshold: Floats, left: Ints, right: Ints, base: float
+    x: Floats,
+    roots: Ints,
+    feature: Ints,
+    threshold: Floats,
+    left: Ints,
+    right: Ints,
+    base: float,
+    linear: Floats,
+    centre: Floats,
 ) -> Floats:
     """Return raw probabilities, shape (n,).
 
     Args:
-        x: Features, shape (n, k), without NaN.
+        x: Features, shape (n, k); NaN only in linear terms.
         roots: First node of each tree, shape (trees,); the other arrays have shape (nodes,).
         feature: Column each node compares, −1 for a leaf.
         threshold: Bound of the node, or the log odds a leaf adds.
         left: Next node for rows within the bound.
         right: Next node for the other rows.
         base: Log odds before any tree.
+        linear: See ``Forest``.
+        centre: See ``Forest``.
     """
     raw = np.empty(len(x))
     for i in range(len(x)):
-        raw[i] = 1.0 / (1.0 + np.exp(-log_odds(x[i], roots, feature, threshold, left, right, base)))
+        odds = log_odds(x[i], roots, feature, threshold, left, right, base, linear, centre)
+        raw[i] = 1.0 / (1.0 + np.exp(-odds))
     return raw
 
 
@@ -249,7 +291,9 @@ def _require_sound(forest: Forest, features: int) -> None:
     inner = forest.feature >= 0
     numbers = np.arange(nodes)
     sound = (
-        all(len(column) == nodes for column in (forest.threshold, forest.left, forest.right))
+        len(forest.linear) in (0, features)
+        and len(forest.centre) == len(forest.linear)
+        and all(len(column) == nodes for column in (forest.threshold, forest.left, forest.right))
         and bool(((forest.roots >= 0) & (forest.roots < nodes)).all())
         and bool((forest.feature < features).all())
         and all(
@@ -259,5 +303,6 @@ def _require_sound(forest: Forest, features: int) -> None:
     )
     if not sound:
         raise FixData(
-            "the stored trees are damaged: a node refers to a node that does not follow it; retrain"
+            "the stored trees are damaged: a node refers to a node that does not follow it, or the "
+            "linear terms are not one per feature; retrain"
         )

@@ -1,4 +1,4 @@
-"""Model: a native booster, its calibration and its scale, stored as text, UBJ and JSON, no code."""
+"""Model: a fitted learner, its calibration and its scale, stored as text, UBJ and JSON, no code."""
 
 import hashlib
 import json
@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from steelyard.errors import FixData
-from steelyard.learning.boosters import STORED_BOOSTERS, SUFFIX, StoredBooster
+from steelyard.learning.boosters import StoredLearner
 from steelyard.learning.calibration import Calibration, Scale
+from steelyard.learning.families import FILES, READERS
 from steelyard.learning.forest import (
     REFERENCE_ROWS,
     ReferenceRows,
@@ -26,19 +27,19 @@ class Model:
     """A version of the model, ready to predict.
 
     Attributes:
-        family: Booster library.
-        booster_bytes: The booster in its library's own format.
-        booster: The booster, read back.
+        family: Family of the learner.
+        learner_bytes: The learner in its own format.
+        learner: The learner, read back.
         feature_names: Columns it expects, in order.
         calibration: From raw probability to ``p_win``.
         scale: From ``p_win`` to ``confidence_ml``.
         trained_through: ISO time of the last outcome it was fitted, tuned or calibrated on.
-        trees: The booster's trees as flat arrays, with the rows that check them.
+        trees: Its trees or linear terms as flat arrays, with the rows that check them.
     """
 
     family: Family
-    booster_bytes: bytes
-    booster: StoredBooster
+    learner_bytes: bytes
+    learner: StoredLearner
     feature_names: tuple[str, ...]
     calibration: Calibration
     scale: Scale
@@ -46,39 +47,40 @@ class Model:
     trees: bytes
 
     @classmethod
-    def from_booster(
+    def from_learner(
         cls,
         family: Family,
-        booster_bytes: bytes,
+        learner_bytes: bytes,
         feature_names: tuple[str, ...],
         calibration: Calibration,
         scale: Scale,
         trained_through: str,
         x: Floats,
     ) -> "Model":
-        """Return the model of a fitted booster.
+        """Return the model of a fitted learner.
 
         Args:
-            family: Booster library.
-            booster_bytes: The booster in its library's own format.
+            family: Family of the learner.
+            learner_bytes: The learner in its own format.
             feature_names: Columns of ``x``.
             calibration: Fitted on out-of-fold predictions.
             scale: Fitted on out-of-fold predictions.
             trained_through: ISO time of the last outcome used.
-            x: Rows the booster was fitted on, shape (n, k).
+            x: Rows it was fitted on, shape (n, k); NaN only for a regression.
 
         Raises:
-            FixData: If the flat trees do not reproduce the booster's predictions.
+            FixData: If the flat arrays do not reproduce the learner's predictions.
         """
-        booster = STORED_BOOSTERS[family](booster_bytes)
+        learner = READERS[family](learner_bytes)
         rows = x[np.linspace(0, len(x) - 1, min(REFERENCE_ROWS, len(x))).astype(np.int64)]
-        reference = ReferenceRows(rows, booster.predict(rows), x.min(axis=0), x.max(axis=0))
-        trees = forest_to_bytes(booster.forest(), reference)
+        low, high = np.nanmin(x, axis=0), np.nanmax(x, axis=0)
+        reference = ReferenceRows(rows, learner.predict(rows), low, high)
+        trees = forest_to_bytes(learner.forest(), reference)
         forest_from_bytes(trees)  # trees the trading side would refuse are not stored
         return cls(
             family=family,
-            booster_bytes=booster_bytes,
-            booster=booster,
+            learner_bytes=learner_bytes,
+            learner=learner,
             feature_names=feature_names,
             calibration=calibration,
             scale=scale,
@@ -93,20 +95,20 @@ class Model:
             FixData: If ``x`` does not have one column per feature.
         """
         self._require_columns(x)
-        p_win = self.calibration.apply(self.booster.predict(x))
+        p_win = self.calibration.apply(self.learner.predict(x))
         return p_win, self.scale.apply(p_win)
 
     def contributions(self, x: Floats) -> Floats:
         """Return each feature's share of the log odds of ``p_win``, and their expected value last.
 
-        Each row sums to the log odds: Platt scaling stretches the booster's Shapley values and
+        Each row sums to the log odds: Platt scaling stretches the Shapley values and
         shifts their base. Shape (n, k) → (n, k + 1).
 
         Raises:
             FixData: If ``x`` does not have one column per feature.
         """
         self._require_columns(x)
-        values = self.calibration.slope * self.booster.contributions(x)
+        values = self.calibration.slope * self.learner.contributions(x)
         values[:, -1] += self.calibration.intercept
         return values
 
@@ -118,21 +120,21 @@ class Model:
             )
 
     def to_files(self) -> dict[str, bytes]:
-        """Return the files of the model, name → content; the JSON holds the booster's SHA-256."""
-        booster_file = f"booster.{SUFFIX[self.family]}"
+        """Return the files of the model, name → content; the JSON holds the learner's SHA-256."""
+        learner_file = FILES[self.family]
         description = {
             "format": FORMAT,
             "trees_sha256": hashlib.sha256(self.trees).hexdigest(),
             "family": self.family,
-            "booster": booster_file,
-            "sha256": hashlib.sha256(self.booster_bytes).hexdigest(),
+            "booster": learner_file,
+            "sha256": hashlib.sha256(self.learner_bytes).hexdigest(),
             "feature_names": self.feature_names,
             "calibration": self.calibration.model_dump(),
             "scale": self.scale.model_dump(),
             "trained_through": self.trained_through,
         }
         return {
-            booster_file: self.booster_bytes,
+            learner_file: self.learner_bytes,
             TREES: self.trees,
             DESCRIPTION: json.dumps(description, indent=1).encode(),
         }
@@ -142,11 +144,11 @@ class Model:
         """Return the model stored in ``files``, name → content.
 
         Raises:
-            FixData: If a file is missing, or the booster was changed after training.
+            FixData: If a file is missing, or the learner was changed after training.
         """
         description = read_description(files)
-        booster_bytes = files.get(description["booster"], b"")
-        if hashlib.sha256(booster_bytes).hexdigest() != description["sha256"]:
+        learner_bytes = files.get(description["booster"], b"")
+        if hashlib.sha256(learner_bytes).hexdigest() != description["sha256"]:
             raise FixData(
                 f"stored model: {description['booster']} is missing or was changed after training; "
                 "retrain"
@@ -154,8 +156,8 @@ class Model:
         family: Family = description["family"]
         return cls(
             family=family,
-            booster_bytes=booster_bytes,
-            booster=STORED_BOOSTERS[family](booster_bytes),
+            learner_bytes=learner_bytes,
+            learner=READERS[family](learner_bytes),
             feature_names=tuple(description["feature_names"]),
             calibration=Calibration.model_validate(description["calibration"]),
             scale=Scale.model_validate(description["scale"]),

@@ -6,8 +6,9 @@ from pydantic import Field, model_validator
 
 from steelyard.values import FrozenModel
 
-Family = Literal["xgboost", "lightgbm"]
-FAMILIES: tuple[Family, ...] = ("lightgbm", "xgboost")
+BoosterFamily = Literal["lightgbm", "xgboost"]
+Family = Literal["logistic", "lightgbm", "xgboost"]
+FAMILIES: tuple[Family, ...] = ("logistic", "lightgbm", "xgboost")
 
 
 class LearningPolicy(FrozenModel):
@@ -67,9 +68,9 @@ class Retraining(FrozenModel):
     families: Annotated[
         tuple[Family, ...],
         Field(
-            max_length=2,
+            max_length=3,
             title="Families",
-            description="Boosters to search: lightgbm, xgboost; empty for both.",
+            description="Families to search: logistic, lightgbm, xgboost; empty for all.",
         ),
     ] = ()
     symbols: Annotated[

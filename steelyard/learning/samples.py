@@ -2,17 +2,32 @@
 
 import hashlib
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from steelyard.market.bars import naive
+from steelyard.market.overlap import uniqueness
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Index = NDArray[np.int64]
+
+
+class WeightedRows(NamedTuple):
+    """Rows a learner is fitted or scored on.
+
+    Attributes:
+        x: Features, shape (n, k).
+        won: Outcomes, shape (n,).
+        weight: Weight of each row in the loss, shape (n,).
+    """
+
+    x: Floats
+    won: Bools
+    weight: Floats
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,6 +41,8 @@ class Samples:
         x: Features, shape (n, k), finite.
         won: Target: True if the bracket ended with a net gain, shape (n,).
         confidence_existing: Confidence of the existing system, 0-100, shape (n,).
+        uniqueness: Share of its life each signal was alone, (0, 1], shape (n,); see
+            ``market.overlap``.
         feature_names: Columns of ``x``.
     """
 
@@ -35,6 +52,7 @@ class Samples:
     x: Floats
     won: Bools
     confidence_existing: Floats
+    uniqueness: Floats
     feature_names: tuple[str, ...]
 
     def __len__(self) -> int:
@@ -46,18 +64,20 @@ class Samples:
 
         Args:
             history: One row a signal, ordered by ``decided_at``, with columns ``signal_id``,
-                ``decided_at``, ``settled_at``, ``won`` (NA if not settled),
+                ``symbol``, ``decided_at``, ``settled_at``, ``won`` (NA if not settled),
                 ``confidence_existing`` and every feature.
             feature_names: Columns to learn from, in the order of ``x``.
         """
         rows = history[history["won"].notna().to_numpy()]
+        decided_at, settled_at = naive(rows["decided_at"]), naive(rows["settled_at"])
         return cls(
             signal_id=rows["signal_id"].to_numpy(dtype=np.str_),
-            decided_at=naive(rows["decided_at"]),
-            settled_at=naive(rows["settled_at"]),
+            decided_at=decided_at,
+            settled_at=settled_at,
             x=np.ascontiguousarray(rows[list(feature_names)].to_numpy(dtype=np.float64)),
             won=rows["won"].to_numpy(dtype=bool),
             confidence_existing=rows["confidence_existing"].to_numpy(dtype=np.float64),
+            uniqueness=uniqueness(pd.factorize(rows["symbol"])[0], decided_at, settled_at),
             feature_names=feature_names,
         )
 
@@ -67,6 +87,15 @@ class Samples:
             column.name: getattr(self, column.name)[index] for column in fields(self)[:-1]
         }
         return Samples(**arrays, feature_names=self.feature_names)
+
+    def rows(self, index: Index, weight: Floats) -> WeightedRows:
+        """Return what a learner needs of some samples.
+
+        Args:
+            index: Their positions, shape (m,).
+            weight: Weight of every sample, shape (n,).
+        """
+        return WeightedRows(self.x[index], self.won[index], weight[index])
 
     @property
     def data_hash(self) -> str:
@@ -78,6 +107,7 @@ class Samples:
             self.x,
             self.won,
             self.confidence_existing,
+            self.uniqueness,
         ):
             digest.update(np.ascontiguousarray(values).tobytes())
         return digest.hexdigest()

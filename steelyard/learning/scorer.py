@@ -17,7 +17,8 @@ from steelyard.learning.calibration import Calibration, Scale
 from steelyard.learning.forest import Floats, Forest, Ints, forest_from_bytes, log_odds
 
 DESCRIPTION, TREES = "model.json", "forest.npz"
-FORMAT = 2
+FORMAT, READABLE = 3, (2, 3)
+"""Format written, and formats read; up to 2 there were no linear terms."""
 RANGE_MARGIN = 1.0
 """Accepted distance of a feature from its range in training, in widths of that range."""
 
@@ -85,16 +86,11 @@ class Scorer:
 
     def score(self, row: Floats) -> tuple[float, float]:
         """Return ``p_win`` and ``confidence_ml`` (0-100) of one row, shape (k,), without NaN."""
-        trees, platt = self.forest, self.calibration
+        forest, platt = self.forest, self.calibration
         p_win, confidence = score_row(
             row,
-            trees.roots,
-            trees.feature,
-            trees.threshold,
-            trees.left,
-            trees.right,
-            trees.base,
-            trees.single,
+            *forest.terms(),
+            forest.single,
             platt.slope,
             platt.intercept,
             self.grid,
@@ -118,7 +114,7 @@ def read_description(files: Mapping[str, bytes]) -> dict[str, Any]:
         description: dict[str, Any] = json.loads(files[DESCRIPTION])
     except ValueError as error:
         raise FixData(f"stored model: {DESCRIPTION} is not JSON; retrain") from error
-    if description.get("format") != FORMAT:
+    if description.get("format") not in READABLE:
         raise FixData(
             f"stored model has format {description.get('format')}, {FORMAT} expected; retrain"
         )
@@ -149,6 +145,8 @@ def score_row(
     left: Ints,
     right: Ints,
     base: float,
+    linear: Floats,
+    centre: Floats,
     single: bool,
     slope: float,
     intercept: float,
@@ -165,6 +163,8 @@ def score_row(
         left: See ``Forest``.
         right: See ``Forest``.
         base: See ``Forest``.
+        linear: See ``Forest``.
+        centre: See ``Forest``.
         single: See ``Forest``.
         slope: Slope of the Platt scaling.
         intercept: Intercept of the Platt scaling.
@@ -172,7 +172,8 @@ def score_row(
         matched: Confidence at each point of ``grid``, shape (q,).
     """
     rounded = row.astype(np.float32).astype(np.float64) if single else row
-    raw = 1.0 / (1.0 + np.exp(-log_odds(rounded, roots, feature, threshold, left, right, base)))
+    odds = log_odds(rounded, roots, feature, threshold, left, right, base, linear, centre)
+    raw = 1.0 / (1.0 + np.exp(-odds))
     raw = min(max(raw, 1e-9), 1 - 1e-9)
     p_win = 1.0 / (1.0 + np.exp(-(slope * np.log(raw / (1.0 - raw)) + intercept)))
     if len(grid) == 0:

@@ -1,12 +1,19 @@
-"""Hyperparameter search: Optuna over both families, pruned by rounds, scored out of fold.
+"""Hyperparameter search: Optuna over all families, pruned by rounds, scored out of fold.
+
+The first trials are the same in every search: a strong linear model, and very small, heavily
+regularised trees of each booster. At the edges that real bars show they are hard to beat.
 
 All folds of a trial grow together from rung to rung; the mean stopping loss at a rung decides
 whether the trial goes on (successive halving: Jamieson and Talwalkar, AISTATS 2016). The score of a
-trial is the log-loss on the test folds, which neither stopping nor pruning uses. Two threads share
-the folds; each booster runs on one, so results repeat.
+trial is its calibrated log-loss on the test folds, which neither stopping nor pruning uses. Two
+threads share the folds; each booster runs on one, so results repeat.
+
+The best score of many trials is lucky. The simplest kind of model (linear, then small trees, then
+any) serves whose best trial is within one standard error of the best of all (Breiman, Friedman,
+Olshen and Stone, Classification and Regression Trees, 1984, section 3.4.3).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import cast
@@ -14,7 +21,6 @@ from typing import cast
 import numpy as np
 import optuna
 import pandas as pd
-from sklearn.metrics import log_loss
 
 from steelyard.learning.boosters import (
     GROWING_BOOSTERS,
@@ -23,13 +29,27 @@ from steelyard.learning.boosters import (
     Params,
     silence_lightgbm,
 )
-from steelyard.learning.folds import Fold
-from steelyard.learning.policy import Family, LearningPolicy
+from steelyard.learning.calibration import calibrated_losses
+from steelyard.learning.folds import Fold, ScoredRows
+from steelyard.learning.logistic import LogisticModel
+from steelyard.learning.policy import BoosterFamily, Family, LearningPolicy
 from steelyard.learning.samples import Floats, Samples
 
 FIRST_RUNG = 25
 THREADS = 2
 """Folds grown at the same time; the result does not depend on it."""
+STRENGTHS = (2e-4, 2e-2)
+"""Bounds of the ``C`` of logistic regressions; the first trial has ``STRENGTH``."""
+STRENGTH = 2e-3
+SMALL_TREES = {
+    "learning_rate": 0.03,
+    "max_depth": 2,
+    "leaf_share": 0.03,
+    "row_share": 0.7,
+    "column_share": 0.4,
+    "l2": 100.0,
+}
+"""First trial of each booster: trees of at most four leaves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +58,12 @@ class TrialRow:
 
     Attributes:
         number: Position in the study, from 0.
-        family: Booster library.
+        family: Family of the trial.
         state: ``complete`` or ``pruned``.
-        value: Out-of-fold log-loss, nats; NaN if pruned.
-        rounds: Median best round of the folds, or the round at which it was pruned.
-        params: Parameters of the booster.
+        value: Calibrated out-of-fold log-loss, nats; NaN if pruned.
+        rounds: Median best round of the folds, or the round at which it was pruned; 0 if the family
+            has no rounds.
+        params: Parameters of its family.
     """
 
     number: int
@@ -55,12 +76,12 @@ class TrialRow:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SearchResult:
-    """The best trial and the log of all trials.
+    """The chosen trial and the log of all trials.
 
     Attributes:
-        family: Booster library of the best trial.
-        params: Parameters of the best trial.
-        rounds: Median of the rounds at which its folds stopped.
+        family: Family of the chosen trial.
+        params: Its parameters.
+        rounds: Median of the rounds at which its folds stopped; 0 if the family has no rounds.
         out_of_fold: Its raw probabilities of the test folds' rows, in their order, shape (n,).
         trials: Every trial.
     """
@@ -70,6 +91,13 @@ class SearchResult:
     rounds: int
     out_of_fold: Floats
     trials: tuple[TrialRow, ...]
+
+    @property
+    def complexity(self) -> int:
+        """0 for a linear model, 1 for trees of at most four leaves, 2 for larger trees."""
+        if self.family == "logistic":
+            return 0
+        return 1 if self.params["max_depth"] <= SMALL_TREES["max_depth"] else 2
 
     def table(self) -> pd.DataFrame:
         """Return one row a trial, with one column for each parameter."""
@@ -115,49 +143,98 @@ class _FoldRun:
 
 def search(
     samples: Samples,
+    weight: Floats,
     folds: list[Fold],
     policy: LearningPolicy,
     on_trial: Callable[[TrialRow], None] | None = None,
 ) -> SearchResult:
-    """Return the best of ``policy.trials`` trials; same data and seed, same result.
+    """Return the choice among ``policy.trials`` trials; same data and seed, same result.
 
     Args:
         samples: All samples; only the rows of the folds are used.
+        weight: Weight of each sample in fits and scores, shape (n,).
         folds: Walk-forward folds.
         policy: Budget, families, seed and stopping.
         on_trial: Called after each trial, for logging.
     """
-    study_search = _Search(samples, folds, policy, on_trial)
+    study_search = _Search(samples, weight, folds, policy, on_trial)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     sampler = optuna.samplers.TPESampler(
         seed=policy.seed, n_startup_trials=max(5, policy.trials // 4)
     )
     pruner = optuna.pruners.SuccessiveHalvingPruner(min_resource=FIRST_RUNG, reduction_factor=3)
     study = optuna.create_study(sampler=sampler, pruner=pruner)
+    for family in policy.families:
+        study.enqueue_trial({"family": family, **first_params(family)})
     with ThreadPoolExecutor(THREADS, initializer=silence_lightgbm) as pool:
         study.optimize(lambda trial: study_search.run_trial(trial, pool), n_trials=policy.trials)
     return study_search.result
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class ScoredTrial:
+    """A complete trial and its calibration by fold.
+
+    Attributes:
+        result: The trial.
+        slope: Slope of the calibration; not over 0 if the scores cannot be calibrated.
+        losses: Calibrated loss of each out-of-fold row, nats, shape (n,).
+    """
+
+    result: SearchResult
+    slope: float
+    losses: Floats
+
+
+def choose_trial(trials: Sequence[ScoredTrial], weight: Floats) -> SearchResult:
+    """Return the best trial of the simplest kind within one standard error of the best of all.
+
+    Trials that cannot be calibrated are chosen only if there are no others.
+
+    Args:
+        trials: Complete trials, at least one.
+        weight: Weight of each out-of-fold row, shape (n,).
+    """
+
+    def mean_loss(trial: ScoredTrial) -> float:
+        return float(np.average(trial.losses, weights=weight))
+
+    usable = [trial for trial in trials if trial.slope > 0] or trials
+    best = min(usable, key=mean_loss)
+    for complexity in range(best.result.complexity):
+        kind = [trial for trial in usable if trial.result.complexity == complexity]
+        if not kind:
+            continue
+        simple = min(kind, key=mean_loss)
+        differences = simple.losses - best.losses
+        mean = mean_loss(simple) - mean_loss(best)
+        error = np.sqrt(np.sum((weight * (differences - mean)) ** 2)) / weight.sum()
+        if mean <= error:
+            return simple.result
+    return best.result
+
+
 class _Search:
-    """State shared by the trials of one study: data of the folds, log, and the best result."""
+    """State shared by the trials of one study: data of the folds, log, and complete trials."""
 
     def __init__(
         self,
         samples: Samples,
+        weight: Floats,
         folds: list[Fold],
         policy: LearningPolicy,
         on_trial: Callable[[TrialRow], None] | None,
     ) -> None:
         self._policy = policy
         self._on_trial = on_trial
-        self._fold_data = [_fold_data(samples, fold) for fold in folds]
-        self._won = samples.won[np.concatenate([fold.test for fold in folds])]
+        self._samples, self._weight, self._folds = samples, weight, folds
+        self._fold_data = [_fold_data(samples, weight, fold) for fold in folds]
+        self._scored = ScoredRows.from_folds(samples, folds, weight)
         self._rows: list[TrialRow] = []
-        self._best: tuple[float, SearchResult] | None = None
+        self._complete: list[ScoredTrial] = []
 
     def run_trial(self, trial: optuna.Trial, pool: ThreadPoolExecutor) -> float:
-        """Return the out-of-fold log-loss of one trial, nats.
+        """Return the calibrated out-of-fold log-loss of one trial, nats.
 
         Args:
             trial: Source of the parameters.
@@ -167,6 +244,26 @@ class _Search:
             optuna.TrialPruned: If the trial is stopped at a rung.
         """
         family, params = suggest_params(trial, self._policy.families)
+        if family == "logistic":
+            out_of_fold = np.concatenate([self._regress(fold, params["C"]) for fold in self._folds])
+            result = SearchResult(family, params, 0, out_of_fold, ())
+        else:
+            result = self._grow(trial, family, params, pool)
+        slope, losses = calibrated_losses(result.out_of_fold, self._scored)
+        value = float(np.average(losses, weights=self._scored.weight))
+        self._complete.append(ScoredTrial(result, slope, losses))
+        self._log(TrialRow(trial.number, family, "complete", value, result.rounds, params))
+        return value
+
+    def _regress(self, fold: Fold, strength: float) -> Floats:
+        """Return a regression's probabilities of a fold's test rows."""
+        model = LogisticModel.fit(self._samples.rows(fold.train, self._weight), strength)
+        return model.predict(self._samples.x[fold.test])
+
+    def _grow(
+        self, trial: optuna.Trial, family: BoosterFamily, params: Params, pool: ThreadPoolExecutor
+    ) -> SearchResult:
+        """Grow a booster on every fold; only the trials every search begins with are not pruned."""
         runs = [
             _FoldRun(
                 GROWING_BOOSTERS[family](params, fit, self._policy.seed, stop),
@@ -178,20 +275,12 @@ class _Search:
         for rung in rungs(self._policy.rounds):
             losses = list(pool.map(lambda run, rounds=rung: run.grow_to(rounds), runs))
             trial.report(float(np.mean(losses)), rung)
-            if trial.should_prune():
+            if trial.number >= len(self._policy.families) and trial.should_prune():
                 self._log(TrialRow(trial.number, family, "pruned", float("nan"), rung, params))
                 raise optuna.TrialPruned
         rounds = int(np.median([run.best_round for run in runs]))
         out_of_fold = np.concatenate(list(pool.map(_FoldRun.predict_test, runs)))
-        return self._complete(trial.number, SearchResult(family, params, rounds, out_of_fold, ()))
-
-    def _complete(self, number: int, result: SearchResult) -> float:
-        value = float(log_loss(self._won, result.out_of_fold, labels=[False, True]))
-        row = TrialRow(number, result.family, "complete", value, result.rounds, result.params)
-        self._log(row)
-        if self._best is None or value < self._best[0]:
-            self._best = value, result
-        return value
+        return SearchResult(family, params, rounds, out_of_fold, ())
 
     def _log(self, row: TrialRow) -> None:
         self._rows.append(row)
@@ -200,9 +289,8 @@ class _Search:
 
     @property
     def result(self) -> SearchResult:
-        # the first trial always completes: there is nothing to prune it against
-        assert self._best is not None  # noqa: S101
-        return replace(self._best[1], trials=tuple(self._rows))
+        chosen = choose_trial(self._complete, self._scored.weight)
+        return replace(chosen, trials=tuple(self._rows))
 
 
 def rungs(rounds: int) -> list[int]:
@@ -215,28 +303,35 @@ def rungs(rounds: int) -> list[int]:
     return [*steps, rounds]
 
 
+def first_params(family: Family) -> Params:
+    """Return what ``suggest_params`` is told for a family's first trial."""
+    return {"C": STRENGTH} if family == "logistic" else dict(SMALL_TREES)
+
+
 def suggest_params(trial: optuna.Trial, families: tuple[Family, ...]) -> tuple[Family, Params]:
     """Return a family and its parameters.
 
-    Weak signals need shallow, slow and regularised trees, so the ranges are small.
+    Weak signals need shrunken weights, or shallow, slow and regularised trees.
 
     Args:
         trial: Source of the parameters.
         families: Families to choose from.
     """
     family = cast(Family, trial.suggest_categorical("family", families))
+    if family == "logistic":
+        return family, {"C": trial.suggest_float("C", *STRENGTHS, log=True)}
     rate = trial.suggest_float("learning_rate", 0.01, 0.15, log=True)
     depth = trial.suggest_int("max_depth", 2, 5)
-    min_leaf = trial.suggest_int("min_leaf", 10, 120, log=True)
+    leaf_share = trial.suggest_float("leaf_share", 0.005, 0.1, log=True)
     row_share = trial.suggest_float("row_share", 0.5, 1.0)
     column_share = trial.suggest_float("column_share", 0.3, 1.0)
-    penalty = trial.suggest_float("l2", 0.1, 50.0, log=True)
+    penalty = trial.suggest_float("l2", 0.1, 300.0, log=True)
     if family == "lightgbm":
         return family, {
             "learning_rate": rate,
             "max_depth": depth,
-            "num_leaves": 2**depth - 1,
-            "min_data_in_leaf": min_leaf,
+            "num_leaves": 2**depth,
+            "leaf_share": leaf_share,
             "bagging_fraction": row_share,
             "feature_fraction": column_share,
             "lambda_l2": penalty,
@@ -244,14 +339,16 @@ def suggest_params(trial: optuna.Trial, families: tuple[Family, ...]) -> tuple[F
     return family, {
         "eta": rate,
         "max_depth": depth,
-        "min_child_weight": min_leaf / 4,  # the Hessian of a log-loss near p = 1/2 is ¼ per row
+        "leaf_share": leaf_share,
         "subsample": row_share,
         "colsample_bytree": column_share,
         "lambda": penalty,
     }
 
 
-def _fold_data(samples: Samples, fold: Fold) -> tuple[BoosterData, BoosterData, BoosterData]:
-    fit = BoosterData.from_rows(samples.x[fold.fit], samples.won[fold.fit])
-    stop = BoosterData.from_rows(samples.x[fold.stop], samples.won[fold.stop], bins_of=fit)
-    return fit, stop, BoosterData.from_rows(samples.x[fold.test], samples.won[fold.test])
+def _fold_data(
+    samples: Samples, weight: Floats, fold: Fold
+) -> tuple[BoosterData, BoosterData, BoosterData]:
+    fit = BoosterData.from_rows(samples.rows(fold.fit, weight))
+    stop = BoosterData.from_rows(samples.rows(fold.stop, weight), bins_of=fit)
+    return fit, stop, BoosterData.from_rows(samples.rows(fold.test, weight))

@@ -6,19 +6,17 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
-from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from steelyard.errors import CollectMoreData
-from steelyard.learning.boosters import GROWING_BOOSTERS, BoosterData
 from steelyard.learning.calibration import Calibration, fit_calibration, fit_scale
-from steelyard.learning.folds import Fold, split_holdout, walk_forward
+from steelyard.learning.families import fit_family
+from steelyard.learning.folds import Fold, ScoredRows, split_holdout, walk_forward
+from steelyard.learning.logistic import LogisticModel
 from steelyard.learning.model import Model
-from steelyard.learning.policy import LearningPolicy
+from steelyard.learning.policy import Family, LearningPolicy
 from steelyard.learning.samples import Bools, Floats, Index, Samples
-from steelyard.learning.search import SearchResult, TrialRow, search
+from steelyard.learning.search import STRENGTH, SearchResult, TrialRow, search
 
 Metrics = dict[str, float]
 
@@ -84,17 +82,19 @@ def train(
     development, holdout = split_holdout(samples, policy)
     folds = walk_forward(samples, development, policy)
     _require_both_outcomes(samples, folds)
-    best = search(samples, folds, policy, on_trial)
-    test = np.concatenate([fold.test for fold in folds])
-    metrics = _yardstick_metrics(samples, folds, development, holdout)
+    weight = samples.uniqueness
+    best = search(samples, weight, folds, policy, on_trial)
+    scored = ScoredRows.from_folds(samples, folds, weight)
+    metrics = _yardstick_metrics(samples, weight, folds, development, holdout)
     metrics["trials"] = float(len(best.trials))
-    calibration = fit_calibration(best.out_of_fold, samples.won[test])
+    metrics["imputed"] = float(np.isnan(samples.x[development]).sum())
+    calibration = fit_calibration(best.out_of_fold, scored)
     if isinstance(calibration, str):
         return _uncalibrated(calibration, best, holdout, metrics)
-    model = _fit_model(samples, development, test, best, calibration, policy)
+    model = _fit_model(samples, weight, development, scored, best, calibration, policy)
     p_win, confidence_ml = model.predict(samples.x[holdout])
     fitted = model.predict(samples.x[development])[0]
-    metrics |= _score_metrics("oof", calibration.apply(best.out_of_fold), samples.won[test])
+    metrics |= _score_metrics("oof", calibration.apply(best.out_of_fold), scored.won)
     metrics |= _score_metrics("train", fitted, samples.won[development])
     metrics |= _score_metrics("holdout", p_win, samples.won[holdout])
     metrics["gap"] = metrics["train_accuracy"] - metrics["holdout_accuracy"]
@@ -102,13 +102,13 @@ def train(
     return Training(
         model=model,
         reasons=refusal_reasons(metrics, policy),
-        verdict=_verdict(metrics, policy),
+        verdict=_verdict(best.family, metrics, policy),
         holdout=holdout,
         p_win=p_win,
         confidence_ml=confidence_ml,
         metrics=metrics,
         trials=best.table(),
-        importance=_rank_features(names, model.booster.gain(len(names))),
+        importance=_rank_features(names, model.learner.gain(len(names))),
         params=_params(best),
         shap=_rank_features(names, _shapley_shares(model, samples.x[holdout])),
     )
@@ -151,23 +151,21 @@ def refusal_reasons(metrics: Metrics, policy: LearningPolicy) -> tuple[str, ...]
 
 def _fit_model(
     samples: Samples,
+    weight: Floats,
     development: Index,
-    test: Index,
+    scored: ScoredRows,
     best: SearchResult,
     calibration: Calibration,
     policy: LearningPolicy,
 ) -> Model:
-    data = BoosterData.from_rows(samples.x[development], samples.won[development])
-    booster = GROWING_BOOSTERS[best.family](best.params, data, policy.seed)
-    for _ in range(best.rounds):
-        booster.grow()
+    rows = samples.rows(development, weight)
     p_win = calibration.apply(best.out_of_fold)
-    return Model.from_booster(
+    return Model.from_learner(
         family=best.family,
-        booster_bytes=booster.to_bytes(best.rounds),
+        learner_bytes=fit_family(best.family, best.params, best.rounds, rows, policy.seed),
         feature_names=samples.feature_names,
         calibration=calibration,
-        scale=fit_scale(policy.scale, p_win, samples.confidence_existing[test]),
+        scale=fit_scale(policy.scale, p_win, samples.confidence_existing[scored.index]),
         trained_through=str(samples.settled_at[development].max()),
         x=samples.x[development],
     )
@@ -183,25 +181,24 @@ def _require_both_outcomes(samples: Samples, folds: list[Fold]) -> None:
 
 
 def _yardstick_metrics(
-    samples: Samples, folds: list[Fold], development: Index, holdout: Index
+    samples: Samples, weight: Floats, folds: list[Fold], development: Index, holdout: Index
 ) -> Metrics:
     """Return the figures of the yardstick on the same folds and holdout."""
-    test = np.concatenate([fold.test for fold in folds])
-    out_of_fold = np.concatenate(
-        [_predict_yardstick(samples, fold.train, fold.test) for fold in folds]
-    )
-    held_out = _predict_yardstick(samples, development, holdout)
+
+    def predict(train: Index, test: Index) -> Floats:
+        model = LogisticModel.fit(samples.rows(train, weight), STRENGTH)
+        return model.predict(samples.x[test])
+
+    scored = ScoredRows.from_folds(samples, folds, weight)
+    out_of_fold = np.concatenate([predict(fold.train, fold.test) for fold in folds])
+    calibration = fit_calibration(out_of_fold, scored)
+    held_out = predict(development, holdout)
+    if isinstance(calibration, Calibration):
+        out_of_fold, held_out = calibration.apply(out_of_fold), calibration.apply(held_out)
     return {
-        **_score_metrics("yardstick_oof", out_of_fold, samples.won[test]),
+        **_score_metrics("yardstick_oof", out_of_fold, scored.won),
         **_score_metrics("yardstick_holdout", held_out, samples.won[holdout]),
     }
-
-
-def _predict_yardstick(samples: Samples, train: Index, test: Index) -> Floats:
-    """Return probabilities of a regularised logistic regression, shape (len(test),)."""
-    regression = make_pipeline(StandardScaler(), LogisticRegression(C=0.05, max_iter=500))
-    regression.fit(samples.x[train], samples.won[train])
-    return np.asarray(regression.predict_proba(samples.x[test])[:, 1])
 
 
 def _score_metrics(name: str, p_win: Floats, won: Bools) -> Metrics:
@@ -220,17 +217,20 @@ def _score_metrics(name: str, p_win: Floats, won: Bools) -> Metrics:
     }
 
 
-def _verdict(metrics: Metrics, policy: LearningPolicy) -> str:
+def _verdict(family: Family, metrics: Metrics, policy: LearningPolicy) -> str:
     accuracy = metrics["holdout_accuracy"]
-    advantage = metrics["yardstick_oof_log_loss"] - metrics["oof_log_loss"]
     admission = "; ".join(refusal_reasons(metrics, policy))
     if not admission:
         admission = f"holdout accuracy {accuracy:.1%} passes {policy.gate_accuracy:.1%}"
+    return f"{admission}; {_compare_with_yardstick(family, metrics)}"
+
+
+def _compare_with_yardstick(family: Family, metrics: Metrics) -> str:
+    if family == "logistic":
+        return "a logistic regression serves: no booster was clearly better out of fold"
+    advantage = metrics["yardstick_oof_log_loss"] - metrics["oof_log_loss"]
     comparison = "beats" if advantage > 0 else "does not beat"
-    return (
-        f"{admission}; the booster {comparison} a logistic regression "
-        f"({advantage:+.4f} nats out of fold)"
-    )
+    return f"the booster {comparison} a logistic regression ({advantage:+.4f} nats out of fold)"
 
 
 def _uncalibrated(reason: str, best: SearchResult, holdout: Index, metrics: Metrics) -> Training:

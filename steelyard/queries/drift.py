@@ -62,7 +62,7 @@ def drift_inputs(home: Home, champion: Version, as_of: datetime) -> DriftInputs:
         CollectMoreData: If there are no bars yet.
     """
     model = home.model(champion.number)
-    gains = model.booster.gain(len(model.feature_names)).tolist()
+    gains = model.learner.gain(len(model.feature_names)).tolist()
     return DriftInputs(
         reference=_training_rows(home, champion, as_of),
         current=_recent_rows(home, champion, as_of),

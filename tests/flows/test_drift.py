@@ -62,7 +62,7 @@ def checked(stores: Home, day: datetime = DAY) -> JudgedDrift:
 
 def important(stores: Home, count: int) -> list[str]:
     model = stores.model("1")
-    order = np.argsort(-model.booster.gain(len(model.feature_names)))
+    order = np.argsort(-model.learner.gain(len(model.feature_names)))
     return [model.feature_names[number] for number in order[:count]]
 
 

@@ -1,4 +1,4 @@
-"""Flat trees reproduce the native predictions of both families."""
+"""Flat trees and linear terms reproduce the native predictions of every family."""
 
 import subprocess
 import sys
@@ -6,9 +6,10 @@ import sys
 import numpy as np
 import pytest
 
-from factories.samples import make_samples
+from factories.samples import make_samples, weighted
 from steelyard.errors import FixData
-from steelyard.learning.boosters import GROWING_BOOSTERS, STORED_BOOSTERS, BoosterData
+from steelyard.learning.boosters import GROWING_BOOSTERS, BoosterData
+from steelyard.learning.families import READERS
 from steelyard.learning.forest import (
     REFERENCE_ROWS,
     ReferenceRows,
@@ -16,18 +17,17 @@ from steelyard.learning.forest import (
     forest_to_bytes,
 )
 from steelyard.learning.model import Model
-from steelyard.learning.policy import Family, LearningPolicy
+from steelyard.learning.policy import FAMILIES, BoosterFamily, LearningPolicy
 from steelyard.learning.scorer import DESCRIPTION, TREES, Scorer
 from steelyard.learning.training import train
 
 SAMPLES = make_samples(1500, signal=1.2, seed=5)
 ROWS = np.random.default_rng(1).normal(scale=1.5, size=(5000, 6))
-FAMILIES: tuple[Family, ...] = ("lightgbm", "xgboost")
 
 
-def grow_booster(family: Family, rounds: int = 120) -> bytes:
+def grow_booster(family: BoosterFamily, rounds: int = 120) -> bytes:
     booster = GROWING_BOOSTERS[family](
-        {"learning_rate": 0.1}, BoosterData.from_rows(SAMPLES.x, SAMPLES.won), 3
+        {"learning_rate": 0.1}, BoosterData.from_rows(weighted(SAMPLES)), 3
     )
     for _ in range(rounds):
         booster.grow()
@@ -43,14 +43,14 @@ def model(request: pytest.FixtureRequest) -> Model:
 
 def test_lightgbm_is_reproduced_bit_for_bit() -> None:
     """5,000 rows, 120 trees."""
-    native = STORED_BOOSTERS["lightgbm"](grow_booster("lightgbm"))
+    native = READERS["lightgbm"](grow_booster("lightgbm"))
 
     assert native.forest().predict(ROWS).tobytes() == native.predict(ROWS).tobytes()
 
 
 def test_xgboost_is_reproduced_to_single_precision() -> None:
     """Rows exactly at a bound go the same way, too."""
-    native = STORED_BOOSTERS["xgboost"](grow_booster("xgboost"))
+    native = READERS["xgboost"](grow_booster("xgboost"))
     trees = native.forest()
     at_bounds = np.repeat(ROWS[:1], 500, axis=0)
     inner = np.flatnonzero(trees.feature >= 0)[:500]
@@ -101,7 +101,7 @@ def test_changed_files_are_refused(model: Model) -> None:
         files | {TREES: b""},
         {name: content for name, content in files.items() if name != TREES},
         {name: content for name, content in files.items() if name != DESCRIPTION},
-        files | {DESCRIPTION: files[DESCRIPTION].replace(b'"format": 2', b'"format": 1')},
+        files | {DESCRIPTION: files[DESCRIPTION].replace(b'"format": 3', b'"format": 1')},
         files | {DESCRIPTION: b"{"},
     ):
         with pytest.raises(FixData, match="retrain"):
@@ -110,7 +110,7 @@ def test_changed_files_are_refused(model: Model) -> None:
 
 def test_trees_with_other_predictions_are_refused() -> None:
     """Loading checks the kernel against the native predictions and refuses damaged trees."""
-    native = STORED_BOOSTERS["lightgbm"](grow_booster("lightgbm", 20))
+    native = READERS["lightgbm"](grow_booster("lightgbm", 20))
     trees, x = native.forest(), SAMPLES.x[:50]
     reference = ReferenceRows(x, native.predict(x), x.min(axis=0), x.max(axis=0))
     assert (

@@ -5,10 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from factories.samples import make_samples
+from factories.samples import make_samples, weighted
 from steelyard.errors import CollectMoreData, FixData
 from steelyard.learning.boosters import GROWING_BOOSTERS, BoosterData
 from steelyard.learning.calibration import logit
+from steelyard.learning.families import FILES, READERS
 from steelyard.learning.folds import split_holdout, walk_forward
 from steelyard.learning.model import Model
 from steelyard.learning.policy import Family, LearningPolicy
@@ -64,9 +65,9 @@ def test_same_data_and_seed_give_the_same_model(skilled: Samples) -> None:
     )
 
 
-@pytest.mark.parametrize("family", ["lightgbm", "xgboost"])
+@pytest.mark.parametrize("family", ["logistic", "lightgbm", "xgboost"])
 def test_a_stored_model_predicts_the_same_bit_for_bit(family: Family, skilled: Samples) -> None:
-    """Stored as native text or UBJ plus JSON, and read back."""
+    """Stored as native text, UBJ or plain numbers, with JSON beside it, and read back."""
     model = train(skilled, QUICK.model_copy(update={"families": (family,)})).model
     assert model is not None
     files = model.to_files()
@@ -75,7 +76,7 @@ def test_a_stored_model_predicts_the_same_bit_for_bit(family: Family, skilled: S
     assert set(files) == {
         "model.json",
         "forest.npz",
-        "booster.txt" if family == "lightgbm" else "booster.ubj",
+        FILES[family],
     }
     for expected, actual in zip(model.predict(skilled.x), reloaded.predict(skilled.x), strict=True):
         assert expected.tobytes() == actual.tobytes()
@@ -86,7 +87,7 @@ def test_a_changed_booster_is_not_loaded(skilled: Samples) -> None:
     model = train(skilled, QUICK).model
     assert model is not None
     files = {
-        name: content + b" " if name.startswith("booster") else content
+        name: content + b" " if name in FILES.values() else content
         for name, content in model.to_files().items()
     }
 
@@ -125,10 +126,11 @@ def test_a_scored_fold_does_not_stop_its_own_boosting(skilled: Samples) -> None:
     folds = walk_forward(skilled, development, QUICK)
     won = skilled.won.copy()
     won[folds[-1].test] = ~won[folds[-1].test]
-    single_trial = QUICK.model_copy(update={"trials": 1})
+    single_trial = QUICK.model_copy(update={"trials": 1, "families": ("lightgbm",)})
 
     expected, actual = (
-        search(samples, folds, single_trial) for samples in (skilled, replace(skilled, won=won))
+        search(samples, samples.uniqueness, folds, single_trial)
+        for samples in (skilled, replace(skilled, won=won))
     )
     assert expected.rounds == actual.rounds
     np.testing.assert_array_equal(expected.out_of_fold, actual.out_of_fold)
@@ -142,21 +144,20 @@ def test_pruned_trials_are_counted(skilled: Samples) -> None:
     assert [row.number for row in rows] == list(range(30))
     assert {row.state for row in rows} == {"complete", "pruned"}
     assert all(np.isnan(row.value) == (row.state == "pruned") for row in rows)
-    assert {row.family for row in rows} == {"lightgbm", "xgboost"}
+    assert [row.family for row in rows[:3]] == ["logistic", "lightgbm", "xgboost"]
+    assert [row.state for row in rows[:3]] == ["complete"] * 3
 
 
 @pytest.mark.parametrize("family", ["lightgbm", "xgboost"])
 def test_only_the_first_rounds_of_a_booster_are_stored(family: Family, skilled: Samples) -> None:
     """Grown to 20 rounds and stored at 10, it predicts as with 10."""
-    from steelyard.learning.boosters import STORED_BOOSTERS
-
-    table = BoosterData.from_rows(skilled.x, skilled.won)
+    table = BoosterData.from_rows(weighted(skilled))
     booster = GROWING_BOOSTERS[family]({}, table, seed=1)
     for _ in range(20):
         booster.grow()
 
     np.testing.assert_array_equal(
-        STORED_BOOSTERS[family](booster.to_bytes(10)).predict(skilled.x), booster.predict(table, 10)
+        READERS[family](booster.to_bytes(10)).predict(skilled.x), booster.predict(table, 10)
     )
 
 
@@ -179,7 +180,7 @@ def test_one_outcome_only_is_refused() -> None:
         train(samples, QUICK)
 
 
-@pytest.mark.parametrize("family", ["lightgbm", "xgboost"])
+@pytest.mark.parametrize("family", ["logistic", "lightgbm", "xgboost"])
 def test_contributions_of_features_add_up(family: Family, skilled: Samples) -> None:
     """To the raw log odds and, calibrated, to those of ``p_win``; with NaN features, too."""
     model = train(skilled, QUICK.model_copy(update={"families": (family,)})).model
@@ -187,10 +188,10 @@ def test_contributions_of_features_add_up(family: Family, skilled: Samples) -> N
     x = skilled.x.copy()
     x[0, 1] = np.nan
     original = x.tobytes()
-    raw, calibrated = model.booster.contributions(x), model.contributions(x)
+    raw, calibrated = model.learner.contributions(x), model.contributions(x)
 
     assert raw.shape == calibrated.shape == (900, 7)
-    np.testing.assert_allclose(raw.sum(axis=1), logit(model.booster.predict(x)), atol=1e-4)
+    np.testing.assert_allclose(raw.sum(axis=1), logit(model.learner.predict(x)), atol=1e-4)
     np.testing.assert_allclose(calibrated.sum(axis=1), logit(model.predict(x)[0]), atol=1e-4)
     assert np.abs(calibrated[:, :-1]).mean(axis=0).argmax() == 0
     assert np.ptp(calibrated[:, -1]) == 0
