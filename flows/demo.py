@@ -1,11 +1,13 @@
 """Demo: the real sample, and a simulated market whose edge dies, replayed and drawn."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from prefect import flow
 
 from steelyard.flows.replay import replay
+from steelyard.progress import processes, progress_named
 from steelyard.tasks.report import draw_replay
 from steelyard.views.replay import DemoResult, DrawnReplay
 
@@ -41,17 +43,27 @@ REPLAYS: dict[str, tuple[str, dict[str, Any]]] = {
 
 @flow(name="demo")
 def demo(home: str = "demo", conf: str | None = None) -> DemoResult:
-    """Run every replay in a home of its own and draw what happened.
+    """Run every replay in a home and a process of its own, and draw what happened.
 
     Args:
         home: Folder in which each replay gets a folder of its own.
         conf: Folder of the settings; None for the default.
     """
-    replays, pictures = dict[str, DrawnReplay](), list[str]()
-    for title, (folder, arguments) in REPLAYS.items():
-        replay_home = f"{home}/{folder}"
-        result = replay.fn(home=replay_home, conf=conf, **arguments)
-        answer, files = draw_replay(title, result, replay_home, conf)
-        replays[title] = DrawnReplay(result, answer)
-        pictures += files
-    return DemoResult(replays, tuple(pictures))
+    with processes(len(REPLAYS)) as pool:
+        running = [
+            pool.submit(_live, title, f"{home}/{folder}", conf, arguments)
+            for title, (folder, arguments) in REPLAYS.items()
+        ]
+        ended = [life.result() for life in running]
+    replays = {title: drawn for title, (drawn, _) in zip(REPLAYS, ended, strict=True)}
+    return DemoResult(replays, tuple(file for _, files in ended for file in files))
+
+
+def _live(
+    title: str, home: str, conf: str | None, arguments: dict[str, Any]
+) -> tuple[DrawnReplay, list[str]]:
+    """Return a replay with its answer, and the files of its pictures."""
+    with progress_named(Path(home).name):
+        result = replay.fn(home=home, conf=conf, **arguments)
+    answer, files = draw_replay(title, result, home, conf)
+    return DrawnReplay(result, answer), files

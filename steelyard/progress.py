@@ -1,8 +1,13 @@
 """Progress of long steps; whoever starts a flow decides how it is shown."""
 
+import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
+from multiprocessing import get_context
+from threading import Thread
+from typing import Any
 
 Sink = Callable[[str, int, int, str], None]
 
@@ -34,3 +39,44 @@ def report_progress(step: str, done: int, total: int, detail: str = "") -> None:
         detail: Text beside the bar.
     """
     _sink.get()(step, done, total, detail)
+
+
+@contextmanager
+def progress_named(name: str) -> Iterator[None]:
+    """Put a name before the steps inside, which others take at the same time."""
+    outer = _sink.get()
+    with progress_to(lambda step, *figures: outer(f"{name} {step}", *figures)):
+        yield
+
+
+@contextmanager
+def processes(most: int) -> Iterator[ProcessPoolExecutor]:
+    """Yield a pool of processes, at most one for each core, whose progress is shown here.
+
+    Args:
+        most: Largest number of processes.
+    """
+    context = get_context("spawn")
+    reports = context.SimpleQueue()
+    shown = Thread(target=copy_context().run, args=(_show, reports.get))
+    shown.start()
+    count = min(most, os.cpu_count() or 1)
+    try:
+        with ProcessPoolExecutor(count, context, _send_progress, (reports,)) as pool:
+            try:
+                yield pool
+            finally:
+                pool.shutdown(cancel_futures=True)
+    finally:
+        reports.put(None)
+        shown.join()
+
+
+def _show(receive: Callable[[], Any]) -> None:
+    for report in iter(receive, None):
+        report_progress(*report)
+
+
+def _send_progress(reports: Any) -> None:
+    """Send the progress of this process to the one that started it."""
+    _sink.set(lambda *report: reports.put(report))

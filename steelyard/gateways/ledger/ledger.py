@@ -612,14 +612,13 @@ def _write_ahead(connection: Any, _record: Any) -> None:
 def _plain_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Return rows of plain Python values; NaN, NaT and NA become None."""
     columns: dict[str, list[Any]] = {}
-    for name in frame.columns:
-        column = frame[name]
+    for name, column in frame.items():
+        present, values = column.notna(), column.tolist()
         if isinstance(column.dtype, pd.DatetimeTZDtype):
-            columns[name] = [
-                None if pd.isna(moment) else moment.to_pydatetime(warn=False) for moment in column
-            ]
-        else:
-            columns[name] = column.astype(object).where(column.notna(), None).tolist()
+            values = [moment.to_pydatetime(warn=False) for moment in values]
+        columns[str(name)] = [
+            value if there else None for value, there in zip(values, present, strict=True)
+        ]
     return [
         dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)
     ]
