@@ -85,7 +85,7 @@ def random_walk() -> Bars:
 
 
 def train_model(bars: dict[str, Bars]) -> Model:
-    """Return a LightGBM model of 300 trees over the 43 features of the bars of ``X``."""
+    """Return a LightGBM model of 300 trees over the 44 features of the bars of ``X``."""
     positions = np.arange(200, BARS)
     stamps = pd.to_datetime(bars["X"].timestamp[positions], utc=True)
     rows = features(

@@ -59,9 +59,9 @@ def _predict(
     fallback_reason: str | None = "no_model"
     if champion is not None:
         model = home.model(champion.number)
-        features = signals[list(home.feature_names)]
+        features = signals[list(home.feature_names)].to_numpy(dtype=np.float64)
         started = time.perf_counter()
-        p_win, confidence_ml = model.predict(features.to_numpy(dtype=np.float64))
+        p_win, confidence_ml = model.predict(model.arrange(features, home.feature_names))
         latency_ms = (time.perf_counter() - started) / len(signals) * 1e3
         fallback_reason = "lease_expired" if state.weight and not weight else None
     terms = BlendTerms(

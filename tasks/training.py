@@ -348,8 +348,9 @@ def _compare_scores(
     home: Home, samples: Samples, champion: Version, challenger: Version
 ) -> ModelComparison:
     rows = _unseen_rows(home, samples, champion, challenger)
+    models = (home.model(version.number) for version in (champion, challenger))
     p_champion, p_challenger = (
-        home.model(version.number).predict(samples.x[rows])[0] for version in (champion, challenger)
+        model.predict(model.arrange(samples.x[rows], samples.feature_names))[0] for model in models
     )
     return compare_models(samples.won[rows], p_champion, p_challenger, home.settings.learning)
 

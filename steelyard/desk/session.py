@@ -22,7 +22,7 @@ from steelyard.desk.signals import Evaluation, Outcome, Signal
 from steelyard.desk.state_watch import StateWatch
 from steelyard.errors import FixData
 from steelyard.market.bars import Bars, Floats
-from steelyard.market.features import FEATURES
+from steelyard.market.features import FEATURES, row_names
 from steelyard.market.stream import FeatureStream
 from steelyard.weight.rules import blend_confidence
 from steelyard.weight.state import State
@@ -95,6 +95,7 @@ class Session:
         self._watch = watch
         self._champion = champion
         self._score_names = score_names
+        self._feature_names = row_names(score_names)
         self._threshold = threshold
         self._ab_key = ab_key
         self._deadline = policy.deadline_ms / 1e3
@@ -234,13 +235,14 @@ class Session:
         row = self._feature_row(signal, self._features)
         if bundle is None:
             return _Opinion("no_model", row)
-        if len(row) != len(bundle.scorer.feature_names):
+        known = bundle.scorer.arrange(row, self._feature_names)
+        if known is None:
             return _Opinion("other_features", row)
-        if not bundle.scorer.usable(row):
+        if not bundle.scorer.usable(known):
             return _Opinion(
-                "features_out_of_range" if np.isfinite(row).all() else "features_missing", row
+                "features_out_of_range" if np.isfinite(known).all() else "features_missing", row
             )
-        p_win, confidence_ml = bundle.scorer.score(row)
+        p_win, confidence_ml = bundle.scorer.score(known)
         if not (math.isfinite(p_win) and 0.0 <= confidence_ml <= 100.0):
             return _Opinion("odd_opinion", row)
         return _Opinion(None, row, p_win, confidence_ml)

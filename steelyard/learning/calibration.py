@@ -6,10 +6,13 @@ import numpy as np
 from pydantic import Field
 
 from steelyard.learning.folds import ScoredRows
+from steelyard.learning.likelihood import fit_coefficients
 from steelyard.learning.samples import Floats
 from steelyard.values import FrozenModel
 
 QUANTILES = 501
+PENALTY = 1e-6
+"""Ridge penalty of slope and intercepts, next to none."""
 FARTHEST_LOGIT = 30.0
 """Log odds beyond which no share of wins differs from 0 or 1."""
 
@@ -99,18 +102,16 @@ def fit_slope(raw: Floats, rows: ScoredRows) -> tuple[float, Floats]:
         raw: Out-of-fold probabilities, shape (n,).
         rows: The rows they belong to.
     """
-    from sklearn.linear_model import LogisticRegression
-
     scores = logit(raw)
     deviation = float(scores.std())
     if not deviation > 0:
         return 0.0, np.zeros(rows.fold.max() + 1)
-    # in deviations: scores of a weak model hardly differ, and a solver would stop early
+    # in deviations, so that the penalty, which ends the search if scores know it all, is the same
     members = rows.fold[:, None] == np.arange(rows.fold.max() + 1)
     columns = np.column_stack([scores / deviation, members])
-    regression = LogisticRegression(C=1e6, fit_intercept=False, tol=1e-8, max_iter=1000)
-    regression.fit(columns, rows.won, sample_weight=rows.weight)
-    return float(regression.coef_[0, 0] / deviation), np.asarray(regression.coef_[0, 1:])
+    penalty = np.full(columns.shape[1], PENALTY)
+    fitted = fit_coefficients(columns, rows.won, rows.weight, penalty)
+    return float(fitted[0] / deviation), fitted[1:]
 
 
 def calibrated_losses(raw: Floats, rows: ScoredRows) -> tuple[float, Floats]:

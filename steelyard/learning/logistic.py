@@ -11,6 +11,7 @@ import numpy as np
 
 from steelyard.learning.boosters import StoredLearner
 from steelyard.learning.forest import Forest
+from steelyard.learning.likelihood import fit_coefficients
 from steelyard.learning.samples import Floats, WeightedRows
 
 ARRAYS = ("mean", "deviation", "coefficients")
@@ -38,19 +39,20 @@ class LogisticModel(StoredLearner):
 
         Args:
             rows: Both outcomes among them; a NaN feature is replaced by its mean.
-            strength: scikit-learn's ``C``, the inverse of the ridge penalty per unit of weight.
+            strength: ``C`` of the usual notation: half the sum of the squared coefficients is added
+                to ``C`` times the weighted log-loss.
         """
-        from sklearn.linear_model import LogisticRegression
-
         x, won, weight = rows
         known = np.isfinite(x)
         totals = np.maximum(weight @ known, np.finfo(np.float64).tiny)
         mean = weight @ np.where(known, x, 0.0) / totals
         deviation = np.sqrt(weight @ np.where(known, x - mean, 0.0) ** 2 / totals)
         deviation[deviation < 1e-12 * np.maximum(np.abs(mean), 1.0)] = 1.0  # constant columns
-        regression = LogisticRegression(C=strength, solver="newton-cholesky")
-        regression.fit(np.where(known, (x - mean) / deviation, 0.0), won, sample_weight=weight)
-        return cls(mean, deviation, regression.coef_[0], float(regression.intercept_[0]))
+        standardised = np.where(known, (x - mean) / deviation, 0.0)
+        columns = np.column_stack([standardised, np.ones(len(x))])
+        penalty = np.append(np.full(x.shape[1], 1 / strength), 0.0)
+        fitted = fit_coefficients(columns, won, weight, penalty)
+        return cls(mean, deviation, fitted[:-1], float(fitted[-1]))
 
     @classmethod
     def from_bytes(cls, content: bytes) -> "LogisticModel":

@@ -19,7 +19,13 @@ from steelyard.learning.forest import (
 )
 from steelyard.learning.policy import Family
 from steelyard.learning.samples import Floats
-from steelyard.learning.scorer import DESCRIPTION, FORMAT, TREES, read_description
+from steelyard.learning.scorer import (
+    DESCRIPTION,
+    FORMAT,
+    TREES,
+    feature_positions,
+    read_description,
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,6 +103,22 @@ class Model:
         self._require_columns(x)
         p_win = self.calibration.apply(self.learner.predict(x))
         return p_win, self.scale.apply(p_win)
+
+    def arrange(self, x: Floats, names: tuple[str, ...]) -> Floats:
+        """Return the model's features among the columns of ``x``, in its order, shape (n, k).
+
+        Args:
+            x: Features of signals, shape (n, any number).
+            names: Columns of ``x``.
+
+        Raises:
+            FixData: If one of the model's features is not among them.
+        """
+        positions = feature_positions(self.feature_names, names)
+        if positions is None:
+            missing = ", ".join(sorted(set(self.feature_names) - set(names)))
+            raise FixData(f"the model was trained with {missing}, no longer known; retrain")
+        return x[:, positions]
 
     def contributions(self, x: Floats) -> Floats:
         """Return each feature's share of the log odds of ``p_win``, and their expected value last.

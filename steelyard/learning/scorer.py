@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
 from steelyard.errors import FixData
 from steelyard.learning.calibration import Calibration, Scale
@@ -80,6 +81,18 @@ class Scorer:
             matched=np.array(scale.confidence, dtype=np.float64),
         )
 
+    def arrange(self, row: Floats, names: tuple[str, ...]) -> Floats | None:
+        """Return the model's features among those of a row, in its order; None if one is missing.
+
+        Args:
+            row: Features of a signal, shape (any number,).
+            names: Their names.
+        """
+        if names == self.feature_names:
+            return row
+        positions = feature_positions(self.feature_names, names)
+        return None if positions is None else row[positions]
+
     def usable(self, row: Floats) -> bool:
         """Return whether every feature of a row, shape (k,), is within its accepted range."""
         return bool(within_bounds(row, self.low, self.high))
@@ -97,6 +110,21 @@ class Scorer:
             self.matched,
         )
         return p_win, confidence
+
+
+def feature_positions(wanted: tuple[str, ...], names: tuple[str, ...]) -> NDArray[np.int64] | None:
+    """Return the positions of ``wanted`` among ``names``, shape (k,); None if one is missing.
+
+    A model that was trained before a feature was added goes on serving.
+
+    Args:
+        wanted: Features of a model, in its order.
+        names: Features there are.
+    """
+    positions = {name: position for position, name in enumerate(names)}
+    if not positions.keys() >= set(wanted):
+        return None
+    return np.array([positions[name] for name in wanted], dtype=np.int64)
 
 
 def read_description(files: Mapping[str, bytes]) -> dict[str, Any]:

@@ -40,7 +40,7 @@ class Feature:
     Attributes:
         name: Column name.
         group: Subject, also the name of its formulas in ``formulas``; "cross-section" and "regime"
-            look across symbols.
+            look across symbols, "side" is the signal's own.
         signed: Changes its sign for sells.
         description: Formula in words, with unit and range.
     """
@@ -117,6 +117,7 @@ FEATURES: tuple[Feature, ...] = (
     Feature("regime_trend", "regime", True, "mean efficiency20 of the symbols with this bar"),
     Feature("regime_volatility", "regime", False, "mean atr_ratio of the symbols with this bar"),
     Feature("regime_breadth", "regime", True, "share of symbols above their EMA50 minus a half"),
+    Feature("direction", "side", True, "side of the signal: 1 buys, -1 sells"),
 )
 REFRESH_BARS = 256
 """Bars after which a rolling sum is recomputed, counted from the first bar.
@@ -176,6 +177,7 @@ def features(bars: Mapping[str, Bars], signals: pd.DataFrame) -> pd.DataFrame:
             table.loc[rows.index, name] = values[decided]
     for name, values in _across_symbols(bars, own, signals).items():
         table[name] = values
+    table["direction"] = 1.0
     signed = [feature.name for feature in FEATURES if feature.signed]
     table[signed] = table[signed].mul(side_signs(signals), axis=0)
     return table

@@ -39,9 +39,9 @@ from steelyard.market.formulas import (
 from steelyard.market.strategy import WARMUP
 
 OWN_FEATURES = tuple(
-    feature.name for feature in FEATURES if feature.group not in ("cross-section", "regime")
+    feature.name for feature in FEATURES if feature.group not in ("cross-section", "regime", "side")
 )
-"""Features of one symbol alone, in order; those across symbols follow them."""
+"""Features of one symbol alone, in order; those across symbols follow, then the side."""
 SIGNED = np.array([feature.signed for feature in FEATURES])
 WINDOW_BARS = 128
 """Bars kept at least; the longest window is the 100-bar mean of the volume."""
@@ -51,7 +51,7 @@ _TREND, _MOMENTUM, _VOLATILITY, _VOLUME, _CANDLE, _CALENDAR = (
     OWN_FEATURES.index(group._fields[0])
     for group in (Trend, Momentum, Volatility, Volume, Candle, Calendar)
 )
-_ACROSS = tuple(feature.name for feature in FEATURES)[len(OWN_FEATURES) :]
+_ACROSS = tuple(feature.name for feature in FEATURES)[len(OWN_FEATURES) : -1]
 _RANKS = np.array(
     [(_ACROSS.index(rank), OWN_FEATURES.index(source)) for rank, source in RANK_SOURCES.items()]
 )
@@ -413,7 +413,7 @@ class FeatureStream:
         return self._symbols[symbol].newest
 
     def at(self, symbol: str, side: int) -> Floats:
-        """Return the features of a signal at the newest bar, order of ``FEATURES``, shape (37,).
+        """Return the features of a signal at the newest bar, order of ``FEATURES``, shape (38,).
 
         Args:
             symbol: A symbol of the universe.
@@ -426,7 +426,8 @@ class FeatureStream:
         panel = [other.values for other in self._symbols.values() if other.newest == asked.newest]
         row = np.empty(len(FEATURES))
         row[: len(OWN_FEATURES)] = asked.values
-        across(row[len(OWN_FEATURES) :], asked.values, np.array(panel))
+        across(row[len(OWN_FEATURES) : -1], asked.values, np.array(panel))
+        row[-1] = 1.0
         if side < 0:
             row[SIGNED] = -row[SIGNED]
         return row

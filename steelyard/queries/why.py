@@ -10,7 +10,7 @@ import numpy as np
 from steelyard.errors import FixConfiguration, RestoreService
 from steelyard.home import Home
 from steelyard.learning.model import Model
-from steelyard.market.features import SCORE, feature_set_hash
+from steelyard.market.features import SCORE
 from steelyard.views.explanation import (
     BlendedDecision,
     Contribution,
@@ -120,7 +120,7 @@ def _model_opinion(home: Home, row: Mapping[str, Any]) -> ModelOpinion:
     except RestoreService as error:
         return replace(opinion, note=str(error))
     opinion = replace(opinion, family=model.family)
-    if feature_set_hash(model.feature_names) != row["feature_set_hash"]:
+    if not set(model.feature_names) <= set(row["features"]):
         note = "the frozen features are not those of this version, so it cannot be asked again"
         return replace(opinion, note=note)
     return _reproduced(opinion, model, row["features"])

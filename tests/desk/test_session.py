@@ -41,6 +41,8 @@ from steelyard.weight.state import State
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 STRATEGY = TrendStrategy()
 NAMES = feature_names(STRATEGY)
+BEFORE_THE_SIDE = tuple(name for name in NAMES if name != "direction")
+"""Features of the models trained before the side became one."""
 THRESHOLD, KEY = 70.0, "steelyard-pilot"
 MANY = 10_000
 
@@ -55,10 +57,10 @@ def market() -> tuple[Mapping[str, Bars], pd.DataFrame]:
 
 
 @cache
-def model() -> Model:
+def model(names: tuple[str, ...] = NAMES) -> Model:
     settled = market()[1]
     trained = train(
-        Samples.from_history(settled[settled["won"].notna()], NAMES),
+        Samples.from_history(settled[settled["won"].notna()], names),
         LearningPolicy(trials=2, rounds=60),
     ).model
     assert trained is not None
@@ -90,10 +92,11 @@ def open_test_session(
     policy: DeskPolicy = PATIENT,
     recorder: Recorder | None = None,
     clock: Clock = lambda: NOW,
+    names: tuple[str, ...] = NAMES,
 ) -> Session:
     watch = StateWatch(lambda: (current, None), Brake(folder), 5.0, clock=clock)
     watch.refresh()
-    champion = ServedModel(lambda _: model().to_files(), folder / "bundle")
+    champion = ServedModel(lambda _: model(names).to_files(), folder / "bundle")
     if current is not None:
         champion.follow(current)
     return Session(watch, champion, STRATEGY.score_names, THRESHOLD, KEY, policy, recorder)
@@ -120,15 +123,21 @@ def bars_until(bars: Mapping[str, Bars], moment: pd.Timestamp) -> dict[str, Bars
 
 
 @pytest.mark.parametrize(
-    ("weight", "phase"), [(0.25, "expansion"), (0.15, "pilot"), (0.0, "shadow")]
+    ("weight", "phase", "names"),
+    [
+        pytest.param(0.25, "expansion", NAMES, id="expansion"),
+        pytest.param(0.15, "pilot", BEFORE_THE_SIDE, id="pilot, a model of before the side"),
+        pytest.param(0.0, "shadow", NAMES, id="shadow"),
+    ],
 )
 def test_a_session_says_row_for_row_what_the_batch_says(
-    tmp_path: Path, weight: float, phase: Phase
+    tmp_path: Path, weight: float, phase: Phase, names: tuple[str, ...]
 ) -> None:
     """Features, kernel and blend bar by bar equal those over the whole history."""
-    session = open_test_session(tmp_path, state(weight, phase, lease_until=NOW + timedelta(days=3)))
+    session = open_test_session(tmp_path, state(weight, phase), names=names)
     evaluations, rows = evaluate_latest(session, 250)
-    p_win, confidence_ml = model().predict(rows[list(NAMES)].to_numpy(dtype=float))
+    features = model(names).arrange(rows[list(NAMES)].to_numpy(dtype=float), NAMES)
+    p_win, confidence_ml = model(names).predict(features)
     terms = BlendTerms(
         weight=weight,
         phase=phase,

@@ -82,6 +82,21 @@ def test_a_probability_scale_is_a_hundred_times_p_win() -> None:
     assert confidence == 100 * p_win
 
 
+def test_a_model_reads_its_features_by_name(model: Model) -> None:
+    """In any order, among others; without one of its own it gives no opinion."""
+    scorer, names = Scorer.from_files(model.to_files()), model.feature_names
+    row = SAMPLES.x[0]
+    arranged = scorer.arrange(np.append(row[::-1], 9.0), (*names[::-1], "of a later version"))
+
+    assert arranged is not None
+    assert arranged.tolist() == row.tolist()
+    assert scorer.arrange(row, names) is row
+    assert scorer.arrange(row, (*names[:-1], "renamed")) is None
+    assert model.arrange(SAMPLES.x[:, ::-1], names[::-1]).tolist() == SAMPLES.x.tolist()
+    with pytest.raises(FixData, match=f"trained with {names[-1]}, no longer known; retrain"):
+        model.arrange(SAMPLES.x, (*names[:-1], "renamed"))
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e9])
 def test_a_row_outside_the_accepted_range_is_not_usable(model: Model, value: float) -> None:
     """NaN, infinity, or far outside the range of training."""

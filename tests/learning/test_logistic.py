@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
 
 from factories.samples import make_samples, weighted
 from steelyard.learning.forest import ReferenceRows, forest_from_bytes, forest_to_bytes
@@ -19,6 +20,18 @@ def test_an_unshrunken_regression_finds_the_planted_weights() -> None:
     model = LogisticModel.fit(ROWS, strength=1e6)
 
     assert model.coefficients == pytest.approx([0.5, 0, 0, 0, 0, 0], abs=0.15)
+
+
+@pytest.mark.parametrize("strength", [2e-4, 0.002, 0.02, 1.0])
+def test_it_is_the_regression_of_scikit_learn(strength: float) -> None:
+    """The same coefficients on standardised features, to the precision of its solver."""
+    model = LogisticModel.fit(ROWS, strength)
+    expected = LogisticRegression(C=strength, tol=1e-10, solver="newton-cholesky").fit(
+        (ROWS.x - model.mean) / model.deviation, ROWS.won, sample_weight=ROWS.weight
+    )
+
+    assert model.coefficients == pytest.approx(expected.coef_[0], abs=1e-7)
+    assert model.intercept == pytest.approx(expected.intercept_[0], abs=1e-7)
 
 
 def test_the_unit_of_a_feature_does_not_matter() -> None:

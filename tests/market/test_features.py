@@ -118,6 +118,15 @@ def test_a_signed_feature_flips_with_the_side() -> None:
     pd.testing.assert_frame_equal(bought[unsigned], sold[unsigned])
 
 
+def test_the_side_is_a_feature() -> None:
+    """1 for buys, -1 for sells, in the table as in the stream."""
+    proposed = signals(small_market(), TrendStrategy())
+    sides = proposed["side"].map({"buy": 1.0, "sell": -1.0})
+
+    assert set(sides) == {1.0, -1.0}
+    assert features(small_market(), proposed)["direction"].tolist() == sides.tolist()
+
+
 def test_upside_down_momentum_is_negative_momentum() -> None:
     """RSI of the mirrored path is mirrored (exactly in ratios.
 

@@ -17,7 +17,7 @@ from steelyard.queries.why import explain_signal
 
 Command = Callable[..., tuple[int, str, str]]
 LONG_AGO, FAR_AHEAD = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
-FROM, TO = datetime(2020, 9, 1, tzinfo=UTC), datetime(2020, 10, 20, tzinfo=UTC)
+FROM, TO = datetime(2020, 9, 1, tzinfo=UTC), datetime(2020, 11, 1, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ def test_the_document_keeps_its_contract(lived: Home, rows: pd.DataFrame) -> Non
         ),
         pytest.param("arm == 'treatment'", "90% × ", id="treatment"),
         pytest.param(
-            "pivotal and arm == 'all'",
+            "pivotal and arm != 'control'",
             "pivotal: without the model it would have ended otherwise",
             id="pivotal",
         ),
@@ -147,7 +147,7 @@ def test_an_unknown_signal_is_one_line_with_the_nearest_ids(
 def test_other_features_than_the_versions_are_not_shown_to_it(
     lived: Home, rows: pd.DataFrame, tmp_path: Path
 ) -> None:
-    """With another feature hash the explanation has no contributions, and says so."""
+    """Without one of the version's features the explanation has no contributions, and says so."""
     signal_id = first(rows, "settled_at.notna()")
     copy = tmp_path / "ledger.db"
     with (
@@ -155,7 +155,7 @@ def test_other_features_than_the_versions_are_not_shown_to_it(
         sqlite3.connect(copy) as other,
     ):
         source.backup(other)
-        other.execute("UPDATE ml_trade_features SET feature_set_hash = 'another'")
+        other.execute("UPDATE ml_trade_features SET features = json_remove(features, '$.rsi')")
     services = lived.settings.services.model_copy(update={"ledger": f"sqlite:///{copy}"})
     explanation = explain_signal(
         Home(lived.settings.model_copy(update={"services": services}), lived.folder), signal_id
