@@ -352,7 +352,8 @@ def _compare_scores(
     p_champion, p_challenger = (
         model.predict(model.arrange(samples.x[rows], samples.feature_names))[0] for model in models
     )
-    return compare_models(samples.won[rows], p_champion, p_challenger, home.settings.learning)
+    won, settled_at = samples.won[rows], samples.settled_at[rows]
+    return compare_models(won, p_champion, p_challenger, settled_at, home.settings.learning)
 
 
 def _unseen_rows(home: Home, samples: Samples, champion: Version, challenger: Version) -> Index:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from steelyard.errors import VerifyState
 from steelyard.home import Home
+from steelyard.market.overlap import SignalCount
 from steelyard.queries.evidence import gate_inputs, monthly_evidence, phase_evidence
 from steelyard.queries.state import require_not_before
 from steelyard.tasks.step import step
@@ -121,7 +122,7 @@ def evaluate_weight(home: Home, as_of: datetime) -> Entry | None:
 
 
 @step(one_at_a_time=True)
-def review_gates(home: Home, as_of: datetime, settled_signals: int) -> Entry | None:
+def review_gates(home: Home, as_of: datetime, settled_signals: SignalCount) -> Entry | None:
     """Review the gate of the current phase once per period.
 
     Args:

@@ -3,11 +3,11 @@
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 from scipy.special import bdtr
 
 from steelyard.evaluation import metrics
-from steelyard.evaluation.books import Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +19,8 @@ class ArmComparison:
         treatment: Settled signals decided by the blend.
         control_return: Mean account return per control signal; NaN without any.
         treatment_return: Mean account return per treatment signal; NaN without any.
-        standard_error: Of the difference, unequal variances (Welch 1947); NaN if an arm has fewer
-            than two signals.
+        standard_error: Of the difference, with days as clusters; NaN if an arm has fewer than two
+            signals, or all settled on one day.
         sample_ratio_p: Exact two-sided binomial probability of a split at least as uneven; NaN
             without signals. A tiny value means that signals get lost in one arm (Fabijan et al.,
             "Diagnosing Sample Ratio Mismatch", KDD 2019).
@@ -44,18 +44,25 @@ def compare_arms(held: pd.DataFrame) -> ArmComparison:
 
     Args:
         held: Settled predictions from ``positions.take_positions``, one row each, with column
-            ``arm``; rows outside both arms do not count. Both arms share the account.
+            ``arm``; rows outside both arms do not count. Both arms share the account, and the days:
+            what moves the market on one day moves both.
     """
-    earned, arm = held["decision_return"].to_numpy(), held["arm"].to_numpy(dtype=object)
-    control, treatment = earned[arm == "control"], earned[arm == "treatment"]
-    assigned, fewer = len(control) + len(treatment), min(len(control), len(treatment))
+    assigned = held[held["arm"].isin(("control", "treatment")).to_numpy(dtype=bool)]
+    earned, treated = assigned["decision_return"].to_numpy(), assigned["arm"].eq("treatment")
+    treatment, control = (earned[rows.to_numpy(dtype=bool)] for rows in (treated, ~treated))
+    fewer, error = min(len(control), len(treatment)), math.nan
+    if fewer > 1:
+        above, below = earned - treatment.mean(), control.mean() - earned
+        deviations = np.where(treated, above / len(treatment), below / len(control))
+        stamps = assigned["settled_at"].to_numpy(dtype="datetime64[ns]")
+        error = metrics.error_by_day(deviations, stamps)
     return ArmComparison(
         control=len(control),
         treatment=len(treatment),
         control_return=metrics.mean(control),
         treatment_return=metrics.mean(treatment),
-        standard_error=math.sqrt(_squared_error(control) + _squared_error(treatment)),
-        sample_ratio_p=split_probability(fewer, assigned),
+        standard_error=error,
+        sample_ratio_p=split_probability(fewer, len(assigned)),
     )
 
 
@@ -67,7 +74,3 @@ def split_probability(fewer: int, assigned: int) -> float:
         assigned: Signals in both arms; NaN is returned without any.
     """
     return min(1.0, 2 * float(bdtr(fewer, assigned, 0.5))) if assigned else math.nan
-
-
-def _squared_error(earned: Floats) -> float:
-    return float(earned.var(ddof=1) / len(earned)) if len(earned) > 1 else math.nan

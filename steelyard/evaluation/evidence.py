@@ -12,11 +12,13 @@ from steelyard.evaluation.ab_test import ArmComparison, compare_arms
 from steelyard.evaluation.books import (
     Books,
     Bools,
+    Floats,
     finite_or_none,
     measure_books,
 )
 from steelyard.evaluation.figures import called_right, first_needed, share, window_short
 from steelyard.evaluation.skill import Skill
+from steelyard.market.overlap import SignalCount, signal_uniqueness
 
 RECORDED_NAMES: Mapping[str, str] = {"decay_evidence": "decay"}
 """Attribute of ``Skill`` → its name in records, fixed since the first decision was written."""
@@ -28,7 +30,7 @@ class WindowPolicy:
 
     Attributes:
         days: Usual length.
-        min_settled: Settled predictions needed; with fewer the window starts earlier.
+        min_settled: Independent predictions needed; with fewer the window starts earlier.
         max_days: Largest length; None for no bound but the begin of the evidence.
     """
 
@@ -61,6 +63,7 @@ class Evidence:
         end: End of the window (UTC), inclusive.
         extended: True if the window starts earlier than usual.
         settled: Settled predictions.
+        independent: Independent predictions they are worth (``overlap.uniqueness``).
         accuracy: Share of them for which ``p_win > 0.5`` was right; NaN without any.
         no_information_rate: Share of the larger class among them; NaN without any.
         losing_streak: Longest run of consecutive losses in the ml book.
@@ -78,6 +81,7 @@ class Evidence:
     end: datetime
     extended: bool
     settled: int
+    independent: float
     accuracy: float
     no_information_rate: float
     losing_streak: int
@@ -89,6 +93,11 @@ class Evidence:
     versions: Mapping[str, VersionFigures]
     lifetime: Skill | None = None
 
+    @property
+    def count(self) -> SignalCount:
+        """Settled predictions, and how many independent ones they are worth."""
+        return SignalCount(self.settled, self.independent)
+
     def figures(self) -> dict[str, float | int | str | None]:
         """Return every figure under a flat name; NaN and infinity become None."""
         figures: dict[str, float | int | str | None] = {
@@ -96,6 +105,7 @@ class Evidence:
             "end": self.end.isoformat(),
             "extended": int(self.extended),
             "settled": self.settled,
+            "independent": self.independent,
             "accuracy": finite_or_none(self.accuracy),
             "no_information_rate": finite_or_none(self.no_information_rate),
             "losing_streak": self.losing_streak,
@@ -140,9 +150,12 @@ def gather_evidence(
     """
     in_time = (held["settled_at"] <= end) & (held["decided_at"] >= since)
     usable = held[in_time.to_numpy(dtype=bool)]
-    start = max(_window_start(usable.loc[_predicted(usable), "settled_at"], end, window), since)
+    predicted = usable.loc[_predicted(usable), ["symbol", "decided_at", "settled_at"]]
+    uniqueness = signal_uniqueness(predicted)
+    start = max(_window_start(predicted["settled_at"], uniqueness, end, window), since)
     signals = usable[(usable["settled_at"] > start).to_numpy(dtype=bool)]
     predictions = signals[_predicted(signals)]
+    count = SignalCount.of(uniqueness[(predicted["settled_at"] > start).to_numpy(dtype=bool)])
     p_win = predictions["p_win"].to_numpy(dtype=float)
     won = predictions["won"].to_numpy(dtype=bool)
     latency_ms = predictions["latency_ms"].to_numpy(dtype=float)
@@ -151,7 +164,8 @@ def gather_evidence(
         start=start,
         end=end,
         extended=start < end - timedelta(days=window.days),
-        settled=len(predictions),
+        settled=count.settled,
+        independent=count.independent,
         accuracy=metrics.accuracy(p_win, won),
         no_information_rate=metrics.no_information_rate(won),
         losing_streak=metrics.longest_losing_streak(won[predictions["ml_taken"].to_numpy()]),
@@ -185,18 +199,23 @@ def _figures_by_version(predictions: pd.DataFrame) -> dict[str, VersionFigures]:
     }
 
 
-def _window_start(predicted_at: pd.Series, end: datetime, window: WindowPolicy) -> datetime:
+def _window_start(
+    predicted_at: pd.Series, uniqueness: Floats, end: datetime, window: WindowPolicy
+) -> datetime:
     """Return ``end`` − ``days``, or an earlier time that gives ``min_settled`` predictions.
 
     Args:
         predicted_at: Settling times of all usable predictions (UTC), shape (n,), ordered.
+        uniqueness: What each of them is worth, in (0, 1], shape (n,).
         end: End of the window.
         window: Length of the window; never more than ``max_days``.
     """
     start = end - timedelta(days=window.days)
-    inside, available = int((predicted_at > start).sum()), len(predicted_at)
-    if window_short(inside, window.min_settled, available):
-        first = predicted_at.iloc[first_needed(available, window.min_settled)].to_pydatetime()
+    inside = SignalCount.of(uniqueness[(predicted_at > start).to_numpy(dtype=bool)])
+    if window_short(inside.independent, window.min_settled, len(predicted_at)):
+        worth_since = np.cumsum(uniqueness[::-1]).round(6)
+        needed = int(np.searchsorted(worth_since, window.min_settled)) + 1
+        first = predicted_at.iloc[first_needed(len(predicted_at), needed)].to_pydatetime()
         start = min(start, first - timedelta(microseconds=1))
     return start if window.max_days is None else max(start, end - timedelta(days=window.max_days))
 

@@ -79,6 +79,20 @@ def improvement(total: float, baseline: float, days: float) -> float:
 
 
 @shared
+def clustered_error(squares: float, clusters: int) -> float:
+    """Return the standard error of a sum of deviations that are correlated within clusters.
+
+    Liang and Zeger, "Longitudinal data analysis using generalized linear models", Biometrika 73,
+    1986; NaN with fewer than two clusters.
+
+    Args:
+        squares: Sum over the clusters of their squared sums of deviations.
+        clusters: Number of clusters.
+    """
+    return math.sqrt(squares * clusters / (clusters - 1)) if clusters > 1 else math.nan
+
+
+@shared
 def varies(mean: float, deviation: float) -> bool:
     """Return whether daily returns vary by more than rounding.
 
@@ -103,12 +117,12 @@ def annual_sharpe(mean: float, deviation: float) -> float:
 
 
 @shared
-def window_short(inside: int, needed: int, available: int) -> bool:
+def window_short(inside: float, needed: int, available: int) -> bool:
     """Return whether a window has to begin earlier than usual.
 
     Args:
-        inside: Settled predictions in the usual window.
-        needed: Settled predictions needed.
+        inside: Independent settled predictions in the usual window.
+        needed: Independent settled predictions needed.
         available: All settled predictions that may be used; without any, nothing can be reached.
     """
     return inside < needed and available > 0

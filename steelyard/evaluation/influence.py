@@ -3,10 +3,9 @@
 import math
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from steelyard.evaluation import metrics
 from steelyard.evaluation.books import Bools, Floats
 
 TWO_SIDED_95 = 1.959964
@@ -56,8 +55,7 @@ def changed_signals(held: pd.DataFrame) -> tuple[Bools, Floats]:
 def measure_pivotal(held: pd.DataFrame) -> Pivotal:
     """Measure the decisions the weight changed.
 
-    Signals of one day are correlated, so the interval uses days as clusters (Liang and Zeger,
-    "Longitudinal data analysis using generalized linear models", Biometrika 73, 1986).
+    Signals of one day are correlated, so the interval uses days as clusters.
 
     Args:
         held: Settled predictions from ``positions.take_positions``, one row a signal, with columns
@@ -66,9 +64,10 @@ def measure_pivotal(held: pd.DataFrame) -> Pivotal:
     weighed = ((held["weight"] > 0) & (held["arm"] != "control")).to_numpy(dtype=bool)
     changed, gains = changed_signals(held)
     changed &= weighed
-    gained, days = gains[changed], held.loc[changed, "settled_at"].dt.floor("D").to_numpy()
-    mean = float(gained.mean()) if len(gained) else math.nan
-    margin = TWO_SIDED_95 * _clustered_error(gained, days)
+    gained, stamps = gains[changed], held["settled_at"].to_numpy(dtype="datetime64[ns]")[changed]
+    mean = metrics.mean(gained)
+    deviations = (gained - mean) / max(len(gained), 1)
+    margin = TWO_SIDED_95 * metrics.error_by_day(deviations, stamps)
     return Pivotal(
         weighed=int(weighed.sum()),
         changed=len(gained),
@@ -77,13 +76,3 @@ def measure_pivotal(held: pd.DataFrame) -> Pivotal:
         low=mean - margin,
         high=mean + margin,
     )
-
-
-def _clustered_error(gained: Floats, days: NDArray[np.datetime64]) -> float:
-    """Return the standard error of the mean with days as clusters; NaN with fewer than two days."""
-    _, clusters = np.unique(days, return_inverse=True)
-    count = clusters.max(initial=-1) + 1
-    if count < 2:
-        return math.nan
-    sums = np.bincount(clusters, weights=gained - gained.mean())
-    return math.sqrt(float((sums**2).sum()) * count / (count - 1)) / len(gained)

@@ -11,7 +11,7 @@ from datetime import datetime
 import numpy as np
 from numpy.typing import NDArray
 
-from steelyard.evaluation.figures import annual_sharpe, called_right, larger_share
+from steelyard.evaluation.figures import annual_sharpe, called_right, clustered_error, larger_share
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -107,6 +107,21 @@ def accuracy(p_win: Floats, won: Bools) -> float:
 def no_information_rate(won: Bools) -> float:
     """Return the share of the larger class of ``won``, shape (n,): the accuracy of a constant."""
     return float(larger_share(int(won.sum()), len(won)))
+
+
+def error_by_day(deviations: Floats, stamps: NDArray[np.datetime64]) -> float:
+    """Return the standard error of a sum of deviations that are correlated within days (UTC).
+
+    Args:
+        deviations: Deviation of each signal from its mean, weighted as in the sum, shape (n,).
+        stamps: Time of each signal, UTC, shape (n,).
+
+    Returns:
+        NaN with fewer than two days.
+    """
+    _, days = np.unique(stamps.astype("datetime64[D]"), return_inverse=True)
+    sums = np.bincount(days, weights=deviations)
+    return float(clustered_error(float((sums**2).sum()), len(sums)))
 
 
 def error_rates(traded: Bools, won: Bools) -> tuple[float, float]:

@@ -7,6 +7,7 @@ from scipy.stats import binomtest
 
 from steelyard.learning.policy import LearningPolicy
 from steelyard.learning.samples import Bools, Floats, Index, Samples
+from steelyard.market.bars import Stamps
 
 Interval = tuple[float, float]
 
@@ -19,9 +20,9 @@ class ModelComparison:
         wins: True if the challenger replaces the champion.
         rows: Signals both were scored on.
         accuracy: Difference of the accuracies, positive is better; NaN with too few rows.
-        accuracy_interval: Bootstrap interval of ``accuracy``.
+        accuracy_interval: Bootstrap interval of ``accuracy``, by day.
         log_loss: Difference of the log-losses, nats, negative is better; NaN with too few rows.
-        log_loss_interval: Bootstrap interval of ``log_loss``.
+        log_loss_interval: Bootstrap interval of ``log_loss``, by day.
         mcnemar_p: Exact two-sided p of the signals on which exactly one was right; 1 without any.
         reasons: Both conditions with their figures.
     """
@@ -52,7 +53,7 @@ def common_rows(
 
 
 def compare_models(
-    won: Bools, champion: Floats, challenger: Floats, policy: LearningPolicy
+    won: Bools, champion: Floats, challenger: Floats, settled_at: Stamps, policy: LearningPolicy
 ) -> ModelComparison:
     """Compare two models on the same rows.
 
@@ -62,6 +63,7 @@ def compare_models(
         won: Outcomes, shape (n,).
         champion: Probabilities of the champion, shape (n,).
         challenger: Probabilities of the challenger, shape (n,).
+        settled_at: Time each outcome was known, UTC, shape (n,); those of a day share their luck.
         policy: Rows needed, and size and seed of the bootstrap.
     """
     if len(won) < policy.min_common:
@@ -83,9 +85,9 @@ def compare_models(
         wins=higher and not_worse,
         rows=len(won),
         accuracy=accuracy,
-        accuracy_interval=_bootstrap_interval(right, policy),
+        accuracy_interval=_bootstrap_interval(right, settled_at, policy),
         log_loss=log_loss,
-        log_loss_interval=_bootstrap_interval(loss, policy),
+        log_loss_interval=_bootstrap_interval(loss, settled_at, policy),
         mcnemar_p=_mcnemar_p(right),
         reasons=reasons,
     )
@@ -96,14 +98,21 @@ def _losses(p_win: Floats, won: Bools) -> Floats:
     return -np.where(won, np.log(clipped), np.log1p(-clipped))
 
 
-def _bootstrap_interval(differences: Floats, policy: LearningPolicy) -> Interval:
-    """Return the percentile interval of a mean of paired differences, shape (n,).
+def _bootstrap_interval(
+    differences: Floats, settled_at: Stamps, policy: LearningPolicy
+) -> Interval:
+    """Return the percentile interval of a mean of paired differences, whole days (UTC) resampled.
 
-    Efron, "Bootstrap methods: another look at the jackknife", Ann. Statist. 7, 1979.
+    Efron, "Bootstrap methods: another look at the jackknife", Ann. Statist. 7, 1979; of clusters:
+    Cameron, Gelbach and Miller, "Bootstrap-based improvements for inference with clustered errors",
+    Rev. Econ. Stat. 90, 2008.
     """
+    _, day = np.unique(settled_at.astype("datetime64[D]"), return_inverse=True)
+    sums, counts = np.bincount(day, weights=differences), np.bincount(day)
     rng = np.random.default_rng(policy.seed)
-    draws = rng.integers(0, len(differences), size=(policy.bootstrap_samples, len(differences)))
-    low, high = np.quantile(differences[draws].mean(axis=1), [0.025, 0.975])
+    draws = rng.integers(0, len(sums), size=(policy.bootstrap_samples, len(sums)))
+    means = sums[draws].sum(axis=1) / counts[draws].sum(axis=1)
+    low, high = np.quantile(means, [0.025, 0.975])
     return float(low), float(high)
 
 

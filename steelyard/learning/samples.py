@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from steelyard.market.bars import naive
-from steelyard.market.overlap import uniqueness
+from steelyard.market.overlap import signal_uniqueness
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -77,7 +77,7 @@ class Samples:
             x=np.ascontiguousarray(rows[list(feature_names)].to_numpy(dtype=np.float64)),
             won=rows["won"].to_numpy(dtype=bool),
             confidence_existing=rows["confidence_existing"].to_numpy(dtype=np.float64),
-            uniqueness=uniqueness(pd.factorize(rows["symbol"])[0], decided_at, settled_at),
+            uniqueness=signal_uniqueness(rows),
             feature_names=feature_names,
         )
 

@@ -6,12 +6,13 @@ from datetime import datetime, timedelta
 from steelyard.evaluation.evidence import Evidence, WindowPolicy, gather_evidence
 from steelyard.evaluation.skill import Skill, measure_skill
 from steelyard.home import Home
+from steelyard.market.overlap import SignalCount, signal_uniqueness
 from steelyard.queries.books import held_predictions
 from steelyard.weight.gates import GateInputs, window_left
 from steelyard.weight.state import State
 
 
-def gate_inputs(home: Home, state: State, settled_signals: int) -> GateInputs:
+def gate_inputs(home: Home, state: State, settled_signals: SignalCount) -> GateInputs:
     """Return the gate's inputs other than the evidence.
 
     Args:
@@ -94,5 +95,6 @@ def shadow_window(home: Home, state: State, as_of: datetime) -> tuple[str, ...]:
     champion = home.registry.version(state.champion)
     since = champion.serving_since or champion.as_of
     settled = home.ledger.settled_predictions(since, as_of)
-    own = int((settled["model_version"] == champion.number).sum())
-    return window_left(state, since, own, home.settings.weight, as_of)
+    own = settled[(settled["model_version"] == champion.number).to_numpy(dtype=bool)]
+    count = SignalCount.of(signal_uniqueness(own))
+    return window_left(state, since, count, home.settings.weight, as_of)

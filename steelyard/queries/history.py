@@ -7,6 +7,7 @@ import pandas as pd
 from steelyard.errors import CollectMoreData
 from steelyard.home import Home
 from steelyard.market.history import history
+from steelyard.market.overlap import SignalCount, signal_uniqueness
 from steelyard.market.strategy import signals
 
 
@@ -28,13 +29,15 @@ def known_history(home: Home, as_of: datetime) -> pd.DataFrame:
     return known
 
 
-def count_settled(history: pd.DataFrame) -> int:
-    """Return the number of settled signals.
+def count_settled(history: pd.DataFrame) -> SignalCount:
+    """Return the number of settled signals, and what they are worth.
 
     Args:
-        history: One row per signal with column ``won``, missing if not settled.
+        history: One row per signal with columns ``symbol``, ``decided_at`` and ``settled_at``,
+            missing if not settled.
     """
-    return int(history["won"].notna().sum())
+    settled = history["settled_at"].notna().to_numpy(dtype=bool)
+    return SignalCount.of(signal_uniqueness(history[settled]))
 
 
 def signals_between(home: Home, since: datetime, until: datetime) -> pd.DataFrame | None:

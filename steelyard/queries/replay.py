@@ -15,6 +15,7 @@ from steelyard.evaluation.books import measure_books
 from steelyard.gateways.sources import from_argument
 from steelyard.home import Home, home_under
 from steelyard.market.history import as_known
+from steelyard.market.overlap import SignalCount, signal_uniqueness
 from steelyard.queries.books import held_predictions
 from steelyard.queries.records import decision_record, version_record
 from steelyard.queries.state import current_state
@@ -66,9 +67,10 @@ class Timeline:
         new = _within(self.decided_at, since, as_of) | _within(self.settled_at, since, as_of)
         return as_known(self.history[new], pd.Timestamp(as_of)) if new.any() else self.history[:0]
 
-    def settled_count(self, as_of: datetime) -> int:
-        """Return the number of signals settled by ``as_of``."""
-        return int((self.settled_at <= _naive(as_of)).sum())
+    def settled_count(self, as_of: datetime) -> SignalCount:
+        """Return the number of signals settled by ``as_of``, and what they are worth."""
+        settled = self.settled_at <= _naive(as_of)
+        return SignalCount.of(signal_uniqueness(self.history[settled]))
 
 
 def _within(stamps: Stamps, since: datetime, until: datetime) -> NDArray[np.bool_]:

@@ -9,6 +9,7 @@ from steelyard.evaluation.influence import measure_pivotal
 from steelyard.gateways.alerts import StoredAlert
 from steelyard.gateways.ledger.tables import STALE
 from steelyard.home import Home, open_ledger
+from steelyard.market.overlap import SignalCount
 from steelyard.market.strategy import yes_or_no_words
 from steelyard.monitoring.false_alarms import false_alarms
 from steelyard.queries.books import held_predictions
@@ -197,14 +198,14 @@ def _gate(home: Home, state: State, as_of: datetime) -> tuple[Rule, ...]:
     return criteria(case, inputs, proof(case))
 
 
-def _settled_signals(home: Home, state: State, as_of: datetime) -> int:
+def _settled_signals(home: Home, state: State, as_of: datetime) -> SignalCount:
     """Return the number of settled signals, which only the first gate needs; 0 elsewhere."""
     if state.phase != "foundation":
-        return 0
+        return SignalCount(0, 0.0)
     try:
         return count_settled(known_history(home, as_of))
     except CollectMoreData:
-        return 0
+        return SignalCount(0, 0.0)
 
 
 def _entered(entries: list[Entry]) -> dict[Phase, datetime]:

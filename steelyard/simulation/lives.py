@@ -20,6 +20,7 @@ from steelyard.evaluation.books import Bools, Floats
 from steelyard.evaluation.figures import (
     annual_sharpe,
     called_right,
+    clustered_error,
     first_needed,
     improvement,
     larger_share,
@@ -475,14 +476,13 @@ def _leaves_pilot(
 
 @njit(cache=True, nogil=True)
 def _arms_allow(signals: Signals, blended: Floats, window: Window, bounds: Bounds) -> bool:
-    sums = np.zeros((2, 3))
+    sums, gains = np.zeros((2, 2)), np.zeros(window.last - window.first)
     for i in range(window.first, window.last):
         arm = int(signals.treated[i])
         taken = blended[i] > bounds.threshold if arm else signals.existing[i] > bounds.threshold
-        gain = signals.returns[i] if taken else 0.0
+        gains[i - window.first] = signals.returns[i] if taken else 0.0
         sums[arm, 0] += 1
-        sums[arm, 1] += gain
-        sums[arm, 2] += gain * gain
+        sums[arm, 1] += gains[i - window.first]
     fewest = min(sums[0, 0], sums[1, 0])
     if (
         fewest < max(bounds.arm_signals, 2)
@@ -490,8 +490,15 @@ def _arms_allow(signals: Signals, blended: Floats, window: Window, bounds: Bound
     ):
         return False
     means = sums[:, 1] / sums[:, 0]
-    errors = (sums[:, 2] / sums[:, 0] - means**2) / (sums[:, 0] - 1)
-    bound = chance_shortfall(bounds.arm_errors, math.sqrt(max(errors.sum(), 0.0)))
+    squares, days, of_day = 0.0, 1, 0.0
+    for i in range(window.first, window.last):
+        if i > window.first and signals.day[i] != signals.day[i - 1]:
+            squares, days, of_day = squares + of_day**2, days + 1, 0.0
+        arm = int(signals.treated[i])
+        deviation = (gains[i - window.first] - means[arm]) / sums[arm, 0]
+        of_day += deviation if arm else -deviation
+    error = clustered_error(squares + of_day**2, days)
+    bound = chance_shortfall(bounds.arm_errors, error)
     return treatment_not_worse(means[1] - means[0], bound)
 
 

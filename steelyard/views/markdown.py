@@ -188,7 +188,7 @@ def _incident_evidence(incident: Incident) -> list[str]:
     if evidence is None:
         return [f"Could not be gathered: {in_markdown(incident.trouble)}"]
     window = (
-        f"{evidence.settled} settled predictions from {evidence.start:%Y-%m-%d} "
+        f"{evidence.count.words('settled predictions')} from {evidence.start:%Y-%m-%d} "
         f"to {evidence.end:%Y-%m-%d}, {evidence.books.pivotal} signals pivotal."
     )
     limits = rules_view("", incident.decision.rules, "fires", "holds")

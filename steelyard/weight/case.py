@@ -31,8 +31,8 @@ class Case:
 
     @property
     def conclusive(self) -> bool:
-        """Whether the window holds enough settled predictions to judge its figures."""
-        return self.evidence.settled >= self.policy.min_settled
+        """Whether the window holds enough independent predictions to judge its figures."""
+        return self.evidence.count.missing(self.policy.min_settled) == 0
 
     @property
     def decay_evidence(self) -> float:

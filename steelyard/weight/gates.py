@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 from steelyard.evaluation.ab_test import ArmComparison
 from steelyard.evaluation.books import Books
+from steelyard.market.overlap import SignalCount
 from steelyard.weight.case import Case
 from steelyard.weight.decision import Decision, Rule, make_rule
 from steelyard.weight.limits import measure_limits
@@ -40,7 +41,7 @@ class GateInputs:
         has_champion: A version of the model serves.
     """
 
-    settled_signals: int
+    settled_signals: SignalCount
     features_validated: bool
     has_champion: bool
 
@@ -133,9 +134,7 @@ def _shadow(case: Case, inputs: GateInputs) -> tuple[Rule, ...]:
         _days("days", case, gates.shadow_days),
         _present("champion", inputs.has_champion, "a champion"),
         _present("retrained", retrained, "a champion trained after the breaker"),
-        _count(
-            "settled_predictions", evidence.settled, gates.shadow_settled, "settled predictions"
-        ),
+        _count("settled_predictions", evidence.count, gates.shadow_settled, "settled predictions"),
         _above("accuracy", accuracy, gates.shadow_accuracy, "accuracy"),
         _above("no_information_rate", accuracy, evidence.no_information_rate, "accuracy"),
         _floor("coverage", evidence.coverage, gates.shadow_coverage, "coverage"),
@@ -235,7 +234,11 @@ def sample_ratio(arms: ArmComparison, gates: GatePolicy) -> Rule:
 
 
 def window_left(
-    state: State, serving_since: datetime, settled: int, policy: WeightPolicy, as_of: datetime
+    state: State,
+    serving_since: datetime,
+    settled: SignalCount,
+    policy: WeightPolicy,
+    as_of: datetime,
 ) -> tuple[str, ...]:
     """Return what is missing before the champion in shadow may be replaced; empty if nothing is.
 
@@ -252,7 +255,7 @@ def window_left(
     if state.phase != "shadow" or state.retrain_required or days_served >= policy.window_max_days:
         return ()
     days = math.ceil(policy.gates.shadow_days - days_served)
-    predictions = policy.gates.shadow_settled - settled
+    predictions = settled.missing(policy.gates.shadow_settled)
     missing = ((days, "more days"), (predictions, "more settled predictions"))
     return tuple(f"{count} {noun}" for count, noun in missing if count > 0)
 
@@ -279,13 +282,14 @@ def _days(name: str, case: Case, needed: int) -> Rule:
 
 
 def _enough_predictions(case: Case) -> Rule:
-    settled, needed = case.evidence.settled, case.policy.min_settled
-    return _count("settled_predictions", settled, needed, "settled predictions")
+    count, needed = case.evidence.count, case.policy.min_settled
+    return _count("settled_predictions", count, needed, "settled predictions")
 
 
-def _count(name: str, count: int, needed: int, noun: str) -> Rule:
-    reason = f"{needed - count} more {noun} needed" if count < needed else f"{count} {noun}"
-    return make_rule(name, count, needed, fired=count >= needed, reason=reason)
+def _count(name: str, count: SignalCount, needed: int, noun: str) -> Rule:
+    enough = not count.missing(needed)
+    reason = count.words(noun) if enough else count.missing_words(needed, noun)
+    return make_rule(name, count.independent, needed, fired=enough, reason=reason)
 
 
 def _present(name: str, present: bool, noun: str) -> Rule:

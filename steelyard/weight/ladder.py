@@ -63,8 +63,8 @@ def evaluate(case: Case) -> Decision:
 
 def _choose_step(case: Case, limits: Limits) -> Step:
     if not case.conclusive:
-        missing = case.policy.min_settled - case.evidence.settled
-        return Step("HOLD", f"insufficient evidence: {missing} more settled predictions needed")
+        reason = case.evidence.count.missing_words(case.policy.min_settled, "settled predictions")
+        return Step("HOLD", f"insufficient evidence: {reason}")
     if case.state.phase in ("foundation", "shadow"):
         return Step("HOLD", f"phase {case.state.phase}: the weight rises at the gate, not by steps")
     latched = limits.cuts_that_are("latched")

@@ -185,7 +185,8 @@ def _streak_breaker(state: State, streak: int, policy: WeightPolicy) -> Rule:
 def _accuracy_breaker(case: Case) -> Rule:
     accuracy, bound = case.evidence.accuracy, case.policy.limits.breaker_accuracy
     if not case.conclusive:
-        reason = f"{case.evidence.settled} settled predictions, {case.policy.min_settled} needed"
+        count = case.evidence.count.words("settled predictions")
+        reason = f"{count}, {case.policy.min_settled} needed"
         return make_rule("breaker_accuracy", math.nan, bound, fired=False, reason=reason)
     breached = under(accuracy, bound)
     confirmed = case.confirms(case.policy.sequential.cut, accuracy)

@@ -3,13 +3,16 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from factories.evidence import EARLIER
-from factories.settled import held
+from factories.settled import UNLIMITED, held, settled
 from steelyard.desk.blend import assign_arm
 from steelyard.evaluation.ab_test import compare_arms
+from steelyard.evaluation.books import SizingPolicy
 from steelyard.evaluation.evidence import WindowPolicy, gather_evidence
+from steelyard.evaluation.positions import take_positions
 
 
 def arms_of(control: int, treatment: int) -> list[str]:
@@ -27,14 +30,30 @@ def test_an_arm_earns_per_assigned_signal_traded_or_not() -> None:
     assert arms.difference == pytest.approx(-arms.control_return / 2)
 
 
-def test_the_standard_error_is_welchs() -> None:
+def test_on_days_of_one_signal_the_standard_error_is_welchs() -> None:
     """It equals the formula over the variances of both arms."""
     rng = np.random.default_rng(0)
     frame = held(300, arm=arms_of(100, 200), net_return=rng.normal(0, 0.02, 300))
     earned = frame["net_return"].to_numpy() * 0.25
-    by_hand = math.sqrt(earned[:100].var(ddof=1) / 100 + earned[100:].var(ddof=1) / 200)
+    by_hand = math.sqrt(earned[:100].var() / 100 + earned[100:].var() / 200)
 
-    assert compare_arms(frame).standard_error == pytest.approx(by_hand)
+    assert compare_arms(frame).standard_error == pytest.approx(by_hand * math.sqrt(300 / 299))
+
+
+def test_signals_of_a_day_that_share_their_luck_count_as_one() -> None:
+    """Ten equal signals a day: the error of thirty days; both arms on a day share what moves it."""
+    luck = np.random.default_rng(0).normal(0, 0.02, 30)
+    days = pd.Timestamp(EARLIER) + pd.to_timedelta(np.repeat(np.arange(30), 10), unit="D")
+    frame = settled(300, net_return=np.repeat(luck, 10), symbol=[f"S{i % 10}" for i in range(300)])
+    frame = frame.assign(decided_at=days, settled_at=days + pd.Timedelta("1h"))
+    apart, mixed = (
+        compare_arms(take_positions(frame.assign(arm=arm), SizingPolicy(), UNLIMITED))
+        for arm in (np.repeat(arms_of(15, 15), 10), ["control", "treatment"] * 150)
+    )
+    by_hand = math.sqrt((luck[:15].var() / 15 + luck[15:].var() / 15) * 30 / 29) * 0.25
+
+    assert apart.standard_error == pytest.approx(by_hand)
+    assert mixed.standard_error == pytest.approx(0.0, abs=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,15 @@ import pandas as pd
 import pytest
 
 from factories.evidence import EARLIER
-from factories.settled import held
+from factories.settled import UNLIMITED, held, settled
+from steelyard.evaluation.books import SizingPolicy
 from steelyard.evaluation.evidence import (
     Evidence,
     WindowPolicy,
     current_losing_streak,
     gather_evidence,
 )
+from steelyard.evaluation.positions import take_positions
 from steelyard.evaluation.skill import Skill
 
 MONTHLY = WindowPolicy(days=30, min_settled=20, max_days=120)
@@ -43,6 +45,25 @@ def test_a_window_reaches_back_until_it_has_enough(
     evidence = evidence_at(held(300).iloc[::step].reset_index(drop=True), day)
 
     assert (evidence.settled, evidence.extended) == (settled_count, extended)
+
+
+def test_a_window_needs_independent_predictions_and_shows_both_counts() -> None:
+    """Pairs that share their lives are worth one each: 30 in 30 days are 15, so it reaches back."""
+    frame = settled(300)
+    pairs = frame.assign(
+        decided_at=frame["decided_at"].to_numpy()[np.arange(300) // 2 * 2],
+        settled_at=frame["settled_at"].to_numpy()[np.arange(300) // 2 * 2],
+    )
+    zoned = {
+        name: pairs[name].astype("datetime64[ns, UTC]") for name in ("decided_at", "settled_at")
+    }
+    rows = take_positions(pairs.assign(**zoned), SizingPolicy(), UNLIMITED)
+    evidence = evidence_at(rows, 100)
+
+    assert (evidence.settled, evidence.independent, evidence.extended) == (40, 20, True)
+    assert evidence.figures()["independent"] == 20
+    assert evidence.count.words("predictions") == "40 predictions, worth 20 independent ones"
+    assert (evidence.books.ml.trades, evidence.books.ml.blocked) == (20, 20)
 
 
 def test_later_outcomes_and_earlier_decisions_are_ignored() -> None:

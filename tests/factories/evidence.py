@@ -78,6 +78,7 @@ def evidence(
         end=NOW,
         extended=False,
         settled=settled,
+        independent=figures.pop("independent", float(settled)),
         accuracy=accuracy,
         no_information_rate=rate,
         losing_streak=streak,

@@ -23,6 +23,7 @@ from steelyard.gateways.ledger import Ledger
 from steelyard.gateways.registry import Registration
 from steelyard.home import open_home
 from steelyard.learning.policy import Retraining
+from steelyard.market.overlap import SignalCount
 from steelyard.queries.history import known_history
 from steelyard.queries.state import current_state
 from steelyard.tasks.training import compare_with_champion, settled_samples
@@ -188,7 +189,7 @@ def test_after_a_breaker_a_challenger_must_pass_the_first_gate_again(
     collect.fn(promoted, str(home), simulated)
     train.fn(Retraining(trials=10), promoted, str(home), simulated)
     stores = open_home(home, Path(simulated))
-    review_gates(stores, promoted + timedelta(days=14), 1000)
+    review_gates(stores, promoted + timedelta(days=14), SignalCount(1000, 1000))
     state = current_state(stores, promoted + timedelta(days=14))
     assert state.phase == "shadow"
     stores.journal.append(

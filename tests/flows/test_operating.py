@@ -18,6 +18,7 @@ from steelyard.errors import RestoreService
 from steelyard.flows.guard import guard
 from steelyard.flows.weight import weight
 from steelyard.home import Home, open_home
+from steelyard.market.overlap import SignalCount
 from steelyard.queries.evidence import shadow_window
 from steelyard.tasks.alerts import announce
 from steelyard.tasks.illustrations import illustrate
@@ -529,7 +530,7 @@ def _weighed(stores: Home, day: int) -> tuple[DecisionRecord, ...]:
     from steelyard.tasks.weight import evaluate_weight, review_gates
 
     at = EARLIER + timedelta(days=day)
-    entries = [evaluate_weight(stores, at), review_gates(stores, at, 0)]
+    entries = [evaluate_weight(stores, at), review_gates(stores, at, SignalCount(0, 0))]
     announce(stores, entries)
     return decision_records(stores, entries)
 

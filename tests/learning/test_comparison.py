@@ -10,6 +10,7 @@ from steelyard.learning.comparison import common_rows, compare_models
 from steelyard.learning.policy import LearningPolicy
 
 POLICY = LearningPolicy()
+DAYS = np.datetime64("2024-01-01", "ns") + np.arange(200) * np.timedelta64(1, "D")
 WON = np.tile([True, False], 100)
 GOOD, BAD = np.where(WON, 0.7, 0.3), np.where(WON, 0.3, 0.7)
 LUKEWARM, BOLD = np.where(WON, 0.55, 0.45), np.where(WON, 0.99, 0.01)
@@ -41,7 +42,7 @@ def test_a_challenger_needs_more_accuracy_and_no_worse_log_loss(
     champion: np.ndarray, challenger: np.ndarray, wins: bool
 ) -> None:
     """Both conditions, the first strictly."""
-    comparison = compare_models(WON, champion, challenger, POLICY)
+    comparison = compare_models(WON, champion, challenger, DAYS, POLICY)
 
     assert comparison.wins is wins
     assert comparison.reasons
@@ -49,17 +50,29 @@ def test_a_challenger_needs_more_accuracy_and_no_worse_log_loss(
 
 def test_intervals_and_mcnemar_are_recorded() -> None:
     """4 of 200 signals corrected: +2 %, an interval around it, an exact p of 1/8."""
-    comparison = compare_models(WON, BAD, correct_four(BAD), POLICY)
+    comparison = compare_models(WON, BAD, correct_four(BAD), DAYS, POLICY)
 
     assert comparison.accuracy == pytest.approx(0.02)
     assert comparison.accuracy_interval[0] < 0.02 < comparison.accuracy_interval[1]
     assert comparison.mcnemar_p == pytest.approx(0.125)
-    assert comparison == compare_models(WON, BAD, correct_four(BAD), POLICY)
+    assert comparison == compare_models(WON, BAD, correct_four(BAD), DAYS, POLICY)
+
+
+def test_days_are_resampled_whole() -> None:
+    """Where the signals of a day share their luck, the interval is that of the days."""
+    right = np.repeat(np.arange(20) % 3 > 0, 10)
+    challenger = np.where(right, GOOD, BAD)
+    apart, together = (
+        compare_models(WON, BAD, challenger, stamps, POLICY).accuracy_interval
+        for stamps in (DAYS, np.repeat(DAYS[:20], 10))
+    )
+
+    assert together[1] - together[0] > 2.5 * (apart[1] - apart[0])
 
 
 def test_too_few_common_rows_keep_the_champion() -> None:
     """49 of the 50 needed."""
-    comparison = compare_models(WON[:49], BAD[:49], GOOD[:49], POLICY)
+    comparison = compare_models(WON[:49], BAD[:49], GOOD[:49], DAYS[:49], POLICY)
 
     assert not comparison.wins
     assert "49 signals" in comparison.reasons[0]

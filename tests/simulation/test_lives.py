@@ -18,6 +18,7 @@ from steelyard.evaluation.evidence import (
 )
 from steelyard.evaluation.positions import take_positions
 from steelyard.evaluation.skill import BetPolicy, measure_skill
+from steelyard.market.overlap import SignalCount
 from steelyard.simulation.bounds import MAX_ARM_SIGNALS, compile_bounds
 from steelyard.simulation.characteristics import Design, Scenario, simulate_signals
 from steelyard.simulation.lives import Signals, live
@@ -32,7 +33,9 @@ from steelyard.weight.transitions import install_champion
 SIZING = SizingPolicy()
 DAY = timedelta(days=1)
 BEGAN = ANCHOR + 9450 * DAY  # a day on which periods of 14 and of 30 days both end
-READY = GateInputs(settled_signals=1000, features_validated=True, has_champion=True)
+READY = GateInputs(
+    settled_signals=SignalCount(1000, 1000), features_validated=True, has_champion=True
+)
 
 
 def frame_of(signals: Signals) -> pd.DataFrame:
@@ -57,15 +60,19 @@ def frame_of(signals: Signals) -> pd.DataFrame:
     )
 
 
-def hold(settled_frame: pd.DataFrame) -> pd.DataFrame:
-    return take_positions(settled_frame, SIZING, UNLIMITED)
+SETTLED = list(settled(0).columns)
+BLENDED = ["blended", "decision", "arm"] + [
+    f"{book}_{what}" for book in ("blended", "decision") for what in ("wanted", "taken", "return")
+]
+"""Columns that depend on the weight."""
 
 
 class ReadableLife:
     """A life under guard, evaluation and gates as they are called in production."""
 
     def __init__(self, signals: Signals, policy: WeightPolicy) -> None:
-        self.signals, self.policy, self.frame = signals, policy, frame_of(signals)
+        self.signals, self.policy = signals, policy
+        self.frame = take_positions(frame_of(signals), SIZING, UNLIMITED)
         self.state = State(
             lineage="l", phase="shadow", champion="1", began=BEGAN, as_of=BEGAN, phase_since=BEGAN,
             evidence_since=BEGAN, lease_until=BEGAN,
@@ -100,7 +107,7 @@ class ReadableLife:
             self._blend(rows)
         since = self.signals.starts[(self.state.evidence_since - BEGAN).days + 1]
         return any(
-            self._trips(current_losing_streak(hold(self.frame[since : row + 1])), number)
+            self._trips(current_losing_streak(self.frame[since : row + 1]), number)
             for row in self._find_losses(rows)
         )
 
@@ -115,9 +122,9 @@ class ReadableLife:
             np.where(pilot & ~treated, self.signals.existing[rows], blended) > SIZING.threshold
         )
         arm = np.where(treated, "treatment", "control") if pilot else np.full(len(treated), "all")
-        self.frame.loc[self.frame.index[rows], ["blended", "decision", "arm"]] = pd.DataFrame(
-            {"blended": blended, "decision": decision, "arm": arm}, index=self.frame.index[rows]
-        )
+        changed = self.frame[rows][SETTLED].assign(blended=blended, decision=decision, arm=arm)
+        held = take_positions(changed, SIZING, UNLIMITED)  # without limits, each row by itself
+        self.frame.loc[held.index, BLENDED] = held[BLENDED]
 
     def _find_losses(self, rows: slice) -> list[int]:
         """Rows that lengthen a losing streak."""
@@ -148,7 +155,7 @@ class ReadableLife:
         life = measure_skill(
             settled_frame, end, self.state.evidence_since, SIZING, self.policy.sequential.bets
         )
-        return replace(gather_evidence(hold(settled_frame), end, since, window), lifetime=life)
+        return replace(gather_evidence(settled_frame, end, since, window), lifetime=life)
 
 
 @pytest.mark.parametrize("mode", ["ladder", "sequential"])

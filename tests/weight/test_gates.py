@@ -7,11 +7,14 @@ import pytest
 
 from factories.evidence import NOW, POLICY, evidence, state
 from steelyard.evaluation.ab_test import ArmComparison
+from steelyard.market.overlap import SignalCount
 from steelyard.weight.case import Case
 from steelyard.weight.gates import GateInputs, pilot_failed, review, window_left
 from steelyard.weight.state import State
 
-READY = GateInputs(settled_signals=100, features_validated=True, has_champion=True)
+READY = GateInputs(
+    settled_signals=SignalCount(100, 100), features_validated=True, has_champion=True
+)
 NAN = float("nan")
 
 
@@ -23,14 +26,23 @@ def since(days: int) -> dict[str, object]:
     ("inputs", "missing"),
     [
         pytest.param(
-            GateInputs(99, True, True), "1 more settled signals needed", id="one signal short"
+            GateInputs(SignalCount(99, 99), True, True),
+            "1 more settled signals needed",
+            id="one signal short",
         ),
         pytest.param(
-            GateInputs(100, False, True),
+            GateInputs(SignalCount(173, 91.25), True, True),
+            "9 more independent settled signals needed, the 173 so far are worth 91.25",
+            id="enough, but they overlap",
+        ),
+        pytest.param(
+            GateInputs(SignalCount(100, 100), False, True),
             "missing: validated features",
             id="no validated features",
         ),
-        pytest.param(GateInputs(100, True, False), "missing: a champion", id="no champion"),
+        pytest.param(
+            GateInputs(SignalCount(100, 100), True, False), "missing: a champion", id="no champion"
+        ),
     ],
 )
 def test_foundation_says_what_is_missing(inputs: GateInputs, missing: str) -> None:
@@ -277,4 +289,6 @@ def test_a_champion_in_shadow_keeps_its_place_until_its_window_is_over(
     before: State, days: int, settled: int, left: tuple[str, ...]
 ) -> None:
     """Days and settled predictions of its own, as its gate counts them; what is missing is said."""
-    assert window_left(before, NOW - timedelta(days=days), settled, POLICY, NOW) == left
+    own = SignalCount(settled, settled)
+
+    assert window_left(before, NOW - timedelta(days=days), own, POLICY, NOW) == left

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from factories.evidence import NOW, POLICY, evidence, state
 from steelyard.evaluation.evidence import Evidence
+from steelyard.market.overlap import SignalCount
 from steelyard.weight.case import Case
 from steelyard.weight.decision import Decision
 from steelyard.weight.gates import GateInputs, review
@@ -20,7 +21,9 @@ from steelyard.weight.transitions import install_champion
 
 NAN, INFINITE = float("nan"), float("inf")
 DAY = timedelta(days=1)
-READY = GateInputs(settled_signals=1000, features_validated=True, has_champion=True)
+READY = GateInputs(
+    settled_signals=SignalCount(1000, 1000), features_validated=True, has_champion=True
+)
 
 good_or_odd = st.sampled_from([0.9, 1.5, 3.0, -2.0, 0.0, NAN, INFINITE, -INFINITE])
 figures = st.fixed_dictionaries(

@@ -5,12 +5,15 @@ from datetime import timedelta
 import pytest
 
 from factories.evidence import NOW, POLICY, evidence, state
+from steelyard.market.overlap import SignalCount
 from steelyard.weight.case import Case
 from steelyard.weight.gates import GateInputs, review
 from steelyard.weight.limits import guard, streak_breaker
 from steelyard.weight.rollback import hold, resume, roll_back
 
-READY = GateInputs(settled_signals=1000, features_validated=True, has_champion=True)
+READY = GateInputs(
+    settled_signals=SignalCount(1000, 1000), features_validated=True, has_champion=True
+)
 
 
 @pytest.mark.parametrize(

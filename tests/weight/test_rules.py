@@ -66,6 +66,7 @@ ARGUMENTS: dict[Callable[..., Any], tuple[tuple[Any, ...], ...]] = {
     figures.improvement: (FIGURES, FIGURES, (0.5, 30)),
     figures.neighbour_correlation: ((0.0, 10.0), (0.0, 4.0, 10.0), (4.0, 5.0), (0.0, 3.0)),
     figures.streak_by_chance: ((0.0, 50.0, 1000.0), (0.5, 0.6), (NAN, -0.1, 0.3), (0.05,)),
+    figures.clustered_error: ((0.0, NAN, 4.0), (0, 1, 2, 9)),
     figures.varies: (FIGURES, FIGURES),
     figures.annual_sharpe: (FIGURES, FIGURES),
     figures.window_short: ((0, 5, 20), (10,), (0, 5, 20)),

@@ -9,6 +9,7 @@ from factories.evidence import NOW, POLICY, state
 from factories.evidence import evidence as month
 from steelyard.evaluation.evidence import Evidence
 from steelyard.evaluation.skill import Skill
+from steelyard.market.overlap import SignalCount
 from steelyard.monitoring.false_alarms import false_alarms
 from steelyard.weight.case import Case
 from steelyard.weight.decision import Decision
@@ -19,7 +20,9 @@ from steelyard.weight.policy import SequentialPolicy, WeightPolicy
 from steelyard.weight.sequential import proof
 
 BINDING = WeightPolicy(evidence="sequential")
-READY = GateInputs(settled_signals=1000, features_validated=True, has_champion=True)
+READY = GateInputs(
+    settled_signals=SignalCount(1000, 1000), features_validated=True, has_champion=True
+)
 NAN = float("nan")
 
 
