@@ -21,6 +21,7 @@ from sklearn.metrics import roc_auc_score
 
 from steelyard.errors import CollectMoreData, SteelyardError
 from steelyard.evaluation.books import SizingPolicy, account_returns
+from steelyard.evaluation.positions import PositionLimits, take_positions
 from steelyard.evaluation.skill import Skill, measure_skill
 from steelyard.learning.calibration import fit_scale
 from steelyard.market import indicators
@@ -221,7 +222,8 @@ def lifetime_skill(predictions: pd.DataFrame) -> Skill:
         predictions["decided_at"].min().to_pydatetime(),
         predictions["settled_at"].max().to_pydatetime(),
     )
-    return measure_skill(predictions, end, since, SIZING, load(None).weight.sequential.bets)
+    held = take_positions(predictions, SIZING, PositionLimits(), ("baseline", "ml"))
+    return measure_skill(held, end, since, load(None).weight.sequential.bets)
 
 
 def print_streaks(predictions: pd.DataFrame) -> None:

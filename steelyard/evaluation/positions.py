@@ -4,6 +4,7 @@ One position per symbol at a time, at most ``max_positions`` of them, at most ``
 the account (SPEC §8). What is judged is then what could have been traded.
 """
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Annotated
 
@@ -65,7 +66,10 @@ def check_room(
 
 
 def take_positions(
-    settled: pd.DataFrame, sizing: SizingPolicy, limits: PositionLimits
+    settled: pd.DataFrame,
+    sizing: SizingPolicy,
+    limits: PositionLimits,
+    books: Sequence[str] = (*BOOKS, "decision"),
 ) -> pd.DataFrame:
     """Return the settled signals with what each book made of them.
 
@@ -83,11 +87,12 @@ def take_positions(
             ``stop_distance``.
         sizing: Threshold and size of each trade.
         limits: Room of the account.
+        books: Books to walk; ``decision`` is the account of the decisions as they fell. Columns of
+            others are not needed.
 
     Returns:
-        The rows with three more columns per book of ``BOOKS``, and per account of the decisions
-        (``decision``): ``BOOK_wanted``; ``BOOK_taken``, wanted and with room; ``BOOK_return``, the
-        account return, 0 if it was not taken.
+        The rows with three more columns per book: ``BOOK_wanted``; ``BOOK_taken``, wanted and with
+        room; ``BOOK_return``, the account return, 0 if it was not taken.
     """
     decided_at, settled_at = (
         settled[name].to_numpy(dtype="datetime64[ns]") for name in ("decided_at", "settled_at")
@@ -99,7 +104,8 @@ def take_positions(
     net_return = settled["net_return"].to_numpy(dtype=np.float64)
     room = limits.max_positions, limits.max_exposure, limits.least_size
     columns: dict[str, Bools | Floats] = {}
-    for book, wanted in _wanted(settled, sizing.threshold).items():
+    for book in books:
+        wanted = _wanted(settled, book, sizing.threshold)
         held = np.empty(len(settled))
         held[order] = _held_sizes(*lives, wanted[order], sizes[order], len(names), *room)
         taken = held != 0
@@ -111,13 +117,11 @@ def take_positions(
     return pd.concat([settled, pd.DataFrame(columns, index=settled.index)], axis=1)
 
 
-def _wanted(settled: pd.DataFrame, threshold: float) -> dict[str, Bools]:
-    """Return which signals each book wants, and which were decided for, shape (n,) each."""
-    wanted = {
-        book: settled[column].to_numpy(dtype=np.float64) > threshold
-        for book, column in BOOKS.items()
-    }
-    return wanted | {"decision": settled["decision"].to_numpy(dtype=bool)}
+def _wanted(settled: pd.DataFrame, book: str, threshold: float) -> Bools:
+    """Return which signals a book wants, or were decided for, shape (n,)."""
+    if book == "decision":
+        return settled[book].to_numpy(dtype=bool)
+    return np.asarray(settled[BOOKS[book]].to_numpy(dtype=np.float64) > threshold)
 
 
 @njit(cache=True, nogil=True)

@@ -70,7 +70,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from steelyard.evaluation import metrics
-from steelyard.evaluation.books import Bools, Floats, SizingPolicy, account_returns
+from steelyard.evaluation.books import Bools, Floats
 from steelyard.evaluation.figures import called_right
 from steelyard.values import FrozenModel
 
@@ -445,29 +445,24 @@ def _play_all(
         play_bet(games, policy, p_win[rows], classes[rows], won[rows])
 
 
-def measure_skill(
-    settled: pd.DataFrame, end: datetime, since: datetime, sizing: SizingPolicy, policy: BetPolicy
-) -> Skill:
+def measure_skill(held: pd.DataFrame, end: datetime, since: datetime, policy: BetPolicy) -> Skill:
     """Return the evidence of skill and decay at ``end``.
 
     Args:
-        settled: Settled predictions, one row a signal, ordered by ``settled_at``, with columns
-            ``settled_at``, ``decided_at``, ``p_win``, ``won``, ``confidence_existing``,
-            ``confidence_ml``, ``net_return`` and ``stop_distance``. Rows without ``p_win``, settled
-            after ``end`` or decided before ``since`` are ignored.
+        held: Settled predictions as the baseline and the ml book hold them
+            (``positions.take_positions``), one row a signal, ordered by ``settled_at``, with
+            columns ``settled_at``, ``decided_at``, ``p_win`` and ``won``. Rows without ``p_win``,
+            settled after ``end`` or decided before ``since`` are ignored.
         end: Last time counted (UTC), inclusive; a day ends at midnight, inclusive.
         since: Begin of the evidence (UTC).
-        sizing: Threshold and size of each trade.
         policy: Rules of the games.
     """
-    in_time = (settled["settled_at"] <= end) & (settled["decided_at"] >= since)
-    rows = settled[(in_time & settled["p_win"].notna()).to_numpy(dtype=bool)]
+    in_time = (held["settled_at"] <= end) & (held["decided_at"] >= since)
+    rows = held[(in_time & held["p_win"].notna()).to_numpy(dtype=bool)]
     p_win, won = rows["p_win"].to_numpy(dtype=np.float64), rows["won"].to_numpy(dtype=bool)
-    traded = rows["confidence_existing"].to_numpy(dtype=np.float64) > sizing.threshold
-    ml_traded = rows["confidence_ml"].to_numpy(dtype=np.float64) > sizing.threshold
-    returns, games = account_returns(rows, sizing), new_games(policy)
+    classes, games = rows["baseline_wanted"].to_numpy(dtype=np.int64), new_games(policy)
     starts = _bet_starts(rows, since, policy.days)
-    _play_all(games, compile_bets(policy), starts, p_win, traded.astype(np.int64), won)
+    _play_all(games, compile_bets(policy), starts, p_win, classes, won)
     return Skill(
         settled=len(rows),
         skill=skill_value(games),
@@ -475,10 +470,10 @@ def measure_skill(
         growth=float(games.growth[0] / len(rows)) if len(rows) else math.nan,
         accuracy=metrics.accuracy(p_win, won),
         no_information_rate=metrics.no_information_rate(won),
-        ml_return=float(returns[ml_traded].sum()),
-        baseline_return=float(returns[traded].sum()),
+        ml_return=float(rows["ml_return"].sum()),
+        baseline_return=float(rows["baseline_return"].sum()),
         right_autocorrelation=_autocorrelation(called_right(p_win, won)),
-        win_autocorrelation=_autocorrelation(won[ml_traded]),
+        win_autocorrelation=_autocorrelation(won[rows["ml_taken"].to_numpy(dtype=bool)]),
         luck_outlasts_bets=bool(luck_outlasts_bets(games)),
     )
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from steelyard.evaluation.evidence import Evidence, WindowPolicy, gather_evidence
+from steelyard.evaluation.positions import take_positions
 from steelyard.evaluation.skill import Skill, measure_skill
 from steelyard.home import Home
 from steelyard.market.overlap import SignalCount, signal_uniqueness
@@ -68,7 +69,8 @@ def life_evidence(home: Home, end: datetime, state: State) -> Skill:
     """
     since, settings = state.evidence_since, home.settings
     opinions = home.ledger.opinions(since, end)
-    return measure_skill(opinions, end, since, settings.books, settings.weight.sequential.bets)
+    held = take_positions(opinions, settings.books, settings.risk, ("baseline", "ml"))
+    return measure_skill(held, end, since, settings.weight.sequential.bets)
 
 
 def _evidence(

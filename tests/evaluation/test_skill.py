@@ -8,8 +8,9 @@ import pytest
 from numpy.typing import NDArray
 
 from factories.evidence import EARLIER
-from factories.settled import settled
+from factories.settled import UNLIMITED, settled
 from steelyard.evaluation.books import SizingPolicy
+from steelyard.evaluation.positions import PositionLimits, take_positions
 from steelyard.evaluation.skill import (
     BetPolicy,
     Games,
@@ -23,7 +24,6 @@ from steelyard.evaluation.skill import (
 )
 from steelyard.simulation.markets import NULL_MARKETS, Market, evidence_reached
 
-SIZING = SizingPolicy()
 LIVES, DAYS = 250, 360
 
 
@@ -163,7 +163,20 @@ def simulate_settled(count: int, accuracy: float = 0.6, seed: int = 1) -> pd.Dat
 
 def skill_at(frame: pd.DataFrame, days: int, since_day: int = 0) -> Skill:
     end, since = EARLIER + timedelta(days=days), EARLIER + timedelta(days=since_day)
-    return measure_skill(frame, end, since, SIZING, BetPolicy())
+    held = take_positions(frame, SizingPolicy(), UNLIMITED)
+    return measure_skill(held, end, since, BetPolicy())
+
+
+def test_the_books_of_the_life_follow_the_position_rules() -> None:
+    """Of three signals of one moment the account takes one; all three are evidence."""
+    frame = simulate_settled(300).assign(confidence_existing=80.0, confidence_ml=80.0)
+    for name in ("decided_at", "settled_at"):
+        frame[name] = frame[name].iloc[np.arange(300) // 3 * 3].reset_index(drop=True)
+    held = take_positions(frame, SizingPolicy(), PositionLimits(), ("baseline", "ml"))
+    skill = measure_skill(held, EARLIER + timedelta(days=300), EARLIER, BetPolicy())
+
+    assert skill.settled == 300
+    assert (skill.ml_return, skill.baseline_return) == pytest.approx((0.25, 0.25))
 
 
 def test_later_outcomes_and_earlier_decisions_are_ignored() -> None:

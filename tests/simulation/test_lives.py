@@ -152,9 +152,8 @@ class ReadableLife:
 
     def _evidence(self, number: int, since, window: WindowPolicy) -> Evidence:  # type: ignore[no-untyped-def]
         settled_frame, end = self.frame[: self.signals.starts[number + 1]], BEGAN + number * DAY
-        life = measure_skill(
-            settled_frame, end, self.state.evidence_since, SIZING, self.policy.sequential.bets
-        )
+        bets = self.policy.sequential.bets
+        life = measure_skill(settled_frame, end, self.state.evidence_since, bets)
         return replace(gather_evidence(settled_frame, end, since, window), lifetime=life)
 
 

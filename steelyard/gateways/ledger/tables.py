@@ -47,6 +47,8 @@ SETTLED = (
     *OUTCOME,
 )
 OPINIONS = (
+    "symbol",
+    "side",
     "decided_at",
     "settled_at",
     "p_win",
