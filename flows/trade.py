@@ -35,6 +35,6 @@ def trade(as_of: datetime | None = None, home: str = ".", conf: str | None = Non
     newest = newest_signals(opened_home, at)
     filled = fill(opened_home, newest.bars)
     streak_broken = settle_outcomes(opened_home, newest)
-    evaluated = trade_signals(opened_home, newest, run_clock(as_of))
+    traded = trade_signals(opened_home, newest, run_clock(as_of))
     announce(opened_home, [watch_streak(opened_home, at) if streak_broken else None])
-    return TradingRun(at, filled, evaluated)
+    return TradingRun(at, filled, traded.signals, traded.stale)

@@ -3,11 +3,14 @@
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar, copy_context
 from multiprocessing import get_context
 from threading import Thread
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
 
 Sink = Callable[[str, int, int, str], None]
 
@@ -53,30 +56,37 @@ def progress_named(name: str) -> Iterator[None]:
 def processes(most: int) -> Iterator[ProcessPoolExecutor]:
     """Yield a pool of processes, at most one for each core, whose progress is shown here.
 
+    If this process dies, their next report of progress fails, and their work ends.
+
     Args:
         most: Largest number of processes.
     """
     context = get_context("spawn")
-    reports = context.SimpleQueue()
-    shown = Thread(target=copy_context().run, args=(_show, reports.get))
+    reports, sender = context.Pipe(duplex=False)
+    shown = Thread(target=copy_context().run, args=(_show, reports))
     shown.start()
     count = min(most, os.cpu_count() or 1)
     try:
-        with ProcessPoolExecutor(count, context, _send_progress, (reports,)) as pool:
+        with ProcessPoolExecutor(count, context, _send_progress, (sender,)) as pool:
             try:
                 yield pool
             finally:
                 pool.shutdown(cancel_futures=True)
     finally:
-        reports.put(None)
+        sender.close()
         shown.join()
 
 
-def _show(receive: Callable[[], Any]) -> None:
-    for report in iter(receive, None):
-        report_progress(*report)
+def _show(reports: "Connection[Any, Any]") -> None:
+    """Show what is reported until nobody can report any more."""
+    with suppress(EOFError):
+        while True:
+            report_progress(*reports.recv())
 
 
-def _send_progress(reports: Any) -> None:
-    """Send the progress of this process to the one that started it."""
-    _sink.set(lambda *report: reports.put(report))
+def _send_progress(sender: "Connection[Any, Any]") -> None:
+    """Send the progress of this process to the one that started it.
+
+    Reports are short, so that the pipe keeps those of several processes apart.
+    """
+    _sink.set(lambda *report: sender.send(report))

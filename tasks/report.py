@@ -5,7 +5,7 @@ from dataclasses import asdict
 from datetime import datetime
 
 from steelyard.evaluation.books import equity_curves
-from steelyard.gateways.files import private_folder
+from steelyard.gateways.files import write_page
 from steelyard.gateways.registry import RunFigures
 from steelyard.home import Home, open_home
 from steelyard.queries.books import held_predictions
@@ -73,8 +73,7 @@ def review_performance(home: Home, as_of: datetime) -> PerformanceReview:
     lineage, content = lineage_report(home, as_of)
     run_id = observations.find(key)
     if run_id is None:
-        private_folder(file.parent)
-        file.write_text(content, encoding="utf-8")
+        write_page(file, content)
         figures = RunFigures(_metrics(lineage), {}, {"answer": lineage.status.answer})
         files = {"report.html": content.encode()}
         run_id = observations.record(key, f"review {period:%Y-%m-%d}", figures, files)

@@ -127,11 +127,20 @@ def settle_outcomes(home: Home, newest: Newest) -> bool:
         return False
 
 
+@dataclass(frozen=True, slots=True)
+class Traded:
+    """The signals that were evaluated, and the number of those that came too late."""
+
+    signals: tuple[TradedSignal, ...] = ()
+    stale: int = 0
+
+
 @step()
-def trade_signals(home: Home, newest: Newest, clock: Clock) -> tuple[TradedSignal, ...]:
+def trade_signals(home: Home, newest: Newest, clock: Clock) -> Traded:
     """Evaluate, size and order the signals of the newest bars; record a veto for those too old.
 
-    A signal is traded only if its entry is still to come or has just come. Its evaluation is on
+    A signal is traded only if its entry is still to come or has just come, by the clock if the run
+    started later than it was scheduled. Its evaluation is on
     disk before its order is sent, so that every order has its reason, whatever happens then. If
     all signals are too late, an alert says so: the schedule may be late for every signal.
 
@@ -141,14 +150,15 @@ def trade_signals(home: Home, newest: Newest, clock: Clock) -> tuple[TradedSigna
         clock: Clock the lease is held against.
 
     Returns:
-        The signals, each with its veto if there is one.
+        The signals evaluated, each with its veto if there is one, and how many were too late.
 
     Raises:
         RestoreService: If an evaluation cannot be written to disk; its signal is not ordered.
     """
     rows = cast(list[dict[str, Any]], newest.signals.to_dict("records"))
-    fresh = [row for row in rows if _is_fresh(home, newest, row)]
-    stale = [row for row in rows if not _is_fresh(home, newest, row)]
+    now, fresh, stale = max(newest.as_of, clock()), list[Row](), list[Row]()
+    for row in rows:
+        (fresh if _is_fresh(home, newest, row, now) else stale).append(row)
     home.ledger.record_trades(
         [
             order_row(_order(home, newest.bars, row), broker_of(home).name, "vetoed", STALE)
@@ -157,12 +167,13 @@ def trade_signals(home: Home, newest: Newest, clock: Clock) -> tuple[TradedSigna
     )
     if not fresh:
         if stale:
-            announce_stale(home, len(stale), newest.as_of)
-        return ()
+            announce_stale(home, len(stale), now)
+        return Traded(stale=len(stale))
     session = open_session(home.folder, home.conf, clock)
     try:
         session.warm(newest.bars)
-        return tuple(_trade(home, session, newest.bars, row) for row in fresh)
+        traded = tuple(_trade(home, session, newest.bars, row) for row in fresh)
+        return Traded(traded, len(stale))
     finally:
         session.close()
 
@@ -172,7 +183,7 @@ def broker_of(home: Home) -> Broker:
     return open_broker(home.settings.broker, home.settings.brackets, home.ledger)
 
 
-def _is_fresh(home: Home, newest: Newest, row: Row) -> bool:
+def _is_fresh(home: Home, newest: Newest, row: Row, now: datetime) -> bool:
     """Return whether a signal is of the newest bar of all symbols and its entry is not over."""
     last_stamp = max(bars.timestamp[-1] for bars in newest.bars.values())
     own_stamp = newest.bars[row["symbol"]].timestamp[-1]
@@ -181,7 +192,7 @@ def _is_fresh(home: Home, newest: Newest, row: Row) -> bool:
     decided_at, settings = row["decided_at"], home.settings
     opens_at = next_open(settings.source.calendar, decided_at)
     ends = entry_ends(decided_at, opens_at, home.lake.bar_size.to_pytimedelta(), settings.risk)
-    return newest.as_of <= ends
+    return now <= ends
 
 
 def _stamp(at: pd.Timestamp) -> np.datetime64:

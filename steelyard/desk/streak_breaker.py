@@ -4,9 +4,11 @@ SPEC §6; it also runs inside the trading process, on every settled outcome.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from steelyard.errors import RestoreService
 from steelyard.evaluation.books import SizingPolicy
 from steelyard.evaluation.evidence import current_losing_streak
 from steelyard.evaluation.positions import LEAD, PositionLimits, take_positions
@@ -30,7 +32,8 @@ class StreakBreaker:
     Args:
         ledger: Source of the outcomes.
         journal: Receives the decision.
-        brake: Takes effect before the journal is written, and if it cannot be.
+        brake: Takes effect before the journal is written, and if it cannot be; so does the brake
+            in the ledger, which holds if the file is removed.
         policy: Bound of the streak and length of the window.
         sizing: Signals the ml book wants, and their size.
         limits: Positions it holds at most.
@@ -66,10 +69,13 @@ class StreakBreaker:
             RestoreService: If the ledger cannot be read or the brake cannot be pulled.
         """
         streak = self._losing_streak(state, as_of)
-        if streak <= self._policy.limits.breaker_streak:
+        if state is None or streak <= self._policy.limits.breaker_streak:
             return False
-        self._brake.pull(OPERATOR, f"{streak} ML losses in a row by {as_of:%Y-%m-%d %H:%M}")
+        reason = f"{streak} ML losses in a row by {as_of:%Y-%m-%d %H:%M}"
+        self._brake.pull(OPERATOR, reason)
         self._on_pull()
+        with suppress(RestoreService):
+            self._ledger.pull_brake(state.lineage, OPERATOR, reason)
         return True
 
     def enforce(self, as_of: datetime) -> Entry | None:
@@ -81,9 +87,12 @@ class StreakBreaker:
             RestoreService: If ledger or MLflow cannot be reached; a pulled brake stays pulled.
             VerifyState: If the state does not follow from the journal; a pulled brake stays pulled.
         """
-        entry = self._disable(as_of) if self.check(self._journal.state(), as_of) else None
+        state = self._journal.state()
+        entry = self._disable(as_of) if self.check(state, as_of) else None
         if self._brake.operator == OPERATOR:
             self._brake.release()
+        if state is not None and (self._ledger.brake(state.lineage) or "").startswith(OPERATOR):
+            self._ledger.release_brake(state.lineage)
         return entry
 
     def _disable(self, as_of: datetime) -> Entry | None:

@@ -6,6 +6,8 @@ A reader sees the old content or the new one, never a part.
 import os
 from pathlib import Path
 
+from steelyard.errors import RestoreService
+
 PRIVATE_FILE, PRIVATE_FOLDER = 0o600, 0o700
 """Modes of what a home holds, whatever the umask."""
 OTHERS = 0o077
@@ -35,6 +37,25 @@ def write_whole(file: Path, content: str | bytes) -> None:
     except OSError:
         unfinished.unlink(missing_ok=True)
         raise
+
+
+def write_page(file: Path, content: str | bytes) -> None:
+    """Write a file that people read, with its folder.
+
+    Args:
+        file: The file, present or not.
+        content: The whole content; text is stored as UTF-8.
+
+    Raises:
+        RestoreService: If it cannot be written.
+    """
+    try:
+        private_folder(file.parent)
+        write_whole(file, content)
+    except OSError as error:
+        raise RestoreService(
+            f"{file}: cannot be written ({error}); free space or correct the permissions"
+        ) from error
 
 
 def private(path: str, flags: int) -> int:

@@ -21,7 +21,7 @@ from pydantic import Field
 
 from steelyard.errors import FixConfiguration, FixData
 from steelyard.gateways.calendars import holes, known_after
-from steelyard.gateways.files import private_folder, write_whole
+from steelyard.gateways.files import write_page
 from steelyard.gateways.outside import in_sheet
 from steelyard.gateways.quality_page import Line, quality_page
 from steelyard.gateways.sources import RawBars
@@ -466,5 +466,4 @@ def _repeats(good: pd.DataFrame) -> "pd.Series[bool]":
 def _write_changed(file: Path, content: bytes) -> None:
     if file.exists() and file.read_bytes() == content:
         return
-    private_folder(file.parent)
-    write_whole(file, content)
+    write_page(file, content)

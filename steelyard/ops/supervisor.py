@@ -14,6 +14,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -150,13 +151,14 @@ class Supervisor:
         return output
 
     def watch(self) -> None:
-        """Restart services that stop or no longer answer, until a signal comes.
+        """Restart services that stop or no longer answer, and the reaper, until a signal comes.
 
         Raises:
             KeyboardInterrupt: If a signal came.
         """
         while True:
             self._pause()
+            self._reaper.tend(self._say)
             for service in self._supervised:
                 service.tend(self._say)
 
@@ -301,17 +303,31 @@ class _ReaperProcess:
     """The process that ends the services if this one is killed."""
 
     def __init__(self) -> None:
+        self._groups: set[int] = set()
+        self._spawn()
+
+    def _spawn(self) -> None:
         command = [sys.executable, "-I", "-S", reaper.__file__]
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, start_new_session=True, text=True
         )
+        for group in self._groups:
+            self._write(f"+{group}\n")
+
+    def tend(self, say: Callable[[str], None]) -> None:
+        """Start it again if it has ended."""
+        if self._process.poll() is not None:
+            self._spawn()
+            say("the reaper, which ends the services if this process is killed, started again")
 
     def add(self, group: int) -> None:
         """Let it end a process group if this process is killed."""
+        self._groups.add(group)
         self._write(f"+{group}\n")
 
     def remove(self, group: int) -> None:
         """Let it forget a process group that has ended."""
+        self._groups.discard(group)
         self._write(f"-{group}\n")
 
     def close(self) -> None:
@@ -320,9 +336,10 @@ class _ReaperProcess:
 
     def _write(self, line: str) -> None:
         assert self._process.stdin is not None  # noqa: S101  # opened as a pipe
-        if self._process.poll() is None:
-            self._process.stdin.write(line)
-            self._process.stdin.flush()
+        if self._process.poll() is None:  # else its successor gets all groups
+            with suppress(BrokenPipeError):
+                self._process.stdin.write(line)
+                self._process.stdin.flush()
 
 
 def rotated(log: Path) -> Path:

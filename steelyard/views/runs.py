@@ -85,11 +85,19 @@ class TradedSignal:
 
 @dataclass(frozen=True, slots=True)
 class TradingRun:
-    """Time of a trading run (UTC), trades changed by fills, and the new signals."""
+    """What a trading run did.
+
+    Attributes:
+        as_of: Time of the run (UTC).
+        filled: Trades changed by fills.
+        signals: New signals that were evaluated.
+        stale: New signals whose entry had passed.
+    """
 
     as_of: datetime
     filled: int
     signals: tuple[TradedSignal, ...]
+    stale: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -97,4 +105,5 @@ class TradingRun:
             "as_of": self.as_of.isoformat(),
             "filled": self.filled,
             "signals": [asdict(signal) for signal in self.signals],
+            "stale": self.stale,
         }

@@ -178,7 +178,10 @@ def print_settlement(settlement: Settlement) -> None:
 
 def print_trades(run: TradingRun) -> None:
     """Print fills and orders, and the reason for every signal that was left."""
-    _line(f"{run.filled} trades changed by fills, {len(run.signals)} new signals")
+    _line(
+        f"{run.filled} trades changed by fills, {len(run.signals) + run.stale} new signals"
+        + (f", {run.stale} of them stale: their entry has passed" if run.stale else "")
+    )
     for signal in run.signals:
         confidence = f"{signal.blended:.1f} at weight {signal.weight:.1%}"
         result = (

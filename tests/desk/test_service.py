@@ -77,7 +77,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, empty_mlflow: Path) -> Home:
 
 def open_service_home(folder: Path, empty: Path) -> Home:
     """A home whose lake ends where its lineage begins."""
-    home, bars = trained_pilot_home(folder, empty, market()[1]), bars_frame()
+    home, bars = trained_pilot_home(folder, empty), bars_frame()
     home.journal.renew_lease(datetime.now(UTC) + timedelta(days=2))
     earlier = bars[(bars["timestamp"] + BAR <= pd.Timestamp(BEGAN)).to_numpy()]
     home.lake.append(earlier, BAR)
@@ -152,7 +152,7 @@ def test_the_same_decision_as_in_process_and_the_same_again(
     served: Served, tmp_path: Path, empty_mlflow: Path
 ) -> None:
     """HTTP bar by bar equals a session over the whole history; a repeat gets the same answer."""
-    since, twin = pd.Timestamp(BEGAN), trained_pilot_home(tmp_path, empty_mlflow, market()[1])
+    since, twin = pd.Timestamp(BEGAN), trained_pilot_home(tmp_path, empty_mlflow)
     for row in rows():
         answer = served.post("/evaluate", request_for(row, since)).json()
         since = row["decided_at"]

@@ -16,6 +16,7 @@ from steelyard.desk.signals import Outcome
 from steelyard.desk.streak_breaker import OPERATOR
 from steelyard.errors import RestoreService
 from steelyard.home import Home, home_under
+from steelyard.queries.status import status
 from steelyard.tasks.predictions import breaker_of
 from steelyard.tasks.rollback import roll_back_weight
 from steelyard.trading import open_session, open_watch
@@ -71,12 +72,16 @@ def test_without_mlflow_the_brake_stays_until_the_journal_can_be_written(pilot: 
     assert breaker_of(cut_off).check(pilot.journal.state(), LAST)
     with pytest.raises(RestoreService):
         breaker_of(cut_off).enforce(LAST)
-    assert pilot.brake.words == f"{OPERATOR}: 11 ML losses in a row by {LAST:%Y-%m-%d %H:%M}"
+    words = f"{OPERATOR}: 11 ML losses in a row by {LAST:%Y-%m-%d %H:%M}"
+    assert pilot.brake.words == pilot.ledger.brake("signal-confidence") == words
+    pilot.brake.release()  # as if somebody had removed the file
+    assert status(pilot, LAST).brake == words
 
     entry = breaker_of(pilot).enforce(LAST)
     assert entry is not None
     assert entry.decision.verdict == "DISABLE"
     assert not pilot.brake.pulled
+    assert pilot.ledger.brake("signal-confidence") is None
 
 
 def test_who_died_after_the_decision_leaves_no_brake_behind(pilot: Home) -> None:

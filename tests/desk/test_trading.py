@@ -39,9 +39,7 @@ def test_live_writes_what_the_flows_write(tmp_path: Path, empty_mlflow: Path) ->
         signals["decided_at"] <= pd.Timestamp(END)
     )
     rows = signals[inside.to_numpy()].reset_index(drop=True)
-    live, batch = (
-        trained_pilot_home(tmp_path / name, empty_mlflow, signals) for name in ("live", "batch")
-    )
+    live, batch = (trained_pilot_home(tmp_path / name, empty_mlflow) for name in ("live", "batch"))
     trade(live, bars, rows)
     state = batch.journal.state()
     assert state is not None
@@ -64,7 +62,7 @@ def test_live_writes_what_the_flows_write(tmp_path: Path, empty_mlflow: Path) ->
 def test_a_process_starts_without_mlflow(tmp_path: Path, empty_mlflow: Path) -> None:
     """It uses the last model and state on disk; a changed state is not trusted."""
     bars, signals = market()
-    home = trained_pilot_home(tmp_path, empty_mlflow, signals)
+    home = trained_pilot_home(tmp_path, empty_mlflow)
     open_session(home.folder, conf_folder(home.folder)).close()
     (tmp_path / "mlruns" / "mlflow.db").rename(tmp_path / "gone.db")
     (tmp_path / "mlruns" / "mlflow.db").mkdir()

@@ -14,6 +14,7 @@ from factories.homes import promote, registration
 from factories.registry import LINEAGE, copy_mlflow
 from steelyard.desk.signals import Signal
 from steelyard.home import Home, open_home
+from steelyard.learning.model import Model
 from steelyard.learning.policy import LearningPolicy
 from steelyard.learning.samples import Samples
 from steelyard.learning.training import train
@@ -52,17 +53,23 @@ def conf_folder(folder: Path) -> Path:
     return folder / "conf"
 
 
-def trained_pilot_home(folder: Path, empty: Path, history: pd.DataFrame) -> Home:
+@cache
+def trained_model() -> Model:
+    """A model trained on that market up to ``BEGAN``."""
+    settled = as_known(market()[1], pd.Timestamp(BEGAN))
+    samples = Samples.from_history(settled[settled["won"].notna()], feature_names(STRATEGY))
+    model = train(samples, LearningPolicy(trials=2, rounds=40)).model
+    assert model is not None
+    return model
+
+
+def trained_pilot_home(folder: Path, empty: Path) -> Home:
     """A home in pilot at a weight of 15 % since ``BEGAN``, with a trained champion."""
     copy_mlflow(empty, folder / "mlruns")
     shutil.copytree(PACKAGE / "conf", conf_folder(folder))
     (conf_folder(folder) / "desk.yaml").write_text("deadline_ms: 10000  # the machine may be busy")
     stores = open_home(folder, conf_folder(folder))
-    settled = as_known(history, pd.Timestamp(BEGAN))
-    samples = Samples.from_history(settled[settled["won"].notna()], feature_names(STRATEGY))
-    model = train(samples, LearningPolicy(trials=2, rounds=40)).model
-    assert model is not None
-    journal = stores.journal
+    model, journal = trained_model(), stores.journal
     journal.begin(initial_state(LINEAGE, BEGAN))
     trained = {
         "files": model.to_files(),

@@ -1,6 +1,7 @@
 """Registries on MLflow databases of their own, opened as ``Home`` opens them."""
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 from factories.evidence import NOW, POLICY
@@ -33,8 +34,9 @@ def copy_mlflow(source: Path, folder: Path) -> Path:
     """Copy the MLflow database of ``source``; new artifacts of the copy go to ``folder``."""
     folder.mkdir(parents=True)
     with (
-        sqlite3.connect(source / "mlflow.db") as original,
-        sqlite3.connect(folder / "mlflow.db") as copy,
+        closing(sqlite3.connect(source / "mlflow.db")) as original,
+        closing(sqlite3.connect(folder / "mlflow.db")) as copy,
+        copy,
     ):
         original.backup(copy)
         for name in ("training", "decisions", "observations"):

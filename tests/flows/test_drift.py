@@ -33,7 +33,7 @@ DAY = datetime(2021, 3, 1, tzinfo=UTC)
 
 @pytest.fixture
 def pilot(tmp_path: Path, empty_mlflow: Path) -> Home:
-    stores = trained_pilot_home(tmp_path, empty_mlflow, market()[1])
+    stores = trained_pilot_home(tmp_path, empty_mlflow)
     bars = bars_frame()
     stores.lake.append(
         bars[(bars["timestamp"] + BAR <= pd.Timestamp(DAY) + pd.Timedelta("30D")).to_numpy()], BAR

@@ -51,6 +51,10 @@ def test_without_mlflow_the_brakes_hold(pilot: Home, command: Command, conf: Pat
     assert "brake: pulled; ledger: pulled; journal: FAILED, " in err
     assert "broker: no order of the model waits; the brake is pulled" in err
     assert pilot.ledger.brake("signal-confidence") == "anna: now"
+    pilot.brake.release()  # as if somebody had removed the file
+    held = status(pilot, LAST)
+    assert held.current is not None
+    assert (held.brake, held.current.weight_in_force) == ("anna: now", 0.0)
     (conf / "services.yaml").write_text(right)
     code, out, err = roll_back(command, pilot, conf)
     assert (code, "journal: decision 3" in out) == (0, True), err

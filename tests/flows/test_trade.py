@@ -26,7 +26,7 @@ from steelyard.home import Home, open_home
 from steelyard.queries.history import known_history
 from steelyard.queries.status import status
 from steelyard.tasks.predictions import record_outcomes
-from steelyard.tasks.trading import broker_of
+from steelyard.tasks.trading import broker_of, newest_signals, trade_signals
 from steelyard.trading import open_session
 
 Command = Callable[..., tuple[int, str, str]]
@@ -118,24 +118,32 @@ def test_a_missed_signal_is_recorded_and_not_traded(home: Path, patient: str) ->
     assert {signal.veto for signal in document.signals} <= {None, "not_decided", "symbol_taken"}
 
 
-@pytest.mark.parametrize(("hours", "stale"), [(0.75, False), (16, False), (17, True)])
+@pytest.mark.parametrize(
+    ("scheduled", "started", "stale"),
+    [(0.75, 0.75, False), (16, 16, False), (17, 17, True), (0.75, 17, True)],
+)
 def test_a_signal_is_stale_once_its_entry_has_passed(
-    home: Path, patient: str, hours: float, stale: bool
+    home: Path, patient: str, scheduled: float, started: float, stale: bool
 ) -> None:
-    """Until New York opens again it can be ordered; then an alert says that all were stale."""
-    lived(home, patient, 1)
+    """Until New York opens again it can be ordered; then an alert says that all were stale.
+
+    A run that starts later than it was scheduled is as late as it is.
+    """
+    stores = lived(home, patient, 1)
     close = datetime(2011, 8, 16, 21, tzinfo=UTC)
-    late = close + timedelta(hours=hours)
-    trade.fn(late, str(home), patient)
-    trades = open_home(home, Path(patient)).ledger.trades()
+    late = close + timedelta(hours=started)
+    found = newest_signals(stores, close + timedelta(hours=scheduled))
+    traded = trade_signals(stores, found, lambda: late)
+    trades = stores.ledger.trades()
     newest = trades[(trades["submitted_at"] == pd.Timestamp(close)).to_numpy(dtype=bool)]
 
-    stores = open_home(home, Path(patient))
     alerted = [one.alert.figure for one in stores.alerts.open() if one.alert.kind == "stale"]
     warned = [line for line in status(stores, late).warnings if "entry of each" in line]
 
     assert len(newest) >= 1
     assert (newest["veto"] == "stale").all() == stale
+    assert len(traded.signals) == (0 if stale else len(newest))
+    assert traded.stale >= len(newest) * stale
     assert any(f"{late:%Y-%m-%d %H:%M} UTC" in figure for figure in alerted) == stale
     assert bool(warned) == stale
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from factories.bars import small_history
-from steelyard.errors import FixConfiguration, FixData
+from steelyard.errors import FixConfiguration, FixData, RestoreService
 from steelyard.gateways.calendars import holes
 from steelyard.gateways.quality import Quality, QualityPolicy
 from steelyard.gateways.sources import RawBars, SourceSettings, package_file, read
@@ -59,6 +59,13 @@ def test_clean_bars_pass_and_leave_a_page(quality: Quality) -> None:
     assert (len(checked.good), len(checked.quarantined), checked.findings) == (20, 0, ())
     assert "every rule holds" in page
     assert "http" not in page
+
+
+def test_a_page_that_cannot_be_written_is_one_line(quality: Quality, tmp_path: Path) -> None:
+    """As on a full or read-only disk; the line names the file."""
+    (tmp_path / "data_docs").write_text("in the way")
+    with pytest.raises(RestoreService, match=r"bars\.html: cannot be written"):
+        quality.check_bars(raw(clean()), NOW, NOW)
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,10 @@ import json
 import shutil
 import socket
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,7 @@ from steelyard.ops.doctor import configuration, doctor
 from steelyard.ops.doctor import home as home_checks
 from steelyard.ops.doctor.configuration import missing
 from steelyard.ops.doctor.home import Tag
-from steelyard.settings import load
+from steelyard.settings import Settings, load
 from steelyard.views.operations import Check
 
 Command = Callable[..., tuple[int, str, str]]
@@ -418,3 +420,28 @@ def test_alerts_and_sources_that_lead_nowhere_are_said(
     assert only(configuration.channels()).standing == "warning"
     monkeypatch.setenv("STEELYARD_ALERTS", "json://planted-token@127.0.0.1 json://127.0.0.1:2")
     assert only(configuration.channels()).found == "2 channels"
+
+
+@pytest.mark.parametrize(("code", "standing"), [(200, "warning"), (401, "ok"), (0, None)])
+def test_a_server_of_somebody_else_is_asked_whether_it_wants_a_login(
+    code: int, standing: str | None
+) -> None:
+    """MLflow's server without a login is a warning; one that does not answer has its own row."""
+
+    class Page(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            assert "Authorization" not in self.headers
+            self.send_response(code)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Page) as server:
+        threading.Thread(target=server.handle_request, daemon=True).start()
+        port = server.server_port if code else 9
+        services = {"mlflow": f"http://user:secret@127.0.0.1:{port}"}
+        rows = list(configuration.login(Settings.model_validate({"services": services})))
+
+    assert [row.standing for row in rows] == ([standing] if standing else [])
+    assert "secret" not in str(rows)

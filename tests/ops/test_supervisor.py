@@ -162,15 +162,17 @@ def test_stopping_ends_the_last_process_first_with_its_children(
 
 
 def test_a_supervisor_that_is_killed_leaves_nothing_behind(tmp_path: Path) -> None:
-    """Children of its services end too."""
+    """Children of its services end too, and those of a reaper that was killed before."""
     shown = "print(os.getpid(), flush=True)"
     program = f"""
+import os, signal
 from pathlib import Path
 from test_supervisor import service
 from steelyard.ops.supervisor import Supervisor
-with Supervisor(Path({str(tmp_path)!r}), print) as supervisor:
+with Supervisor(Path({str(tmp_path)!r}), Path({str(tmp_path)!r}, "said").write_text) as supervisor:
     supervisor.start(service("import os, subprocess; subprocess.Popen(['sleep', '99']); {shown}"))
     supervisor.start(service("import os, time; {shown}; time.sleep(99)", "two"))
+    os.kill(supervisor._reaper._process.pid, signal.SIGKILL)
     supervisor.watch()
 """
     modules = [str(Path(__file__).parent), *sys.path]
@@ -179,6 +181,7 @@ with Supervisor(Path({str(tmp_path)!r}), print) as supervisor:
     )
     logs = [tmp_path / "one.log", tmp_path / "two.log"]
     assert eventually(lambda: all(log.exists() and log.read_text() for log in logs))
+    assert eventually((tmp_path / "said").exists)
     groups = [int(log.read_text().split()[0]) for log in logs]
     process.kill()
     process.wait()

@@ -222,13 +222,18 @@ def test_a_worker_killed_in_a_training_registers_nothing_and_the_next_training_d
 
 
 def test_a_server_that_is_killed_comes_back(up: Up) -> None:
-    """After kill -9 on MLflow's server a new one answers."""
-    killed = up.child("pages mlflow")
-    os.kill(killed, signal.SIGKILL)
+    """After kill -9 on both servers and the reaper new ones answer, and the worker goes on."""
+    killed = {part: up.child(part) for part in ("pages prefect", "pages mlflow", "reaper")}
+    for process in killed.values():
+        os.kill(process, signal.SIGKILL)
 
-    assert wait_until(lambda: up.child("pages mlflow") not in (0, killed))
+    assert wait_until(lambda: all(up.child(part) not in (0, killed[part]) for part in killed))
     assert wait_until(lambda: answers(f"{up.mlflow}/health"))
+    assert wait_until(lambda: answers(f"{up.prefect}/api/health", up.login))
+    up.completed("guard/daily")
+    assert "prefect was ended by signal 9" in up.err()
     assert "mlflow was ended by signal 9" in up.err()
+    assert "the reaper, which ends the services" in up.err()
 
 
 def test_an_interrupt_stops_all_of_it(up: Up) -> None:

@@ -309,7 +309,7 @@ OPERATIONS: list[tuple[dict[str, Any], list[str]]] = [
         ],
     ),
     (Settlement(LAST, 1, 2).to_dict(), ["as_of", "predictions", "outcomes"]),
-    (TradingRun(LAST, 1, (SIGNAL,)).to_dict(), ["as_of", "filled", "signals"]),
+    (TradingRun(LAST, 1, (SIGNAL,)).to_dict(), ["as_of", "filled", "signals", "stale"]),
     (
         TradingRun(LAST, 1, (SIGNAL,)).to_dict()["signals"][0],
         [

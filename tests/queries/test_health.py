@@ -8,7 +8,7 @@ import pytest
 
 from factories.evidence import EARLIER
 from factories.homes import pilot_home
-from factories.pilot import BAR, BEGAN, bars_frame, conf_folder, market, trained_pilot_home
+from factories.pilot import BAR, BEGAN, bars_frame, conf_folder, trained_pilot_home
 from factories.registry import copy_mlflow
 from factories.settled import settled
 from steelyard.flows.guard import guard
@@ -23,7 +23,7 @@ DAY = datetime(2020, 10, 1, tzinfo=UTC)
 @pytest.fixture
 def pilot(tmp_path: Path, empty_mlflow: Path) -> Home:
     """A home whose bars end on ``DAY``."""
-    stores, bars = trained_pilot_home(tmp_path, empty_mlflow, market()[1]), bars_frame()
+    stores, bars = trained_pilot_home(tmp_path, empty_mlflow), bars_frame()
     stores.lake.append(bars[(bars["timestamp"] + BAR <= pd.Timestamp(DAY)).to_numpy()], BAR)
     return stores
 

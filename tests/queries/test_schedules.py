@@ -9,7 +9,7 @@ import pytest
 
 from factories.evidence import EARLIER
 from factories.homes import LAST, pilot_home
-from factories.pilot import BAR, bars_frame, conf_folder, market, trained_pilot_home
+from factories.pilot import BAR, bars_frame, conf_folder, trained_pilot_home
 from steelyard.errors import FixConfiguration
 from steelyard.flows.guard import guard
 from steelyard.flows.settle import settle
@@ -133,7 +133,7 @@ def test_settle_and_trade_are_due_only_where_there_was_a_signal(
     tmp_path: Path, empty_mlflow: Path
 ) -> None:
     """No signals, nothing due; an unprocessed signal makes them due."""
-    stores, bars = trained_pilot_home(tmp_path, empty_mlflow, market()[1]), bars_frame()
+    stores, bars = trained_pilot_home(tmp_path, empty_mlflow), bars_frame()
 
     def close(day: datetime) -> pd.DataFrame:
         return bars[(bars["timestamp"] + BAR <= pd.Timestamp(day)).to_numpy()]

@@ -1,4 +1,4 @@
-"""Several processes that run the same commands at the same moment leave the rows of one."""
+"""Several processes that run commands at the same moment leave the rows of one."""
 
 import random
 from multiprocessing.context import ForkServerContext
@@ -40,3 +40,32 @@ def test_a_crowd_leaves_the_rows_of_one_process(
     run_together(processes, [chance.sample(last_day, len(last_day)) for _ in range(CROWD)])
     assert rows(open_home(crowded, conf)) == before
     assert not verified(open_home(crowded, conf)).faults
+
+
+@pytest.mark.soak
+def test_a_crowd_in_disorder_does_nothing_twice(
+    tmp_path: Path, empty_mlflow: Path, processes: ForkServerContext
+) -> None:
+    """Commands of two new days at once, training among them, each process in an order of its own.
+
+    Which row comes first is chance; afterwards the days are repeated in their order, and once more.
+    """
+    conf = living_conf(tmp_path)
+    home = copy_mlflow(empty_mlflow, tmp_path / "mlruns").parent
+    first, *days = moments()[:3]
+    run_together(processes, [[Deed(name, first, home, conf) for name in ("guard", "collect")]])
+    chance = random.Random(CROWD)  # noqa: S311  # an order, no secret
+    for day in days:
+        orderly = [Deed(name, day, home, conf) for name in FULL.names]
+        run_together(processes, [chance.sample(orderly, len(orderly)) for _ in range(CROWD)])
+        run_together(processes, [orderly])
+        stores = open_home(home, conf)
+        before = rows(stores)
+        keys = [entry.decision.key for entry in stores.journal.entries()]
+        trained = [version.key for version in stores.registry.versions()]
+        assert len(set(keys)) == len(keys) > 0
+        assert len(set(trained)) == len(trained) > 0
+        assert not verified(stores).faults
+
+        run_together(processes, [orderly] * CROWD)
+        assert rows(open_home(home, conf)) == before

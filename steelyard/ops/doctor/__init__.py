@@ -85,6 +85,7 @@ def _rows(checks: Checks) -> Iterator[Check]:
 def _installed(settings: Settings) -> Checks:
     return {
         "MLflow's pages": partial(conf_checks.pages, settings),
+        "MLflow's login": partial(conf_checks.login, settings),
         "times": partial(conf_checks.times, settings),
         "strategy": partial(conf_checks.strategy, settings),
         "source": partial(conf_checks.source, settings),

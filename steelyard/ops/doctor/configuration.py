@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlparse
 
+import httpx
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
@@ -27,6 +28,7 @@ from steelyard.settings import (
 from steelyard.views.operations import Check
 
 DISTRIBUTION = "steelyard"
+ANSWER_SECONDS = 5.0
 
 
 def configuration(folder: Path, wrong: dict[str, str]) -> Iterator[Check]:
@@ -69,6 +71,30 @@ def pages(settings: Settings) -> Iterator[Check]:
         )
         finding = f"pages is {services.pages}, mlflow_port in conf/up.yaml is {up.mlflow_port}"
         yield Check("MLflow's pages", "warning", finding, advice)
+
+
+def login(settings: Settings) -> Iterator[Check]:
+    """Report whether an MLflow server of somebody else's asks for a login."""
+    address = settings.services.mlflow
+    if not address.startswith("http"):
+        return
+    named = urlparse(address)
+    plain = named._replace(netloc=named.netloc.rpartition("@")[2]).geturl().rstrip("/")
+    try:
+        answer = httpx.post(
+            f"{plain}/api/2.0/mlflow/experiments/search",
+            json={"max_results": 1},
+            timeout=ANSWER_SECONDS,
+        )
+    except httpx.HTTPError:
+        return  # the row MLflow says that it cannot be reached
+    if answer.is_success:
+        finding = f"{plain} asks for no login: whoever reaches it can change runs and models"
+        advice = 'put a login in front of it; see "Security" in docs/operating/running.md'
+        yield Check("MLflow's login", "warning", finding, advice)
+    else:
+        found = f"the server refuses requests without login ({answer.status_code})"
+        yield Check("MLflow's login", "ok", found)
 
 
 def broker(settings: Settings) -> Iterator[Check]:
