@@ -16,6 +16,7 @@ from steelyard.gateways.ledger import Ledger
 from steelyard.gateways.ledger.tables import Mark
 from steelyard.gateways.registry import Registry
 from steelyard.gateways.registry.journal import STATE
+from steelyard.gateways.witnesses import Testimony
 from steelyard.weight.case import Case
 from steelyard.weight.decision import Entry, first_break
 from steelyard.weight.ladder import evaluate
@@ -97,6 +98,27 @@ def test_renewing_the_lease_changes_nothing_else(registry: Registry) -> None:
     registry.journal.renew_lease(entry.state.lease_until)
     assert registry.journal.state() == entry.state
     assert registry.journal.faults() == []
+
+
+def test_a_lineage_that_begins_while_it_is_read_is_believed(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ledger was asked before the lineage began, the tag read after its first guard."""
+    reader = reopened(registry).journal
+    assert reader._witnesses is not None
+    testify = reader._witnesses.testify
+
+    def and_then_it_begins() -> Testimony:
+        seen = testify()
+        registry.journal.begin(initial_state(LINEAGE, EARLIER))
+        registry.journal.renew_lease(NOW, (1, "head"))
+        return seen
+
+    monkeypatch.setattr(reader._witnesses, "testify", and_then_it_begins)
+    begun = reader.state()
+
+    assert begun is not None
+    assert begun.digests == 1
 
 
 def test_alone_the_state_is_written_once_at_the_end(registry: Registry) -> None:

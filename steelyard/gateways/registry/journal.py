@@ -201,9 +201,13 @@ class Journal:
         """Return what the witnesses have seen, the state tag and the last decision.
 
         They are read in this order: a decision made in between makes the tag look behind the
-        journal, never ahead of it, nor behind a witness.
+        journal, never ahead of it, nor behind a witness. A ledger that does not know a lineage
+        whose state counts its digests is asked again: the lineage may have begun in between.
         """
-        return self._seen(), self._stored_tag(), self._last_entry()
+        seen, state_tag, last_entry = self._seen(), self._stored_tag(), self._last_entry()
+        if seen.ledger is None and state_tag.state is not None and state_tag.state.digests:
+            seen = self._seen()
+        return seen, state_tag, last_entry
 
     def _seen(self) -> Testimony:
         return self._witnesses.testify() if self._witnesses else Testimony()
