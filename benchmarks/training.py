@@ -43,7 +43,7 @@ def main() -> None:
     run_naive_trials(samples)
     naive_seconds = time.perf_counter() - started
     size = f"{SIGNALS} signals  {TRIALS} trials"
-    print(f"steelyard train  {size}  {steelyard_seconds:6.1f} s  ({training.verdict})")
+    print(f"steelyard train  {size}  {steelyard_seconds:6.1f} s  ({training.comparison})")
     ratio = naive_seconds / steelyard_seconds
     print(f"naive trial loop {size}  {naive_seconds:6.1f} s  ratio {ratio:.1f}")
 

@@ -14,17 +14,19 @@ from steelyard.errors import CollectMoreData, FixConfiguration, FixData
 from steelyard.evaluation.books import Books, equity_curves, finite_or_none, measure_books
 from steelyard.evaluation.positions import take_positions
 from steelyard.evaluation.sharpe import BookSharpes, deflated_sharpe
+from steelyard.evaluation.skill import measure_skill
 from steelyard.gateways.ledger import OUTCOME
 from steelyard.gateways.outside import in_sheet
 from steelyard.gateways.registry import Dataset, Registration, Trial, Version
 from steelyard.home import Home
+from steelyard.learning.admission import Admission, ProofRule, first_gate
 from steelyard.learning.canaries import Canary, run_canaries
 from steelyard.learning.comparison import ModelComparison, common_rows, compare_models
 from steelyard.learning.folds import split_holdout
 from steelyard.learning.policy import Family, LearningPolicy, Retraining
 from steelyard.learning.samples import Index, Samples
 from steelyard.learning.search import TrialRow
-from steelyard.learning.training import Training, refusal_reasons, train, training_key
+from steelyard.learning.training import Training, train, training_key
 from steelyard.market.bars import naive
 from steelyard.market.strategy import yes_or_no_words
 from steelyard.progress import report_progress
@@ -167,6 +169,10 @@ def _register(
     count_search(home, record.key, record.as_of, record.params, len(training.trials))
     model = training.model
     backtest = _backtest(home, history, samples, training, record.as_of) if model else None
+    metrics = training.metrics | (backtest.metrics() if backtest else {})
+    verdict = training.refusal
+    if not verdict:
+        verdict = f"{_first_gate(home, metrics).verdict}; {training.comparison}"
     version = home.registry.register(
         Registration(
             key=record.key,
@@ -175,18 +181,25 @@ def _register(
             trained_through=model.trained_through if model else "",
             files=model.to_files() if model else {},
             params={**training.params, **record.params},
-            metrics=training.metrics | (backtest.metrics() if backtest else {}),
+            metrics=metrics,
             artifacts=_artifacts(home, samples, training, backtest),
-            verdict=_with_warning(training.verdict, history),
+            verdict=_with_warning(verdict, history),
             feature_names=samples.feature_names,
             data_hash=samples.data_hash,
-            refused=() if model else training.reasons,
+            refused=() if model else (training.refusal,),
             trials=record.trials,
             data=record.data,
         )
     )
     _record_version(home, version)
     return version
+
+
+def _first_gate(home: Home, metrics: Mapping[str, float]) -> Admission:
+    """Return the answer of the first gate to a version with these metrics."""
+    weight = home.settings.weight
+    proof = ProofRule(weight.sequential.rise, admits=weight.evidence == "sequential")
+    return first_gate(metrics, home.settings.learning, proof)
 
 
 def _with_warning(verdict: str, history: pd.DataFrame) -> str:
@@ -204,12 +217,14 @@ class Backtest:
         books: Measures of the three books.
         equity: Equity curves, one column per book.
         worth: Sharpe ratios after all trials so far.
+        skill: e-value of the holdout, by the bets of a life, against no skill.
     """
 
     settled: pd.DataFrame
     books: Books
     equity: pd.DataFrame
     worth: BookSharpes
+    skill: float
 
     def metrics(self) -> dict[str, float]:
         """Return the metrics of the training's run; unknown ones are left out."""
@@ -220,6 +235,7 @@ class Backtest:
             **{f"holdout_{name}_sharpe": getattr(self.books, name).sharpe for name in names},
             **{f"holdout_{name}_return": getattr(self.books, name).total_return for name in names},
             **self.worth.metrics("holdout_"),
+            "holdout_skill": self.skill,
         }
 
 
@@ -251,6 +267,7 @@ def _backtest(
         books=measure_books(settled, start, end),
         equity=equity,
         worth=deflated_sharpe(equity, trials_so_far(home, as_of)),
+        skill=measure_skill(settled, end, start, home.settings.weight.sequential.bets).skill,
     )
 
 
@@ -333,9 +350,7 @@ def _compare(
     """
     champion = home.registry.champion()
     requalifies = champion is None or ensure_lineage(home, as_of).retrain_required
-    missed = (
-        refusal_reasons(dict(challenger.metrics), home.settings.learning) if requalifies else ()
-    )
+    missed = _first_gate(home, challenger.metrics).reasons if requalifies else ()
     if missed:
         return False, missed
     if champion is None:
@@ -361,7 +376,7 @@ def _unseen_rows(home: Home, samples: Samples, champion: Version, challenger: Ve
     policy, rows = home.settings.learning, np.arange(len(samples))
     for version in (champion, challenger):
         rows = common_rows(samples, rows, np.datetime64(version.trained_through), policy)
-    return rows[-policy.holdout_max :]
+    return rows
 
 
 def _promote(

@@ -12,6 +12,9 @@ from steelyard.errors import CollectMoreData
 from steelyard.learning.policy import LearningPolicy
 from steelyard.learning.samples import Bools, Floats, Index, Samples
 
+LARGEST_HOLDOUT = 0.5
+"""Share of the signals that a holdout may take."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fold:
@@ -66,7 +69,8 @@ class ScoredRows:
 def split_holdout(samples: Samples, policy: LearningPolicy) -> tuple[Index, Index]:
     """Return positions of the development and holdout rows.
 
-    The latest signals are held out; earlier signals that overlap them are dropped.
+    The latest signals are held out: a share, and at least some signals and days. Earlier signals
+    that overlap them are dropped, and those before ``policy.train_days``.
 
     Args:
         samples: Rows to split.
@@ -76,22 +80,36 @@ def split_holdout(samples: Samples, policy: LearningPolicy) -> tuple[Index, Inde
         CollectMoreData: If there are fewer than ``policy.min_settled`` samples, or too few remain
             before the holdout.
     """
-    count = len(samples)
+    rows = _latest_rows(samples, policy.train_days)
+    count = len(rows)
     if count < policy.min_settled:
         raise CollectMoreData(
             f"{count} settled signals, {policy.min_settled} needed for a training; "
             "collect more bars"
         )
-    wanted = round(count * policy.holdout_share)
-    first = count - int(np.clip(wanted, policy.holdout_min, policy.holdout_max))
-    holdout = np.arange(first, count)
-    development = purge(samples, np.arange(first), samples.decided_at[first], policy)
+    in_days = len(_latest_rows(samples, policy.holdout_days))
+    if in_days > count * LARGEST_HOLDOUT:
+        raise CollectMoreData(
+            f"the holdout takes the last {policy.holdout_days} days, {in_days} of {count} signals, "
+            f"{LARGEST_HOLDOUT:.0%} at most may be held out; collect more bars"
+        )
+    wanted = max(round(count * policy.holdout_share), policy.holdout_min, in_days)
+    earlier, holdout = rows[:-wanted], rows[-wanted:]
+    development = purge(samples, earlier, samples.decided_at[holdout[0]], policy)
     if len(development) < policy.folds * 10:
         raise CollectMoreData(
             f"{len(development)} signals settled {policy.embargo_hours:g} hours before the holdout "
             f"begins, {policy.folds * 10} needed; collect more bars"
         )
     return development, holdout
+
+
+def _latest_rows(samples: Samples, days: int | None) -> Index:
+    """Return the rows decided in the last ``days`` before the latest; None for all."""
+    if days is None:
+        return np.arange(len(samples))
+    begin = samples.decided_at[-1:] - np.timedelta64(days, "D")
+    return np.flatnonzero(samples.decided_at >= begin)
 
 
 def purge(samples: Samples, rows: Index, begin: np.datetime64, policy: LearningPolicy) -> Index:

@@ -14,10 +14,14 @@ FAMILIES: tuple[Family, ...] = ("logistic", "lightgbm", "xgboost")
 class LearningPolicy(FrozenModel):
     """Settings of search, fit, calibration and admission; units are in ``conf/learning.yaml``."""
 
+    retired_keys = frozenset({"holdout_max"})
+
     min_settled: Annotated[int, Field(ge=200)] = 250
     holdout_share: Annotated[float, Field(gt=0, le=0.5)] = 0.20
     holdout_min: Annotated[int, Field(ge=20)] = 100
-    holdout_max: Annotated[int, Field(ge=20)] = 500
+    holdout_days: Annotated[int, Field(ge=0, le=3650)] = 60
+    train_days: Annotated[int | None, Field(ge=90, le=36_500)] = None
+    half_life_days: Annotated[float | None, Field(ge=7, le=36_500)] = None
     folds: Annotated[int, Field(ge=2, le=20)] = 5
     embargo_hours: Annotated[float, Field(ge=0)] = 24.0
     stop_share: Annotated[float, Field(gt=0, lt=0.5)] = 0.20
@@ -33,9 +37,9 @@ class LearningPolicy(FrozenModel):
 
     @model_validator(mode="after")
     def _holdout_fits(self) -> Self:
-        if self.holdout_min > self.holdout_max:
+        if self.train_days is not None and self.train_days < 2 * self.holdout_days:
             raise ValueError(
-                f"holdout_min {self.holdout_min} is over holdout_max {self.holdout_max}"
+                f"train_days {self.train_days} is under twice holdout_days {self.holdout_days}"
             )
         if self.min_settled < self.holdout_min + 100:
             raise ValueError(

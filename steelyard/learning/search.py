@@ -8,9 +8,10 @@ whether the trial goes on (successive halving: Jamieson and Talwalkar, AISTATS 2
 trial is its calibrated log-loss on the test folds, which neither stopping nor pruning uses. Two
 threads share the folds; each booster runs on one, so results repeat.
 
-The best score of many trials is lucky. The simplest kind of model (linear, then small trees, then
-any) serves whose best trial is within one standard error of the best of all (Breiman, Friedman,
-Olshen and Stone, Classification and Regression Trees, 1984, section 3.4.3).
+The best score of many trials is lucky. The simplest model (linear, then small trees, then any; of
+each kind first the trial that every search begins with) serves that is within one standard error of
+the best (Breiman, Friedman, Olshen and Stone, Classification and Regression Trees, 1984, section
+3.4.3).
 """
 
 from collections.abc import Callable, Sequence
@@ -187,9 +188,11 @@ class ScoredTrial:
 
 
 def choose_trial(trials: Sequence[ScoredTrial], weight: Floats) -> SearchResult:
-    """Return the best trial of the simplest kind within one standard error of the best of all.
+    """Return the simplest trial within one standard error of the best of all.
 
-    Trials that cannot be calibrated are chosen only if there are no others.
+    Of each kind the first trial, which is the same in every search, comes before the best, and
+    linear models before small trees before any. Trials that cannot be calibrated are chosen only
+    if there are no others.
 
     Args:
         trials: Complete trials, at least one.
@@ -201,16 +204,14 @@ def choose_trial(trials: Sequence[ScoredTrial], weight: Floats) -> SearchResult:
 
     usable = [trial for trial in trials if trial.slope > 0] or trials
     best = min(usable, key=mean_loss)
-    for complexity in range(best.result.complexity):
+    for complexity in range(best.result.complexity + 1):
         kind = [trial for trial in usable if trial.result.complexity == complexity]
-        if not kind:
-            continue
-        simple = min(kind, key=mean_loss)
-        differences = simple.losses - best.losses
-        mean = mean_loss(simple) - mean_loss(best)
-        error = np.sqrt(np.sum((weight * (differences - mean)) ** 2)) / weight.sum()
-        if mean <= error:
-            return simple.result
+        for trial in (*kind[:1], *sorted(kind, key=mean_loss)[:1]):
+            mean = mean_loss(trial) - mean_loss(best)
+            deviations = trial.losses - best.losses - mean
+            error = np.sqrt(np.sum((weight * deviations) ** 2)) / weight.sum()
+            if mean <= error:
+                return trial.result
     return best.result
 
 

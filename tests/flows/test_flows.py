@@ -221,7 +221,8 @@ def test_after_a_breaker_a_challenger_must_pass_the_first_gate_again(
     judged = compare_with_champion(stores, samples, stores.registry.register(weak), later)
 
     assert judged.stage == "refused"
-    assert judged.reasons == ("holdout accuracy 51.0% misses 55.0% by 4.0 points",)
+    assert judged.reasons[0] == "holdout accuracy 51.0% misses 55.0% by 4.0 points"
+    assert judged.reasons[1].startswith("nor is it proven: e-value nan on the holdout")
 
 
 def test_a_training_by_hand_says_what_it_did_otherwise_and_why(home: Path, simulated: str) -> None:

@@ -205,7 +205,9 @@ def test_chance_exceeds_a_bound_at_most_as_often_as_stated() -> None:
 
 def test_blind_checks_fail(honest_market: Market) -> None:
     """On a holdout of 20 signals no leak differs from luck: the checks are blind."""
-    checks = run_checks(honest_market, policy=LearningPolicy(holdout_min=20, holdout_max=20))
+    checks = run_checks(
+        honest_market, policy=LearningPolicy(holdout_min=20, holdout_share=0.02, holdout_days=0)
+    )
 
     assert failed_checks(checks) == ["planted"]
     assert checks["planted"].reason == "the checks are blind: shuffled missed a planted leak"

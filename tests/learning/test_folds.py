@@ -33,13 +33,43 @@ def test_every_part_ends_an_embargo_before_the_next_begins(
 
 
 @pytest.mark.parametrize(
-    ("count", "size"), [(250, 100), (499, 100), (1000, 200), (2500, 500), (9000, 500)]
+    ("count", "days", "size"),
+    [
+        pytest.param(9000, 60, 1800, id="a fifth, however many"),
+        pytest.param(1000, 60, 241, id="60 days, four signals each and the last"),
+        pytest.param(1000, 30, 200, id="a fifth, more than 30 days"),
+        pytest.param(400, 10, 100, id="100 signals"),
+    ],
 )
-def test_the_holdout_is_the_latest_fifth_within_bounds(count: int, size: int) -> None:
-    """20 %, at least 100, at most 500, always the latest."""
-    _, holdout = split_holdout(make_samples(count), POLICY)
+def test_the_holdout_is_the_latest_fifth_and_at_least_so_long(
+    count: int, days: int, size: int
+) -> None:
+    """20 %, at least 100 signals and 60 days, always the latest."""
+    _, holdout = split_holdout(
+        make_samples(count), POLICY.model_copy(update={"holdout_days": days})
+    )
 
     assert holdout.tolist() == list(range(count - size, count))
+
+
+def test_a_holdout_of_more_than_half_asks_for_more_bars() -> None:
+    """Sixty days are 241 of 400 signals; at most 200 may be held out."""
+    with pytest.raises(CollectMoreData, match="last 60 days, 241 of 400 signals, 50% at most"):
+        split_holdout(make_samples(400), POLICY)
+
+
+def test_the_far_past_is_forgotten() -> None:
+    """Of 1,500 signals in 375 days those of the last 200 are used, a holdout among them."""
+    samples = make_samples(1500)
+    policy = POLICY.model_copy(update={"train_days": 200})
+    development, holdout = split_holdout(samples, policy)
+    everything, unchanged = split_holdout(samples, POLICY)
+    begin = samples.decided_at[-1] - np.timedelta64(200, "D")
+
+    assert samples.decided_at[development[0]] == begin
+    assert len(holdout) == 241
+    assert everything[0] == 0
+    assert len(unchanged) == 300
 
 
 def test_too_few_signals_say_how_many_are_needed() -> None:

@@ -44,7 +44,10 @@ SMALL, LARGE = trial("lightgbm", 0.003, noisy=True), trial("xgboost", 0.003, dep
             SMALL,
             id="linear is too far, small trees are not",
         ),
-        pytest.param([LINEAR, BEST_LINEAR], BEST_LINEAR, id="the best of its kind"),
+        pytest.param([LINEAR, trial("logistic", 0.001)], LINEAR, id="the first, within an error"),
+        pytest.param(
+            [trial("logistic", -0.01), LINEAR, BEST_LINEAR], BEST_LINEAR, id="the best of its kind"
+        ),
         pytest.param([LARGE, trial("lightgbm", -0.1, depth=5)], LARGE, id="trees alone"),
         pytest.param(
             [trial("logistic", 0.0, slope=-0.1, noisy=True), LARGE],
@@ -59,7 +62,7 @@ SMALL, LARGE = trial("lightgbm", 0.003, noisy=True), trial("xgboost", 0.003, dep
 def test_the_simplest_kind_within_a_standard_error_serves(
     trials: list[ScoredTrial], chosen: ScoredTrial
 ) -> None:
-    """Linear before small trees before any; within a kind the smallest loss."""
+    """Linear before small trees before any; within a kind the first before the best."""
     assert choose_trial(trials, np.ones(400)) is chosen.result
 
 
