@@ -97,7 +97,7 @@ def promote(stores: Home, number: str, at: datetime) -> None:
 def _record(stores: Home, weight: float) -> None:
     x = SAMPLES.x[:SIGNALS]
     p_win, confidence_ml = model().predict(x)
-    existing = 60.0 + 3.0 * (np.arange(SIGNALS) % 10)
+    existing = 65.5 + np.arange(SIGNALS) % 10
     blended = (1 - weight) * existing + weight * confidence_ml
     arm = np.where(np.arange(SIGNALS) % 2 == 0, "control", "treatment")
     won = SAMPLES.won[:SIGNALS]
