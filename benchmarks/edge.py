@@ -22,7 +22,7 @@ from sklearn.metrics import roc_auc_score
 from steelyard.errors import CollectMoreData, SteelyardError
 from steelyard.evaluation.books import SizingPolicy, account_returns
 from steelyard.evaluation.positions import PositionLimits, take_positions
-from steelyard.evaluation.skill import Skill, measure_skill
+from steelyard.evaluation.skill import Origin, Skill, measure_skill
 from steelyard.learning.calibration import fit_scale
 from steelyard.market import indicators
 from steelyard.market.bars import Bars, by_symbol
@@ -34,7 +34,7 @@ from steelyard.monitoring.false_alarms import streak_alarm
 from steelyard.queries.replay import open_replay_home
 from steelyard.settings import go_offline, load
 from steelyard.simulation.bounds import compile_bounds
-from steelyard.simulation.lives import Signals, live
+from steelyard.simulation.lives import Beginning, Signals, live
 from steelyard.tasks.bars import read_source, store_bars, validate_bars
 from steelyard.weight.policy import WeightPolicy
 
@@ -223,7 +223,7 @@ def lifetime_skill(predictions: pd.DataFrame) -> Skill:
         predictions["settled_at"].max().to_pydatetime(),
     )
     held = take_positions(predictions, SIZING, PositionLimits(), ("baseline", "ml"))
-    return measure_skill(held, end, since, load(None).weight.sequential.bets)
+    return measure_skill(held, end, Origin(since), load(None).weight.sequential.bets)
 
 
 def print_streaks(predictions: pd.DataFrame) -> None:
@@ -281,7 +281,8 @@ def print_life(predictions: pd.DataFrame, bounds: WeightPolicy, label: str) -> N
         np.zeros(days + 1, np.int64),
         np.zeros(days + 1, np.int64),
     )
-    live(life, days, compile_bounds(bounds, SIZING.threshold), weights, phases, breakers)
+    begins = Beginning(0, 0, first_gate=False, head_start=False)
+    live(life, days, begins, compile_bounds(bounds, SIZING.threshold), weights, phases, breakers)
     moves, weight = np.diff(weights), weights[day - 1]
     books = {"baseline": existing, "ml": ml, "blended": (1 - weight) * existing + weight * ml}
     gained = ", ".join(

@@ -267,6 +267,19 @@ def simulate(
         ),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Random seed.")] = 1,
+    holdout: Annotated[
+        int,
+        typer.Option(
+            "--holdout",
+            min=0,
+            max=100_000,
+            help="Signals of a training's holdout; 0: a champion serves from the first day.",
+        ),
+    ] = 500,
+    ingredients: Annotated[
+        bool,
+        typer.Option("--ingredients", help="Also switch off each ingredient, one by one."),
+    ] = False,
     out: Annotated[
         Path | None,
         typer.Option("--out", help="Page to write; default: simulation.html in the home."),
@@ -283,9 +296,11 @@ def simulate(
     from steelyard.simulation.characteristics import designs
     from steelyard.tasks.pages import write_characteristics
 
-    courses = designs(lives, months, signals, dependence, seed)
+    courses = designs(lives, months, signals, dependence, seed, holdout)
     with terminal.progress_bars() as sink, progress_to(sink):
-        document = write_characteristics(load(conf), courses, out or home / "simulation.html")
+        document = write_characteristics(
+            load(conf), courses, out or home / "simulation.html", ingredients=ingredients
+        )
     show(document, as_json, terminal.print_characteristics)
 
 

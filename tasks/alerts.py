@@ -14,6 +14,7 @@ from steelyard.views import alerts
 from steelyard.views.drift import JudgedDrift
 from steelyard.weight.decision import Entry
 from steelyard.weight.ladder import period_end
+from steelyard.weight.limits import Limits, warnings
 from steelyard.weight.state import State
 
 
@@ -105,6 +106,23 @@ def announce_drift(home: Home, judged: JudgedDrift) -> None:
     if judged.training:
         home.alerts.post(alerts.drift(home.settings.services.lineage, judged, judged.training))
     home.alerts.deliver()
+
+
+def announce_warnings(home: Home, state: State, limits: Limits, as_of: datetime) -> None:
+    """Post an alert about each breached limit that is not confirmed, once per latch period.
+
+    Args:
+        home: Opened home.
+        state: State in force; without a weight there is nothing to warn about.
+        limits: Limits as they stand.
+        as_of: Time of the check (UTC).
+    """
+    if not state.weight:
+        return
+    policy = home.settings.weight
+    period = period_end(as_of, policy.limits.latch_days)
+    for name, words in warnings(limits, policy).items():
+        home.alerts.post(alerts.warning(state, words, name, period, as_of))
 
 
 def announce_unprotected(home: Home) -> None:

@@ -40,7 +40,7 @@ def write_report(home: Home, as_of: datetime, file: Path) -> WrittenPage[Lineage
 
 @step()
 def write_characteristics(
-    settings: Settings, designs: Sequence[Design], file: Path
+    settings: Settings, designs: Sequence[Design], file: Path, *, ingredients: bool = False
 ) -> WrittenPage[OperatingCharacteristics]:
     """Simulate the configured policy and write its operating characteristics as one HTML page.
 
@@ -48,6 +48,7 @@ def write_characteristics(
         settings: Policy and books of the simulation.
         designs: Number, length, pace and dependence of the lives.
         file: The page; missing folders are created.
+        ingredients: Add courses that each lack one ingredient of the policy.
 
     Returns:
         The characteristics, with the file.
@@ -55,7 +56,7 @@ def write_characteristics(
     Raises:
         FixConfiguration: If the file cannot be written.
     """
-    document, page = operating_characteristics(settings, designs)
+    document, page = operating_characteristics(settings, designs, ingredients=ingredients)
     _write_page(file, page, create_folder=True)
     return WrittenPage(document, str(file))
 

@@ -1,6 +1,7 @@
 """Steps from the known history to a registered version, and on to its promotion or refusal."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -14,7 +15,7 @@ from steelyard.errors import CollectMoreData, FixConfiguration, FixData
 from steelyard.evaluation.books import Books, equity_curves, finite_or_none, measure_books
 from steelyard.evaluation.positions import take_positions
 from steelyard.evaluation.sharpe import BookSharpes, deflated_sharpe
-from steelyard.evaluation.skill import measure_skill
+from steelyard.evaluation.skill import MAX_BET_DAYS, Origin, head_start, measure_skill
 from steelyard.gateways.ledger import OUTCOME
 from steelyard.gateways.outside import in_sheet
 from steelyard.gateways.registry import Dataset, Registration, Trial, Version
@@ -38,6 +39,7 @@ from steelyard.tasks.trials import count_search
 from steelyard.tasks.weight import ensure_lineage
 from steelyard.views import plots
 from steelyard.weight.decision import Rule, make_decision
+from steelyard.weight.state import State
 from steelyard.weight.transitions import install_champion
 
 AS_CONFIGURED = Retraining()
@@ -259,6 +261,7 @@ def _backtest(
         home.settings.books,
         home.settings.risk,
     )
+    bets = home.settings.weight.sequential.bets
     start = held_out["decided_at"].min().to_pydatetime()
     end = settled["settled_at"].max().to_pydatetime()
     equity = equity_curves(settled, start, end)
@@ -267,7 +270,7 @@ def _backtest(
         books=measure_books(settled, start, end),
         equity=equity,
         worth=deflated_sharpe(equity, trials_so_far(home, as_of)),
-        skill=measure_skill(settled, end, start, home.settings.weight.sequential.bets).skill,
+        skill=measure_skill(settled, end, Origin(start, hold_days=_hold_days(samples)), bets).skill,
     )
 
 
@@ -389,7 +392,8 @@ def _promote(
 ) -> None:
     """Record the promotion in the journal, which puts the version into service."""
     state, policy = ensure_lineage(home, as_of), home.settings.weight
-    after = install_champion(state, version.number, version.as_of, as_of)
+    fresh = _fresh_origin(home, samples, version, state, as_of)
+    after = install_champion(state, version.number, version.as_of, as_of, fresh)
     reasons = (f"version {version.number} serves", *reasons)
     decision = make_decision(
         "promotion", state, after, policy, as_of, verdict="HOLD", reasons=reasons, rules=rules
@@ -397,6 +401,27 @@ def _promote(
     home.journal.append(decision, data=_comparison_data(home, samples, version))
     if state.champion is not None:
         _record_version(home, home.registry.version(state.champion))
+
+
+def _fresh_origin(
+    home: Home, samples: Samples, version: Version, state: State, as_of: datetime
+) -> Origin:
+    """Return where the evidence of skill begins if it begins with this version (SPEC §6).
+
+    Its holdout gives a head start, the smaller the more trainings there were since the evidence
+    ended; the mean hold of what it learned from is the length of a bet.
+    """
+    since = state.evidence_since if state.retrain_required else state.began
+    trainings = sum(other.as_of >= since for other in home.registry.versions())
+    skill = version.metrics.get("holdout_skill")
+    capital = 1.0 if skill is None else head_start(skill, max(trainings, 1))
+    return Origin(as_of, capital, _hold_days(samples))
+
+
+def _hold_days(samples: Samples) -> int:
+    """Return the mean time from decision to exit, days, rounded up."""
+    mean = (samples.settled_at - samples.decided_at).mean() / np.timedelta64(1, "D")
+    return int(min(max(math.ceil(mean), 1), MAX_BET_DAYS))
 
 
 def _comparison_data(home: Home, samples: Samples, version: Version) -> tuple[Dataset, ...]:

@@ -12,13 +12,14 @@ from steelyard.home import Home
 from steelyard.market.overlap import SignalCount
 from steelyard.queries.evidence import gate_inputs, monthly_evidence, phase_evidence
 from steelyard.queries.state import require_not_before
+from steelyard.tasks.alerts import announce_warnings
 from steelyard.tasks.step import step
 from steelyard.tasks.trials import count_settings
 from steelyard.weight.case import Case
 from steelyard.weight.decision import Decision, Entry, Kind
 from steelyard.weight.gates import review
 from steelyard.weight.ladder import evaluate, period_end
-from steelyard.weight.limits import guard
+from steelyard.weight.limits import guard, measure_limits
 from steelyard.weight.policy import PHASES
 from steelyard.weight.state import State, initial_state
 from steelyard.weight.transitions import extend_lease
@@ -97,7 +98,9 @@ def _apply_limits(home: Home, state: State, as_of: datetime) -> Entry | None:
     if state.phase == "foundation":  # there is no model to limit
         return None
     evidence = monthly_evidence(home, as_of, state)
-    decision = guard(Case(state, evidence, home.settings.weight, as_of, as_of))
+    case = Case(state, evidence, home.settings.weight, as_of, as_of)
+    announce_warnings(home, state, measure_limits(case), as_of)
+    decision = guard(case)
     unchanged = decision.before.model_copy(update={"as_of": decision.after.as_of})
     return None if decision.after == unchanged else record(home, decision)
 
@@ -136,7 +139,7 @@ def review_gates(home: Home, as_of: datetime, settled_signals: SignalCount) -> E
 
     def decide(state: State, period: datetime) -> Decision:
         evidence = phase_evidence(home, period, state)
-        inputs = gate_inputs(home, state, settled_signals)
+        inputs = gate_inputs(home, state, settled_signals, period)
         return review(Case(state, evidence, home.settings.weight, period, as_of), inputs)
 
     return _decide_once(home, "gates", home.settings.weight.review_days, as_of, decide)

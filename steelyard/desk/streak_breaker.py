@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 
 from steelyard.errors import RestoreService
 from steelyard.evaluation.books import SizingPolicy
-from steelyard.evaluation.evidence import current_losing_streak
+from steelyard.evaluation.evidence import current_losing_days, current_losing_streak
 from steelyard.evaluation.positions import LEAD, PositionLimits, take_positions
+from steelyard.evaluation.skill import measure_skill
 from steelyard.gateways.brake import Brake
-from steelyard.weight.decision import Entry
-from steelyard.weight.limits import streak_breaker
+from steelyard.weight.decision import Decision, Entry
+from steelyard.weight.limits import Streaks, streak_breaker
 from steelyard.weight.policy import WeightPolicy
+from steelyard.weight.sequential import allowed_streak
 from steelyard.weight.state import State
 
 if TYPE_CHECKING:
@@ -68,10 +70,10 @@ class StreakBreaker:
         Raises:
             RestoreService: If the ledger cannot be read or the brake cannot be pulled.
         """
-        streak = self._losing_streak(state, as_of)
-        if state is None or streak <= self._policy.limits.breaker_streak:
+        decision = self._decide(state, as_of)
+        if state is None or decision is None:
             return False
-        reason = f"{streak} ML losses in a row by {as_of:%Y-%m-%d %H:%M}"
+        reason = f"{'; '.join(decision.reasons)} by {as_of:%Y-%m-%d %H:%M}"
         self._brake.pull(OPERATOR, reason)
         self._on_pull()
         with suppress(RestoreService):
@@ -98,16 +100,31 @@ class StreakBreaker:
     def _disable(self, as_of: datetime) -> Entry | None:
         with self._journal.deciding():
             state, _ = self._journal.verified()  # another process may have disabled it
-            streak = self._losing_streak(state, as_of)
-            decision = streak_breaker(state, streak, self._policy, as_of) if state else None
+            decision = self._decide(state, as_of)
             return self._journal.append(decision) if decision else None
 
-    def _losing_streak(self, state: State | None, as_of: datetime) -> int:
-        """Return the latest ML losses in a row since the evidence began; 0 without a model."""
+    def _decide(self, state: State | None, as_of: datetime) -> Decision | None:
+        """Return the decision that the latest ML losses force; None if they force none."""
         if state is None or state.phase == "foundation" or as_of < state.as_of:
-            return 0
+            return None
         since = max(state.evidence_since, as_of - timedelta(days=self._policy.window_max_days))
         settled = self._ledger.settled_predictions(since - LEAD, as_of)
         held = take_positions(settled, self._sizing, self._limits)
         judged = (held["settled_at"] > since) & (held["decided_at"] >= since)
-        return current_losing_streak(held[judged.to_numpy(dtype=bool)])
+        recent = held[judged.to_numpy(dtype=bool)]
+        losses = current_losing_streak(recent)
+        streaks = Streaks(
+            losses,
+            current_losing_days(recent, as_of),
+            self._allowed_losses(state, losses, as_of),
+        )
+        return streak_breaker(state, streaks, self._policy, as_of)
+
+    def _allowed_losses(self, state: State, losses: int, as_of: datetime) -> int:
+        """Return the bound on losses in a row; the life is read only if the plain one is broken."""
+        if losses <= self._policy.limits.breaker_streak:
+            return self._policy.limits.breaker_streak
+        opinions = self._ledger.opinions(state.skill_since, as_of)
+        held = take_positions(opinions, self._sizing, self._limits, ("baseline", "ml"))
+        lifetime = measure_skill(held, as_of, state.origin, self._policy.sequential.bets)
+        return allowed_streak(lifetime, self._policy)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pandas as pd
@@ -67,6 +67,7 @@ class Evidence:
         accuracy: Share of them for which ``p_win > 0.5`` was right; NaN without any.
         no_information_rate: Share of the larger class among them; NaN without any.
         losing_streak: Longest run of consecutive losses in the ml book.
+        losing_days: Longest run of consecutive days with trades on which the ml book lost.
         coverage: Settled predictions ÷ settled signals; NaN without signals.
         fallback_rate: Share of the settled signals decided by the existing system alone because of
             a failure; NaN without signals.
@@ -85,6 +86,7 @@ class Evidence:
     accuracy: float
     no_information_rate: float
     losing_streak: int
+    losing_days: int
     coverage: float
     fallback_rate: float
     latency_p99_ms: float
@@ -109,6 +111,7 @@ class Evidence:
             "accuracy": finite_or_none(self.accuracy),
             "no_information_rate": finite_or_none(self.no_information_rate),
             "losing_streak": self.losing_streak,
+            "losing_days": self.losing_days,
             "coverage": finite_or_none(self.coverage),
             "fallback_rate": finite_or_none(self.fallback_rate),
             "latency_p99_ms": finite_or_none(self.latency_p99_ms),
@@ -169,6 +172,7 @@ def gather_evidence(
         accuracy=metrics.accuracy(p_win, won),
         no_information_rate=metrics.no_information_rate(won),
         losing_streak=metrics.longest_losing_streak(won[predictions["ml_taken"].to_numpy()]),
+        losing_days=metrics.longest_losing_streak(_days_won(predictions, end)),
         coverage=share(len(predictions), len(signals)),
         fallback_rate=float(fallbacks.mean()) if len(signals) else float("nan"),
         latency_p99_ms=float(np.percentile(latency_ms, 99)) if latency_ms.size else float("nan"),
@@ -230,3 +234,31 @@ def current_losing_streak(held: pd.DataFrame) -> int:
     taken = held["ml_taken"].to_numpy(dtype=bool)
     wins = np.flatnonzero(held["won"].to_numpy(dtype=bool)[taken])
     return int(taken.sum() - (wins[-1] + 1 if wins.size else 0))
+
+
+def current_losing_days(held: pd.DataFrame, end: datetime) -> int:
+    """Return the number of consecutive losing days of the ml book at the end.
+
+    Args:
+        held: As ``current_losing_streak`` takes them, with column ``settled_at``.
+        end: Only days that are over by then count (UTC).
+    """
+    won = _days_won(held, end)
+    wins = np.flatnonzero(won)
+    return len(won) - int(wins[-1] + 1 if wins.size else 0)
+
+
+def _days_won(held: pd.DataFrame, end: datetime) -> Bools:
+    """Return whether the ml book did not lose on each day over by ``end`` on which it traded.
+
+    A day ends at midnight UTC, inclusive. Shape (days,), in order.
+    """
+    stamps = held["settled_at"].to_numpy(dtype="datetime64[ns]") - np.timedelta64(1, "ns")
+    day = stamps.astype("datetime64[D]")
+    today = np.datetime64(end.astimezone(UTC).replace(tzinfo=None), "D")
+    counted = held["ml_taken"].to_numpy(dtype=bool) & (day < today)
+    if not counted.any():
+        return np.zeros(0, dtype=bool)
+    number = (day[counted] - day[counted].min()).astype(np.int64)
+    earned = np.bincount(number, weights=held["ml_return"].to_numpy()[counted])
+    return np.asarray(earned[np.bincount(number) > 0] >= 0)

@@ -64,6 +64,23 @@ def larger_share(won: float, settled: float) -> float:
 
 
 @shared
+def base_rate_loss(won: float, settled: float) -> float:
+    """Return the log-loss of saying the base rate each time, nats; NaN without outcomes.
+
+    Args:
+        won: Outcomes won.
+        settled: All outcomes.
+    """
+    if settled == 0:
+        return math.nan
+    loss = 0.0
+    for count in (won, settled - won):
+        if count > 0:
+            loss -= count / settled * math.log(count / settled)
+    return loss
+
+
+@shared
 def improvement(total: float, baseline: float, days: float) -> float:
     """Return (total − baseline) ÷ max(|baseline|, 1 % of the account a month) (SPEC §6).
 
@@ -176,3 +193,14 @@ def streak_by_chance(
         return 0.0
     lasts = 1 - win_rate + dependence * win_rate
     return math.ceil(math.log(allowed / begun) / math.log(lasts))
+
+
+@shared
+def trades_a_year(trades: float, days: float) -> float:
+    """Return the pace of trades a year.
+
+    Args:
+        trades: Trades so far.
+        days: Days in which they settled; fewer than a month count as one.
+    """
+    return trades / max(days, MONTH_DAYS) * DAYS_A_YEAR

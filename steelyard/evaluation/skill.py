@@ -60,8 +60,8 @@ table.
 
 import math
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Annotated, NamedTuple
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -71,7 +71,7 @@ from pydantic import Field
 
 from steelyard.evaluation import metrics
 from steelyard.evaluation.books import Bools, Floats
-from steelyard.evaluation.figures import called_right
+from steelyard.evaluation.figures import called_right, neighbour_correlation, shared
 from steelyard.values import FrozenModel
 
 BASE_RATES = np.array([0.40, 0.45, 0.50, 0.55, 0.60])
@@ -95,6 +95,7 @@ ROWS = np.array([4, 8, 16, 32])
 FEWEST_ROWS, LUCK_DEVIATIONS = 4, 1.5
 """Rows needed to say so, and standard errors of their variance above that of single bets."""
 START_DAYS = 30.0
+MAX_BET_DAYS = 90
 PAIRS = 100
 """Neighbouring signals below which no autocorrelation is estimated."""
 
@@ -103,7 +104,8 @@ class BetPolicy(FrozenModel):
     """Rules of the two games.
 
     Attributes:
-        days: Days whose settled signals are one bet: the usual duration of a bracket.
+        days: Days whose settled signals are one bet; "auto": the mean hold of the signals that the
+            model learned from when the evidence began (``Origin.hold_days``).
         initial_share: Share of the skill game's capital that plays from the first day.
         later_days: Days with settled signals in which the rest is released by a factor of e.
         cap: Largest capital of the skill game.
@@ -116,11 +118,31 @@ class BetPolicy(FrozenModel):
     }
     retired_keys = frozenset({"claim"})
 
-    days: Annotated[int, Field(ge=1, le=90)] = 2
+    days: Annotated[int, Field(ge=1, le=MAX_BET_DAYS)] | Literal["auto"] = "auto"
     initial_share: Annotated[float, Field(gt=0, le=1)] = 0.9
     later_days: Annotated[int, Field(ge=1, le=3650)] = 180
     cap: Annotated[float, Field(ge=1, le=1e12)] = 2_000.0
     claim_retention: Annotated[float, Field(gt=0, le=1)] = 0.6
+
+    def bet_days(self, hold_days: int) -> int:
+        """Return the days of one bet, given those that "auto" stands for."""
+        return hold_days if self.days == "auto" else self.days
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where the evidence of a lineage begins.
+
+    Attributes:
+        since: Predictions made from here on count (UTC).
+        capital: Capital of the skill game at its begin: 1, or a holdout's ``head_start``.
+        hold_days: Mean hold of a signal in whole days, rounded up: the length of a bet if the
+            policy says "auto". Fixed here, so that no later outcome can choose it.
+    """
+
+    since: datetime
+    capital: float = 1.0
+    hold_days: int = 2
 
 
 class Games(NamedTuple):
@@ -178,6 +200,10 @@ class Skill:
             NaN like ``right_autocorrelation``.
         luck_outlasts_bets: Whether wins and losses of neighbouring bets depend on each other, so
             that the e-value may be too high: a bet should last more days.
+        bet_days: Days of one bet.
+        mean_hold_days: Mean time from decision to exit, days; NaN without signals.
+        days: Days since the evidence began.
+        ml_trades: Trades of the ml book.
     """
 
     settled: int
@@ -191,6 +217,10 @@ class Skill:
     right_autocorrelation: float = math.nan
     win_autocorrelation: float = math.nan
     luck_outlasts_bets: bool = False
+    bet_days: int = 2
+    mean_hold_days: float = math.nan
+    days: float = 0.0
+    ml_trades: int = 0
 
     def more_needed(self, bound: float) -> int | None:
         """Return how many more signals bring the skill to ``bound`` at the growth so far.
@@ -204,8 +234,13 @@ class Skill:
         return math.ceil(math.log(bound / self.skill) / self.growth)
 
 
-def new_games(policy: BetPolicy) -> Games:
-    """Return the games before the first bet."""
+def new_games(policy: BetPolicy, capital: float = 1.0) -> Games:
+    """Return the games before the first bet.
+
+    Args:
+        policy: Rules of the games.
+        capital: Capital of the skill game.
+    """
     pairs = (len(BASE_RATES), len(BASE_RATES))
     games = Games(
         skill=np.empty((*pairs, len(STAKES))),
@@ -216,30 +251,37 @@ def new_games(policy: BetPolicy) -> Games:
         scores=np.empty(3),
         rows=np.empty((len(ROWS), 3)),
     )
-    reset_games(games, policy.initial_share)
+    reset_games(games, policy.initial_share, capital)
     return games
 
 
-def compile_bets(policy: BetPolicy) -> Bets:
-    """Return ``policy`` for compiled code."""
+def compile_bets(policy: BetPolicy, hold_days: int = 1) -> Bets:
+    """Return ``policy`` for compiled code.
+
+    Args:
+        policy: Rules of the games.
+        hold_days: Days of one bet if the policy says "auto".
+    """
+    days = policy.bet_days(hold_days)
     return Bets(
-        days=policy.days,
-        release=min(policy.days / policy.later_days, 1.0),
+        days=days,
+        release=min(days / policy.later_days, 1.0),
         cap=policy.cap,
         claim_retention=policy.claim_retention,
     )
 
 
 @njit(cache=True, nogil=True)
-def reset_games(games: Games, initial_share: float) -> None:
+def reset_games(games: Games, initial_share: float, capital: float) -> None:
     """Reset the games to their state before the first bet.
 
     Args:
         games: Changed in place.
         initial_share: Share of the skill game's capital that plays from the first day, (0, 1].
+        capital: Capital it begins with: 1, or what a holdout gives it (``head_start``).
     """
-    games.skill[:] = STAKE_WEIGHTS * initial_share
-    games.reserve[0] = 1 - initial_share
+    games.skill[:] = STAKE_WEIGHTS * initial_share * capital
+    games.reserve[0] = (1 - initial_share) * capital
     games.decay[:] = 0.0
     games.centre[:, 0] = 0.5
     games.centre[:, 1] = PRIOR_SIGNALS
@@ -249,6 +291,21 @@ def reset_games(games: Games, initial_share: float) -> None:
     games.growth[0] = 0.0
     games.scores[:] = 0.0
     games.rows[:] = 0.0
+
+
+@shared
+def head_start(skill: float, training: int) -> float:
+    """Return the capital that the holdout of an admitted version gives the skill game, at least ½.
+
+    Trainings are tried until one is admitted. The j-th has the share 1/(j(j + 1)) of half of the
+    capital; the shares sum to 1, so that whichever is admitted the mean stays at most 1 without
+    skill.
+
+    Args:
+        skill: e-value on the version's untouched holdout; NaN counts as 0.
+        training: j, the number of the training since the evidence began, from 1.
+    """
+    return 0.5 + 0.5 * (skill if skill > 0 else 0.0) / (training * (training + 1))
 
 
 @njit(cache=True, nogil=True)
@@ -445,24 +502,27 @@ def _play_all(
         play_bet(games, policy, p_win[rows], classes[rows], won[rows])
 
 
-def measure_skill(held: pd.DataFrame, end: datetime, since: datetime, policy: BetPolicy) -> Skill:
+def measure_skill(held: pd.DataFrame, end: datetime, origin: Origin, policy: BetPolicy) -> Skill:
     """Return the evidence of skill and decay at ``end``.
 
     Args:
         held: Settled predictions as the baseline and the ml book hold them
             (``positions.take_positions``), one row a signal, ordered by ``settled_at``, with
             columns ``settled_at``, ``decided_at``, ``p_win`` and ``won``. Rows without ``p_win``,
-            settled after ``end`` or decided before ``since`` are ignored.
+            settled after ``end`` or decided before the begin of the evidence are ignored.
         end: Last time counted (UTC), inclusive; a day ends at midnight, inclusive.
-        since: Begin of the evidence (UTC).
+        origin: Where the evidence begins.
         policy: Rules of the games.
     """
-    in_time = (held["settled_at"] <= end) & (held["decided_at"] >= since)
+    in_time = (held["settled_at"] <= end) & (held["decided_at"] >= origin.since)
     rows = held[(in_time & held["p_win"].notna()).to_numpy(dtype=bool)]
     p_win, won = rows["p_win"].to_numpy(dtype=np.float64), rows["won"].to_numpy(dtype=bool)
-    classes, games = rows["baseline_wanted"].to_numpy(dtype=np.int64), new_games(policy)
-    starts = _bet_starts(rows, since, policy.days)
-    _play_all(games, compile_bets(policy), starts, p_win, classes, won)
+    ml_taken = rows["ml_taken"].to_numpy(dtype=bool)
+    classes = rows["baseline_wanted"].to_numpy(dtype=np.int64)
+    games, bets = new_games(policy, origin.capital), compile_bets(policy, origin.hold_days)
+    starts = _bet_starts(rows, origin.since, bets.days)
+    hold = (rows["settled_at"] - rows["decided_at"]).dt.total_seconds().to_numpy() / 86_400
+    _play_all(games, bets, starts, p_win, classes, won)
     return Skill(
         settled=len(rows),
         skill=skill_value(games),
@@ -473,16 +533,21 @@ def measure_skill(held: pd.DataFrame, end: datetime, since: datetime, policy: Be
         ml_return=float(rows["ml_return"].sum()),
         baseline_return=float(rows["baseline_return"].sum()),
         right_autocorrelation=_autocorrelation(called_right(p_win, won)),
-        win_autocorrelation=_autocorrelation(won[rows["ml_taken"].to_numpy(dtype=bool)]),
+        win_autocorrelation=_autocorrelation(won[ml_taken]),
         luck_outlasts_bets=bool(luck_outlasts_bets(games)),
+        bet_days=bets.days,
+        mean_hold_days=metrics.mean(hold),
+        days=max((end - origin.since) / timedelta(days=1), 0.0),
+        ml_trades=int(ml_taken.sum()),
     )
 
 
 def _autocorrelation(events: Bools) -> float:
-    pairs = np.stack((events[:-1], events[1:])).astype(np.float64)
-    if len(events) < PAIRS or pairs.std(axis=1).min() == 0:
+    if len(events) < PAIRS:
         return math.nan
-    return float(np.corrcoef(pairs[0], pairs[1])[0, 1])
+    first, second = events[:-1], events[1:]
+    both = int((first & second).sum())
+    return neighbour_correlation(len(first), int(first.sum()), int(second.sum()), both)
 
 
 def _bet_starts(rows: pd.DataFrame, since: datetime, days: int) -> NDArray[np.int64]:

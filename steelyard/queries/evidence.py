@@ -3,6 +3,8 @@
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+import numpy as np
+
 from steelyard.evaluation.evidence import Evidence, WindowPolicy, gather_evidence
 from steelyard.evaluation.positions import take_positions
 from steelyard.evaluation.skill import Skill, measure_skill
@@ -10,19 +12,37 @@ from steelyard.home import Home
 from steelyard.market.overlap import SignalCount, signal_uniqueness
 from steelyard.queries.books import held_predictions
 from steelyard.weight.gates import GateInputs, window_left
+from steelyard.weight.rules import is_pivotal
 from steelyard.weight.state import State
 
 
-def gate_inputs(home: Home, state: State, settled_signals: SignalCount) -> GateInputs:
+def gate_inputs(
+    home: Home, state: State, settled_signals: SignalCount, end: datetime
+) -> GateInputs:
     """Return the gate's inputs other than the evidence.
 
     Args:
         home: Opened home.
         state: State in force.
         settled_signals: Signals settled so far; the gate out of foundation needs a minimum.
+        end: End of what is judged (UTC).
     """
     validated = bool(home.registry.versions())  # no training registers one before its data contract
-    return GateInputs(settled_signals, validated, has_champion=state.champion is not None)
+    has_champion = state.champion is not None
+    return GateInputs(settled_signals, validated, has_champion, _pivotal(home, state, end))
+
+
+def _pivotal(home: Home, state: State, end: datetime) -> int:
+    """Return ``GateInputs.pivotal``; 0 in a phase whose gate does not ask for it."""
+    if state.phase != "pilot":
+        return 0
+    opinions = home.ledger.opinions(state.judged_since, end)
+    weight = home.settings.weight.band("expansion").floor
+    existing, ml = (
+        opinions[column].to_numpy(dtype=np.float64)
+        for column in ("confidence_existing", "confidence_ml")
+    )
+    return int(is_pivotal(existing, ml, weight, home.settings.books.threshold).sum())
 
 
 def monthly_evidence(home: Home, end: datetime, state: State) -> Evidence:
@@ -43,7 +63,7 @@ def phase_evidence(home: Home, end: datetime, state: State) -> Evidence:
     """Return the evidence of the current phase.
 
     The rolling window is extended back until it has the settled predictions the gate needs, at most
-    to the begin of the phase.
+    to the begin of the phase or to the last cut.
 
     Args:
         home: Opened home.
@@ -52,7 +72,7 @@ def phase_evidence(home: Home, end: datetime, state: State) -> Evidence:
     """
     policy = home.settings.weight
     needed = policy.gates.shadow_settled if state.phase == "shadow" else policy.min_settled
-    since = max(state.evidence_since, state.phase_since)
+    since = state.judged_since
     window = WindowPolicy(policy.window_days, needed)
     days = max((end - since).days + 1, policy.window_days)
     evidence = _evidence(home, end, since, window, days)
@@ -60,17 +80,17 @@ def phase_evidence(home: Home, end: datetime, state: State) -> Evidence:
 
 
 def life_evidence(home: Home, end: datetime, state: State) -> Skill:
-    """Return the evidence of the lineage's life, since its evidence last began anew.
+    """Return the evidence of the lineage's life, since its evidence of skill began.
 
     Args:
         home: Opened home.
         end: End of the evidence (UTC).
         state: State in force.
     """
-    since, settings = state.evidence_since, home.settings
-    opinions = home.ledger.opinions(since, end)
+    origin, settings = state.origin, home.settings
+    opinions = home.ledger.opinions(origin.since, end)
     held = take_positions(opinions, settings.books, settings.risk, ("baseline", "ml"))
-    return measure_skill(held, end, since, settings.weight.sequential.bets)
+    return measure_skill(held, end, origin, settings.weight.sequential.bets)
 
 
 def _evidence(

@@ -4,34 +4,40 @@ from collections.abc import Sequence
 
 from steelyard.progress import report_progress
 from steelyard.settings import Settings
-from steelyard.simulation.characteristics import SCENARIOS, Cell, Design, simulate
+from steelyard.simulation.characteristics import SCENARIOS, Cell, Design, one_by_one, simulate
 from steelyard.views.format import weight_bands
 from steelyard.views.simulation import OperatingCharacteristics, simulation_page
 
 NOTE = (
     "Simulated lives of known truth: an honest model unless said otherwise, an existing system "
-    "without skill. After a breaker the retraining yields a model of the same true skill. "
+    "without skill. Trainings go on weekly until the first gate lets a version in. After a "
+    "breaker the retraining yields a model of the same true skill. "
     "A month is 30 days; – where fewer than half got there."
 )
 
 
 def operating_characteristics(
-    settings: Settings, designs: Sequence[Design]
+    settings: Settings, designs: Sequence[Design], *, ingredients: bool = False
 ) -> tuple[OperatingCharacteristics, str]:
     """Simulate every life under ``settings.weight`` in both modes of evidence.
 
     Args:
         settings: Policy and books of the simulation.
         designs: Number, length, pace and dependence of the lives; at least one.
+        ingredients: Add courses of the first design that each lack one ingredient of the policy.
 
     Returns:
         The characteristics, and the HTML page that shows them.
     """
     cells: list[Cell] = []
-    for cell in simulate(settings.weight, settings.books, designs):
+    courses = len(designs) + (len(one_by_one(settings.weight, designs[0])) if ingredients else 0)
+    accuracy = settings.learning.gate_accuracy
+    for cell in simulate(
+        settings.weight, settings.books, designs, first_accuracy=accuracy, ingredients=ingredients
+    ):
         cells.append(cell)
         pace = f"{cell.world} at {cell.signals} a month"
-        report_progress("drill", len(cells), len(designs) * len(SCENARIOS), pace)
+        report_progress("drill", len(cells), courses * len(SCENARIOS), pace)
     simulated = OperatingCharacteristics(
         answer=_answer(settings, cells),
         evidence=settings.weight.evidence,

@@ -144,8 +144,8 @@ def _lineage_status(home: Home, state: State, as_of: datetime) -> LineageStatus:
         ),
         worth=life_worth(home, held_predictions(home, state.began, as_of), as_of),
         drift=last_drift(home),
-        rollout=checklist(state, _entered(entries), policy.rollout, as_of),
-        milestones=milestones(state, evidence, policy.rollout, as_of),
+        rollout=checklist(state, _entered(entries), policy, as_of),
+        milestones=milestones(state, evidence, policy, as_of),
     )
 
 
@@ -192,7 +192,7 @@ def _upcoming_reviews(home: Home, as_of: datetime) -> tuple[UpcomingReview, ...]
 
 
 def _gate(home: Home, state: State, as_of: datetime) -> tuple[Rule, ...]:
-    inputs = gate_inputs(home, state, _settled_signals(home, state, as_of))
+    inputs = gate_inputs(home, state, _settled_signals(home, state, as_of), as_of)
     evidence = phase_evidence(home, as_of, state)
     case = Case(state, evidence, home.settings.weight, as_of, as_of)
     return criteria(case, inputs, proof(case))

@@ -11,6 +11,7 @@ from steelyard.evaluation.skill import Bets, compile_bets
 from steelyard.weight.policy import PHASES, WeightPolicy
 from steelyard.weight.rules import split_fair
 
+G = 9
 MAX_ARM_SIGNALS = 4000  # more than a pilot holds
 
 
@@ -39,11 +40,14 @@ class Bounds(NamedTuple):
     review_days: int
     breaker_accuracy: float
     breaker_streak: int
+    breaker_losing_days: int
+    streak_years: float
     cut_accuracy: float
     drawdown_ratio: float
     sharpe_shortfall: float
     factors: tuple[float, ...]
     latch_days: int
+    clear_days: int
     step: float
     raise_accuracy: float
     lower_accuracy: float
@@ -52,6 +56,8 @@ class Bounds(NamedTuple):
     shadow_settled: int
     shadow_accuracy: float
     pilot_days: int
+    pilot_pivotal: int
+    gatewin: int
     arm_signals: int
     arm_errors: float
     smaller_arm_min: NDArray[np.int64]
@@ -59,6 +65,8 @@ class Bounds(NamedTuple):
     expansion_improvement: float
     expansion_drawdown: float
     retrain_days: int
+    first_accuracy: float
+    leave_shadow: float
     rise: float
     confirm: float
     cut: float
@@ -67,12 +75,15 @@ class Bounds(NamedTuple):
     bets: Bets
 
 
-def compile_bounds(policy: WeightPolicy, threshold: float, retrain_days: int = 7) -> Bounds:
+def compile_bounds(
+    policy: WeightPolicy, threshold: float, first_accuracy: float = 0.55, retrain_days: int = 7
+) -> Bounds:
     """Return ``policy`` for compiled code.
 
     Args:
         policy: The policy of the weight.
         threshold: Confidence above which a book takes a signal, 0 to 100.
+        first_accuracy: Accuracy a first champion's holdout must exceed (``gate_accuracy``).
         retrain_days: Days between two trainings.
     """
     limits, steps, gates, sequential = policy.limits, policy.steps, policy.gates, policy.sequential
@@ -96,11 +107,14 @@ def compile_bounds(policy: WeightPolicy, threshold: float, retrain_days: int = 7
         review_days=policy.review_days,
         breaker_accuracy=limits.breaker_accuracy,
         breaker_streak=limits.breaker_streak,
+        breaker_losing_days=limits.breaker_losing_days,
+        streak_years=limits.streak_years,
         cut_accuracy=limits.cut_accuracy,
         drawdown_ratio=limits.drawdown_ratio,
         sharpe_shortfall=limits.sharpe_shortfall,
         factors=factors,
         latch_days=limits.latch_days,
+        clear_days=limits.clear_days,
         step=steps.size,
         raise_accuracy=steps.raise_accuracy,
         lower_accuracy=steps.lower_accuracy,
@@ -109,6 +123,8 @@ def compile_bounds(policy: WeightPolicy, threshold: float, retrain_days: int = 7
         shadow_settled=gates.shadow_settled,
         shadow_accuracy=gates.shadow_accuracy,
         pilot_days=gates.pilot_days,
+        pilot_pivotal=gates.pilot_pivotal,
+        gatewin=G,
         arm_signals=gates.pilot_arm_signals,
         arm_errors=gates.pilot_arm_errors,
         smaller_arm_min=_smallest_fair_arms(gates.pilot_sample_ratio_p),
@@ -116,6 +132,8 @@ def compile_bounds(policy: WeightPolicy, threshold: float, retrain_days: int = 7
         expansion_improvement=gates.expansion_improvement,
         expansion_drawdown=gates.expansion_drawdown,
         retrain_days=retrain_days,
+        first_accuracy=first_accuracy,
+        leave_shadow=sequential.leave_shadow,
         rise=sequential.rise,
         confirm=sequential.confirm,
         cut=sequential.cut,

@@ -13,14 +13,15 @@ How a life is simulated:
   risk_per_trade · U(0.8, 1.2) of the account, the spread of gaps and time limits.
 - **The existing system** has no skill: its confidence is uniform on 0 to 100, whatever the outcome.
   The model's is ``p_win`` on the same scale (``matched``), so both books take equally many signals.
-- **Champions.** One serves from the first day. A training that a breaker asks for yields one of the
-  same true skill within a week.
+- **Champions.** Each week a training has the latest signals, those before the life begins included,
+  as its holdout until the first gate lets a version in; its evidence is the head start. A training
+  that a breaker asks for yields one of the same true skill within a week.
 """
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,6 +35,7 @@ from steelyard.simulation.lives import (
     BY_ACCURACY,
     BY_DECAY,
     BY_STREAK,
+    Beginning,
     Ints,
     Signals,
     live_all,
@@ -43,6 +45,9 @@ from steelyard.weight.policy import WeightPolicy
 SIGNALS = (50, 30, 100, 300)
 DEPENDENCE = (0.0, 0.5)
 LEVELS = (0.20, 0.40, 0.70)
+MODES = ("ladder", "sequential")
+HOLDOUT = 500
+"""Signals of the holdout of a training: a fifth of 2,500 settled ones."""
 BREAKERS = {"accuracy": BY_ACCURACY, "streak": BY_STREAK, "decay": BY_DECAY}
 BATCH_SIGNALS = 150_000  # drawn at a time, which bounds the memory
 
@@ -90,6 +95,10 @@ class Design:
         signals: Settled signals a month.
         dependence: Correlation of the luck of signals of one day, in [0, 1).
         seed: Random seed.
+        holdout: Signals of the holdout of a training; 0: none, a champion serves from the begin.
+        first_gate: The first champion has to pass the first gate on its holdout.
+        head_start: The evidence of skill begins with that of the champion's holdout.
+        variant: What is different from the policy and the courses of the other designs.
     """
 
     lives: int = 2000
@@ -97,16 +106,25 @@ class Design:
     signals: int = 50
     dependence: float = 0.0
     seed: int = 1
+    holdout: int = 0
+    first_gate: bool = True
+    head_start: bool = True
+    variant: str = ""
+
+    @property
+    def lead(self) -> int:
+        """Days before the begin of a life, whose signals are the first holdout."""
+        return math.ceil(self.holdout / self.signals * MONTH_DAYS)
 
     @property
     def days(self) -> int:
-        """Length of a life, days."""
-        return self.months * MONTH_DAYS
+        """Length of a life and the days before it."""
+        return self.lead + self.months * MONTH_DAYS
 
     @property
     def change_day(self) -> int:
         """Last day of the first half of a life."""
-        return self.months // 2 * MONTH_DAYS
+        return self.lead + self.months // 2 * MONTH_DAYS
 
 
 def designs(
@@ -115,6 +133,7 @@ def designs(
     signals: Sequence[int] | None,
     dependence: Sequence[float] | None,
     seed: int,
+    holdout: int = HOLDOUT,
 ) -> list[Design]:
     """Return the designs to simulate.
 
@@ -125,11 +144,12 @@ def designs(
         dependence: Correlations within a day, each with every pace; None for ``DEPENDENCE``, but
             independent signals alone if ``signals`` is given.
         seed: Random seed.
+        holdout: Signals of the holdout of a training; 0: a champion serves from the begin.
     """
     correlations = dependence or (DEPENDENCE[:1] if signals else DEPENDENCE)
     paces = [(pace, correlation) for correlation in correlations for pace in signals or SIGNALS]
     return [
-        Design(lives if number == 0 or signals else lives // 4, months, *pace, seed)
+        Design(lives if number == 0 or signals else lives // 4, months, *pace, seed, holdout)
         for number, pace in enumerate(paces)
     ]
 
@@ -215,6 +235,7 @@ class Cell:
         lives: Number of lives.
         signals: Settled signals a month.
         dependence: Correlation of the luck of signals of one day.
+        variant: What is different from the other courses; empty for nothing.
         information_limit_months: Months a proof takes at best; None for a model without skill.
         modes: Mode of evidence → characteristics.
     """
@@ -223,6 +244,7 @@ class Cell:
     lives: int
     signals: int
     dependence: float
+    variant: str
     information_limit_months: float | None
     modes: Mapping[str, Characteristics]
 
@@ -317,14 +339,14 @@ def run_lives(
     for done in range(0, design.lives, batch):
         simulated = simulate_signals(scenario, design, min(batch, design.lives - done), rng, risk)
         for part, bounds in zip(parts, policies, strict=True):
-            part.append(_run_batch(simulated, design.days, bounds))
+            part.append(_run_batch(simulated, design, bounds))
     return [
         LifePaths(*(np.concatenate(arrays) for arrays in zip(*part, strict=True))) for part in parts
     ]
 
 
-def _run_batch(simulated: SimulatedSignals, days: int, bounds: Bounds) -> LifePaths:
-    shape = (len(simulated.starts), days + 1)
+def _run_batch(simulated: SimulatedSignals, design: Design, bounds: Bounds) -> LifePaths:
+    shape = (len(simulated.starts), design.days + 1)
     weights, phases, breakers = (
         np.zeros(shape),
         np.zeros(shape, np.int64),
@@ -334,13 +356,19 @@ def _run_batch(simulated: SimulatedSignals, days: int, bounds: Bounds) -> LifePa
         simulated.signals,
         simulated.first,
         simulated.starts,
-        days,
+        design.days,
+        Beginning(
+            design.lead,
+            design.holdout,
+            design.first_gate and design.holdout > 0,
+            design.head_start and design.holdout > 0,
+        ),
         bounds,
         weights,
         phases,
         breakers,
     )
-    return LifePaths(weights, breakers)
+    return LifePaths(weights[:, design.lead :], breakers[:, design.lead :])
 
 
 def measure_characteristics(
@@ -371,9 +399,9 @@ def measure_characteristics(
 
 
 def _after_turn(weights: Floats, design: Design) -> AfterTurn:
-    had = weights[:, design.change_day] > 0
-    initial = weights[had, design.change_day][:, None]
-    following = weights[had, design.change_day + 1 :]
+    turn = design.change_day - design.lead
+    had = weights[:, turn] > 0
+    initial, following = weights[had, turn][:, None], weights[had, turn + 1 :]
     halved, gone = following <= initial / 2 + 1e-9, following == 0
     return AfterTurn(
         lives=float(had.mean()),
@@ -401,11 +429,45 @@ def _median_months(happened: NDArray[np.bool_], start: int = 0) -> float | None:
     return round(median, 1) if math.isfinite(median) else None
 
 
+def one_by_one(policy: WeightPolicy, design: Design) -> list[tuple[WeightPolicy, Design]]:
+    """Return courses that each lack one ingredient of the policy, with a quarter of the lives.
+
+    Args:
+        policy: The policy of the weight.
+        design: The course that has them all; with a holdout.
+    """
+    fewer = replace(design, lives=max(design.lives // 4, 10))
+    gates, sequential = policy.gates, policy.sequential
+    policies: dict[str, dict[str, Any]] = {
+        "rise 100": {"sequential": sequential.model_copy(update={"rise": 100.0})},
+        "no pivotal decisions asked for": {"gates": gates.model_copy(update={"pilot_pivotal": 0})},
+        "no evidence asked for to leave shadow": {
+            "sequential": sequential.model_copy(update={"leave_shadow": 1.0})
+        },
+        "bets of 7 days": {
+            "sequential": sequential.model_copy(
+                update={"bets": sequential.bets.model_copy(update={"days": 7})}
+            )
+        },
+    }
+    return [
+        (policy, replace(fewer, head_start=False, variant="no head start from the holdout")),
+        (policy, replace(fewer, first_gate=False, variant="no first gate")),
+        *(
+            (policy.model_copy(update=change), replace(fewer, variant=name))
+            for name, change in policies.items()
+        ),
+    ]
+
+
 def simulate(
     policy: WeightPolicy,
     sizing: SizingPolicy,
     designs: Iterable[Design],
     scenarios: Sequence[Scenario] = SCENARIOS,
+    *,
+    first_accuracy: float = 0.55,
+    ingredients: bool = False,
 ) -> Iterator[Cell]:
     """Yield what both modes of ``policy`` do for each design and scenario.
 
@@ -416,29 +478,47 @@ def simulate(
         sizing: Threshold of the books and risk per trade.
         designs: Number, length and pace of the lives.
         scenarios: True skills of the model.
+        first_accuracy: Accuracy a first champion's holdout must exceed.
+        ingredients: Add courses of the first design that each lack one ingredient.
     """
-    modes = {
-        mode: policy.model_copy(update={"evidence": mode}) for mode in ("ladder", "sequential")
-    }
-    bounds = [compile_bounds(modal_policy, sizing.threshold) for modal_policy in modes.values()]
+    courses = [(policy, design) for design in designs]
+    if ingredients:
+        courses += one_by_one(*courses[0])
+    tasks = [(*course, scenario) for course in courses for scenario in scenarios]
 
-    def simulate_cell(design: Design, scenario: Scenario) -> Cell:
-        mode_paths = run_lives(scenario, design, bounds, sizing.risk_per_trade)
-        limit = None
-        if scenario.claim_retention > 0:
-            limit = information_limit(scenario.accuracy, design.signals, policy.sequential.rise)
-        return Cell(
-            world=scenario.name,
-            lives=design.lives,
-            signals=design.signals,
-            dependence=design.dependence,
-            information_limit_months=None if limit is None else round(limit, 1),
-            modes={
-                mode: measure_characteristics(scenario, design, paths)
-                for mode, paths in zip(modes, mode_paths, strict=True)
-            },
-        )
+    def simulate_task(task: tuple[WeightPolicy, Design, Scenario]) -> Cell:
+        return _simulate_cell(*task, sizing, first_accuracy)
 
-    pairs = [(design, scenario) for design in designs for scenario in scenarios]
     with ThreadPoolExecutor() as pool:
-        yield from pool.map(lambda pair: simulate_cell(*pair), pairs)
+        yield from pool.map(simulate_task, tasks)
+
+
+def _simulate_cell(
+    policy: WeightPolicy,
+    design: Design,
+    scenario: Scenario,
+    sizing: SizingPolicy,
+    first_accuracy: float,
+) -> Cell:
+    bounds = [
+        compile_bounds(
+            policy.model_copy(update={"evidence": mode}), sizing.threshold, first_accuracy
+        )
+        for mode in MODES
+    ]
+    mode_paths = run_lives(scenario, design, bounds, sizing.risk_per_trade)
+    limit = None
+    if scenario.claim_retention > 0:
+        limit = information_limit(scenario.accuracy, design.signals, policy.sequential.rise)
+    return Cell(
+        world=scenario.name,
+        lives=design.lives,
+        signals=design.signals,
+        dependence=design.dependence,
+        variant=design.variant,
+        information_limit_months=None if limit is None else round(limit, 1),
+        modes={
+            mode: measure_characteristics(scenario, design, paths)
+            for mode, paths in zip(MODES, mode_paths, strict=True)
+        },
+    )

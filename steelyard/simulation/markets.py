@@ -122,12 +122,12 @@ def evidence_reached(
     warned = np.zeros((lives, len(levels)), dtype=bool)
     for life in range(lives):
         day, p_win, classes, won = _simulate_life(market, months, signals, rng)
-        bet = day // bets.days
+        bet = day // rules.days
         starts = np.flatnonzero(np.diff(bet, prepend=-1, append=bet.max(initial=0) + 1))
-        reset_games(games, bets.initial_share)
+        reset_games(games, bets.initial_share, 1.0)
         first = _play_life(games, rules, starts, p_win, classes, won, levels, warned[life])
         hit = first < len(starts) - 1
-        reached[life, hit] = (bet[starts[first[hit]]] + 1) * bets.days / MONTH_DAYS
+        reached[life, hit] = (bet[starts[first[hit]]] + 1) * rules.days / MONTH_DAYS
     return EvidenceReached(reached, warned)
 
 

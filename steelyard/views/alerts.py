@@ -22,6 +22,8 @@ ADVICE = {
     "steelyard rollback takes the rest of the weight.",
     "cut": "No action is needed. If it is unexpected, look at the run; "
     "steelyard rollback takes the rest of the weight.",
+    "warning": "No action is needed: chance breaches a limit now and then. steelyard status "
+    "shows the evidence; steelyard rollback takes the weight if you know better.",
     "sample ratio": "Find out why one arm has signals without prediction or outcome; "
     "the pilot's gate stays shut.",
     "long lease": "Set the clocks of all machines by one time server; the next guard shortens the "
@@ -123,6 +125,27 @@ def _long_lease(state: State, at: datetime, lease_days: int, link: str) -> Alert
         "ahead when it was renewed",
         advice=ADVICE["long lease"],
         link=link,
+    )
+
+
+def warning(state: State, words: str, name: str, period: datetime, at: datetime) -> Alert:
+    """Return the alert of a limit that is breached and not confirmed, one for each period.
+
+    Args:
+        state: State in force.
+        words: Figure, bound and what would confirm the breach.
+        name: Name of the limit.
+        period: Begin of the period.
+        at: Time of the check (UTC).
+    """
+    return Alert(
+        key=f"{state.lineage}/warning/{name}/{period.isoformat()}",
+        at=at,
+        kind="warning",
+        title=f"warning: {state.lineage}: the weight of {state.weight:.1%} stays, nothing rises",
+        figure=words,
+        advice=ADVICE["warning"],
+        link="",
     )
 
 

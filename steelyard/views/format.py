@@ -214,11 +214,18 @@ def decisions_view(decisions: Sequence[DecisionRecord]) -> TableView:
 def rollout_view(items: Sequence[RolloutItem]) -> TableView:
     """Return phases and milestones of the rollout with their dates and standing."""
     rows = tuple(
-        (item.name, f"{item.begins:%Y-%m-%d}", f"{item.due:%Y-%m-%d}", item.status, item.detail)
+        (
+            item.name,
+            f"{item.begins:%Y-%m-%d}",
+            f"{item.due:%Y-%m-%d}",
+            f"{item.earliest:%Y-%m-%d}" if item.earliest else "never",
+            item.status,
+            item.detail,
+        )
         for item in items
     )
-    headings = ("stage", "from", "to", "standing", "in words")
-    return TableView("Rollout", headings, rows, prose=frozenset({4}))
+    headings = ("stage", "from", "to", "earliest", "standing", "in words")
+    return TableView("Rollout", headings, rows, prose=frozenset({5}))
 
 
 def drift_view(columns: Sequence[ColumnDrift], limit: int | None = None) -> TableView:

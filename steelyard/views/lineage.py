@@ -300,11 +300,12 @@ def _influence_record(influence: Pivotal) -> dict[str, float | None]:
     return figures | {"influence": finite_or_none(influence.influence)}
 
 
-def _rollout_record(item: RolloutItem) -> dict[str, str]:
+def _rollout_record(item: RolloutItem) -> dict[str, str | None]:
     return {
         "name": item.name,
         "begins": item.begins.isoformat(),
         "due": item.due.isoformat(),
+        "earliest": item.earliest.isoformat() if item.earliest else None,
         "standing": item.status,
         "words": item.detail,
     }

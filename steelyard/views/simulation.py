@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from steelyard.simulation.characteristics import Cell
+from steelyard.simulation.characteristics import MODES, Cell
 from steelyard.views import html
 from steelyard.views.format import TableView, WeightBand
 
-MODES = ("ladder", "sequential")
 PARTS = {
     "weight": ("ever ≥ 20 %", "held", "at the end", "months to 20 %", "to 40 %", "to 70 %"),
     "disabled": (
@@ -103,7 +102,9 @@ def _course_view(name: str, cells: Sequence[Cell]) -> TableView:
 
 def by_course(cells: Sequence[Cell]) -> list[tuple[str, list[Cell]]]:
     """Return the lives grouped by pace and dependence, each group with its description."""
-    groups = groupby(cells, key=lambda cell: (cell.lives, cell.signals, cell.dependence))
+    groups = groupby(
+        cells, key=lambda cell: (cell.lives, cell.signals, cell.dependence, cell.variant)
+    )
     return [(_course_words(*course), list(group)) for course, group in groups]
 
 
@@ -132,11 +133,12 @@ def _pair(ladder: str, sequential: str) -> str:
     return ladder if ladder == sequential else f"{ladder} → {sequential}"
 
 
-def _course_words(lives: int, signals: int, dependence: float) -> str:
+def _course_words(lives: int, signals: int, dependence: float, variant: str) -> str:
     dependence_words = (
         f"correlated {dependence:g} within a day" if dependence else "independent of each other"
     )
-    return f"{lives} lives each, {signals} signals a month, {dependence_words}"
+    words = f"{lives} lives each, {signals} signals a month, {dependence_words}"
+    return f"{variant}: {words}" if variant else words
 
 
 def _row(cell: Cell, mode: str) -> tuple[str, ...]:

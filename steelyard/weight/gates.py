@@ -12,7 +12,7 @@ from steelyard.evaluation.books import Books
 from steelyard.market.overlap import SignalCount
 from steelyard.weight.case import Case
 from steelyard.weight.decision import Decision, Rule, make_rule
-from steelyard.weight.limits import measure_limits
+from steelyard.weight.limits import measure_limits, warnings
 from steelyard.weight.policy import PHASES, GatePolicy, WeightPolicy
 from steelyard.weight.rules import (
     at_least,
@@ -23,9 +23,10 @@ from steelyard.weight.rules import (
     split_fair,
     treatment_not_worse,
 )
-from steelyard.weight.sequential import proof, would_stand
+from steelyard.weight.sequential import is_proven, life_profit, proof, would_stand
 from steelyard.weight.state import State
 from steelyard.weight.transitions import promote
+from steelyard.weight.wording import number, percent
 
 BLEND_CRITERIA = ("mean_return", "win_rate", "sharpe", "drawdown", "fallback_rate")
 """Criteria of the pilot that the blend meets or fails, however many signals there are."""
@@ -37,13 +38,16 @@ class GateInputs:
 
     Attributes:
         settled_signals: Settled signals in the whole history, traded or not.
-        features_validated: The features passed their data contract.
+        features_validated: The features passed their data contract at the last training.
         has_champion: A version of the model serves.
+        pivotal: Signals settled since ``State.judged_since`` that the blend would decide
+            differently at the weight the next phase begins with.
     """
 
     settled_signals: SignalCount
     features_validated: bool
     has_champion: bool
+    pivotal: int = 0
 
 
 def review(case: Case, inputs: GateInputs) -> Decision:
@@ -95,10 +99,11 @@ def criteria(case: Case, inputs: GateInputs, proven: Rule) -> tuple[Rule, ...]:
         inputs: What the gate asks about besides the evidence.
         proven: The rule of ``proof`` on the case; a criterion from pilot on in sequential mode.
     """
-    asks_proof = case.policy.evidence_binds and case.state.phase in ("pilot", "expansion")
+    rises = case.state.phase in ("shadow", "pilot", "expansion")
+    asks_proof = case.policy.evidence_binds and rises
     return (
         *_phase_criteria(case, inputs),
-        *((proven,) if asks_proof else ()),
+        *((proven, life_profit(case)) if asks_proof else ()),
         _no_limit(case),
     )
 
@@ -110,7 +115,7 @@ def _phase_criteria(case: Case, inputs: GateInputs) -> tuple[Rule, ...]:
         case "shadow":
             return _shadow(case, inputs)
         case "pilot":
-            return _pilot(case)
+            return _pilot(case, inputs)
         case "expansion":
             return _expansion(case)
     return _optimization(case)
@@ -135,7 +140,7 @@ def _shadow(case: Case, inputs: GateInputs) -> tuple[Rule, ...]:
         _present("champion", inputs.has_champion, "a champion"),
         _present("retrained", retrained, "a champion trained after the breaker"),
         _count("settled_predictions", evidence.count, gates.shadow_settled, "settled predictions"),
-        _above("accuracy", accuracy, gates.shadow_accuracy, "accuracy"),
+        _shadow_accuracy(case),
         _above("no_information_rate", accuracy, evidence.no_information_rate, "accuracy"),
         _floor("coverage", evidence.coverage, gates.shadow_coverage, "coverage"),
         make_rule(
@@ -143,16 +148,28 @@ def _shadow(case: Case, inputs: GateInputs) -> tuple[Rule, ...]:
             latency,
             gates.shadow_latency_p99_ms,
             fired=latency < gates.shadow_latency_p99_ms,
-            reason=f"p99 latency {latency:.2f} ms, under {gates.shadow_latency_p99_ms:g} ms needed",
+            reason=f"p99 latency {number(latency, gates.shadow_latency_p99_ms)} ms, "
+            f"under {gates.shadow_latency_p99_ms:g} ms needed",
         ),
     )
 
 
-def _pilot(case: Case) -> tuple[Rule, ...]:
+def _shadow_accuracy(case: Case) -> Rule:
+    """Return whether the accuracy suffices; it may be lower where the skill is proven (SPEC §5)."""
+    rule = _above("accuracy", case.evidence.accuracy, case.policy.gates.shadow_accuracy, "accuracy")
+    if rule.fired or not (case.policy.evidence_binds and is_proven(case)):
+        return rule
+    reason = f"{rule.reason}, or proven skill, which there is"
+    return rule.model_copy(update={"fired": True, "reason": reason})
+
+
+def _pilot(case: Case, inputs: GateInputs) -> tuple[Rule, ...]:
     gates, evidence = case.policy.gates, case.evidence
     return (
         _days("days", case, gates.pilot_days),
         _enough_predictions(case),
+        _at_floor(case),
+        _pivotal(case, inputs),
         *_blend_beside_baseline(evidence.books),
         _cap("fallback_rate", evidence.fallback_rate, gates.pilot_fallback_rate, "fallback rate"),
         _arms(evidence.arms, gates),
@@ -202,6 +219,23 @@ def _optimization(case: Case) -> tuple[Rule, ...]:
     )
 
 
+def _at_floor(case: Case) -> Rule:
+    """Return whether the weight is in the band of its phase: no gate undoes a cut (SPEC §5)."""
+    floor = case.policy.band(case.state.phase).floor
+    return _floor("weight_at_floor", case.state.weight, floor, "weight")
+
+
+def _pivotal(case: Case, inputs: GateInputs) -> Rule:
+    """Return whether the blend changed enough decisions to be judged (SPEC §5).
+
+    With binding evidence they are counted over all signals since the phase or the last cut began,
+    at the weight the next phase begins with; in ladder mode in the window, at the weight in force.
+    """
+    needed = case.policy.gates.pilot_pivotal
+    count = inputs.pivotal if case.policy.evidence_binds else case.evidence.books.pivotal
+    return _count("pivotal", SignalCount(count, count), needed, "pivotal decisions")
+
+
 def _arms(arms: ArmComparison, gates: GatePolicy) -> Rule:
     """Return whether treatment earned no less than control, but for what chance explains."""
     fewest = min(arms.control, arms.treatment)
@@ -212,8 +246,8 @@ def _arms(arms: ArmComparison, gates: GatePolicy) -> Rule:
     bound = chance_shortfall(gates.pilot_arm_errors, arms.standard_error)
     fired = treatment_not_worse(arms.difference, bound)
     reason = (
-        f"treatment earned {arms.difference:+.4%} per signal over control, "
-        f"at least {bound:+.4%} needed"
+        f"treatment earned {percent(arms.difference, bound, 4)} per signal over control, "
+        f"at least {percent(bound, arms.difference, 4)} needed"
     )
     return make_rule("arms", arms.difference, bound, fired=fired, reason=reason)
 
@@ -262,22 +296,26 @@ def window_left(
 
 def _no_limit(case: Case) -> Rule:
     """Return whether no limit is breached, on this evidence or since the last cut."""
-    harmless = ("within", "not confirmed by lifetime evidence")
     limits = measure_limits(case)
-    breached = {cut.name for cut in limits.cuts if cut.status not in harmless}
+    breached = {cut.name for cut in limits.cuts if cut.status != "within"}
     fired = {breaker.name for breaker in limits.breakers if breaker.fired}
     names = sorted({*case.state.latches, *breached, *fired})
-    reason = f"limits breached: {', '.join(names)}" if names else "no limit breached"
+    warned = warnings(limits, case.policy).values()
+    reason = "; ".join((f"limits breached: {', '.join(names)}", *warned))
+    reason = reason if names else "no limit breached"
     return make_rule("no_limit_breached", len(names), 0, fired=not names, reason=reason)
 
 
 def _days(name: str, case: Case, needed: int) -> Rule:
-    passed = max((case.period_end - case.state.phase_since) / timedelta(days=1), 0.0)
+    state = case.state
+    passed = max((case.period_end - state.judged_since) / timedelta(days=1), 0.0)
     missing = math.ceil(needed - passed)
-    phase = case.state.phase
-    reason = f"{passed:.0f} days in {phase}"
+    where = f"in {state.phase}"
+    if state.cut_at is not None and state.cut_at > max(state.phase_since, state.evidence_since):
+        where += " since the last cut"
+    reason = f"{passed:.0f} days {where}"
     if missing > 0:
-        reason = f"{missing} more days in {phase} needed"
+        reason = f"{missing} more days {where} needed"
     return make_rule(name, passed, needed, fired=passed >= needed, reason=reason)
 
 
@@ -298,7 +336,7 @@ def _present(name: str, present: bool, noun: str) -> Rule:
 
 
 def _above(name: str, figure: float, bound: float, noun: str) -> Rule:
-    reason = f"{noun} {figure:.4g}, over {bound:.4g} needed"
+    reason = f"{noun} {_figure(figure, bound)}, over {_figure(bound, figure)} needed"
     return make_rule(name, figure, bound, fired=exceeds(figure, bound), reason=reason)
 
 
@@ -308,7 +346,7 @@ def _floor(name: str, figure: float, bound: float, noun: str) -> Rule:
 
 
 def _floor_words(noun: str, figure: float, bound: float) -> str:
-    return f"{noun} {figure:.4g}, at least {bound:.4g} needed"
+    return f"{noun} {_figure(figure, bound)}, at least {_figure(bound, figure)} needed"
 
 
 def _cap(name: str, figure: float, bound: float, noun: str) -> Rule:
@@ -317,4 +355,11 @@ def _cap(name: str, figure: float, bound: float, noun: str) -> Rule:
 
 
 def _cap_words(noun: str, figure: float, bound: float) -> str:
-    return f"{noun} {figure:.4g}, at most {bound:.4g} allowed"
+    return f"{noun} {_figure(figure, bound)}, at most {_figure(bound, figure)} allowed"
+
+
+def _figure(figure: float, other: float) -> str:
+    """Return a figure of a gate with four digits, or as many as tell it from the other."""
+    short = f"{figure:.4g}"
+    differs = math.isnan(figure) or math.isnan(other) or figure == other
+    return short if differs or short != f"{other:.4g}" else number(figure, other, 4)

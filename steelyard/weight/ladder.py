@@ -5,10 +5,23 @@ from datetime import UTC, datetime, timedelta
 
 from steelyard.weight.case import Case
 from steelyard.weight.decision import Decision, Rule, Verdict, make_rule
-from steelyard.weight.limits import Limits, enforce, measure_limits, settle_latches
+from steelyard.weight.limits import (
+    Limits,
+    enforce,
+    measure_limits,
+    settle_latches,
+    warnings,
+)
 from steelyard.weight.rules import exceeds, month_healthy, shortfall_bound, step_down, step_up
-from steelyard.weight.sequential import bound_by, lifetime_rules, proof, would_stand
-from steelyard.weight.transitions import set_weight
+from steelyard.weight.sequential import (
+    bound_by,
+    life_profit,
+    lifetime_rules,
+    proof,
+    would_stand,
+)
+from steelyard.weight.transitions import cut_weight, set_weight
+from steelyard.weight.wording import number, percent, plain_percent
 
 ANCHOR = datetime(2000, 1, 1, tzinfo=UTC)
 
@@ -56,7 +69,8 @@ def evaluate(case: Case) -> Decision:
     step = _choose_step(case, limits)
     after = settle_latches(case, limits)
     if step.change:
-        after = set_weight(after, case.state.weight + step.change, case.policy, case.as_of)
+        move = set_weight if step.change > 0 else cut_weight
+        after = move(after, case.state.weight + step.change, case.policy, case.as_of)
     rules = (*limits.rules, *step.rules)
     return case.decide("weight", step.verdict, (step.reason,), rules, after)
 
@@ -71,21 +85,24 @@ def _choose_step(case: Case, limits: Limits) -> Step:
     if latched:
         names = ", ".join(cut.name for cut in latched)
         return Step("HOLD", f"no step while a cut is latched: {names}")
-    return _reward(case)
+    return _reward(case, limits)
 
 
-def _reward(case: Case) -> Step:
+def _reward(case: Case, limits: Limits) -> Step:
     """Return the step up or down, if the month or the lifetime asks for one."""
-    binding, proven = case.policy.evidence_binds, proof(case)
+    binding, proven, profit = case.policy.evidence_binds, proof(case), life_profit(case)
     month, lifetime = raise_rules(case), lifetime_rules(case.evidence.lifetime)
     lower = _lower_rule(case)
-    rules = (*month, *lifetime, proven) if lifetime else month
+    rules = (*month, *lifetime, proven, profit) if lifetime else month
 
     by_lifetime = binding and lifetime and _is_healthy(case) and not _all_fired(month)
     earned_by = lifetime if by_lifetime else month
     earned = _all_fired(earned_by)
     ceilings = _ceilings(case, proven, earned=earned)
-    if earned and (proven.fired or not binding):
+    if earned and (not binding or (proven.fired and profit.fired)):
+        warned = "; ".join(warnings(limits, case.policy).values()) if binding else ""
+        if warned:
+            return Step("HOLD", f"no step up: {warned}", 0.0, (*rules, *ceilings))
         reasons = (*earned_by, proven) if binding else earned_by
         return _raise_weight(
             case, (*rules, *ceilings), _joined(reasons) + would_stand(case, proven)
@@ -93,7 +110,8 @@ def _reward(case: Case) -> Step:
     if lower.fired:
         change = -step_down(case.state.weight, case.policy.steps.size)
         return Step("CUT", f"step down: {lower.reason}", change, (*rules, lower))
-    missed = (proven,) if earned else tuple(rule for rule in month if not rule.fired)
+    asked = (proven, profit) if earned else month
+    missed = tuple(rule for rule in asked if not rule.fired)
     return Step("HOLD", f"no step up: {_joined(missed)}", 0.0, (*rules, lower, *ceilings))
 
 
@@ -140,14 +158,15 @@ def raise_rules(case: Case) -> tuple[Rule, Rule]:
             accuracy,
             bound,
             fired=exceeds(accuracy, bound),
-            reason=f"accuracy {accuracy:.1%}, over {bound:.0%} needed",
+            reason=f"accuracy {percent(accuracy, bound)}, over {plain_percent(bound)} needed",
         ),
         make_rule(
             "raise_sharpe",
             ml,
             baseline,
             fired=exceeds(ml, baseline),
-            reason=f"ML Sharpe {ml:.2f}, over the baseline's {baseline:.2f} needed",
+            reason=f"ML Sharpe {number(ml, baseline)}, over the baseline's "
+            f"{number(baseline, ml)} needed",
         ),
     )
 
@@ -166,7 +185,7 @@ def _lower_rule(case: Case) -> Rule:
     healthy = _is_healthy(case)
     confirmed = case.confirms(case.policy.sequential.confirm, accuracy, ml, bound)
     lowest = case.policy.steps.lower_accuracy
-    reason = f"accuracy {accuracy:.1%} (at least {lowest:.0%} needed)"
-    reason += f", ML Sharpe {ml:.2f} (at least {bound:.2f} needed)"
+    reason = f"accuracy {percent(accuracy, lowest)} (at least {plain_percent(lowest)} needed)"
+    reason += f", ML Sharpe {number(ml, bound)} (at least {number(bound, ml)} needed)"
     reason += "" if healthy or confirmed else " (not confirmed by lifetime evidence)"
     return make_rule("lower", ml, bound, fired=not healthy and confirmed, reason=reason)

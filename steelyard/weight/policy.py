@@ -41,6 +41,8 @@ class LimitPolicy(FrozenModel):
 
     breaker_accuracy: Share = 0.45
     breaker_streak: Annotated[int, Field(ge=1)] = 10
+    breaker_losing_days: Annotated[int, Field(ge=1)] = 10
+    streak_years: Annotated[float, Field(gt=0, lt=1)] = 0.05
     cut_accuracy: Share = 0.50
     cut_accuracy_factor: Share = 0.5
     drawdown_ratio: Annotated[float, Field(ge=1)] = 1.5
@@ -48,6 +50,7 @@ class LimitPolicy(FrozenModel):
     sharpe_shortfall: Share = 0.20
     sharpe_factor: Share = 0.7
     latch_days: Days = 30
+    clear_days: Days = 10
 
 
 class StepPolicy(FrozenModel):
@@ -69,6 +72,7 @@ class GatePolicy(FrozenModel):
     shadow_coverage: Share = 0.99
     shadow_latency_p99_ms: Annotated[float, Field(gt=0)] = 50.0
     pilot_days: Days = 14
+    pilot_pivotal: Annotated[int, Field(ge=0)] = 5
     pilot_fallback_rate: Share = 0.01
     pilot_arm_signals: Annotated[int, Field(ge=2)] = 10
     pilot_arm_errors: Annotated[float, Field(ge=0)] = 1.645
@@ -86,6 +90,7 @@ class SequentialPolicy(FrozenModel):
     It is computed in both modes and binds in the sequential one.
 
     Attributes:
+        leave_shadow: e-value of skill needed to leave shadow.
         rise: e-value of skill needed for a step up and to leave pilot and expansion.
         confirm: Decay evidence, months, that confirms the cuts and the step down of the ladder.
         cut: Decay evidence that cuts by itself and confirms the breaker on accuracy.
@@ -94,7 +99,8 @@ class SequentialPolicy(FrozenModel):
         bets: How the evidence is accumulated.
     """
 
-    rise: Annotated[float, Field(ge=1, le=1e6)] = 100.0
+    leave_shadow: Annotated[float, Field(ge=1, le=1e6)] = 2.0
+    rise: Annotated[float, Field(ge=1, le=1e6)] = 20.0
     confirm: Annotated[float, Field(ge=0, le=1e6)] = 6.0
     cut: Annotated[float, Field(gt=0, le=1e6)] = 30.0
     cut_factor: Share = 0.5
@@ -148,7 +154,7 @@ class WeightPolicy(FrozenModel):
 
     renamed_keys = {"smallest": "min_weight"}  # noqa: RUF012  # a ClassVar of the base
 
-    evidence: Literal["ladder", "sequential"] = "ladder"
+    evidence: Literal["ladder", "sequential"] = "sequential"
     ceiling: Annotated[float, Field(ge=0, le=0.70)] = 0.70
     min_weight: Share = 0.01
     window_days: Days = 30

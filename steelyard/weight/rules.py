@@ -21,7 +21,7 @@ WEIGHT_DIGITS = 10
 """Digits a weight is rounded to, so that steps of 0.05 stay exact in the record."""
 
 NO_CUT, LATCHED, CUTS = range(3)
-"""Effects of a cut: its latch is released, it stays latched, it cuts now."""
+"""Effects of a cut: none, and it is released; it stays latched; it cuts now."""
 
 
 @shared
@@ -35,6 +35,19 @@ def blend_confidence(weight: Any, existing: Any, ml: Any) -> Any:
             caller decides what a missing opinion means.
     """
     return (1 - weight) * existing + weight * ml
+
+
+@shared
+def is_pivotal(existing: Any, ml: Any, weight: Any, threshold: Any) -> Any:
+    """Return whether the blend decides a signal differently from the existing system.
+
+    Args:
+        existing: Confidence of the existing system, 0 to 100; a number or an array of shape (n,).
+        ml: Confidence of the model on the same scale and of the same shape, without NaN.
+        weight: Share of the model, in [0, 0.70].
+        threshold: Confidence above which a signal is taken.
+    """
+    return (existing > threshold) != (blend_confidence(weight, existing, ml) > threshold)
 
 
 @shared
@@ -151,29 +164,31 @@ def decay_fires(binding: bool, decay: float, bound: float) -> bool:
 
 
 @shared
-def latch_active(now: Any, fired: Any, duration: Any) -> bool:
-    """Return whether a cut that fired before must not fire again yet.
+def time_passed(now: Any, since: Any, duration: Any) -> bool:
+    """Return whether ``duration`` has passed.
 
     Args:
         now: Moment looked at, a datetime; in the simulator the number of a day.
-        fired: Moment the cut fired, likewise.
-        duration: How long the latch holds, a timedelta; in the simulator a number of days.
+        since: Moment it began, likewise.
+        duration: A timedelta; in the simulator a number of days.
     """
-    return bool(now < fired + duration)
+    return bool(now >= since + duration)
 
 
 @shared
-def cut_effect(breached: bool, weight: float, latched: bool) -> int:
+def cut_effect(breached: bool, weight: float, latched: bool, expired: bool, cleared: bool) -> int:
     """Return what a cut does: ``NO_CUT``, ``LATCHED`` or ``CUTS``.
 
     Args:
         breached: Its limit is breached, and the breach is confirmed.
         weight: Weight in force; at 0 there is nothing to cut.
-        latched: It fired before and must not fire again yet.
+        latched: It fired before and is not released yet.
+        expired: So long ago that it may fire again though its limit stayed breached.
+        cleared: Its limit has been clear for so long that the latch is released.
     """
-    if not breached or weight == 0:
-        return NO_CUT
-    return LATCHED if latched else CUTS
+    if breached and weight > 0:
+        return LATCHED if latched and not expired else CUTS
+    return LATCHED if latched and not (expired or cleared) else NO_CUT
 
 
 @shared

@@ -6,42 +6,106 @@ In ladder mode all of it is recorded and none of it decides.
 import math
 from collections.abc import Mapping
 
+from steelyard.evaluation.figures import streak_by_chance, trades_a_year
 from steelyard.evaluation.skill import Skill
 from steelyard.weight.case import Case
 from steelyard.weight.decision import Rule, make_rule
 from steelyard.weight.policy import WeightPolicy
 from steelyard.weight.rules import (
+    at_least,
     decay_fires,
     decay_reaches,
     exceeds,
     recorded_weight,
     skill_proven,
 )
+from steelyard.weight.wording import number, percent
 
 
 def proof(case: Case) -> Rule:
-    """Return whether the lifetime evidence lets the weight rise: skill proven and no decay."""
+    """Return whether the lifetime evidence lets the weight rise: skill proven and no decay.
+
+    The gate out of shadow, where there is no weight yet, asks for less evidence.
+    """
     bounds, lifetime = case.policy.sequential, case.evidence.lifetime
+    in_shadow = case.state.phase in ("foundation", "shadow")
+    needed = bounds.leave_shadow if in_shadow else bounds.rise
     if lifetime is None:
-        return make_rule(
-            "evidence", math.nan, bounds.rise, fired=False, reason="no lifetime evidence"
-        )
+        return make_rule("evidence", math.nan, needed, fired=False, reason="no lifetime evidence")
     skill, decay = lifetime.skill, lifetime.decay_evidence
-    proven = skill_proven(skill, decay, bounds.rise, bounds.confirm)
+    proven = skill_proven(skill, decay, needed, bounds.confirm)
     if decay_reaches(decay, bounds.confirm):
+        months = number(decay, bounds.confirm, 1)
         reason = (
-            f"evidence that the claims no longer hold is {decay:.1f} months, "
+            f"evidence that the claims no longer hold is {months} months, "
             f"must stay under {bounds.confirm:g}"
         )
     else:
-        reason = f"evidence of skill {skill:.3g}, {bounds.rise:g} needed"
-        reason += "" if proven else _missing_signals(lifetime, bounds.rise)
+        reason = f"evidence of skill {number(skill, needed, 1)}, {needed:g} needed"
+        reason += "" if proven else _missing_signals(lifetime, needed)
+    return make_rule(
+        "evidence", skill, needed, fired=proven, reason=reason + _bets_too_short(lifetime)
+    )
+
+
+def is_proven(case: Case) -> bool:
+    """Return whether the skill is proven to the degree that lets a weight rise."""
+    bounds, lifetime = case.policy.sequential, case.evidence.lifetime
+    return lifetime is not None and skill_proven(
+        lifetime.skill, lifetime.decay_evidence, bounds.rise, bounds.confirm
+    )
+
+
+def _bets_too_short(lifetime: Skill) -> str:
+    """Return the doubt that dependent luck casts on the evidence; "" without doubt."""
+    days = lifetime.bet_days
     if lifetime.luck_outlasts_bets:
-        reason += (
-            f"; luck lasts longer than a bet of {bounds.bets.days} days, so the evidence may be "
-            "too high: raise sequential.bets.days"
+        return (
+            f"; luck lasts longer than a bet of {days} days, so the evidence may be too high: "
+            "raise sequential.bets.days"
         )
-    return make_rule("evidence", skill, bounds.rise, fired=proven, reason=reason)
+    if lifetime.mean_hold_days > days:
+        return (
+            f"; a bet of {days} days is shorter than the mean hold of "
+            f"{lifetime.mean_hold_days:.1f} days, so the evidence may be too high: "
+            "raise sequential.bets.days"
+        )
+    return ""
+
+
+def life_profit(case: Case) -> Rule:
+    """Return whether the ml book has not lost money over its life; else nothing rises (SPEC §6)."""
+    lifetime = case.evidence.lifetime
+    earned = math.nan if lifetime is None else lifetime.ml_return
+    return make_rule(
+        "life_profit",
+        earned,
+        0.0,
+        fired=at_least(earned, 0.0),
+        reason=f"lifetime ML return {percent(earned, 0.0, 2)}, at least 0% needed",
+    )
+
+
+def allowed_streak(lifetime: Skill | None, policy: WeightPolicy) -> int:
+    """Return how many ML losses in a row are allowed.
+
+    With binding evidence it is the streak that chance gives a model no better than a coin, at this
+    pace and dependence, in ``limits.streak_years`` of years, if that is more than the plain bound.
+
+    Args:
+        lifetime: Evidence of the life; None for the plain bound.
+        policy: The bounds.
+    """
+    limits = policy.limits
+    if lifetime is None or not policy.evidence_binds:
+        return limits.breaker_streak
+    by_chance = streak_by_chance(
+        trades_a_year(lifetime.ml_trades, lifetime.days),
+        limits.cut_accuracy,
+        lifetime.win_autocorrelation,
+        limits.streak_years,
+    )
+    return max(limits.breaker_streak, int(by_chance))
 
 
 def _missing_signals(lifetime: Skill, rise: float) -> str:
@@ -78,15 +142,16 @@ def lifetime_rules(lifetime: Skill | None) -> tuple[Rule, ...]:
             accuracy,
             rate,
             fired=exceeds(accuracy, rate),
-            reason=f"lifetime accuracy {accuracy:.1%} on {lifetime.settled} settled predictions, "
-            f"over {rate:.1%} needed",
+            reason=f"lifetime accuracy {percent(accuracy, rate)} on {lifetime.settled} settled "
+            f"predictions, over {percent(rate, accuracy)} needed",
         ),
         make_rule(
             "life_return",
             earned,
             baseline,
             fired=exceeds(earned, baseline),
-            reason=f"lifetime ML return {earned:+.2%}, over the baseline's {baseline:+.2%} needed",
+            reason=f"lifetime ML return {percent(earned, baseline, 2)}, over the baseline's "
+            f"{percent(baseline, earned, 2)} needed",
         ),
     )
 
@@ -106,7 +171,8 @@ def decay_breaker(case: Case, *, armed: bool) -> tuple[Rule, ...]:
         case.decay_evidence,
     )
     reason = (
-        f"evidence that the claims no longer hold is {decay:.1f} months, must stay under {bound:g}"
+        f"evidence that the claims no longer hold is {number(decay, bound, 1)} months, "
+        f"must stay under {bound:g}"
     )
     reason += "" if binding else " (recorded only)"
     fired = armed and decay_fires(binding, decay, bound)

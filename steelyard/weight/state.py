@@ -1,10 +1,11 @@
 """The state of a lineage: weight, phase and what limits their next change."""
 
 from datetime import datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AwareDatetime, Field
+from pydantic import AwareDatetime, Field, model_validator
 
+from steelyard.evaluation.skill import Origin
 from steelyard.values import FrozenModel
 from steelyard.weight.policy import Phase
 
@@ -25,13 +26,19 @@ class State(FrozenModel):
         began: When the lineage began; signals decided earlier are training history.
         as_of: Moment of the last decision.
         phase_since: When the phase was entered.
-        evidence_since: Outcomes of predictions made before this moment no longer count as evidence:
-            a breaker fired, or the lineage requalifies with a new champion.
+        evidence_since: Outcomes of predictions made before this moment no longer count in the
+            monthly figures: a breaker fired, or the lineage requalifies with a new champion.
+        skill_since: Outcomes of predictions made before this moment no longer count as evidence of
+            skill; a streak breaker keeps it (SPEC §6).
+        head_start: Capital the evidence of skill began with, from the champion's holdout.
+        hold_days: Mean hold of a signal in whole days when the evidence of skill began.
+        cut_at: When the weight was last cut; None before the first cut. Gates count from here.
         lease_until: After this moment the trading side uses weight 0.
         decision_run_id: MLflow run of the last decision; None before the first.
         decision_hash: Hash the journal recorded for it; None likewise.
         champion: Version that serves; None before the first.
         latches: Cuts that fired and are not released, with the moment they fired.
+        clear: Those of them whose limit is kept again, with the moment since which it is.
         retrain_required: A breaker fired: only a champion trained afterwards may leave shadow.
         held: An operator holds the weight; limits still lower it.
         digests: Number of the last digest of settled predictions in the ledger; 0 before the first.
@@ -50,15 +57,38 @@ class State(FrozenModel):
     as_of: AwareDatetime
     phase_since: AwareDatetime
     evidence_since: AwareDatetime
+    skill_since: AwareDatetime
+    head_start: Annotated[float, Field(gt=0)] = 1.0
+    hold_days: Annotated[int, Field(ge=1)] = 2
+    cut_at: AwareDatetime | None = None
     lease_until: AwareDatetime
     decision_run_id: str | None = None
     decision_hash: str | None = None
     champion: str | None = None
     latches: dict[str, AwareDatetime] = Field(default_factory=dict)
+    clear: dict[str, AwareDatetime] = Field(default_factory=dict)
     retrain_required: bool = False
     held: bool = False
     digests: Annotated[int, Field(ge=0)] = 0
     digest_head: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_earlier_states(cls, document: Any) -> Any:
+        """Read states written before the evidence of skill had a begin of its own."""
+        if isinstance(document, dict) and "evidence_since" in document:
+            return {"skill_since": document["evidence_since"], **document}
+        return document
+
+    @property
+    def judged_since(self) -> datetime:
+        """When the figures of a gate begin: with the phase, with the evidence, or with a cut."""
+        return max(self.phase_since, self.evidence_since, self.cut_at or self.evidence_since)
+
+    @property
+    def origin(self) -> Origin:
+        """Where the evidence of skill begins."""
+        return Origin(self.skill_since, self.head_start, self.hold_days)
 
     def weight_in_force(self, at: datetime) -> float:
         """Return the weight the trading side may use at ``at``; 0 once the lease has expired."""
@@ -87,5 +117,6 @@ def initial_state(lineage: str, as_of: datetime) -> State:
         as_of=as_of,
         phase_since=as_of,
         evidence_since=as_of,
+        skill_since=as_of,
         lease_until=as_of,
     )

@@ -48,8 +48,10 @@ def taken_signals(count: int, end: datetime) -> pd.DataFrame:
     return frame
 
 
-@pytest.mark.parametrize(("streak", "weight"), [(10, 0.15), (11, 0.0)])
-def test_eleven_losses_disable_and_ten_do_not(pilot: Home, streak: int, weight: float) -> None:
+@pytest.mark.parametrize(("streak", "weight"), [(10, 0.15), (14, 0.0)])
+def test_losses_beyond_chance_disable_and_others_do_not(
+    pilot: Home, streak: int, weight: float
+) -> None:
     """One journal entry; the brake is pulled until it is written."""
     record_losses(pilot, streak + 1, won=1)
     entry = breaker_of(pilot).enforce(LAST)
@@ -72,7 +74,7 @@ def test_without_mlflow_the_brake_stays_until_the_journal_can_be_written(pilot: 
     assert breaker_of(cut_off).check(pilot.journal.state(), LAST)
     with pytest.raises(RestoreService):
         breaker_of(cut_off).enforce(LAST)
-    words = f"{OPERATOR}: 11 ML losses in a row by {LAST:%Y-%m-%d %H:%M}"
+    words = f"{OPERATOR}: 11 consecutive ML losses, at most 10 allowed by {LAST:%Y-%m-%d %H:%M}"
     assert pilot.brake.words == pilot.ledger.brake("signal-confidence") == words
     pilot.brake.release()  # as if somebody had removed the file
     assert status(pilot, LAST).brake == words

@@ -13,6 +13,7 @@ from steelyard.evaluation.books import SizingPolicy
 from steelyard.evaluation.evidence import (
     Evidence,
     WindowPolicy,
+    current_losing_days,
     current_losing_streak,
     gather_evidence,
 )
@@ -149,5 +150,21 @@ def test_recorded_figures_keep_their_names() -> None:
         "life_right_autocorrelation",
         "life_win_autocorrelation",
         "life_luck_outlasts_bets",
+        "life_bet_days",
+        "life_mean_hold_days",
+        "life_days",
+        "life_ml_trades",
     ]
     assert figures["life_decay"] == 0.5
+
+
+def test_a_losing_day_is_over_and_had_trades() -> None:
+    """Five losing days, a day off, two more, and one that is not over: seven in a row."""
+    frame = held(10, net_return=[0.01, *[-0.01] * 9], confidence_ml=[*[80] * 6, 60, *[80] * 3])
+    noon = frame["settled_at"].iloc[-1]
+    end = noon.ceil("D")
+
+    assert current_losing_days(frame, end.to_pydatetime()) == 8
+    assert current_losing_days(frame, (end - timedelta(days=1)).to_pydatetime()) == 7
+    assert current_losing_days(frame[:1], end.to_pydatetime()) == 0
+    assert current_losing_days(frame[:0], end.to_pydatetime()) == 0

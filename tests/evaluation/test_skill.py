@@ -14,6 +14,7 @@ from steelyard.evaluation.positions import PositionLimits, take_positions
 from steelyard.evaluation.skill import (
     BetPolicy,
     Games,
+    Origin,
     Skill,
     compile_bets,
     decay_value,
@@ -164,7 +165,7 @@ def simulate_settled(count: int, accuracy: float = 0.6, seed: int = 1) -> pd.Dat
 def skill_at(frame: pd.DataFrame, days: int, since_day: int = 0) -> Skill:
     end, since = EARLIER + timedelta(days=days), EARLIER + timedelta(days=since_day)
     held = take_positions(frame, SizingPolicy(), UNLIMITED)
-    return measure_skill(held, end, since, BetPolicy())
+    return measure_skill(held, end, Origin(since), BetPolicy())
 
 
 def test_the_books_of_the_life_follow_the_position_rules() -> None:
@@ -173,7 +174,7 @@ def test_the_books_of_the_life_follow_the_position_rules() -> None:
     for name in ("decided_at", "settled_at"):
         frame[name] = frame[name].iloc[np.arange(300) // 3 * 3].reset_index(drop=True)
     held = take_positions(frame, SizingPolicy(), PositionLimits(), ("baseline", "ml"))
-    skill = measure_skill(held, EARLIER + timedelta(days=300), EARLIER, BetPolicy())
+    skill = measure_skill(held, EARLIER + timedelta(days=300), Origin(EARLIER), BetPolicy())
 
     assert skill.settled == 300
     assert (skill.ml_return, skill.baseline_return) == pytest.approx((0.25, 0.25))
@@ -184,7 +185,7 @@ def test_later_outcomes_and_earlier_decisions_are_ignored() -> None:
     frame = simulate_settled(400)
 
     assert skill_at(frame, 300) == skill_at(frame.iloc[:300], 300)
-    assert skill_at(frame, 300, 100) == skill_at(frame.iloc[100:300], 300)
+    assert skill_at(frame, 300, 100) == skill_at(frame.iloc[100:300], 300, 100)
 
 
 def test_without_predictions_the_evidence_is_neutral() -> None:

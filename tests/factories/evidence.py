@@ -14,7 +14,8 @@ from steelyard.weight.state import State
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 EARLIER = datetime(2025, 1, 1, tzinfo=UTC)
-POLICY = WeightPolicy()
+POLICY = WeightPolicy(evidence="ladder")
+"""The plain rules, to the letter."""
 
 COLUMNS = {
     "symbol": "str",
@@ -47,7 +48,7 @@ def books(**figures: float) -> Books:
     """Healthy books with the given measures, named ``book__measure``: ``ml__sharpe=1.2``."""
     nothing = take_positions(no_settled(), SizingPolicy(), PositionLimits())
     empty = measure_books(nothing, EARLIER, NOW)
-    changes: dict[str, object] = {
+    changes: dict[str, object] = {"pivotal": 8} | {
         name: replace(
             getattr(empty, name), sharpe=1.0, max_drawdown=0.02, win_rate=0.52, mean_return=0.001
         )
@@ -82,6 +83,7 @@ def evidence(
         accuracy=accuracy,
         no_information_rate=rate,
         losing_streak=streak,
+        losing_days=int(figures.pop("losing_days", 0)),
         coverage=figures.pop("coverage", 1.0),
         fallback_rate=figures.pop("fallback_rate", 0.0),
         latency_p99_ms=figures.pop("latency_p99_ms", 0.2),

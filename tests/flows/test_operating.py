@@ -20,9 +20,10 @@ from steelyard.flows.weight import weight
 from steelyard.home import Home, open_home
 from steelyard.market.overlap import SignalCount
 from steelyard.queries.evidence import shadow_window
+from steelyard.queries.records import decision_records
 from steelyard.tasks.alerts import announce
 from steelyard.tasks.illustrations import illustrate
-from steelyard.tasks.weight import evaluate_weight
+from steelyard.tasks.weight import evaluate_weight, review_gates
 from steelyard.views.records import DecisionRecord
 
 Command = Callable[..., tuple[int, str, str]]
@@ -106,7 +107,7 @@ def test_status_says_how_things_stand(pilot: Home, command: Command) -> None:
     assert all(rule["reason"] for rule in document["gate"])
     assert document["proof"]["reason"].startswith("evidence of skill")
     assert (document["proof"]["binding"], document["proof"]["figure"]) == (
-        False,
+        True,
         document["evidence"]["life_skill"],
     )
     assert document["evidence"]["life_settled"] >= document["evidence"]["settled"]
@@ -517,7 +518,9 @@ def test_a_wrong_split_of_arms_posts_an_alert(pilot: Home, received: list[dict[s
     ).iloc[70:140]
     pilot.ledger.record_predictions(frame)
     pilot.ledger.record_outcomes(frame)
-    [entry] = [record for record in _weighed(pilot, 140) if record.kind == "gates"]
+    reviewed = review_gates(pilot, EARLIER + timedelta(days=140), SignalCount(0, 0))
+    announce(pilot, [reviewed])
+    [entry] = decision_records(pilot, [reviewed])
 
     assert entry.phase == "pilot"
     assert any("uneven split" in reason for reason in entry.reasons)
@@ -526,9 +529,6 @@ def test_a_wrong_split_of_arms_posts_an_alert(pilot: Home, received: list[dict[s
 
 def _weighed(stores: Home, day: int) -> tuple[DecisionRecord, ...]:
     """Evaluate and review without bars, which the gate out of pilot does not need."""
-    from steelyard.queries.records import decision_records
-    from steelyard.tasks.weight import evaluate_weight, review_gates
-
     at = EARLIER + timedelta(days=day)
     entries = [evaluate_weight(stores, at), review_gates(stores, at, SignalCount(0, 0))]
     announce(stores, entries)

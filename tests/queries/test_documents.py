@@ -73,8 +73,8 @@ ROWS = {
     "gate": ["name", "figure", "bound", "fired", "reason"],
     "reviews": ["kind", "period_end"],
     "schedules": ["name", "cron", "last_seen", "expected_by", "dead_since"],
-    "rollout": ["name", "begins", "due", "standing", "words"],
-    "milestones": ["name", "begins", "due", "standing", "words"],
+    "rollout": ["name", "begins", "due", "earliest", "standing", "words"],
+    "milestones": ["name", "begins", "due", "earliest", "standing", "words"],
 }
 EXPLANATION = {
     "signal": ["signal_id", "symbol", "side", "decided_at"],
@@ -94,7 +94,7 @@ EXPLANATION = {
 }
 SIMULATION = ["answer", "evidence", "months", "seed", "rise", "note", "cells", "page"]
 CELL = [
-    *("world", "lives", "signals", "dependence", "information_limit_months"),
+    *("world", "lives", "signals", "dependence", "variant", "information_limit_months"),
     *("ladder", "sequential"),
 ]
 CHARACTERISTICS = [

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 Command = Callable[..., tuple[int, str, str]]
-SHORT = ("simulate", "--lives", 10, "--months", 6, "--signals", 50)
+SHORT = ("simulate", "--lives", 10, "--months", 6, "--signals", 50, "--holdout", 100)
 
 
 def test_a_simulation_runs_on_the_policy_of_the_user(
@@ -30,11 +30,12 @@ def test_a_simulation_runs_on_the_policy_of_the_user(
 
 def test_a_simulation_is_read_at_the_terminal(command: Command, home: Path) -> None:
     """The answer first, then every table."""
-    code, out, _ = command(*SHORT, "--dependence", 0.5, "--home", home)
+    code, out, _ = command(*SHORT, "--dependence", 0.5, "--ingredients", "--home", home)
 
     assert code == 0
-    assert out.startswith("In ladder mode a model without skill reaches 20 % in")
+    assert out.startswith("In sequential mode a model without skill reaches 20 % in")
     assert "50 signals a month, correlated 0.5 within a day" in out
+    assert "no head start from the holdout" in out
     assert all(part in out for part in ("no skill", "disabled", "after a turn"))
 
 

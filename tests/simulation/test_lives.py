@@ -13,20 +13,23 @@ from steelyard.evaluation.books import SizingPolicy
 from steelyard.evaluation.evidence import (
     Evidence,
     WindowPolicy,
+    current_losing_days,
     current_losing_streak,
     gather_evidence,
 )
 from steelyard.evaluation.positions import take_positions
-from steelyard.evaluation.skill import BetPolicy, measure_skill
+from steelyard.evaluation.skill import BetPolicy, Origin, Skill, measure_skill
 from steelyard.market.overlap import SignalCount
 from steelyard.simulation.bounds import MAX_ARM_SIGNALS, compile_bounds
 from steelyard.simulation.characteristics import Design, Scenario, simulate_signals
-from steelyard.simulation.lives import Signals, live
+from steelyard.simulation.lives import Beginning, Signals, live
 from steelyard.weight.case import Case
 from steelyard.weight.gates import GateInputs, review
 from steelyard.weight.ladder import ANCHOR, evaluate
-from steelyard.weight.limits import guard, streak_breaker
+from steelyard.weight.limits import Streaks, guard, streak_breaker
 from steelyard.weight.policy import PHASES, SequentialPolicy, WeightPolicy
+from steelyard.weight.rules import is_pivotal
+from steelyard.weight.sequential import allowed_streak
 from steelyard.weight.state import State
 from steelyard.weight.transitions import install_champion
 
@@ -75,7 +78,7 @@ class ReadableLife:
         self.frame = take_positions(frame_of(signals), SIZING, UNLIMITED)
         self.state = State(
             lineage="l", phase="shadow", champion="1", began=BEGAN, as_of=BEGAN, phase_since=BEGAN,
-            evidence_since=BEGAN, lease_until=BEGAN,
+            evidence_since=BEGAN, lease_until=BEGAN, hold_days=1,
         )  # fmt: skip
 
     def live(self, number: int) -> bool:
@@ -83,7 +86,7 @@ class ReadableLife:
         day, disabled = BEGAN + number * DAY, False
         disabled |= self._settle(number)
         if self.state.retrain_required and number % 7 == 0 and day > self.state.evidence_since:
-            self.state = install_champion(self.state, "2", day, day)
+            self.state = install_champion(self.state, "2", day, day, Origin(day, 1.0, 1))
         disabled |= self._decide(
             guard(Case(self.state, self._month(number), self.policy, day, day))
         )
@@ -93,7 +96,10 @@ class ReadableLife:
             )
         if number % self.policy.review_days == 0:
             self._decide(
-                review(Case(self.state, self._phase(number), self.policy, day, day), READY)
+                review(
+                    Case(self.state, self._phase(number), self.policy, day, day),
+                    replace(READY, pivotal=self._pivotal(number)),
+                )
             )
         return disabled
 
@@ -105,11 +111,8 @@ class ReadableLife:
         rows = slice(self.signals.starts[number], self.signals.starts[number + 1])
         if self.state.weight:
             self._blend(rows)
-        since = self.signals.starts[(self.state.evidence_since - BEGAN).days + 1]
-        return any(
-            self._trips(current_losing_streak(self.frame[since : row + 1]), number)
-            for row in self._find_losses(rows)
-        )
+        ends = [row + 1 for row in self._find_losses(rows)]
+        return any(self._trips(end, number) for end in [*ends, rows.stop])
 
     def _blend(self, rows: slice) -> None:
         weight, pilot, treated = (
@@ -131,9 +134,22 @@ class ReadableLife:
         lost = ~self.signals.won[rows] & (self.signals.ml[rows] > SIZING.threshold)
         return list(rows.start + np.flatnonzero(lost))
 
-    def _trips(self, streak: int, number: int) -> bool:
-        tripped = streak_breaker(self.state, streak, self.policy, BEGAN + number * DAY)
+    def _trips(self, last: int, number: int) -> bool:
+        """Whether the streaks among the rows before ``last`` disable the model."""
+        end = BEGAN + number * DAY
+        since = self.signals.starts[(self.state.evidence_since - BEGAN).days + 1]
+        recent = self.frame[since:last]
+        losses, most = current_losing_streak(recent), self.policy.limits.breaker_streak
+        if losses > most:  # as the trading process does: only then is the life read
+            most = allowed_streak(self._life(self.frame[:last], end), self.policy)
+        over = last == self.signals.starts[number + 1]
+        days = current_losing_days(recent, end) if over else 0
+        streaks = Streaks(losses, days, most)
+        tripped = streak_breaker(self.state, streaks, self.policy, end)
         return tripped is not None and self._decide(tripped)
+
+    def _life(self, frame: pd.DataFrame, end) -> Skill:  # type: ignore[no-untyped-def]
+        return measure_skill(frame, end, self.state.origin, self.policy.sequential.bets)
 
     def _month(self, number: int) -> Evidence:
         window = WindowPolicy(
@@ -147,13 +163,18 @@ class ReadableLife:
             if self.state.phase == "shadow"
             else self.policy.min_settled
         )
-        since = max(self.state.evidence_since, self.state.phase_since)
+        since = self.state.judged_since
         return self._evidence(number, since, WindowPolicy(self.policy.window_days, needed))
+
+    def _pivotal(self, number: int) -> int:
+        since = self.signals.starts[(self.state.judged_since - BEGAN).days + 1]
+        rows = slice(since, self.signals.starts[number + 1])
+        existing, ml = self.signals.existing[rows], self.signals.ml[rows]
+        return int(is_pivotal(existing, ml, 0.20, SIZING.threshold).sum())
 
     def _evidence(self, number: int, since, window: WindowPolicy) -> Evidence:  # type: ignore[no-untyped-def]
         settled_frame, end = self.frame[: self.signals.starts[number + 1]], BEGAN + number * DAY
-        bets = self.policy.sequential.bets
-        life = measure_skill(settled_frame, end, self.state.evidence_since, bets)
+        life = self._life(settled_frame, end)
         return replace(gather_evidence(settled_frame, end, since, window), lifetime=life)
 
 
@@ -173,7 +194,7 @@ def test_a_compiled_life_is_the_policy_step_for_step(
     """Weight, phase and breakers agree on every day of lives that rise, fall and come back."""
     bets = BetPolicy(days=3 if scenario.changes else 1)
     policy = WeightPolicy(evidence=mode, sequential=SequentialPolicy(bets=bets))  # type: ignore[arg-type]
-    design = Design(3, 7, signals, dependence)
+    design = Design(2, 7, signals, dependence)
     simulated = simulate_signals(
         scenario, design, design.lives, np.random.default_rng(5), SIZING.risk_per_trade
     )
@@ -189,6 +210,7 @@ def test_a_compiled_life_is_the_policy_step_for_step(
         live(
             life_signals,
             design.days,
+            Beginning(0, 0, first_gate=False, head_start=False),
             compile_bounds(policy, SIZING.threshold),
             weights,
             phases,

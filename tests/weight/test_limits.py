@@ -46,19 +46,19 @@ def test_sixty_days_of_one_breach_give_one_cut_per_latch() -> None:
 
 
 def test_a_latch_is_released_when_its_condition_clears_and_the_next_breach_cuts_again() -> None:
-    """Cut, recover, breach again within 30 days: two cuts."""
-    cut = guard(
-        Case(state("expansion", 0.40), evidence(ml__max_drawdown=0.05), POLICY, NOW, NOW)
-    ).after
-    released = guard(Case(cut, evidence(), POLICY, NOW + DAY, NOW + DAY))
-    again = guard(
-        Case(released.after, evidence(ml__max_drawdown=0.05), POLICY, NOW + 2 * DAY, NOW + 2 * DAY)
-    )
+    """Ten clear days in a row release it; a day's recovery, or ten with a relapse, do not."""
+    current, deep = state("expansion", 0.40), {"ml__max_drawdown": 0.05}
+    course = []
+    for day, figures in enumerate([deep, {}, deep, *[{}] * 11, deep]):
+        now = NOW + day * DAY
+        decision = guard(Case(current, evidence(**figures), POLICY, now, now))
+        current = decision.after
+        course.append((decision.verdict, current.weight, sorted(current.latches)))
 
-    assert set(cut.latches) == {"cut_drawdown"}
-    assert released.after.latches == {}
-    assert "cut_drawdown" in released.reasons[0]
-    assert (again.verdict, again.after.weight) == ("CUT", 0.10)
+    assert course[0] == ("CUT", 0.20, ["cut_drawdown"])
+    assert course[1:13] == [("HOLD", 0.20, ["cut_drawdown"])] * 12
+    assert course[13:] == [("HOLD", 0.20, []), ("CUT", 0.10, ["cut_drawdown"])]
+    assert current.cut_at == NOW + 14 * DAY
 
 
 def test_too_little_evidence_releases_no_latch() -> None:

@@ -8,7 +8,7 @@ from factories.evidence import NOW, POLICY, evidence, state
 from steelyard.market.overlap import SignalCount
 from steelyard.weight.case import Case
 from steelyard.weight.gates import GateInputs, review
-from steelyard.weight.limits import guard, streak_breaker
+from steelyard.weight.limits import Streaks, guard, streak_breaker
 from steelyard.weight.rollback import hold, resume, roll_back
 
 READY = GateInputs(
@@ -81,7 +81,8 @@ def test_the_streak_breaker_needs_nothing_but_the_streak(
     phase: str, streak: int, trips: bool
 ) -> None:
     """More than ten losses in a row and the weight is 0, without waiting for a guard."""
-    decision = streak_breaker(state(phase, POLICY.band(phase).floor), streak, POLICY, NOW)  # type: ignore[arg-type]
+    streaks = Streaks(losses=streak, losing_days=0, allowed_losses=10)
+    decision = streak_breaker(state(phase, POLICY.band(phase).floor), streaks, POLICY, NOW)  # type: ignore[arg-type]
 
     assert (decision is not None) is trips
     if decision is not None:

@@ -8,22 +8,22 @@ import pytest
 from factories.evidence import NOW, POLICY, state
 from factories.evidence import evidence as month
 from steelyard.evaluation.evidence import Evidence
-from steelyard.evaluation.skill import Skill
+from steelyard.evaluation.skill import Origin, Skill
 from steelyard.market.overlap import SignalCount
 from steelyard.monitoring.false_alarms import false_alarms
 from steelyard.weight.case import Case
 from steelyard.weight.decision import Decision
 from steelyard.weight.gates import GateInputs, review
 from steelyard.weight.ladder import evaluate
-from steelyard.weight.limits import guard, measure_limits
+from steelyard.weight.limits import guard, measure_limits, warnings
 from steelyard.weight.policy import SequentialPolicy, WeightPolicy
 from steelyard.weight.sequential import proof
+from steelyard.weight.transitions import install_champion
 
 BINDING = WeightPolicy(evidence="sequential")
-READY = GateInputs(
-    settled_signals=SignalCount(1000, 1000), features_validated=True, has_champion=True
-)
+READY = GateInputs(SignalCount(1000, 1000), features_validated=True, has_champion=True, pivotal=5)
 NAN = float("nan")
+DAY = timedelta(days=1)
 
 
 def evidence(
@@ -42,8 +42,8 @@ def rule(decision: Decision, name: str):  # type: ignore[no-untyped-def]
     ("figures", "verdict", "weight"),
     [
         pytest.param({}, "RAISE", 0.20, id="a good month and evidence"),
-        pytest.param({"skill": 100.0}, "RAISE", 0.20, id="evidence exactly at the bound"),
-        pytest.param({"skill": 99.0}, "HOLD", 0.15, id="a good month without evidence"),
+        pytest.param({"skill": 20.0}, "RAISE", 0.20, id="evidence exactly at the bound"),
+        pytest.param({"skill": 19.9}, "HOLD", 0.15, id="a good month without evidence"),
         pytest.param({"skill": NAN}, "HOLD", 0.15, id="evidence nobody knows"),
         pytest.param({"accuracy": 0.53}, "RAISE", 0.20, id="a dull month in a good life"),
         pytest.param(
@@ -78,6 +78,22 @@ def rule(decision: Decision, name: str):  # type: ignore[no-untyped-def]
         pytest.param({"decay": 30.0}, "CUT", 0.075, id="decay cuts by itself"),
         pytest.param({"decay": 150.0}, "DISABLE", 0.0, id="and disables by itself"),
         pytest.param({"streak": 11}, "DISABLE", 0.0, id="a streak needs nobody's word"),
+        pytest.param(
+            {"streak": 11, "life": {"ml_trades": 300, "days": 100.0}},
+            "RAISE",
+            0.20,
+            id="a streak that chance explains at this pace",
+        ),
+        pytest.param({"losing_days": 11}, "DISABLE", 0.0, id="eleven losing days"),
+        pytest.param(
+            {"ml__max_drawdown": 0.031}, "HOLD", 0.15, id="a breach that nothing confirms"
+        ),
+        pytest.param(
+            {"life": {"ml_return": -0.001, "baseline_return": -0.1}},
+            "HOLD",
+            0.15,
+            id="a life that lost money, if less than the baseline",
+        ),
         pytest.param(
             {"accuracy": NAN}, "DISABLE", 0.0, id="accuracy nobody knows needs no confirmation"
         ),
@@ -122,8 +138,8 @@ def test_luck_that_outlasts_the_bets_is_said_beside_the_evidence() -> None:
 
 
 def test_a_hold_says_how_many_more_signals_a_rise_would_take() -> None:
-    """ln(100/50)/0.01 per signal: 70 more."""
-    held = evaluate(Case(state(weight=0.15), evidence(skill=50.0), BINDING, NOW, NOW))
+    """ln(20/10)/0.01 per signal: 70 more."""
+    held = evaluate(Case(state(weight=0.15), evidence(skill=10.0), BINDING, NOW, NOW))
 
     assert "70 more settled signals" in held.reasons[0]
 
@@ -202,11 +218,11 @@ def test_a_lineage_that_waits_for_its_retraining_is_not_disabled_again() -> None
 
 
 def test_gates_beyond_the_pilot_ask_for_evidence() -> None:
-    """In ladder mode pilot opens with doubt, else only with evidence, unconfirmed limits or not."""
+    """In ladder mode pilot opens with doubt, else only with evidence."""
     pilot = state("pilot", 0.10)
     doubtful, proven = (
         evidence(2.0, blended__win_rate=0.53),
-        evidence(200.0, blended__win_rate=0.53, accuracy=0.49),
+        evidence(200.0, blended__win_rate=0.53),
     )
 
     assert (
@@ -254,3 +270,68 @@ def test_what_hangs_together_breaks_more_often() -> None:
     assert (
         "19.0% in 2,500 trades; breaker_streak 12" in false_alarms(alone, POLICY)["breaker_streak"]
     )
+
+
+def test_a_warning_shuts_the_gate_and_says_what_would_confirm_it() -> None:
+    """A drawdown over its limit that decay does not confirm cuts nothing and lets nothing rise."""
+    case = Case(state(weight=0.10), evidence(ml__max_drawdown=0.031), BINDING, NOW, NOW)
+    decision = review(case, READY)
+    [warning] = warnings(measure_limits(case), BINDING).values()
+
+    assert guard(case).verdict == "HOLD"
+    assert decision.verdict == "HOLD"
+    assert warning in decision.reasons[0]
+    assert (
+        "takes effect when the evidence that the claims no longer hold reaches 6 months" in warning
+    )
+
+
+def test_a_streak_keeps_the_evidence_of_skill_and_other_breakers_end_it() -> None:
+    """What is requalified from after a streak is what was gathered (SPEC §6)."""
+    before = state(weight=0.15, champion="1")
+    by_streak = guard(Case(before, evidence(streak=11), BINDING, NOW, NOW)).after
+    by_decay = guard(Case(before, evidence(decay=150.0), BINDING, NOW, NOW)).after
+    fresh = Origin(NOW + DAY, 1.5, 3)
+
+    assert (by_streak.skill_since, by_decay.skill_since) == (before.skill_since, NOW)
+    assert install_champion(by_streak, "2", NOW + DAY, NOW + DAY, fresh).origin == before.origin
+    assert install_champion(by_decay, "2", NOW + DAY, NOW + DAY, fresh).origin == fresh
+
+
+def test_proven_skill_replaces_the_accuracy_of_shadow() -> None:
+    """Between 2 and 20 the gate asks for 55 %; from 20 on accuracy above chance suffices."""
+    shadow = state("shadow", 0.0)
+    verdicts = [
+        review(Case(shadow, evidence(skill, accuracy=accuracy), BINDING, NOW, NOW), READY).verdict
+        for skill, accuracy in ((1.9, 0.58), (2.0, 0.58), (19.0, 0.54), (20.0, 0.54), (20.0, 0.51))
+    ]
+
+    assert verdicts == ["HOLD", "RAISE", "HOLD", "RAISE", "HOLD"]
+
+
+@pytest.mark.parametrize(
+    ("pivotal", "weight", "verdict"),
+    [(5, 0.10, "RAISE"), (4, 0.10, "HOLD"), (5, 0.09, "HOLD")],
+)
+def test_a_pilot_that_changed_nothing_or_was_cut_stays(
+    pivotal: int, weight: float, verdict: str
+) -> None:
+    """Five pivotal decisions at the next floor, and a weight that is at least at its own."""
+    ready = replace(READY, pivotal=pivotal)
+
+    assert (
+        review(Case(state(weight=weight), evidence(), BINDING, NOW, NOW), ready).verdict == verdict
+    )
+
+
+def test_a_gate_counts_from_the_last_cut() -> None:
+    """Thirteen days after a cut the pilot's fortnight is not over, however old the pilot is."""
+    reasons = [
+        review(Case(state(cut_at=NOW - days * DAY), evidence(), BINDING, NOW, NOW), READY).reasons[
+            0
+        ]
+        for days in (13, 14)
+    ]
+
+    assert reasons[0] == "1 more days in pilot since the last cut needed"
+    assert reasons[1].startswith("pilot → expansion")
