@@ -29,7 +29,7 @@ def main() -> None:
     """Print both tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--lives", type=int, default=2000)
-    lives, bets = parser.parse_args().lives, BetPolicy()
+    lives, bets = parser.parse_args().lives, BetPolicy(days=2)
     print(
         "| no skill, 24 months | a month | ever 20 | ever 100 | 20, no warning | 100, no warning |"
     )

@@ -67,7 +67,12 @@ def settled_samples(home: Home, history: pd.DataFrame, symbols: Sequence[str] = 
     if history.empty:
         raise CollectMoreData("no signals at all in the bars known so far; collect more bars")
     home.quality.check_signals(history)
-    home.quality.check_features(history[list(home.feature_names)])
+    try:
+        home.quality.check_features(history[list(home.feature_names)])
+    except FixData:
+        home.registry.record_features(valid=False)
+        raise
+    home.registry.record_features(valid=True)
     return Samples.from_history(history, home.feature_names)
 
 

@@ -27,7 +27,7 @@ def gate_inputs(
         settled_signals: Signals settled so far; the gate out of foundation needs a minimum.
         end: End of what is judged (UTC).
     """
-    validated = bool(home.registry.versions())  # no training registers one before its data contract
+    validated = home.registry.features_validated()
     has_champion = state.champion is not None
     return GateInputs(settled_signals, validated, has_champion, _pivotal(home, state, end))
 

@@ -174,6 +174,9 @@ class Raising:
 
     feature_names = NAMES
 
+    def arrange(self, row: object, names: object) -> object:
+        return row
+
     def usable(self, row: object) -> bool:
         return True
 

@@ -229,9 +229,9 @@ def test_another_replay_cannot_be_mixed_into_a_home(command: Command, home: Path
     arguments = (
         "replay",
         "--start",
-        "2020-05-01",
+        "2020-08-01",
         "--end",
-        "2020-05-03",
+        "2020-08-03",
         "--trials",
         1,
         "--home",

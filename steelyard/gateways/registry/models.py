@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 MODEL = "model"
 MAX_VERSIONS = 10_000
+FEATURES_VALIDATED = "features_validated"
+"""Tag of the registered model: whether the features passed their contract at the last training."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +261,27 @@ class Registry:
                 raise RestoreService(
                     f"version {version_number} is not in the registry any more; restore it"
                 ) from error
+
+    def record_features(self, *, valid: bool) -> None:
+        """Record whether the features passed their data contract at the last training.
+
+        Raises:
+            RestoreService: If MLflow cannot be reached.
+        """
+        with self._tracking.reached():
+            lineage, answer = self._tracking.lineage, "yes" if valid else "no"
+            self._tracking.client.set_registered_model_tag(lineage, FEATURES_VALIDATED, answer)
+
+    def features_validated(self) -> bool:
+        """Return the recorded result; of homes that never recorded one, whether a version exists.
+
+        Raises:
+            RestoreService: If MLflow cannot be reached.
+        """
+        with self._tracking.reached():
+            tags = self._tracking.client.get_registered_model(self._tracking.lineage).tags
+        recorded = tags.get(FEATURES_VALIDATED)
+        return bool(self.versions()) if recorded is None else recorded == "yes"
 
     def champion(self) -> Version | None:
         """Return the version that serves according to the journal, None if none does.
