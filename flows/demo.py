@@ -33,9 +33,9 @@ REPLAYS: dict[str, tuple[str, dict[str, Any]]] = {
         "simulated",
         DYING,
     ),
-    "The same market, with the evidence binding": (
-        "sequential",
-        {**DYING, "evidence": "sequential"},
+    "The same market, by the ladder's plain rules": (
+        "ladder",
+        {**DYING, "evidence": "ladder"},
     ),
 }
 """Title → folder under the home, and arguments of the replay."""

@@ -7,6 +7,7 @@ from scipy.stats import norm
 
 from steelyard.evaluation.evidence import Evidence
 from steelyard.weight.policy import WeightPolicy
+from steelyard.weight.sequential import allowed_streak
 
 YEAR_DAYS = 365
 TRADES = 2500  # if the ml book has not traded yet
@@ -131,7 +132,8 @@ def _accuracy_text(evidence: Evidence, policy: WeightPolicy) -> str:
 
 
 def _streak_text(evidence: Evidence, policy: WeightPolicy) -> str:
-    healthy, losses = policy.steps.raise_accuracy, policy.limits.breaker_streak + 1
+    healthy = policy.steps.raise_accuracy
+    losses = allowed_streak(evidence.lifetime, policy) + 1
     trades = round(evidence.books.ml.trades_per_day * YEAR_DAYS) or TRADES
     correlation = evidence.lifetime.win_autocorrelation if evidence.lifetime else math.nan
     chance = streak_alarm(trades, losses, healthy, _usable(correlation))
@@ -139,7 +141,7 @@ def _streak_text(evidence: Evidence, policy: WeightPolicy) -> str:
         f"a healthy {healthy:.0%} model has {losses} losses in a row with probability {chance:.1%} "
         f"in {trades:,} trades{_dependence(correlation)}"
     )
-    if chance <= SELDOM:
+    if chance <= SELDOM or policy.evidence_binds:
         return text
     enough = enough_losses(trades, healthy, _usable(correlation), SELDOM) - 1
     return f"{text}; breaker_streak {enough} would fire in at most {SELDOM:.0%}"
