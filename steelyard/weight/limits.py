@@ -110,9 +110,18 @@ def guard(case: Case) -> Decision:
     if limited is not None:
         return limited
     after = settle_latches(case, limits)
-    released = sorted(set(case.state.latches) - set(after.latches))
-    reason = f"back within bounds: {', '.join(released)}" if released else "no limit takes effect"
-    return case.decide("guard", "HOLD", (reason,), limits.rules, after)
+    return case.decide("guard", "HOLD", (_latch_words(case.state, after),), limits.rules, after)
+
+
+def _latch_words(before: State, after: State) -> str:
+    """Return what became of the cuts that are latched."""
+    changes = (
+        ("may cut again", set(before.latches) - set(after.latches)),
+        ("kept again", set(after.clear) - set(before.clear)),
+        ("breached again", set(after.latches) & set(before.clear) - set(after.clear)),
+    )
+    words = [f"{what}: {', '.join(sorted(names))}" for what, names in changes if names]
+    return "; ".join(words) or "no limit takes effect"
 
 
 def streak_breaker(

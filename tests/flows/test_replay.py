@@ -136,5 +136,5 @@ def test_a_replay_is_drawn_and_summarised(
     }
     assert answer in (home / "report.html").read_text()
     assert answer in printed
-    assert "DISABLE" in printed
+    assert "CUT" in printed
     assert "The same signals, three books" in printed

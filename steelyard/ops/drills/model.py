@@ -22,6 +22,8 @@ STORY = (
 INVERTED_AT = STARTED_AT + 20 * DAY
 BOUND = float(WeightPolicy().window_days)
 """Days: one window of evidence under the default policy."""
+ZERO_BOUND = 1.5 * BOUND
+"""Days until the last of the weight is gone: a breaker waits until the evidence confirms it."""
 
 
 def inverted_model(drill_home: DrillHome) -> DrillResult:
@@ -34,7 +36,7 @@ def inverted_model(drill_home: DrillHome) -> DrillResult:
         (INVERTED_AT, drill_home.weight(INVERTED_AT)),
     ]
     _serve_inverted_model(drill_home)
-    for day in days(INVERTED_AT, INVERTED_AT + (BOUND + 2) * DAY):
+    for day in days(INVERTED_AT, INVERTED_AT + (ZERO_BOUND + 2) * DAY):
         drill_home.flow("settle", day)
         drill_home.flow("guard", day)
         weights.append((day, drill_home.weight(day)))
@@ -55,7 +57,7 @@ def inverted_model(drill_home: DrillHome) -> DrillResult:
             Notice(
                 "the weight is 0",
                 "breakers",
-                BOUND,
+                ZERO_BOUND,
                 days_until(INVERTED_AT, (at for at, weight in moved if not weight)),
             ),
         ),
