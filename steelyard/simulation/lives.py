@@ -696,6 +696,7 @@ def _count_settled(
     if trades:
         life.marks[LOSING_DAYS] = life.marks[LOSING_DAYS] + 1 if day_return < 0 else 0
     too_many_days = over(life.marks[LOSING_DAYS], bounds.breaker_losing_days)
+    broken = broken or _streak_too_long(life, day, bounds)  # the bound may have fallen meanwhile
     return broken or (bounds.sequential and too_many_days)
 
 
