@@ -215,7 +215,7 @@ def _score_metrics(name: str, p_win: Floats, won: Bools) -> Metrics:
 
 def _compare_with_yardstick(family: Family, metrics: Metrics) -> str:
     if family == "logistic":
-        return "a logistic regression serves: no booster was clearly better out of fold"
+        return "a logistic regression: no booster was clearly better out of fold"
     advantage = metrics["yardstick_oof_log_loss"] - metrics["oof_log_loss"]
     comparison = "beats" if advantage > 0 else "does not beat"
     return f"the booster {comparison} a logistic regression ({advantage:+.4f} nats out of fold)"
