@@ -67,7 +67,7 @@ import numpy as np
 import pandas as pd
 from numba import njit
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from steelyard.evaluation import metrics
 from steelyard.evaluation.books import Bools, Floats
@@ -123,6 +123,16 @@ class BetPolicy(FrozenModel):
     later_days: Annotated[int, Field(ge=1, le=3650)] = 180
     cap: Annotated[float, Field(ge=1, le=1e12)] = 2_000.0
     claim_retention: Annotated[float, Field(gt=0, le=1)] = 0.6
+
+    @field_validator("days", mode="before")
+    @classmethod
+    def _days_or_auto(cls, value: object) -> object:
+        whole = (
+            isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_BET_DAYS
+        )
+        if not whole and value != "auto":
+            raise ValueError(f"must be auto or a whole number of days from 1 to {MAX_BET_DAYS}")
+        return value
 
     def bet_days(self, hold_days: int) -> int:
         """Return the days of one bet, given those that "auto" stands for."""

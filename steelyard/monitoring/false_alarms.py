@@ -6,6 +6,7 @@ import numpy as np
 from scipy.stats import norm
 
 from steelyard.evaluation.evidence import Evidence
+from steelyard.evaluation.figures import streak_by_chance
 from steelyard.weight.policy import WeightPolicy
 from steelyard.weight.sequential import allowed_streak
 
@@ -70,28 +71,6 @@ def low_accuracy_alarm(
     return float(norm.cdf((most_right + 0.5 - signals * accuracy) / math.sqrt(variance)))
 
 
-def enough_losses(trades: int, win_rate: float, autocorrelation: float, chance: float) -> int:
-    """Return the shortest losing streak whose probability is at most ``chance``.
-
-    Args:
-        trades: Number of trades.
-        win_rate: Share of wins, in [0, 1].
-        autocorrelation: Correlation of neighbouring outcomes, in [0, 1); 0 if independent.
-        chance: Acceptable probability, in (0, 1).
-    """
-    upper = 1
-    while streak_alarm(trades, upper, win_rate, autocorrelation) > chance:
-        upper *= 2
-    lower = upper // 2
-    while upper - lower > 1:
-        middle = (lower + upper) // 2
-        if streak_alarm(trades, middle, win_rate, autocorrelation) > chance:
-            lower = middle
-        else:
-            upper = middle
-    return upper
-
-
 def false_alarms(evidence: Evidence, policy: WeightPolicy) -> dict[str, str]:
     """Return a text for each breaker: how often it fires on a model just good enough to rise.
 
@@ -143,8 +122,8 @@ def _streak_text(evidence: Evidence, policy: WeightPolicy) -> str:
     )
     if chance <= SELDOM or policy.evidence_binds:
         return text
-    enough = enough_losses(trades, healthy, _usable(correlation), SELDOM) - 1
-    return f"{text}; breaker_streak {enough} would fire in at most {SELDOM:.0%}"
+    enough = streak_by_chance(trades, healthy, correlation, SELDOM)
+    return f"{text}; breaker_streak {enough:.0f} would fire in at most {SELDOM:.0%}"
 
 
 def _usable(correlation: float) -> float:

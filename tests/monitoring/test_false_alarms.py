@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from steelyard.monitoring.false_alarms import enough_losses, low_accuracy_alarm, streak_alarm
+from steelyard.evaluation.figures import streak_by_chance
+from steelyard.monitoring.false_alarms import low_accuracy_alarm, streak_alarm
 
 
 @pytest.mark.parametrize(
@@ -68,9 +69,12 @@ def test_signals_that_hang_together_break_more_often() -> None:
     )
 
 
-def test_how_many_losses_are_enough() -> None:
-    """The fewest whose chance is within the bound."""
-    enough = enough_losses(500, 0.55, 0.3, 0.05)
+@pytest.mark.parametrize("correlation", [0.0, 0.3])
+@pytest.mark.parametrize("trades", [180, 500, 2500])
+def test_the_streak_that_chance_exceeds_seldom(trades: int, correlation: float) -> None:
+    """The bound of the breaker, in closed form, is that of the exact probability."""
+    most = int(streak_by_chance(trades, 0.55, correlation, 0.05))
 
-    assert streak_alarm(500, enough, 0.55, 0.3) <= 0.05 < streak_alarm(500, enough - 1, 0.55, 0.3)
-    assert enough_losses(0, 0.55, 0.0, 0.05) == 1
+    assert streak_alarm(trades, most + 1, 0.55, correlation) <= 0.05
+    assert streak_alarm(trades, most, 0.55, correlation) > 0.05
+    assert streak_by_chance(0, 0.55, 0.0, 0.05) == 0
