@@ -15,7 +15,7 @@ How a life is simulated:
   The model's is ``p_win`` on the same scale (``matched``), so both books take equally many signals.
 - **Champions.** Each week a training has the latest signals, those before the life begins included,
   as its holdout until the first gate lets a version in; its evidence is the head start. A training
-  that a breaker asks for yields one of the same true skill within a week.
+  that a breaker asks for yields one of the same true skill within a week, without a head start.
 """
 
 import math
