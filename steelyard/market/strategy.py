@@ -26,6 +26,8 @@ GRADED_FROM = 20
 """Distinct confidences from which a system is graded, not a yes or no."""
 YES_OR_NO_FROM = 50
 """Signals from which the number of their distinct confidences says anything."""
+PLAIN_YES = 75.0
+"""Confidence of a signal whose log says only that it was traded."""
 
 
 BUILT_IN = {

@@ -13,8 +13,8 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, func, select, update
 
-from steelyard.gateways.ledger.ledger import IDS_PER_QUERY, Ledger
-from steelyard.gateways.ledger.tables import SETTLED, LedgerDigest, Prediction
+from steelyard.gateways.ledger.ledger import Ledger
+from steelyard.gateways.ledger.tables import SETTLED, LedgerDigest, Prediction, id_chunks
 
 COLUMNS = tuple(name for name in (*SETTLED, "reported") if name != "latency_ms")
 GENESIS = "0" * 64
@@ -50,7 +50,7 @@ class Digests:
             head = _next_head(head, number, len(rows), digest)
             values = {"number": number, "rows": len(rows), "digest": digest, "head": head}
             connection.execute(LedgerDigest.__table__.insert(), values)  # type: ignore[attr-defined]
-            for ids in _chunks([row.signal_id for row in rows]):
+            for ids in id_chunks([row.signal_id for row in rows]):
                 covered = update(Prediction).where(Prediction.signal_id.in_(ids))
                 connection.execute(covered.values(digest_number=number))
         return number, head
@@ -149,7 +149,3 @@ def _chain_fault(links: Sequence[Any], anchor: int, number: int, head: str | Non
     if by_number[number].head != head:
         return f"digest {number} of the ledger is not the one that the sealed state knows"
     return None
-
-
-def _chunks(ids: list[str]) -> Iterable[list[str]]:
-    return (ids[start : start + IDS_PER_QUERY] for start in range(0, len(ids), IDS_PER_QUERY))

@@ -39,6 +39,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from steelyard.errors import FixConfiguration, FixData, RestoreService
 from steelyard.gateways.files import private_file, private_folder
+from steelyard.gateways.ledger.log_signals import LogSignals
 from steelyard.gateways.ledger.tables import (
     COLUMN_DTYPES,
     OPINIONS,
@@ -55,6 +56,8 @@ from steelyard.gateways.ledger.tables import (
     Trade,
     TradeFeature,
     TrialCount,
+    id_chunks,
+    plain_rows,
 )
 from steelyard.monitoring.drift_record import DriftRecord
 
@@ -62,10 +65,9 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 DRIVERS = ("sqlite", "sqlite+pysqlite", "postgresql+psycopg")
 BUSY_SECONDS = 5
 LOCK_SECONDS = 60
-IDS_PER_QUERY = 500
 
 
-class Ledger:
+class Ledger(LogSignals):
     """Signals, predictions, outcomes and trades in one SQL database.
 
     Every method raises ``RestoreService`` if the database cannot be reached or is locked.
@@ -197,7 +199,7 @@ class Ledger:
             Number of new rows; a signal that has features keeps them.
         """
         columns = ["signal_id", "symbol", "timestamp", "decided_at", "side", "confidence_existing"]
-        rows = _plain_rows(signals[columns])
+        rows = plain_rows(signals[columns])
         for row, values in zip(rows, signals[list(names)].to_dict("records"), strict=True):
             row |= {"features": values, "feature_set_hash": feature_set_hash}
         return self._insert(TradeFeature, rows)
@@ -210,7 +212,7 @@ class Ledger:
                 NULL.
         """
         columns = [name for name in SETTLED if name not in OUTCOME]
-        return self._insert(Prediction, _plain_rows(predictions[columns]))
+        return self._insert(Prediction, plain_rows(predictions[columns]))
 
     def record_outcomes(self, settled: pd.DataFrame, *, reported: bool = False) -> int:
         """Record the outcome of each predicted signal that has none; return the number written.
@@ -222,7 +224,7 @@ class Ledger:
         Raises:
             FixData: If a signal already has a different outcome; nothing is written then.
         """
-        rows = _plain_rows(settled[["signal_id", *OUTCOME]])
+        rows = plain_rows(settled[["signal_id", *OUTCOME]])
         if not rows:
             return 0
         table = Base.metadata.tables[Prediction.__tablename__]
@@ -249,9 +251,8 @@ class Ledger:
         recorded: dict[str, dict[str, Any]] = {}
         columns = [getattr(Prediction, name) for name in ("signal_id", *OUTCOME)]
         statement = select(*columns).where(Prediction.settled_at.is_not(None))
-        for start in range(0, len(signal_ids), IDS_PER_QUERY):
-            chunk = signal_ids[start : start + IDS_PER_QUERY]
-            rows = connection.execute(statement.where(Prediction.signal_id.in_(chunk)))
+        for ids in id_chunks(signal_ids):
+            rows = connection.execute(statement.where(Prediction.signal_id.in_(ids)))
             recorded |= {row.signal_id: dict(row._mapping) for row in rows}
         return recorded
 
@@ -607,21 +608,6 @@ def _write_ahead(connection: Any, _record: Any) -> None:
     cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA synchronous=NORMAL")
     cursor.close()
-
-
-def _plain_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return rows of plain Python values; NaN, NaT and NA become None."""
-    columns: dict[str, list[Any]] = {}
-    for name, column in frame.items():
-        present, values = column.notna(), column.tolist()
-        if isinstance(column.dtype, pd.DatetimeTZDtype):
-            values = [moment.to_pydatetime(warn=False) for moment in values]
-        columns[str(name)] = [
-            value if there else None for value, there in zip(values, present, strict=True)
-        ]
-    return [
-        dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)
-    ]
 
 
 def _require_same(row: dict[str, Any], recorded: dict[str, Any] | None) -> None:

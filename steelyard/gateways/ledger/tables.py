@@ -1,9 +1,11 @@
 """Tables of the ledger as SQLAlchemy models, and the columns that readers get."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import pandas as pd
 from sqlalchemy import (
     JSON,
     BigInteger,
@@ -17,6 +19,7 @@ from sqlalchemy.types import TypeDecorator
 
 from steelyard.errors import FixData
 
+IDS_PER_QUERY = 500
 STALE = "stale"
 """Veto of a signal whose entry had passed when it was to be traded."""
 OUTCOME = (
@@ -58,7 +61,39 @@ OPINIONS = (
     "stop_distance",
     "won",
 )
+LOG_OUTCOME = (
+    "entry_at",
+    "entry_price",
+    "exit_at",
+    "exit_price",
+    "settled_at",
+    "net_return",
+    "won",
+    "exit_reason",
+    "hold_minutes",
+    "stop_distance",
+    "quantity",
+    "fees",
+)
+"""What a log says about how a signal of its own ended."""
+LOG_SIGNAL = (
+    "signal_id",
+    "symbol",
+    "timestamp",
+    "decided_at",
+    "taken_in_at",
+    "side",
+    "confidence",
+    "own",
+    "levels",
+    "traded",
+    *LOG_OUTCOME,
+    "outcome_taken_in_at",
+    "faults",
+    "source",
+)
 FLOAT_COLUMNS = (
+    "confidence",
     "p_win",
     "confidence_existing",
     "confidence_ml",
@@ -79,6 +114,8 @@ FLOAT_COLUMNS = (
     "target_offset",
 )
 TIME_COLUMNS = (
+    "taken_in_at",
+    "outcome_taken_in_at",
     "decided_at",
     "settled_at",
     "trained_through",
@@ -92,6 +129,7 @@ COLUMN_DTYPES = dict.fromkeys(FLOAT_COLUMNS, "float64") | {
     "won": "boolean",
     "decision": "bool",
     "pivotal": "bool",
+    "traded": "bool",
 }
 
 
@@ -239,6 +277,42 @@ class Trade(Base):
     unprotected_since: Mapped[datetime | None] = mapped_column(UtcTime)
 
 
+class LogSignal(Base):
+    """A signal that a log gave, and how it ended there; the outcome is NULL until it is known.
+
+    ``timestamp`` is the open of the decision bar (without bars the time in the log), ``own`` holds
+    the log's features, ``levels`` any of ``stop``, ``target``, ``bars`` and ``trail``;
+    ``net_return`` and ``stop_distance`` are fractions of the entry.
+    """
+
+    __tablename__ = "log_signals"
+    signal_id: Mapped[str] = mapped_column(primary_key=True)
+    symbol: Mapped[str]
+    timestamp: Mapped[datetime] = mapped_column(UtcTime)
+    decided_at: Mapped[datetime] = mapped_column(UtcTime, index=True)
+    taken_in_at: Mapped[datetime] = mapped_column(UtcTime)
+    side: Mapped[str]
+    confidence: Mapped[float]
+    own: Mapped[dict[str, float | None]] = mapped_column(JSON)
+    levels: Mapped[dict[str, float] | None] = mapped_column(JSON(none_as_null=True))
+    traded: Mapped[bool]
+    entry_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    entry_price: Mapped[float | None]
+    exit_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    exit_price: Mapped[float | None]
+    settled_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    net_return: Mapped[float | None]
+    won: Mapped[bool | None]
+    exit_reason: Mapped[str | None]
+    hold_minutes: Mapped[float | None]
+    stop_distance: Mapped[float | None]
+    quantity: Mapped[float | None]
+    fees: Mapped[float | None]
+    outcome_taken_in_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    faults: Mapped[list[str]] = mapped_column(JSON)
+    source: Mapped[str]
+
+
 class DriftCheck(Base):
     """A drift check of the champion: figures and verdict, one per day and version."""
 
@@ -306,3 +380,24 @@ class Mark:
     sequence: int
     decision_hash: str | None
     key_id: str
+
+
+def plain_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return rows of plain Python values; NaN, NaT and NA become None."""
+    columns: dict[str, list[Any]] = {}
+    for name, column in frame.items():
+        present, values = column.notna(), column.tolist()
+        if isinstance(column.dtype, pd.DatetimeTZDtype):
+            values = [moment.to_pydatetime(warn=False) for moment in values]
+        columns[str(name)] = [
+            value if there else None for value, there in zip(values, present, strict=True)
+        ]
+    return [
+        dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)
+    ]
+
+
+def id_chunks(ids: list[str]) -> Iterator[list[str]]:
+    """Yield ids in lists short enough for one query."""
+    for start in range(0, len(ids), IDS_PER_QUERY):
+        yield ids[start : start + IDS_PER_QUERY]
