@@ -19,6 +19,8 @@ from steelyard.values import FrozenModel
 
 REASONS = np.array([None, "stop", "target", "time"], dtype=object)
 """Exit reasons by the number that ``settle`` returns."""
+ENTRY_TOLERANCE = 0.02
+"""Share of a bar after its open within which a decision still enters at that open."""
 OUTCOMES = (
     "entry_at",
     "entry_price",
@@ -120,8 +122,8 @@ def outcomes(
 
     Args:
         bars: Bars of every symbol that has a signal.
-        signals: One row per signal; columns ``symbol``, ``timestamp`` (decision bar, UTC) and
-            ``side``.
+        signals: One row per signal; columns ``symbol``, ``timestamp`` (decision bar, UTC), ``side``
+            and, if signals may be decided while a later bar forms, ``decided_at``.
         policy: Distances, time limit and costs.
 
     Raises:
@@ -149,20 +151,21 @@ def _outcomes_of_symbol(bars: Bars, signals: pd.DataFrame, policy: BracketPolicy
     decided, sides = decision_bars(bars, signals), side_signs(signals)
     ranges = _ranges(bars, decided, policy)
     stops, targets = policy.stop_atr * ranges, policy.target_atr * ranges
+    first = entry_bars(bars, signals, decided)
     exit_bar, exit_price, reason = settle(
         bars.open,
         bars.high,
         bars.low,
         bars.close,
-        decided,
+        first - 1,
         sides,
         stops,
         targets,
         policy.time_limit_bars,
     )
-    entered, ended = decided + 1 < len(bars), exit_bar >= 0
-    entry = _pick(bars.open, decided + 1, entered)
-    entry_at = _pick(bars.timestamp, decided + 1, entered)
+    entered, ended = first < len(bars), exit_bar >= 0
+    entry = _pick(bars.open, first, entered)
+    entry_at = _pick(bars.timestamp, first, entered)
     exit_at = _pick(bars.timestamp, exit_bar, ended)
     settled_at = _pick(bars.closes_at, exit_bar, ended)
     net = net_return(entry, exit_price, sides, policy)
@@ -244,6 +247,26 @@ def decision_bars(bars: Bars, signals: pd.DataFrame) -> NDArray[np.int64]:
             "which does not exist; collect the bars again, or drop the signal"
         )
     return positions.astype(np.int64)
+
+
+def entry_bars(bars: Bars, signals: pd.DataFrame, decided: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the position of the bar at whose open each signal enters, shape (m,).
+
+    It is the bar after the decision bar. A signal decided while that bar was already forming (a
+    log's stamps need not be closes) enters at the next open: the one before is a price of the past.
+
+    Args:
+        bars: Bars of one symbol; a position of ``len(bars)`` is a bar still to come.
+        signals: Signals of this symbol; without ``decided_at`` all are decided at a close.
+        decided: Position of each signal's decision bar, shape (m,).
+    """
+    if "decided_at" not in signals or not len(decided):
+        return decided + 1
+    decided_at = naive(signals["decided_at"])
+    tolerance = (ENTRY_TOLERANCE * bars.bar_size).to_timedelta64()
+    still_to_open = np.searchsorted(bars.timestamp, decided_at - tolerance)
+    at_close = decided_at <= bars.closes_at[decided]
+    return np.where(at_close, decided + 1, np.maximum(decided + 1, still_to_open)).astype(np.int64)
 
 
 def side_signs(signals: pd.DataFrame) -> NDArray[np.int64]:

@@ -31,6 +31,25 @@ def history(bars: Mapping[str, Bars], strategy: Strategy, bracket: BracketPolicy
     )
 
 
+def with_real_outcomes(history: pd.DataFrame, real: pd.DataFrame) -> pd.DataFrame:
+    """Return the history with what really happened in place of what the kernel says.
+
+    Entry and exit of such a signal stay the kernel's, as slippage is measured against them.
+
+    Args:
+        history: Result of ``history``.
+        real: One row per signal: ``signal_id`` and outcome columns; of signals that the history
+            does not hold nothing is taken.
+    """
+    outcome = real.set_index("signal_id")
+    known = history["signal_id"].isin(outcome.index)
+    outcome = outcome.loc[history.loc[known, "signal_id"]]
+    corrected = history.copy()
+    for name in outcome:
+        corrected.loc[known, name] = outcome[name].array
+    return corrected
+
+
 def as_known(history: pd.DataFrame, as_of: pd.Timestamp) -> pd.DataFrame:
     """Return the history as known at ``as_of``: signals decided by then, open outcomes blank.
 

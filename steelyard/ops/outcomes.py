@@ -53,7 +53,8 @@ def recompute_outcomes(home: Home) -> Recomputed:
     ]
     own = own[is_in_lake].reset_index(drop=True)
     bars = by_symbol(lake, home.lake.bar_size, home.lake.known_after)
-    computed = outcomes(bars, own[["symbol", "timestamp", "side"]], home.settings.brackets)
+    signals = own[["symbol", "timestamp", "side", "decided_at"]]
+    computed = outcomes(bars, signals, home.settings.brackets)
     expected = as_filled(home, pd.concat([own[["signal_id", "symbol", "side"]], computed], axis=1))
     differing = _differences(own.set_index("signal_id"), expected.set_index("signal_id"))
     return Recomputed(_shortened([*gone, *differing]), notes)

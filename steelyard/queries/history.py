@@ -6,7 +6,7 @@ import pandas as pd
 
 from steelyard.errors import CollectMoreData
 from steelyard.home import Home
-from steelyard.market.history import history
+from steelyard.market.history import history, with_real_outcomes
 from steelyard.market.overlap import SignalCount, signal_uniqueness
 from steelyard.market.strategy import signals
 
@@ -19,14 +19,15 @@ def known_history(home: Home, as_of: datetime) -> pd.DataFrame:
         as_of: Time of the knowledge (UTC).
 
     Returns:
-        One row per signal; outcome columns are missing if it had not settled.
+        One row per signal; outcome columns are missing if it had not settled. An outcome that a
+        trading process reported or a broker's fills gave stands in place of the kernel's.
 
     Raises:
         CollectMoreData: If there are no bars yet.
     """
     bars = home.lake.bars(until=pd.Timestamp(as_of))
-    known: pd.DataFrame = history(bars, home.strategy, home.settings.brackets)
-    return known
+    known = history(bars, home.strategy, home.settings.brackets)
+    return with_real_outcomes(known, home.ledger.real_outcomes(as_of))
 
 
 def count_settled(history: pd.DataFrame) -> SignalCount:

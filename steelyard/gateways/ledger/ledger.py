@@ -264,6 +264,20 @@ class Ledger(LogSignals):
         )
         return self._read_frame(statement, ("signal_id", "symbol", "decided_at"))
 
+    def real_outcomes(self, until: datetime) -> pd.DataFrame:
+        """Return the outcomes that a trading process reported or a broker's fills gave.
+
+        Args:
+            until: Latest settlement, inclusive, UTC.
+
+        Returns:
+            Columns ``signal_id`` and ``OUTCOME``, ordered by ``settled_at``.
+        """
+        filled = select(Trade.signal_id).where(Trade.status == "closed")
+        is_real = Prediction.reported.is_(True) | Prediction.signal_id.in_(filled)
+        settled_at = Prediction.settled_at
+        return self._predictions(("signal_id", *OUTCOME), settled_at, settled_at <= until, is_real)
+
     def settled_predictions(self, since: datetime, until: datetime) -> pd.DataFrame:
         """Return the predictions settled in (since, until], ordered by ``settled_at``.
 
@@ -540,10 +554,10 @@ class Ledger(LogSignals):
     def settled_for_proof(self) -> pd.DataFrame:
         """Return every settled prediction: its id, symbol, bar, side, ``OUTCOME`` and ``reported``.
 
-        Columns signal_id, symbol, timestamp, side, ``OUTCOME`` and reported; the bar is NaT where
-        no features were recorded.
+        Columns signal_id, symbol, timestamp, decided_at, side, ``OUTCOME`` and reported; the bar is
+        NaT where no features were recorded.
         """
-        names = ("signal_id", "symbol", "side", *OUTCOME, "reported")
+        names = ("signal_id", "symbol", "side", "decided_at", *OUTCOME, "reported")
         columns = [getattr(Prediction, name) for name in names]
         same = Prediction.signal_id == TradeFeature.signal_id
         statement = (
