@@ -9,15 +9,18 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy import delete, select, update
 
 from steelyard.gateways.ledger.ledger import Ledger
 from steelyard.gateways.ledger.tables import SETTLED, LedgerDigest, Prediction, id_chunks
 
 COLUMNS = tuple(name for name in (*SETTLED, "reported") if name != "latency_ms")
 GENESIS = "0" * 64
+ROWS_AT_ONCE = 5_000
+"""Predictions in memory at once while the digests are checked."""
 
 
 class Digests:
@@ -46,9 +49,9 @@ class Digests:
             rows = connection.execute(select(*columns).where(*unseen)).all()
             if number and not rows:
                 return number, head
-            digest, number = digest_of(rows), number + 1
-            head = _next_head(head, number, len(rows), digest)
-            values = {"number": number, "rows": len(rows), "digest": digest, "head": head}
+            (count, digest), number = digest_of(rows), number + 1
+            head = _next_head(head, number, count, digest)
+            values = {"number": number, "rows": count, "digest": digest, "head": head}
             connection.execute(LedgerDigest.__table__.insert(), values)  # type: ignore[attr-defined]
             for ids in id_chunks([row.signal_id for row in rows]):
                 covered = update(Prediction).where(Prediction.signal_id.in_(ids))
@@ -73,48 +76,54 @@ class Digests:
             return []
         anchor = 0 if last is None else max(0, number - last)
         chain = select(*LedgerDigest.__table__.columns).order_by(LedgerDigest.number)
-        covered = select(Prediction.digest_number, func.count().label("covered")).group_by(
-            Prediction.digest_number
-        )
+        columns = (Prediction.digest_number, *(getattr(Prediction, name) for name in COLUMNS))
+        covered = select(*columns).order_by(Prediction.digest_number)
         with self._ledger.transaction() as connection:
             links = connection.execute(chain.where(LedgerDigest.number >= anchor)).all()
             broken = _chain_fault(links, anchor, number, head)
             if broken:
                 return [broken]
-            own = covered.where(Prediction.digest_number > anchor)
-            counts = {row.digest_number: row.covered for row in connection.execute(own)}
-            return [
-                fault
-                for link in links
-                if link.number > anchor
-                and (fault := self._fault(connection, link, counts.get(link.number, 0)))
-            ]
-
-    @staticmethod
-    def _fault(connection: Connection, link: Any, count: int) -> str | None:
-        """Return what does not fit one digest; None if all does."""
-        if count != link.rows:
-            kind = "are missing from" if count < link.rows else "were added to"
-            return (
-                f"{abs(link.rows - count)} settled predictions {kind} the {link.rows} that digest "
-                f"{link.number} of the ledger covers"
+            rows = connection.execute(
+                covered.where(Prediction.digest_number > anchor),
+                execution_options={"yield_per": ROWS_AT_ONCE},
             )
-        columns = [getattr(Prediction, name) for name in COLUMNS]
-        rows = connection.execute(
-            select(*columns).where(Prediction.digest_number == link.number)
-        ).all()
-        if digest_of(rows) == link.digest:
-            return None
+            groups = groupby(rows, key=lambda row: row.digest_number)
+            found = {covering: digest_of(row[1:] for row in group) for covering, group in groups}
+        nothing = digest_of(())
+        return [
+            fault
+            for link in links
+            if link.number > anchor
+            and (fault := _fault(link, *found.get(link.number, nothing)))
+        ]
+
+
+def _fault(link: Any, count: int, digest: str) -> str | None:
+    """Return what does not fit one digest; None if all does.
+
+    Args:
+        link: The digest as it was taken.
+        count: Number of predictions it covers now.
+        digest: Their digest now.
+    """
+    if count != link.rows:
+        kind = "are missing from" if count < link.rows else "were added to"
         return (
-            f"settled predictions in the ledger were changed after digest {link.number} covered "
-            f"them ({link.rows} rows)"
+            f"{abs(link.rows - count)} settled predictions {kind} the {link.rows} that digest "
+            f"{link.number} of the ledger covers"
         )
+    if digest == link.digest:
+        return None
+    return (
+        f"settled predictions in the ledger were changed after digest {link.number} covered "
+        f"them ({link.rows} rows)"
+    )
 
 
-def digest_of(rows: Iterable[Any]) -> str:
-    """Return the SHA-256 of rows with the columns ``COLUMNS``, in whatever order they come."""
+def digest_of(rows: Iterable[Any]) -> tuple[int, str]:
+    """Return number and SHA-256 of rows with the columns ``COLUMNS``, whatever their order."""
     texts = sorted(json.dumps(list(row), default=_iso) for row in rows)
-    return hashlib.sha256("\n".join(texts).encode()).hexdigest()
+    return len(texts), hashlib.sha256("\n".join(texts).encode()).hexdigest()
 
 
 def _iso(value: datetime) -> str:
