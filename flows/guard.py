@@ -7,7 +7,7 @@ from prefect import flow
 from steelyard.flows.common import announce_failed_run, resolve_as_of
 from steelyard.flows.prefect_pages import publish_decisions
 from steelyard.home import open_home
-from steelyard.queries.health import health_alerts, silence_alerts
+from steelyard.queries.health import health_alerts, proposed_lately, silence_alerts
 from steelyard.queries.records import decision_records
 from steelyard.queries.state import current_state
 from steelyard.tasks.alerts import announce, announce_health, announce_silences, notice_lapse
@@ -31,8 +31,9 @@ def guard(
     opened_home, at = open_home(home, conf), resolve_as_of(as_of)
     notice_lapse(opened_home, opened_home.journal.state(), at)
     entry = guard_weight(opened_home, at)
-    announce_silences(opened_home, silence_alerts(opened_home, at), at)
-    announce_health(opened_home, health_alerts(opened_home, at), at)
+    proposed = proposed_lately(opened_home, at)
+    announce_silences(opened_home, silence_alerts(opened_home, at, proposed), at)
+    announce_health(opened_home, health_alerts(opened_home, at, proposed), at)
     announce(opened_home, [entry])
     replace_model(opened_home, at)
     decisions = decision_records(opened_home, [entry])

@@ -2,6 +2,8 @@
 
 from datetime import datetime, timedelta
 
+import pandas as pd
+
 from steelyard.gateways.registry import Version
 from steelyard.home import Home
 from steelyard.monitoring.health import (
@@ -31,11 +33,30 @@ def model_health(home: Home, state: State, as_of: datetime) -> ModelHealth:
         as_of: End of the window (UTC).
     """
     start = max(state.began, as_of - timedelta(days=home.settings.weight.window_days))
-    return health_between(home, serving_version(home, state), start, as_of)
+    proposed = signals_between(home, start, as_of)
+    return health_between(home, serving_version(home, state), start, as_of, proposed)
+
+
+def proposed_lately(home: Home, as_of: datetime) -> pd.DataFrame | None:
+    """Return the existing system's signals of the longest window that is ever judged.
+
+    Args:
+        home: Opened home.
+        as_of: End of the window (UTC).
+
+    Returns:
+        One row per signal, as ``market.strategy.signals`` returns it; None without bars.
+    """
+    longest = timedelta(days=home.settings.weight.window_max_days)
+    return signals_between(home, as_of - longest, as_of)
 
 
 def health_between(
-    home: Home, champion: Version | None, start: datetime, end: datetime
+    home: Home,
+    champion: Version | None,
+    start: datetime,
+    end: datetime,
+    proposed: pd.DataFrame | None,
 ) -> ModelHealth:
     """Return the health of the predictions decided in (start, end].
 
@@ -44,9 +65,13 @@ def health_between(
         champion: Version in service, whose training gives the expected figures; None without one.
         start: Begin of the window (UTC), excluded.
         end: End of the window (UTC).
+        proposed: The existing system's signals of at least the window, one row each; None without
+            bars: then every signal counts as predicted.
     """
-    predictions, proposed = home.ledger.predictions(start, end), signals_between(home, start, end)
-    count = len(predictions if proposed is None else proposed)  # without bars, as predicted
+    predictions = home.ledger.predictions(start, end)
+    count = len(predictions)
+    if proposed is not None:
+        count = int(((proposed["decided_at"] > start) & (proposed["decided_at"] <= end)).sum())
     sizing, brackets = home.settings.books, home.settings.brackets
     baseline = BaselineTrading(sizing.threshold, 2 * brackets.slippage_bps)
     return health(
@@ -54,7 +79,7 @@ def health_between(
     )
 
 
-def health_alerts(home: Home, as_of: datetime) -> tuple[Figure, ...]:
+def health_alerts(home: Home, as_of: datetime, proposed: pd.DataFrame | None) -> tuple[Figure, ...]:
     """Return the champion's figures that miss their target by more than chance explains.
 
     Judged is what was decided since the champion serves, within the last window and up to one day
@@ -63,6 +88,7 @@ def health_alerts(home: Home, as_of: datetime) -> tuple[Figure, ...]:
     Args:
         home: Opened home.
         as_of: Check as of this time (UTC).
+        proposed: Signals of ``proposed_lately``.
 
     Returns:
         Alarming figures; empty without a champion.
@@ -73,27 +99,30 @@ def health_alerts(home: Home, as_of: datetime) -> tuple[Figure, ...]:
         return ()
     end, since = as_of - timedelta(days=1), champion.serving_since or champion.as_of
     start = max(since, as_of - timedelta(days=home.settings.weight.window_days))
-    figures = health_between(home, champion, start, end).figures if start < end else ()
+    if start >= end:
+        return ()
+    figures = health_between(home, champion, start, end, proposed).figures
     return tuple(figure for figure in figures if figure.alarming)
 
 
-def silence_alerts(home: Home, as_of: datetime) -> tuple[Silence, ...]:
+def silence_alerts(
+    home: Home, as_of: datetime, proposed: pd.DataFrame | None
+) -> tuple[Silence, ...]:
     """Return which records should exist by ``as_of`` and do not.
 
     Args:
         home: Opened home.
         as_of: Check as of this time (UTC).
+        proposed: Signals of ``proposed_lately``.
 
     Returns:
         Missing predictions, overdue outcomes, missing signals; empty without a lineage or bars.
     """
     state, _ = home.journal.verified()
-    if state is None:
+    if state is None or proposed is None:
         return ()
     since = max(state.began, as_of - timedelta(days=home.settings.weight.window_max_days))
-    proposed = signals_between(home, since, as_of)
-    if proposed is None:
-        return ()
+    proposed = proposed[(proposed["decided_at"] > since).to_numpy(dtype=bool)]
     yesterday = as_of - timedelta(days=1)
     recent = proposed[(proposed["decided_at"] > yesterday).to_numpy(dtype=bool)]
     due = proposed.drop(recent.index)  # settle may not have seen the recent ones yet

@@ -93,8 +93,7 @@ class Digests:
         return [
             fault
             for link in links
-            if link.number > anchor
-            and (fault := _fault(link, *found.get(link.number, nothing)))
+            if link.number > anchor and (fault := _fault(link, *found.get(link.number, nothing)))
         ]
 
 
