@@ -8,6 +8,8 @@
   and outcomes had slipped against each other.
 - *future*: the true features predict no better than the next bars themselves, which no honest
   feature does.
+- *disguised*: the existing system gives the same answers on the holdout if symbol, year and price
+  level are not what they are (``disguise``).
 - *planted*: each check fails on a leak planted for it; a check that does not is blind and proves
   nothing.
 
@@ -32,6 +34,7 @@ from scipy.stats import rankdata
 
 from steelyard.errors import FixData
 from steelyard.learning.boosters import GROWING_BOOSTERS, BoosterData, Params
+from steelyard.learning.disguise import catches_planted, disguise_check
 from steelyard.learning.folds import split_holdout, walk_forward
 from steelyard.learning.policy import BoosterFamily, Family, LearningPolicy
 from steelyard.learning.samples import Bools, Floats, Index, Samples, WeightedRows
@@ -111,13 +114,17 @@ def run_canaries(
     prefix, prefix_caught = _check_prefix(samples, signals, bars, strategy, rng)
     shuffled, shuffled_caught = _check_shuffled(setup, rng)
     stale, future, stale_caught, future_caught = _check_shifted(setup, signals, bars)
+    holdout = setup.splits[-1][1]
+    decisions = _decisions(samples.take(holdout), signals.iloc[holdout])
+    disguised, disguised_caught = _check_disguised(bars, strategy, decisions)
     caught = {
         "prefix": prefix_caught,
         "shuffled": shuffled_caught,
         "stale": stale_caught,
         "future": future_caught,
+        "disguised": disguised_caught,
     }
-    return _check_planted(caught), prefix, shuffled, stale, future
+    return _check_planted(caught), prefix, shuffled, stale, future, disguised
 
 
 def parse_signals(samples: Samples) -> pd.DataFrame:
@@ -373,6 +380,23 @@ def _check_shifted(
         setup.skill(leaking - older) > setup.bound,
         setup.skill(leaking - ahead) > setup.bound,
     )
+
+
+def _decisions(samples: Samples, signals: pd.DataFrame) -> pd.DataFrame:
+    """Return the answers of the existing system that samples came from, one row a sample."""
+    columns = dict(zip(samples.feature_names, samples.x.T, strict=True))
+    scores = {name: values for name, values in columns.items() if name.startswith(SCORE)}
+    return signals.assign(confidence_existing=samples.confidence_existing, **scores)
+
+
+def _check_disguised(
+    bars: Mapping[str, Bars], strategy: Strategy, decisions: pd.DataFrame
+) -> tuple[Canary, bool]:
+    """Return how many answers differ in disguise, and whether planted systems were caught."""
+    check = disguise_check(bars, strategy, decisions)
+    count = len(check.differences)
+    caught = catches_planted(bars[decisions["symbol"].iloc[0]])
+    return Canary("disguised", float(count), 0.0, count > 0, check.reason), caught
 
 
 def _quarter_duration(bars: Mapping[str, Bars], signals: pd.DataFrame) -> int:

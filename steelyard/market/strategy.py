@@ -118,7 +118,7 @@ class TrendStrategy:
 
     def propose(self, bars: Bars) -> Candidate | None:
         """Return the candidate at the last bar; None without a trigger."""
-        return _last_candidate(self.scan(bars))
+        return candidate_at(self.scan(bars), -1)
 
     def scan(self, bars: Bars) -> Scan:
         """Return the candidates of every bar; none uses a later bar."""
@@ -156,7 +156,7 @@ class ReversionStrategy:
 
     def propose(self, bars: Bars) -> Candidate | None:
         """Return the candidate at the last bar; None inside the bounds."""
-        return _last_candidate(self.scan(bars))
+        return candidate_at(self.scan(bars), -1)
 
     def scan(self, bars: Bars) -> Scan:
         """Return the candidates of every bar; none uses a later bar."""
@@ -168,13 +168,18 @@ class ReversionStrategy:
         return Scan(side, confidence, {"rsi": confidence, "move": size})
 
 
-def _last_candidate(scan: Scan) -> Candidate | None:
-    """Return the candidate at the last bar of a scan; None without one."""
-    side = int(scan.side[-1])
+def candidate_at(scan: Scan, bar: int) -> Candidate | None:
+    """Return the candidate at one bar of a scan; None without one.
+
+    Args:
+        scan: Candidates of a symbol.
+        bar: Position of the bar; -1 for the last.
+    """
+    side = int(scan.side[bar])
     if side == 0:
         return None
-    scores = {name: float(values[-1]) for name, values in scan.scores.items()}
-    return Candidate("buy" if side > 0 else "sell", float(scan.confidence[-1]), scores)
+    scores = {name: float(values[bar]) for name, values in scan.scores.items()}
+    return Candidate("buy" if side > 0 else "sell", float(scan.confidence[bar]), scores)
 
 
 def _turns(values: Floats, trend: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -2,6 +2,9 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -24,7 +27,7 @@ from steelyard.market.brackets import BracketPolicy, decision_bars, side_signs
 from steelyard.market.features import FEATURES, feature_names
 from steelyard.market.history import history
 from steelyard.market.simulated import Edge, SimulatedMarket, simulate
-from steelyard.market.strategy import TrendStrategy
+from steelyard.market.strategy import Scan, TrendStrategy
 
 POLICY = LearningPolicy()
 STRATEGY = TrendStrategy()
@@ -74,8 +77,8 @@ def test_honest_markets_pass(edge: Edge, seed: int, strength: float, family: Fam
     checks = run_checks(make_market(edge, seed, strength, months=5), family)
 
     assert failed_checks(checks) == []
-    assert checks["planted"].figure == 4
-    assert checks["prefix"].figure == 0
+    assert checks["planted"].figure == 5
+    assert checks["prefix"].figure == checks["disguised"].figure == 0
 
 
 def replace_feature(samples: Samples, name: str, values: np.ndarray) -> Samples:
@@ -159,8 +162,49 @@ def test_features_that_know_more_than_the_next_bars_are_caught(
         for canary in run_canaries(leaking, bars, Remembering(), "lightgbm", POLICY)
     }
 
-    assert failed_checks(checks) == ["future"]
+    assert failed_checks(checks) == ["future", "disguised"]
     assert "advantage of the features over the next 2 bars themselves" in checks["future"].reason
+
+
+class LookingUp(TrendStrategy):
+    """Has a file of closes and looks up that 30 bars ahead."""
+
+    file: ClassVar[Path]
+
+    @classmethod
+    @cache
+    def later(cls) -> pd.Series:
+        closes = pd.read_csv(cls.file, parse_dates=["timestamp"], index_col=["symbol", "timestamp"])
+        return closes["close"].groupby("symbol").shift(-30)
+
+    def scan(self, bars: Bars) -> Scan:
+        scan = super().scan(bars)
+        places = pd.MultiIndex.from_product([[bars.symbol], bars.timestamp])
+        later = self.later().reindex(places).to_numpy()
+        ahead = np.nan_to_num(later / bars.close - 1)
+        hunch = np.clip(50 + 500 * scan.side * ahead, 0, 100)
+        return Scan(scan.side, scan.confidence, {**scan.scores, "volume": hunch})
+
+
+def test_a_system_that_looks_up_later_closes_is_caught(
+    honest_market: Market, tmp_path: Path
+) -> None:
+    """What it knows lies beyond the next bars, and it answers the same whenever it is asked."""
+    (_, bars), system = honest_market, LookingUp()
+    closes = [
+        pd.DataFrame({"symbol": symbol, "timestamp": known.timestamp, "close": known.close})
+        for symbol, known in bars.items()
+    ]
+    LookingUp.file = tmp_path / "closes.csv"
+    pd.concat(closes).to_csv(LookingUp.file, index=False)
+    rows = history(bars, system, BracketPolicy())
+    samples = Samples.from_history(rows, feature_names(system))
+    knows = samples.x[:, samples.feature_names.index("score_volume")] > 50
+    failed = [c for c in run_canaries(samples, bars, system, "lightgbm", POLICY) if c.failed]
+
+    assert np.mean(knows == samples.won) > 0.7
+    assert [canary.name for canary in failed] == ["disguised"]
+    assert "LookingUp answers otherwise" in failed[0].reason
 
 
 def test_outcomes_shifted_against_their_features_are_caught(honest_market: Market) -> None:

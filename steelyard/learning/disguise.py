@@ -1,0 +1,256 @@
+"""Disguised bars: a system answers the same if nothing but their course tells which bars they are.
+
+In disguise a stock nobody knows has gone through a reverse split and lives 28 years later: another
+symbol, prices times ``SCALE``, volumes divided by it, other dates. 28 years are 1,461 whole weeks
+after which the calendar repeats (from 1901 to 2099), so weekday, day of the month, season and time
+of day are kept; so is what a volume was worth. ``SCALE`` is a power of two, which keeps every ratio
+of prices to the last bit. What a system reads off the course of its bars does not change; what it
+looks up elsewhere by symbol, date or price is not found, or is about other bars.
+
+The arrays of a question end at its decision bar, so that nothing later can be reached through them.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from steelyard.market.bars import PRICES, Bars, Floats
+from steelyard.market.brackets import decision_bars
+from steelyard.market.features import SCORE
+from steelyard.market.strategy import WARMUP, Candidate, Scanning, Strategy, candidate_at
+
+SCALE = 4.0
+SHIFT = np.timedelta64(1461 * 7, "D")
+TOLERANCE = 1e-6
+"""Accepted difference of a confidence or score, relative to its size if that is over 1."""
+BARS_READ = 10_000_000
+"""Largest number of bars given to ``propose`` altogether; at least one decision is asked."""
+MORE_BARS = 20
+"""Bars besides the decisions that are asked, too; most of them have no candidate."""
+
+Answer = Candidate | str | None
+"""A candidate, None for no trade, or the error with which the system failed, in words."""
+Reply = TypeVar("Reply")
+
+
+@dataclass(frozen=True, slots=True)
+class DisguiseCheck:
+    """Result of asking a system about disguised bars.
+
+    Attributes:
+        asked: Number of decisions ``propose`` was asked about.
+        decisions: Number of decisions there are.
+        differences: One line for each answer that differs: symbol, bar, and both answers.
+        system: Name of the system.
+    """
+
+    asked: int
+    decisions: int
+    differences: tuple[str, ...]
+    system: str
+
+    @property
+    def reason(self) -> str:
+        """The result in one sentence."""
+        asked = f"{self.asked} of {self.decisions} decisions asked one by one"
+        if not self.differences:
+            return f"{self.system} answers disguised bars as it answers the true ones ({asked})"
+        return (
+            f"{self.system} answers otherwise if symbol, year and price level are disguised, so it "
+            f"knows bars by them: {len(self.differences)} answers differ ({asked}), the first: "
+            f"{self.differences[0]}"
+        )
+
+
+Place = tuple[str, pd.Timestamp]
+"""Symbol and bar of an answer."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Question:
+    """Bars of a symbol up to a decision, and the answer of a system without disguise."""
+
+    bars: Bars
+    answer: Answer
+
+    @property
+    def place(self) -> Place:
+        """Symbol and decision bar."""
+        return self.bars.symbol, pd.Timestamp(self.bars.timestamp[-1])
+
+
+class _Knowing:
+    """A planted system that trades the bars it knows by one of their marks, and no others."""
+
+    warmup = 0
+    score_names: tuple[str, ...] = ()
+
+    def __init__(self, mark: Callable[[Bars], object], known: Bars) -> None:
+        self._mark, self._known = mark, mark(known)
+
+    def propose(self, bars: Bars) -> Candidate | None:
+        return Candidate("buy", 80.0, {}) if self._mark(bars) == self._known else None
+
+
+_MARKS: tuple[Callable[[Bars], object], ...] = (
+    lambda bars: bars.symbol,
+    lambda bars: bars.timestamp[-1],
+    lambda bars: bars.close[-1],
+)
+
+
+def disguise_check(
+    bars: Mapping[str, Bars], strategy: Strategy, decisions: pd.DataFrame
+) -> DisguiseCheck:
+    """Return whether a system gives on disguised bars the answers it gave on the true ones.
+
+    A fresh instance is asked by ``propose``, in random order, about each decision and some bars
+    more; about a random part of the decisions if all would take more than ``BARS_READ`` bars. A
+    ``scan`` is compared at every bar of the symbols with decisions.
+
+    Args:
+        bars: Symbol → bars, up to any later time, of every symbol of ``decisions``.
+        strategy: The system; its class is called without arguments.
+        decisions: Answers of the system as ``market.strategy.signals`` returns them; scores without
+            a column are not compared.
+
+    Raises:
+        FixData: If a decision bar is not among ``bars``.
+    """
+    rng, system = np.random.default_rng(0), type(strategy)()
+    decided = list(_recorded(bars, strategy, decisions))
+    asked = _within_budget([decided[row] for row in rng.permutation(len(decided))])
+    series = [bars[symbol] for symbol in sorted({question.bars.symbol for question in decided})]
+    questions = [*asked, *_further(series, strategy, rng)]
+    found = _find_differences([questions[row] for row in rng.permutation(len(questions))], system)
+    if isinstance(strategy, Scanning):
+        for symbol_bars in series:
+            found |= _scan_differences(symbol_bars, strategy, strategy.warmup)
+    lines = tuple(found[place] for place in sorted(found))
+    return DisguiseCheck(len(asked), len(decided), lines, type(strategy).__name__)
+
+
+def catches_planted(bars: Bars) -> bool:
+    """Return whether systems that know bars by symbol, by date and by price are caught.
+
+    Args:
+        bars: Bars of any symbol.
+    """
+    planted = [_Knowing(mark, bars) for mark in _MARKS]
+    return all(
+        _find_differences([_Question(bars, system.propose(bars))], system) for system in planted
+    )
+
+
+def disguise(bars: Bars) -> Bars:
+    """Return bars under another symbol, at another price level and 28 years later; a copy."""
+    digest = hashlib.sha256(bars.symbol.encode()).hexdigest()
+    return replace(
+        bars,
+        symbol=f"X{digest[:7].upper()}",
+        timestamp=bars.timestamp + SHIFT,
+        volume=bars.volume / SCALE,
+        **{name: getattr(bars, name) * SCALE for name in PRICES},
+    )
+
+
+def _find_differences(questions: Sequence[_Question], system: Strategy) -> dict[Place, str]:
+    """Return the questions a system answers otherwise in disguise, each in a sentence.
+
+    Args:
+        questions: In the order in which they are asked.
+        system: The system.
+    """
+    found = {}
+    for question in questions:
+        answer = _ask(system.propose, disguise(question.bars))
+        if not _agree(question.answer, answer):
+            found[question.place] = _difference(question.place, question.answer, answer)
+    return found
+
+
+def _recorded(
+    bars: Mapping[str, Bars], strategy: Strategy, decisions: pd.DataFrame
+) -> Iterator[_Question]:
+    names = [name for name in strategy.score_names if SCORE + name in decisions]
+    for symbol, rows in decisions.groupby("symbol", sort=True):
+        series = bars[str(symbol)]
+        records = rows.to_dict("records")
+        for bar, row in zip(decision_bars(series, rows), records, strict=True):
+            scores = {name: float(row[SCORE + name]) for name in names}
+            answer = Candidate(row["side"], float(row["confidence_existing"]), scores)
+            yield _Question(series[: bar + 1], answer)
+
+
+def _within_budget(questions: Sequence[_Question]) -> Sequence[_Question]:
+    read = np.cumsum([len(question.bars) for question in questions])
+    return questions[: max(int(np.searchsorted(read, BARS_READ, side="right")), 1)]
+
+
+def _further(
+    series: Sequence[Bars], strategy: Strategy, rng: np.random.Generator
+) -> Iterator[_Question]:
+    """Yield questions about bars at random, answered by a fresh instance without disguise."""
+    system, first = type(strategy)(), max(strategy.warmup, WARMUP)
+    for _ in range(MORE_BARS if series else 0):
+        bars = series[int(rng.integers(len(series)))]
+        past = bars[: int(rng.integers(min(first, len(bars) - 1), len(bars))) + 1]
+        yield _Question(past, _ask(system.propose, past))
+
+
+def _ask(ask: Callable[[Bars], Reply], bars: Bars) -> Reply | str:
+    """Return the reply of a system to some bars; an error is a reply, too."""
+    try:
+        return ask(bars)
+    except Exception as error:  # noqa: BLE001  # the user's code, which may miss what it looks up
+        return f"{type(error).__name__}: {error}"
+
+
+def _scan_differences(bars: Bars, strategy: Scanning, warmup: int) -> dict[Place, str]:
+    """Return the bars at which a scan of disguised bars differs from that of the true ones."""
+    plain, hidden = strategy.scan(bars), _ask(type(strategy)().scan, disguise(bars))
+    if isinstance(hidden, str):
+        place = (bars.symbol, pd.Timestamp(bars.timestamp[-1]))
+        return {place: f"{bars.symbol}: its scan fails in disguise with {hidden}"}
+    moved, first = plain.side != hidden.side, max(warmup, WARMUP)
+    pairs = [(values, hidden.scores[name]) for name, values in plain.scores.items()]
+    for values, others in [(plain.confidence, hidden.confidence), *pairs]:
+        moved |= (plain.side != 0) & ~_close(values, others)
+    found = {}
+    for bar in map(int, np.flatnonzero(moved[first:]) + first):
+        place = (bars.symbol, pd.Timestamp(bars.timestamp[bar]))
+        found[place] = _difference(place, candidate_at(plain, bar), candidate_at(hidden, bar))
+    return found
+
+
+def _agree(answer: Answer, other: Answer) -> bool:
+    if not (isinstance(answer, Candidate) and isinstance(other, Candidate)):
+        return answer == other
+    names = answer.scores.keys()
+    left = np.array([answer.confidence, *(answer.scores[name] for name in names)])
+    right = np.array([other.confidence, *(other.scores.get(name, np.nan) for name in names)])
+    return answer.side == other.side and bool(_close(left, right).all())
+
+
+def _close(figures: Floats, others: Floats) -> NDArray[np.bool_]:
+    """Return which figures are the same within the tolerance, two NaN among them, shape (n,)."""
+    bound = TOLERANCE * np.maximum(np.abs(figures), 1.0)
+    both_missing = np.isnan(figures) & np.isnan(others)
+    return np.asarray((np.abs(figures - others) <= bound) | both_missing)
+
+
+def _difference(place: Place, answer: Answer, other: Answer) -> str:
+    symbol, bar = place
+    return f"{symbol} {bar:%Y-%m-%d %H:%M}: {_words(answer)}, in disguise {_words(other)}"
+
+
+def _words(answer: Answer) -> str:
+    if not isinstance(answer, Candidate):
+        return answer or "no trade"
+    scores = ", ".join(f"{name} {value:.7g}" for name, value in answer.scores.items())
+    return f"{answer.side} with {answer.confidence:.7g}" + (f" ({scores})" if scores else "")
