@@ -63,7 +63,8 @@ def test_a_failed_canary_keeps_a_version_from_serving(stores: Home) -> None:
     )
     assert honest[0] == "champion"
     assert [(rule.name, rule.fired) for rule in entry.decision.rules] == [
-        (f"canary {name}", False) for name in ("planted", "prefix", "shuffled", "stale", "future")
+        (f"canary {name}", False)
+        for name in ("planted", "prefix", "shuffled", "stale", "future", "disguised")
     ]
     assert _kept(stores, "1")["future"]["failed"]
     assert not _kept(stores, "3")["future"]["failed"]
