@@ -30,6 +30,7 @@ from steelyard.home import (
     open_witnesses,
     run_url,
 )
+from steelyard.market.strategy import own_names
 from steelyard.settings import ServiceSettings, Settings, load
 from steelyard.views.alerts import distrust, lapse, of_decision, trading_trouble
 from steelyard.weight.state import State
@@ -161,7 +162,8 @@ def open_session(home: Path, conf: Path | None = None, clock: Clock = system_clo
     watch = _watch(services, registry, followers, clock, lease_days, alarm)
     enforce = _streak_check(settings, services, registry, watch, clock)
     spool = Spool(state_folder / "spool")
-    recorder = Recorder(open_ledger(services), spool, strategy.score_names, enforce, alarm)
+    own = own_names(strategy)
+    recorder = Recorder(open_ledger(services), spool, strategy.score_names, enforce, alarm, own)
     return Session(
         watch.start(),
         champion,
@@ -170,6 +172,7 @@ def open_session(home: Path, conf: Path | None = None, clock: Clock = system_clo
         settings.weight.ab_key,
         settings.desk,
         recorder.start(),
+        own,
     )
 
 

@@ -19,9 +19,10 @@ from steelyard.gateways.calendars import next_open
 from steelyard.gateways.ledger.tables import STALE
 from steelyard.home import Home, open_broker
 from steelyard.market.bars import Bars
-from steelyard.market.features import FEATURES
+from steelyard.market.features import FEATURES, OWN, SCORE
 from steelyard.market.history import history
 from steelyard.market.indicators import atr
+from steelyard.market.own_features import own_features
 from steelyard.market.strategy import signals
 from steelyard.tasks.alerts import announce_failure, announce_stale, announce_unprotected
 from steelyard.tasks.predictions import breaker_of, record_outcomes
@@ -44,7 +45,8 @@ class Newest:
     Attributes:
         as_of: Time of the run (UTC).
         bars: Bars by symbol, closed by ``as_of``.
-        signals: One row per signal, oldest first, as ``market.strategy.signals`` returns it.
+        signals: One row per signal, oldest first: columns of ``market.strategy.signals`` and the
+            system's own features.
     """
 
     as_of: datetime
@@ -71,7 +73,9 @@ def newest_signals(home: Home, as_of: datetime) -> Newest:
     newest = pd.Timestamp(last_close, tz="UTC")
     since = min(trades["submitted_at"].max(), newest) if len(trades) else newest
     new = (proposed["decided_at"] >= since) & ~proposed["signal_id"].isin(trades["signal_id"])
-    return Newest(as_of, bars, proposed[new.to_numpy(dtype=bool)].reset_index(drop=True))
+    new_signals = proposed[new.to_numpy(dtype=bool)].reset_index(drop=True)
+    own = own_features(bars, new_signals, home.strategy)
+    return Newest(as_of, bars, pd.concat([new_signals, own], axis=1))
 
 
 @step()
@@ -200,7 +204,7 @@ def _stamp(at: pd.Timestamp) -> np.datetime64:
 
 
 def _trade(home: Home, session: Session, bars: Mapping[str, Bars], row: Row) -> TradedSignal:
-    evaluation = session.evaluate(signal_of(row, home.strategy.score_names), bars)
+    evaluation = session.evaluate(signal_of(row, home.feature_names), bars)
     session.persist()
     broker, order = broker_of(home), _order(home, bars, row)
     equity = broker.equity(bars)
@@ -228,13 +232,21 @@ def _trade(home: Home, session: Session, bars: Mapping[str, Bars], row: Row) -> 
     )
 
 
-def signal_of(row: Row, score_names: Sequence[str]) -> Signal:
+def signal_of(row: Row, feature_names: Sequence[str]) -> Signal:
     """Return a row of the history as a signal for the trading session.
 
     Args:
         row: One signal of the history, by column.
-        score_names: Sub-scores of the existing system; columns ``score_NAME``.
+        feature_names: The model's inputs; those that are sub-scores or the user's own are taken.
     """
+    scores, own = (
+        {
+            name.removeprefix(kind): float(row[name])
+            for name in feature_names
+            if name.startswith(kind)
+        }
+        for kind in (SCORE, OWN)
+    )
     return Signal(
         signal_id=row["signal_id"],
         symbol=row["symbol"],
@@ -242,7 +254,8 @@ def signal_of(row: Row, score_names: Sequence[str]) -> Signal:
         timestamp=row["timestamp"].to_pydatetime(),
         decided_at=row["decided_at"].to_pydatetime(),
         confidence=float(row["confidence_existing"]),
-        scores={name: float(row[f"score_{name}"]) for name in score_names},
+        scores=scores,
+        own=own,
     )
 
 

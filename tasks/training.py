@@ -29,6 +29,7 @@ from steelyard.learning.samples import Index, Samples
 from steelyard.learning.search import TrialRow
 from steelyard.learning.training import Training, train, training_key
 from steelyard.market.bars import naive
+from steelyard.market.own_features import idle_features
 from steelyard.market.strategy import yes_or_no_words
 from steelyard.progress import report_progress
 from steelyard.queries.evidence import shadow_window
@@ -190,7 +191,7 @@ def _register(
             params={**training.params, **record.params},
             metrics=metrics,
             artifacts=_artifacts(home, samples, training, backtest),
-            verdict=_with_warning(verdict, history),
+            verdict="; ".join((verdict, *_warnings(home, history))),
             feature_names=samples.feature_names,
             data_hash=samples.data_hash,
             refused=() if model else (training.refusal,),
@@ -209,10 +210,10 @@ def _first_gate(home: Home, metrics: Mapping[str, float]) -> Admission:
     return first_gate(metrics, home.settings.learning, proof)
 
 
-def _with_warning(verdict: str, history: pd.DataFrame) -> str:
-    """Return the verdict, and that the system says only yes or no if it does."""
+def _warnings(home: Home, history: pd.DataFrame) -> tuple[str, ...]:
+    """Return what keeps the model from learning or from changing decisions, one phrase each."""
     words = yes_or_no_words(history["confidence_existing"])
-    return f"{verdict}; {words}" if words else verdict
+    return (*([words] if words else []), *idle_features(history[list(home.feature_names)]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from steelyard.desk.background import Alarm, Background
 from steelyard.desk.signals import Evaluation, Outcome
 from steelyard.errors import FixData, RestoreService
 from steelyard.gateways.spool import Spool
-from steelyard.market.features import feature_set_hash, row_names
+from steelyard.market.features import feature_set_hash, may_be_missing, row_names
 
 if TYPE_CHECKING:
     from steelyard.gateways.ledger import Ledger
@@ -68,6 +68,7 @@ class Recorder:
         after_outcomes: Called by the writer once outcomes are in the ledger; retried until it
             succeeds.
         alarm: Called with one line if records cannot be written to disk, or the writer fails.
+        own_names: Names of the user's own features, which complete them too and may be missing.
 
     Attributes:
         lost: Evaluations that neither disk nor memory could keep.
@@ -81,10 +82,12 @@ class Recorder:
         score_names: tuple[str, ...],
         after_outcomes: Callable[[], None] = lambda: None,
         alarm: Alarm = lambda _: None,
+        own_names: tuple[str, ...] = (),
     ) -> None:
         self._ledger = ledger
         self._spool = spool
-        self._feature_names = row_names(score_names)
+        self._feature_names = row_names(score_names, own_names)
+        self._required = np.flatnonzero(~may_be_missing(self._feature_names))
         self._feature_hash = feature_set_hash(self._feature_names)
         self._after_outcomes = after_outcomes
         self._queue: deque[Evaluation | Outcome] = deque(maxlen=MAX_QUEUED)
@@ -242,10 +245,7 @@ class Recorder:
         for name in ("p_win", "confidence_ml"):
             frame[name] = frame[name].astype("float64")
         # Only complete features are frozen, as in the batch.
-        size = len(self._feature_names)
-        complete = frame[
-            [len(row.features) == size and None not in row.features for row in evaluations]
-        ]
+        complete = frame[[self._is_complete(row.features) for row in evaluations]]
         if len(complete):
             values = np.array(complete["features"].tolist(), dtype=np.float64)
             features = pd.DataFrame(values, columns=list(self._feature_names))
@@ -256,6 +256,11 @@ class Recorder:
                 self._feature_hash,
             )
         self._ledger.record_predictions(frame)
+
+    def _is_complete(self, features: list[float | None]) -> bool:
+        return len(features) == len(self._feature_names) and not any(
+            features[position] is None for position in self._required
+        )
 
 
 class _Tagged(msgspec.Struct):

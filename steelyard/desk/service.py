@@ -28,6 +28,7 @@ from steelyard.desk.policy import DeskPolicy
 from steelyard.desk.session import Session
 from steelyard.desk.signals import Outcome, Signal
 from steelyard.errors import FixConfiguration, RestoreService
+from steelyard.market.features import LARGEST
 
 MAX_ANSWERS = 10_000
 """Number of evaluations for which a repeated request gets the recorded answer."""
@@ -60,6 +61,7 @@ SignalId = Annotated[
 ]
 Price = Annotated[float, Field(gt=0, le=1e12, allow_inf_nan=False)]
 Number = Annotated[float, Field(ge=-1e12, le=1e12, allow_inf_nan=False)]
+OwnNumber = Annotated[float, Field(ge=-LARGEST, le=LARGEST, allow_inf_nan=False)]
 Confidence = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
 
 
@@ -82,8 +84,8 @@ class BarIn(_Strict):
 class SignalIn(_Strict):
     """A trade that the existing system proposes at the close of the bar opened at ``timestamp``.
 
-    ``bars``: the bars of the whole universe that closed since the last request; known ones are
-    ignored.
+    ``own``: the user's own features; null, or left out, if not known. ``bars``: the bars of the
+    whole universe that closed since the last request; known ones are ignored.
     """
 
     symbol: Symbol
@@ -91,6 +93,7 @@ class SignalIn(_Strict):
     timestamp: Moment
     confidence: Confidence
     scores: Annotated[dict[str, Number], Field(max_length=100)] = {}
+    own: Annotated[dict[str, OwnNumber | None], Field(max_length=100)] = {}
     bars: Annotated[list[BarIn], Field(max_length=MAX_BARS)] = []
 
 
@@ -279,6 +282,7 @@ class Desk:
             decided_at=bar_open + self._buffer.known_after.to_pytimedelta(),
             confidence=proposal.confidence,
             scores=proposal.scores,
+            own={name: value for name, value in proposal.own.items() if value is not None},
         )
 
 

@@ -77,6 +77,7 @@ class Session:
         ab_key: Key of the hash that assigns the pilot's signals to control or treatment.
         policy: Deadline of the ML side.
         recorder: Stores evaluations off the hot path; None for no record.
+        own_names: Names of the user's own features, in order.
 
     Attributes:
         fallbacks: Number of evaluations the existing system decided alone, by reason.
@@ -91,11 +92,13 @@ class Session:
         ab_key: str,
         policy: DeskPolicy,
         recorder: Recorder | None = None,
+        own_names: tuple[str, ...] = (),
     ) -> None:
         self._watch = watch
         self._champion = champion
         self._score_names = score_names
-        self._feature_names = row_names(score_names)
+        self._own_names = own_names
+        self._feature_names = row_names(score_names, own_names)
         self._threshold = threshold
         self._ab_key = ab_key
         self._deadline = policy.deadline_ms / 1e3
@@ -240,7 +243,7 @@ class Session:
             return _Opinion("other_features", row)
         if not bundle.scorer.usable(known):
             return _Opinion(
-                "features_out_of_range" if np.isfinite(known).all() else "features_missing", row
+                "features_missing" if bundle.scorer.lacks(known) else "features_out_of_range", row
             )
         p_win, confidence_ml = bundle.scorer.score(known)
         if not (math.isfinite(p_win) and 0.0 <= confidence_ml <= 100.0):
@@ -248,9 +251,12 @@ class Session:
         return _Opinion(None, row, p_win, confidence_ml)
 
     def _feature_row(self, signal: Signal, stream: FeatureStream) -> Floats:
-        row = np.empty(len(FEATURES) + 1 + len(self._score_names))
+        row = np.empty(len(self._feature_names))
         row[: len(FEATURES)] = stream.at(signal.symbol, 1 if signal.side == "buy" else -1)
         row[len(FEATURES)] = signal.confidence
+        first_own = len(row) - len(self._own_names)
         for column, name in enumerate(self._score_names, start=len(FEATURES) + 1):
             row[column] = signal.scores[name]
+        for column, name in enumerate(self._own_names, start=first_own):
+            row[column] = signal.own.get(name, NAN)
         return row

@@ -1,7 +1,7 @@
 """Values of a trading process: a signal, its evaluation and its outcome."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import msgspec
@@ -21,6 +21,7 @@ class Signal:
         decided_at: Close time of the decision bar, aware.
         confidence: Confidence of the existing system, 0 to 100.
         scores: Sub-scores of the existing system by name, 0 to 100.
+        own: The user's own features by name, any scale; NaN, or left out, if not known.
     """
 
     signal_id: str
@@ -30,6 +31,7 @@ class Signal:
     decided_at: datetime
     confidence: float
     scores: Mapping[str, float]
+    own: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import re
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -11,6 +12,8 @@ from steelyard.errors import FixConfiguration
 from steelyard.market.strategy import Strategy, StrategySettings
 
 REQUIRED_PARTS = ("warmup", "score_names", "propose")
+NAME = r"\w{1,60}"
+"""Name of a feature of the user's own."""
 
 
 def load_strategy(settings: StrategySettings) -> Strategy:
@@ -31,7 +34,26 @@ def load_strategy(settings: StrategySettings) -> Strategy:
         raise FixConfiguration(
             f"strategy {settings.system} lacks {', '.join(missing)}; add it (docs/extending.md)"
         )
+    _require_named_features(settings.system, strategy)
     return cast(Strategy, strategy)
+
+
+def _require_named_features(system: str, strategy: object) -> None:
+    """Refuse a system whose own features have no method, or no usable names."""
+    names = getattr(strategy, "feature_names", ())
+    if hasattr(strategy, "features") != bool(names):
+        raise FixConfiguration(
+            f"strategy {system} has only one of features and feature_names; add the other "
+            "(docs/guide/own-features.md)"
+        )
+    unusable = [
+        name for name in names if not re.fullmatch(NAME, str(name)) or list(names).count(name) > 1
+    ]
+    if unusable:
+        raise FixConfiguration(
+            f"strategy {system}: feature_names holds {unusable[0]!r}; a name has 1 to 60 letters, "
+            "digits and underscores, and stands there once"
+        )
 
 
 def load_class(system: str) -> Any:

@@ -26,7 +26,9 @@ from steelyard.gateways.outside import in_sheet
 from steelyard.gateways.quality_page import Line, quality_page
 from steelyard.gateways.sources import RawBars
 from steelyard.market.bars import COLUMNS, PRICES
+from steelyard.market.features import may_be_missing
 from steelyard.market.jumps import explain, held_back
+from steelyard.market.own_features import idle_features, missing_shares
 from steelyard.values import FrozenModel
 
 FIRST_RULE = "duplicate"
@@ -189,18 +191,23 @@ class Quality:
     def check_features(self, features: pd.DataFrame) -> Path:
         """Check features, one column each, by their contract and return the page with the result.
 
+        The user's own features may be missing; the page says how often.
+
         Raises:
             FixData: If a rule is broken.
         """
-        not_finite = (~np.isfinite(features.to_numpy(dtype=np.float64))).sum(axis=1)
-        return self._require("features", features.assign(features_not_finite=not_finite))
+        values = features.to_numpy(dtype=np.float64)
+        allowed = np.isfinite(values) | (np.isnan(values) & may_be_missing(features.columns))
+        checked = features.assign(features_not_finite=(~allowed).sum(axis=1))
+        findings = (*idle_features(features), *missing_shares(features))
+        return self._require("features", checked, findings)
 
-    def _require(self, suite: str, frame: pd.DataFrame) -> Path:
+    def _require(self, suite: str, frame: pd.DataFrame, findings: tuple[str, ...] = ()) -> Path:
         indexed = frame.reset_index(drop=True).assign(row=np.arange(len(frame)))
         results = self._check(suite, indexed, BRIEF)
         if not all(result.passed for result in results):
             results = self._check(suite, indexed)
-        docs = self._publish(suite, suite, results, ())
+        docs = self._publish(suite, suite, results, findings)
         for result in results:
             if not result.passed:
                 first = f", first in row {result.rows[0]}" if result.rows else ""

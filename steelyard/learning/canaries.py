@@ -42,6 +42,7 @@ from steelyard.market import indicators
 from steelyard.market.bars import Bars, until
 from steelyard.market.brackets import decision_bars, side_signs
 from steelyard.market.features import FEATURES, SCORE, features
+from steelyard.market.own_features import own_features
 from steelyard.market.strategy import Strategy
 
 FALSE_ALARM = 0.0005
@@ -271,7 +272,7 @@ def _check_prefix(
         stored[_PLANTED] = float(_move_ahead(bars, signal, 1)[0])
         recomputed = _features_at_decision(bars, signal, strategy)
         for name, value in stored.items():
-            difference = _relative_difference(value, recomputed.get(name, np.nan))
+            difference = _relative_difference(value, recomputed.get(name, np.inf))
             if name == _PLANTED:
                 caught = caught and difference > TOLERANCE
             else:
@@ -297,11 +298,15 @@ def _features_at_decision(
     if candidate is not None:
         values["confidence_existing"] = candidate.confidence
         values |= {f"{SCORE}{name}": score for name, score in candidate.scores.items()}
+    own = own_features(past, signal, strategy).iloc[0]
+    values |= {str(name): float(value) for name, value in own.items()}
     return values | {_PLANTED: float(_move_ahead(past, signal, 1)[0])}
 
 
 def _relative_difference(stored: float, recomputed: float) -> float:
-    """Return the difference in units of the stored value, at least 1; infinity with a NaN."""
+    """Return the difference in units of the stored value, at least 1; infinity with one NaN."""
+    if np.isnan(stored) and np.isnan(recomputed):
+        return 0.0
     difference = abs(stored - recomputed) / max(abs(stored), 1.0)
     return difference if np.isfinite(difference) else float("inf")
 

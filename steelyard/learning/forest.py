@@ -17,6 +17,7 @@ from steelyard.errors import FixData
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int32]
+Bools = NDArray[np.bool_]
 
 REFERENCE_ROWS = 256
 TOLERANCE = 1e-6
@@ -27,7 +28,8 @@ TOLERANCE = 1e-6
 class Forest:
     """Trees in arrays over all nodes; a row goes left if ``x[feature] <= threshold``.
 
-    A regression has linear terms instead; a NaN feature adds nothing.
+    A NaN goes where the booster sends it. A regression has linear terms instead; a NaN feature adds
+    nothing.
 
     Attributes:
         roots: First node of each tree, shape (trees,).
@@ -35,6 +37,7 @@ class Forest:
         threshold: Bound of the node, or the log odds a leaf adds, shape (nodes,).
         left: Next node for rows within the bound, shape (nodes,).
         right: Next node for the other rows, shape (nodes,).
+        missing_left: True if a NaN goes left, shape (nodes,).
         base: Log odds before any tree.
         single: True if rows are rounded to single precision first, as XGBoost does.
         linear: Log odds that each feature adds per unit, shape (k,); empty without linear terms.
@@ -46,6 +49,7 @@ class Forest:
     threshold: Floats
     left: Ints
     right: Ints
+    missing_left: Bools
     base: float
     single: bool
     linear: Floats = field(default_factory=lambda: np.empty(0))
@@ -61,18 +65,19 @@ class Forest:
             base: Log odds of a row at the centre.
         """
         none = np.empty(0, dtype=np.int32)
-        return cls(none, none, np.empty(0), none, none, base, False, linear, centre)
+        no_nodes = (none, none, np.empty(0), none, none, np.empty(0, dtype=bool))
+        return cls(*no_nodes, base, False, linear, centre)
 
     def predict(self, x: Floats) -> Floats:
-        """Return raw probabilities of ``x``, shape (n, k) → (n,); NaN only in linear terms."""
+        """Return raw probabilities of ``x``, shape (n, k) → (n,)."""
         precision = np.float32 if self.single else np.float64
         rows = np.ascontiguousarray(np.asarray(x, dtype=precision), dtype=np.float64)
         return predict_rows(rows, *self.terms())
 
-    def terms(self) -> tuple[Ints, Ints, Floats, Ints, Ints, float, Floats, Floats]:
+    def terms(self) -> tuple[Ints, Ints, Floats, Ints, Ints, Bools, float, Floats, Floats]:
         """Return what ``log_odds`` takes after the row, in its order."""
         nodes = (self.roots, self.feature, self.threshold, self.left, self.right)
-        return (*nodes, self.base, self.linear, self.centre)
+        return (*nodes, self.missing_left, self.base, self.linear, self.centre)
 
     def arrays(self) -> dict[str, Any]:
         """Return the arrays under the names they are stored by."""
@@ -86,8 +91,8 @@ class ReferenceRows:
     Attributes:
         x: Training rows, shape (m, k).
         raw: The native library's probabilities of them, shape (m,).
-        low: Smallest value of each feature in training, shape (k,).
-        high: Largest value of each feature in training, shape (k,).
+        low: Smallest value of each feature in training, shape (k,); NaN if it had none.
+        high: Largest value of each feature in training, shape (k,); NaN if it had none.
     """
 
     x: Floats
@@ -104,6 +109,7 @@ def log_odds(
     threshold: Floats,
     left: Ints,
     right: Ints,
+    missing_left: Bools,
     base: float,
     linear: Floats,
     centre: Floats,
@@ -111,12 +117,13 @@ def log_odds(
     """Return the raw log odds of one row.
 
     Args:
-        row: Features, shape (k,); NaN only in linear terms.
+        row: Features, shape (k,).
         roots: First node of each tree, shape (trees,); the other arrays have shape (nodes,).
         feature: Column each node compares, −1 for a leaf.
         threshold: Bound of the node, or the log odds a leaf adds.
         left: Next node for rows within the bound.
         right: Next node for the other rows.
+        missing_left: True if a NaN goes left.
         base: Log odds before any tree.
         linear: See ``Forest``.
         centre: See ``Forest``.
@@ -128,7 +135,9 @@ def log_odds(
     for tree in range(len(roots)):
         node = roots[tree]
         while feature[node] >= 0:
-            node = left[node] if row[feature[node]] <= threshold[node] else right[node]
+            value = row[feature[node]]
+            goes_left = missing_left[node] if np.isnan(value) else value <= threshold[node]
+            node = left[node] if goes_left else right[node]
         total += threshold[node]
     return total
 
@@ -141,6 +150,7 @@ def predict_rows(
     threshold: Floats,
     left: Ints,
     right: Ints,
+    missing_left: Bools,
     base: float,
     linear: Floats,
     centre: Floats,
@@ -148,19 +158,22 @@ def predict_rows(
     """Return raw probabilities, shape (n,).
 
     Args:
-        x: Features, shape (n, k); NaN only in linear terms.
+        x: Features, shape (n, k).
         roots: First node of each tree, shape (trees,); the other arrays have shape (nodes,).
         feature: Column each node compares, −1 for a leaf.
         threshold: Bound of the node, or the log odds a leaf adds.
         left: Next node for rows within the bound.
         right: Next node for the other rows.
+        missing_left: True if a NaN goes left.
         base: Log odds before any tree.
         linear: See ``Forest``.
         centre: See ``Forest``.
     """
     raw = np.empty(len(x))
     for i in range(len(x)):
-        odds = log_odds(x[i], roots, feature, threshold, left, right, base, linear, centre)
+        odds = log_odds(
+            x[i], roots, feature, threshold, left, right, missing_left, base, linear, centre
+        )
         raw[i] = 1.0 / (1.0 + np.exp(-odds))
     return raw
 
@@ -189,18 +202,23 @@ class _Nodes:
         self.threshold: list[float] = []
         self.left: list[int] = []
         self.right: list[int] = []
+        self.missing_left: list[bool] = []
 
-    def _add(self, feature: int, threshold: float) -> int:
+    def _add(self, feature: int, threshold: float, *, missing_left: bool = False) -> int:
         self.feature.append(feature)
         self.threshold.append(threshold)
         self.left.append(0)
         self.right.append(0)
+        self.missing_left.append(missing_left)
         return len(self.feature) - 1
 
     def add_lightgbm(self, tree: dict[str, Any]) -> int:
         if "leaf_value" in tree:
             return self._add(-1, tree["leaf_value"])
-        node = self._add(tree["split_feature"], tree["threshold"])
+        bound = tree["threshold"]
+        # a feature that was never missing in training is read as 0 if it is now
+        missing_left = tree["default_left"] if tree["missing_type"] == "NaN" else bound >= 0
+        node = self._add(tree["split_feature"], bound, missing_left=missing_left)
         self.left[node] = self.add_lightgbm(tree["left_child"])
         self.right[node] = self.add_lightgbm(tree["right_child"])
         return node
@@ -214,7 +232,9 @@ class _Nodes:
             if child < 0:
                 self._add(-1, float(conditions[number]))
                 continue
-            node = self._add(tree["split_indices"][number], float(below[number]))
+            missing_left = bool(tree["default_left"][number])
+            bound = float(below[number])
+            node = self._add(tree["split_indices"][number], bound, missing_left=missing_left)
             self.left[node] = root + child
             self.right[node] = root + tree["right_children"][number]
         return root
@@ -233,6 +253,7 @@ class _Nodes:
             threshold=np.array(self.threshold, dtype=np.float64),
             left=np.array(self.left, dtype=np.int32),
             right=np.array(self.right, dtype=np.int32),
+            missing_left=np.array(self.missing_left, dtype=bool),
             base=base,
             single=single,
         )
@@ -266,6 +287,7 @@ def forest_from_bytes(content: bytes) -> tuple[Forest, ReferenceRows]:
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
+            arrays.setdefault("missing_left", np.zeros(len(arrays["feature"]), dtype=bool))
             reference = ReferenceRows(*(arrays.pop(name) for name in ("x", "raw", "low", "high")))
             forest = Forest(
                 **{**arrays, "base": float(arrays["base"]), "single": bool(arrays["single"])}
@@ -290,10 +312,11 @@ def _require_sound(forest: Forest, features: int) -> None:
     nodes = len(forest.feature)
     inner = forest.feature >= 0
     numbers = np.arange(nodes)
+    columns = (forest.threshold, forest.left, forest.right, forest.missing_left)
     sound = (
         len(forest.linear) in (0, features)
         and len(forest.centre) == len(forest.linear)
-        and all(len(column) == nodes for column in (forest.threshold, forest.left, forest.right))
+        and all(len(column) == nodes for column in columns)
         and bool(((forest.roots >= 0) & (forest.roots < nodes)).all())
         and bool((forest.feature < features).all())
         and all(

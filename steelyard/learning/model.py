@@ -72,14 +72,14 @@ class Model:
             calibration: Fitted on out-of-fold predictions.
             scale: Fitted on out-of-fold predictions.
             trained_through: ISO time of the last outcome used.
-            x: Rows it was fitted on, shape (n, k); NaN only for a regression.
+            x: Rows it was fitted on, shape (n, k); NaN for a missing feature.
 
         Raises:
             FixData: If the flat arrays do not reproduce the learner's predictions.
         """
         learner = READERS[family](learner_bytes)
         rows = x[np.linspace(0, len(x) - 1, min(REFERENCE_ROWS, len(x))).astype(np.int64)]
-        low, high = np.nanmin(x, axis=0), np.nanmax(x, axis=0)
+        low, high = np.fmin.reduce(x, axis=0), np.fmax.reduce(x, axis=0)  # NaN only if all are
         reference = ReferenceRows(rows, learner.predict(rows), low, high)
         trees = forest_to_bytes(learner.forest(), reference)
         forest_from_bytes(trees)  # trees the trading side would refuse are not stored

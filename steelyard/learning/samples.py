@@ -38,7 +38,7 @@ class Samples:
         signal_id: Ids, shape (n,).
         decided_at: Time each signal was known, UTC ``datetime64[ns]``, shape (n,), non-decreasing.
         settled_at: Time each outcome was known, UTC ``datetime64[ns]``, shape (n,).
-        x: Features, shape (n, k), finite.
+        x: Features, shape (n, k), finite; NaN for the user's own features that are not known.
         won: Target: True if the bracket ended with a net gain, shape (n,).
         confidence_existing: Confidence of the existing system, 0-100, shape (n,).
         uniqueness: Share of its life each signal was alone, (0, 1], shape (n,); see
@@ -69,12 +69,13 @@ class Samples:
             feature_names: Columns to learn from, in the order of ``x``.
         """
         rows = history[history["won"].notna().to_numpy()]
+        x = np.ascontiguousarray(rows[list(feature_names)].to_numpy(dtype=np.float64))
         decided_at, settled_at = naive(rows["decided_at"]), naive(rows["settled_at"])
         return cls(
             signal_id=rows["signal_id"].to_numpy(dtype=np.str_),
             decided_at=decided_at,
             settled_at=settled_at,
-            x=np.ascontiguousarray(rows[list(feature_names)].to_numpy(dtype=np.float64)),
+            x=np.where(np.isnan(x), np.nan, x),  # one NaN of the many, or the hash would differ
             won=rows["won"].to_numpy(dtype=bool),
             confidence_existing=rows["confidence_existing"].to_numpy(dtype=np.float64),
             uniqueness=signal_uniqueness(rows),

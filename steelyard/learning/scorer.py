@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 
 from steelyard.errors import FixData
 from steelyard.learning.calibration import Calibration, Scale
-from steelyard.learning.forest import Floats, Forest, Ints, forest_from_bytes, log_odds
+from steelyard.learning.forest import Bools, Floats, Forest, Ints, forest_from_bytes, log_odds
+from steelyard.market.features import LARGEST, may_be_missing
 
 DESCRIPTION, TREES = "model.json", "forest.npz"
-FORMAT, READABLE = 3, (2, 3)
-"""Format written, and formats read; up to 2 there were no linear terms."""
+FORMAT, READABLE = 4, (2, 3, 4)
+"""Format written, and formats read; up to 2 there were no linear terms, up to 3 no NaN in trees."""
 RANGE_MARGIN = 1.0
 """Accepted distance of a feature from its range in training, in widths of that range."""
 
@@ -35,6 +36,7 @@ class Scorer:
         feature_names: Features of a row, in order.
         low: Smallest accepted value of each feature, shape (k,).
         high: Largest accepted value of each feature, shape (k,).
+        optional: Features that may be NaN, the user's own, shape (k,).
         trained_through: ISO time of the last outcome it was fitted, tuned or calibrated on.
         grid: ``p_win`` of the matched scale, shape (q,); empty for ``probability``.
         matched: Confidence, 0-100, at each point of ``grid``, shape (q,).
@@ -46,6 +48,7 @@ class Scorer:
     feature_names: tuple[str, ...]
     low: Floats
     high: Floats
+    optional: Bools
     trained_through: str
     grid: Floats
     matched: Floats
@@ -68,14 +71,17 @@ class Scorer:
             )
         forest, reference = forest_from_bytes(trees)
         scale = Scale.model_validate(description["scale"])
+        names = tuple(description["feature_names"])
         width = np.maximum(reference.high - reference.low, 1e-12)
+        unseen = np.isnan(width)  # no value in training: the opinion cannot depend on one now
         return cls(
             forest=forest,
             calibration=Calibration.model_validate(description["calibration"]),
             scale=scale,
-            feature_names=tuple(description["feature_names"]),
-            low=reference.low - RANGE_MARGIN * width,
-            high=reference.high + RANGE_MARGIN * width,
+            feature_names=names,
+            low=np.where(unseen, -LARGEST, reference.low - RANGE_MARGIN * width),
+            high=np.where(unseen, LARGEST, reference.high + RANGE_MARGIN * width),
+            optional=may_be_missing(names),
             trained_through=description["trained_through"],
             grid=np.array(scale.p_win, dtype=np.float64),
             matched=np.array(scale.confidence, dtype=np.float64),
@@ -94,11 +100,18 @@ class Scorer:
         return None if positions is None else row[positions]
 
     def usable(self, row: Floats) -> bool:
-        """Return whether every feature of a row, shape (k,), is within its accepted range."""
-        return bool(within_bounds(row, self.low, self.high))
+        """Return whether every feature of a row, shape (k,), is within its accepted range.
+
+        The user's own features may be NaN.
+        """
+        return bool(within_bounds(row, self.low, self.high, self.optional))
+
+    def lacks(self, row: Floats) -> bool:
+        """Return whether a feature of a row, shape (k,), is missing that may not be."""
+        return bool((~np.isfinite(row) & ~self.optional).any())
 
     def score(self, row: Floats) -> tuple[float, float]:
-        """Return ``p_win`` and ``confidence_ml`` (0-100) of one row, shape (k,), without NaN."""
+        """Return ``p_win`` and ``confidence_ml`` (0-100) of one usable row, shape (k,)."""
         forest, platt = self.forest, self.calibration
         p_win, confidence = score_row(
             row,
@@ -150,16 +163,17 @@ def read_description(files: Mapping[str, bytes]) -> dict[str, Any]:
 
 
 @njit(cache=True, nogil=True)
-def within_bounds(row: Floats, low: Floats, high: Floats) -> bool:
-    """Return whether every value lies within its bounds; NaN does not.
+def within_bounds(row: Floats, low: Floats, high: Floats, optional: Bools) -> bool:
+    """Return whether every value lies within its bounds; NaN does if it is optional.
 
     Args:
         row: Values, shape (k,).
         low: Lower bounds, inclusive, shape (k,).
         high: Upper bounds, inclusive, shape (k,).
+        optional: True if a value may be NaN, shape (k,).
     """
-    for i in range(len(row)):  # noqa: SIM110  # compiled
-        if not low[i] <= row[i] <= high[i]:
+    for i in range(len(row)):
+        if not low[i] <= row[i] <= high[i] and not (optional[i] and np.isnan(row[i])):
             return False
     return True
 
@@ -172,6 +186,7 @@ def score_row(
     threshold: Floats,
     left: Ints,
     right: Ints,
+    missing_left: Bools,
     base: float,
     linear: Floats,
     centre: Floats,
@@ -184,12 +199,13 @@ def score_row(
     """Return ``p_win`` and ``confidence_ml`` (0-100) of one row.
 
     Args:
-        row: Features, shape (k,), without NaN.
+        row: Features, shape (k,).
         roots: See ``Forest``.
         feature: See ``Forest``.
         threshold: See ``Forest``.
         left: See ``Forest``.
         right: See ``Forest``.
+        missing_left: See ``Forest``.
         base: See ``Forest``.
         linear: See ``Forest``.
         centre: See ``Forest``.
@@ -200,7 +216,9 @@ def score_row(
         matched: Confidence at each point of ``grid``, shape (q,).
     """
     rounded = row.astype(np.float32).astype(np.float64) if single else row
-    odds = log_odds(rounded, roots, feature, threshold, left, right, base, linear, centre)
+    odds = log_odds(
+        rounded, roots, feature, threshold, left, right, missing_left, base, linear, centre
+    )
     raw = 1.0 / (1.0 + np.exp(-odds))
     raw = min(max(raw, 1e-9), 1 - 1e-9)
     p_win = 1.0 / (1.0 + np.exp(-(slope * np.log(raw / (1.0 - raw)) + intercept)))

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 import talib
 from numba import njit
+from numpy.typing import NDArray
 
 from steelyard.market import formulas, indicators
 from steelyard.market.bars import Bars, Floats, Stamps
@@ -30,7 +31,7 @@ from steelyard.market.formulas import (
     rank_among,
     window_deviation,
 )
-from steelyard.market.strategy import Strategy
+from steelyard.market.strategy import Strategy, own_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,20 +138,35 @@ REGIME_SOURCES = {
 """Regime features and the feature whose mean (the breadth: mean sign, halved) each is."""
 SCORE = "score_"
 """Prefix of the columns with the sub-scores of the existing system."""
+OWN = "own_"
+"""Prefix of the columns with the user's own features: any scale, NaN if a value is not known."""
+LARGEST = 1e30
+"""Largest size of an own feature: XGBoost reads them in single precision, which ends at 3.4e38."""
 
 
 def feature_names(strategy: Strategy) -> tuple[str, ...]:
-    """Return the model's inputs in order: ``FEATURES``, the system's confidence, its sub-scores."""
-    return row_names(strategy.score_names)
+    """Return the model's inputs for a system: those of ``row_names``."""
+    return row_names(strategy.score_names, own_names(strategy))
 
 
-def row_names(score_names: Iterable[str]) -> tuple[str, ...]:
-    """Return the model's inputs for a system with these sub-scores."""
+def row_names(score_names: Iterable[str], own_names: Iterable[str] = ()) -> tuple[str, ...]:
+    """Return the model's inputs in order: ``FEATURES``, confidence, sub-scores, own features.
+
+    Args:
+        score_names: Names of the system's sub-scores.
+        own_names: Names of the user's own features.
+    """
     return (
         *(feature.name for feature in FEATURES),
         "confidence_existing",
         *(f"{SCORE}{name}" for name in score_names),
+        *(f"{OWN}{name}" for name in own_names),
     )
+
+
+def may_be_missing(names: Iterable[str]) -> NDArray[np.bool_]:
+    """Return which of the model's inputs may be NaN: the user's own; shape (k,)."""
+    return np.array([name.startswith(OWN) for name in names], dtype=bool)
 
 
 def feature_set_hash(names: Iterable[str]) -> str:

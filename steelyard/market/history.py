@@ -7,6 +7,7 @@ import pandas as pd
 from steelyard.market.bars import Bars
 from steelyard.market.brackets import OUTCOMES, BracketPolicy, outcomes
 from steelyard.market.features import features
+from steelyard.market.own_features import own_features
 from steelyard.market.strategy import Strategy, signals
 
 _ENTRY = ("entry_at", "entry_price", "stop_price", "target_price", "stop_distance")
@@ -27,7 +28,13 @@ def history(bars: Mapping[str, Bars], strategy: Strategy, bracket: BracketPolicy
     """
     proposed = signals(bars, strategy)
     return pd.concat(
-        [proposed, outcomes(bars, proposed, bracket), features(bars, proposed)], axis=1
+        [
+            proposed,
+            own_features(bars, proposed, strategy),
+            outcomes(bars, proposed, bracket),
+            features(bars, proposed),
+        ],
+        axis=1,
     )
 
 

@@ -103,6 +103,36 @@ class Scanning(Protocol):
         """Return the result of ``propose`` at each bar."""
 
 
+@runtime_checkable
+class Featuring(Protocol):
+    """A system that also gives features of its own: funding rates, an order book, a calendar.
+
+    Attributes:
+        feature_names: Their names, in order; the columns are ``own_NAME``.
+    """
+
+    feature_names: tuple[str, ...]
+
+    def features(self, bars: Bars) -> Mapping[str, float]:
+        """Return each feature as known at the last bar, any scale; NaN if it is not known.
+
+        It is asked at the decision bars of the system's signals only.
+        """
+
+
+@runtime_checkable
+class ScanningFeatures(Protocol):
+    """A system that can also give its features at all bars at once; checked as ``scan`` is."""
+
+    def scan_features(self, bars: Bars) -> Mapping[str, Floats]:
+        """Return the result of ``features`` at each bar, arrays of shape (n,)."""
+
+
+def own_names(strategy: Strategy) -> tuple[str, ...]:
+    """Return the names of the system's own features; empty without any."""
+    return strategy.feature_names if isinstance(strategy, Featuring) else ()
+
+
 class TrendStrategy:
     """The built-in system: EMA(12) against EMA(26) gives the side; EMA, MACD or RSI trigger.
 

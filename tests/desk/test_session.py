@@ -35,6 +35,7 @@ from steelyard.market.features import feature_names
 from steelyard.market.history import history
 from steelyard.market.simulated import SimulatedMarket, simulate
 from steelyard.market.strategy import TrendStrategy
+from steelyard.tasks import trading
 from steelyard.weight.policy import Phase
 from steelyard.weight.state import State
 
@@ -496,3 +497,41 @@ def test_a_bundle_that_was_changed_on_disk_is_not_served(tmp_path: Path, damage:
     served = sealed_by("b" if damage == "key" else "a")
     served.restore()
     assert served.bundle is None
+
+
+def test_own_features_reach_model_and_ledger_as_they_are(tmp_path: Path) -> None:
+    """Any scale, missing ones as null; a session gives what the batch gives, bit for bit."""
+    _, rows = market()
+    funding = np.where(np.arange(len(rows)) % 3, rows["atr_ratio"] * 1e9, np.nan)
+    rows, names = rows.assign(own_funding=funding), (*NAMES, "own_funding")
+    samples = Samples.from_history(rows[rows["won"].notna()].tail(600), names)
+    model = train(samples, LearningPolicy(trials=1, rounds=20, families=("lightgbm",))).model
+    assert model is not None
+    ledger = Ledger(f"sqlite:///{tmp_path}/ledger.db")
+    recorder = Recorder(
+        ledger, Spool(tmp_path / "spool"), STRATEGY.score_names, own_names=("funding",)
+    ).start()
+    watch = StateWatch(lambda: (state(), None), Brake(tmp_path), 5.0, clock=lambda: NOW)
+    watch.refresh()
+    champion = ServedModel(lambda _: model.to_files(), tmp_path / "bundle")
+    champion.follow(state())
+    session = Session(
+        watch, champion, STRATEGY.score_names, THRESHOLD, KEY, PATIENT, recorder, ("funding",)
+    )
+    asked = rows.tail(30)
+    session.warm(bars_until(market()[0], asked["decided_at"].iloc[0] - pd.Timedelta("4h")))
+    given = [
+        session.evaluate(
+            trading.signal_of(row.to_dict(), names), bars_until(market()[0], row["decided_at"])
+        )
+        for _, row in asked.iterrows()
+    ]
+    session.close()
+    frozen = ledger.frozen_features(asked["decided_at"].min() - pd.Timedelta("1h"), NOW)
+    p_win = model.predict(asked[list(names)].to_numpy(dtype=float))[0]
+
+    assert session.fallbacks == {}
+    np.testing.assert_array_equal([e.features[-1] for e in given], asked["own_funding"])
+    np.testing.assert_allclose([e.p_win for e in given], p_win, atol=1e-6)
+    stored = frozen["own_funding"].reindex(asked["signal_id"])
+    np.testing.assert_array_equal(stored.to_numpy(), asked["own_funding"])

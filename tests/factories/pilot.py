@@ -91,5 +91,5 @@ def trained_pilot_home(folder: Path, empty: Path) -> Home:
 def signal_of(row: Mapping[str, Any] | pd.Series) -> Signal:
     """A row of the history as a signal for the trading session."""
     return trading.signal_of(
-        row.to_dict() if isinstance(row, pd.Series) else row, STRATEGY.score_names
+        row.to_dict() if isinstance(row, pd.Series) else row, feature_names(STRATEGY)
     )

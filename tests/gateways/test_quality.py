@@ -365,6 +365,18 @@ def test_a_feature_that_is_no_number_stops_the_run(quality: Quality, value: floa
         quality.check_features(broken)
 
 
+def test_features_of_the_users_own_may_be_missing_but_not_infinite(quality: Quality) -> None:
+    """The page says how often a value is missing, and what teaches nothing."""
+    table = SIGNALS[list(feature_names(TrendStrategy()))].assign(own_funding=1e9, own_mood=np.nan)
+    table.loc[3, "own_funding"] = np.nan
+    page = quality.check_features(table).read_text(encoding="utf-8")
+
+    assert "own_mood has no value" in page
+    assert "own_funding is missing in" in page
+    with pytest.raises(FixData, match=r"features_not_finite.*first in row 7"):
+        quality.check_features(table.assign(own_funding=np.where(table.index == 7, np.inf, 1.0)))
+
+
 def test_a_suite_with_an_unknown_expectation_is_refused(tmp_path: Path) -> None:
     """Great Expectations drops it with a log line; a contract nobody holds is worse than none."""
     suite = {

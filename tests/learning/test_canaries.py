@@ -15,6 +15,7 @@ from steelyard.errors import FixData
 from steelyard.learning.canaries import (
     Canary,
     _block_skill,
+    _check_prefix,
     _check_shuffled,
     _make_setup,
     parse_signals,
@@ -280,3 +281,37 @@ def test_an_id_gives_symbol_decision_bar_and_side(honest_market: Market) -> None
     assert (signal["symbol"], signal["side"]) == ("X:BTC:USD", "sell")
     assert signal["timestamp"] == pd.Timestamp("2020-01-02 04:00", tz="UTC")
     assert samples.feature_names[: len(FEATURES)] == tuple(feature.name for feature in FEATURES)
+
+
+class Funding(TrendStrategy):
+    """Features of its own, one of them known at every other bar only."""
+
+    feature_names = ("funding", "calls")
+    calls = 0.0
+
+    def features(self, bars: Bars) -> Mapping[str, float]:
+        return {"funding": bars.volume[-1] if len(bars) % 2 else np.nan, "calls": self.calls}
+
+
+class Counting(Funding):
+    """Features that depend on how often they were asked for."""
+
+    def features(self, bars: Bars) -> Mapping[str, float]:
+        self.calls += 1
+        return super().features(bars)
+
+
+@pytest.mark.parametrize(("strategy", "failed"), [(Funding(), False), (Counting(), True)])
+def test_own_features_are_asked_for_again(
+    honest_market: Market, strategy: Funding, failed: bool
+) -> None:
+    """Missing again is the same; another answer to the same bars is a failure that names it."""
+    _, bars = honest_market
+    past = history(bars, strategy, BracketPolicy())
+    samples = Samples.from_history(past, feature_names(strategy))
+    rng = np.random.default_rng(0)
+    prefix, caught = _check_prefix(samples, parse_signals(samples), bars, strategy, rng)
+
+    assert caught
+    assert prefix.failed == failed
+    assert ("own_calls of " in prefix.reason) == failed

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,17 +18,19 @@ from steelyard.learning.forest import (
     forest_to_bytes,
 )
 from steelyard.learning.model import Model
-from steelyard.learning.policy import FAMILIES, BoosterFamily, LearningPolicy
+from steelyard.learning.policy import FAMILIES, BoosterFamily, Family, LearningPolicy
+from steelyard.learning.samples import Samples
 from steelyard.learning.scorer import DESCRIPTION, TREES, Scorer
 from steelyard.learning.training import train
 
 SAMPLES = make_samples(1500, signal=1.2, seed=5)
+BOOSTERS: tuple[BoosterFamily, ...] = ("lightgbm", "xgboost")
 ROWS = np.random.default_rng(1).normal(scale=1.5, size=(5000, 6))
 
 
-def grow_booster(family: BoosterFamily, rounds: int = 120) -> bytes:
+def grow_booster(family: BoosterFamily, rounds: int = 120, samples: Samples = SAMPLES) -> bytes:
     booster = GROWING_BOOSTERS[family](
-        {"learning_rate": 0.1}, BoosterData.from_rows(weighted(SAMPLES)), 3
+        {"learning_rate": 0.1}, BoosterData.from_rows(weighted(samples)), 3
     )
     for _ in range(rounds):
         booster.grow()
@@ -60,6 +63,43 @@ def test_xgboost_is_reproduced_to_single_precision() -> None:
 
     assert np.abs(trees.predict(ROWS) - native.predict(ROWS)).max() < 2e-7
     assert np.abs(trees.predict(at_bounds) - native.predict(at_bounds)).max() < 2e-7
+
+
+def test_a_missing_feature_goes_where_the_booster_sends_it() -> None:
+    """Missing in training (features 0 to 2) or for the first time now, in every combination."""
+    rng = np.random.default_rng(7)
+    gaps = rng.random(SAMPLES.x.shape) < [0.3, 0.5, 0.9, 0, 0, 0]
+    gappy = replace(SAMPLES, x=np.where(gaps, np.nan, SAMPLES.x))
+    rows = np.where(rng.random(ROWS.shape) < 0.5, np.nan, ROWS)
+    lightgbm, xgboost = (READERS[name](grow_booster(name, 120, gappy)) for name in BOOSTERS)
+
+    assert lightgbm.forest().predict(rows).tobytes() == lightgbm.predict(rows).tobytes()
+    assert np.abs(xgboost.forest().predict(rows) - xgboost.predict(rows)).max() < 2e-7
+    assert 0 < xgboost.forest().missing_left.sum() < (xgboost.forest().feature >= 0).sum()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_model_learns_from_features_that_may_be_missing(family: Family) -> None:
+    """The stored scorer takes NaN in the user's own features alone, and says what the model says.
+
+    A feature without any value in training takes any number: the opinion cannot depend on it.
+    """
+    names = (*SAMPLES.feature_names[:4], "own_gappy", "own_empty")
+    x = SAMPLES.x.copy()
+    x[::3, 4], x[:, 5] = np.nan, np.nan
+    samples = replace(SAMPLES, x=x, feature_names=names)
+    model = train(samples, LearningPolicy(trials=2, rounds=30, families=(family,))).model
+    assert model is not None
+    scorer = Scorer.from_files(model.to_files())
+    scored = [scorer.score(row)[0] for row in x[:60]]
+    known, unseen, lacking, infinite = x[1].copy(), x[1].copy(), x[1].copy(), x[1].copy()
+    unseen[5], lacking[3], infinite[4] = 1e6, np.nan, np.inf
+
+    np.testing.assert_allclose(scored, model.predict(x[:60])[0], atol=1e-6)
+    assert all(scorer.usable(row) for row in (known, unseen, *x[:60]))
+    assert scorer.score(unseen) == scorer.score(known)
+    assert [scorer.usable(lacking), scorer.lacks(lacking)] == [False, True]
+    assert [scorer.usable(infinite), scorer.lacks(infinite)] == [False, False]
 
 
 def test_a_scorer_reproduces_the_model(model: Model) -> None:
@@ -116,7 +156,7 @@ def test_changed_files_are_refused(model: Model) -> None:
         files | {TREES: b""},
         {name: content for name, content in files.items() if name != TREES},
         {name: content for name, content in files.items() if name != DESCRIPTION},
-        files | {DESCRIPTION: files[DESCRIPTION].replace(b'"format": 3', b'"format": 1')},
+        files | {DESCRIPTION: files[DESCRIPTION].replace(b'"format": 4', b'"format": 1')},
         files | {DESCRIPTION: b"{"},
     ):
         with pytest.raises(FixData, match="retrain"):

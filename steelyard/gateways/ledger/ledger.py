@@ -192,7 +192,7 @@ class Ledger(LogSignals):
         Args:
             signals: One row per signal, columns signal_id, symbol, timestamp, decided_at, side,
                 confidence_existing and ``names``.
-            names: Columns of the features.
+            names: Columns of the features; NaN, for one of the user's own, becomes null.
             feature_set_hash: Hash of the feature set they belong to.
 
         Returns:
@@ -200,7 +200,7 @@ class Ledger(LogSignals):
         """
         columns = ["signal_id", "symbol", "timestamp", "decided_at", "side", "confidence_existing"]
         rows = plain_rows(signals[columns])
-        for row, values in zip(rows, signals[list(names)].to_dict("records"), strict=True):
+        for row, values in zip(rows, plain_rows(signals[list(names)]), strict=True):
             row |= {"features": values, "feature_set_hash": feature_set_hash}
         return self._insert(TradeFeature, rows)
 

@@ -36,7 +36,7 @@ class DrillDesk:
         evaluated = []
         for row in rows:
             self.at = row["decided_at"].to_pydatetime()
-            signal = signal_of(row, self._stores.strategy.score_names)
+            signal = signal_of(row, self._stores.feature_names)
             evaluated.append(self.session.evaluate(signal, self._market.until(self.at)))
         self.at = day
         self.session.refresh()
