@@ -30,7 +30,7 @@ from steelyard.learning.search import TrialRow
 from steelyard.learning.training import Training, train, training_key
 from steelyard.market.bars import naive
 from steelyard.market.own_features import idle_features
-from steelyard.market.strategy import yes_or_no_words
+from steelyard.market.yes_or_no import recognise
 from steelyard.progress import report_progress
 from steelyard.queries.evidence import shadow_window
 from steelyard.queries.trials import trials_so_far
@@ -118,7 +118,8 @@ def trained_version(
     if registered is not None:
         return registered
     trial_log = TrialLog(policy.trials)
-    training = train(samples, policy, on_trial=trial_log)
+    threshold = home.settings.books.threshold
+    training = train(samples, policy, trial_log, threshold)
     params = policy.model_dump(mode="json") | {
         "reason": request.reason,
         "symbols": ", ".join(request.symbols),
@@ -212,8 +213,9 @@ def _first_gate(home: Home, metrics: Mapping[str, float]) -> Admission:
 
 def _warnings(home: Home, history: pd.DataFrame) -> tuple[str, ...]:
     """Return what keeps the model from learning or from changing decisions, one phrase each."""
-    words = yes_or_no_words(history["confidence_existing"])
-    return (*([words] if words else []), *idle_features(history[list(home.feature_names)]))
+    yes_or_no = recognise(history["confidence_existing"], home.settings.books.threshold)
+    idle = idle_features(history[list(home.feature_names)])
+    return (*([yes_or_no.words] if yes_or_no else []), *idle)
 
 
 @dataclass(frozen=True, slots=True)

@@ -256,7 +256,7 @@ class Session:
         row[len(FEATURES)] = signal.confidence
         first_own = len(row) - len(self._own_names)
         for column, name in enumerate(self._score_names, start=len(FEATURES) + 1):
-            row[column] = signal.scores[name]
+            row[column] = signal.scores.get(name, NAN)
         for column, name in enumerate(self._own_names, start=first_own):
             row[column] = signal.own.get(name, NAN)
         return row

@@ -16,6 +16,7 @@ from pydantic import Field
 
 from steelyard.evaluation import metrics
 from steelyard.evaluation.figures import improvement
+from steelyard.market.yes_or_no import TRADE_ABOVE
 from steelyard.values import FrozenModel
 
 Floats = NDArray[np.float64]
@@ -48,7 +49,7 @@ class SizingPolicy(FrozenModel):
         max_position: Largest position, fraction of the account.
     """
 
-    threshold: Annotated[float, Field(ge=0, le=100)] = 70.0
+    threshold: Annotated[float, Field(ge=0, le=100)] = TRADE_ABOVE
     risk_per_trade: Annotated[float, Field(gt=0, le=0.1)] = 0.005
     max_position: Annotated[float, Field(gt=0, le=10)] = 1.0
 

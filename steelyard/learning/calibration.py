@@ -8,6 +8,7 @@ from pydantic import Field
 from steelyard.learning.folds import ScoredRows
 from steelyard.learning.likelihood import fit_coefficients
 from steelyard.learning.samples import Floats
+from steelyard.market.yes_or_no import TRADE_ABOVE, is_yes_or_no, plain_yes_of, spread_opinions
 from steelyard.values import FrozenModel
 
 QUANTILES = 501
@@ -37,10 +38,10 @@ class Scale(FrozenModel):
 
     Attributes:
         kind: ``matched``: the existing confidence at the same quantile of the out-of-fold
-            reference, so that both systems exceed any confidence equally often; ``probability``:
-            100 · p_win.
+            reference, so that both systems exceed any confidence equally often, or the spread of
+            a yes-or-no system; ``probability``: 100 · p_win.
         p_win: Quantiles of the reference's ``p_win``, strictly rising; empty for ``probability``.
-        confidence: Existing confidence at the same quantiles; empty for ``probability``.
+        confidence: Confidence at the same quantiles; empty for ``probability``.
     """
 
     kind: Literal["matched", "probability"]
@@ -137,18 +138,30 @@ def calibrated_losses(raw: Floats, rows: ScoredRows) -> tuple[float, Floats]:
     return slope, np.logaddexp(0, np.where(rows.won, -scores, scores))
 
 
-def fit_scale(kind: Literal["matched", "probability"], p_win: Floats, confidence: Floats) -> Scale:
+def fit_scale(
+    kind: Literal["matched", "probability"],
+    p_win: Floats,
+    confidence: Floats,
+    threshold: float = TRADE_ABOVE,
+) -> Scale:
     """Return the scale of a reference.
+
+    A system that says only yes or no has no quantiles to match; its scale is spread around the
+    threshold (``market.yes_or_no``).
 
     Args:
         kind: See ``Scale.kind``.
         p_win: Out-of-fold probabilities of the reference, shape (n,).
         confidence: Existing confidence, 0-100, of the same signals, shape (n,).
+        threshold: Confidence above which a signal is traded.
     """
     if kind == "probability":
         return Scale(kind=kind)
     levels = np.linspace(0, 1, QUANTILES)
     grid, matched = np.quantile(p_win, levels), np.quantile(confidence, levels)
+    yes = plain_yes_of(confidence, threshold) if is_yes_or_no(confidence) else None
+    if yes is not None:
+        matched = spread_opinions(levels, yes, threshold)
     distinct, groups = np.unique(grid, return_inverse=True)
     # tied predictions share one confidence
     shared = np.bincount(groups, weights=matched) / np.bincount(groups)

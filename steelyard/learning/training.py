@@ -17,6 +17,7 @@ from steelyard.learning.model import Model
 from steelyard.learning.policy import Family, LearningPolicy
 from steelyard.learning.samples import Bools, Floats, Index, Samples
 from steelyard.learning.search import STRENGTH, SearchResult, TrialRow, search
+from steelyard.market.yes_or_no import TRADE_ABOVE
 
 Metrics = dict[str, float]
 
@@ -64,7 +65,10 @@ def training_key(data_hash: str, policy: LearningPolicy) -> str:
 
 
 def train(
-    samples: Samples, policy: LearningPolicy, on_trial: Callable[[TrialRow], None] | None = None
+    samples: Samples,
+    policy: LearningPolicy,
+    on_trial: Callable[[TrialRow], None] | None = None,
+    threshold: float = TRADE_ABOVE,
 ) -> Training:
     """Search, fit, calibrate and score a model.
 
@@ -75,6 +79,7 @@ def train(
         samples: Settled signals.
         policy: Settings of the training.
         on_trial: Called after each trial of the search, for logging.
+        threshold: Confidence above which the existing system trades.
 
     Raises:
         CollectMoreData: If there are too few samples, or outcomes of one kind only.
@@ -91,7 +96,7 @@ def train(
     calibration = fit_calibration(best.out_of_fold, scored)
     if isinstance(calibration, str):
         return _uncalibrated(calibration, best, holdout, metrics)
-    model = _fit_model(samples, weight, development, scored, best, calibration, policy)
+    model = _fit_model(samples, weight, development, scored, best, calibration, policy, threshold)
     p_win, confidence_ml = model.predict(samples.x[holdout])
     fitted = model.predict(samples.x[development])[0]
     metrics |= _score_metrics("oof", calibration.apply(best.out_of_fold), scored.won)
@@ -153,6 +158,7 @@ def _fit_model(
     best: SearchResult,
     calibration: Calibration,
     policy: LearningPolicy,
+    threshold: float,
 ) -> Model:
     rows = samples.rows(development, weight)
     p_win = calibration.apply(best.out_of_fold)
@@ -161,7 +167,7 @@ def _fit_model(
         learner_bytes=fit_family(best.family, best.params, best.rounds, rows, policy.seed),
         feature_names=samples.feature_names,
         calibration=calibration,
-        scale=fit_scale(policy.scale, p_win, samples.confidence_existing[scored.index]),
+        scale=fit_scale(policy.scale, p_win, samples.confidence_existing[scored.index], threshold),
         trained_through=str(samples.settled_at[development].max()),
         x=samples.x[development],
     )

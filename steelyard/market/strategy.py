@@ -14,6 +14,7 @@ from steelyard.errors import FixConfiguration
 from steelyard.market import indicators
 from steelyard.market.bars import Bars, Floats
 from steelyard.market.formulas import ratio
+from steelyard.market.yes_or_no import require_whole_scale
 from steelyard.values import FrozenModel
 
 Side = Literal["buy", "sell"]
@@ -21,13 +22,6 @@ WARMUP = 120
 """Bars before the first signal is accepted: by then every feature has its full window."""
 CHECKED_BARS = 12
 """Decision bars of each symbol at which ``scan`` is compared with ``propose``."""
-
-GRADED_FROM = 20
-"""Distinct confidences from which a system is graded, not a yes or no."""
-YES_OR_NO_FROM = 50
-"""Signals from which the number of their distinct confidences says anything."""
-PLAIN_YES = 75.0
-"""Confidence of a signal whose log says only that it was traded."""
 
 
 BUILT_IN = {
@@ -224,25 +218,6 @@ def _logistic(values: Floats, middle: float, width: float) -> Floats:
     return np.asarray(100 / (1 + np.exp(-(values - middle) / width)))
 
 
-def yes_or_no_words(confidences: "pd.Series[float]") -> str | None:
-    """Return a warning if the confidences are a yes or no; None if they are graded, or too few.
-
-    The model's confidence is put on the scale of the system's. With few distinct values on that
-    scale it can only repeat them, and the blend changes next to no decision.
-
-    Args:
-        confidences: Confidences of the existing system, 0 to 100, shape (signals,).
-    """
-    distinct = confidences.nunique()
-    if len(confidences) < YES_OR_NO_FROM or distinct >= GRADED_FROM:
-        return None
-    return (
-        f"the existing system says only yes or no ({distinct} distinct confidences in "
-        f"{len(confidences)} signals): the model can change next to no decision at any weight; "
-        f"let the system give graded confidences, {GRADED_FROM} distinct ones or more"
-    )
-
-
 def signals(bars: Mapping[str, Bars], strategy: Strategy) -> pd.DataFrame:
     """Return every signal of the system, ordered by decision time, symbol and side.
 
@@ -256,13 +231,14 @@ def signals(bars: Mapping[str, Bars], strategy: Strategy) -> pd.DataFrame:
         strategy: The existing system.
 
     Raises:
-        FixConfiguration: If the system's ``scan`` differs from its ``propose``, or a candidate is
-            not valid.
+        FixConfiguration: If the system's ``scan`` differs from its ``propose``, a candidate is not
+            valid, or all confidences lie within 0 to 1.
     """
     frames = [_symbol_signals(history, strategy) for history in bars.values()]
     if not frames:
         return _frame(None, np.empty(0, dtype=np.int64), _empty_scan(strategy))
     proposed = pd.concat(frames, ignore_index=True)
+    require_whole_scale(proposed["confidence_existing"], type(strategy).__name__)
     return proposed.sort_values(["decided_at", "symbol", "side"], ignore_index=True, kind="stable")
 
 
@@ -299,8 +275,17 @@ def _walk(bars: Bars, strategy: Strategy) -> Scan:
         scan.side[bar] = 1 if candidate.side == "buy" else -1
         scan.confidence[bar] = candidate.confidence
         for name in strategy.score_names:
-            scan.scores[name][bar] = candidate.scores[name]
+            scan.scores[name][bar] = _score_of(candidate, name, bars, bar, strategy)
     return scan
+
+
+def _score_of(candidate: Candidate, name: str, bars: Bars, bar: int, strategy: Strategy) -> float:
+    if name not in candidate.scores:
+        raise FixConfiguration(
+            f"{type(strategy).__name__} gave no score {name!r} for {bars.symbol} at "
+            f"{bars.timestamp[bar]}; give it with every candidate, or take it out of score_names"
+        )
+    return candidate.scores[name]
 
 
 def _empty_scan(strategy: Strategy, bar_count: int = 0) -> Scan:

@@ -13,6 +13,7 @@ import pandas as pd
 from steelyard.evaluation import metrics
 from steelyard.evaluation.books import Bools, Floats, finite_or_none
 from steelyard.evaluation.figures import share
+from steelyard.market.yes_or_no import TRADE_ABOVE
 from steelyard.monitoring import targets
 from steelyard.monitoring.targets import NAN, RARE, TARGETS, meets
 
@@ -101,7 +102,7 @@ class BaselineTrading:
             if unknown.
     """
 
-    threshold: float = 70.0
+    threshold: float = TRADE_ABOVE
     slippage_bps: float = NAN
 
 

@@ -10,7 +10,7 @@ from steelyard.gateways.alerts import StoredAlert
 from steelyard.gateways.ledger.tables import STALE
 from steelyard.home import Home, open_ledger
 from steelyard.market.overlap import SignalCount
-from steelyard.market.strategy import yes_or_no_words
+from steelyard.market.yes_or_no import recognise
 from steelyard.monitoring.false_alarms import false_alarms
 from steelyard.queries.books import held_predictions
 from steelyard.queries.drift import last_drift
@@ -90,8 +90,8 @@ def _warnings(home: Home, as_of: datetime) -> Iterator[str]:
             "traded: the entry of each had passed; see steelyard doctor, row entries"
         )
     recorded = home.ledger.predictions(as_of - CONFIDENCES_OF, as_of)["confidence_existing"]
-    if yes_or_no := yes_or_no_words(recorded):
-        yield yes_or_no
+    if yes_or_no := recognise(recorded, home.settings.books.threshold):
+        yield yes_or_no.words
 
 
 def _weight_in_force(home: Home, state: State, as_of: datetime) -> float:

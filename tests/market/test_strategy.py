@@ -20,7 +20,6 @@ from steelyard.market.strategy import (
     StrategySettings,
     TrendStrategy,
     signals,
-    yes_or_no_words,
 )
 
 FOUND = signals(small_market(), TrendStrategy())
@@ -50,20 +49,6 @@ def test_a_quarter_to_two_fifths_of_candidates_exceed_70_on_real_bars() -> None:
     confidence = signals(bars, TrendStrategy())["confidence_existing"]
 
     assert 0.25 <= (confidence > 70).mean() <= 0.40
-
-
-@pytest.mark.parametrize(
-    ("distinct", "count", "warned"),
-    [(1, 60, True), (2, 60, True), (19, 60, True), (20, 60, False), (1, 49, False)],
-)
-def test_a_system_with_few_distinct_confidences_is_a_yes_or_no(
-    distinct: int, count: int, warned: bool
-) -> None:
-    """Under twenty distinct ones, as soon as there are enough signals to tell."""
-    words = yes_or_no_words(pd.Series(np.arange(count) % distinct + 71.0))
-
-    assert (words is not None) == warned
-    assert words is None or f"({distinct} distinct confidences in {count} signals)" in words
 
 
 @pytest.mark.parametrize("volume", [np.nan, 0.0], ids=["FX: no volume", "index: volume 0"])

@@ -335,7 +335,7 @@ def test_times_are_held_against_the_bars_to_come(
 
 
 def test_a_system_that_says_only_yes_or_no_is_named(home: Path, conf: Path) -> None:
-    """With one confidence for all signals no weight changes a decision."""
+    """With a yes of 100 no weight of a pilot changes a decision; the advice says what would."""
     (conf / "strategy.yaml").write_text("system: yes:Yes\n")
     module = "from steelyard.market.strategy import Candidate\n\n\nclass Yes:\n    warmup = 120\n"
     module += "    score_names = ()\n\n    def propose(self, bars):\n"
@@ -347,6 +347,7 @@ def test_a_system_that_says_only_yes_or_no_is_named(home: Path, conf: Path) -> N
 
     assert row.standing == "warning"
     assert "only yes or no (1 distinct confidences in 80 signals)" in row.found
+    assert row.advice == "let a yes be 75, and a no 65"
 
 
 def daily_bars() -> pd.DataFrame:

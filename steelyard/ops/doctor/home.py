@@ -17,7 +17,7 @@ from steelyard.gateways.registry.journal import ADVICE
 from steelyard.gateways.seal import StateReading
 from steelyard.gateways.spool import Spool
 from steelyard.home import Home, open_ledger, require_ledger_file
-from steelyard.market.strategy import yes_or_no_words
+from steelyard.market.yes_or_no import recognise
 from steelyard.queries.history import signals_between
 from steelyard.queries.schedules import coming_bars, schedules
 from steelyard.views.operations import Check
@@ -306,12 +306,15 @@ def confidences(home: Home, as_of: datetime) -> Iterator[Check]:
         as_of: Signals decided by this time (UTC) count.
     """
     proposed = signals_between(home, datetime.min.replace(tzinfo=UTC), as_of)
-    words = None if proposed is None else yes_or_no_words(proposed["confidence_existing"])
-    if words:
-        finding, _, advice = words.partition("; ")
-        yield Check("confidences", "warning", finding, advice)
-    else:
+    yes_or_no, threshold = None, home.settings.books.threshold
+    if proposed is not None:
+        yes_or_no = recognise(proposed["confidence_existing"], threshold)
+    if yes_or_no is None:
         yield Check("confidences", "ok", "no yes-or-no system was recognised")
+    elif yes_or_no.advice:
+        yield Check("confidences", "warning", yes_or_no.finding, yes_or_no.advice)
+    else:
+        yield Check("confidences", "ok", yes_or_no.finding)
 
 
 def spool(home: Home) -> Iterator[Check]:
