@@ -1,0 +1,236 @@
+"""Past trades as signals: the bar each was decided on, when its outcome was known, what is odd.
+
+A trade's decision bar is the last one closed when it was entered, so that nothing is learned from
+a bar the trader could not see.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from steelyard.market.bars import Bars, Floats, Stamps, naive
+from steelyard.market.yes_or_no import PLAIN_YES
+
+TOLERANCE = 1e-6
+"""Share of a price by which a fill may lie outside its bar: prices are rounded."""
+DAY = pd.Timedelta("1D")
+LEVELS = ("stop", "target", "bars", "trail")
+SECOND_TRADE = "second trade of its bar: its id has the time of its entry"
+
+
+def past_signals(
+    trades: pd.DataFrame, bars: Mapping[str, Bars], *, dates_only: bool = False
+) -> pd.DataFrame:
+    """Return past trades as signals with their outcome, one per symbol, decision bar and side.
+
+    Trades of one bar and side that were open together are one position with an averaged entry,
+    which is named as a fault; those that followed each other are two signals.
+
+    Args:
+        trades: One row per trade or signal, times in UTC; columns symbol, side, timestamp,
+            decided_at, entry_at, entry_price, exit_at, exit_price, net_return, exit_reason,
+            quantity, fees, lowest, highest, stop, target, bars, trail, confidence, own and faults.
+            NaT and NaN are unknown.
+        bars: Bars by symbol, known at the time of the import; symbols may be missing.
+        dates_only: Times of the log are dates; an outcome is known at the end of its day.
+
+    Returns:
+        One row per signal, ordered by decision; the columns of a log's signal (without when it was
+        taken in, and its source), ``on_bar`` (whether it was decided on a bar that is known), and
+        ``lines``, the labels of its trades.
+    """
+    if trades.empty:
+        return pd.DataFrame()
+    placed = pd.concat(
+        [
+            _placed(rows, bars.get(str(symbol)), dates_only)
+            for symbol, rows in trades.groupby("symbol", sort=False)
+        ]
+    )
+    placed["lines"] = [[line] for line in placed.index]
+    placed = placed.sort_values(["decided_at", "entry_at"], kind="stable")
+    whole = _one_per_bar(placed).reset_index(drop=True)
+    return _as_signals(whole).sort_values(["decided_at", "signal_id"], ignore_index=True)
+
+
+def _placed(rows: pd.DataFrame, bars: Bars | None, dates_only: bool) -> pd.DataFrame:
+    placed = rows.copy()
+    moment = rows["decided_at"].fillna(rows["timestamp"]).fillna(rows["entry_at"])
+    placed["timestamp"] = rows["timestamp"].fillna(moment).dt.floor("s")
+    placed["decided_at"], placed["on_bar"] = moment, False
+    placed["settled_at"] = rows["exit_at"] + (DAY if dates_only else pd.Timedelta(0))
+    lowest = rows[["lowest"]].to_numpy(dtype=np.float64)
+    highest = rows[["highest"]].to_numpy(dtype=np.float64)
+    ranges = {"entry": (lowest, highest), "exit": (lowest, highest)}
+    if bars is not None and len(bars):
+        _decide_on_bars(placed, rows, bars, moment)
+        exits = naive(rows["exit_at"])
+        if not dates_only or bars.bar_size >= DAY:
+            inside = _bars_at(bars, exits)
+            closes = np.where(inside >= 0, bars.closes_at[inside], naive(placed["settled_at"]))
+            placed["settled_at"] = _utc(np.fmax(closes, exits), rows)
+            ranges["entry"] = _ranges(bars, naive(rows["entry_at"]), before=False)
+            ranges["exit"] = _ranges(bars, exits, before=True)
+    placed["faults"] = [
+        [*faults, *found]
+        for faults, found in zip(rows["faults"], _outside(rows, ranges), strict=True)
+    ]
+    return placed
+
+
+def _decide_on_bars(
+    placed: pd.DataFrame, rows: pd.DataFrame, bars: Bars, moment: pd.Series
+) -> None:
+    """Set decision bar and time where the bars reach; elsewhere the log's own times stay.
+
+    A ``timestamp`` that is the open of a bar names the decision bar, unless that bar closed after
+    the decision or the entry; any other time is the moment of the decision.
+    """
+    named, latest = naive(rows["timestamp"]), naive(rows["decided_at"].fillna(rows["entry_at"]))
+    position = np.minimum(np.searchsorted(bars.timestamp, named), len(bars) - 1)
+    is_bar = (bars.timestamp[position] == named) & ~(bars.closes_at[position] > latest)
+    limit = naive(moment)
+    last_closed = np.searchsorted(bars.closes_at, limit, side="right") - 1
+    position = np.where(is_bar, position, last_closed)
+    reached = limit <= bars.closes_at[-1] + bars.bar_size.to_timedelta64()
+    on_bar = (position >= 0) & (is_bar | reached)
+    told = rows["decided_at"].fillna(rows["timestamp"].mask(is_bar))
+    decided = np.where(told.isna(), bars.closes_at[position], naive(told))
+    placed["timestamp"] = _utc(np.where(on_bar, bars.timestamp[position], limit), rows).dt.floor(
+        "s"
+    )
+    placed["decided_at"] = _utc(np.where(on_bar, decided, limit), rows)
+    placed["on_bar"] = on_bar
+
+
+def _bars_at(bars: Bars, stamps: Stamps) -> NDArray[np.int64]:
+    """Return the bar in which each time lies, −1 if none, shape (n,)."""
+    position = np.searchsorted(bars.timestamp, stamps, side="right") - 1
+    inside = stamps < bars.timestamp[position] + bars.bar_size.to_timedelta64()
+    return np.where((position >= 0) & inside & ~np.isnat(stamps), position, -1)
+
+
+def _ranges(bars: Bars, stamps: Stamps, *, before: bool) -> tuple[Floats, Floats]:
+    """Return low and high of the bar at each time, shape (n, 1), NaN where there is none.
+
+    Args:
+        bars: Bars of the symbol.
+        stamps: Times, shape (n,).
+        before: At the very open of a bar, the one before counts, too: its close is that moment.
+    """
+    position = _bars_at(bars, stamps)
+    lows, highs = bars.low[position], bars.high[position]
+    if before:
+        both = (position > 0) & (bars.timestamp[position] == stamps)
+        lows = np.where(both, np.minimum(lows, bars.low[position - 1]), lows)
+        highs = np.where(both, np.maximum(highs, bars.high[position - 1]), highs)
+    lows, highs = (np.where(position >= 0, values, np.nan) for values in (lows, highs))
+    return lows[:, None], highs[:, None]
+
+
+def _outside(rows: pd.DataFrame, ranges: Mapping[str, tuple[Floats, Floats]]) -> list[list[str]]:
+    """Return the faults of each trade: fills at prices that its bar did not have."""
+    found: list[list[str]] = [[] for _ in range(len(rows))]
+    for fill, (lows, highs) in ranges.items():
+        prices = rows[f"{fill}_price"].to_numpy(dtype=np.float64)
+        low, high = lows[:, 0], highs[:, 0]
+        bounds = (
+            (prices < low * (1 - TOLERANCE), low, "under the low"),
+            (prices > high * (1 + TOLERANCE), high, "over the high"),
+        )
+        for beyond, bound, words in bounds:
+            for row in np.flatnonzero(beyond):
+                fault = f"{fill} outside its bar: {prices[row]:g} {words} {bound[row]:g}"
+                found[row].append(fault)
+    return found
+
+
+def _one_per_bar(placed: pd.DataFrame) -> pd.DataFrame:
+    """Return trades of which no two have symbol, bar and side in common."""
+    key = ["symbol", "timestamp", "side"]
+    several = placed.duplicated(key, keep=False)
+    parts = [placed[~several]]
+    for _, rows in placed[several].groupby(key, sort=False):
+        merged = _merged(rows)
+        merged.loc[merged.index[1:], "timestamp"] = merged["entry_at"].iloc[1:].dt.floor("s")
+        merged["faults"] = [
+            [*faults, SECOND_TRADE] if number else faults
+            for number, faults in enumerate(merged["faults"])
+        ]
+        parts.append(merged)
+    return pd.concat(parts)
+
+
+def _merged(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per position: trades that were open together are one."""
+    ends = rows["exit_at"].fillna(pd.Timestamp.max.tz_localize("UTC")).cummax().shift()
+    begins = (rows["entry_at"] >= ends) & (rows["entry_at"] > rows["entry_at"].shift())
+    positions = [_position(group) for _, group in rows.groupby(begins.cumsum())]
+    return pd.DataFrame(positions).astype(rows.dtypes.to_dict())
+
+
+def _position(rows: pd.DataFrame) -> dict[str, Any]:
+    """Return one trade made of several of the same bar and side."""
+    whole = cast(dict[str, Any], rows.iloc[0].to_dict())
+    if len(rows) == 1:
+        return whole
+    known = rows["quantity"].notna().all()
+    shares = rows["quantity"] if known else pd.Series(1.0, index=rows.index)
+    worth = shares * rows["entry_price"].fillna(1.0)
+    whole["quantity"] = rows["quantity"].sum(min_count=len(rows))
+    whole["fees"] = rows["fees"].sum(min_count=1)
+    whole["entry_price"] = float(np.average(rows["entry_price"], weights=shares))
+    whole["exit_price"] = float(np.average(rows["exit_price"], weights=shares))
+    whole["net_return"] = float(np.average(rows["net_return"], weights=worth))
+    for time in ("exit_at", "settled_at"):
+        whole[time] = rows[time].max() if rows[time].notna().all() else pd.NaT
+    whole["lines"] = [line for lines in rows["lines"] for line in lines]
+    faults = [fault for faults in rows["faults"] for fault in faults]
+    prices = rows["entry_price"]
+    if prices.nunique() > 1:
+        fills = f"{len(rows)} fills from {prices.min():g} to {prices.max():g}"
+        faults.append(f"averaged entry: {fills}")
+    whole["faults"] = list(dict.fromkeys(faults))
+    return whole
+
+
+def _as_signals(trades: pd.DataFrame) -> pd.DataFrame:
+    """Return the columns of a log's signal."""
+    stamps = trades["timestamp"].dt.strftime("%Y-%m-%dT%H:%M:%SZ")
+    settled = trades["settled_at"].notna()
+    won = (trades["net_return"] > 0).astype("boolean").mask(~settled, pd.NA)
+    held = (trades["exit_at"] - trades["entry_at"]).dt.total_seconds() / 60
+    distance = (trades["entry_price"] - trades["stop"]).abs() / trades["entry_price"]
+    return trades[
+        ["symbol", "timestamp", "decided_at", "side", "own", "entry_at", "entry_price", "exit_at"]
+    ].assign(
+        signal_id=trades["symbol"] + ":" + stamps + ":" + trades["side"],
+        confidence=trades["confidence"].fillna(PLAIN_YES),
+        levels=_levels(trades),
+        traded=trades["entry_at"].notna(),
+        exit_price=trades["exit_price"].where(settled),
+        settled_at=trades["settled_at"],
+        net_return=trades["net_return"].where(settled),
+        won=won,
+        exit_reason=trades["exit_reason"].where(settled, None),
+        hold_minutes=held,
+        stop_distance=distance,
+        quantity=trades["quantity"],
+        fees=trades["fees"],
+        faults=trades["faults"],
+        on_bar=trades["on_bar"],
+        lines=trades["lines"],
+    )
+
+
+def _levels(trades: pd.DataFrame) -> pd.Series:
+    rows = trades[list(LEVELS)].to_dict("records")
+    levels = [{name: value for name, value in row.items() if value > 0} or None for row in rows]
+    return pd.Series(levels, index=trades.index, dtype="object")
+
+
+def _utc(stamps: Sequence[Any] | Stamps, rows: pd.DataFrame) -> pd.Series:
+    return pd.Series(pd.to_datetime(stamps, utc=True), index=rows.index)

@@ -1,0 +1,161 @@
+"""Past trades as signals: decided on a bar that was closed, settled when it was known."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from factories.bars import bars_of
+from steelyard.market.past_trades import past_signals
+
+HOUR = pd.Timedelta("1h")
+FIRST = pd.Timestamp("2026-01-01", tz="UTC")
+BARS = bars_of([(100.0, 110.0, 90.0, 105.0)] * 30)
+OPTIONAL = ("timestamp", "decided_at", "quantity", "fees", "lowest", "highest", "stop", "target")
+
+
+def at(hours: float) -> pd.Timestamp:
+    return FIRST + pd.Timedelta(hours=hours)
+
+
+def trades(*spans: tuple[float, float], **columns: object) -> pd.DataFrame:
+    """Trades of symbol X from hour to hour, bought at 100 and sold at 102."""
+    count = len(spans)
+    frame = pd.DataFrame(
+        {
+            "symbol": "X",
+            "side": "buy",
+            "entry_at": pd.DatetimeIndex([at(start) for start, _ in spans]),
+            "entry_price": 100.0,
+            "exit_at": pd.DatetimeIndex([at(end) for _, end in spans]),
+            "exit_price": 102.0,
+            "net_return": 0.02,
+            "exit_reason": "roi",
+            "own": [{}] * count,
+            "faults": [[] for _ in range(count)],
+            **dict.fromkeys((*OPTIONAL, "bars", "trail", "confidence"), np.nan),
+        }
+    ).assign(**columns)
+    for name in ("timestamp", "decided_at"):
+        frame[name] = pd.to_datetime(frame[name], utc=True)
+    return frame
+
+
+@pytest.mark.parametrize(
+    ("entry", "decision_bar"),
+    [(5, 4), (5.25, 4), (5.999, 4), (6, 5)],
+    ids=["at the open", "inside a bar", "at its end", "at the next open"],
+)
+def test_a_trade_is_decided_on_the_last_bar_closed_at_its_entry(
+    entry: float, decision_bar: int
+) -> None:
+    """The bar in which a trade is entered is not known yet."""
+    signal = past_signals(trades((entry, 9)), {"X": BARS}).iloc[0]
+
+    assert signal["timestamp"] == at(decision_bar)
+    assert signal["decided_at"] == at(decision_bar + 1)
+    assert signal["signal_id"] == f"X:2026-01-01T0{decision_bar}:00:00Z:buy"
+
+
+@settings(max_examples=25)
+@given(st.floats(0, 29.5), st.floats(0, 10))
+def test_no_signal_knows_the_future(entry: float, hold: float) -> None:
+    """Wherever a trade lies, it is decided before its entry and settled after its exit."""
+    signal = past_signals(trades((entry, entry + hold)), {"X": BARS}).iloc[0]
+
+    assert signal["timestamp"] <= signal["decided_at"] <= signal["entry_at"]
+    assert signal["settled_at"] >= signal["exit_at"]
+    if signal["on_bar"]:
+        assert signal["timestamp"] + HOUR <= signal["entry_at"]
+
+
+def test_bars_of_later_change_nothing() -> None:
+    """Cutting the bars off after the exit leaves the signal as it was."""
+    trade = trades((5.5, 8.5))
+
+    pd.testing.assert_frame_equal(
+        past_signals(trade, {"X": BARS}), past_signals(trade, {"X": BARS[:9]})
+    )
+
+
+def test_without_bars_the_entry_is_the_decision() -> None:
+    """Neither bars of another symbol nor bars that end before the trade say anything."""
+    for bars in ({}, {"Y": BARS}, {"X": BARS[:3]}):
+        signal = past_signals(trades((5.5, 8.5)), bars).iloc[0]
+
+        assert signal["timestamp"] == signal["decided_at"] == at(5.5)
+        assert signal["settled_at"] == at(8.5)
+        assert not signal["on_bar"]
+
+
+@pytest.mark.parametrize(
+    ("stamp", "entry", "decision_bar"),
+    [(4, 5, 4), (4, 5.5, 4), (5, 5.5, 4), (4.5, 5.5, 3)],
+    ids=["its bar", "its bar, entered late", "a bar not closed at the entry", "between bars"],
+)
+def test_a_named_decision_bar_counts_if_it_was_closed(
+    stamp: float, entry: float, decision_bar: int
+) -> None:
+    """A timestamp is the open of the decision bar, or the moment of the decision."""
+    signal = past_signals(trades((entry, 9), timestamp=at(stamp)), {"X": BARS}).iloc[0]
+
+    assert signal["timestamp"] == at(decision_bar)
+    assert signal["decided_at"] <= at(entry)
+
+
+def test_an_outcome_is_known_when_its_bar_is_closed() -> None:
+    """A stop inside a bar has the stamp of its open in many backtests."""
+    assert past_signals(trades((5, 8)), {"X": BARS})["settled_at"].tolist() == [at(9)]
+    assert past_signals(trades((0, 24)), {}, dates_only=True)["settled_at"].tolist() == [at(48)]
+
+
+@pytest.mark.parametrize(
+    ("change", "faults"),
+    [
+        ({"entry_price": 89.0}, ["entry outside its bar: 89 under the low 90"]),
+        ({"entry_price": 111.0}, ["entry outside its bar: 111 over the high 110"]),
+        ({"exit_price": 120.0}, ["exit outside its bar: 120 over the high 110"]),
+        ({"entry_price": 90.0, "exit_price": 110.0}, []),
+    ],
+    ids=["under", "over", "exit", "at the edges"],
+)
+def test_a_fill_outside_its_bar_is_named(change: dict[str, object], faults: list[str]) -> None:
+    """By the bars of the lake, or by the range that the log itself gives."""
+    ranges = {"lowest": 90.0, "highest": 110.0}
+
+    assert past_signals(trades((5.5, 8.5), **change), {"X": BARS})["faults"].iloc[0] == faults
+    assert past_signals(trades((5.5, 8.5), **change, **ranges), {})["faults"].iloc[0] == faults
+
+
+def test_trades_open_together_on_one_bar_are_an_averaged_entry() -> None:
+    """One position with the mean of its fills, and that is said."""
+    fills = trades((5.2, 9), (5.4, 9), quantity=[1.0, 3.0], entry_price=[100.0, 96.0])
+    signal = past_signals(fills, {"X": BARS}).iloc[0]
+
+    assert (signal["entry_price"], signal["quantity"]) == (97.0, 4.0)
+    assert signal["faults"] == ["averaged entry: 2 fills from 96 to 100"]
+    assert signal["lines"] == [0, 1]
+
+
+def test_trades_of_one_bar_after_each_other_are_two_signals() -> None:
+    """The second keeps its own time in its id: an id is given once."""
+    signals = past_signals(trades((5.1, 5.3), (5.4, 9)), {"X": BARS})
+
+    assert signals["signal_id"].tolist() == [
+        "X:2026-01-01T04:00:00Z:buy",
+        "X:2026-01-01T05:24:00Z:buy",
+    ]
+    assert signals["decided_at"].tolist() == [at(5), at(5)]
+    assert signals["faults"].iloc[1] == [
+        "second trade of its bar: its id has the time of its entry"
+    ]
+
+
+def test_levels_and_stop_distance_are_what_the_log_names() -> None:
+    """A level of 0 is none."""
+    signal = past_signals(trades((5, 9), stop=95.0, target=0.0), {"X": BARS}).iloc[0]
+
+    assert signal["levels"] == {"stop": 95.0}
+    assert signal["stop_distance"] == 0.05
+    assert past_signals(trades((5, 9)), {"X": BARS})["levels"].iloc[0] is None
