@@ -88,7 +88,7 @@ def health_alerts(home: Home, as_of: datetime, proposed: pd.DataFrame | None) ->
     Args:
         home: Opened home.
         as_of: Check as of this time (UTC).
-        proposed: Signals of ``proposed_lately``.
+        proposed: One row per signal, as ``proposed_lately`` returns it; None without bars.
 
     Returns:
         Alarming figures; empty without a champion.
@@ -113,7 +113,7 @@ def silence_alerts(
     Args:
         home: Opened home.
         as_of: Check as of this time (UTC).
-        proposed: Signals of ``proposed_lately``.
+        proposed: One row per signal, as ``proposed_lately`` returns it; None without bars.
 
     Returns:
         Missing predictions, overdue outcomes, missing signals; empty without a lineage or bars.
