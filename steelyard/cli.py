@@ -70,6 +70,49 @@ def steelyard(
 
 
 @app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="Folder of the home; made if missing.")] = HERE,
+    as_json: Json = False,
+) -> None:
+    """Write a home to begin with: settings, a system of your own, an example of the environment."""
+    from steelyard.ops.scaffold import init_home
+
+    show(init_home(folder), as_json, terminal.print_scaffold)
+
+
+@app.command()
+def new_strategy(
+    name: Annotated[str, typer.Argument(help="Name of its module, for example breakout.")],
+    as_json: Json = False,
+) -> None:
+    """Write a trading system to rewrite as your own, into the current folder."""
+    from steelyard.ops.scaffold import new_strategy as write
+
+    show(write(name, HERE), as_json, terminal.print_scaffold)
+
+
+@app.command()
+def check_strategy(
+    system: Annotated[
+        str, typer.Argument(help="trend, reversion, or your own MODULE:CLASS.", show_default=False)
+    ],
+    bars: Bars,
+    conf: Conf = None,
+    as_json: Json = False,
+) -> None:
+    """Check a trading system on past bars: look-ahead, memory, confidences, scores, speed.
+
+    Exit code 1 if anything is wrong.
+    """
+    from steelyard.ops.strategy_check import check_strategy as check
+
+    document = check(system, bars, conf)
+    show(document, as_json, terminal.print_strategy)
+    if document.count("wrong"):
+        raise typer.Exit(1)
+
+
+@app.command()
 def collect(
     home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: Json = False
 ) -> None:

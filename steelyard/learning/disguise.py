@@ -168,8 +168,8 @@ def _find_differences(questions: Sequence[_Question], system: Strategy) -> dict[
     """
     found = {}
     for question in questions:
-        answer = _ask(system.propose, disguise(question.bars))
-        if not _agree(question.answer, answer):
+        answer = ask(system.propose, disguise(question.bars))
+        if not agree(question.answer, answer):
             found[question.place] = _difference(question.place, question.answer, answer)
     return found
 
@@ -200,20 +200,25 @@ def _further(
     for _ in range(MORE_BARS if series else 0):
         bars = series[int(rng.integers(len(series)))]
         past = bars[: int(rng.integers(min(first, len(bars) - 1), len(bars))) + 1]
-        yield _Question(past, _ask(system.propose, past))
+        yield _Question(past, ask(system.propose, past))
 
 
-def _ask(ask: Callable[[Bars], Reply], bars: Bars) -> Reply | str:
-    """Return the reply of a system to some bars; an error is a reply, too."""
+def ask(method: Callable[[Bars], Reply], bars: Bars) -> Reply | str:
+    """Return the reply of a system to some bars; an error is a reply, too.
+
+    Args:
+        method: Method of the system.
+        bars: What it is asked about.
+    """
     try:
-        return ask(bars)
+        return method(bars)
     except Exception as error:  # noqa: BLE001  # the user's code, which may miss what it looks up
         return f"{type(error).__name__}: {error}"
 
 
 def _scan_differences(bars: Bars, strategy: Scanning, warmup: int) -> dict[Place, str]:
     """Return the bars at which a scan of disguised bars differs from that of the true ones."""
-    plain, hidden = strategy.scan(bars), _ask(type(strategy)().scan, disguise(bars))
+    plain, hidden = strategy.scan(bars), ask(type(strategy)().scan, disguise(bars))
     if isinstance(hidden, str):
         place = (bars.symbol, pd.Timestamp(bars.timestamp[-1]))
         return {place: f"{bars.symbol}: its scan fails in disguise with {hidden}"}
@@ -228,7 +233,13 @@ def _scan_differences(bars: Bars, strategy: Scanning, warmup: int) -> dict[Place
     return found
 
 
-def _agree(answer: Answer, other: Answer) -> bool:
+def agree(answer: Answer, other: Answer) -> bool:
+    """Return whether two answers are the same within the tolerance.
+
+    Args:
+        answer: An answer; its scores are the ones compared.
+        other: Another.
+    """
     if not (isinstance(answer, Candidate) and isinstance(other, Candidate)):
         return answer == other
     names = answer.scores.keys()
@@ -246,10 +257,11 @@ def _close(figures: Floats, others: Floats) -> NDArray[np.bool_]:
 
 def _difference(place: Place, answer: Answer, other: Answer) -> str:
     symbol, bar = place
-    return f"{symbol} {bar:%Y-%m-%d %H:%M}: {_words(answer)}, in disguise {_words(other)}"
+    return f"{symbol} {bar:%Y-%m-%d %H:%M}: {in_words(answer)}, in disguise {in_words(other)}"
 
 
-def _words(answer: Answer) -> str:
+def in_words(answer: Answer) -> str:
+    """Return an answer in words."""
     if not isinstance(answer, Candidate):
         return answer or "no trade"
     scores = ", ".join(f"{name} {value:.7g}" for name, value in answer.scores.items())

@@ -101,3 +101,52 @@ class Examination:
             "warning": self.count("warning"),
             "rows": [asdict(row) for row in self.rows],
         }
+
+
+@dataclass(frozen=True, slots=True)
+class StrategyExamination:
+    """All checks of a trading system on past bars.
+
+    Attributes:
+        system: Name of the system.
+        bars: Source of the bars.
+        seconds: Duration of the checks.
+        rows: The checks, in order.
+    """
+
+    system: str
+    bars: str
+    seconds: float
+    rows: tuple[Check, ...]
+
+    def count(self, standing: CheckStatus) -> int:
+        """Return the number of checks with this status."""
+        return sum(row.standing == standing for row in self.rows)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {
+            "system": self.system,
+            "bars": self.bars,
+            "seconds": round(self.seconds, 1),
+            "wrong": self.count("wrong"),
+            "warning": self.count("warning"),
+            "rows": [asdict(row) for row in self.rows],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Scaffold:
+    """Files that were written for the user to go on with, and what to do next.
+
+    Attributes:
+        files: The files, in order.
+        steps: Commands to go on with, in order.
+    """
+
+    files: tuple[str, ...]
+    steps: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {"files": list(self.files), "steps": list(self.steps)}

@@ -5,7 +5,7 @@ What a terminal would obey is printed as its code.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -44,7 +44,15 @@ from steelyard.views.lineage import (
     ScheduleStatus,
     Status,
 )
-from steelyard.views.operations import Addresses, Deployment, Examination, Verification
+from steelyard.views.operations import (
+    Addresses,
+    Check,
+    Deployment,
+    Examination,
+    Scaffold,
+    StrategyExamination,
+    Verification,
+)
 from steelyard.views.pages import WrittenPage
 from steelyard.views.records import (
     DecisionRecord,
@@ -324,16 +332,37 @@ def print_verification(verification: Verification) -> None:
 
 def print_doctor(examination: Examination) -> None:
     """Print every check of the doctor, and what to do about warnings and errors."""
-    table = _table(TableView("", ("standing", "check", "found", "what to do"), ()))
-    for row in examination.rows:
-        standing = Text(row.standing, style=_STANDING_STYLES[row.standing])
-        cells = map(in_terminal, (row.name, row.found, row.advice))
-        table.add_row(standing, *map(Text, cells))
-    out.print(table)
+    _print_checks(examination.rows)
     _line(
         f"{examination.count('wrong')} wrong, {examination.count('warning')} warnings, "
         f"{len(examination.rows)} checks; nothing was changed"
     )
+
+
+def print_strategy(examination: StrategyExamination) -> None:
+    """Print every check of a trading system, and what to do about warnings and errors."""
+    _print_checks(examination.rows)
+    _line(
+        f"{examination.system} on {examination.bars}: {examination.count('wrong')} wrong, "
+        f"{examination.count('warning')} warnings in {examination.seconds:.0f} s"
+    )
+
+
+def print_scaffold(scaffold: Scaffold) -> None:
+    """Print the files that were written, and what to do next."""
+    for file in scaffold.files:
+        _line(("✓", "bold"), f" {file}")
+    for number, command in enumerate(scaffold.steps, start=1):
+        _line(f"{number}. {command}")
+
+
+def _print_checks(rows: Iterable[Check]) -> None:
+    table = _table(TableView("", ("standing", "check", "found", "what to do"), ()))
+    for row in rows:
+        standing = Text(row.standing, style=_STANDING_STYLES[row.standing])
+        cells = map(in_terminal, (row.name, row.found, row.advice))
+        table.add_row(standing, *map(Text, cells))
+    out.print(table)
 
 
 def print_status(status: Status) -> None:
