@@ -1,4 +1,4 @@
-"""Train: settled signals to a registered challenger, and the challenger against the champion."""
+"""Train: settled signals to a registered challenger, the challenger against the champion."""
 
 from datetime import datetime
 
@@ -11,6 +11,9 @@ from steelyard.home import Home, open_home
 from steelyard.learning.policy import Retraining
 from steelyard.queries.records import version_record
 from steelyard.queries.versions import waiting_challenger
+from steelyard.settings import operator_name
+from steelyard.tasks.alerts import announce_waiting
+from steelyard.tasks.approval import approve_version
 from steelyard.tasks.bars import read_history
 from steelyard.tasks.illustrations import illustrate
 from steelyard.tasks.training import (
@@ -70,7 +73,35 @@ def compare(
     return _publish_version(opened_home, compared, "compare")
 
 
+@flow(name="approve", on_failure=[announce_failed_run], on_crashed=[announce_failed_run])
+def approve(
+    version: str,
+    reason: str,
+    operator: str | None = None,
+    as_of: datetime | None = None,
+    home: str = ".",
+    conf: str | None = None,
+) -> VersionRecord:
+    """Approve a version that is too good to be true, and compare it as any other.
+
+    Args:
+        version: Number of the version.
+        reason: Why it is right, in the operator's words.
+        operator: Name of the operator; None for the user of this machine.
+        as_of: Time of the approval (ISO 8601, UTC); None for the scheduled time.
+        home: Folder of all state.
+        conf: Folder of the settings; None for the default.
+    """
+    opened_home, at = open_home(home, conf), resolve_as_of(as_of)
+    approved = approve_version(opened_home, version, reason, operator or operator_name(), at)
+    with documented("approve", opened_home.quality):
+        samples = settled_samples(opened_home, read_history(opened_home, at))
+    compared = compare_with_champion(opened_home, samples, approved, at)
+    return _publish_version(opened_home, compared, "approve")
+
+
 def _publish_version(opened_home: Home, version: Version, flow_name: str) -> VersionRecord:
+    announce_waiting(opened_home)
     record, pages = version_record(version), opened_home.training_urls(version)
     publish(flow_name, markdown.training_summary(record, pages), next(iter(pages.values())))
     illustrate(opened_home)

@@ -45,7 +45,9 @@ Reason = Annotated[
 ]
 Operator = Annotated[
     str | None,
-    typer.Option("--by", help="Operator, recorded in the journal; default: your login name."),
+    typer.Option(
+        "--by", "--operator", help="Operator, recorded in the journal; default: your login name."
+    ),
 ]
 
 HERE = Path()
@@ -551,6 +553,25 @@ def resume(
     from steelyard.flows.rollback import resume as flow
 
     show(_run_for_operator(flow, reason, by, home, conf, as_of), as_json, terminal.print_operation)
+
+
+@app.command()
+def approve(
+    version: Annotated[
+        str, typer.Argument(help="Number of the version.", metavar="VERSION", show_default=False)
+    ],
+    reason: Reason,
+    by: Operator = None,
+    home: Home = HERE,
+    conf: Conf = None,
+    as_of: AsOf = None,
+    as_json: Json = False,
+) -> None:
+    """Let a version that is too good to be true be compared with the champion."""
+    from steelyard.flows.train import approve as flow
+
+    record = _run_for_operator(flow, reason, by, home, conf, as_of, version=version)
+    show(record, as_json, terminal.print_version)
 
 
 def _run_for_operator(

@@ -20,7 +20,7 @@ from steelyard.gateways.ledger import OUTCOME
 from steelyard.gateways.outside import in_sheet
 from steelyard.gateways.registry import Dataset, Registration, Trial, Version
 from steelyard.home import Home
-from steelyard.learning.admission import Admission, ProofRule, first_gate
+from steelyard.learning.admission import Admission, ProofRule, first_gate, too_good
 from steelyard.learning.canaries import Canary, run_canaries
 from steelyard.learning.comparison import ModelComparison, common_rows, compare_models
 from steelyard.learning.folds import split_holdout
@@ -310,7 +310,8 @@ def compare_with_champion(
     """Promote or refuse the waiting challengers, oldest first; return ``version`` as it is then.
 
     A champion in shadow stays until its window is over, and behind the challenger that is compared
-    next there is one place, for the latest (docs/decisions/0010).
+    next there is one place, for the latest (docs/decisions/0010). A version that is too good to be
+    true waits for an operator, at the latest until the next version is trained.
 
     Args:
         home: Opened home.
@@ -328,27 +329,51 @@ def compare_with_champion(
             if shadow_window(home, ensure_lineage(home, as_of), as_of):
                 break
             _promote_or_refuse(home, samples, challenger, as_of)
-            _record_version(home, home.registry.version(challenger.number))
+            judged = home.registry.version(challenger.number)
+            _record_version(home, judged)
+            if judged.stage == "challenger":
+                break  # it waits for an operator
         return home.registry.version(version.number)
 
 
 def _supersede_waiting(home: Home) -> None:
-    """Refuse every waiting version between the one compared next and the latest."""
+    """Refuse every waiting version between the one compared next and the latest.
+
+    One that waits for an operator makes room, too.
+    """
     waiting = home.registry.waiting()
-    for version in waiting[1:-1]:
-        reason = f"superseded by version {waiting[-1].number} before its turn came"
+    for version in waiting[:-1]:
+        if version is waiting[0] and not version.waits_for_operator:
+            continue
+        missed = "an operator approved it" if version.waits_for_operator else "its turn came"
+        reason = f"superseded by version {waiting[-1].number} before {missed}"
         _record_version(home, home.registry.refuse(version.number, (reason,)))
 
 
 def _promote_or_refuse(home: Home, samples: Samples, challenger: Version, as_of: datetime) -> None:
+    """Promote or refuse a challenger, or let it wait for an operator."""
     wins, reasons = _compare(home, samples, challenger, as_of)
-    report = CanaryReport((), reasons)
-    if wins:
-        report = run_leakage_checks(home, samples, challenger, as_of)
-    if wins and not report.refusals:
-        _promote(home, samples, challenger, reasons, report.rules, as_of)
+    if not wins:
+        home.registry.refuse(challenger.number, reasons)
+        return
+    report = run_leakage_checks(home, samples, challenger, as_of)
+    approval = home.journal.approval(challenger.number)
+    refusals = report.refusals
+    if approval:
+        refusals = tuple(reason for reason in refusals if not may_be_approved(reason))
+        reasons = (*reasons, *approval.decision.reasons)
+    doubts = () if approval else too_good(challenger.metrics, home.settings.learning)
+    if refusals:
+        home.registry.refuse(challenger.number, refusals)
+    elif doubts:
+        home.registry.let_wait(challenger.number, doubts)
     else:
-        home.registry.refuse(challenger.number, report.refusals)
+        _promote(home, samples, challenger, reasons, report.rules, as_of)
+
+
+def may_be_approved(refusal: str) -> bool:
+    """Return whether an operator may approve a version refused for this reason."""
+    return refusal.startswith("canary disguised:")
 
 
 def _compare(
@@ -474,8 +499,12 @@ def run_leakage_checks(
     except (CollectMoreData, FixData) as error:
         home.registry.record_canaries(version.number, f"cannot run: {error}", {}, {})
         return CanaryReport((), (f"the canaries cannot run: {error}",))
-    failed = [canary for canary in canaries if canary.failed]
-    refusals = tuple(f"canary {canary.name}: {canary.reason}" for canary in failed)
+    advice = {"disguised": f"; if it may, steelyard approve {version.number} --reason TEXT"}
+    refusals = tuple(
+        f"canary {canary.name}: {canary.reason}{advice.get(canary.name, '')}"
+        for canary in canaries
+        if canary.failed
+    )
     figures = {f"canary_{canary.name}": canary.figure for canary in canaries}
     records = [asdict(canary) | {"figure": finite_or_none(canary.figure)} for canary in canaries]
     content = json.dumps(records, indent=1).encode()

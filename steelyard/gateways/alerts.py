@@ -38,7 +38,7 @@ class Alert(FrozenModel):
         key: Identifies the event; each key is sent once.
         at: When it happened.
         kind: cut, disable, demotion, rollback, lease, state, sample ratio, quarantine, silence,
-            stale, health, drift, trading, unprotected or flow.
+            stale, health, drift, approval, trading, unprotected or flow.
         title: What happened, in one line.
         figure: The value and its bound; empty if there is none.
         advice: What to do.

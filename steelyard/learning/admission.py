@@ -1,4 +1,4 @@
-"""The first gate: whether a model may be the first champion (SPEC §3)."""
+"""The first gate: whether a model may be the first champion; and what is too good (SPEC §3)."""
 
 import math
 from collections.abc import Mapping
@@ -58,6 +58,23 @@ def first_gate(metrics: Mapping[str, float], policy: LearningPolicy, proof: Proo
         return Admission((), f"{'; '.join(missed)}, but it is proven: {skill}")
     reasons = (*missed, f"`evidence: sequential` would let it in: {skill}")
     return Admission(reasons, "; ".join(reasons))
+
+
+def too_good(metrics: Mapping[str, float], policy: LearningPolicy) -> tuple[str, ...]:
+    """Return why a model is too good to be true, so that an operator must approve it.
+
+    Args:
+        metrics: Figures of the holdout; missing ones raise no doubt, they pass no gate either.
+        policy: Highest accuracy that needs no approval.
+    """
+    accuracy, losers = _figure(metrics, "holdout_accuracy"), metrics.get("holdout_losers")
+    doubts = []
+    if accuracy > policy.approve_accuracy:
+        bound = f"{100 * policy.approve_accuracy:.10g}%"
+        doubts.append(f"holdout accuracy {accuracy:.2%} is above {bound}, too good to be true")
+    if losers == 0:
+        doubts.append("not one signal of the holdout lost, too good to be true")
+    return tuple(doubts)
 
 
 def _missed_accuracy(metrics: Mapping[str, float], policy: LearningPolicy) -> tuple[str, ...]:

@@ -32,6 +32,7 @@ class LearningPolicy(FrozenModel):
     seed: Annotated[int, Field(ge=0)] = 7
     scale: Literal["matched", "probability"] = "matched"
     gate_accuracy: Annotated[float, Field(ge=0, le=1)] = 0.55
+    approve_accuracy: Annotated[float, Field(ge=0.5, le=1)] = 0.75
     bootstrap_samples: Annotated[int, Field(ge=100, le=100_000)] = 2_000
     min_common: Annotated[int, Field(ge=20)] = 50
 

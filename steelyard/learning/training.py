@@ -102,6 +102,7 @@ def train(
     metrics |= _score_metrics("oof", calibration.apply(best.out_of_fold), scored.won)
     metrics |= _score_metrics("train", fitted, samples.won[development])
     metrics |= _score_metrics("holdout", p_win, samples.won[holdout])
+    metrics["holdout_losers"] = float((~samples.won[holdout]).sum())
     base = np.full(len(holdout), np.average(samples.won[development], weights=weight[development]))
     metrics["holdout_base_log_loss"] = float(log_loss(samples.won[holdout], base, labels=[0, 1]))
     metrics["holdout_independent"] = float(samples.uniqueness[holdout].sum())
@@ -174,6 +175,11 @@ def _fit_model(
 
 
 def _require_both_outcomes(samples: Samples, folds: list[Fold]) -> None:
+    if samples.won.all():
+        raise CollectMoreData(
+            f"not one of {len(samples)} signals lost, which is too good to be true and teaches "
+            "nothing; find out how the system knows, or collect its losing signals, too"
+        )
     for number, fold in enumerate(folds, start=1):
         for part in (fold.fit, fold.stop):
             if samples.won[part].all() or not samples.won[part].any():

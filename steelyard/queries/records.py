@@ -62,6 +62,7 @@ def version_record(version: Version) -> VersionRecord:
         verdict=version.verdict,
         reasons=tuple(version.reasons),
         run_id=version.run_id,
+        approved=version.approved,
     )
 
 

@@ -116,10 +116,10 @@ def _model_opinion(home: Home, row: Mapping[str, Any]) -> ModelOpinion:
     if version is None:
         return replace(opinion, note="no model was asked")
     try:
-        model = home.model(version)
+        model, approved = home.model(version), home.registry.version(version).approved
     except RestoreService as error:
         return replace(opinion, note=str(error))
-    opinion = replace(opinion, family=model.family)
+    opinion = replace(opinion, family=model.family, approved=approved or None)
     if not set(model.feature_names) <= set(row["features"]):
         note = "the frozen features are not those of this version, so it cannot be asked again"
         return replace(opinion, note=note)

@@ -8,6 +8,7 @@ from steelyard.gateways.alerts import Alert
 from steelyard.gateways.quality import Checked
 from steelyard.monitoring.health import Figure, Silence
 from steelyard.views.drift import JudgedDrift
+from steelyard.views.records import VersionRecord
 from steelyard.weight.decision import Decision, Entry
 from steelyard.weight.policy import PHASES
 from steelyard.weight.state import State
@@ -30,6 +31,9 @@ ADVICE = {
     "lease.",
     "state": "Run steelyard verify: it names what is wrong. If a backup was put back on purpose, "
     "steelyard rollback --accept-loss goes on from it at weight 0.",
+    "approval": "Find out how it knows: later prices, outcomes or labels that the system can read. "
+    "If it is right all the same, steelyard approve {version} --reason TEXT lets it be compared; "
+    "it does not serve before, and the next version takes its place.",
     "lease": "Find out why the daily guard did not run; it renews the lease when it runs again.",
 }
 
@@ -200,6 +204,25 @@ def quarantine(lineage: str, checked: Checked, at: datetime) -> Alert | None:
         advice="Decide about symbols that are held back in conf/source.yaml (jumps); "
         "the page says which rules broke.",
         link=str(checked.docs),
+    )
+
+
+def approval(lineage: str, version: VersionRecord, link: str) -> Alert:
+    """Return the alert of a version that is too good to be true, one for each version.
+
+    Args:
+        lineage: Name of the lineage.
+        version: The version that waits for an operator.
+        link: Address of its training's run in MLflow; empty for none.
+    """
+    return Alert(
+        key=f"{lineage}/approval/{version.version}",
+        at=version.as_of,
+        kind="approval",
+        title=f"approval: {lineage}: version {version.version} waits for an operator",
+        figure=f"{'; '.join(version.reasons)}: how does it know?",
+        advice=ADVICE["approval"].format(version=version.version),
+        link=link,
     )
 
 

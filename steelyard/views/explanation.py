@@ -54,6 +54,7 @@ class ModelOpinion:
         top_features: Largest contributions first; empty if the model cannot be asked again.
         replayed: Today's prediction; None likewise.
         note: Reason why the model cannot be asked again; None if it can.
+        approved: Who approved the version and why, in a sentence; None if no operator did.
     """
 
     version: str | None
@@ -65,6 +66,7 @@ class ModelOpinion:
     top_features: tuple[Contribution, ...] = ()
     replayed: Reproduction | None = None
     note: str | None = None
+    approved: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,9 +115,10 @@ def version_words(version: VersionRecord | None) -> str:
     """Return number, family, date and verdict of a version; None gives "none"."""
     if version is None:
         return "none"
+    approved = f"; {version.approved}" if version.approved else ""
     return (
         f"version {version.version} ({version.family}), "
-        f"trained {version.as_of:%Y-%m-%d}: {version.verdict}"
+        f"trained {version.as_of:%Y-%m-%d}: {version.verdict}{approved}"
     )
 
 
@@ -274,6 +275,9 @@ def facts_view(current: LineageStatus) -> TableView:
 
 def _challenger_words(current: LineageStatus) -> str:
     summary = version_words(current.challenger)
+    if current.challenger and current.challenger.waits_for_operator:
+        doubts = "; ".join(current.challenger.reasons)
+        summary += f"; waits for steelyard approve {current.challenger.version}: {doubts}"
     if current.challenger and current.shadow_window:
         missing = ", ".join(current.shadow_window)
         summary += f"; waits for the champion's window in shadow: {missing}"

@@ -88,8 +88,9 @@ class VersionRecord:
         no_information_rate: Share of the larger class of the holdout; None likewise.
         trials: Trials of its search; None if unknown.
         verdict: Result of the training in one sentence.
-        reasons: Why it was refused or promoted.
+        reasons: Why it was refused or promoted, or why it waits for an operator.
         run_id: MLflow run of the training.
+        approved: Who approved it and why, in a sentence; empty if no operator did.
     """
 
     as_of: datetime
@@ -103,6 +104,12 @@ class VersionRecord:
     verdict: str
     reasons: tuple[str, ...]
     run_id: str
+    approved: str = ""
+
+    @property
+    def waits_for_operator(self) -> bool:
+        """Whether it is too good to be true and not approved."""
+        return self.stage == "challenger" and bool(self.reasons)
 
     @property
     def result(self) -> str:
@@ -124,6 +131,7 @@ class VersionRecord:
             "verdict": self.verdict,
             "reasons": list(self.reasons),
             "run_id": self.run_id,
+            "approved": self.approved,
         }
 
 

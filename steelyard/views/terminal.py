@@ -177,6 +177,8 @@ def print_version(version: VersionRecord) -> None:
     _line(version.verdict)
     for reason in version.reasons:
         _line(f"  · {reason}")
+    if version.waits_for_operator:
+        _line(f"waits for an operator: steelyard approve {version.version} --reason TEXT")
 
 
 def print_settlement(settlement: Settlement) -> None:
@@ -418,8 +420,9 @@ def print_explanation(explanation: Explanation) -> None:
     _print_table(_blend_view(explanation))
     if model.top_features:
         _print_table(_contributions_view(model.top_features))
-    if model.note:
-        _line(model.note)
+    for note in (model.note, model.approved):
+        if note:
+            _line(note)
     _line(_outcome_words(explanation.outcome))
 
 

@@ -19,7 +19,7 @@ from steelyard.weight.policy import WeightPolicy
 from steelyard.weight.state import State
 
 Verdict = Literal["RAISE", "HOLD", "CUT", "DISABLE"]
-Kind = Literal["weight", "gates", "guard", "promotion", "rollback", "hold", "resume"]
+Kind = Literal["weight", "gates", "guard", "promotion", "rollback", "hold", "resume", "approve"]
 
 GENESIS = "0" * 64
 
@@ -78,6 +78,7 @@ class Decision(FrozenModel):
         policy: Policy in force, as plain JSON values.
         operator: Who asked for it; None if a rule decided.
         accepted_missing: Numbers of decisions that are lost, which the operator knows and accepts.
+        version: Version the operator approved; None for all other kinds.
     """
 
     lineage: str
@@ -93,12 +94,13 @@ class Decision(FrozenModel):
     policy: dict[str, Any]
     operator: str | None = None
     accepted_missing: tuple[int, ...] = ()
+    version: str | None = None
 
     @property
     def key(self) -> str:
         """Key under which it is recorded at most once; its subject is the period or the version."""
-        subject = self.after.champion if self.kind == "promotion" else self.period_end.isoformat()
-        return decision_key(self.lineage, self.kind, str(subject))
+        version = self.after.champion if self.kind == "promotion" else self.version
+        return decision_key(self.lineage, self.kind, version or self.period_end.isoformat())
 
 
 def make_decision(
@@ -199,7 +201,7 @@ def decision_key(lineage: str, kind: str, subject: str) -> str:
     Args:
         lineage: Lineage it is about.
         kind: Which review or operation decides.
-        subject: End of the period (ISO 8601), or the version that is promoted.
+        subject: End of the period (ISO 8601), or the version that is promoted or approved.
     """
     return f"{lineage}/{kind}/{subject}"
 

@@ -1,4 +1,4 @@
-"""What an operator may always do: take the weight away, freeze it, let it move again (SPEC §6)."""
+"""What an operator does: take the weight away, freeze it, let it move again, approve a version."""
 
 from datetime import datetime
 
@@ -103,3 +103,36 @@ def resume(
         reasons=(f"resumed by {operator}: {reason}",),
         operator=operator,
     )
+
+
+def approve(
+    state: State,
+    version: str,
+    doubts: tuple[str, ...],
+    reason: str,
+    operator: str,
+    policy: WeightPolicy,
+    as_of: datetime,
+) -> Decision:
+    """Return the decision that a doubted version may serve; weight and phase stay (SPEC §3).
+
+    Args:
+        state: State in force.
+        version: Number of the version.
+        doubts: Why it waited or was refused.
+        reason: Why it is right all the same, in the operator's words.
+        operator: Who approves it.
+        policy: Bounds, for the record.
+        as_of: Moment of the approval (UTC).
+    """
+    decision = make_decision(
+        "approve",
+        state,
+        state.model_copy(update={"as_of": as_of}),
+        policy,
+        as_of,
+        verdict="HOLD",
+        reasons=(f"version {version} approved by {operator}: {reason}", *doubts),
+        operator=operator,
+    )
+    return decision.model_copy(update={"version": version})

@@ -2,7 +2,7 @@
 
 import pytest
 
-from steelyard.learning.admission import ProofRule, first_gate
+from steelyard.learning.admission import ProofRule, first_gate, too_good
 from steelyard.learning.policy import LearningPolicy
 
 SUFFICES, INFORMS = ProofRule(20, admits=True), ProofRule(20, admits=False)
@@ -88,3 +88,33 @@ def test_a_verdict_says_what_was_missed_and_what_the_other_rule_says(
 ) -> None:
     """In one sentence, with figure and bound."""
     assert first_gate(metrics, LearningPolicy(), proof).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("metrics", "doubts"),
+    [
+        pytest.param(figures(0.75, 0.5), 0, id="at the bound"),
+        pytest.param(figures(0.7501, 0.5), 1, id="above it"),
+        pytest.param({"holdout_accuracy": 0.6, "holdout_losers": 0.0}, 1, id="no loser"),
+        pytest.param({"holdout_accuracy": 0.6, "holdout_losers": 1.0}, 0, id="one loser"),
+        pytest.param({"holdout_accuracy": 1.0, "holdout_losers": 0.0}, 2, id="always right"),
+        pytest.param({"holdout_accuracy": NAN}, 0, id="NaN, which passes no gate"),
+        pytest.param({}, 0, id="no holdout"),
+    ],
+)
+def test_what_is_too_good_to_be_true(metrics: dict[str, float], doubts: int) -> None:
+    """An accuracy above the bound, and a holdout without one loser, each in a line."""
+    lines = too_good(metrics, LearningPolicy())
+
+    assert len(lines) == doubts
+    assert all("too good to be true" in line for line in lines)
+
+
+def test_the_bound_that_asks_for_an_approval_is_configured() -> None:
+    """Exits that nearly always win or lose make high accuracies honest."""
+    metrics = figures(0.82, 0.8)
+
+    assert too_good(metrics, LearningPolicy(approve_accuracy=0.85)) == ()
+    assert too_good(metrics, LearningPolicy(approve_accuracy=0.81)) == (
+        "holdout accuracy 82.00% is above 81%, too good to be true",
+    )

@@ -178,11 +178,12 @@ def test_a_half_life_forgets(half_life: float | None) -> None:
 
 
 def test_one_outcome_only_is_refused() -> None:
-    """A fold with wins only cannot be learned from."""
-    samples = replace(make_samples(600), won=np.ones(600, dtype=bool))
+    """A fold with wins only cannot be learned from, and a log without a loser is asked about."""
+    wins, last = np.ones(600, dtype=bool), np.arange(600) == 599
 
-    with pytest.raises(CollectMoreData, match="only one outcome"):
-        train(samples, QUICK)
+    for won, words in ((~last, "only one outcome"), (wins, "find out how the system knows")):
+        with pytest.raises(CollectMoreData, match=words):
+            train(replace(make_samples(600), won=won), QUICK)
 
 
 @pytest.mark.parametrize("family", ["logistic", "lightgbm", "xgboost"])

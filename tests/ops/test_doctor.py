@@ -133,6 +133,7 @@ def test_a_home_that_is_well_has_nothing_wrong_and_is_left_as_it_was(
             "lake",
             "entries",
             "confidences",
+            "approval",
             "lease",
             "alerts",
             "brake",

@@ -89,6 +89,7 @@ EXPLANATION = {
         "top_features",
         "replayed",
         "note",
+        "approved",
     ],
     "blend": ["weight", "blended", "arm", "decision", "pivotal", "threshold"],
 }
@@ -116,7 +117,7 @@ DECISION = [
 ]
 VERSION = [
     *("as_of", "version", "stage", "family", "accepted", "holdout_accuracy"),
-    *("no_information_rate", "trials", "verdict", "reasons", "run_id"),
+    *("no_information_rate", "trials", "verdict", "reasons", "run_id", "approved"),
 ]
 SHARPE = ["sharpe", "positive", "luck", "days", "days_needed"]
 HEALTH = [

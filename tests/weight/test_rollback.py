@@ -9,7 +9,7 @@ from steelyard.market.overlap import SignalCount
 from steelyard.weight.case import Case
 from steelyard.weight.gates import GateInputs, review
 from steelyard.weight.limits import Streaks, guard, streak_breaker
-from steelyard.weight.rollback import hold, resume, roll_back
+from steelyard.weight.rollback import approve, hold, resume, roll_back
 
 READY = GateInputs(
     settled_signals=SignalCount(1000, 1000), features_validated=True, has_champion=True
@@ -91,3 +91,17 @@ def test_the_streak_breaker_needs_nothing_but_the_streak(
             0.0,
             True,
         )
+
+
+def test_an_approval_changes_nothing_and_is_recorded_once_for_each_version() -> None:
+    """Weight and phase stay; its key names the version, so a second time is the first."""
+    before, later = state("pilot", 0.15), NOW + timedelta(days=1)
+    first = approve(before, "7", ("too good",), "exits far apart", "anna", POLICY, NOW)
+    second = approve(before, "7", ("too good",), "again", "ben", POLICY, later)
+    other = approve(before, "8", ("too good",), "exits far apart", "anna", POLICY, NOW)
+
+    assert first.after == before.model_copy(update={"as_of": NOW})
+    assert (first.verdict, first.operator) == ("HOLD", "anna")
+    assert first.reasons == ("version 7 approved by anna: exits far apart", "too good")
+    assert first.key == second.key
+    assert first.key != other.key

@@ -104,7 +104,9 @@ def _status(tags: Mapping[str, str]) -> str:
     )
     ended = tags.get("retired_because", "a date not in the journal")
     statuses = {
-        "challenger": "Waits to be compared with the version that serves.",
+        "challenger": f"Waits for an operator to approve it: {reasons}."
+        if reasons
+        else "Waits to be compared with the version that serves.",
         "champion": f"Serves since {since}: {reasons}.",
         "refused": f"Refused, it never served: {reasons}.",
         "retired": f"Retired on {ended}. It had served since {since}.",

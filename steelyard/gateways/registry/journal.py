@@ -449,6 +449,11 @@ class Journal:
                 decision_key(self._tracking.lineage, kind, period_end.isoformat())
             )
 
+    def approval(self, version: str) -> Entry | None:
+        """Return the decision by which an operator approved a version, None without one."""
+        with self._tracking.reached():
+            return self._recorded_entry(decision_key(self._tracking.lineage, "approve", version))
+
     def entries(self, last: int | None = None) -> list[Entry]:
         """Return all decisions in order, or only the ``last`` ones.
 

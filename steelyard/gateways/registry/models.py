@@ -56,10 +56,12 @@ class Version:
         family: Model family, such as xgboost.
         metrics: Finite metrics of the training by name.
         verdict: Result of the training in one sentence.
-        reasons: Why it serves or does not; empty until decided.
+        reasons: Why it serves or does not; of a challenger, why it waits for an operator; empty
+            until decided.
         serving_since: When it became the champion, UTC; None if it never served.
         files_hash: SHA-256 of the stored model; empty without a model or if stored by an older
             release.
+        approved: Who approved it and why, in a sentence; empty if no operator did.
     """
 
     number: str
@@ -74,6 +76,12 @@ class Version:
     reasons: tuple[str, ...]
     serving_since: datetime | None
     files_hash: str = ""
+    approved: str = ""
+
+    @property
+    def waits_for_operator(self) -> bool:
+        """Whether it is too good to be true and not approved."""
+        return self.stage == "challenger" and bool(self.reasons)
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,8 +355,31 @@ class Registry:
             version_number: Version number.
             reasons: Why it may not serve.
         """
+        return self._decide(version_number, "refused", reasons)
+
+    def let_wait(self, version_number: str, reasons: tuple[str, ...]) -> Version:
+        """Let a challenger wait for an operator and return it. Safe to repeat.
+
+        Args:
+            version_number: Version number.
+            reasons: Why it may not serve without an approval.
+        """
+        return self._decide(version_number, "challenger", reasons)
+
+    def reopen(self, version_number: str, approved: str) -> Version:
+        """Make an approved version a challenger that may serve and return it. Safe to repeat.
+
+        Args:
+            version_number: Version number.
+            approved: Who approved it and why, in a sentence.
+        """
         with self._tracking.reached(), self.journal.deciding():
-            self._move_stage(version_number, {"reasons": json.dumps(reasons), "stage": "refused"})
+            self._set_tags(version_number, {"approved": approved[:MAX_CHARACTERS]})
+            return self._decide(version_number, "challenger", ())
+
+    def _decide(self, version_number: str, stage: str, reasons: tuple[str, ...]) -> Version:
+        with self._tracking.reached(), self.journal.deciding():
+            self._move_stage(version_number, {"reasons": json.dumps(reasons), "stage": stage})
             self._align_challenger()
             return self.version(version_number)
 
@@ -500,4 +531,5 @@ def _to_version(registered: "ModelVersion") -> Version:
         reasons=tuple(json.loads(tags["reasons"])),
         serving_since=datetime.fromisoformat(since) if since is not None else None,
         files_hash=tags.get("files_hash", ""),
+        approved=tags.get("approved", ""),
     )

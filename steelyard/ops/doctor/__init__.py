@@ -17,6 +17,7 @@ Checks = dict[str, Callable[[], Iterable[Check]]]
 NEEDS = {
     "entries": ("lake",),
     "confidences": ("lake",),
+    "approval": ("MLflow",),
     "lease": ("MLflow",),
     "state": ("MLflow",),
     "seal key": ("MLflow",),
@@ -108,6 +109,7 @@ def _of_home(settings: Settings, folder: Path, conf: Path, as_of: datetime) -> C
         "lake": partial(home_checks.bars, home, as_of),
         "entries": partial(home_checks.entries, home, as_of),
         "confidences": partial(home_checks.confidences, home, as_of),
+        "approval": partial(home_checks.approval, home),
         "lease": partial(home_checks.lease, tag, as_of),
         "alerts": partial(home_checks.alerts, home),
         "brake": partial(home_checks.brake, home),

@@ -317,6 +317,21 @@ def confidences(home: Home, as_of: datetime) -> Iterator[Check]:
         yield Check("confidences", "ok", yes_or_no.finding)
 
 
+def approval(home: Home) -> Iterator[Check]:
+    """Report whether a version waits for an operator."""
+    versions = home.registry.versions() if home.registry.present() else []
+    waiting = [version for version in versions if version.waits_for_operator]
+    if not waiting:
+        yield Check("approval", "ok", "no version waits for an operator")
+    for version in waiting:
+        finding = f"version {version.number} waits: {'; '.join(version.reasons)}"
+        advice = (
+            "find out how it knows; if it is right, "
+            f"steelyard approve {version.number} --reason TEXT"
+        )
+        yield Check("approval", "warning", finding, advice)
+
+
 def spool(home: Home) -> Iterator[Check]:
     """Report how many evaluations and outcomes have not reached the ledger yet."""
     left = Spool(home.state_folder / "spool").left()
