@@ -381,16 +381,15 @@ def _compare(
 ) -> tuple[bool, tuple[str, ...]]:
     """Return whether a challenger may serve, and why.
 
-    The first champion, and one that follows a breaker, must pass the gate: being better than a
-    disabled model proves nothing. If there is a champion, it must be beaten, too.
+    The first champion, and one that follows a breaker, must pass the first gate instead of beating
+    a champion: being better than a disabled model proves nothing (docs/decisions/0009).
     """
     champion = home.registry.champion()
-    requalifies = champion is None or ensure_lineage(home, as_of).retrain_required
-    missed = _first_gate(home, challenger.metrics).reasons if requalifies else ()
-    if missed:
-        return False, missed
-    if champion is None:
-        return True, (f"first champion: {challenger.verdict}",)
+    requalifies = ensure_lineage(home, as_of).retrain_required
+    if champion is None or requalifies:
+        kind = "first champion" if champion is None else "champion after a breaker"
+        missed = _first_gate(home, challenger.metrics).reasons
+        return not missed, missed or (f"{kind}: {challenger.verdict}",)
     comparison = _compare_scores(home, samples, champion, challenger)
     return comparison.wins, comparison.reasons
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import sqlite3
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -184,7 +185,7 @@ def test_a_late_prediction_uses_no_model_promoted_later(home: Path, simulated: s
 def test_after_a_breaker_a_challenger_must_pass_the_first_gate_again(
     home: Path, simulated: str
 ) -> None:
-    """A challenger with 51 % on its holdout is refused before any comparison."""
+    """One with 51 % on its holdout is refused; one that passes need not beat the disabled model."""
     promoted = datetime(2020, 10, 1, tzinfo=UTC)
     collect.fn(promoted, str(home), simulated)
     train.fn(Retraining(trials=10), promoted, str(home), simulated)
@@ -223,6 +224,13 @@ def test_after_a_breaker_a_challenger_must_pass_the_first_gate_again(
     assert judged.stage == "refused"
     assert judged.reasons[0] == "holdout accuracy 51.0% misses 55.0% by 4.0 points"
     assert judged.reasons[1].startswith("nor is it proven: e-value nan on the holdout")
+
+    passing = {"holdout_accuracy": 0.57, "holdout_no_information_rate": 0.50}
+    same = replace(weak, key="same", metrics=passing, verdict="the same again")
+    judged = compare_with_champion(stores, samples, stores.registry.register(same), later)
+
+    assert judged.stage == "champion"
+    assert "champion after a breaker: the same again" in judged.reasons
 
 
 def test_a_training_by_hand_says_what_it_did_otherwise_and_why(home: Path, simulated: str) -> None:
