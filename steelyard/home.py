@@ -19,6 +19,8 @@ from steelyard.gateways.seal import Seal
 from steelyard.gateways.witnesses import StateFile, Witnesses
 from steelyard.market.brackets import BracketPolicy
 from steelyard.market.features import feature_names
+from steelyard.market.logged import LoggedSystem, own_name
+from steelyard.market.logged_history import timing_names
 from steelyard.market.strategy import Strategy
 from steelyard.settings import (
     PACKAGE,
@@ -192,14 +194,34 @@ class Home:
         """Data contracts, with quarantine and data docs in the state folder."""
         return Quality(PACKAGE / "expectations", self.state_folder, self.settings.quality)
 
+    @property
+    def has_source(self) -> bool:
+        """Whether bars are collected; only a log can do without."""
+        return self.settings.source.kind != "none" or not self.settings.strategy.is_log
+
+    @property
+    def reads_log(self) -> bool:
+        """Whether the existing system is a log that ``collect`` reads."""
+        return self.settings.strategy.is_log and self.settings.strategy.log.is_read
+
     @cached_property
     def strategy(self) -> Strategy:
         """The existing system."""
+        if self.settings.strategy.is_log:
+            return LoggedSystem(self.own_names)
         return load_strategy(self.settings.strategy)
+
+    @cached_property
+    def own_names(self) -> tuple[str, ...]:
+        """Names of the features that a log gives: those it is told to, or all it ever gave."""
+        named = self.settings.strategy.log.features
+        return tuple(own_name(column) for column in named) or self.ledger.own_names()
 
     @cached_property
     def feature_names(self) -> tuple[str, ...]:
         """Names of the model's inputs, in order."""
+        if not self.has_source:
+            return timing_names(self.own_names)
         return feature_names(self.strategy)
 
     def run_url(self, run_id: str | None) -> str:
@@ -266,9 +288,9 @@ def home_under(
     """Return the home in a folder, with settings that are already read.
 
     Args:
-        settings: Settings; ``{home}`` in ``services`` is filled in here.
+        settings: Settings; ``{home}`` is filled in here.
         folder: Folder of all state; None for the current one.
         conf: Folder the settings were read from; None for the default.
     """
     home = Path(folder or "").resolve()
-    return Home(settings.model_copy(update={"services": settings.services.at(home)}), home, conf)
+    return Home(settings.at(home), home, conf)

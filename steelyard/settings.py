@@ -3,10 +3,10 @@
 import getpass
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Annotated, Any, Self, cast
+from typing import Annotated, Any, Self, TypeVar, cast
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -45,6 +45,7 @@ MIN_TOKEN_LENGTH = 16
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104  # compared, not bound
 _POOL = "MLFLOW_SQLALCHEMYSTORE_POOLCLASS"
+Filled = TypeVar("Filled", bound=BaseModel)
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
@@ -65,20 +66,29 @@ class ServiceSettings(FrozenModel):
     @field_validator("ledger", "mlflow", "artifacts", "state", "pages")
     @classmethod
     def _require_variables(cls, text: str) -> str:
-        missing = [name for name in _VARIABLE.findall(text) if name not in os.environ]
+        missing = _unset_variable(text)
         if missing:
-            raise ValueError(f"environment variable {missing[0]} is not set")
+            raise ValueError(f"environment variable {missing} is not set")
         return text
 
     def at(self, home: Path) -> Self:
         """Return the settings with ``{home}`` and every ``${NAME}`` filled in."""
+        return _filled(self, ("ledger", "mlflow", "artifacts", "state", "pages"), home)
 
-        def filled(text: str) -> str:
-            with_variables = _VARIABLE.sub(lambda match: os.environ[match[1]], text)
-            return with_variables.replace("{home}", str(home.resolve()))
 
-        fields = ("ledger", "mlflow", "artifacts", "state", "pages")
-        return self.model_copy(update={name: filled(getattr(self, name)) for name in fields})
+def _unset_variable(text: str) -> str | None:
+    """Return the first ``${NAME}`` that the environment does not set; None without one."""
+    return next((name for name in _VARIABLE.findall(text) if name not in os.environ), None)
+
+
+def _filled(settings: Filled, fields: Iterable[str], home: Path) -> Filled:
+    """Return settings with ``{home}`` and every ``${NAME}`` filled into some fields."""
+
+    def filled(text: str) -> str:
+        with_variables = _VARIABLE.sub(lambda match: os.environ[match[1]], text)
+        return with_variables.replace("{home}", str(home.resolve()))
+
+    return settings.model_copy(update={name: filled(getattr(settings, name)) for name in fields})
 
 
 Port = Annotated[int, Field(ge=1, le=65_535)]
@@ -160,6 +170,24 @@ class Settings(FrozenModel):
     broker: BrokerSettings = BrokerSettings()
     services: ServiceSettings = ServiceSettings()
     up: UpSettings = UpSettings()
+
+    def at(self, home: Path) -> Self:
+        """Return the settings with ``{home}`` and every ``${NAME}`` filled in.
+
+        Raises:
+            FixConfiguration: If the address of a log names a variable that is not set.
+        """
+        log = self.strategy.log
+        missing = _unset_variable(log.url) if self.strategy.is_log else None
+        if missing:
+            raise FixConfiguration(
+                f"conf/strategy.yaml: log.url: environment variable {missing} is not set"
+            )
+        strategy = self.strategy
+        if strategy.is_log:
+            log = _filled(log, ("path", "url", "answers"), home)
+            strategy = strategy.model_copy(update={"log": log})
+        return self.model_copy(update={"strategy": strategy, "services": self.services.at(home)})
 
     @property
     def page_hosts(self) -> tuple[str, ...]:

@@ -21,8 +21,9 @@ from steelyard.weight.state import State
 def record_opinions(home: Home, history: pd.DataFrame, state: State) -> int:
     """Record features and the champion's prediction of every new signal; records stay as they are.
 
-    Signals decided before the lineage began are training data and get no prediction. A champion
-    promoted after a signal was decided predicts nothing for it.
+    Signals decided before the lineage began are training data and get no prediction, and so are
+    those a log gave with or after their outcome. A champion promoted after a signal was decided
+    predicts nothing for it.
 
     Args:
         home: Opened home.
@@ -32,7 +33,7 @@ def record_opinions(home: Home, history: pd.DataFrame, state: State) -> int:
     Returns:
         Number of new predictions.
     """
-    new = history[(history["decided_at"] > state.began).to_numpy(dtype=bool)]
+    new = _judged(history, state)
     if new.empty:
         return 0
     home.ledger.record_features(new, home.feature_names, feature_set_hash(home.feature_names))
@@ -49,6 +50,12 @@ def record_opinions(home: Home, history: pd.DataFrame, state: State) -> int:
             if len(group):
                 predictions.append(_predict(home, group, version, state, float(weight)))
     return home.ledger.record_predictions(pd.concat(predictions, ignore_index=True))
+
+
+def _judged(history: pd.DataFrame, state: State) -> pd.DataFrame:
+    """Return the signals decided since the lineage began, taken in before their outcome."""
+    judged = history[(history["decided_at"] > state.began).to_numpy(dtype=bool)]
+    return judged[judged["earns"].to_numpy(dtype=bool)] if "earns" in judged else judged
 
 
 def _predict(
@@ -93,7 +100,12 @@ def record_outcomes(home: Home, history: pd.DataFrame, since: datetime | None = 
     if since is not None:
         settled = settled[(settled["settled_at"] > since).to_numpy(dtype=bool)]
     unsettled = settled["signal_id"].isin(home.ledger.unsettled()["signal_id"])
-    return home.ledger.record_outcomes(as_filled(home, settled[unsettled]))
+    settled = settled[unsettled]
+    if "reported" not in settled:
+        return home.ledger.record_outcomes(as_filled(home, settled))
+    told = settled["reported"].to_numpy(dtype=bool)
+    recorded = home.ledger.record_outcomes(settled[told], reported=True)
+    return recorded + home.ledger.record_outcomes(as_filled(home, settled[~told]))
 
 
 def as_filled(home: Home, settled: pd.DataFrame) -> pd.DataFrame:

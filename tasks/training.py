@@ -33,6 +33,7 @@ from steelyard.market.own_features import idle_features
 from steelyard.market.yes_or_no import recognise
 from steelyard.progress import report_progress
 from steelyard.queries.evidence import shadow_window
+from steelyard.queries.history import known_bars
 from steelyard.queries.trials import trials_so_far
 from steelyard.settings import override
 from steelyard.tasks.step import step
@@ -517,9 +518,10 @@ def _run_canaries(
 ) -> tuple[Canary, ...]:
     trained_at = naive(pd.Series([pd.Timestamp(version.as_of)]))[0]
     rows = np.flatnonzero(samples.settled_at <= trained_at)
-    bars = home.lake.bars(until=pd.Timestamp(as_of))
+    bars = known_bars(home, as_of)
+    asked = None if home.settings.strategy.is_log else home.strategy
     family, policy = cast(Family, version.family), home.settings.learning
-    return run_canaries(samples.take(rows), bars, home.strategy, family, policy)
+    return run_canaries(samples.take(rows), bars, asked, family, policy)
 
 
 def _canary_rule(canary: Canary) -> Rule:

@@ -341,10 +341,16 @@ class Quality:
 
 
 def _expanded(suite: dict[str, Any], columns: list[str]) -> dict[str, Any]:
-    """Return the suite with each column pattern (``score_*``) repeated for the columns it fits."""
+    """Return the suite with each column pattern (``score_*``) repeated for the columns it fits.
+
+    A suite with ``optional_columns`` says nothing about columns that are not there.
+    """
     expanded: list[dict[str, Any]] = []
+    optional = suite.get("meta", {}).get("optional_columns", False)
     for expectation in suite["expectations"]:
         pattern = expectation["kwargs"].get("column", "")
+        if optional and pattern and "*" not in pattern and pattern not in columns:
+            continue
         if "*" not in pattern:
             expanded.append(expectation)
             continue

@@ -35,6 +35,10 @@ SYNONYMS = {
 }
 NUMBERS = ("open", "high", "low", "close", "volume", "adj_close")
 SMALLEST = pd.Timedelta("1s")
+NO_SOURCE = (
+    "conf/source.yaml: kind: none leaves no bars to decide on; only system: log in "
+    "conf/strategy.yaml can do without, name a source"
+)
 SAMPLE_START, SAMPLE_END = "2000-03-01", "2013-03-01"
 _DIGITS = re.compile(r"\d+")
 
@@ -54,7 +58,7 @@ class SourceSettings(FrozenModel):
         jumps: The user's decisions about price jumps.
     """
 
-    kind: Literal["sample", "simulated", "files"] = "sample"
+    kind: Literal["sample", "simulated", "files", "none"] = "sample"
     path: str = ""
     columns: dict[str, str] = Field(default_factory=dict)
     header: bool = True
@@ -178,9 +182,12 @@ def read(settings: SourceSettings) -> RawBars:
     """Return the bars of the configured source.
 
     Raises:
+        FixConfiguration: If the source is ``none``.
         FixData: If a file is missing, empty or of an unknown kind, if its columns, rows or stamps
             cannot be read, or if the bars of two symbols have different sizes.
     """
+    if settings.kind == "none":
+        raise FixConfiguration(NO_SOURCE)
     if settings.kind == "sample":
         files, name, zone = _sample(), "sample", "UTC"
     elif settings.kind == "simulated":

@@ -42,6 +42,7 @@ from steelyard.market import indicators
 from steelyard.market.bars import Bars, until
 from steelyard.market.brackets import decision_bars, side_signs
 from steelyard.market.features import FEATURES, SCORE, features
+from steelyard.market.logged_history import on_last_known_bars
 from steelyard.market.own_features import own_features
 from steelyard.market.strategy import Strategy
 
@@ -91,17 +92,20 @@ class Canary:
 
 def run_canaries(
     samples: Samples,
-    bars: Mapping[str, Bars],
-    strategy: Strategy,
+    bars: Mapping[str, Bars] | None,
+    strategy: Strategy | None,
     family: Family,
     policy: LearningPolicy,
 ) -> tuple[Canary, ...]:
     """Return the result of each check on the rows of a version; same rows, same result.
 
+    Nothing can be asked again of a log: its own features and confidences are taken at its word.
+    Without bars only *shuffled* can be checked.
+
     Args:
         samples: Rows the version was trained and held out on.
-        bars: Symbol → the bars they were made from, up to any later time.
-        strategy: The existing system, run again for the sampled rows.
+        bars: Symbol → the bars they were made from, up to any later time; None without bars.
+        strategy: The existing system, run again for the sampled rows; None for a log.
         family: Family of the version.
         policy: Folds and holdout as in its training.
 
@@ -111,21 +115,28 @@ def run_canaries(
     """
     rng = np.random.default_rng(int(samples.data_hash[:16], 16))
     setup = _make_setup(samples, family, policy)
+    if bars is None:
+        shuffled, shuffled_caught = _check_shuffled(setup, rng)
+        return _check_planted({"shuffled": shuffled_caught}), shuffled
     signals = parse_signals(samples)
+    if strategy is None:
+        signals = on_last_known_bars(signals, bars)
     prefix, prefix_caught = _check_prefix(samples, signals, bars, strategy, rng)
     shuffled, shuffled_caught = _check_shuffled(setup, rng)
     stale, future, stale_caught, future_caught = _check_shifted(setup, signals, bars)
-    holdout = setup.splits[-1][1]
-    decisions = _decisions(samples.take(holdout), signals.iloc[holdout])
-    disguised, disguised_caught = _check_disguised(bars, strategy, decisions)
     caught = {
         "prefix": prefix_caught,
         "shuffled": shuffled_caught,
         "stale": stale_caught,
         "future": future_caught,
-        "disguised": disguised_caught,
     }
-    return _check_planted(caught), prefix, shuffled, stale, future, disguised
+    checks = (prefix, shuffled, stale, future)
+    if strategy is None:
+        return _check_planted(caught), *checks
+    holdout = setup.splits[-1][1]
+    decisions = _decisions(samples.take(holdout), signals.iloc[holdout])
+    disguised, disguised_caught = _check_disguised(bars, strategy, decisions)
+    return _check_planted(caught | {"disguised": disguised_caught}), *checks, disguised
 
 
 def parse_signals(samples: Samples) -> pd.DataFrame:
@@ -260,7 +271,7 @@ def _check_prefix(
     samples: Samples,
     signals: pd.DataFrame,
     bars: Mapping[str, Bars],
-    strategy: Strategy,
+    strategy: Strategy | None,
     rng: np.random.Generator,
 ) -> tuple[Canary, bool]:
     """Return the largest difference of sampled rows, and whether a planted column was caught."""
@@ -271,6 +282,8 @@ def _check_prefix(
         stored = dict(zip(samples.feature_names, samples.x[row], strict=True))
         stored[_PLANTED] = float(_move_ahead(bars, signal, 1)[0])
         recomputed = _features_at_decision(bars, signal, strategy)
+        if strategy is None:
+            stored = {name: value for name, value in stored.items() if name in recomputed}
         for name, value in stored.items():
             difference = _relative_difference(value, recomputed.get(name, np.inf))
             if name == _PLANTED:
@@ -289,18 +302,20 @@ def _check_prefix(
 
 
 def _features_at_decision(
-    bars: Mapping[str, Bars], signal: pd.DataFrame, strategy: Strategy
+    bars: Mapping[str, Bars], signal: pd.DataFrame, strategy: Strategy | None
 ) -> dict[str, float]:
     """Return the features of one signal from the bars closed by its decision, the planted too."""
     past = until(bars, signal["decided_at"].iloc[0])
     values = {str(name): float(value) for name, value in features(past, signal).iloc[0].items()}
+    values[_PLANTED] = float(_move_ahead(past, signal, 1)[0])
+    if strategy is None:
+        return values
     candidate = strategy.propose(past[signal["symbol"].iloc[0]])
     if candidate is not None:
         values["confidence_existing"] = candidate.confidence
         values |= {f"{SCORE}{name}": score for name, score in candidate.scores.items()}
     own = own_features(past, signal, strategy).iloc[0]
-    values |= {str(name): float(value) for name, value in own.items()}
-    return values | {_PLANTED: float(_move_ahead(past, signal, 1)[0])}
+    return values | {str(name): float(value) for name, value in own.items()}
 
 
 def _relative_difference(stored: float, recomputed: float) -> float:

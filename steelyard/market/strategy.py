@@ -14,6 +14,7 @@ from steelyard.errors import FixConfiguration
 from steelyard.market import indicators
 from steelyard.market.bars import Bars, Floats
 from steelyard.market.formulas import ratio
+from steelyard.market.logged import LogSettings
 from steelyard.market.yes_or_no import require_whole_scale
 from steelyard.values import FrozenModel
 
@@ -29,18 +30,32 @@ BUILT_IN = {
     "reversion": "steelyard.market.strategy:ReversionStrategy",
 }
 """Name of a built-in system → its MODULE:CLASS."""
+LOG = "log"
+"""Name of the system whose signals another program writes into a log."""
 
 
 class StrategySettings(FrozenModel):
-    """The system that proposes the trades: a name in ``BUILT_IN`` or MODULE:CLASS."""
+    """The system that proposes the trades: a name in ``BUILT_IN``, MODULE:CLASS or ``LOG``.
+
+    Attributes:
+        log: Where the log is, if ``system`` is ``LOG``.
+    """
 
     system: str = BUILT_IN["trend"]
+    log: LogSettings = LogSettings()
+
+    @property
+    def is_log(self) -> bool:
+        """Whether another program proposes the trades."""
+        return self.system == LOG
 
     @field_validator("system")
     @classmethod
     def _full_name(cls, system: str) -> str:
+        if system == LOG:
+            return system
         if not re.fullmatch(r"[\w.]+:\w+", BUILT_IN.get(system, system)):
-            raise ValueError(f"must be {', '.join(BUILT_IN)} or MODULE:CLASS")
+            raise ValueError(f"must be {', '.join(BUILT_IN)}, {LOG} or MODULE:CLASS")
         return BUILT_IN.get(system, system)
 
 

@@ -79,12 +79,15 @@ def balance_at(weight: Floats, yes: float, threshold: float) -> Floats:
     return np.asarray(yes - (yes - threshold) / weight)
 
 
-def require_whole_scale(confidences: "pd.Series[float]", system: str) -> None:
+def require_whole_scale(
+    confidences: "pd.Series[float]", system: str, remedy: str = "multiply them by 100"
+) -> None:
     """Refuse confidences that are shares of one, not of a hundred.
 
     Args:
         confidences: Confidences of the existing system, shape (signals,).
         system: What gives them, for the message.
+        remedy: What to do, for the message.
 
     Raises:
         FixConfiguration: If all of at least ``SCALE_FROM`` lie within 0 to 1.
@@ -92,7 +95,7 @@ def require_whole_scale(confidences: "pd.Series[float]", system: str) -> None:
     if len(confidences) >= SCALE_FROM and confidences.max() <= 1:
         raise FixConfiguration(
             f"all {len(confidences)} confidences of {system} lie within 0 to 1, so it would trade "
-            "nothing: the scale is 0 to 100; multiply them by 100"
+            f"nothing: the scale is 0 to 100; {remedy}"
         )
 
 

@@ -6,7 +6,9 @@ import pandas as pd
 
 from steelyard.errors import CollectMoreData
 from steelyard.home import Home
+from steelyard.market.bars import Bars
 from steelyard.market.history import history, with_real_outcomes
+from steelyard.market.logged_history import logged_history
 from steelyard.market.overlap import SignalCount, signal_uniqueness
 from steelyard.market.strategy import signals
 
@@ -23,11 +25,30 @@ def known_history(home: Home, as_of: datetime) -> pd.DataFrame:
         trading process reported or a broker's fills gave stands in place of the kernel's.
 
     Raises:
+        CollectMoreData: If there are no bars yet, in a home that has any.
+    """
+    bars, settings = known_bars(home, as_of), home.settings
+    if settings.strategy.is_log:
+        log, logged = settings.strategy.log, home.ledger.log_signals(as_of)
+        known = logged_history(
+            logged, bars, home.own_names, settings.brackets, log.stop_distance, as_of
+        )
+    else:
+        known = history(bars or {}, home.strategy, settings.brackets)
+    return with_real_outcomes(known, home.ledger.real_outcomes(as_of))
+
+
+def known_bars(home: Home, as_of: datetime) -> dict[str, Bars] | None:
+    """Return the bars known at ``as_of`` by symbol; None in a home of a log without bars.
+
+    Args:
+        home: Opened home.
+        as_of: Time of the knowledge (UTC).
+
+    Raises:
         CollectMoreData: If there are no bars yet.
     """
-    bars = home.lake.bars(until=pd.Timestamp(as_of))
-    known = history(bars, home.strategy, home.settings.brackets)
-    return with_real_outcomes(known, home.ledger.real_outcomes(as_of))
+    return home.lake.bars(until=pd.Timestamp(as_of)) if home.has_source else None
 
 
 def count_settled(history: pd.DataFrame) -> SignalCount:
@@ -50,12 +71,16 @@ def signals_between(home: Home, since: datetime, until: datetime) -> pd.DataFram
         until: End of the interval (UTC).
 
     Returns:
-        One row per signal, as ``market.strategy.signals`` returns it; None without bars.
+        One row per signal, with the columns of ``market.strategy.signals`` at least; None if bars
+        are to come. Of a log only what was taken in before its outcome.
     """
     try:
-        bars = home.lake.bars(until=pd.Timestamp(until))
+        if home.settings.strategy.is_log:
+            known = known_history(home, until)
+            proposed = known[known["earns"].to_numpy(dtype=bool)]
+        else:
+            proposed = signals(home.lake.bars(until=pd.Timestamp(until)), home.strategy)
     except CollectMoreData:
         return None
-    proposed = signals(bars, home.strategy)
     decided = (proposed["decided_at"] > since).to_numpy(dtype=bool)
     return proposed[decided].reset_index(drop=True)

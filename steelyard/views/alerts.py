@@ -9,6 +9,7 @@ from steelyard.gateways.quality import Checked
 from steelyard.monitoring.health import Figure, Silence
 from steelyard.views.drift import JudgedDrift
 from steelyard.views.records import VersionRecord
+from steelyard.views.runs import LogCollection
 from steelyard.weight.decision import Decision, Entry
 from steelyard.weight.policy import PHASES
 from steelyard.weight.state import State
@@ -171,6 +172,30 @@ def distrust(lineage: str, fault: str, at: datetime, link: str) -> Alert:
         figure=f"the state {fault}",
         advice=ADVICE["state"],
         link=link,
+    )
+
+
+def bad_log_rows(lineage: str, taken: LogCollection, at: datetime) -> Alert | None:
+    """Return the alert of rows of a log that are no signals; the same rows are told once.
+
+    Args:
+        lineage: Name of the lineage.
+        taken: What was taken in.
+        at: Time of the run (UTC).
+
+    Returns:
+        The alert; None if there are none.
+    """
+    if not taken.quarantined:
+        return None
+    return Alert(
+        key=f"{lineage}/quarantine/{taken.quarantine}",
+        at=at,
+        kind="quarantine",
+        title=f"quarantine: {taken.quarantined} rows of the log are no signals",
+        figure="; ".join(taken.findings[:5]),
+        advice="Correct the program that writes the log; the file has every row with its reason.",
+        link=taken.quarantine,
     )
 
 

@@ -6,8 +6,29 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
+class LogCollection:
+    """Signals taken in from a log.
+
+    Attributes:
+        added: New signals.
+        settled: Signals taken in before whose outcome the log now tells.
+        differing: Signals the log now gives otherwise; they stay as they were taken in.
+        quarantined: Rows that are no signals.
+        findings: What is worth knowing, one line each.
+        quarantine: File of those rows; empty without any.
+    """
+
+    added: int
+    settled: int
+    differing: int
+    quarantined: int
+    findings: tuple[str, ...]
+    quarantine: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Collection:
-    """Bars of a collection.
+    """Bars of a collection, and signals if the existing system is a log.
 
     Attributes:
         added: New bars in the lake.
@@ -16,7 +37,8 @@ class Collection:
         quarantined: Bars that broke a rule.
         held_back: Symbols that wait for a decision of the operator.
         findings: What is worth knowing, one line each.
-        docs: File of the data docs.
+        docs: File of the data docs; empty without bars.
+        log: Signals taken in; None if the existing system is no log that is read.
     """
 
     added: int
@@ -26,11 +48,17 @@ class Collection:
     held_back: tuple[str, ...]
     findings: tuple[str, ...]
     docs: str
+    log: LogCollection | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
         lists = {"held_back": list(self.held_back), "findings": list(self.findings)}
-        return asdict(self) | lists
+        log = asdict(self.log) | {"findings": list(self.log.findings)} if self.log else None
+        return asdict(self) | lists | {"log": log}
+
+
+NO_BARS = Collection(0, 0, 0, 0, (), (), "")
+"""The collection of a home without a source of bars."""
 
 
 @dataclass(frozen=True, slots=True)

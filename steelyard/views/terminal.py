@@ -62,7 +62,7 @@ from steelyard.views.records import (
     VersionRecord,
 )
 from steelyard.views.replay import DemoResult, ReplayResult
-from steelyard.views.runs import Collection, Settlement, TradingRun
+from steelyard.views.runs import Collection, LogCollection, Settlement, TradingRun
 from steelyard.views.simulation import PARTS, OperatingCharacteristics, by_course, part_view
 
 DRIFT_ROWS = 10
@@ -158,7 +158,11 @@ def print_address(address: str) -> None:
 
 
 def print_collection(collection: Collection) -> None:
-    """Print the number of bars collected, and every finding."""
+    """Print the number of bars and signals collected, and every finding."""
+    if collection.log is not None:
+        _print_log(collection.log)
+    if not collection.docs:
+        return
     _line(
         f"{collection.added} bars added, {collection.already_there} there already, "
         f"{collection.conflicting} conflicting, {collection.quarantined} quarantined"
@@ -169,6 +173,17 @@ def print_collection(collection: Collection) -> None:
         symbols = ", ".join(collection.held_back)
         _line(f"held back until you decide in conf/source.yaml: {symbols}")
     _line(f"data docs: {collection.docs}")
+
+
+def _print_log(log: LogCollection) -> None:
+    _line(
+        f"{log.added} signals added, {log.settled} settled, {log.differing} differing, "
+        f"{log.quarantined} quarantined"
+    )
+    for finding in log.findings:
+        _line(f"  · {finding}")
+    if log.quarantine:
+        _line(f"rows in quarantine: {log.quarantine}")
 
 
 def print_version(version: VersionRecord) -> None:

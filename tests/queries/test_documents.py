@@ -24,7 +24,7 @@ from steelyard.views.drills import DrillResult, FireDrill, FireDrills, Notice
 from steelyard.views.operations import Check, Deployment, Examination, Verification
 from steelyard.views.pages import WrittenPage
 from steelyard.views.records import PeriodDecisions, SingleDecision
-from steelyard.views.runs import Collection, Settlement, TradedSignal, TradingRun
+from steelyard.views.runs import Collection, LogCollection, Settlement, TradedSignal, TradingRun
 
 EMPTY = ["lineage", "as_of", "fault", "brake", "warnings", "alerts", "state", "answer"]
 STATUS = [
@@ -301,13 +301,18 @@ def test_what_guard_and_weight_return_keeps_its_keys(pilot: Home) -> None:
     assert documents[0]["state"] == state.model_dump(mode="json")
 
 
+LOG = LogCollection(1, 2, 3, 4, ("odd",))
 OPERATIONS: list[tuple[dict[str, Any], list[str]]] = [
     (
         Collection(1, 2, 3, 4, ("A",), ("odd",), "docs.html").to_dict(),
         [
             *("added", "already_there", "conflicting", "quarantined", "held_back", "findings"),
-            "docs",
+            *("docs", "log"),
         ],
+    ),
+    (
+        {**Collection(0, 0, 0, 0, (), (), "", LOG).to_dict()["log"]},
+        ["added", "settled", "differing", "quarantined", "findings", "quarantine"],
     ),
     (Settlement(LAST, 1, 2).to_dict(), ["as_of", "predictions", "outcomes"]),
     (TradingRun(LAST, 1, (SIGNAL,)).to_dict(), ["as_of", "filled", "signals", "stale"]),

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import Connection, bindparam, func, select, update
+from sqlalchemy import Connection, bindparam, func, select, true, update
 
 from steelyard.gateways.ledger.tables import (
     LOG_OUTCOME,
@@ -114,6 +114,13 @@ class LogSignals(ABC):
         for name in (*LOG_OUTCOME, "outcome_taken_in_at"):
             frame[name] = frame[name].mask(open_then, None if name == "exit_reason" else pd.NA)
         return frame
+
+    def own_names(self) -> tuple[str, ...]:
+        """Return the name of every feature that any signal of a log came with, sorted."""
+        entries = func.json_each(LogSignal.own).table_valued("key")
+        statement = select(entries.c.key).select_from(LogSignal).join(entries, true()).distinct()
+        with self.transaction() as connection:
+            return tuple(sorted(connection.execute(statement).scalars()))
 
     def log_signal_count(self) -> int:
         """Return the number of signals that logs gave."""

@@ -14,6 +14,7 @@ from packaging.specifiers import SpecifierSet
 
 from steelyard.errors import FixConfiguration
 from steelyard.gateways.plugins import load_strategy
+from steelyard.gateways.sources import NO_SOURCE
 from steelyard.ops.up import OWN_STORES
 from steelyard.queries.schedules import TRACES, next_runs
 from steelyard.settings import (
@@ -116,13 +117,22 @@ def broker(settings: Settings) -> Iterator[Check]:
 
 def strategy(settings: Settings) -> Iterator[Check]:
     """Report whether the existing system can be loaded."""
-    load_strategy(settings.strategy)
-    yield Check("strategy", "ok", settings.strategy.system)
+    log = settings.strategy.log
+    if not settings.strategy.is_log:
+        load_strategy(settings.strategy)
+        yield Check("strategy", "ok", settings.strategy.system)
+    elif log.path and not Path(log.path).expanduser().exists():
+        finding = f"conf/strategy.yaml: log.path '{log.path}' does not exist"
+        yield Check("strategy", "wrong", finding, "let the program write it, or correct the path")
+    else:
+        yield Check("strategy", "ok", f"log {log.path or log.table or 'by requests'}")
 
 
 def source(settings: Settings) -> Iterator[Check]:
     """Report whether the source of bars exists."""
     named = settings.source
+    if named.kind == "none" and not settings.strategy.is_log:
+        raise FixConfiguration(NO_SOURCE)
     if named.kind == "files" and not Path(named.path).expanduser().exists():
         finding = f"conf/source.yaml: path '{named.path}' does not exist"
         yield Check(
