@@ -22,12 +22,14 @@ def main() -> None:
     high = np.maximum(opens, close) * (1 + rng.random(BARS) * 0.002)
     low = np.minimum(opens, close) * (1 - rng.random(BARS) * 0.002)
     decided = np.sort(rng.choice(BARS - 60, SIGNALS, replace=False)).astype(np.int64)
-    sides, offsets = np.ones(SIGNALS, dtype=np.int64), opens[decided + 1] * OFFSET
+    sides, entry = np.ones(SIGNALS, dtype=np.int64), opens[decided + 1]
+    stops, targets, trails = entry * (1 - OFFSET), entry * (1 + OFFSET), np.full(SIGNALS, np.nan)
+    limits = np.full(SIGNALS, 48)
     entries = np.zeros(BARS, dtype=bool)
     entries[decided + 1] = True
 
     def kernel() -> object:
-        return settle(opens, high, low, close, decided, sides, offsets, offsets, 48)
+        return settle(opens, high, low, close, decided + 1, sides, stops, targets, trails, limits)
 
     def stop_exits() -> object:
         stops = {"sl_stop": OFFSET, "tp_stop": OFFSET}

@@ -21,7 +21,7 @@ from steelyard.market.brackets import BracketPolicy
 from steelyard.market.features import feature_names
 from steelyard.market.logged import LoggedSystem, own_name
 from steelyard.market.logged_history import timing_names
-from steelyard.market.strategy import Strategy
+from steelyard.market.strategy import Exiting, Strategy
 from steelyard.settings import (
     PACKAGE,
     ServiceSettings,
@@ -106,26 +106,29 @@ def open_alerts(services: ServiceSettings) -> Alerts:
     return Alerts(Path(services.state) / "alerts", alert_channels())
 
 
-def open_broker(settings: BrokerSettings, policy: BracketPolicy, ledger: Ledger) -> Broker:
+def open_broker(
+    settings: BrokerSettings, policy: BracketPolicy, ledger: Ledger, rule: Exiting | None = None
+) -> Broker:
     """Return the configured broker.
 
     Args:
         settings: Name of the broker and its options.
         policy: Exit rules of the orders.
         ledger: Records orders and fills.
+        rule: The existing system's own exit rule; None without one.
 
     Raises:
         FixConfiguration: If Alpaca's keys or its library are missing.
     """
     if settings.name == "paper":
-        return PaperBroker(ledger, policy, settings.start_equity)
+        return PaperBroker(ledger, policy, settings.start_equity, rule)
     try:
         from steelyard.gateways.alpaca import AlpacaBroker
     except ModuleNotFoundError as error:
         raise FixConfiguration(
             "conf/broker.yaml names alpaca; install it: pip install 'steelyard[alpaca]'"
         ) from error
-    return AlpacaBroker(ledger, policy, settings, alpaca_keys())
+    return AlpacaBroker(ledger, policy, settings, alpaca_keys(), rule)
 
 
 @dataclass(frozen=True)

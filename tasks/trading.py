@@ -19,11 +19,13 @@ from steelyard.gateways.calendars import next_open
 from steelyard.gateways.ledger.tables import STALE
 from steelyard.home import Home, open_broker
 from steelyard.market.bars import Bars
+from steelyard.market.brackets import BracketPolicy
+from steelyard.market.exits import ExitPlan, exit_rule
 from steelyard.market.features import FEATURES, OWN, SCORE
 from steelyard.market.history import history
 from steelyard.market.indicators import atr
 from steelyard.market.own_features import own_features
-from steelyard.market.strategy import signals
+from steelyard.market.strategy import Exiting, signals
 from steelyard.tasks.alerts import announce_failure, announce_stale, announce_unprotected
 from steelyard.tasks.predictions import breaker_of, record_outcomes
 from steelyard.tasks.step import step
@@ -165,7 +167,7 @@ def trade_signals(home: Home, newest: Newest, clock: Clock) -> Traded:
         (fresh if _is_fresh(home, newest, row, now) else stale).append(row)
     home.ledger.record_trades(
         [
-            order_row(_order(home, newest.bars, row), broker_of(home).name, "vetoed", STALE)
+            order_row(_order_in(home, newest.bars, row), broker_of(home).name, "vetoed", STALE)
             for row in stale
         ]
     )
@@ -184,7 +186,8 @@ def trade_signals(home: Home, newest: Newest, clock: Clock) -> Traded:
 
 def broker_of(home: Home) -> Broker:
     """Return the configured broker."""
-    return open_broker(home.settings.broker, home.settings.brackets, home.ledger)
+    settings = home.settings
+    return open_broker(settings.broker, settings.brackets, home.ledger, exit_rule(home.strategy))
 
 
 def _is_fresh(home: Home, newest: Newest, row: Row, now: datetime) -> bool:
@@ -206,7 +209,7 @@ def _stamp(at: pd.Timestamp) -> np.datetime64:
 def _trade(home: Home, session: Session, bars: Mapping[str, Bars], row: Row) -> TradedSignal:
     evaluation = session.evaluate(signal_of(row, home.feature_names), bars)
     session.persist()
-    broker, order = broker_of(home), _order(home, bars, row)
+    broker, order = broker_of(home), _order_in(home, bars, row)
     equity = broker.equity(bars)
     assessment = _assess(home, equity, bars, order, evaluation)
     veto: str | None = assessment.veto
@@ -259,11 +262,30 @@ def signal_of(row: Row, feature_names: Sequence[str]) -> Signal:
     )
 
 
-def _order(home: Home, bars: Mapping[str, Bars], row: Row) -> Order:
-    """Return the order of a signal with quantity 0, to be sized later."""
-    symbol_bars, policy = bars[row["symbol"]], home.settings.brackets
-    decision_bar = int(np.searchsorted(symbol_bars.timestamp, _stamp(row["timestamp"])))
-    distance = float(atr(symbol_bars[: decision_bar + 1], policy.atr_period)[-1])
+def _order_in(home: Home, bars: Mapping[str, Bars], row: Row) -> Order:
+    return order_of(row, bars[row["symbol"]], home.settings.brackets, exit_rule(home.strategy))
+
+
+def order_of(row: Row, bars: Bars, policy: BracketPolicy, rule: Exiting | None) -> Order:
+    """Return the order of a signal with quantity 0, to be sized later.
+
+    Args:
+        row: The signal, by column.
+        bars: Bars of its symbol, up to the decision bar or later.
+        policy: Bracket of signals without levels of their own.
+        rule: The existing system's own exit rule; None without one.
+    """
+    bars = bars[: int(np.searchsorted(bars.timestamp, _stamp(row["timestamp"]))) + 1]
+    distance = atr(bars, policy.atr_period)[-1:]
+    plan = ExitPlan.at_decision(
+        pd.DataFrame([row]),
+        bars.close[-1:],
+        np.array([1 if row["side"] == "buy" else -1]),
+        policy.stop_atr * distance,
+        (np.nan if rule else policy.target_atr) * distance,
+        policy.time_limit_bars,
+    )
+    levels = (plan.stops[0], plan.targets[0], row.get("level_bars", np.nan), plan.trails[0])
     return Order(
         signal_id=row["signal_id"],
         symbol=row["symbol"],
@@ -271,9 +293,10 @@ def _order(home: Home, bars: Mapping[str, Bars], row: Row) -> Order:
         timestamp=row["timestamp"].to_pydatetime(),
         decided_at=row["decided_at"].to_pydatetime(),
         quantity=0.0,
-        price=float(symbol_bars.close[decision_bar]),
-        stop_offset=policy.stop_atr * distance,
-        target_offset=policy.target_atr * distance,
+        price=float(bars.close[-1]),
+        stop_offset=float(plan.stop_offsets[0]),
+        target_offset=float(plan.target_offsets[0]),
+        levels=cast(tuple[float, float, float, float], tuple(map(float, levels))),
     )
 
 

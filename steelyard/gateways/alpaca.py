@@ -3,7 +3,9 @@
 A repeated submit is therefore one order. An order is in the ledger before it is sent, so that no
 crash leaves an unknown one. An order that may not have arrived is sent again under the same id, or
 looked up at the next start. Stop and target are counted from the decision close: Alpaca needs them
-before the entry is known.
+before the entry is known. What Alpaca cannot hold as an order is left at the market by the run
+after the bar that asked for it: the time limit, a trailing stop that moves with closed bars, and
+the system's own exit rule. The stop a trade began with stays as an order until then.
 """
 
 import math
@@ -40,6 +42,7 @@ from requests.adapters import HTTPAdapter
 
 from steelyard.errors import FixConfiguration, ReconcileAccount, RestoreService
 from steelyard.gateways.brokers import (
+    SCALED,
     WORKING,
     BrokerSettings,
     Order,
@@ -47,9 +50,11 @@ from steelyard.gateways.brokers import (
     own_trades,
     rescaled,
 )
-from steelyard.market.bars import Bars
-from steelyard.market.brackets import BracketPolicy
+from steelyard.market.bars import Bars, naive
+from steelyard.market.brackets import REASONS, BracketPolicy, follow, side_signs
+from steelyard.market.exits import ExitPlan, asks_out
 from steelyard.market.scale import SPLIT_RATIO, differs
+from steelyard.market.strategy import Entry, Exiting
 
 if TYPE_CHECKING:
     from steelyard.gateways.ledger import Ledger
@@ -110,10 +115,10 @@ class AlpacaBroker:
 
     Args:
         ledger: Stores orders and fills.
-        policy: Time limit of the bracket; Alpaca has none, so the next run closes the trade at the
-            market.
+        policy: Time limit of the bracket.
         settings: Account, address and time limit of a request.
         keys: Key and secret.
+        rule: The existing system's own exit rule; None without one.
     """
 
     name = "alpaca"
@@ -124,9 +129,11 @@ class AlpacaBroker:
         policy: BracketPolicy,
         settings: BrokerSettings,
         keys: tuple[str, str],
+        rule: Exiting | None = None,
     ) -> None:
         self._ledger = ledger
         self._time_limit = policy.time_limit_bars
+        self._rule = rule
         self._client = TradingClient(*keys, paper=not settings.live, url_override=settings.address)
         self._client._retry = 0  # its own retries wait three seconds each
         adapter = _TimeoutAdapter(settings.timeout_seconds)
@@ -262,9 +269,9 @@ class AlpacaBroker:
         if trade.open_units:
             units = expected.units.get(trade.symbol, 0.0)
             expected.units[trade.symbol] = units + trade.side * trade.open_units
-            overdue = bars is not None and self._overdue(bars, row)
-            if not trade.protected or overdue:
-                self._leave(trade, expected, marked=marked, overdue=overdue)
+            reason = self._due(bars, row) if bars is not None else None
+            if reason or not trade.protected:
+                self._leave(trade, expected, reason or "unprotected", marked=marked)
             elif marked:
                 change["unprotected_since"] = None
         elif marked:
@@ -273,11 +280,20 @@ class AlpacaBroker:
         if {name: row[name] for name in change} != change:
             expected.changes.append({"signal_id": row["signal_id"], **change})
 
-    def _overdue(self, bars: Bars, row: Mapping[str, Any]) -> bool:
-        """Return whether the last bar of the time limit has closed."""
-        stamp = pd.Timestamp(row["timestamp"]).tz_convert("UTC").tz_localize(None).to_datetime64()
-        later = len(bars) - int(np.searchsorted(bars.timestamp, stamp, side="right"))
-        return later >= self._time_limit
+    def _due(self, bars: Bars, row: dict[str, Any]) -> str | None:
+        """Return why the closed bars ask to leave a trade: "time", "trail", "exit" or None."""
+        trades = pd.DataFrame([row])
+        first = np.searchsorted(bars.timestamp, naive(trades["timestamp"]), side="right")
+        plan, sides = ExitPlan.of_orders(trades, self._time_limit), side_signs(trades)
+        if len(bars) - first[0] >= plan.limits[0]:
+            return "time"
+        _, _, [reason] = follow(bars, plan, first, sides, None)
+        if plan.trails[0] > 0 and REASONS[reason] in ("stop", "trail"):
+            return "trail"
+        if self._rule is None or first[0] >= len(bars):
+            return None
+        entry = Entry(row["side"], float(bars.open[first[0]]), int(first[0]))
+        return None if asks_out(bars, entry, len(bars), self._rule) is None else "exit"
 
     def _trade(self, row: dict[str, Any], signal_ids: frozenset[str]) -> "_Trade | None":
         """Return the orders of a trade; None if Alpaca does not know the trade."""
@@ -310,7 +326,7 @@ class AlpacaBroker:
         request = GetOrderByIdRequest(nested=True)
         return cast(Placed, self._answer(lambda: self._client.get_order_by_id(order_id, request)))
 
-    def _leave(self, trade: "_Trade", expected: _Expected, *, marked: bool, overdue: bool) -> None:
+    def _leave(self, trade: "_Trade", expected: _Expected, reason: str, *, marked: bool) -> None:
         """Close a trade; one that could not be closed is told, and no other waits for it.
 
         The ledger says that it is unprotected before its stop is cancelled, so that no crash leaves
@@ -323,14 +339,14 @@ class AlpacaBroker:
         if trade.closing:
             return
         try:
-            self._close(trade, expected, overdue=overdue)
+            self._close(trade, expected, reason)
         except RestoreService as error:
             expected.refusals.append(
                 f"{error}; {trade.symbol} may be without a stop until the next run closes it"
             )
 
-    def _close(self, trade: "_Trade", expected: _Expected, *, overdue: bool) -> None:
-        """Close a trade at the market: it is overdue, or has neither stop nor target any more."""
+    def _close(self, trade: "_Trade", expected: _Expected, reason: str) -> None:
+        """Close a trade at the market: it is due, or has neither stop nor target any more."""
         if not self._cancelled(trade):
             expected.refusals.append(
                 f"alpaca: the cancelled orders of {trade.symbol} have not ended after "
@@ -347,7 +363,7 @@ class AlpacaBroker:
             qty=quantity,
             side=OrderSide.SELL if trade.side > 0 else OrderSide.BUY,
             time_in_force=TimeInForce.DAY,
-            client_order_id=trade.next_exit("time" if overdue else "unprotected"),
+            client_order_id=trade.next_exit(reason),
         )
         try:
             trade.ids.add(str(self._sent(closing).id))
@@ -594,8 +610,8 @@ class _Trade:
         if self.split_ratio == 1.0 or not differs(reference / self.entry_price, SPLIT_RATIO):
             return {}
         scaled = rescaled(dict(row), 1 / self.split_ratio)
-        names = ("stop_price", "target_price", "stop_offset", "target_offset")
-        return {name: scaled[name] for name in names}
+        names = (name for name in SCALED if name not in ("quantity", "entry_price"))
+        return {name: scaled[name] for name in names if pd.notna(scaled[name])}
 
     @property
     def closing(self) -> bool:
@@ -683,14 +699,16 @@ def _fill(order: Placed, reason: str) -> Iterable[_Fill]:
 
 def _bracket(order: Order) -> MarketOrderRequest:
     side = 1 if order.side == "buy" else -1
+    target = order.price + side * order.target_offset
+    no_target = math.isnan(target)
     return MarketOrderRequest(
         symbol=order.symbol,
         qty=order.quantity,
         side=OrderSide.BUY if side > 0 else OrderSide.SELL,
         time_in_force=TimeInForce.GTC,
-        order_class=OrderClass.BRACKET,
+        order_class=OrderClass.OTO if no_target else OrderClass.BRACKET,
         client_order_id=order.signal_id,
-        take_profit=TakeProfitRequest(limit_price=_tick(order.price + side * order.target_offset)),
+        take_profit=None if no_target else TakeProfitRequest(limit_price=_tick(target)),
         stop_loss=StopLossRequest(stop_price=_tick(order.price - side * order.stop_offset)),
     )
 

@@ -4,6 +4,7 @@ The signal's id is the order's id, so a repeated submit is one order. Before tra
 reconciles its account with the ledger; a difference that cannot be explained stops trading.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,9 +16,10 @@ from pydantic import Field
 
 from steelyard.errors import ReconcileAccount
 from steelyard.market.bars import Bars, naive
-from steelyard.market.brackets import REASONS, BracketPolicy, decision_bars, settle, side_signs
+from steelyard.market.brackets import REASONS, BracketPolicy, decision_bars, follow, side_signs
+from steelyard.market.exits import ExitPlan
 from steelyard.market.scale import DIVIDEND_RATIO, differs
-from steelyard.market.strategy import Side
+from steelyard.market.strategy import LEVELS, Exiting, Side
 from steelyard.values import FrozenModel
 
 if TYPE_CHECKING:
@@ -31,6 +33,9 @@ SCALED = (
     "target_price",
     "stop_offset",
     "target_offset",
+    "level_stop",
+    "level_target",
+    "level_trail",
 )
 """Columns of a trade that change with the price scale."""
 
@@ -66,7 +71,8 @@ class Order:
         quantity: Units to trade, positive.
         price: Close of the decision bar; displayed levels are counted from it before the entry.
         stop_offset: Distance from the entry to the stop, price units.
-        target_offset: Distance from the entry to the target, price units.
+        target_offset: Distance from the entry to the target, price units; NaN without target.
+        levels: Exit levels of the signal's own, NaN for none, in the order of ``LEVELS``.
     """
 
     signal_id: str
@@ -78,6 +84,7 @@ class Order:
     price: float
     stop_offset: float
     target_offset: float
+    levels: tuple[float, float, float, float] = (math.nan,) * 4
 
 
 class Broker(Protocol):
@@ -120,14 +127,22 @@ class PaperBroker:
         ledger: Stores orders and fills; a restart continues from it.
         policy: Time limit, fees and slippage of the bracket.
         start_equity: Equity at the first trade, in the account's currency.
+        rule: The existing system's own exit rule; None without one.
     """
 
     name = "paper"
 
-    def __init__(self, ledger: "Ledger", policy: BracketPolicy, start_equity: float) -> None:
+    def __init__(
+        self,
+        ledger: "Ledger",
+        policy: BracketPolicy,
+        start_equity: float,
+        rule: Exiting | None = None,
+    ) -> None:
         self._ledger = ledger
         self._policy = policy
         self._start_equity = start_equity
+        self._rule = rule
 
     def submit(self, order: Order) -> None:
         """Record the order; it is entered at the open of the bar after its decision bar."""
@@ -180,21 +195,17 @@ class PaperBroker:
         return own_trades(self._ledger, self.name) if changes else working
 
     def _fills(self, bars: Bars, trades: pd.DataFrame) -> Iterable[dict[str, Any]]:
-        decided, sides = decision_bars(bars, trades), side_signs(trades)
-        stops, targets = (
-            trades[name].to_numpy(dtype=np.float64) for name in ("stop_offset", "target_offset")
-        )
-        limit = self._policy.time_limit_bars
-        exits = settle(
-            bars.open, bars.high, bars.low, bars.close, decided, sides, stops, targets, limit
-        )
-        for row, decision, side, stop, target, *exit_fill in zip(
-            trades.to_dict("records"), decided, sides, stops, targets, *exits, strict=True
+        first, sides = decision_bars(bars, trades) + 1, side_signs(trades)
+        plan = ExitPlan.of_orders(trades, self._policy.time_limit_bars)
+        opens = np.append(bars.open, np.nan)[first]
+        prices, exits = plan.prices(opens, sides), follow(bars, plan, first, sides, self._rule)
+        for row, position, side, stop, target, *exit_fill in zip(
+            trades.to_dict("records"), first, sides, *prices, *exits, strict=True
         ):
-            if decision + 1 >= len(bars):
+            if position >= len(bars):
                 continue
             levels = int(side), float(stop), float(target)
-            entry = self._entry(row, bars, int(decision) + 1, *levels)
+            entry = self._entry(row, bars, int(position), *levels)
             closing = self._exit(row, bars, int(side), entry["entry_price"], *exit_fill)
             if closing or row["status"] == "submitted":
                 yield {"signal_id": row["signal_id"], **entry, **closing}
@@ -204,14 +215,17 @@ class PaperBroker:
     ) -> dict[str, Any]:
         open_price, slippage = float(bars.open[position]), self._policy.slippage_bps / 1e4
         price = open_price * (1 + side * slippage)
-        return {
+        fill = {
             "status": "open",
             "entry_at": pd.Timestamp(bars.timestamp[position], tz="UTC").to_pydatetime(),
             "entry_price": price,
-            "stop_price": open_price - side * stop,
-            "target_price": open_price + side * target,
+            "stop_price": stop,
+            "target_price": None if math.isnan(target) else target,
             "fees": row["quantity"] * price * self._policy.fee_bps / 1e4,
         }
+        if pd.isna(row["level_stop"]):
+            return fill
+        return fill | {"stop_offset": side * (open_price - stop)}  # on_scale adds it to the stop
 
     def _exit(
         self,
@@ -332,14 +346,19 @@ def order_row(
         "side": order.side,
         "quantity": order.quantity,
         "stop_price": order.price - side * order.stop_offset,
-        "target_price": order.price + side * order.target_offset,
+        "target_price": _or_none(order.price + side * order.target_offset),
         "status": status,
         "submitted_at": order.decided_at,
         "timestamp": order.timestamp,
         "stop_offset": order.stop_offset,
-        "target_offset": order.target_offset,
+        "target_offset": _or_none(order.target_offset),
         "veto": veto,
+        **dict(zip(LEVELS, map(_or_none, order.levels), strict=True)),
     }
+
+
+def _or_none(value: float) -> float | None:
+    return None if math.isnan(value) else value
 
 
 def exposures(trades: pd.DataFrame, bars: Mapping[str, Bars], equity: float) -> dict[str, float]:

@@ -9,15 +9,18 @@ from typing import Annotated, Any
 import numpy as np
 import pandas as pd
 from numba import njit
+from numba.extending import register_jitable
 from numpy.typing import NDArray
 from pydantic import Field
 
 from steelyard.errors import FixData
 from steelyard.market.bars import Bars, Floats, naive
+from steelyard.market.exits import ExitPlan, with_own_exits
 from steelyard.market.indicators import atr
+from steelyard.market.strategy import Exiting
 from steelyard.values import FrozenModel
 
-REASONS = np.array([None, "stop", "target", "time"], dtype=object)
+REASONS = np.array([None, "stop", "target", "time", "trail", "exit"], dtype=object)
 """Exit reasons by the number that ``settle`` returns."""
 ENTRY_TOLERANCE = 0.02
 """Share of a bar after its open within which a decision still enters at that open."""
@@ -49,70 +52,95 @@ class BracketPolicy(FrozenModel):
     slippage_bps: Annotated[float, Field(ge=0, le=500)] = 2.0
 
 
+@register_jitable
+def exit_within(
+    opened: float, against: float, favour: float, stop: float, target: float, side: int
+) -> tuple[float, int]:
+    """Return price and reason of an exit within a bar; NaN and 0 without one.
+
+    Args:
+        opened: Open of the bar.
+        against: Its extreme against the trade: the low for buys.
+        favour: Its other extreme.
+        stop: Price of the stop.
+        target: Price of the target; NaN for none.
+        side: +1 buys, −1 sells.
+    """
+    if (opened - stop) * side <= 0:
+        return opened, 1
+    if (opened - target) * side >= 0:
+        return opened, 2
+    if (against - stop) * side <= 0:
+        return stop, 1
+    if (favour - target) * side >= 0:
+        return target, 2
+    return np.nan, 0
+
+
 @njit(cache=True, nogil=True)
 def settle(
     opens: Floats,
     highs: Floats,
     lows: Floats,
     closes: Floats,
-    decided: NDArray[np.int64],
+    first: NDArray[np.int64],
     sides: NDArray[np.int64],
-    stop_offsets: Floats,
-    target_offsets: Floats,
-    time_limit: int,
+    stops: Floats,
+    targets: Floats,
+    trails: Floats,
+    limits: NDArray[np.int64],
 ) -> tuple[NDArray[np.int64], Floats, NDArray[np.int64]]:
     """Return exit bar, exit price and exit reason of each bracket.
 
-    A trade decided at the close of bar t enters at the open of t+1. From that bar on: an open
-    beyond a level (a gap) fills at the open; a bar that touches both levels counts as stopped;
-    after ``time_limit`` bars the trade exits at the close.
+    From the entry bar on: an open beyond a level (a gap) fills at the open; a bar that touches both
+    levels counts as stopped; after the time limit the trade exits at the close. A trailing stop
+    moves after a bar has closed, to its distance from the bar's high (sells: low), never back.
 
     Args:
         opens: Opens of one symbol, shape (n,).
         highs: Highs, shape (n,).
         lows: Lows, shape (n,).
         closes: Closes, shape (n,).
-        decided: Decision bar t of each signal, shape (m,).
+        first: Entry bar of each signal, at whose open it enters, shape (m,).
         sides: +1 buys, −1 sells, shape (m,).
-        stop_offsets: Distance from entry to stop, price units, positive, shape (m,).
-        target_offsets: Distance from entry to target, shape (m,).
-        time_limit: Bars a trade may last.
+        stops: Prices of the stops, shape (m,).
+        targets: Prices of the targets, NaN for none, shape (m,).
+        trails: Distances of trailing stops, price units, NaN for none, shape (m,).
+        limits: Bars each trade may last, shape (m,).
 
     Returns:
         Exit bar (−1 while the trade is open), exit price before slippage (NaN while open) and
-        reason (0 open, 1 stop, 2 target, 3 time), each of shape (m,).
+        reason (0 open, 1 stop, 2 target, 3 time, 4 a trailing stop that had moved), each of shape
+        (m,).
     """
-    bar_count, signal_count = len(opens), len(decided)
+    bar_count, signal_count = len(opens), len(first)
     exit_bar = np.full(signal_count, -1, dtype=np.int64)
     exit_price = np.full(signal_count, np.nan)
     reason = np.zeros(signal_count, dtype=np.int64)
     for k in range(signal_count):
-        first, side = decided[k] + 1, sides[k]
-        if first >= bar_count:
-            continue
-        entry = opens[first]
-        stop, target = entry - side * stop_offsets[k], entry + side * target_offsets[k]
-        last = first + time_limit - 1
-        for i in range(first, min(last, bar_count - 1) + 1):
-            opened = opens[i]
+        entered, side, stop, target = first[k], sides[k], stops[k], targets[k]
+        trail, trailing = trails[k], trails[k] > 0
+        last = entered + limits[k] - 1
+        for i in range(entered, min(last, bar_count - 1) + 1):
             against, favour = (lows[i], highs[i]) if side > 0 else (highs[i], lows[i])
-            if (opened - stop) * side <= 0:
-                exit_bar[k], exit_price[k], reason[k] = i, opened, 1
-            elif (opened - target) * side >= 0:
-                exit_bar[k], exit_price[k], reason[k] = i, opened, 2
-            elif (against - stop) * side <= 0:
-                exit_bar[k], exit_price[k], reason[k] = i, stop, 1
-            elif (favour - target) * side >= 0:
-                exit_bar[k], exit_price[k], reason[k] = i, target, 2
-            elif i == last:
-                exit_bar[k], exit_price[k], reason[k] = i, closes[i], 3
-            if reason[k]:
+            price, ended = exit_within(opens[i], against, favour, stop, target, side)
+            if not ended and i == last:
+                price, ended = closes[i], 3
+            if ended:
+                exit_bar[k], exit_price[k], reason[k] = i, price, ended
                 break
+            if trailing and (favour - side * trail - stop) * side > 0:
+                stop = favour - side * trail
+        if reason[k] == 1 and stop != stops[k]:
+            reason[k] = 4
     return exit_bar, exit_price, reason
 
 
 def outcomes(
-    bars: Mapping[str, Bars], signals: pd.DataFrame, policy: BracketPolicy
+    bars: Mapping[str, Bars],
+    signals: pd.DataFrame,
+    policy: BracketPolicy,
+    rule: Exiting | None = None,
 ) -> pd.DataFrame:
     """Return the outcome of each signal, columns ``OUTCOMES``, index of ``signals``.
 
@@ -123,8 +151,10 @@ def outcomes(
     Args:
         bars: Bars of every symbol that has a signal.
         signals: One row per signal; columns ``symbol``, ``timestamp`` (decision bar, UTC), ``side``
-            and, if signals may be decided while a later bar forms, ``decided_at``.
+            and, if signals may be decided while a later bar forms, ``decided_at``; exit levels of
+            their own in the columns ``LEVELS``.
         policy: Distances, time limit and costs.
+        rule: The system's own exit rule; with one, the policy's target is not used.
 
     Raises:
         FixData: If a signal's symbol or decision bar is not among ``bars``, or its ATR is not known
@@ -134,9 +164,9 @@ def outcomes(
     if missing:
         raise FixData(f"{min(missing)}: signals without bars; collect its bars first")
     if signals.empty:
-        return _outcomes_of_symbol(_no_bars(), signals, policy)
+        return _outcomes_of_symbol(_no_bars(), signals, policy, rule)
     parts = [
-        _outcomes_of_symbol(bars[str(symbol)], rows, policy)
+        _outcomes_of_symbol(bars[str(symbol)], rows, policy, rule)
         for symbol, rows in signals.groupby("symbol", sort=False)
     ]
     return pd.concat(parts).loc[signals.index]
@@ -147,24 +177,74 @@ def _no_bars() -> Bars:
     return Bars("", pd.Timedelta("1D"), stamps, empty, empty, empty, empty, empty)
 
 
-def _outcomes_of_symbol(bars: Bars, signals: pd.DataFrame, policy: BracketPolicy) -> pd.DataFrame:
-    decided, sides = decision_bars(bars, signals), side_signs(signals)
+def plan_exits(
+    bars: Bars, signals: pd.DataFrame, policy: BracketPolicy, rule: Exiting | None
+) -> ExitPlan:
+    """Return how signals of one symbol are to end, as known at their decisions.
+
+    Args:
+        bars: Bars of the symbol.
+        signals: One row per signal, as ``outcomes`` takes them.
+        policy: Distances and time limit of signals without levels of their own.
+        rule: The system's own exit rule; with one, the policy's target is not used.
+
+    Raises:
+        FixData: If a signal's decision bar is not among ``bars``, or its ATR is not known there.
+    """
+    decided = decision_bars(bars, signals)
     ranges = _ranges(bars, decided, policy)
-    stops, targets = policy.stop_atr * ranges, policy.target_atr * ranges
-    first = entry_bars(bars, signals, decided)
-    exit_bar, exit_price, reason = settle(
+    return ExitPlan.at_decision(
+        signals,
+        bars.close[decided],
+        side_signs(signals),
+        policy.stop_atr * ranges,
+        (np.nan if rule else policy.target_atr) * ranges,
+        policy.time_limit_bars,
+    )
+
+
+def follow(
+    bars: Bars,
+    plan: ExitPlan,
+    first: NDArray[np.int64],
+    sides: NDArray[np.int64],
+    rule: Exiting | None,
+) -> tuple[NDArray[np.int64], Floats, NDArray[np.int64]]:
+    """Return exit bar, exit price and exit reason of each signal, as ``settle`` does.
+
+    Args:
+        bars: Bars of the symbol.
+        plan: How its signals are to end.
+        first: Entry bar of each signal, shape (m,); ``len(bars)`` if it is still to come.
+        sides: +1 buys, −1 sells, shape (m,).
+        rule: The system's own exit rule; None without one.
+    """
+    stops, targets = plan.prices(_pick(bars.open, first, first < len(bars)), sides)
+    exits = settle(
         bars.open,
         bars.high,
         bars.low,
         bars.close,
-        first - 1,
+        first,
         sides,
         stops,
         targets,
-        policy.time_limit_bars,
+        plan.trails,
+        plan.limits,
     )
+    return with_own_exits(bars, first, sides, exits, rule)
+
+
+def _outcomes_of_symbol(
+    bars: Bars, signals: pd.DataFrame, policy: BracketPolicy, rule: Exiting | None
+) -> pd.DataFrame:
+    decided, sides = decision_bars(bars, signals), side_signs(signals)
+    plan = plan_exits(bars, signals, policy, rule)
+    first = entry_bars(bars, signals, decided)
+    exit_bar, exit_price, reason = follow(bars, plan, first, sides, rule)
     entered, ended = first < len(bars), exit_bar >= 0
     entry = _pick(bars.open, first, entered)
+    stops, targets = plan.prices(entry, sides)
     entry_at = _pick(bars.timestamp, first, entered)
     exit_at = _pick(bars.timestamp, exit_bar, ended)
     settled_at = _pick(bars.closes_at, exit_bar, ended)
@@ -174,9 +254,9 @@ def _outcomes_of_symbol(bars: Bars, signals: pd.DataFrame, policy: BracketPolicy
     columns = (
         pd.to_datetime(entry_at, utc=True),
         entry,
-        entry - sides * stops,
-        entry + sides * targets,
-        stops / entry,
+        stops,
+        targets,
+        plan.stop_offsets / entry,
         pd.to_datetime(exit_at, utc=True),
         pd.to_datetime(settled_at, utc=True),
         exit_price,

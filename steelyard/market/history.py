@@ -6,6 +6,7 @@ import pandas as pd
 
 from steelyard.market.bars import Bars
 from steelyard.market.brackets import OUTCOMES, BracketPolicy, outcomes
+from steelyard.market.exits import exit_rule
 from steelyard.market.features import features
 from steelyard.market.own_features import own_features
 from steelyard.market.strategy import Strategy, signals
@@ -31,7 +32,7 @@ def history(bars: Mapping[str, Bars], strategy: Strategy, bracket: BracketPolicy
         [
             proposed,
             own_features(bars, proposed, strategy),
-            outcomes(bars, proposed, bracket),
+            outcomes(bars, proposed, bracket, exit_rule(strategy)),
             features(bars, proposed),
         ],
         axis=1,

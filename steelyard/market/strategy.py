@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, astuple, dataclass, field, fields
 from typing import Literal, Protocol, cast, runtime_checkable
 
 import numpy as np
@@ -60,6 +60,32 @@ class StrategySettings(FrozenModel):
 
 
 @dataclass(frozen=True, slots=True)
+class Levels:
+    """Exit levels of one signal; NaN leaves the policy's.
+
+    Attributes:
+        stop: Price of the stop.
+        target: Price of the target; infinity for none.
+        bars: Number of bars the trade may last.
+        trail: Distance of a trailing stop, price units. It follows the best price of closed bars;
+            the trade then begins with it as its stop, and has no target unless one is named.
+        trail_atr: The same distance in ATR14s of the decision bar.
+    """
+
+    stop: float = np.nan
+    target: float = np.nan
+    bars: float = np.nan
+    trail: float = np.nan
+    trail_atr: float = np.nan
+
+
+NO_LEVELS = Levels()
+LEVEL_NAMES = tuple(level.name for level in fields(Levels))
+LEVELS = ("level_stop", "level_target", "level_bars", "level_trail")
+"""Columns of the exit levels of signals; a system without any has none of them."""
+
+
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """A trade proposed at a bar's close.
 
@@ -67,11 +93,13 @@ class Candidate:
         side: "buy" or "sell".
         confidence: 0 to 100.
         scores: Sub-scores behind it, 0 to 100, named as in ``Strategy.score_names``.
+        levels: Exit levels of its own.
     """
 
     side: Side
     confidence: float
     scores: Mapping[str, float]
+    levels: Levels = NO_LEVELS
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +110,13 @@ class Scan:
         side: +1 buys, −1 sells, 0 proposes nothing.
         confidence: 0 to 100 if ``side`` is not 0, else ignored.
         scores: Each sub-score, 0 to 100.
+        levels: Exit levels by their name in ``Levels``; NaN, or left out, for the policy's.
     """
 
     side: NDArray[np.int64]
     confidence: Floats
     scores: Mapping[str, Floats]
+    levels: Mapping[str, Floats] = field(default_factory=dict)
 
 
 class Strategy(Protocol):
@@ -135,6 +165,34 @@ class ScanningFeatures(Protocol):
 
     def scan_features(self, bars: Bars) -> Mapping[str, Floats]:
         """Return the result of ``features`` at each bar, arrays of shape (n,)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """How a trade was entered.
+
+    Attributes:
+        side: "buy" or "sell".
+        price: Open at which it entered, before slippage.
+        position: Position of the entry bar among the bars.
+    """
+
+    side: Side
+    price: float
+    position: int
+
+
+@runtime_checkable
+class Exiting(Protocol):
+    """A system with an exit rule of its own; the bracket's stop and time limit stay behind it."""
+
+    def exit(self, bars: Bars, entry: Entry) -> bool:
+        """Return whether to leave at the next open; asked at the close of each bar of the trade.
+
+        Args:
+            bars: Bars up to the last closed one; the entry bar is among them.
+            entry: How the trade was entered.
+        """
 
 
 def own_names(strategy: Strategy) -> tuple[str, ...]:
@@ -218,7 +276,8 @@ def candidate_at(scan: Scan, bar: int) -> Candidate | None:
     if side == 0:
         return None
     scores = {name: float(values[bar]) for name, values in scan.scores.items()}
-    return Candidate("buy" if side > 0 else "sell", float(scan.confidence[bar]), scores)
+    levels = Levels(**{name: float(values[bar]) for name, values in scan.levels.items()})
+    return Candidate("buy" if side > 0 else "sell", float(scan.confidence[bar]), scores, levels)
 
 
 def _turns(values: Floats, trend: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -270,9 +329,10 @@ def _symbol_signals(bars: Bars, strategy: Strategy) -> pd.DataFrame:
             f"{type(strategy).__name__} gave confidence {scan.confidence[bar]} for {bars.symbol} "
             f"at {bars.timestamp[bar]}; it must lie in 0 to 100"
         )
+    levels = _levels(bars, strategy, scan, decided)
     if isinstance(strategy, Scanning):
         _check_scan(bars, strategy, scan, decided, first)
-    return _frame(bars, decided, scan)
+    return _frame(bars, decided, scan).assign(**levels)
 
 
 def _walk(bars: Bars, strategy: Strategy) -> Scan:
@@ -291,6 +351,8 @@ def _walk(bars: Bars, strategy: Strategy) -> Scan:
         scan.confidence[bar] = candidate.confidence
         for name in strategy.score_names:
             scan.scores[name][bar] = _score_of(candidate, name, bars, bar, strategy)
+        for name, level in asdict(candidate.levels).items():
+            scan.levels[name][bar] = level
     return scan
 
 
@@ -304,11 +366,46 @@ def _score_of(candidate: Candidate, name: str, bars: Bars, bar: int, strategy: S
 
 
 def _empty_scan(strategy: Strategy, bar_count: int = 0) -> Scan:
-    return Scan(
-        np.zeros(bar_count, dtype=np.int64),
-        np.full(bar_count, np.nan),
-        {name: np.full(bar_count, np.nan) for name in strategy.score_names},
+    scores, levels = (
+        {name: np.full(bar_count, np.nan) for name in names}
+        for names in (strategy.score_names, LEVEL_NAMES)
     )
+    return Scan(np.zeros(bar_count, dtype=np.int64), np.full(bar_count, np.nan), scores, levels)
+
+
+def _levels(
+    bars: Bars, strategy: Strategy, scan: Scan, decided: NDArray[np.int64]
+) -> dict[str, Floats]:
+    """Return the exit levels at the decision bars, columns ``LEVELS``; empty if there are none."""
+    unknown = sorted(scan.levels.keys() - set(LEVEL_NAMES))
+    if unknown:
+        raise FixConfiguration(
+            f"{type(strategy).__name__}.scan gave levels {', '.join(unknown)}; a level is one of "
+            f"{', '.join(LEVEL_NAMES)}"
+        )
+    none = np.full(len(decided), np.nan)
+    given = {name: np.asarray(values, np.float64)[decided] for name, values in scan.levels.items()}
+    if all(np.isnan(values).all() for values in given.values()):
+        return {}
+    stop, target, limit, trail, trail_atr = (given.get(name, none) for name in LEVEL_NAMES)
+    trail = np.where(np.isnan(trail), trail_atr * indicators.atr(bars)[decided], trail)
+    side, close = scan.side[decided], bars.close[decided]
+    misplaced = (
+        ((close - stop) * side <= 0)
+        | (np.isfinite(target) & ((target - close) * side <= 0))
+        | (limit < 1)
+        | (trail <= 0)
+        | np.isinf(stop + limit + trail)
+    )
+    for row in np.flatnonzero(misplaced)[:1]:
+        raise FixConfiguration(
+            f"{type(strategy).__name__} gave stop {stop[row]:g}, target {target[row]:g}, bars "
+            f"{limit[row]:g} and trail {trail[row]:g} for a {'buy' if side[row] > 0 else 'sell'} "
+            f"of {bars.symbol} at {bars.timestamp[decided[row]]}, close {close[row]:g}; the stop "
+            "lies on the losing side of the close, the target on the other, bars are 1 or more and "
+            "the trail is a distance over 0"
+        )
+    return dict(zip(LEVELS, (stop, target, limit, trail), strict=True))
 
 
 def _check_scan(
@@ -321,18 +418,32 @@ def _check_scan(
     if len(decided):
         decided = decided[np.linspace(0, len(decided) - 1, CHECKED_BARS).astype(np.int64)]
     for bar in np.unique(np.concatenate([spread, decided])):
-        candidate = strategy.propose(bars[: bar + 1])
-        side, confidence = 0, 0.0
-        if candidate is not None:
-            side, confidence = 1 if candidate.side == "buy" else -1, candidate.confidence
-        scanned_side = int(scan.side[bar])
-        scanned_confidence = float(scan.confidence[bar]) if scanned_side else 0.0
-        if side != scanned_side or abs(confidence - scanned_confidence) > 1e-6:
+        candidate, scanned = strategy.propose(bars[: bar + 1]), candidate_at(scan, int(bar))
+        if not _agree(candidate, scanned):
             raise FixConfiguration(
                 f"{type(strategy).__name__}.scan sees past {bars.symbol} {bars.timestamp[bar]}: "
-                f"side {scanned_side} with confidence {scanned_confidence}, but propose on the "
-                f"bars up to there gives {side} with {confidence}; correct scan, or remove it"
+                f"{_words(scanned)}, but propose on the bars up to there gives "
+                f"{_words(candidate)}; correct scan, or remove it"
             )
+
+
+def _agree(candidate: Candidate | None, scanned: Candidate | None) -> bool:
+    if candidate is None or scanned is None:
+        return candidate is scanned
+    levels, others = astuple(candidate.levels), astuple(scanned.levels)
+    return (
+        candidate.side == scanned.side
+        and abs(candidate.confidence - scanned.confidence) <= 1e-6
+        and np.allclose(levels, others, rtol=1e-9, atol=0, equal_nan=True)
+    )
+
+
+def _words(candidate: Candidate | None) -> str:
+    if candidate is None:
+        return "no trade"
+    levels = asdict(candidate.levels).items()
+    named = "".join(f", {name} {level:.9g}" for name, level in levels if not np.isnan(level))
+    return f"{candidate.side} with confidence {candidate.confidence}{named}"
 
 
 def _frame(bars: Bars | None, decided: NDArray[np.int64], scan: Scan) -> pd.DataFrame:

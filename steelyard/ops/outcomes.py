@@ -1,5 +1,6 @@
 """Outcomes in the ledger, recomputed: from fills for what was traded, else from the lake's bars."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,8 +9,10 @@ import pandas as pd
 from steelyard.errors import CollectMoreData
 from steelyard.gateways.ledger import OUTCOME
 from steelyard.home import Home
-from steelyard.market.bars import by_symbol
+from steelyard.market.bars import Bars, by_symbol
 from steelyard.market.brackets import outcomes
+from steelyard.market.exits import exit_rule
+from steelyard.market.strategy import LEVELS, signals
 from steelyard.tasks.predictions import as_filled
 
 SHOWN = 5
@@ -53,11 +56,21 @@ def recompute_outcomes(home: Home) -> Recomputed:
     ]
     own = own[is_in_lake].reset_index(drop=True)
     bars = by_symbol(lake, home.lake.bar_size, home.lake.known_after)
-    signals = own[["symbol", "timestamp", "side", "decided_at"]]
-    computed = outcomes(bars, signals, home.settings.brackets)
+    computed = outcomes(
+        bars, _with_levels(home, bars, own), home.settings.brackets, exit_rule(home.strategy)
+    )
     expected = as_filled(home, pd.concat([own[["signal_id", "symbol", "side"]], computed], axis=1))
     differing = _differences(own.set_index("signal_id"), expected.set_index("signal_id"))
     return Recomputed(_shortened([*gone, *differing]), notes)
+
+
+def _with_levels(home: Home, bars: Mapping[str, Bars], rows: pd.DataFrame) -> pd.DataFrame:
+    """Return signals with the exit levels that the existing system gives them, if any."""
+    proposed = signals(bars, home.strategy).set_index("signal_id")
+    levels = proposed[[name for name in LEVELS if name in proposed]]
+    return rows[["symbol", "timestamp", "side", "decided_at"]].join(
+        levels.reindex(rows["signal_id"]).set_axis(rows.index)
+    )
 
 
 def _in_lake(rows: pd.DataFrame, lake: pd.DataFrame) -> np.ndarray:

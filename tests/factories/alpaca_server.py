@@ -55,29 +55,21 @@ class Account:
                 body["symbol"], body["side"], body["qty"], "market", body["client_order_id"]
             )
             entry["order_class"] = body.get("order_class", "simple")
-            if "take_profit" in body:
-                other = "sell" if body["side"] == "buy" else "buy"
-                limit, stop = body["take_profit"]["limit_price"], body["stop_loss"]["stop_price"]
-                entry["legs"] = [
-                    order_document(
-                        body["symbol"],
-                        other,
-                        body["qty"],
-                        "limit",
-                        str(uuid.uuid4()),
-                        "held",
-                        limit_price=str(limit),
-                    ),
-                    order_document(
-                        body["symbol"],
-                        other,
-                        body["qty"],
-                        "stop",
-                        str(uuid.uuid4()),
-                        "held",
-                        stop_price=str(stop),
-                    ),
-                ]
+            other = "sell" if body["side"] == "buy" else "buy"
+            prices = {
+                kind: {name: str(body[leg][name])}
+                for kind, leg, name in (
+                    ("limit", "take_profit", "limit_price"),
+                    ("stop", "stop_loss", "stop_price"),
+                )
+                if leg in body
+            }
+            entry["legs"] = [
+                order_document(
+                    body["symbol"], other, body["qty"], kind, str(uuid.uuid4()), "held", **price
+                )
+                for kind, price in prices.items()
+            ] or None
             self.orders.append(entry)
             return 200, entry
 

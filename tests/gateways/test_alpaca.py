@@ -1,5 +1,6 @@
 """Alpaca over real sockets: one order per signal under any fault, and a reconciled account."""
 
+import math
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -21,6 +22,7 @@ from steelyard.gateways.ledger import Ledger
 from steelyard.home import open_broker, open_home
 from steelyard.market.bars import Bars
 from steelyard.market.brackets import BracketPolicy
+from steelyard.market.strategy import Entry, Exiting
 
 DAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=1)
 ORDER = Order(
@@ -264,6 +266,60 @@ def test_what_is_over_its_time_is_left_at_the_market(
         201.0,
     ]
     assert {leg["status"] for leg in server.order(ID)["legs"]} == {"canceled"}
+
+
+class ThirdClose:
+    """Leaves at the third close."""
+
+    def exit(self, bars: Bars, entry: Entry) -> bool:
+        return len(bars) - entry.position == 3
+
+
+NO_LEVEL = math.nan
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule", "bars", "reason"),
+    [
+        ({"levels": (NO_LEVEL, NO_LEVEL, NO_LEVEL, 10.0)}, None, 5, "trail"),
+        ({"levels": (NO_LEVEL, NO_LEVEL, 5.0, NO_LEVEL)}, None, 5, "time"),
+        ({}, ThirdClose(), 3, "exit"),
+    ],
+    ids=["a trailing stop that moved", "a time limit of its own", "a rule"],
+)
+def test_what_alpaca_cannot_hold_is_left_at_the_market(
+    account: tuple[Account, str],
+    ledger: Ledger,
+    changes: dict[str, Any],
+    rule: Exiting | None,
+    bars: int,
+    reason: str,
+) -> None:
+    """By the run after the bar that asks for it; until then the stop stays, without a target."""
+    server, address = account
+    settings = BrokerSettings(name="alpaca", address=address, timeout_seconds=0.5)
+    alpaca = AlpacaBroker(ledger, BracketPolicy(), settings, KEYS, rule)
+    alpaca.submit(replace(ORDER, stop_offset=10.0, target_offset=math.nan, **changes))
+    placed = server.order(ID)
+    server.fill(placed, 200.0)
+    risen = {symbol: risen_and_fallen(flat) for symbol, flat in history(bars).items()}
+    alpaca.advance({symbol: known[:bars] for symbol, known in risen.items()})
+
+    assert placed["order_class"] == "oto"
+    assert [leg["stop_price"] for leg in placed["legs"]] == ["190.0"]
+    assert len(server.orders) == 1
+    alpaca.advance(risen)
+    server.fill(server.order(f"{ID}:{reason}:1"), 204.0)
+    alpaca.advance(risen)
+    assert row(ledger)[["status", "exit_reason"]].tolist() == ["closed", reason]
+    assert math.isnan(row(ledger)["target_price"])
+
+
+def risen_and_fallen(flat: Bars) -> Bars:
+    """Bars that rise to 216 and fall to 204 in the last one."""
+    high, low = flat.high.copy(), flat.low.copy()
+    high[-2], low[-1] = 216.0, 204.0
+    return replace(flat, high=high, low=low)
 
 
 @pytest.mark.parametrize("ratio", [4.0, 0.1], ids=["4 for 1", "1 for 10"])

@@ -23,9 +23,11 @@ def run(
     Stop and target 10 away.
     """
     bars = bars_of([FLAT, *rows])
-    ten = np.array([10.0])
+    columns = bars.open, bars.high, bars.low, bars.close
+    stop, target = np.array([100.0 - 10 * side]), np.array([100.0 + 10 * side])
+    none, limits = np.array([np.nan]), np.array([limit])
     exit_bar, price, reason = settle(
-        bars.open, bars.high, bars.low, bars.close, np.array([0]), np.array([side]), ten, ten, limit
+        *columns, np.array([1]), np.array([side]), stop, target, none, limits
     )
     return int(exit_bar[0]), float(price[0]), REASON[int(reason[0])]
 
@@ -132,9 +134,11 @@ def test_the_kernel_agrees_with_the_rule_in_plain_words(seed: int, side: int, li
         axis=1,
     )
     decided = np.arange(40)
-    offsets = np.full(40, 5.0)
     columns = [np.ascontiguousarray(column) for column in rows.T]
-    exit_bar, _, reason = settle(*columns, decided, np.full(40, side), offsets, offsets, limit)
+    entries = np.append(opens[1:], np.nan)
+    stops, targets, none = entries - 5.0 * side, entries + 5.0 * side, np.full(40, np.nan)
+    sides, limits = np.full(40, side), np.full(40, limit)
+    exit_bar, _, reason = settle(*columns, decided + 1, sides, stops, targets, none, limits)
 
     expected = [reference(rows, int(bar), side, 5.0, limit) for bar in decided]
     assert list(zip(exit_bar.tolist(), [REASON[int(r)] for r in reason], strict=True)) == expected

@@ -112,6 +112,10 @@ FLOAT_COLUMNS = (
     "fees",
     "stop_offset",
     "target_offset",
+    "level_stop",
+    "level_target",
+    "level_bars",
+    "level_trail",
 )
 TIME_COLUMNS = (
     "taken_in_at",
@@ -249,7 +253,8 @@ class Trade(Base):
     """An order and its fills, or the veto of the risk limits; the order id is the signal id.
 
     Status: vetoed (never ordered), submitted, open (entered), closed, rejected or canceled. An open
-    trade with ``unprotected_since`` has neither stop nor target at the broker since then.
+    trade with ``unprotected_since`` has neither stop nor target at the broker since then. The
+    levels are those of the signal's own (``strategy.LEVELS``); without target there is no price.
     """
 
     __tablename__ = "trades"
@@ -261,7 +266,7 @@ class Trade(Base):
     side: Mapped[str]
     quantity: Mapped[float]
     stop_price: Mapped[float]
-    target_price: Mapped[float]
+    target_price: Mapped[float | None]
     status: Mapped[str] = mapped_column(index=True)
     submitted_at: Mapped[datetime] = mapped_column(UtcTime)
     entry_at: Mapped[datetime | None] = mapped_column(UtcTime)
@@ -273,6 +278,10 @@ class Trade(Base):
     timestamp: Mapped[datetime | None] = mapped_column(UtcTime)
     stop_offset: Mapped[float | None]
     target_offset: Mapped[float | None]
+    level_stop: Mapped[float | None]
+    level_target: Mapped[float | None]
+    level_bars: Mapped[float | None]
+    level_trail: Mapped[float | None]
     veto: Mapped[str | None]
     unprotected_since: Mapped[datetime | None] = mapped_column(UtcTime)
 
