@@ -75,7 +75,8 @@ def known_after(
         timezone: Zone in which daily bars begin at midnight.
 
     Raises:
-        FixConfiguration: If the calendar is unknown.
+        FixConfiguration: If the calendar is unknown, or daily bars begin after the session of their
+            day has closed: those of the next session would be known before it.
     """
     if calendar in CONTINUOUS or bar_size != pd.Timedelta("1D") or stamps.isna().all():
         return bar_size
@@ -84,8 +85,18 @@ def known_after(
     if exchange is None:
         return bar_size
     opens = exchange.sessions.tz_localize(timezone, ambiguous="NaT", nonexistent="shift_forward")
-    latest = (pd.DatetimeIndex(exchange.closes) - opens).max()
-    return latest if latest > pd.Timedelta(0) else bar_size
+    latest: pd.Timedelta = (pd.DatetimeIndex(exchange.closes) - opens).max()
+    if not latest > pd.Timedelta(0):
+        return bar_size
+    local = stamps.dropna().dt.tz_convert(timezone).dt.tz_localize(None)
+    begin = (local - local.dt.normalize()).mode().iloc[0]
+    if begin >= latest:
+        raise FixConfiguration(
+            f"conf/source.yaml: daily bars begin at {pd.Timestamp(0) + begin:%H:%M} {timezone}, "
+            f"when the session of {calendar} has closed: the next session would be known before "
+            "it; set timezone to the zone of their midnights, or calendar: auto"
+        )
+    return latest
 
 
 def known_times(

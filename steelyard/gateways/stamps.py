@@ -31,6 +31,7 @@ WRITTEN_FORMATS = {
 UNITS: tuple[Literal["s", "ms", "us", "ns"], ...] = ("s", "ms", "us", "ns")
 NAIVE: Literal["datetime64[ns]"] = "datetime64[ns]"
 AWARE: Literal["datetime64[ns, UTC]"] = "datetime64[ns, UTC]"
+_ZONE = re.compile(r" ([A-Za-z]+/[A-Za-z_/]+|UTC)$")
 _OFFSET = re.compile(r"(?:Z|[+-]\d\d:?\d\d)$")
 
 
@@ -48,24 +49,30 @@ class ReadStamps:
     findings: tuple[str, ...] = ()
 
 
-def read_stamps(column: pd.Series, zone: str, file: str) -> ReadStamps:
+def read_stamps(
+    column: pd.Series, zone: str, file: str, *, date_format: str = "", hours_ahead: float = 0
+) -> ReadStamps:
     """Return a column of stamps in UTC.
 
     Args:
         column: Numbers, texts or datetimes, one per row.
         zone: Zone of stamps that name none.
         file: Name of the file in messages.
+        date_format: Format of texts (strptime), its part before the first blank for texts without
+            one; empty: ISO 8601, with an offset or the name of a zone behind it or not.
+        hours_ahead: Hours by which stamps that name no zone are ahead of the clock of ``zone``.
 
     Raises:
         FixData: If a value is no time, or lies before 1950 or after the end of next year.
     """
     try:
         is_number = pd.api.types.is_numeric_dtype(column)
-        parsed = _from_numbers(column) if is_number else _from_texts(column)
+        parsed = _from_numbers(column) if is_number else _from_texts(column, date_format)
     except (ValueError, TypeError, OverflowError) as error:
         reason = " ".join(str(error).split())[:200]
         raise FixData(
-            f"{file}: {column.name} holds no times ({reason}); ISO 8601 or epoch numbers"
+            f"{file}: {column.name} holds no times ({reason}); ISO 8601 or epoch numbers, or set "
+            "date_format in conf/source.yaml"
         ) from error
     naive, aware = parsed
     if naive.notna().any() and aware.notna().any():
@@ -74,23 +81,48 @@ def read_stamps(column: pd.Series, zone: str, file: str) -> ReadStamps:
             f"{file}: stamps with and without an offset are mixed in {column.name}, the "
             f"first without is {first!r}; write all of them with their offset, or none"
         )
+    naive = naive - pd.Timedelta(hours=hours_ahead)
     local = naive.dt.tz_localize(zone, ambiguous="NaT", nonexistent="NaT").dt.tz_convert("UTC")
     stamps = aware.where(aware.notna(), local).astype(AWARE)
     _require_plausible(stamps, column, file)
     return ReadStamps(stamps, tuple(_unreadable(naive, local, zone, file)))
 
 
-def _from_texts(column: pd.Series) -> tuple[pd.Series, pd.Series]:
+def _from_texts(column: pd.Series, date_format: str) -> tuple[pd.Series, pd.Series]:
     """Return stamps without and with a zone, each NaT where the other has the row's stamp."""
     if pd.api.types.is_datetime64_any_dtype(column):
         if column.dt.tz is None:
             return column.astype(NAIVE), _no_stamps(column, AWARE)
         return _no_stamps(column, NAIVE), column.dt.tz_convert("UTC").astype(AWARE)
-    texts = column.astype("str").str.strip()
+    texts = column.astype("str").str.strip().str.replace(r"\s+", " ", regex=True)
+    if date_format:
+        return _formatted(texts, date_format)
+    named = texts.str.extract(_ZONE)[0]
+    if named.notna().any():
+        return _no_stamps(column, NAIVE), _of_named_zone(texts, named)
     offset = texts.str.contains(_OFFSET) & texts.str.contains(":")
     naive = pd.to_datetime(texts.where(~offset), format="ISO8601").astype(NAIVE)
     aware = pd.to_datetime(texts.where(offset), format="ISO8601", utc=True)
     return naive, aware.astype(AWARE)
+
+
+def _formatted(texts: pd.Series, date_format: str) -> tuple[pd.Series, pd.Series]:
+    if not texts.str.contains(" ").any():
+        date_format = date_format.partition(" ")[0]
+    if "%z" in date_format:
+        aware = pd.to_datetime(texts, format=date_format, utc=True)
+        return _no_stamps(texts, NAIVE), aware.astype(AWARE)
+    naive = pd.to_datetime(texts, format=date_format)
+    return naive.astype(NAIVE), _no_stamps(texts, AWARE)
+
+
+def _of_named_zone(texts: pd.Series, zones: pd.Series) -> pd.Series:
+    """Return stamps that name their zone behind a blank; all of them name the same."""
+    if zones.nunique(dropna=False) > 1:
+        raise ValueError(f"several zones: {', '.join(map(str, zones.unique()[:3]))}")
+    naive = pd.to_datetime(texts.str.replace(_ZONE, "", regex=True), format="ISO8601")
+    zoned = naive.dt.tz_localize(zones.iloc[0], ambiguous="NaT", nonexistent="NaT")
+    return zoned.dt.tz_convert("UTC").astype(AWARE)
 
 
 def _from_numbers(column: pd.Series) -> tuple[pd.Series, pd.Series]:

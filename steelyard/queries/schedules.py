@@ -163,7 +163,7 @@ def coming_bars(home: Home, as_of: datetime) -> list[ComingBar]:
     Raises:
         FixConfiguration: If the times of collect or trade are not cron.
     """
-    source, up, bar_size = home.settings.source, home.settings.up, home.lake.bar_size
+    source, up, bar_size = home.settings.source.resolved(), home.settings.up, home.lake.bar_size
     days = COMING_DAYS if bar_size >= pd.Timedelta("1D") else 2
     until = as_of + timedelta(days=2 * days)
     collects, trades = (_runs(up, name, MAX_RUNS, as_of, until) for name in ("collect", "trade"))
@@ -186,7 +186,7 @@ def _collect(records: ScheduleRecords) -> Trace:
 
     A simulated source owes nothing, exchanges close for days.
     """
-    lake, source = records.home.lake, records.home.settings.source
+    lake, source = records.home.lake, records.home.settings.source.resolved()
     try:
         last = lake.read(until=pd.Timestamp(records.as_of))["timestamp"].max() + lake.known_after
     except CollectMoreData:

@@ -3,6 +3,7 @@
 import pandas as pd
 import pytest
 
+from steelyard.errors import FixConfiguration
 from steelyard.gateways.calendars import known_after, known_times, next_open
 
 DAY, HOUR = pd.Timedelta("1D"), pd.Timedelta("1h")
@@ -23,9 +24,28 @@ def test_daily_bars_are_known_when_their_session_has_closed(
     calendar: str, timezone: str, bar_size: pd.Timedelta, hours: int
 ) -> None:
     """Never before any close of the year, even if the bars are of one summer."""
-    stamps = pd.Series(pd.date_range("2023-06-01", "2023-07-01", tz="UTC"))
+    stamps = pd.Series(pd.date_range("2023-06-01", "2023-07-01", tz=timezone)).dt.tz_convert("UTC")
 
     assert known_after(stamps, bar_size, calendar, timezone) == hours * HOUR
+
+
+@pytest.mark.parametrize(
+    ("calendar", "begin", "timezone"),
+    [
+        pytest.param("XTKS", "00:00+09:00", "UTC", id="midnights of Tokyo read as UTC"),
+        pytest.param("XNYS", "17:00-05:00", "America/New_York", id="days that begin at 17:00"),
+    ],
+)
+def test_daily_bars_that_begin_after_a_session_has_closed_are_refused(
+    calendar: str, begin: str, timezone: str
+) -> None:
+    """They hold the next session, which would be known before it has closed."""
+    stamps = pd.Series(
+        pd.to_datetime([f"2023-01-{day}T{begin}" for day in range(10, 14)], utc=True)
+    )
+
+    with pytest.raises(FixConfiguration, match=f"when the session of {calendar} has closed"):
+        known_after(stamps, DAY, calendar, timezone)
 
 
 @pytest.mark.parametrize(

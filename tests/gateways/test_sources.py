@@ -1,6 +1,9 @@
 """Sources: every unusable file is one clear line, every usable one gives the same columns."""
 
 import gzip
+import json
+import re
+import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -10,7 +13,7 @@ import pytest
 from pydantic import ValidationError
 
 from steelyard.errors import FixConfiguration, FixData
-from steelyard.gateways.sources import SourceSettings, from_argument, read
+from steelyard.gateways.sources import SourceSettings, from_argument, paths, read
 from steelyard.market.bars import COLUMNS
 
 HEADER = "date,open,high,low,close,volume\n"
@@ -73,10 +76,25 @@ def test_a_broken_csv_is_one_clear_line(tmp_path: Path, content: str, message: s
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("AAA.json", "[]", "unknown kind of file; convert it to one of"),
+        ("AAA.xlsx", "[]", "unknown kind of file; convert it to one of"),
         ("AAA.parquet", "not parquet", "AAA.parquet: cannot be read"),
+        ("AAA.feather", "not feather", "AAA.feather: cannot be read"),
+        ("AAA.feather", "", "the file is empty"),
+        ("AAA.json", "[", "AAA.json: cannot be read"),
+        ("AAA.json", "[]", "a header but no rows"),
+        ("AAA.zip", "not zip", "AAA.zip: cannot be read"),
+        ("AAA.csv.gz", "not gzip", "AAA.csv.gz: cannot be read"),
     ],
-    ids=["an unknown kind", "a parquet file that is none"],
+    ids=[
+        "an unknown kind",
+        "a parquet file that is none",
+        "a feather file that is none",
+        "a feather file of zero bytes",
+        "half a JSON document",
+        "JSON without rows",
+        "an archive that is none",
+        "a gzip file that is none",
+    ],
 )
 def test_a_file_of_the_wrong_kind_is_one_clear_line(
     tmp_path: Path, name: str, content: str, message: str
@@ -237,7 +255,7 @@ def test_an_unknown_symbol_is_refused() -> None:
         read(SourceSettings(symbols=("AAPL", "ZZZ")))
 
 
-@pytest.mark.parametrize("zone", ["Mars/Base", "", "/etc/passwd"])
+@pytest.mark.parametrize("zone", ["Mars/Base", " ", "/etc/passwd"])
 def test_an_unknown_time_zone_is_refused(zone: str) -> None:
     """Before any file is read."""
     with pytest.raises(ValidationError, match="a time zone such as UTC"):
@@ -394,3 +412,281 @@ def test_one_jump_is_decided_once() -> None:
 
     with pytest.raises(ValidationError, match="7203 2022-10-10 is decided 2 times"):
         SourceSettings.model_validate({"jumps": [decision, decision]})
+
+
+@pytest.mark.parametrize(
+    ("text", "layout"),
+    [
+        pytest.param(
+            "timestamp;open;high;low;close;volume\n2023-01-02;1.000,5;1.002;999,25;1.001;7\n",
+            {"separator": ";", "decimal": ",", "thousands": "."},
+            id="semicolons, decimal commas and points between thousands",
+        ),
+        pytest.param(
+            "timestamp\topen\thigh\tlow\tclose\tvolume\n2023-01-02\t1000.5\t1002\t999.25\t1001\t7\n",
+            {"separator": "tab"},
+            id="tabs",
+        ),
+        pytest.param(
+            "Bars of X\n\nday,open,high,low,close,volume\n02.01.2023,1000.5,1002,999.25,1001,7\n"
+            "Source: somewhere\n\n",
+            {
+                "skip_rows": 2,
+                "skip_footer": 1,
+                "date_format": "%d.%m.%Y",
+                "columns": {"timestamp": "day"},
+            },
+            id="lines above and below, another order of day and month",
+        ),
+        pytest.param(
+            "# X\ntimestamp,open,high,low,close,volume\n#\n2023-01-02,1000.5,1002,999.25,1001,7",
+            {"comment": "#"},
+            id="comments",
+        ),
+        pytest.param(
+            "Day,Hour,open,high,low,close,volume\n20230102,000000,1000.5,1002,999.25,1001,7\n",
+            {"columns": {"timestamp": "Day", "time": "Hour"}, "date_format": "%Y%m%d %H%M%S"},
+            id="date and time in two columns without colons",
+        ),
+        pytest.param(
+            "20230102,7,1000.5,1002,999.25,1001\n",
+            {"names": ["timestamp", "volume", "open", "high", "low", "close"]},
+            id="names for columns without a header",
+        ),
+        pytest.param(
+            "timestamp,open,high,low,close,volume\n2023-01-02,100050,100200,99925,100100,7\n",
+            {"price_factor": 100},
+            id="prices in cents",
+        ),
+        pytest.param(
+            "timestamp,open,high,low,close,volume\n2023-01-02,$1000.5,€1002,£999.25,1001,0.007K\n",
+            {},
+            id="currencies and a short volume",
+        ),
+        pytest.param(
+            ",open,high,low,close,volume\n2023-01-02,1000.5,1002,999.25,1001,7\n",
+            {},
+            id="stamps in an index without a name",
+        ),
+        pytest.param(
+            ",date,open,high,low,close,volume\n0,2023-01-02,1000.5,1002,999.25,1001,7\n",
+            {},
+            id="an index that counts rows",
+        ),
+    ],
+)
+def test_files_are_read_as_they_are_written(
+    tmp_path: Path, text: str, layout: dict[str, object]
+) -> None:
+    """Settings of conf/source.yaml say how; the bar is the same."""
+    raw = read(files(write(tmp_path, text), bar_size="1D", **layout))
+
+    [bar] = raw.frame.to_dict("records")
+    assert bar["timestamp"] == pd.Timestamp("2023-01-02", tz="UTC")
+    assert [bar[name] for name in ("open", "high", "low", "close", "volume")] == [
+        1000.5,
+        1002.0,
+        999.25,
+        1001.0,
+        7.0,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("document", "layout"),
+    [
+        pytest.param([{"date": "2023-01-02", "open": 1, "high": 2, "low": "0.5"}], {}, id="rows"),
+        pytest.param(
+            {"date": ["2023-01-02"], "open": [1], "high": [2], "low": [0.5]}, {}, id="columns"
+        ),
+        pytest.param(
+            {"data": [["2023-01-02", 1, 2, 0.5]]},
+            {"records": "data", "names": ["date", "open", "high", "low"]},
+            id="arrays under a key",
+        ),
+    ],
+)
+def test_json_is_read_as_rows_arrays_or_columns(
+    tmp_path: Path, document: object, layout: dict[str, object]
+) -> None:
+    """The low stands for the close here."""
+    file = write(tmp_path, json.dumps(document), "X.json")
+    raw = read(files(file, bar_size="1D", columns={"close": "low"}, **layout))
+
+    assert raw.frame[["symbol", "open", "low"]].to_numpy().tolist() == [["X", 1.0, 0.5]]
+
+
+@pytest.mark.parametrize(
+    ("content", "layout", "message"),
+    [
+        ("2023-01-02,1,2,0.5,1.5,10", {"price_factor": 100}, "have decimals, so they are not 100"),
+        ("2023-01-02,1.0,2.0,1.0,1.0,10", {"price_factor": 100}, "set price_factor: 1"),
+        ("2023-01-02,10.25,11,10,10,1", {"thousands": ".", "decimal": ","}, "row 1 has '10.25'"),
+        ("2023-01-02,1,2,1,1K,10", {}, "row 1 has '1K' in column close"),
+        ("2023-01-02,1,2,1,1,-", {"names": ["a", "b"]}, "Expected 2 columns, got 6"),
+        ("13/01/2023,1,2,1,1,1", {"date_format": "%m/%d/%Y"}, "holds no times"),
+        ("2023-01-02,1,2,1,1,1", {"date_pattern": r"(A+)"}, "does not count milliseconds since"),
+        ("1000,1,2,1,1,1", {"date_pattern": r"(A+)"}, "finds AAA, which is no date"),
+        ("1,1,2,1,1,1", {"columns": {"time": "hour"}}, "maps time to hour, the file has date"),
+        (
+            "2023-01-02 09:00 Asia/Tokyo,1,2,1,1,1\n2023-01-02 10:00 UTC,1,2,1,1,1",
+            {},
+            "several zones",
+        ),
+    ],
+)
+def test_a_layout_that_does_not_fit_is_refused(
+    tmp_path: Path, content: str, layout: dict[str, object], message: str
+) -> None:
+    """A wrong setting must not give plausible bars."""
+    with pytest.raises(FixData, match=re.escape(message)):
+        read(files(write(tmp_path, HEADER + content), bar_size="1D", **layout))
+
+
+@pytest.mark.parametrize(
+    ("layout", "message"),
+    [
+        ({"separator": "ab"}, "use one sign, or tab"),
+        ({"date_format": "dd.mm"}, "use a format such as"),
+        ({"names": ["open", "open"]}, "names a column twice"),
+        ({"price_factor": 0}, "greater than 0"),
+        ({"date_pattern": "("}, "is not a regular expression"),
+        ({"preset": "metastock"}, "unknown preset; use one of alpaca, binance"),
+    ],
+)
+def test_a_layout_that_cannot_be_is_refused(layout: dict[str, object], message: str) -> None:
+    """Before any file is read."""
+    with pytest.raises(ValidationError, match=message):
+        SourceSettings.model_validate(layout)
+
+
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York", "Europe/London"])
+@pytest.mark.parametrize("size", ["1min", "1h", "4h"])
+def test_bars_stamped_at_their_close_are_known_at_that_stamp(
+    tmp_path: Path, zone: str, size: str
+) -> None:
+    """Neither earlier nor later, over the change of the clock, too."""
+    closes = pd.date_range("2024-03-30 03:00", periods=40, freq=size, tz="UTC")
+    file = write_bars(tmp_path / "X.csv", closes.tz_convert(zone).strftime("%Y-%m-%dT%H:%M:%S%z"))
+    raw = read(files(file, stamps="close", timezone=zone))
+
+    assert (raw.frame["timestamp"] + raw.bar_size).tolist() == closes.tolist()
+
+
+@pytest.mark.parametrize(
+    ("calendar", "stamp", "opens"),
+    [
+        pytest.param("24/7", "2024-03-31 00:00", "2024-03-30 00:00", id="midnight ends a day"),
+        pytest.param("XLON", "2024-04-02", "2024-04-02 00:00", id="a date names a session"),
+        pytest.param("XLON", "2024-04-02 16:30", "2024-04-02 00:00", id="a session's close"),
+    ],
+)
+def test_daily_bars_stamped_at_their_close(
+    tmp_path: Path, calendar: str, stamp: str, opens: str
+) -> None:
+    """The calendar says whether a date ends a day or names a session.
+
+    Taken for the end of the day before, a session would be known a day early; without a calendar
+    the file is refused.
+    """
+    file = write_bars(tmp_path / "X.csv", [stamp])
+    layout = {"stamps": "close", "timezone": "Europe/London", "bar_size": "1D"}
+
+    bars = read(files(file, calendar=calendar, **layout)).frame
+    assert bars["timestamp"].tolist() == [pd.Timestamp(opens, tz="Europe/London")]
+    with pytest.raises(FixData, match="daily bars with stamps: close need calendar"):
+        read(files(file, **layout))
+
+
+def test_the_clock_of_a_server_is_ahead_of_new_york_all_year(tmp_path: Path) -> None:
+    """Its day begins at 17:00 in New York, in summer and in winter."""
+    write_bars(tmp_path / "WINTER.csv", ["2024-01-02 00:00"])
+    write_bars(tmp_path / "SUMMER.csv", ["2024-07-02 00:00"])
+    layout = {"timezone": "America/New_York", "hours_ahead": 7, "bar_size": "1D"}
+
+    stamps = read(files(tmp_path, **layout)).frame["timestamp"]
+
+    assert stamps.dt.strftime("%d %H:%M").tolist() == ["01 21:00", "01 22:00"]
+
+
+def test_a_pattern_with_a_slash_is_searched_in_the_path(tmp_path: Path) -> None:
+    """Folders, and members of archives, may name the symbol."""
+    (tmp_path / "BTC" / "2024").mkdir(parents=True)
+    write_bars(tmp_path / "BTC" / "2024" / "bars-01.csv", hours())
+    write_bars(tmp_path / "BTC" / "2024" / "bars-02.csv", hours(start="2023-02-02"))
+    assert set(read(files(tmp_path, symbol_pattern="/([A-Z]+)/")).frame["symbol"]) == {"BTC"}
+
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        for symbol in ("ETH", "SOL"):
+            archive.write(tmp_path / "BTC" / "2024" / "bars-01.csv", f"{symbol}/bars.csv")
+    zipped = read(files(tmp_path / "all.zip", symbol_pattern="/([A-Z]+)/"))
+    assert zipped.frame["symbol"].value_counts().to_dict() == {"ETH": 30, "SOL": 30}
+
+
+def test_an_archive_of_several_files_gives_each_of_them(tmp_path: Path) -> None:
+    """One symbol per member; what a Mac packs beside them is left out."""
+    with zipfile.ZipFile(tmp_path / "bars.zip", "w") as archive:
+        for name in ("AAA.csv", "deep/BBB.csv", "__MACOSX/._AAA.csv", "deep/.hidden.csv"):
+            archive.writestr(name, HEADER + ROWS)
+
+    assert set(read(files(tmp_path)).frame["symbol"]) == {"AAA", "BBB"}
+
+
+def test_hidden_files_and_locks_are_left_out(tmp_path: Path) -> None:
+    """Tools keep them beside the user's files."""
+    write(tmp_path, HEADER + ROWS)
+    (tmp_path / ".sync").mkdir()
+    for name in (".DS_Store", "~$AAA.csv", "._AAA.csv", ".sync/AAA.csv"):
+        write(tmp_path, "nothing to read", name)
+    write(tmp_path, "nothing to read", "AAA-mark.csv")
+
+    assert set(read(files(tmp_path, ignore=["*-mark.csv"])).frame["symbol"]) == {"AAA"}
+
+
+def test_notes_beside_bars_are_left_out_and_said(tmp_path: Path) -> None:
+    """A folder of CSV or Parquet files is read as before; without them, the other kinds are."""
+    write(tmp_path, HEADER + ROWS)
+    write(tmp_path, "not bars", "README.txt")
+    raw = read(files(tmp_path))
+
+    assert set(raw.frame["symbol"]) == {"AAA"}
+    assert "1 files that are not .csv" in raw.findings[0]
+    assert "README.txt" in raw.findings[0]
+    (tmp_path / "AAA.csv").rename(tmp_path / "README.txt")
+    assert set(read(files(tmp_path)).frame["symbol"]) == {"README"}
+
+
+@pytest.mark.parametrize("name", ["X.zip", "X.csv.gz"])
+def test_a_bomb_is_refused(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A small file that is huge when unpacked."""
+    content = (HEADER + ROWS + "\n" * 100_000).encode()
+    monkeypatch.setattr(paths, "LARGEST", 50_000)
+    if name.endswith(".gz"):
+        (tmp_path / name).write_bytes(gzip.compress(content))
+    else:
+        with zipfile.ZipFile(tmp_path / name, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("X.csv", content)
+
+    with pytest.raises(FixData, match="when unpacked"):
+        read(files(tmp_path / name))
+
+
+def test_files_of_one_symbol_with_bars_of_two_sizes_are_refused(tmp_path: Path) -> None:
+    """Daily bars among hourly ones would be known at one in the morning."""
+    write_bars(tmp_path / "XBTUSD_60.csv", hours(200))
+    write_bars(tmp_path / "XBTUSD_1440.csv", days())
+
+    with pytest.raises(FixData, match=r"XBTUSD_1440.csv: the bars of XBTUSD are 1 day apart"):
+        read(files(tmp_path, symbol_pattern=r"^(.+)_\d+$"))
+
+
+def test_one_of_yfinance_s_symbols_may_have_no_bar(tmp_path: Path) -> None:
+    """Two symbols in the header; the day one did not trade is no bar of it."""
+    text = (
+        "Ticker,AAPL,AAPL,AAPL,AAPL,7203.T,7203.T,7203.T,7203.T\n"
+        "Price,Open,High,Low,Close,Open,High,Low,Close\nDate,,,,,,,,\n"
+        "2024-01-02,1,2,0.5,1.5,10,20,5,15\n2024-01-03,1,2,0.5,1.5,,,,\n"
+    )
+    frame = read(files(write(tmp_path, text), bar_size="1D")).frame
+
+    assert frame["symbol"].value_counts().to_dict() == {"AAPL": 2, "7203.T": 1}

@@ -1,0 +1,157 @@
+"""Bars of a file: its columns, numbers and stamps under our names."""
+
+import re
+from contextlib import suppress
+from dataclasses import dataclass
+
+import pandas as pd
+
+from steelyard.errors import FixData
+from steelyard.gateways.sources.columns import read_numbers, read_symbols, required_columns
+from steelyard.gateways.sources.paths import KINDS, UNREADABLE, BarFile, symbol_of
+from steelyard.gateways.sources.presets import PRESETS, preset_of
+from steelyard.gateways.sources.settings import SourceSettings
+from steelyard.gateways.sources.tables import in_utf8, read_table
+from steelyard.gateways.stamps import ReadStamps, read_stamps
+from steelyard.market.bars import COLUMNS
+
+NUMBERS = ("open", "high", "low", "close", "volume", "adj_close")
+MILLISECONDS_OF_A_DAY = 86_400_000
+
+
+@dataclass(frozen=True, slots=True)
+class FileBars:
+    """The bars of one file.
+
+    Attributes:
+        name: The file in messages.
+        frame: One row per bar, columns ``COLUMNS``, and ``adj_close`` if the file has one; stamps
+            as written, open or close.
+        findings: What is worth knowing, one line each.
+    """
+
+    name: str
+    frame: pd.DataFrame
+    findings: tuple[str, ...] = ()
+
+
+def read_bars(file: BarFile, settings: SourceSettings) -> FileBars:
+    """Return the bars of a file.
+
+    Args:
+        file: The file.
+        settings: Layout of the file, resolved.
+
+    Raises:
+        FixData: If the file cannot be read so; the message names the preset whose layout it has.
+    """
+    try:
+        return _bars_of(file, settings)
+    except FixData as error:
+        preset = _preset_of(file)
+        if preset in ("", settings.preset):
+            raise
+        raise FixData(
+            f"{error}; conf/source.yaml: preset: {preset} reads files of this layout"
+        ) from error
+
+
+def _preset_of(file: BarFile) -> str:
+    if file.kind in (".parquet", ".feather"):
+        return ""
+    with suppress(FixData, ValueError, *UNREADABLE):
+        begin = in_utf8(file.content())[:4000].decode("utf-8", "replace")
+        return preset_of("\n".join(begin.splitlines()[:2]))
+    return ""
+
+
+def _bars_of(file: BarFile, settings: SourceSettings) -> FileBars:
+    if not file.kind:
+        raise FixData(f"{file}: unknown kind of file; convert it to one of {', '.join(KINDS)}")
+    raw = read_table(file, settings)
+    if raw.empty:
+        raise FixData(f"{file}: a header but no rows; download it again")
+    columns = required_columns(raw, settings, str(file))
+    held = {name: raw[column] for name, column in columns.items() if column is not None}
+    frame = pd.DataFrame(
+        {
+            name: read_numbers(held[name], name, settings, str(file))
+            for name in NUMBERS
+            if name in held
+        }
+    )
+    read = _stamps(raw, held, settings, file)
+    frame["timestamp"] = read.stamps
+    frame["symbol"] = read_symbols(held["symbol"]) if "symbol" in held else _symbol(file, settings)
+    findings = list(read.findings)
+    if "volume" not in frame:
+        frame["volume"] = float("nan")
+        others = ", ".join(map(str, raw.columns))
+        findings.append(
+            f"{file}: no column for volume among {others}; volume is unknown, map it under "
+            "'columns' in conf/source.yaml"
+        )
+    optional = ["adj_close"] if "adj_close" in frame else []
+    return FileBars(str(file), frame[[*COLUMNS, *optional]], tuple(findings))
+
+
+def _symbol(file: BarFile, settings: SourceSettings) -> str:
+    if settings.preset and PRESETS[settings.preset].symbol_column:
+        raise FixData(
+            f"{file}: no symbol column, so bars of several symbols could not be told apart; have "
+            f"{settings.preset} write one, or map it under 'columns' in conf/source.yaml"
+        )
+    symbol = symbol_of(file, settings.symbol_pattern)
+    if not symbol:
+        raise FixData(
+            f"{file}: no symbol column, and no symbol in the file's name; rename the file"
+        )
+    return symbol
+
+
+def _stamps(
+    raw: pd.DataFrame, held: dict[str, pd.Series], settings: SourceSettings, file: BarFile
+) -> ReadStamps:
+    column = held["timestamp"]
+    if "time" in held:
+        column = _joined(column, held["time"])
+    elif str(column.name).strip().lower() == "date":
+        others = {str(name).strip().lower(): name for name in raw.columns}
+        times = raw[others["time"]].astype("str") if "time" in others else pd.Series(["no time"])
+        if times.str.contains(":").all() and not column.astype("str").str.contains(":").any():
+            column = _joined(column, times)
+    column = _since_midnight(column, settings, file)
+    return read_stamps(
+        column,
+        settings.timezone,
+        str(file),
+        date_format=settings.date_format,
+        hours_ahead=settings.hours_ahead,
+    )
+
+
+def _joined(dates: pd.Series, times: pd.Series) -> pd.Series:
+    """Return dates with the times of day of another column."""
+    texts = dates.astype("str").str.strip() + " " + times.astype("str").str.strip()
+    return texts.rename(f"{dates.name} and {times.name}")
+
+
+def _since_midnight(column: pd.Series, settings: SourceSettings, file: BarFile) -> pd.Series:
+    """Return milliseconds of the day that the file's name dates as times; others unchanged."""
+    match = re.search(settings.date_pattern, file.stem) if settings.date_pattern else None
+    if match is None:
+        return column
+    counts = pd.to_numeric(column, errors="coerce")
+    if not counts.between(0, MILLISECONDS_OF_A_DAY, inclusive="left").all():
+        raise FixData(
+            f"{file}: column {column.name} does not count milliseconds since midnight; correct "
+            "date_pattern in conf/source.yaml"
+        )
+    try:
+        day = pd.to_datetime(match[1], format="%Y%m%d")
+    except ValueError as error:
+        raise FixData(
+            f"{file}: date_pattern finds {match[1]}, which is no date such as 20260131; correct "
+            "conf/source.yaml"
+        ) from error
+    return pd.Series(day + pd.to_timedelta(counts, unit="ms"), name=column.name)

@@ -1,0 +1,175 @@
+"""Tables of files as libraries read them: rows and columns, nothing filled, nothing guessed."""
+
+import codecs
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.feather as pa_feather
+import pyarrow.parquet as pa_parquet
+
+from steelyard.errors import FixData
+from steelyard.gateways.sources.columns import find_columns
+from steelyard.gateways.sources.paths import UNREADABLE, BarFile
+from steelyard.gateways.sources.settings import SourceSettings
+
+SIGNS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+DOWNLOAD_LEVELS = {("price", "ticker"), ("ticker", "price")}
+"""First cells of the two header rows of a download of several symbols."""
+
+
+def read_table(file: BarFile, settings: SourceSettings) -> pd.DataFrame:
+    """Return the rows of a file; columns are named as in the file.
+
+    Args:
+        file: A file of one of ``KINDS``, but an archive.
+        settings: Layout of the file, resolved.
+
+    Raises:
+        FixData: If it is empty, damaged or of another layout.
+    """
+    if not file.member and file.path.stat().st_size == 0:
+        raise FixData(f"{file}: the file is empty (0 bytes); download it again")
+    try:
+        table = _read(file, settings)
+    except (*UNREADABLE, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise FixData(f"{file}: cannot be read ({reason}); repair or download it again") from error
+    return table if isinstance(table.index, pd.RangeIndex) else table.reset_index()
+
+
+def _read(file: BarFile, settings: SourceSettings) -> pd.DataFrame:
+    if file.kind == ".parquet":
+        source = pa.BufferReader(file.content()) if file.member else file.path
+        return cast(pd.DataFrame, pa_parquet.read_table(source).to_pandas())
+    content = file.content()
+    if file.kind == ".feather":
+        table = pa_feather.read_table(pa.BufferReader(content))
+        return cast(pd.DataFrame, table.to_pandas())
+    if file.kind.startswith(".json"):
+        return _of_json(json.loads(content), settings, file)
+    return _of_text(_lines(in_utf8(content), settings), settings, file)
+
+
+def in_utf8(content: bytes) -> bytes:
+    """Return a text in UTF-8 without byte-order mark; one in UTF-16 begins with its mark."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return content.decode("utf-16").encode()
+    return content.removeprefix(codecs.BOM_UTF8)
+
+
+def _lines(content: bytes, settings: SourceSettings) -> bytes:
+    """Return the lines of a text that are rows of the table or its header."""
+    if not (settings.comment or settings.skip_rows or settings.skip_footer):
+        return content
+    lines = content.rstrip().splitlines(keepends=True)
+    lines = lines[settings.skip_rows : len(lines) - settings.skip_footer]
+    comment = settings.comment.encode()
+    return b"".join(line for line in lines if not comment or not line.startswith(comment))
+
+
+def _of_text(content: bytes, settings: SourceSettings, file: BarFile) -> pd.DataFrame:
+    rows = csv.reader(_begin(content), delimiter=settings.separator)
+    first, second = next(rows, []), next(rows, [])
+    _require_separator(first, settings, file)
+    if (_first_cell(first), _first_cell(second)) in DOWNLOAD_LEVELS:
+        return _of_download(content, settings)
+    repeated = [cell.strip().lower() for cell in first] == [n.lower() for n in settings.names]
+    header = list(settings.names) or (
+        first if settings.header else [f"f{number}" for number in range(len(first))]
+    )
+    read = pa_csv.ReadOptions(
+        column_names=header if settings.names else None,
+        autogenerate_column_names=not (settings.header or settings.names),
+        skip_rows=int(repeated),
+        use_threads=False,
+    )
+    parse = pa_csv.ParseOptions(delimiter=settings.separator)
+    convert = pa_csv.ConvertOptions(
+        column_types=dict.fromkeys(_texts(header, settings, file), pa.string()),
+        decimal_point=settings.decimal,
+    )
+    table = pa_csv.read_csv(pa.BufferReader(content), read, parse, convert)
+    return cast(pd.DataFrame, table.to_pandas())
+
+
+def _begin(content: bytes) -> list[str]:
+    return content[:100_000].decode("utf-8", "replace").splitlines()[:2]
+
+
+def _first_cell(row: Sequence[str]) -> str:
+    return row[0].strip().lower() if row else ""
+
+
+def _require_separator(first: Sequence[str], settings: SourceSettings, file: BarFile) -> None:
+    for sign, word in SIGNS.items():
+        if len(first) == 1 and sign in first[0]:
+            raise FixData(
+                f"{file}: the file is separated by {word}; set separator (and decimal) in "
+                "conf/source.yaml"
+            )
+
+
+def _texts(header: Sequence[str], settings: SourceSettings, file: BarFile) -> list[str]:
+    """Return columns to read as they are written.
+
+    A symbol 000001 is no number, TRUE no truth value and NA not missing; a time 093000 has six
+    digits.
+    """
+    columns = find_columns(header, settings, str(file))
+    wanted = ["symbol"]
+    if settings.date_format or columns["time"]:
+        wanted += ["timestamp", "time"]
+    return [str(columns[name]) for name in wanted if columns[name] is not None]
+
+
+def _of_download(content: bytes, settings: SourceSettings) -> pd.DataFrame:
+    """Return one row per stamp and symbol of a table with a header of columns × symbols.
+
+    A symbol without a bar at a stamp of the others has no row.
+    """
+    wide = pd.read_csv(
+        io.BytesIO(content), header=[0, 1], index_col=0, sep=settings.separator, low_memory=False
+    )
+    wide.columns = wide.columns.set_names(
+        [str(name).strip().lower() for name in wide.columns.names]
+    )
+    long = cast(pd.DataFrame, wide.stack("ticker", future_stack=True))
+    long = long.dropna(how="all").rename_axis(["date", "symbol"])
+    return long.reset_index()
+
+
+def _of_json(document: Any, settings: SourceSettings, file: BarFile) -> pd.DataFrame:
+    if settings.records and isinstance(document, Mapping):
+        if settings.records not in document:
+            raise FixData(
+                f"{file}: no {settings.records} among {', '.join(map(str, document))}; correct "
+                "'records' in conf/source.yaml"
+            )
+        rows, symbol = document[settings.records], document.get("symbol")
+        by_symbol = rows if isinstance(rows, Mapping) else {symbol: rows}
+        tables = [_of_rows(rows, settings, file).assign(symbol=n) for n, rows in by_symbol.items()]
+        table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+        return table if None not in by_symbol else table.drop(columns="symbol")
+    return _of_rows(document, settings, file)
+
+
+def _of_rows(rows: Any, settings: SourceSettings, file: BarFile) -> pd.DataFrame:
+    """Return a table of objects, of arrays in the order of ``names``, or of columns."""
+    if not isinstance(rows, list | dict):
+        raise FixData(f"{file}: no rows, but {str(rows)[:40]!r}; correct 'records'")
+    arrays = [row for row in rows if isinstance(row, list)] if isinstance(rows, list) else []
+    if arrays and not settings.names:
+        raise FixData(f"{file}: rows without names of columns; set names in conf/source.yaml")
+    wrong = next((len(row) for row in arrays if len(row) != len(settings.names)), None)
+    if wrong is not None or 0 < len(arrays) < len(rows):
+        raise FixData(
+            f"{file}: a row of {wrong} values, names has {len(settings.names)}; correct 'names' in "
+            "conf/source.yaml"
+        )
+    return pd.DataFrame(rows, columns=list(settings.names) if arrays else None)
