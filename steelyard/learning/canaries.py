@@ -41,7 +41,7 @@ from steelyard.learning.samples import Bools, Floats, Index, Samples, WeightedRo
 from steelyard.market import indicators
 from steelyard.market.bars import Bars, until
 from steelyard.market.brackets import decision_bars, side_signs
-from steelyard.market.features import FEATURES, SCORE, features
+from steelyard.market.features import FEATURES, OWN, SCORE, features
 from steelyard.market.logged_history import on_last_known_bars
 from steelyard.market.own_features import own_features
 from steelyard.market.strategy import Strategy
@@ -403,9 +403,12 @@ def _check_shifted(
 
 
 def _decisions(samples: Samples, signals: pd.DataFrame) -> pd.DataFrame:
-    """Return the answers of the existing system that samples came from, one row a sample."""
+    """Return the answers of the existing system that samples came from, one row a sample.
+
+    Columns as ``disguise_check`` takes them.
+    """
     columns = dict(zip(samples.feature_names, samples.x.T, strict=True))
-    scores = {name: values for name, values in columns.items() if name.startswith(SCORE)}
+    scores = {name: values for name, values in columns.items() if name.startswith((SCORE, OWN))}
     return signals.assign(confidence_existing=samples.confidence_existing, **scores)
 
 

@@ -21,13 +21,23 @@ from numpy.typing import NDArray
 
 from steelyard.market.bars import PRICES, Bars, Floats
 from steelyard.market.brackets import decision_bars
-from steelyard.market.features import SCORE
-from steelyard.market.strategy import WARMUP, Candidate, Scanning, Strategy, candidate_at
+from steelyard.market.features import OWN, SCORE
+from steelyard.market.strategy import (
+    WARMUP,
+    Candidate,
+    Featuring,
+    Scanning,
+    Strategy,
+    candidate_at,
+    own_names,
+)
 
 SCALE = 4.0
 SHIFT = np.timedelta64(1461 * 7, "D")
 TOLERANCE = 1e-6
-"""Accepted difference of a confidence or score, relative to its size if that is over 1."""
+"""Accepted difference of a confidence, score or own feature, relative to its size."""
+ROUNDING = 1e-9
+"""Accepted besides, for figures near zero."""
 BARS_READ = 10_000_000
 """Largest number of bars given to ``propose`` altogether; at least one decision is asked."""
 MORE_BARS = 20
@@ -109,15 +119,15 @@ def disguise_check(
 ) -> DisguiseCheck:
     """Return whether a system gives on disguised bars the answers it gave on the true ones.
 
-    A fresh instance is asked by ``propose``, in random order, about each decision and some bars
-    more; about a random part of the decisions if all would take more than ``BARS_READ`` bars. A
-    ``scan`` is compared at every bar of the symbols with decisions.
+    A fresh instance is asked by ``propose`` and ``features``, in random order, about each decision
+    and some bars more; about a random part of the decisions if all would take more than
+    ``BARS_READ`` bars. A ``scan`` is compared at every bar of the symbols with decisions.
 
     Args:
         bars: Symbol → bars, up to any later time, of every symbol of ``decisions``.
         strategy: The system; its class is called without arguments.
-        decisions: Answers of the system as ``market.strategy.signals`` returns them; scores without
-            a column are not compared.
+        decisions: Answers of the system, one row each, as ``market.strategy.signals`` and
+            ``market.own_features.own_features`` return them; what has no column is not compared.
 
     Raises:
         FixData: If a decision bar is not among ``bars``.
@@ -168,7 +178,7 @@ def _find_differences(questions: Sequence[_Question], system: Strategy) -> dict[
     """
     found = {}
     for question in questions:
-        answer = ask(system.propose, disguise(question.bars))
+        answer = _respond(system, disguise(question.bars))
         if not agree(question.answer, answer):
             found[question.place] = _difference(question.place, question.answer, answer)
     return found
@@ -177,12 +187,14 @@ def _find_differences(questions: Sequence[_Question], system: Strategy) -> dict[
 def _recorded(
     bars: Mapping[str, Bars], strategy: Strategy, decisions: pd.DataFrame
 ) -> Iterator[_Question]:
-    names = [name for name in strategy.score_names if SCORE + name in decisions]
+    columns = {SCORE + name: name for name in strategy.score_names}
+    columns |= {OWN + name: OWN + name for name in own_names(strategy)}
+    columns = {column: name for column, name in columns.items() if column in decisions}
     for symbol, rows in decisions.groupby("symbol", sort=True):
         series = bars[str(symbol)]
         records = rows.to_dict("records")
         for bar, row in zip(decision_bars(series, rows), records, strict=True):
-            scores = {name: float(row[SCORE + name]) for name in names}
+            scores = {name: float(row[column]) for column, name in columns.items()}
             answer = Candidate(row["side"], float(row["confidence_existing"]), scores)
             yield _Question(series[: bar + 1], answer)
 
@@ -200,7 +212,20 @@ def _further(
     for _ in range(MORE_BARS if series else 0):
         bars = series[int(rng.integers(len(series)))]
         past = bars[: int(rng.integers(min(first, len(bars) - 1), len(bars))) + 1]
-        yield _Question(past, ask(system.propose, past))
+        yield _Question(past, _respond(system, past))
+
+
+def _respond(system: Strategy, bars: Bars) -> Answer:
+    """Return the answer of a system, its own features among the scores."""
+    answer = ask(system.propose, bars)
+    if not (isinstance(answer, Candidate) and isinstance(system, Featuring)):
+        return answer
+    own = ask(lambda past: _own_figures(system.features(past)), bars)
+    return own if isinstance(own, str) else replace(answer, scores={**answer.scores, **own})
+
+
+def _own_figures(given: Mapping[str, float]) -> dict[str, float]:
+    return {OWN + name: float(value) for name, value in given.items()}
 
 
 def ask(method: Callable[[Bars], Reply], bars: Bars) -> Reply | str:
@@ -242,20 +267,38 @@ def agree(answer: Answer, other: Answer) -> bool:
     """
     if not (isinstance(answer, Candidate) and isinstance(other, Candidate)):
         return answer == other
-    names = answer.scores.keys()
-    left = np.array([answer.confidence, *(answer.scores[name] for name in names)])
-    right = np.array([other.confidence, *(other.scores.get(name, np.nan) for name in names)])
-    return answer.side == other.side and bool(_close(left, right).all())
+    same = answer.side == other.side and _same(answer.confidence, other.confidence)
+    return same and not _moved(answer, other)
+
+
+def _moved(answer: Candidate, other: Candidate) -> list[str]:
+    """Return the names of the scores of ``answer`` that ``other`` has otherwise."""
+    return [
+        name
+        for name, figure in answer.scores.items()
+        if not _same(figure, other.scores.get(name, np.nan))
+    ]
+
+
+def _same(figure: float, other: float) -> bool:
+    return bool(_close(np.asarray(figure), np.asarray(other)))
 
 
 def _close(figures: Floats, others: Floats) -> NDArray[np.bool_]:
     """Return which figures are the same within the tolerance, two NaN among them, shape (n,)."""
-    bound = TOLERANCE * np.maximum(np.abs(figures), 1.0)
+    bound = ROUNDING + TOLERANCE * np.abs(figures)
     both_missing = np.isnan(figures) & np.isnan(others)
     return np.asarray((np.abs(figures - others) <= bound) | both_missing)
 
 
 def _difference(place: Place, answer: Answer, other: Answer) -> str:
+    """Return both answers in words, with the scores that differ."""
+    if isinstance(answer, Candidate) and isinstance(other, Candidate):
+        moved = _moved(answer, other)
+        answer, other = (
+            replace(candidate, scores={name: candidate.scores.get(name, np.nan) for name in moved})
+            for candidate in (answer, other)
+        )
     symbol, bar = place
     return f"{symbol} {bar:%Y-%m-%d %H:%M}: {in_words(answer)}, in disguise {in_words(other)}"
 

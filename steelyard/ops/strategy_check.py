@@ -283,7 +283,11 @@ def _pace(proposed: pd.DataFrame, bars: Mapping[str, Bars]) -> Check:
 
 
 def _disguise(make: Make, bars: Mapping[str, Bars], proposed: pd.DataFrame) -> Check:
-    check = disguise_check(bars, make(), proposed)
+    try:
+        own = own_features(bars, proposed, make())
+    except FixConfiguration:  # which the row of the features tells
+        own = pd.DataFrame(index=proposed.index)
+    check = disguise_check(bars, make(), pd.concat([proposed, own], axis=1))
     if not check.differences:
         return Check("disguise", "ok", check.reason)
     return Check(

@@ -10,6 +10,7 @@ from factories.bars import small_market
 from steelyard.learning import disguise as disguised
 from steelyard.learning.disguise import DisguiseCheck, disguise, disguise_check
 from steelyard.market.bars import Bars
+from steelyard.market.own_features import own_features
 from steelyard.market.strategy import (
     Candidate,
     ReversionStrategy,
@@ -24,7 +25,9 @@ TABLE = {(symbol, stamp): 60.0 for symbol in BARS for stamp in BARS[symbol].time
 
 
 def check(strategy: Strategy) -> DisguiseCheck:
-    return disguise_check(BARS, strategy, signals(BARS, strategy))
+    proposed = signals(BARS, strategy)
+    own = own_features(BARS, proposed, strategy)
+    return disguise_check(BARS, strategy, pd.concat([proposed, own], axis=1))
 
 
 class Plain:
@@ -49,7 +52,18 @@ class Calendar(Plain):
         return super().propose(bars) if turn and midweek and 4 <= local.hour < 20 else None
 
 
-@pytest.mark.parametrize("system", [TrendStrategy, ReversionStrategy, Plain, Calendar])
+class Featured(Plain):
+    """Features of any scale, one of them missing at times, one about the calendar."""
+
+    feature_names = ("range", "gap", "day")
+
+    def features(self, bars: Bars) -> dict[str, float]:
+        span = 1e-6 * (bars.high[-1] - bars.low[-1]) / bars.close[-1]
+        gap = bars.open[-1] / bars.close[-2] - 1 if len(bars) % 2 else np.nan
+        return {"range": span, "gap": gap, "day": float(pd.Timestamp(bars.timestamp[-1]).day)}
+
+
+@pytest.mark.parametrize("system", [TrendStrategy, ReversionStrategy, Plain, Calendar, Featured])
 def test_what_is_read_off_the_bars_is_the_same(system: type[Strategy]) -> None:
     """Whatever symbol, year and price level; weekday, day of the month and hour are kept."""
     result = check(system())
@@ -78,6 +92,19 @@ class InAScore(Plain):
     def propose(self, bars: Bars) -> Candidate | None:
         proposed, knows = super().propose(bars), bars.symbol == "SIM00"
         return replace(proposed, scores={"rise": 50.0 + knows}) if proposed else None
+
+
+class InAFeature(Featured):
+    def features(self, bars: Bars) -> dict[str, float]:
+        return {**super().features(bars), "range": 1e-6 * (bars.symbol == "SIM00")}
+
+
+class Unpublished(Featured):
+    """Knows no feature of bars that are not in its table."""
+
+    def features(self, bars: Bars) -> dict[str, float]:
+        known = TABLE.get((bars.symbol, bars.timestamp[-1]), np.nan)
+        return {**super().features(bars), "gap": known}
 
 
 class Memorized(Plain):
@@ -115,6 +142,8 @@ class InTheScanAlone(Plain):
         (ByYear, "in disguise no trade"),
         (ByPrice, "buy with "),
         (InAScore, "(rise 51), in disguise buy with"),
+        (InAFeature, "(own_range 1e-06), in disguise buy with"),
+        (Unpublished, "(own_gap nan)"),
         (Memorized, "in disguise KeyError"),
         (BehindTheView, "in disguise"),
         (InTheScanAlone, "(rise 51), in disguise"),
