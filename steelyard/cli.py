@@ -131,7 +131,8 @@ def train(
         list[str] | None,
         typer.Option(
             "--family",
-            help="Search only this family (logistic, lightgbm or xgboost); repeatable.",
+            help="Search only this family (logistic, lightgbm, xgboost or MODULE:CLASS); "
+            "repeatable.",
         ),
     ] = None,
     symbol: Annotated[

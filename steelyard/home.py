@@ -12,7 +12,7 @@ from steelyard.gateways.brokers import Broker, BrokerSettings, PaperBroker
 from steelyard.gateways.lake import Lake
 from steelyard.gateways.ledger import Ledger
 from steelyard.gateways.ledger.digests import Digests
-from steelyard.gateways.plugins import load_strategy
+from steelyard.gateways.plugins import load_class, load_strategy
 from steelyard.gateways.quality import Quality
 from steelyard.gateways.registry import Journal, Registry, Version
 from steelyard.gateways.seal import Seal
@@ -267,7 +267,7 @@ class Home:
         from steelyard.learning.model import Model  # imports both boosters, which few commands need
 
         if version not in self._models:
-            self._models[version] = Model.from_files(self.registry.load(version))
+            self._models[version] = Model.from_files(self.registry.load(version), load_class)
         return self._models[version]
 
 

@@ -18,7 +18,7 @@ from steelyard.errors import RestoreService
 from steelyard.gateways.files import set_aside
 from steelyard.gateways.lake import Lake
 from steelyard.gateways.ledger import Ledger
-from steelyard.gateways.plugins import load_strategy
+from steelyard.gateways.plugins import load_class, load_strategy
 from steelyard.gateways.registry import Registry
 from steelyard.gateways.spool import Spool
 from steelyard.home import (
@@ -153,7 +153,9 @@ def open_session(home: Path, conf: Path | None = None, clock: Clock = system_clo
     settings: Settings = load(conf)
     services = settings.services.at(home)
     registry, state_folder = open_registry(services), Path(services.state)
-    champion = ServedModel(registry.load, state_folder / "bundle", registry.journal.seal.of)
+    champion = ServedModel(
+        registry.load, state_folder / "bundle", registry.journal.seal.of, load_class
+    )
     with suppress(RestoreService):  # without the seal key the model on disk cannot be believed
         champion.restore()
     strategy = load_strategy(settings.strategy)

@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,13 +18,14 @@ from steelyard.evaluation.sharpe import BookSharpes, deflated_sharpe
 from steelyard.evaluation.skill import MAX_BET_DAYS, Origin, head_start, measure_skill
 from steelyard.gateways.ledger import OUTCOME
 from steelyard.gateways.outside import in_sheet
+from steelyard.gateways.plugins import load_class
 from steelyard.gateways.registry import Dataset, Registration, Trial, Version
 from steelyard.home import Home
 from steelyard.learning.admission import Admission, ProofRule, first_gate, too_good
 from steelyard.learning.canaries import Canary, run_canaries
 from steelyard.learning.comparison import ModelComparison, common_rows, compare_models
 from steelyard.learning.folds import split_holdout
-from steelyard.learning.policy import Family, LearningPolicy, Retraining
+from steelyard.learning.policy import LearningPolicy, Retraining
 from steelyard.learning.samples import Index, Samples
 from steelyard.learning.search import TrialRow
 from steelyard.learning.training import Training, train, training_key
@@ -120,7 +121,7 @@ def trained_version(
         return registered
     trial_log = TrialLog(policy.trials)
     threshold = home.settings.books.threshold
-    training = train(samples, policy, trial_log, threshold)
+    training = train(samples, policy, trial_log, threshold, load_class)
     params = policy.model_dump(mode="json") | {
         "reason": request.reason,
         "symbols": ", ".join(request.symbols),
@@ -520,7 +521,7 @@ def _run_canaries(
     rows = np.flatnonzero(samples.settled_at <= trained_at)
     bars = known_bars(home, as_of)
     asked = None if home.settings.strategy.is_log else home.strategy
-    family, policy = cast(Family, version.family), home.settings.learning
+    family, policy = version.family, home.settings.learning
     return run_canaries(samples.take(rows), bars, asked, family, policy)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from steelyard.errors import FixData, RestoreService
 from steelyard.gateways.files import private_folder, set_aside, write_whole
+from steelyard.learning.own_family import ClassLoader, installed_class
 from steelyard.learning.scorer import Scorer, files_hash
 from steelyard.weight.state import State
 
@@ -29,18 +30,21 @@ class Bundle:
     scorer: Scorer
 
     @classmethod
-    def from_files(cls, version: str, files: Mapping[str, bytes]) -> "Bundle":
+    def from_files(
+        cls, version: str, files: Mapping[str, bytes], load: ClassLoader = installed_class
+    ) -> "Bundle":
         """Return the bundle of a version, its kernels compiled, so that no trade waits for that.
 
         Args:
             version: Version number in the registry.
             files: Stored files of the version, name → content.
+            load: Returns the class of a family of the user's own.
 
         Raises:
             FixData: If the files differ from what was stored, or the trees do not reproduce the
                 booster's predictions.
         """
-        scorer = Scorer.from_files(files)
+        scorer = Scorer.from_files(files, load)
         row = np.clip(np.zeros(len(scorer.feature_names)), scorer.low, scorer.high)
         scorer.usable(row)
         scorer.score(row)
@@ -54,13 +58,21 @@ class ServedModel:
         load_files: Returns the stored files of a version (``Registry.load``).
         folder: Folder of the last good bundle, for a start without MLflow.
         seal: Seals the digest of the files on disk (``Journal.seal``); by default it is unsealed.
+        load_class: Returns the class of a family of the user's own.
 
     Attributes:
         bundle: Served bundle; None without a champion. It is replaced, never changed: read it once
             per evaluation.
     """
 
-    def __init__(self, load_files: FileLoader, folder: Path, seal: Sealer = str) -> None:
+    def __init__(
+        self,
+        load_files: FileLoader,
+        folder: Path,
+        seal: Sealer = str,
+        load_class: ClassLoader = installed_class,
+    ) -> None:
+        self._load_class = load_class
         self._load_files = load_files
         self._seal = seal
         self._folder = folder
@@ -85,7 +97,7 @@ class ServedModel:
         files = {file.name: file.read_bytes() for file in (self._folder / version).iterdir()}
         if seal != self._seal_of(version, files):
             raise FixData(f"{self._folder}: the model on disk was changed")
-        return Bundle.from_files(version, files)
+        return Bundle.from_files(version, files, self._load_class)
 
     def _set_aside(self) -> None:
         """Keep the damaged bundle beside a folder for the next one."""
@@ -101,7 +113,7 @@ class ServedModel:
             self.bundle = None
         elif self.bundle is None or self.bundle.version != state.champion:
             files = self._load_files(state.champion)
-            self.bundle = Bundle.from_files(state.champion, files)
+            self.bundle = Bundle.from_files(state.champion, files, self._load_class)
             self._store(state.champion, files)
 
     def _store(self, version: str, files: Mapping[str, bytes]) -> None:

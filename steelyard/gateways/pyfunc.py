@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from steelyard.gateways.plugins import load_class
 from steelyard.learning.model import Model
 
 
@@ -20,7 +21,8 @@ class Served:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._model = Model.from_files({file.name: file.read_bytes() for file in folder.iterdir()})
+        files = {file.name: file.read_bytes() for file in folder.iterdir()}
+        self._model = Model.from_files(files, load_class)
 
     def predict(
         self, model_input: pd.DataFrame, params: dict[str, Any] | None = None

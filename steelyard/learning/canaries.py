@@ -56,7 +56,9 @@ CHECKING: Mapping[Family, BoosterFamily] = {
     "lightgbm": "lightgbm",
     "xgboost": "xgboost",
 }
-"""Booster that checks the rows of each family: a linear model would miss most leaks."""
+"""Booster that checks the rows of each family, LightGBM those of one of the user's own.
+
+A linear model would miss most leaks."""
 ROUNDS = 40
 ROWS, BARS_READ = 8, 1_000_000
 """Largest numbers of training rows recomputed and of bars read for it; at least one row is."""
@@ -229,7 +231,7 @@ def _make_setup(samples: Samples, family: Family, policy: LearningPolicy) -> _Se
         won=samples.won,
         splits=splits,
         block=_blocks(samples, holdout),
-        family=CHECKING[family],
+        family=CHECKING.get(family, "lightgbm"),
         seed=policy.seed,
         bound=float(np.sqrt(2 * np.log((len(splits) + 2) / FALSE_ALARM))),
     )

@@ -6,6 +6,8 @@ in training. Loading the trees checks the kernel against these rows first.
 """
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -99,6 +101,10 @@ class ReferenceRows:
     raw: Floats
     low: Floats
     high: Floats
+
+    def arrays(self) -> dict[str, Floats]:
+        """Return the arrays by name."""
+        return {"x": self.x, "raw": self.raw, "low": self.low, "high": self.high}
 
 
 @njit(cache=True, nogil=True)
@@ -266,16 +272,44 @@ def forest_to_bytes(forest: Forest, reference: ReferenceRows) -> bytes:
         forest: Trees to store.
         reference: Rows that check them when they are loaded.
     """
+    return _archive(forest.arrays() | reference.arrays())
+
+
+def reference_to_bytes(reference: ReferenceRows) -> bytes:
+    """Return the reference rows of a model without trees as one NumPy archive."""
+    return _archive(reference.arrays())
+
+
+def _archive(arrays: dict[str, Any]) -> bytes:
     file = io.BytesIO()
-    np.savez(
-        file,
-        **forest.arrays(),
-        x=reference.x,
-        raw=reference.raw,
-        low=reference.low,
-        high=reference.high,
-    )
+    np.savez(file, **arrays)
     return file.getvalue()
+
+
+def reference_from_bytes(content: bytes) -> ReferenceRows:
+    """Return the reference rows of a model without trees.
+
+    Raises:
+        FixData: If they cannot be read.
+    """
+    with _reading():
+        return ReferenceRows(**_arrays(content))
+
+
+def _arrays(content: bytes) -> dict[str, Any]:
+    with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
+    """Turn an error of a damaged archive into one clear line."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+        raise FixData(
+            f"the stored trees cannot be read ({type(error).__name__}); retrain"
+        ) from error
 
 
 def forest_from_bytes(content: bytes) -> tuple[Forest, ReferenceRows]:
@@ -284,18 +318,13 @@ def forest_from_bytes(content: bytes) -> tuple[Forest, ReferenceRows]:
     Raises:
         FixData: If it cannot be read, is damaged, or predicts anything else.
     """
-    try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-            arrays.setdefault("missing_left", np.zeros(len(arrays["feature"]), dtype=bool))
-            reference = ReferenceRows(*(arrays.pop(name) for name in ("x", "raw", "low", "high")))
-            forest = Forest(
-                **{**arrays, "base": float(arrays["base"]), "single": bool(arrays["single"])}
-            )
-    except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
-        raise FixData(
-            f"the stored trees cannot be read ({type(error).__name__}); retrain"
-        ) from error
+    with _reading():
+        arrays = _arrays(content)
+        arrays.setdefault("missing_left", np.zeros(len(arrays["feature"]), dtype=bool))
+        reference = ReferenceRows(*(arrays.pop(name) for name in ("x", "raw", "low", "high")))
+        forest = Forest(
+            **{**arrays, "base": float(arrays["base"]), "single": bool(arrays["single"])}
+        )
     _require_sound(forest, reference.x.shape[1])
     differences = np.abs(forest.predict(reference.x) - reference.raw)
     largest = float(np.max(differences, initial=0.0))

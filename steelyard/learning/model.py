@@ -10,13 +10,16 @@ import numpy as np
 from steelyard.errors import FixData
 from steelyard.learning.boosters import StoredLearner
 from steelyard.learning.calibration import Calibration, Scale
-from steelyard.learning.families import FILES, READERS
+from steelyard.learning.families import read_learner
 from steelyard.learning.forest import (
     REFERENCE_ROWS,
     ReferenceRows,
     forest_from_bytes,
     forest_to_bytes,
+    reference_from_bytes,
+    reference_to_bytes,
 )
+from steelyard.learning.own_family import ClassLoader, installed_class, is_own
 from steelyard.learning.policy import Family
 from steelyard.learning.samples import Floats
 from steelyard.learning.scorer import (
@@ -34,6 +37,7 @@ class Model:
 
     Attributes:
         family: Family of the learner.
+        learner_file: Name of the file with the learner.
         learner_bytes: The learner in its own format.
         learner: The learner, read back.
         feature_names: Columns it expects, in order.
@@ -44,6 +48,7 @@ class Model:
     """
 
     family: Family
+    learner_file: str
     learner_bytes: bytes
     learner: StoredLearner
     feature_names: tuple[str, ...]
@@ -56,36 +61,42 @@ class Model:
     def from_learner(
         cls,
         family: Family,
-        learner_bytes: bytes,
+        file: tuple[str, bytes],
         feature_names: tuple[str, ...],
         calibration: Calibration,
         scale: Scale,
         trained_through: str,
         x: Floats,
+        load: ClassLoader = installed_class,
     ) -> "Model":
         """Return the model of a fitted learner.
 
         Args:
             family: Family of the learner.
-            learner_bytes: The learner in its own format.
+            file: Name and content of the learner in its own format.
             feature_names: Columns of ``x``.
             calibration: Fitted on out-of-fold predictions.
             scale: Fitted on out-of-fold predictions.
             trained_through: ISO time of the last outcome used.
             x: Rows it was fitted on, shape (n, k); NaN for a missing feature.
+            load: Returns the class of a family of the user's own.
 
         Raises:
             FixData: If the flat arrays do not reproduce the learner's predictions.
         """
-        learner = READERS[family](learner_bytes)
         rows = x[np.linspace(0, len(x) - 1, min(REFERENCE_ROWS, len(x))).astype(np.int64)]
+        learner = read_learner(family, file, rows, load)
         low, high = np.fmin.reduce(x, axis=0), np.fmax.reduce(x, axis=0)  # NaN only if all are
         reference = ReferenceRows(rows, learner.predict(rows), low, high)
-        trees = forest_to_bytes(learner.forest(), reference)
-        forest_from_bytes(trees)  # trees the trading side would refuse are not stored
+        if is_own(family):
+            trees = reference_to_bytes(reference)
+        else:
+            trees = forest_to_bytes(learner.forest(), reference)
+            forest_from_bytes(trees)  # trees the trading side would refuse are not stored
         return cls(
             family=family,
-            learner_bytes=learner_bytes,
+            learner_file=file[0],
+            learner_bytes=file[1],
             learner=learner,
             feature_names=feature_names,
             calibration=calibration,
@@ -143,12 +154,11 @@ class Model:
 
     def to_files(self) -> dict[str, bytes]:
         """Return the files of the model, name → content; the JSON holds the learner's SHA-256."""
-        learner_file = FILES[self.family]
         description = {
             "format": FORMAT,
             "trees_sha256": hashlib.sha256(self.trees).hexdigest(),
             "family": self.family,
-            "booster": learner_file,
+            "booster": self.learner_file,
             "sha256": hashlib.sha256(self.learner_bytes).hexdigest(),
             "feature_names": self.feature_names,
             "calibration": self.calibration.model_dump(),
@@ -156,14 +166,18 @@ class Model:
             "trained_through": self.trained_through,
         }
         return {
-            learner_file: self.learner_bytes,
+            self.learner_file: self.learner_bytes,
             TREES: self.trees,
             DESCRIPTION: json.dumps(description, indent=1).encode(),
         }
 
     @classmethod
-    def from_files(cls, files: Mapping[str, bytes]) -> "Model":
-        """Return the model stored in ``files``, name → content.
+    def from_files(cls, files: Mapping[str, bytes], load: ClassLoader = installed_class) -> "Model":
+        """Return a stored model.
+
+        Args:
+            files: File name → content.
+            load: Returns the class of a family of the user's own.
 
         Raises:
             FixData: If a file is missing, or the learner was changed after training.
@@ -176,13 +190,16 @@ class Model:
                 "retrain"
             )
         family: Family = description["family"]
+        file, trees = (description["booster"], learner_bytes), files.get(TREES, b"")
+        reference = reference_from_bytes(trees).x if is_own(family) else np.empty((0, 0))
         return cls(
             family=family,
+            learner_file=file[0],
             learner_bytes=learner_bytes,
-            learner=READERS[family](learner_bytes),
+            learner=read_learner(family, file, reference, load),
             feature_names=tuple(description["feature_names"]),
             calibration=Calibration.model_validate(description["calibration"]),
             scale=Scale.model_validate(description["scale"]),
             trained_through=description["trained_through"],
-            trees=files.get(TREES, b""),
+            trees=trees,
         )

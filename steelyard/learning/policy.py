@@ -7,7 +7,8 @@ from pydantic import Field, model_validator
 from steelyard.values import FrozenModel
 
 BoosterFamily = Literal["lightgbm", "xgboost"]
-Family = Literal["logistic", "lightgbm", "xgboost"]
+Family = Annotated[str, Field(pattern=r"^(logistic|lightgbm|xgboost|[A-Za-z_][\w.]*:\w+)$")]
+"""A family that is built in, or ``MODULE:CLASS`` of one's own."""
 FAMILIES: tuple[Family, ...] = ("logistic", "lightgbm", "xgboost")
 
 
@@ -73,9 +74,10 @@ class Retraining(FrozenModel):
     families: Annotated[
         tuple[Family, ...],
         Field(
-            max_length=3,
+            max_length=20,
             title="Families",
-            description="Families to search: logistic, lightgbm, xgboost; empty for all.",
+            description="Families to search: logistic, lightgbm, xgboost or MODULE:CLASS; empty "
+            "for those in conf/learning.yaml.",
         ),
     ] = ()
     symbols: Annotated[

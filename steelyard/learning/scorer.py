@@ -1,6 +1,8 @@
 """Scorer: evaluates a stored model for one row in microseconds, on the trading side.
 
-It reads the flat trees and the JSON beside them; no booster library, nor scikit-learn, is imported.
+It reads the flat trees and the JSON beside them; neither a booster library nor scikit-learn is
+imported. A model of a family of the user's own has no flat trees: it answers itself, within the
+same deadline.
 """
 
 import hashlib
@@ -15,7 +17,24 @@ from numpy.typing import NDArray
 
 from steelyard.errors import FixData
 from steelyard.learning.calibration import Calibration, Scale
-from steelyard.learning.forest import Bools, Floats, Forest, Ints, forest_from_bytes, log_odds
+from steelyard.learning.forest import (
+    Bools,
+    Floats,
+    Forest,
+    Ints,
+    ReferenceRows,
+    forest_from_bytes,
+    log_odds,
+    reference_from_bytes,
+)
+from steelyard.learning.own_family import (
+    ROUNDING,
+    Answer,
+    ClassLoader,
+    installed_class,
+    is_own,
+    stored_answers,
+)
 from steelyard.market.features import LARGEST, may_be_missing
 
 DESCRIPTION, TREES = "model.json", "forest.npz"
@@ -30,7 +49,8 @@ class Scorer:
     """A stored model, ready to score row by row.
 
     Attributes:
-        forest: Trees of the booster.
+        forest: Trees of the booster; None for a family of the user's own.
+        answer: Raw probabilities of rows by a family of the user's own; None if there are trees.
         calibration: From raw probability to ``p_win``.
         scale: From ``p_win`` to ``confidence_ml``.
         feature_names: Features of a row, in order.
@@ -42,7 +62,8 @@ class Scorer:
         matched: Confidence, 0-100, at each point of ``grid``, shape (q,).
     """
 
-    forest: Forest
+    forest: Forest | None
+    answer: Answer | None
     calibration: Calibration
     scale: Scale
     feature_names: tuple[str, ...]
@@ -54,11 +75,14 @@ class Scorer:
     matched: Floats
 
     @classmethod
-    def from_files(cls, files: Mapping[str, bytes]) -> "Scorer":
+    def from_files(
+        cls, files: Mapping[str, bytes], load: ClassLoader = installed_class
+    ) -> "Scorer":
         """Return the scorer of a stored model after checking its trees.
 
         Args:
             files: File name → content, as ``Model.to_files`` gives them.
+            load: Returns the class of a family of the user's own.
 
         Raises:
             FixData: If a file is missing, damaged, changed, or of another format.
@@ -69,13 +93,14 @@ class Scorer:
             raise FixData(
                 f"stored model: {TREES} is missing or was changed after training; retrain"
             )
-        forest, reference = forest_from_bytes(trees)
+        forest, reference, answer = _read_learner(description, files, trees, load)
         scale = Scale.model_validate(description["scale"])
         names = tuple(description["feature_names"])
         width = np.maximum(reference.high - reference.low, 1e-12)
         unseen = np.isnan(width)  # no value in training: the opinion cannot depend on one now
         return cls(
             forest=forest,
+            answer=answer,
             calibration=Calibration.model_validate(description["calibration"]),
             scale=scale,
             feature_names=names,
@@ -113,6 +138,10 @@ class Scorer:
     def score(self, row: Floats) -> tuple[float, float]:
         """Return ``p_win`` and ``confidence_ml`` (0-100) of one usable row, shape (k,)."""
         forest, platt = self.forest, self.calibration
+        if forest is None:
+            assert self.answer is not None  # noqa: S101  # one of the two is there
+            opinion = platt.apply(self.answer(row[None, :]))
+            return float(opinion[0]), float(self.scale.apply(opinion)[0])
         p_win, confidence = score_row(
             row,
             *forest.terms(),
@@ -123,6 +152,31 @@ class Scorer:
             self.matched,
         )
         return p_win, confidence
+
+
+def _read_learner(
+    description: dict[str, Any], files: Mapping[str, bytes], trees: bytes, load: ClassLoader
+) -> tuple[Forest | None, ReferenceRows, Answer | None]:
+    """Return the checked trees, or what answers instead of them, with the reference rows.
+
+    Raises:
+        FixData: If anything is missing or damaged, or answers otherwise than after training.
+    """
+    family, name = description["family"], description["booster"]
+    if not is_own(family):
+        return (*forest_from_bytes(trees), None)
+    content = files.get(name, b"")
+    if hashlib.sha256(content).hexdigest() != description["sha256"]:
+        raise FixData(f"stored model: {name} is missing or was changed after training; retrain")
+    reference = reference_from_bytes(trees)
+    answer = stored_answers(family, (name, content), load)
+    largest = float(np.max(np.abs(answer(reference.x) - reference.raw), initial=0.0))
+    if not largest <= ROUNDING:
+        raise FixData(
+            f"the stored model of {family} answers {largest:.1e} off what it did after training, "
+            f"at most {ROUNDING:.0e} allowed; retrain"
+        )
+    return None, reference, answer
 
 
 def feature_positions(wanted: tuple[str, ...], names: tuple[str, ...]) -> NDArray[np.int64] | None:

@@ -33,6 +33,16 @@ from steelyard.learning.boosters import (
 from steelyard.learning.calibration import calibrated_losses
 from steelyard.learning.folds import Fold, ScoredRows
 from steelyard.learning.logistic import LogisticModel
+from steelyard.learning.own_family import (
+    ClassLoader,
+    NamedTrial,
+    fit_own,
+    installed_class,
+    is_own,
+    load_family,
+    probabilities,
+)
+from steelyard.learning.own_family import first_params as own_first_params
 from steelyard.learning.policy import BoosterFamily, Family, LearningPolicy
 from steelyard.learning.samples import Floats, Samples
 
@@ -95,9 +105,11 @@ class SearchResult:
 
     @property
     def complexity(self) -> int:
-        """0 for a linear model, 1 for trees of at most four leaves, 2 for larger trees."""
+        """0 for a linear model, 1 for trees of at most four leaves, 2 for all others."""
         if self.family == "logistic":
             return 0
+        if is_own(self.family):
+            return 2
         return 1 if self.params["max_depth"] <= SMALL_TREES["max_depth"] else 2
 
     def table(self) -> pd.DataFrame:
@@ -148,6 +160,7 @@ def search(
     folds: list[Fold],
     policy: LearningPolicy,
     on_trial: Callable[[TrialRow], None] | None = None,
+    load: ClassLoader = installed_class,
 ) -> SearchResult:
     """Return the choice among ``policy.trials`` trials; same data and seed, same result.
 
@@ -157,8 +170,12 @@ def search(
         folds: Walk-forward folds.
         policy: Budget, families, seed and stopping.
         on_trial: Called after each trial, for logging.
+        load: Returns the class of a family of the user's own.
+
+    Raises:
+        FixConfiguration: If a family of the user's own cannot be loaded or fitted.
     """
-    study_search = _Search(samples, weight, folds, policy, on_trial)
+    study_search = _Search(samples, weight, folds, policy, on_trial, load)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     sampler = optuna.samplers.TPESampler(
         seed=policy.seed, n_startup_trials=max(5, policy.trials // 4)
@@ -166,7 +183,7 @@ def search(
     pruner = optuna.pruners.SuccessiveHalvingPruner(min_resource=FIRST_RUNG, reduction_factor=3)
     study = optuna.create_study(sampler=sampler, pruner=pruner)
     for family in policy.families:
-        study.enqueue_trial({"family": family, **first_params(family)})
+        study.enqueue_trial({"family": family, **first_params(family, load)})
     with ThreadPoolExecutor(THREADS, initializer=silence_lightgbm) as pool:
         study.optimize(lambda trial: study_search.run_trial(trial, pool), n_trials=policy.trials)
     return study_search.result
@@ -225,8 +242,10 @@ class _Search:
         folds: list[Fold],
         policy: LearningPolicy,
         on_trial: Callable[[TrialRow], None] | None,
+        load: ClassLoader,
     ) -> None:
         self._policy = policy
+        self._load = load
         self._on_trial = on_trial
         self._samples, self._weight, self._folds = samples, weight, folds
         self._fold_data = [_fold_data(samples, weight, fold) for fold in folds]
@@ -244,12 +263,17 @@ class _Search:
         Raises:
             optuna.TrialPruned: If the trial is stopped at a rung.
         """
-        family, params = suggest_params(trial, self._policy.families)
-        if family == "logistic":
+        family, params = suggest_params(trial, self._policy.families, self._load)
+        if is_own(family):
+            out_of_fold = np.concatenate(
+                [self._fit_own(fold, family, params) for fold in self._folds]
+            )
+            result = SearchResult(family, params, 0, out_of_fold, ())
+        elif family == "logistic":
             out_of_fold = np.concatenate([self._regress(fold, params["C"]) for fold in self._folds])
             result = SearchResult(family, params, 0, out_of_fold, ())
         else:
-            result = self._grow(trial, family, params, pool)
+            result = self._grow(trial, cast(BoosterFamily, family), params, pool)
         slope, losses = calibrated_losses(result.out_of_fold, self._scored)
         value = float(np.average(losses, weights=self._scored.weight))
         self._complete.append(ScoredTrial(result, slope, losses))
@@ -260,6 +284,11 @@ class _Search:
         """Return a regression's probabilities of a fold's test rows."""
         model = LogisticModel.fit(self._samples.rows(fold.train, self._weight), strength)
         return model.predict(self._samples.x[fold.test])
+
+    def _fit_own(self, fold: Fold, family: Family, params: Params) -> Floats:
+        """Return the probabilities of a fold's test rows by a family of the user's own."""
+        rows = self._samples.rows(fold.train, self._weight)
+        return probabilities(fit_own(family, params, rows, self._load), self._samples.x[fold.test])
 
     def _grow(
         self, trial: optuna.Trial, family: BoosterFamily, params: Params, pool: ThreadPoolExecutor
@@ -304,12 +333,21 @@ def rungs(rounds: int) -> list[int]:
     return [*steps, rounds]
 
 
-def first_params(family: Family) -> Params:
-    """Return what ``suggest_params`` is told for a family's first trial."""
+def first_params(family: Family, load: ClassLoader) -> Params:
+    """Return what ``suggest_params`` is told for a family's first trial.
+
+    Args:
+        family: The family.
+        load: Returns the class of a family of the user's own.
+    """
+    if is_own(family):
+        return own_first_params(family, load)
     return {"C": STRENGTH} if family == "logistic" else dict(SMALL_TREES)
 
 
-def suggest_params(trial: optuna.Trial, families: tuple[Family, ...]) -> tuple[Family, Params]:
+def suggest_params(
+    trial: optuna.Trial, families: tuple[Family, ...], load: ClassLoader = installed_class
+) -> tuple[Family, Params]:
     """Return a family and its parameters.
 
     Weak signals need shrunken weights, or shallow, slow and regularised trees.
@@ -317,8 +355,12 @@ def suggest_params(trial: optuna.Trial, families: tuple[Family, ...]) -> tuple[F
     Args:
         trial: Source of the parameters.
         families: Families to choose from.
+        load: Returns the class of a family of the user's own.
     """
-    family = cast(Family, trial.suggest_categorical("family", families))
+    family = trial.suggest_categorical("family", families)
+    if is_own(family):
+        own = load_family(family, load)
+        return family, dict(own.search_space(NamedTrial(trial, family)))
     if family == "logistic":
         return family, {"C": trial.suggest_float("C", *STRENGTHS, log=True)}
     rate = trial.suggest_float("learning_rate", 0.01, 0.15, log=True)

@@ -14,6 +14,7 @@ from steelyard.learning.families import fit_family
 from steelyard.learning.folds import Fold, ScoredRows, split_holdout, walk_forward
 from steelyard.learning.logistic import LogisticModel
 from steelyard.learning.model import Model
+from steelyard.learning.own_family import ClassLoader, installed_class, is_own
 from steelyard.learning.policy import Family, LearningPolicy
 from steelyard.learning.samples import Bools, Floats, Index, Samples
 from steelyard.learning.search import STRENGTH, SearchResult, TrialRow, search
@@ -69,6 +70,7 @@ def train(
     policy: LearningPolicy,
     on_trial: Callable[[TrialRow], None] | None = None,
     threshold: float = TRADE_ABOVE,
+    load: ClassLoader = installed_class,
 ) -> Training:
     """Search, fit, calibrate and score a model.
 
@@ -80,15 +82,17 @@ def train(
         policy: Settings of the training.
         on_trial: Called after each trial of the search, for logging.
         threshold: Confidence above which the existing system trades.
+        load: Returns the class of a family of the user's own.
 
     Raises:
         CollectMoreData: If there are too few samples, or outcomes of one kind only.
+        FixConfiguration: If a family of the user's own cannot be fitted or stored.
     """
     development, holdout = split_holdout(samples, policy)
     folds = walk_forward(samples, development, policy)
     _require_both_outcomes(samples, folds)
     weight = sample_weights(samples, policy)
-    best = search(samples, weight, folds, policy, on_trial)
+    best = search(samples, weight, folds, policy, on_trial, load)
     scored = ScoredRows.from_folds(samples, folds, weight)
     metrics = _yardstick_metrics(samples, weight, folds, development, holdout)
     metrics["trials"] = float(len(best.trials))
@@ -96,7 +100,22 @@ def train(
     calibration = fit_calibration(best.out_of_fold, scored)
     if isinstance(calibration, str):
         return _uncalibrated(calibration, best, holdout, metrics)
-    model = _fit_model(samples, weight, development, scored, best, calibration, policy, threshold)
+    rows = samples.rows(development, weight)
+    model = Model.from_learner(
+        family=best.family,
+        file=fit_family(best.family, best.params, best.rounds, rows, policy.seed, load),
+        feature_names=samples.feature_names,
+        calibration=calibration,
+        scale=fit_scale(
+            policy.scale,
+            calibration.apply(best.out_of_fold),
+            samples.confidence_existing[scored.index],
+            threshold,
+        ),
+        trained_through=str(samples.settled_at[development].max()),
+        x=samples.x[development],
+        load=load,
+    )
     p_win, confidence_ml = model.predict(samples.x[holdout])
     fitted = model.predict(samples.x[development])[0]
     metrics |= _score_metrics("oof", calibration.apply(best.out_of_fold), scored.won)
@@ -149,29 +168,6 @@ def _shapley_shares(model: Model, x: Floats) -> Floats:
 def _rank_features(names: tuple[str, ...], shares: Floats) -> dict[str, float]:
     order = np.argsort(-shares, kind="stable")
     return {names[column]: float(shares[column]) for column in order}
-
-
-def _fit_model(
-    samples: Samples,
-    weight: Floats,
-    development: Index,
-    scored: ScoredRows,
-    best: SearchResult,
-    calibration: Calibration,
-    policy: LearningPolicy,
-    threshold: float,
-) -> Model:
-    rows = samples.rows(development, weight)
-    p_win = calibration.apply(best.out_of_fold)
-    return Model.from_learner(
-        family=best.family,
-        learner_bytes=fit_family(best.family, best.params, best.rounds, rows, policy.seed),
-        feature_names=samples.feature_names,
-        calibration=calibration,
-        scale=fit_scale(policy.scale, p_win, samples.confidence_existing[scored.index], threshold),
-        trained_through=str(samples.settled_at[development].max()),
-        x=samples.x[development],
-    )
 
 
 def _require_both_outcomes(samples: Samples, folds: list[Fold]) -> None:
@@ -230,7 +226,8 @@ def _compare_with_yardstick(family: Family, metrics: Metrics) -> str:
         return "a logistic regression: no booster was clearly better out of fold"
     advantage = metrics["yardstick_oof_log_loss"] - metrics["oof_log_loss"]
     comparison = "beats" if advantage > 0 else "does not beat"
-    return f"the booster {comparison} a logistic regression ({advantage:+.4f} nats out of fold)"
+    kind = family if is_own(family) else "the booster"
+    return f"{kind} {comparison} a logistic regression ({advantage:+.4f} nats out of fold)"
 
 
 def _uncalibrated(reason: str, best: SearchResult, holdout: Index, metrics: Metrics) -> Training:

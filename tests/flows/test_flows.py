@@ -281,4 +281,5 @@ def test_prefects_form_describes_and_bounds_a_training() -> None:
 
     assert all(field["description"] for field in fields.values())
     assert {"minimum": 1, "maximum": 10_000}.items() <= fields["trials"]["anyOf"][0].items()
-    assert fields["families"]["items"]["enum"] == ["logistic", "lightgbm", "xgboost"]
+    assert "MODULE:CLASS" in fields["families"]["description"]
+    assert "logistic|lightgbm|xgboost" in fields["families"]["items"]["pattern"]
