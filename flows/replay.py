@@ -7,9 +7,16 @@ from prefect import flow
 
 from steelyard.flows.common import resolve_as_of
 from steelyard.flows.prefect_pages import documented
-from steelyard.queries.replay import ReplayDays, open_replay_home, replay_result
+from steelyard.home import open_home
+from steelyard.queries.replay import (
+    ReplayDays,
+    days_of_log,
+    open_log_replay,
+    open_replay_home,
+    replay_result,
+)
 from steelyard.tasks.bars import read_history, read_source, store_bars, validate_bars
-from steelyard.tasks.replay import claim_home, live_through
+from steelyard.tasks.replay import claim_home, live_through, read_log_history, share_bars
 from steelyard.views.replay import ReplayResult
 
 
@@ -45,5 +52,38 @@ def replay(
     claim_home(opened_home, days, bars, strategy, trials, evidence)
     store_bars(opened_home, checked)
     history = read_history(opened_home, days.end)
+    seconds = live_through(opened_home, history, days)
+    return replay_result(opened_home, days, seconds)
+
+
+@flow(name="replay-log")
+def replay_log(
+    log: str,
+    start: datetime | None = None,
+    end: datetime | None = None,
+    trials: int | None = None,
+    retrain_days: int = 7,
+    evidence: str | None = None,
+    home: str = ".",
+    conf: str | None = None,
+) -> ReplayResult:
+    """Replay the signals of a log as if they had come live, and return the result.
+
+    Args:
+        log: Home whose ledger has the signals; nothing in it is changed.
+        start: First day (ISO 8601, UTC); None for that of the first signal.
+        end: Last day (ISO 8601, UTC); None for the day after the last outcome.
+        trials: Trials per search; None as configured.
+        retrain_days: Days between two trainings.
+        evidence: Rule of evidence; None as configured.
+        home: Folder of all state of the replay.
+        conf: Folder of the settings; None for the default.
+    """
+    recorded = open_home(log, conf)
+    opened_home = open_log_replay(recorded, trials, evidence, Path(home), conf)
+    history = read_log_history(recorded)
+    days = days_of_log(history, start, end, retrain_days)
+    claim_home(opened_home, days, f"log of {recorded.folder}", None, trials, evidence)
+    share_bars(opened_home, recorded)
     seconds = live_through(opened_home, history, days)
     return replay_result(opened_home, days, seconds)

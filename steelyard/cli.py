@@ -124,6 +124,72 @@ def collect(
     show(_run_flow(flow, home, conf, as_of), as_json, terminal.print_collection)
 
 
+@app.command("import")
+def import_trades(
+    file: Annotated[
+        Path, typer.Argument(help="Log of past trades or signals.", show_default=False)
+    ],
+    form: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            help="freqtrade, mt5, tradingview, backtesting, ibkr, pyfolio or generic; default: as "
+            "its header says.",
+            show_default=False,
+        ),
+    ] = None,
+    timezone: Annotated[
+        str,
+        typer.Option("--timezone", help="Zone of times that name none, such as Europe/Athens."),
+    ] = "",
+    symbol: Annotated[
+        str, typer.Option("--symbol", help="Symbol of a log that does not name it.")
+    ] = "",
+    columns: Annotated[
+        list[str] | None,
+        typer.Option("--columns", help="OURS=THEIRS, a column under another name; repeatable."),
+    ] = None,
+    features: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--feature",
+            help="Column that is a feature; repeatable. Default: every number without a meaning.",
+        ),
+    ] = None,
+    learn: Annotated[
+        bool, typer.Option("--train/--no-train", help="Train once afterwards.")
+    ] = True,
+    home: Home = HERE,
+    conf: Conf = None,
+    as_of: AsOf = None,
+    as_json: Json = False,
+) -> None:
+    """Take in past trades with their outcomes, show what became of each, and train on them."""
+    from steelyard.flows.importing import import_trades as flow
+    from steelyard.gateways.trade_logs import ImportOptions
+    from steelyard.settings import override
+
+    options = override(
+        ImportOptions(),
+        "import",
+        timezone=timezone,
+        symbol=symbol,
+        columns=dict(map(_our_column, columns or ())),
+        features=tuple(features or ()),
+    )
+    result = _run_flow(
+        flow, home, conf, as_of, file=str(file), form=form, options=options, learn=learn
+    )
+    show(result, as_json, terminal.print_import)
+
+
+def _our_column(text: str) -> tuple[str, str]:
+    ours, equals, theirs = text.partition("=")
+    if not (ours and equals and theirs):
+        raise FixConfiguration(f"--columns {text}: write OURS=THEIRS, such as symbol=Pair")
+    return ours.strip(), theirs.strip()
+
+
 @app.command()
 def train(
     trials: Trials = None,
@@ -246,9 +312,24 @@ def review(home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: Js
 
 @app.command()
 def replay(
-    bars: Bars,
-    start: Annotated[str, typer.Option("--start", help="First day of the replay (ISO 8601, UTC).")],
-    end: Annotated[str, typer.Option("--end", help="Last day of the replay (ISO 8601, UTC).")],
+    bars: Annotated[
+        str | None,
+        typer.Option(
+            "--bars", help="Bar file or folder, 'sample', or 'simulated:none|hidden|dying'."
+        ),
+    ] = None,
+    log: Annotated[
+        Path | None,
+        typer.Option("--log", help="Home whose log of signals is replayed, in place of --bars."),
+    ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option("--start", help="First day (ISO 8601, UTC); of a log by default its first."),
+    ] = None,
+    end: Annotated[
+        str | None,
+        typer.Option("--end", help="Last day (ISO 8601, UTC); of a log by default its last."),
+    ] = None,
     strategy: Annotated[
         str | None, typer.Option("--strategy", help="trend, reversion, or your own MODULE:CLASS.")
     ] = None,
@@ -266,20 +347,26 @@ def replay(
     conf: Conf = None,
     as_json: Json = False,
 ) -> None:
-    """Replay past bars day by day, exactly as the scheduled flows would have run."""
-    from steelyard.flows.replay import replay as flow
+    """Replay past bars, or the signals of a log, day by day, as the scheduled flows would run."""
+    from steelyard.flows import replay as flows
 
-    document = _run_with_progress(
-        flow,
-        bars=bars,
-        start=parse_time(start),
-        end=parse_time(end),
-        strategy=strategy,
-        trials=trials,
-        retrain_days=retrain_days,
-        evidence=evidence,
-        **_folders(home, conf),
-    )
+    common = {"trials": trials, "retrain_days": retrain_days, "evidence": evidence}
+    days = {
+        "start": parse_time(start) if start else None,
+        "end": parse_time(end) if end else None,
+    }
+    if (bars is None) == (log is None) or (log is not None and strategy):
+        raise typer.BadParameter("pass either --bars (and --strategy), or --log")
+    if log is not None:
+        document = _run_with_progress(
+            flows.replay_log, log=str(log), **days, **common, **_folders(home, conf)
+        )
+    elif not (start and end):
+        raise typer.BadParameter("a replay of bars needs its days; pass --start and --end")
+    else:
+        document = _run_with_progress(
+            flows.replay, bars=bars, strategy=strategy, **days, **common, **_folders(home, conf)
+        )
     show(document, as_json, terminal.print_replay)
 
 

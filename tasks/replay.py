@@ -2,7 +2,7 @@
 
 import json
 import time
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import islice
 
 import pandas as pd
@@ -11,6 +11,7 @@ from steelyard.errors import CollectMoreData, FixConfiguration
 from steelyard.gateways.files import private_folder
 from steelyard.home import Home
 from steelyard.progress import report_progress
+from steelyard.queries.history import known_history
 from steelyard.queries.replay import DAY, REPLAY_NOTE, ReplayDays, Timeline, first_day
 from steelyard.queries.state import current_state
 from steelyard.tasks.illustrations import illustrate
@@ -63,6 +64,29 @@ def claim_home(
         raise FixConfiguration(
             f"{home.folder} holds a different replay ({note}); pass an empty --home"
         )
+
+
+@step()
+def read_log_history(recorded: Home) -> pd.DataFrame:
+    """Return the history of a log as if every signal had come before its outcome.
+
+    Args:
+        recorded: Home whose ledger has the signals.
+    """
+    return known_history(recorded, datetime.now(UTC)).assign(earns=True)
+
+
+@step()
+def share_bars(home: Home, recorded: Home) -> None:
+    """Let a replay read the bars of the home whose log it replays.
+
+    Args:
+        home: Home of the replay.
+        recorded: Home with the bars; there may be none.
+    """
+    lake = home.state_folder / "lake"
+    if recorded.has_source and not lake.exists():
+        lake.symlink_to(recorded.state_folder / "lake", target_is_directory=True)
 
 
 @step()

@@ -22,6 +22,7 @@ from steelyard.market.logged import (
     TIMES,
     LogSettings,
     own_name,
+    reason_word,
 )
 from steelyard.market.yes_or_no import PLAIN_YES, require_whole_scale
 from steelyard.weight.state import CLOCK_TOLERANCE
@@ -260,7 +261,6 @@ def _outcome(
         raise ValueError(f"stop_distance is {distance:g}, no fraction of the entry")
     net_return = _net_return(signal["side"], numbers, terms.fee_bps)
     begun_at = times["entry_at"] or signal["decided_at"]
-    reason = re.sub(r"[^a-z]+", "_", str(values.get("exit_reason") or "").lower()).strip("_")
     if settled_at > terms.as_of:
         return {}
     return {
@@ -269,7 +269,7 @@ def _outcome(
         "settled_at": settled_at,
         "net_return": net_return,
         "won": net_return > 0,
-        "exit_reason": reason[:20] or "log",
+        "exit_reason": reason_word(values.get("exit_reason")),
         "hold_minutes": max((settled_at - begun_at) / pd.Timedelta("1min"), 0.0),
         "stop_distance": distance,
     }

@@ -88,6 +88,12 @@ def own_name(column: str) -> str:
     return re.sub(r"\W+", "_", column)
 
 
+def reason_word(reason: object) -> str:
+    """Return the exit reason of a log as letters and underscores; "log" if it says none."""
+    word = re.sub(r"[^a-z]+", "_", str(reason or "").lower()).strip("_")
+    return word[:20].rstrip("_") or "log"
+
+
 class LoggedSystem:
     """A system in another program: what it logs is its signals and features, nothing is asked.
 

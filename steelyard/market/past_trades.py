@@ -12,17 +12,20 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from steelyard.market.bars import Bars, Floats, Stamps, naive
+from steelyard.market.logged import LEVELS, reason_word
 from steelyard.market.yes_or_no import PLAIN_YES
 
 TOLERANCE = 1e-6
 """Share of a price by which a fill may lie outside its bar: prices are rounded."""
-DAY = pd.Timedelta("1D")
-LEVELS = ("stop", "target", "bars", "trail")
 SECOND_TRADE = "second trade of its bar: its id has the time of its entry"
 
 
 def past_signals(
-    trades: pd.DataFrame, bars: Mapping[str, Bars], *, dates_only: bool = False
+    trades: pd.DataFrame,
+    bars: Mapping[str, Bars],
+    resolution: pd.Timedelta,
+    *,
+    stamps_are_opens: bool = False,
 ) -> pd.DataFrame:
     """Return past trades as signals with their outcome, one per symbol, decision bar and side.
 
@@ -32,23 +35,25 @@ def past_signals(
     Args:
         trades: One row per trade or signal, times in UTC; columns symbol, side, timestamp,
             decided_at, entry_at, entry_price, exit_at, exit_price, net_return, exit_reason,
-            quantity, fees, lowest, highest, stop, target, bars, trail, confidence, own and faults.
-            NaT and NaN are unknown.
+            quantity, fees, lowest, highest, stop_distance, stop, target, bars, trail, confidence,
+            own and faults. NaT and NaN are unknown.
         bars: Bars by symbol, known at the time of the import; symbols may be missing.
-        dates_only: Times of the log are dates; an outcome is known at the end of its day.
+        resolution: Step of the log's times; a day if they are dates. Outcomes are known at the end
+            of the step or bar of their exit.
+        stamps_are_opens: A ``timestamp`` is the open of the decision bar, if that bar was closed at
+            the entry; otherwise it is the moment of the decision.
 
     Returns:
         One row per signal, ordered by decision; the columns of a log's signal (without when it was
         taken in, and its source), ``on_bar`` (whether it was decided on a bar that is known), and
         ``lines``, the labels of its trades.
     """
-    if trades.empty:
-        return pd.DataFrame()
-    placed = pd.concat(
-        [
-            _placed(rows, bars.get(str(symbol)), dates_only)
-            for symbol, rows in trades.groupby("symbol", sort=False)
-        ]
+    parts = [
+        _placed(rows, bars.get(str(symbol)), resolution, stamps_are_opens=stamps_are_opens)
+        for symbol, rows in trades.groupby("symbol", sort=False)
+    ]
+    placed = (
+        pd.concat(parts) if parts else _placed(trades, None, resolution, stamps_are_opens=False)
     )
     placed["lines"] = [[line] for line in placed.index]
     placed = placed.sort_values(["decided_at", "entry_at"], kind="stable")
@@ -56,19 +61,21 @@ def past_signals(
     return _as_signals(whole).sort_values(["decided_at", "signal_id"], ignore_index=True)
 
 
-def _placed(rows: pd.DataFrame, bars: Bars | None, dates_only: bool) -> pd.DataFrame:
+def _placed(
+    rows: pd.DataFrame, bars: Bars | None, resolution: pd.Timedelta, *, stamps_are_opens: bool
+) -> pd.DataFrame:
     placed = rows.copy()
     moment = rows["decided_at"].fillna(rows["timestamp"]).fillna(rows["entry_at"])
     placed["timestamp"] = rows["timestamp"].fillna(moment).dt.floor("s")
     placed["decided_at"], placed["on_bar"] = moment, False
-    placed["settled_at"] = rows["exit_at"] + (DAY if dates_only else pd.Timedelta(0))
+    placed["settled_at"] = rows["exit_at"] + resolution
     lowest = rows[["lowest"]].to_numpy(dtype=np.float64)
     highest = rows[["highest"]].to_numpy(dtype=np.float64)
     ranges = {"entry": (lowest, highest), "exit": (lowest, highest)}
     if bars is not None and len(bars):
-        _decide_on_bars(placed, rows, bars, moment)
+        _decide_on_bars(placed, rows, bars, stamps_are_opens=stamps_are_opens)
         exits = naive(rows["exit_at"])
-        if not dates_only or bars.bar_size >= DAY:
+        if resolution <= bars.bar_size:
             inside = _bars_at(bars, exits)
             closes = np.where(inside >= 0, bars.closes_at[inside], naive(placed["settled_at"]))
             placed["settled_at"] = _utc(np.fmax(closes, exits), rows)
@@ -82,27 +89,23 @@ def _placed(rows: pd.DataFrame, bars: Bars | None, dates_only: bool) -> pd.DataF
 
 
 def _decide_on_bars(
-    placed: pd.DataFrame, rows: pd.DataFrame, bars: Bars, moment: pd.Series
+    placed: pd.DataFrame, rows: pd.DataFrame, bars: Bars, *, stamps_are_opens: bool
 ) -> None:
-    """Set decision bar and time where the bars reach; elsewhere the log's own times stay.
-
-    A ``timestamp`` that is the open of a bar names the decision bar, unless that bar closed after
-    the decision or the entry; any other time is the moment of the decision.
-    """
+    """Set decision bar and time where the bars reach; elsewhere the log's own times stay."""
     named, latest = naive(rows["timestamp"]), naive(rows["decided_at"].fillna(rows["entry_at"]))
     position = np.minimum(np.searchsorted(bars.timestamp, named), len(bars) - 1)
     is_bar = (bars.timestamp[position] == named) & ~(bars.closes_at[position] > latest)
-    limit = naive(moment)
-    last_closed = np.searchsorted(bars.closes_at, limit, side="right") - 1
+    is_bar &= stamps_are_opens
+    moment = naive(placed["decided_at"])
+    last_closed = np.searchsorted(bars.closes_at, moment, side="right") - 1
     position = np.where(is_bar, position, last_closed)
-    reached = limit <= bars.closes_at[-1] + bars.bar_size.to_timedelta64()
+    reached = moment <= bars.closes_at[-1] + bars.bar_size.to_timedelta64()
     on_bar = (position >= 0) & (is_bar | reached)
     told = rows["decided_at"].fillna(rows["timestamp"].mask(is_bar))
-    decided = np.where(told.isna(), bars.closes_at[position], naive(told))
-    placed["timestamp"] = _utc(np.where(on_bar, bars.timestamp[position], limit), rows).dt.floor(
-        "s"
-    )
-    placed["decided_at"] = _utc(np.where(on_bar, decided, limit), rows)
+    decided = np.where(told.isna() & on_bar, bars.closes_at[position], moment)
+    placed["decided_at"] = _utc(decided, rows)
+    opens = _utc(np.where(on_bar, bars.timestamp[position], moment), rows)
+    placed["timestamp"] = rows["timestamp"].fillna(opens).dt.floor("s")
     placed["on_bar"] = on_bar
 
 
@@ -215,9 +218,9 @@ def _as_signals(trades: pd.DataFrame) -> pd.DataFrame:
         settled_at=trades["settled_at"],
         net_return=trades["net_return"].where(settled),
         won=won,
-        exit_reason=trades["exit_reason"].where(settled, None),
+        exit_reason=trades["exit_reason"].map(reason_word).where(settled, None),
         hold_minutes=held,
-        stop_distance=distance,
+        stop_distance=distance.fillna(trades["stop_distance"]),
         quantity=trades["quantity"],
         fees=trades["fees"],
         faults=trades["faults"],

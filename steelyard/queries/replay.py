@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from steelyard.errors import FixConfiguration
+from steelyard.errors import CollectMoreData, FixConfiguration
 from steelyard.evaluation.books import measure_books
 from steelyard.gateways.sources import from_argument
 from steelyard.home import Home, home_under
@@ -20,7 +20,7 @@ from steelyard.queries.books import held_predictions
 from steelyard.queries.records import decision_record, version_record
 from steelyard.queries.state import current_state
 from steelyard.queries.trials import life_worth
-from steelyard.settings import load, override
+from steelyard.settings import ServiceSettings, load, override
 from steelyard.views.replay import ReplayResult
 
 DAY = timedelta(days=1)
@@ -151,6 +151,65 @@ def open_replay_home(
     if evidence:
         changes["weight"] = override(settings.weight, "--evidence", evidence=evidence)
     return home_under(settings.model_copy(update=changes), home)
+
+
+def open_log_replay(
+    recorded: Home, trials: int | None, evidence: str | None, home: Path, conf: str | None
+) -> Home:
+    """Return a home for the replay of another's log, with all its stores in its own folder.
+
+    Args:
+        recorded: Home whose log is replayed.
+        trials: Trials per search; None as configured.
+        evidence: Rule of evidence; None as configured.
+        home: Folder of all state.
+        conf: Folder of the settings; None for the default.
+
+    Raises:
+        FixConfiguration: If the existing system of ``recorded`` is no log, a value is out of
+            bounds, or both homes are the same.
+    """
+    settings = load(Path(conf) if conf else None)
+    if not settings.strategy.is_log:
+        raise FixConfiguration(
+            f"conf/strategy.yaml names {settings.strategy.system}; replay --log replays the "
+            "signals of a log (system: log)"
+        )
+    if home.resolve() == recorded.folder:
+        raise FixConfiguration(f"{home}: a replay needs a home of its own; pass another --home")
+    log = settings.strategy.log.model_copy(update={"features": recorded.own_names})
+    changes: dict[str, Any] = {
+        "strategy": settings.strategy.model_copy(update={"log": log}),
+        "services": ServiceSettings(lineage=settings.services.lineage),
+    }
+    if trials:
+        changes["learning"] = override(settings.learning, "--trials", trials=trials)
+    if evidence:
+        changes["weight"] = override(settings.weight, "--evidence", evidence=evidence)
+    return home_under(settings.model_copy(update=changes), home)
+
+
+def days_of_log(
+    history: pd.DataFrame, start: datetime | None, end: datetime | None, retrain_days: int
+) -> ReplayDays:
+    """Return the days of a log's replay: those given, else all from the first to the last signal.
+
+    Args:
+        history: One row per signal, ordered by decision.
+        start: First day (UTC); None for that of the first signal.
+        end: Last day (UTC); None for the day after the last outcome.
+        retrain_days: Days between two trainings.
+
+    Raises:
+        CollectMoreData: If there are no signals.
+        FixConfiguration: If the end does not lie after the start.
+    """
+    if history.empty:
+        raise CollectMoreData("the ledger has no signals of a log yet; import or collect some")
+    first = history["decided_at"].min().floor("1D").to_pydatetime()
+    known = history[["decided_at", "settled_at"]].max().max()
+    last = (known.floor("1D") + pd.Timedelta("1D")).to_pydatetime()
+    return ReplayDays(start or first, end or last, retrain_days)
 
 
 def first_day(home: Home, days: ReplayDays) -> datetime:

@@ -54,6 +54,13 @@ from steelyard.views.operations import (
     Verification,
 )
 from steelyard.views.pages import WrittenPage
+from steelyard.views.reconciliation import (
+    ImportResult,
+    rows_view,
+    skipped_view,
+    totals_view,
+    verdict,
+)
 from steelyard.views.records import (
     DecisionRecord,
     PeriodDecisions,
@@ -184,6 +191,21 @@ def _print_log(log: LogCollection) -> None:
         _line(f"  · {finding}")
     if log.quarantine:
         _line(f"rows in quarantine: {log.quarantine}")
+
+
+def print_import(result: ImportResult) -> None:
+    """Print what became of a log, the totals of both sides, and what came of the training."""
+    report = result.reconciliation
+    for view in (rows_view(report), totals_view(report), skipped_view(report)):
+        if view is not None:
+            _print_table(view)
+    _line((verdict(report), "bold"))
+    for note in report.notes:
+        _line(f"  · {note}")
+    if report.details:
+        _line(f"every row left out and every fault: {report.details}")
+    for line in result.outlook:
+        _line(line)
 
 
 def print_version(version: VersionRecord) -> None:

@@ -105,9 +105,11 @@ def write_log(folder: Path, kind: str) -> Path:
     return file
 
 
-def freqtrade_trades(count: int, winners: float = 0.5, start: str = "2026-01-05") -> pd.DataFrame:
-    """Trades with freqtrade's columns, two hours apart, each an hour long; the rest lose."""
-    opened = pd.Timestamp(start, tz="UTC") + pd.to_timedelta(range(count), unit="h") * 2
+def freqtrade_trades(
+    count: int, winners: float = 0.5, start: str = "2026-01-05", hours: int = 2
+) -> pd.DataFrame:
+    """Trades with freqtrade's columns, some hours apart, each an hour long; the rest lose."""
+    opened = pd.Timestamp(start, tz="UTC") + pd.to_timedelta(range(count), unit="h") * hours
     won = pd.Series([(number * 7919) % 1000 < 1000 * winners for number in range(count)])
     close_rate = won.map({True: 102.0, False: 99.0})
     return pd.DataFrame(

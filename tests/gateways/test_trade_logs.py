@@ -132,7 +132,7 @@ def test_freqtrade_is_read_from_everything_it_writes(suffix: str, tmp_path: Path
 
     assert (log.format, log.read, log.skipped) == ("freqtrade", 5, ())
     assert log.trades["entry_at"].tolist() == trades["open_date"].tolist()
-    assert log.trades["net_return"].tolist() == pytest.approx(trades["profit_ratio"].tolist())
+    assert log.trades["net_return"].tolist() == pytest.approx((trades["profit_abs"] / 200).tolist())
     gross = (log.trades["exit_price"] - log.trades["entry_price"]) * log.trades["quantity"]
     assert (gross - log.trades["fees"]).tolist() == pytest.approx(trades["profit_abs"].tolist())
 
@@ -146,6 +146,7 @@ def test_freqtrade_with_leverage_and_several_fills(tmp_path: Path) -> None:
     ]
     trades = freqtrade_trades(1, winners=1).assign(leverage=3.0, orders=[orders])
     trades["profit_ratio"] *= 3
+    del trades["profit_abs"]
     trades.to_parquet(file := tmp_path / "trades.parquet")
     trade = read(file).trades.iloc[0]
 
@@ -191,13 +192,17 @@ def test_names_of_another_program_can_be_mapped(tmp_path: Path) -> None:
     [
         (",2026-01-05T10:00Z,buy,1,2026-01-05T11:00Z,2", "incomplete", "symbol is empty"),
         ("B,2026-01-05T10:00Z,flat,1,,", "incomplete", "side: 'flat' is neither buy nor sell"),
-        ("B,2026-01-05T10:00Z,buy,,2026-01-05T11:00Z,2", "incomplete", "entry_price is empty"),
+        (
+            "B,2026-01-05T10:00Z,buy,,2026-01-05T11:00Z,2",
+            "incomplete",
+            "entry_price and net_return are empty",
+        ),
         ("B,yesterday,buy,1,,", "incomplete", "entry_at: 'yesterday' is no time"),
         ("B,2026-01-05T10:00Z,buy,1.2.3,,", "incomplete", "entry_price: '1.2.3' is no number"),
         (
             "B,2026-01-05T10:00Z,buy,1,2026-01-05T11:00Z,",
             "incomplete",
-            "no exit_price and no net_return",
+            "exit_price and net_return are empty",
         ),
         (
             "B,2026-01-05T10:00Z,buy,1,2026-01-05T09:00Z,2",

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from factories.bars import bars_of
 from steelyard.market.past_trades import past_signals
 
-HOUR = pd.Timedelta("1h")
+MINUTE, HOUR, DAY = pd.Timedelta("1min"), pd.Timedelta("1h"), pd.Timedelta("1D")
 FIRST = pd.Timestamp("2026-01-01", tz="UTC")
 BARS = bars_of([(100.0, 110.0, 90.0, 105.0)] * 30)
 OPTIONAL = ("timestamp", "decided_at", "quantity", "fees", "lowest", "highest", "stop", "target")
@@ -34,7 +34,7 @@ def trades(*spans: tuple[float, float], **columns: object) -> pd.DataFrame:
             "exit_reason": "roi",
             "own": [{}] * count,
             "faults": [[] for _ in range(count)],
-            **dict.fromkeys((*OPTIONAL, "bars", "trail", "confidence"), np.nan),
+            **dict.fromkeys((*OPTIONAL, "bars", "trail", "confidence", "stop_distance"), np.nan),
         }
     ).assign(**columns)
     for name in ("timestamp", "decided_at"):
@@ -51,7 +51,7 @@ def test_a_trade_is_decided_on_the_last_bar_closed_at_its_entry(
     entry: float, decision_bar: int
 ) -> None:
     """The bar in which a trade is entered is not known yet."""
-    signal = past_signals(trades((entry, 9)), {"X": BARS}).iloc[0]
+    signal = past_signals(trades((entry, 9)), {"X": BARS}, MINUTE).iloc[0]
 
     assert signal["timestamp"] == at(decision_bar)
     assert signal["decided_at"] == at(decision_bar + 1)
@@ -62,7 +62,7 @@ def test_a_trade_is_decided_on_the_last_bar_closed_at_its_entry(
 @given(st.floats(0, 29.5), st.floats(0, 10))
 def test_no_signal_knows_the_future(entry: float, hold: float) -> None:
     """Wherever a trade lies, it is decided before its entry and settled after its exit."""
-    signal = past_signals(trades((entry, entry + hold)), {"X": BARS}).iloc[0]
+    signal = past_signals(trades((entry, entry + hold)), {"X": BARS}, MINUTE).iloc[0]
 
     assert signal["timestamp"] <= signal["decided_at"] <= signal["entry_at"]
     assert signal["settled_at"] >= signal["exit_at"]
@@ -75,39 +75,48 @@ def test_bars_of_later_change_nothing() -> None:
     trade = trades((5.5, 8.5))
 
     pd.testing.assert_frame_equal(
-        past_signals(trade, {"X": BARS}), past_signals(trade, {"X": BARS[:9]})
+        past_signals(trade, {"X": BARS}, MINUTE), past_signals(trade, {"X": BARS[:9]}, MINUTE)
     )
 
 
 def test_without_bars_the_entry_is_the_decision() -> None:
     """Neither bars of another symbol nor bars that end before the trade say anything."""
     for bars in ({}, {"Y": BARS}, {"X": BARS[:3]}):
-        signal = past_signals(trades((5.5, 8.5)), bars).iloc[0]
+        signal = past_signals(trades((5.5, 8.5)), bars, MINUTE).iloc[0]
 
         assert signal["timestamp"] == signal["decided_at"] == at(5.5)
-        assert signal["settled_at"] == at(8.5)
+        assert signal["settled_at"] == at(8.5) + MINUTE
         assert not signal["on_bar"]
 
 
 @pytest.mark.parametrize(
-    ("stamp", "entry", "decision_bar"),
-    [(4, 5, 4), (4, 5.5, 4), (5, 5.5, 4), (4.5, 5.5, 3)],
-    ids=["its bar", "its bar, entered late", "a bar not closed at the entry", "between bars"],
+    ("stamp", "entry", "opens", "decided"),
+    [
+        (4, 5, True, 5),
+        (4, 5.5, True, 5),
+        (5, 5.5, True, 5),
+        (4.5, 5.5, True, 4.5),
+        (4, 5, False, 4),
+        (5, 5, False, 5),
+    ],
+    ids=["its bar", "entered late", "not closed at the entry", "between bars", "moment", "entry"],
 )
-def test_a_named_decision_bar_counts_if_it_was_closed(
-    stamp: float, entry: float, decision_bar: int
+def test_a_named_time_is_a_bar_or_the_moment_of_the_decision(
+    stamp: float, entry: float, opens: bool, decided: float
 ) -> None:
-    """A timestamp is the open of the decision bar, or the moment of the decision."""
-    signal = past_signals(trades((entry, 9), timestamp=at(stamp)), {"X": BARS}).iloc[0]
+    """The id keeps the log's own time, so that a log that goes on is not taken in twice."""
+    trade = trades((entry, 9), timestamp=at(stamp))
+    signal = past_signals(trade, {"X": BARS}, MINUTE, stamps_are_opens=opens).iloc[0]
 
-    assert signal["timestamp"] == at(decision_bar)
-    assert signal["decided_at"] <= at(entry)
+    assert signal["timestamp"] == at(stamp)
+    assert signal["decided_at"] == at(decided)
+    assert signal["decided_at"] <= signal["entry_at"]
 
 
 def test_an_outcome_is_known_when_its_bar_is_closed() -> None:
     """A stop inside a bar has the stamp of its open in many backtests."""
-    assert past_signals(trades((5, 8)), {"X": BARS})["settled_at"].tolist() == [at(9)]
-    assert past_signals(trades((0, 24)), {}, dates_only=True)["settled_at"].tolist() == [at(48)]
+    assert past_signals(trades((5, 8)), {"X": BARS}, MINUTE)["settled_at"].tolist() == [at(9)]
+    assert past_signals(trades((0, 24)), {}, DAY)["settled_at"].tolist() == [at(48)]
 
 
 @pytest.mark.parametrize(
@@ -124,14 +133,18 @@ def test_a_fill_outside_its_bar_is_named(change: dict[str, object], faults: list
     """By the bars of the lake, or by the range that the log itself gives."""
     ranges = {"lowest": 90.0, "highest": 110.0}
 
-    assert past_signals(trades((5.5, 8.5), **change), {"X": BARS})["faults"].iloc[0] == faults
-    assert past_signals(trades((5.5, 8.5), **change, **ranges), {})["faults"].iloc[0] == faults
+    assert (
+        past_signals(trades((5.5, 8.5), **change), {"X": BARS}, MINUTE)["faults"].iloc[0] == faults
+    )
+    assert (
+        past_signals(trades((5.5, 8.5), **change, **ranges), {}, MINUTE)["faults"].iloc[0] == faults
+    )
 
 
 def test_trades_open_together_on_one_bar_are_an_averaged_entry() -> None:
     """One position with the mean of its fills, and that is said."""
     fills = trades((5.2, 9), (5.4, 9), quantity=[1.0, 3.0], entry_price=[100.0, 96.0])
-    signal = past_signals(fills, {"X": BARS}).iloc[0]
+    signal = past_signals(fills, {"X": BARS}, MINUTE).iloc[0]
 
     assert (signal["entry_price"], signal["quantity"]) == (97.0, 4.0)
     assert signal["faults"] == ["averaged entry: 2 fills from 96 to 100"]
@@ -140,7 +153,7 @@ def test_trades_open_together_on_one_bar_are_an_averaged_entry() -> None:
 
 def test_trades_of_one_bar_after_each_other_are_two_signals() -> None:
     """The second keeps its own time in its id: an id is given once."""
-    signals = past_signals(trades((5.1, 5.3), (5.4, 9)), {"X": BARS})
+    signals = past_signals(trades((5.1, 5.3), (5.4, 9)), {"X": BARS}, MINUTE)
 
     assert signals["signal_id"].tolist() == [
         "X:2026-01-01T04:00:00Z:buy",
@@ -154,8 +167,16 @@ def test_trades_of_one_bar_after_each_other_are_two_signals() -> None:
 
 def test_levels_and_stop_distance_are_what_the_log_names() -> None:
     """A level of 0 is none."""
-    signal = past_signals(trades((5, 9), stop=95.0, target=0.0), {"X": BARS}).iloc[0]
+    signal = past_signals(trades((5, 9), stop=95.0, target=0.0), {"X": BARS}, MINUTE).iloc[0]
 
     assert signal["levels"] == {"stop": 95.0}
     assert signal["stop_distance"] == 0.05
-    assert past_signals(trades((5, 9)), {"X": BARS})["levels"].iloc[0] is None
+    assert past_signals(trades((5, 9)), {"X": BARS}, MINUTE)["levels"].iloc[0] is None
+
+
+def test_no_trades_are_no_signals() -> None:
+    """An empty log has the columns of any other."""
+    none = past_signals(trades((5, 9)).iloc[:0], {"X": BARS}, MINUTE)
+
+    assert none.empty
+    assert set(none) == set(past_signals(trades((5, 9)), {"X": BARS}, MINUTE))

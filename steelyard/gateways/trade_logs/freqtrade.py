@@ -18,7 +18,7 @@ def recognises(raw: RawLog) -> bool:
 
 
 def read(raw: RawLog, options: ImportOptions) -> ParsedLog:
-    """Return freqtrade's trades; its times are UTC, its profit is a share of the stake.
+    """Return freqtrade's trades; its times are UTC, its profit ratio a share of stake and fee.
 
     Args:
         raw: The log; it has the columns ``REQUIRED``.
@@ -32,6 +32,8 @@ def read(raw: RawLog, options: ImportOptions) -> ParsedLog:
     entry, exit_price = columns.numbers("open_rate"), columns.numbers("close_rate")
     amount = columns.numbers("amount")
     fees = entry * columns.numbers("fee_open") + exit_price * columns.numbers("fee_close")
+    profit = columns.numbers("profit_abs", "close_profit_abs")
+    ratio = columns.numbers("profit_ratio", "close_profit", "profit_percent")
     stop = columns.numbers("initial_stop_loss_abs", "initial_stop_loss")
     trades = pd.DataFrame(
         {
@@ -41,9 +43,8 @@ def read(raw: RawLog, options: ImportOptions) -> ParsedLog:
             "entry_price": entry,
             "exit_at": columns.times("close_date"),
             "exit_price": exit_price,
-            "net_return": columns.numbers("profit_ratio", "close_profit", "profit_percent")
-            / leverage,
-            "profit": columns.numbers("profit_abs", "close_profit_abs"),
+            "net_return": (profit / (amount * entry)).fillna(ratio / leverage),
+            "profit": profit,
             "quantity": amount,
             "fees": amount * fees,
             "exit_reason": columns.texts("exit_reason", "sell_reason"),

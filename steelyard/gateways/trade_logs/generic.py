@@ -1,7 +1,5 @@
 """A log with our own names: symbol, timestamp, side, and whatever else it knows."""
 
-import re
-
 import pandas as pd
 
 from steelyard.errors import FixConfiguration, FixData
@@ -17,6 +15,7 @@ from steelyard.gateways.trade_logs.parsed import (
 )
 from steelyard.gateways.trade_logs.raw import RawLog
 from steelyard.gateways.trade_logs.symbols import symbols
+from steelyard.market.logged import own_name
 
 NAME = "generic"
 WHEN = ("timestamp", "decided_at", "entry_at")
@@ -31,7 +30,6 @@ OURS = (
     "settled_at",
     "won",
     "hold_minutes",
-    "stop_distance",
 )
 AFTERWARDS = ("exit", "close", "pnl", "p&l", "profit", "return", "gain", "mae", "mfe", "duration")
 """Beginnings of names of columns that are known only at the exit, and so no features."""
@@ -57,7 +55,11 @@ def read(raw: RawLog, options: ImportOptions) -> ParsedLog:
     columns = Columns(table, raw.name, options.timezone)
     side = columns.sides("side")
     values = {name: columns.numbers(name) for name in NUMBERS}
+    values["confidence"] *= options.confidence_factor
     times = {name: columns.times(name) for name in TIMES}
+    times["exit_at"] = times["exit_at"].fillna(columns.times("settled_at"))
+    decided = times["decided_at"].fillna(times["timestamp"])
+    times["entry_at"] = times["entry_at"].fillna(decided.where(times["exit_at"].notna()))
     gross = net_of(signs(side), values["entry_price"], values["exit_price"])
     costs = values["fees"].fillna(0) / (values["quantity"] * values["entry_price"])
     values["net_return"] = values["net_return"].fillna(gross - costs.fillna(0))
@@ -76,7 +78,7 @@ def read(raw: RawLog, options: ImportOptions) -> ParsedLog:
 
 
 def _renamed(raw: RawLog, options: ImportOptions) -> pd.DataFrame:
-    theirs = {their.strip().lower(): our for our, their in (options.columns or {}).items()}
+    theirs = {their.strip().lower(): our for our, their in options.columns.items()}
     table = raw.table(*theirs) if theirs else raw.table("side", WHEN)
     if table is None:
         names = ", ".join(theirs or ("symbol", "side", "timestamp"))
@@ -97,25 +99,25 @@ def _own(columns: Columns, options: ImportOptions, name: str) -> tuple[pd.Series
     """Return the features of each row, and which columns they are."""
     table = columns.table
     others = [str(column) for column in table if column not in OURS and column]
-    wanted = [feature.lower() for feature in options.features or ()]
+    wanted = [feature.lower() for feature in options.features]
     missing = [feature for feature in wanted if feature not in table]
     if missing:
         raise FixConfiguration(f"{name}: no column {missing[0]} among {', '.join(map(str, table))}")
     late = [column for column in others if column.startswith(AFTERWARDS)]
-    offered = others if options.features is None else wanted
+    offered = wanted or others
     chosen = [
         column
         for column in offered
         if (column in wanted or column not in late) and _is_numeric(table[column])
     ]
     written = table.attrs["names"]
-    names = {column: re.sub(r"\W+", "_", written.get(column, column)) for column in chosen}
+    names = {column: own_name(written.get(column, column)) for column in chosen}
     values = pd.DataFrame(
         {names[column]: columns.numbers(column) for column in chosen}, index=table.index
     )
     own = values.to_dict("records") if chosen else [{} for _ in table.index]
     notes = [f"features: {', '.join(map(str, values))}"] if chosen else []
-    if late and options.features is None:
+    if late and not wanted:
         notes.append(f"known only at the exit, so no features: {', '.join(late)}")
     return pd.Series(own, index=table.index, dtype="object"), notes
 

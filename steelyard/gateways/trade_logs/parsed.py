@@ -1,18 +1,22 @@
 """What every format gives: trades in our names, and what could not be read."""
 
 import re
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
 import pandas as pd
+from pydantic import Field, field_validator
 
 from steelyard.errors import FixConfiguration
 from steelyard.gateways.stamps import AWARE, read_stamps
+from steelyard.values import FrozenModel
 
 Unit = Literal["trades", "executions", "signals"]
 SkippedKind = Literal["duplicate", "incomplete", "impossible"]
+RESOLUTIONS = ("1D", "4h", "1h", "30min", "15min", "5min", "1min", "1s")
 TIMES = ("timestamp", "decided_at", "entry_at", "exit_at")
 NUMBERS = (
     "confidence",
@@ -28,6 +32,7 @@ NUMBERS = (
     "target",
     "bars",
     "trail",
+    "stop_distance",
 )
 TEXTS = ("symbol", "side", "exit_reason")
 SIDES = {
@@ -40,21 +45,39 @@ _BLANKS = re.compile(r"[\s\u00a0\u202f'$€£%]")
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?:\D|$))")
 
 
-@dataclass(frozen=True, slots=True)
-class ImportOptions:
+class ImportOptions(FrozenModel):
     """What the user says about a log.
 
     Attributes:
         timezone: Zone of times that name none; empty if nothing was said.
         symbol: Symbol of a log without a symbol column; empty if nothing was said.
         columns: Our name of a column → the log's.
-        features: Columns that are features; None for every numeric column that is none of ours.
+        features: Columns that are features; empty for every numeric column that is none of ours.
+        confidence_factor: What confidences are multiplied by to lie on 0 to 100.
     """
 
     timezone: str = ""
     symbol: str = ""
-    columns: Mapping[str, str] | None = None
-    features: tuple[str, ...] | None = None
+    columns: dict[str, str] = Field(default_factory=dict)
+    features: tuple[str, ...] = ()
+    confidence_factor: float = 1.0
+
+    @field_validator("timezone")
+    @classmethod
+    def _a_zone(cls, name: str) -> str:
+        try:
+            return ZoneInfo(name).key if name else name
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise ValueError("use a time zone such as UTC or Europe/London") from error
+
+    @field_validator("columns")
+    @classmethod
+    def _our_names(cls, columns: dict[str, str]) -> dict[str, str]:
+        unknown = sorted(set(columns) - {*TIMES, *NUMBERS, *TEXTS})
+        if unknown:
+            known = ", ".join((*TEXTS, *TIMES, *NUMBERS))
+            raise ValueError(f"unknown column {unknown[0]}; use one of {known}")
+        return columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +109,8 @@ class ParsedLog:
             the log does not say is NaT, NaN or None. ``net_return`` is a fraction of the entry
             notional after costs, ``profit`` the same in money, where the log says it.
         skipped: Rows that are not among the trades.
-        dates_only: Times are dates: what happened on a day is known at its end.
+        resolution: Largest step that all its times are multiples of, a second to a day: the time
+            of an exit may be the begin of such a step, and the outcome is known at its end.
         notes: What is worth knowing, one line each.
     """
 
@@ -96,7 +120,7 @@ class ParsedLog:
     read: int
     trades: pd.DataFrame
     skipped: tuple[Skipped, ...]
-    dates_only: bool = False
+    resolution: pd.Timedelta
     notes: tuple[str, ...] = ()
 
 
@@ -238,8 +262,8 @@ def parsed(
     whole = whole[~whole.index.isin(list(columns.skipped))]
     skipped = sorted(columns.skipped.values(), key=lambda skipped: skipped.line)
     count = len(trades) if read is None else read
-    dates = _dates_only(whole, columns.zone)
-    return ParsedLog(name, form, unit, count, whole, tuple(skipped), dates, tuple(notes))
+    step = _resolution(whole, columns.zone)
+    return ParsedLog(name, form, unit, count, whole, tuple(skipped), step, tuple(notes))
 
 
 def _leave_out(columns: Columns, trades: pd.DataFrame) -> None:
@@ -249,11 +273,13 @@ def _leave_out(columns: Columns, trades: pd.DataFrame) -> None:
     when = trades[["entry_at", "decided_at", "timestamp"]].notna().any(axis=1)
     columns.drop(~when, "incomplete", "no time of entry or decision")
     entered, ended = trades["entry_at"].notna(), trades["exit_at"].notna()
-    columns.drop(entered & trades["entry_price"].isna(), "incomplete", "entry_price is empty")
-    columns.drop(
-        ended & trades["net_return"].isna(), "incomplete", "no exit_price and no net_return"
-    )
+    unknown = trades["net_return"].isna()
+    for name in ("entry_price", "exit_price"):
+        empty = trades[name].isna()
+        columns.drop(ended & unknown & empty, "incomplete", f"{name} and net_return are empty")
+    columns.drop(ended & unknown, "incomplete", "net_return cannot be told from profit and costs")
     columns.drop(ended & ~entered, "incomplete", "entry_at is empty")
+    columns.drop(~ended & ~unknown, "incomplete", "exit_at is empty, but net_return is not")
     columns.drop(trades["exit_at"] < trades["entry_at"], "impossible", "exit before entry")
     for name in ("decided_at", "timestamp"):
         columns.drop(trades[name] > trades["entry_at"], "impossible", f"entry before {name}")
@@ -265,11 +291,11 @@ def _leave_out(columns: Columns, trades: pd.DataFrame) -> None:
         columns.drop(trades[name] <= 0, "impossible", f"{name} is not positive")
 
 
-def _dates_only(trades: pd.DataFrame, zone: str) -> bool:
-    """Whether all times of a log are midnights, so that they say only the day."""
+def _resolution(trades: pd.DataFrame, zone: str) -> pd.Timedelta:
     stamps = pd.concat([trades[name].dropna() for name in ("entry_at", "exit_at")])
-    local = stamps.dt.tz_convert(zone or "UTC")
-    return len(stamps) > 0 and bool((local == local.dt.normalize()).all())
+    local = stamps.dt.tz_convert(zone or "UTC").dt.tz_localize(None)
+    fitting = (step for step in RESOLUTIONS if (local == local.dt.floor(step)).all())
+    return pd.Timedelta(next(fitting, RESOLUTIONS[-1]))
 
 
 def net_of(

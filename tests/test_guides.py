@@ -1,0 +1,66 @@
+"""The commands of the guide, run as they stand, each page in an empty folder of its own."""
+
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from factories.registry import copy_mlflow
+from factories.trade_logs import freqtrade_trades
+
+PAGES = sorted((Path(__file__).parents[1] / "docs" / "guide").glob("*.md"))
+BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
+QUICK = "trials: 2\nrounds: 20\nbootstrap_samples: 200\nfamilies: [logistic]\n"
+
+
+def prepare(page: str, folder: Path) -> None:
+    """Write the files that a page takes as the reader's own."""
+    if page == "from-a-log":
+        freqtrade_trades(600, winners=0.55, start="2025-01-01", hours=6).to_csv(
+            folder / "trades.csv", index=False
+        )
+
+
+def commands(page: Path) -> Iterator[str]:
+    """Yield the commands of a page: one of ours each, or the lines of a shell between them."""
+    for block in BLOCK.findall(page.read_text(encoding="utf-8")):
+        shell: list[str] = []
+        for line in block.replace("\\\n", " ").splitlines():
+            if line.startswith("steelyard ") and not line.rstrip().endswith("&"):
+                yield "\n".join(shell)
+                yield line
+                shell = []
+            else:
+                shell.append(line)
+        yield "\n".join(shell)
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if any(commands(page))], ids=lambda page: page.stem
+)
+def test_the_commands_of_a_page_run(
+    page: Path,
+    tmp_path: Path,
+    empty_mlflow: Path,
+    command: Callable[..., tuple[int, str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Every command ends with code 0; the search is short, and MLflow's tables are there."""
+    monkeypatch.chdir(tmp_path)
+    prepare(page.stem, tmp_path)
+    for home in ("", "replayed"):
+        copy_mlflow(empty_mlflow, tmp_path / home / "mlruns")
+    program = shlex.join([sys.executable, "-P", "-m", "steelyard"])
+    for line in filter(None, commands(page)):
+        if line.startswith("steelyard ") and not line.rstrip().endswith("&"):
+            code, _, err = command(*shlex.split(line, comments=True)[1:])
+            assert code == 0, f"{line}: {err}"
+        else:
+            script = f'set -eu\nsteelyard() {{ {program} "$@"; }}\n{line}'
+            subprocess.run(["sh", "-c", script], check=True, timeout=120)
+            if (tmp_path / "conf").is_dir():
+                (tmp_path / "conf" / "learning.yaml").write_text(QUICK, encoding="utf-8")
