@@ -6,6 +6,7 @@ Each layout is written here as the tool documents it; docs/guide/files.md says w
 import gzip
 import io
 import json
+import re
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -15,9 +16,11 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pytest
+import yaml
 from pandas.testing import assert_frame_equal
 from pydantic import ValidationError
 
+from factories.guides import GUIDE
 from steelyard.errors import FixData
 from steelyard.gateways.sources import SourceSettings, read
 from steelyard.gateways.sources.presets import PRESETS
@@ -506,3 +509,39 @@ def test_a_preset_asks_for_what_the_files_do_not_tell(preset: str) -> None:
 
     with pytest.raises(ValidationError, match=f"{preset} needs '{asked}' beside it"):
         SourceSettings(preset=preset)
+
+
+def test_a_file_of_several_instruments_needs_their_symbols(tmp_path: Path) -> None:
+    """Instruments told apart by a number only would become one symbol."""
+    header = "ts_event,rtype,publisher_id,instrument_id,open,high,low,close,volume"
+    file = tmp_path / "ES.csv"
+    file.write_text(f"{header}\n1704205800000000000,34,2,523,1,1,1,1,1\n")
+
+    with pytest.raises(FixData, match=r"no symbol column.*have databento write one"):
+        read(SourceSettings(kind="files", path=str(file), preset="databento"))
+
+
+def test_the_guide_says_what_each_preset_asks() -> None:
+    """docs/guide/files.md lists them all; its example is one that can be read."""
+    guide = (GUIDE / "files.md").read_text("utf-8")
+    asked = {
+        row.split("`")[1]: set(re.findall(r"`(\w+)", row.split("|")[3]))
+        for row in guide.splitlines()
+        if row.startswith("| `")
+    }
+
+    assert set(asked) == set(PRESETS)
+    for name, preset in PRESETS.items():
+        assert set(preset.asks) <= asked[name], name
+    example = yaml.safe_load(guide.split("```yaml")[1].split("```")[0])
+    assert SourceSettings.model_validate(example).preset == "metatrader5"
+
+
+def test_a_preset_is_not_named_where_the_columns_have_another_order(tmp_path: Path) -> None:
+    """Seconds, open, close, low, high, volume, trades look like Kraken's files."""
+    file = tmp_path / "BTC.csv"
+    file.write_text("1605571200,16713.08,16806.09,16683.63,16830.0,2861.4,51506\n" * 2)
+
+    with pytest.raises(FixData, match="no column for timestamp") as refused:
+        read(SourceSettings(kind="files", path=str(file)))
+    assert "preset" not in str(refused.value)

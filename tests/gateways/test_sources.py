@@ -551,6 +551,8 @@ def test_a_layout_that_does_not_fit_is_refused(
         ({"names": ["open", "open"]}, "names a column twice"),
         ({"price_factor": 0}, "greater than 0"),
         ({"date_pattern": "("}, "is not a regular expression"),
+        ({"thousands": "."}, "'thousands' and 'decimal' are both ."),
+        ({"decimal": ",", "preset": "nasdaq"}, "'thousands' and 'decimal' are both ,"),
         ({"preset": "metastock"}, "unknown preset; use one of alpaca, binance"),
     ],
 )
@@ -650,8 +652,7 @@ def test_notes_beside_bars_are_left_out_and_said(tmp_path: Path) -> None:
     raw = read(files(tmp_path))
 
     assert set(raw.frame["symbol"]) == {"AAA"}
-    assert "1 files that are not .csv" in raw.findings[0]
-    assert "README.txt" in raw.findings[0]
+    assert "1 of other kinds are left out, the first README.txt" in raw.findings[0]
     (tmp_path / "AAA.csv").rename(tmp_path / "README.txt")
     assert set(read(files(tmp_path)).frame["symbol"]) == {"README"}
 
@@ -690,3 +691,15 @@ def test_one_of_yfinance_s_symbols_may_have_no_bar(tmp_path: Path) -> None:
     frame = read(files(write(tmp_path, text), bar_size="1D")).frame
 
     assert frame["symbol"].value_counts().to_dict() == {"AAPL": 2, "7203.T": 1}
+
+
+def test_volume_of_minus_one_throughout_is_unknown(tmp_path: Path) -> None:
+    """A broker's midpoints have none; -1 in one row is a defect like any other."""
+    text = HEADER + "2026-01-01,1,2,0.5,1.5,-1\n2026-01-02,1.5,2,1,1.8,{}\n"
+
+    known = [
+        read(files(write(tmp_path, text.format(last)))).frame["volume"].notna().tolist()
+        for last in (-1, 7)
+    ]
+
+    assert known == [[False, False], [True, True]]

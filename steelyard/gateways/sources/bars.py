@@ -9,9 +9,9 @@ import pandas as pd
 from steelyard.errors import FixData
 from steelyard.gateways.sources.columns import read_numbers, read_symbols, required_columns
 from steelyard.gateways.sources.paths import KINDS, UNREADABLE, BarFile, symbol_of
-from steelyard.gateways.sources.presets import PRESETS, preset_of
+from steelyard.gateways.sources.presets import PRESETS, preset_for
 from steelyard.gateways.sources.settings import SourceSettings
-from steelyard.gateways.sources.tables import in_utf8, read_table
+from steelyard.gateways.sources.tables import first_lines, in_utf8, read_table
 from steelyard.gateways.stamps import ReadStamps, read_stamps
 from steelyard.market.bars import COLUMNS
 
@@ -48,20 +48,18 @@ def read_bars(file: BarFile, settings: SourceSettings) -> FileBars:
     try:
         return _bars_of(file, settings)
     except FixData as error:
-        preset = _preset_of(file)
-        if preset in ("", settings.preset):
+        preset = preset_for(_begin(file), settings.preset)
+        if not preset:
             raise
         raise FixData(
             f"{error}; conf/source.yaml: preset: {preset} reads files of this layout"
         ) from error
 
 
-def _preset_of(file: BarFile) -> str:
-    if file.kind in (".parquet", ".feather"):
-        return ""
+def _begin(file: BarFile) -> str:
+    """Return the first two lines of a text file; empty if there are none."""
     with suppress(FixData, ValueError, *UNREADABLE):
-        begin = in_utf8(file.content())[:4000].decode("utf-8", "replace")
-        return preset_of("\n".join(begin.splitlines()[:2]))
+        return "\n".join(first_lines(in_utf8(file.content())))
     return ""
 
 

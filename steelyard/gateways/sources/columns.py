@@ -22,6 +22,8 @@ REQUIRED = ("timestamp", "open", "high", "low", "close")
 UNNAMED = ("", "index", "unnamed: 0")
 """How pandas writes the index of a table that has no name for it."""
 MULTIPLES = {"": 1.0, "K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
+UNKNOWN_VOLUME = -1
+"""What brokers write in every row where they know no volume."""
 ABSENT = ("", "na", "n/a", "nan", "null", "none")
 
 
@@ -126,15 +128,19 @@ def read_numbers(column: pd.Series, name: str, settings: SourceSettings, file: s
             f"{file}: row {row + 1} has {column.iloc[row]!r} in column {column.name}; "
             "a number is needed"
         )
+    numbers = numbers.astype("float64")
+    if name == "volume":
+        unknown = bool((numbers == UNKNOWN_VOLUME).all())
+        return pd.Series(float("nan"), index=numbers.index) if unknown else numbers
     factor = settings.price_factor or 1.0
-    if factor == 1 or name == "volume":
-        return numbers.astype("float64")
+    if factor == 1:
+        return numbers
     if (numbers % 1 > 0).any() or (pd.api.types.is_float_dtype(column) and not absent.any()):
         raise FixData(
             f"{file}: the prices in column {column.name} have decimals, so they are not {factor:g} "
             "times the real ones; set price_factor: 1 in conf/source.yaml"
         )
-    return numbers.astype("float64") / factor
+    return numbers / factor
 
 
 def _from_texts(texts: pd.Series, name: str, settings: SourceSettings) -> pd.Series:

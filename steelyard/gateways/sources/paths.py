@@ -142,9 +142,9 @@ def _chosen(names: Sequence[str], ignore: Sequence[str], where: str) -> tuple[li
     if not main or not others:
         return wanted, []
     return main, [
-        f"{where}: {len(others)} files that are not {', '.join(MAIN_KINDS)} are left out, the "
-        f"first {min(others)}; bars belong into a folder of their own, others into 'ignore' in "
-        "conf/source.yaml"
+        f"{where}: only {', '.join(MAIN_KINDS)} files are read where there are some, "
+        f"{len(others)} of other kinds are left out, the first {min(others)}; move bars to a "
+        "folder of their own, name other files under 'ignore' in conf/source.yaml"
     ]
 
 

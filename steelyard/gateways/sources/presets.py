@@ -5,7 +5,7 @@ edition is asked for, never assumed: a wrong zone or stamp makes bars known too 
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +27,7 @@ class Preset:
             for before the common names, and allowed to be missing.
         asks: Setting the user must give → what to say.
         symbol_column: Whether a file without a symbol column holds bars of several symbols.
+        plain: Whether files are read without the preset, too, so that naming it would not help.
     """
 
     signature: str
@@ -34,6 +35,7 @@ class Preset:
     columns: Mapping[str, str] = field(default_factory=dict)
     asks: Mapping[str, str] = field(default_factory=dict)
     symbol_column: bool = False
+    plain: bool = False
 
 
 PRESETS: Mapping[str, Preset] = {
@@ -65,7 +67,7 @@ PRESETS: Mapping[str, Preset] = {
         columns={"timestamp": "unix*", "volume": "volume *"},
     ),
     "databento": Preset(
-        signature=r"ts_event,rtype,|rtype,publisher_id,|\{\"ts_event\"",
+        signature=r"ts_event,rtype,|rtype,publisher_id,",
         settings={
             "price_factor": 1_000_000_000,
             "ignore": ("*symbology.*", "*manifest.*", "*metadata.*", "*condition.*"),
@@ -87,6 +89,7 @@ PRESETS: Mapping[str, Preset] = {
     "ibkr": Preset(
         signature=r",?date,open,high,low,close,volume,(average|wap),(barcount|count)|\d{8}  \d\d:",
         asks={"timezone": "the zone chosen at the login of TWS, of daily bars the exchange's"},
+        plain=True,
     ),
     "investing": Preset(
         signature=r'"?date"?,"?price"?,"?open"?,"?high"?,"?low"?,',
@@ -192,18 +195,36 @@ PRESETS: Mapping[str, Preset] = {
         signature=r"time,open,high,low,close\b",
         settings={"symbol_pattern": r"^(?:[A-Z0-9]+_(?=.+, ))?([^,]+)(?:, .*)?$"},
         asks={"timezone": "the zone of the chart, UTC or the exchange's"},
+        plain=True,
     ),
-    "yahoo": Preset(signature=r"(price|ticker),.*\n(ticker|price),|date,.*,adj close,"),
+    "yahoo": Preset(
+        signature=r"(price|ticker),.*\n(ticker|price),|date,.*,adj close,",
+        plain=True,
+    ),
 }
 
 
-def preset_of(begin: str) -> str:
-    """Return the preset whose layout a text file has; empty if none fits.
+def preset_for(begin: str, tried: str) -> str:
+    """Return the preset that would read a refused text file; empty if none is known.
 
     Args:
         begin: The first two lines of the file.
+        tried: The preset with which it was refused; empty: none.
     """
+    begin = begin.lstrip()
     for name, preset in PRESETS.items():
-        if re.match(preset.signature, begin.lstrip(), re.IGNORECASE | re.MULTILINE):
-            return name
+        fits = re.match(preset.signature, begin, re.IGNORECASE | re.MULTILINE)
+        if fits and _prices_fit(begin, preset.settings.get("names", ())):
+            return "" if name == tried or (preset.plain and not tried) else name
     return ""
+
+
+def _prices_fit(begin: str, names: Sequence[str]) -> bool:
+    """Return whether the first row of a file without header has its prices in this order."""
+    cells = [cell.strip(' []"') for cell in re.split(r"[,;\t\n]", begin)]
+    row = dict(zip(names, cells, strict=False))
+    try:
+        opened, high, low, close = (float(row[name]) for name in ("open", "high", "low", "close"))
+    except (KeyError, ValueError):
+        return True
+    return low <= min(opened, close) and max(opened, close) <= high

@@ -9,7 +9,7 @@ import pandas as pd
 from pydantic import Field, ValidationInfo, field_validator
 
 from steelyard.errors import FixConfiguration
-from steelyard.gateways.sources.presets import PRESETS
+from steelyard.gateways.sources.presets import PRESETS, Preset
 from steelyard.market.jumps import JumpDecision
 from steelyard.market.simulated import Edge
 from steelyard.values import FrozenModel
@@ -89,7 +89,7 @@ class SourceSettings(FrozenModel):
     symbols: tuple[str, ...] = ()
     jumps: tuple[JumpDecision, ...] = ()
     edge: Annotated[Edge, Field(description="of the simulated market")] = "hidden"
-    preset: str = ""
+    preset: Annotated[str, Field(validate_default=True)] = ""
 
     def resolved(self) -> "SourceSettings":
         """Return the settings with the preset's and the usual values where the user gives none."""
@@ -174,9 +174,13 @@ class SourceSettings(FrozenModel):
     def _what_the_preset_asks(cls, name: str, info: ValidationInfo) -> str:
         if name and name not in PRESETS:
             raise ValueError(f"unknown preset; use one of {', '.join(PRESETS)}")
-        for setting, advice in (PRESETS[name].asks if name else {}).items():
+        preset = PRESETS.get(name, Preset(""))
+        for setting, advice in preset.asks.items():
             if info.data.get(setting) in ("", None):
                 raise ValueError(f"{name} needs '{setting}' beside it: {advice}")
+        thousands = info.data.get("thousands") or preset.settings.get("thousands")
+        if thousands == (info.data.get("decimal") or "."):
+            raise ValueError(f"'thousands' and 'decimal' are both {thousands}; set both")
         return name
 
 

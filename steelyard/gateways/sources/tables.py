@@ -37,7 +37,7 @@ def read_table(file: BarFile, settings: SourceSettings) -> pd.DataFrame:
         raise FixData(f"{file}: the file is empty (0 bytes); download it again")
     try:
         table = _read(file, settings)
-    except (*UNREADABLE, ValueError) as error:
+    except (*UNREADABLE, csv.Error, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise FixData(f"{file}: cannot be read ({reason}); repair or download it again") from error
     return table if isinstance(table.index, pd.RangeIndex) else table.reset_index()
@@ -74,7 +74,7 @@ def _lines(content: bytes, settings: SourceSettings) -> bytes:
 
 
 def _of_text(content: bytes, settings: SourceSettings, file: BarFile) -> pd.DataFrame:
-    rows = csv.reader(_begin(content), delimiter=settings.separator)
+    rows = csv.reader(first_lines(content), delimiter=settings.separator)
     first, second = next(rows, []), next(rows, [])
     _require_separator(first, settings, file)
     if (_first_cell(first), _first_cell(second)) in DOWNLOAD_LEVELS:
@@ -98,7 +98,8 @@ def _of_text(content: bytes, settings: SourceSettings, file: BarFile) -> pd.Data
     return cast(pd.DataFrame, table.to_pandas())
 
 
-def _begin(content: bytes) -> list[str]:
+def first_lines(content: bytes) -> list[str]:
+    """Return the first two lines of a text in UTF-8."""
     return content[:100_000].decode("utf-8", "replace").splitlines()[:2]
 
 
@@ -164,12 +165,9 @@ def _of_rows(rows: Any, settings: SourceSettings, file: BarFile) -> pd.DataFrame
     if not isinstance(rows, list | dict):
         raise FixData(f"{file}: no rows, but {str(rows)[:40]!r}; correct 'records'")
     arrays = [row for row in rows if isinstance(row, list)] if isinstance(rows, list) else []
-    if arrays and not settings.names:
-        raise FixData(f"{file}: rows without names of columns; set names in conf/source.yaml")
-    wrong = next((len(row) for row in arrays if len(row) != len(settings.names)), None)
-    if wrong is not None or 0 < len(arrays) < len(rows):
+    if any(len(row) != len(settings.names) for row in arrays) or 0 < len(arrays) < len(rows):
         raise FixData(
-            f"{file}: a row of {wrong} values, names has {len(settings.names)}; correct 'names' in "
-            "conf/source.yaml"
+            f"{file}: rows are not arrays of {len(settings.names)} values each; say in "
+            "conf/source.yaml what they hold, in order, under 'names'"
         )
     return pd.DataFrame(rows, columns=list(settings.names) if arrays else None)
