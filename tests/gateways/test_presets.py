@@ -542,6 +542,6 @@ def test_a_preset_is_not_named_where_the_columns_have_another_order(tmp_path: Pa
     file = tmp_path / "BTC.csv"
     file.write_text("1605571200,16713.08,16806.09,16683.63,16830.0,2861.4,51506\n" * 2)
 
-    with pytest.raises(FixData, match="no column for timestamp") as refused:
+    with pytest.raises(FixData, match="no row of names of columns") as refused:
         read(SourceSettings(kind="files", path=str(file)))
-    assert "preset" not in str(refused.value)
+    assert "preset:" not in str(refused.value)

@@ -24,6 +24,7 @@ UNNAMED = ("", "index", "unnamed: 0")
 MULTIPLES = {"": 1.0, "K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
 UNKNOWN_VOLUME = -1
 """What brokers write in every row where they know no volume."""
+_NUMBER = re.compile(r"[\d.,]+")
 ABSENT = ("", "na", "n/a", "nan", "null", "none")
 
 
@@ -89,12 +90,18 @@ def required_columns(
     first = raw[raw.columns[0]]
     if columns["timestamp"] is None and names[0].strip().lower() in UNNAMED:
         columns["timestamp"] = None if pd.api.types.is_numeric_dtype(first) else names[0]
-    for name in REQUIRED:
-        if columns[name] is None:
-            raise FixData(
-                f"{file}: no column for {name} among {', '.join(names)}; map it under 'columns' in "
-                "conf/source.yaml"
-            )
+    missing = [name for name in REQUIRED if columns[name] is None]
+    listed = ", ".join(names)[:400]
+    if len(missing) == len(REQUIRED) and _NUMBER.fullmatch(names[-1].strip()):
+        raise FixData(
+            f"{file}: no row of names of columns, the first is {listed}; name them in order under "
+            "'names' in conf/source.yaml"
+        )
+    if missing:
+        raise FixData(
+            f"{file}: no column for {missing[0]} among {listed}; map it under 'columns' in "
+            "conf/source.yaml"
+        )
     return columns
 
 
