@@ -39,7 +39,7 @@ TOLERANCE = 1e-6
 ROUNDING = 1e-9
 """Accepted besides, for figures near zero."""
 BARS_READ = 10_000_000
-"""Largest number of bars given to ``propose`` altogether; at least one decision is asked."""
+"""Largest number of bars given to ``propose`` of a system with ``scan``; one is asked at least."""
 MORE_BARS = 20
 """Bars besides the decisions that are asked, too; most of them have no candidate."""
 
@@ -120,8 +120,8 @@ def disguise_check(
     """Return whether a system gives on disguised bars the answers it gave on the true ones.
 
     A fresh instance is asked by ``propose`` and ``features``, in random order, about each decision
-    and some bars more; about a random part of the decisions if all would take more than
-    ``BARS_READ`` bars. A ``scan`` is compared at every bar of the symbols with decisions.
+    and some bars more. A ``scan`` is compared at every bar of the symbols with decisions; where
+    there is one, a random part of the decisions is asked if all took more than ``BARS_READ`` bars.
 
     Args:
         bars: Symbol → bars, up to any later time, of every symbol of ``decisions``.
@@ -134,7 +134,9 @@ def disguise_check(
     """
     rng, system = np.random.default_rng(0), type(strategy)()
     decided = list(_recorded(bars, strategy, decisions))
-    asked = _within_budget([decided[row] for row in rng.permutation(len(decided))])
+    asked = [decided[row] for row in rng.permutation(len(decided))]
+    if isinstance(strategy, Scanning):
+        asked = _within_budget(asked)
     series = [bars[symbol] for symbol in sorted({question.bars.symbol for question in decided})]
     questions = [*asked, *_further(series, strategy, rng)]
     found = _find_differences([questions[row] for row in rng.permutation(len(questions))], system)
@@ -199,7 +201,7 @@ def _recorded(
             yield _Question(series[: bar + 1], answer)
 
 
-def _within_budget(questions: Sequence[_Question]) -> Sequence[_Question]:
+def _within_budget(questions: list[_Question]) -> list[_Question]:
     read = np.cumsum([len(question.bars) for question in questions])
     return questions[: max(int(np.searchsorted(read, BARS_READ, side="right")), 1)]
 

@@ -173,12 +173,13 @@ def test_what_it_remembers_of_other_bars_does_not_help() -> None:
 
 
 def test_a_long_history_is_asked_in_part(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The reason says how many decisions of how many."""
+    """The reason says how many decisions of how many; without a scan each is asked."""
     monkeypatch.setattr(disguised, "BARS_READ", 3_000)
-    result = check(Plain())
+    result, every = check(ReversionStrategy()), check(Plain())
 
     assert 0 < result.asked < result.decisions
     assert f"{result.asked} of {result.decisions} decisions asked one by one" in result.reason
+    assert every.asked == every.decisions
 
 
 def test_the_disguise_keeps_the_calendar() -> None:
