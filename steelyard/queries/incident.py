@@ -10,6 +10,7 @@ from steelyard.evaluation.evidence import Evidence
 from steelyard.home import Home
 from steelyard.queries.drift import last_drift
 from steelyard.queries.evidence import monthly_evidence
+from steelyard.queries.versions import serving_version
 from steelyard.views.markdown import Incident
 from steelyard.weight.case import Case
 from steelyard.weight.decision import Decision, Rule
@@ -61,20 +62,14 @@ def incident_facts(home: Home, decision: Decision, recorded: RecordedEvidence) -
         decision: The rollback, not yet in the journal.
         recorded: Evidence from the ledger.
     """
+    champion = serving_version(home, decision.before)
     return Incident(
         decision,
         recorded.evidence,
         recorded.settled,
         home.journal.entries(last=LAST_DECISIONS),
-        _holdout_accuracy(home, decision.before.champion),
+        champion.metrics.get("holdout_accuracy") if champion else None,
         None if recorded.trouble else last_drift(home),
         recorded.trouble,
+        champion.approved if champion else "",
     )
-
-
-def _holdout_accuracy(home: Home, champion: str | None) -> float | None:
-    """Return the champion's accuracy on its holdout; None if the version was deleted."""
-    try:
-        return home.registry.version(champion).metrics.get("holdout_accuracy") if champion else None
-    except RestoreService:
-        return None

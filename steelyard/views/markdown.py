@@ -143,6 +143,7 @@ class Incident:
         holdout_accuracy: The champion's accuracy on its holdout; None without a champion.
         drift: Latest check for drift; None before the first.
         trouble: Reason why there is no evidence; empty if there is.
+        approved: Who approved the champion and why, in a sentence; empty if no operator did.
     """
 
     decision: Decision
@@ -152,6 +153,7 @@ class Incident:
     holdout_accuracy: float | None
     drift: DriftRecord | None
     trouble: str
+    approved: str = ""
 
 
 def incident_report(incident: Incident) -> str:
@@ -167,10 +169,12 @@ def incident_report(incident: Incident) -> str:
         if after.retrain_required
         else "There was no champion yet."
     )
+    approved = in_markdown(incident.approved)
+    let_in = f" An operator had let the champion in: {approved}." if approved else ""
     parts = [
         f"# Rollback of {decision.lineage}, {decision.as_of:%Y-%m-%d %H:%M} UTC",
         in_markdown(reason),
-        f"{change} {consequence}",
+        f"{change} {consequence}{let_in}",
         "## Evidence",
         *_incident_evidence(incident),
         "## Drift since training",

@@ -27,6 +27,11 @@ from steelyard.tasks.weight import evaluate_weight, review_gates
 from steelyard.views.records import DecisionRecord
 
 Command = Callable[..., tuple[int, str, str]]
+APPROVED = "version 1 approved by ben: exits far apart"
+
+
+def approve_champion(stores: Home) -> None:
+    stores.registry._set_tags("1", {"approved": APPROVED})
 
 
 @pytest.fixture
@@ -129,7 +134,8 @@ def test_status_says_how_things_stand(pilot: Home, command: Command) -> None:
 
 
 def test_status_reads_well(pilot: Home, command: Command) -> None:
-    """The text begins with the answer."""
+    """The text begins with the answer, and names the operator who approved the champion."""
+    approve_champion(pilot)
     _, out, _ = command("status", "--home", pilot.folder, "--as-of", LAST.isoformat())
 
     assert out.startswith("The model decides 15.0% of the confidence")
@@ -137,6 +143,7 @@ def test_status_reads_well(pilot: Home, command: Command) -> None:
         "base 10% + bonus +5.0%",
         "lease runs 3.0 more days",
         "version 1",
+        "approved by ben",
         "Gate out of pilot",
         "Last decisions",
     ):
@@ -171,14 +178,15 @@ def test_status_of_an_empty_home_is_a_sentence(home: Path, command: Command) -> 
 def test_why_explains_a_signal_and_asks_the_stored_model_again(
     pilot: Home, command: Command
 ) -> None:
-    """Blend, arm, version, top features, outcome; the stored model reproduces its prediction."""
+    """Blend, arm, version and its approval, top features, outcome; the prediction is reproduced."""
+    approve_champion(pilot)
     code, out, err = command("why", "S:11:buy", "--home", pilot.folder, "--json")
     document = json.loads(out)
 
     assert code == 0, err
     assert document["answer"].startswith(("traded: 85% × ", "left: 85% × "))
     assert document["blend"]["arm"] == "treatment"
-    assert document["model"]["version"] == "1"
+    assert (document["model"]["version"], document["model"]["approved"]) == ("1", APPROVED)
     assert document["model"]["replayed"]["agrees"]
     assert document["model"]["top_features"][0]["name"] == "f0"
     assert document["outcome"]["exit_reason"] == "target"
@@ -285,6 +293,7 @@ def test_a_rollback_takes_the_weight_and_says_why(
     pilot: Home, command: Command, received: list[dict[str, str]]
 ) -> None:
     """Weight 0, a journal entry with name and reason, an incident report, an alert, no brake."""
+    approve_champion(pilot)
     arguments = (
         "--reason",
         "fills look odd",
@@ -316,6 +325,7 @@ def test_a_rollback_takes_the_weight_and_says_why(
     assert entry.run_id in received[0]["message"]
     for message in (
         "Rolled back by anna",
+        f"An operator had let the champion in: {APPROVED}.",
         "settled predictions from",
         "Worst pivotal trades",
         "| S:",
