@@ -15,6 +15,8 @@ from steelyard.market.bars import Bars, naive
 from steelyard.market.brackets import OUTCOMES, BracketPolicy, outcomes, side_signs
 from steelyard.market.features import OWN, features
 from steelyard.market.history import with_real_outcomes
+from steelyard.market.logged import LEVELS
+from steelyard.market.strategy import LEVELS as LEVEL_COLUMNS
 from steelyard.market.strategy import WARMUP
 
 TIMING = ("hour_sin", "hour_cos", "weekday_sin", "weekday_cos", "direction")
@@ -74,8 +76,20 @@ def logged_signals(
             "side": rows["side"].astype("str"),
             "confidence_existing": rows["confidence"],
             **own,
+            **_levels(rows),
         }
     )
+
+
+def _levels(rows: pd.DataFrame) -> dict[str, NDArray[np.float64]]:
+    """Return the exit levels that a log gives, columns ``strategy.LEVELS``; empty without any."""
+    given = [levels if isinstance(levels, dict) else {} for levels in rows["levels"]]
+    if not any(given):
+        return {}
+    return {
+        column: np.array([levels.get(name) for levels in given], dtype=np.float64)
+        for column, name in zip(LEVEL_COLUMNS, LEVELS, strict=True)
+    }
 
 
 def logged_history(

@@ -12,6 +12,7 @@ from steelyard.home import Home
 from steelyard.market.bars import Bars, by_symbol
 from steelyard.market.brackets import outcomes
 from steelyard.market.exits import exit_rule
+from steelyard.market.logged_history import logged_signals
 from steelyard.market.strategy import LEVELS, signals
 from steelyard.tasks.predictions import as_filled
 
@@ -66,8 +67,12 @@ def recompute_outcomes(home: Home) -> Recomputed:
 
 def _with_levels(home: Home, bars: Mapping[str, Bars], rows: pd.DataFrame) -> pd.DataFrame:
     """Return signals with the exit levels that the existing system gives them, if any."""
-    proposed = signals(bars, home.strategy).set_index("signal_id")
-    levels = proposed[[name for name in LEVELS if name in proposed]]
+    if home.settings.strategy.is_log:
+        logged = home.ledger.log_signals(rows["decided_at"].max())
+        proposed = logged_signals(logged, bars, ())
+    else:
+        proposed = signals(bars, home.strategy)
+    levels = proposed.set_index("signal_id")[[name for name in LEVELS if name in proposed]]
     return rows[["symbol", "timestamp", "side", "decided_at"]].join(
         levels.reindex(rows["signal_id"]).set_axis(rows.index)
     )

@@ -97,7 +97,7 @@ def test_built_in_systems_have_names() -> None:
     """Trend and reversion in conf/strategy.yaml and behind --strategy; anything else is a class."""
     assert isinstance(load_strategy(StrategySettings(system="trend")), TrendStrategy)
     assert isinstance(load_strategy(StrategySettings(system="reversion")), ReversionStrategy)
-    with pytest.raises(ValueError, match="trend, reversion or MODULE:CLASS"):
+    with pytest.raises(ValueError, match="trend, reversion, log or MODULE:CLASS"):
         StrategySettings(system="momentum")
 
 
