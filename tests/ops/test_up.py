@@ -21,6 +21,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from factories.running_up import Up, answers, fetch, free_ports, running_up, wait_until
 from steelyard.errors import FixConfiguration
+from steelyard.home import open_home
 from steelyard.ops import reaper
 from steelyard.ops.deployments import ENGINE
 from steelyard.ops.up import planned
@@ -219,6 +220,20 @@ def test_a_worker_killed_in_a_training_registers_nothing_and_the_next_training_d
     assert up.registered()[:1] == before
     assert up.child("ops.worker") not in (0, killed)
     assert "worker was ended by signal 9" in up.err()
+
+
+def test_the_journal_is_read_from_the_tables_of_postgresql(up: Up, command: Command) -> None:
+    """The runs read at once are those that MLflow's client returns."""
+    for act in ("hold", "resume"):
+        command(act, "--reason", "a look", "--home", up.home, "--conf", up.conf)
+    tracking = open_home(up.home, up.conf).registry._tracking
+    one, other = (
+        [(run.info.run_id, run.info.artifact_uri, run.data.tags, run.data.metrics) for run in read]
+        for read in (tracking.decision_runs(), tracking.all_decision_runs())
+    )
+
+    assert len(one) >= 2
+    assert one == other
 
 
 def test_a_server_that_is_killed_comes_back(up: Up) -> None:

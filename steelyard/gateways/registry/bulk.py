@@ -1,20 +1,23 @@
-"""Thousands of runs at once from MLflow's SQLite tables.
+"""Thousands of runs at once from MLflow's tables.
 
 MLflow's client makes an object of every parameter, too: 5,000 decisions take it half a minute.
 """
 
-import sqlite3
 from collections import defaultdict
-from contextlib import closing
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import NullPool, create_engine, text
+
+from steelyard.gateways.registry.places import client_address
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
+ISOLATION = "SERIALIZABLE"
+"""All three queries see the tables of one moment."""
 _CHOSEN = """FROM runs JOIN tags AS chosen ON chosen.run_uuid = runs.run_uuid
-    AND chosen.key = 'lineage' AND chosen.value = ?
-    {other} WHERE runs.experiment_id = ? AND runs.status = 'FINISHED'
+    AND chosen.key = 'lineage' AND chosen.value = :lineage
+    {other} WHERE runs.experiment_id = :experiment AND runs.status = 'FINISHED'
     AND runs.lifecycle_stage = 'active'"""
 _RUNS = "SELECT runs.run_uuid, runs.artifact_uri " + _CHOSEN.format(other="")
 _TAGS = "SELECT other.run_uuid, other.key, other.value " + _CHOSEN.format(
@@ -25,13 +28,13 @@ _METRICS = "SELECT other.run_uuid, other.key, other.value, other.timestamp " + _
 )
 
 
-def finished_runs(file: Path, experiment_id: str, lineage: str) -> list["Run"]:
+def finished_runs(address: str, experiment_id: str, lineage: str) -> list["Run"]:
     """Return the finished runs of a lineage in an experiment, highest sequence first.
 
     They have tags and metrics as MLflow's client returns them, but no parameters.
 
     Args:
-        file: MLflow's SQLite database.
+        address: MLflow's database, ``sqlite:///FILE`` or ``postgresql+psycopg://…``.
         experiment_id: The experiment.
         lineage: Value of the tag ``lineage``.
     """
@@ -39,14 +42,19 @@ def finished_runs(file: Path, experiment_id: str, lineage: str) -> list["Run"]:
 
     tags: dict[str, list[Any]] = defaultdict(list)
     metrics: dict[str, list[Any]] = defaultdict(list)
-    terms = (lineage, int(experiment_id))
-    with closing(sqlite3.connect(file)) as connection:
-        connection.execute("BEGIN")  # one moment for all three
-        rows = connection.execute(_RUNS, terms).fetchall()
-        for run_id, key, value in connection.execute(_TAGS, terms):
-            tags[run_id].append(RunTag(key, value))
-        for run_id, key, value, moment in connection.execute(_METRICS, terms):
-            metrics[run_id].append(Metric(key, value, moment, 0))
+    terms = {"lineage": lineage, "experiment": int(experiment_id)}
+    engine = create_engine(client_address(address), poolclass=NullPool)
+    try:
+        with engine.connect().execution_options(isolation_level=ISOLATION) as connection:
+            if engine.dialect.name == "sqlite":
+                connection.exec_driver_sql("BEGIN")  # its driver begins with the first change only
+            rows = connection.execute(text(_RUNS), terms).all()
+            for run_id, key, value in connection.execute(text(_TAGS), terms):
+                tags[run_id].append(RunTag(key, value))
+            for run_id, key, value, moment in connection.execute(text(_METRICS), terms):
+                metrics[run_id].append(Metric(key, value, moment, 0))
+    finally:
+        engine.dispose()
     runs = [
         Run(
             RunInfo(run_id, experiment_id, "", "FINISHED", 0, None, "active", address),

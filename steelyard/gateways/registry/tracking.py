@@ -331,12 +331,11 @@ class Tracking:
 
     def all_decision_runs(self) -> list["Run"]:
         """Return all finished decision runs of the lineage, latest first, without parameters."""
-        file = self._database_file()
-        if file is None:
+        if self._address.startswith("http"):
             return self.decision_runs()
         experiment_id = self.experiment_id(DECISIONS)
         with without_collector():
-            return finished_runs(file, experiment_id, self.lineage)
+            return finished_runs(self._address, experiment_id, self.lineage)
 
     def run_ids(self, experiment: str, status: str, condition: str = "") -> list[str]:
         """Return the ids of the lineage's runs in an experiment, latest first.
