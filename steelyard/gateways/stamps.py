@@ -50,7 +50,13 @@ class ReadStamps:
 
 
 def read_stamps(
-    column: pd.Series, zone: str, file: str, *, date_format: str = "", hours_ahead: float = 0
+    column: pd.Series,
+    zone: str,
+    file: str,
+    *,
+    date_format: str = "",
+    hours_ahead: float = 0,
+    epoch_zone: bool = False,
 ) -> ReadStamps:
     """Return a column of stamps in UTC.
 
@@ -61,6 +67,7 @@ def read_stamps(
         date_format: Format of texts (strptime), its part before the first blank for texts without
             one; empty: ISO 8601, with an offset or the name of a zone behind it or not.
         hours_ahead: Hours by which stamps that name no zone are ahead of the clock of ``zone``.
+        epoch_zone: Whether numbers since 1970 count on the clock of ``zone``, not in UTC.
 
     Raises:
         FixData: If a value is no time, or lies before 1950 or after the end of next year.
@@ -75,6 +82,8 @@ def read_stamps(
             "date_format in conf/source.yaml"
         ) from error
     naive, aware = parsed
+    if is_number and epoch_zone:
+        naive, aware = naive.fillna(aware.dt.tz_localize(None)), _no_stamps(column, AWARE)
     if naive.notna().any() and aware.notna().any():
         first = column[naive.notna().to_numpy()].iloc[0]
         raise FixData(

@@ -138,6 +138,20 @@ LAYOUTS = {
         ),
         "SPY",
     ),
+    "alpaca, an answer about one symbol": Layout(
+        "alpaca",
+        "answer.json",
+        json.dumps(
+            {
+                "symbol": "SPY",
+                "bars": [
+                    dict(zip("tohlcv", bar, strict=True))
+                    for bar in arrays(local("UTC", "%Y-%m-%dT%H:%M:%SZ"))
+                ],
+            }
+        ),
+        "SPY",
+    ),
     "binance, a month in milliseconds": Layout(
         "binance",
         "BTCUSDT-1h-2024-01.zip",

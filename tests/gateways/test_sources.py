@@ -703,3 +703,17 @@ def test_volume_of_minus_one_throughout_is_unknown(tmp_path: Path) -> None:
     ]
 
     assert known == [[False, False], [True, True]]
+
+
+def test_metatrader_s_numbers_are_on_the_clock_of_its_server(tmp_path: Path) -> None:
+    """A finding says so where they are read as UTC."""
+    header = "time,open,high,low,close,tick_volume,spread,real_volume"
+    file = write(tmp_path, f"{header}\n1704153600,1,2,0.5,1.5,10,3,0\n")
+    layout = {"bar_size": "1D", "columns": {"volume": "tick_volume"}}
+    server = {"timezone": "America/New_York", "hours_ahead": 7, "epoch_zone": True}
+
+    [finding] = read(files(file, **layout)).findings
+    assert "whose times are on the clock of the broker's server" in finding
+    raw = read(files(file, **layout, **server))
+    assert raw.findings == ()
+    assert raw.frame["timestamp"].tolist() == [pd.Timestamp("2024-01-01 17:00-05:00")]

@@ -16,6 +16,8 @@ from steelyard.gateways.stamps import ReadStamps, read_stamps
 from steelyard.market.bars import COLUMNS
 
 NUMBERS = ("open", "high", "low", "close", "volume", "adj_close")
+METATRADER = {"tick_volume", "spread", "real_volume"}
+"""Columns of the tables of MetaTrader 5's Python package."""
 MILLISECONDS_OF_A_DAY = 86_400_000
 
 
@@ -89,8 +91,19 @@ def _bars_of(file: BarFile, settings: SourceSettings) -> FileBars:
             f"{file}: no column for volume among {others}; volume is unknown, map it under "
             "'columns' in conf/source.yaml"
         )
+    if _is_server_clock_in_utc(raw, settings):
+        findings.append(
+            f"{file}: MetaTrader's columns, whose times are on the clock of the broker's server, "
+            "read as UTC; set timezone, hours_ahead and, for numbers, epoch_zone in "
+            "conf/source.yaml"
+        )
     optional = ["adj_close"] if "adj_close" in frame else []
     return FileBars(str(file), frame[[*COLUMNS, *optional]], tuple(findings))
+
+
+def _is_server_clock_in_utc(raw: pd.DataFrame, settings: SourceSettings) -> bool:
+    names = {str(column).strip().lower() for column in raw.columns}
+    return names >= METATRADER and settings.timezone == "UTC" and not settings.hours_ahead
 
 
 def _symbol(file: BarFile, settings: SourceSettings) -> str:
@@ -125,6 +138,7 @@ def _stamps(
         str(file),
         date_format=settings.date_format,
         hours_ahead=settings.hours_ahead,
+        epoch_zone=settings.epoch_zone,
     )
 
 

@@ -25,8 +25,8 @@ notes, descriptions and archives of the same bars."""
 KINDS = (*MAIN_KINDS, *OTHER_KINDS)
 HIDDEN = (".", "~$", "__MACOSX")
 """Begins of the names of files and folders that tools keep for themselves."""
-LARGEST = 2 * 2**30
-"""Bytes of a file or an archive when unpacked, at most; more is taken for a bomb."""
+LARGEST, MOST_SHRUNK = 2 * 2**30, 100
+"""Bytes when unpacked, and times the packed size: what exceeds both is taken for a bomb."""
 MOST_MEMBERS = 10_000
 _CHUNK = 16 * 2**20
 UNREADABLE = (pa.ArrowException, OSError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError)
@@ -59,17 +59,18 @@ class BarFile:
         """Return the unpacked content.
 
         Raises:
-            FixData: If it is larger than ``LARGEST``.
+            FixData: If it unpacks like a bomb.
         """
-        chunks, size = [], 0
+        chunks, size, packed = [], 0, self.path.stat().st_size
         with ExitStack() as stack:
             stream = self._open(stack)
             while chunk := stream.read(_CHUNK):
                 chunks.append(chunk)
                 size += len(chunk)
-                if size > LARGEST:
+                if _is_bomb(size, packed):
                     raise FixData(
-                        f"{self}: more than {LARGEST >> 30} GiB when unpacked; split the file"
+                        f"{self}: more than {size / 2**30:.1f} GiB when unpacked, from "
+                        f"{packed / 2**20:.1f} MiB; unpack it yourself if it is what it says"
                     )
         return b"".join(chunks)
 
@@ -156,12 +157,17 @@ def _members(path: Path) -> list[str]:
     except UNREADABLE as error:
         raise FixData(f"{path}: cannot be read ({error}); download it again") from error
     size = sum(member.file_size for member in members)
-    if size > LARGEST or len(members) > MOST_MEMBERS:
+    packed = path.stat().st_size
+    if _is_bomb(size, packed) or len(members) > MOST_MEMBERS:
         raise FixData(
-            f"{path}: {len(members)} files of {size / 2**30:.1f} GiB when unpacked, at most "
-            f"{MOST_MEMBERS} of {LARGEST >> 30} GiB are read; unpack what you need"
+            f"{path}: {len(members)} files of {size / 2**30:.1f} GiB when unpacked, from "
+            f"{packed / 2**20:.1f} MiB; unpack what you need"
         )
     return [member.filename for member in members]
+
+
+def _is_bomb(size: int, packed: int) -> bool:
+    return size > LARGEST and size > MOST_SHRUNK * packed
 
 
 def symbol_of(file: BarFile, pattern: str) -> str:

@@ -43,6 +43,7 @@ class SourceSettings(FrozenModel):
         timezone: Zone of stamps that name none, and of the midnight at which daily bars begin;
             empty: UTC.
         hours_ahead: Hours by which stamps that name no zone are ahead of the clock of ``timezone``.
+        epoch_zone: Whether numbers since 1970 count on the clock of ``timezone``, not in UTC.
         stamps: Whether stamps are a bar's open or its close; empty: open.
         price_factor: What the file's prices are divided by; None: 1.
         bar_size: Time from a bar's open to its close; "auto" takes the most common distance.
@@ -80,6 +81,7 @@ class SourceSettings(FrozenModel):
     date_pattern: str = ""
     timezone: str = ""
     hours_ahead: Annotated[float, Field(ge=-24, le=24)] = 0
+    epoch_zone: bool = False
     stamps: Literal["", "open", "close"] = ""
     price_factor: Annotated[float | None, Field(gt=0)] = None
     bar_size: str = "auto"
