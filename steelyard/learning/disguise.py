@@ -12,7 +12,7 @@ The arrays of a question end at its decision bar, so that nothing later can be r
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -25,6 +25,8 @@ from steelyard.market.features import OWN, SCORE
 from steelyard.market.strategy import (
     WARMUP,
     Candidate,
+    Entry,
+    Exiting,
     Featuring,
     Scanning,
     Strategy,
@@ -40,6 +42,10 @@ ROUNDING = 1e-9
 """Accepted besides, for figures near zero."""
 BARS_READ = 10_000_000
 """Largest number of bars given to ``propose`` of a system with ``scan``; one is asked at least."""
+LEVEL_PRICES = ("stop", "target", "trail")
+"""Exit levels that are prices."""
+TRADES_FOLLOWED, BARS_FOLLOWED = 100, 60
+"""Trades, and bars of each from the entry on, about which an exit rule is asked."""
 MORE_BARS = 20
 """Bars besides the decisions that are asked, too; most of them have no candidate."""
 
@@ -120,8 +126,9 @@ def disguise_check(
     """Return whether a system gives on disguised bars the answers it gave on the true ones.
 
     A fresh instance is asked by ``propose`` and ``features``, in random order, about each decision
-    and some bars more. A ``scan`` is compared at every bar of the symbols with decisions; where
-    there is one, a random part of the decisions is asked if all took more than ``BARS_READ`` bars.
+    and some bars more, and its exit rule about the first bars of some trades. A ``scan`` is
+    compared at every bar of the symbols with decisions; where there is one, a random part of the
+    decisions is asked if all took more than ``BARS_READ`` bars.
 
     Args:
         bars: Symbol → bars, up to any later time, of every symbol of ``decisions``.
@@ -137,12 +144,15 @@ def disguise_check(
     asked = [decided[row] for row in rng.permutation(len(decided))]
     if isinstance(strategy, Scanning):
         asked = _within_budget(asked)
+    asked = _with_levels(asked, system)
     series = [bars[symbol] for symbol in sorted({question.bars.symbol for question in decided})]
     questions = [*asked, *_further(series, strategy, rng)]
     found = _find_differences([questions[row] for row in rng.permutation(len(questions))], system)
     if isinstance(strategy, Scanning):
         for symbol_bars in series:
             found |= _scan_differences(symbol_bars, strategy, strategy.warmup)
+    if isinstance(system, Exiting):
+        found |= _exit_differences(bars, system, decisions, rng)
     lines = tuple(found[place] for place in sorted(found))
     return DisguiseCheck(len(asked), len(decided), lines, type(strategy).__name__)
 
@@ -180,10 +190,66 @@ def _find_differences(questions: Sequence[_Question], system: Strategy) -> dict[
     """
     found = {}
     for question in questions:
-        answer = _respond(system, disguise(question.bars))
-        if not agree(question.answer, answer):
-            found[question.place] = _difference(question.place, question.answer, answer)
+        answer, known = _respond(system, disguise(question.bars)), _at_scale(question.answer)
+        if not agree(known, answer):
+            found[question.place] = _difference(question.place, known, answer)
     return found
+
+
+def _at_scale(answer: Answer) -> Answer:
+    """Return an answer with the prices of its exit levels as they are in disguise."""
+    if not isinstance(answer, Candidate):
+        return answer
+    prices = {name: getattr(answer.levels, name) * SCALE for name in LEVEL_PRICES}
+    return replace(answer, levels=replace(answer.levels, **prices))
+
+
+def _with_levels(questions: list[_Question], system: Strategy) -> list[_Question]:
+    """Return questions with the exit levels of a system, which no record of a decision names.
+
+    A system that has none at the first decisions is not asked about the others.
+    """
+    first = (ask(system.propose, question.bars) for question in questions[:MORE_BARS])
+    if not any(isinstance(answer, Candidate) and answer.levels.given for answer in first):
+        return questions
+    asked = ((question, ask(system.propose, question.bars)) for question in questions)
+    return [
+        replace(question, answer=replace(question.answer, levels=answer.levels))
+        if isinstance(question.answer, Candidate) and isinstance(answer, Candidate)
+        else question
+        for question, answer in asked
+    ]
+
+
+def _exit_differences(
+    bars: Mapping[str, Bars], rule: Exiting, decisions: pd.DataFrame, rng: np.random.Generator
+) -> dict[Place, str]:
+    """Return the bars of some trades at which an exit rule answers otherwise in disguise."""
+    found: dict[Place, str] = {}
+    followed = decisions.iloc[rng.permutation(len(decisions))[:TRADES_FOLLOWED]]
+    for symbol, rows in followed.groupby("symbol", sort=True):
+        series = bars[str(symbol)]
+        for decided, side in zip(decision_bars(series, rows), rows["side"], strict=True):
+            if decided + 1 < len(series):
+                entry = Entry(side, float(series.open[decided + 1]), int(decided) + 1)
+                found |= _trade_differences(series[: entry.position + BARS_FOLLOWED], entry, rule)
+    return found
+
+
+def _trade_differences(bars: Bars, entry: Entry, rule: Exiting) -> dict[Place, str]:
+    """Return the first bar of a trade at which an exit rule answers otherwise in disguise."""
+    hidden_entry = replace(entry, price=entry.price * SCALE)
+    for bar in range(entry.position, len(bars)):
+        past = bars[: bar + 1]
+        answer = ask(lambda seen: rule.exit(seen, entry), past)
+        hidden = ask(lambda seen: rule.exit(seen, hidden_entry), disguise(past))
+        if answer != hidden:
+            stamp = pd.Timestamp(bars.timestamp[bar])
+            line = f"{bars.symbol} {stamp:%Y-%m-%d %H:%M}: exit {answer}, in disguise {hidden}"
+            return {(bars.symbol, stamp): line}
+        if answer is not False:
+            break
+    return {}
 
 
 def _recorded(
@@ -250,18 +316,23 @@ def _scan_differences(bars: Bars, strategy: Scanning, warmup: int) -> dict[Place
         place = (bars.symbol, pd.Timestamp(bars.timestamp[-1]))
         return {place: f"{bars.symbol}: its scan fails in disguise with {hidden}"}
     moved, first = plain.side != hidden.side, max(warmup, WARMUP)
+    missing = np.full(len(bars), np.nan)
     pairs = [(values, hidden.scores[name]) for name, values in plain.scores.items()]
+    for name in {*plain.levels, *hidden.levels}:
+        levels, others = (scan.levels.get(name, missing) for scan in (plain, hidden))
+        pairs.append((levels * (SCALE if name in LEVEL_PRICES else 1.0), others))
     for values, others in [(plain.confidence, hidden.confidence), *pairs]:
         moved |= (plain.side != 0) & ~_close(values, others)
     found = {}
     for bar in map(int, np.flatnonzero(moved[first:]) + first):
         place = (bars.symbol, pd.Timestamp(bars.timestamp[bar]))
-        found[place] = _difference(place, candidate_at(plain, bar), candidate_at(hidden, bar))
+        answer = _at_scale(candidate_at(plain, bar))
+        found[place] = _difference(place, answer, candidate_at(hidden, bar))
     return found
 
 
 def agree(answer: Answer, other: Answer) -> bool:
-    """Return whether two answers are the same within the tolerance.
+    """Return whether two answers are the same within the tolerance, exit levels among them.
 
     Args:
         answer: An answer; its scores are the ones compared.
@@ -269,8 +340,13 @@ def agree(answer: Answer, other: Answer) -> bool:
     """
     if not (isinstance(answer, Candidate) and isinstance(other, Candidate)):
         return answer == other
-    same = answer.side == other.side and _same(answer.confidence, other.confidence)
-    return same and not _moved(answer, other)
+    levels, others = np.array(astuple(answer.levels)), np.array(astuple(other.levels))
+    return (
+        answer.side == other.side
+        and _same(answer.confidence, other.confidence)
+        and bool(_close(levels, others).all())
+        and not _moved(answer, other)
+    )
 
 
 def _moved(answer: Candidate, other: Candidate) -> list[str]:
@@ -290,7 +366,9 @@ def _close(figures: Floats, others: Floats) -> NDArray[np.bool_]:
     """Return which figures are the same within the tolerance, two NaN among them, shape (n,)."""
     bound = ROUNDING + TOLERANCE * np.abs(figures)
     both_missing = np.isnan(figures) & np.isnan(others)
-    return np.asarray((np.abs(figures - others) <= bound) | both_missing)
+    with np.errstate(invalid="ignore"):  # two infinities are the same
+        near = np.abs(figures - others) <= bound
+    return np.asarray(near | both_missing | (figures == others))
 
 
 def _difference(place: Place, answer: Answer, other: Answer) -> str:
@@ -309,5 +387,6 @@ def in_words(answer: Answer) -> str:
     """Return an answer in words."""
     if not isinstance(answer, Candidate):
         return answer or "no trade"
-    scores = ", ".join(f"{name} {value:.7g}" for name, value in answer.scores.items())
+    named = {**answer.scores, **answer.levels.given}
+    scores = ", ".join(f"{name} {value:.7g}" for name, value in named.items())
     return f"{answer.side} with {answer.confidence:.7g}" + (f" ({scores})" if scores else "")

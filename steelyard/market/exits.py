@@ -127,6 +127,17 @@ def _whole(limits: Floats, time_limit: int) -> Ints:
     return np.where(limits >= 1, limits, time_limit).astype(np.int64)
 
 
+def longest_trade(signals: pd.DataFrame, time_limit: int) -> int:
+    """Return the number of bars that the longest of some signals may last.
+
+    Args:
+        signals: One row per signal; columns ``LEVELS``, any of which may be missing.
+        time_limit: Bars a trade may last by the policy.
+    """
+    _, _, limits, _ = _levels(signals)
+    return int(_whole(limits, time_limit).max(initial=time_limit))
+
+
 def exit_rule(strategy: Strategy) -> Exiting | None:
     """Return the system if it has an exit rule of its own, else None."""
     return strategy if isinstance(strategy, Exiting) else None

@@ -78,6 +78,11 @@ class Levels:
     trail: float = np.nan
     trail_atr: float = np.nan
 
+    @property
+    def given(self) -> dict[str, float]:
+        """The levels that are given, by name."""
+        return {name: level for name, level in asdict(self).items() if not np.isnan(level)}
+
 
 NO_LEVELS = Levels()
 LEVEL_NAMES = tuple(level.name for level in fields(Levels))
@@ -441,8 +446,8 @@ def _agree(candidate: Candidate | None, scanned: Candidate | None) -> bool:
 def _words(candidate: Candidate | None) -> str:
     if candidate is None:
         return "no trade"
-    levels = asdict(candidate.levels).items()
-    named = "".join(f", {name} {level:.9g}" for name, level in levels if not np.isnan(level))
+    levels = candidate.levels.given.items()
+    named = "".join(f", {name} {level:.9g}" for name, level in levels)
     return f"{candidate.side} with confidence {candidate.confidence}{named}"
 
 

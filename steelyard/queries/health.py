@@ -6,6 +6,7 @@ import pandas as pd
 
 from steelyard.gateways.registry import Version
 from steelyard.home import Home
+from steelyard.market.exits import longest_trade
 from steelyard.monitoring.health import (
     UNKNOWN,
     BaselineTrading,
@@ -126,8 +127,8 @@ def silence_alerts(
     yesterday = as_of - timedelta(days=1)
     recent = proposed[(proposed["decided_at"] > yesterday).to_numpy(dtype=bool)]
     due = proposed.drop(recent.index)  # settle may not have seen the recent ones yet
-    time_limit = home.settings.brackets.time_limit_bars * home.lake.bar_size
-    overdue = CALENDAR_DAYS_PER_BAR * time_limit
+    longest = longest_trade(proposed, home.settings.brackets.time_limit_bars)
+    overdue = CALENDAR_DAYS_PER_BAR * longest * home.lake.bar_size
     missing = silences(due, home.ledger.predictions(since, as_of), yesterday, overdue)
     return tuple(silence for silence in missing if silence.code != "quiet" or recent.empty)
 

@@ -13,6 +13,8 @@ from steelyard.market.bars import Bars
 from steelyard.market.own_features import own_features
 from steelyard.market.strategy import (
     Candidate,
+    Entry,
+    Levels,
     ReversionStrategy,
     Scan,
     Strategy,
@@ -63,7 +65,30 @@ class Featured(Plain):
         return {"range": span, "gap": gap, "day": float(pd.Timestamp(bars.timestamp[-1]).day)}
 
 
-@pytest.mark.parametrize("system", [TrendStrategy, ReversionStrategy, Plain, Calendar, Featured])
+class Leveled(Plain):
+    """Exit levels and a rule read off the bars."""
+
+    def propose(self, bars: Bars) -> Candidate | None:
+        candidate = super().propose(bars)
+        levels = Levels(float(bars.low[-9:].min()) - 0.01 * bars.close[-1], np.inf, trail_atr=2.0)
+        return candidate and replace(candidate, levels=levels)
+
+    def exit(self, bars: Bars, entry: Entry) -> bool:
+        return bool(bars.close[-1] < 0.98 * entry.price)
+
+
+class ScannedLevels(TrendStrategy):
+    """A trail on every candidate of a scan."""
+
+    def scan(self, bars: Bars) -> Scan:
+        trail = {"trail": 0.05 * bars.close, "target": np.full(len(bars), np.inf)}
+        return replace(super().scan(bars), levels=trail)
+
+
+@pytest.mark.parametrize(
+    "system",
+    [TrendStrategy, ReversionStrategy, Plain, Calendar, Featured, Leveled, ScannedLevels],
+)
 def test_what_is_read_off_the_bars_is_the_same(system: type[Strategy]) -> None:
     """Whatever symbol, year and price level; weekday, day of the month and hour are kept."""
     result = check(system())
@@ -107,6 +132,40 @@ class Unpublished(Featured):
         return {**super().features(bars), "gap": known}
 
 
+class KnownStop(Plain):
+    """Has levels for the bars of its table alone."""
+
+    def propose(self, bars: Bars) -> Candidate | None:
+        candidate = super().propose(bars)
+        if candidate is None or (bars.symbol, bars.timestamp[-1]) not in TABLE:
+            return candidate
+        return replace(candidate, levels=Levels(stop=0.9 * bars.close[-1]))
+
+
+class KnownExit(Plain):
+    """Leaves the bars of its table at once."""
+
+    def exit(self, bars: Bars, entry: Entry) -> bool:
+        return (bars.symbol, bars.timestamp[-1]) in TABLE
+
+
+class CountingExit(Plain):
+    """Leaves by how often it was asked."""
+
+    asked = 0
+
+    def exit(self, bars: Bars, entry: Entry) -> bool:
+        self.asked += 1
+        return self.asked % 7 == 0
+
+
+class InTheScansLevels(ScannedLevels):
+    """A trail that is not a share of the price."""
+
+    def scan(self, bars: Bars) -> Scan:
+        return replace(super().scan(bars), levels={"trail": np.full(len(bars), 3.0)})
+
+
 class Memorized(Plain):
     """Fails at bars that are not in its table."""
 
@@ -144,6 +203,10 @@ class InTheScanAlone(Plain):
         (InAScore, "(rise 51), in disguise buy with"),
         (InAFeature, "(own_range 1e-06), in disguise buy with"),
         (Unpublished, "(own_gap nan)"),
+        (KnownStop, "(stop "),
+        (KnownExit, "exit True, in disguise False"),
+        (CountingExit, "exit "),
+        (InTheScansLevels, "(trail 12), in disguise"),
         (Memorized, "in disguise KeyError"),
         (BehindTheView, "in disguise"),
         (InTheScanAlone, "(rise 51), in disguise"),

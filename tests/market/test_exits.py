@@ -16,7 +16,7 @@ from steelyard.gateways.brokers import PaperBroker
 from steelyard.gateways.ledger import Ledger
 from steelyard.market.bars import Bars, until
 from steelyard.market.brackets import BracketPolicy, outcomes, settle
-from steelyard.market.exits import ExitPlan, exit_rule
+from steelyard.market.exits import ExitPlan, exit_rule, longest_trade
 from steelyard.market.history import as_known, history
 from steelyard.market.indicators import atr
 from steelyard.market.strategy import Entry, Scan, Strategy, TrendStrategy, signals
@@ -208,6 +208,12 @@ def test_impossible_levels_are_refused(system: Strategy, message: str) -> None:
     with pytest.raises(FixConfiguration, match=message) as refused:
         signals(BARS, system)
     assert type(system).__name__ in str(refused.value)
+
+
+@pytest.mark.parametrize(("own", "longest"), [([np.nan, 120.0], 120), ([12.0], 48), ([], 48)])
+def test_the_longest_trade_is_what_an_outcome_may_wait_for(own: list[float], longest: int) -> None:
+    """The guard calls an outcome overdue after it; the policy's limit is the least."""
+    assert longest_trade(pd.DataFrame({"level_bars": own}, dtype=float), 48) == longest
 
 
 # rules
