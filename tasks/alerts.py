@@ -10,6 +10,7 @@ from steelyard.gateways.quality import Checked
 from steelyard.home import Home
 from steelyard.monitoring.health import Figure, Silence
 from steelyard.queries.records import version_record
+from steelyard.queries.versions import doubted_version
 from steelyard.tasks.step import step
 from steelyard.views import alerts
 from steelyard.views.drift import JudgedDrift
@@ -111,15 +112,15 @@ def announce_drift(home: Home, judged: JudgedDrift) -> None:
 
 @step()
 def announce_waiting(home: Home) -> None:
-    """Post an alert about a version that waits for an operator, once for each, then deliver.
+    """Post an alert about a version that an operator may approve, once for each, then deliver.
 
     Args:
         home: Opened home.
     """
-    for version in home.registry.versions():
-        if version.waits_for_operator:
-            lineage, link = home.settings.services.lineage, home.run_url(version.run_id)
-            home.alerts.post(alerts.approval(lineage, version_record(version), link))
+    version = doubted_version(home)
+    if version:
+        lineage, link = home.settings.services.lineage, home.run_url(version.run_id)
+        home.alerts.post(alerts.approval(lineage, version_record(version), link))
     home.alerts.deliver()
 
 

@@ -6,8 +6,8 @@ from steelyard.errors import FixConfiguration
 from steelyard.gateways.registry import Version
 from steelyard.home import Home
 from steelyard.learning.admission import too_good
+from steelyard.queries.versions import may_be_approved
 from steelyard.tasks.step import step
-from steelyard.tasks.training import may_be_approved
 from steelyard.tasks.weight import ensure_lineage
 from steelyard.weight.rollback import approve
 
@@ -46,7 +46,7 @@ def approve_version(
 
 def _waiting_version(home: Home, version_number: str) -> Version:
     versions = {version.number: version for version in home.registry.versions()}
-    waiting = [version.number for version in versions.values() if _waits(version)]
+    waiting = [version.number for version in versions.values() if may_be_approved(version)]
     available = f"waiting for an approval: {', '.join(waiting) or 'none'}"
     version = versions.get(version_number)
     if version is None:
@@ -55,16 +55,10 @@ def _waiting_version(home: Home, version_number: str) -> Version:
         raise FixConfiguration(
             f"{version.approved}, which holds; it is {version.stage} now; {available}"
         )
-    if not _waits(version):
+    if not may_be_approved(version):
         reasons = f" ({'; '.join(version.reasons)})" if version.reasons else ""
         raise FixConfiguration(
             f"version {version_number} is {version.stage}{reasons}, which an approval does not "
             f"change; {available}"
         )
     return version
-
-
-def _waits(version: Version) -> bool:
-    """Return whether an approval would let a version be compared."""
-    refused = version.stage == "refused" and bool(version.reasons)
-    return version.waits_for_operator or (refused and all(map(may_be_approved, version.reasons)))

@@ -36,6 +36,7 @@ from steelyard.progress import report_progress
 from steelyard.queries.evidence import shadow_window
 from steelyard.queries.history import known_bars
 from steelyard.queries.trials import trials_so_far
+from steelyard.queries.versions import is_doubt
 from steelyard.settings import override
 from steelyard.tasks.step import step
 from steelyard.tasks.trials import count_search
@@ -362,7 +363,7 @@ def _promote_or_refuse(home: Home, samples: Samples, challenger: Version, as_of:
     approval = home.journal.approval(challenger.number)
     refusals = report.refusals
     if approval:
-        refusals = tuple(reason for reason in refusals if not may_be_approved(reason))
+        refusals = tuple(reason for reason in refusals if not is_doubt(reason))
         reasons = (*reasons, *approval.decision.reasons)
     doubts = () if approval else too_good(challenger.metrics, home.settings.learning)
     if refusals:
@@ -371,11 +372,6 @@ def _promote_or_refuse(home: Home, samples: Samples, challenger: Version, as_of:
         home.registry.let_wait(challenger.number, doubts)
     else:
         _promote(home, samples, challenger, reasons, report.rules, as_of)
-
-
-def may_be_approved(refusal: str) -> bool:
-    """Return whether an operator may approve a version refused for this reason."""
-    return refusal.startswith("canary disguised:")
 
 
 def _compare(

@@ -233,18 +233,18 @@ def quarantine(lineage: str, checked: Checked, at: datetime) -> Alert | None:
 
 
 def approval(lineage: str, version: VersionRecord, link: str) -> Alert:
-    """Return the alert of a version that is too good to be true, one for each version.
+    """Return the alert of a version that seems to know its future, one for each version.
 
     Args:
         lineage: Name of the lineage.
-        version: The version that waits for an operator.
+        version: The version that an operator may approve.
         link: Address of its training's run in MLflow; empty for none.
     """
     return Alert(
         key=f"{lineage}/approval/{version.version}",
         at=version.as_of,
         kind="approval",
-        title=f"approval: {lineage}: version {version.version} waits for an operator",
+        title=f"approval: {lineage}: version {version.version} serves only if you approve it",
         figure=f"{'; '.join(version.reasons)}: how does it know?",
         advice=ADVICE["approval"].format(version=version.version),
         link=link,

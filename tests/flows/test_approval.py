@@ -20,6 +20,7 @@ from steelyard.tasks.alerts import announce_waiting
 from steelyard.tasks.approval import approve_version
 from steelyard.tasks.training import compare_with_champion, settled_samples
 from steelyard.views.format import version_words
+from steelyard.views.operations import Check
 
 Command = Callable[..., tuple[int, str, str]]
 AT = datetime(2020, 7, 1, tzinfo=UTC)
@@ -110,6 +111,8 @@ def test_an_approval_lifts_the_disguise_and_no_other_check(
     stores = open_home(stores.folder, conf)
     samples = settled_samples(stores, known_history(stores, AT))
     refused = judged(stores, samples, "by symbol", 0.60)
+    announce_waiting(stores)
+    [row], [stored] = approval(stores), stores.alerts.open()
     stores.registry.register(registration("leak", AT, refused=("canary future: leaks",)))
     with pytest.raises(FixConfiguration, match="version 2 is refused"):
         approve_version(stores, "2", "why not", "anna", AT)
@@ -120,6 +123,9 @@ def test_an_approval_lifts_the_disguise_and_no_other_check(
     assert (refused.stage, reopened.stage, approved.stage) == ("refused", "challenger", "champion")
     assert "canary disguised: BySymbol answers otherwise" in refused.reasons[0]
     assert "the first: SIM00 2020-" in refused.reasons[0]
+    assert row.found == f"version 1 is refused: {refused.reasons[0]}"
+    assert stored.alert.figure == f"{refused.reasons[0]}: how does it know?"
+    assert list(approval(stores)) == [Check("approval", "ok", "no version waits for an operator")]
     assert refused.reasons[0].endswith("; if it may, steelyard approve 1 --reason TEXT")
     assert [rule.name for rule in promotion.rules if rule.fired] == ["canary disguised"]
     assert "version 1 approved by anna: symbols differ" in promotion.reasons

@@ -20,6 +20,7 @@ from steelyard.home import Home, open_ledger, require_ledger_file
 from steelyard.market.yes_or_no import recognise
 from steelyard.queries.history import signals_between
 from steelyard.queries.schedules import coming_bars, schedules
+from steelyard.queries.versions import doubted_version
 from steelyard.views.operations import Check
 
 LOW_BYTES, EMPTY_BYTES = 1 << 30, 100 << 20
@@ -318,18 +319,18 @@ def confidences(home: Home, as_of: datetime) -> Iterator[Check]:
 
 
 def approval(home: Home) -> Iterator[Check]:
-    """Report whether a version waits for an operator."""
-    versions = home.registry.versions() if home.registry.present() else []
-    waiting = [version for version in versions if version.waits_for_operator]
-    if not waiting:
+    """Report whether a version waits for an operator, or was refused and may be approved."""
+    version = doubted_version(home) if home.registry.present() else None
+    if version is None:
         yield Check("approval", "ok", "no version waits for an operator")
-    for version in waiting:
-        finding = f"version {version.number} waits: {'; '.join(version.reasons)}"
-        advice = (
-            "find out how it knows; if it is right, "
-            f"steelyard approve {version.number} --reason TEXT"
-        )
-        yield Check("approval", "warning", finding, advice)
+        return
+    yield Check(
+        "approval",
+        "warning",
+        f"version {version.number} {'waits' if version.waits_for_operator else 'is refused'}: "
+        f"{'; '.join(version.reasons)}",
+        f"find out how it knows; if it is right, steelyard approve {version.number} --reason TEXT",
+    )
 
 
 def spool(home: Home) -> Iterator[Check]:
