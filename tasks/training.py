@@ -518,7 +518,8 @@ def _run_canaries(
     bars = known_bars(home, as_of)
     asked = None if home.settings.strategy.is_log else home.strategy
     family, policy = version.family, home.settings.learning
-    return run_canaries(samples.take(rows), bars, asked, family, policy)
+    looked_up = home.settings.strategy.looked_up
+    return run_canaries(samples.take(rows), bars, asked, family, policy, looked_up)
 
 
 def _canary_rule(canary: Canary) -> Rule:

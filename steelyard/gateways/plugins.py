@@ -34,13 +34,19 @@ def load_strategy(settings: StrategySettings) -> Strategy:
         raise FixConfiguration(
             f"strategy {settings.system} lacks {', '.join(missing)}; add it (docs/extending.md)"
         )
-    _require_named_features(settings.system, strategy)
+    _require_named_features(settings, strategy)
     return cast(Strategy, strategy)
 
 
-def _require_named_features(system: str, strategy: object) -> None:
+def _require_named_features(settings: StrategySettings, strategy: object) -> None:
     """Refuse a system whose own features have no method, or no usable names."""
-    names = getattr(strategy, "feature_names", ())
+    system, names = settings.system, getattr(strategy, "feature_names", ())
+    unknown = sorted(set(settings.looked_up) - set(names))
+    if unknown:
+        raise FixConfiguration(
+            f"conf/strategy.yaml: looked_up names {unknown[0]}, which is no feature of {system}; "
+            "correct the name, or leave it out"
+        )
     if hasattr(strategy, "features") != bool(names):
         raise FixConfiguration(
             f"strategy {system} has only one of features and feature_names; add the other "

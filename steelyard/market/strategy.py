@@ -39,10 +39,13 @@ class StrategySettings(FrozenModel):
 
     Attributes:
         log: Where the log is, if ``system`` is ``LOG``.
+        looked_up: Own features that the user says come from outside the bars, known at their time;
+            they are not asked in disguise.
     """
 
     system: str = BUILT_IN["trend"]
     log: LogSettings = LogSettings()
+    looked_up: tuple[str, ...] = ()
 
     @property
     def is_log(self) -> bool:

@@ -7,7 +7,7 @@ bars tell why: it reads past the bars it was given, or it remembers.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from steelyard.gateways.sources import RawBars, from_argument, read
 from steelyard.learning.disguise import TOLERANCE, Answer, agree, ask, disguise_check, in_words
 from steelyard.market import yes_or_no
 from steelyard.market.bars import PRICES, Bars, by_symbol
-from steelyard.market.features import SCORE
+from steelyard.market.features import OWN, SCORE
 from steelyard.market.jumps import explain
 from steelyard.market.own_features import idle_features, missing_shares, own_features
 from steelyard.market.strategy import WARMUP, Scan, Scanning, Strategy, candidate_at, signals
@@ -71,11 +71,16 @@ def check_strategy(system: str, source: str, conf: Path | None = None) -> Strate
     settings = load(conf)
     named = override(settings.strategy, "check-strategy", system=system)
     raw = read(from_argument(source, settings.source))
-    return examine(lambda: load_strategy(named), raw, system, settings.books.threshold)
+    threshold, looked_up = settings.books.threshold, named.looked_up
+    return examine(lambda: load_strategy(named), raw, system, threshold, looked_up)
 
 
 def examine(
-    make: Make, raw: RawBars, name: str, threshold: float = yes_or_no.TRADE_ABOVE
+    make: Make,
+    raw: RawBars,
+    name: str,
+    threshold: float = yes_or_no.TRADE_ABOVE,
+    looked_up: Sequence[str] = (),
 ) -> StrategyExamination:
     """Return what a system does on past bars, one row per check.
 
@@ -85,12 +90,13 @@ def examine(
             out.
         name: Name of the system.
         threshold: Confidence above which a signal is traded.
+        looked_up: Own features that come from outside the bars, which are not asked in disguise.
     """
     started = time.perf_counter()
     bars = _usable(raw)
     rows = [_bars_row(bars, raw)]
     if rows[0].standing != "wrong":
-        rows += _examine(make, bars, threshold)
+        rows += _examine(make, bars, threshold, looked_up)
     return StrategyExamination(name, raw.name, time.perf_counter() - started, tuple(rows))
 
 
@@ -115,7 +121,9 @@ def _bars_row(bars: Mapping[str, Bars], raw: RawBars) -> Check:
     return Check("bars", "ok", f"{found}, {span}, {raw.bar_size.total_seconds() / 3600:g} h each")
 
 
-def _examine(make: Make, bars: Mapping[str, Bars], threshold: float) -> Iterator[Check]:
+def _examine(
+    make: Make, bars: Mapping[str, Bars], threshold: float, looked_up: Sequence[str]
+) -> Iterator[Check]:
     replies, seconds = _ask_around(make, bars)
     errors = _errors(replies)
     yield errors
@@ -134,7 +142,7 @@ def _examine(make: Make, bars: Mapping[str, Bars], threshold: float) -> Iterator
         return
     yield _pace(proposed, bars)
     if len(proposed):
-        yield _disguise(make, bars, proposed)
+        yield _disguise(make, bars, proposed, looked_up)
         yield _confidences(proposed, threshold)
         yield from _inputs(make, bars, proposed)
     yield _speed(seconds, isinstance(scanning, Scanning), bars)
@@ -282,11 +290,14 @@ def _pace(proposed: pd.DataFrame, bars: Mapping[str, Bars]) -> Check:
     return Check("signals", "ok", found)
 
 
-def _disguise(make: Make, bars: Mapping[str, Bars], proposed: pd.DataFrame) -> Check:
+def _disguise(
+    make: Make, bars: Mapping[str, Bars], proposed: pd.DataFrame, looked_up: Sequence[str]
+) -> Check:
     try:
         own = own_features(bars, proposed, make())
     except FixConfiguration:  # which the row of the features tells
         own = pd.DataFrame(index=proposed.index)
+    own = own.drop(columns=[f"{OWN}{name}" for name in looked_up])
     check = disguise_check(bars, make(), pd.concat([proposed, own], axis=1))
     if not check.differences:
         return Check("disguise", "ok", check.reason)
@@ -294,7 +305,8 @@ def _disguise(make: Make, bars: Mapping[str, Bars], proposed: pd.DataFrame) -> C
         "disguise",
         "wrong",
         check.reason,
-        "look nothing up by symbol, date or price level: no model over it would be promoted",
+        "look nothing up by symbol, date or price level, or name the features that come from "
+        "elsewhere as looked_up in conf/strategy.yaml: no model over it would be promoted",
     )
 
 

@@ -315,3 +315,20 @@ def test_own_features_are_asked_for_again(
     assert caught
     assert prefix.failed == failed
     assert ("own_calls of " in prefix.reason) == failed
+
+
+def test_a_feature_looked_up_elsewhere_is_the_users_word(honest_market: Market) -> None:
+    """It fails in disguise, is left out once it is named, and the reason of the check repeats it."""
+    _, bars = honest_market
+    strategy = Funding()  # volumes in units, as a file of them would give
+    samples = Samples.from_history(
+        history(bars, strategy, BracketPolicy()), feature_names(strategy)
+    )
+    asked, told = (
+        run_canaries(samples, bars, strategy, "lightgbm", POLICY, looked_up)[-1]
+        for looked_up in ((), ("funding",))
+    )
+
+    assert (asked.name, asked.failed) == ("disguised", True)
+    assert (told.name, told.failed) == ("disguised", False)
+    assert told.reason.endswith("by conf/strategy.yaml looked up elsewhere, and not asked: funding")

@@ -8,9 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from steelyard.errors import FixConfiguration
+from steelyard.gateways.plugins import load_strategy
 from steelyard.gateways.sources import RawBars, from_argument, read
 from steelyard.market.bars import Bars
-from steelyard.market.strategy import Candidate, Scan, Strategy, TrendStrategy
+from steelyard.market.strategy import Candidate, Scan, Strategy, StrategySettings, TrendStrategy
 from steelyard.ops import strategy_check
 from steelyard.ops.strategy_check import examine
 from steelyard.settings import load
@@ -147,6 +149,13 @@ def test_a_system_that_only_says_yes_is_told_from_which_weight_it_hears_the_mode
     row = rows_of(raw, Certain)["confidences"]
 
     assert (row.standing, row.advice) == ("warning", "let a yes be 75, and a no 65")
+
+
+def test_a_name_that_is_no_feature_is_one_clear_line() -> None:
+    """Otherwise a misspelt name would leave the right one asked, or a wrong one unasked."""
+    settings = StrategySettings(system="trend", looked_up=("fundign",))
+    with pytest.raises(FixConfiguration, match="looked_up names fundign, which is no feature of"):
+        load_strategy(settings)
 
 
 def test_a_slow_system_is_told_to_scan(raw: RawBars, monkeypatch: pytest.MonkeyPatch) -> None:
