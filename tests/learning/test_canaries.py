@@ -318,7 +318,7 @@ def test_own_features_are_asked_for_again(
 
 
 def test_a_feature_looked_up_elsewhere_is_the_users_word(honest_market: Market) -> None:
-    """It fails in disguise, is left out once it is named, and the reason of the check repeats it."""
+    """It fails in disguise, and is left out once it is named, which the reason repeats."""
     _, bars = honest_market
     strategy = Funding()  # volumes in units, as a file of them would give
     samples = Samples.from_history(
