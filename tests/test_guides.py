@@ -9,16 +9,22 @@ from pathlib import Path
 
 import pytest
 
+from factories.guides import python_of
 from factories.registry import copy_mlflow
 from factories.trade_logs import freqtrade_trades
 
 PAGES = sorted((Path(__file__).parents[1] / "docs" / "guide").glob("*.md"))
 BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
+MODULES = {"own-exits": "my_exits.py", "own-features": "my_features.py"}
+"""Files that the Python blocks of a page are saved as."""
 QUICK = "trials: 2\nrounds: 20\nbootstrap_samples: 200\nfamilies: [logistic]\n"
 
 
 def prepare(page: str, folder: Path) -> None:
     """Write the files that a page takes as the reader's own."""
+    if page in MODULES:
+        source = "\n\n".join(python_of(f"{page}.md"))
+        (folder / MODULES[page]).write_text(source, encoding="utf-8")
     if page == "from-a-log":
         freqtrade_trades(600, winners=0.55, start="2025-01-01", hours=6).to_csv(
             folder / "trades.csv", index=False

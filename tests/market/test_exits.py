@@ -274,7 +274,7 @@ def test_the_broker_fills_what_the_history_says(system: Strategy, tmp_path: Path
     ledger = Ledger(f"sqlite:///{tmp_path}/ledger.db")
     ledger.migrate()
     bars = BARS["SIM00"]
-    past = history(BARS, system, POLICY).dropna(subset=["exit_at"]).iloc[::8]
+    past = history(BARS, system, POLICY).dropna(subset=["exit_at"]).iloc[::16]
     for row in past.to_dict("records"):
         decided = int(np.searchsorted(bars.timestamp, row["timestamp"].to_datetime64()))
         paper = PaperBroker(ledger, POLICY, 1e5, exit_rule(system))
