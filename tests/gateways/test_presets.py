@@ -9,7 +9,7 @@ import json
 import re
 import zipfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -509,6 +509,19 @@ def test_a_refused_file_names_the_preset_of_its_layout(layout: Layout, tmp_path:
     for preset in ("", other):
         with pytest.raises(FixData, match=f"preset: {layout.preset} reads files of this layout"):
             read(settings(layout, file, preset))
+
+
+def test_what_the_user_sets_wins_over_the_preset(tmp_path: Path) -> None:
+    """Stamps at the open, another column for volume, another symbol."""
+    ninja = LAYOUTS["ninjatrader, stamped at the close"]
+    opens = replace(ninja, given=ninja.given | {"stamps": "open", "symbol_pattern": "^([A-Z]+) "})
+    frame = read(settings(opens, opens.write(tmp_path))).frame
+    assert frame["timestamp"].tolist() == list(HOURS + pd.Timedelta("1h"))
+    assert set(frame["symbol"]) == {"ES"}
+
+    meta = LAYOUTS["metatrader5"]
+    real = replace(meta, given=meta.given | {"columns": {"volume": "<VOL>"}})
+    assert read(settings(real, real.write(tmp_path))).frame["volume"].tolist() == [0, 0, 0]
 
 
 def test_every_preset_is_read_here() -> None:

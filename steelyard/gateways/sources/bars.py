@@ -72,17 +72,19 @@ def _bars_of(file: BarFile, settings: SourceSettings) -> FileBars:
     if raw.empty:
         raise FixData(f"{file}: a header but no rows; download it again")
     columns = required_columns(raw, settings, str(file))
-    held = {name: raw[column] for name, column in columns.items() if column is not None}
+    series = {name: raw[column] for name, column in columns.items() if column is not None}
     frame = pd.DataFrame(
         {
-            name: read_numbers(held[name], name, settings, str(file))
+            name: read_numbers(series[name], name, settings, str(file))
             for name in NUMBERS
-            if name in held
+            if name in series
         }
     )
-    read = _stamps(raw, held, settings, file)
+    read = _stamps(raw, series, settings, file)
     frame["timestamp"] = read.stamps
-    frame["symbol"] = read_symbols(held["symbol"]) if "symbol" in held else _symbol(file, settings)
+    frame["symbol"] = (
+        read_symbols(series["symbol"]) if "symbol" in series else _symbol(file, settings)
+    )
     findings = list(read.findings)
     if "volume" not in frame:
         frame["volume"] = float("nan")
@@ -121,11 +123,11 @@ def _symbol(file: BarFile, settings: SourceSettings) -> str:
 
 
 def _stamps(
-    raw: pd.DataFrame, held: dict[str, pd.Series], settings: SourceSettings, file: BarFile
+    raw: pd.DataFrame, series: dict[str, pd.Series], settings: SourceSettings, file: BarFile
 ) -> ReadStamps:
-    column = held["timestamp"]
-    if "time" in held:
-        column = _joined(column, held["time"])
+    column = series["timestamp"]
+    if "time" in series:
+        column = _joined(column, series["time"])
     elif str(column.name).strip().lower() == "date":
         others = {str(name).strip().lower(): name for name in raw.columns}
         times = raw[others["time"]].astype("str") if "time" in others else pd.Series(["no time"])

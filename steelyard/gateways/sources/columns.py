@@ -46,13 +46,13 @@ def find_columns(
     present: dict[str, str] = {}
     for name in names:
         present.setdefault(name.strip().lower(), name)
-    found = {name: _find(name, present, settings, file) for name in COLUMN_NAMES}
+    columns = {name: _find(name, present, settings, file) for name in COLUMN_NAMES}
     counts = Counter(name.strip().lower() for name in names)
-    for column in found.values():
+    for column in columns.values():
         if column is not None and counts[column.strip().lower()] > 1:
             name = column.strip().lower()
             raise FixData(f"{file}: {counts[name]} columns are called {name}; remove or rename one")
-    return found
+    return columns
 
 
 def _find(name: str, present: dict[str, str], settings: SourceSettings, file: str) -> str | None:

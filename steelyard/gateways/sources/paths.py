@@ -17,9 +17,7 @@ from steelyard.errors import FixData
 from steelyard.gateways.sources.settings import SourceSettings
 
 MAIN_KINDS = (".csv", ".csv.gz", ".parquet")
-OTHER_KINDS = (
-    *(".txt", ".json", ".feather", ".txt.gz", ".json.gz", ".csv.zst", ".txt.zst", ".zip"),
-)
+OTHER_KINDS = (".txt", ".json", ".feather", ".zip", ".txt.gz", ".json.gz", ".csv.zst", ".txt.zst")
 """Kinds that a folder is searched for if it has none of ``MAIN_KINDS``: beside bars, they are often
 notes, descriptions and archives of the same bars."""
 KINDS = (*MAIN_KINDS, *OTHER_KINDS)

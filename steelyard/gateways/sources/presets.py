@@ -10,6 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 _OHLCV = ("timestamp", "open", "high", "low", "close", "volume")
+_KLINE = (
+    "open_time,open,high,low,close,volume,close_time,quote_volume,count,taker_buy_volume,"
+    "taker_buy_quote_volume,ignore"
+)
+"""Header of Binance's files of futures; those of the spot market have the columns without it."""
 _SERVER = (
     "the zone of your broker's server; America/New_York with hours_ahead: 7 if its day begins at "
     "17:00 in New York"
@@ -54,10 +59,7 @@ PRESETS: Mapping[str, Preset] = {
     "binance": Preset(
         signature=r"\d{13,16}(,[\d.]+){5},\d{13,16},|open_time,open,|\[\[\s*\d{13,16},\s*\"",
         settings={
-            "names": (
-                *("open_time", "open", "high", "low", "close", "volume", "close_time"),
-                *("quote_volume", "count", "taker_buy_volume", "taker_buy_quote_volume", "ignore"),
-            ),
+            "names": tuple(_KLINE.split(",")),
             "symbol_pattern": r"^(.+?)-\d+[A-Za-z]+(?:-\d{4}(?:-\d\d){0,2})?$",
         },
     ),
@@ -81,8 +83,12 @@ PRESETS: Mapping[str, Preset] = {
             "names": ("date", "open", "high", "low", "close", "volume"),
             "symbol_pattern": r"^(.+)-\d+[A-Za-z]+(?:-futures|-spot)?$",
             "ignore": (
-                *("*-mark.*", "*-index.*", "*-premiumIndex.*", "*-funding_rate.*"),
-                *("*-open_interest.*", "*-trades.*"),
+                "*-mark.*",
+                "*-index.*",
+                "*-premiumIndex.*",
+                "*-funding_rate.*",
+                "*-open_interest.*",
+                "*-trades.*",
             ),
         },
     ),

@@ -15,7 +15,15 @@ from steelyard.market.simulated import Edge
 from steelyard.values import FrozenModel
 
 COLUMN_NAMES = (
-    *("timestamp", "time", "symbol", "open", "high", "low", "close", "volume", "adj_close"),
+    "timestamp",
+    "time",
+    "symbol",
+    "adj_close",
+    "open",
+    "high",
+    "low",
+    "close",
+    "volume",
 )
 """Columns that can be mapped; ``time`` is the time of day where ``timestamp`` is a date."""
 
