@@ -7,6 +7,7 @@ from prefect import flow
 from steelyard.flows.common import announce_failed_run, resolve_as_of
 from steelyard.home import open_home
 from steelyard.tasks.alerts import announce
+from steelyard.tasks.answers import write_answers
 from steelyard.tasks.bars import read_history
 from steelyard.tasks.predictions import record_opinions, record_outcomes, watch_streak
 from steelyard.tasks.retraining import replace_model
@@ -27,6 +28,7 @@ def settle(as_of: datetime | None = None, home: str = ".", conf: str | None = No
     history = read_history(opened_home, at)
     predictions = record_opinions(opened_home, history, ensure_lineage(opened_home, at))
     outcomes = record_outcomes(opened_home, history)
+    write_answers(opened_home, at)
     announce(opened_home, [watch_streak(opened_home, at)])
     replace_model(opened_home, at)
     return Settlement(at, predictions, outcomes)

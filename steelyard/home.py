@@ -200,7 +200,12 @@ class Home:
     @property
     def has_source(self) -> bool:
         """Whether bars are collected; only a log can do without."""
-        return self.settings.source.kind != "none" or not self.settings.strategy.is_log
+        return self.settings.has_source
+
+    @property
+    def program_trades(self) -> bool:
+        """Whether the program that writes the log trades itself, and asks for opinions only."""
+        return self.settings.strategy.is_log and not self.settings.strategy.log.orders
 
     @property
     def reads_log(self) -> bool:

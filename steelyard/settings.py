@@ -190,6 +190,11 @@ class Settings(FrozenModel):
         return self.model_copy(update={"strategy": strategy, "services": self.services.at(home)})
 
     @property
+    def has_source(self) -> bool:
+        """Whether bars are collected; only a log can do without."""
+        return self.source.kind != "none" or not self.strategy.is_log
+
+    @property
     def page_hosts(self) -> tuple[str, ...]:
         """Host names under which the pages of ``steelyard up`` answer."""
         named = urlsplit(self.services.pages).hostname

@@ -3,18 +3,23 @@
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, cast
 
+import pandas as pd
+
 from steelyard.desk.background import Alarm
 from steelyard.desk.bar_buffer import BarBuffer
+from steelyard.desk.logged import LogTerms
 from steelyard.desk.recorder import Recorder
 from steelyard.desk.served_model import ServedModel
 from steelyard.desk.service import Desk
-from steelyard.desk.session import Session
+from steelyard.desk.session import Session, proposes
 from steelyard.desk.state_watch import Clock, StateListener, StateWatch, system_clock
 from steelyard.desk.streak_breaker import StreakBreaker
 from steelyard.errors import RestoreService
+from steelyard.gateways.calendars import known_times, next_open
 from steelyard.gateways.files import set_aside
 from steelyard.gateways.lake import Lake
 from steelyard.gateways.ledger import Ledger
@@ -30,11 +35,16 @@ from steelyard.home import (
     open_witnesses,
     run_url,
 )
-from steelyard.market.strategy import own_names
+from steelyard.market.logged import LoggedSystem, own_name
+from steelyard.market.strategy import Strategy, own_names
 from steelyard.settings import ServiceSettings, Settings, load
 from steelyard.views.alerts import distrust, lapse, of_decision, trading_trouble
 from steelyard.weight.state import State
 
+NO_BARS = pd.Timedelta("1h")
+"""Size of the bars that a home without bars never gets."""
+QUIET_DAYS = 14
+"""Days within which every market opens again."""
 ANSWER_AGE = timedelta(days=3)
 """Age of the answers that the HTTP service loads after a restart."""
 
@@ -134,7 +144,9 @@ def _alarm(services: ServiceSettings) -> Alarm:
     return lambda words: alerts.post(trading_trouble(services.lineage, words, datetime.now(UTC)))
 
 
-def open_session(home: Path, conf: Path | None = None, clock: Clock = system_clock) -> Session:
+def open_session(
+    home: Path, conf: Path | None = None, clock: Clock = system_clock, *, checked: bool = False
+) -> Session:
     """Return a running session of a home; call ``Session.warm`` before the first trade.
 
     Without MLflow it starts with the last good model and the last state on disk, as long as the
@@ -145,6 +157,8 @@ def open_session(home: Path, conf: Path | None = None, clock: Clock = system_clo
         conf: Folder of the settings; None for the default.
         clock: Returns the current time, aware: the lease is held against it. A drill and a run
             over past bars pass their own time.
+        checked: Whether each signal is held against what the existing system proposes on its bars;
+            not needed where the signals are taken from that system.
 
     Raises:
         FixConfiguration: If settings or the existing system cannot be loaded.
@@ -158,14 +172,23 @@ def open_session(home: Path, conf: Path | None = None, clock: Clock = system_clo
     )
     with suppress(RestoreService):  # without the seal key the model on disk cannot be believed
         champion.restore()
-    strategy = load_strategy(settings.strategy)
+    ledger, system = open_ledger(services), settings.strategy
+    strategy = _existing_system(settings, ledger)
     alarm = _alarm(services)
     lease_days, followers = settings.weight.lease_days, (lambda state, _: champion.follow(state),)
     watch = _watch(services, registry, followers, clock, lease_days, alarm)
     enforce = _streak_check(settings, services, registry, watch, clock)
     spool = Spool(state_folder / "spool")
     own = own_names(strategy)
-    recorder = Recorder(open_ledger(services), spool, strategy.score_names, enforce, alarm, own)
+    recorder = Recorder(
+        ledger,
+        spool,
+        strategy.score_names,
+        enforce,
+        alarm,
+        own,
+        freezes_features=not system.is_log,
+    )
     return Session(
         watch.start(),
         champion,
@@ -175,7 +198,21 @@ def open_session(home: Path, conf: Path | None = None, clock: Clock = system_clo
         settings.desk,
         recorder.start(),
         own,
+        partial(proposes, strategy) if checked and not system.is_log else None,
+        is_log=system.is_log,
+        has_bars=settings.has_source,
     )
+
+
+def _existing_system(settings: Settings, ledger: Ledger) -> Strategy:
+    """Return the existing system; of a log, with the features it is known to give."""
+    if not settings.strategy.is_log:
+        return load_strategy(settings.strategy)
+    named = settings.strategy.log.features
+    with suppress(RestoreService):
+        ledger.migrate()
+        return LoggedSystem([own_name(column) for column in named] or ledger.own_names())
+    return LoggedSystem(())
 
 
 def _streak_check(
@@ -220,13 +257,39 @@ def open_desk(home: Path, conf: Path | None = None) -> Desk:
     Raises:
         CollectMoreData: If nothing was collected yet.
     """
-    services = load(conf).services.at(home)
+    settings = load(conf)
+    services = settings.services.at(home)
     lake, ledger = Lake(Path(services.state) / "lake"), open_ledger(services)
-    buffer = BarBuffer(lake.bars(), lake.bar_size, lake.known_after)
-    desk = Desk(open_session(home, conf), buffer, ledger.signal)
+    buffer, log = BarBuffer({}, NO_BARS), None
+    if settings.has_source:
+        buffer = BarBuffer(lake.bars(), lake.bar_size, lake.known_after)
+    if settings.strategy.is_log:
+        log = _log_terms(settings, lake)
+    desk = Desk(open_session(home, conf, checked=True), buffer, ledger.signal, log)
     with suppress(RestoreService):  # an unreachable ledger does not stop trading
         now = datetime.now(UTC)
         ledger.migrate()
         recent = ledger.predictions(now - ANSWER_AGE, now + ANSWER_AGE)
         desk.remember(cast(list[dict[str, Any]], recent.to_dict("records")))
     return desk
+
+
+def _log_terms(settings: Settings, lake: Lake) -> LogTerms:
+    """Return how signals of a program are taken in, on the bars of the lake if there are any."""
+    log, source = settings.strategy.log, settings.source
+    if not settings.has_source:
+        return LogTerms(log, None, lambda closed: closed)
+
+    bar_size, known_after = lake.bar_size, lake.known_after
+
+    @lru_cache(maxsize=64)
+    def next_close(closed: datetime) -> datetime:
+        at = pd.Timestamp(closed)
+        if bar_size < pd.Timedelta("1D"):
+            return (next_open(source.calendar, at) + bar_size).to_pydatetime()
+        zone, calendar = source.timezone, source.calendar
+        coming = known_times(at, QUIET_DAYS, bar_size, known_after, calendar, zone)
+        return coming[0].to_pydatetime()
+
+    next_close(datetime.now(UTC))  # loads the calendar, so that no signal waits for it
+    return LogTerms(log, known_after, next_close)

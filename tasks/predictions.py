@@ -103,6 +103,7 @@ def record_outcomes(home: Home, history: pd.DataFrame, since: datetime | None = 
     settled = settled[unsettled]
     if "reported" not in settled:
         return home.ledger.record_outcomes(as_filled(home, settled))
+    settled = settled[settled["earns"].to_numpy(dtype=bool)]
     told = settled["reported"].to_numpy(dtype=bool)
     recorded = home.ledger.record_outcomes(settled[told], reported=True)
     return recorded + home.ledger.record_outcomes(as_filled(home, settled[~told]))

@@ -22,10 +22,10 @@ from steelyard.market.bars import Bars
 from steelyard.market.brackets import BracketPolicy
 from steelyard.market.exits import ExitPlan, exit_rule
 from steelyard.market.features import FEATURES, OWN, SCORE
-from steelyard.market.history import history
 from steelyard.market.indicators import atr
 from steelyard.market.own_features import own_features
-from steelyard.market.strategy import Exiting, signals
+from steelyard.market.strategy import Exiting
+from steelyard.queries.history import known_history, proposed_signals
 from steelyard.tasks.alerts import announce_failure, announce_stale, announce_unprotected
 from steelyard.tasks.predictions import breaker_of, record_outcomes
 from steelyard.tasks.step import step
@@ -70,12 +70,14 @@ def newest_signals(home: Home, as_of: datetime) -> Newest:
         CollectMoreData: If there are no bars yet.
     """
     bars = home.lake.bars(until=pd.Timestamp(as_of))
-    proposed, trades = signals(bars, home.strategy), home.ledger.trades()
+    proposed, trades = proposed_signals(home, bars, as_of), home.ledger.trades()
     last_close = max(symbol_bars.closes_at[-1] for symbol_bars in bars.values())
     newest = pd.Timestamp(last_close, tz="UTC")
     since = min(trades["submitted_at"].max(), newest) if len(trades) else newest
     new = (proposed["decided_at"] >= since) & ~proposed["signal_id"].isin(trades["signal_id"])
     new_signals = proposed[new.to_numpy(dtype=bool)].reset_index(drop=True)
+    if home.settings.strategy.is_log:
+        return Newest(as_of, bars, new_signals)
     own = own_features(bars, new_signals, home.strategy)
     return Newest(as_of, bars, pd.concat([new_signals, own], axis=1))
 
@@ -125,7 +127,7 @@ def settle_outcomes(home: Home, newest: Newest) -> bool:
         Whether the streak breaker has pulled the brake.
     """
     try:
-        record_outcomes(home, history(newest.bars, home.strategy, home.settings.brackets))
+        record_outcomes(home, known_history(home, newest.as_of))
         state = stored_state(home.settings.services)
         return breaker_of(home).check(state, newest.as_of) or home.brake.operator == OPERATOR
     except SteelyardError as error:
@@ -196,7 +198,8 @@ def _is_fresh(home: Home, newest: Newest, row: Row, now: datetime) -> bool:
     own_stamp = newest.bars[row["symbol"]].timestamp[-1]
     if not _stamp(row["timestamp"]) == last_stamp == own_stamp:
         return False
-    decided_at, settings = row["decided_at"], home.settings
+    closed_at = pd.Timestamp(newest.bars[row["symbol"]].closes_at[-1], tz="UTC")
+    decided_at, settings = min(row["decided_at"], closed_at), home.settings
     opens_at = next_open(settings.source.calendar, decided_at)
     ends = entry_ends(decided_at, opens_at, home.lake.bar_size.to_pytimedelta(), settings.risk)
     return now <= ends

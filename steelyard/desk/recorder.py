@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from steelyard.desk.background import Alarm, Background
-from steelyard.desk.signals import Evaluation, Outcome
+from steelyard.desk.signals import Evaluation, LoggedSignal, Outcome
 from steelyard.errors import FixData, RestoreService
 from steelyard.gateways.spool import Spool
 from steelyard.market.features import feature_set_hash, may_be_missing, row_names
@@ -58,6 +58,10 @@ class SpooledEvaluation(msgspec.Struct, frozen=True):
     features: list[float | None]
 
 
+Spooled = SpooledEvaluation | LoggedSignal | Outcome
+_KINDS: dict[str, type[Spooled]] = {"outcome": Outcome, "signal": LoggedSignal}
+
+
 class Recorder:
     """Stores evaluations and outcomes of the trading thread in the ledger.
 
@@ -69,6 +73,8 @@ class Recorder:
             succeeds.
         alarm: Called with one line if records cannot be written to disk, or the writer fails.
         own_names: Names of the user's own features, which complete them too and may be missing.
+        freezes_features: Whether the features of an evaluation are stored with it; of a log, which
+            may bring new ones at any time, ``settle`` stores them.
 
     Attributes:
         lost: Evaluations that neither disk nor memory could keep.
@@ -83,14 +89,17 @@ class Recorder:
         after_outcomes: Callable[[], None] = lambda: None,
         alarm: Alarm = lambda _: None,
         own_names: tuple[str, ...] = (),
+        *,
+        freezes_features: bool = True,
     ) -> None:
         self._ledger = ledger
         self._spool = spool
         self._feature_names = row_names(score_names, own_names)
         self._required = np.flatnonzero(~may_be_missing(self._feature_names))
         self._feature_hash = feature_set_hash(self._feature_names)
+        self._freezes_features = freezes_features
         self._after_outcomes = after_outcomes
-        self._queue: deque[Evaluation | Outcome] = deque(maxlen=MAX_QUEUED)
+        self._queue: deque[Evaluation | LoggedSignal | Outcome] = deque(maxlen=MAX_QUEUED)
         self._spooling = threading.Lock()
         self._writer = Background("steelyard-recorder", self.flush, POLL_SECONDS, alarm)
         self._migrated = self._urgent = self._settled = False
@@ -115,11 +124,11 @@ class Recorder:
         self._writer.start()
         return self
 
-    def record(self, evaluation: Evaluation) -> None:
-        """Queue an evaluation; takes a microsecond."""
+    def record(self, record: Evaluation | LoggedSignal) -> None:
+        """Queue an evaluation or the signal of a log; takes a microsecond."""
         if len(self._queue) == MAX_QUEUED:
             self.lost += 1
-        self._queue.append(evaluation)
+        self._queue.append(record)
         self._recorded_at = time.monotonic()
 
     def settle(self, outcome: Outcome) -> None:
@@ -198,7 +207,7 @@ class Recorder:
                     self._store_or_set_aside(record)
             self._spool.drained(position)
 
-    def _store_or_set_aside(self, record: SpooledEvaluation | Outcome) -> None:
+    def _store_or_set_aside(self, record: Spooled) -> None:
         """Store one record; one that the ledger refuses must not keep the others waiting."""
         try:
             self._store([record])
@@ -206,34 +215,44 @@ class Recorder:
             self.set_aside += 1
             self._spool.set_aside(msgspec.json.encode(record) + b"\n")
 
-    def _decode(self, lines: Iterable[bytes]) -> Iterable[SpooledEvaluation | Outcome]:
+    def _decode(self, lines: Iterable[bytes]) -> Iterable[Spooled]:
         for line in lines:
             try:
                 tag = msgspec.json.decode(line, type=_Tagged).type
-                kind: type[SpooledEvaluation | Outcome] = (
-                    Outcome if tag == "outcome" else SpooledEvaluation
-                )
-                yield msgspec.json.decode(line, type=kind)
+                yield msgspec.json.decode(line, type=_KINDS.get(tag, SpooledEvaluation))
             except (msgspec.DecodeError, msgspec.ValidationError):
                 self._spool.set_aside(line)
 
-    def _store(self, records: Sequence[SpooledEvaluation | Outcome]) -> None:
+    def _store(self, records: Sequence[Spooled]) -> None:
         if not self._migrated:
             self._ledger.migrate()
             self._migrated = True
         self._store_evaluations(
             [record for record in records if isinstance(record, SpooledEvaluation)]
         )
+        self._store_logged([record for record in records if isinstance(record, LoggedSignal)])
         for record in records:
             if isinstance(record, Outcome):
                 self._store_outcome(record)
 
+    def _store_logged(self, signals: list[LoggedSignal]) -> None:
+        if signals:
+            rows = [msgspec.structs.asdict(signal) for signal in signals]
+            frame = pd.DataFrame(rows).assign(traded=False, source="http")
+            self._ledger.record_log_signals(frame)
+
     def _store_outcome(self, outcome: Outcome) -> None:
-        """Write an outcome once; set it aside if its signal is unknown or another is recorded."""
+        """Write an outcome once; set it aside if its signal is unknown or another is recorded.
+
+        One that was known before its signal was sent is history for trainings, and no evidence.
+        """
         with suppress(FixData):
             if self._ledger.signal(outcome.signal_id) is not None:
                 frame = pd.DataFrame([msgspec.structs.asdict(outcome)])
-                self._settled |= self._ledger.record_outcomes(frame, reported=True) > 0
+                seen_at = self._ledger.taken_in_at(outcome.signal_id)
+                if seen_at is None or outcome.settled_at > seen_at:
+                    self._settled |= self._ledger.record_outcomes(frame, reported=True) > 0
+                self._ledger.fill_in_outcomes(frame)
                 return
         self.set_aside += 1
         self._spool.set_aside(msgspec.json.encode(outcome) + b"\n")
@@ -245,7 +264,9 @@ class Recorder:
         for name in ("p_win", "confidence_ml"):
             frame[name] = frame[name].astype("float64")
         # Only complete features are frozen, as in the batch.
-        complete = frame[[self._is_complete(row.features) for row in evaluations]]
+        complete = frame[
+            [self._freezes_features and self._is_complete(row.features) for row in evaluations]
+        ]
         if len(complete):
             values = np.array(complete["features"].tolist(), dtype=np.float64)
             features = pd.DataFrame(values, columns=list(self._feature_names))
@@ -269,9 +290,9 @@ class _Tagged(msgspec.Struct):
     type: str = "evaluation"
 
 
-def _spooled(record: Evaluation | Outcome) -> SpooledEvaluation | Outcome:
+def _spooled(record: Evaluation | LoggedSignal | Outcome) -> Spooled:
     """Return the spooled form of a record; NaN is written as null."""
-    if isinstance(record, Outcome):
+    if isinstance(record, Outcome | LoggedSignal):
         return record
     scalars = {name: getattr(record, name) for name in _SCALAR_FIELDS}
     return SpooledEvaluation(**scalars, features=record.features.tolist())

@@ -23,12 +23,16 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from steelyard.desk.bar_buffer import Bar, BarBuffer
 from steelyard.desk.connections import ACCEPTED_AT_ONCE, BoundedProtocol
+from steelyard.desk.logged import LogTerms
 from steelyard.desk.middleware import AccessMiddleware
 from steelyard.desk.policy import DeskPolicy
-from steelyard.desk.session import Session
-from steelyard.desk.signals import Outcome, Signal
+from steelyard.desk.session import OTHER_SYSTEM, Session
+from steelyard.desk.signals import LoggedSignal, Outcome, Signal
 from steelyard.errors import FixConfiguration, RestoreService
 from steelyard.market.features import LARGEST
+from steelyard.market.logged import own_name
+from steelyard.market.yes_or_no import PLAIN_YES
+from steelyard.weight.state import CLOCK_TOLERANCE
 
 MAX_ANSWERS = 10_000
 """Number of evaluations for which a repeated request gets the recorded answer."""
@@ -59,6 +63,15 @@ SignalId = Annotated[
         pattern=f"^{_SYMBOL}:{_MOMENT}:(?:buy|sell)$", examples=["AAPL:2026-01-02T00:00:00Z:buy"]
     ),
 ]
+MOMENT_FORM = "2026-01-02T00:00:00Z"
+NO_LOG = (
+    "the existing system is not a log; set system: log in conf/strategy.yaml to send signals of "
+    "your own program, or send what the configured system proposes to /evaluate"
+)
+NOT_PROPOSED = (
+    "the existing system does not propose this signal: it decides alone and nothing is recorded; "
+    "for signals of a program of your own set system: log in conf/strategy.yaml and POST /signals"
+)
 Price = Annotated[float, Field(gt=0, le=1e12, allow_inf_nan=False)]
 Number = Annotated[float, Field(ge=-1e12, le=1e12, allow_inf_nan=False)]
 OwnNumber = Annotated[float, Field(ge=-LARGEST, le=LARGEST, allow_inf_nan=False)]
@@ -97,8 +110,25 @@ class SignalIn(_Strict):
     bars: Annotated[list[BarIn], Field(max_length=MAX_BARS)] = []
 
 
+class LoggedSignalIn(_Strict):
+    """A trade that a program of the user's own proposes; for a home with ``system: log``.
+
+    ``timestamp``: time of the decision. ``confidence``: none if the program says only yes. ``own``:
+    numbers the model may learn from. ``levels``: where the program leaves the trade. ``bars``: as
+    for ``/evaluate``, in a home with bars.
+    """
+
+    symbol: Symbol
+    side: Literal["buy", "sell"]
+    timestamp: Moment
+    confidence: Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)] | None = None
+    own: Annotated[dict[str, OwnNumber | None], Field(max_length=100)] = {}
+    levels: dict[Literal["stop", "target", "bars", "trail"], Price] = {}
+    bars: Annotated[list[BarIn], Field(max_length=MAX_BARS)] = []
+
+
 class EvaluationOut(BaseModel):
-    """The decision about a signal; ``note`` says why bars were not taken in."""
+    """The decision about a signal; ``note`` says what is wrong with the signal or its bars."""
 
     signal_id: str
     decision: bool
@@ -119,15 +149,19 @@ _ANSWER_FIELDS = [name for name in EvaluationOut.model_fields if name != "note"]
 
 
 class OutcomeIn(_Strict):
-    """The outcome of a signal, traded or not; returns and distances are fractions of the entry."""
+    """The outcome of a signal, traded or not; returns and distances are fractions of the entry.
+
+    Without ``hold_minutes`` the signal entered at its decision. Only a home with ``system: log``
+    can do without ``stop_distance``.
+    """
 
     signal_id: SignalId
     settled_at: Moment
     net_return: Annotated[float, Field(ge=-100, le=100, allow_inf_nan=False)]
-    exit_reason: Annotated[str, Field(pattern="^[a-z_]{1,20}$", examples=["target"])]
-    hold_minutes: Annotated[float, Field(ge=0, le=1e8, allow_inf_nan=False)]
+    exit_reason: Annotated[str, Field(pattern="^[a-z_]{1,20}$", examples=["target"])] = "reported"
+    hold_minutes: Annotated[float, Field(ge=0, le=1e8, allow_inf_nan=False)] | None = None
     slippage_bps: Annotated[float, Field(ge=-1e4, le=1e4, allow_inf_nan=False)] = 0.0
-    stop_distance: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
+    stop_distance: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)] | None = None
 
 
 class Taken(BaseModel):
@@ -177,13 +211,21 @@ class Desk:
         session: Evaluates the signals; warmed up with ``buffer``.
         buffer: Bars known at the start.
         find_signal: Returns the ledger's row of a signal id; None if it was never evaluated.
+        log: How signals of a program are taken in; None if the existing system is a class.
 
     Attributes:
         metrics: Prometheus metrics of the service.
     """
 
-    def __init__(self, session: Session, buffer: BarBuffer, find_signal: SignalLookup) -> None:
+    def __init__(
+        self,
+        session: Session,
+        buffer: BarBuffer,
+        find_signal: SignalLookup,
+        log: LogTerms | None = None,
+    ) -> None:
         self.session = session
+        self._log = log
         self._buffer = buffer
         self._find_signal = find_signal
         self._answers: OrderedDict[str, EvaluationOut] = OrderedDict()
@@ -207,29 +249,97 @@ class Desk:
         """Return the decision about a signal; a repeated request gets the recorded one.
 
         Raises:
-            HTTPException: 409 if it was decided with another confidence before.
+            HTTPException: 409 if it was decided with another confidence before, or if the existing
+                system is a log.
         """
+        if self._log is not None:
+            raise HTTPException(409, "the existing system is a log; send its signals to /signals")
         signal = self._signal(proposal)
         answer = self._answers.get(signal.signal_id)
         if answer is not None:
             return _require_same(answer, proposal.confidence)
         note = self._buffer.extend([_bar(bar) for bar in proposal.bars])
+        answer = self._evaluate(signal, note)
+        if answer.fallback_reason == OTHER_SYSTEM:
+            return answer.model_copy(update={"note": NOT_PROPOSED})
+        return self._store_answer(answer)
+
+    def take_in(self, proposal: LoggedSignalIn) -> EvaluationOut:
+        """Record a signal of the user's program and return the decision about it.
+
+        Raises:
+            HTTPException: 409 if it was decided with another confidence before, or if the existing
+                system is no log, or it lies ahead of the clock or off the scale.
+        """
+        if self._log is None:
+            raise HTTPException(409, NO_LOG)
+        logged = self._logged(proposal, self._log)
+        answer = self._answers.get(logged.signal_id)
+        if answer is not None:
+            return _require_same(answer, logged.confidence)
+        note = self._buffer.extend([_bar(bar) for bar in proposal.bars])
+        if 0 < logged.confidence <= 1:
+            note = f"confidence {logged.confidence:g}: the scale is 0 to 100; log.confidence_factor"
+        self.session.take_in(logged)
+        signal = self._log.on_bar(logged, self._buffer.bars)
+        return self._store_answer(self._evaluate(signal, note))
+
+    @staticmethod
+    def _logged(proposal: LoggedSignalIn, log: LogTerms) -> LoggedSignal:
+        now, timestamp = datetime.now(UTC), datetime.fromisoformat(proposal.timestamp)
+        decided_at, confidence = log.decided_at(timestamp), PLAIN_YES
+        if decided_at > now + CLOCK_TOLERANCE:
+            raise HTTPException(409, f"timestamp: {proposal.timestamp} lies ahead of this clock")
+        if proposal.confidence is not None:
+            confidence = proposal.confidence * log.settings.confidence_factor
+        if confidence > 100:
+            raise HTTPException(409, f"confidence: {confidence:g} is over 100")
+        return LoggedSignal(
+            signal_id=f"{proposal.symbol}:{proposal.timestamp}:{proposal.side}",
+            symbol=proposal.symbol,
+            side=proposal.side,
+            timestamp=timestamp,
+            decided_at=decided_at,
+            taken_in_at=now,
+            confidence=confidence,
+            own={own_name(key): value for key, value in proposal.own.items() if value is not None},
+            levels={str(name): price for name, price in proposal.levels.items()} or None,
+        )
+
+    def _evaluate(self, signal: Signal, note: str | None) -> EvaluationOut:
         evaluation = self.session.evaluate(signal, self._buffer.bars)
         self._latency.labels("trade" if evaluation.decision else "leave").observe(
             evaluation.latency_ms / 1e3
         )
-        fields = {name: getattr(evaluation, name) for name in _ANSWER_FIELDS}
-        return self._store_answer(_answer(fields, note))
+        return _answer({name: getattr(evaluation, name) for name in _ANSWER_FIELDS}, note)
 
     def settle(self, report: OutcomeIn) -> Taken:
         """Accept an outcome; if the ledger is unreachable now, it is checked when it is written.
 
         Raises:
-            HTTPException: 404 if the signal was never evaluated; 409 if its outcome differs.
+            HTTPException: 404 if the signal was never evaluated; 409 if its outcome differs, lies
+                before its decision, or names no stop for the system of a class.
         """
         settled_at = datetime.fromisoformat(report.settled_at)
-        fields = report.model_dump() | {"settled_at": settled_at, "won": report.net_return > 0}
-        outcome = Outcome(**fields)
+        stamp = datetime.fromisoformat(report.signal_id.rpartition(":")[0][-len(MOMENT_FORM) :])
+        held = (settled_at - stamp).total_seconds() / 60
+        if held <= 0:
+            raise HTTPException(409, f"settled_at: {report.settled_at} is not after the decision")
+        stop_distance = report.stop_distance
+        if stop_distance is None:
+            if self._log is None:
+                raise HTTPException(409, "stop_distance: only a log can do without it")
+            stop_distance = self._log.settings.stop_distance
+        outcome = Outcome(
+            signal_id=report.signal_id,
+            settled_at=settled_at,
+            net_return=report.net_return,
+            won=report.net_return > 0,
+            exit_reason=report.exit_reason,
+            hold_minutes=held if report.hold_minutes is None else report.hold_minutes,
+            slippage_bps=report.slippage_bps,
+            stop_distance=stop_distance,
+        )
         self._require_acceptable(outcome)
         self.session.settle(outcome)
         return Taken(signal_id=outcome.signal_id, won=outcome.won)
@@ -352,6 +462,11 @@ def _add_routes(app: FastAPI, desk: Desk, guarded: dict[str, Any]) -> None:
     async def evaluate(proposal: SignalIn) -> EvaluationOut:
         """Decide about a signal; a repeated request gets the same answer."""
         return desk.evaluate(proposal)
+
+    @app.post("/signals", responses=_problems(400, 401, 409, 413, 422, 429), **guarded)
+    async def signals(proposal: LoggedSignalIn) -> EvaluationOut:
+        """Record a signal of your own program and decide about it; a repeat gets one answer."""
+        return desk.take_in(proposal)
 
     @app.post(
         "/outcome",

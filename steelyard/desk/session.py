@@ -7,7 +7,7 @@ that misses the deadline is computed to its end in its own thread and then disca
 import math
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -18,16 +18,23 @@ from steelyard.desk.deadline import DeadlineExceeded, DeadlineWorker
 from steelyard.desk.policy import DeskPolicy
 from steelyard.desk.recorder import Recorder
 from steelyard.desk.served_model import Bundle, ServedModel
-from steelyard.desk.signals import Evaluation, Outcome, Signal
+from steelyard.desk.signals import Evaluation, LoggedSignal, Outcome, Signal
 from steelyard.desk.state_watch import StateWatch
 from steelyard.errors import FixData
 from steelyard.market.bars import Bars, Floats
-from steelyard.market.features import FEATURES, row_names
+from steelyard.market.features import OWN, row_names
+from steelyard.market.logged_history import timing_names, timing_of
+from steelyard.market.strategy import Strategy
 from steelyard.market.stream import FeatureStream
 from steelyard.weight.rules import blend_confidence
 from steelyard.weight.state import State
 
 NAN = float("nan")
+OTHER_SYSTEM = "other_system"
+"""Why the existing system decides about a signal that is not its own: the model knows others."""
+SAME_CONFIDENCE = 0.01
+"""Difference of two confidences, 0 to 100, that other digits of the same bars explain."""
+Proposes = Callable[[Signal, Bars], bool]
 _NO_FEATURES = np.empty(0)
 
 
@@ -66,6 +73,22 @@ class SessionStatus:
     troubles: tuple[str, ...]
 
 
+def proposes(strategy: Strategy, signal: Signal, bars: Bars) -> bool:
+    """Return whether a system proposes a signal at the last of its symbol's bars.
+
+    Args:
+        strategy: The existing system.
+        signal: The signal, on the last bar.
+        bars: Bars of its symbol.
+    """
+    candidate = strategy.propose(bars)
+    return (
+        candidate is not None
+        and candidate.side == signal.side
+        and abs(candidate.confidence - signal.confidence) <= SAME_CONFIDENCE
+    )
+
+
 class Session:
     """Evaluates signals under the champion and the weight in force; for one calling thread.
 
@@ -78,6 +101,11 @@ class Session:
         policy: Deadline of the ML side.
         recorder: Stores evaluations off the hot path; None for no record.
         own_names: Names of the user's own features, in order.
+        proposes: Whether the existing system proposes a signal on the bars of its symbol; one that
+            it does not is another system's, and is not recorded. None: signals are not checked.
+        is_log: Whether the existing system is a log, whose signals bring the features their model
+            knows.
+        has_bars: Whether there are bars; without, the features are those of ``TIMING``.
 
     Attributes:
         fallbacks: Number of evaluations the existing system decided alone, by reason.
@@ -93,12 +121,19 @@ class Session:
         policy: DeskPolicy,
         recorder: Recorder | None = None,
         own_names: tuple[str, ...] = (),
+        proposes: Proposes | None = None,
+        *,
+        is_log: bool = False,
+        has_bars: bool = True,
     ) -> None:
         self._watch = watch
         self._champion = champion
         self._score_names = score_names
         self._own_names = own_names
-        self._feature_names = row_names(score_names, own_names)
+        self._proposes = proposes
+        self._is_log = is_log
+        self._has_bars = has_bars
+        self._names = self._row_names(own_names)
         self._threshold = threshold
         self._ab_key = ab_key
         self._deadline = policy.deadline_ms / 1e3
@@ -120,9 +155,10 @@ class Session:
         Raises:
             FixData: If a bar contains an invalid price.
         """
-        self._features = FeatureStream(bars)
-        for symbol in list(bars)[:1]:
-            self._features.at(symbol, -1)
+        if self._has_bars:
+            self._features = FeatureStream(bars)
+            for symbol in list(bars)[:1]:
+                self._features.at(symbol, -1)
         assign_arm("", "pilot", self._ab_key)
 
     def evaluate(self, signal: Signal, bars: Mapping[str, Bars]) -> Evaluation:
@@ -167,9 +203,14 @@ class Session:
             fallback_reason=reason,
             features=opinion.features,
         )
-        if self._recorder is not None:
+        if self._recorder is not None and reason != OTHER_SYSTEM:
             self._recorder.record(evaluation)
         return evaluation
+
+    def take_in(self, signal: LoggedSignal) -> None:
+        """Record a signal that another program sent, beside its evaluation."""
+        if self._recorder is not None:
+            self._recorder.record(signal)
 
     def persist(self) -> None:
         """Return once every evaluation so far is on disk; call it before an order is sent.
@@ -228,17 +269,22 @@ class Session:
     def _form_opinion(
         self, signal: Signal, bars: Mapping[str, Bars], bundle: Bundle | None
     ) -> _Opinion:
-        if self._features is None:
-            self._features = FeatureStream(bars)
+        if self._has_bars:
+            stream = self._follow(bars)
+            bar_open = np.datetime64(signal.timestamp.astimezone(UTC).replace(tzinfo=None), "ns")
+            if stream.newest(signal.symbol) != bar_open:
+                return _Opinion("other_bar")
+            if self._proposes is not None and not self._proposes(signal, bars[signal.symbol]):
+                return _Opinion(OTHER_SYSTEM)
+            market = stream.at(signal.symbol, 1 if signal.side == "buy" else -1)
         else:
-            self._features.follow(bars)
-        bar_open = np.datetime64(signal.timestamp.astimezone(UTC).replace(tzinfo=None), "ns")
-        if self._features.newest(signal.symbol) != bar_open:
-            return _Opinion("other_bar")
-        row = self._feature_row(signal, self._features)
+            market = timing_of(signal.decided_at, signal.side)
+        own_names = self._known_own_names(bundle)
+        row = self._feature_row(signal, market, own_names)
         if bundle is None:
             return _Opinion("no_model", row)
-        known = bundle.scorer.arrange(row, self._feature_names)
+        names = self._names if own_names == self._own_names else self._row_names(own_names)
+        known = bundle.scorer.arrange(row, names)
         if known is None:
             return _Opinion("other_features", row)
         if not bundle.scorer.usable(known):
@@ -250,13 +296,26 @@ class Session:
             return _Opinion("odd_opinion", row)
         return _Opinion(None, row, p_win, confidence_ml)
 
-    def _feature_row(self, signal: Signal, stream: FeatureStream) -> Floats:
-        row = np.empty(len(self._feature_names))
-        row[: len(FEATURES)] = stream.at(signal.symbol, 1 if signal.side == "buy" else -1)
-        row[len(FEATURES)] = signal.confidence
-        first_own = len(row) - len(self._own_names)
-        for column, name in enumerate(self._score_names, start=len(FEATURES) + 1):
-            row[column] = signal.scores.get(name, NAN)
-        for column, name in enumerate(self._own_names, start=first_own):
-            row[column] = signal.own.get(name, NAN)
-        return row
+    def _follow(self, bars: Mapping[str, Bars]) -> FeatureStream:
+        if self._features is None:
+            self._features = FeatureStream(bars)
+        else:
+            self._features.follow(bars)
+        return self._features
+
+    def _known_own_names(self, bundle: Bundle | None) -> tuple[str, ...]:
+        """Return the own features of a row; of a log those the model was trained on."""
+        if not self._is_log or bundle is None:
+            return self._own_names
+        names = bundle.scorer.feature_names
+        return tuple(name.removeprefix(OWN) for name in names if name.startswith(OWN))
+
+    def _row_names(self, own_names: tuple[str, ...]) -> tuple[str, ...]:
+        if self._has_bars:
+            return row_names(self._score_names, own_names)
+        return timing_names(own_names)
+
+    def _feature_row(self, signal: Signal, market: Floats, own_names: tuple[str, ...]) -> Floats:
+        scores = [signal.scores.get(name, NAN) for name in self._score_names]
+        own = [signal.own.get(name, NAN) for name in own_names]
+        return np.concatenate((market, (signal.confidence, *scores, *own)))

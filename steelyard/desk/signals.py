@@ -74,6 +74,29 @@ class Evaluation:
     features: Floats
 
 
+class LoggedSignal(msgspec.Struct, frozen=True, tag="signal"):
+    """A signal that another program sent, for the ledger's signals of a log.
+
+    Attributes:
+        timestamp: Time the program gave, aware.
+        decided_at: Time of the decision, aware.
+        taken_in_at: When it arrived, aware.
+        confidence: 0 to 100.
+        own: The program's own features by name.
+        levels: Any of ``stop``, ``target``, ``bars`` and ``trail``; None without any.
+    """
+
+    signal_id: str
+    symbol: str
+    side: Side
+    timestamp: datetime
+    decided_at: datetime
+    taken_in_at: datetime
+    confidence: float
+    own: dict[str, float]
+    levels: dict[str, float] | None
+
+
 class Outcome(msgspec.Struct, frozen=True, tag="outcome"):
     """The outcome of a signal, as its trader reports it.
 

@@ -16,7 +16,14 @@ from pydantic import Field
 
 from steelyard.errors import ReconcileAccount
 from steelyard.market.bars import Bars, naive
-from steelyard.market.brackets import REASONS, BracketPolicy, decision_bars, follow, side_signs
+from steelyard.market.brackets import (
+    REASONS,
+    BracketPolicy,
+    decision_bars,
+    entry_bars,
+    follow,
+    side_signs,
+)
 from steelyard.market.exits import ExitPlan
 from steelyard.market.scale import DIVIDEND_RATIO, differs
 from steelyard.market.strategy import LEVELS, Exiting, Side
@@ -195,7 +202,9 @@ class PaperBroker:
         return own_trades(self._ledger, self.name) if changes else working
 
     def _fills(self, bars: Bars, trades: pd.DataFrame) -> Iterable[dict[str, Any]]:
-        first, sides = decision_bars(bars, trades) + 1, side_signs(trades)
+        decided = trades.assign(decided_at=trades["submitted_at"])
+        first = entry_bars(bars, decided, decision_bars(bars, trades))
+        sides = side_signs(trades)
         plan = ExitPlan.of_orders(trades, self._policy.time_limit_bars)
         opens = np.append(bars.open, np.nan)[first]
         prices, exits = plan.prices(opens, sides), follow(bars, plan, first, sides, self._rule)

@@ -11,16 +11,19 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from steelyard.market import formulas
-from steelyard.market.bars import Bars, naive
+from steelyard.market.bars import Bars, Floats, naive
 from steelyard.market.brackets import OUTCOMES, BracketPolicy, outcomes, side_signs
 from steelyard.market.features import OWN, features
 from steelyard.market.history import with_real_outcomes
 from steelyard.market.logged import LEVELS
 from steelyard.market.strategy import LEVELS as LEVEL_COLUMNS
-from steelyard.market.strategy import WARMUP
+from steelyard.market.strategy import WARMUP, Side
 
 TIMING = ("hour_sin", "hour_cos", "weekday_sin", "weekday_cos", "direction")
-"""Features of a signal that need no bars."""
+"""Features of a signal that need no bars.
+
+The time is that of the full hour: a program that decides some minutes later than in training has
+not met another time of day."""
 TOLD = (
     "settled_at",
     "net_return",
@@ -40,6 +43,17 @@ def timing_names(own_names: Iterable[str]) -> tuple[str, ...]:
         own_names: Names of the features that the log gives.
     """
     return (*TIMING, "confidence_existing", *(f"{OWN}{name}" for name in own_names))
+
+
+def timing_of(decided_at: datetime, side: Side) -> Floats:
+    """Return the features ``TIMING`` of one signal, shape (5,), as the history has them.
+
+    Args:
+        decided_at: Time of the decision, aware.
+        side: "buy" or "sell".
+    """
+    calendar = formulas.calendar(int(decided_at.timestamp() // 3600) * 60)
+    return np.array([*calendar, 1.0 if side == "buy" else -1.0])
 
 
 def logged_signals(
@@ -183,7 +197,7 @@ def _told_outcomes(rows: pd.DataFrame, stop_distance: float) -> pd.DataFrame:
 
 def _timing(signals: pd.DataFrame) -> pd.DataFrame:
     """Return the features ``TIMING`` of each signal."""
-    minutes = naive(signals["decided_at"]).astype("datetime64[m]").astype(np.int64)
+    minutes = 60 * naive(signals["decided_at"]).astype("datetime64[h]").astype(np.int64)
     direction = side_signs(signals).astype(np.float64)
     return pd.DataFrame({**formulas.calendar(minutes)._asdict(), "direction": direction})[
         list(TIMING)

@@ -1,5 +1,6 @@
 """Signals of the existing system with features and outcomes, as known at a time."""
 
+from collections.abc import Mapping
 from datetime import datetime
 
 import pandas as pd
@@ -62,6 +63,24 @@ def count_settled(history: pd.DataFrame) -> SignalCount:
     return SignalCount.of(signal_uniqueness(history[settled]))
 
 
+def proposed_signals(home: Home, bars: Mapping[str, Bars], as_of: datetime) -> pd.DataFrame:
+    """Return the existing system's signals decided by ``as_of``, one row each.
+
+    Args:
+        home: Opened home.
+        bars: Bars by symbol, known at ``as_of``; of no use to a log without bars.
+        as_of: Time of the knowledge (UTC).
+
+    Returns:
+        Columns of ``market.strategy.signals`` at least; of a log only what was taken in before its
+        outcome, with its own features.
+    """
+    if not home.settings.strategy.is_log:
+        return signals(bars, home.strategy)
+    known = known_history(home, as_of)
+    return known[known["earns"].to_numpy(dtype=bool)].reset_index(drop=True)
+
+
 def signals_between(home: Home, since: datetime, until: datetime) -> pd.DataFrame | None:
     """Return the existing system's signals decided in (since, until].
 
@@ -71,15 +90,10 @@ def signals_between(home: Home, since: datetime, until: datetime) -> pd.DataFram
         until: End of the interval (UTC).
 
     Returns:
-        One row per signal, with the columns of ``market.strategy.signals`` at least; None if bars
-        are to come. Of a log only what was taken in before its outcome.
+        One row per signal, as ``proposed_signals`` returns it; None if bars are to come.
     """
     try:
-        if home.settings.strategy.is_log:
-            known = known_history(home, until)
-            proposed = known[known["earns"].to_numpy(dtype=bool)]
-        else:
-            proposed = signals(home.lake.bars(until=pd.Timestamp(until)), home.strategy)
+        proposed = proposed_signals(home, known_bars(home, until) or {}, until)
     except CollectMoreData:
         return None
     decided = (proposed["decided_at"] > since).to_numpy(dtype=bool)

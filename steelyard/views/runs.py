@@ -78,6 +78,10 @@ class Settlement:
         }
 
 
+ANSWERED = "answered"
+"""Veto of a signal that is not ordered here, because the program that logged it trades itself."""
+
+
 @dataclass(frozen=True, slots=True)
 class TradedSignal:
     """A signal that was evaluated and ordered or vetoed.

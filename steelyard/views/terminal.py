@@ -69,7 +69,14 @@ from steelyard.views.records import (
     VersionRecord,
 )
 from steelyard.views.replay import DemoResult, ReplayResult
-from steelyard.views.runs import Collection, LogCollection, Settlement, TradingRun
+from steelyard.views.runs import (
+    ANSWERED,
+    Collection,
+    LogCollection,
+    Settlement,
+    TradedSignal,
+    TradingRun,
+)
 from steelyard.views.simulation import PARTS, OperatingCharacteristics, by_course, part_view
 
 DRIFT_ROWS = 10
@@ -231,12 +238,16 @@ def print_trades(run: TradingRun) -> None:
     )
     for signal in run.signals:
         confidence = f"{signal.blended:.1f} at weight {signal.weight:.1%}"
-        result = (
-            [("ordered", "bold"), f" {signal.size:.2%}"]
-            if signal.veto is None
-            else [f"left ({signal.veto})"]
-        )
-        _line(f"  {signal.signal_id}: {confidence}: ", *result, f": {signal.words}")
+        _line(f"  {signal.signal_id}: {confidence}: ", *_fate(signal), f": {signal.words}")
+
+
+def _fate(signal: TradedSignal) -> list[Any]:
+    """Return what became of a signal, as parts of a line."""
+    if signal.veto is None:
+        return [("ordered", "bold"), f" {signal.size:.2%}"]
+    if signal.veto == ANSWERED:
+        return [("trade" if signal.decision else "leave", "bold")]
+    return [f"left ({signal.veto})"]
 
 
 def print_report(written: WrittenPage[LineageReport]) -> None:

@@ -176,6 +176,27 @@ def test_the_same_decision_as_in_process_and_the_same_again(
     assert "a signal is decided once" in refused.json()["detail"]
 
 
+def test_a_signal_of_another_system_is_answered_and_kept_out_of_the_books(served: Served) -> None:
+    """The existing system decides alone, one line says why, and nothing is recorded."""
+    row = rows()[-1]
+    own = request_for(row, pd.Timestamp(BEGAN))
+    served.post("/evaluate", own)
+    other = own | {"side": "sell" if row["side"] == "buy" else "buy", "confidence": 74.0}
+    answers = [served.post("/evaluate", other).json() for _ in range(2)]
+    sent = {name: other[name] for name in ("symbol", "side", "timestamp", "confidence")}
+
+    assert {answer["fallback_reason"] for answer in answers} == {"other_system"}
+    assert [(answer["decision"], answer["weight"]) for answer in answers] == [(True, 0.0)] * 2
+    assert "set system: log in conf/strategy.yaml and POST /signals" in answers[0]["note"]
+    refused = served.post("/signals", sent)
+    assert refused.status_code == 409
+    assert "the existing system is not a log" in refused.json()["detail"]
+    ended = {"signal_id": answers[0]["signal_id"], "settled_at": stamp(pd.Timestamp(END))}
+    told = ended | {"net_return": 0.01, "stop_distance": 0.02}
+    assert served.post("/outcome", told).status_code == 404
+    assert served.home.ledger.signal(answers[0]["signal_id"]) is None
+
+
 def test_an_outcome_is_taken_once_and_only_for_a_signal_that_was_evaluated(served: Served) -> None:
     """202 twice, 409 for another outcome, 404 for an unknown signal; then it is in the ledger."""
     row = rows()[0]

@@ -1,6 +1,6 @@
 """A log as the existing system: taken in, settled by what it tells or by bars, never mixed."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,15 @@ import yaml
 
 from factories.bars import FOUR_HOURS, small_history, small_market
 from factories.registry import copy_mlflow
+from steelyard.desk.service import LoggedSignalIn
 from steelyard.flows.collect import collect
 from steelyard.flows.settle import settle
+from steelyard.flows.trade import trade
 from steelyard.home import Home, open_home
 from steelyard.market.features import FEATURES
 from steelyard.queries.history import known_history, signals_between
 from steelyard.tasks.signal_log import read_signal_log, take_in_log
+from steelyard.trading import open_desk
 
 COLUMNS = ("symbol", "timestamp", "open", "high", "low", "close", "volume")
 
@@ -61,7 +64,7 @@ def _migrated(home: Path, empty_mlflow: Path) -> None:
 @pytest.fixture
 def with_bars(tmp_path: Path, home: Path) -> Home:
     """A home with bars and a log of 50 signals, whose first outcome the log tells itself."""
-    stores = open_home(home, log_conf(tmp_path, bars=True))
+    stores = open_home(home, log_conf(tmp_path, bars=True, orders=True))
     frames = [
         pd.DataFrame({name: getattr(bars, name) for name in COLUMNS[1:]}).assign(symbol=symbol)
         for symbol, bars in small_market().items()
@@ -123,6 +126,49 @@ def test_only_what_was_taken_in_before_its_outcome_is_judged(with_bars: Home) ->
     assert not proof["reported"].astype(bool).any()
 
 
+def test_a_signal_by_request_is_decided_on_its_last_known_bar(with_bars: Home) -> None:
+    """One whose bar was not received yet is decided by the existing system alone; both are kept."""
+    last_close = max(bars.closes_at[-1] for bars in small_market().values())
+    desk = open_desk(with_bars.folder, with_bars.conf)
+    symbol = with_bars.lake.read()["symbol"].iloc[0]
+    try:
+        answers = [
+            desk.take_in(
+                LoggedSignalIn(
+                    symbol=symbol,
+                    side="buy",
+                    timestamp=f"{pd.Timestamp(last_close) + late:%Y-%m-%dT%H:%M:%SZ}",
+                    own={"Funding": 0.5},
+                )
+            )
+            for late in (pd.Timedelta("1min"), pd.Timedelta("5h"))
+        ]
+    finally:
+        desk.session.close()
+    stored = with_bars.ledger.log_signals(datetime.now(UTC))
+
+    assert [answer.fallback_reason for answer in answers] == ["no_model", "other_bar"]
+    assert stored["signal_id"].tolist() == [answer.signal_id for answer in answers]
+    assert stored["own"].tolist() == [{"Funding": 0.5}] * 2
+    assert stored["confidence"].tolist() == [75.0, 75.0]
+
+
+def test_the_signals_of_a_log_can_be_ordered_here(with_bars: Home) -> None:
+    """With orders: true one of the newest bar is ordered or vetoed as a class's, and once."""
+    row = signals_of_trend().iloc[40]
+    for late in ("2min", "2h"):
+        seen = row["timestamp"] + pd.Timedelta(late)
+        take_in(with_bars, seen)
+        document = trade.fn(at(seen), str(with_bars.folder), str(with_bars.conf))
+        assert document.stale == 0
+    signal_id = f"{row['symbol']}:{row['timestamp']:%Y-%m-%dT%H:%M:%SZ}:{row['side']}"
+    evaluated = with_bars.ledger.signal(signal_id)
+
+    assert with_bars.ledger.trades().set_index("signal_id").at[signal_id, "veto"] != "stale"
+    assert evaluated is not None
+    assert evaluated["confidence_existing"] == row["confidence"]
+
+
 def test_without_bars_the_log_is_all_there_is(tmp_path: Path, home: Path) -> None:
     """Time, side, confidence and own columns are the features; outcomes come from the log alone."""
     conf = log_conf(tmp_path)
@@ -152,8 +198,8 @@ def test_without_bars_the_log_is_all_there_is(tmp_path: Path, home: Path) -> Non
     assert stores.feature_names[-3:] == ("direction", "confidence_existing", "own_Funding")
     assert stores.ledger.settled_for_proof()["reported"].tolist() == [True]
     hours = known_history(stores, at(later))["hour_sin"]
-    minutes = rows["timestamp"].dt.hour * 60 + rows["timestamp"].dt.minute
-    assert hours.tolist() == pytest.approx(np.sin(2 * np.pi * minutes / 1440).tolist())
+    expected = np.sin(2 * np.pi * rows["timestamp"].dt.hour / 24)
+    assert hours.tolist() == pytest.approx(expected.tolist())
 
 
 def test_bad_rows_are_kept_with_their_reason_and_told_once(tmp_path: Path, home: Path) -> None:

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import pandas as pd
@@ -87,6 +87,23 @@ class LogSignals(ABC):
         with self.transaction() as connection:
             return connection.execute(write, values).rowcount
 
+    def fill_in_outcomes(self, told: pd.DataFrame) -> int:
+        """Record outcomes of signals that have none, and return how many were written.
+
+        Args:
+            told: One row per signal: ``signal_id`` and any of the columns ``LOG_OUTCOME``; others
+                are ignored, and so are signals that no log gave.
+        """
+        outcome = told[[name for name in told if name in ("signal_id", *LOG_OUTCOME)]]
+        recorded = self._recorded(told["signal_id"].tolist())
+        now = datetime.now(UTC)
+        rows = [
+            recorded[row["signal_id"]] | row | {"outcome_taken_in_at": now}
+            for row in plain_rows(outcome)
+            if row["signal_id"] in recorded
+        ]
+        return self._fill_in(rows)
+
     def _recorded(self, signal_ids: list[str]) -> dict[str, dict[str, Any]]:
         """Return the stored rows of these signals by id."""
         columns = [getattr(LogSignal, name) for name in LOG_SIGNAL]
@@ -114,6 +131,12 @@ class LogSignals(ABC):
         for name in (*LOG_OUTCOME, "outcome_taken_in_at"):
             frame[name] = frame[name].mask(open_then, None if name == "exit_reason" else pd.NA)
         return frame
+
+    def taken_in_at(self, signal_id: str) -> datetime | None:
+        """Return when a signal of a log was first seen (UTC); None if no log gave it."""
+        statement = select(LogSignal.taken_in_at).where(LogSignal.signal_id == signal_id)
+        with self.transaction() as connection:
+            return connection.execute(statement).scalar()
 
     def own_names(self) -> tuple[str, ...]:
         """Return the name of every feature that any signal of a log came with, sorted."""
