@@ -17,6 +17,7 @@ from steelyard.market.yes_or_no import PLAIN_YES
 
 TOLERANCE = 1e-6
 """Share of a price by which a fill may lie outside its bar: prices are rounded."""
+_ID = ["symbol", "timestamp", "side"]
 SECOND_TRADE = "second trade of its bar: its id has the time of its entry"
 
 
@@ -152,52 +153,77 @@ def _outside(rows: pd.DataFrame, ranges: Mapping[str, tuple[Floats, Floats]]) ->
 
 
 def _one_per_bar(placed: pd.DataFrame) -> pd.DataFrame:
-    """Return trades of which no two have symbol, bar and side in common."""
-    key = ["symbol", "timestamp", "side"]
-    several = placed.duplicated(key, keep=False)
-    parts = [placed[~several]]
-    for _, rows in placed[several].groupby(key, sort=False):
-        merged = _merged(rows)
-        merged.loc[merged.index[1:], "timestamp"] = merged["entry_at"].iloc[1:].dt.floor("s")
-        merged["faults"] = [
-            [*faults, SECOND_TRADE] if number else faults
-            for number, faults in enumerate(merged["faults"])
-        ]
-        parts.append(merged)
-    return pd.concat(parts)
+    """Return trades of which no two have symbol, bar and side in common.
+
+    Args:
+        placed: Trades on their bars, ordered by decision and entry.
+    """
+    several = placed.duplicated(_ID, keep=False)
+    shared = placed[several]
+    merged = _merged(shared, _positions(shared))
+    second = merged.duplicated(_ID)
+    merged.loc[second, "timestamp"] = merged.loc[second, "entry_at"].dt.floor("s")
+    merged["faults"] = [
+        [*faults, SECOND_TRADE] if again else faults
+        for faults, again in zip(merged["faults"], second, strict=True)
+    ]
+    return pd.concat([placed[~several], merged])
 
 
-def _merged(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per position: trades that were open together are one."""
-    ends = rows["exit_at"].fillna(pd.Timestamp.max.tz_localize("UTC")).cummax().shift()
-    begins = (rows["entry_at"] >= ends) & (rows["entry_at"] > rows["entry_at"].shift())
-    positions = [_position(group) for _, group in rows.groupby(begins.cumsum())]
-    return pd.DataFrame(positions).astype(rows.dtypes.to_dict())
+def _positions(shared: pd.DataFrame) -> "pd.Series[int]":
+    """Return the number of each trade's position: trades that were open together are one."""
+    by_bar = shared.groupby(_ID, sort=False)
+    far = pd.Timestamp.max.tz_localize("UTC")
+    latest = shared["exit_at"].fillna(far).groupby(by_bar.ngroup()).cummax()
+    over = shared["entry_at"] >= latest.groupby(by_bar.ngroup()).shift()
+    later = shared["entry_at"] > by_bar["entry_at"].shift()
+    number = (over & later).groupby(by_bar.ngroup()).cumsum()
+    return shared.assign(number=number).groupby([*_ID, "number"], sort=False).ngroup()
 
 
-def _position(rows: pd.DataFrame) -> dict[str, Any]:
-    """Return one trade made of several of the same bar and side."""
-    whole = cast(dict[str, Any], rows.iloc[0].to_dict())
-    if len(rows) == 1:
-        return whole
-    known = rows["quantity"].notna().all()
-    shares = rows["quantity"] if known else pd.Series(1.0, index=rows.index)
-    worth = shares * rows["entry_price"].fillna(1.0)
-    whole["quantity"] = rows["quantity"].sum(min_count=len(rows))
-    whole["fees"] = rows["fees"].sum(min_count=1)
-    whole["entry_price"] = float(np.average(rows["entry_price"], weights=shares))
-    whole["exit_price"] = float(np.average(rows["exit_price"], weights=shares))
-    whole["net_return"] = float(np.average(rows["net_return"], weights=worth))
+def _merged(trades: pd.DataFrame, position: "pd.Series[int]") -> pd.DataFrame:
+    """Return one trade per position; prices and returns are means over what was held.
+
+    Args:
+        trades: Trades of the same bar and side.
+        position: Number of the position of each trade.
+    """
+    groups = trades.groupby(position, sort=False)
+    known = groups["quantity"].transform("count") == _sizes(groups)
+    shares = trades["quantity"].where(known, 1.0)
+    worth = shares * trades["entry_price"].fillna(1.0)
+    whole = trades.copy()
+    for name, weight in (("entry_price", shares), ("exit_price", shares), ("net_return", worth)):
+        mean = (trades[name] * weight).groupby(position).transform("sum")
+        mean /= weight.groupby(position).transform("sum")
+        whole[name] = mean.where(groups[name].transform("count") == _sizes(groups))
+    whole["quantity"] = shares.groupby(position).transform("sum").where(known)
+    whole["fees"] = groups["fees"].transform("sum").where(groups["fees"].transform("count") > 0)
     for time in ("exit_at", "settled_at"):
-        whole[time] = rows[time].max() if rows[time].notna().all() else pd.NaT
-    whole["lines"] = [line for lines in rows["lines"] for line in lines]
-    faults = [fault for faults in rows["faults"] for fault in faults]
-    prices = rows["entry_price"]
-    if prices.nunique() > 1:
-        fills = f"{len(rows)} fills from {prices.min():g} to {prices.max():g}"
-        faults.append(f"averaged entry: {fills}")
-    whole["faults"] = list(dict.fromkeys(faults))
+        ended = groups[time].transform("count") == _sizes(groups)
+        whole[time] = groups[time].transform("max").where(ended)
+    single = ~position.duplicated(keep=False)
+    whole[single] = trades[single]
+    whole = whole[~position.duplicated()]
+    whole["lines"] = groups["lines"].sum().to_list()
+    faults = groups["faults"].sum().to_list()
+    prices = groups["entry_price"].agg(["count", "min", "max"]).itertuples(index=False)
+    whole["faults"] = [
+        list(dict.fromkeys([*odd, *_averaged(*fills)]))
+        for odd, fills in zip(faults, prices, strict=True)
+    ]
     return whole
+
+
+def _sizes(groups: Any) -> "pd.Series[int]":
+    return cast("pd.Series[int]", groups["side"].transform("size"))
+
+
+def _averaged(count: int, lowest: float, highest: float) -> list[str]:
+    """Return the fault of a position that was entered at several prices."""
+    if not lowest < highest:
+        return []
+    return [f"averaged entry: {count} fills from {lowest:g} to {highest:g}"]
 
 
 def _as_signals(trades: pd.DataFrame) -> pd.DataFrame:

@@ -13,8 +13,10 @@ from prefect.settings import PREFECT_API_URL
 from prefect.testing.utilities import prefect_test_harness
 
 from factories.homes import LAST, pilot_home
+from factories.trade_logs import freqtrade_trades
 from steelyard.flows.collect import collect
 from steelyard.flows.guard import guard
+from steelyard.flows.importing import import_trades
 from steelyard.flows.prefect_pages import progress
 from steelyard.flows.review import review
 from steelyard.flows.rollback import rollback
@@ -75,6 +77,22 @@ def test_the_doctor_finds_a_server_with_nothing_registered(server: str, home: Pa
     )
     assert "steelyard deploy" in checks["deployments"].advice
     assert (checks["late runs"].standing, checks["runs"].standing) == ("ok", "ok")
+
+
+def test_an_import_leaves_its_reconciliation_on_its_page(
+    server: str, home: Path, conf: Path, tmp_path: Path
+) -> None:
+    """Rows and totals of file and ledger, by the run of this file."""
+    (conf / "strategy.yaml").write_text("system: log\n", encoding="utf-8")
+    (conf / "source.yaml").write_text("kind: none\n", encoding="utf-8")
+    freqtrade_trades(7).to_csv(file := tmp_path / "trades.csv", index=False)
+    import_trades(str(file), learn=False, home=str(home), conf=str(conf))
+
+    page = artifacts()["import-summary"]
+    assert page.startswith("**7 signals imported")
+    assert "| settled trades | 7 | 7 |" in page
+    with get_client(sync_client=True) as client:
+        assert f"import {file}" in [run.name for run in client.read_flow_runs()]
 
 
 def artifacts() -> dict[str, str]:

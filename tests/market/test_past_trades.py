@@ -151,6 +151,39 @@ def test_trades_open_together_on_one_bar_are_an_averaged_entry() -> None:
     assert signal["lines"] == [0, 1]
 
 
+def test_a_position_of_which_a_part_is_open_is_open() -> None:
+    """Two fills on one bar, one of them closed: there is no outcome yet."""
+    fills = trades((5.2, 9), (5.4, 9), quantity=1.0)
+    fills.loc[1, ["exit_at", "exit_price", "net_return"]] = [pd.NaT, np.nan, np.nan]
+    both_open = fills.assign(exit_at=pd.Series(pd.NaT, fills.index, "datetime64[ns, UTC]"))
+
+    for log in (fills, both_open):
+        signals = past_signals(log, {"X": BARS}, MINUTE)
+        assert len(signals) == 1
+        assert signals[["exit_at", "settled_at", "net_return", "won"]].isna().all(axis=None)
+
+
+def test_no_money_is_lost_on_the_way_to_signals() -> None:
+    """Four hundred trades, many of them on the same bar, before and after they are merged."""
+    rng = np.random.default_rng(5)
+    starts = np.sort(rng.uniform(1, 28, 400))
+    log = trades(*zip(starts, starts + rng.exponential(1, 400), strict=True))
+    log["side"] = rng.choice(["buy", "sell"], 400)
+    log["quantity"] = rng.integers(1, 9, 400).astype(float)
+    log["entry_price"] = rng.uniform(95, 105, 400)
+    log["net_return"] = rng.normal(0, 0.01, 400)
+    signals = past_signals(log, {"X": BARS}, MINUTE)
+
+    def money(frame: pd.DataFrame) -> float:
+        return float((frame["net_return"] * frame["entry_price"] * frame["quantity"]).sum())
+
+    assert len(signals) < 300
+    assert signals["signal_id"].is_unique
+    assert sorted(line for lines in signals["lines"] for line in lines) == list(range(400))
+    assert money(signals) == pytest.approx(money(log))
+    assert signals["quantity"].sum() == log["quantity"].sum()
+
+
 def test_trades_of_one_bar_after_each_other_are_two_signals() -> None:
     """The second keeps its own time in its id: an id is given once."""
     signals = past_signals(trades((5.1, 5.3), (5.4, 9)), {"X": BARS}, MINUTE)

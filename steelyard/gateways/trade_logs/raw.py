@@ -7,6 +7,7 @@ import sqlite3
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ SNIFFED_ROWS = 50
 SQLITE = b"SQLite format 3\0"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RawLog:
     """The content of a log.
 
@@ -55,13 +56,22 @@ class RawLog:
             table = self.frame.set_axis(_headings(names), axis=1)
             table.attrs["names"] = dict(zip(table.columns, names, strict=True))
             return table if _has(table.columns, required) else None
-        for number, (_, cells) in enumerate(self.rows):
-            headings = _headings(cells)
+        for number, headings in self._headers:
             if _has(headings, required):
                 table = _below(headings, self.rows[number + 1 :])
-                table.attrs["names"] = dict(zip(headings, map(str.strip, cells), strict=True))
+                written = map(str.strip, self.rows[number][1])
+                table.attrs["names"] = dict(zip(headings, written, strict=True))
                 return table
         return None
+
+    @cached_property
+    def _headers(self) -> list[tuple[int, list[str]]]:
+        """Position and names of every row that may be a header: no cell begins with a digit."""
+        return [
+            (number, _headings(cells))
+            for number, (_, cells) in enumerate(self.rows)
+            if not any(cell.lstrip()[:1].isdigit() for cell in cells)
+        ]
 
     @property
     def first_line(self) -> str:
