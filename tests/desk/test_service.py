@@ -306,6 +306,7 @@ def test_a_request_too_large_is_refused_before_it_is_read(served: Served) -> Non
     ("change", "message"),
     [
         ({"confidence": 101}, "confidence: input should be less than or equal to 100"),
+        ({"own": {"funding": 1e31}}, "own.funding: input should be less than or equal to 1000"),
         ({"confidence": float("nan")}, "confidence: "),
         ({"confidence": 10**400}, "confidence: "),
         ({"side": "long"}, "side: input should be 'buy' or 'sell'"),

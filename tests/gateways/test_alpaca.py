@@ -17,7 +17,7 @@ from steelyard.errors import CollectMoreData, FixConfiguration, ReconcileAccount
 from steelyard.flows.trade import trade
 from steelyard.gateways import alpaca as module
 from steelyard.gateways.alpaca import AlpacaBroker
-from steelyard.gateways.brokers import BrokerSettings, Order, PaperBroker, order_row
+from steelyard.gateways.brokers import SCALED, BrokerSettings, Order, PaperBroker, order_row
 from steelyard.gateways.ledger import Ledger
 from steelyard.home import open_broker, open_home
 from steelyard.market.bars import Bars
@@ -375,13 +375,14 @@ def test_units_that_no_split_explains_stop_trading(
         alpaca.advance(history())
 
 
+@pytest.mark.parametrize("levels", [(NO_LEVEL,) * 4, (195.0, 206.0, NO_LEVEL, 6.0)])
 @pytest.mark.parametrize(("status", "factor"), [("open", 0.25), ("open", 0.97), ("submitted", 4.0)])
 def test_a_paper_trade_follows_the_scale_of_its_bars(
-    ledger: Ledger, status: str, factor: float
+    ledger: Ledger, status: str, factor: float, levels: tuple[float, float, float, float]
 ) -> None:
     """After a split or dividend quantity, entry and levels change and the equity does not."""
     paper = PaperBroker(ledger, BracketPolicy(), 1e5)
-    paper.submit(ORDER)
+    paper.submit(replace(ORDER, levels=levels))
     bars = 1 if status == "open" else 0
     paper.advance(history(bars))
     before, equity = row(ledger), paper.equity(history(bars))
@@ -398,7 +399,7 @@ def test_a_paper_trade_follows_the_scale_of_its_bars(
     after = row(ledger)
     assert after["status"] == before["status"] == status
     assert after["quantity"] == pytest.approx(before["quantity"] / factor)
-    for name in ("entry_price", "stop_price", "target_price", "stop_offset", "target_offset"):
+    for name in SCALED[1:]:
         assert after[name] == pytest.approx(before[name] * factor, nan_ok=True)
     assert paper.equity(later) == pytest.approx(equity)
 

@@ -1,5 +1,8 @@
 """Flat trees and linear terms reproduce the native predictions of every family."""
 
+import hashlib
+import io
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -146,6 +149,21 @@ def test_a_row_outside_the_accepted_range_is_not_usable(model: Model, value: flo
     row[3] = value
 
     assert not scorer.usable(row)
+
+
+def test_a_model_stored_before_missing_features_goes_on_serving(model: Model) -> None:
+    """Format 3 does not say where a missing feature goes; such a model had none."""
+    files = model.to_files()
+    with np.load(io.BytesIO(files[TREES])) as archive:
+        arrays = {name: archive[name] for name in archive.files if name != "missing_left"}
+    stored = io.BytesIO()
+    np.savez(stored, **arrays)
+    description = json.loads(files[DESCRIPTION])
+    description |= {"format": 3, "trees_sha256": hashlib.sha256(stored.getvalue()).hexdigest()}
+    before = {TREES: stored.getvalue(), DESCRIPTION: json.dumps(description).encode()}
+    scorer, row = Scorer.from_files(files | before), SAMPLES.x[0]
+
+    assert scorer.score(row) == Scorer.from_files(files).score(row)
 
 
 def test_changed_files_are_refused(model: Model) -> None:
