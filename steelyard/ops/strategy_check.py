@@ -21,6 +21,8 @@ from steelyard.gateways.sources import RawBars, from_argument, read
 from steelyard.learning.disguise import TOLERANCE, Answer, agree, ask, disguise_check, in_words
 from steelyard.market import yes_or_no
 from steelyard.market.bars import PRICES, Bars, by_symbol
+from steelyard.market.brackets import BracketPolicy, outcomes
+from steelyard.market.exits import exit_rule
 from steelyard.market.features import OWN, SCORE
 from steelyard.market.jumps import explain
 from steelyard.market.own_features import idle_features, missing_shares, own_features
@@ -38,6 +40,10 @@ FEW_A_MONTH = 20
 """Signals a month under which a weight takes years to earn."""
 SHARE_OVER = (0.15, 0.60)
 """Share of the confidences over the threshold that leaves the model something to change."""
+
+TRADES_FOLLOWED = 500
+"""Trades that are followed to their exits."""
+BRACKET = BracketPolicy()
 
 Make = Callable[[], Strategy]
 
@@ -72,7 +78,8 @@ def check_strategy(system: str, source: str, conf: Path | None = None) -> Strate
     named = override(settings.strategy, "check-strategy", system=system)
     raw = read(from_argument(source, settings.source))
     threshold, looked_up = settings.books.threshold, named.looked_up
-    return examine(lambda: load_strategy(named), raw, system, threshold, looked_up)
+    make, bracket = (lambda: load_strategy(named)), settings.brackets
+    return examine(make, raw, system, threshold, looked_up, bracket)
 
 
 def examine(
@@ -81,6 +88,7 @@ def examine(
     name: str,
     threshold: float = yes_or_no.TRADE_ABOVE,
     looked_up: Sequence[str] = (),
+    bracket: BracketPolicy = BRACKET,
 ) -> StrategyExamination:
     """Return what a system does on past bars, one row per check.
 
@@ -91,12 +99,13 @@ def examine(
         name: Name of the system.
         threshold: Confidence above which a signal is traded.
         looked_up: Own features that come from outside the bars, which are not asked in disguise.
+        bracket: Exits and costs of signals without levels of their own.
     """
     started = time.perf_counter()
     bars = _usable(raw)
     rows = [_bars_row(bars, raw)]
     if rows[0].standing != "wrong":
-        rows += _examine(make, bars, threshold, looked_up)
+        rows += _examine(make, bars, threshold, looked_up, bracket)
     return StrategyExamination(name, raw.name, time.perf_counter() - started, tuple(rows))
 
 
@@ -122,7 +131,11 @@ def _bars_row(bars: Mapping[str, Bars], raw: RawBars) -> Check:
 
 
 def _examine(
-    make: Make, bars: Mapping[str, Bars], threshold: float, looked_up: Sequence[str]
+    make: Make,
+    bars: Mapping[str, Bars],
+    threshold: float,
+    looked_up: Sequence[str],
+    bracket: BracketPolicy,
 ) -> Iterator[Check]:
     replies, seconds = _ask_around(make, bars)
     errors = _errors(replies)
@@ -145,6 +158,7 @@ def _examine(
         yield _disguise(make, bars, proposed, looked_up)
         yield _confidences(proposed, threshold)
         yield from _inputs(make, bars, proposed)
+        yield _exits(make, bars, proposed, bracket)
     yield _speed(seconds, isinstance(scanning, Scanning), bars)
 
 
@@ -351,6 +365,31 @@ def _inputs(make: Make, bars: Mapping[str, Bars], proposed: pd.DataFrame) -> Ite
         yield Check("features", "warning", "; ".join(idle_own), "leave it out, or let it vary")
     else:
         yield Check("features", "ok", "; ".join((_names(own), *missing)))
+
+
+def _exits(
+    make: Make, bars: Mapping[str, Bars], proposed: pd.DataFrame, bracket: BracketPolicy
+) -> Check:
+    """Return how trades would have ended, by exits of the system's own if it has any."""
+    followed = proposed.iloc[
+        np.unique(np.linspace(0, len(proposed) - 1, TRADES_FOLLOWED).astype(np.int64))
+    ]
+    rule = exit_rule(make())
+    try:
+        ended = outcomes(bars, followed, bracket, rule).dropna(subset=["exit_at"])
+    except SteelyardError as error:
+        return Check("exits", "wrong", str(error), "correct that, then check again")
+    if ended.empty:
+        return Check("exits", "warning", "no trade has ended", "give more bars")
+    shares = ended["exit_reason"].value_counts(normalize=True)
+    hours, won = ended["hold_minutes"].mean() / 60, ended["won"].astype(bool).mean()
+    reasons = ", ".join(f"{share:.0%} {reason}" for reason, share in shares.items())
+    found = f"{reasons}; {hours:,.0f} h on average, {won:.0%} won after costs"
+    if rule is not None and "exit" not in shares:
+        return Check(
+            "exits", "warning", f"{found}; its rule never left", "let exit return True at times"
+        )
+    return Check("exits", "ok", found)
 
 
 def _names(inputs: pd.DataFrame) -> str:

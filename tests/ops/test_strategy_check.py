@@ -1,5 +1,6 @@
 """check-strategy: what is wrong with a system is found, and named with the bar."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,14 @@ from steelyard.errors import FixConfiguration
 from steelyard.gateways.plugins import load_strategy
 from steelyard.gateways.sources import RawBars, from_argument, read
 from steelyard.market.bars import Bars
-from steelyard.market.strategy import Candidate, Scan, Strategy, StrategySettings, TrendStrategy
+from steelyard.market.strategy import (
+    Candidate,
+    Entry,
+    Scan,
+    Strategy,
+    StrategySettings,
+    TrendStrategy,
+)
 from steelyard.ops import strategy_check
 from steelyard.ops.strategy_check import examine
 from steelyard.settings import load
@@ -105,6 +113,20 @@ class Centred(TrendStrategy):
         return replace(found, side=np.where(bars.close > bars.close.mean(), found.side, 0))
 
 
+class Undecided(Graded):
+    """An exit rule that forgets to answer."""
+
+    def exit(self, bars: Bars, entry: Entry) -> bool:
+        return None  # type: ignore[return-value]
+
+
+class Staying(Graded):
+    """An exit rule that never leaves."""
+
+    def exit(self, bars: Bars, entry: Entry) -> bool:
+        return False
+
+
 def rows_of(raw: RawBars, make: Callable[[], Strategy]) -> dict[str, Check]:
     return {row.name: row for row in examine(make, raw, "System").rows}
 
@@ -116,8 +138,9 @@ def test_a_sound_system_has_nothing_wrong(raw: RawBars) -> None:
     assert {row.standing for row in rows.values()} <= {"ok", "warning"}
     assert set(rows) == {
         *("bars", "answers", "look-ahead", "memory", "signals", "disguise"),
-        *("confidences", "scores", "features", "speed"),
+        *("confidences", "scores", "features", "exits", "speed"),
     }
+    assert re.fullmatch(r"\d+% \w+, .* h on average, \d+% won after costs", rows["exits"].found)
 
 
 @pytest.mark.parametrize(
@@ -129,6 +152,7 @@ def test_a_sound_system_has_nothing_wrong(raw: RawBars) -> None:
         (Shares, "signals", "lie within 0 to 1", "multiply"),
         (Failing, "answers", "KeyError: 'missing'", "return None"),
         (Centred, "scan", "scan sees past SIM00 2020-", "propose is enough"),
+        (Undecided, "exits", "exit gave None for SIM0", "True (leave at the next open)"),
     ],
 )
 def test_what_is_wrong_is_named_with_the_bar(
@@ -149,6 +173,13 @@ def test_a_system_that_only_says_yes_is_told_from_which_weight_it_hears_the_mode
     row = rows_of(raw, Certain)["confidences"]
 
     assert (row.standing, row.advice) == ("warning", "let a yes be 75, and a no 65")
+
+
+def test_an_exit_rule_that_never_leaves_is_told(raw: RawBars) -> None:
+    """Stop and time limit end its trades."""
+    row = rows_of(raw, Staying)["exits"]
+
+    assert (row.standing, row.advice) == ("warning", "let exit return True at times")
 
 
 def test_a_name_that_is_no_feature_is_one_clear_line() -> None:
