@@ -9,7 +9,12 @@ from steelyard.home import open_home
 from steelyard.tasks.alerts import announce
 from steelyard.tasks.answers import write_answers
 from steelyard.tasks.bars import read_history
-from steelyard.tasks.predictions import record_opinions, record_outcomes, watch_streak
+from steelyard.tasks.predictions import (
+    record_opinions,
+    record_outcomes,
+    require_one_system,
+    watch_streak,
+)
 from steelyard.tasks.retraining import replace_model
 from steelyard.tasks.weight import ensure_lineage
 from steelyard.views.runs import Settlement
@@ -26,7 +31,9 @@ def settle(as_of: datetime | None = None, home: str = ".", conf: str | None = No
     """
     opened_home, at = open_home(home, conf), resolve_as_of(as_of)
     history = read_history(opened_home, at)
-    predictions = record_opinions(opened_home, history, ensure_lineage(opened_home, at))
+    state = ensure_lineage(opened_home, at)
+    require_one_system(opened_home, history, state, at)
+    predictions = record_opinions(opened_home, history, state)
     outcomes = record_outcomes(opened_home, history)
     write_answers(opened_home, at)
     announce(opened_home, [watch_streak(opened_home, at)])

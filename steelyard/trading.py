@@ -276,7 +276,7 @@ def open_desk(home: Path, conf: Path | None = None) -> Desk:
 
 def _log_terms(settings: Settings, lake: Lake) -> LogTerms:
     """Return how signals of a program are taken in, on the bars of the lake if there are any."""
-    log, source = settings.strategy.log, settings.source
+    log, source = settings.strategy.log, settings.source.resolved()
     if not settings.has_source:
         return LogTerms(log, None, lambda closed: closed)
 

@@ -9,12 +9,17 @@ import pandas as pd
 
 from steelyard.desk.blend import BlendTerms, blend_predictions
 from steelyard.desk.streak_breaker import StreakBreaker
+from steelyard.errors import FixConfiguration
 from steelyard.gateways.registry import Version
 from steelyard.home import Home
 from steelyard.market.features import feature_set_hash
+from steelyard.queries.systems import given_ids, latest_ownership
 from steelyard.tasks.step import step
 from steelyard.weight.decision import Entry
 from steelyard.weight.state import State
+
+SYSTEM_CHECK = "system check"
+"""Recorded as the operator of the brake; only a brake pulled under this name is released here."""
 
 
 @step()
@@ -50,6 +55,36 @@ def record_opinions(home: Home, history: pd.DataFrame, state: State) -> int:
             if len(group):
                 predictions.append(_predict(home, group, version, state, float(weight)))
     return home.ledger.record_predictions(pd.concat(predictions, ignore_index=True))
+
+
+@step()
+def require_one_system(home: Home, history: pd.DataFrame, state: State, as_of: datetime) -> None:
+    """Refuse to go on, with the brake pulled, if the lineage has begun with another system.
+
+    Args:
+        home: Opened home.
+        history: One row per signal, as known at the time of the run.
+        state: State of the lineage.
+        as_of: Time of the run (UTC).
+
+    Raises:
+        FixConfiguration: If most of the latest recorded signals are not the existing system's.
+    """
+    given = given_ids(home, as_of) if "earns" in history else history["signal_id"]
+    ownership = latest_ownership(home, state.began, as_of, given)
+    if ownership.is_another_system:
+        fault = (
+            f"{len(ownership.strange)} of the latest {ownership.recorded} signals of lineage "
+            f"{state.lineage} (newest {ownership.strange[0]}) are not those of the system in "
+            "conf/strategy.yaml"
+        )
+        home.brake.pull(SYSTEM_CHECK, fault)
+        raise FixConfiguration(
+            f"{fault}; the brake is pulled, the weight is 0: put the former system back, or give "
+            "this one a lineage of its own (lineage in conf/services.yaml)"
+        )
+    if home.brake.operator == SYSTEM_CHECK:
+        home.brake.release()
 
 
 def _judged(history: pd.DataFrame, state: State) -> pd.DataFrame:

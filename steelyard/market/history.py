@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from steelyard.market.bars import Bars
 from steelyard.market.brackets import OUTCOMES, BracketPolicy, outcomes
@@ -71,7 +73,21 @@ def as_known(history: pd.DataFrame, as_of: pd.Timestamp) -> pd.DataFrame:
     known_after = known["decided_at"] - known["timestamp"]
     not_entered = ~(known["entry_at"] + known_after <= as_of).to_numpy()
     still_open = ~(known["settled_at"] <= as_of).to_numpy()
-    for columns, unknown in ((_ENTRY, not_entered), (_EXIT, still_open)):
-        for name in columns:
-            known[name] = known[name].mask(unknown, None if name == "exit_reason" else pd.NA)
-    return known
+    for name in _ENTRY:
+        known[name] = known[name].mask(not_entered, pd.NA)
+    return without_exits(known, still_open)
+
+
+def without_exits(outcomes: pd.DataFrame, rows: NDArray[np.bool_]) -> pd.DataFrame:
+    """Return outcomes of which some have not come yet: their columns of the exit are blank.
+
+    Args:
+        outcomes: One row per signal, columns ``OUTCOMES`` at least.
+        rows: Rows whose exit is still to come, shape (n,).
+    """
+    return outcomes.assign(
+        **{
+            name: outcomes[name].mask(rows, None if name == "exit_reason" else pd.NA)
+            for name in _EXIT
+        }
+    )

@@ -1,6 +1,7 @@
 """The history of a log: its signals on the bars of their decisions, and what became of them.
 
-What really happened comes first; the kernel says what would have, where there are bars.
+What really happened comes first; the kernel says what would have, where there are bars. A signal
+that was traded waits for what the log will tell.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,7 +15,7 @@ from steelyard.market import formulas
 from steelyard.market.bars import Bars, Floats, naive
 from steelyard.market.brackets import OUTCOMES, BracketPolicy, outcomes, side_signs
 from steelyard.market.features import OWN, features
-from steelyard.market.history import with_real_outcomes
+from steelyard.market.history import with_real_outcomes, without_exits
 from steelyard.market.logged import LEVELS
 from steelyard.market.strategy import LEVELS as LEVEL_COLUMNS
 from steelyard.market.strategy import WARMUP, Side
@@ -135,10 +136,10 @@ def logged_history(
         parts = [proposed, _told_outcomes(rows, stop_distance), _timing(proposed)]
         complete = pd.concat(parts, axis=1)
     else:
-        kernel = outcomes(bars, proposed, bracket)
-        real = rows.assign(
-            slippage_bps=0.0, stop_distance=rows["stop_distance"].fillna(kernel["stop_distance"])
-        )
+        to_come = rows["traded"].to_numpy(dtype=bool) & ~told
+        kernel = without_exits(outcomes(bars, proposed, bracket), to_come)
+        stops = rows["stop_distance"].fillna(kernel["stop_distance"]).fillna(stop_distance)
+        real = rows.assign(slippage_bps=0.0, stop_distance=stops)
         complete = pd.concat([proposed, kernel, features(bars, proposed)], axis=1)
         complete = with_real_outcomes(complete, real.loc[told, ["signal_id", *TOLD]])
     seen = (rows["taken_in_at"] <= as_of).to_numpy(dtype=bool)

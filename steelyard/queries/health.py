@@ -21,6 +21,8 @@ from steelyard.queries.history import signals_between
 from steelyard.queries.versions import serving_version
 from steelyard.weight.state import State
 
+UNTOLD = pd.Timedelta("30D")
+"""Age from which an outcome is overdue that only the program which logs the signals can tell."""
 CALENDAR_DAYS_PER_BAR = 1.6
 """Calendar days per daily bar of an exchange over 48 bars, weekends and holidays included."""
 
@@ -128,7 +130,9 @@ def silence_alerts(
     recent = proposed[(proposed["decided_at"] > yesterday).to_numpy(dtype=bool)]
     due = proposed.drop(recent.index)  # settle may not have seen the recent ones yet
     longest = longest_trade(proposed, home.settings.brackets.time_limit_bars)
-    overdue = CALENDAR_DAYS_PER_BAR * longest * home.lake.bar_size
+    overdue = UNTOLD
+    if home.has_source:
+        overdue = CALENDAR_DAYS_PER_BAR * longest * home.lake.bar_size
     missing = silences(due, home.ledger.predictions(since, as_of), yesterday, overdue)
     return tuple(silence for silence in missing if silence.code != "quiet" or recent.empty)
 

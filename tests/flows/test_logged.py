@@ -1,5 +1,7 @@
 """A log as the existing system: taken in, settled by what it tells or by bars, never mixed."""
 
+import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,9 @@ import yaml
 from factories.bars import FOUR_HOURS, small_history, small_market
 from factories.registry import copy_mlflow
 from steelyard.desk.service import LoggedSignalIn
+from steelyard.errors import FixConfiguration
 from steelyard.flows.collect import collect
+from steelyard.flows.guard import guard
 from steelyard.flows.settle import settle
 from steelyard.flows.trade import trade
 from steelyard.home import Home, open_home
@@ -169,6 +173,52 @@ def test_the_signals_of_a_log_can_be_ordered_here(with_bars: Home) -> None:
     assert evaluated["confidence_existing"] == row["confidence"]
 
 
+def test_a_traded_signal_waits_for_what_the_log_tells(with_bars: Home, tmp_path: Path) -> None:
+    """The exit rule does not settle it; its entry is known all the same."""
+    rows = signals_of_trend().head(2).assign(traded=["true", ""])
+    write_log(tmp_path, rows)
+    later = rows["timestamp"].iloc[1] + pd.Timedelta("60D")
+    take_in(with_bars, later)
+    known = known_history(with_bars, at(later))
+
+    assert known["settled_at"].notna().tolist() == [False, True]
+    assert known["won"].isna().tolist() == [True, False]
+    assert known["entry_at"].notna().all()
+
+
+def test_another_system_is_refused_with_the_way_out(
+    home: Path, tmp_path: Path, command: Callable[..., tuple[int, str, str]]
+) -> None:
+    """The brake is pulled until the former system is back, or another lineage begins."""
+    conf = log_conf(tmp_path)
+    rows = signals_of_trend().head(6)
+    run = {"home": str(home), "conf": str(conf)}
+    began, seen = (rows["timestamp"].iloc[row] + pd.Timedelta("1min") for row in (0, 5))
+    write_log(tmp_path, rows)
+    settle.fn(at(began), **run)
+    collect.fn(at(seen), **run)
+    settle.fn(at(seen), **run)
+    stores = open_home(home, conf)
+    strategy = (conf / "strategy.yaml").read_text()
+    (conf / "strategy.yaml").write_text("system: trend\n")
+    source = {"kind": "simulated", "bar_size": "4h", "calendar": "24/7"}
+    (conf / "source.yaml").write_text(yaml.safe_dump(source))
+    collect.fn(at(seen), **run)
+    with pytest.raises(FixConfiguration, match=r"give this one a lineage of its own"):
+        settle.fn(at(seen), **run)
+    assert stores.brake.operator == "system check"
+    _, out, _ = command("doctor", "--json", "--home", home, "--conf", conf)
+    [row] = [row for row in json.loads(out)["rows"] if row["name"] == "system"]
+    assert row["standing"] == "warning"
+    assert "5 of the latest recorded signals are not those of" in row["found"]
+    (conf / "services.yaml").write_text("lineage: trend\n")
+    settle.fn(at(seen), **run)
+    (conf / "services.yaml").unlink()
+    (conf / "strategy.yaml").write_text(strategy)
+    settle.fn(at(seen), **run)
+    assert not stores.brake.pulled
+
+
 def test_without_bars_the_log_is_all_there_is(tmp_path: Path, home: Path) -> None:
     """Time, side, confidence and own columns are the features; outcomes come from the log alone."""
     conf = log_conf(tmp_path)
@@ -192,6 +242,7 @@ def test_without_bars_the_log_is_all_there_is(tmp_path: Path, home: Path) -> Non
     assert (told.added, told.settled, told.differing) == (0, 1, 3)
     assert "was an earlier line changed?" in told.findings[0]
     assert settle.fn(at(later), **run).outcomes == 1
+    assert guard.fn(at(later), **run).decision is None
     [settled] = stores.ledger.settled_predictions(at(began), at(later)).to_dict("records")
     assert (settled["net_return"], settled["stop_distance"]) == (0.02, 0.02)
     assert settled["confidence_existing"] == rows["confidence"].iloc[1]

@@ -15,6 +15,7 @@ from steelyard.views.operations import Check, Examination
 
 Checks = dict[str, Callable[[], Iterable[Check]]]
 NEEDS = {
+    "system": ("MLflow", "ledger", "lake"),
     "entries": ("lake",),
     "confidences": ("lake",),
     "approval": ("MLflow",),
@@ -107,6 +108,7 @@ def _of_home(settings: Settings, folder: Path, conf: Path, as_of: datetime) -> C
         "permissions": partial(home_checks.permissions, home),
         "spool": partial(home_checks.spool, home),
         "lake": partial(home_checks.bars, home, as_of),
+        "system": partial(home_checks.system, home, as_of),
         "entries": partial(home_checks.entries, home, as_of),
         "confidences": partial(home_checks.confidences, home, as_of),
         "approval": partial(home_checks.approval, home),

@@ -18,8 +18,9 @@ from steelyard.gateways.seal import StateReading
 from steelyard.gateways.spool import Spool
 from steelyard.home import Home, open_ledger, require_ledger_file
 from steelyard.market.yes_or_no import recognise
-from steelyard.queries.history import signals_between
+from steelyard.queries.history import known_history, signals_between
 from steelyard.queries.schedules import coming_bars, schedules
+from steelyard.queries.systems import given_ids, latest_ownership
 from steelyard.queries.versions import doubted_version
 from steelyard.views.operations import Check
 
@@ -243,6 +244,9 @@ def bars(home: Home, as_of: datetime) -> Iterator[Check]:
         as_of: Check as of this time (UTC).
     """
     source = home.settings.source.kind
+    if not home.has_source:
+        yield Check("lake", "ok", "no bars, as conf/source.yaml says")
+        return
     try:
         frame = home.lake.read()
     except CollectMoreData as error:
@@ -265,6 +269,44 @@ def bars(home: Home, as_of: datetime) -> Iterator[Check]:
         yield Check("lake", "ok", newest)
 
 
+def system(home: Home, as_of: datetime) -> Iterator[Check]:
+    """Report whether the recorded signals are the existing system's, and what a log gave.
+
+    Args:
+        home: The opened home.
+        as_of: Signals decided by this time (UTC) count.
+    """
+    state = home.journal.state() if home.registry.present() else None
+    given, strange = given_ids(home, as_of), tuple[str, ...]()
+    if state is not None and given:
+        strange = latest_ownership(home, state.began, as_of, given).strange
+    if strange:
+        finding = (
+            f"{len(strange)} of the latest recorded signals are not those of "
+            f"{home.settings.strategy.system}, newest {strange[0]}"
+        )
+        advice = (
+            "put the former system back, or give this one a lineage of its own (lineage in "
+            "conf/services.yaml)"
+        )
+        yield Check("system", "warning", finding, advice)
+        return
+    if not home.settings.strategy.is_log:
+        yield Check("system", "ok", f"{home.settings.strategy.system} gave what is recorded")
+        return
+    usable = len(known_history(home, as_of)) if given else 0
+    if usable == len(given):
+        yield Check("system", "ok", f"a log, {len(given)} signals")
+        return
+    yield Check(
+        "system",
+        "warning",
+        f"{len(given) - usable} of {len(given)} signals of the log are on symbols without bars, or "
+        "with too few before them: they are kept, and neither learned from nor judged",
+        "collect bars of these symbols from earlier on, or leave it so",
+    )
+
+
 def entries(home: Home, as_of: datetime) -> Iterator[Check]:
     """Report whether collect and trade run before the entries of the coming bars have passed.
 
@@ -272,6 +314,9 @@ def entries(home: Home, as_of: datetime) -> Iterator[Check]:
         home: The opened home.
         as_of: Check the bars after this time (UTC).
     """
+    if not home.has_source or home.program_trades:
+        yield Check("entries", "ok", "the program that logs the signals trades itself")
+        return
     try:
         coming = coming_bars(home, as_of)
     except CollectMoreData as error:
