@@ -7,10 +7,11 @@ from prefect import flow
 
 from steelyard.flows.common import announce_failed_run, resolve_as_of
 from steelyard.flows.prefect_pages import documented
+from steelyard.gateways.venues import Stretch
 from steelyard.home import Home, open_home
 from steelyard.queries.records import collection_record
 from steelyard.tasks.alerts import announce_quarantine
-from steelyard.tasks.bars import read_source, store_bars, validate_bars
+from steelyard.tasks.bars import read_source, store_bars, stretches, validate_bars
 from steelyard.tasks.signal_log import read_signal_log, take_in_log
 from steelyard.views.runs import NO_BARS, Collection
 
@@ -28,14 +29,16 @@ def collect(as_of: datetime | None = None, home: str = ".", conf: str | None = N
     """
     opened_home, at = open_home(home, conf), resolve_as_of(as_of)
     opened_home.require_stores()
-    collected = _collect_bars(opened_home, at) if opened_home.has_source else NO_BARS
+    collected = NO_BARS
+    for stretch in stretches(opened_home, at) if opened_home.has_source else ():
+        collected += _collect_bars(opened_home, stretch, at)
     if not opened_home.reads_log:
         return collected
     return replace(collected, log=take_in_log(opened_home, read_signal_log(opened_home), at))
 
 
-def _collect_bars(opened_home: Home, at: datetime) -> Collection:
-    raw = read_source(opened_home)
+def _collect_bars(opened_home: Home, stretch: Stretch | None, at: datetime) -> Collection:
+    raw = read_source(opened_home, stretch)
     with documented("collect", opened_home.quality):
         checked = validate_bars(opened_home, raw, at)
     announce_quarantine(opened_home, checked, at)

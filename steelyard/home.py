@@ -16,6 +16,8 @@ from steelyard.gateways.plugins import load_class, load_strategy
 from steelyard.gateways.quality import Quality
 from steelyard.gateways.registry import Journal, Registry, Version
 from steelyard.gateways.seal import Seal
+from steelyard.gateways.sources import SourceSettings
+from steelyard.gateways.venues import BarSource, open_venue
 from steelyard.gateways.witnesses import StateFile, Witnesses
 from steelyard.market.brackets import BracketPolicy
 from steelyard.market.features import feature_names
@@ -30,6 +32,7 @@ from steelyard.settings import (
     alpaca_keys,
     load,
     seal_key,
+    with_variables,
 )
 
 if TYPE_CHECKING:
@@ -129,6 +132,18 @@ def open_broker(
             "conf/broker.yaml names alpaca; install it: pip install 'steelyard[alpaca]'"
         ) from error
     return AlpacaBroker(ledger, policy, settings, alpaca_keys(), rule)
+
+
+def open_source(settings: SourceSettings) -> BarSource:
+    """Return the venue of a source; no request is made.
+
+    Raises:
+        FixConfiguration: If it cannot be loaded, or an environment variable it needs is not set.
+    """
+    file = "conf/source.yaml"
+    keys = alpaca_keys(file) if settings.kind == "alpaca" else ()
+    options = with_variables(settings.options, file)
+    return open_venue(settings.model_copy(update={"options": options}), keys)
 
 
 @dataclass(frozen=True)

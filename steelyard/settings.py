@@ -3,7 +3,7 @@
 import getpass
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar, cast
@@ -320,8 +320,37 @@ def isolated_environment() -> Iterator[None]:
         os.environ.update({name: value for name, value in saved.items() if value is not None})
 
 
-def alpaca_keys() -> tuple[str, str]:
+def with_variables(options: Mapping[str, Any], file: str) -> dict[str, Any]:
+    """Return options with every ``${NAME}`` filled in, also inside lists and mappings.
+
+    Args:
+        options: Options of a plug-in, by name.
+        file: File in ``conf/`` that holds them, for the message.
+
+    Raises:
+        FixConfiguration: If a variable is not set.
+    """
+
+    def filled(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {name: filled(part) for name, part in value.items()}
+        if isinstance(value, list | tuple):
+            return [filled(part) for part in value]
+        if not isinstance(value, str):
+            return value
+        missing = _unset_variable(value)
+        if missing:
+            raise FixConfiguration(f"{file}: options: environment variable {missing} is not set")
+        return _VARIABLE.sub(lambda match: os.environ[match[1]], value)
+
+    return {name: filled(value) for name, value in options.items()}
+
+
+def alpaca_keys(file: str = "conf/broker.yaml") -> tuple[str, str]:
     """Return Alpaca's key and secret from the environment.
+
+    Args:
+        file: File in ``conf/`` that names Alpaca, for the message.
 
     Raises:
         FixConfiguration: If one of them is not set.
@@ -329,9 +358,7 @@ def alpaca_keys() -> tuple[str, str]:
     names = ("APCA_API_KEY_ID", "APCA_API_SECRET_KEY")
     for name in names:
         if not os.environ.get(name):
-            raise FixConfiguration(
-                f"environment variable {name} is not set; conf/broker.yaml names alpaca"
-            )
+            raise FixConfiguration(f"environment variable {name} is not set; {file} names alpaca")
     return os.environ[names[0]], os.environ[names[1]]
 
 
@@ -414,4 +441,5 @@ def first_complaint(error: ValidationError) -> str:
     where = ".".join(str(part) for part in first["loc"]) or "the file"
     if first["type"] == "extra_forbidden":
         return f"unknown key {where}; remove it or correct its spelling"
-    return f"{where}: {first['msg'][:1].lower()}{first['msg'][1:]}, got {first['input']!r}"
+    given = f", got {first['input']!r}" if first["loc"] else ""
+    return f"{where}: {first['msg'][:1].lower()}{first['msg'][1:]}{given}"

@@ -1,5 +1,6 @@
 """Steps from a source to validated bars in the lake, and from the lake to the known history."""
 
+import math
 from datetime import UTC, datetime
 
 import pandas as pd
@@ -7,15 +8,61 @@ import pandas as pd
 from steelyard.gateways.lake import Appended
 from steelyard.gateways.quality import Checked
 from steelyard.gateways.sources import RawBars, read
-from steelyard.home import Home
+from steelyard.gateways.venues import Stretch, read_venue
+from steelyard.home import Home, open_source
 from steelyard.queries.history import known_history
 from steelyard.tasks.step import step
 
+OVERLAP_BARS = 50
+"""Bars of a symbol that a venue is asked for again.
+
+They show revised bars, holes after the last bar and a history on another scale, and keep one bad
+bar within the share of the data contract.
+"""
+PART_BARS = 500_000
+"""Bars that are read and stored together, unless one symbol has more."""
+
+
+def stretches(home: Home, as_of: datetime) -> list[Stretch | None]:
+    """Return what a venue is asked for, in parts; None for any other source, which is read whole.
+
+    A symbol begins ``OVERLAP_BARS`` before the end of what the lake has, a new one with ``since``.
+    Each part is stored before the next one is asked, so that a break loses one part at most.
+
+    Args:
+        home: Opened home.
+        as_of: Time of the collection (UTC).
+    """
+    source, until = home.settings.source, pd.Timestamp(as_of)
+    if not source.is_venue:
+        return [None]
+    stored = home.lake.opens(OVERLAP_BARS, source.symbols, until)
+    size = pd.Timedelta(source.bar_size)
+    parts: list[dict[str, pd.Timestamp]] = []
+    bars_in_part = math.inf
+    for symbol in source.symbols:
+        first = stored.get(symbol, source.first_open)
+        expected = (until - first) / size
+        if bars_in_part + expected > PART_BARS:
+            parts.append({})
+            bars_in_part = 0.0
+        parts[-1][symbol] = first
+        bars_in_part += expected
+    return [Stretch(part, until) for part in parts]
+
 
 @step(retries=2, retry_delay_seconds=5)
-def read_source(home: Home) -> RawBars:
-    """Read the configured source as it is; nothing is filled or dropped."""
-    return read(home.settings.source)
+def read_source(home: Home, stretch: Stretch | None = None) -> RawBars:
+    """Read the configured source as it is; nothing is filled or dropped.
+
+    Args:
+        home: Opened home.
+        stretch: What a venue is asked for; None for any other source.
+    """
+    source = home.settings.source
+    if stretch is None:
+        return read(source)
+    return read_venue(open_source(source), source, stretch)
 
 
 @step()

@@ -136,7 +136,7 @@ class AlpacaBroker:
         self._rule = rule
         self._client = TradingClient(*keys, paper=not settings.live, url_override=settings.address)
         self._client._retry = 0  # its own retries wait three seconds each
-        adapter = _TimeoutAdapter(settings.timeout_seconds)
+        adapter = TimeoutAdapter(settings.timeout_seconds)
         for scheme in ("https://", "http://"):
             self._client._session.mount(scheme, adapter)
 
@@ -498,7 +498,7 @@ class _Refused(Exception):  # caught by each caller, who words the consequence
         self.status = status
 
 
-class _TimeoutAdapter(HTTPAdapter):
+class TimeoutAdapter(HTTPAdapter):
     """Gives every request a time limit; the client itself has none."""
 
     def __init__(self, seconds: float) -> None:

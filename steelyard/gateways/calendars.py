@@ -133,6 +133,17 @@ def known_times(
     return [stamp for stamp in known if exchange.is_open_on_minute(stamp - pd.Timedelta("1min"))]
 
 
+def zone_of(calendar: str) -> str:
+    """Return the zone of an exchange, UTC without one.
+
+    Raises:
+        FixConfiguration: If the calendar is unknown.
+    """
+    today = pd.Timestamp.now("UTC").tz_localize(None).normalize()
+    exchange = None if calendar in CONTINUOUS else _exchange(calendar, today - QUIET, today)
+    return "UTC" if exchange is None else str(exchange.tz)
+
+
 @lru_cache(maxsize=1024)
 def next_open(calendar: str, after: pd.Timestamp) -> pd.Timestamp:
     """Return when a market opens next: at once if it is open, or never closes.

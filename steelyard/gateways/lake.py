@@ -251,6 +251,26 @@ class Lake:
             frame = frame[(frame["timestamp"] + known_after <= until).to_numpy()]
         return frame.sort_values(["symbol", "timestamp"], ignore_index=True)
 
+    def opens(
+        self, count: int, symbols: Iterable[str], until: pd.Timestamp
+    ) -> dict[str, pd.Timestamp]:
+        """Return the open of the ``count``-th bar from the end; symbols without bars are left out.
+
+        Args:
+            count: Number of bars from the end; the first bar if there are fewer.
+            symbols: Symbols to look at.
+            until: Time by which a bar must be known, UTC.
+
+        Raises:
+            RestoreService: If a file cannot be read.
+        """
+        try:
+            frame = self.read(until, symbols)
+        except CollectMoreData:
+            return {}
+        newest = frame.groupby("symbol").tail(count)
+        return {str(name): stamps.iloc[0] for name, stamps in newest.groupby("symbol")["timestamp"]}
+
     def bars(self, until: pd.Timestamp | None = None) -> dict[str, Bars]:
         """Return the stored bars by symbol.
 

@@ -1,9 +1,14 @@
-"""Loads the user's classes, named ``MODULE:CLASS``; the current folder stays off ``sys.path``."""
+"""Loads classes of others: the user's, named ``MODULE:CLASS``, and those of installed packages.
+
+The current folder stays off ``sys.path``.
+"""
 
 import importlib
 import importlib.util
 import re
 import sys
+from collections.abc import Iterable
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
@@ -74,6 +79,50 @@ def load_class(system: str) -> Any:
     """
     module_name, _, class_name = system.partition(":")
     return getattr(_module(module_name), class_name)
+
+
+def load_plugin(group: str, name: str, file: str) -> Any:
+    """Return the class of a plug-in.
+
+    Args:
+        group: Group of entry points, such as ``steelyard.sources``.
+        name: ``MODULE:CLASS``, or the name of an entry point of the group.
+        file: File in ``conf/`` that names it, for messages.
+
+    Raises:
+        FixConfiguration: If it cannot be loaded.
+    """
+    try:
+        if ":" in name:
+            return load_class(name)
+        return _installed(group)[name].load()
+    except (ImportError, AttributeError, KeyError) as error:
+        reason = "is not installed" if isinstance(error, KeyError) else str(error)
+        raise FixConfiguration(
+            f"{file} names {name}, which cannot be loaded: {reason}; correct MODULE:CLASS, or "
+            "install what it needs"
+        ) from error
+
+
+def require_plugin(group: str, name: str, built_in: Iterable[str]) -> None:
+    """Refuse a name that is neither built in, nor ``MODULE:CLASS``, nor an entry point.
+
+    Args:
+        group: Group of entry points.
+        name: Name in a file of ``conf/``.
+        built_in: Names that need no plug-in.
+
+    Raises:
+        ValueError: If nothing has this name.
+    """
+    if name in built_in or re.fullmatch(r"[\w.]+:\w+", name) or name in _installed(group):
+        return
+    known = ", ".join((*built_in, *sorted(_installed(group))))
+    raise ValueError(f"use one of {known}, or MODULE:CLASS")
+
+
+def _installed(group: str) -> dict[str, EntryPoint]:
+    return {entry.name: entry for entry in entry_points(group=group)}
 
 
 def _module(name: str) -> ModuleType:

@@ -197,7 +197,8 @@ def _collect(records: ScheduleRecords) -> Trace:
         last.to_pydatetime(),
         timedelta(0) if source.calendar == "24/7" else QUIET.to_pytimedelta(),
     )
-    return Trace(seen, seen if source.kind == "files" else None, patience)
+    is_fed = source.kind == "files" or source.is_venue
+    return Trace(seen, seen if is_fed else None, patience)
 
 
 def _trade(records: ScheduleRecords) -> Trace:

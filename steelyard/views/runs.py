@@ -50,6 +50,19 @@ class Collection:
     docs: str
     log: LogCollection | None = None
 
+    def __add__(self, other: "Collection") -> "Collection":
+        """Return both together; the file is that of the later one."""
+        return Collection(
+            self.added + other.added,
+            self.already_there + other.already_there,
+            self.conflicting + other.conflicting,
+            self.quarantined + other.quarantined,
+            (*self.held_back, *other.held_back),
+            (*self.findings, *other.findings),
+            other.docs or self.docs,
+            other.log or self.log,
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
         lists = {"held_back": list(self.held_back), "findings": list(self.findings)}

@@ -1,14 +1,17 @@
 """Settings of a source of bars, ``conf/source.yaml``, and what a preset adds to them."""
 
+import datetime
 import re
 from collections import Counter
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import pandas as pd
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from steelyard.errors import FixConfiguration
+from steelyard.gateways.calendars import zone_of
+from steelyard.gateways.plugins import require_plugin
 from steelyard.gateways.sources.presets import PRESETS, Preset
 from steelyard.market.jumps import JumpDecision
 from steelyard.market.simulated import Edge
@@ -26,6 +29,15 @@ COLUMN_NAMES = (
     "volume",
 )
 """Columns that can be mapped; ``time`` is the time of day where ``timestamp`` is a date."""
+LOCAL = ("sample", "simulated", "files", "none")
+"""Kinds of sources on this machine; all others are venues."""
+VENUES = {
+    "alpaca": "steelyard.gateways.venues.alpaca_bars:AlpacaBars",
+    "ccxt": "steelyard.gateways.venues.ccxt_bars:CcxtBars",
+}
+"""Built-in venues and their classes; each needs the extra of its name."""
+PLUGINS = "steelyard.sources"
+"""Group of entry points under which other packages offer venues."""
 
 
 class SourceSettings(FrozenModel):
@@ -34,6 +46,10 @@ class SourceSettings(FrozenModel):
     A setting left as delivered takes the preset's value, or the usual one without a preset.
 
     Attributes:
+        kind: ``sample``, ``simulated``, ``files``, ``none``, or a venue: ``ccxt``, ``alpaca``,
+            ``yfinance``, ``MODULE:CLASS`` or the name of an entry point.
+        since: Venues: first day of a symbol that the lake does not have yet.
+        options: Venues: options of their own, by name.
         columns: Our name of a column → the file's, if they differ.
         header: Whether the first row of a file names its columns.
         names: Names of the columns of files without a header row, in order.
@@ -73,8 +89,10 @@ class SourceSettings(FrozenModel):
         "price_factor": 1.0,
     }
 
-    kind: Literal["sample", "simulated", "files", "none"] = "sample"
+    kind: str = "sample"
     path: str = ""
+    since: datetime.date | None = None
+    options: dict[str, Any] = Field(default_factory=dict)
     columns: dict[str, str] = Field(default_factory=dict)
     header: bool = True
     names: tuple[str, ...] = ()
@@ -110,7 +128,48 @@ class SourceSettings(FrozenModel):
             if value != type(self).model_fields[name].get_default(call_default_factory=True)
         }
         given["ignore"] = (*self.ignore, *preset.get("ignore", ()))
-        return self.model_copy(update={**self.usual, **preset, **given})
+        return self.model_copy(update={**self.usual, **self._of_venue, **preset, **given})
+
+    @property
+    def is_venue(self) -> bool:
+        """Whether bars are asked from a venue, only those the lake does not have."""
+        return self.kind not in LOCAL
+
+    @property
+    def first_open(self) -> pd.Timestamp:
+        """Begin of the day ``since`` (UTC), of a venue."""
+        return pd.Timestamp(str(self.since), tz="UTC")
+
+    @property
+    def _of_venue(self) -> dict[str, str]:
+        """Calendar of a venue, and the zone in which its daily bars begin, as far as known."""
+        if not self.is_venue:
+            return {}
+        if self.kind == "ccxt":
+            return {"calendar": "24/7", "timezone": "UTC"}
+        if self.kind == "alpaca" and any("/" in symbol for symbol in self.symbols):
+            return {"calendar": "24/7", "timezone": "America/Chicago"}
+        if self.kind == "alpaca":
+            return {"timezone": "America/New_York"}
+        return {"timezone": zone_of(self.calendar)}
+
+    @field_validator("kind")
+    @classmethod
+    def _a_kind(cls, kind: str) -> str:
+        require_plugin(PLUGINS, kind, (*LOCAL, *VENUES))
+        return kind
+
+    @model_validator(mode="after")
+    def _what_a_venue_asks(self) -> Self:
+        if not self.is_venue:
+            return self
+        if not self.symbols:
+            raise ValueError(f"{self.kind} needs 'symbols': those to collect")
+        if self.bar_size == "auto":
+            raise ValueError(f"{self.kind} needs 'bar_size', such as 1h or 1D")
+        if self.since is None:
+            raise ValueError(f"{self.kind} needs 'since': the first day to collect")
+        return self
 
     @field_validator("columns")
     @classmethod

@@ -156,14 +156,20 @@ def _other_size(
     Bars with holes follow each other at once somewhere, in this file or another one of the symbol.
     Those of a larger size lie on a grid of their own.
     """
-    gaps = _gaps(rows, symbol)
-    if distance < size or not (_gaps(frame, symbol) == size).any():
+    distances = gaps(rows, symbol)
+    if distance < size or not (gaps(frame, symbol) == size).any():
         return True
-    regular = len(gaps) >= FEW_GAPS and bool((gaps.astype("int64") % distance.value == 0).all())
-    return regular and not (gaps == size).any()
+    on_grid = bool((distances.astype("int64") % distance.value == 0).all())
+    return len(distances) >= FEW_GAPS and on_grid and not (distances == size).any()
 
 
-def _gaps(frame: pd.DataFrame, symbol: str) -> pd.Series:
+def gaps(frame: pd.DataFrame, symbol: str) -> pd.Series:
+    """Return the times from each bar of a symbol to the next.
+
+    Args:
+        frame: Bars in any order, columns ``symbol`` and ``timestamp``.
+        symbol: Symbol to look at.
+    """
     stamps = frame.loc[(frame["symbol"] == symbol).to_numpy(), "timestamp"].dropna().sort_values()
     return stamps.diff().dropna()
 

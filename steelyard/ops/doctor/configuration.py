@@ -15,6 +15,7 @@ from packaging.specifiers import SpecifierSet
 from steelyard.errors import FixConfiguration
 from steelyard.gateways.plugins import load_strategy
 from steelyard.gateways.sources import NO_SOURCE
+from steelyard.home import open_source
 from steelyard.ops.up import OWN_STORES
 from steelyard.queries.schedules import TRACES, next_runs
 from steelyard.settings import (
@@ -129,7 +130,7 @@ def strategy(settings: Settings) -> Iterator[Check]:
 
 
 def source(settings: Settings) -> Iterator[Check]:
-    """Report whether the source of bars exists."""
+    """Report whether the source of bars exists; a venue is not contacted."""
     named = settings.source
     if named.kind == "none" and not settings.strategy.is_log:
         raise FixConfiguration(NO_SOURCE)
@@ -141,6 +142,11 @@ def source(settings: Settings) -> Iterator[Check]:
             finding,
             "set the file or folder of your bars, relative to where steelyard is started",
         )
+        return
+    if named.is_venue:
+        open_source(named)
+        finding = f"{named.kind}, {len(named.symbols)} symbols since {named.since}, not contacted"
+        yield Check("source", "ok", finding)
         return
     yield Check("source", "ok", f"{named.kind} {named.path}".strip())
 
