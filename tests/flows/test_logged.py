@@ -1,7 +1,5 @@
 """A log as the existing system: taken in, settled by what it tells or by bars, never mixed."""
 
-import json
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from steelyard.flows.settle import settle
 from steelyard.flows.trade import trade
 from steelyard.home import Home, open_home
 from steelyard.market.features import FEATURES
+from steelyard.ops.doctor import doctor
 from steelyard.queries.history import known_history, signals_between
 from steelyard.tasks.signal_log import read_signal_log, take_in_log
 from steelyard.trading import open_desk
@@ -186,9 +185,7 @@ def test_a_traded_signal_waits_for_what_the_log_tells(with_bars: Home, tmp_path:
     assert known["entry_at"].notna().all()
 
 
-def test_another_system_is_refused_with_the_way_out(
-    home: Path, tmp_path: Path, command: Callable[..., tuple[int, str, str]]
-) -> None:
+def test_another_system_is_refused_with_the_way_out(home: Path, tmp_path: Path) -> None:
     """The brake is pulled until the former system is back, or another lineage begins."""
     conf = log_conf(tmp_path)
     rows = signals_of_trend().head(6)
@@ -207,10 +204,9 @@ def test_another_system_is_refused_with_the_way_out(
     with pytest.raises(FixConfiguration, match=r"give this one a lineage of its own"):
         settle.fn(at(seen), **run)
     assert stores.brake.operator == "system check"
-    _, out, _ = command("doctor", "--json", "--home", home, "--conf", conf)
-    [row] = [row for row in json.loads(out)["rows"] if row["name"] == "system"]
-    assert row["standing"] == "warning"
-    assert "5 of the latest recorded signals are not those of" in row["found"]
+    [row] = [row for row in doctor(home, conf, at(seen)).rows if row.name == "system"]
+    assert row.standing == "warning"
+    assert "5 of the latest recorded signals are not those of" in row.found
     (conf / "services.yaml").write_text("lineage: trend\n")
     settle.fn(at(seen), **run)
     (conf / "services.yaml").unlink()
