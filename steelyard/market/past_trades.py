@@ -228,6 +228,7 @@ def _averaged(count: int, lowest: float, highest: float) -> list[str]:
 
 def _as_signals(trades: pd.DataFrame) -> pd.DataFrame:
     """Return the columns of a log's signal."""
+    symbols, sides = trades["symbol"].astype("str"), trades["side"].astype("str")
     stamps = trades["timestamp"].dt.strftime("%Y-%m-%dT%H:%M:%SZ")
     settled = trades["settled_at"].notna()
     won = (trades["net_return"] > 0).astype("boolean").mask(~settled, pd.NA)
@@ -236,7 +237,7 @@ def _as_signals(trades: pd.DataFrame) -> pd.DataFrame:
     return trades[
         ["symbol", "timestamp", "decided_at", "side", "own", "entry_at", "entry_price", "exit_at"]
     ].assign(
-        signal_id=trades["symbol"] + ":" + stamps + ":" + trades["side"],
+        signal_id=symbols + ":" + stamps + ":" + sides,
         confidence=trades["confidence"].fillna(PLAIN_YES),
         levels=_levels(trades),
         traded=trades["entry_at"].notna(),

@@ -229,6 +229,17 @@ def test_what_is_not_imported_is_named_with_its_line(
     assert log.trades.index.tolist() == [2]
 
 
+def test_a_row_with_one_cell_ends_no_table(tmp_path: Path) -> None:
+    """Only a title before another header does; otherwise the rest of the log would be lost."""
+    file = tmp_path / "log.csv"
+    rows = "A,2026-01-05T10:00Z,buy\nA,,\nA,2026-01-05T12:00Z,buy\n"
+    file.write_text(f"symbol,entry_at,side\n{rows}", encoding="utf-8")
+    log = read(file)
+
+    assert (log.read, log.trades.index.tolist()) == (3, [2, 4])
+    assert [skipped.line for skipped in log.skipped] == [3]
+
+
 def test_executions_with_a_hole_are_refused(tmp_path: Path) -> None:
     """Without one execution every later pair of its symbol would be wrong."""
     file = tmp_path / "log.csv"

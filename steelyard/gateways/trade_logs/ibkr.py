@@ -6,7 +6,7 @@ import pandas as pd
 from steelyard.errors import FixData
 from steelyard.gateways.trade_logs.executions import paired
 from steelyard.gateways.trade_logs.parsed import Columns, ImportOptions, ParsedLog
-from steelyard.gateways.trade_logs.raw import RawLog
+from steelyard.gateways.trade_logs.raw import RawLog, headings
 
 NAME = "ibkr"
 FLEX = ("symbol", ("datetime", "date/time"), "quantity", "tradeprice")
@@ -75,17 +75,17 @@ def _orders(table: pd.DataFrame, level: str) -> pd.DataFrame:
 def _statement(raw: RawLog) -> pd.DataFrame:
     """Return the rows of the sections Trades; each section has a header of its own."""
     parts: list[pd.DataFrame] = []
-    headings: list[str] = []
+    names: list[str] = []
     rows: list[list[str]] = []
     lines: list[int] = []
     for line, cells in (*raw.rows, (0, STATEMENT)):
         if cells[:2] == STATEMENT[:2]:
             if rows:
-                parts.append(pd.DataFrame(rows, index=lines, columns=headings, dtype="str"))
-            headings = [cell.strip().lower() for cell in cells[2:]]
+                parts.append(pd.DataFrame(rows, index=lines, columns=names, dtype="str"))
+            names = headings(cells[2:])
             rows, lines = [], []
-        elif cells[:2] == ("Trades", "Data") and headings:
-            rows.append([*cells[2:], *[""] * len(headings)][: len(headings)])
+        elif cells[:2] == ("Trades", "Data") and names:
+            rows.append([*cells[2:], *[""] * len(names)][: len(names)])
             lines.append(line)
     table = pd.concat(parts) if parts else pd.DataFrame(dtype="str")
     return _orders(table.rename(columns={"t. price": "tradeprice"}), "datadiscriminator")

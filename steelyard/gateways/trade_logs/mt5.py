@@ -69,9 +69,9 @@ def _from_positions(table: pd.DataFrame, name: str, options: ImportOptions) -> P
 
 
 def _from_deals(table: pd.DataFrame, name: str, options: ImportOptions) -> ParsedLog:
-    columns = Columns(table, name, options.timezone, HINT)
+    trading = table["type"].str.lower().isin(["buy", "sell"])  # the others are money in and out
+    columns = Columns(table[trading], name, options.timezone, HINT)
     kind, direction = columns.texts("type").str.lower(), columns.texts("direction").str.lower()
-    trading = kind.isin(["buy", "sell"]) & direction.notna()
     netting = (direction == "in/out").any()
     opened = np.where((direction == "in") == (kind == "buy"), "long", "short")
     fees = -sum(columns.numbers(cost).fillna(0) for cost in ("commission", "fee", "swap"))
@@ -86,5 +86,5 @@ def _from_deals(table: pd.DataFrame, name: str, options: ImportOptions) -> Parse
             "book": "" if netting else opened,
             "opens": ~direction.str.startswith("out", na=False),
         }
-    )[trading]
+    )
     return paired(columns, executions, name=name, form=NAME)

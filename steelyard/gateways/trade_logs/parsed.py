@@ -150,7 +150,7 @@ class Columns:
             return pd.Series(np.nan, index=self.table.index, dtype="float64")
         if pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
             return column.astype("float64")
-        texts = column.astype("str").map(_plain_number)
+        texts = column.astype("str").fillna("").map(_plain_number)
         values = pd.to_numeric(texts, errors="coerce").astype("float64")
         self._skip(values.isna() & ~texts.isin(EMPTY), column, "no number")
         return values

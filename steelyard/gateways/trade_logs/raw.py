@@ -5,7 +5,7 @@ import io
 import json
 import sqlite3
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from html.parser import HTMLParser
@@ -53,14 +53,14 @@ class RawLog:
         required = [(name,) if isinstance(name, str) else tuple(name) for name in columns]
         if self.frame is not None:
             names = list(map(str, self.frame.columns))
-            table = self.frame.set_axis(_headings(names), axis=1)
+            table = self.frame.set_axis(headings(names), axis=1)
             table.attrs["names"] = dict(zip(table.columns, names, strict=True))
             return table if _has(table.columns, required) else None
-        for number, headings in self._headers:
-            if _has(headings, required):
-                table = _below(headings, self.rows[number + 1 :])
+        for number, names in self._headers:
+            if _has(names, required):
+                table = _below(names, self.rows[number + 1 :])
                 written = map(str.strip, self.rows[number][1])
-                table.attrs["names"] = dict(zip(headings, written, strict=True))
+                table.attrs["names"] = dict(zip(names, written, strict=True))
                 return table
         return None
 
@@ -68,40 +68,45 @@ class RawLog:
     def _headers(self) -> list[tuple[int, list[str]]]:
         """Position and names of every row that may be a header: no cell begins with a digit."""
         return [
-            (number, _headings(cells))
+            (number, headings(cells))
             for number, (_, cells) in enumerate(self.rows)
-            if not any(cell.lstrip()[:1].isdigit() for cell in cells)
+            if _may_be_header(cells)
         ]
 
     @property
     def first_line(self) -> str:
         """The first headings, for a message."""
         cells = self.rows[0][1] if self.rows else () if self.frame is None else self.frame.columns
-        return ", ".join(str(cell) for cell in cells if cell)[:200]
+        return " ".join(", ".join(str(cell) for cell in cells if cell).split())[:200]
 
 
-def _headings(cells: Any) -> list[str]:
-    names: list[str] = []
-    for cell in cells:
-        name = cell.strip().lower()
-        names.append(f"{name}.1" if name in names else name)
-    return names
+def headings(cells: Iterable[str]) -> list[str]:
+    """Return cells of a header as names in lower case; repeated ones end with .1, .2 and so on."""
+    names = [cell.strip().lower() for cell in cells]
+    before = [names[:number].count(name) for number, name in enumerate(names)]
+    return [f"{name}.{count}" if count else name for name, count in zip(names, before, strict=True)]
 
 
-def _has(headings: Any, required: Sequence[tuple[str, ...]]) -> bool:
-    return all(any(name in headings for name in names) for names in required)
+def _has(present: Iterable[str], required: Sequence[tuple[str, ...]]) -> bool:
+    known = set(present)
+    return all(known.intersection(names) for names in required)
 
 
-def _below(headings: list[str], rows: Sequence[tuple[int, tuple[str, ...]]]) -> pd.DataFrame:
-    """Return the rows under a heading, up to a row of one cell: the title of the next table."""
-    width = max(number for number, name in enumerate(headings) if name) + 1
+def _may_be_header(cells: Sequence[str]) -> bool:
+    return not any(cell.lstrip()[:1].isdigit() for cell in cells)
+
+
+def _below(names: list[str], rows: Sequence[tuple[int, tuple[str, ...]]]) -> pd.DataFrame:
+    """Return the rows under a header, up to the next table: a row of one cell, then a header."""
+    width = max(number for number, name in enumerate(names) if name) + 1
     lines, values = [], []
-    for line, cells in rows:
-        if width > 1 and sum(bool(cell.strip()) for cell in cells) == 1:
+    for number, (line, cells) in enumerate(rows):
+        is_title = width > 1 and sum(bool(cell.strip()) for cell in cells) == 1
+        if is_title and number + 1 < len(rows) and _may_be_header(rows[number + 1][1]):
             break
         lines.append(line)
         values.append([cell.strip() for cell in (*cells, *[""] * width)[:width]])
-    return pd.DataFrame(values, index=lines, columns=headings[:width], dtype="str")
+    return pd.DataFrame(values, index=lines, columns=names[:width], dtype="str")
 
 
 def read_raw(path: Path) -> RawLog:
