@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -509,6 +510,25 @@ def test_a_refused_file_names_the_preset_of_its_layout(layout: Layout, tmp_path:
     for preset in ("", other):
         with pytest.raises(FixData, match=f"preset: {layout.preset} reads files of this layout"):
             read(settings(layout, file, preset))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
+def test_a_damaged_file_is_read_or_refused_in_one_line(layout: Layout, tmp_path: Path) -> None:
+    """Cut, or with other bytes, with the preset and without: never a library's own error."""
+    dice = np.random.default_rng(len(layout.name))
+    content = layout.content if isinstance(layout.content, bytes) else layout.content.encode()
+    messages = []
+    for _ in range(4):
+        damaged = bytearray(content[: dice.integers(len(content) // 2, len(content))])
+        damaged[dice.integers(len(damaged))] = dice.integers(256)
+        file = replace(layout, content=bytes(damaged)).write(tmp_path)
+        for preset in ("", layout.preset):
+            try:
+                read(settings(layout, file, preset))
+            except FixData as refused:
+                messages.append(str(refused))
+
+    assert not [message for message in messages if "\n" in message]
 
 
 def test_what_the_user_sets_wins_over_the_preset(tmp_path: Path) -> None:

@@ -208,6 +208,9 @@ def test_a_file_that_is_no_utf8_is_one_clear_line(tmp_path: Path) -> None:
 
     with pytest.raises(FixData, match=r"AAA\.csv: cannot be read \('utf-8' codec can't decode"):
         read(files(file))
+    file.write_bytes(HEADER.encode() + b"2026-01-01,1,2,0.5,\xf6,10\n")
+    with pytest.raises(FixData, match="column close is not in UTF-8"):
+        read(files(file))
 
 
 def test_the_sample_is_seven_real_stocks() -> None:
@@ -404,6 +407,8 @@ def test_stamps_in_the_index_of_a_parquet_file_are_found(tmp_path: Path) -> None
     pd.DataFrame(prices, index=index).to_parquet(tmp_path / "BTC.parquet")
 
     assert len(read(files(tmp_path / "BTC.parquet", columns={"timestamp": "date"})).frame) == 30
+    pd.DataFrame(prices, index=index.rename(None)).to_parquet(tmp_path / "ETH.parquet")
+    assert read(files(tmp_path / "ETH.parquet")).frame["timestamp"].tolist() == list(index)
 
 
 def test_one_jump_is_decided_once() -> None:

@@ -51,11 +51,13 @@ def read_bars(file: BarFile, settings: SourceSettings) -> FileBars:
         return _bars_of(file, settings)
     except FixData as error:
         preset = preset_for(_begin(file), settings.preset)
-        if not preset:
-            raise
-        raise FixData(
-            f"{error}; conf/source.yaml: preset: {preset} reads files of this layout"
-        ) from error
+        advice = f"; conf/source.yaml: preset: {preset} reads files of this layout"
+        raise FixData(f"{_in_one_line(str(error))}{advice if preset else ''}") from error
+
+
+def _in_one_line(text: str) -> str:
+    """Return a message about names from a file, which may hold line breaks."""
+    return text.replace("\r", " ").replace("\n", " ")
 
 
 def _begin(file: BarFile) -> str:
@@ -73,6 +75,9 @@ def _bars_of(file: BarFile, settings: SourceSettings) -> FileBars:
         raise FixData(f"{file}: a header but no rows; download it again")
     columns = required_columns(raw, settings, str(file))
     series = {name: raw[column] for name, column in columns.items() if column is not None}
+    for column in series.values():
+        if pd.api.types.infer_dtype(column) == "bytes":
+            raise FixData(f"{file}: column {column.name} is not in UTF-8; save the file in UTF-8")
     frame = pd.DataFrame(
         {
             name: read_numbers(series[name], name, settings, str(file))
@@ -88,7 +93,7 @@ def _bars_of(file: BarFile, settings: SourceSettings) -> FileBars:
     findings = list(read.findings)
     if "volume" not in frame:
         frame["volume"] = float("nan")
-        others = ", ".join(map(str, raw.columns))
+        others = _in_one_line(", ".join(map(str, raw.columns)))
         findings.append(
             f"{file}: no column for volume among {others}; volume is unknown, map it under "
             "'columns' in conf/source.yaml"

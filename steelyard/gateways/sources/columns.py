@@ -19,7 +19,7 @@ SYNONYMS = {
     **{name: (name,) for name in ("open", "high", "low", "close")},
 }
 REQUIRED = ("timestamp", "open", "high", "low", "close")
-UNNAMED = ("", "index", "unnamed: 0")
+UNNAMED = ("", "index", "unnamed: 0", "__index_level_0__")
 """How pandas writes the index of a table that has no name for it."""
 MULTIPLES = {"": 1.0, "K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
 UNKNOWN_VOLUME = -1
@@ -87,9 +87,10 @@ def required_columns(
     """
     names = [str(column) for column in raw.columns]
     columns = find_columns(names, settings, file)
-    first = raw[raw.columns[0]]
-    if columns["timestamp"] is None and names[0].strip().lower() in UNNAMED:
-        columns["timestamp"] = None if pd.api.types.is_numeric_dtype(first) else names[0]
+    unnamed = next((name for name in names if name.strip().lower() in UNNAMED), None)
+    if columns["timestamp"] is None and unnamed is not None:
+        is_count = pd.api.types.is_numeric_dtype(raw[unnamed])
+        columns["timestamp"] = None if is_count else unnamed
     missing = [name for name in REQUIRED if columns[name] is None]
     listed = ", ".join(names)[:400]
     if len(missing) == len(REQUIRED) and _NUMBER.fullmatch(names[-1].strip()):

@@ -39,8 +39,9 @@ class BarFile:
     member: str = ""
 
     def __str__(self) -> str:
-        """Return the path, with the member after a slash."""
-        return f"{self.path}/{self.member}" if self.member else str(self.path)
+        """Return the path, with the member after a slash; what is not printable as ``?``."""
+        text = f"{self.path}/{self.member}" if self.member else str(self.path)
+        return "".join(sign if sign.isprintable() else "?" for sign in text)
 
     @property
     def kind(self) -> str:

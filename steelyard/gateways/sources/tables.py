@@ -19,7 +19,7 @@ from steelyard.gateways.sources.paths import UNREADABLE, BarFile
 from steelyard.gateways.sources.settings import SourceSettings
 
 SIGNS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
-DOWNLOAD_LEVELS = {("price", "ticker"), ("ticker", "price")}
+DOWNLOAD_LEVELS = (["price", "ticker"], ["ticker", "price"])
 """First cells of the two header rows of a download of several symbols."""
 
 
@@ -46,14 +46,18 @@ def read_table(file: BarFile, settings: SourceSettings) -> pd.DataFrame:
 def _read(file: BarFile, settings: SourceSettings) -> pd.DataFrame:
     if file.kind == ".parquet":
         source = pa.BufferReader(file.content()) if file.member else file.path
-        return cast(pd.DataFrame, pa_parquet.read_table(source).to_pandas())
+        return _of_arrow(pa_parquet.read_table(source))
     content = file.content()
     if file.kind == ".feather":
-        table = pa_feather.read_table(pa.BufferReader(content))
-        return cast(pd.DataFrame, table.to_pandas())
+        return _of_arrow(pa_feather.read_table(pa.BufferReader(content)))
     if file.kind.startswith(".json"):
         return _of_json(json.loads(content), settings, file)
     return _of_text(_lines(in_utf8(content), settings), settings, file)
+
+
+def _of_arrow(table: pa.Table) -> pd.DataFrame:
+    """Return the columns; an index that pandas stored is one of them."""
+    return cast(pd.DataFrame, table.to_pandas(ignore_metadata=True))
 
 
 def in_utf8(content: bytes) -> bytes:
@@ -77,8 +81,9 @@ def _of_text(content: bytes, settings: SourceSettings, file: BarFile) -> pd.Data
     rows = csv.reader(first_lines(content), delimiter=settings.separator)
     first, second = next(rows, []), next(rows, [])
     _require_separator(first, settings, file)
-    if (_first_cell(first), _first_cell(second)) in DOWNLOAD_LEVELS:
-        return _of_download(content, settings)
+    levels = [cell.strip().lower() for cell in (*first[:1], *second[:1])]
+    if levels in DOWNLOAD_LEVELS:
+        return _of_download(content, settings, levels)
     repeated = [cell.strip().lower() for cell in first] == [n.lower() for n in settings.names]
     header = list(settings.names) or (
         first if settings.header else [f"f{number}" for number in range(len(first))]
@@ -103,10 +108,6 @@ def first_lines(content: bytes) -> list[str]:
     return content[:100_000].decode("utf-8", "replace").splitlines()[:2]
 
 
-def _first_cell(row: Sequence[str]) -> str:
-    return row[0].strip().lower() if row else ""
-
-
 def _require_separator(first: Sequence[str], settings: SourceSettings, file: BarFile) -> None:
     for sign, word in SIGNS.items():
         if len(first) == 1 and sign in first[0]:
@@ -129,7 +130,7 @@ def _texts(header: Sequence[str], settings: SourceSettings, file: BarFile) -> li
     return [str(columns[name]) for name in wanted if columns[name] is not None]
 
 
-def _of_download(content: bytes, settings: SourceSettings) -> pd.DataFrame:
+def _of_download(content: bytes, settings: SourceSettings, levels: list[str]) -> pd.DataFrame:
     """Return one row per stamp and symbol of a table with a header of columns × symbols.
 
     A symbol without a bar at a stamp of the others has no row.
@@ -137,9 +138,7 @@ def _of_download(content: bytes, settings: SourceSettings) -> pd.DataFrame:
     wide = pd.read_csv(
         io.BytesIO(content), header=[0, 1], index_col=0, sep=settings.separator, low_memory=False
     )
-    wide.columns = wide.columns.set_names(
-        [str(name).strip().lower() for name in wide.columns.names]
-    )
+    wide.columns = wide.columns.set_names(levels)
     long = cast(pd.DataFrame, wide.stack("ticker", future_stack=True))
     long = long.dropna(how="all").rename_axis(["date", "symbol"])
     return long.reset_index()
