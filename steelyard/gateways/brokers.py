@@ -280,10 +280,10 @@ def on_scale(row: dict[str, Any], bars: Bars) -> dict[str, Any]:
         row: Row of ``trades``, submitted or open.
         bars: Bars of its symbol.
     """
-    stamp = naive(pd.Series([row["timestamp"]]))[0]
-    decided = int(np.searchsorted(bars.timestamp, stamp))
-    position = decided + (row["status"] == "open")
-    if position >= len(bars) or bars.timestamp[decided] != stamp:
+    counted_from = row["timestamp" if row["status"] == "submitted" else "entry_at"]
+    stamp = naive(pd.Series([counted_from]))[0]
+    position = int(np.searchsorted(bars.timestamp, stamp))
+    if position >= len(bars) or bars.timestamp[position] != stamp:
         return row
     side = 1 if row["side"] == "buy" else -1
     price = bars.close[position] if row["status"] == "submitted" else bars.open[position]

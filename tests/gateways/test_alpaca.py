@@ -404,6 +404,21 @@ def test_a_paper_trade_follows_the_scale_of_its_bars(
     assert paper.equity(later) == pytest.approx(equity)
 
 
+def test_a_paper_trade_enters_after_its_decision(ledger: Ledger) -> None:
+    """A log's decision at midday is not entered at the open of that day, nor measured by it."""
+    paper = PaperBroker(ledger, BracketPolicy(), 1e5)
+    paper.submit(replace(ORDER, decided_at=ORDER.decided_at + timedelta(hours=12)))
+    [flat] = history(3).values()
+    jumped = replace(flat, open=np.array([200.0, 210.0, 200.0, 200.0]))
+    paper.advance({"AAPL": jumped[:2]})
+    assert row(ledger)["status"] == "submitted"
+    paper.advance({"AAPL": jumped[:3]})
+    paper.advance({"AAPL": jumped})
+
+    assert row(ledger)["entry_at"] == DAY + timedelta(days=2)
+    assert row(ledger)["quantity"] == ORDER.quantity
+
+
 def test_a_position_closed_by_hand_ends_the_trade(
     account: tuple[Account, str], alpaca: AlpacaBroker, ledger: Ledger
 ) -> None:
