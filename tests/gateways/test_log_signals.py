@@ -116,3 +116,21 @@ def test_two_rows_of_one_signal_in_one_log_are_one_signal(ledger: Ledger) -> Non
     intake = ledger.record_log_signals(twice)
 
     assert (intake.added, intake.differing) == (1, ("S:0:buy",))
+
+
+def test_the_names_of_features_and_outcomes_told_alone(ledger: Ledger) -> None:
+    """Every name any signal came with; an outcome is filled in by the id of its signal, once."""
+    outcome = [*LOG_OUTCOME, "outcome_taken_in_at"]
+    assert ledger.own_names() == ()
+    rows = given(2).drop(columns=outcome)
+    rows["own"] = [{"funding": 0.01}, {"imbalance": 1.0, "funding": 2.0}]
+    ledger.record_log_signals(rows)
+    told = given(3, net_return=-0.02, won=False)[["signal_id", *LOG_OUTCOME]].iloc[1:]
+
+    assert ledger.own_names() == ("funding", "imbalance")
+    assert (ledger.fill_in_outcomes(told), ledger.fill_in_outcomes(told)) == (1, 0)
+    assert ledger.log_signals(LATER)["net_return"].tolist() == pytest.approx(
+        [np.nan, -0.02], nan_ok=True
+    )
+    assert ledger.taken_in_at("S:0:buy") == datetime(2026, 2, 1, tzinfo=UTC)
+    assert ledger.taken_in_at("nobody") is None
