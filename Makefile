@@ -7,7 +7,7 @@ DEMO := demo
 PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
-.PHONY: install demo test soak e2e wheel check cover lint bench clean
+.PHONY: install demo test soak e2e wheel freqtrade check cover lint bench clean
 
 install: $(INSTALLED)
 
@@ -41,6 +41,10 @@ lint: install
 # The wheel, installed into a fresh environment and used in a folder with packages named tasks and flows.
 wheel: install
 	$(BIN)/python .ci/check_wheel.py
+
+# The adapter of examples/freqtrade in a backtest, in an environment of freqtrade's own: its pins and ours do not fit together.
+freqtrade: install
+	$(BIN)/python -P .ci/check_freqtrade.py
 
 # What to run before a commit: linters, types, import contracts, and the tests of the pure core and of the documents.
 check: lint

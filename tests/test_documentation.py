@@ -10,7 +10,12 @@ from pathlib import Path
 import pytest
 
 PROJECT = Path(__file__).parents[1]
-PAGES = [PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *(PROJECT / "docs").rglob("*.md")]
+PAGES = [
+    PROJECT / "README.md",
+    PROJECT / "CONTRIBUTING.md",
+    *(PROJECT / "docs").rglob("*.md"),
+    *(PROJECT / "examples").rglob("*.md"),
+]
 SOURCES = sorted(
     file for name in ("steelyard", "tasks", "flows") for file in (PROJECT / name).rglob("*.py")
 )

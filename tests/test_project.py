@@ -46,8 +46,10 @@ def test_every_number_in_conf_has_its_unit() -> None:
 def test_the_pins_name_no_index_and_no_host() -> None:
     """Pins hold names, versions and markers only, and the four fixed pins are there."""
     lines = (PROJECT / "constraints.txt").read_text().splitlines()
+    of_freqtrade = (PROJECT / ".ci" / "freqtrade-constraints.txt").read_text().splitlines()
 
-    assert all(re.fullmatch(r"[a-z0-9._-]+==\S+( ; .+)?", line) for line in lines)
+    for line in (*lines, *of_freqtrade):
+        assert re.fullmatch(r"[a-z0-9._-]+==\S+( ; .+)?", line), line
     assert {"sqlalchemy==2.0.58", "fastapi==0.150.0", "pandas==3.0.6"} <= set(lines)
     assert "xgboost-cpu==3.2.0 ; sys_platform != 'darwin'" in lines
 
