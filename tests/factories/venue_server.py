@@ -120,6 +120,47 @@ def alpaca(venue: Venue, path: str, query: dict[str, str]) -> tuple[int, Any] | 
     return 200, {"bars": answer, "next_page_token": str(end) if end < len(bars) else None}
 
 
+def yahoo(venue: Venue, path: str, query: dict[str, str]) -> tuple[int, Any] | None:
+    """The chart of a symbol (seconds, one list per column), and the crumb asked before it."""
+    if path.endswith("/getcrumb"):
+        return 200, "crumb"
+    if not path.startswith("/v8/finance/chart/"):
+        return None
+    symbol = path.rsplit("/", 1)[1]
+    if symbol not in venue.bars:
+        return 404, _no_chart("No data found, symbol may be delisted")
+    meta = {
+        "symbol": symbol,
+        "currency": "USD",
+        "instrumentType": "EQUITY",
+        "exchangeTimezoneName": "America/New_York",
+        "validRanges": ["1d", "max"],
+    }
+    first, last = (
+        pd.Timestamp(int(query.get(name, 0)), unit="s", tz="UTC") for name in ("period1", "period2")
+    )
+    if query["interval"] == "1h" and first.year < 2023:
+        return 422, _no_chart("The requested range must be within the last 730 days.")
+    bars = venue.between(symbol, first, last)
+    if bars.empty and "range" not in query:
+        return 400, _no_chart(f"Data doesn't exist for startDate = {first}, endDate = {last}")
+    quote: dict[str, list[Any]] = {name: list(bars[name]) for name in COLUMNS[2:]}
+    adjusted = list(bars["adj_close"] if "adj_close" in bars else bars["close"])
+    # Daily bars are stamped at the opening bell, 9:30.
+    stamps = [int(stamp.timestamp()) + 34_200 for stamp in bars["timestamp"]]
+    indicators = {"quote": [quote], "adjclose": [{"adjclose": adjusted}]}
+    return 200, {
+        "chart": {
+            "result": [{"meta": meta, "timestamp": stamps, "indicators": indicators}],
+            "error": None,
+        }
+    }
+
+
+def _no_chart(reason: str) -> dict[str, Any]:
+    return {"chart": {"result": None, "error": {"code": "Not Found", "description": reason}}}
+
+
 Routes = Callable[[Venue, str, dict[str, str]], tuple[int, Any] | None]
 
 
@@ -136,7 +177,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         url = urlparse(self.path)
         query = {name: values[0] for name, values in parse_qs(url.query).items()}
-        is_for_bars = "exchangeInfo" not in url.path and "getcrumb" not in url.path
+        is_for_bars = bool(query) and "range" not in query
         fault = self.venue.faults.pop(0) if is_for_bars and self.venue.faults else None
         if isinstance(fault, int):
             self.answer(fault, {"code": -1, "message": "as told", "msg": "as told"})

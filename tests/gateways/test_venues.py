@@ -3,14 +3,18 @@
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlparse
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
+import yfinance
+from curl_cffi.requests import Session
 from exchange_calendars import get_calendar
 
 from factories.guides import classes_of
-from factories.venue_server import Venue, alpaca, binance, running_venue, tape
+from factories.venue_server import Venue, alpaca, binance, running_venue, tape, yahoo
 from steelyard.errors import FixConfiguration, FixData, RestoreService
 from steelyard.flows.collect import collect
 from steelyard.gateways.sources import RawBars, SourceSettings
@@ -139,7 +143,7 @@ def test_a_venue_asks_for_what_it_needs(missing: str) -> None:
 
 def test_an_unknown_kind_is_told_what_is_known() -> None:
     """A misspelt kind is no plug-in."""
-    with pytest.raises(ValueError, match=r"use one of sample, .* ccxt, or MODULE:CLASS"):
+    with pytest.raises(ValueError, match=r"use one of sample, .* yfinance, or MODULE:CLASS"):
         SourceSettings.model_validate({"kind": "cctx"})
 
 
@@ -163,6 +167,10 @@ class HalfHours(Own):
 
 class TwoHours(Own):
     distance = pd.Timedelta("2h")
+
+
+class EveryDay(Own):
+    distance = pd.Timedelta("1D")
 
 
 class Naive(Own):
@@ -204,6 +212,13 @@ def test_a_class_of_ones_own_is_held_to_the_contract(name: str, complaint: str) 
     """Bars of another size would be known too early; columns and zone are asked for."""
     with pytest.raises(FixData, match=complaint):
         read(own_settings(name), START + 48 * HOUR)
+
+
+def test_an_exchange_does_not_trade_on_saturdays() -> None:
+    """With its calendar, days around the clock would be known hours before they end."""
+    settings = own_settings("EveryDay", bar_size="1D", calendar="XNYS")
+    with pytest.raises(FixConfiguration, match="set calendar: 24/7"):
+        read(settings, START + pd.Timedelta("40D"))
 
 
 @pytest.mark.parametrize(
@@ -346,9 +361,10 @@ def test_a_split_puts_the_lake_on_the_scale_of_the_venue(
         ({"options": {"fed": "iex"}}, "alpaca has no fed; use adjustment, feed, address"),
         ({"symbols": ("AAPL", "ZZZ")}, "refuses the request for AAPL,ZZZ .*invalid symbol: ZZZ"),
         ({"symbols": ("AAPL", "BTC/USD")}, "stocks and crypto have other calendars"),
+        ({"symbols": ("BTC/USD",)}, "before they have closed; set calendar: 24/7"),
         ({"bar_size": "90min"}, "alpaca has no bars of 0 days 01:30:00"),
     ],
-    ids=["feed", "option", "symbol", "mixed", "size"],
+    ids=["feed", "option", "symbol", "mixed", "calendar", "size"],
 )
 def test_what_alpaca_refuses_is_one_clear_line(
     market: tuple[Venue, str], changes: dict[str, Any], complaint: str
@@ -413,3 +429,68 @@ def test_doctor_looks_at_a_venue_without_asking_it() -> None:
     assert row.found == "ccxt, 2 symbols since 2024-03-01, not contacted"
     with pytest.raises(FixConfiguration, match="unknown to ccxt"):
         list(doctor_source(Settings(source=ccxt_settings("", options={"exchange": "x"}))))
+
+
+class Rerouted(Session):  # type: ignore[type-arg]
+    """Requests of yfinance, sent to a local server instead of Yahoo's hosts."""
+
+    address = ""
+
+    def request(self, method: Any, url: str, *args: Any, **options: Any) -> Any:
+        return super().request(method, self.address + urlparse(url).path, *args, **options)
+
+
+@pytest.fixture
+def rerouted(tmp_path: Path) -> Iterator[tuple[Venue, Rerouted]]:
+    """Yahoo with 120 daily bars of AAPL and a dividend of 2 % before the 100th."""
+    yfinance.cache.set_cache_location(str(tmp_path))
+    sessions = get_calendar("XNYS", start="2024-01-02", end="2024-12-31").sessions[:120]
+    opens = pd.DatetimeIndex(sessions.tz_localize("America/New_York").tz_convert("UTC"))
+    bars = tape("AAPL", opens)
+    factor = np.where(np.arange(len(bars)) < 99, 0.98, 1.0)
+    with running_venue(yahoo, {"AAPL": bars.assign(adj_close=bars["close"] * factor)}) as running:
+        session = Rerouted()
+        session.address = running[1]
+        yield running[0], session
+
+
+def read_yahoo(session: Rerouted, until: str, **changes: object) -> RawBars:
+    values = {"kind": "yfinance", "symbols": ("AAPL",), "since": "2024-01-02", "bar_size": "1D"}
+    settings = SourceSettings.model_validate(values | {"calendar": "XNYS"} | changes)
+    source = open_venue(settings)
+    source.session = session  # type: ignore[attr-defined]
+    at = pd.Timestamp(until, tz="America/New_York").tz_convert("UTC")
+    stretch = Stretch(dict.fromkeys(settings.symbols, settings.first_open), at)
+    return read_venue(source, settings, stretch)
+
+
+def test_daily_bars_of_yahoo_carry_the_adjusted_close(rerouted: tuple[Venue, Rerouted]) -> None:
+    """Days begin at midnight in New York and are known at 16:00; faults are asked again."""
+    venue, session = rerouted
+    venue.faults = [429, 429, 503, 503, "half"]  # yfinance asks twice on a bad status
+    raw = read_yahoo(session, "2024-06-03 16:00")
+    expected = venue.bars["AAPL"]
+    expected = expected[(expected["timestamp"] <= raw.frame["timestamp"].max()).array]
+    columns = [*COLUMNS, "adj_close"]
+    pd.testing.assert_frame_equal(raw.frame[columns], expected[columns], check_dtype=False)
+    assert raw.frame["timestamp"].max() == pd.Timestamp("2024-06-03 04:00", tz="UTC")
+    assert len(read_yahoo(session, "2024-06-03 15:59").frame) == len(raw.frame) - 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"symbols": ("ZZZZ",)}, "does not know the symbol ZZZZ"),
+        ({"since": "2020-01-01", "bar_size": "1h"}, "within the last 730 days.*'since'"),
+        ({"bar_size": "7min"}, r"set bar_size to one of 1min, 2min"),
+        ({"options": {"key": "x"}}, "yfinance has no key; remove it"),
+        ({"since": "2025-01-01"}, "has no bars of AAPL at all"),
+    ],
+    ids=["symbol", "past", "size", "option", "nothing"],
+)
+def test_what_yahoo_does_not_have_is_one_clear_line(
+    rerouted: tuple[Venue, Rerouted], changes: dict[str, Any], complaint: str
+) -> None:
+    """The line names what to correct."""
+    with pytest.raises((FixConfiguration, RestoreService), match=complaint):
+        read_yahoo(rerouted[1], "2025-02-03 16:00", **changes)

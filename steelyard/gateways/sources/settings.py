@@ -34,6 +34,7 @@ LOCAL = ("sample", "simulated", "files", "none")
 VENUES = {
     "alpaca": "steelyard.gateways.venues.alpaca_bars:AlpacaBars",
     "ccxt": "steelyard.gateways.venues.ccxt_bars:CcxtBars",
+    "yfinance": "steelyard.gateways.venues.yahoo_bars:YahooBars",
 }
 """Built-in venues and their classes; each needs the extra of its name."""
 PLUGINS = "steelyard.sources"

@@ -13,6 +13,7 @@ import pandas as pd
 from requests import RequestException
 
 from steelyard.errors import FixConfiguration
+from steelyard.gateways.calendars import CONTINUOUS
 from steelyard.gateways.sources import SourceSettings
 from steelyard.gateways.venues.requests import (
     UNREADABLE,
@@ -44,7 +45,7 @@ class AlpacaBars:
 
     Raises:
         FixConfiguration: If alpaca-py is missing, an option is unknown, Alpaca has no bars of this
-            size, or stocks and crypto are mixed.
+            size, stocks and crypto are mixed, or crypto has the calendar of an exchange.
     """
 
     def __init__(self, settings: SourceSettings, key: str, secret: str) -> None:
@@ -68,6 +69,11 @@ class AlpacaBars:
                 "home of its own"
             )
         self._is_crypto = crypto == {True}
+        if self._is_crypto and settings.calendar not in CONTINUOUS:
+            raise FixConfiguration(
+                f"conf/source.yaml: calendar {settings.calendar} would have the daily bars of "
+                "crypto known before they have closed; set calendar: 24/7"
+            )
         self._options = settings.options
         self._timeframe = _timeframe(pd.Timedelta(settings.bar_size))
         self._client = StockHistoricalDataClient(

@@ -6,6 +6,7 @@ the end of its day.
 
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -101,7 +102,7 @@ class CcxtBars:
         listing or in a pause: the next page then begins after it.
         """
         while first + bar_size <= until:
-            rows, stretch = persistently(lambda: self._page(symbol, first), self._name)  # noqa: B023
+            rows, stretch = persistently(partial(self._page, symbol, first), self._name)
             page = _frame(symbol, rows)
             page = page[(page["timestamp"] >= first).array]
             yield page

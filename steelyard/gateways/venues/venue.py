@@ -7,7 +7,7 @@ from typing import Protocol, cast
 import pandas as pd
 
 from steelyard.errors import FixConfiguration, FixData, RestoreService
-from steelyard.gateways.calendars import QUIET, known_after
+from steelyard.gateways.calendars import CONTINUOUS, QUIET, known_after
 from steelyard.gateways.plugins import load_plugin
 from steelyard.gateways.sources import RawBars, SourceSettings
 from steelyard.gateways.sources.settings import PLUGINS, VENUES
@@ -15,6 +15,7 @@ from steelyard.gateways.sources.source import FEW_GAPS, gaps
 from steelyard.market.bars import COLUMNS, bar_sizes
 
 FILE = "conf/source.yaml"
+SATURDAY = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +110,7 @@ def read_venue(source: BarSource, settings: SourceSettings, stretch: Stretch) ->
     first = frame["symbol"].map(since)
     frame = frame[((frame["timestamp"] + delay <= until) & (frame["timestamp"] >= first)).array]
     _require_bar_size(frame, bar_size, settings.kind)
+    _require_closed_weekends(frame, bar_size, settings)
     return RawBars(
         frame.reset_index(drop=True),
         bar_size,
@@ -138,6 +140,19 @@ def _require_bar_size(frame: pd.DataFrame, bar_size: pd.Timedelta, venue: str) -
                 f"{venue}: the bars of {symbol} are {distance} apart, bar_size in conf/source.yaml "
                 f"says {bar_size}; correct it, or the class of the venue"
             )
+
+
+def _require_closed_weekends(
+    frame: pd.DataFrame, bar_size: pd.Timedelta, settings: SourceSettings
+) -> None:
+    """Refuse the calendar of an exchange for a market that does not close: days end later there."""
+    days = frame["timestamp"].dt.tz_convert(settings.timezone).dt.dayofweek
+    is_daily = bar_size >= pd.Timedelta("1D") and settings.calendar not in CONTINUOUS
+    if is_daily and (days == SATURDAY).mean() > 1 / 14:
+        raise FixConfiguration(
+            f"{settings.kind} has bars on Saturdays; with calendar {settings.calendar} they would "
+            "be known before they have closed; set calendar: 24/7 in conf/source.yaml"
+        )
 
 
 def _late_and_missing(
