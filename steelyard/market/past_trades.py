@@ -70,9 +70,8 @@ def _placed(
     placed["timestamp"] = rows["timestamp"].fillna(moment).dt.floor("s")
     placed["decided_at"], placed["on_bar"] = moment, False
     placed["settled_at"] = rows["exit_at"] + resolution
-    lowest = rows[["lowest"]].to_numpy(dtype=np.float64)
-    highest = rows[["highest"]].to_numpy(dtype=np.float64)
-    ranges = {"entry": (lowest, highest), "exit": (lowest, highest)}
+    own = (rows["lowest"].to_numpy(np.float64), rows["highest"].to_numpy(np.float64))
+    ranges = {"entry": own, "exit": own}
     if bars is not None and len(bars):
         _decide_on_bars(placed, rows, bars, stamps_are_opens=stamps_are_opens)
         exits = naive(rows["exit_at"])
@@ -80,8 +79,8 @@ def _placed(
             inside = _bars_at(bars, exits)
             closes = np.where(inside >= 0, bars.closes_at[inside], naive(placed["settled_at"]))
             placed["settled_at"] = _utc(np.fmax(closes, exits), rows)
-            ranges["entry"] = _ranges(bars, naive(rows["entry_at"]), before=False)
-            ranges["exit"] = _ranges(bars, exits, before=True)
+            ranges["entry"] = _ranges(bars, naive(rows["entry_at"]), own, before=False)
+            ranges["exit"] = _ranges(bars, exits, own, before=True)
     placed["faults"] = [
         [*faults, *found]
         for faults, found in zip(rows["faults"], _outside(rows, ranges), strict=True)
@@ -117,12 +116,15 @@ def _bars_at(bars: Bars, stamps: Stamps) -> NDArray[np.int64]:
     return np.where((position >= 0) & inside & ~np.isnat(stamps), position, -1)
 
 
-def _ranges(bars: Bars, stamps: Stamps, *, before: bool) -> tuple[Floats, Floats]:
-    """Return low and high of the bar at each time, shape (n, 1), NaN where there is none.
+def _ranges(
+    bars: Bars, stamps: Stamps, own: tuple[Floats, Floats], *, before: bool
+) -> tuple[Floats, Floats]:
+    """Return low and high of the bar at each time, shape (n,).
 
     Args:
         bars: Bars of the symbol.
         stamps: Times, shape (n,).
+        own: Low and high where there is no bar, NaN if unknown, each of shape (n,).
         before: At the very open of a bar, the one before counts, too: its close is that moment.
     """
     position = _bars_at(bars, stamps)
@@ -131,16 +133,14 @@ def _ranges(bars: Bars, stamps: Stamps, *, before: bool) -> tuple[Floats, Floats
         both = (position > 0) & (bars.timestamp[position] == stamps)
         lows = np.where(both, np.minimum(lows, bars.low[position - 1]), lows)
         highs = np.where(both, np.maximum(highs, bars.high[position - 1]), highs)
-    lows, highs = (np.where(position >= 0, values, np.nan) for values in (lows, highs))
-    return lows[:, None], highs[:, None]
+    return np.where(position >= 0, lows, own[0]), np.where(position >= 0, highs, own[1])
 
 
 def _outside(rows: pd.DataFrame, ranges: Mapping[str, tuple[Floats, Floats]]) -> list[list[str]]:
     """Return the faults of each trade: fills at prices that its bar did not have."""
     found: list[list[str]] = [[] for _ in range(len(rows))]
-    for fill, (lows, highs) in ranges.items():
+    for fill, (low, high) in ranges.items():
         prices = rows[f"{fill}_price"].to_numpy(dtype=np.float64)
-        low, high = lows[:, 0], highs[:, 0]
         bounds = (
             (prices < low * (1 - TOLERANCE), low, "under the low"),
             (prices > high * (1 + TOLERANCE), high, "over the high"),
