@@ -131,14 +131,11 @@ def test_an_outcome_is_known_when_its_bar_is_closed() -> None:
 )
 def test_a_fill_outside_its_bar_is_named(change: dict[str, object], faults: list[str]) -> None:
     """By the bars of the lake, or by the range that the log itself gives."""
-    ranges = {"lowest": 90.0, "highest": 110.0}
+    trade = trades((5.5, 8.5), **change)
+    ranged = trade.assign(lowest=90.0, highest=110.0)
 
-    assert (
-        past_signals(trades((5.5, 8.5), **change), {"X": BARS}, MINUTE)["faults"].iloc[0] == faults
-    )
-    assert (
-        past_signals(trades((5.5, 8.5), **change, **ranges), {}, MINUTE)["faults"].iloc[0] == faults
-    )
+    for log, bars in ((trade, BARS), (ranged, BARS[:0]), (ranged, BARS[:3])):
+        assert past_signals(log, {"X": bars}, MINUTE)["faults"].iloc[0] == faults
 
 
 def test_trades_open_together_on_one_bar_are_an_averaged_entry() -> None:
