@@ -112,12 +112,21 @@ def trade(**changes: Any) -> SimpleNamespace:
     kept: dict[str, str] = {}
     fields = {"pair": PAIR, "is_short": False, "is_open": True, "entry_side": "buy"}
     fields |= {"open_rate": 100.0, "initial_stop_loss": 97.0, "leverage": 2.0, "exit_reason": "roi"}
+    fields |= {"amount": 2.0, "close_profit": 0.01}
     return SimpleNamespace(
-        **(fields | changes), get_custom_data=kept.get, set_custom_data=kept.__setitem__
+        **(fields | changes),
+        get_custom_data=kept.get,
+        set_custom_data=kept.__setitem__,
+        calculate_profit=lambda rate: SimpleNamespace(total_profit_ratio=0.03),
     )
 
 
-BUY, SELL = SimpleNamespace(ft_order_side="buy"), SimpleNamespace(ft_order_side="sell")
+def order(side: str, amount: float = 2.0) -> SimpleNamespace:
+    """A filled order."""
+    return SimpleNamespace(ft_order_side=side, safe_amount=amount, safe_price=101.0)
+
+
+BUY, SELL = order("buy"), order("sell")
 
 
 def test_a_signal_left_stays_left_for_its_candle(service: Service) -> None:
@@ -141,6 +150,13 @@ def test_a_signal_left_stays_left_for_its_candle(service: Service) -> None:
         )
         for side in ("buy", "sell")
     ]
+
+
+def test_without_a_confidence_column_an_entry_is_a_plain_yes(service: Service) -> None:
+    """The service is told of no confidence, and gives it that of a yes."""
+    enters(strategy(service, steelyard_confidence="none"))
+
+    assert service.received[0][1]["confidence"] is None
 
 
 def _slow(route: str) -> Answer:
@@ -224,6 +240,23 @@ def test_outcomes_wait_for_the_service(service: Service) -> None:
         "net_return": 0.02,
         "exit_reason": "take_profit",
     }
+
+
+def test_a_backtest_knows_an_end_when_its_candle_closes(service: Service) -> None:
+    """There the last exit is filled before the trade is closed; a partial one reports nothing."""
+    asking = strategy(service, "backtest", steelyard_in_backtest=True)
+    followed = trade()
+    service.answer = lambda route: (200, json.dumps(LEAVE | {"decision": True}).encode())
+    enters(asking, minutes=0)
+    for filled in (BUY, order("sell", 0.5)):
+        asking.order_filled(PAIR, followed, filled, CLOSED)
+    assert [route for route, _ in service.received] == ["/signals"]
+    followed.amount = 1.5
+    asking.order_filled(PAIR, followed, order("sell", 1.5), CLOSED)
+    [_, (_, report)] = service.received
+
+    assert report["settled_at"] == "2026-01-02T13:00:00Z"
+    assert report["net_return"] == 0.015
 
 
 def test_a_trade_of_no_signal_is_not_reported(service: Service) -> None:
