@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from steelyard.errors import FixConfiguration, VerifyState
 from steelyard.gateways.alerts import Alerts
 from steelyard.gateways.brake import Brake
-from steelyard.gateways.brokers import Broker, BrokerSettings, PaperBroker
+from steelyard.gateways.brokers import Broker, BrokerSettings, PaperBroker, load_broker
 from steelyard.gateways.lake import Lake
 from steelyard.gateways.ledger import Ledger
 from steelyard.gateways.ledger.digests import Digests
@@ -121,10 +121,12 @@ def open_broker(
         rule: The existing system's own exit rule; None without one.
 
     Raises:
-        FixConfiguration: If Alpaca's keys or its library are missing.
+        FixConfiguration: If Alpaca's keys or its library are missing, or a plug-in cannot be made.
     """
     if settings.name == "paper":
         return PaperBroker(ledger, policy, settings.start_equity, rule)
+    if settings.name != "alpaca":
+        return _open_plugin(settings, policy, ledger, rule)
     try:
         from steelyard.gateways.alpaca import AlpacaBroker
     except ModuleNotFoundError as error:
@@ -132,6 +134,20 @@ def open_broker(
             "conf/broker.yaml names alpaca; install it: pip install 'steelyard[alpaca]'"
         ) from error
     return AlpacaBroker(ledger, policy, settings, alpaca_keys(), rule)
+
+
+def _open_plugin(
+    settings: BrokerSettings, policy: BracketPolicy, ledger: Ledger, rule: Exiting | None
+) -> Broker:
+    options = with_variables(settings.options, "conf/broker.yaml")
+    filled, made = settings.model_copy(update={"options": options}), load_broker(settings.name)
+    try:
+        return cast(Broker, made(ledger, policy, filled, rule))
+    except TypeError as error:
+        raise FixConfiguration(
+            f"conf/broker.yaml names {settings.name}: {error}; its class must take ledger, policy, "
+            "settings and rule"
+        ) from error
 
 
 def open_source(settings: SourceSettings) -> BarSource:

@@ -8,13 +8,14 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, cast
 
 import numpy as np
 import pandas as pd
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from steelyard.errors import ReconcileAccount
+from steelyard.errors import FixConfiguration, ReconcileAccount
+from steelyard.gateways.plugins import load_plugin, require_plugin
 from steelyard.market.bars import Bars, naive
 from steelyard.market.brackets import (
     REASONS,
@@ -32,6 +33,9 @@ from steelyard.values import FrozenModel
 if TYPE_CHECKING:
     from steelyard.gateways.ledger import Ledger
 
+BUILT_IN = ("paper", "alpaca")
+PLUGINS = "steelyard.brokers"
+"""Group of entry points under which other packages offer brokers."""
 WORKING = ("submitted", "open")
 SCALED = (
     "quantity",
@@ -51,18 +55,26 @@ class BrokerSettings(FrozenModel):
     """The broker and its account (``conf/broker.yaml``); Alpaca's keys come from the environment.
 
     Attributes:
-        name: ``paper`` (embedded) or ``alpaca``.
+        name: ``paper`` (embedded), ``alpaca``, ``MODULE:CLASS`` or the name of an entry point.
+        options: Options of a plug-in, by name; ``${NAME}`` is filled from the environment.
         start_equity: Equity of the embedded broker at its first trade, in its currency.
         live: Whether Alpaca's live account is used, with real money.
         address: Address instead of Alpaca's own, such as a proxy; None for Alpaca's.
         timeout_seconds: Time limit of one request to Alpaca.
     """
 
-    name: Literal["paper", "alpaca"] = "paper"
+    name: str = "paper"
+    options: dict[str, Any] = Field(default_factory=dict)
     start_equity: Annotated[float, Field(gt=0)] = 100_000.0
     live: bool = False
     address: Annotated[str, Field(pattern=r"^https?://")] | None = None
     timeout_seconds: Annotated[float, Field(gt=0, le=60)] = 5.0
+
+    @field_validator("name")
+    @classmethod
+    def _a_broker(cls, name: str) -> str:
+        require_plugin(PLUGINS, name, BUILT_IN)
+        return name
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +137,31 @@ class Broker(Protocol):
 
     def equity(self, bars: Mapping[str, Bars]) -> float:
         """Return the value of the account at the newest closes, in its currency."""
+
+
+def load_broker(name: str) -> Any:
+    """Return the class of a broker that is a plug-in.
+
+    Args:
+        name: ``MODULE:CLASS``, or the name of an entry point.
+
+    Raises:
+        FixConfiguration: If it cannot be loaded, lacks a method or has no name of its own.
+    """
+    made = load_plugin(PLUGINS, name, "conf/broker.yaml")
+    methods = [part for part in vars(Broker) if callable(vars(Broker)[part]) and part[0] != "_"]
+    missing = [part for part in methods if not hasattr(made, part)]
+    if missing:
+        raise FixConfiguration(
+            f"conf/broker.yaml names {name}, which lacks {', '.join(missing)}; add them "
+            "(docs/extending.md)"
+        )
+    if getattr(made, "name", "") in ("", *BUILT_IN):
+        raise FixConfiguration(
+            f"conf/broker.yaml names {name}, which has the name {getattr(made, 'name', '')!r}; "
+            "give it one of its own, under which the ledger keeps its trades"
+        )
+    return made
 
 
 class PaperBroker:

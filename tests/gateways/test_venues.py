@@ -17,10 +17,14 @@ from factories.guides import classes_of
 from factories.venue_server import Venue, alpaca, binance, running_venue, tape, yahoo
 from steelyard.errors import FixConfiguration, FixData, RestoreService
 from steelyard.flows.collect import collect
+from steelyard.gateways.brokers import BrokerSettings, PaperBroker
+from steelyard.gateways.ledger import Ledger
 from steelyard.gateways.sources import RawBars, SourceSettings
 from steelyard.gateways.venues import Stretch, open_venue, read_venue, requests
-from steelyard.home import open_home, open_source
+from steelyard.home import open_broker, open_home, open_source
 from steelyard.market.bars import COLUMNS, PRICES
+from steelyard.market.brackets import BracketPolicy
+from steelyard.ops.doctor.configuration import broker as doctor_broker
 from steelyard.ops.doctor.configuration import source as doctor_source
 from steelyard.settings import Settings
 
@@ -170,7 +174,9 @@ class TwoHours(Own):
 
 
 class EveryDay(Own):
-    distance = pd.Timedelta("1D")
+    def read(self, since: Any, bar_size: pd.Timedelta, until: pd.Timestamp) -> Any:
+        for symbol, first in since.items():
+            yield tape(symbol, pd.date_range(first, periods=60, freq="1D"))
 
 
 class Naive(Own):
@@ -216,7 +222,7 @@ def test_a_class_of_ones_own_is_held_to_the_contract(name: str, complaint: str) 
 
 def test_an_exchange_does_not_trade_on_saturdays() -> None:
     """With its calendar, days around the clock would be known hours before they end."""
-    settings = own_settings("EveryDay", bar_size="1D", calendar="XNYS")
+    settings = own_settings("EveryDay", bar_size="1D", calendar="XNYS", timezone="UTC")
     with pytest.raises(FixConfiguration, match="set calendar: 24/7"):
         read(settings, START + pd.Timedelta("40D"))
 
@@ -494,3 +500,73 @@ def test_what_yahoo_does_not_have_is_one_clear_line(
     """The line names what to correct."""
     with pytest.raises((FixConfiguration, RestoreService), match=complaint):
         read_yahoo(rerouted[1], "2025-02-03 16:00", **changes)
+
+
+def test_an_installed_package_offers_a_venue_and_a_broker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both are named by their entry points; the broker keeps its trades under its own name."""
+    (tmp_path / "desk-1.0.dist-info").mkdir()
+    (tmp_path / "desk-1.0.dist-info" / "METADATA").write_text("Name: desk\nVersion: 1.0\n")
+    (tmp_path / "desk-1.0.dist-info" / "entry_points.txt").write_text(
+        f"[steelyard.sources]\nfeed = {__name__}:Own\n[steelyard.brokers]\nfloor = desk:Floor\n"
+    )
+    (tmp_path / "desk.py").write_text(
+        "from steelyard.gateways.brokers import PaperBroker\n\n\n"
+        "class Floor(PaperBroker):\n"
+        "    name = 'floor'\n\n"
+        "    def __init__(self, ledger, policy, settings, rule=None):\n"
+        "        super().__init__(ledger, policy, settings.options['equity'], rule)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    settings = own_settings("Own").model_copy(update={"kind": "feed"})
+    assert isinstance(open_source(SourceSettings.model_validate(settings.model_dump())), Own)
+    floor = BrokerSettings.model_validate({"name": "floor", "options": {"equity": 5.0}})
+    ledger = Ledger(f"sqlite:///{tmp_path}/ledger.db")
+    ledger.migrate()
+    broker = open_broker(floor, BracketPolicy(), ledger)
+    assert (broker.name, broker.equity({})) == ("floor", 5.0)
+    [row] = doctor_broker(Settings(broker=floor))
+    assert row.found == "floor, a plug-in, not contacted"
+
+
+class Nameless(PaperBroker):
+    name = "paper"
+
+
+class Bare(PaperBroker):
+    name = "bare"
+
+    def __init__(self) -> None:
+        """Take nothing of what a broker is given."""
+
+
+class Half:
+    name = "half"
+
+    def __init__(self, *arguments: object) -> None:
+        """Take what a broker is given."""
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [
+        ("Half", "lacks submit, advance, protect, cancel_entries, tradable, equity; add them"),
+        ("Nameless", "has the name 'paper'; give it one of its own"),
+        ("Nobody", "has no attribute 'Nobody'"),
+        ("Bare", "must take ledger, policy, settings and rule"),
+    ],
+)
+def test_a_class_that_cannot_be_a_broker_is_one_clear_line(
+    name: str, complaint: str, tmp_path: Path
+) -> None:
+    """A broker without all of its methods would fail with an order in the market."""
+    settings = BrokerSettings.model_validate({"name": f"{__name__}:{name}"})
+    with pytest.raises(FixConfiguration, match=f"conf/broker.yaml names {__name__}.*{complaint}"):
+        open_broker(settings, BracketPolicy(), Ledger(f"sqlite:///{tmp_path}/ledger.db"))
+
+
+def test_an_unknown_broker_is_told_what_is_known() -> None:
+    """A misspelt name is no plug-in."""
+    with pytest.raises(ValueError, match="use one of paper, alpaca, or MODULE:CLASS"):
+        BrokerSettings.model_validate({"name": "papre"})

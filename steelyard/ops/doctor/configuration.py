@@ -13,6 +13,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from steelyard.errors import FixConfiguration
+from steelyard.gateways.brokers import load_broker
 from steelyard.gateways.plugins import load_strategy
 from steelyard.gateways.sources import NO_SOURCE
 from steelyard.home import open_source
@@ -26,6 +27,7 @@ from steelyard.settings import (
     former_keys,
     service_token,
     service_token_set,
+    with_variables,
 )
 from steelyard.views.operations import Check
 
@@ -100,9 +102,14 @@ def login(settings: Settings) -> Iterator[Check]:
 
 
 def broker(settings: Settings) -> Iterator[Check]:
-    """Report whether the broker is configured completely; Alpaca is not contacted."""
+    """Report whether the broker is configured completely; it is not contacted."""
     if settings.broker.name == "paper":
         yield Check("broker", "ok", "paper, embedded")
+        return
+    if settings.broker.name != "alpaca":
+        load_broker(settings.broker.name)
+        with_variables(settings.broker.options, "conf/broker.yaml")
+        yield Check("broker", "ok", f"{settings.broker.name}, a plug-in, not contacted")
         return
     alpaca_keys()
     if find_spec("alpaca") is None:
