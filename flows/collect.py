@@ -18,9 +18,10 @@ from steelyard.views.runs import NO_BARS, Collection
 
 @flow(name="collect", on_failure=[announce_failed_run], on_crashed=[announce_failed_run])
 def collect(as_of: datetime | None = None, home: str = ".", conf: str | None = None) -> Collection:
-    """Store every bar closed by ``as_of`` in the lake, and every signal a log gave by then.
+    """Store every signal a log gave by ``as_of``, and every bar closed by then in the lake.
 
-    Bad bars and rows go to quarantine.
+    Bad bars and rows go to quarantine. The log comes first: a source of bars that fails must not
+    cost a signal its evidence, which it earns only if it is taken in before its outcome.
 
     Args:
         as_of: Collect as of this time (ISO 8601, UTC); None for the scheduled time.
@@ -29,12 +30,13 @@ def collect(as_of: datetime | None = None, home: str = ".", conf: str | None = N
     """
     opened_home, at = open_home(home, conf), resolve_as_of(as_of)
     opened_home.require_stores()
+    log = None
+    if opened_home.reads_log:
+        log = take_in_log(opened_home, read_signal_log(opened_home), at)
     collected = NO_BARS
     for stretch in stretches(opened_home, at) if opened_home.has_source else ():
         collected += _collect_bars(opened_home, stretch, at)
-    if not opened_home.reads_log:
-        return collected
-    return replace(collected, log=take_in_log(opened_home, read_signal_log(opened_home), at))
+    return replace(collected, log=log)
 
 
 def _collect_bars(opened_home: Home, stretch: Stretch | None, at: datetime) -> Collection:

@@ -38,11 +38,15 @@ def take_in_log(home: Home, raw: RawLog, as_of: datetime) -> LogCollection:
         as_of: Time of the run (UTC).
 
     Raises:
-        FixConfiguration: If all confidences lie within 0 to 1.
+        FixConfiguration: If all confidences lie within 0 to 1, or stamps are opens of bars in a
+            home without bars.
         FixData: If a column without which there are no signals is missing.
     """
+    terms = _terms(home, as_of)
+    if terms is None:
+        return LogCollection(0, 0, 0, 0, (FIRST_BARS,))
     name = home.settings.strategy.log.path or home.settings.strategy.log.table
-    rows = log_rows(raw, _terms(home, as_of), Path(name).name)
+    rows = log_rows(raw, terms, Path(name).name)
     told, strangers = _with_recorded_decisions(home, rows, as_of)
     for signal in told:
         ended = signal["settled_at"] is not None
@@ -64,19 +68,23 @@ def take_in_log(home: Home, raw: RawLog, as_of: datetime) -> LogCollection:
 
 
 NOTHING = LogIntake(0, 0, ())
+FIRST_BARS = "the log waits for the first bars, whose size says when a decision was made"
 
 
-def _terms(home: Home, as_of: datetime) -> LogTerms:
+def _terms(home: Home, as_of: datetime) -> LogTerms | None:
+    """Return how the log is read; None if its stamps are opens and the first bars are to come."""
     settings = home.settings.strategy.log
     known_after = None
     if settings.stamps == "open":
-        try:
-            known_after = home.lake.known_after
-        except CollectMoreData as error:
+        if not home.has_source:
             raise FixConfiguration(
                 "conf/strategy.yaml: log.stamps: open needs bars, whose size says when a decision "
-                "was made; collect bars, or write the times of the decisions"
-            ) from error
+                "was made; name a source of bars, or write the times of the decisions"
+            )
+        try:
+            known_after = home.lake.known_after
+        except CollectMoreData:
+            return None
     now = datetime.now(UTC)
     return LogTerms(settings, now, as_of, known_after, home.settings.brackets.fee_bps)
 

@@ -21,7 +21,7 @@ from steelyard.home import Home, open_home
 from steelyard.market.features import FEATURES
 from steelyard.ops.doctor import doctor
 from steelyard.queries.history import known_history, signals_between
-from steelyard.tasks.signal_log import read_signal_log, take_in_log
+from steelyard.tasks.signal_log import FIRST_BARS, read_signal_log, take_in_log
 from steelyard.trading import open_desk
 
 COLUMNS = ("symbol", "timestamp", "open", "high", "low", "close", "volume")
@@ -30,7 +30,7 @@ COLUMNS = ("symbol", "timestamp", "open", "high", "low", "close", "volume")
 def log_conf(folder: Path, bars: bool = False, **log: Any) -> Path:
     """Settings of a home whose existing system is a log."""
     conf = folder / "conf"
-    conf.mkdir()
+    conf.mkdir(parents=True)
     source = {"kind": "simulated", "bar_size": "4h", "calendar": "24/7"}
     (conf / "source.yaml").write_text(yaml.safe_dump(source if bars else {"kind": "none"}))
     strategy = {"system": "log", "log": {"path": str(folder / "log.csv"), **log}}
@@ -266,3 +266,20 @@ def test_bad_rows_are_kept_with_their_reason_and_told_once(tmp_path: Path, home:
     assert [alert.alert.title for alert in stores.alerts.open()] == [
         "quarantine: 1 rows of the log are no signals"
     ]
+
+
+def test_stamps_of_opens_are_decided_at_the_close(with_bars: Home, tmp_path: Path) -> None:
+    """The first bars are waited for; a home that never gets any is refused."""
+    rows = signals_of_trend().head(3)
+    closes = small_history().head(3)["decided_at"]
+    write_log(tmp_path, rows.assign(timestamp=closes - FOUR_HOURS))
+    log = {"path": str(tmp_path / "log.csv"), "stamps": "open"}
+    conf = log_conf(tmp_path / "opens", bars=True, **log)
+    later = closes.max() + pd.Timedelta("1min")
+    first = take_in(open_home(tmp_path / "new", conf), later)
+    take_in(open_home(with_bars.folder, conf), later)
+
+    assert first.findings == (FIRST_BARS,)
+    assert with_bars.ledger.log_signals(at(later))["decided_at"].tolist() == closes.tolist()
+    with pytest.raises(FixConfiguration, match="open needs bars"):
+        collect.fn(at(later), str(tmp_path / "new"), str(log_conf(tmp_path / "barless", **log)))
