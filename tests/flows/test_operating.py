@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from matplotlib.figure import Figure
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from factories.evidence import EARLIER
 from factories.homes import LAST, pilot_home, promote, registration
@@ -271,7 +271,7 @@ def test_a_picture_that_fails_stops_nothing_else(
     lose_everything(pilot)
     late = LAST + timedelta(days=28)
     with monkeypatch.context() as broken:
-        broken.setattr(Figure, "savefig", full)
+        broken.setattr(FigureCanvasAgg, "print_png", full)
         with pytest.raises(OSError, match="no space left"):
             guard.fn(late, str(pilot.folder))
     [entry], state = pilot.journal.entries(last=1), pilot.journal.state()
