@@ -1,10 +1,12 @@
 """Steps from a source to validated bars in the lake, and from the lake to the known history."""
 
 import math
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import pandas as pd
 
+from steelyard.errors import CollectMoreData
 from steelyard.gateways.lake import Appended
 from steelyard.gateways.quality import Checked
 from steelyard.gateways.sources import RawBars, read
@@ -89,7 +91,11 @@ def store_bars(home: Home, checked: Checked) -> Appended:
         home: Opened home.
         checked: Bars after their data contract.
     """
-    return home.lake.append(checked.good, checked.bar_size, checked.known_after)
+    known_after = checked.known_after
+    if home.settings.source.is_venue:  # a stretch does not tell of closes that were later before
+        with suppress(CollectMoreData):
+            known_after = max(known_after, home.lake.known_after)
+    return home.lake.append(checked.good, checked.bar_size, known_after)
 
 
 @step()

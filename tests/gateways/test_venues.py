@@ -19,6 +19,7 @@ from steelyard.errors import FixConfiguration, FixData, RestoreService
 from steelyard.flows.collect import collect
 from steelyard.gateways.brokers import BrokerSettings, PaperBroker
 from steelyard.gateways.ledger import Ledger
+from steelyard.gateways.quality import Checked
 from steelyard.gateways.sources import RawBars, SourceSettings
 from steelyard.gateways.venues import Stretch, open_venue, read_venue, requests
 from steelyard.home import open_broker, open_home, open_source
@@ -27,6 +28,7 @@ from steelyard.market.brackets import BracketPolicy
 from steelyard.ops.doctor.configuration import broker as doctor_broker
 from steelyard.ops.doctor.configuration import source as doctor_source
 from steelyard.settings import Settings
+from steelyard.tasks.bars import store_bars
 
 HOUR = pd.Timedelta("1h")
 START = pd.Timestamp("2024-03-01", tz="UTC")
@@ -332,6 +334,25 @@ def test_daily_bars_of_stocks_are_known_when_their_session_closes(
     assert [query["adjustment"] for query in venue.asked] == ["split"] * 4
     before = read_alpaca(alpaca_settings(address), "2024-06-03 15:59")
     assert len(before.frame) == len(raw.frame) - 2
+
+
+VENUE = {"kind": "alpaca", "symbols": ["AAPL"], "bar_size": "1D", "since": "2024-01-01"}
+
+
+def test_a_stretch_never_makes_stored_bars_known_earlier(tmp_path: Path) -> None:
+    """An exchange that closed later once: its old bars stay known as late as they were."""
+    conf = tmp_path / "conf"
+    conf.mkdir()
+    (conf / "source.yaml").write_text(yaml.safe_dump(VENUE))
+    home, stamp = open_home(tmp_path, conf), pd.Timestamp("2024-06-03 04:00", tz="UTC")
+    prices = dict.fromkeys(PRICES, 100.0)
+    for day, hours in enumerate((13, 12)):
+        opened = stamp + pd.Timedelta(days=day)
+        good = pd.DataFrame([{"symbol": "AAPL", "timestamp": opened, **prices, "volume": 1.0}])
+        known_after = pd.Timedelta(hours=hours)
+        store_bars(home, Checked(good, pd.Timedelta("1D"), known_after, good[:0], (), (), tmp_path))
+
+    assert home.lake.known_after == pd.Timedelta(hours=13)
 
 
 def read_alpaca(settings: SourceSettings, until: str) -> RawBars:
