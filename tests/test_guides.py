@@ -15,7 +15,11 @@ from factories.trade_logs import freqtrade_trades
 
 PAGES = sorted((Path(__file__).parents[1] / "docs" / "guide").glob("*.md"))
 BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
-MODULES = {"own-exits": "my_exits.py", "own-features": "my_features.py"}
+MODULES = {
+    "own-exits": "my_exits.py",
+    "own-features": "my_features.py",
+    "own-model": "my_models.py",
+}
 """Files that the Python blocks of a page are saved as."""
 QUICK = "trials: 2\nrounds: 20\nbootstrap_samples: 200\nfamilies: [logistic]\n"
 
@@ -57,6 +61,7 @@ def test_the_commands_of_a_page_run(
 ) -> None:
     """Every command ends with code 0; the search is short, and MLflow's tables are there."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "my_system", raising=False)  # that of another folder
     prepare(page.stem, tmp_path)
     for home in ("", "replayed"):
         copy_mlflow(empty_mlflow, tmp_path / home / "mlruns")

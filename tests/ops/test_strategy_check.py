@@ -1,6 +1,7 @@
 """check-strategy: what is wrong with a system is found, and named with the bar."""
 
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -204,6 +205,7 @@ def test_from_an_empty_folder_to_a_checked_system(
 ) -> None:
     """The steps that init prints lead to a checked system; nothing is overwritten."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "my_system", raising=False)  # that of another folder
     monkeypatch.setattr(strategy_check, "SECONDS", 0.2)
     code, out, err = command("init")
     assert (code, err) == (0, "")
