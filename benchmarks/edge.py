@@ -19,6 +19,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
+from steelyard.environment import go_offline
 from steelyard.errors import CollectMoreData, SteelyardError
 from steelyard.evaluation.books import SizingPolicy, account_returns
 from steelyard.evaluation.positions import PositionLimits, take_positions
@@ -32,7 +33,7 @@ from steelyard.market.history import history
 from steelyard.market.strategy import Scan, TrendStrategy
 from steelyard.monitoring.false_alarms import streak_alarm
 from steelyard.queries.replay import open_replay_home
-from steelyard.settings import go_offline, load
+from steelyard.settings import load
 from steelyard.simulation.bounds import compile_bounds
 from steelyard.simulation.lives import Beginning, Signals, live
 from steelyard.tasks.bars import read_source, store_bars, validate_bars

@@ -19,6 +19,7 @@ from steelyard.desk.served_model import ServedModel
 from steelyard.desk.session import Session
 from steelyard.desk.signals import Signal
 from steelyard.desk.state_watch import StateWatch
+from steelyard.environment import go_offline
 from steelyard.evaluation.books import SizingPolicy
 from steelyard.gateways.brake import Brake
 from steelyard.gateways.ledger import Ledger
@@ -31,7 +32,6 @@ from steelyard.learning.samples import WeightedRows
 from steelyard.market.bars import Bars
 from steelyard.market.features import FEATURES, features
 from steelyard.market.strategy import TrendStrategy
-from steelyard.settings import go_offline
 from steelyard.weight.state import State
 
 RNG = np.random.default_rng(1)

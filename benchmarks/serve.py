@@ -21,10 +21,10 @@ from steelyard.desk.bar_buffer import BarBuffer
 from steelyard.desk.policy import DeskPolicy
 from steelyard.desk.recorder import Recorder
 from steelyard.desk.service import Desk, SignalIn, run, service
+from steelyard.environment import go_offline
 from steelyard.gateways.ledger import Ledger
 from steelyard.gateways.spool import Spool
 from steelyard.market.strategy import TrendStrategy
-from steelyard.settings import go_offline
 
 RATE, TOKEN = 200, "a-long-enough-token"
 REQUESTS = BARS - FIRST - 1

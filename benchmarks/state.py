@@ -13,12 +13,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from steelyard.desk.state_watch import StateWatch
+from steelyard.environment import go_offline
 from steelyard.gateways.brake import Brake
 from steelyard.gateways.ledger import Ledger
 from steelyard.gateways.registry import Registry
 from steelyard.gateways.seal import Seal
 from steelyard.gateways.witnesses import StateFile, Witnesses
-from steelyard.settings import go_offline
 from steelyard.weight.decision import make_decision
 from steelyard.weight.policy import WeightPolicy
 from steelyard.weight.state import initial_state

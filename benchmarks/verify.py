@@ -7,7 +7,7 @@ from pathlib import Path
 
 from state import decide, opened  # the benchmark beside this one
 
-from steelyard.settings import go_offline
+from steelyard.environment import go_offline
 
 LENGTHS = (1_000, 5_000)
 

@@ -9,9 +9,9 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from factories.lived import BEGAN, END, Lived
 from factories.running_up import running_up
+from steelyard.environment import go_offline
 from steelyard.flows.replay import replay
 from steelyard.home import open_home
-from steelyard.settings import go_offline
 from steelyard.tasks.pages import write_report
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")

@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from steelyard.environment import isolated_environment
 from steelyard.errors import FixConfiguration
 from steelyard.flows.collect import collect
 from steelyard.flows.common import alert_on_failure
@@ -17,7 +18,6 @@ from steelyard.flows.train import train
 from steelyard.ops.drills import SCENARIOS
 from steelyard.ops.drills.ground import claim, copy_home, prepare_home
 from steelyard.progress import report_progress
-from steelyard.settings import isolated_environment
 from steelyard.views.drills import FireDrill, FireDrills
 
 FLOWS: dict[str, Any] = {

@@ -4,12 +4,12 @@ from datetime import datetime
 
 from prefect import flow
 
+from steelyard.environment import operator_name
 from steelyard.flows.common import announce_failed_run, resolve_as_of
 from steelyard.flows.prefect_pages import publish_decisions
 from steelyard.home import Home, open_home
 from steelyard.queries.records import decision_records
 from steelyard.queries.state import current_state
-from steelyard.settings import operator_name
 from steelyard.tasks.alerts import announce
 from steelyard.tasks.retraining import replace_model
 from steelyard.tasks.rollback import hold_weight, resume_weight, roll_back_weight

@@ -4,6 +4,7 @@ from datetime import datetime
 
 from prefect import flow
 
+from steelyard.environment import operator_name
 from steelyard.flows.common import announce_failed_run, resolve_as_of
 from steelyard.flows.prefect_pages import documented, progress, publish
 from steelyard.gateways.registry import Version
@@ -11,7 +12,6 @@ from steelyard.home import Home, open_home
 from steelyard.learning.policy import Retraining
 from steelyard.queries.records import version_record
 from steelyard.queries.versions import waiting_challenger
-from steelyard.settings import operator_name
 from steelyard.tasks.alerts import announce_waiting
 from steelyard.tasks.approval import approve_version
 from steelyard.tasks.bars import read_history

@@ -5,6 +5,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from steelyard.environment import alert_channels, alpaca_keys, seal_key
 from steelyard.errors import FixConfiguration, VerifyState
 from steelyard.gateways.alerts import Alerts
 from steelyard.gateways.brake import Brake
@@ -24,16 +25,7 @@ from steelyard.market.features import feature_names
 from steelyard.market.logged import LoggedSystem, own_name
 from steelyard.market.logged_history import timing_names
 from steelyard.market.strategy import Exiting, Strategy
-from steelyard.settings import (
-    PACKAGE,
-    ServiceSettings,
-    Settings,
-    alert_channels,
-    alpaca_keys,
-    load,
-    seal_key,
-    with_variables,
-)
+from steelyard.settings import PACKAGE, ServiceSettings, Settings, load, with_variables
 
 if TYPE_CHECKING:
     from steelyard.learning.model import Model

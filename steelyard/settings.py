@@ -1,10 +1,9 @@
 """Settings from ``conf/``: one YAML per subject, named like its field; unknown keys are errors."""
 
-import getpass
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar, cast
 from urllib.parse import urlsplit
@@ -28,23 +27,8 @@ from steelyard.values import FrozenModel, former_names
 from steelyard.weight.policy import WeightPolicy
 
 PACKAGE = Path(__file__).resolve().parent
-OFFLINE = {
-    "DO_NOT_TRACK": "true",
-    "GX_ANALYTICS_ENABLED": "false",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
-    "MLFLOW_LOGGING_LEVEL": "WARNING",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
-}
-MIN_TOKEN_LENGTH = 16
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104  # compared, not bound
-_POOL = "MLFLOW_SQLALCHEMYSTORE_POOLCLASS"
 Filled = TypeVar("Filled", bound=BaseModel)
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
@@ -292,34 +276,6 @@ def default_conf() -> Path:
     return local if local.is_dir() else PACKAGE / "conf"
 
 
-def go_offline() -> None:
-    """Disable telemetry, pickles and long retries, unless the environment sets them."""
-    for name, value in OFFLINE.items():
-        os.environ.setdefault(name, value)
-
-
-def seal_key() -> str:
-    """Return the key that seals state and decisions; empty if none is configured."""
-    return os.environ.get("STEELYARD_SEAL_KEY", "")
-
-
-@contextmanager
-def isolated_environment() -> Iterator[None]:
-    """Isolate the work inside from the operator's alert channels and Prefect server.
-
-    It also turns off MLflow's connection pool, so that a file that is moved away is noticed.
-    """
-    saved = {
-        name: os.environ.pop(name, None) for name in ("STEELYARD_ALERTS", "PREFECT_API_URL", _POOL)
-    }
-    os.environ[_POOL] = "NullPool"
-    try:
-        yield
-    finally:
-        del os.environ[_POOL]
-        os.environ.update({name: value for name, value in saved.items() if value is not None})
-
-
 def with_variables(options: Mapping[str, Any], file: str) -> dict[str, Any]:
     """Return options with every ``${NAME}`` filled in, also inside lists and mappings.
 
@@ -344,67 +300,6 @@ def with_variables(options: Mapping[str, Any], file: str) -> dict[str, Any]:
         return _VARIABLE.sub(lambda match: os.environ[match[1]], value)
 
     return {name: filled(value) for name, value in options.items()}
-
-
-def alpaca_keys(file: str = "conf/broker.yaml") -> tuple[str, str]:
-    """Return Alpaca's key and secret from the environment.
-
-    Args:
-        file: File in ``conf/`` that names Alpaca, for the message.
-
-    Raises:
-        FixConfiguration: If one of them is not set.
-    """
-    names = ("APCA_API_KEY_ID", "APCA_API_SECRET_KEY")
-    for name in names:
-        if not os.environ.get(name):
-            raise FixConfiguration(f"environment variable {name} is not set; {file} names alpaca")
-    return os.environ[names[0]], os.environ[names[1]]
-
-
-def service_token() -> str:
-    """Return the token that requests to the service must carry.
-
-    Raises:
-        FixConfiguration: If ``STEELYARD_TOKEN`` is not set or too short.
-    """
-    token = os.environ.get("STEELYARD_TOKEN", "")
-    if len(token) < MIN_TOKEN_LENGTH:
-        raise FixConfiguration(
-            f"environment variable STEELYARD_TOKEN holds {len(token)} characters, "
-            f"at least {MIN_TOKEN_LENGTH} are needed; set it to a long random secret"
-        )
-    return token
-
-
-def service_token_set() -> bool:
-    """Whether ``STEELYARD_TOKEN`` is set."""
-    return "STEELYARD_TOKEN" in os.environ
-
-
-def alert_channels() -> tuple[str, ...]:
-    """Return the alert channels as apprise URLs; the environment separates them by blanks."""
-    return tuple(os.environ.get("STEELYARD_ALERTS", "").split())
-
-
-def operator_name() -> str:
-    """Return the login name of the operator, for the journal."""
-    return getpass.getuser()
-
-
-def child_environment(**changes: str) -> dict[str, str]:
-    """Return the environment of a child process; it imports nothing from the current folder."""
-    return {**os.environ, "PYTHONSAFEPATH": "1", **changes}
-
-
-def login_environment(login: str) -> dict[str, str]:
-    """Return the variables by which Prefect's server asks for a login and its clients give it."""
-    return {"PREFECT_SERVER_API_AUTH_STRING": login, "PREFECT_API_AUTH_STRING": login}
-
-
-def prefect_server_configured() -> bool:
-    """Whether ``PREFECT_API_URL`` names a Prefect server, which then records the runs."""
-    return bool(os.environ.get("PREFECT_API_URL"))
 
 
 def override(value: BaseModel, where: str, **changes: Any) -> Any:

@@ -6,8 +6,8 @@ from httpx import HTTPError
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
 
+from steelyard.environment import prefect_server_configured
 from steelyard.home import Home
-from steelyard.settings import prefect_server_configured
 from steelyard.tasks.step import step
 from steelyard.weight.gates import pilot_failed
 from steelyard.weight.ladder import period_end

@@ -16,7 +16,8 @@ from sqlalchemy import create_engine, text
 
 from factories.registry import open_registry
 from steelyard import cli
-from steelyard.settings import PACKAGE, go_offline
+from steelyard.environment import go_offline
+from steelyard.settings import PACKAGE
 
 go_offline()
 

@@ -91,7 +91,7 @@ HEAVY = ("prefect", "great_expectations", "evidently", "optuna", "matplotlib", "
         ("steelyard.desk.state_watch", ("mlflow", "sqlalchemy", *LEARNERS)),
         ("steelyard.desk.session", ("mlflow", "sqlalchemy", *LEARNERS)),
         ("steelyard.trading", ("mlflow", *LEARNERS)),
-        ("steelyard.cli", ("mlflow", "sqlalchemy", "fastapi", *LEARNERS)),
+        ("steelyard.cli", ("mlflow", "sqlalchemy", "pydantic", "numpy", "pandas", "numba")),
     ],
 )
 def test_importing_the_trading_side_is_light(module: str, more: tuple[str, ...]) -> None:

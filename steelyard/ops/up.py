@@ -9,11 +9,12 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from steelyard.environment import child_environment, login_environment
 from steelyard.errors import RestoreService
 from steelyard.gateways.files import private_folder
 from steelyard.gateways.login import login_file, make_login
 from steelyard.ops.supervisor import Port, Service, Supervisor, check
-from steelyard.settings import Settings, child_environment, default_conf, login_environment
+from steelyard.settings import Settings, default_conf
 from steelyard.views.operations import Addresses, Deployment
 
 POOL = "steelyard"

@@ -17,6 +17,7 @@ from sqlalchemy import select
 
 from factories.bars import small_history, small_market
 from factories.digests import lake_digest
+from steelyard.environment import go_offline
 from steelyard.flows.collect import collect
 from steelyard.flows.guard import guard
 from steelyard.flows.rollback import rollback
@@ -26,7 +27,6 @@ from steelyard.flows.train import train
 from steelyard.flows.weight import weight
 from steelyard.gateways.ledger import Base
 from steelyard.home import Home
-from steelyard.settings import go_offline
 from steelyard.weight.decision import Decision
 
 MONTHS = 13

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from steelyard.environment import isolated_environment
 from steelyard.errors import FixConfiguration
 from steelyard.flows.drill import _run_flow, fire_drill
 from steelyard.ops.drills.ground import claim, copy_home, prepare_home
 from steelyard.ops.drills.scheduler import dead_scheduler
-from steelyard.settings import isolated_environment
 
 Command = Callable[..., tuple[int, str, str]]
 

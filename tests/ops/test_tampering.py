@@ -14,6 +14,7 @@ import pytest
 from factories.evidence import POLICY
 from factories.pilot import BAR, BEGAN, END, bars_frame, conf_folder, market
 from factories.registry import LINEAGE, copy_mlflow
+from steelyard.environment import isolated_environment
 from steelyard.errors import SteelyardError
 from steelyard.flows.collect import collect
 from steelyard.flows.guard import guard
@@ -24,7 +25,7 @@ from steelyard.home import Home, open_home
 from steelyard.market.history import as_known
 from steelyard.ops.doctor import doctor
 from steelyard.ops.verify import verified
-from steelyard.settings import PACKAGE, isolated_environment
+from steelyard.settings import PACKAGE
 from steelyard.tasks.predictions import record_opinions
 from steelyard.trading import open_watch
 from steelyard.weight.decision import make_decision

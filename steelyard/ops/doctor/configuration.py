@@ -12,6 +12,7 @@ import httpx
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
+from steelyard.environment import alert_channels, alpaca_keys, service_token, service_token_set
 from steelyard.errors import FixConfiguration
 from steelyard.gateways.brokers import load_broker
 from steelyard.gateways.plugins import load_strategy
@@ -19,16 +20,7 @@ from steelyard.gateways.sources import NO_SOURCE
 from steelyard.home import open_source
 from steelyard.ops.up import OWN_STORES
 from steelyard.queries.schedules import TRACES, next_runs
-from steelyard.settings import (
-    LOOPBACK,
-    Settings,
-    alert_channels,
-    alpaca_keys,
-    former_keys,
-    service_token,
-    service_token_set,
-    with_variables,
-)
+from steelyard.settings import LOOPBACK, Settings, former_keys, with_variables
 from steelyard.views.operations import Check
 
 DISTRIBUTION = "steelyard"

@@ -1,0 +1,183 @@
+"""Commands about lives that are replayed, simulated or set on fire."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from steelyard.cli.options import HERE, Conf, Home, Json, Trials
+from steelyard.cli.running import folders, parse_time, run_with_progress, show
+from steelyard.errors import FixConfiguration
+
+app = typer.Typer()
+
+
+@app.command()
+def replay(
+    bars: Annotated[
+        str | None,
+        typer.Option(
+            "--bars", help="Bar file or folder, 'sample', or 'simulated:none|hidden|dying'."
+        ),
+    ] = None,
+    log: Annotated[
+        Path | None,
+        typer.Option("--log", help="Home whose log of signals is replayed, in place of --bars."),
+    ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option("--start", help="First day (ISO 8601, UTC); of a log by default its first."),
+    ] = None,
+    end: Annotated[
+        str | None,
+        typer.Option("--end", help="Last day (ISO 8601, UTC); of a log by default its last."),
+    ] = None,
+    strategy: Annotated[
+        str | None, typer.Option("--strategy", help="trend, reversion, or your own MODULE:CLASS.")
+    ] = None,
+    trials: Trials = None,
+    retrain_days: Annotated[
+        int, typer.Option("--retrain-days", min=1, help="Days between trainings.")
+    ] = 7,
+    evidence: Annotated[
+        str | None,
+        typer.Option(
+            "--evidence", help="Evidence rule, ladder or sequential; default: conf/weight.yaml."
+        ),
+    ] = None,
+    home: Home = HERE,
+    conf: Conf = None,
+    as_json: Json = False,
+) -> None:
+    """Replay past bars, or the signals of a log, day by day, as the scheduled flows would run."""
+    from steelyard.flows import replay as flows
+    from steelyard.views import terminal
+
+    common = {"trials": trials, "retrain_days": retrain_days, "evidence": evidence}
+    days = {
+        "start": parse_time(start) if start else None,
+        "end": parse_time(end) if end else None,
+    }
+    if (bars is None) == (log is None) or (log is not None and strategy):
+        raise typer.BadParameter("pass either --bars (and --strategy), or --log")
+    if log is not None:
+        document = run_with_progress(
+            flows.replay_log, log=str(log), **days, **common, **folders(home, conf)
+        )
+    elif not (start and end):
+        raise typer.BadParameter("a replay of bars needs its days; pass --start and --end")
+    else:
+        document = run_with_progress(
+            flows.replay, bars=bars, strategy=strategy, **days, **common, **folders(home, conf)
+        )
+    show(document, as_json, terminal.print_replay)
+
+
+@app.command()
+def demo(home: Home = Path("demo"), conf: Conf = None, as_json: Json = False) -> None:
+    """Replay the sample and a simulated dying edge under both evidence rules; write plots."""
+    from steelyard.flows.demo import demo as flow
+    from steelyard.views import terminal
+
+    show(run_with_progress(flow, **folders(home, conf)), as_json, terminal.print_demo)
+
+
+@app.command()
+def simulate(
+    lives: Annotated[
+        int, typer.Option("--lives", min=10, max=100_000, help="Lives per scenario.")
+    ] = 2000,
+    months: Annotated[
+        int, typer.Option("--months", min=6, max=120, help="Length of a life in 30-day months.")
+    ] = 24,
+    signals: Annotated[
+        list[int] | None,
+        typer.Option("--signals", min=5, max=3000, help="Settled signals per month; repeatable."),
+    ] = None,
+    dependence: Annotated[
+        list[float] | None,
+        typer.Option(
+            "--dependence",
+            min=0,
+            max=0.99,
+            help="Correlation of outcomes within a day; repeatable.",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Random seed.")] = 1,
+    holdout: Annotated[
+        int,
+        typer.Option(
+            "--holdout",
+            min=0,
+            max=100_000,
+            help="Signals of a training's holdout; 0: a champion serves from the first day.",
+        ),
+    ] = 500,
+    ingredients: Annotated[
+        bool,
+        typer.Option("--ingredients", help="Also switch off each ingredient, one by one."),
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Page to write; default: simulation.html in the home."),
+    ] = None,
+    home: Home = HERE,
+    conf: Conf = None,
+    as_json: Json = False,
+) -> None:
+    """Simulate thousands of lives of known truth under conf/weight.yaml, in both evidence modes.
+
+    Without --signals: also 30, 100, 300 a month and dependent signals, on a quarter of the lives.
+    """
+    from steelyard.progress import progress_to
+    from steelyard.settings import load
+    from steelyard.simulation.characteristics import designs
+    from steelyard.tasks.pages import write_characteristics
+    from steelyard.views import terminal
+
+    courses = designs(lives, months, signals, dependence, seed, holdout)
+    with terminal.progress_bars() as sink, progress_to(sink):
+        document = write_characteristics(
+            load(conf), courses, out or home / "simulation.html", ingredients=ingredients
+        )
+    show(document, as_json, terminal.print_characteristics)
+
+
+@app.command()
+def drill(
+    scenario: Annotated[
+        str | None,
+        typer.Argument(
+            help="What goes wrong; docs/operating/daily-routine.md lists the scenarios.",
+            show_default=False,
+        ),
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Run every scenario.")] = False,
+    home: Annotated[
+        Path | None,
+        typer.Option("--home", help="Folder of the drills; default: a new temporary folder."),
+    ] = None,
+    conf: Conf = None,
+    as_json: Json = False,
+) -> None:
+    """Run a fire drill: a real failure in a separate home; exit code 1 if noticed too late."""
+    from steelyard.flows.drill import fire_drill
+    from steelyard.ops.drills import SCENARIOS
+    from steelyard.progress import progress_to
+    from steelyard.views import terminal
+
+    if every and scenario:
+        raise FixConfiguration("name one scenario, or pass --all: steelyard drill SCENARIO | --all")
+    if not (every or scenario):
+        typer.echo(
+            f"steelyard: name a scenario ({', '.join(SCENARIOS)}) or pass --all; "
+            "for simulated lives use steelyard simulate",
+            err=True,
+        )
+        raise typer.Exit(2)
+    scenarios = (scenario,) if scenario else ()
+    with terminal.progress_bars() as sink, progress_to(sink):
+        document = fire_drill(scenarios, str(home) if home else None, str(conf) if conf else None)
+    show(document, as_json, terminal.print_fire_drills)
+    if not document.noticed:
+        raise typer.Exit(1)
