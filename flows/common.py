@@ -11,7 +11,7 @@ from prefect.runtime import flow_run
 
 from steelyard.desk.state_watch import Clock, system_clock
 from steelyard.errors import FixConfiguration, SteelyardError
-from steelyard.home import open_home
+from steelyard.home import open_home, open_shared
 from steelyard.tasks.alerts import announce_failure
 from steelyard.weight.state import CLOCK_TOLERANCE
 
@@ -60,7 +60,7 @@ def alert_on_failure(flow: Flow[..., Any], parameters: dict[str, Any]) -> Iterat
 
     Args:
         flow: The flow that runs; only flows with failure hooks post alerts.
-        parameters: Its parameters; ``home`` and ``conf`` say where the alert goes.
+        parameters: Its parameters; ``home``, ``conf`` and ``lineage`` say where the alert goes.
     """
     try:
         yield
@@ -73,9 +73,13 @@ def alert_on_failure(flow: Flow[..., Any], parameters: dict[str, Any]) -> Iterat
 
 
 def _post(name: str, parameters: dict[str, Any], cause: str) -> None:
-    """Post the alert to the home of the run; unreadable settings name no channel."""
+    """Post the alert to the lineage of the run; unreadable settings name no channel."""
+    folders, lineage = (
+        (parameters.get("home", "."), parameters.get("conf")),
+        parameters.get("lineage"),
+    )
     try:
-        home = open_home(parameters.get("home", "."), parameters.get("conf"))
+        home = open_home(*folders, lineage) if lineage else open_shared(*folders)
     except FixConfiguration:
         return
     announce_failure(home, name, cause)

@@ -16,7 +16,10 @@ from steelyard.views.drift import JudgedDrift
 
 @flow(name="drift", on_failure=[announce_failed_run], on_crashed=[announce_failed_run])
 def drift(
-    as_of: datetime | None = None, home: str = ".", conf: str | None = None
+    as_of: datetime | None = None,
+    home: str = ".",
+    conf: str | None = None,
+    lineage: str | None = None,
 ) -> JudgedDrift | None:
     """Check inputs, predictions and performance once a day; never trade, never change the weight.
 
@@ -24,11 +27,12 @@ def drift(
         as_of: Check as of this time (ISO 8601, UTC); None for the scheduled time.
         home: Folder of all state.
         conf: Folder of the settings; None for the default.
+        lineage: Name of the lineage; None for the only one.
 
     Returns:
         The check and what followed from it; None without a champion.
     """
-    opened_home, at = open_home(home, conf), resolve_as_of(as_of)
+    opened_home, at = open_home(home, conf, lineage), resolve_as_of(as_of)
     judged = judge_drift(opened_home, at)
     if judged is None:
         return None

@@ -19,7 +19,10 @@ from steelyard.views.records import SingleDecision
 
 @flow(name="guard", on_failure=[announce_failed_run], on_crashed=[announce_failed_run])
 def guard(
-    as_of: datetime | None = None, home: str = ".", conf: str | None = None
+    as_of: datetime | None = None,
+    home: str = ".",
+    conf: str | None = None,
+    lineage: str | None = None,
 ) -> SingleDecision:
     """Lower the weight if a limit is breached, renew the lease, and alert about bad health.
 
@@ -27,8 +30,9 @@ def guard(
         as_of: Check as of this time (ISO 8601, UTC); None for the scheduled time.
         home: Folder of all state.
         conf: Folder of the settings; None for the default.
+        lineage: Name of the lineage; None for the only one.
     """
-    opened_home, at = open_home(home, conf), resolve_as_of(as_of)
+    opened_home, at = open_home(home, conf, lineage), resolve_as_of(as_of)
     notice_lapse(opened_home, opened_home.journal.state(), at)
     entry = guard_weight(opened_home, at)
     proposed = proposed_lately(opened_home, at)

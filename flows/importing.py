@@ -28,6 +28,7 @@ def import_trades(
     as_of: datetime | None = None,
     home: str = ".",
     conf: str | None = None,
+    lineage: str | None = None,
 ) -> ImportResult:
     """Record the trades of ``file`` as signals with known outcomes, then train once.
 
@@ -39,8 +40,9 @@ def import_trades(
         as_of: Import as of this time (ISO 8601, UTC); None for the scheduled time.
         home: Folder of all state.
         conf: Folder of the settings; None for the default.
+        lineage: Name of the lineage; None for the only one.
     """
-    opened_home, at = open_home(home, conf), resolve_as_of(as_of)
+    opened_home, at = open_home(home, conf, lineage), resolve_as_of(as_of)
     opened_home.require_stores()
     reconciled = record_trades(opened_home, read_trades(opened_home, file, form, options), at)
     with progress("import"):

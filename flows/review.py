@@ -14,7 +14,10 @@ from steelyard.views.lineage import PerformanceReview
 
 @flow(name="review", on_failure=[announce_failed_run], on_crashed=[announce_failed_run])
 def review(
-    as_of: datetime | None = None, home: str = ".", conf: str | None = None
+    as_of: datetime | None = None,
+    home: str = ".",
+    conf: str | None = None,
+    lineage: str | None = None,
 ) -> PerformanceReview:
     """Write the report of the last whole period once.
 
@@ -22,7 +25,8 @@ def review(
         as_of: Report as of this time (ISO 8601, UTC); None for the scheduled time.
         home: Folder of all state.
         conf: Folder of the settings; None for the default.
+        lineage: Name of the lineage; None for the only one.
     """
-    reviewed = review_performance(open_home(home, conf), resolve_as_of(as_of))
+    reviewed = review_performance(open_home(home, conf, lineage), resolve_as_of(as_of))
     publish("review", markdown.review_summary(reviewed), reviewed.run_page)
     return reviewed

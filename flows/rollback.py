@@ -25,6 +25,7 @@ def rollback(
     accept_loss: bool = False,
     home: str = ".",
     conf: str | None = None,
+    lineage: str | None = None,
 ) -> Rollback:
     """Set the weight to 0 now, by every way; the model must be retrained and requalify.
 
@@ -36,8 +37,9 @@ def rollback(
             back.
         home: Folder of all state.
         conf: Folder of the settings; None for the default.
+        lineage: Name of the lineage; None for the only one.
     """
-    opened_home, at = open_home(home, conf), resolve_as_of(as_of)
+    opened_home, at = open_home(home, conf, lineage), resolve_as_of(as_of)
     rolled_back = roll_back_weight(
         opened_home, reason, operator or operator_name(), at, accept_loss=accept_loss
     )
@@ -54,6 +56,7 @@ def hold(
     as_of: datetime | None = None,
     home: str = ".",
     conf: str | None = None,
+    lineage: str | None = None,
 ) -> SingleDecision:
     """Hold the weight; a breached limit still lowers it.
 
@@ -63,8 +66,9 @@ def hold(
         as_of: Time of the hold (ISO 8601, UTC); None for the scheduled time.
         home: Folder of all state.
         conf: Folder of the settings; None for the default.
+        lineage: Name of the lineage; None for the only one.
     """
-    opened_home, at = open_home(home, conf), resolve_as_of(as_of)
+    opened_home, at = open_home(home, conf, lineage), resolve_as_of(as_of)
     entry = hold_weight(opened_home, reason, operator or operator_name(), at)
     return _publish_entry(opened_home, entry, at)
 
@@ -76,6 +80,7 @@ def resume(
     as_of: datetime | None = None,
     home: str = ".",
     conf: str | None = None,
+    lineage: str | None = None,
 ) -> SingleDecision:
     """Let the weight move again after a hold.
 
@@ -85,8 +90,9 @@ def resume(
         as_of: Time of the resume (ISO 8601, UTC); None for the scheduled time.
         home: Folder of all state.
         conf: Folder of the settings; None for the default.
+        lineage: Name of the lineage; None for the only one.
     """
-    opened_home, at = open_home(home, conf), resolve_as_of(as_of)
+    opened_home, at = open_home(home, conf, lineage), resolve_as_of(as_of)
     entry = resume_weight(opened_home, reason, operator or operator_name(), at)
     return _publish_entry(opened_home, entry, at)
 

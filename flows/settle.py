@@ -21,15 +21,21 @@ from steelyard.views.runs import Settlement
 
 
 @flow(name="settle", on_failure=[announce_failed_run], on_crashed=[announce_failed_run])
-def settle(as_of: datetime | None = None, home: str = ".", conf: str | None = None) -> Settlement:
+def settle(
+    as_of: datetime | None = None,
+    home: str = ".",
+    conf: str | None = None,
+    lineage: str | None = None,
+) -> Settlement:
     """Record a prediction for every signal decided, and every outcome known, by ``as_of``.
 
     Args:
         as_of: Settle as of this time (ISO 8601, UTC); None for the scheduled time.
         home: Folder of all state.
         conf: Folder of the settings; None for the default.
+        lineage: Name of the lineage; None for the only one.
     """
-    opened_home, at = open_home(home, conf), resolve_as_of(as_of)
+    opened_home, at = open_home(home, conf, lineage), resolve_as_of(as_of)
     history = read_history(opened_home, at)
     state = ensure_lineage(opened_home, at)
     require_one_system(opened_home, history, state, at)

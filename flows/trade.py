@@ -21,7 +21,12 @@ from steelyard.views.runs import TradingRun
 
 
 @flow(name="trade", on_failure=[announce_failed_run], on_crashed=[announce_failed_run])
-def trade(as_of: datetime | None = None, home: str = ".", conf: str | None = None) -> TradingRun:
+def trade(
+    as_of: datetime | None = None,
+    home: str = ".",
+    conf: str | None = None,
+    lineage: str | None = None,
+) -> TradingRun:
     """Close what has no stop, fill open orders, settle outcomes, then trade new signals.
 
     Of a program that logs its signals and trades itself they are evaluated and answered, not
@@ -32,8 +37,9 @@ def trade(as_of: datetime | None = None, home: str = ".", conf: str | None = Non
         as_of: Trade on the bars closed by this time (ISO 8601, UTC); None for the scheduled time.
         home: Folder of all state.
         conf: Folder of the settings; None for the default.
+        lineage: Name of the lineage; None for the only one.
     """
-    opened_home, at = open_home(home, conf), resolve_as_of(as_of)
+    opened_home, at = open_home(home, conf, lineage), resolve_as_of(as_of)
     if opened_home.program_trades:
         return _answer(opened_home, at, run_clock(as_of))
     protect_positions(opened_home)

@@ -32,6 +32,7 @@ def train(
     as_of: datetime | None = None,
     home: str = ".",
     conf: str | None = None,
+    lineage: str | None = None,
 ) -> VersionRecord:
     """Train on what had settled by ``as_of``; the same data and settings return the same version.
 
@@ -40,8 +41,9 @@ def train(
         as_of: Train as of this time (ISO 8601, UTC); None for the scheduled time.
         home: Folder of all state.
         conf: Folder of the settings; None for the default.
+        lineage: Name of the lineage; None for the only one.
     """
-    opened_home, at = open_home(home, conf), resolve_as_of(as_of)
+    opened_home, at = open_home(home, conf, lineage), resolve_as_of(as_of)
     history = read_history(opened_home, at)
     with documented("train", opened_home.quality):
         samples = settled_samples(opened_home, history)
@@ -56,7 +58,10 @@ def train(
 
 @flow(name="compare", on_failure=[announce_failed_run], on_crashed=[announce_failed_run])
 def compare(
-    as_of: datetime | None = None, home: str = ".", conf: str | None = None
+    as_of: datetime | None = None,
+    home: str = ".",
+    conf: str | None = None,
+    lineage: str | None = None,
 ) -> VersionRecord:
     """Compare the waiting challenger with the champion on what had settled by ``as_of``.
 
@@ -64,8 +69,9 @@ def compare(
         as_of: Compare as of this time (ISO 8601, UTC); None for the scheduled time.
         home: Folder of all state.
         conf: Folder of the settings; None for the default.
+        lineage: Name of the lineage; None for the only one.
     """
-    opened_home, at = open_home(home, conf), resolve_as_of(as_of)
+    opened_home, at = open_home(home, conf, lineage), resolve_as_of(as_of)
     with documented("compare", opened_home.quality):
         samples = settled_samples(opened_home, read_history(opened_home, at))
     challenger = waiting_challenger(opened_home)
@@ -81,6 +87,7 @@ def approve(
     as_of: datetime | None = None,
     home: str = ".",
     conf: str | None = None,
+    lineage: str | None = None,
 ) -> VersionRecord:
     """Approve a version that is too good to be true, and compare it as any other.
 
@@ -91,8 +98,9 @@ def approve(
         as_of: Time of the approval (ISO 8601, UTC); None for the scheduled time.
         home: Folder of all state.
         conf: Folder of the settings; None for the default.
+        lineage: Name of the lineage; None for the only one.
     """
-    opened_home, at = open_home(home, conf), resolve_as_of(as_of)
+    opened_home, at = open_home(home, conf, lineage), resolve_as_of(as_of)
     approved = approve_version(opened_home, version, reason, operator or operator_name(), at)
     with documented("approve", opened_home.quality):
         samples = settled_samples(opened_home, read_history(opened_home, at))

@@ -20,7 +20,10 @@ from steelyard.views.records import PeriodDecisions
 
 @flow(name="weight", on_failure=[announce_failed_run], on_crashed=[announce_failed_run])
 def weight(
-    as_of: datetime | None = None, home: str = ".", conf: str | None = None
+    as_of: datetime | None = None,
+    home: str = ".",
+    conf: str | None = None,
+    lineage: str | None = None,
 ) -> PeriodDecisions:
     """Decide about the last periods closed by ``as_of``: limits before rewards, then the gate.
 
@@ -28,8 +31,9 @@ def weight(
         as_of: Evaluate as of this time (ISO 8601, UTC); None for the scheduled time.
         home: Folder of all state.
         conf: Folder of the settings; None for the default.
+        lineage: Name of the lineage; None for the only one.
     """
-    opened_home, at = open_home(home, conf), resolve_as_of(as_of)
+    opened_home, at = open_home(home, conf, lineage), resolve_as_of(as_of)
     settled_signals = count_settled(read_history(opened_home, at))
     entries = [evaluate_weight(opened_home, at), review_gates(opened_home, at, settled_signals)]
     announce(opened_home, entries)

@@ -25,7 +25,17 @@ from steelyard.market.features import feature_names
 from steelyard.market.logged import LoggedSystem, own_name
 from steelyard.market.logged_history import timing_names
 from steelyard.market.strategy import Exiting, Strategy
-from steelyard.settings import PACKAGE, ServiceSettings, Settings, load, with_variables
+from steelyard.settings import (
+    LINEAGES,
+    PACKAGE,
+    SHARED,
+    ServiceSettings,
+    Settings,
+    lineage_names,
+    load,
+    load_shared,
+    with_variables,
+)
 
 if TYPE_CHECKING:
     from steelyard.learning.model import Model
@@ -37,8 +47,8 @@ def open_seal(services: ServiceSettings) -> Seal:
 
 
 def open_state_file(services: ServiceSettings) -> StateFile:
-    """Return the file in which the trading processes of the home keep the state they last saw."""
-    return StateFile(Path(services.state) / "state.json", open_seal(services))
+    """Return the file in which the lineage's trading processes keep the state they last saw."""
+    return StateFile(services.own_state / "state.json", open_seal(services))
 
 
 def open_witnesses(services: ServiceSettings) -> Witnesses:
@@ -92,13 +102,16 @@ def run_url(services: ServiceSettings, journal: Journal, run_id: str | None) -> 
 
 
 def open_brake(services: ServiceSettings) -> Brake:
-    """Return the brake of the home."""
-    return Brake(Path(services.state))
+    """Return the brake of the lineage; one in the home's state folder holds for all."""
+    shared = Path(services.state)
+    if not services.is_one_of_several or services.lineage == SHARED:
+        return Brake(shared)
+    return Brake(shared / LINEAGES / services.lineage, shared)
 
 
 def open_alerts(services: ServiceSettings) -> Alerts:
-    """Return the alerts of the home, with the channels from ``STEELYARD_ALERTS``."""
-    return Alerts(Path(services.state) / "alerts", alert_channels())
+    """Return the alerts of the lineage, with the channels from ``STEELYARD_ALERTS``."""
+    return Alerts(services.own_state / "alerts", alert_channels())
 
 
 def open_broker(
@@ -156,7 +169,7 @@ def open_source(settings: SourceSettings) -> BarSource:
 
 @dataclass(frozen=True)
 class Home:
-    """Settings and gateways of one home.
+    """Settings and gateways of one lineage of a home.
 
     Attributes:
         settings: Everything configurable, with ``{home}`` filled in.
@@ -170,8 +183,8 @@ class Home:
 
     @cached_property
     def lake(self) -> Lake:
-        """Store of validated bars."""
-        return Lake(self.state_folder / "lake")
+        """Store of validated bars, of all lineages."""
+        return Lake(self.shared_folder / "lake")
 
     @cached_property
     def ledger(self) -> Ledger:
@@ -282,9 +295,20 @@ class Home:
         self.registry.require_database()
 
     @property
-    def state_folder(self) -> Path:
-        """Folder of lake, quarantine and data docs."""
+    def lineage(self) -> str | None:
+        """Name by which the lineage is opened; None where it is the home's only one."""
+        services = self.settings.services
+        return services.lineage if services.is_one_of_several else None
+
+    @property
+    def shared_folder(self) -> Path:
+        """Folder of what the lineages of a home share: lake, seal key, login."""
         return Path(self.settings.services.state)
+
+    @property
+    def state_folder(self) -> Path:
+        """Folder of the lineage's own state: spool, bundle, reports, quarantine, data docs."""
+        return self.settings.services.own_state
 
     @cached_property
     def _models(self) -> "dict[str, Model]":
@@ -299,18 +323,58 @@ class Home:
         return self._models[version]
 
 
-def open_home(folder: Path | str | None = None, conf: Path | str | None = None) -> Home:
-    """Return the home in a folder.
+def open_home(
+    folder: Path | str | None = None,
+    conf: Path | str | None = None,
+    lineage: str | None = None,
+) -> Home:
+    """Return one lineage of the home in a folder.
+
+    Args:
+        folder: Folder of all state; None for the current one.
+        conf: Folder of the settings; None for ``./conf``, or the packaged one if there is none.
+        lineage: Name of the lineage; None for the only one.
+
+    Raises:
+        FixConfiguration: If the settings cannot be read, or the home holds several lineages and
+            none is named.
+    """
+    settings_folder = Path(conf) if conf else None
+    return home_under(load(settings_folder, lineage), folder, settings_folder)
+
+
+def open_shared(folder: Path | str | None = None, conf: Path | str | None = None) -> Home:
+    """Return what the lineages of the home in a folder share; with a single one the home itself.
 
     Args:
         folder: Folder of all state; None for the current one.
         conf: Folder of the settings; None for ``./conf``, or the packaged one if there is none.
 
     Raises:
+        FixConfiguration: If the common settings cannot be read.
+    """
+    settings_folder = Path(conf) if conf else None
+    return home_under(load_shared(settings_folder), folder, settings_folder)
+
+
+def open_lineages(
+    folder: Path | str | None = None,
+    conf: Path | str | None = None,
+    lineage: str | None = None,
+) -> list[Home]:
+    """Return the lineages of the home in a folder: the named one, or all.
+
+    Args:
+        folder: Folder of all state; None for the current one.
+        conf: Folder of the settings; None for ``./conf``, or the packaged one if there is none.
+        lineage: Name of a lineage; None for all.
+
+    Raises:
         FixConfiguration: If the settings cannot be read.
     """
     settings_folder = Path(conf) if conf else None
-    return home_under(load(settings_folder), folder, settings_folder)
+    names = (lineage,) if lineage else lineage_names(settings_folder) or (None,)
+    return [open_home(folder, conf, name) for name in names]
 
 
 def home_under(

@@ -10,7 +10,14 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from steelyard.desk.policy import DeskPolicy
 from steelyard.desk.risk import RiskPolicy
@@ -29,8 +36,15 @@ from steelyard.weight.policy import WeightPolicy
 PACKAGE = Path(__file__).resolve().parent
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104  # compared, not bound
+LINEAGES = "lineages"
+"""Folder of the settings, and of the state, in which each of several lineages has its own."""
+SHARED = "home"
+"""Name of what belongs to all lineages, in alerts; no lineage may have it."""
+SHARED_SUBJECTS = ("broker", "quality", "services", "source")
+"""Files that hold for all lineages: they share the bars, the stores and the account."""
 Filled = TypeVar("Filled", bound=BaseModel)
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
+_LINEAGE = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 
 
 class ServiceSettings(FrozenModel):
@@ -46,6 +60,7 @@ class ServiceSettings(FrozenModel):
     state: str = "{home}/.steelyard"
     pages: str = ""
     refresh_seconds: Annotated[float, Field(gt=0, le=3600)] = 5.0
+    _only: str | None = PrivateAttr(default=None)  # of several: the name services.yaml gives
 
     @field_validator("ledger", "mlflow", "artifacts", "state", "pages")
     @classmethod
@@ -58,6 +73,32 @@ class ServiceSettings(FrozenModel):
     def at(self, home: Path) -> Self:
         """Return the settings with ``{home}`` and every ``${NAME}`` filled in."""
         return _filled(self, ("ledger", "mlflow", "artifacts", "state", "pages"), home)
+
+    def of_several(self, lineage: str) -> Self:
+        """Return the settings of one lineage of several, or of what they share (``SHARED``)."""
+        own = self.model_copy(update={"lineage": lineage})
+        own._only = self.first_lineage
+        return own
+
+    @property
+    def is_one_of_several(self) -> bool:
+        """Whether the home may hold other lineages."""
+        return self._only is not None
+
+    @property
+    def first_lineage(self) -> str:
+        """Name in ``services.yaml``: the lineage of a home from before it held several."""
+        return self._only or self.lineage
+
+    @property
+    def own_state(self) -> Path:
+        """Folder of the lineage's own state.
+
+        That of the first lineage, and of what all share, stays where it was with one lineage.
+        """
+        if self.lineage in (self.first_lineage, SHARED):
+            return Path(self.state)
+        return Path(self.state, LINEAGES, self.lineage)
 
 
 def _unset_variable(text: str) -> str | None:
@@ -154,6 +195,12 @@ class Settings(FrozenModel):
     broker: BrokerSettings = BrokerSettings()
     services: ServiceSettings = ServiceSettings()
     up: UpSettings = UpSettings()
+    _account: RiskPolicy | None = PrivateAttr(default=None)  # of several: that of the common file
+
+    @property
+    def account(self) -> RiskPolicy:
+        """Limits of the account over all lineages; of a home with one those of ``risk``."""
+        return self._account or self.risk
 
     def at(self, home: Path) -> Self:
         """Return the settings with ``{home}`` and every ``${NAME}`` filled in.
@@ -185,8 +232,31 @@ class Settings(FrozenModel):
         return (*LOOPBACK, self.up.host, *self.up.names, *([named] if named else []))
 
 
-def load(conf: Path | None = None) -> Settings:
-    """Return the settings of a folder.
+def load(conf: Path | None = None, lineage: str | None = None) -> Settings:
+    """Return the settings of one lineage.
+
+    Args:
+        conf: Folder of the settings; None for ``./conf``, or the packaged one if there is none.
+        lineage: Name of the lineage; None for the only one.
+
+    Raises:
+        FixConfiguration: If a file or key is unknown, a value out of bounds, or a file not YAML;
+            if there are several lineages and none is named, or none of that name.
+    """
+    folder = conf or default_conf()
+    common, names = _load_common(folder), lineage_names(folder)
+    known = names or (common.services.lineage,)
+    if lineage is None and len(known) > 1:
+        raise FixConfiguration(
+            f"this home holds {', '.join(known)}; name one: --lineage {known[0]}"
+        )
+    if lineage not in (None, *known):
+        raise FixConfiguration(f"this home holds no lineage {lineage}; it holds {', '.join(known)}")
+    return _of_lineage(common, folder, lineage or known[0]) if names else common
+
+
+def load_shared(conf: Path | None = None) -> Settings:
+    """Return the settings that hold for all lineages of a home: those of the common files.
 
     Args:
         conf: Folder of the settings; None for ``./conf``, or the packaged one if there is none.
@@ -195,13 +265,80 @@ def load(conf: Path | None = None) -> Settings:
         FixConfiguration: If a file or key is unknown, a value out of bounds, or a file not YAML.
     """
     folder = conf or default_conf()
+    common = _load_common(folder)
+    if not lineage_names(folder):
+        return common
+    return common.model_copy(update={"services": common.services.of_several(SHARED)})
+
+
+def lineage_names(conf: Path | None = None) -> tuple[str, ...]:
+    """Return the names of the lineages that have settings of their own, sorted; empty without.
+
+    Args:
+        conf: Folder of the settings; None for ``./conf``, or the packaged one if there is none.
+
+    Raises:
+        FixConfiguration: If a folder has a name that no lineage can have.
+    """
+    folder = (conf or default_conf()) / LINEAGES
+    names = sorted(path.name for path in folder.glob("*") if path.is_dir())
+    for name in names:
+        if not _LINEAGE.fullmatch(name) or name == SHARED:
+            raise FixConfiguration(
+                f"{folder / name}: a lineage is named by up to 64 of a-z, 0-9, '_', '.' and '-', "
+                f"not beginning with a sign, and not {SHARED}; rename the folder"
+            )
+    return tuple(names)
+
+
+def _load_common(folder: Path) -> Settings:
+    return _with_pages(
+        Settings.model_validate({file.stem: _subject(file) for file in _files(folder)})
+    )
+
+
+def _files(folder: Path) -> list[Path]:
+    """Return the files of settings in a folder; an unknown subject is refused."""
     if not folder.is_dir():
         raise FixConfiguration(f"{folder}: no such configuration folder; pass --conf DIR")
     files = sorted(folder.glob("*.y*ml"))
     for file in files:
         if file.stem not in Settings.model_fields:
             raise FixConfiguration(_unknown_subject(file))
-    return _with_pages(Settings.model_validate({file.stem: _subject(file) for file in files}))
+    return files
+
+
+def _of_lineage(common: Settings, folder: Path, name: str) -> Settings:
+    """Return the common settings with those of a lineage over them, key by key."""
+    own: dict[str, Any] = {"services": common.services.of_several(name)}
+    for file in _files(folder / LINEAGES / name):
+        _require_own(file)
+        shared = [path for path in folder.glob("*.y*ml") if path.stem == file.stem]
+        values = _merged(_values(shared[0]) if shared else {}, _values(file))
+        own[file.stem] = _validated(file, values)
+    settings = common.model_copy(update=own)
+    settings._account = common.risk
+    return settings
+
+
+def _require_own(file: Path) -> None:
+    """Refuse a file, or a key, that says for one lineage what holds for all."""
+    named = list[str]()
+    if file.stem == "up" and isinstance(values := _values(file), dict):
+        named = [key for key in values if key != "schedules"]
+        named += ["schedules.collect"] if "collect" in (values.get("schedules") or {}) else []
+    if named or file.stem in SHARED_SUBJECTS:
+        keys = f": {', '.join(named)}" if named else ""
+        raise FixConfiguration(
+            f"{file}{keys} holds for all lineages; move it to {file.parents[2] / file.name}"
+        )
+
+
+def _merged(common: Any, own: Any) -> Any:
+    """Return values from YAML with those of a lineage over them, key by key."""
+    if not (isinstance(common, dict) and isinstance(own, dict)):
+        return own
+    return common | {key: _merged(common.get(key), value) for key, value in own.items()}
 
 
 def _with_pages(settings: Settings) -> Settings:
@@ -320,12 +457,21 @@ def override(value: BaseModel, where: str, **changes: Any) -> Any:
 
 
 def _subject(file: Path) -> BaseModel:
-    model = cast("type[BaseModel]", Settings.model_fields[file.stem].annotation)
+    return _validated(file, _values(file))
+
+
+def _values(file: Path) -> Any:
+    """Return what a file says, as parsed from YAML; nothing is an empty mapping."""
     try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-        return model.model_validate(values)
+        return yaml.safe_load(file.read_text(encoding="utf-8")) or {}
     except yaml.YAMLError as error:
         raise FixConfiguration(f"{file}: not YAML: {' '.join(str(error).split())}") from error
+
+
+def _validated(file: Path, values: Any) -> BaseModel:
+    model = cast("type[BaseModel]", Settings.model_fields[file.stem].annotation)
+    try:
+        return model.model_validate(values)
     except ValidationError as error:
         raise FixConfiguration(f"{file}: {first_complaint(error)}") from error
 

@@ -49,16 +49,17 @@ ANSWER_AGE = timedelta(days=3)
 """Age of the answers that the HTTP service loads after a restart."""
 
 
-def open_watch(home: Path, conf: Path | None = None) -> StateWatch:
-    """Return the state watch of a home, not started yet.
+def open_watch(home: Path, conf: Path | None = None, *, lineage: str | None = None) -> StateWatch:
+    """Return the state watch of a lineage, not started yet.
 
     It alerts the operator when the lease has expired: the flows that would do so may have stopped.
 
     Args:
         home: Folder of all state.
         conf: Folder of the settings; None for the default.
+        lineage: Name of the lineage; None for the only one.
     """
-    settings = load(conf)
+    settings = load(conf, lineage)
     services = settings.services.at(home)
     return _watch(
         services,
@@ -145,9 +146,14 @@ def _alarm(services: ServiceSettings) -> Alarm:
 
 
 def open_session(
-    home: Path, conf: Path | None = None, clock: Clock = system_clock, *, checked: bool = False
+    home: Path,
+    conf: Path | None = None,
+    clock: Clock = system_clock,
+    *,
+    checked: bool = False,
+    lineage: str | None = None,
 ) -> Session:
-    """Return a running session of a home; call ``Session.warm`` before the first trade.
+    """Return a running session of a lineage; call ``Session.warm`` before the first trade.
 
     Without MLflow it starts with the last good model and the last state on disk, as long as the
     lease of that state runs.
@@ -159,14 +165,15 @@ def open_session(
             over past bars pass their own time.
         checked: Whether each signal is held against what the existing system proposes on its bars;
             not needed where the signals are taken from that system.
+        lineage: Name of the lineage; None for the only one.
 
     Raises:
         FixConfiguration: If settings or the existing system cannot be loaded.
-        RestoreService: If another process records in this home.
+        RestoreService: If another process records for this lineage.
     """
-    settings: Settings = load(conf)
+    settings: Settings = load(conf, lineage)
     services = settings.services.at(home)
-    registry, state_folder = open_registry(services), Path(services.state)
+    registry, state_folder = open_registry(services), services.own_state
     champion = ServedModel(
         registry.load, state_folder / "bundle", registry.journal.seal.of, load_class
     )
@@ -247,17 +254,18 @@ def _streak_check(
     return enforce
 
 
-def open_desk(home: Path, conf: Path | None = None) -> Desk:
-    """Return the session of a home for the HTTP service, with its bars and recent answers.
+def open_desk(home: Path, conf: Path | None = None, *, lineage: str | None = None) -> Desk:
+    """Return the session of a lineage for the HTTP service, with its bars and recent answers.
 
     Args:
         home: Folder of all state.
         conf: Folder of the settings; None for the default.
+        lineage: Name of the lineage; None for the only one.
 
     Raises:
         CollectMoreData: If nothing was collected yet.
     """
-    settings = load(conf)
+    settings = load(conf, lineage)
     services = settings.services.at(home)
     lake, ledger = Lake(Path(services.state) / "lake"), open_ledger(services)
     buffer, log = BarBuffer({}, NO_BARS), None
@@ -265,7 +273,7 @@ def open_desk(home: Path, conf: Path | None = None) -> Desk:
         buffer = BarBuffer(lake.bars(), lake.bar_size, lake.known_after)
     if settings.strategy.is_log:
         log = _log_terms(settings, lake)
-    desk = Desk(open_session(home, conf, checked=True), buffer, ledger.signal, log)
+    desk = Desk(open_session(home, conf, checked=True, lineage=lineage), buffer, ledger.signal, log)
     with suppress(RestoreService):  # an unreachable ledger does not stop trading
         now = datetime.now(UTC)
         ledger.migrate()

@@ -43,7 +43,7 @@ def answer_signals(home: Home, newest: Newest, clock: Clock) -> tuple[TradedSign
     """
     if newest.signals.empty:
         return ()
-    session = open_session(home.folder, home.conf, clock)
+    session = open_session(home.folder, home.conf, clock, lineage=home.lineage)
     try:
         session.warm(newest.bars)
         rows = cast(list[dict[str, Any]], newest.signals.to_dict("records"))

@@ -84,9 +84,9 @@ def share_bars(home: Home, recorded: Home) -> None:
         home: Home of the replay.
         recorded: Home with the bars; there may be none.
     """
-    lake = home.state_folder / "lake"
+    lake = home.shared_folder / "lake"
     if recorded.has_source and not lake.exists():
-        lake.symlink_to(recorded.state_folder / "lake", target_is_directory=True)
+        lake.symlink_to(recorded.shared_folder / "lake", target_is_directory=True)
 
 
 @step()

@@ -1,12 +1,13 @@
 """Steps from a log another program writes to the signals of the ledger."""
 
 import hashlib
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
 
-from steelyard.errors import CollectMoreData, FixConfiguration
+from steelyard.errors import CollectMoreData, FixConfiguration, SteelyardError
 from steelyard.gateways.files import write_page
 from steelyard.gateways.ledger.log_signals import LogIntake
 from steelyard.gateways.log_rows import DECISION, LogRows, LogTerms, log_rows
@@ -18,6 +19,35 @@ from steelyard.views import alerts
 from steelyard.views.runs import LogCollection
 
 SHOWN = 5
+
+
+def take_in_logs(
+    homes: Sequence[Home], as_of: datetime
+) -> tuple[LogCollection | None, list[SteelyardError]]:
+    """Record what is new in the logs of several lineages; none waits for another.
+
+    Args:
+        homes: Lineages of a home; those without a log that is read are passed over.
+        as_of: Time of the run (UTC).
+
+    Returns:
+        What was taken in, None without a log that is read; the error of each log that failed.
+    """
+    taken, failures = list[LogCollection](), list[SteelyardError]()
+    reading = [home for home in homes if home.reads_log]
+    for home in reading:
+        try:
+            taken.append(take_in_log(home, read_signal_log(home), as_of))
+        except SteelyardError as error:
+            name = f"{home.lineage}: " if home.lineage else ""
+            failures.append(type(error)(f"{name}{error}"))
+    return (sum(taken[1:], taken[0]) if taken else None), failures
+
+
+def require_all(failures: Sequence[SteelyardError]) -> None:
+    """Raise the first of the errors, with all of them in its line; do nothing without any."""
+    if failures:
+        raise type(failures[0])("; ".join(map(str, failures)))
 
 
 @step(retries=2, retry_delay_seconds=5)

@@ -177,7 +177,7 @@ def trade_signals(home: Home, newest: Newest, clock: Clock) -> Traded:
         if stale:
             announce_stale(home, len(stale), now)
         return Traded(stale=len(stale))
-    session = open_session(home.folder, home.conf, clock)
+    session = open_session(home.folder, home.conf, clock, lineage=home.lineage)
     try:
         session.warm(newest.bars)
         traded = tuple(_trade(home, session, newest.bars, row) for row in fresh)

@@ -561,7 +561,7 @@ def describe_rows(home: Home, samples: Samples, rows: Index, context: str) -> Da
         name="settled signals",
         context=context,
         digest=part.data_hash,
-        source=f"{home.state_folder / 'lake'}",
+        source=f"{home.shared_folder / 'lake'}",
         columns=samples.feature_names,
         profile={
             "num_rows": len(part),

@@ -13,38 +13,33 @@ from steelyard.gateways.files import private_folder, write_whole
 
 
 class Brake:
-    """The file ``brake.json`` in a home's state folder; the brake is pulled while it exists."""
+    """The file ``brake.json`` in a lineage's state folder; the brake is pulled while it exists.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: Folder of the lineage's brake, which alone is pulled and released here.
+        of_all: Folder of the brake that holds for every lineage of the home; None without one.
+    """
+
+    def __init__(self, folder: Path, of_all: Path | None = None) -> None:
         self._file = folder / "brake.json"
+        self._of_all = None if of_all is None else of_all / "brake.json"
 
     @property
     def pulled(self) -> bool:
-        """Whether the weight is 0; True also if the file cannot be looked up."""
-        try:
-            self._file.stat()
-        except FileNotFoundError:
-            return False
-        except OSError:
-            return True
-        return True
+        """Whether the weight is 0; True also if a file cannot be looked up."""
+        return _is_there(self._file) or (self._of_all is not None and _is_there(self._of_all))
 
     @property
     def operator(self) -> str:
-        """Who pulled it; "unknown" if the file cannot be read."""
-        return self._operator_and_reason()[0]
+        """Who pulled the lineage's own; "unknown" if the file cannot be read."""
+        return _operator_and_reason(self._file)[0]
 
     @property
     def words(self) -> str:
         """Who pulled it, and why."""
-        return ": ".join(self._operator_and_reason())
-
-    def _operator_and_reason(self) -> tuple[str, ...]:
-        try:
-            content = json.loads(self._file.read_text(encoding="utf-8"))
-            return str(content["operator"]), str(content["reason"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return ("unknown",)
+        if self._of_all is not None and not _is_there(self._file):
+            return f"all lineages: {': '.join(_operator_and_reason(self._of_all))}"
+        return ": ".join(_operator_and_reason(self._file))
 
     def pull(self, operator: str, reason: str) -> None:
         """Set the weight to 0 from the next time the trading process reads the brake.
@@ -68,3 +63,22 @@ class Brake:
         """Release the brake; safe to repeat. One that cannot be removed stays pulled: weight 0."""
         with suppress(OSError):
             self._file.unlink(missing_ok=True)
+
+
+def _is_there(file: Path) -> bool:
+    """Whether a brake is pulled; True also if its file cannot be looked up."""
+    try:
+        file.stat()
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _operator_and_reason(file: Path) -> tuple[str, ...]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        return str(content["operator"]), str(content["reason"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ("unknown",)

@@ -10,7 +10,7 @@ import uvicorn
 
 from steelyard.desk.middleware import App
 from steelyard.gateways.login import read_login
-from steelyard.home import open_home
+from steelyard.home import open_shared
 from steelyard.ops.gate import Gate
 from steelyard.settings import Settings
 
@@ -37,7 +37,7 @@ def page(name: str, settings: Settings) -> App:
 def main() -> None:
     """Serve the page until a signal comes."""
     name, host, port, home, conf = sys.argv[1:]
-    app = page(name, open_home(home, conf).settings)
+    app = page(name, open_shared(home, conf).settings)
     uvicorn.run(app, host=host, port=int(port), log_level="warning")
 
 

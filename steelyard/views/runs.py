@@ -25,6 +25,17 @@ class LogCollection:
     findings: tuple[str, ...]
     quarantine: str = ""
 
+    def __add__(self, other: "LogCollection") -> "LogCollection":
+        """Return both together; the file is that of the later one."""
+        return LogCollection(
+            self.added + other.added,
+            self.settled + other.settled,
+            self.differing + other.differing,
+            self.quarantined + other.quarantined,
+            (*self.findings, *other.findings),
+            other.quarantine or self.quarantine,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Collection:

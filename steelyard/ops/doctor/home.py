@@ -32,7 +32,8 @@ SHOWN = 3
 
 def folders(home: Home) -> Iterator[Check]:
     """Report of every folder whether it is writable, and its free space."""
-    parts = {part: home.state_folder / part for part in ("lake", "spool", "bundle")}
+    own, shared = home.state_folder, home.shared_folder
+    parts = {"lake": shared / "lake", "spool": own / "spool", "bundle": own / "bundle"}
     for name, path in {"home": home.folder, **parts}.items():
         yield _folder(name, path)
     artifacts = home.settings.services.artifacts
