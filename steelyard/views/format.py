@@ -19,7 +19,7 @@ from steelyard.weight.rollout import RolloutItem
 COLORS = {"baseline": "#8a9099", "ml": "#d98a2b", "blended": "#2567a8"}
 VERDICTS = {
     "HOLD": ("o", "#8a9099", "held"),
-    "RAISE": ("^", "#1b7f5c", "raised"),
+    "RAISE": ("^", "#1b7f5c", "raised or phase entered"),
     "CUT": ("v", "#c8641e", "cut"),
     "DISABLE": ("X", "#a3195b", "disabled"),
 }
@@ -201,7 +201,7 @@ def decisions_view(decisions: Sequence[DecisionRecord]) -> TableView:
         (
             f"{decision.as_of:%Y-%m-%d}",
             decision.kind,
-            decision.verdict,
+            decision.done,
             weight_change(decision),
             decision.phase,
             "; ".join(decision.reasons),

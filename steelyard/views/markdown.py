@@ -18,7 +18,6 @@ from steelyard.views.format import (
     drift_view,
     drift_words,
     rules_view,
-    weight_change,
 )
 from steelyard.views.lineage import PerformanceReview
 from steelyard.views.records import DecisionRecord, VersionRecord
@@ -54,8 +53,7 @@ def decisions_summary(decisions: Sequence[DecisionRecord], state: State) -> str:
 
 def _decision(decision: DecisionRecord) -> str:
     parts = [
-        f"**{decision.verdict}** ({decision.kind}): weight {weight_change(decision)}, "
-        f"phase {decision.phase}",
+        f"**{decision.outcome}** ({decision.kind}), phase {decision.phase}",
         *(f"- {in_markdown(reason)}" for reason in decision.reasons),
     ]
     rules = rules_view("", decision.rules, "●", "○")
@@ -236,13 +234,12 @@ def _earlier_decisions_view(entries: Sequence[Entry]) -> TableView:
         (
             f"{decision.as_of:%Y-%m-%d}",
             decision.kind,
-            decision.verdict,
-            f"{decision.before.weight:.1%} → {decision.after.weight:.1%}",
+            decision.outcome,
             "; ".join(decision.reasons),
         )
         for decision in (entry.decision for entry in reversed(entries))
     )
-    return TableView("", ("as of", "kind", "verdict", "weight", "why"), rows)
+    return TableView("", ("as of", "kind", "outcome", "why"), rows)
 
 
 def _link(words: str, page: str | None) -> str:

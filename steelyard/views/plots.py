@@ -115,7 +115,7 @@ def decision(decided: Decision, equity: pd.DataFrame) -> bytes:
         equity: Equity of the books by day, shape (days, 3), columns baseline, ml and blended,
             shares of the account.
     """
-    title = f"{decided.kind} {decided.verdict}: {'; '.join(decided.reasons)}"
+    title = f"{decided.kind}, {decided.outcome}: {'; '.join(decided.reasons)}"
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(9, 4.8), layout="constrained")
         beam, below = figure.subplots(2, 1, height_ratios=(1, 4))

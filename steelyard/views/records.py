@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from steelyard.weight.decision import Rule
+from steelyard.weight.decision import Rule, outcome_words, verdict_words
 from steelyard.weight.state import State
 
 
@@ -52,6 +52,16 @@ class DecisionRecord:
     def changed(self) -> bool:
         """Whether it did more than hold the weight."""
         return self.weight_after != self.weight_before or self.verdict != "HOLD"
+
+    @property
+    def done(self) -> str:
+        """Verdict in words: of a gate that opened, the phase that was entered."""
+        return verdict_words(self.kind, self.verdict, self.phase)
+
+    @property
+    def outcome(self) -> str:
+        """What it did, in a few words such as ``RAISE 25.0% → 30.0%``."""
+        return outcome_words(self.done, self.weight_before, self.weight_after)
 
     def to_dict(self, *more: str) -> dict[str, Any]:
         """Return plain JSON values.

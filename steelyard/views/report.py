@@ -146,7 +146,7 @@ def because(decisions: Sequence[DecisionRecord]) -> str:
     if not last:
         return "Nothing was decided yet."
     [decision] = last
-    subject = f"the {decision.kind} decision of {decision.as_of:%Y-%m-%d} ({decision.verdict})"
+    subject = f"the {decision.kind} decision of {decision.as_of:%Y-%m-%d} ({decision.outcome})"
     return f"Because of {subject}: {'; '.join(decision.reasons)}."
 
 

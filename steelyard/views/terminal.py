@@ -35,7 +35,6 @@ from steelyard.views.format import (
     format_minute,
     rollout_view,
     rules_view,
-    weight_change,
 )
 from steelyard.views.lineage import (
     LineageReport,
@@ -307,7 +306,7 @@ def print_decision(decision: DecisionRecord) -> None:
         if periodic
         else f"on {decision.as_of:%Y-%m-%d}"
     )
-    _line(f"{decision.kind} {when}: ", (decision.verdict, "bold"), f" {weight_change(decision)}")
+    _line(f"{decision.kind} {when}: ", (decision.outcome, "bold"))
     for reason in decision.reasons:
         _line(f"  {reason}")
     for rule in decision.rules:
@@ -333,8 +332,8 @@ def print_replay(replay: ReplayResult) -> None:
         if decision.changed:
             _line(
                 f"  {decision.as_of:%Y-%m-%d} {decision.kind} ",
-                (decision.verdict, "bold"),
-                f" {weight_change(decision)} {decision.phase}: {'; '.join(decision.reasons)}",
+                (decision.outcome, "bold"),
+                f", {decision.phase}: {'; '.join(decision.reasons)}",
             )
     _print_table(books_view(replay.books))
     for sentence in replay.worth.sentences if replay.worth else ():

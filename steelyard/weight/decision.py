@@ -22,6 +22,8 @@ Verdict = Literal["RAISE", "HOLD", "CUT", "DISABLE"]
 Kind = Literal["weight", "gates", "guard", "promotion", "rollback", "hold", "resume", "approve"]
 
 GENESIS = "0" * 64
+_DONE = {"promotion": "promoted", "resume": "resumed", "approve": "approved"}
+"""Kind of a decision that leaves the weight alone, and does something else."""
 
 
 class Rule(FrozenModel):
@@ -101,6 +103,38 @@ class Decision(FrozenModel):
         """Key under which it is recorded at most once; its subject is the period or the version."""
         version = self.after.champion if self.kind == "promotion" else self.version
         return decision_key(self.lineage, self.kind, version or self.period_end.isoformat())
+
+    @property
+    def outcome(self) -> str:
+        """What it did, in a few words such as ``RAISE 25.0% → 30.0%``."""
+        done = verdict_words(self.kind, self.verdict, self.after.phase)
+        return outcome_words(done, self.before.weight, self.after.weight)
+
+
+def verdict_words(kind: str, verdict: str, phase: str) -> str:
+    """Return the verdict, or what was done if it was not the weight that was decided about.
+
+    Args:
+        kind: Which review or operation decided.
+        verdict: What it decided about the weight.
+        phase: Phase it left.
+    """
+    if kind == "gates" and verdict == "RAISE":
+        return f"phase {phase} entered"
+    return _DONE.get(kind, verdict) if verdict == "HOLD" else verdict
+
+
+def outcome_words(done: str, before: float, after: float) -> str:
+    """Return what a decision did and the weight after it; before it too if it changed.
+
+    Args:
+        done: The verdict in words.
+        before: Weight it started from, as a share.
+        after: Weight it left, as a share.
+    """
+    if before == after:
+        return f"{done} at {after:.1%}"
+    return f"{done}{'' if done.isupper() else ','} {before:.1%} → {after:.1%}"
 
 
 def make_decision(

@@ -207,7 +207,7 @@ def test_runs_that_decide_leave_a_summary_on_their_page(
 
     assert published["guard-summary"].startswith("**Nothing changed.** Weight 15.0%, phase pilot")
     assert published["rollback-summary"].startswith(
-        "**DISABLE** (rollback): weight 15.0% → 0.0%, phase shadow"
+        "**DISABLE 15.0% → 0.0%** (rollback), phase shadow"
     )
     assert "odd fills" in published["rollback-summary"]
     assert "| rule | figure | bound |" in published["rollback-summary"]

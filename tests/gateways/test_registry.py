@@ -268,7 +268,7 @@ def test_pages_tell_what_became_of_each_version(registry: Registry) -> None:
     about = client.get_registered_model("signal-confidence").description
     assert about.startswith("**The model decides nothing**: phase foundation")
     assert "[version 2](#/models/signal-confidence/versions/2)" in about
-    assert "**HOLD**, version 2 serves" in about
+    assert "**promoted at 0.0%**, version 2 serves" in about
 
 
 def test_words_without_end_are_cut_not_refused(registry: Registry) -> None:

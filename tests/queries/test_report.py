@@ -58,7 +58,10 @@ def test_the_page_answers_first_and_leads_to_every_decision(pilot: Home) -> None
     entries = pilot.journal.entries()
 
     assert "The model decides 15.0% of the confidence; phase pilot" in page.text[:400]
-    assert "Because of the gates decision of 2025-01-16 (RAISE): shadow → pilot." in page.text
+    assert (
+        "Because of the gates decision of 2025-01-16 (phase pilot entered, 0.0% → 15.0%)"
+        in page.text
+    )
     assert page.tags.index("main") < page.tags.index("h1")
     assert page.tags.count("h1") == 1
     assert {f"decision-{entry.sequence}" for entry in entries} <= page.ids

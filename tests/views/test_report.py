@@ -157,7 +157,7 @@ def test_every_decision_has_its_mark() -> None:
     drawn = {str(mark.get_label()): mark.get_offsets().tolist() for mark in axes.collections}
 
     assert drawn["held (1)"] == [[date2num(pd.Timestamp("2020-02-01")), 0.0]]
-    assert drawn["raised (1)"] == [[date2num(pd.Timestamp("2020-03-01")), 0.15]]
+    assert drawn["raised or phase entered (1)"] == [[date2num(pd.Timestamp("2020-03-01")), 0.15]]
     assert drawn["disabled (1)"] == [[date2num(pd.Timestamp("2020-06-01")), 0.0]]
     assert drawn["new champion (1)"][0][0] == date2num(pd.Timestamp("2020-01-01"))
     assert len(drawn) == 4

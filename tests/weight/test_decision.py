@@ -6,9 +6,34 @@ import pytest
 
 from factories.evidence import NOW, POLICY, evidence, state
 from steelyard.weight.case import Case
-from steelyard.weight.decision import Entry, first_break, link
+from steelyard.weight.decision import Entry, Kind, Verdict, first_break, link, make_decision
 from steelyard.weight.ladder import evaluate
 from steelyard.weight.limits import guard
+
+
+@pytest.mark.parametrize(
+    ("kind", "verdict", "before", "after", "outcome"),
+    [
+        ("weight", "RAISE", 0.25, 0.30, "RAISE 25.0% → 30.0%"),
+        ("guard", "CUT", 0.30, 0.15, "CUT 30.0% → 15.0%"),
+        ("weight", "HOLD", 0.25, 0.25, "HOLD at 25.0%"),
+        ("gates", "RAISE", 0.0, 0.0, "phase pilot entered at 0.0%"),
+        ("gates", "RAISE", 0.0, 0.15, "phase pilot entered, 0.0% → 15.0%"),
+        ("gates", "HOLD", 0.0, 0.0, "HOLD at 0.0%"),
+        ("promotion", "HOLD", 0.25, 0.25, "promoted at 25.0%"),
+        ("hold", "HOLD", 0.25, 0.25, "HOLD at 25.0%"),
+    ],
+)
+def test_a_decision_is_told_as_what_it_did(
+    kind: Kind, verdict: Verdict, before: float, after: float, outcome: str
+) -> None:
+    """A gate that opens is a phase entered, at whatever weight, and a promotion holds nothing."""
+    reached = state(weight=after).model_copy(update={"phase": "pilot"})
+    decision = make_decision(
+        kind, state(weight=before), reached, POLICY, NOW, verdict=verdict, reasons=("made",)
+    )
+
+    assert decision.outcome == outcome
 
 
 def chain(months: int) -> list[Entry]:

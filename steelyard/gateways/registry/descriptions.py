@@ -52,7 +52,7 @@ def describe_lineage(entry: Entry, page: str) -> str:
         f"**The model {share}**: phase {state.phase} since {state.phase_since:%Y-%m-%d}{hold}; "
         f"in service: {champion}.",
         f"Last decision, [{decision.kind} of {decision.as_of:%Y-%m-%d}]({page}): "
-        f"**{decision.verdict}**, {reason}",
+        f"**{decision.outcome}**, {reason}",
         ABOUT,
         WHERE,
     ]
@@ -60,12 +60,11 @@ def describe_lineage(entry: Entry, page: str) -> str:
 
 
 def describe_decision(decision: Decision) -> str:
-    """Return the description of a decision's run: verdict, weight, reasons."""
-    before, after = decision.before, decision.after
-    change = f"weight {before.weight:.1%} → {after.weight:.1%}, phase {after.phase}"
+    """Return the description of a decision's run: what it did, and why."""
     operator = f", requested by {in_markdown(decision.operator)}" if decision.operator else ""
     reasons = "\n".join(f"- {in_markdown(reason)}" for reason in decision.reasons)
-    return f"**{decision.verdict}** ({decision.kind}{operator}): {change}\n\n{reasons}"
+    phase = decision.after.phase
+    return f"**{decision.outcome}** ({decision.kind}{operator}), phase {phase}\n\n{reasons}"
 
 
 def describe_version(tags: Mapping[str, str], training: str, decision: str = "") -> str:

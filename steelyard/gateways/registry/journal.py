@@ -386,7 +386,7 @@ class Journal:
         self, entry: Entry, files: Mapping[str, bytes], data: Sequence[Dataset]
     ) -> Entry:
         decision = entry.decision
-        name = f"{decision.kind} {decision.period_end:%Y-%m-%d} {decision.verdict}"
+        name = f"{decision.kind} {decision.period_end:%Y-%m-%d} {decision.outcome}"
         tags = {
             "lineage": decision.lineage,
             "key": decision.key,

@@ -96,7 +96,7 @@ def _reasons(drill_home: DrillHome) -> str:
         if entry.decision.kind == "guard" and entry.decision.as_of > INVERTED_AT
     ]
     return "; ".join(
-        f"{decision.as_of:%Y-%m-%d} {decision.verdict}: {', '.join(decision.reasons)}"
+        f"{decision.as_of:%Y-%m-%d} {decision.outcome}: {', '.join(decision.reasons)}"
         for decision in decisions
     )
 
