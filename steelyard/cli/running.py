@@ -92,11 +92,10 @@ def run_with_progress(flow: Any, **parameters: Any) -> Any:
         What the flow returns.
     """
     from steelyard.flows.common import alert_on_failure
-    from steelyard.progress import progress_to
     from steelyard.settings import load
     from steelyard.views import terminal
 
-    with terminal.progress_bars() as sink, progress_to(sink):
+    with terminal.shown_progress():
         if prefect_server_configured():
             from steelyard.ops.login import logged_in
 

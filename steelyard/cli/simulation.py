@@ -129,14 +129,13 @@ def simulate(
 
     Without --signals: also 30, 100, 300 a month and dependent signals, on a quarter of the lives.
     """
-    from steelyard.progress import progress_to
     from steelyard.settings import load
     from steelyard.simulation.characteristics import designs
     from steelyard.tasks.pages import write_characteristics
     from steelyard.views import terminal
 
     courses = designs(lives, months, signals, dependence, seed, holdout)
-    with terminal.progress_bars() as sink, progress_to(sink):
+    with terminal.shown_progress():
         document = write_characteristics(
             load(conf), courses, out or home / "simulation.html", ingredients=ingredients
         )
@@ -163,7 +162,6 @@ def drill(
     """Run a fire drill: a real failure in a separate home; exit code 1 if noticed too late."""
     from steelyard.flows.drill import fire_drill
     from steelyard.ops.drills import SCENARIOS
-    from steelyard.progress import progress_to
     from steelyard.views import terminal
 
     if every and scenario:
@@ -176,7 +174,7 @@ def drill(
         )
         raise typer.Exit(2)
     scenarios = (scenario,) if scenario else ()
-    with terminal.progress_bars() as sink, progress_to(sink):
+    with terminal.shown_progress():
         document = fire_drill(scenarios, str(home) if home else None, str(conf) if conf else None)
     show(document, as_json, terminal.print_fire_drills)
     if not document.noticed:

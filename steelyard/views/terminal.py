@@ -5,10 +5,12 @@ What a terminal would obey is printed as its code.
 """
 
 import math
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from threading import Event, Thread
 from typing import Any
 
 from rich.console import Console
@@ -17,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from steelyard.gateways.outside import in_terminal
+from steelyard.progress import Sink, progress_to
 from steelyard.views.drift import JudgedDrift
 from steelyard.views.drills import FireDrill, FireDrills
 from steelyard.views.explanation import (
@@ -79,6 +82,8 @@ from steelyard.views.runs import (
 from steelyard.views.simulation import PARTS, OperatingCharacteristics, by_course, part_view
 
 DRIFT_ROWS = 10
+PROGRESS_SECONDS = 10.0
+"""Time between two lines of progress that do not go to a terminal."""
 _STANDING_STYLES = {"ok": "green", "warning": "yellow", "wrong": "bold red"}
 out = Console(highlight=False, soft_wrap=True)
 
@@ -115,8 +120,40 @@ def _on_stderr(line: str) -> None:
 
 
 @contextmanager
-def progress_bars() -> Iterator[Any]:
-    """Yield a sink for ``progress_to`` that draws one bar per task on stderr."""
+def shown_progress() -> Iterator[None]:
+    """Show the progress of what is done inside on stderr.
+
+    A terminal gets one bar per step; a file or another program gets a line every ten seconds.
+    """
+    console = Console(stderr=True)
+    with _bars(console) if console.is_terminal else _lines() as sink, progress_to(sink):
+        yield
+
+
+@contextmanager
+def _lines() -> Iterator[Sink]:
+    """Yield a sink whose last report is printed every ten seconds, with the time that passed."""
+    latest, ended, began = "running", Event(), time.monotonic()
+
+    def sink(step: str, done: int, total: int, detail: str) -> None:
+        nonlocal latest
+        latest = f"{step} {done} of {total} {detail}".rstrip()
+
+    def repeat() -> None:
+        while not ended.wait(PROGRESS_SECONDS):
+            _on_stderr(f"{latest}, {time.monotonic() - began:.0f} s")
+
+    printer = Thread(target=repeat, daemon=True)
+    printer.start()
+    try:
+        yield sink
+    finally:
+        ended.set()
+        printer.join()
+
+
+@contextmanager
+def _bars(console: Console) -> Iterator[Sink]:
     columns = (
         TextColumn("{task.description:>9}"),
         BarColumn(),
@@ -124,7 +161,7 @@ def progress_bars() -> Iterator[Any]:
         TimeElapsedColumn(),
         TextColumn("{task.fields[words]}", markup=False),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    with Progress(*columns, console=console, transient=True) as progress:
         tasks: dict[str, Any] = {}
 
         def sink(name: str, done: int, total: int, words: str) -> None:
