@@ -3,9 +3,8 @@
 from dataclasses import replace
 from datetime import datetime
 
-from prefect import flow
-
-from steelyard.flows.common import announce_failed_run, resolve_as_of
+from steelyard.flows.common import resolve_as_of
+from steelyard.flows.operation import MINUTE, operation
 from steelyard.flows.prefect_pages import documented
 from steelyard.gateways.venues import Stretch
 from steelyard.home import Home, open_lineages, open_shared
@@ -16,7 +15,7 @@ from steelyard.tasks.signal_log import require_all, take_in_logs
 from steelyard.views.runs import NO_BARS, Collection
 
 
-@flow(name="collect", on_failure=[announce_failed_run], on_crashed=[announce_failed_run])
+@operation("collect", per=MINUTE)
 def collect(
     as_of: datetime | None = None,
     home: str = ".",

@@ -1,6 +1,6 @@
 """What every flow shares: the time it evaluates, and the alert if it fails."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -11,7 +11,7 @@ from prefect.runtime import flow_run
 
 from steelyard.desk.state_watch import Clock, system_clock
 from steelyard.errors import FixConfiguration, SteelyardError
-from steelyard.home import open_home, open_shared
+from steelyard.home import Home, open_home, open_shared
 from steelyard.tasks.alerts import announce_failure
 from steelyard.weight.state import CLOCK_TOLERANCE
 
@@ -22,15 +22,28 @@ def resolve_as_of(as_of: datetime | None) -> datetime:
     Raises:
         FixConfiguration: If it lies ahead of this machine's clock: nothing is known then.
     """
-    if as_of is None:  # Prefect's scheduled time is now if nothing was scheduled
-        as_of = datetime.fromisoformat(str(flow_run.scheduled_start_time))
-    at, now = in_utc(as_of), datetime.now(UTC)
+    at, now = run_time(as_of), datetime.now(UTC)
     if at > now + CLOCK_TOLERANCE:
         raise FixConfiguration(
             f"as of {at:%Y-%m-%d %H:%M} lies ahead of this machine's clock, {now:%Y-%m-%d %H:%M} "
             "UTC; pass a time that has come, or correct the clock"
         )
     return at
+
+
+def run_time(as_of: datetime | None) -> datetime:
+    """Return ``as_of`` in UTC; None for the run's scheduled time, which is now without one."""
+    return in_utc(as_of or datetime.fromisoformat(str(flow_run.scheduled_start_time)))
+
+
+def home_of_run(parameters: Mapping[str, Any]) -> Home:
+    """Return the lineage that the parameters of a run name, or what all lineages share.
+
+    Raises:
+        FixConfiguration: If the settings cannot be read.
+    """
+    folder, conf, lineage = (parameters.get(name) for name in ("home", "conf", "lineage"))
+    return open_home(folder, conf, lineage) if lineage else open_shared(folder, conf)
 
 
 def in_utc(at: datetime) -> datetime:
@@ -74,12 +87,8 @@ def alert_on_failure(flow: Flow[..., Any], parameters: dict[str, Any]) -> Iterat
 
 def _post(name: str, parameters: dict[str, Any], cause: str) -> None:
     """Post the alert to the lineage of the run; unreadable settings name no channel."""
-    folders, lineage = (
-        (parameters.get("home", "."), parameters.get("conf")),
-        parameters.get("lineage"),
-    )
     try:
-        home = open_home(*folders, lineage) if lineage else open_shared(*folders)
+        home = home_of_run(parameters)
     except FixConfiguration:
         return
     announce_failure(home, name, cause)

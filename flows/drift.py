@@ -3,9 +3,8 @@
 from dataclasses import replace
 from datetime import datetime
 
-from prefect import flow
-
-from steelyard.flows.common import announce_failed_run, resolve_as_of
+from steelyard.flows.common import resolve_as_of
+from steelyard.flows.operation import operation
 from steelyard.flows.prefect_pages import publish
 from steelyard.home import open_home
 from steelyard.tasks.alerts import announce_drift
@@ -14,7 +13,7 @@ from steelyard.views import markdown
 from steelyard.views.drift import JudgedDrift
 
 
-@flow(name="drift", on_failure=[announce_failed_run], on_crashed=[announce_failed_run])
+@operation("drift")
 def drift(
     as_of: datetime | None = None,
     home: str = ".",

@@ -2,9 +2,8 @@
 
 from datetime import datetime
 
-from prefect import flow
-
-from steelyard.flows.common import announce_failed_run, resolve_as_of
+from steelyard.flows.common import resolve_as_of
+from steelyard.flows.operation import operation
 from steelyard.flows.prefect_pages import publish_decisions
 from steelyard.home import open_home
 from steelyard.queries.health import health_alerts, proposed_lately, silence_alerts
@@ -17,7 +16,7 @@ from steelyard.tasks.weight import guard_weight
 from steelyard.views.records import SingleDecision
 
 
-@flow(name="guard", on_failure=[announce_failed_run], on_crashed=[announce_failed_run])
+@operation("guard")
 def guard(
     as_of: datetime | None = None,
     home: str = ".",

@@ -2,9 +2,8 @@
 
 from datetime import datetime
 
-from prefect import flow
-
-from steelyard.flows.common import announce_failed_run, resolve_as_of
+from steelyard.flows.common import resolve_as_of
+from steelyard.flows.operation import operation
 from steelyard.flows.prefect_pages import progress, publish
 from steelyard.gateways.trade_logs import ImportOptions
 from steelyard.home import open_home
@@ -14,12 +13,7 @@ from steelyard.views.reconciliation import ImportResult, import_summary
 AS_WRITTEN = ImportOptions()
 
 
-@flow(
-    name="import",
-    flow_run_name="import {file}",
-    on_failure=[announce_failed_run],
-    on_crashed=[announce_failed_run],
-)
+@operation("import")
 def import_trades(
     file: str,
     form: str | None = None,

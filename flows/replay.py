@@ -20,7 +20,7 @@ from steelyard.tasks.replay import claim_home, live_through, read_log_history, s
 from steelyard.views.replay import ReplayResult
 
 
-@flow(name="replay")
+@flow(name="replay", flow_run_name="replay {bars} {start:%Y-%m-%d} to {end:%Y-%m-%d}")
 def replay(
     bars: str,
     start: datetime,
@@ -56,7 +56,7 @@ def replay(
     return replay_result(opened_home, days, seconds)
 
 
-@flow(name="replay-log")
+@flow(name="replay-log", flow_run_name="replay-log {log}")
 def replay_log(
     log: str,
     start: datetime | None = None,

@@ -2,9 +2,8 @@
 
 from datetime import datetime
 
-from prefect import flow
-
-from steelyard.flows.common import announce_failed_run, resolve_as_of
+from steelyard.flows.common import resolve_as_of
+from steelyard.flows.operation import operation
 from steelyard.flows.prefect_pages import publish
 from steelyard.home import open_home
 from steelyard.tasks.report import review_performance
@@ -12,7 +11,7 @@ from steelyard.views import markdown
 from steelyard.views.lineage import PerformanceReview
 
 
-@flow(name="review", on_failure=[announce_failed_run], on_crashed=[announce_failed_run])
+@operation("review")
 def review(
     as_of: datetime | None = None,
     home: str = ".",

@@ -2,10 +2,9 @@
 
 from datetime import datetime
 
-from prefect import flow
-
 from steelyard.environment import operator_name
-from steelyard.flows.common import announce_failed_run, resolve_as_of
+from steelyard.flows.common import resolve_as_of
+from steelyard.flows.operation import operation
 from steelyard.flows.prefect_pages import publish_decisions
 from steelyard.home import Home, open_home
 from steelyard.queries.records import decision_records
@@ -17,7 +16,7 @@ from steelyard.views.records import Rollback, SingleDecision
 from steelyard.weight.decision import Entry
 
 
-@flow(name="rollback", on_failure=[announce_failed_run], on_crashed=[announce_failed_run])
+@operation("rollback")
 def rollback(
     reason: str,
     operator: str | None = None,
@@ -49,7 +48,7 @@ def rollback(
     return Rollback(published.decision, published.state, rolled_back.ways)
 
 
-@flow(name="hold", on_failure=[announce_failed_run], on_crashed=[announce_failed_run])
+@operation("hold")
 def hold(
     reason: str,
     operator: str | None = None,
@@ -73,7 +72,7 @@ def hold(
     return _publish_entry(opened_home, entry, at)
 
 
-@flow(name="resume", on_failure=[announce_failed_run], on_crashed=[announce_failed_run])
+@operation("resume")
 def resume(
     reason: str,
     operator: str | None = None,

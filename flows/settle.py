@@ -2,9 +2,8 @@
 
 from datetime import datetime
 
-from prefect import flow
-
-from steelyard.flows.common import announce_failed_run, resolve_as_of
+from steelyard.flows.common import resolve_as_of
+from steelyard.flows.operation import MINUTE, operation
 from steelyard.home import open_home
 from steelyard.tasks.alerts import announce
 from steelyard.tasks.answers import write_answers
@@ -20,7 +19,7 @@ from steelyard.tasks.weight import ensure_lineage
 from steelyard.views.runs import Settlement
 
 
-@flow(name="settle", on_failure=[announce_failed_run], on_crashed=[announce_failed_run])
+@operation("settle", per=MINUTE)
 def settle(
     as_of: datetime | None = None,
     home: str = ".",

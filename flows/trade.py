@@ -2,10 +2,9 @@
 
 from datetime import datetime
 
-from prefect import flow
-
 from steelyard.desk.state_watch import Clock
-from steelyard.flows.common import announce_failed_run, resolve_as_of, run_clock
+from steelyard.flows.common import resolve_as_of, run_clock
+from steelyard.flows.operation import MINUTE, operation
 from steelyard.home import Home, open_home
 from steelyard.tasks.alerts import announce
 from steelyard.tasks.answers import answer_signals, unanswered_signals, write_answers
@@ -20,7 +19,7 @@ from steelyard.tasks.trading import (
 from steelyard.views.runs import TradingRun
 
 
-@flow(name="trade", on_failure=[announce_failed_run], on_crashed=[announce_failed_run])
+@operation("trade", per=MINUTE)
 def trade(
     as_of: datetime | None = None,
     home: str = ".",

@@ -2,10 +2,9 @@
 
 from datetime import datetime
 
-from prefect import flow
-
 from steelyard.environment import operator_name
-from steelyard.flows.common import announce_failed_run, resolve_as_of
+from steelyard.flows.common import resolve_as_of
+from steelyard.flows.operation import operation
 from steelyard.flows.prefect_pages import documented, progress, publish
 from steelyard.gateways.registry import Version
 from steelyard.home import Home, open_home
@@ -26,7 +25,7 @@ from steelyard.views import markdown
 from steelyard.views.records import VersionRecord
 
 
-@flow(name="train", on_failure=[announce_failed_run], on_crashed=[announce_failed_run])
+@operation("train")
 def train(
     request: Retraining = AS_CONFIGURED,
     as_of: datetime | None = None,
@@ -56,7 +55,7 @@ def train(
     return _publish_version(opened_home, compared, "train")
 
 
-@flow(name="compare", on_failure=[announce_failed_run], on_crashed=[announce_failed_run])
+@operation("compare")
 def compare(
     as_of: datetime | None = None,
     home: str = ".",
@@ -79,7 +78,7 @@ def compare(
     return _publish_version(opened_home, compared, "compare")
 
 
-@flow(name="approve", on_failure=[announce_failed_run], on_crashed=[announce_failed_run])
+@operation("approve")
 def approve(
     version: str,
     reason: str,

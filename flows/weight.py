@@ -2,9 +2,8 @@
 
 from datetime import datetime
 
-from prefect import flow
-
-from steelyard.flows.common import announce_failed_run, resolve_as_of
+from steelyard.flows.common import resolve_as_of
+from steelyard.flows.operation import operation
 from steelyard.flows.prefect_pages import publish_decisions
 from steelyard.home import open_home
 from steelyard.queries.history import count_settled
@@ -18,7 +17,7 @@ from steelyard.tasks.weight import evaluate_weight, review_gates
 from steelyard.views.records import PeriodDecisions
 
 
-@flow(name="weight", on_failure=[announce_failed_run], on_crashed=[announce_failed_run])
+@operation("weight")
 def weight(
     as_of: datetime | None = None,
     home: str = ".",

@@ -11,6 +11,7 @@ from steelyard.home import Home
 from steelyard.monitoring.health import Figure, Silence
 from steelyard.queries.records import version_record
 from steelyard.queries.versions import doubted_version
+from steelyard.tasks.events import emit_quarantine
 from steelyard.tasks.step import step
 from steelyard.views import alerts
 from steelyard.views.drift import JudgedDrift
@@ -67,6 +68,7 @@ def announce_quarantine(home: Home, checked: Checked, as_of: datetime) -> None:
     alert = alerts.quarantine(home.settings.services.lineage, checked, as_of)
     if alert:
         home.alerts.post(alert)
+        emit_quarantine(home, alert)
     home.alerts.deliver()
 
 

@@ -14,6 +14,7 @@ from steelyard.gateways.registry import Version
 from steelyard.home import Home
 from steelyard.market.features import feature_set_hash
 from steelyard.queries.systems import given_ids, latest_ownership
+from steelyard.tasks.events import emit_decision
 from steelyard.tasks.step import step
 from steelyard.weight.decision import Entry
 from steelyard.weight.state import State
@@ -195,7 +196,10 @@ def watch_streak(home: Home, as_of: datetime) -> Entry | None:
     Raises:
         RestoreService: If the ledger or MLflow cannot be reached; a pulled brake stays pulled.
     """
-    return breaker_of(home).enforce(as_of)
+    entry = breaker_of(home).enforce(as_of)
+    if entry is not None:
+        emit_decision(home, entry)
+    return entry
 
 
 def breaker_of(home: Home) -> StreakBreaker:

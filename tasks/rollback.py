@@ -9,6 +9,7 @@ from steelyard.errors import FixConfiguration, RestoreService
 from steelyard.gateways.files import private_folder, write_whole
 from steelyard.home import Home, open_broker, open_ledger
 from steelyard.queries.incident import incident_facts, recorded_evidence
+from steelyard.tasks.events import emit_decision
 from steelyard.tasks.step import step
 from steelyard.tasks.weight import ensure_lineage
 from steelyard.views.markdown import incident_report
@@ -63,6 +64,7 @@ def roll_back_weight(
     if not entries:
         raise RestoreService(_not_recorded(home, ways))
     _release(home)
+    emit_decision(home, entries[0])
     return RolledBack(entries[0], ways)
 
 

@@ -14,6 +14,7 @@ from steelyard.gateways.log_rows import DECISION, LogRows, LogTerms, log_rows
 from steelyard.gateways.outside import in_sheet
 from steelyard.gateways.signal_log import BadRow, RawLog, read_log
 from steelyard.home import Home
+from steelyard.tasks.events import emit_quarantine
 from steelyard.tasks.step import step
 from steelyard.views import alerts
 from steelyard.views.runs import LogCollection
@@ -94,6 +95,7 @@ def take_in_log(home: Home, raw: RawLog, as_of: datetime) -> LogCollection:
     alert = alerts.bad_log_rows(home.settings.services.lineage, taken, as_of)
     if alert:
         home.alerts.post(alert)
+        emit_quarantine(home, alert)
     return taken
 
 

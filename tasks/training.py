@@ -38,6 +38,7 @@ from steelyard.queries.history import known_bars
 from steelyard.queries.trials import trials_so_far
 from steelyard.queries.versions import is_doubt
 from steelyard.settings import override
+from steelyard.tasks.events import emit_decision, emit_refusal
 from steelyard.tasks.step import step
 from steelyard.tasks.trials import count_search
 from steelyard.tasks.weight import ensure_lineage
@@ -204,6 +205,8 @@ def _register(
         )
     )
     _record_version(home, version)
+    if version.stage == "refused":
+        emit_refusal(home, version)
     return version
 
 
@@ -334,6 +337,8 @@ def compare_with_champion(
             _promote_or_refuse(home, samples, challenger, as_of)
             judged = home.registry.version(challenger.number)
             _record_version(home, judged)
+            if judged.stage == "refused":
+                emit_refusal(home, judged)
             if judged.stage == "challenger":
                 break  # it waits for an operator
         return home.registry.version(version.number)
@@ -350,7 +355,9 @@ def _supersede_waiting(home: Home) -> None:
             continue
         missed = "an operator approved it" if version.waits_for_operator else "its turn came"
         reason = f"superseded by version {waiting[-1].number} before {missed}"
-        _record_version(home, home.registry.refuse(version.number, (reason,)))
+        refused = home.registry.refuse(version.number, (reason,))
+        _record_version(home, refused)
+        emit_refusal(home, refused)
 
 
 def _promote_or_refuse(home: Home, samples: Samples, challenger: Version, as_of: datetime) -> None:
@@ -428,7 +435,8 @@ def _promote(
     decision = make_decision(
         "promotion", state, after, policy, as_of, verdict="HOLD", reasons=reasons, rules=rules
     )
-    home.journal.append(decision, data=_comparison_data(home, samples, version))
+    entry = home.journal.append(decision, data=_comparison_data(home, samples, version))
+    emit_decision(home, entry)
     if state.champion is not None:
         _record_version(home, home.registry.version(state.champion))
 

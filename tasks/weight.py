@@ -13,6 +13,7 @@ from steelyard.market.overlap import SignalCount
 from steelyard.queries.evidence import gate_inputs, monthly_evidence, phase_evidence
 from steelyard.queries.state import require_not_before
 from steelyard.tasks.alerts import announce_warnings
+from steelyard.tasks.events import emit_decision
 from steelyard.tasks.step import step
 from steelyard.tasks.trials import count_settings
 from steelyard.weight.case import Case
@@ -175,7 +176,9 @@ def record(home: Home, decision: Decision) -> Entry:
     count_settings(home, "weight", decision.policy, decision.as_of)
     if _rises(decision):
         require_whole_ledger(home, decision.before, None)
-    return home.journal.append(decision)
+    entry = home.journal.append(decision)
+    emit_decision(home, entry)
+    return entry
 
 
 def _rises(decision: Decision) -> bool:

@@ -5,14 +5,19 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prefect import flow
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowFilter, FlowFilterName
+from prefect.events import Event
+from prefect.events.filters import EventFilter, EventNameFilter
 from prefect.settings import PREFECT_API_URL
 from prefect.testing.utilities import prefect_test_harness
 
 from factories.homes import LAST, pilot_home
+from factories.running_up import wait_until
 from factories.trade_logs import freqtrade_trades
 from steelyard.flows.collect import collect
 from steelyard.flows.guard import guard
@@ -41,6 +46,20 @@ def runs() -> tuple[list[str], list[str]]:
         flows = [f"{run.name and run.state_name}" for run in client.read_flow_runs()]
         tasks = [run.name.rsplit("-", 1)[0] for run in client.read_task_runs()]
     return flows, tasks
+
+
+def runs_of(flow_name: str) -> list[Any]:
+    """Runs of a flow on the server."""
+    with get_client(sync_client=True) as client:
+        name = FlowFilter(name=FlowFilterName(any_=[flow_name]))
+        return client.read_flow_runs(flow_filter=name)
+
+
+def events() -> list[Event]:
+    """Events of this project that the server has."""
+    ours = EventFilter(event=EventNameFilter(prefix=["steelyard."]))
+    with get_client(sync_client=True) as client:
+        return list(client.read_events(ours, limit=50).events)
 
 
 def test_a_flow_run_is_recorded_with_its_steps(server: str, home: Path) -> None:
@@ -91,8 +110,10 @@ def test_an_import_leaves_its_reconciliation_on_its_page(
     page = artifacts()["import-summary"]
     assert page.startswith("**7 signals imported")
     assert "| settled trades | 7 | 7 |" in page
-    with get_client(sync_client=True) as client:
-        assert f"import {file}" in [run.name for run in client.read_flow_runs()]
+    [run] = runs_of("import")
+    assert run.name == f"import {datetime.now(UTC):%Y-%m-%d} (trades.csv)"
+    assert run.state.message.startswith("7 signals imported, ")
+    assert {"signal-confidence", "import", "imported"} == set(run.tags)
 
 
 def artifacts() -> dict[str, str]:
@@ -195,16 +216,26 @@ def test_data_that_stops_the_run_is_shown_on_its_page(server: str, home: Path) -
     assert f"`{home}/.steelyard/data_docs/bars.html`" in summary
 
 
-def test_runs_that_decide_leave_a_summary_on_their_page(
+def test_runs_that_decide_say_what_they_decided(
     server: str, tmp_path: Path, empty_mlflow: Path
 ) -> None:
-    """Verdict, reasons, rules with figure and bound, and a link to MLflow."""
+    """In name, tags, state and summary, and a change of the weight as an event."""
     home = str(pilot_home(tmp_path, empty_mlflow).folder)
     guard(as_of=LAST, home=home)
     rollback(reason="odd fills", operator="operator", as_of=LAST, home=home)
     review(as_of=LAST, home=home)
-    published = artifacts()
+    published, [guarded], [rolled_back] = artifacts(), runs_of("guard"), runs_of("rollback")
 
+    assert guarded.name == f"guard {LAST:%Y-%m-%d}"
+    assert guarded.state.message == "nothing new; weight 15.0%, phase pilot"
+    assert rolled_back.name == f"rollback {LAST:%Y-%m-%d} (odd fills)"
+    assert rolled_back.state.message == "rollback: DISABLE 15.0% → 0.0%, phase shadow"
+    assert set(rolled_back.tags) == {"signal-confidence", "rollback", "DISABLE"}
+    assert wait_until(events, 20)
+    [event] = events()
+    assert event.event == "steelyard.weight.disabled"
+    assert event.resource.id == "steelyard.lineage.signal-confidence"
+    assert (event.payload["weight_before"], event.payload["weight_after"]) == (0.15, 0.0)
     assert published["guard-summary"].startswith("**Nothing changed.** Weight 15.0%, phase pilot")
     assert published["rollback-summary"].startswith(
         "**DISABLE 15.0% → 0.0%** (rollback), phase shadow"
