@@ -133,7 +133,7 @@ def open_broker(
     if settings.name != "alpaca":
         return _open_plugin(settings, policy, ledger, rule)
     try:
-        from steelyard.gateways.alpaca import AlpacaBroker
+        from steelyard.gateways.brokers.alpaca import AlpacaBroker
     except ModuleNotFoundError as error:
         raise FixConfiguration(
             "conf/broker.yaml names alpaca; install it: pip install 'steelyard[alpaca]'"

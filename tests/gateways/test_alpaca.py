@@ -15,9 +15,9 @@ import pytest
 from factories.alpaca_server import ENDED, Account, order_document, running_account
 from steelyard.errors import CollectMoreData, FixConfiguration, ReconcileAccount, RestoreService
 from steelyard.flows.trade import trade
-from steelyard.gateways import alpaca as module
-from steelyard.gateways.alpaca import AlpacaBroker
 from steelyard.gateways.brokers import SCALED, BrokerSettings, Order, PaperBroker, order_row
+from steelyard.gateways.brokers import alpaca as module
+from steelyard.gateways.brokers.alpaca import AlpacaBroker
 from steelyard.gateways.ledger import Ledger
 from steelyard.home import open_broker, open_home
 from steelyard.market.bars import Bars

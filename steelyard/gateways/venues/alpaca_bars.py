@@ -52,7 +52,7 @@ class AlpacaBars:
         try:
             from alpaca.data.historical import StockHistoricalDataClient
 
-            from steelyard.gateways.alpaca import TimeoutAdapter
+            from steelyard.gateways.brokers.alpaca import TimeoutAdapter
         except ModuleNotFoundError as error:
             raise FixConfiguration(
                 "conf/source.yaml names alpaca; install it: pip install 'steelyard[alpaca]'"
