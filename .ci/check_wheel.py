@@ -100,8 +100,9 @@ def _keep_up(python: Path, work: Path) -> None:
     shutil.copytree(
         next((python.parents[1] / "lib").glob("python*/site-packages")) / "steelyard" / "conf", conf
     )
-    prefect, mlflow = _free_ports()
-    (conf / "up.yaml").write_text(f"prefect_port: {prefect}\nmlflow_port: {mlflow}\n")
+    prefect, mlflow, page = _free_ports()
+    ports = f"prefect_port: {prefect}\nmlflow_port: {mlflow}\npage_port: {page}\n"
+    (conf / "up.yaml").write_text(ports)
     up = [python.with_name("steelyard"), "up", "--home", "kept_up", "--conf", conf]
     with (work / "up.log").open("w") as log:
         process = subprocess.Popen(up, cwd=work, stdout=log, stderr=subprocess.STDOUT)
@@ -128,7 +129,7 @@ def _wait_for(log: Path, words: str, process: "subprocess.Popen[bytes]") -> None
 
 
 def _free_ports() -> list[int]:
-    sockets = [socket.socket() for _ in range(2)]
+    sockets = [socket.socket() for _ in range(3)]
     for one in sockets:
         one.bind(("127.0.0.1", 0))
     ports = [one.getsockname()[1] for one in sockets]

@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar, cast
 from urllib.parse import urlsplit
@@ -143,6 +144,7 @@ class UpSettings(FrozenModel):
     host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
     prefect_port: Port = 4200
     mlflow_port: Port = 5000
+    page_port: Port = 8788
     names: tuple[str, ...] = ()
     timezone: str = "UTC"
     schedules: Schedules = Schedules()
@@ -158,6 +160,11 @@ class UpSettings(FrozenModel):
         return f"http://{self._local_host}:{self.mlflow_port}"
 
     @property
+    def live_page(self) -> str:
+        """URL of the live page on this machine."""
+        return f"http://{self._local_host}:{self.page_port}"
+
+    @property
     def _local_host(self) -> str:
         return "127.0.0.1" if self.host in EVERYWHERE else self.host
 
@@ -171,11 +178,11 @@ class UpSettings(FrozenModel):
         return name
 
     @model_validator(mode="after")
-    def _require_two_ports(self) -> Self:
-        if self.prefect_port == self.mlflow_port:
-            raise ValueError(
-                f"prefect_port and mlflow_port are both {self.mlflow_port}; they must differ"
-            )
+    def _require_different_ports(self) -> Self:
+        ports = {name: getattr(self, name) for name in ("prefect_port", "mlflow_port", "page_port")}
+        for one, other in combinations(ports, 2):
+            if ports[one] == ports[other]:
+                raise ValueError(f"{one} and {other} are both {ports[one]}; they must differ")
         return self
 
 

@@ -156,6 +156,12 @@ class Alerts:
         return alerts[:limit]
 
     @property
+    def changed_at(self) -> float:
+        """When an alert was last posted, tried or delivered, seconds since 1970; 0 without any."""
+        folders = [folder for folder in (self._open, self._sent) if folder.is_dir()]
+        return max((folder.stat().st_mtime for folder in folders), default=0.0)
+
+    @property
     def _open(self) -> Path:
         return self.folder / "open"
 

@@ -10,11 +10,12 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
 from steelyard.errors import CollectMoreData, FixData, RestoreService
@@ -33,6 +34,8 @@ STEP = 2e-3
 """Log by which the ratio of neighbouring bars may change by the rounding of prices."""
 ROUNDING = 1e-6
 """Share of a close from which it counts as changed."""
+UNREADABLE = (pa.ArrowException, OSError, ValueError, LookupError, TypeError)
+"""What reading a damaged file raises."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,6 +274,18 @@ class Lake:
         newest = frame.groupby("symbol").tail(count)
         return {str(name): stamps.iloc[0] for name, stamps in newest.groupby("symbol")["timestamp"]}
 
+    def newest(self) -> dict[str, pd.Timestamp]:
+        """Return the open of every symbol's newest bar, UTC, from the footers of the files.
+
+        Raises:
+            RestoreService: If a file cannot be read.
+        """
+        files = sorted(self._folder.glob("symbol=*/bars.parquet"))
+        stamps = {
+            unquote(file.parent.name.removeprefix("symbol=")): _newest(file) for file in files
+        }
+        return {symbol: stamp for symbol, stamp in stamps.items() if stamp is not None}
+
     def bars(self, until: pd.Timestamp | None = None) -> dict[str, Bars]:
         """Return the stored bars by symbol.
 
@@ -329,11 +344,27 @@ class Lake:
         try:
             frame = pd.read_parquet(file, partitioning=None)[list(COLUMNS)]
             return frame.assign(timestamp=frame["timestamp"].astype("datetime64[ns, UTC]"))
-        except (pa.ArrowException, OSError, ValueError, LookupError, TypeError) as error:
-            reason = " ".join(str(error).split())[:160]
-            raise RestoreService(
-                f"{file}: cannot be read ({reason}); restore it, or delete it and collect again"
-            ) from error
+        except UNREADABLE as error:
+            raise _unreadable(file, error) from error
+
+
+def _newest(file: Path) -> pd.Timestamp | None:
+    """Return the newest stamp in a file, from the statistics in its footer; None without bars."""
+    try:
+        footer = pq.read_metadata(file)
+        column = footer.schema.names.index("timestamp")
+        groups = map(footer.row_group, range(footer.num_row_groups))
+        newest = [pd.Timestamp(group.column(column).statistics.max) for group in groups]
+        return max(newest, default=None)
+    except (*UNREADABLE, AttributeError) as error:  # a file of another program has no statistics
+        raise _unreadable(file, error) from error
+
+
+def _unreadable(file: Path, error: Exception) -> RestoreService:
+    reason = " ".join(str(error).split())[:160]
+    return RestoreService(
+        f"{file}: cannot be read ({reason}); restore it, or delete it and collect again"
+    )
 
 
 @dataclass(frozen=True, slots=True)

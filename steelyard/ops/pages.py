@@ -1,6 +1,6 @@
-"""A server of ``steelyard up`` behind the gate: Prefect's or MLflow's.
+"""A server of ``steelyard up`` behind the gate: Prefect's, MLflow's, or the live page.
 
-Run as ``python -m steelyard.ops.pages prefect|mlflow HOST PORT HOME CONF``.
+Run as ``python -m steelyard.ops.pages prefect|mlflow|live HOST PORT HOME CONF``.
 """
 
 import sys
@@ -10,35 +10,39 @@ import uvicorn
 
 from steelyard.desk.middleware import App
 from steelyard.gateways.login import read_login
-from steelyard.home import open_shared
+from steelyard.home import open_lineages, open_shared
 from steelyard.ops.gate import Gate
-from steelyard.settings import Settings
 
 
-def page(name: str, settings: Settings) -> App:
+def page(name: str, home: str, conf: str) -> App:
     """Return a page behind the gate.
 
     Args:
-        name: prefect or mlflow.
-        settings: Settings of the home, with ``{home}`` filled in.
+        name: prefect, mlflow or live.
+        home: Folder of the home.
+        conf: Folder of the settings.
     """
+    settings = open_shared(home, conf).settings
     hosts, services = settings.page_hosts, settings.services
     if name == "prefect":  # asks for the login itself, in its page and in its API
         from prefect.server.api.server import create_app
 
         return Gate(create_app(final=True), hosts)
+    login = read_login(Path(services.state))
+    if name == "live":
+        from steelyard.ops.live.application import application, live_pages
+
+        return Gate(application(live_pages(open_lineages(home, conf))), hosts, login, "/health")
     from steelyard.gateways.registry.server import mlflow_server
 
-    login = read_login(Path(services.state))
     server = mlflow_server(services.mlflow, services.artifacts, hosts)
-    return Gate(server, hosts, login, health="/health")
+    return Gate(server, hosts, login, "/health")
 
 
 def main() -> None:
     """Serve the page until a signal comes."""
     name, host, port, home, conf = sys.argv[1:]
-    app = page(name, open_shared(home, conf).settings)
-    uvicorn.run(app, host=host, port=int(port), log_level="warning")
+    uvicorn.run(page(name, home, conf), host=host, port=int(port), log_level="warning")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Processes of ``steelyard up``: the servers of Prefect and MLflow, and a worker."""
+"""Processes of ``steelyard up``: the live page, the servers of Prefect and MLflow, a worker."""
 
 import json
 import sys
@@ -81,6 +81,9 @@ def planned(settings: Settings, home: Path, conf: Path | None = None) -> Plan:
         without_jobs = environment | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
         health = f"{up.mlflow_page}/health"
         servers.append(Service("mlflow", _page("mlflow", ports[1], folders), without_jobs, health))
+    ports.append(Port(up.host, up.page_port, f"page_port in {folder / 'up.yaml'}"))
+    health = f"{up.live_page}/health"
+    servers.append(Service("live", _page("live", ports[-1], folders), environment, health))
     deploy = ("-m", "steelyard", "deploy", "--json", "--home", folders[0], "--conf", folders[1])
     worker = ("-m", "steelyard.ops.worker")
     return Plan(
@@ -89,7 +92,7 @@ def planned(settings: Settings, home: Path, conf: Path | None = None) -> Plan:
         servers=tuple(servers),
         deploy=Service("deploy", (sys.executable, *deploy), environment),
         worker=Service("worker", (sys.executable, *worker), environment),
-        pages={"Prefect": up.prefect_page, "MLflow": services.pages},
+        pages={"Steelyard": up.live_page, "Prefect": up.prefect_page, "MLflow": services.pages},
     )
 
 

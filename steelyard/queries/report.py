@@ -12,16 +12,20 @@ from steelyard.queries.status import posted_alert, status
 from steelyard.views import report
 from steelyard.views.format import weight_bands
 from steelyard.views.lineage import LineageReport
+from steelyard.views.live import LiveBar
 
 RECENT_ALERTS = 10
 
 
-def lineage_report(home: Home, as_of: datetime) -> tuple[LineageReport, str]:
+def lineage_report(
+    home: Home, as_of: datetime, live: LiveBar | None = None
+) -> tuple[LineageReport, str]:
     """Return the report on the lineage, as a value and as one HTML page.
 
     Args:
         home: Opened home.
         as_of: Report as of this time (UTC).
+        live: Bar above a page that is served; None for a file.
 
     Raises:
         CollectMoreData: If nothing was decided here yet.
@@ -49,4 +53,4 @@ def lineage_report(home: Home, as_of: datetime) -> tuple[LineageReport, str]:
     )
     equity = equity_curves(held, start, end)
     bands = weight_bands(home.settings.weight)
-    return document, report.lineage_page(document, equity, bands, held)
+    return document, report.lineage_page(document, equity, bands, held, live)

@@ -60,12 +60,12 @@ def status(home: Home, as_of: datetime) -> Status:
         lineage=home.settings.services.lineage,
         as_of=as_of,
         fault=fault,
-        brake=_brake_words(home, state),
+        brake=brake_words(home, state),
         warnings=tuple(_warnings(home, as_of)),
         alerts=tuple(posted_alert(stored) for stored in home.alerts.open()),
         answer=_answer_without_state(fault)
         if state is None
-        else answer(state, _weight_in_force(home, state, as_of), as_of),
+        else answer(state, weight_in_force(home, state, as_of), as_of),
         current=None if state is None else _lineage_status(home, state, as_of),
     )
 
@@ -94,13 +94,25 @@ def _warnings(home: Home, as_of: datetime) -> Iterator[str]:
         yield yes_or_no.words
 
 
-def _weight_in_force(home: Home, state: State, as_of: datetime) -> float:
-    out_of_force = _brake_words(home, state) is not None or _is_too_long(home, state, as_of)
+def weight_in_force(home: Home, state: State, as_of: datetime) -> float:
+    """Return the weight trading may use; 0 with a brake pulled, without a lease, or a false one.
+
+    Args:
+        home: Opened home.
+        state: State that can be believed.
+        as_of: Evaluate as of this time (UTC).
+    """
+    out_of_force = brake_words(home, state) is not None or _is_too_long(home, state, as_of)
     return 0.0 if out_of_force else state.weight_in_force(as_of)
 
 
-def _brake_words(home: Home, state: State | None) -> str | None:
-    """Return who pulled the brake, on disk or in the ledger, and why; None if nobody did."""
+def brake_words(home: Home, state: State | None) -> str | None:
+    """Return who pulled the brake, on disk or in the ledger, and why; None if nobody did.
+
+    Args:
+        home: Opened home.
+        state: State that can be believed; without one the ledger is not asked.
+    """
     if home.brake.pulled:
         return home.brake.words
     if state is None:
@@ -122,7 +134,7 @@ def _lineage_status(home: Home, state: State, as_of: datetime) -> LineageStatus:
     influential = held_predictions(home, state.evidence_since, as_of)
     return LineageStatus(
         state=state,
-        weight_in_force=_weight_in_force(home, state, as_of),
+        weight_in_force=weight_in_force(home, state, as_of),
         lease=_lease(home, state, as_of),
         champion=version_record(champion) if champion else None,
         challenger=version_record(waiting[0]) if waiting else None,

@@ -80,10 +80,24 @@ def render_page(
     """
     from plotly.offline import get_plotlyjs
 
-    page = _templates().get_template(f"{template}.html.j2")
-    return page.render(
-        title=title, headline=headline, charts=charts, plotly_library=get_plotlyjs(), **content
+    return render_template(
+        template,
+        **{"live": None, **content},
+        title=title,
+        headline=headline,
+        charts=charts,
+        plotly_library=get_plotlyjs(),
     )
+
+
+def render_template(template: str, **content: Any) -> str:
+    """Return a template as HTML; every value is escaped.
+
+    Args:
+        template: Name of a file in ``templates/`` without its suffix.
+        **content: Values the template names; a missing one is an error.
+    """
+    return _templates().get_template(f"{template}.html.j2").render(**content)
 
 
 def weight_chart(history: WeightHistory[DecisionRecord], bands: Sequence[WeightBand]) -> Chart:

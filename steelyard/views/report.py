@@ -26,6 +26,7 @@ from steelyard.views.format import (
 from steelyard.views.history import WeightHistory
 from steelyard.views.html import Chart
 from steelyard.views.lineage import LineageReport, PostedAlert
+from steelyard.views.live import LiveBar
 from steelyard.views.records import DecisionRecord, VersionRecord
 from steelyard.views.replay import ReplayResult
 from steelyard.views.worth import LifetimeWorth
@@ -92,6 +93,7 @@ def lineage_page(
     equity: pd.DataFrame,
     bands: Sequence[WeightBand],
     held: pd.DataFrame,
+    live: LiveBar | None = None,
 ) -> str:
     """Return one self-contained HTML page of a lineage.
 
@@ -101,6 +103,7 @@ def lineage_page(
             account.
         bands: Bands of the policy in force.
         held: Settled predictions of the lineage, one row each, from ``positions.take_positions``.
+        live: Bar above a page that is served; None for a file.
     """
     status, current, health = lineage.status, lineage.current, lineage.health
     model_charts, model_tables = _model_parts(held)
@@ -119,6 +122,7 @@ def lineage_page(
         f"{status.lineage} on {status.as_of:%Y-%m-%d}",
         status.answer,
         charts,
+        live=live,
         because=because(lineage.decisions),
         warnings=[warning for warning in (status.fault, status.brake, *status.warnings) if warning],
         summary=facts_view(current),

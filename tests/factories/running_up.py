@@ -30,10 +30,11 @@ class Up:
     conf: Path
     prefect: str
     mlflow: str
+    page: str
 
     @property
     def login(self) -> str:
-        """The login of both pages, ``user:password``."""
+        """The login of all pages, ``user:password``."""
         return (self.home / ".steelyard" / "login").read_text().strip()
 
     def out(self) -> str:
@@ -97,8 +98,8 @@ class Up:
 @contextmanager
 def running_up(folder: Path, home: Path, settings: Mapping[str, Any] | None = None) -> Iterator[Up]:
     """Run ``steelyard up`` on free ports while inside; ``settings`` by file name in ``conf/``."""
-    prefect, mlflow = free_ports()
-    files = {**(settings or {}), "up": {"prefect_port": prefect, "mlflow_port": mlflow}}
+    ports = dict(zip(("prefect_port", "mlflow_port", "page_port"), free_ports(), strict=True))
+    files = {**(settings or {}), "up": ports}
     conf = folder / "conf"
     conf.mkdir()
     for name, values in files.items():
@@ -110,7 +111,7 @@ def running_up(folder: Path, home: Path, settings: Mapping[str, Any] | None = No
             stdout=out,
             stderr=err,
         )
-    running = Up(process, home, conf, f"http://127.0.0.1:{prefect}", f"http://127.0.0.1:{mlflow}")
+    running = Up(process, home, conf, *(f"http://127.0.0.1:{port}" for port in ports.values()))
     wait_until(lambda: "Ctrl-C" in running.out() or process.poll() is not None)
     yield running
     process.terminate()
@@ -118,7 +119,7 @@ def running_up(folder: Path, home: Path, settings: Mapping[str, Any] | None = No
 
 
 def free_ports() -> list[int]:
-    sockets = [socket.socket() for _ in range(2)]
+    sockets = [socket.socket() for _ in range(3)]
     for free in sockets:
         free.bind(("127.0.0.1", 0))
     ports = [free.getsockname()[1] for free in sockets]

@@ -62,6 +62,11 @@ def test_the_pages_answer_and_every_deployment_is_scheduled(up: Up) -> None:
     assert up.err() == ""
     assert answers(f"{up.prefect}/")
     assert answers(f"{up.mlflow}/", up.login)
+    assert up.page in up.out()
+    assert not answers(f"{up.page}/signal-confidence/freshness")
+    assert "nothing was decided here yet" in fetch(
+        f"{up.page}/signal-confidence/freshness", login=up.login
+    )
     assert set(deployments) == ALL
     for name, deployment in deployments.items():
         assert {folder: deployment["parameters"][folder] for folder in ("home", "conf")} == {
@@ -253,24 +258,25 @@ def test_a_server_that_is_killed_comes_back(up: Up) -> None:
 
 def test_an_interrupt_stops_all_of_it(up: Up) -> None:
     """No process is left and the ports are free. Last in this file: it stops the fixture."""
-    groups = [up.child(part) for part in ("pages prefect", "pages mlflow", "ops.worker", "reaper")]
+    parts = ("pages prefect", "pages mlflow", "pages live", "ops.worker", "reaper")
+    groups = [up.child(part) for part in parts]
     assert all(groups)
     up.process.send_signal(signal.SIGINT)
 
     assert up.process.wait(60) == 0
     assert wait_until(lambda: not any(map(reaper.alive, groups)), 5)
-    for address in (up.prefect, up.mlflow):
+    for address in (up.prefect, up.mlflow, up.page):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("127.0.0.1", int(address.rsplit(":")[-1])))
 
 
-@pytest.mark.parametrize("setting", ["prefect_port", "mlflow_port"])
+@pytest.mark.parametrize("setting", ["prefect_port", "mlflow_port", "page_port"])
 def test_a_taken_port_is_one_line_and_nothing_starts(
     setting: str, home: Path, conf: Path, command: Command
 ) -> None:
     """The line names the port and its setting."""
-    ports = dict(zip(("prefect_port", "mlflow_port"), free_ports(), strict=True))
+    ports = dict(zip(("prefect_port", "mlflow_port", "page_port"), free_ports(), strict=True))
     (conf / "up.yaml").write_text(yaml.safe_dump(ports))
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", ports[setting]))
@@ -322,17 +328,18 @@ def test_the_server_of_somebody_else_is_not_started(
     )
     theirs = planned(Settings.model_validate(elsewhere), tmp_path)
 
-    assert [service.name for service in theirs.servers] == ["prefect"]
+    assert [service.name for service in theirs.servers] == ["prefect", "live"]
     assert theirs.pages["MLflow"] == "https://pages.example.org"
-    assert [port.number for port in theirs.ports] == [4200]
-    assert [service.name for service in ours.servers] == ["prefect", "mlflow"]
+    assert [port.number for port in theirs.ports] == [4200, 8788]
+    assert [service.name for service in ours.servers] == ["prefect", "mlflow", "live"]
     assert all("planted" not in " ".join(service.command) for service in ours.servers)
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("prefect_port: 5000", "must differ"),
+        ("prefect_port: 5000", "prefect_port and mlflow_port are both 5000; they must differ"),
+        ("page_port: 4200", "prefect_port and page_port are both 4200; they must differ"),
         ("timezone: Mars/Olympus", "no time zone"),
         ("schedules: {guard: daily}", "schedules.guard"),
         ("mlflow_port: 70000", "mlflow_port"),

@@ -1,0 +1,80 @@
+"""Counts of the ledger's rows: cheap to read, and different once a row came or changed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import func, select
+
+from steelyard.gateways.ledger.ledger import Ledger
+from steelyard.gateways.ledger.tables import Prediction, RegisteredModel, Trade
+
+
+@dataclass(frozen=True, slots=True)
+class SignalTally:
+    """Number of recorded signals that were decided alike.
+
+    Attributes:
+        decision: Whether they were to be traded.
+        fallback_reason: Why the existing system decided alone; None if it did not.
+        recorded: Number of signals.
+        settled: Number of them with an outcome.
+        pivotal: Number of them on which the weight decided.
+    """
+
+    decision: bool
+    fallback_reason: str | None
+    recorded: int
+    settled: int
+    pivotal: int
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerTally:
+    """Counts of a ledger.
+
+    Attributes:
+        signals: Recorded signals by decision and fallback.
+        newest_decided: Time of the newest signal (UTC); None without one.
+        newest_settled: Time of the newest outcome (UTC); None without one.
+        trades: Number of orders by status.
+        stages: Stage of every registered version.
+    """
+
+    signals: tuple[SignalTally, ...]
+    newest_decided: datetime | None
+    newest_settled: datetime | None
+    trades: Mapping[str, int]
+    stages: Mapping[str, str]
+
+    @property
+    def settled(self) -> int:
+        """Number of settled signals."""
+        return sum(part.settled for part in self.signals)
+
+
+def tally(ledger: Ledger) -> LedgerTally:
+    """Count the rows of a ledger.
+
+    Raises:
+        RestoreService: If the database cannot be reached or is locked.
+    """
+    of = (Prediction.decision, Prediction.fallback_reason)
+    settled, pivotal = Prediction.settled_at.is_not(None), Prediction.pivotal
+    counts = (func.count(), func.count().filter(settled), func.count().filter(pivotal))
+    alike = select(*of, *counts).group_by(*of).order_by(*of)
+    newest = select(func.max(Prediction.decided_at), func.max(Prediction.settled_at))
+    orders = select(Trade.status, func.count()).group_by(Trade.status).order_by(Trade.status)
+    versions = select(RegisteredModel.version, RegisteredModel.stage).order_by(
+        RegisteredModel.version
+    )
+    with ledger.transaction() as connection:
+        signals = tuple(SignalTally(*row) for row in connection.execute(alike))
+        newest_decided, newest_settled = connection.execute(newest).one()
+        return LedgerTally(
+            signals,
+            newest_decided,
+            newest_settled,
+            dict(connection.execute(orders).tuples().all()),
+            dict(connection.execute(versions).tuples().all()),
+        )

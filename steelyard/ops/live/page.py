@@ -1,0 +1,108 @@
+"""The report on a lineage, rendered once per change however many browsers look at it."""
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from steelyard.desk.state_watch import Clock, system_clock
+from steelyard.errors import SteelyardError
+from steelyard.home import Home
+from steelyard.queries.figures import newest_mark
+from steelyard.queries.replay import last_replayed_day
+from steelyard.queries.report import lineage_report
+from steelyard.views.live import LiveBar
+
+LOOK_SECONDS = 2.0
+"""Time for which the stores are not asked again, seconds."""
+RENDER_SECONDS = 600.0
+"""Age from which a page is rendered again even if nothing came: it names days and hours left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rendering:
+    """A rendered page.
+
+    Attributes:
+        content: The page, HTML.
+        etag: Hash of its content.
+        at: When it was rendered (UTC).
+        mark: Mark of the records it shows.
+        until: Reading of the monotonic clock from which it is rendered again, seconds.
+    """
+
+    content: str
+    etag: str
+    at: datetime
+    mark: str
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """The last good page (None before the first), and why there is no newer one (empty: it is)."""
+
+    rendering: Rendering | None = None
+    fault: str = ""
+
+
+class LivePage:
+    """The page of one lineage.
+
+    Args:
+        home: Opened home of the lineage.
+        bar: What stands above the report.
+        clock: Returns the present time.
+        ticks: Monotonic clock, seconds.
+    """
+
+    def __init__(
+        self,
+        home: Home,
+        bar: LiveBar,
+        clock: Clock = system_clock,
+        ticks: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.home = home
+        self.bar = bar
+        self._clock = clock
+        self._ticks = ticks
+        self._rendering_lock = threading.Lock()
+        self._shown = Shown()
+        self._looked_at = -LOOK_SECONDS
+
+    def current(self) -> Shown:
+        """Return the page of the newest records, or the last good one while a store is away.
+
+        One thread renders; meanwhile the others get the page before, if there is one.
+        """
+        if self._rendering_lock.acquire(blocking=self._shown.rendering is None):
+            try:
+                self._refresh()
+            finally:
+                self._rendering_lock.release()
+        return self._shown
+
+    def look_again(self) -> None:
+        """Ask the stores at the next request: this process has just changed something."""
+        self._looked_at = -LOOK_SECONDS
+
+    def _refresh(self) -> None:
+        if self._ticks() - self._looked_at < LOOK_SECONDS:
+            return
+        try:
+            self._shown = Shown(self._newest())
+        except SteelyardError as error:
+            self._shown = replace(self._shown, fault=str(error))
+        self._looked_at = self._ticks()
+
+    def _newest(self) -> Rendering:
+        mark, last = newest_mark(self.home), self._shown.rendering
+        if last is not None and last.mark == mark and self._ticks() < last.until:
+            return last
+        at = self._clock()
+        _, content = lineage_report(self.home, last_replayed_day(self.home) or at, self.bar)
+        etag = hashlib.sha256(content.encode()).hexdigest()[:16]
+        return Rendering(content, etag, at, mark, self._ticks() + RENDER_SECONDS)

@@ -1,0 +1,175 @@
+"""The live page: rendered once per change, fresh in every browser, never blank."""
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+
+from factories.homes import LAST, pilot_home
+from factories.registry import copy_mlflow
+from steelyard.gateways.alerts import Alert
+from steelyard.home import Home, open_home
+from steelyard.ops.live import page as page_module
+from steelyard.ops.live.application import application
+from steelyard.ops.live.page import LOOK_SECONDS, RENDER_SECONDS, LivePage
+from steelyard.queries.report import lineage_report
+from steelyard.tasks.rollback import hold_weight
+from steelyard.views.lineage import LineageReport
+from steelyard.views.live import LiveBar, age_words
+
+LINEAGE = "signal-confidence"
+
+
+@dataclass
+class Watch:
+    """A page of a home in pilot, its clock, and the number of times it was rendered."""
+
+    page: LivePage
+    seconds: list[float]
+    rendered: list[datetime] = field(default_factory=list)
+
+    def later(self, seconds: float = LOOK_SECONDS) -> None:
+        self.seconds[0] += seconds
+
+
+@pytest.fixture
+def watch(tmp_path: Path, empty_mlflow: Path, monkeypatch: pytest.MonkeyPatch) -> Watch:
+    home, seconds = pilot_home(tmp_path, empty_mlflow), [0.0]
+    links = {"Prefect": "http://127.0.0.1:4200", "MLflow": "http://127.0.0.1:5000"}
+    page = LivePage(
+        home,
+        LiveBar(LINEAGE, links),
+        clock=lambda: LAST + timedelta(seconds=seconds[0]),
+        ticks=lambda: seconds[0],
+    )
+    watched = Watch(page, seconds)
+
+    def counted(home: Home, as_of: datetime, live: LiveBar) -> tuple[LineageReport, str]:
+        watched.rendered.append(as_of)
+        return lineage_report(home, as_of, live)
+
+    monkeypatch.setattr(page_module, "lineage_report", counted)
+    return watched
+
+
+@pytest.fixture
+def browser(watch: Watch) -> Iterator[TestClient]:
+    with TestClient(application({LINEAGE: watch.page}), base_url="http://127.0.0.1:8788") as client:
+        yield client
+
+
+def test_ten_browsers_and_no_news_cost_one_rendering(watch: Watch, browser: TestClient) -> None:
+    """Refreshes without a change are 304 and small; after a change the page is another."""
+    threads = [threading.Thread(target=browser.get, args=("/",)) for _ in range(10)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    first = browser.get("/")
+    watch.later()
+    again = browser.get("/", headers={"If-None-Match": first.headers["etag"]})
+
+    assert len(watch.rendered) == 1
+    assert "The model decides 15.0% of the confidence; phase pilot" in first.text
+    assert (again.status_code, again.text) == (304, "")
+    assert browser.get(f"/{LINEAGE}/").text == first.text
+
+    seen = {"seen": first.headers["etag"].strip('"')}
+    assert "HX-Trigger" not in browser.get(f"/{LINEAGE}/freshness", params=seen).headers
+    hold_weight(watch.page.home, "a look <b>", "anna", LAST)
+    watch.later()
+    fresh = browser.get(f"/{LINEAGE}/freshness", params=seen)
+    assert fresh.headers["HX-Trigger"] == "report-changed"
+    changed = browser.get("/", headers={"If-None-Match": first.headers["etag"]})
+    assert (changed.status_code, len(watch.rendered)) == (200, 2)
+    assert "held by an operator" in changed.text
+    assert "a look &lt;b&gt;" in changed.text
+    assert "<b>" not in changed.text.partition("<main")[2]
+
+
+def test_an_alert_an_outcome_and_the_time_are_news(watch: Watch) -> None:
+    """What the report shows makes a new page: an alert, an outcome, and hours that passed."""
+    home = watch.page.home
+
+    def etag_later(seconds: float = LOOK_SECONDS) -> str:
+        watch.later(seconds)
+        rendering = watch.page.current().rendering
+        assert rendering is not None
+        return rendering.etag
+
+    etags = [etag_later()]
+    home.alerts.post(Alert(key="k", at=LAST, kind="cut", title="a cut", advice="look"))
+    etags.append(etag_later())
+    unsettled = home.ledger.unsettled()
+    outcome = home.ledger.settled_predictions(datetime.min.replace(tzinfo=UTC), LAST).tail(1)
+    home.ledger.record_outcomes(outcome.assign(signal_id=unsettled["signal_id"].to_numpy()))
+    etags.append(etag_later())
+
+    assert len(set(etags)) == len(watch.rendered) == 3
+    etag_later(RENDER_SECONDS)
+    assert len(watch.rendered) == 4
+
+
+def test_a_dead_store_leaves_the_last_good_page_and_one_line(
+    watch: Watch, browser: TestClient
+) -> None:
+    """Ledger and MLflow away: the page stays, the line says what is wrong and how old it is."""
+    good, folder = browser.get("/").text, watch.page.home.folder
+    ledger, mlflow = folder / ".steelyard" / "ledger.db", folder / "mlruns" / "mlflow.db"
+
+    def is_told() -> bool:
+        watch.later(180)
+        line = browser.get(f"/{LINEAGE}/freshness").text
+        told = 'class="fault"' in line and f"This page is of {LAST:%Y-%m-%d}" in line
+        return told and browser.get("/").text == good
+
+    with sqlite3.connect(ledger) as connection:
+        connection.execute("ALTER TABLE ml_predictions RENAME TO away")
+    assert is_told()
+    with sqlite3.connect(ledger) as connection:
+        connection.execute("ALTER TABLE away RENAME TO ml_predictions")
+    mlflow.rename(folder / "away.db")
+    assert is_told()
+    (folder / "away.db").rename(mlflow)
+    watch.later()
+    assert "Up to date at" in browser.get(f"/{LINEAGE}/freshness").text
+
+
+def test_before_the_first_decision_the_page_says_what_to_do(
+    tmp_path: Path, empty_mlflow: Path
+) -> None:
+    """One line, never a blank; the bar with its links is there, and an unknown name is 404."""
+    copy_mlflow(empty_mlflow, tmp_path / "mlruns")
+    page = LivePage(open_home(tmp_path), LiveBar(LINEAGE, {"Prefect": "http://p"}))
+    client = TestClient(application({LINEAGE: page}))
+    answer = client.get("/")
+
+    assert answer.status_code == 503
+    assert "nothing was decided here yet; run steelyard guard" in answer.text
+    assert '<a href="http://p">Prefect</a>' in answer.text
+    assert client.get("/nobody/").status_code == 404
+    assert "htmx" in client.get("/htmx.js").text
+
+
+def test_several_lineages_have_an_index(watch: Watch) -> None:
+    """With one lineage / is its page; with two it leads to both."""
+    other = LivePage(watch.page.home, LiveBar("other", {}))
+    client = TestClient(application({LINEAGE: watch.page, "other": other}))
+
+    assert f'href="/{LINEAGE}/"' in client.get("/").text
+    assert 'href="/other/"' in client.get("/").text
+    assert watch.rendered == []
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(-1, "0 seconds"), (119, "119 seconds"), (180, "3 minutes"), (7200, "2 hours")],
+)
+def test_an_age_is_told_in_the_largest_unit(seconds: float, words: str) -> None:
+    """Two of a unit at least, so that nothing is "1 minutes"."""
+    assert age_words(seconds) == words
