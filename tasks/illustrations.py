@@ -1,4 +1,4 @@
-"""The step that draws decisions; it runs last, so that a picture that fails stops nothing else."""
+"""Steps that draw decisions; they run last, so that a picture that fails stops nothing else."""
 
 from datetime import datetime
 from itertools import takewhile
@@ -6,6 +6,7 @@ from itertools import takewhile
 from steelyard.evaluation.books import equity_curves
 from steelyard.home import Home
 from steelyard.queries.books import held_predictions
+from steelyard.queries.records import decision_record
 from steelyard.tasks.step import step
 from steelyard.views import plots
 from steelyard.views.format import recorded_bands
@@ -29,6 +30,20 @@ def illustrate(home: Home, new: int = 1) -> None:
     undrawn = list(takewhile(lambda entry: not _is_drawn(home, entry), latest_first))
     for entry in reversed(undrawn):
         home.journal.attach(entry, _pictures(home, entry))
+
+
+@step()
+def illustrate_life(home: Home) -> None:
+    """Draw the decisions of a replay that changed something, and the latest; once, at its end.
+
+    Args:
+        home: Home of the replay.
+    """
+    entries = home.journal.entries()
+    shown = [entry for entry in entries[:-LATEST] if decision_record(entry).changed]
+    for entry in shown + entries[-LATEST:]:
+        if not _is_drawn(home, entry):
+            home.journal.attach(entry, _pictures(home, entry))
 
 
 def _is_drawn(home: Home, entry: Entry) -> bool:

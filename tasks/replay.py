@@ -13,8 +13,7 @@ from steelyard.home import Home
 from steelyard.progress import report_progress
 from steelyard.queries.history import known_history
 from steelyard.queries.replay import DAY, REPLAY_NOTE, ReplayDays, Timeline, first_day
-from steelyard.queries.state import current_state
-from steelyard.tasks.illustrations import illustrate
+from steelyard.tasks.illustrations import illustrate_life
 from steelyard.tasks.predictions import record_opinions, record_outcomes, watch_streak
 from steelyard.tasks.step import step
 from steelyard.tasks.training import compare_with_champion, settled_samples, trained_version
@@ -23,7 +22,7 @@ from steelyard.weight.ladder import period_end
 from steelyard.weight.state import State
 
 STRETCH_DAYS = 30
-"""Days lived between two times at which the state is written to MLflow and decisions are drawn."""
+"""Days lived between two times at which the state is written to MLflow."""
 
 
 @step()
@@ -109,7 +108,6 @@ def live_through(home: Home, history: pd.DataFrame, days: ReplayDays) -> float:
     left = days.days_from(first_day(home, days))
     while stretch := tuple(islice(left, STRETCH_DAYS)):
         with home.journal.alone():
-            before = ensure_lineage(home, stretch[0]).sequence
             for day in stretch:
                 state = ensure_lineage(home, day)
                 _settle_day(home, timeline, state, day)
@@ -118,9 +116,7 @@ def live_through(home: Home, history: pd.DataFrame, days: ReplayDays) -> float:
                 _decide(home, timeline, day)
                 caption = f"{day:%Y-%m-%d} {state.phase} {state.weight:.0%}"
                 report_progress("replay", *days.progress(day), caption)
-            decided = current_state(home, stretch[-1]).sequence - before
-        if decided:
-            illustrate(home, decided)
+    illustrate_life(home)
     if refused is not None and not home.registry.versions():
         raise refused
     return time.perf_counter() - started
