@@ -14,17 +14,21 @@ from steelyard.simulation.characteristics import Design
 from steelyard.tasks.step import step
 from steelyard.views.lineage import LineageReport
 from steelyard.views.pages import WrittenPage
+from steelyard.views.report import lineage_page
 from steelyard.views.simulation import OperatingCharacteristics
 
 
 @step()
-def write_report(home: Home, as_of: datetime, file: Path) -> WrittenPage[LineageReport]:
+def write_report(
+    home: Home, as_of: datetime, file: Path, title: str = ""
+) -> WrittenPage[LineageReport]:
     """Write the report on the lineage as one HTML page.
 
     Args:
         home: Opened home.
         as_of: Report as of this time (UTC).
         file: The page; its folder must exist.
+        title: Heading of the page; empty for the name of the lineage.
 
     Returns:
         The report, with the file.
@@ -33,8 +37,8 @@ def write_report(home: Home, as_of: datetime, file: Path) -> WrittenPage[Lineage
         CollectMoreData: If nothing was decided here yet.
         FixConfiguration: If the file cannot be written.
     """
-    document, page = lineage_report(home, as_of)
-    _write_page(file, page)
+    document = lineage_report(home, as_of)
+    _write_page(file, lineage_page(document, title))
     return WrittenPage(document, str(file))
 
 

@@ -36,12 +36,14 @@ def draw_replay(
     home = open_home(folder, conf)
     settled = held_predictions(home, replay.start, replay.end)
     equity = equity_curves(settled, replay.start, replay.end)
-    answer, bands = report.answer(replay), weight_bands(home.settings.weight)
+    answer = report.course(replay.decisions, replay.trainings)
+    bands = weight_bands(home.settings.weight)
+    page = report.lineage_page(lineage_report(home, replay.end), title)
     files = {
         "story.png": plots.story(f"{title}: {answer}", replay.history, equity, bands),
         "weight.png": plots.weight_path(replay.history, bands),
         "equity.png": plots.equity_curves(equity),
-        "report.html": report.replay_page(title, replay, equity, bands, settled).encode(),
+        "report.html": page.encode(),
     }
     predicted = settled[settled["p_win"].notna()]
     if len(predicted):
@@ -70,9 +72,10 @@ def review_performance(home: Home, as_of: datetime) -> PerformanceReview:
     key = f"{home.settings.services.lineage}/review/{period:%Y-%m-%d}"
     file = home.state_folder / "reports" / f"{period:%Y-%m-%d}.html"
     observations = home.registry.observations
-    lineage, content = lineage_report(home, as_of)
+    lineage = lineage_report(home, as_of)
     run_id = observations.find(key)
     if run_id is None:
+        content = report.lineage_page(lineage)
         write_page(file, content)
         figures = RunFigures(_metrics(lineage), {}, {"answer": lineage.status.answer})
         files = {"report.html": content.encode()}

@@ -81,7 +81,7 @@ def test_a_secret_comes_from_the_environment(
 
 
 LEARNERS = ("xgboost", "lightgbm", "sklearn")
-HEAVY = ("prefect", "great_expectations", "evidently", "optuna", "matplotlib", "plotly")
+HEAVY = ("prefect", "great_expectations", "evidently", "optuna", "matplotlib")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 import numpy as np
 import pandas as pd
@@ -59,6 +60,11 @@ class Bars:
             self.volume[rows],
             self.known_after,
         )
+
+    def position(self, moment: datetime) -> int:
+        """Return the position of the last bar that opened by ``moment`` (UTC); −1 before all."""
+        stamp = np.datetime64(moment.replace(tzinfo=None), "ns")
+        return int(np.searchsorted(self.timestamp, stamp, side="right")) - 1
 
     @property
     def closes_at(self) -> Stamps:

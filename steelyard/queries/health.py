@@ -27,16 +27,19 @@ CALENDAR_DAYS_PER_BAR = 1.6
 """Calendar days per daily bar of an exchange over 48 bars, weekends and holidays included."""
 
 
-def model_health(home: Home, state: State, as_of: datetime) -> ModelHealth:
+def model_health(
+    home: Home, state: State, as_of: datetime, proposed: pd.DataFrame | None
+) -> ModelHealth:
     """Return the health of the last window.
 
     Args:
         home: Opened home.
         state: State in force; nothing before ``began`` counts.
         as_of: End of the window (UTC).
+        proposed: The existing system's signals of at least the window, one row each, from
+            ``signals_between``; None without bars.
     """
     start = max(state.began, as_of - timedelta(days=home.settings.weight.window_days))
-    proposed = signals_between(home, start, as_of)
     return health_between(home, serving_version(home, state), start, as_of, proposed)
 
 

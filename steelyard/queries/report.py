@@ -1,26 +1,23 @@
-"""The report on a lineage: status, books, decisions and health, as a value and as one page."""
+"""The report on a lineage: status, accounts, decisions and health, as a value."""
 
 from datetime import datetime
 
 from steelyard.errors import CollectMoreData
-from steelyard.evaluation.books import equity_curves, measure_books
+from steelyard.evaluation.books import measure_books
 from steelyard.home import Home
+from steelyard.queries.account import lineage_account
 from steelyard.queries.books import held_predictions
 from steelyard.queries.health import model_health
+from steelyard.queries.history import signals_between
 from steelyard.queries.records import decision_records, version_record
 from steelyard.queries.status import posted_alert, status
-from steelyard.views import report
-from steelyard.views.format import weight_bands
 from steelyard.views.lineage import LineageReport
-from steelyard.views.live import LiveBar
 
 RECENT_ALERTS = 10
 
 
-def lineage_report(
-    home: Home, as_of: datetime, live: LiveBar | None = None
-) -> tuple[LineageReport, str]:
-    """Return the report on the lineage, as a value and as one HTML page.
+def lineage_report(home: Home, as_of: datetime) -> LineageReport:
+    """Return the report on the lineage; ``views.report.lineage_page`` shows it.
 
     Args:
         home: Opened home.
@@ -38,7 +35,8 @@ def lineage_report(
     state = shown.current.state
     start, end = state.began, max(as_of, state.as_of)
     held = held_predictions(home, start, end)
-    document = LineageReport(
+    proposed = signals_between(home, start, end)
+    return LineageReport(
         status=shown,
         current=shown.current,
         start=start,
@@ -49,8 +47,7 @@ def lineage_report(
         trainings=tuple(version_record(version) for version in home.registry.versions()),
         books=measure_books(held, start, end),
         recent_alerts=tuple(posted_alert(stored) for stored in home.alerts.recent(RECENT_ALERTS)),
-        health=model_health(home, state, as_of),
+        health=model_health(home, state, as_of, proposed),
+        account=lineage_account(home, held, proposed, start, end),
+        policy=home.settings.weight,
     )
-    equity = equity_curves(held, start, end)
-    bands = weight_bands(home.settings.weight)
-    return document, report.lineage_page(document, equity, bands, held, live)

@@ -61,6 +61,7 @@ def status(home: Home, as_of: datetime) -> Status:
         as_of=as_of,
         fault=fault,
         brake=brake_words(home, state),
+        replay=_replay_words(home),
         warnings=tuple(_warnings(home, as_of)),
         alerts=tuple(posted_alert(stored) for stored in home.alerts.open()),
         answer=_answer_without_state(fault)
@@ -70,15 +71,18 @@ def status(home: Home, as_of: datetime) -> Status:
     )
 
 
+def _replay_words(home: Home) -> str | None:
+    replayed = last_replayed_day(home)
+    return f"this home holds a replay; its last day is {replayed:%Y-%m-%d}" if replayed else None
+
+
 def _answer_without_state(fault: str | None) -> str:
     reason = "No state can be believed" if fault else "Nothing was decided here yet"
     return f"{reason}; the existing system decides alone."
 
 
 def _warnings(home: Home, as_of: datetime) -> Iterator[str]:
-    """Yield what keeps the model or every trade without effect, and whether this is a replay."""
-    if replayed := last_replayed_day(home):
-        yield f"this home holds a replay; its last day is {replayed:%Y-%m-%d}"
+    """Yield what keeps the model or every trade without effect."""
     if open_ledger(home.settings.services).revisions()[0] is None:
         return
     trades = home.ledger.trades()

@@ -16,6 +16,7 @@ from steelyard.weight.decision import Rule
 from steelyard.weight.policy import PHASES, Phase, WeightPolicy
 from steelyard.weight.rollout import RolloutItem
 
+DAY_MINUTES = 24 * 60
 COLORS = {"baseline": "#8a9099", "ml": "#d98a2b", "blended": "#2567a8"}
 VERDICTS = {
     "HOLD": ("o", "#8a9099", "held"),
@@ -37,7 +38,7 @@ MEASURES = {
     "max_drawdown": "max drawdown",
     "hit_rate": "signals traded",
     "trades_per_day": "trades a day",
-    "mean_hold_minutes": "mean hold, minutes",
+    "mean_hold_minutes": "mean hold",
     "mean_slippage_bps": "slippage, bps",
     "false_positive_rate": "losers taken",
     "false_negative_rate": "winners left",
@@ -51,6 +52,34 @@ _PERCENT = {
     "false_positive_rate",
     "false_negative_rate",
 }
+SHARES = frozenset(
+    {
+        "accuracy",
+        "breaker_accuracy",
+        "cut_accuracy",
+        "cut_drawdown",
+        "coverage",
+        "drawdown",
+        "extreme_share",
+        "fallback_rate",
+        "hit_rate",
+        "improvement",
+        "life_accuracy",
+        "mean_return",
+        "no_information_rate",
+        "overconfidence",
+        "overfitting_gap",
+        "pivotal_rate",
+        "raise_accuracy",
+        "stable_improvement",
+        "top_feature_share",
+        "uniform_share",
+        "weight_at_floor",
+        "weight_at_top",
+        "win_rate",
+    }
+)
+"""Rules and figures of health that are shares of 1, read as percentages."""
 
 
 def proof_words(proof: Rule, *, binding: bool) -> str:
@@ -87,13 +116,44 @@ def format_measure(measure: str, value: float) -> str:
     if not math.isfinite(value):
         return "–"
     if measure in ("trades", "blocked"):
-        return f"{value:.0f}"
+        return f"{value:,.0f}"
+    if measure == "mean_hold_minutes":
+        return format_minutes(value)
     return f"{value:.2%}" if measure in _PERCENT else f"{value:.2f}"
 
 
 def format_number(value: float | None) -> str:
-    """Return a figure or bound with four significant digits; None and NaN give a dash."""
-    return "–" if value is None or math.isnan(value) else f"{value:.4g}"
+    """Return a figure or bound with four significant digits and no exponent.
+
+    Thousands are set apart; None and NaN give a dash.
+    """
+    if value is None or math.isnan(value):
+        return "–"
+    text = f"{value:.4g}" if abs(value) < 1000 or math.isinf(value) else f"{value:,.0f}"
+    return f"{value:.6f}".rstrip("0").rstrip(".") if "e" in text else text
+
+
+def format_minutes(minutes: float | None) -> str:
+    """Return a length of time in the unit people use for it; None and NaN give a dash."""
+    if minutes is None or math.isnan(minutes):
+        return "–"
+    for unit, length in (("day", DAY_MINUTES), ("h", 60)):
+        count = minutes / length
+        if count >= (2 if unit == "day" else 1):
+            return f"{count:.0f} {unit}{'s' if unit == 'day' else ''}"
+    return f"{minutes:.0f} min"
+
+
+def format_figure(name: str, value: float | None) -> str:
+    """Return a figure in the unit of its name; None and NaN give a dash.
+
+    Args:
+        name: Name of a rule, or key of the health's figures.
+        value: The figure or its bound.
+    """
+    if name in SHARES:
+        return format_share(value) if value is None or abs(value) >= 0.01 else f"{value:.2%}"
+    return format_minutes(value) if name == "mean_hold_minutes" else format_number(value)
 
 
 def format_share(share: float | None) -> str:
@@ -184,8 +244,8 @@ def rules_view(title: str, rules: Sequence[Rule], fired: str, quiet: str) -> Tab
     rows = tuple(
         (
             rule.name,
-            format_number(rule.figure),
-            format_number(rule.bound),
+            format_figure(rule.name, rule.figure),
+            format_figure(rule.name, rule.bound),
             fired if rule.fired else quiet,
             rule.reason,
         )

@@ -10,10 +10,12 @@ from steelyard.evaluation.evidence import Evidence
 from steelyard.evaluation.influence import Pivotal
 from steelyard.monitoring.drift_record import DriftRecord
 from steelyard.monitoring.health import ModelHealth
+from steelyard.views.account import Account
 from steelyard.views.history import WeightHistory
 from steelyard.views.records import DecisionRecord, VersionRecord, decision_documents
 from steelyard.views.worth import LifetimeWorth
 from steelyard.weight.decision import Rule
+from steelyard.weight.policy import WeightPolicy
 from steelyard.weight.rollout import RolloutItem
 from steelyard.weight.state import State
 
@@ -170,6 +172,7 @@ class Status:
         as_of: Time of the status (UTC).
         fault: Why the state tag is not believed; None if it is.
         brake: Who pulled the brake and why; None if it is not pulled.
+        replay: That the home holds a replay, and its last day; None if it does not.
         warnings: What keeps the model or every trade without effect, one sentence each.
         alerts: Undelivered alerts.
         answer: The status in one sentence.
@@ -180,10 +183,16 @@ class Status:
     as_of: datetime
     fault: str | None
     brake: str | None
+    replay: str | None
     warnings: tuple[str, ...]
     alerts: tuple[PostedAlert, ...]
     answer: str
     current: LineageStatus | None
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """Whether this is a replay, and every warning."""
+        return (*((self.replay,) if self.replay else ()), *self.warnings)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -192,7 +201,7 @@ class Status:
             "as_of": self.as_of.isoformat(),
             "fault": self.fault,
             "brake": self.brake,
-            "warnings": list(self.warnings),
+            "warnings": list(self.notices),
             "alerts": [_flat_record(alert) for alert in self.alerts],
             "state": None,
             "answer": self.answer,
@@ -200,7 +209,7 @@ class Status:
         return document | (self.current.to_dict() if self.current else {})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class LineageReport:
     """Status of a lineage and its whole lifetime.
 
@@ -216,6 +225,8 @@ class LineageReport:
         books: Measures of the three books.
         recent_alerts: Latest alerts.
         health: Health of the model in the last window.
+        account: The three accounts, their months, symbols and trades.
+        policy: Policy in force, whose bands and steps are shown.
     """
 
     status: Status
@@ -229,6 +240,8 @@ class LineageReport:
     books: Books
     recent_alerts: tuple[PostedAlert, ...]
     health: ModelHealth
+    account: Account
+    policy: WeightPolicy
 
     @property
     def history(self) -> WeightHistory[DecisionRecord]:
@@ -252,10 +265,11 @@ class LineageReport:
                 for alert in alerts
             ],
             "health": self.health.to_dict(),
+            "account": self.account.to_dict(),
         }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class PerformanceReview:
     """Report of the last whole period, kept in the home and in MLflow.
 

@@ -1,146 +1,193 @@
-"""HTML pages of a replay and of a lineage: the result first, then figures, books and decisions."""
+"""The page of a lineage: money first, then what needs attention, then everything it rests on."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from steelyard.evaluation.books import Books, finite_or_none
-from steelyard.evaluation.influence import changed_signals
+from steelyard.evaluation import metrics
+from steelyard.evaluation.books import TARGETS
+from steelyard.evaluation.figures import MONTH_DAYS
+from steelyard.evaluation.tear_sheet import MonthReturns
 from steelyard.monitoring.health import ModelHealth
-from steelyard.views import html
+from steelyard.views import charts, html
+from steelyard.views.account import Account, SettledTrade
+from steelyard.views.attention import attention
 from steelyard.views.format import (
+    BOOKS,
     TableView,
-    WeightBand,
     books_view,
     decisions_view,
     drift_view,
     drift_words,
     facts_view,
+    format_figure,
     format_number,
     format_share,
     rollout_view,
-    rules_view,
+    weight_bands,
 )
 from steelyard.views.history import WeightHistory
-from steelyard.views.html import Chart
 from steelyard.views.lineage import LineageReport, PostedAlert
 from steelyard.views.live import LiveBar
 from steelyard.views.records import DecisionRecord, VersionRecord
-from steelyard.views.replay import ReplayResult
-from steelyard.views.worth import LifetimeWorth
+from steelyard.views.svg import Chart
+from steelyard.views.trade_chart import price_words, trade_chart
+from steelyard.weight.decision import Rule
 
-PIVOTAL_ROWS, DRIFT_ROWS = 20, 10
+DRIFT_ROWS = 10
+EXPLAINED = 100
+"""Newest decisions whose rules are on the page; the others lead to MLflow."""
+GLANCE = {
+    "coverage": ("coverage", "{}"),
+    "fallback_rate": ("fallbacks", "{}"),
+    "ece": ("calibration error", "{}"),
+    "latency_p99_ms": ("latency p99", "{} ms"),
+}
+"""Figure of the health → its short name and how it is written."""
+MODEL = {
+    "accuracy": ("accuracy", ".1%"),
+    "no_information_rate": ("no-information rate", ".1%"),
+    "brier": ("Brier score", ".3f"),
+    "log_loss": ("log-loss, nats", ".3f"),
+    "calibration_error": ("calibration error", ".3f"),
+    "latency_p50": ("latency p50, ms", ".2f"),
+    "latency_p95": ("latency p95, ms", ".2f"),
+    "latency_ms": ("latency p99, ms", ".2f"),
+}
+"""Measure → (words, format)."""
 
 
-def answer(replay: ReplayResult) -> str:
-    """Return the result of a replay in one sentence."""
-    if replay.weight > 0:
-        return f"The model decides {replay.weight:.0%} of the confidence, in phase {replay.phase}."
-    highest = max((decision.weight_after for decision in replay.decisions), default=0.0)
+@dataclass(frozen=True, slots=True)
+class Meter:
+    """A rule as a meter.
+
+    Attributes:
+        name: Name of the rule in words.
+        figure: What was measured, as text.
+        bound: What it is held against, as text.
+        filled: Length of the bar, 0 to 100; None if one of the two is unknown.
+        mark: Place of the bound, 0 to 100; None likewise.
+        good: Whether the rule is met, or the limit kept.
+        standing: The same in a word.
+        words: The comparison in words.
+    """
+
+    name: str
+    figure: str
+    bound: str
+    filled: float | None
+    mark: float | None
+    good: bool
+    standing: str
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListedTrade:
+    """A trade with its chart as SVG, empty if it cannot be drawn, and its prices as text."""
+
+    trade: SettledTrade
+    chart: str
+    prices: Mapping[str, str]
+
+
+def course(decisions: Sequence[DecisionRecord], trainings: Sequence[VersionRecord]) -> str:
+    """Return what became of the model over the whole course, in one sentence.
+
+    Args:
+        decisions: Decisions in order.
+        trainings: All versions, in order.
+    """
+    weight = decisions[-1].weight_after if decisions else 0.0
+    if weight > 0:
+        return f"The model decides {weight:.0%} of the confidence, in phase {decisions[-1].phase}."
+    highest = max((decision.weight_after for decision in decisions), default=0.0)
     if highest > 0:
         last = next(
             decision
-            for decision in reversed(replay.decisions)
+            for decision in reversed(decisions)
             if decision.weight_before > decision.weight_after == 0
         )
         return (
             f"The model reached {highest:.0%} and lost it: on {last.as_of:%Y-%m-%d} the weight "
             f"went to 0 ({'; '.join(last.reasons)})."
         )
-    trainings = replay.trainings
     if any(training.accepted for training in trainings):
-        return f"A model served in shadow, but never earned weight; phase {replay.phase}."
+        phase = decisions[-1].phase if decisions else "foundation"
+        return f"A model served in shadow, but never earned weight; phase {phase}."
     best = max(trainings, key=lambda training: training.holdout_accuracy or 0.0, default=None)
     if best is None:
         return "No model could be trained."
     return f"Every model was refused; the best, of {best.as_of:%Y-%m-%d}: {best.result}."
 
 
-def replay_page(
-    title: str,
-    replay: ReplayResult,
-    equity: pd.DataFrame,
-    bands: Sequence[WeightBand],
-    settled: pd.DataFrame | None = None,
-) -> str:
-    """Return one self-contained HTML page of a replay.
-
-    Args:
-        title: Name of the replayed market.
-        replay: Result of the replay.
-        equity: Equity by day, shape (days, 3), columns baseline, ml, blended, shares of the
-            account.
-        bands: Bands of the policy in force.
-        settled: Settled predictions, one row each; None or no ``p_win`` leaves the model's part
-            out.
-    """
-    model_charts, model_tables = _model_parts(settled)
-    return html.render_page(
-        "replay",
-        title,
-        answer(replay),
-        [html.weight_chart(replay.history, bands), html.equity_chart(equity), *model_charts],
-        replay=replay,
-        model=model_tables,
-        **_common_parts(replay.books, replay.worth, replay.trainings, replay.decisions),
-    )
-
-
-def lineage_page(
-    lineage: LineageReport,
-    equity: pd.DataFrame,
-    bands: Sequence[WeightBand],
-    held: pd.DataFrame,
-    live: LiveBar | None = None,
-) -> str:
+def lineage_page(report: LineageReport, title: str = "", live: LiveBar | None = None) -> str:
     """Return one self-contained HTML page of a lineage.
 
     Args:
-        lineage: Report on the lineage.
-        equity: Equity by day, shape (days, 3), columns baseline, ml, blended, shares of the
-            account.
-        bands: Bands of the policy in force.
-        held: Settled predictions of the lineage, one row each, from ``positions.take_positions``.
+        report: Report on the lineage.
+        title: Heading of the page; empty for the name of the lineage.
         live: Bar above a page that is served; None for a file.
     """
-    status, current, health = lineage.status, lineage.current, lineage.health
-    model_charts, model_tables = _model_parts(held)
-    all_decisions = WeightHistory(lineage.start, lineage.end, lineage.decisions, ())
-    charts = [
-        html.weight_chart(all_decisions, bands),
-        html.equity_chart(equity),
-        html.drawdown_chart(equity),
-        *model_charts,
-        *([html.importance_chart(health.importance)] if health.importance else []),
-    ]
-    pivotal_summary, pivotal = _pivotal_parts(held)
-    gate_title = f"Gate out of {current.state.phase}: what is there and what is missing"
-    return html.render_page(
-        "lineage",
-        f"{status.lineage} on {status.as_of:%Y-%m-%d}",
-        status.answer,
-        charts,
-        live=live,
-        because=because(lineage.decisions),
-        warnings=[warning for warning in (status.fault, status.brake, *status.warnings) if warning],
-        summary=facts_view(current),
-        gate=rules_view(gate_title, current.gate, "met", "missing"),
-        limits=rules_view("Limits", current.limits, "fires", "holds"),
-        false_alarms=current.false_alarms,
-        pivotal=pivotal,
-        pivotal_summary=pivotal_summary,
-        model=model_tables,
-        health=health,
-        fallbacks=_counts_words(dict(health.fallbacks)),
-        health_tables=_health_views(health),
-        drift=drift_view(current.drift.columns if current.drift else (), DRIFT_ROWS),
-        drift_summary=drift_words(current.drift),
-        alerts=_alerts_view(lineage.recent_alerts),
-        rollout=rollout_view([*current.rollout, *current.milestones]),
-        **_common_parts(lineage.books, current.worth, lineage.trainings, lineage.decisions),
-    )
+    return html.render_template("lineage", **page_content(report, title, live))
+
+
+def page_content(
+    report: LineageReport, title: str = "", live: LiveBar | None = None
+) -> dict[str, Any]:
+    """Return the values of the page's templates, each of which can be rendered alone.
+
+    Args:
+        report: Report on the lineage.
+        title: Heading of the page; empty for the name of the lineage.
+        live: Bar above a page that is served; None for a file.
+    """
+    current, account = report.current, report.account
+    latest_first = report.decisions[::-1]
+    return {
+        "title": title or report.status.lineage,
+        "live": live,
+        "status": report.status,
+        "current": current,
+        "books": report.books,
+        "because": because(report.decisions),
+        "course": course(report.history.decisions, report.trainings),
+        "attention": attention(report),
+        "money": _money(report),
+        "account": account,
+        "policy": report.policy,
+        "bands": weight_bands(report.policy),
+        "missing": [rule.reason for rule in current.gate if not rule.fired],
+        "glance": _glance(report),
+        "charts": _account_charts(report),
+        "gate": [_meter(rule, "met", "missing", good=rule.fired) for rule in current.gate],
+        "limits": [_meter(rule, "fires", "holds", good=not rule.fired) for rule in current.limits],
+        "years": _years(account.months),
+        "figures": _figures_view(report),
+        "symbols": _symbols_view(account),
+        "trades": [_listed(trade) for trade in account.trades],
+        "open_trades": _open_view(account),
+        "measures": books_view(report.books),
+        "worth": current.worth,
+        "tried": (_counts_words(current.worth.tried, "{} of {}") or "nothing")
+        if current.worth
+        else "",
+        "model": _model_parts(account),
+        "health": report.health,
+        "fallbacks": _counts_words(dict(report.health.fallbacks)),
+        "health_tables": _health_views(report.health),
+        "facts_table": facts_view(current),
+        "drift": drift_view(current.drift.columns if current.drift else (), DRIFT_ROWS),
+        "drift_words": drift_words(current.drift),
+        "alerts": _alerts_view(report.recent_alerts),
+        "rollout": rollout_view([*current.rollout, *current.milestones]),
+        "trainings": _trainings_view(report.trainings),
+        "decisions": decisions_view(latest_first),
+        "latest_first": latest_first,
+        "explained": EXPLAINED,
+    }
 
 
 def because(decisions: Sequence[DecisionRecord]) -> str:
@@ -154,65 +201,200 @@ def because(decisions: Sequence[DecisionRecord]) -> str:
     return f"Because of {subject}: {'; '.join(decision.reasons)}."
 
 
-def _common_parts(
-    books: Books,
-    worth: LifetimeWorth | None,
-    trainings: Sequence[VersionRecord],
-    decisions: Sequence[DecisionRecord],
-) -> dict[str, Any]:
-    """Return the parts a replay and a lineage share, decisions latest first."""
-    latest_first = decisions[::-1]
+def _money(report: LineageReport) -> dict[str, float | None]:
+    """Return the totals of the accounts, and the difference with its 95 % interval; shares."""
+    blended, baseline = report.books.blended.total_return, report.books.baseline.total_return
+    worth = report.current.worth
+    gain = worth.sharpes.gains["blended"] if worth else None
+    months = worth.sharpes.books["blended"].days / MONTH_DAYS if worth else 0.0
+    ends = (gain.low, gain.high) if gain else (None, None)
+    low, high = (None if end is None else end * months for end in ends)
     return {
-        "books": books_view(books),
-        "worth": worth,
-        "tried": (_counts_words(worth.tried, "{} of {}") or "nothing") if worth else "",
-        "trainings": _trainings_view(trainings),
-        "decisions": decisions_view(latest_first),
-        "latest_first": latest_first,
+        "blended": blended,
+        "baseline": baseline,
+        "difference": blended - baseline,
+        "low": low,
+        "high": high,
     }
 
 
-def _model_parts(settled: pd.DataFrame | None) -> tuple[list[Chart], list[TableView]]:
-    """Return figure and table of the predictions with an opinion; nothing without any."""
-    predicted = None if settled is None else settled[settled["p_win"].notna()]
-    if predicted is None or predicted.empty:
-        return [], []
-    p_win, won = (
-        predicted["p_win"].to_numpy(dtype=np.float64),
-        predicted["won"].to_numpy(dtype=bool),
+def _glance(report: LineageReport) -> list[tuple[str, str, bool | None]]:
+    """Return the health at a glance: name, value, and whether it meets its target."""
+    drift, champion = report.current.drift, report.current.champion
+    checked = (drift.verdict, drift.verdict == "fine") if drift else ("not checked", None)
+    figures = {figure.name: figure for figure in report.health.figures}
+    return [
+        ("champion", f"version {champion.version}" if champion else "none", bool(champion)),
+        ("drift", *checked),
+        *(
+            (words, pattern.format(format_figure(name, figures[name].value)), figures[name].ok)
+            for name, (words, pattern) in GLANCE.items()
+        ),
+    ]
+
+
+def _account_charts(report: LineageReport) -> dict[str, Chart]:
+    equity = report.account.equity
+    whole = WeightHistory(report.start, report.end, report.decisions, ())
+    return {
+        "equity": charts.equity_chart(equity),
+        "drawdown": charts.drawdown_chart(equity),
+        "weight": charts.weight_chart(whole, weight_bands(report.policy)),
+    }
+
+
+def _meter(rule: Rule, fired: str, quiet: str, *, good: bool) -> Meter:
+    filled = mark = None
+    if rule.figure is not None and rule.bound is not None:
+        low = min(rule.figure, rule.bound, 0.0)
+        length = (max(rule.figure, rule.bound, 0.0) - low) * 1.25 or 1.0
+        filled, mark = (100 * (value - low) / length for value in (rule.figure, rule.bound))
+    return Meter(
+        name=rule.name.replace("_", " "),
+        figure=format_figure(rule.name, rule.figure),
+        bound=format_figure(rule.name, rule.bound),
+        filled=filled,
+        mark=mark,
+        good=good,
+        standing=fired if rule.fired else quiet,
+        words=rule.reason,
     )
+
+
+def _years(months: Sequence[MonthReturns]) -> list[tuple[int, str, list[float | None], float]]:
+    """Return a row for each year and account: twelve months, None if not lived, and their sum."""
+    rows = []
+    for year in sorted({month.year for month in months}, reverse=True):
+        of_year = {month.month: month for month in months if month.year == year}
+        for name in ("blended", "baseline", "difference"):
+            gained = {number: float(getattr(month, name)) for number, month in of_year.items()}
+            cells = [gained.get(number) for number in range(1, 13)]
+            rows.append((year, name, cells, sum(gained.values())))
+    return rows
+
+
+def _figures_view(report: LineageReport) -> TableView:
+    """Return the figures of a tear sheet, one row each."""
+    account, books = report.account, report.books
+    sheets = account.tear_sheets
+    by_book: dict[str, tuple[str, ...]] = {
+        "total return": _of_books(books, "total_return", "{:+.2%}"),
+        "growth a year (CAGR)": _of_sheets(sheets, "growth", "{:+.1%}"),
+        "Sharpe": _of_books(books, "sharpe", "{:.2f}"),
+        "Sortino": _of_sheets(sheets, "sortino", "{:.2f}"),
+        "Calmar": _of_sheets(sheets, "calmar", "{:.2f}"),
+        "deepest drawdown": _of_books(books, "max_drawdown", "{:.2%}"),
+        "time in the market": _of_sheets(sheets, "exposure", "{:.0%}"),
+        "trades": _of_books(books, "trades", "{:,.0f}"),
+        "win rate": _of_books(books, "win_rate", "{:.1%}"),
+        "profit factor": _of_books(books, "profit_factor", "{:.2f}"),
+    }
+    rows = tuple((name, *values) for name, values in by_book.items())
+    return TableView("The accounts in figures", ("", *BOOKS), rows, frozenset({1, 2, 3}))
+
+
+def _of_books(books: Any, measure: str, pattern: str) -> tuple[str, ...]:
+    return tuple(_written(getattr(getattr(books, book), measure), pattern) for book in BOOKS)
+
+
+def _of_sheets(sheets: Mapping[str, Any], measure: str, pattern: str) -> tuple[str, ...]:
+    return tuple(_written(getattr(sheets[book], measure), pattern) for book in BOOKS)
+
+
+def _written(value: float, pattern: str) -> str:
+    return pattern.format(value) if np.isfinite(value) else "–"
+
+
+def _symbols_view(account: Account) -> TableView:
+    rows = tuple(
+        (
+            each.symbol,
+            f"{each.trades:,}",
+            _written(each.win_rate, "{:.0%}"),
+            _written(each.blended, "{:+.2%}"),
+            _written(each.baseline, "{:+.2%}"),
+            _written(each.blended - each.baseline, "{:+.2%}"),
+            _written(each.buy_and_hold, "{:+.1%}"),
+        )
+        for each in account.symbols
+    )
+    headings = ("symbol", "trades", "won", "blended", "baseline", "difference", "buy and hold")
+    return TableView("By symbol", headings, rows, frozenset(range(1, 7)))
+
+
+def _open_view(account: Account) -> TableView:
+    rows = tuple(
+        (
+            trade.symbol,
+            trade.side,
+            trade.status,
+            format_number(trade.quantity),
+            f"{trade.submitted_at:%Y-%m-%d %H:%M}",
+            *(
+                price_words(price) if price is not None else "–"
+                for price in (trade.entry_price, trade.stop_price, trade.target_price)
+            ),
+        )
+        for trade in account.open_trades
+    )
+    headings = ("symbol", "side", "standing", "quantity", "since", "entry", "stop", "target")
+    return TableView("Open now", headings, rows, frozenset({3, 5, 6, 7}))
+
+
+def _listed(trade: SettledTrade) -> ListedTrade:
+    prices = trade.prices
+    named: Iterable[str] = ("entry", "stop", "target", "exit") if prices else ()
+    words = {name: price_words(getattr(prices, name)) for name in named}
+    return ListedTrade(trade, trade_chart(trade), words)
+
+
+def _model_parts(account: Account) -> tuple[Chart, TableView] | None:
+    """Return chart and table of the predictions with an opinion; None without any."""
+    predicted = account.held[account.held["p_win"].notna().to_numpy(dtype=bool)]
+    if predicted.empty:
+        return None
+    p_win = predicted["p_win"].to_numpy(dtype=np.float64)
+    won = predicted["won"].to_numpy(dtype=bool)
     latency_ms = predicted["latency_ms"].to_numpy(dtype=np.float64)
-    return [html.reliability_chart(p_win, won)], [html.model_view(p_win, won, latency_ms)]
+    return charts.reliability_chart(p_win, won), model_view(p_win, won, latency_ms)
+
+
+def model_view(p_win: metrics.Floats, won: metrics.Bools, latency_ms: metrics.Floats) -> TableView:
+    """Return accuracy, scores and latency on settled predictions, beside their targets.
+
+    Args:
+        p_win: Predicted probabilities, shape (n,), without NaN.
+        won: Outcomes, shape (n,).
+        latency_ms: Milliseconds per prediction, shape (n,); NaN if not measured.
+    """
+    p50, p95, p99 = metrics.latency_percentiles(latency_ms)
+    figures = {
+        "accuracy": metrics.accuracy(p_win, won),
+        "no_information_rate": metrics.no_information_rate(won),
+        "brier": metrics.brier(p_win, won),
+        "log_loss": metrics.log_loss(p_win, won),
+        "calibration_error": metrics.calibration_error(p_win, won),
+        "latency_p50": p50,
+        "latency_p95": p95,
+        "latency_ms": p99,
+    }
+    rows = tuple(
+        (name, format(figures[measure], spec), _target(measure, spec))
+        for measure, (name, spec) in MODEL.items()
+    )
+    headings = ("measure", f"{len(won)} settled predictions", "target")
+    return TableView("The model", headings, rows, frozenset({1, 2}))
+
+
+def _target(measure: str, spec: str) -> str:
+    if measure not in TARGETS:
+        return ""
+    bound, direction = TARGETS[measure]
+    return f"{direction} {format(bound, spec)}"
 
 
 def _counts_words(counts: Mapping[str, int], pattern: str = "{1} {0}") -> str:
     return ", ".join(pattern.format(count, name) for name, count in counts.items())
-
-
-def _pivotal_parts(held: pd.DataFrame) -> tuple[str, TableView]:
-    """Return the latest signals the weight decided otherwise, and their return on the account."""
-    changed, gained = changed_signals(held)
-    headings = ("signal", "existing", "blended", "weight", "then", "gained")
-    latest = held[changed].assign(gained=gained[changed])
-    latest = latest.sort_values("decided_at", ascending=False).head(PIVOTAL_ROWS)
-    rows = tuple(_pivotal_row(row) for row in latest.to_dict("records"))
-    view = TableView("Signals on which the weight decided", headings, rows, frozenset({1, 2, 3, 5}))
-    if not changed.any():
-        return "None so far.", view
-    total = finite_or_none(float(gained[changed].sum())) or 0.0
-    more = f" The latest {PIVOTAL_ROWS}:" if changed.sum() > PIVOTAL_ROWS else ""
-    return f"{changed.sum()} signals, {total:+.2%} on the account.{more}", view
-
-
-def _pivotal_row(row: Mapping[Any, Any]) -> tuple[str, ...]:
-    return (
-        str(row["signal_id"]),
-        f"{row['confidence_existing']:.1f}",
-        f"{row['blended']:.1f}",
-        f"{row['weight']:.1%}",
-        f"{'taken' if row['decision'] else 'left'}, {'won' if row['won'] else 'lost'}",
-        f"{row['gained']:+.2%}",
-    )
 
 
 def _health_views(health: ModelHealth) -> list[TableView]:
@@ -221,8 +403,8 @@ def _health_views(health: ModelHealth) -> list[TableView]:
     figures = tuple(
         (
             figure.words,
-            format_number(figure.value),
-            format_number(figure.target),
+            format_figure(figure.name, figure.value),
+            format_figure(figure.name, figure.target),
             standing[figure.ok],
         )
         for figure in health.figures

@@ -7,6 +7,7 @@ from typing import Any
 
 from steelyard.simulation.characteristics import MODES, Cell
 from steelyard.views import html
+from steelyard.views.charts import path_chart
 from steelyard.views.format import TableView, WeightBand
 
 PARTS = {
@@ -71,27 +72,24 @@ def simulation_page(simulated: OperatingCharacteristics, bands: Sequence[WeightB
     courses = by_course(simulated.cells)
     course, first = courses[0]
     top = max((band.ceiling for band in bands), default=0.0) + 0.02
-    return html.render_page(
+    return html.render_template(
         "simulation",
-        "Operating characteristics",
-        "What the policy does to lives of known truth",
-        [_weight_paths(first, mode, f"mean weight, {mode} ({course})", top) for mode in MODES],
+        live=None,
+        title="Operating characteristics",
+        headline="What the policy does to lives of known truth",
+        charts=[
+            path_chart(
+                f"mean weight over the months, {mode} ({course})",
+                [cell.modes[mode].path for cell in first],
+                top,
+            )
+            for mode in MODES
+        ],
+        worlds=[cell.world for cell in first],
         answer=simulated.answer,
         note=simulated.note,
         tables=[_course_view(name, cells) for name, cells in courses],
     )
-
-
-def _weight_paths(cells: Sequence[Cell], mode: str, title: str, top: float) -> html.Chart:
-    import plotly.graph_objects as go
-
-    figure = go.Figure()
-    for cell in cells:
-        path = cell.modes[mode].path
-        figure.add_scatter(x=list(range(len(path))), y=path, name=cell.world, mode="lines")
-    figure.update_xaxes(title="months")
-    figure.update_yaxes(range=[0, top])
-    return html.Chart(title, html.plotly_json(figure, title, ".0%"))
 
 
 def _course_view(name: str, cells: Sequence[Cell]) -> TableView:

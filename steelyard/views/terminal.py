@@ -458,7 +458,7 @@ def print_status(status: Status) -> None:
         _line(("✗", "bold"), f" the state tag {status.fault}: see steelyard verify")
     if status.brake:
         _line(("✗", "bold"), f" the brake is pulled by {status.brake}")
-    for warning in status.warnings:
+    for warning in status.notices:
         _line(("!", "bold"), f" {warning}")
     if status.current:
         _print_lineage(status.current)

@@ -134,7 +134,9 @@ def test_a_replay_is_drawn_and_summarised(
         "reliability.png",
         "report.html",
     }
-    assert answer in (home / "report.html").read_text()
+    page = (home / "report.html").read_text()
+    assert answer in page
+    assert "last lived day 2022-0" in page
     assert answer in printed
     assert "CUT" in printed
     assert "The same signals, three books" in printed

@@ -49,9 +49,9 @@ def watch(tmp_path: Path, empty_mlflow: Path, monkeypatch: pytest.MonkeyPatch) -
     )
     watched = Watch(page, seconds)
 
-    def counted(home: Home, as_of: datetime, live: LiveBar) -> tuple[LineageReport, str]:
+    def counted(home: Home, as_of: datetime) -> LineageReport:
         watched.rendered.append(as_of)
-        return lineage_report(home, as_of, live)
+        return lineage_report(home, as_of)
 
     monkeypatch.setattr(page_module, "lineage_report", counted)
     return watched

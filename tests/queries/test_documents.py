@@ -61,7 +61,9 @@ REPORT = [
     "books",
     "recent_alerts",
     "health",
+    "account",
 ]
+ACCOUNT = ["capital", "tear_sheets", "months", "symbols", "buy_and_hold"]
 PARTS = {
     "lease": ["until", "days_left", "words"],
     "proof": ["name", "figure", "bound", "fired", "reason", "binding"],
@@ -194,9 +196,11 @@ def test_the_status_of_an_empty_home_has_no_state(tmp_path: Path) -> None:
 
 def test_the_report_is_the_status_and_the_lifetime(pilot: Home) -> None:
     """Decisions are those of the lifetime, each with its page; promotions have none."""
-    document = as_json(lineage_report(pilot, LAST)[0].to_dict())
+    document = as_json(lineage_report(pilot, LAST).to_dict())
 
     assert list(document) == REPORT
+    assert list(document["account"]) == ACCOUNT
+    assert document["account"]["capital"] == 100_000.0
     assert [decision["sequence"] for decision in document["decisions"]] == [1, 2]
     assert all("page" in decision for decision in document["decisions"])
     assert ["page" in promotion for promotion in document["promotions"]] == [False]
@@ -244,7 +248,7 @@ def test_a_check_for_drift_keeps_its_keys_and_survives_the_ledger(pilot: Home) -
 def test_decisions_versions_and_worth_keep_their_keys(pilot: Home) -> None:
     """A decision names operator and page in the status, its page in the report, neither alone."""
     shown = as_json(status(pilot, LAST).to_dict())
-    reported = as_json(lineage_report(pilot, LAST)[0].to_dict())
+    reported = as_json(lineage_report(pilot, LAST).to_dict())
 
     assert [list(row) for row in shown["decisions"]] == [[*DECISION, "operator", "page"]] * 2
     assert [list(row) for row in reported["decisions"]] == [[*DECISION, "page"]] * 2
@@ -259,7 +263,7 @@ def test_decisions_versions_and_worth_keep_their_keys(pilot: Home) -> None:
 
 def test_the_health_of_the_model_keeps_its_keys(pilot: Home) -> None:
     """Unknown figures are null, whatever is drawn for them on the page."""
-    health = as_json(lineage_report(pilot, LAST)[0].to_dict())["health"]
+    health = as_json(lineage_report(pilot, LAST).to_dict())["health"]
 
     assert list(health) == HEALTH
     assert list(health["figures"][0]) == ["name", "value", "target", "ok", "words", "chance"]

@@ -13,6 +13,7 @@ from steelyard.queries.report import lineage_report
 from steelyard.queries.trials import life_worth, trials_so_far
 from steelyard.tasks.trials import count_search, count_settings
 from steelyard.tasks.weight import evaluate_weight
+from steelyard.views.report import lineage_page
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -51,7 +52,7 @@ def test_luck_is_stated_wherever_the_lineage_is_shown(pilot: Home, command: Comm
     arguments = ("status", "--home", pilot.folder, "--as-of", LAST.isoformat())
     worth = json.loads(command(*arguments, "--json")[1])["worth"]
     told = command(*arguments)[1]
-    _, page = lineage_report(pilot, LAST)
+    page = lineage_page(lineage_report(pilot, LAST))
     settled = pilot.ledger.settled_predictions(LAST - timedelta(days=400), LAST)
 
     assert worth["trials"] == 612

@@ -1,8 +1,6 @@
 """Pictures and the page of a replay."""
 
 import io
-import json
-import re
 from datetime import datetime
 from pathlib import Path
 
@@ -15,9 +13,8 @@ from matplotlib.dates import date2num
 from matplotlib.figure import Figure
 
 from factories.evidence import books
-from factories.settled import settled
 from steelyard.settings import load
-from steelyard.views import html, plots, report
+from steelyard.views import charts, plots, report
 from steelyard.views.format import (
     recorded_bands,
     weight_axis_top,
@@ -126,7 +123,7 @@ EQUITY = pd.DataFrame(
 )
 def test_the_answer_comes_in_one_plain_sentence(told: ReplayResult, message: str) -> None:
     """What became of the model."""
-    assert message in report.answer(told)
+    assert message in report.course(told.decisions, told.trainings)
 
 
 def test_the_path_of_the_weight_is_that_of_the_decisions() -> None:
@@ -195,11 +192,14 @@ def test_the_bands_in_a_picture_are_those_of_the_policy(conf: Path) -> None:
 
 def test_the_page_draws_the_bands_of_the_policy() -> None:
     """As far as the axis shows them; a ceiling under the last floor leaves that band out."""
-    figure = json.loads(html.weight_chart(replay(UP).history, weight_bands(OTHER)).figure)
+    chart = charts.weight_chart(replay(UP).history, weight_bands(OTHER))
     low = weight_bands(WeightPolicy(ceiling=0.3))
 
-    edges = [shape[end] for shape in figure["layout"]["shapes"] for end in ("y0", "y1")]
-    assert edges == pytest.approx([0.05, 0.08, 0.08, 0.21])
+    assert [(stripe.name, stripe.low, stripe.high) for stripe in chart.stripes][:2] == [
+        ("pilot", 0.05, 0.08),
+        ("expansion", 0.08, pytest.approx(0.21)),
+    ]
+    assert all(">optimization<" not in svg for _, svg in chart.drawings())
     assert [(band.phase, band.ceiling) for band in low] == [("pilot", 0.2), ("expansion", 0.3)]
 
 
@@ -255,58 +255,3 @@ def test_every_picture_is_one() -> None:
         image = matplotlib.image.imread(io.BytesIO(png))
         assert 400 < image.shape[1] < 2000
         assert image[..., :3].std() > 0.02
-
-
-def own_part(html: str) -> str:
-    """Everything but the chart library."""
-    return html[html.rindex("</script></head>") :]
-
-
-def test_the_page_says_the_answer_first_works_offline_and_escapes() -> None:
-    """Nothing is fetched from anywhere; reasons are text, not markup."""
-    html = report.replay_page("A market", replay(UP, DOWN), EQUITY, BANDS)
-    own = own_part(html)
-
-    assert own.index("<h1>The model reached 15% and lost it") < own.index("<table>")
-    assert "because of RAISE &lt;b&gt;" in own
-    assert "because of RAISE <b>" not in own
-    assert not re.search(r"https?:|src=|href=", own)
-    assert "<link" not in html
-    assert "<script src" not in html
-    assert 'name="viewport"' in html
-    assert "color-scheme: light dark" in html
-
-
-def test_the_page_puts_the_targets_beside_the_books_and_the_rules_beside_the_reasons() -> None:
-    """A missing figure is a dash; each rule that was looked at is there to unfold."""
-    own = own_part(report.replay_page("A market", replay(UP), EQUITY, BANDS))
-
-    assert (
-        "<td>win rate</td>" + '<td class="n">51.50%</td>' * 3 + '<td class="n">&gt; 52.00%</td>'
-        in own
-    )
-    assert "<td>Sharpe</td>" + '<td class="n">–</td>' * 3 + '<td class="n">&gt; 1.50</td>' in own
-    assert "rules looked at: 1" in own
-    assert "● accuracy: 44% under &lt;45%&gt;" in own
-    assert "0.0% → 15.0%" in own
-
-
-def test_the_page_says_what_the_model_was_worth_where_it_had_an_opinion() -> None:
-    """Accuracy with its target and latency with its own; rows of a fallback are left out.
-
-    Without opinions, no such part.
-    """
-    frame = settled(
-        4, p_win=[0.6, 0.6, 0.4, np.nan], won=pd.array([True, True, True, False], dtype="boolean")
-    )
-    own = own_part(report.replay_page("A market", replay(UP), EQUITY, BANDS, frame))
-    silent = own_part(
-        report.replay_page("A market", replay(UP), EQUITY, BANDS, frame.assign(p_win=np.nan))
-    )
-
-    assert "3 settled predictions" in own
-    assert '<td>accuracy</td><td class="n">66.7%</td><td class="n">&gt; 55.0%</td>' in own
-    assert '<td>latency p99, ms</td><td class="n">0.10</td><td class="n">&lt; 50.00</td>' in own
-    assert own.count("Plotly.newPlot") == 3
-    assert "settled predictions" not in silent
-    assert silent.count("Plotly.newPlot") == 2

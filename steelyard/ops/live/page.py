@@ -14,6 +14,7 @@ from steelyard.queries.figures import newest_mark
 from steelyard.queries.replay import last_replayed_day
 from steelyard.queries.report import lineage_report
 from steelyard.views.live import LiveBar
+from steelyard.views.report import lineage_page
 
 LOOK_SECONDS = 2.0
 """Time for which the stores are not asked again, seconds."""
@@ -103,6 +104,7 @@ class LivePage:
         if last is not None and last.mark == mark and self._ticks() < last.until:
             return last
         at = self._clock()
-        _, content = lineage_report(self.home, last_replayed_day(self.home) or at, self.bar)
+        report = lineage_report(self.home, last_replayed_day(self.home) or at)
+        content = lineage_page(report, live=self.bar)
         etag = hashlib.sha256(content.encode()).hexdigest()[:16]
         return Rendering(content, etag, at, mark, self._ticks() + RENDER_SECONDS)
