@@ -53,7 +53,7 @@ def main() -> None:
     model = train_model(bars)
     with tempfile.TemporaryDirectory() as folder:
         recorder = Recorder(
-            Ledger(f"sqlite:///{folder}/ledger.db"),
+            Ledger(f"sqlite:///{folder}/ledger.db", "signal-confidence"),
             Spool(Path(folder, "spool")),
             TrendStrategy.score_names,
         )

@@ -115,7 +115,7 @@ def steelyard(sender: Any) -> None:
     """Serve as ``steelyard serve`` does, over a model of 300 trees."""
     bars = {"X": market()}
     with tempfile.TemporaryDirectory() as folder:
-        ledger = Ledger(f"sqlite:///{folder}/ledger.db")
+        ledger = Ledger(f"sqlite:///{folder}/ledger.db", "signal-confidence")
         recorder = Recorder(ledger, Spool(Path(folder, "spool")), TrendStrategy.score_names)
         session = opened(trained(bars), Path(folder), recorder.start())
         desk = Desk(session, BarBuffer({"X": bars["X"][:FIRST]}, pd.Timedelta("1h")), ledger.signal)

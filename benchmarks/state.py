@@ -62,7 +62,7 @@ def opened(home: Path, address: str) -> Registry:
         home: Folder of ledger and artifacts.
         address: Address of MLflow.
     """
-    ledger = Ledger(f"sqlite:///{home}/ledger.db")
+    ledger = Ledger(f"sqlite:///{home}/ledger.db", "signal-confidence")
     seal, lineage = Seal(), "signal-confidence"
     return Registry(
         address,

@@ -53,26 +53,32 @@ def open_state_file(services: ServiceSettings) -> StateFile:
 
 def open_witnesses(services: ServiceSettings) -> Witnesses:
     """Return what the home's ledger and trading processes have seen of the lineage."""
-    ledger, state_file = Ledger(services.ledger), open_state_file(services)
+    ledger, state_file = open_ledger(services), open_state_file(services)
     return Witnesses(services.lineage, ledger, state_file, open_seal(services))
 
 
 def open_registry(services: ServiceSettings) -> Registry:
     """Return the registry; changes take a lock in the ledger, which all processes share."""
-    ledger = Ledger(services.ledger)
+    ledger = open_ledger(services)
     return Registry(
         services.mlflow,
         services.artifacts,
         services.lineage,
-        lambda: ledger.exclusive("journal"),
+        lambda: ledger.exclusive(_lock_of(services)),
         open_seal(services),
         open_witnesses(services),
     )
 
 
+def _lock_of(services: ServiceSettings) -> str:
+    """Return the name of the lock of the lineage's journal; no lineage waits for another's."""
+    is_first = services.lineage == services.first_lineage
+    return "journal" if is_first else f"journal-{services.lineage}"
+
+
 def open_ledger(services: ServiceSettings) -> Ledger:
-    """Return the ledger; ``Home`` and the recorder migrate it at first use."""
-    return Ledger(services.ledger)
+    """Return the lineage's ledger; ``Home`` and the recorder migrate it at first use."""
+    return Ledger(services.ledger, services.lineage, services.first_lineage)
 
 
 def require_ledger_file(services: ServiceSettings) -> None:
@@ -81,7 +87,7 @@ def require_ledger_file(services: ServiceSettings) -> None:
     Raises:
         VerifyState: If its file is gone.
     """
-    ledger, state = Ledger(services.ledger), open_state_file(services).read()
+    ledger, state = open_ledger(services), open_state_file(services).read()
     if state is not None and state.digests and ledger.is_missing:
         raise VerifyState(
             f"the ledger {services.ledger} is gone, although this home has {state.digests} digests "
@@ -193,7 +199,7 @@ class Home:
         Raises:
             VerifyState: If it is gone although a trading process has seen it.
         """
-        ledger = Ledger(self.settings.services.ledger)
+        ledger = open_ledger(self.settings.services)
         require_ledger_file(self.settings.services)
         ledger.migrate()
         return ledger

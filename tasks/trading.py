@@ -266,10 +266,17 @@ def signal_of(row: Row, feature_names: Sequence[str]) -> Signal:
 
 
 def _order_in(home: Home, bars: Mapping[str, Bars], row: Row) -> Order:
-    return order_of(row, bars[row["symbol"]], home.settings.brackets, exit_rule(home.strategy))
+    policy, rule = home.settings.brackets, exit_rule(home.strategy)
+    return order_of(row, bars[row["symbol"]], policy, rule, home.lineage)
 
 
-def order_of(row: Row, bars: Bars, policy: BracketPolicy, rule: Exiting | None) -> Order:
+def order_of(
+    row: Row,
+    bars: Bars,
+    policy: BracketPolicy,
+    rule: Exiting | None,
+    lineage: str | None = None,
+) -> Order:
     """Return the order of a signal with quantity 0, to be sized later.
 
     Args:
@@ -277,6 +284,7 @@ def order_of(row: Row, bars: Bars, policy: BracketPolicy, rule: Exiting | None) 
         bars: Bars of its symbol, up to the decision bar or later.
         policy: Bracket of signals without levels of their own.
         rule: The existing system's own exit rule; None without one.
+        lineage: Lineage of the signal where the home holds several, else None.
     """
     bars = bars[: int(np.searchsorted(bars.timestamp, _stamp(row["timestamp"]))) + 1]
     distance = atr(bars, policy.atr_period)[-1:]
@@ -300,6 +308,7 @@ def order_of(row: Row, bars: Bars, policy: BracketPolicy, rule: Exiting | None) 
         stop_offset=float(plan.stop_offsets[0]),
         target_offset=float(plan.target_offsets[0]),
         levels=cast(tuple[float, float, float, float], tuple(map(float, levels))),
+        lineage=lineage,
     )
 
 

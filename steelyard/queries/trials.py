@@ -17,7 +17,7 @@ def trials_so_far(home: Home, as_of: datetime) -> int:
         home: Opened home.
         as_of: Count what was used by this time (UTC).
     """
-    return sum(home.ledger.trial_counts(home.settings.services.lineage, as_of).values())
+    return sum(home.ledger.trial_counts(as_of).values())
 
 
 def life_worth(home: Home, held: pd.DataFrame, end: datetime) -> LifetimeWorth | None:
@@ -37,7 +37,7 @@ def life_worth(home: Home, held: pd.DataFrame, end: datetime) -> LifetimeWorth |
     since = held["decided_at"][predicted].min()
     life = held[(held["decided_at"] >= since).to_numpy(dtype=bool)]
     equity = equity_curves(life, since.to_pydatetime(), end)
-    tried = home.ledger.trial_counts(home.settings.services.lineage, end)
+    tried = home.ledger.trial_counts(end)
     return LifetimeWorth(
         since.to_pydatetime(), tried, deflated_sharpe(equity, trials_so_far(home, end))
     )

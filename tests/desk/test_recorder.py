@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from factories.evidence import EARLIER
+from factories.registry import LINEAGE
 from steelyard.desk.recorder import Recorder
 from steelyard.desk.signals import Evaluation
 from steelyard.gateways.ledger import Ledger
@@ -53,14 +54,14 @@ def evaluation(number: int, *, predicted: bool = True) -> Evaluation:
 @pytest.fixture
 def recorder(tmp_path: Path) -> Iterator[Recorder]:
     running = Recorder(
-        Ledger(f"sqlite:///{tmp_path}/ledger.db"), Spool(tmp_path / "spool"), SCORES
+        Ledger(f"sqlite:///{tmp_path}/ledger.db", LINEAGE), Spool(tmp_path / "spool"), SCORES
     ).start()
     yield running
     running.stop()
 
 
 def recorded(folder: Path) -> list[str]:
-    ledger = Ledger(f"sqlite:///{folder}/ledger.db")
+    ledger = Ledger(f"sqlite:///{folder}/ledger.db", LINEAGE)
     ledger.migrate()
     return ledger.predictions(LONG_AGO, LATER)["signal_id"].tolist()
 
@@ -72,7 +73,7 @@ def test_what_was_evaluated_is_in_the_ledger_to_the_last_bit(
     recorder.record(evaluation(1))
     recorder.record(evaluation(2, predicted=False))
     recorder.stop()
-    ledger = Ledger(f"sqlite:///{tmp_path}/ledger.db")
+    ledger = Ledger(f"sqlite:///{tmp_path}/ledger.db", LINEAGE)
     first, second = ledger.predictions(LONG_AGO, LATER).to_dict("records")
     stored = ledger.signal("S:000001:buy")
 
@@ -94,7 +95,7 @@ def test_while_the_database_is_down_it_waits_on_disk_and_drains_by_itself(tmp_pa
     """Once and in order, also after the process was replaced."""
     (tmp_path / "ledger.db").mkdir()
     down = Recorder(
-        Ledger(f"sqlite:///{tmp_path}/ledger.db"), Spool(tmp_path / "spool"), SCORES
+        Ledger(f"sqlite:///{tmp_path}/ledger.db", LINEAGE), Spool(tmp_path / "spool"), SCORES
     ).start()
     for number in range(1200):
         down.record(evaluation(number))
@@ -102,7 +103,7 @@ def test_while_the_database_is_down_it_waits_on_disk_and_drains_by_itself(tmp_pa
     assert down.trouble is not None
     (tmp_path / "ledger.db").rmdir()
     up = Recorder(
-        Ledger(f"sqlite:///{tmp_path}/ledger.db"), Spool(tmp_path / "spool"), SCORES
+        Ledger(f"sqlite:///{tmp_path}/ledger.db", LINEAGE), Spool(tmp_path / "spool"), SCORES
     ).start()
     up.record(evaluation(1200))
     up.stop()
@@ -115,7 +116,7 @@ def test_lines_that_were_stored_before_the_crash_are_not_stored_twice(tmp_path: 
     """Without the mark everything is drained again, and no row is doubled."""
     for _ in range(2):
         recorder = Recorder(
-            Ledger(f"sqlite:///{tmp_path}/ledger.db"), Spool(tmp_path / "spool"), SCORES
+            Ledger(f"sqlite:///{tmp_path}/ledger.db", LINEAGE), Spool(tmp_path / "spool"), SCORES
         ).start()
         recorder.record(evaluation(1))
         recorder.stop()
@@ -127,7 +128,7 @@ def test_lines_that_were_stored_before_the_crash_are_not_stored_twice(tmp_path: 
 def test_a_full_disk_keeps_it_in_memory_until_there_is_room(tmp_path: Path) -> None:
     """Trading continues."""
     spool = Spool(tmp_path / "spool")
-    recorder = Recorder(Ledger(f"sqlite:///{tmp_path}/ledger.db"), spool, SCORES).start()
+    recorder = Recorder(Ledger(f"sqlite:///{tmp_path}/ledger.db", LINEAGE), spool, SCORES).start()
     lines = tmp_path / "spool" / "lines.jsonl"
     lines.unlink()
     os.symlink("/dev/full", lines)
@@ -146,7 +147,7 @@ def test_a_disk_that_fails_outside_the_spools_lines_ends_no_recording(tmp_path: 
     """The mark cannot be written: it is told, and what came meanwhile is recorded later."""
     told: list[str] = []
     recorder = Recorder(
-        Ledger(f"sqlite:///{tmp_path}/ledger.db"),
+        Ledger(f"sqlite:///{tmp_path}/ledger.db", LINEAGE),
         Spool(tmp_path / "spool"),
         SCORES,
         alarm=told.append,
@@ -171,7 +172,7 @@ def test_records_that_are_only_in_memory_are_told(tmp_path: Path) -> None:
     told: list[str] = []
     spool = Spool(tmp_path / "spool")
     recorder = Recorder(
-        Ledger(f"sqlite:///{tmp_path}/ledger.db"), spool, SCORES, alarm=told.append
+        Ledger(f"sqlite:///{tmp_path}/ledger.db", LINEAGE), spool, SCORES, alarm=told.append
     ).start()
     lines = tmp_path / "spool" / "lines.jsonl"
     lines.unlink()
@@ -189,7 +190,7 @@ def test_records_that_are_only_in_memory_are_told(tmp_path: Path) -> None:
 def test_a_record_that_the_ledger_refuses_keeps_no_other_waiting(tmp_path: Path) -> None:
     """A time without a zone is set aside; a number of NumPy is a number."""
     recorder = Recorder(
-        Ledger(f"sqlite:///{tmp_path}/ledger.db"), Spool(tmp_path / "spool"), SCORES
+        Ledger(f"sqlite:///{tmp_path}/ledger.db", LINEAGE), Spool(tmp_path / "spool"), SCORES
     ).start()
     naive = evaluation(2).decided_at.replace(tzinfo=None)
     recorder.record(replace(evaluation(1), confidence_existing=np.float32(71.5)))
@@ -209,7 +210,7 @@ def test_a_damaged_line_is_set_aside_and_the_others_go_on(tmp_path: Path) -> Non
     spool.append([{"nonsense": 1}])
     spool.close()
     recorder = Recorder(
-        Ledger(f"sqlite:///{tmp_path}/ledger.db"), Spool(tmp_path / "spool"), SCORES
+        Ledger(f"sqlite:///{tmp_path}/ledger.db", LINEAGE), Spool(tmp_path / "spool"), SCORES
     ).start()
     recorder.record(evaluation(1))
     recorder.stop()
@@ -226,7 +227,7 @@ def test_a_killed_process_loses_what_was_handed_over_in_the_last_moment_at_most(
         f"import sys, time; sys.path[:0] = {[str(path) for path in Path(__file__).parents[:2]]}\n"
         "from pathlib import Path; import test_recorder as t\n"
         f"folder = Path({str(tmp_path)!r})\n"
-        "ledger = t.Ledger(f'sqlite:///{folder}/none/ledger.db')\n"
+        "ledger = t.Ledger(f'sqlite:///{folder}/none/ledger.db', 'signal-confidence')\n"
         "r = t.Recorder(ledger, t.Spool(folder / 'spool'), t.SCORES).start()\n"
         "[r.record(t.evaluation(n)) for n in range(2000)]\n"
         "time.sleep(0.5); print('there', flush=True); time.sleep(60)\n"
@@ -237,11 +238,11 @@ def test_a_killed_process_loses_what_was_handed_over_in_the_last_moment_at_most(
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     after = Recorder(
-        Ledger(f"sqlite:///{tmp_path}/ledger.db"), Spool(tmp_path / "spool"), SCORES
+        Ledger(f"sqlite:///{tmp_path}/ledger.db", LINEAGE), Spool(tmp_path / "spool"), SCORES
     ).start()
     after.stop()
     first = (
-        Ledger(f"sqlite:///{tmp_path}/none/ledger.db")
+        Ledger(f"sqlite:///{tmp_path}/none/ledger.db", LINEAGE)
         .predictions(LONG_AGO, LATER)["signal_id"]
         .tolist()
     )

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from factories.pilot import signal_of
+from factories.registry import LINEAGE
 from steelyard.desk.blend import BlendTerms, blend_predictions
 from steelyard.desk.policy import DeskPolicy
 from steelyard.desk.recorder import Recorder
@@ -307,7 +308,9 @@ def test_ten_thousand_evaluations_that_cannot_be_recorded_are_decided_all_the_sa
     if fault == "database stopped":
         (tmp_path / "ledger.db").mkdir()
     recorder = Recorder(
-        Ledger(f"sqlite:///{tmp_path}/ledger.db"), Spool(tmp_path / "spool"), STRATEGY.score_names
+        Ledger(f"sqlite:///{tmp_path}/ledger.db", LINEAGE),
+        Spool(tmp_path / "spool"),
+        STRATEGY.score_names,
     ).start()
     if fault == "full disk":
         (tmp_path / "spool" / "lines.jsonl").unlink()
@@ -507,7 +510,7 @@ def test_own_features_reach_model_and_ledger_as_they_are(tmp_path: Path) -> None
     samples = Samples.from_history(rows[rows["won"].notna()].tail(600), names)
     model = train(samples, LearningPolicy(trials=1, rounds=20, families=("lightgbm",))).model
     assert model is not None
-    ledger = Ledger(f"sqlite:///{tmp_path}/ledger.db")
+    ledger = Ledger(f"sqlite:///{tmp_path}/ledger.db", LINEAGE)
     recorder = Recorder(
         ledger, Spool(tmp_path / "spool"), STRATEGY.score_names, own_names=("funding",)
     ).start()

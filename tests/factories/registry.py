@@ -18,7 +18,7 @@ LINEAGE = "signal-confidence"
 
 def open_registry(folder: Path, address: str | None = None, seal_key: str = "") -> Registry:
     """The registry in ``folder``, or on a server at ``address``."""
-    ledger = Ledger(f"sqlite:///{folder}/ledger.db")
+    ledger = Ledger(f"sqlite:///{folder}/ledger.db", LINEAGE)
     database = address or f"sqlite:///{folder}/mlflow.db"
     return Registry(
         database,

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from factories.digests import ledger_digest
+from factories.registry import LINEAGE
 from steelyard.gateways.ledger import Ledger
 
 Command = Callable[..., tuple[int, str, str]]
@@ -238,7 +239,7 @@ def test_another_replay_cannot_be_mixed_into_a_home(command: Command, home: Path
         home,
     )
     assert command(*arguments, "--bars", "simulated:hidden")[0] == 0
-    ledger = Ledger(f"sqlite:///{home}/.steelyard/ledger.db")
+    ledger = Ledger(f"sqlite:///{home}/.steelyard/ledger.db", LINEAGE)
     before = ledger_digest(ledger)
     code, _, err = command(*arguments, "--bars", "simulated:none")
 

@@ -13,6 +13,7 @@ from prefect.utilities.callables import parameter_schema
 
 from factories.digests import lake_digest, ledger_digest
 from factories.evidence import POLICY, evidence
+from factories.registry import LINEAGE
 from steelyard.errors import CollectMoreData, FixConfiguration
 from steelyard.flows.collect import collect
 from steelyard.flows.guard import guard
@@ -67,7 +68,7 @@ def content(home: Path) -> dict[str, str]:
     ]
     return {
         "lake": lake_digest(home / ".steelyard" / "lake"),
-        "ledger": ledger_digest(Ledger(f"sqlite:///{home}/.steelyard/ledger.db")),
+        "ledger": ledger_digest(Ledger(f"sqlite:///{home}/.steelyard/ledger.db", LINEAGE)),
         "registry": registry,
         "files": str({str(f): hashlib.sha256(f.read_bytes()).hexdigest() for f in sorted(files)}),
     }

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from factories.homes import LAST, pilot_home
+from factories.registry import LINEAGE
 from steelyard.gateways.brokers import Order, PaperBroker, order_row
 from steelyard.gateways.ledger import Ledger
 from steelyard.home import Home, open_home
@@ -151,5 +152,5 @@ def test_an_order_that_only_the_model_wanted_is_cancelled(
 
 def test_looking_for_the_brake_makes_no_ledger(tmp_path: Path) -> None:
     """A ledger that vanished stays missing; an empty one would look like a fresh start."""
-    assert Ledger(f"sqlite:///{tmp_path}/ledger.db").brake("x") is None
+    assert Ledger(f"sqlite:///{tmp_path}/ledger.db", LINEAGE).brake("x") is None
     assert list(tmp_path.iterdir()) == []

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from factories.alpaca_server import ENDED, Account, order_document, running_account
+from factories.registry import LINEAGE
 from steelyard.errors import CollectMoreData, FixConfiguration, ReconcileAccount, RestoreService
 from steelyard.flows.trade import trade
 from steelyard.gateways.brokers import SCALED, BrokerSettings, Order, PaperBroker, order_row
@@ -48,7 +49,7 @@ def account() -> Iterator[tuple[Account, str]]:
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Ledger:
-    opened = Ledger(f"sqlite:///{tmp_path}/ledger.db")
+    opened = Ledger(f"sqlite:///{tmp_path}/ledger.db", LINEAGE)
     opened.migrate()
     return opened
 

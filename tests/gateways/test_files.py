@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from factories.pilot import BAR, bars_frame
+from factories.registry import LINEAGE
 from steelyard.gateways.alerts import Alert, Alerts
 from steelyard.gateways.brake import Brake
 from steelyard.gateways.files import private_file, private_folder, write_whole
@@ -70,7 +71,7 @@ def test_what_a_home_holds_is_for_its_owner_only(tmp_path: Path) -> None:
     """Home, ledger with its side files, lake, spool, brake and alerts, whatever the umask."""
     home = tmp_path / "home"
     state = home / ".steelyard"
-    ledger = Ledger(f"sqlite:///{state}/ledger.db")
+    ledger = Ledger(f"sqlite:///{state}/ledger.db", LINEAGE)
     ledger.migrate()
     Lake(state / "lake").append(bars_frame().head(20), BAR)
     spool = Spool(state / "spool")

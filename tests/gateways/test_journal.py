@@ -462,7 +462,7 @@ def test_runs_read_at_once_are_those_that_the_client_returns(registry: Registry)
 
 def test_marks_only_rise_and_never_pass_the_journal(registry: Registry, tmp_path: Path) -> None:
     """Late notes of eight threads leave the highest; a decision not recorded leaves none."""
-    ledger = Ledger(f"sqlite:///{tmp_path}/mlruns/ledger.db")
+    ledger = Ledger(f"sqlite:///{tmp_path}/mlruns/ledger.db", LINEAGE)
     with ThreadPoolExecutor(8) as threads:
         marks = [Mark(number, f"{number}", "constant") for number in (3, 1, 8, 2, 7, 4, 6, 5)]
         list(threads.map(lambda mark: ledger.raise_mark("other", mark), marks))
@@ -490,7 +490,7 @@ def test_a_mark_behind_a_decision_that_was_cut_short_catches_up(
 
     assert other_process.journal.state() == entries[1].state
     with other_process.journal.deciding():
-        mark = Ledger(f"sqlite:///{ledger}").mark(LINEAGE)
+        mark = Ledger(f"sqlite:///{ledger}", LINEAGE).mark(LINEAGE)
         assert mark == Mark(2, entries[1].hash, "constant")
 
 

@@ -15,6 +15,7 @@ from sqlalchemy import create_engine, inspect, select, text
 
 from factories.digests import ledger_digest
 from factories.evidence import EARLIER
+from factories.registry import LINEAGE
 from factories.settled import settled
 from steelyard.errors import FixConfiguration, FixData, RestoreService
 from steelyard.gateways.ledger import OUTCOME, Base, Ledger
@@ -28,14 +29,14 @@ create = op.create_table
 op.create_table = lambda *args: (time.sleep(0.1), create(*args))
 print("ready", flush=True)
 sys.stdin.readline()
-Ledger(sys.argv[1]).migrate()
+Ledger(sys.argv[1], "signal-confidence").migrate()
 """
 LONG_AGO, FAR_AHEAD = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture
 def ledger(ledger_url: str) -> Ledger:
-    ledger = Ledger(ledger_url)
+    ledger = Ledger(ledger_url, LINEAGE)
     ledger.migrate()
     return ledger
 
@@ -184,38 +185,39 @@ def test_a_models_stage_follows_the_registry(ledger: Ledger) -> None:
     ledger.record_model({**row, "stage": "champion"})
     with ledger._engine.connect() as connection:
         rows = connection.execute(select(RegisteredModel.__table__)).mappings().all()
-    assert [dict(stored) for stored in rows] == [{**row, "stage": "champion"}]
+    assert [dict(stored) for stored in rows] == [{**row, "lineage": LINEAGE, "stage": "champion"}]
 
 
-def test_what_was_tried_is_counted_once_for_each_lineage(ledger: Ledger) -> None:
+def test_what_was_tried_is_counted_once_for_each_lineage(ledger: Ledger, ledger_url: str) -> None:
     """A repeated search and another lineage change no count; later trials do not count yet."""
-    for key, kind, count in (
-        ("a/1", "search", 30),
-        ("a/2", "search", 12),
-        ("a/x", "settings", 1),
-        ("ab/1", "search", 99),
+    other = Ledger(ledger_url, "other")
+    for ledger_of, key, kind, count in (
+        (ledger, "a/1", "search", 30),
+        (ledger, "a/2", "search", 12),
+        (ledger, "a/x", "settings", 1),
+        (other, "ab/1", "search", 99),
     ):
-        assert ledger.record_trial_count(key, EARLIER, kind, count) == 1
+        assert ledger_of.record_trial_count(key, EARLIER, kind, count) == 1
     digest_before = ledger_digest(ledger)
 
     assert ledger.record_trial_count("a/1", FAR_AHEAD, "search", 77) == 0
     assert ledger_digest(ledger) == digest_before
-    assert ledger.trial_counts("a", EARLIER) == {"search": 42, "settings": 1}
-    assert ledger.trial_counts("a", LONG_AGO) == {}
+    assert ledger.trial_counts(EARLIER) == {"search": 42, "settings": 1}
+    assert ledger.trial_counts(LONG_AGO) == {}
 
 
 @pytest.mark.parametrize("column", ["settled_at", "decided_at"])
 def test_the_last_month_is_found_by_an_index(tmp_path: Path, column: str) -> None:
     """SQLite's own plan names the index on the time asked for."""
     url = f"sqlite:///{tmp_path}/ledger.db"
-    Ledger(url).migrate()
+    Ledger(url, LINEAGE).migrate()
     with create_engine(url).connect() as connection:
         query = (
-            f"EXPLAIN QUERY PLAN SELECT * FROM ml_predictions WHERE {column} > '2026' "  # noqa: S608
-            f"ORDER BY {column}"
+            f"EXPLAIN QUERY PLAN SELECT * FROM ml_predictions WHERE lineage = 'trend' AND "  # noqa: S608
+            f"{column} > '2026' ORDER BY {column}"
         )
         plan = str(connection.execute(text(query)).all())
-    assert f"USING INDEX ix_ml_predictions_{column}" in plan
+    assert f"USING INDEX ix_ml_predictions_lineage_{column}" in plan
 
 
 def test_several_migrate_at_once(ledger_url: str) -> None:
@@ -233,7 +235,7 @@ def test_several_migrate_at_once(ledger_url: str) -> None:
     for process in running:
         process.communicate(timeout=60)
     assert [process.returncode for process in running] == [0, 0, 0]
-    assert Ledger(ledger_url).unsettled().empty
+    assert Ledger(ledger_url, LINEAGE).unsettled().empty
 
 
 def test_a_migration_that_is_cut_off_leaves_nothing(
@@ -247,10 +249,10 @@ def test_a_migration_that_is_cut_off_leaves_nothing(
     with monkeypatch.context() as patch:
         patch.setattr(op, "create_index", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            Ledger(ledger_url).migrate()
+            Ledger(ledger_url, LINEAGE).migrate()
     assert inspect(create_engine(ledger_url)).get_table_names() == []
-    Ledger(ledger_url).migrate()
-    assert Ledger(ledger_url).unsettled().empty
+    Ledger(ledger_url, LINEAGE).migrate()
+    assert Ledger(ledger_url, LINEAGE).unsettled().empty
 
 
 def test_a_locked_database_is_one_clear_line(
@@ -258,7 +260,7 @@ def test_a_locked_database_is_one_clear_line(
 ) -> None:
     """Another process holds the file: the message names it, and nothing was written."""
     monkeypatch.setattr("steelyard.gateways.ledger.ledger.BUSY_SECONDS", 0.2)
-    ledger = Ledger(f"sqlite:///{tmp_path}/ledger.db")
+    ledger = Ledger(f"sqlite:///{tmp_path}/ledger.db", LINEAGE)
     ledger.migrate()
     blocker = sqlite3.connect(tmp_path / "ledger.db")
     blocker.execute("BEGIN IMMEDIATE")
@@ -277,7 +279,7 @@ def test_a_locked_table_on_a_server_is_one_clear_line(
     """The wait ends, as it does on SQLite, and nothing was written."""
     monkeypatch.setattr("steelyard.gateways.ledger.ledger.BUSY_SECONDS", 2)
     url = postgres()
-    ledger = Ledger(url)
+    ledger = Ledger(url, LINEAGE)
     ledger.migrate()
     with create_engine(url).begin() as blocker:
         blocker.execute(text("LOCK TABLE ml_predictions"))
@@ -293,7 +295,7 @@ def test_a_lock_that_is_lost_with_its_server_is_one_clear_line(
 ) -> None:
     """The work under it may be done; the same command again finds out."""
     url = postgres()
-    ledger = Ledger(url)
+    ledger = Ledger(url, LINEAGE)
     ledger.migrate()
     holders = (
         "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' "
@@ -313,7 +315,7 @@ def test_a_lock_that_is_lost_with_its_server_is_one_clear_line(
 def test_an_unreachable_server_is_one_clear_line_without_its_password() -> None:
     """Nothing listens there."""
     with pytest.raises(RestoreService) as refused:
-        Ledger("postgresql+psycopg://trader:secret@127.0.0.1:1/x").migrate()
+        Ledger("postgresql+psycopg://trader:secret@127.0.0.1:1/x", LINEAGE).migrate()
     assert "127.0.0.1" in str(refused.value)
     assert "secret" not in str(refused.value)
     assert "\n" not in str(refused.value)
@@ -325,7 +327,7 @@ def test_an_unreachable_server_is_one_clear_line_without_its_password() -> None:
 def test_an_address_that_is_none_of_a_ledger_is_refused(url: str) -> None:
     """The message says what it must look like, and tells no password."""
     with pytest.raises(FixConfiguration, match="ledger must be") as refused:
-        Ledger(url)
+        Ledger(url, LINEAGE)
     assert "secret" not in str(refused.value)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from factories.registry import LINEAGE
 from steelyard.gateways.ledger import Ledger
 from steelyard.gateways.ledger.tables import LOG_OUTCOME, LOG_SIGNAL
 
@@ -15,7 +16,7 @@ LATER = datetime(2030, 1, 1, tzinfo=UTC)
 
 @pytest.fixture
 def ledger(ledger_url: str) -> Ledger:
-    ledger = Ledger(ledger_url)
+    ledger = Ledger(ledger_url, LINEAGE)
     ledger.migrate()
     return ledger
 

@@ -14,6 +14,7 @@ from curl_cffi.requests import Session
 from exchange_calendars import get_calendar
 
 from factories.guides import classes_of
+from factories.registry import LINEAGE
 from factories.venue_server import Venue, alpaca, binance, running_venue, tape, yahoo
 from steelyard.errors import FixConfiguration, FixData, RestoreService
 from steelyard.flows.collect import collect
@@ -543,7 +544,7 @@ def test_an_installed_package_offers_a_venue_and_a_broker(
     settings = own_settings("Own").model_copy(update={"kind": "feed"})
     assert isinstance(open_source(SourceSettings.model_validate(settings.model_dump())), Own)
     floor = BrokerSettings.model_validate({"name": "floor", "options": {"equity": 5.0}})
-    ledger = Ledger(f"sqlite:///{tmp_path}/ledger.db")
+    ledger = Ledger(f"sqlite:///{tmp_path}/ledger.db", LINEAGE)
     ledger.migrate()
     broker = open_broker(floor, BracketPolicy(), ledger)
     assert (broker.name, broker.equity({})) == ("floor", 5.0)
@@ -584,7 +585,7 @@ def test_a_class_that_cannot_be_a_broker_is_one_clear_line(
     """A broker without all of its methods would fail with an order in the market."""
     settings = BrokerSettings.model_validate({"name": f"{__name__}:{name}"})
     with pytest.raises(FixConfiguration, match=f"conf/broker.yaml names {__name__}.*{complaint}"):
-        open_broker(settings, BracketPolicy(), Ledger(f"sqlite:///{tmp_path}/ledger.db"))
+        open_broker(settings, BracketPolicy(), Ledger(f"sqlite:///{tmp_path}/ledger.db", LINEAGE))
 
 
 def test_an_unknown_broker_is_told_what_is_known() -> None:

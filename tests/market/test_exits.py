@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from factories.bars import bars_of, small_market
 from factories.guides import classes_of
+from factories.registry import LINEAGE
 from steelyard.errors import FixConfiguration
 from steelyard.gateways.brokers import PaperBroker
 from steelyard.gateways.ledger import Ledger
@@ -271,7 +272,7 @@ def test_what_was_known_then_is_what_is_known_later(system: Strategy) -> None:
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_the_broker_fills_what_the_history_says(system: Strategy, tmp_path: Path) -> None:
     """Bar by bar, in a ledger that a restart goes on with: same exits, reasons and prices."""
-    ledger = Ledger(f"sqlite:///{tmp_path}/ledger.db")
+    ledger = Ledger(f"sqlite:///{tmp_path}/ledger.db", LINEAGE)
     ledger.migrate()
     bars = BARS["SIM00"]
     past = history(BARS, system, POLICY).dropna(subset=["exit_at"]).iloc[::16]

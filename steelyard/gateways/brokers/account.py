@@ -176,6 +176,7 @@ class Expected:
         refusals: Exits that the broker refused or that did not arrive; the other trades are handled
             all the same.
         excesses: Trades that left more units than they entered.
+        others: Symbols that other lineages hold or order; each reconciles its own.
     """
 
     units: dict[str, float] = field(default_factory=dict)
@@ -183,6 +184,7 @@ class Expected:
     changes: list[dict[str, Any]] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)
     excesses: list[str] = field(default_factory=list)
+    others: frozenset[str] = frozenset()
 
 
 class AccountBroker(ABC, Generic[Trade]):
@@ -226,14 +228,14 @@ class AccountBroker(ABC, Generic[Trade]):
 
     @abstractmethod
     def _trade(
-        self, row: dict[str, Any], holding: Holding, signal_ids: frozenset[str]
+        self, row: dict[str, Any], holding: Holding, client_ids: frozenset[str]
     ) -> Trade | None:
         """Return the orders of a trade; None if the broker does not know the trade.
 
         Args:
             row: Row of ``trades``.
             holding: Position in its symbol.
-            signal_ids: Ids of all our signals.
+            client_ids: Our ids of all orders that entered, of all lineages.
         """
 
     @abstractmethod
@@ -309,11 +311,13 @@ class AccountBroker(ABC, Generic[Trade]):
 
     def _update_trades(self, working: pd.DataFrame, bars: Mapping[str, Bars]) -> Expected:
         """Write the state of the working trades and return what the account must look like."""
-        expected = Expected()
-        signal_ids = frozenset(self._ledger.trades(broker=self.name)["signal_id"])
+        trades = self._ledger.account_trades(broker=self.name)
+        client_ids = frozenset(trades["order_id"])
+        is_other = (trades["lineage"] != self._ledger.lineage) & trades["status"].isin(WORKING)
+        expected = Expected(others=frozenset(trades["symbol"][is_other.to_numpy(dtype=bool)]))
         holdings = self._holdings() if len(working) else {}
         for row in cast(list[dict[str, Any]], working.to_dict("records")):
-            trade = self._trade(row, holdings.get(row["symbol"], Holding()), signal_ids)
+            trade = self._trade(row, holdings.get(row["symbol"], Holding()), client_ids)
             self._update_trade(row, trade, bars.get(row["symbol"]), expected)
         self._ledger.fill_trades(expected.changes)
         return expected
@@ -390,6 +394,8 @@ class AccountBroker(ABC, Generic[Trade]):
             return [*expected.refusals, *expected.excesses][0]
         holdings = self._holdings()
         for symbol, holding in holdings.items():
+            if symbol in expected.others and symbol not in expected.units:
+                continue
             recorded = expected.units.get(symbol, 0.0)
             if not isclose(holding.units, recorded, rel_tol=1e-9):
                 return (

@@ -1,4 +1,4 @@
-"""Alpaca through alpaca-py: brackets on stocks; the signal's id is the client order id.
+"""Alpaca through alpaca-py: brackets on stocks; the order's id is the client order id.
 
 A repeated submit is therefore one order: one that may not have arrived is sent again under the same
 id, or looked up at the next start. Stop and target are counted from the decision close: Alpaca
@@ -126,7 +126,9 @@ class AlpacaBroker(AccountBroker["_Trade"]):
         Raises:
             RestoreService: If Alpaca cannot be reached.
         """
-        placed = [self._placed(signal_id) for signal_id in signal_ids]
+        trades = self._ledger.trades(broker=self.name)
+        client_ids = trades.loc[trades["signal_id"].isin(list(signal_ids)), "order_id"]
+        placed = [self._placed(client_id) for client_id in client_ids]
         waiting = [
             order
             for order in placed
@@ -147,9 +149,9 @@ class AlpacaBroker(AccountBroker["_Trade"]):
         return cast(TradeAccount, self._answer(self._client.get_account))
 
     def _trade(
-        self, row: dict[str, Any], holding: Holding, signal_ids: frozenset[str]
+        self, row: dict[str, Any], holding: Holding, client_ids: frozenset[str]
     ) -> "_Trade | None":
-        signal_id, since = row["signal_id"], row["submitted_at"].to_pydatetime() - timedelta(days=1)
+        client_id, since = row["order_id"], row["submitted_at"].to_pydatetime() - timedelta(days=1)
         request = GetOrdersRequest(
             status=QueryOrderStatus.ALL,
             symbols=[row["symbol"]],
@@ -158,13 +160,13 @@ class AlpacaBroker(AccountBroker["_Trade"]):
             limit=MAX_ORDERS,
         )
         orders = self._orders(request)
-        entry = next((order for order in orders if order.client_order_id == signal_id), None)
+        entry = next((order for order in orders if order.client_order_id == client_id), None)
         if entry is None:
-            placed = self._placed(signal_id)
+            placed = self._placed(client_id)
             if placed is None:
                 return None
             entry = self._order(str(placed.id))  # with its legs, or it would look unprotected
-        trade = _Trade(row, entry, self._legs(entry), orders, signal_ids)
+        trade = _Trade(row, entry, self._legs(entry), orders, client_ids)
         trade.follow_split(holding)
         return trade
 
@@ -228,8 +230,10 @@ class AlpacaBroker(AccountBroker["_Trade"]):
         return False
 
     def _unknown_order(self, expected: Expected) -> str | None:
-        working = set(self._ledger.trades(WORKING, self.name)["signal_id"])
+        working = set(self._ledger.trades(WORKING, self.name)["order_id"])
         for order in self._orders(GetOrdersRequest(status=QueryOrderStatus.OPEN, limit=MAX_ORDERS)):
+            if order.symbol in expected.others:
+                continue
             if str(order.id) not in expected.order_ids and order.client_order_id not in working:
                 return (
                     f"alpaca: the open order {order.client_order_id} on {order.symbol} is not in "
@@ -320,7 +324,7 @@ class _Trade(AccountTrade):
         entry: The order that enters.
         legs: Stop and target.
         orders: All orders in this symbol since the signal.
-        signal_ids: Ids of all our signals.
+        client_ids: Our ids of all orders that entered, of all lineages.
     """
 
     def __init__(
@@ -329,16 +333,16 @@ class _Trade(AccountTrade):
         entry: Placed,
         legs: list[Placed],
         orders: list[Placed],
-        signal_ids: frozenset[str],
+        client_ids: frozenset[str],
     ) -> None:
-        signal_id = row["signal_id"]
         self.entry = entry
         self.legs = legs
         self.split_ratio = 1.0
         self._row = row
-        self._own = [order for order in orders if order.client_order_id.startswith(f"{signal_id}:")]
+        self._exit_id = f"{row['order_id']}:"
+        self._own = [order for order in orders if order.client_order_id.startswith(self._exit_id)]
         self._others = [
-            order for order in orders if _signal_of(order.client_order_id) not in signal_ids
+            order for order in orders if _entry_of(order.client_order_id) not in client_ids
         ]
         entered = EntryOrder(
             str(entry.id),
@@ -349,7 +353,7 @@ class _Trade(AccountTrade):
             entry.status is OrderStatus.REJECTED,
         )
         side = 1 if entry.side is OrderSide.BUY else -1
-        super().__init__(signal_id, str(entry.symbol), side, entered, self._exits(signal_id))
+        super().__init__(row["signal_id"], str(entry.symbol), side, entered, self._exits())
         self.ids |= {str(order.id) for order in (*legs, *self._own)}
 
     @property
@@ -407,18 +411,18 @@ class _Trade(AccountTrade):
 
     def next_exit(self, reason: str) -> str:
         """Return the id of the next order that closes the trade."""
-        return f"{self.signal_id}:{reason}:{len(self._own) + 1}"
+        return f"{self._exit_id}{reason}:{len(self._own) + 1}"
 
     def change(self) -> dict[str, Any]:
         """Return the new values of the trade's row, on the scale after a split."""
         return super().change() | self._levels_after_split()
 
-    def _exits(self, signal_id: str) -> Iterable[Fill]:
+    def _exits(self) -> Iterable[Fill]:
         """Yield each fill that reduced the position: of a leg, our closing order, an operator's."""
         for leg in self.legs:
             yield from _fill(leg, "target" if leg.type is OrderType.LIMIT else "stop")
         for order in self._own:
-            reason = order.client_order_id.removeprefix(f"{signal_id}:").split(":")[0]
+            reason = order.client_order_id.removeprefix(self._exit_id).split(":")[0]
             yield from _fill(order, reason)
         for order in self._others:
             if order.side is not self.entry.side and self._after_entry(order):
@@ -432,8 +436,8 @@ class _Trade(AccountTrade):
         )
 
 
-def _signal_of(client_order_id: str) -> str:
-    """Return the signal id in an order's id, without the reason and number of a closing order."""
+def _entry_of(client_order_id: str) -> str:
+    """Return the id of the order that entered, without reason and number of a closing order."""
     return (
         client_order_id
         if client_order_id.endswith(("buy", "sell"))
@@ -462,7 +466,7 @@ def _bracket(order: Order) -> MarketOrderRequest:
         side=OrderSide.BUY if side > 0 else OrderSide.SELL,
         time_in_force=TimeInForce.GTC,
         order_class=OrderClass.OTO if no_target else OrderClass.BRACKET,
-        client_order_id=order.signal_id,
+        client_order_id=order.order_id,
         take_profit=None if no_target else TakeProfitRequest(limit_price=_tick(target)),
         stop_loss=StopLossRequest(stop_price=_tick(order.price - side * order.stop_offset)),
     )

@@ -1,7 +1,7 @@
 """Brokers carry out brackets: their settings, what each must offer, and the trades in the ledger.
 
-The signal's id is the order's id, so a repeated submit is one order. Before trading, a broker
-reconciles its account with the ledger; a difference that cannot be explained stops trading.
+The order's id follows from the signal's, so a repeated submit is one order. Before trading, a
+broker reconciles its account with the ledger; a difference that cannot be explained stops trading.
 """
 
 import math
@@ -71,7 +71,7 @@ class Order:
     """A bracket to be entered at the next open.
 
     Attributes:
-        signal_id: Id of the signal and of the order.
+        signal_id: Id of the signal, under which the lineage's ledger has the trade.
         symbol: Symbol to trade.
         side: ``buy`` or ``sell``.
         timestamp: Open time of the decision bar, UTC.
@@ -81,6 +81,7 @@ class Order:
         stop_offset: Distance from the entry to the stop, price units.
         target_offset: Distance from the entry to the target, price units; NaN without target.
         levels: Exit levels of the signal's own, NaN for none, in the order of ``LEVELS``.
+        lineage: Lineage of the signal where the home holds several, else None.
     """
 
     signal_id: str
@@ -93,6 +94,12 @@ class Order:
     stop_offset: float
     target_offset: float
     levels: tuple[float, float, float, float] = (math.nan,) * 4
+    lineage: str | None = None
+
+    @property
+    def order_id(self) -> str:
+        """Our id of the order at the broker; two lineages may have signals of the same id."""
+        return f"{self.lineage}/{self.signal_id}" if self.lineage else self.signal_id
 
 
 class Broker(Protocol):
@@ -201,6 +208,7 @@ def order_row(
     side = 1 if order.side == "buy" else -1
     return {
         "signal_id": order.signal_id,
+        "order_id": order.order_id,
         "sequence": int(order.decided_at.timestamp() * 1e6),
         "broker": broker,
         "symbol": order.symbol,

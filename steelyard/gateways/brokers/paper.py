@@ -159,7 +159,7 @@ class PaperBroker:
 
     def equity(self, bars: Mapping[str, Bars]) -> float:
         """Return start equity, realised and open profit at the newest closes, less fees."""
-        trades = self._ledger.trades(("open", "closed"), self.name)
+        trades = self._ledger.account_trades(("open", "closed"), self.name)
         total = self._start_equity
         for row in trades.to_dict("records"):
             newest = bars[row["symbol"]].close[-1] if row["symbol"] in bars else row["entry_price"]

@@ -24,7 +24,7 @@ ROWS_AT_ONCE = 5_000
 
 
 class Digests:
-    """The chain of digests of one ledger.
+    """The chain of digests of one lineage's predictions.
 
     Every method raises ``RestoreService`` if the database cannot be reached or is locked.
 
@@ -34,6 +34,8 @@ class Digests:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
+        self._is_own = Prediction.lineage == ledger.lineage
+        self._own_links = LedgerDigest.lineage == ledger.lineage
 
     def extend(self) -> tuple[int, str]:
         """Take the digest of what is newly settled; return number and head of the chain.
@@ -41,8 +43,13 @@ class Digests:
         The first digest is taken even if nothing is settled, so that an emptied ledger is noticed.
         One caller at a time: call it under the journal's lock.
         """
-        newest = select(LedgerDigest.number, LedgerDigest.head).order_by(LedgerDigest.number.desc())
-        unseen = (Prediction.digest_number.is_(None), Prediction.settled_at.is_not(None))
+        links = select(LedgerDigest.number, LedgerDigest.head).where(self._own_links)
+        newest = links.order_by(LedgerDigest.number.desc())
+        unseen = (
+            self._is_own,
+            Prediction.digest_number.is_(None),
+            Prediction.settled_at.is_not(None),
+        )
         columns = [getattr(Prediction, name) for name in COLUMNS]
         with self._ledger.transaction() as connection:
             number, head = connection.execute(newest.limit(1)).first() or (0, GENESIS)
@@ -52,17 +59,18 @@ class Digests:
             (count, digest), number = digest_of(rows), number + 1
             head = _next_head(head, number, count, digest)
             values = {"number": number, "rows": count, "digest": digest, "head": head}
+            values["lineage"] = self._ledger.lineage
             connection.execute(LedgerDigest.__table__.insert(), values)  # type: ignore[attr-defined]
             for ids in id_chunks([row.signal_id for row in rows]):
-                covered = update(Prediction).where(Prediction.signal_id.in_(ids))
+                covered = update(Prediction).where(self._is_own, Prediction.signal_id.in_(ids))
                 connection.execute(covered.values(digest_number=number))
         return number, head
 
     def reset(self) -> None:
         """Forget all digests: the next one covers everything that is settled then."""
         with self._ledger.transaction() as connection:
-            connection.execute(update(Prediction).values(digest_number=None))
-            connection.execute(delete(LedgerDigest))
+            connection.execute(update(Prediction).where(self._is_own).values(digest_number=None))
+            connection.execute(delete(LedgerDigest).where(self._own_links))
 
     def faults(self, number: int, head: str | None, last: int | None = None) -> list[str]:
         """Return what does not fit the chain that the sealed state names, one line each.
@@ -75,9 +83,10 @@ class Digests:
         if not number:
             return []
         anchor = 0 if last is None else max(0, number - last)
-        chain = select(*LedgerDigest.__table__.columns).order_by(LedgerDigest.number)
+        own_links = select(*LedgerDigest.__table__.columns).where(self._own_links)
+        chain = own_links.order_by(LedgerDigest.number)
         columns = (Prediction.digest_number, *(getattr(Prediction, name) for name in COLUMNS))
-        covered = select(*columns).order_by(Prediction.digest_number)
+        covered = select(*columns).where(self._is_own).order_by(Prediction.digest_number)
         with self._ledger.transaction() as connection:
             links = connection.execute(chain.where(LedgerDigest.number >= anchor)).all()
             broken = _chain_fault(links, anchor, number, head)

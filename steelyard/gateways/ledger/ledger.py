@@ -6,11 +6,11 @@ stays as it is, an outcome is written once.
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -24,6 +24,7 @@ from sqlalchemy import (
     URL,
     Connection,
     Engine,
+    and_,
     bindparam,
     create_engine,
     delete,
@@ -61,25 +62,37 @@ from steelyard.gateways.ledger.tables import (
 )
 from steelyard.monitoring.drift_record import DriftRecord
 
+if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement
+
 MIGRATIONS = Path(__file__).parent / "migrations"
 DRIVERS = ("sqlite", "sqlite+pysqlite", "postgresql+psycopg")
 BUSY_SECONDS = 5
 LOCK_SECONDS = 60
+_SAME_SIGNAL = and_(
+    Prediction.signal_id == TradeFeature.signal_id, Prediction.lineage == TradeFeature.lineage
+)
 
 
 class Ledger(LogSignals):
-    """Signals, predictions, outcomes and trades in one SQL database.
+    """Signals, predictions, outcomes and trades of one lineage in a SQL database.
 
-    Every method raises ``RestoreService`` if the database cannot be reached or is locked.
+    Rows of other lineages are neither read nor written, but for ``account_trades``. Every method
+    raises ``RestoreService`` if the database cannot be reached or is locked.
 
     Args:
         url: ``sqlite:///FILE`` or ``postgresql+psycopg://…``.
+        lineage: Name of the lineage.
+        first_lineage: Lineage of the rows from before a database held several; None for
+            ``lineage``.
 
     Raises:
         FixConfiguration: If ``url`` is neither.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, lineage: str, first_lineage: str | None = None) -> None:
+        self.lineage = lineage
+        self._first_lineage = first_lineage or lineage
         expected = "conf/services.yaml: ledger must be sqlite:///FILE or postgresql+psycopg://…"
         try:
             self._url = _parsed(url)
@@ -117,6 +130,7 @@ class Ledger(LogSignals):
         settings.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
         with self._reached(), self._migrating() as connection:
             settings.attributes["connection"] = connection
+            settings.attributes["first_lineage"] = self._first_lineage
             command.upgrade(settings, "head")
 
     def revisions(self) -> tuple[str | None, str]:
@@ -229,7 +243,9 @@ class Ledger(LogSignals):
             return 0
         table = Base.metadata.tables[Prediction.__tablename__]
         write = update(table).where(
-            table.c.signal_id == bindparam("of"), table.c.settled_at.is_(None)
+            self._is_own(Prediction),
+            table.c.signal_id == bindparam("of"),
+            table.c.settled_at.is_(None),
         )
         with self._reached(), self._engine.begin() as connection:
             recorded = self._recorded_outcomes(connection, [row["signal_id"] for row in rows])
@@ -243,14 +259,14 @@ class Ledger(LogSignals):
             ]
             return connection.execute(write, new_rows).rowcount if new_rows else 0
 
-    @staticmethod
     def _recorded_outcomes(
-        connection: Connection, signal_ids: list[str]
+        self, connection: Connection, signal_ids: list[str]
     ) -> dict[str, dict[str, Any]]:
         """Return the recorded outcomes of these signals by id."""
         recorded: dict[str, dict[str, Any]] = {}
         columns = [getattr(Prediction, name) for name in ("signal_id", *OUTCOME)]
-        statement = select(*columns).where(Prediction.settled_at.is_not(None))
+        settled = self._is_own(Prediction), Prediction.settled_at.is_not(None)
+        statement = select(*columns).where(*settled)
         for ids in id_chunks(signal_ids):
             rows = connection.execute(statement.where(Prediction.signal_id.in_(ids)))
             recorded |= {row.signal_id: dict(row._mapping) for row in rows}
@@ -259,9 +275,8 @@ class Ledger(LogSignals):
     def unsettled(self) -> pd.DataFrame:
         """Return the predictions without an outcome: columns signal_id, symbol, decided_at."""
         columns = (Prediction.signal_id, Prediction.symbol, Prediction.decided_at)
-        statement = (
-            select(*columns).where(Prediction.settled_at.is_(None)).order_by(Prediction.decided_at)
-        )
+        unsettled = self._is_own(Prediction), Prediction.settled_at.is_(None)
+        statement = select(*columns).where(*unsettled).order_by(Prediction.decided_at)
         return self._read_frame(statement, ("signal_id", "symbol", "decided_at"))
 
     def real_outcomes(self, until: datetime) -> pd.DataFrame:
@@ -273,7 +288,7 @@ class Ledger(LogSignals):
         Returns:
             Columns ``signal_id`` and ``OUTCOME``, ordered by ``settled_at``.
         """
-        filled = select(Trade.signal_id).where(Trade.status == "closed")
+        filled = select(Trade.signal_id).where(self._is_own(Trade), Trade.status == "closed")
         is_real = Prediction.reported.is_(True) | Prediction.signal_id.in_(filled)
         settled_at = Prediction.settled_at
         return self._predictions(("signal_id", *OUTCOME), settled_at, settled_at <= until, is_real)
@@ -325,7 +340,8 @@ class Ledger(LogSignals):
 
     def _predictions(self, names: Sequence[str], order: Any, *conditions: Any) -> pd.DataFrame:
         columns = [getattr(Prediction, name) for name in names]
-        statement = select(*columns).where(*conditions).order_by(order, Prediction.signal_id)
+        own = select(*columns).where(self._is_own(Prediction), *conditions)
+        statement = own.order_by(order, Prediction.signal_id)
         return self._read_frame(statement, names)
 
     def signal(self, signal_id: str) -> dict[str, Any] | None:
@@ -335,11 +351,10 @@ class Ledger(LogSignals):
         """
         columns = [getattr(Prediction, name) for name in SETTLED]
         frozen = (TradeFeature.features, TradeFeature.feature_set_hash)
-        same = Prediction.signal_id == TradeFeature.signal_id
         statement = (
             select(*columns, *frozen)
-            .join(TradeFeature, same, isouter=True)
-            .where(Prediction.signal_id == signal_id)
+            .join(TradeFeature, _SAME_SIGNAL, isouter=True)
+            .where(self._is_own(Prediction), Prediction.signal_id == signal_id)
         )
         with self._reading() as connection:
             row = connection.execute(statement).mappings().first()
@@ -360,7 +375,8 @@ class Ledger(LogSignals):
 
     def _newest_ids(self, limit: int, *conditions: Any) -> list[str]:
         order = (Prediction.decided_at.desc(), Prediction.signal_id)
-        statement = select(Prediction.signal_id).where(*conditions).order_by(*order).limit(limit)
+        own = select(Prediction.signal_id).where(self._is_own(Prediction), *conditions)
+        statement = own.order_by(*order).limit(limit)
         with self._reading() as connection:
             return list(connection.execute(statement).scalars())
 
@@ -370,7 +386,7 @@ class Ledger(LogSignals):
         Args:
             rows: Values by column of ``trades``; missing columns are NULL.
         """
-        empty = dict.fromkeys(Trade.__table__.columns.keys())
+        empty = dict.fromkeys(Trade.__table__.columns.keys()) | {"lineage": self.lineage}
         return self._insert(Trade, [empty | row for row in rows])
 
     def fill_trades(self, changes: list[dict[str, Any]]) -> None:
@@ -378,19 +394,31 @@ class Ledger(LogSignals):
         with self._reached(), self._engine.begin() as connection:
             for change in changes:
                 values = {name: value for name, value in change.items() if name != "signal_id"}
-                connection.execute(
-                    update(Trade).where(Trade.signal_id == change["signal_id"]).values(values)
-                )
+                trade = self._is_own(Trade), Trade.signal_id == change["signal_id"]
+                connection.execute(update(Trade).where(*trade).values(values))
 
     def trades(self, status: Sequence[str] = (), broker: str | None = None) -> pd.DataFrame:
-        """Return trades (columns of ``trades``) in the order of their decisions.
+        """Return the lineage's trades (columns of ``trades``) in the order of their decisions.
 
         Args:
             status: Statuses to include; empty for all.
             broker: Broker to include; None for all.
         """
+        return self._trades(status, broker, self._is_own(Trade))
+
+    def account_trades(self, status: Sequence[str] = (), broker: str | None = None) -> pd.DataFrame:
+        """Return the trades of all lineages, which share the account, in the same way.
+
+        Args:
+            status: Statuses to include; empty for all.
+            broker: Broker to include; None for all.
+        """
+        return self._trades(status, broker)
+
+    def _trades(self, status: Sequence[str], broker: str | None, *conditions: Any) -> pd.DataFrame:
         columns = Trade.__table__.columns
-        statement = select(*columns).order_by(Trade.sequence, Trade.signal_id)
+        order = Trade.sequence, Trade.lineage, Trade.signal_id
+        statement = select(*columns).where(*conditions).order_by(*order)
         if status:
             statement = statement.where(Trade.status.in_(list(status)))
         if broker:
@@ -433,7 +461,8 @@ class Ledger(LogSignals):
             One row per signal (index ``signal_id``, ordered by decision), one column per feature.
         """
         columns = (TradeFeature.signal_id, TradeFeature.features)
-        window = (TradeFeature.decided_at > since, TradeFeature.decided_at <= until)
+        decided_at = TradeFeature.decided_at
+        window = (self._is_own(TradeFeature), decided_at > since, decided_at <= until)
         order = (TradeFeature.decided_at, TradeFeature.signal_id)
         with self._reading() as connection:
             rows = connection.execute(select(*columns).where(*window).order_by(*order)).all()
@@ -446,10 +475,11 @@ class Ledger(LogSignals):
 
     def drift_checks(self, limit: int) -> list[DriftRecord]:
         """Return up to ``limit`` drift checks, newest first."""
-        columns, order = DriftCheck.__table__.columns, (DriftCheck.as_of.desc(), DriftCheck.key)
-        statement = select(*columns).order_by(*order).limit(limit)
+        names, order = fields(DriftRecord), (DriftCheck.as_of.desc(), DriftCheck.key)
+        columns = [getattr(DriftCheck, field.name) for field in names]
+        own = select(*columns).where(self._is_own(DriftCheck))
         with self._reading() as connection:
-            rows = connection.execute(statement).mappings().all()
+            rows = connection.execute(own.order_by(*order).limit(limit)).mappings().all()
         return [DriftRecord.from_row(dict(row)) for row in rows]
 
     def record_trial_count(self, key: str, as_of: datetime, kind: str, count: int) -> int:
@@ -464,14 +494,9 @@ class Ledger(LogSignals):
         row = {"key": key, "as_of": as_of, "kind": kind, "count": count}
         return self._insert(TrialCount, [row])
 
-    def trial_counts(self, lineage: str, until: datetime) -> dict[str, int]:
-        """Return the number of trials by kind.
-
-        Args:
-            lineage: Lineage that made them.
-            until: Latest time of a trial, inclusive, UTC.
-        """
-        own = (TrialCount.key.startswith(f"{lineage}/", autoescape=True), TrialCount.as_of <= until)
+    def trial_counts(self, until: datetime) -> dict[str, int]:
+        """Return the number of trials by kind, up to a time, inclusive, UTC."""
+        own = (self._is_own(TrialCount), TrialCount.as_of <= until)
         statement = (
             select(TrialCount.kind, func.sum(TrialCount.count))
             .where(*own)
@@ -523,7 +548,7 @@ class Ledger(LogSignals):
         self._insert(RegisteredModel, [row])
         stage = (
             update(RegisteredModel)
-            .where(RegisteredModel.version == row["version"])
+            .where(self._is_own(RegisteredModel), RegisteredModel.version == row["version"])
             .values(stage=row["stage"])
         )
         with self._reached(), self._engine.begin() as connection:
@@ -536,8 +561,13 @@ class Ledger(LogSignals):
         statement = (
             dialect.insert(table).on_conflict_do_nothing().returning(*table.__table__.primary_key)
         )
+        named = [{"lineage": self.lineage} | row for row in rows]
         with self._reached(), self._engine.begin() as connection:
-            return len(connection.execute(statement, rows).all())
+            return len(connection.execute(statement, named).all())
+
+    def _is_own(self, table: type[Base]) -> "ColumnElement[bool]":
+        """Return the condition that a row is the lineage's, of every query but the account's."""
+        return table.__table__.c["lineage"] == self.lineage
 
     def _read_frame(self, statement: Any, names: Sequence[str]) -> pd.DataFrame:
         with self._reading() as connection:
@@ -559,11 +589,10 @@ class Ledger(LogSignals):
         """
         names = ("signal_id", "symbol", "side", "decided_at", *OUTCOME, "reported")
         columns = [getattr(Prediction, name) for name in names]
-        same = Prediction.signal_id == TradeFeature.signal_id
         statement = (
             select(*columns, TradeFeature.timestamp)
-            .join(TradeFeature, same, isouter=True)
-            .where(Prediction.settled_at.is_not(None))
+            .join(TradeFeature, _SAME_SIGNAL, isouter=True)
+            .where(self._is_own(Prediction), Prediction.settled_at.is_not(None))
             .order_by(Prediction.signal_id)
         )
         return self._read_frame(statement, (*names, "timestamp"))

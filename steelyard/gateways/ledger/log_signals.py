@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import Connection, bindparam, func, select, true, update
+from sqlalchemy import ColumnElement, Connection, bindparam, func, select, true, update
 
 from steelyard.gateways.ledger.tables import (
     LOG_OUTCOME,
@@ -41,7 +41,13 @@ class LogIntake:
 
 
 class LogSignals(ABC):
-    """The ledger's methods for the signals of a log."""
+    """The ledger's methods for the signals of a log.
+
+    Attributes:
+        lineage: Name of the lineage whose log it is.
+    """
+
+    lineage: str
 
     @abstractmethod
     def transaction(self) -> AbstractContextManager[Connection]:
@@ -49,6 +55,9 @@ class LogSignals(ABC):
 
     @abstractmethod
     def _insert(self, table: type[Base], rows: list[dict[str, Any]]) -> int: ...
+
+    @abstractmethod
+    def _is_own(self, table: type[Base]) -> ColumnElement[bool]: ...
 
     @abstractmethod
     def _read_frame(self, statement: Any, names: Sequence[str]) -> pd.DataFrame: ...
@@ -79,7 +88,9 @@ class LogSignals(ABC):
             return 0
         table = Base.metadata.tables[LogSignal.__tablename__]
         write = update(table).where(
-            table.c.signal_id == bindparam("of"), table.c.settled_at.is_(None)
+            self._is_own(LogSignal),
+            table.c.signal_id == bindparam("of"),
+            table.c.settled_at.is_(None),
         )
         values = [
             {"of": row["signal_id"]} | {name: row[name] for name in _FILLED_IN} for row in rows
@@ -110,7 +121,8 @@ class LogSignals(ABC):
         recorded: dict[str, dict[str, Any]] = {}
         with self.transaction() as connection:
             for ids in id_chunks(signal_ids):
-                rows = connection.execute(select(*columns).where(LogSignal.signal_id.in_(ids)))
+                own = self._is_own(LogSignal), LogSignal.signal_id.in_(ids)
+                rows = connection.execute(select(*columns).where(*own))
                 recorded |= {row.signal_id: dict(row._mapping) for row in rows}
         return recorded
 
@@ -125,7 +137,8 @@ class LogSignals(ABC):
         """
         columns = [getattr(LogSignal, name) for name in LOG_SIGNAL]
         order = (LogSignal.decided_at, LogSignal.signal_id)
-        statement = select(*columns).where(LogSignal.decided_at <= until).order_by(*order)
+        own = self._is_own(LogSignal), LogSignal.decided_at <= until
+        statement = select(*columns).where(*own).order_by(*order)
         frame = self._read_frame(statement, LOG_SIGNAL)
         open_then = ~(frame["settled_at"] <= until)
         for name in (*LOG_OUTCOME, "outcome_taken_in_at"):
@@ -134,21 +147,24 @@ class LogSignals(ABC):
 
     def taken_in_at(self, signal_id: str) -> datetime | None:
         """Return when a signal of a log was first seen (UTC); None if no log gave it."""
-        statement = select(LogSignal.taken_in_at).where(LogSignal.signal_id == signal_id)
+        own = self._is_own(LogSignal), LogSignal.signal_id == signal_id
+        statement = select(LogSignal.taken_in_at).where(*own)
         with self.transaction() as connection:
             return connection.execute(statement).scalar()
 
     def own_names(self) -> tuple[str, ...]:
         """Return the name of every feature that any signal of a log came with, sorted."""
         entries = func.json_each(LogSignal.own).table_valued("key")
-        statement = select(entries.c.key).select_from(LogSignal).join(entries, true()).distinct()
+        keys = select(entries.c.key).select_from(LogSignal).join(entries, true())
+        statement = keys.where(self._is_own(LogSignal)).distinct()
         with self.transaction() as connection:
             return tuple(sorted(connection.execute(statement).scalars()))
 
     def log_signal_count(self) -> int:
         """Return the number of signals that logs gave."""
         with self.transaction() as connection:
-            return connection.execute(select(func.count()).select_from(LogSignal)).scalar_one()
+            count = select(func.count()).select_from(LogSignal).where(self._is_own(LogSignal))
+            return connection.execute(count).scalar_one()
 
 
 def _row(values: dict[str, Any]) -> dict[str, Any]:

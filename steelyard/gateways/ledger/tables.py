@@ -189,20 +189,24 @@ class TradeFeature(Base):
     """A signal and its features as they were at the decision."""
 
     __tablename__ = "ml_trade_features"
+    lineage: Mapped[str] = mapped_column(primary_key=True)
     signal_id: Mapped[str] = mapped_column(primary_key=True)
     symbol: Mapped[str]
     timestamp: Mapped[datetime] = mapped_column(UtcTime)
-    decided_at: Mapped[datetime] = mapped_column(UtcTime, index=True)
+    decided_at: Mapped[datetime] = mapped_column(UtcTime)
     side: Mapped[str]
     confidence_existing: Mapped[float]
     features: Mapped[dict[str, float]] = mapped_column(JSON)
     feature_set_hash: Mapped[str]
+
+    __table_args__ = (Index(None, "lineage", "decided_at"),)
 
 
 class RegisteredModel(Base):
     """Copy of a registered model version; MLflow holds the original."""
 
     __tablename__ = "ml_models"
+    lineage: Mapped[str] = mapped_column(primary_key=True)
     version: Mapped[str] = mapped_column(primary_key=True)
     run_id: Mapped[str]
     family: Mapped[str]
@@ -219,10 +223,11 @@ class Prediction(Base):
     """
 
     __tablename__ = "ml_predictions"
+    lineage: Mapped[str] = mapped_column(primary_key=True)
     signal_id: Mapped[str] = mapped_column(primary_key=True)
     symbol: Mapped[str]
     side: Mapped[str]
-    decided_at: Mapped[datetime] = mapped_column(UtcTime, index=True)
+    decided_at: Mapped[datetime] = mapped_column(UtcTime)
     model_version: Mapped[str]
     p_win: Mapped[float | None]
     confidence_existing: Mapped[float]
@@ -234,32 +239,37 @@ class Prediction(Base):
     pivotal: Mapped[bool]
     latency_ms: Mapped[float]
     fallback_reason: Mapped[str | None]
-    settled_at: Mapped[datetime | None] = mapped_column(UtcTime, index=True)
+    settled_at: Mapped[datetime | None] = mapped_column(UtcTime)
     net_return: Mapped[float | None]
     won: Mapped[bool | None]
     exit_reason: Mapped[str | None]
     hold_minutes: Mapped[float | None]
     slippage_bps: Mapped[float | None]
     stop_distance: Mapped[float | None]
-    digest_number: Mapped[int | None] = mapped_column(index=True)
+    digest_number: Mapped[int | None]
     reported: Mapped[bool | None]
 
     __table_args__ = (
-        Index("ix_ml_predictions_model_version_settled_at", "model_version", "settled_at"),
+        Index(None, "lineage", "decided_at"),
+        Index(None, "lineage", "settled_at"),
+        Index(None, "lineage", "digest_number"),
+        Index(None, "lineage", "model_version", "settled_at"),
     )
 
 
 class Trade(Base):
-    """An order and its fills, or the veto of the risk limits; the order id is the signal id.
+    """An order and its fills, or the veto of the risk limits.
 
+    ``order_id`` is our id of the order at the broker, ``broker_order_id`` the broker's own.
     Status: vetoed (never ordered), submitted, open (entered), closed, rejected or canceled. An open
     trade with ``unprotected_since`` has neither stop nor target at the broker since then. The
     levels are those of the signal's own (``strategy.LEVELS``); without target there is no price.
     """
 
     __tablename__ = "trades"
+    lineage: Mapped[str] = mapped_column(primary_key=True)
     signal_id: Mapped[str] = mapped_column(primary_key=True)
-    sequence: Mapped[int] = mapped_column(BigInteger, index=True)
+    sequence: Mapped[int] = mapped_column(BigInteger)
     broker: Mapped[str]
     broker_order_id: Mapped[str | None]
     symbol: Mapped[str]
@@ -284,6 +294,9 @@ class Trade(Base):
     level_trail: Mapped[float | None]
     veto: Mapped[str | None]
     unprotected_since: Mapped[datetime | None] = mapped_column(UtcTime)
+    order_id: Mapped[str | None]
+
+    __table_args__ = (Index(None, "lineage", "sequence"),)
 
 
 class LogSignal(Base):
@@ -295,10 +308,11 @@ class LogSignal(Base):
     """
 
     __tablename__ = "log_signals"
+    lineage: Mapped[str] = mapped_column(primary_key=True)
     signal_id: Mapped[str] = mapped_column(primary_key=True)
     symbol: Mapped[str]
     timestamp: Mapped[datetime] = mapped_column(UtcTime)
-    decided_at: Mapped[datetime] = mapped_column(UtcTime, index=True)
+    decided_at: Mapped[datetime] = mapped_column(UtcTime)
     taken_in_at: Mapped[datetime] = mapped_column(UtcTime)
     side: Mapped[str]
     confidence: Mapped[float]
@@ -321,13 +335,16 @@ class LogSignal(Base):
     faults: Mapped[list[str]] = mapped_column(JSON)
     source: Mapped[str]
 
+    __table_args__ = (Index(None, "lineage", "decided_at"),)
+
 
 class DriftCheck(Base):
     """A drift check of the champion: figures and verdict, one per day and version."""
 
     __tablename__ = "ml_drift"
     key: Mapped[str] = mapped_column(primary_key=True)
-    as_of: Mapped[datetime] = mapped_column(UtcTime, index=True)
+    lineage: Mapped[str]
+    as_of: Mapped[datetime] = mapped_column(UtcTime)
     model_version: Mapped[str]
     verdict: Mapped[str]
     share: Mapped[float | None]
@@ -336,15 +353,20 @@ class DriftCheck(Base):
     run_id: Mapped[str]
     asked: Mapped[bool]
 
+    __table_args__ = (Index(None, "lineage", "as_of"),)
+
 
 class TrialCount(Base):
     """Number of trials: of a search, or of settings used for the first time; counted once."""
 
     __tablename__ = "ml_trials"
     key: Mapped[str] = mapped_column(primary_key=True)
-    as_of: Mapped[datetime] = mapped_column(UtcTime, index=True)
+    lineage: Mapped[str]
+    as_of: Mapped[datetime] = mapped_column(UtcTime)
     kind: Mapped[str]
     count: Mapped[int]
+
+    __table_args__ = (Index(None, "lineage", "as_of"),)
 
 
 class PulledBrake(Base):
@@ -370,6 +392,7 @@ class LedgerDigest(Base):
     """Digest of the predictions that a guard found newly settled, chained to the one before."""
 
     __tablename__ = "ml_digests"
+    lineage: Mapped[str] = mapped_column(primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     rows: Mapped[int]
     digest: Mapped[str]
