@@ -1,6 +1,7 @@
 """Steps of a trading run: signals of the newest bars, evaluated, sized and ordered."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, cast
@@ -8,7 +9,14 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from steelyard.desk.risk import Account, Assessment, Proposal, assess, entry_ends
+from steelyard.desk.risk import (
+    Account,
+    Assessment,
+    Proposal,
+    SharedAccount,
+    assess,
+    entry_ends,
+)
 from steelyard.desk.session import Session
 from steelyard.desk.signals import Evaluation, Signal
 from steelyard.desk.state_watch import Clock
@@ -213,13 +221,14 @@ def _trade(home: Home, session: Session, bars: Mapping[str, Bars], row: Row) -> 
     evaluation = session.evaluate(signal_of(row, home.feature_names), bars)
     session.persist()
     broker, order = broker_of(home), _order_in(home, bars, row)
-    equity = broker.equity(bars)
-    assessment = _assess(home, equity, bars, order, evaluation)
-    veto: str | None = assessment.veto
-    reason = assessment.explanation
-    if veto is None:
-        sized = replace(order, quantity=assessment.size * equity / order.price)
-        veto, reason = _submit(broker, sized, reason)
+    with _alone_at_the_account(home):
+        equity = broker.equity(bars)
+        assessment = _assess(home, equity, bars, order, evaluation)
+        veto: str | None = assessment.veto
+        reason = assessment.explanation
+        if veto is None:
+            sized = replace(order, quantity=assessment.size * equity / order.price)
+            veto, reason = _submit(broker, sized, reason)
     if veto not in (None, REFUSED):
         home.ledger.record_trades([order_row(order, broker.name, "vetoed", veto)])
     return TradedSignal(
@@ -236,6 +245,11 @@ def _trade(home: Home, session: Session, bars: Mapping[str, Bars], row: Row) -> 
         veto=veto,
         words=reason,
     )
+
+
+def _alone_at_the_account(home: Home) -> AbstractContextManager[None]:
+    """Return a context in which no other lineage uses the room that is being measured."""
+    return home.ledger.exclusive("account") if home.lineage else nullcontext()
 
 
 def signal_of(row: Row, feature_names: Sequence[str]) -> Signal:
@@ -325,8 +339,13 @@ def _assess(
         volatility=float(features[_VOLATILITY]),
         trend=float(features[_TREND]),
     )
-    account = Account(equity, exposures(home.ledger.trades(WORKING), bars, equity))
-    return assess(proposal, account, home.settings.risk, home.settings.books)
+    ledger, settings = home.ledger, home.settings
+    own = Account(equity, exposures(ledger.trades(WORKING), bars, equity))
+    if home.lineage is None:
+        return assess(proposal, own, settings.risk, settings.books)
+    whole = Account(equity, exposures(ledger.account_trades(WORKING), bars, equity))
+    shared = SharedAccount(whole, settings.account)
+    return assess(proposal, own, settings.risk, settings.books, shared)
 
 
 def _submit(broker: Broker, order: Order, reason: str) -> tuple[str | None, str]:

@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, cast
 
 from pydantic import Field, model_validator
 
@@ -28,6 +28,9 @@ Veto = Literal[
     "symbol_taken",
     "max_positions",
     "max_exposure",
+    "account_symbol_taken",
+    "account_max_positions",
+    "account_max_exposure",
     "too_small",
 ]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -108,6 +111,11 @@ class Account:
     equity: float
     exposures: Mapping[str, float]
 
+    @property
+    def exposure(self) -> float:
+        """Notional of all positions and orders, as a share of the equity."""
+        return sum(self.exposures.values())
+
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
@@ -139,16 +147,34 @@ def classify_regime(volatility: float, policy: RiskPolicy) -> Regime:
     return "calm" if volatility < policy.calm_below else "normal"
 
 
+@dataclass(frozen=True, slots=True)
+class SharedAccount:
+    """The account of several lineages: what all of them hold, and the limits over it.
+
+    Attributes:
+        account: Equity and exposures of all lineages.
+        limits: Positions and exposure allowed over all of them.
+    """
+
+    account: Account
+    limits: PositionLimits
+
+
 def assess(
-    proposal: Proposal, account: Account, policy: RiskPolicy, sizing: SizingPolicy
+    proposal: Proposal,
+    account: Account,
+    policy: RiskPolicy,
+    sizing: SizingPolicy,
+    shared: SharedAccount | None = None,
 ) -> Assessment:
     """Return whether a proposal may be traded and its size; NaN in price, stop or size is a veto.
 
     Args:
         proposal: Signal at its decision.
-        account: Equity and exposures before the trade.
+        account: Equity, and exposures of the lineage before the trade.
         policy: Bounds of regime, volatility and exposure.
         sizing: Risk per trade and largest position, as in the books.
+        shared: What other lineages hold in the account counts, too; None if it has one.
     """
     regime = classify_regime(proposal.volatility, policy)
     scale = {
@@ -159,22 +185,31 @@ def assess(
     refusal = _find_veto(proposal, account, policy, scale)
     if refusal is not None:
         return Assessment(0.0, regime, *refusal)
-    exposure = sum(account.exposures.values())
-    full = _find_full(proposal.symbol, account, exposure, policy)
+    full = _find_full(proposal.symbol, account, policy) or _find_full_account(proposal, shared)
     if full is not None:
         return Assessment(0.0, regime, *full)
+    room = policy.max_exposure - account.exposure
+    if shared is not None:
+        room = min(room, shared.limits.max_exposure - shared.account.exposure)
     size = sizing.risk_per_trade * proposal.price / proposal.stop_offset
-    size = min(min(size, sizing.max_position) * scale, policy.max_exposure - exposure)
+    size = min(min(size, sizing.max_position) * scale, room)
     if not size >= policy.least_size:  # so written that NaN is a veto
         return Assessment(0.0, regime, "too_small", f"size {size:.4%} of the equity")
     return Assessment(size, regime, None, f"{size:.2%} of the equity, {regime} market")
 
 
-def _find_full(
-    symbol: str, account: Account, exposure: float, policy: RiskPolicy
-) -> tuple[Veto, str] | None:
+def _find_full_account(proposal: Proposal, shared: SharedAccount | None) -> tuple[Veto, str] | None:
+    """Return the veto of an account in which all lineages together leave no room."""
+    full = shared and _find_full(proposal.symbol, shared.account, shared.limits)
+    if not full:
+        return None
+    veto, words = full
+    return cast(Veto, f"account_{veto}"), f"over all lineages: {words}"
+
+
+def _find_full(symbol: str, account: Account, policy: PositionLimits) -> tuple[Veto, str] | None:
     """Return the veto of an account without room, by the rule the books follow."""
-    held = account.exposures
+    held, exposure = account.exposures, account.exposure
     limits = policy.max_positions, policy.max_exposure, policy.least_size
     match check_room(symbol in held, len(held), exposure, *limits):
         case positions.SYMBOL_TAKEN:

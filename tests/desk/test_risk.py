@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steelyard.desk.risk import Account, Proposal, RiskPolicy, assess, classify_regime
+from steelyard.desk.risk import (
+    Account,
+    Proposal,
+    RiskPolicy,
+    SharedAccount,
+    assess,
+    classify_regime,
+)
 from steelyard.evaluation.books import SizingPolicy
 
 POLICY, SIZING = RiskPolicy(), SizingPolicy()
@@ -82,6 +89,36 @@ def test_the_last_room_is_used_and_no_more() -> None:
 
 
 figures = st.floats(allow_nan=True, allow_infinity=True)
+
+
+HELD_BY_ANOTHER = {"A": 0.5, "B": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("limits", "exposures", "veto", "words"),
+    [
+        ({"max_positions": 2}, HELD_BY_ANOTHER, "account_max_positions", "2 positions, at most 2"),
+        ({"max_exposure": 1.0}, HELD_BY_ANOTHER, "account_max_exposure", "exposure 1.00 of the"),
+        ({}, {GOOD.symbol: 0.1}, "account_symbol_taken", f"{GOOD.symbol} is held or ordered"),
+        ({"max_positions": 3}, HELD_BY_ANOTHER, None, ""),
+    ],
+    ids=["positions", "exposure", "symbol", "room"],
+)
+def test_limits_of_the_account_hold_over_all_lineages(
+    limits: dict[str, float], exposures: dict[str, float], veto: str | None, words: str
+) -> None:
+    """A lineage without a position has no room if the others used that of the account."""
+    shared = SharedAccount(Account(1e5, exposures), RiskPolicy(**limits))
+    assessment = assess(GOOD, EMPTY, POLICY, SIZING, shared)
+    assert assessment.veto == veto
+    assert words in assessment.explanation
+    assert (f"over all lineages: {words}" in assessment.explanation) == (veto is not None)
+
+
+def test_the_last_room_of_the_account_is_used_and_no_more() -> None:
+    """The smaller of both rooms bounds the size."""
+    shared = SharedAccount(Account(1e5, {"A": 3.95}), POLICY)
+    assert assess(GOOD, EMPTY, POLICY, SIZING, shared).size == pytest.approx(0.05)
 
 
 @given(price=figures, stop=figures, volatility=figures, trend=figures, exposure=st.floats(0, 10))
