@@ -32,7 +32,9 @@ def page(name: str, home: str, conf: str) -> App:
     if name == "live":
         from steelyard.ops.live.application import application, live_pages
 
-        return Gate(application(live_pages(open_lineages(home, conf))), hosts, login, "/health")
+        operator = login.partition(":")[0]
+        app = application(live_pages(open_lineages(home, conf)), operator)
+        return Gate(app, hosts, login, "/health")
     from steelyard.gateways.registry.server import mlflow_server
 
     server = mlflow_server(services.mlflow, services.artifacts, hosts)

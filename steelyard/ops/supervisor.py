@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+from urllib.parse import urlsplit
 
 from steelyard.errors import FixConfiguration, RestoreService
 from steelyard.gateways.files import private, private_folder
@@ -28,7 +29,7 @@ START_SECONDS = 180.0
 """Longest time until a new service answers."""
 POLL_SECONDS = 0.25
 HEALTH_CHECK_SECONDS = 15.0
-ANSWER_SECONDS = 2.0
+CONNECT_SECONDS, ANSWER_SECONDS = 1.0, 2.0
 MAX_UNANSWERED = 8
 """Failed health checks in a row, two minutes, after which a running service is restarted."""
 FIRST_DELAY_SECONDS = 1.0
@@ -88,6 +89,16 @@ def _listen(port: Port) -> None:
         # Connections that are closing do not count.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind(address)
+
+
+def listens(address: str) -> bool:
+    """Whether somebody accepts connections at an address; nobody at an empty one."""
+    url = urlsplit(address)
+    try:
+        socket.create_connection((url.hostname or "", url.port or 80), CONNECT_SECONDS).close()
+    except OSError:
+        return False
+    return bool(url.hostname)
 
 
 class Supervisor:

@@ -22,7 +22,6 @@ def lineage_report(home: Home, as_of: datetime) -> LineageReport:
     Args:
         home: Opened home.
         as_of: Report as of this time (UTC).
-        live: Bar above a page that is served; None for a file.
 
     Raises:
         CollectMoreData: If nothing was decided here yet.

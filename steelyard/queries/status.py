@@ -64,9 +64,7 @@ def status(home: Home, as_of: datetime) -> Status:
         replay=_replay_words(home),
         warnings=tuple(_warnings(home, as_of)),
         alerts=tuple(posted_alert(stored) for stored in home.alerts.open()),
-        answer=_answer_without_state(fault)
-        if state is None
-        else answer(state, weight_in_force(home, state, as_of), as_of),
+        answer=_answer(home, state, fault, as_of),
         current=None if state is None else _lineage_status(home, state, as_of),
     )
 
@@ -74,6 +72,22 @@ def status(home: Home, as_of: datetime) -> Status:
 def _replay_words(home: Home) -> str | None:
     replayed = last_replayed_day(home)
     return f"this home holds a replay; its last day is {replayed:%Y-%m-%d}" if replayed else None
+
+
+def answer_now(home: Home, as_of: datetime) -> str:
+    """Return what the model decides, in one sentence; little is read for it.
+
+    Args:
+        home: Opened home.
+        as_of: Evaluate as of this time (UTC).
+    """
+    return _answer(home, *home.journal.verified(), as_of)
+
+
+def _answer(home: Home, state: State | None, fault: str | None, as_of: datetime) -> str:
+    if state is None:
+        return _answer_without_state(fault)
+    return answer(state, weight_in_force(home, state, as_of), as_of)
 
 
 def _answer_without_state(fault: str | None) -> str:

@@ -7,11 +7,51 @@ from functools import cache
 from importlib.resources import files
 
 from steelyard.views.html import render_template
+from steelyard.views.records import VersionRecord
 
 SCRIPT = "/htmx.js"
 """Path of the script that keeps the page fresh."""
 NO_REPORT = "none"
 """What a browser has seen that shows no report yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """An action of the operator.
+
+    Attributes:
+        title: What its link and button say.
+        consequence: What it does, in a sentence.
+    """
+
+    title: str
+    consequence: str
+
+
+ACTIONS = {
+    "hold": Action("Hold", "The weight stays where it is; a breached limit still lowers it."),
+    "resume": Action("Resume", "The weight may move again."),
+    "rollback": Action(
+        "Roll back",
+        "The weight is 0 at once, and orders that only the model wanted are cancelled. The model "
+        "must be retrained and requalify from shadow.",
+    ),
+    "approve": Action(
+        "Approve",
+        "A version that looked too good to be true is compared with the champion, and serves if it "
+        "wins.",
+    ),
+}
+"""Command → the action of the page."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What the operator asks for: a key of ``ACTIONS``, why, and which version to approve."""
+
+    name: str
+    reason: str
+    version: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +67,11 @@ class LiveBar:
     lineage: str
     links: Mapping[str, str]
     script: str = SCRIPT
+
+    @property
+    def actions(self) -> Mapping[str, str]:
+        """Title → path of the forms of all actions."""
+        return {action.title: f"{self.base}/actions/{name}" for name, action in ACTIONS.items()}
 
     @property
     def base(self) -> str:
@@ -69,11 +114,11 @@ def age_words(seconds: float) -> str:
     return f"{max(seconds, 0):.0f} seconds"
 
 
-def message_page(bar: LiveBar, title: str, message: str) -> str:
+def message_page(bar: LiveBar | None, title: str, message: str) -> str:
     """Return a page with one message in place of the report.
 
     Args:
-        bar: Bar of the page.
+        bar: Bar of the page; None without one.
         title: Its heading.
         message: What there is to know.
     """
@@ -83,3 +128,51 @@ def message_page(bar: LiveBar, title: str, message: str) -> str:
 def index_page(lineages: Sequence[LiveBar]) -> str:
     """Return the page that leads to every lineage."""
     return render_template("live_index", live=None, lineages=lineages, title="Steelyard")
+
+
+def action_page(
+    bar: LiveBar,
+    name: str,
+    answer: str,
+    operator: str,
+    token: str,
+    versions: Sequence[VersionRecord] = (),
+    complaint: str = "",
+) -> str:
+    """Return the form of an action, which asks for a reason.
+
+    Args:
+        bar: Bar of the page.
+        name: Key of ``ACTIONS``.
+        answer: What the model decides now, in a sentence.
+        operator: Name that the journal will hold.
+        token: Token of the form, good for one sending.
+        versions: Versions to choose from; none but for an approval.
+        complaint: What was wrong with the form that was sent before; empty for the first.
+    """
+    return render_template(
+        "live_action",
+        live=bar,
+        title=ACTIONS[name].title,
+        name=name,
+        action=ACTIONS[name],
+        answer=answer,
+        operator=operator,
+        token=token,
+        versions=versions,
+        complaint=complaint,
+    )
+
+
+def done_page(bar: LiveBar, name: str, words: str, *, worked: bool) -> str:
+    """Return what became of an action.
+
+    Args:
+        bar: Bar of the page.
+        name: Key of ``ACTIONS``.
+        words: What the command printed.
+        worked: Whether it did what it was asked.
+    """
+    outcome = "done" if worked else "refused or failed"
+    title = f"{ACTIONS[name].title}: {outcome}"
+    return render_template("live_done", live=bar, title=title, words=words)

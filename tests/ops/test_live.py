@@ -1,9 +1,10 @@
 """The live page: rendered once per change, fresh in every browser, never blank."""
 
+import re
 import sqlite3
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from steelyard.tasks.rollback import hold_weight
 from steelyard.views.lineage import LineageReport
 from steelyard.views.live import LiveBar, age_words
 
-LINEAGE = "signal-confidence"
+LINEAGE, TOKEN = "signal-confidence", "token of the form"
 
 
 @dataclass
@@ -59,7 +60,9 @@ def watch(tmp_path: Path, empty_mlflow: Path, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.fixture
 def browser(watch: Watch) -> Iterator[TestClient]:
-    with TestClient(application({LINEAGE: watch.page}), base_url="http://127.0.0.1:8788") as client:
+    with TestClient(
+        application({LINEAGE: watch.page}, "anna"), base_url="http://127.0.0.1:8788"
+    ) as client:
         yield client
 
 
@@ -146,7 +149,7 @@ def test_before_the_first_decision_the_page_says_what_to_do(
     """One line, never a blank; the bar with its links is there, and an unknown name is 404."""
     copy_mlflow(empty_mlflow, tmp_path / "mlruns")
     page = LivePage(open_home(tmp_path), LiveBar(LINEAGE, {"Prefect": "http://p"}))
-    client = TestClient(application({LINEAGE: page}))
+    client = TestClient(application({LINEAGE: page}, "anna"))
     answer = client.get("/")
 
     assert answer.status_code == 503
@@ -156,10 +159,81 @@ def test_before_the_first_decision_the_page_says_what_to_do(
     assert "htmx" in client.get("/htmx.js").text
 
 
+FORMS = [
+    ("rollback", {"reason": "no token"}, 403),
+    ("rollback", {"reason": "a wrong token", "token": "x"}, 403),
+    ("rollback", {"reason": " ", "token": TOKEN}, 422),
+    ("rollback", {"reason": "x" * 501, "token": TOKEN}, 422),
+    ("rollback", {"reason": "a version", "version": "1", "token": TOKEN}, 422),
+    ("approve", {"reason": "no version", "token": TOKEN}, 422),
+    ("approve", {"reason": "not one", "version": "--help", "token": TOKEN}, 422),
+]
+
+
+def test_a_form_that_was_not_handed_out_or_says_nothing_does_nothing(
+    watch: Watch, browser: TestClient
+) -> None:
+    """The form comes again with a new token and one line that says what is missing."""
+    for path, sent, status in FORMS:
+        form = browser.get(f"/{LINEAGE}/actions/{path}").text
+        token = sent.get("token", "").replace(TOKEN, token_of(form))
+        answer = browser.post(f"/{LINEAGE}/actions/{path}", data={**sent, "token": token})
+
+        assert "phase pilot" in form
+        assert answer.status_code == status
+        assert token_of(answer.text) not in ("", token)
+        assert 'role="alert"' in answer.text
+    assert browser.get(f"/{LINEAGE}/actions/explode").status_code == 404
+    assert len(watch.page.home.journal.entries()) == 2
+
+
+def token_of(form: str) -> str:
+    """The token of a form."""
+    found = re.search(r'name="token" value="([^"]+)"', form)
+    assert found
+    return found[1]
+
+
+def test_an_action_is_the_command_with_the_operator_of_the_login(
+    watch: Watch, browser: TestClient, tmp_path: Path
+) -> None:
+    """A rollback is in the journal once, with name and reason; a failure is its one line."""
+
+    def send(name: str, reason: str) -> tuple[int, str, int]:
+        sent = {"token": token_of(browser.get(f"/{LINEAGE}/actions/{name}").text), "reason": reason}
+        first, again = (browser.post(f"/{LINEAGE}/actions/{name}", data=sent) for _ in range(2))
+        return first.status_code, first.text, again.status_code
+
+    status, text, again = send("rollback", "--help <i>fills</i>")
+    entry = watch.page.home.journal.entries(last=1)[0].decision
+    assert (status, again) == (200, 403), text
+    assert (entry.kind, entry.operator, entry.after.weight) == ("rollback", "anna", 0.0)
+    assert "--help <i>fills</i>" in entry.reasons[0]
+    assert "Roll back: done" in text
+    assert "The existing system decides alone" in browser.get("/").text
+
+    watch.page.home = replace(watch.page.home, conf=tmp_path / "nowhere")
+    status, text, _ = send("hold", "the settings are gone")
+    assert status == 409
+    assert "no such configuration folder" in text
+
+
+def test_a_fault_of_the_program_is_a_line_too(
+    watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not a blank page; the traceback is in the log."""
+    monkeypatch.setattr(page_module, "newest_mark", lambda _: 1 / 0)
+    client = TestClient(application({LINEAGE: watch.page}, "anna"), raise_server_exceptions=False)
+    answer = client.get("/")
+
+    assert answer.status_code == 500
+    assert "unexpected ZeroDivisionError; the traceback is in" in answer.text
+
+
 def test_several_lineages_have_an_index(watch: Watch) -> None:
     """With one lineage / is its page; with two it leads to both."""
     other = LivePage(watch.page.home, LiveBar("other", {}))
-    client = TestClient(application({LINEAGE: watch.page, "other": other}))
+    client = TestClient(application({LINEAGE: watch.page, "other": other}, "anna"))
 
     assert f'href="/{LINEAGE}/"' in client.get("/").text
     assert 'href="/other/"' in client.get("/").text

@@ -114,7 +114,7 @@ STRANGERS = {
 
 @pytest.mark.parametrize("who", STRANGERS)
 def test_a_stranger_starts_nothing(up: Up, who: str) -> None:
-    """Neither a local user nor a web page can give a run a command, or write to MLflow."""
+    """Neither a local user nor a web page can start a run, write to MLflow, or roll back."""
     code, headers = STRANGERS[who]
     login = up.login if code == HTTPStatus.FORBIDDEN else ""
     deployment = up.api("deployments/name/collect/daily")["id"]
@@ -124,12 +124,11 @@ def test_a_stranger_starts_nothing(up: Up, who: str) -> None:
             "job_variables": {"command": f"touch {up.home}/planted"},
         },
         f"{up.mlflow}/api/2.0/mlflow/experiments/create": {"name": who},
+        f"{up.page}/signal-confidence/actions/rollback": {"reason": who},
     }
 
-    assert [refusal(address, body, login, headers) for address, body in attacks.items()] == [
-        code,
-        code,
-    ]
+    refused = [refusal(address, body, login, headers) for address, body in attacks.items()]
+    assert refused == [code] * len(attacks)
 
 
 @pytest.mark.parametrize(

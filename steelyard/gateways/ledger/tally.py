@@ -31,7 +31,7 @@ class SignalTally:
 
 @dataclass(frozen=True, slots=True)
 class LedgerTally:
-    """Counts of a ledger.
+    """Counts of a lineage in the ledger.
 
     Attributes:
         signals: Recorded signals by decision and fallback.
@@ -54,20 +54,21 @@ class LedgerTally:
 
 
 def tally(ledger: Ledger) -> LedgerTally:
-    """Count the rows of a ledger.
+    """Count the rows of a ledger's lineage.
 
     Raises:
         RestoreService: If the database cannot be reached or is locked.
     """
-    of = (Prediction.decision, Prediction.fallback_reason)
+    lineage, of = ledger.lineage, (Prediction.decision, Prediction.fallback_reason)
     settled, pivotal = Prediction.settled_at.is_not(None), Prediction.pivotal
     counts = (func.count(), func.count().filter(settled), func.count().filter(pivotal))
-    alike = select(*of, *counts).group_by(*of).order_by(*of)
-    newest = select(func.max(Prediction.decided_at), func.max(Prediction.settled_at))
-    orders = select(Trade.status, func.count()).group_by(Trade.status).order_by(Trade.status)
-    versions = select(RegisteredModel.version, RegisteredModel.stage).order_by(
-        RegisteredModel.version
-    )
+    own = Prediction.lineage == lineage
+    alike = select(*of, *counts).where(own).group_by(*of).order_by(*of)
+    newest = select(func.max(Prediction.decided_at), func.max(Prediction.settled_at)).where(own)
+    orders = select(Trade.status, func.count()).where(Trade.lineage == lineage)
+    orders = orders.group_by(Trade.status).order_by(Trade.status)
+    stages = select(RegisteredModel.version, RegisteredModel.stage)
+    stages = stages.where(RegisteredModel.lineage == lineage).order_by(RegisteredModel.version)
     with ledger.transaction() as connection:
         signals = tuple(SignalTally(*row) for row in connection.execute(alike))
         newest_decided, newest_settled = connection.execute(newest).one()
@@ -76,5 +77,5 @@ def tally(ledger: Ledger) -> LedgerTally:
             newest_decided,
             newest_settled,
             dict(connection.execute(orders).tuples().all()),
-            dict(connection.execute(versions).tuples().all()),
+            dict(connection.execute(stages).tuples().all()),
         )

@@ -1,14 +1,13 @@
 """Checks of Prefect: server, worker, every deployment, and whether their runs complete."""
 
-import socket
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlparse
 from uuid import UUID
 
 from steelyard.errors import RestoreService
+from steelyard.ops.supervisor import listens
 from steelyard.ops.up import POOL
 from steelyard.queries.schedules import Trace, schedule_status
 from steelyard.settings import Settings, declared_deployments
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
     from prefect.client.schemas.responses import DeploymentResponse
 
-CONNECT_SECONDS, ANSWER_SECONDS = 1.0, 5.0
+ANSWER_SECONDS = 5.0
 DEPLOY = "steelyard up registers it; with a server of your own: steelyard deploy"
 
 
@@ -47,7 +46,7 @@ def server(settings: Settings, home: Path, as_of: datetime) -> Iterator[Check]:
 
     ours = f"{settings.up.prefect_page}/api"
     api = PREFECT_API_URL.value() or ours
-    if api == ours and not _listens(ours):  # Prefect's client would retry for seconds
+    if api == ours and not listens(ours):  # Prefect's client would retry for seconds
         yield _absent(api)
         return
     patience = {
@@ -70,15 +69,6 @@ def server(settings: Settings, home: Path, as_of: datetime) -> Iterator[Check]:
             yield from _deployments(client, settings, home, as_of)
     except (HTTPError, PrefectException) as error:
         raise RestoreService(f"Prefect at {api}: {' '.join(str(error).split())[:200]}") from error
-
-
-def _listens(address: str) -> bool:
-    url = urlparse(address)
-    try:
-        socket.create_connection((str(url.hostname), url.port or 80), CONNECT_SECONDS).close()
-    except OSError:
-        return False
-    return True
 
 
 def _absent(api: str) -> Check:

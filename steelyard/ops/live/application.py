@@ -1,16 +1,26 @@
 """The live page over HTTP: read only, behind the gate of ``steelyard up``."""
 
 from collections.abc import Iterable, Mapping
+from typing import Annotated
+from urllib.parse import parse_qsl
 
-from fastapi import FastAPI, HTTPException, Request
+from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.responses import HTMLResponse, PlainTextResponse, Response
 
 from steelyard.desk.state_watch import system_clock
+from steelyard.errors import SteelyardError
 from steelyard.home import Home
+from steelyard.ops.live.actions import Tickets, run
 from steelyard.ops.live.page import LivePage
+from steelyard.queries.records import version_record
+from steelyard.queries.status import answer_now
+from steelyard.queries.versions import may_be_approved
 from steelyard.views import live
-from steelyard.views.live import NO_REPORT, SCRIPT, LiveBar
+from steelyard.views.live import ACTIONS, NO_REPORT, SCRIPT, LiveBar
 
+LONGEST_REASON = 500
+"""Length of a reason, characters."""
+Fields = dict[str, str]
 HEADERS = {
     "Cache-Control": "no-cache",
     "Content-Security-Policy": (
@@ -38,27 +48,39 @@ def live_pages(homes: Iterable[Home]) -> dict[str, LivePage]:
     return pages
 
 
-def application(pages: Mapping[str, LivePage]) -> FastAPI:
+def application(pages: Mapping[str, LivePage], operator: str) -> FastAPI:
     """Return the application that serves the pages.
 
     Args:
         pages: Page of every lineage, by name.
+        operator: Name of the operator, for the journal: the user of the login.
     """
-    site = _Site(pages)
+    site = _Site(pages, operator)
     app = FastAPI(title="Steelyard", docs_url=None, redoc_url=None, openapi_url=None)
+    app.add_exception_handler(SteelyardError, _unavailable)
+    app.add_exception_handler(Exception, _unexpected)
     app.add_api_route("/health", site.health)
     app.add_api_route(SCRIPT, site.script)
     app.add_api_route("/", site.index)
     app.add_api_route("/{lineage}/", site.report)
     app.add_api_route("/{lineage}/freshness", site.freshness)
+    app.add_api_route("/{lineage}/actions/{name}", site.form)
+    app.add_api_route("/{lineage}/actions/{name}", site.act, methods=["POST"])
     return app
+
+
+async def fields(request: Request) -> Fields:
+    """Return the fields of the form that a request sends, the last of each name."""
+    return dict(parse_qsl((await request.body()).decode("utf-8", "replace")))
 
 
 class _Site:
     """What the paths answer; those that read the stores run in threads."""
 
-    def __init__(self, pages: Mapping[str, LivePage]) -> None:
+    def __init__(self, pages: Mapping[str, LivePage], operator: str) -> None:
         self._pages = pages
+        self._operator = operator
+        self._tickets = Tickets()
 
     async def health(self) -> Response:
         return PlainTextResponse("ok")
@@ -88,11 +110,63 @@ class _Site:
             answer.headers["HX-Trigger"] = "report-changed"
         return answer
 
+    def form(self, lineage: str, name: str) -> Response:
+        """Return the form of an action; nothing is done before it is sent."""
+        return self._form(self._page(lineage), name)
+
+    def act(self, lineage: str, name: str, sent: Annotated[Fields, Depends(fields)]) -> Response:
+        """Do what a form asks for; one that was not handed out here does nothing."""
+        page = self._page(lineage)
+        if name not in ACTIONS or not self._tickets.redeem(sent.get("token", "")):
+            return self._form(page, name, 403, "Nothing was done: the form was old. Send this one.")
+        reason, version = " ".join(sent.get("reason", "").split()), sent.get("version", "")
+        if not reason or len(reason) > LONGEST_REASON:
+            return self._form(page, name, 422, f"Say why, in up to {LONGEST_REASON} characters.")
+        if (name == "approve") != version.isdecimal():
+            return self._form(page, name, 422, "Choose a version.")
+        ended = run(page.home, live.Command(name, reason, version), self._operator)
+        page.look_again()
+        content = live.done_page(page.bar, name, ended.words, worked=ended.worked)
+        return _html(content, 200 if ended.worked else 409)
+
+    def _form(self, page: LivePage, name: str, status: int = 200, complaint: str = "") -> Response:
+        if name not in ACTIONS:
+            raise HTTPException(404, f"there is no action {name}; known are {', '.join(ACTIONS)}")
+        found = page.home.registry.versions() if name == "approve" else []
+        content = live.action_page(
+            page.bar,
+            name,
+            _answer(page.home),
+            self._operator,
+            self._tickets.issue(),
+            [version_record(version) for version in found if may_be_approved(version)],
+            complaint,
+        )
+        return _html(content, status)
+
     def _page(self, lineage: str) -> LivePage:
         if lineage not in self._pages:
             known = ", ".join(self._pages)
             raise HTTPException(404, f"there is no lineage {lineage}; known are {known}")
         return self._pages[lineage]
+
+
+def _answer(home: Home) -> str:
+    """Return what the model decides; a rollback can be asked for even if that cannot be read."""
+    try:
+        return answer_now(home, system_clock())
+    except SteelyardError as error:
+        return f"{error}."
+
+
+async def _unavailable(_: Request, error: Exception) -> Response:
+    return _html(live.message_page(None, "Not available now", str(error)), 503)
+
+
+async def _unexpected(_: Request, error: Exception) -> Response:
+    """Return one line in place of a blank; the traceback goes to the log of the process."""
+    line = f"unexpected {type(error).__name__}; the traceback is in .steelyard/logs/live.log"
+    return _html(live.message_page(None, "Not available now", line), 500)
 
 
 def _report(page: LivePage, request: Request) -> Response:
