@@ -8,6 +8,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
 from factories.lived import END, Lived
+from steelyard.home import open_home
 
 Keep = Callable[[Page, str], None]
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
@@ -160,3 +161,34 @@ def test_a_training_is_asked_for_in_a_form(page: Page, lived: Lived) -> None:
         "Symbols (Optional)",
     ):
         expect(page.get_by_text(label, exact=True).first).to_be_visible()
+
+
+def test_the_live_page_follows_what_the_operator_does(
+    page: Page, lived: Lived, picture: Keep
+) -> None:
+    """A hold with its reason is done from a form, and an open page shows it without a reload."""
+    page.complaints = []  # type: ignore[attr-defined]
+    page.on("pageerror", lambda error: page.complaints.append(str(error)))  # type: ignore[attr-defined]
+    page.goto(f"{lived.up.page}/")
+    expect(page.get_by_role("status")).to_contain_text("Up to date at", timeout=PATIENCE_MS)
+    expect(page.get_by_text("held by an operator")).to_have_count(0)
+    page.evaluate("window.opened = true")
+    picture(page, "live")
+
+    form = page.context.new_page()
+    form.set_viewport_size(PHONE)
+    form.goto(f"{lived.up.page}/")
+    assert form.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    form.get_by_role("link", name="Hold").click()
+    form.get_by_label("Reason").fill("a look at <b>fills</b>")
+    picture(form, "live-form")
+    form.get_by_role("button", name="Hold").click()
+    heading = form.get_by_role("heading", level=1)
+    expect(heading).to_have_text("Hold: done", timeout=PATIENCE_MS)
+
+    expect(page.get_by_text("held by an operator").first).to_be_visible(timeout=PATIENCE_MS)
+    assert page.evaluate("window.opened")
+    assert page.complaints == []  # type: ignore[attr-defined]
+    entry = open_home(lived.up.home, lived.up.conf).journal.entries(last=1)[0].decision
+    assert (entry.kind, entry.operator) == ("hold", "steelyard")
+    assert "a look at <b>fills</b>" in entry.reasons[0]

@@ -28,7 +28,7 @@ HEADERS = {
         "img-src 'self' data: blob:; connect-src 'self'; form-action 'self'; base-uri 'none'; "
         "frame-ancestors 'none'"
     ),
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",  # without any, a browser hides the origin of a form
     "X-Content-Type-Options": "nosniff",
 }
 """A page is asked for again each time, loads nothing from elsewhere, and stands in no frame."""
