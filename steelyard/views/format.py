@@ -15,6 +15,7 @@ from steelyard.views.records import DecisionRecord, VersionRecord
 from steelyard.weight.decision import Rule
 from steelyard.weight.policy import PHASES, Phase, WeightPolicy
 from steelyard.weight.rollout import RolloutItem
+from steelyard.weight.wording import SHARES as RULE_SHARES
 
 DAY_MINUTES = 24 * 60
 COLORS = {"baseline": "#8a9099", "ml": "#d98a2b", "blended": "#2567a8"}
@@ -52,34 +53,18 @@ _PERCENT = {
     "false_positive_rate",
     "false_negative_rate",
 }
-SHARES = frozenset(
-    {
-        "accuracy",
-        "breaker_accuracy",
-        "cut_accuracy",
-        "cut_drawdown",
-        "coverage",
-        "drawdown",
-        "extreme_share",
-        "fallback_rate",
-        "hit_rate",
-        "improvement",
-        "life_accuracy",
-        "mean_return",
-        "no_information_rate",
-        "overconfidence",
-        "overfitting_gap",
-        "pivotal_rate",
-        "raise_accuracy",
-        "stable_improvement",
-        "top_feature_share",
-        "uniform_share",
-        "weight_at_floor",
-        "weight_at_top",
-        "win_rate",
-    }
-)
+SHARES = RULE_SHARES | {
+    "extreme_share",
+    "hit_rate",
+    "overconfidence",
+    "overfitting_gap",
+    "pivotal_rate",
+    "top_feature_share",
+    "uniform_share",
+}
 """Rules and figures of health that are shares of 1, read as percentages."""
+YES_OR_NO = frozenset({"champion", "features_validated", "retrained"})
+"""Rules that ask whether there is something."""
 
 
 def proof_words(proof: Rule, *, binding: bool) -> str:
@@ -122,15 +107,22 @@ def format_measure(measure: str, value: float) -> str:
     return f"{value:.2%}" if measure in _PERCENT else f"{value:.2f}"
 
 
-def format_number(value: float | None) -> str:
-    """Return a figure or bound with four significant digits and no exponent.
+def format_number(value: float | None, digits: int = 4) -> str:
+    """Return a figure or bound without an exponent, thousands set apart.
 
-    Thousands are set apart; None and NaN give a dash.
+    Args:
+        value: The figure; None and NaN give a dash.
+        digits: Significant digits below a thousand.
     """
     if value is None or math.isnan(value):
         return "–"
-    text = f"{value:.4g}" if abs(value) < 1000 or math.isinf(value) else f"{value:,.0f}"
+    text = f"{value:.{digits}g}" if abs(value) < 1000 or math.isinf(value) else f"{value:,.0f}"
     return f"{value:.6f}".rstrip("0").rstrip(".") if "e" in text else text
+
+
+def format_ratio(value: float) -> str:
+    """Return a ratio with two decimals; NaN and infinity give a dash."""
+    return f"{value:.2f}" if math.isfinite(value) else "–"
 
 
 def format_minutes(minutes: float | None) -> str:
@@ -144,16 +136,19 @@ def format_minutes(minutes: float | None) -> str:
     return f"{minutes:.0f} min"
 
 
-def format_figure(name: str, value: float | None) -> str:
-    """Return a figure in the unit of its name; None and NaN give a dash.
+def format_figure(name: str, value: float | None, digits: int = 4) -> str:
+    """Return a figure in the unit of its name.
 
     Args:
         name: Name of a rule, or key of the health's figures.
-        value: The figure or its bound.
+        value: The figure or its bound; None and NaN give a dash.
+        digits: Significant digits of figures that are neither shares nor times.
     """
     if name in SHARES:
         return format_share(value) if value is None or abs(value) >= 0.01 else f"{value:.2%}"
-    return format_minutes(value) if name == "mean_hold_minutes" else format_number(value)
+    if name in YES_OR_NO and value is not None:
+        return "yes" if value else "no"
+    return format_minutes(value) if name == "mean_hold_minutes" else format_number(value, digits)
 
 
 def format_share(share: float | None) -> str:

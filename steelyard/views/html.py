@@ -3,7 +3,7 @@
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from steelyard.views.format import format_minutes
+from steelyard.views.format import format_minutes, format_ratio
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -20,7 +20,7 @@ def _templates() -> "Environment":
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["duration"] = format_minutes
+    environment.filters |= {"duration": format_minutes, "ratio": format_ratio}
     return environment
 
 

@@ -1,7 +1,7 @@
 """The page of a lineage: money first, then what needs attention, then everything it rests on."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,7 @@ import numpy as np
 from steelyard.evaluation import metrics
 from steelyard.evaluation.books import TARGETS
 from steelyard.evaluation.figures import MONTH_DAYS
+from steelyard.evaluation.influence import measure_pivotal
 from steelyard.evaluation.tear_sheet import MonthReturns
 from steelyard.monitoring.health import ModelHealth
 from steelyard.views import charts, html
@@ -16,6 +17,7 @@ from steelyard.views.account import Account, SettledTrade
 from steelyard.views.attention import attention
 from steelyard.views.format import (
     BOOKS,
+    YES_OR_NO,
     TableView,
     books_view,
     decisions_view,
@@ -35,10 +37,18 @@ from steelyard.views.records import DecisionRecord, VersionRecord
 from steelyard.views.svg import Chart
 from steelyard.views.trade_chart import price_words, trade_chart
 from steelyard.weight.decision import Rule
+from steelyard.weight.limits import NOT_CONFIRMED
 
 DRIFT_ROWS = 10
 EXPLAINED = 100
 """Newest decisions whose rules are on the page; the others lead to MLflow."""
+METER_DIGITS = 3
+IDLE: Mapping[str, str] = {
+    NOT_CONFIRMED: "warning",
+    "latched": "latched",
+    "no weight to cut": "nothing to cut",
+}
+"""Why a breached limit takes no effect → the word for it."""
 GLANCE = {
     "coverage": ("coverage", "{}"),
     "fallback_rate": ("fallbacks", "{}"),
@@ -46,6 +56,13 @@ GLANCE = {
     "latency_p99_ms": ("latency p99", "{} ms"),
 }
 """Figure of the health → its short name and how it is written."""
+RATIOS = {
+    "growth": ("growth a year (CAGR)", "{:+.1%}"),
+    "sortino": ("Sortino", "{:.2f}"),
+    "calmar": ("Calmar", "{:.2f}"),
+    "exposure": ("time in the market", "{:.0%}"),
+}
+"""Figure of a tear sheet → words and format."""
 MODEL = {
     "accuracy": ("accuracy", ".1%"),
     "no_information_rate": ("no-information rate", ".1%"),
@@ -162,14 +179,16 @@ def page_content(
         "missing": [rule.reason for rule in current.gate if not rule.fired],
         "glance": _glance(report),
         "charts": _account_charts(report),
-        "gate": [_meter(rule, "met", "missing", good=rule.fired) for rule in current.gate],
-        "limits": [_meter(rule, "fires", "holds", good=not rule.fired) for rule in current.limits],
+        "gate": [
+            _meter(rule, "met" if rule.fired else "missing", good=rule.fired)
+            for rule in current.gate
+        ],
+        "limits": [_limit_meter(rule) for rule in current.limits],
         "years": _years(account.months),
         "figures": _figures_view(report),
         "symbols": _symbols_view(account),
         "trades": [_listed(trade) for trade in account.trades],
         "open_trades": _open_view(account),
-        "measures": books_view(report.books),
         "worth": current.worth,
         "tried": (_counts_words(current.worth.tried, "{} of {}") or "nothing")
         if current.worth
@@ -212,7 +231,9 @@ def _money(report: LineageReport) -> dict[str, float | None]:
     return {
         "blended": blended,
         "baseline": baseline,
+        "ml": report.books.ml.total_return,
         "difference": blended - baseline,
+        "changed": measure_pivotal(report.account.held).changed,
         "low": low,
         "high": high,
     }
@@ -227,7 +248,7 @@ def _glance(report: LineageReport) -> list[tuple[str, str, bool | None]]:
         ("champion", f"version {champion.version}" if champion else "none", bool(champion)),
         ("drift", *checked),
         *(
-            (words, pattern.format(format_figure(name, figures[name].value)), figures[name].ok)
+            (words, pattern.format(format_figure(name, figures[name].value, 2)), figures[name].ok)
             for name, (words, pattern) in GLANCE.items()
         ),
     ]
@@ -243,20 +264,27 @@ def _account_charts(report: LineageReport) -> dict[str, Chart]:
     }
 
 
-def _meter(rule: Rule, fired: str, quiet: str, *, good: bool) -> Meter:
+def _limit_meter(rule: Rule) -> Meter:
+    """Return the meter of a limit; one that is breached and takes no effect says why."""
+    idle = next((status for status in IDLE if rule.reason.endswith(f"({status})")), None)
+    standing = "fires" if rule.fired else IDLE[idle] if idle else "holds"
+    return _meter(rule, standing, good=standing == "holds")
+
+
+def _meter(rule: Rule, standing: str, *, good: bool) -> Meter:
     filled = mark = None
-    if rule.figure is not None and rule.bound is not None:
+    if rule.figure is not None and rule.bound is not None and rule.name not in YES_OR_NO:
         low = min(rule.figure, rule.bound, 0.0)
         length = (max(rule.figure, rule.bound, 0.0) - low) * 1.25 or 1.0
         filled, mark = (100 * (value - low) / length for value in (rule.figure, rule.bound))
     return Meter(
         name=rule.name.replace("_", " "),
-        figure=format_figure(rule.name, rule.figure),
-        bound=format_figure(rule.name, rule.bound),
+        figure=format_figure(rule.name, rule.figure, METER_DIGITS),
+        bound=format_figure(rule.name, rule.bound, METER_DIGITS),
         filled=filled,
         mark=mark,
         good=good,
-        standing=fired if rule.fired else quiet,
+        standing=standing,
         words=rule.reason,
     )
 
@@ -274,31 +302,14 @@ def _years(months: Sequence[MonthReturns]) -> list[tuple[int, str, list[float | 
 
 
 def _figures_view(report: LineageReport) -> TableView:
-    """Return the figures of a tear sheet, one row each."""
-    account, books = report.account, report.books
-    sheets = account.tear_sheets
-    by_book: dict[str, tuple[str, ...]] = {
-        "total return": _of_books(books, "total_return", "{:+.2%}"),
-        "growth a year (CAGR)": _of_sheets(sheets, "growth", "{:+.1%}"),
-        "Sharpe": _of_books(books, "sharpe", "{:.2f}"),
-        "Sortino": _of_sheets(sheets, "sortino", "{:.2f}"),
-        "Calmar": _of_sheets(sheets, "calmar", "{:.2f}"),
-        "deepest drawdown": _of_books(books, "max_drawdown", "{:.2%}"),
-        "time in the market": _of_sheets(sheets, "exposure", "{:.0%}"),
-        "trades": _of_books(books, "trades", "{:,.0f}"),
-        "win rate": _of_books(books, "win_rate", "{:.1%}"),
-        "profit factor": _of_books(books, "profit_factor", "{:.2f}"),
-    }
-    rows = tuple((name, *values) for name, values in by_book.items())
-    return TableView("The accounts in figures", ("", *BOOKS), rows, frozenset({1, 2, 3}))
-
-
-def _of_books(books: Any, measure: str, pattern: str) -> tuple[str, ...]:
-    return tuple(_written(getattr(getattr(books, book), measure), pattern) for book in BOOKS)
-
-
-def _of_sheets(sheets: Mapping[str, Any], measure: str, pattern: str) -> tuple[str, ...]:
-    return tuple(_written(getattr(sheets[book], measure), pattern) for book in BOOKS)
+    """Return the tear sheets and the measures of the books beside their targets."""
+    sheets = report.account.tear_sheets
+    ratios = tuple(
+        (name, *(_written(getattr(sheets[book], measure), pattern) for book in BOOKS), "")
+        for measure, (name, pattern) in RATIOS.items()
+    )
+    measured = books_view(report.books)
+    return replace(measured, title="The accounts in figures", rows=(*ratios, *measured.rows))
 
 
 def _written(value: float, pattern: str) -> str:

@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from html import escape
+from itertools import starmap
 
 import numpy as np
 import pandas as pd
@@ -211,7 +212,7 @@ class _Drawing:
     def svg(self) -> str:
         chart = self.chart
         parts = [
-            *map(self._stripe, chart.stripes),
+            *starmap(self._stripe, enumerate(chart.stripes)),
             *self._axes(),
             *map(self._line, chart.lines),
             *map(self._mark, chart.marks),
@@ -219,7 +220,8 @@ class _Drawing:
         size = f'viewBox="0 0 {self.width} {chart.height}"'
         return f'<svg {size} role="img" aria-label="{escape(chart.label)}">{"".join(parts)}</svg>'
 
-    def _stripe(self, stripe: Stripe) -> str:
+    def _stripe(self, number: int, stripe: Stripe) -> str:
+        shade = 0.55 if number % 2 else 1.0
         low, high = (
             min(max(value, self.y_span[0]), self.y_span[1]) for value in (stripe.low, stripe.high)
         )
@@ -229,8 +231,8 @@ class _Drawing:
         right = self.width - RIGHT
         name = f'<text x="{right - 4}" y="{top + 13:.1f}" text-anchor="end">{escape(stripe.name)}'
         return (
-            f'<rect class="stripe" x="{LEFT}" width="{right - LEFT}" y="{top:.1f}" '
-            f'height="{bottom - top:.1f}"/>{name}</text>'
+            f'<rect class="stripe" opacity="{shade}" x="{LEFT}" y="{top:.1f}" '
+            f'width="{right - LEFT}" height="{bottom - top:.1f}"/>{name}</text>'
         )
 
     def _axes(self) -> Iterable[str]:

@@ -50,7 +50,7 @@ def _book_words(book: str, sharpe: DeflatedSharpe, trials: int) -> str:
     if sharpe.days_needed is None:
         return f"{summary}; no number of days like these would show a gain"
     return (
-        f"{summary}; {sharpe.days_needed:.0f} days like these are needed to be 95 % sure of a "
+        f"{summary}; {sharpe.days_needed:,.0f} days like these are needed to be 95 % sure of a "
         f"gain, {sharpe.days} are there"
     )
 

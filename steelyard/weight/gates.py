@@ -26,7 +26,7 @@ from steelyard.weight.rules import (
 from steelyard.weight.sequential import is_proven, life_profit, proof, would_stand
 from steelyard.weight.state import State
 from steelyard.weight.transitions import promote
-from steelyard.weight.wording import number, percent
+from steelyard.weight.wording import SHARES, number, percent
 
 BLEND_CRITERIA = ("mean_return", "win_rate", "sharpe", "drawdown", "fallback_rate")
 """Criteria of the pilot that the blend meets or fails, however many signals there are."""
@@ -186,11 +186,11 @@ def _blend_beside_baseline(books: Books) -> tuple[Rule, ...]:
         ("sharpe", blended.sharpe, baseline.sharpe, "blended Sharpe", smoother),
     )
     floors = (
-        make_rule(name, figure, bound, fired=met, reason=_floor_words(noun, figure, bound))
+        make_rule(name, figure, bound, fired=met, reason=_floor_words(name, noun, figure, bound))
         for name, figure, bound, noun, met in figures
     )
     figure, bound = blended.max_drawdown, baseline.max_drawdown
-    reason = _cap_words("blended drawdown", figure, bound)
+    reason = _cap_words("drawdown", "blended drawdown", figure, bound)
     return (*floors, make_rule("drawdown", figure, bound, fired=shallower, reason=reason))
 
 
@@ -336,30 +336,39 @@ def _present(name: str, present: bool, noun: str) -> Rule:
 
 
 def _above(name: str, figure: float, bound: float, noun: str) -> Rule:
-    reason = f"{noun} {_figure(figure, bound)}, over {_figure(bound, figure)} needed"
+    reason = f"{noun} {_figure(name, figure, bound)}, over {_figure(name, bound, figure)} needed"
     return make_rule(name, figure, bound, fired=exceeds(figure, bound), reason=reason)
 
 
 def _floor(name: str, figure: float, bound: float, noun: str) -> Rule:
-    reason = _floor_words(noun, figure, bound)
+    reason = _floor_words(name, noun, figure, bound)
     return make_rule(name, figure, bound, fired=at_least(figure, bound), reason=reason)
 
 
-def _floor_words(noun: str, figure: float, bound: float) -> str:
-    return f"{noun} {_figure(figure, bound)}, at least {_figure(bound, figure)} needed"
+def _floor_words(name: str, noun: str, figure: float, bound: float) -> str:
+    least = _figure(name, bound, figure)
+    return f"{noun} {_figure(name, figure, bound)}, at least {least} needed"
 
 
 def _cap(name: str, figure: float, bound: float, noun: str) -> Rule:
-    reason = _cap_words(noun, figure, bound)
+    reason = _cap_words(name, noun, figure, bound)
     return make_rule(name, figure, bound, fired=at_most(figure, bound), reason=reason)
 
 
-def _cap_words(noun: str, figure: float, bound: float) -> str:
-    return f"{noun} {_figure(figure, bound)}, at most {_figure(bound, figure)} allowed"
+def _cap_words(name: str, noun: str, figure: float, bound: float) -> str:
+    most = _figure(name, bound, figure)
+    return f"{noun} {_figure(name, figure, bound)}, at most {most} allowed"
 
 
-def _figure(figure: float, other: float) -> str:
-    """Return a figure of a gate with four digits, or as many as tell it from the other."""
+def _figure(name: str, figure: float, other: float) -> str:
+    """Return a figure of a gate in its unit; "unknown" if it could not be measured."""
+    if math.isnan(figure):
+        return "unknown"
+    return f"{_digits(100 * figure, 100 * other)}%" if name in SHARES else _digits(figure, other)
+
+
+def _digits(figure: float, other: float) -> str:
+    """Return a figure with four digits, or as many as tell it from the other."""
     short = f"{figure:.4g}"
-    differs = math.isnan(figure) or math.isnan(other) or figure == other
+    differs = math.isnan(other) or figure == other
     return short if differs or short != f"{other:.4g}" else number(figure, other, 4)

@@ -1,6 +1,30 @@
 """Figures in words: with as many digits as it takes to see on which side of its bound one lies."""
 
 MAX_DIGITS = 12
+SHARES = frozenset(
+    {
+        "accuracy",
+        "arms",
+        "breaker_accuracy",
+        "coverage",
+        "cut_accuracy",
+        "cut_drawdown",
+        "drawdown",
+        "fallback_rate",
+        "improvement",
+        "life_accuracy",
+        "life_profit",
+        "life_return",
+        "mean_return",
+        "no_information_rate",
+        "raise_accuracy",
+        "stable_improvement",
+        "weight_at_floor",
+        "weight_at_top",
+        "win_rate",
+    }
+)
+"""Rules whose figures are shares of 1, read as percentages."""
 
 
 def percent(figure: float, bound: float, digits: int = 1) -> str:
