@@ -1,6 +1,7 @@
 """Builds sdist and wheel, installs the wheel into a fresh environment.
 
-Uses it in a folder that is not ours.
+Uses it in a folder that is not ours, and serves the model that was trained there from a third
+environment, which has what the model asks for and no Steelyard.
 
 The folder holds packages named ``tasks`` and ``flows`` that end the process when they are imported:
 a user's own project often has folders of these names. Run from the root of a checkout; needs the
@@ -10,13 +11,18 @@ network of pip.
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
 import venv
+from importlib.metadata import distributions
 from pathlib import Path
+from urllib.request import Request, urlopen
+
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[1]
 CONSTRAINTS = ROOT / "constraints.txt"
@@ -47,7 +53,8 @@ def main() -> None:
         work = _foreign_folder(folder / "work")
         _use(python.with_name("steelyard"), work)
         _keep_up(python, work)
-    print("the wheel is complete: version, replay, doctor, status, deploy, up")
+        _serve(work / "market/mlruns", python, folder / "served")
+    print("the wheel is complete: version, replay, doctor, status, deploy, up, mlflow models serve")
 
 
 def _build(folder: Path) -> Path:
@@ -82,7 +89,7 @@ def _foreign_folder(folder: Path) -> Path:
 def _use(steelyard: Path, work: Path) -> None:
     """Run the commands a newcomer types first."""
     assert _run([steelyard, "--version"], work).strip()
-    market = ["replay", "--bars", "simulated:none", *REPLAY, "--json"]
+    market = ["replay", "--bars", "simulated:hidden", *REPLAY, "--json"]
     assert json.loads(_run([steelyard, *market, "--home", "market"], work))["signals"] > 0
     own = [*market, "--strategy", "own.system:Own", "--home", "own_home"]
     assert json.loads(_run([steelyard, *own], work))["signals"] > 0
@@ -120,11 +127,81 @@ def _keep_up(python: Path, work: Path) -> None:
         process.wait(60)
 
 
+def _serve(mlruns: Path, python: Path, folder: Path) -> None:
+    """Serve the champion of a home with ``mlflow models serve``, and ask it."""
+    store = f"sqlite:///{mlruns}/mlflow.db"
+    model = next(mlruns.glob("artifacts/training/*/artifacts/model"))
+    served = _environment(model / "requirements.txt", python, folder)
+    missing = [served, "-P", "-c", "import steelyard"]
+    assert subprocess.run(missing, capture_output=True).returncode, "Steelyard is there"
+    port = _free_ports()[0]
+    command = [served, "-P", "-m", "mlflow", "models", "serve", "--env-manager", "local"]
+    command += ["--model-uri", "models:/signal-confidence@champion", "--port", str(port)]
+    variables = {"PATH": f"{served.parent}:{os.environ['PATH']}", "MLFLOW_TRACKING_URI": store}
+    with (folder / "serve.log").open("w") as log:
+        process = subprocess.Popen(
+            command, env=os.environ | variables, stdout=log, stderr=log, start_new_session=True
+        )
+    try:
+        _wait_for(folder / "serve.log", "startup complete", process)
+        body = (model / "serving_input_example.json").read_bytes()
+        header = {"Content-Type": "application/json"}
+        request = Request(f"http://127.0.0.1:{port}/invocations", body, header)
+        with urlopen(request, timeout=60) as answer:  # noqa: S310
+            predictions = json.load(answer)["predictions"]
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)  # the server is a process of its own
+            process.wait(60)
+    assert len(predictions) == len(json.loads(body)["dataframe_split"]["data"])
+    assert all(0 < row["p_win"] < 1 and 0 <= row["confidence_ml"] <= 100 for row in predictions)
+
+
+def _environment(requirements: Path, python: Path, folder: Path) -> Path:
+    """Return the Python of a new environment with some packages of another one, and no others.
+
+    They are linked: it would take two minutes to load them a second time.
+
+    Args:
+        requirements: File that names the packages; what these need is there, too.
+        python: Python of the environment that has them.
+        folder: New folder.
+    """
+    [site] = python.parents[1].glob("lib/python*/site-packages")
+    venv.create(folder)
+    [own] = folder.glob("lib/python*/site-packages")
+    waiting = [Requirement(line) for line in requirements.read_text().split()]
+    done = set[str]()
+    while waiting:
+        requirement = waiting.pop()
+        if str(requirement) in done:
+            continue
+        done.add(str(requirement))
+        [package] = distributions(name=requirement.name, path=[str(site)])
+        assert package.version in requirement.specifier, requirement
+        files = package.files or []
+        for name in {file.parts[0] for file in files} - {".."}:
+            if not (own / name).exists():
+                (own / name).symlink_to(site / name)
+        for script in [file for file in files if file.parent.name == "bin"]:
+            _, _, code = script.read_text().partition("\n")
+            program = folder / "bin" / script.name
+            program.write_text(f"#!{folder}/bin/python\n{code}")
+            program.chmod(0o755)
+        extras = [{"extra": extra} for extra in ("", *requirement.extras)]
+        waiting += [
+            needed
+            for needed in map(Requirement, package.requires or ())
+            if needed.marker is None or any(map(needed.marker.evaluate, extras))
+        ]
+    return folder / "bin" / "python"
+
+
 def _wait_for(log: Path, words: str, process: "subprocess.Popen[bytes]") -> None:
     until = time.monotonic() + START_SECONDS
     while words not in log.read_text():
         if process.poll() is not None or time.monotonic() > until:
-            sys.exit(f"steelyard up did not come up:\n{log.read_text()}")
+            sys.exit(f"{' '.join(map(str, process.args))} did not come up:\n{log.read_text()}")
         time.sleep(0.5)
 
 

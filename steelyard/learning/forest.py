@@ -12,14 +12,9 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
-from numba import njit
-from numpy.typing import NDArray
 
 from steelyard.errors import FixData
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int32]
-Bools = NDArray[np.bool_]
+from steelyard.scoring.kernels import Bools, Floats, Ints, predict_rows
 
 REFERENCE_ROWS = 256
 TOLERANCE = 1e-6
@@ -105,83 +100,6 @@ class ReferenceRows:
     def arrays(self) -> dict[str, Floats]:
         """Return the arrays by name."""
         return {"x": self.x, "raw": self.raw, "low": self.low, "high": self.high}
-
-
-@njit(cache=True, nogil=True)
-def log_odds(
-    row: Floats,
-    roots: Ints,
-    feature: Ints,
-    threshold: Floats,
-    left: Ints,
-    right: Ints,
-    missing_left: Bools,
-    base: float,
-    linear: Floats,
-    centre: Floats,
-) -> float:
-    """Return the raw log odds of one row.
-
-    Args:
-        row: Features, shape (k,).
-        roots: First node of each tree, shape (trees,); the other arrays have shape (nodes,).
-        feature: Column each node compares, −1 for a leaf.
-        threshold: Bound of the node, or the log odds a leaf adds.
-        left: Next node for rows within the bound.
-        right: Next node for the other rows.
-        missing_left: True if a NaN goes left.
-        base: Log odds before any tree.
-        linear: See ``Forest``.
-        centre: See ``Forest``.
-    """
-    total = base
-    for column in range(len(linear)):
-        if not np.isnan(row[column]):
-            total += linear[column] * (row[column] - centre[column])
-    for tree in range(len(roots)):
-        node = roots[tree]
-        while feature[node] >= 0:
-            value = row[feature[node]]
-            goes_left = missing_left[node] if np.isnan(value) else value <= threshold[node]
-            node = left[node] if goes_left else right[node]
-        total += threshold[node]
-    return total
-
-
-@njit(cache=True, nogil=True)
-def predict_rows(
-    x: Floats,
-    roots: Ints,
-    feature: Ints,
-    threshold: Floats,
-    left: Ints,
-    right: Ints,
-    missing_left: Bools,
-    base: float,
-    linear: Floats,
-    centre: Floats,
-) -> Floats:
-    """Return raw probabilities, shape (n,).
-
-    Args:
-        x: Features, shape (n, k).
-        roots: First node of each tree, shape (trees,); the other arrays have shape (nodes,).
-        feature: Column each node compares, −1 for a leaf.
-        threshold: Bound of the node, or the log odds a leaf adds.
-        left: Next node for rows within the bound.
-        right: Next node for the other rows.
-        missing_left: True if a NaN goes left.
-        base: Log odds before any tree.
-        linear: See ``Forest``.
-        centre: See ``Forest``.
-    """
-    raw = np.empty(len(x))
-    for i in range(len(x)):
-        odds = log_odds(
-            x[i], roots, feature, threshold, left, right, missing_left, base, linear, centre
-        )
-        raw[i] = 1.0 / (1.0 + np.exp(-odds))
-    return raw
 
 
 def forest_from_lightgbm(description: dict[str, Any]) -> Forest:

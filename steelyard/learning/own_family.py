@@ -24,6 +24,7 @@ import numpy as np
 
 from steelyard.errors import FixConfiguration, FixData
 from steelyard.learning.samples import Floats, WeightedRows
+from steelyard.scoring.onnx import Answer, onnx_answer
 
 ONNX_FILE, OWN_FILE = "model.onnx", "model.zip"
 ROUNDING = 1e-4
@@ -35,8 +36,6 @@ ClassLoader = Callable[[str], Any]
 """Returns the class that ``MODULE:CLASS`` names."""
 Params = dict[str, Any]
 """Parameters of a trial."""
-Answer = Callable[[Floats], Floats]
-"""Returns the raw probability of a win of each row, shape (n, k) → (n,)."""
 
 
 def installed_class(name: str) -> Any:
@@ -247,23 +246,10 @@ def _converted(family: str, model: Any, features: int, number: str) -> bytes:
 
 def _onnx_reader(content: bytes) -> Answer:
     try:
-        import onnxruntime
+        return onnx_answer(content)
     except ImportError as error:
         raise FixConfiguration(
             "the model is stored as ONNX; install what reads it: pip install 'steelyard[onnx]'"
         ) from error
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    try:
-        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:
         raise FixData(f"{ONNX_FILE} cannot be read ({error}); retrain") from error
-    source, outputs = session.get_inputs()[0], [output.name for output in session.get_outputs()]
-    kind = np.float32 if "float" in source.type and "double" not in source.type else np.float64
-
-    def answer(x: Floats) -> Floats:
-        given = session.run(outputs[-1:], {source.name: np.ascontiguousarray(x, dtype=kind)})[0]
-        return np.asarray(given, dtype=np.float64)[:, 1]
-
-    return answer

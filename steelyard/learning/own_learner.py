@@ -8,8 +8,9 @@ from steelyard.errors import FixData
 from steelyard.learning.boosters import StoredLearner
 from steelyard.learning.calibration import logit
 from steelyard.learning.forest import Forest
-from steelyard.learning.own_family import Answer, ClassLoader, stored_answers
+from steelyard.learning.own_family import ClassLoader, stored_answers
 from steelyard.learning.samples import Floats
+from steelyard.scoring.onnx import Answer
 
 PERMUTATIONS = 8
 """Orders of the features over which their shares are averaged, half of them the others reversed."""

@@ -18,24 +18,21 @@ from numpy.typing import NDArray
 from steelyard.errors import FixData
 from steelyard.learning.calibration import Calibration, Scale
 from steelyard.learning.forest import (
-    Bools,
-    Floats,
     Forest,
-    Ints,
     ReferenceRows,
     forest_from_bytes,
-    log_odds,
     reference_from_bytes,
 )
 from steelyard.learning.own_family import (
     ROUNDING,
-    Answer,
     ClassLoader,
     installed_class,
     is_own,
     stored_answers,
 )
 from steelyard.market.features import LARGEST, may_be_missing
+from steelyard.scoring.kernels import Bools, Floats, score_row
+from steelyard.scoring.onnx import Answer
 
 DESCRIPTION, TREES = "model.json", "forest.npz"
 FORMAT, READABLE = 4, (2, 3, 4)
@@ -230,74 +227,6 @@ def within_bounds(row: Floats, low: Floats, high: Floats, optional: Bools) -> bo
         if not low[i] <= row[i] <= high[i] and not (optional[i] and np.isnan(row[i])):
             return False
     return True
-
-
-@njit(cache=True, nogil=True)
-def score_row(
-    row: Floats,
-    roots: Ints,
-    feature: Ints,
-    threshold: Floats,
-    left: Ints,
-    right: Ints,
-    missing_left: Bools,
-    base: float,
-    linear: Floats,
-    centre: Floats,
-    single: bool,
-    slope: float,
-    intercept: float,
-    grid: Floats,
-    matched: Floats,
-) -> tuple[float, float]:
-    """Return ``p_win`` and ``confidence_ml`` (0-100) of one row.
-
-    Args:
-        row: Features, shape (k,).
-        roots: See ``Forest``.
-        feature: See ``Forest``.
-        threshold: See ``Forest``.
-        left: See ``Forest``.
-        right: See ``Forest``.
-        missing_left: See ``Forest``.
-        base: See ``Forest``.
-        linear: See ``Forest``.
-        centre: See ``Forest``.
-        single: See ``Forest``.
-        slope: Slope of the Platt scaling.
-        intercept: Intercept of the Platt scaling.
-        grid: ``p_win`` of the matched scale, shape (q,); empty for 100 · p_win.
-        matched: Confidence at each point of ``grid``, shape (q,).
-    """
-    rounded = row.astype(np.float32).astype(np.float64) if single else row
-    odds = log_odds(
-        rounded, roots, feature, threshold, left, right, missing_left, base, linear, centre
-    )
-    raw = 1.0 / (1.0 + np.exp(-odds))
-    raw = min(max(raw, 1e-9), 1 - 1e-9)
-    p_win = 1.0 / (1.0 + np.exp(-(slope * np.log(raw / (1.0 - raw)) + intercept)))
-    if len(grid) == 0:
-        return p_win, 100.0 * p_win
-    return p_win, matched_confidence(p_win, grid, matched)
-
-
-@njit(cache=True, nogil=True)
-def matched_confidence(p_win: float, grid: Floats, matched: Floats) -> float:
-    """Return the confidence of ``p_win``, interpolated and clipped to the ends of the scale.
-
-    Args:
-        p_win: Calibrated probability.
-        grid: ``p_win`` of the scale, shape (q,), strictly rising.
-        matched: Confidence, 0-100, at each point of ``grid``, shape (q,).
-    """
-    if p_win <= grid[0]:
-        return float(matched[0])
-    last = len(grid) - 1
-    if p_win >= grid[last]:
-        return float(matched[last])
-    above = np.searchsorted(grid, p_win, side="right")
-    share = (p_win - grid[above - 1]) / (grid[above] - grid[above - 1])
-    return float(matched[above - 1] + share * (matched[above] - matched[above - 1]))
 
 
 def files_hash(files: Mapping[str, bytes]) -> str:

@@ -1,6 +1,7 @@
 """The registry, on a real MLflow database."""
 
 import json
+import re
 import sqlite3
 import time
 from dataclasses import replace
@@ -13,14 +14,17 @@ import pytest
 from factories.evidence import NOW
 from factories.registry import open_registry, promote
 from factories.samples import make_samples
+from steelyard import scoring
 from steelyard.errors import FixConfiguration, RestoreService
 from steelyard.gateways.registry import Dataset, Registration, Registry, Trial
 from steelyard.learning.model import Model
 from steelyard.learning.policy import LearningPolicy
+from steelyard.learning.scorer import Scorer
 from steelyard.learning.search import TrialRow
 from steelyard.learning.training import train
 
 SAMPLES = make_samples(500, signal=1.5)
+FOREIGN = re.compile(r"\s*(from|import) +steelyard").match
 MODEL = train(SAMPLES, LearningPolicy(trials=2, rounds=20)).model
 
 
@@ -103,22 +107,44 @@ def test_a_training_without_a_model_is_kept_as_refused(registry: Registry) -> No
     assert registry.challenger() is None
 
 
-def test_nothing_stored_can_execute_code(registry: Registry, tmp_path: Path) -> None:
-    """A version has no pickled files, and MLflow's own loader gives the same predictions."""
+def test_nothing_stored_is_pickled_and_the_code_is_ours(registry: Registry, tmp_path: Path) -> None:
+    """Beside the model's files lies a copy of the scoring package, which needs public packages."""
+    registry.register(registration())
+    files = [file for file in (tmp_path / "mlruns" / "artifacts").rglob("*") if file.is_file()]
+    code = {file.name: file.read_text() for file in files if file.suffix == ".py"}
+    [requirements] = [file for file in files if file.name == "requirements.txt"]
+
+    assert not [file for file in files if file.suffix in (".pkl", ".pickle", ".joblib")]
+    assert code == {file.name: file.read_text() for file in Path(scoring.__path__[0]).glob("*.py")}
+    assert not [line for text in code.values() for line in text.splitlines() if FOREIGN(line)]
+    assert {line.partition("==")[0] for line in requirements.read_text().split()} == {
+        "mlflow",
+        "numba",
+        "numpy",
+        "pandas",
+    }
+
+
+def test_mlflow_answers_as_the_trading_side_does(registry: Registry, tmp_path: Path) -> None:
+    """To the last bit, also where a feature is missing, and for the example beside the model."""
     import mlflow.pyfunc
     import pandas as pd
 
     assert MODEL is not None
-    version = registry.register(registration())
-    files = [file for file in (tmp_path / "mlruns" / "artifacts").rglob("*") if file.is_file()]
-    assert not [file for file in files if file.suffix in (".pkl", ".pickle", ".joblib", ".py")]
-    folder = next(
-        file for file in files if file.name == "MLmodel" and version.run_id in str(file)
-    ).parent
-    frame = pd.DataFrame(SAMPLES.x, columns=list(SAMPLES.feature_names))
-    predicted = mlflow.pyfunc.load_model(str(folder)).predict(frame)
+    registry.register(registration())
+    [file] = (tmp_path / "mlruns" / "artifacts").rglob("MLmodel")
+    x = SAMPLES.x.copy()
+    x[::7, 2] = np.nan
+    frame = pd.DataFrame(x, columns=list(SAMPLES.feature_names))[reversed(SAMPLES.feature_names)]
+    served = mlflow.pyfunc.load_model(str(file.parent))
+    scorer = Scorer.from_files(MODEL.to_files())
 
-    np.testing.assert_array_equal(predicted["p_win"], MODEL.predict(SAMPLES.x)[0])
+    expected = np.array([scorer.score(row) for row in x])
+    np.testing.assert_array_equal(served.predict(frame)[["p_win", "confidence_ml"]], expected)
+    example = served.input_example
+    assert list(example.columns) == list(SAMPLES.feature_names)
+    np.testing.assert_array_equal(example, SAMPLES.x[: len(example)])
+    assert served.predict(example)["p_win"].between(0, 1).all()
 
 
 def test_a_locked_database_is_one_clear_line_within_seconds(

@@ -1,12 +1,15 @@
 """Families of the user's own: searched, stored without pickle, served and explained."""
 
 import re
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier
 
@@ -21,6 +24,7 @@ from steelyard.learning.policy import LearningPolicy
 from steelyard.learning.samples import Samples
 from steelyard.learning.scorer import Scorer
 from steelyard.learning.training import Training, train
+from steelyard.scoring.served import Served
 from steelyard.weight.state import State, initial_state
 
 CHAMPION_AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -80,6 +84,25 @@ def test_it_is_stored_without_pickle_and_read_back(own: Training, skilled: Sampl
     scored = np.array([scorer.score(row) for row in skilled.x[:20]])
     np.testing.assert_allclose(scored[:, 0], p_win, atol=1e-6)
     np.testing.assert_allclose(scored[:, 1], confidence, atol=1e-3)
+
+
+def test_mlflow_answers_the_same_where_its_class_is_installed(
+    own: Training, skilled: Samples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A version of ONNX answers without the class, one of files of its own with it."""
+    assert own.model is not None
+    files = own.model.to_files()
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    if own.model.learner_file != "model.onnx":
+        with pytest.raises(ModuleNotFoundError, match="my_models"):
+            Served(tmp_path)
+        monkeypatch.setitem(sys.modules, "my_models", SimpleNamespace(**CLASSES))
+    scorer = Scorer.from_files(files, load)
+
+    frame = pd.DataFrame(skilled.x[:20], columns=list(skilled.feature_names))
+    answered = Served(tmp_path).predict(frame)
+    np.testing.assert_allclose(answered, [scorer.score(row) for row in skilled.x[:20]], rtol=1e-6)
 
 
 def test_its_contributions_sum_to_the_log_odds(own: Training, skilled: Samples) -> None:

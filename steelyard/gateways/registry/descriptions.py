@@ -16,6 +16,12 @@ WHERE = (
     "`champion` is the version that serves, `challenger` the next one to be compared with it. "
     "Every change of the weight is a run in the experiment `steelyard/decisions`."
 )
+ANSWERS = (
+    "Asked with a frame of its features (the columns of its signature; NaN for one that is "
+    "missing), it answers `p_win`, the calibrated probability that the trade wins, and "
+    "`confidence_ml`, the same on the existing system's scale of 0 to 100, which the weight blends "
+    "in. Serve it without Steelyard: `mlflow models serve -m models:/NAME@champion`."
+)
 HOLDOUT: Mapping[str, tuple[str, str]] = {
     "holdout_accuracy": ("accuracy", ".1%"),
     "holdout_no_information_rate": ("no-information rate", ".1%"),
@@ -88,6 +94,7 @@ def describe_version(tags: Mapping[str, str], training: str, decision: str = "")
         status,
         f"Training of {tags['as_of'][:10]} ({tags['family']}){through}{verdict}.",
         _holdout_rows(metrics),
+        ANSWERS if tags.get("files_hash") else "",
         " · ".join(links),
     ]
     return "\n\n".join(paragraph for paragraph in paragraphs if paragraph)
