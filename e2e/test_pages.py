@@ -104,7 +104,7 @@ def test_the_page_of_a_run_says_what_was_decided_and_why(
     page: Page, lived: Lived, picture: Keep
 ) -> None:
     """Prefect's page of an evaluation shows verdict, rules, bounds and a link to MLflow."""
-    run = lived.up.completed("weight/daily", as_of=END.isoformat())
+    run = lived.up.completed("weight/daily-weight", as_of=END.isoformat())
     verdict = re.search(r"\*\*(\w+)\*\* \(weight\)", lived.up.artifacts(run)["weight-summary"])
     assert verdict
 
@@ -135,7 +135,7 @@ def test_the_page_of_the_model_says_what_it_may_decide(
 
 def test_a_decision_in_mlflow_shows_its_picture(page: Page, lived: Lived) -> None:
     """The artifact of the run is a picture the browser draws."""
-    summary = lived.up.artifacts(lived.up.completed("weight/daily", as_of=END.isoformat()))[
+    summary = lived.up.artifacts(lived.up.completed("weight/daily-weight", as_of=END.isoformat()))[
         "weight-summary"
     ]
     address = re.search(r"The decision in MLflow\]\((.+?)\)", summary)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from itertools import combinations
 from pathlib import Path
-from typing import Annotated, Any, Self, TypeVar, cast
+from typing import Annotated, Any, Literal, Self, TypeVar, cast
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -121,21 +121,37 @@ Port = Annotated[int, Field(ge=1, le=65_535)]
 Cron = Annotated[str, Field(pattern=r"^\S+( \S+){4}$")]
 
 
+APART = {"collect": "30 21 * * *", "trade": "45 21 * * *", "settle": "0 22 * * *"}
+"""Times of the parts of ``bar`` where one of them has a time of its own."""
+
+
 class Schedules(FrozenModel):
     """Schedules of the flows, one field per deployment of ``prefect.yaml``.
 
-    Each is a cron expression in the time zone of ``UpSettings``.
+    Each is a cron expression in the time zone of ``UpSettings``; None: only by hand.
+
+    Attributes:
+        bar: Collects, trades and settles; "auto": when the source has a new bar.
     """
 
-    collect: Cron = "30 21 * * *"
-    trade: Cron = "45 21 * * *"
-    settle: Cron = "0 22 * * *"
+    bar: Cron | Literal["auto"] | None = "auto"
+    collect: Cron | None = None
+    trade: Cron | None = None
+    settle: Cron | None = None
     guard: Cron = "15 22 * * *"
     weight: Cron = "30 22 * * *"
     drift: Cron = "45 22 * * *"
     train: Cron = "0 23 * * sat"
     deep_search: Cron = "0 1 1 1,4,7,10 *"
     review: Cron = "0 6 1 * *"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _times_of_their_own(cls, values: Any) -> Any:
+        """Keep the times of homes from before ``bar``, and what they left as it was delivered."""
+        if not isinstance(values, dict) or "bar" in values or not values.keys() & APART.keys():
+            return values
+        return {"bar": None, **APART, **values}
 
 
 class UpSettings(FrozenModel):
@@ -147,6 +163,7 @@ class UpSettings(FrozenModel):
     page_port: Port = 8788
     names: tuple[str, ...] = ()
     timezone: str = "UTC"
+    run: bool = False
     schedules: Schedules = Schedules()
 
     @property
@@ -412,6 +429,11 @@ def declared_deployments() -> list[dict[str, Any]]:
     """Return the deployments as ``prefect.yaml`` declares them."""
     declared = yaml.safe_load((PACKAGE / "prefect.yaml").read_text(encoding="utf-8"))
     return list(declared["deployments"])
+
+
+def schedule_of(entry: Mapping[str, Any]) -> str:
+    """Return the name in ``conf/up.yaml`` under which a declared deployment has its times."""
+    return str(entry["tags"][0])
 
 
 def default_conf() -> Path:

@@ -88,7 +88,7 @@ def up(home: Home = HERE, conf: Conf = None) -> None:
 @app.command()
 def deploy(home: Home = HERE, conf: Conf = None, as_json: Json = False) -> None:
     """Register the schedules with the Prefect server at PREFECT_API_URL."""
-    from steelyard.settings import default_conf, load
+    from steelyard.home import open_shared
     from steelyard.views import terminal
 
     if not prefect_server_configured():
@@ -98,9 +98,9 @@ def deploy(home: Home = HERE, conf: Conf = None, as_json: Json = False) -> None:
     from steelyard.ops.deployments import register
     from steelyard.ops.login import logged_in
 
-    settings = load(conf)
-    with logged_in(settings, home):
-        schedules = register(settings.up, home, conf or default_conf())
+    shared = open_shared(home, conf)
+    with logged_in(shared.settings, home):
+        schedules = register(shared)
     show(schedules, as_json, terminal.print_schedules)
 
 

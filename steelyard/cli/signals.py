@@ -91,6 +91,15 @@ def _our_column(text: str) -> tuple[str, str]:
 
 
 @app.command()
+def bar(home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: Json = False) -> None:
+    """Collect, trade and settle, once a bar is known: what the schedule runs per bar."""
+    from steelyard.flows.bar import bar as flow
+    from steelyard.views import terminal
+
+    show(run_flow(flow, home, conf, as_of), as_json, terminal.print_bar)
+
+
+@app.command()
 def trade(home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: Json = False) -> None:
     """Trade the newest bar's signals: evaluate, size, order; record fills of earlier orders."""
     from steelyard.flows.trade import trade as flow

@@ -11,6 +11,7 @@ from steelyard.errors import FixConfiguration
 
 CONTINUOUS = ("", "24/7", "auto")
 YEAR = pd.Timedelta("366D")
+NO_TIME = pd.Timedelta(0)
 QUIET = pd.Timedelta("5D")
 """Without a calendar, longer pauses are reported; weekends and the longest holidays are shorter."""
 
@@ -106,6 +107,7 @@ def known_times(
     delay: pd.Timedelta,
     calendar: str,
     timezone: str,
+    begin: pd.Timedelta = NO_TIME,
 ) -> list[pd.Timestamp]:
     """Return when the bars of the coming days are known (UTC), as far as the calendar tells.
 
@@ -116,19 +118,21 @@ def known_times(
         delay: Time from a bar's open until it is known.
         calendar: "24/7", "auto" (taken as always open) or the code of an exchange calendar.
         timezone: Zone in which daily bars begin at midnight.
+        begin: Time from midnight there to the first bar of the day, shorter than a bar.
 
     Raises:
         FixConfiguration: If the calendar is unknown.
     """
-    first = since.tz_convert(timezone).normalize() - pd.Timedelta("1D")
-    step = min(bar_size, pd.Timedelta("1D"))
-    opens = pd.date_range(first, periods=(days + 2) * (pd.Timedelta("1D") // step), freq=step)
+    first = since.tz_convert(timezone).normalize() - pd.Timedelta("1D") + begin
+    is_daily = bar_size >= pd.Timedelta("1D")  # a day is as long as the clocks of the zone make it
+    periods = (days + 2) * (1 if is_daily else pd.Timedelta("1D") // bar_size)
+    opens = pd.date_range(first, periods=periods, freq="D" if is_daily else bar_size)
     start, end = (day.tz_localize(None).normalize() for day in (opens[0], opens[-1]))
     exchange = None if calendar in CONTINUOUS else _exchange(calendar, start - QUIET, end + QUIET)
-    if exchange is not None and bar_size >= pd.Timedelta("1D"):
+    if exchange is not None and is_daily:
         opens = opens[opens.tz_localize(None).normalize().isin(exchange.sessions)]
     known = [stamp for stamp in opens.tz_convert("UTC") + delay if stamp > since]
-    if exchange is None or bar_size >= pd.Timedelta("1D"):
+    if exchange is None or is_daily:
         return known
     return [stamp for stamp in known if exchange.is_open_on_minute(stamp - pd.Timedelta("1min"))]
 

@@ -4,13 +4,14 @@ import shlex
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC
 from pathlib import Path
 from typing import Any, cast
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.actions import VariableCreate, VariableUpdate, WorkPoolCreate
 from prefect.client.schemas.filters import (
     DeploymentFilter,
     DeploymentFilterId,
@@ -23,11 +24,14 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.deployments.runner import RunnerDeployment
+from prefect.exceptions import ObjectNotFound
 from prefect.runner.storage import LocalStorage
 from prefect.schedules import Cron
 from prefect.states import Crashed
 
-from steelyard.settings import UpSettings, declared_deployments
+from steelyard.home import Home
+from steelyard.queries.schedules import Plan, plans
+from steelyard.settings import declared_deployments, default_conf, schedule_of
 from steelyard.views.operations import Deployment
 
 ENGINE = f"{shlex.quote(sys.executable)} -P -m prefect.engine"
@@ -42,26 +46,52 @@ a command or an environment, and so do what the worker may do."""
 SCHEDULED_WITHIN_SECONDS = 30.0
 
 
-def register(up: UpSettings, home: Path, conf: Path) -> list[Deployment]:
+FORMER = (
+    "collect/daily",
+    "trade/per-bar",
+    "settle/daily",
+    "guard/daily",
+    "weight/daily",
+    "drift/daily",
+)
+"""Deployments of version 0.2, whose names were not unique by themselves."""
+
+
+def register(home: Home) -> list[Deployment]:
     """Register every deployment, and return name, cron and next run of each.
 
-    Runs work in the current folder, so that relative paths in the settings keep their meaning.
+    Home, settings and times are kept as variables on the server, from which ``prefect deploy``
+    registers the same. Runs work in the current folder, so that relative paths in the settings
+    keep their meaning.
 
     Args:
-        up: Times and time zone of the schedules.
-        home: Folder of the home.
-        conf: Folder of the settings.
+        home: What the lineages of the home share.
     """
-    entries = declared_deployments()
-    parameters = {"home": str(home.resolve()), "conf": str(conf.resolve())}
+    entries, planned = declared_deployments(), {plan.name: plan for plan in plans(home)}
+    parameters = {
+        "home": str(home.folder),
+        "conf": str((home.conf or default_conf()).resolve()),
+    }
     with get_client(sync_client=True) as client:
         _make_pools(client, {entry["work_pool"]["name"] for entry in entries})
-        deployments = [_deployment(entry, up, parameters) for entry in entries]
+        for name, value in parameters.items():
+            _set_variable(client, name, value)
+        deployments = []
+        for entry in entries:
+            schedules = [_schedule(plan) for plan in [planned.get(schedule_of(entry))] if plan]
+            _set_variable(client, schedule_of(entry), schedules)
+            deployments.append(_deployment(entry, schedules, parameters))
         # ``apply`` returns a coroutine only inside a running loop.
         ids = [cast(UUID, deployment.apply()) for deployment in deployments]
+        _delete_former(client)
         return [
-            Deployment(deployment.full_name, _next_run(client, deployment_id), _cron(up, entry))
+            Deployment(
+                deployment.full_name,
+                _next_run(client, deployment_id) if plan else None,
+                plan.cron if plan else "",
+            )
             for entry, deployment, deployment_id in zip(entries, deployments, ids, strict=True)
+            for plan in [planned.get(schedule_of(entry))]
         ]
 
 
@@ -89,24 +119,48 @@ def _make_pools(client: SyncPrefectClient, names: set[str]) -> None:
         )
 
 
+def _set_variable(client: SyncPrefectClient, name: str, value: Any) -> None:
+    """Keep a value under ``steelyard_NAME`` on the server, where ``prefect.yaml`` names it."""
+    name = f"steelyard_{name}"
+    if client.read_variable_by_name(name) is None:
+        client.create_variable(VariableCreate(name=name, value=value))
+    else:
+        client.update_variable(VariableUpdate(name=name, value=value))
+
+
+def _schedule(plan: Plan) -> dict[str, str]:
+    """Return a schedule as ``prefect.yaml`` writes it."""
+    return {"cron": plan.cron, "timezone": plan.timezone, "slug": plan.name}
+
+
 def _deployment(
-    entry: Mapping[str, Any], up: UpSettings, parameters: Mapping[str, str]
+    entry: Mapping[str, Any],
+    schedules: Sequence[Mapping[str, str]],
+    parameters: Mapping[str, str],
 ) -> RunnerDeployment:
-    [schedule] = entry["schedules"]
     deployment = RunnerDeployment.from_entrypoint(
         entrypoint=entry["entrypoint"],
         name=entry["name"],
-        schedules=[Cron(_cron(up, entry), timezone=up.timezone, slug=schedule["slug"])],
+        schedules=[
+            Cron(plan["cron"], timezone=plan["timezone"], slug=plan["slug"]) for plan in schedules
+        ],
         concurrency_limit=ConcurrencyLimitConfig(**entry["concurrency_limit"]),
         parameters={**entry["parameters"], **parameters},
+        tags=entry["tags"],
         work_pool_name=entry["work_pool"]["name"],
     )
     deployment.storage = LocalStorage(str(Path.cwd()))
     return deployment
 
 
-def _cron(up: UpSettings, entry: Mapping[str, Any]) -> str:
-    return str(getattr(up.schedules, entry["schedules"][0]["slug"]))
+def _delete_former(client: SyncPrefectClient) -> None:
+    """Delete the deployments that had another name in earlier versions; their runs stay."""
+    pools = {entry["work_pool"]["name"] for entry in declared_deployments()}
+    for name in FORMER:
+        with suppress(ObjectNotFound):
+            former = client.read_deployment_by_name(name)
+            if former.work_pool_name in pools:
+                client.delete_deployment(former.id)
 
 
 def _next_run(client: SyncPrefectClient, deployment: UUID) -> str | None:

@@ -8,16 +8,18 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from itertools import pairwise
+from typing import Any, cast
 
 import pandas as pd
 
 from steelyard.desk.risk import entry_ends
 from steelyard.errors import CollectMoreData, FixConfiguration
-from steelyard.gateways.calendars import QUIET, known_times, next_open
+from steelyard.gateways.calendars import QUIET, next_open, zone_of
 from steelyard.home import Home
 from steelyard.queries.history import signals_between
-from steelyard.settings import UpSettings, declared_deployments
+from steelyard.queries.rhythm import DAY, rhythm
+from steelyard.settings import declared_deployments, schedule_of
 from steelyard.views.lineage import ScheduleStatus
 from steelyard.weight.decision import Entry
 from steelyard.weight.ladder import period_end
@@ -25,6 +27,10 @@ from steelyard.weight.state import State
 
 COMING_DAYS = 14
 """Days for which daily bars are held against the schedules; shorter bars are for two days."""
+AUTO = "auto"
+HOURLY = "1 * * * *"
+"""Times of bars whose size is not known yet."""
+PER_BAR = ("bar", "collect", "trade")
 MAX_RUNS = 10_000
 INTERVALS = 2
 """Missed intervals after which a schedule is dead."""
@@ -58,7 +64,7 @@ class ScheduleRecords:
 def schedules(
     home: Home, state: State, entries: Sequence[Entry], as_of: datetime
 ) -> tuple[ScheduleStatus, ...]:
-    """Return the status of each schedule in ``conf/up.yaml``, in that order.
+    """Return the status of each schedule of the home, in the order of ``conf/up.yaml``.
 
     Args:
         home: Opened home.
@@ -69,22 +75,87 @@ def schedules(
     Raises:
         FixConfiguration: If one of the times is not cron.
     """
-    records, up = ScheduleRecords(home, state, entries, as_of), home.settings.up
+    records = ScheduleRecords(home, state, entries, as_of)
     lease = timedelta(days=home.settings.weight.lease_days)
     return tuple(
-        schedule_status(name, up, read_trace(records), as_of, lease)
-        for name, read_trace in TRACES.items()
+        schedule_status(plan, TRACES[plan.name](records), as_of, lease) for plan in plans(home)
     )
 
 
-def schedule_status(
-    name: str, up: UpSettings, trace: Trace, as_of: datetime, lease: timedelta
-) -> ScheduleStatus:
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Times at which a deployment runs: its name in ``conf/up.yaml``, cron and time zone."""
+
+    name: str
+    cron: str
+    timezone: str
+
+
+def plans(home: Home) -> tuple[Plan, ...]:
+    """Return the schedules of a home, in the order of ``conf/up.yaml``.
+
+    Args:
+        home: Opened home, or what its lineages share.
+
+    Raises:
+        FixConfiguration: If the calendar of the bars is unknown.
+    """
+    up, planned = home.settings.up, list[Plan]()
+    for name in TRACES:
+        cron = getattr(up.schedules, name)
+        if cron is None or (name == "bar" and up.run):
+            continue
+        planned.append(_plan_of_bars(home) if cron == AUTO else Plan(name, cron, up.timezone))
+    return tuple(planned)
+
+
+def _plan_of_bars(home: Home) -> Plan:
+    """Return the times at which the source has a new bar, rounded down to the minute.
+
+    Cron knows no holidays, and half days close at their usual time (docs/decisions/0025); a run
+    without a new bar trades nothing.
+    """
+    try:
+        times = rhythm(home)
+    except CollectMoreData:
+        return Plan("bar", HOURLY, "UTC")
+    days = 366 if times.bar_size >= DAY else COMING_DAYS
+    zone = times.timezone if times.bar_size >= DAY else zone_of(times.calendar)
+    known = pd.DatetimeIndex(times.known(datetime.now(UTC), days)) + times.delay
+    local = known.tz_convert(zone).floor("min")
+    if local.empty:
+        return Plan("bar", HOURLY, "UTC")
+    if times.bar_size >= DAY:  # the clocks change in the night of a few of them
+        usual = (local - local.normalize()) == (local - local.normalize()).to_series().mode()[0]
+        local = local[usual]
+    fields = (
+        _field(local.minute, 60),
+        _field(local.hour, 24),
+        "*",
+        "*",
+        _field(local.dayofweek + 1, 7, first=1),
+    )
+    return Plan("bar", " ".join(fields), zone)
+
+
+def _field(values: pd.Index, count: int, first: int = 0) -> str:
+    """Return values of one field of cron, as short as it can be said."""
+    chosen = sorted(set(values))
+    if chosen == list(range(first, first + count)):
+        return "*"
+    steps = {later - earlier for earlier, later in pairwise(chosen)}
+    if len(chosen) * next(iter(steps), 0) == count and len(steps) == 1 and chosen[0] == first:
+        return f"*/{steps.pop()}"
+    if steps == {1}:
+        return f"{chosen[0]}-{chosen[-1]}"
+    return ",".join(map(str, chosen))
+
+
+def schedule_status(plan: Plan, trace: Trace, as_of: datetime, lease: timedelta) -> ScheduleStatus:
     """Return the last run of a schedule, and since when it is dead.
 
     Args:
-        name: Name in ``conf/up.yaml``.
-        up: Cron and time zone of the schedules.
+        plan: Cron and time zone of the schedule.
         trace: Last trace of its flow.
         as_of: Evaluate as of this time (UTC).
         lease: Duration of the lease; a schedule is never dead sooner.
@@ -92,44 +163,55 @@ def schedule_status(
     Raises:
         FixConfiguration: If its time is not cron.
     """
-    cron = getattr(up.schedules, name)
     if trace.due is None:
-        return ScheduleStatus(name, cron, trace.seen, None, None)
-    expected, following = next_runs(up, name, trace.due)
+        return ScheduleStatus(plan.name, plan.cron, trace.seen, None, None)
+    expected, following = next_runs(plan, trace.due)
     patience = max(INTERVALS * (following - expected), lease, trace.patience)
     dead_since = expected if as_of - expected > patience else None
-    return ScheduleStatus(name, cron, trace.seen, expected, dead_since)
+    return ScheduleStatus(plan.name, plan.cron, trace.seen, expected, dead_since)
 
 
-def next_runs(up: UpSettings, name: str, moment: datetime) -> tuple[datetime, datetime]:
+def next_runs(plan: Plan, moment: datetime) -> tuple[datetime, datetime]:
     """Return the next two runs of a schedule after a time, in UTC, as Prefect plans them.
 
     Args:
-        up: Cron and time zone of the schedules.
-        name: Name in ``conf/up.yaml``.
+        plan: Cron and time zone of the schedule.
         moment: Time (UTC); a run at that time counts as past.
 
     Raises:
         FixConfiguration: If its time is not cron.
     """
-    first, second = _runs(up, name, 2, moment + timedelta(seconds=1))
+    first, second = _runs(plan, 2, moment + timedelta(seconds=1))
     return first, second
 
 
-def _runs(
-    up: UpSettings, name: str, count: int, since: datetime, until: datetime | None = None
-) -> list[datetime]:
+def _runs(plan: Plan, count: int, since: datetime, until: datetime | None = None) -> list[datetime]:
     """Return at most ``count`` runs of a schedule from ``since`` on, in UTC."""
     from prefect.server.schemas.schedules import CronSchedule
 
     try:
-        planned = CronSchedule(cron=getattr(up.schedules, name), timezone=up.timezone)
+        planned = CronSchedule(cron=plan.cron, timezone=plan.timezone)
     except ValueError as error:
         raise FixConfiguration(
-            f"conf/up.yaml: schedules.{name}: '{getattr(up.schedules, name)}' is not cron"
+            f"conf/up.yaml: schedules.{plan.name}: '{plan.cron}' is not cron"
         ) from error
     dates = asyncio.run(planned.get_dates(count, since, until))
-    return [date.astimezone(UTC) for date in dates]
+    # Prefect's own type of times loses its zone in arithmetic.
+    return [datetime.fromtimestamp(date.timestamp(), UTC) for date in dates]
+
+
+def planned_runs(plan: Plan, since: datetime, until: datetime) -> list[datetime]:
+    """Return the runs of a schedule in a span of time, in UTC.
+
+    Args:
+        plan: Cron and time zone of the schedule.
+        since: First time (UTC).
+        until: Last time (UTC).
+
+    Raises:
+        FixConfiguration: If its time is not cron.
+    """
+    return _runs(plan, MAX_RUNS, since, until)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,22 +245,41 @@ def coming_bars(home: Home, as_of: datetime) -> list[ComingBar]:
     Raises:
         FixConfiguration: If the times of collect or trade are not cron.
     """
-    source, up, bar_size = home.settings.source.resolved(), home.settings.up, home.lake.bar_size
-    days = COMING_DAYS if bar_size >= pd.Timedelta("1D") else 2
-    until = as_of + timedelta(days=2 * days)
-    collects, trades = (_runs(up, name, MAX_RUNS, as_of, until) for name in ("collect", "trade"))
+    times, risk = rhythm(home), home.settings.risk
+    days = COMING_DAYS if times.bar_size >= DAY else 2
+    traded_after = _trading_times(home, as_of, as_of + timedelta(days=2 * days), times.delay)
     coming = []
-    for known in known_times(
-        pd.Timestamp(as_of), days, bar_size, home.lake.known_after, source.calendar, source.timezone
-    ):
-        known_at, opens_at = known.to_pydatetime(), next_open(source.calendar, known)
-        collected = next((run for run in collects if run >= known_at), None)
-        traded = next((run for run in trades if collected and run > collected), None)
-        ends = entry_ends(
-            known_at, opens_at.to_pydatetime(), bar_size.to_pytimedelta(), home.settings.risk
-        )
-        coming.append(ComingBar(known_at, traded, ends))
+    for known in times.known(as_of, days):
+        known_at = known.to_pydatetime()
+        opens_at = next_open(times.calendar, known).to_pydatetime()
+        ends = entry_ends(known_at, opens_at, times.bar_size.to_pytimedelta(), risk)
+        coming.append(ComingBar(known_at, traded_after(known_at), ends))
     return coming
+
+
+def _trading_times(
+    home: Home, since: datetime, until: datetime, delay: pd.Timedelta
+) -> Callable[[datetime], datetime | None]:
+    """Return a function from when a bar is known to when it is traded; None: not by ``until``."""
+    runs = {
+        plan.name: planned_runs(plan, since, until) for plan in plans(home) if plan.name in PER_BAR
+    }
+
+    def traded(known_at: datetime) -> datetime | None:
+        at_once = known_at + delay if home.settings.up.run else None
+        whole = next((run for run in runs.get("bar", ()) if run >= known_at), at_once)
+        collected = next((run for run in runs.get("collect", ()) if run >= known_at), None)
+        apart = next((run for run in runs.get("trade", ()) if collected and run > collected), None)
+        return min(filter(None, (whole, apart)), default=None)
+
+    return traded
+
+
+def _bar(records: ScheduleRecords) -> Trace:
+    """Return the trace of its three parts whose next run is due first."""
+    traces = [_collect(records), _trade(records), _settle(records)]
+    owing = [trace for trace in traces if trace.due is not None]
+    return min(owing, key=lambda trace: cast(datetime, trace.due), default=traces[0])
 
 
 def _collect(records: ScheduleRecords) -> Trace:
@@ -260,8 +361,8 @@ def _deep_search(records: ScheduleRecords) -> Trace:
 
 def deep_search_trials() -> int:
     """Return the trials of the quarterly search in ``prefect.yaml``; as many mark a deep search."""
-    slugs = {entry["schedules"][0]["slug"]: entry for entry in declared_deployments()}
-    return int(slugs["deep_search"]["parameters"]["request"]["trials"])
+    declared = {schedule_of(entry): entry for entry in declared_deployments()}
+    return int(declared["deep_search"]["parameters"]["request"]["trials"])
 
 
 def _training(records: ScheduleRecords, trials: int) -> Trace:
@@ -284,6 +385,7 @@ def _review(records: ScheduleRecords) -> Trace:
 
 
 TRACES: dict[str, Callable[[ScheduleRecords], Trace]] = {
+    "bar": _bar,
     "collect": _collect,
     "trade": _trade,
     "settle": _settle,

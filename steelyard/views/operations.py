@@ -10,7 +10,7 @@ CheckStatus = Literal["ok", "warning", "wrong"]
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """A registered schedule: name, next run (ISO 8601, UTC; None if none is planned), and cron."""
+    """A deployment: name, next run (ISO 8601, UTC; None without one), cron; empty: by hand."""
 
     name: str
     next_run: str | None

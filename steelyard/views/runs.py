@@ -1,5 +1,6 @@
 """What a run of collect, settle or trade did, as values that the commands print."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -162,4 +163,30 @@ class TradingRun:
             "filled": self.filled,
             "signals": [asdict(signal) for signal in self.signals],
             "stale": self.stale,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class BarRun:
+    """What a run per bar did.
+
+    Attributes:
+        as_of: Time of the run (UTC).
+        collected: The bars collected.
+        traded: Lineage → its trading run.
+        settled: Lineage → its settlement.
+    """
+
+    as_of: datetime
+    collected: Collection
+    traded: Mapping[str, TradingRun]
+    settled: Mapping[str, Settlement]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {
+            "as_of": self.as_of.isoformat(),
+            "collected": self.collected.to_dict(),
+            "traded": {name: run.to_dict() for name, run in self.traded.items()},
+            "settled": {name: run.to_dict() for name, run in self.settled.items()},
         }

@@ -73,6 +73,7 @@ from steelyard.views.records import (
 from steelyard.views.replay import DemoResult, ReplayResult
 from steelyard.views.runs import (
     ANSWERED,
+    BarRun,
     Collection,
     LogCollection,
     Settlement,
@@ -189,7 +190,9 @@ def print_schedules(deployments: Sequence[Deployment]) -> None:
     rows = tuple(
         (
             deployment.name,
-            (deployment.next_run or "not planned yet")[:16].replace("T", " "),
+            (deployment.next_run or "not planned yet")[:16].replace("T", " ")
+            if deployment.cron
+            else "by hand",
             deployment.cron,
         )
         for deployment in deployments
@@ -275,6 +278,16 @@ def print_trades(run: TradingRun) -> None:
     for signal in run.signals:
         confidence = f"{signal.blended:.1f} at weight {signal.weight:.1%}"
         _line(f"  {signal.signal_id}: {confidence}: ", *_fate(signal), f": {signal.words}")
+
+
+def print_bar(run: BarRun) -> None:
+    """Print what was collected, and what each lineage traded and settled."""
+    print_collection(run.collected)
+    for name, traded in run.traded.items():
+        if len(run.traded) > 1:
+            _line((name, "bold"))
+        print_trades(traded)
+        print_settlement(run.settled[name])
 
 
 def _fate(signal: TradedSignal) -> list[Any]:

@@ -17,7 +17,7 @@ from steelyard.views.records import (
     SingleDecision,
     VersionRecord,
 )
-from steelyard.views.runs import Collection, Settlement, TradedSignal, TradingRun
+from steelyard.views.runs import BarRun, Collection, Settlement, TradedSignal, TradingRun
 from steelyard.weight.state import State
 
 UNCHANGED = "unchanged"
@@ -87,6 +87,23 @@ def _traded(signal: TradedSignal) -> str:
         f"{signal.signal_id}: {signal.blended:.1f} at weight {signal.weight:.1%}: {fate}: "
         f"{signal.words}"
     )
+
+
+@verdict.register
+def _of_bar(run: BarRun, as_of: datetime) -> Verdict:
+    collected = verdict(run.collected, as_of)
+    parts = [collected]
+    words = [collected.words]
+    for name, traded in run.traded.items():
+        own = [verdict(traded, as_of), verdict(run.settled[name], as_of)]
+        of_lineage = f"{name}: " if len(run.traded) > 1 else ""
+        words.append(of_lineage + "; ".join(part.words for part in own))
+        parts += own
+    tags = [part.tag for part in parts]
+    tag = next((tag for tag in ("ordered", "quarantined", "stale") if tag in tags), tags[0])
+    if not run.collected.added and tag == "collected":
+        tag = "no new bar"
+    return Verdict("; ".join(words), tag, tuple(line for part in parts for line in part.details))
 
 
 @verdict.register

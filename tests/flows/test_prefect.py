@@ -92,7 +92,7 @@ def test_the_doctor_finds_a_server_with_nothing_registered(server: str, home: Pa
         "work pool steelyard does not exist",
     )
     assert checks["deployments"].found.startswith(
-        "not registered: collect/daily, trade/per-bar, settle/daily"
+        "not registered: bar/per-bar, collect/collect-only, trade/trade-only"
     )
     assert "steelyard deploy" in checks["deployments"].advice
     assert (checks["late runs"].standing, checks["runs"].standing) == ("ok", "ok")

@@ -26,15 +26,21 @@ from steelyard.ops import reaper
 from steelyard.ops.deployments import ENGINE
 from steelyard.ops.up import planned
 from steelyard.ops.worker import EngineOnly, Worker
-from steelyard.settings import Schedules, Settings, UpSettings, declared_deployments, load
+from steelyard.settings import (
+    Schedules,
+    Settings,
+    UpSettings,
+    declared_deployments,
+    load,
+    schedule_of,
+)
 
-ALL = {
-    "collect/daily",
-    "trade/per-bar",
-    "settle/daily",
-    "guard/daily",
-    "weight/daily",
-    "drift/daily",
+BY_HAND = {"collect/collect-only", "trade/trade-only", "settle/settle-only"}
+ALL = BY_HAND | {
+    "bar/per-bar",
+    "guard/daily-guard",
+    "weight/daily-weight",
+    "drift/daily-drift",
     "train/weekly",
     "train/quarterly",
     "review/monthly",
@@ -75,8 +81,10 @@ def test_the_pages_answer_and_every_deployment_is_scheduled(up: Up) -> None:
         }
         assert deployment["global_concurrency_limit"]["limit"] == 1
         assert deployment["concurrency_options"]["collision_strategy"] == "ENQUEUE"
-        assert [schedule["active"] for schedule in deployment["schedules"]] == [True]
-        assert re.search(rf"{name} +│ \d{{4}}-\d\d-\d\d \d\d:\d\d ", up.out())
+        times = [schedule["active"] for schedule in deployment["schedules"]]
+        assert times == ([] if name in BY_HAND else [True])
+        when = "by hand" if name in BY_HAND else r"\d{4}-\d\d-\d\d \d\d:\d\d "
+        assert re.search(rf"{name} +│ {when}", up.out())
     assert str(up.home / ".steelyard" / "login") in up.out().replace("\n", "")
     assert up.login.partition(":")[2] not in up.out()
     assert up.prefect in up.out()
@@ -86,7 +94,7 @@ def test_the_pages_answer_and_every_deployment_is_scheduled(up: Up) -> None:
 def test_the_doctor_finds_all_of_it_well(
     up: Up, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The server of conf/up.yaml, a live worker, nine deployments for this home."""
+    """The server of conf/up.yaml, a live worker, ten deployments for this home."""
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
 
     def examined() -> dict[str, tuple[str, str]]:
@@ -99,7 +107,7 @@ def test_the_doctor_finds_all_of_it_well(
     rows = examined()
     assert rows["Prefect"] == ("ok", f"a server answers at {up.prefect}/api")
     assert rows["login"] == ("ok", "the server refuses requests without login")
-    assert rows["deployments"] == ("ok", "all 9 are registered and active")
+    assert rows["deployments"] == ("ok", "all 10 are registered, 7 of them with times")
     assert (rows["late runs"][0], rows["runs"]) == ("ok", ("ok", "every schedule completes"))
 
 
@@ -117,7 +125,7 @@ def test_a_stranger_starts_nothing(up: Up, who: str) -> None:
     """Neither a local user nor a web page can start a run, write to MLflow, or roll back."""
     code, headers = STRANGERS[who]
     login = up.login if code == HTTPStatus.FORBIDDEN else ""
-    deployment = up.api("deployments/name/collect/daily")["id"]
+    deployment = up.api("deployments/name/collect/collect-only")["id"]
     attacks: dict[str, dict[str, Any]] = {
         f"{up.prefect}/api/deployments/{deployment}/create_flow_run": {
             "state": {"type": "SCHEDULED"},
@@ -136,7 +144,7 @@ def test_a_stranger_starts_nothing(up: Up, who: str) -> None:
 )
 def test_not_even_the_operator_gives_a_run_a_command(up: Up, variables: dict[str, Any]) -> None:
     """The pool's only job is that of the deployments."""
-    deployment = up.api("deployments/name/collect/daily")["id"]
+    deployment = up.api("deployments/name/collect/collect-only")["id"]
     body = {"state": {"type": "SCHEDULED"}, "job_variables": variables}
     address = f"{up.prefect}/api/deployments/{deployment}/create_flow_run"
 
@@ -191,11 +199,11 @@ def test_registering_again_changes_nothing(
 
 def test_a_training_by_hand_shows_what_came_of_it(up: Up) -> None:
     """A training started over Prefect's API gives a version, artifacts and a report."""
-    up.completed("collect/daily")
+    up.completed("collect/collect-only")
     run = up.completed(
         "train/weekly", request={"trials": 3, "families": ["lightgbm"], "reason": "tried by hand"}
     )
-    up.completed("guard/daily")
+    up.completed("guard/daily-guard")
     review = up.completed("review/monthly")
     [version] = up.registered()
     [report] = (up.home / ".steelyard" / "reports").iterdir()
@@ -249,7 +257,7 @@ def test_a_server_that_is_killed_comes_back(up: Up) -> None:
     assert wait_until(lambda: all(up.child(part) not in (0, killed[part]) for part in killed))
     assert wait_until(lambda: answers(f"{up.mlflow}/health"))
     assert wait_until(lambda: answers(f"{up.prefect}/api/health", up.login))
-    up.completed("guard/daily")
+    up.completed("guard/daily-guard")
     assert "prefect was ended by signal 9" in up.err()
     assert "mlflow was ended by signal 9" in up.err()
     assert "the reaper, which ends the services" in up.err()
@@ -293,24 +301,23 @@ def test_a_taken_port_is_one_line_and_nothing_starts(
 
 @pytest.mark.parametrize("entry", declared_deployments(), ids=lambda entry: entry["entrypoint"])
 def test_a_declared_deployment_is_a_flow_that_takes_its_parameters(entry: dict[str, Any]) -> None:
-    """The entrypoint exists, the schedule is that of conf/up.yaml, and runs wait for each other."""
+    """The entrypoint exists, home and times come from the server, and runs wait for each other."""
     module, _, name = entry["entrypoint"].rpartition(".")
     flow = getattr(import_module(module), name)
-    [schedule] = entry["schedules"]
+    places = {name: f"{{{{ prefect.variables.steelyard_{name} }}}}" for name in ("home", "conf")}
 
     assert isinstance(flow, Flow)
     assert set(entry["parameters"]) <= set(flow.validate_parameters(entry["parameters"]))
-    assert schedule["cron"] == getattr(Schedules(), schedule["slug"])
-    assert schedule["timezone"] == UpSettings().timezone
+    assert entry["parameters"].items() >= places.items()
+    assert entry["schedules"] == f"{{{{ prefect.variables.steelyard_{entry['tags'][0]} }}}}"
     assert entry["concurrency_limit"] == {"limit": 1, "collision_strategy": "ENQUEUE"}
     assert entry["work_pool"]["name"] == "steelyard"
 
 
 def test_every_schedule_of_the_settings_has_its_deployment() -> None:
     """Every deployment has a schedule, too."""
-    assert [entry["schedules"][0]["slug"] for entry in declared_deployments()] == list(
-        Schedules.model_fields
-    )
+    assert [schedule_of(entry) for entry in declared_deployments()] == list(Schedules.model_fields)
+    assert len({entry["name"] for entry in declared_deployments()}) == len(ALL)
 
 
 def test_the_server_of_somebody_else_is_not_started(

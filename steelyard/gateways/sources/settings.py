@@ -31,6 +31,8 @@ COLUMN_NAMES = (
 """Columns that can be mapped; ``time`` is the time of day where ``timestamp`` is a date."""
 LOCAL = ("sample", "simulated", "files", "none")
 """Kinds of sources on this machine; all others are venues."""
+LONGEST_DELAY = pd.Timedelta("15min")
+"""Venues that give daily bars at once still correct them for minutes after the close."""
 VENUES = {
     "alpaca": "steelyard.gateways.venues.alpaca_bars:AlpacaBars",
     "ccxt": "steelyard.gateways.venues.ccxt_bars:CcxtBars",
@@ -73,6 +75,8 @@ class SourceSettings(FrozenModel):
         price_factor: What the file's prices are divided by; None: 1.
         bar_size: Time from a bar's open to its close; "auto" takes the most common distance.
         calendar: "24/7", the code of an exchange calendar, or "auto".
+        delay: Time from when a bar is known until the source has its final figures; "auto" is a
+            sixtieth of a bar, at most ``LONGEST_DELAY``.
         symbol_pattern: Regular expression with one group, the symbol of a file's bars, searched in
             its name without the suffix, or in its whole path if the pattern has a slash. Empty: the
             name without its suffix.
@@ -113,6 +117,7 @@ class SourceSettings(FrozenModel):
     price_factor: Annotated[float | None, Field(gt=0)] = None
     bar_size: str = "auto"
     calendar: str = "auto"
+    delay: str = "auto"
     symbol_pattern: str = ""
     ignore: tuple[str, ...] = ()
     symbols: tuple[str, ...] = ()
@@ -130,6 +135,12 @@ class SourceSettings(FrozenModel):
         }
         given["ignore"] = (*self.ignore, *preset.get("ignore", ()))
         return self.model_copy(update={**self.usual, **self._of_venue, **preset, **given})
+
+    def delay_of(self, bar_size: pd.Timedelta) -> pd.Timedelta:
+        """Return how long after a bar of this size is known the source has it."""
+        if self.delay != "auto":
+            return pd.Timedelta(self.delay)
+        return min(bar_size / 60, LONGEST_DELAY)
 
     @property
     def is_venue(self) -> bool:
@@ -217,6 +228,13 @@ class SourceSettings(FrozenModel):
     def _a_duration(cls, text: str) -> str:
         if text != "auto" and not pd.Timedelta(text) > pd.Timedelta(0):
             raise ValueError("use a positive duration such as 1h, 15min or 1D, or auto")
+        return text
+
+    @field_validator("delay")
+    @classmethod
+    def _a_delay(cls, text: str) -> str:
+        if text != "auto" and not pd.Timedelta(text) >= pd.Timedelta(0):
+            raise ValueError("use a duration such as 20s or 15min, or auto")
         return text
 
     @field_validator("symbol_pattern", "date_pattern")

@@ -19,7 +19,7 @@ from steelyard.gateways.plugins import load_strategy
 from steelyard.gateways.sources import NO_SOURCE
 from steelyard.home import open_source
 from steelyard.ops.up import OWN_STORES
-from steelyard.queries.schedules import TRACES, next_runs
+from steelyard.queries.schedules import AUTO, Plan, next_runs
 from steelyard.settings import LOOPBACK, Settings, former_keys, with_variables
 from steelyard.views.operations import Check
 
@@ -152,9 +152,11 @@ def source(settings: Settings) -> Iterator[Check]:
 
 def times(settings: Settings) -> Iterator[Check]:
     """Report whether Prefect can schedule every time in conf/up.yaml."""
-    for name in TRACES:
-        next_runs(settings.up, name, datetime(2026, 1, 1, tzinfo=UTC))
-    yield Check("times", "ok", f"{len(TRACES)} schedules in {settings.up.timezone}")
+    up = settings.up
+    crons = {name: cron for name, cron in up.schedules if cron not in (None, AUTO)}
+    for name, cron in crons.items():
+        next_runs(Plan(name, cron, up.timezone), datetime(2026, 1, 1, tzinfo=UTC))
+    yield Check("times", "ok", f"{len(crons)} schedules in {up.timezone}")
 
 
 def token() -> Iterator[Check]:

@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from steelyard.errors import RestoreService
+from steelyard.home import Home, home_under
 from steelyard.ops.supervisor import listens
 from steelyard.ops.up import POOL
-from steelyard.queries.schedules import Trace, schedule_status
-from steelyard.settings import Settings, declared_deployments
+from steelyard.queries.schedules import Plan, Trace, plans, schedule_status
+from steelyard.settings import Settings, declared_deployments, schedule_of
 from steelyard.views.operations import Check
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.objects import DeploymentSchedule
     from prefect.client.schemas.responses import DeploymentResponse
 
 ANSWER_SECONDS = 5.0
@@ -66,7 +68,7 @@ def server(settings: Settings, home: Path, as_of: datetime) -> Iterator[Check]:
             yield Check("Prefect", "ok", f"a server answers at {api}")
             yield _closed(api)
             yield _worker(client)
-            yield from _deployments(client, settings, home, as_of)
+            yield from _deployments(client, home_under(settings, home), as_of)
     except (HTTPError, PrefectException) as error:
         raise RestoreService(f"Prefect at {api}: {' '.join(str(error).split())[:200]}") from error
 
@@ -111,25 +113,33 @@ def _worker(client: "SyncPrefectClient") -> Check:
     return Check("worker", "wrong", f"none of {len(workers)} is online: runs wait", advice)
 
 
-def _deployments(
-    client: "SyncPrefectClient", settings: Settings, home: Path, as_of: datetime
-) -> Iterator[Check]:
+def _deployments(client: "SyncPrefectClient", home: Home, as_of: datetime) -> Iterator[Check]:
     """Compare the registered deployments with prefect.yaml, and check their runs."""
     entries = {
         f"{entry['entrypoint'].rpartition('.')[2]}/{entry['name']}": entry
         for entry in declared_deployments()
     }
-    registered = _registered(client, entries)
+    registered, planned = _registered(client, entries), {plan.name: plan for plan in plans(home)}
+    timed = {
+        schedule_of(entries[name]): deployment
+        for name, deployment in registered.items()
+        if schedule_of(entries[name]) in planned
+    }
     missing = [name for name in entries if name not in registered]
     idle = [
         name
-        for name, deployment in registered.items()
-        if deployment.paused or not any(plan.active for plan in deployment.schedules)
+        for name, deployment in timed.items()
+        if deployment.paused or not any(schedule.active for schedule in deployment.schedules)
+    ]
+    otherwise = [
+        name
+        for name, deployment in timed.items()
+        if planned[name].cron not in {_cron(schedule) for schedule in deployment.schedules}
     ]
     elsewhere = [
         name
         for name, deployment in registered.items()
-        if deployment.parameters.get("home") != str(home.resolve())
+        if deployment.parameters.get("home") != str(home.folder)
     ]
     if missing:
         yield Check("deployments", "wrong", f"not registered: {', '.join(missing)}", DEPLOY)
@@ -144,18 +154,22 @@ def _deployments(
         yield Check(
             "deployments", "warning", f"registered for another home: {', '.join(elsewhere)}", DEPLOY
         )
-    if not missing + idle + elsewhere:
-        yield Check("deployments", "ok", f"all {len(registered)} are registered and active")
+    if otherwise:
+        finding = f"other times than conf/up.yaml and the bars ask for: {', '.join(otherwise)}"
+        yield Check("deployments", "warning", finding, DEPLOY)
+    if not missing + idle + otherwise + elsewhere:
+        yield Check(
+            "deployments",
+            "ok",
+            f"all {len(registered)} are registered, {len(timed)} of them with times",
+        )
     yield _late(client, registered.values())
-    yield _completions(
-        client,
-        settings,
-        {
-            entries[name]["schedules"][0]["slug"]: deployment
-            for name, deployment in registered.items()
-        },
-        as_of,
-    )
+    lease = timedelta(days=home.settings.weight.lease_days)
+    yield _completions(client, {planned[name]: timed[name] for name in timed}, lease, as_of)
+
+
+def _cron(schedule: "DeploymentSchedule") -> str:
+    return str(getattr(schedule.schedule, "cron", ""))
 
 
 def _registered(
@@ -197,17 +211,17 @@ def _late(client: "SyncPrefectClient", deployments: "Iterable[DeploymentResponse
 
 def _completions(
     client: "SyncPrefectClient",
-    settings: Settings,
-    deployments: "Mapping[str, DeploymentResponse]",
+    deployments: "Mapping[Plan, DeploymentResponse]",
+    lease: timedelta,
     as_of: datetime,
 ) -> Check:
     """Report schedules that complete no run, by the rule of ``queries.schedules``."""
-    lease, late = timedelta(days=settings.weight.lease_days), []
-    for name, deployment in deployments.items():
+    late = []
+    for plan, deployment in deployments.items():
         completed = _completed(client, deployment.id)
         trace = Trace(completed, completed or deployment.created)
-        since = schedule_status(name, settings.up, trace, as_of, lease).dead_since
-        late += [f"{name} since {since:%Y-%m-%d %H:%M}"] if since else []
+        since = schedule_status(plan, trace, as_of, lease).dead_since
+        late += [f"{plan.name} since {since:%Y-%m-%d %H:%M}"] if since else []
     if late:
         return Check(
             "runs",
