@@ -132,10 +132,14 @@ def open_broker(
         rule: The existing system's own exit rule; None without one.
 
     Raises:
-        FixConfiguration: If Alpaca's keys or its library are missing, or a plug-in cannot be made.
+        FixConfiguration: If keys or a library are missing, or a plug-in cannot be made.
     """
     if settings.name == "paper":
         return PaperBroker(ledger, policy, settings.start_equity, rule)
+    if settings.name == "ccxt":
+        from steelyard.gateways.brokers.ccxt_account import CcxtBroker
+
+        return CcxtBroker(ledger, policy, filled_options(settings), rule)
     if settings.name != "alpaca":
         return _open_plugin(settings, policy, ledger, rule)
     try:
@@ -147,13 +151,22 @@ def open_broker(
     return AlpacaBroker(ledger, policy, settings, alpaca_keys(), rule)
 
 
+def filled_options(settings: BrokerSettings) -> BrokerSettings:
+    """Return the settings with every ``${NAME}`` of their options filled in.
+
+    Raises:
+        FixConfiguration: If a variable is not set.
+    """
+    options = with_variables(settings.options, "conf/broker.yaml")
+    return settings.model_copy(update={"options": options})
+
+
 def _open_plugin(
     settings: BrokerSettings, policy: BracketPolicy, ledger: Ledger, rule: Exiting | None
 ) -> Broker:
-    options = with_variables(settings.options, "conf/broker.yaml")
-    filled, made = settings.model_copy(update={"options": options}), load_broker(settings.name)
+    made = load_broker(settings.name)
     try:
-        return cast(Broker, made(ledger, policy, filled, rule))
+        return cast(Broker, made(ledger, policy, filled_options(settings), rule))
     except TypeError as error:
         raise FixConfiguration(
             f"conf/broker.yaml names {settings.name}: {error}; its class must take ledger, policy, "

@@ -175,9 +175,10 @@ def trade_signals(home: Home, newest: Newest, clock: Clock) -> Traded:
     now, fresh, stale = max(newest.as_of, clock()), list[Row](), list[Row]()
     for row in rows:
         (fresh if _is_fresh(home, newest, row, now) else stale).append(row)
+    broker = broker_of(home)
     home.ledger.record_trades(
         [
-            order_row(_order_in(home, newest.bars, row), broker_of(home).name, "vetoed", STALE)
+            order_row(_order_in(home, newest.bars, row), broker.name, "vetoed", STALE)
             for row in stale
         ]
     )
@@ -188,7 +189,7 @@ def trade_signals(home: Home, newest: Newest, clock: Clock) -> Traded:
     session = open_session(home.folder, home.conf, clock, lineage=home.lineage)
     try:
         session.warm(newest.bars)
-        traded = tuple(_trade(home, session, newest.bars, row) for row in fresh)
+        traded = tuple(_trade(home, session, broker, newest.bars, row) for row in fresh)
         return Traded(traded, len(stale))
     finally:
         session.close()
@@ -217,10 +218,12 @@ def _stamp(at: pd.Timestamp) -> np.datetime64:
     return at.tz_convert("UTC").tz_localize(None).to_datetime64()
 
 
-def _trade(home: Home, session: Session, bars: Mapping[str, Bars], row: Row) -> TradedSignal:
+def _trade(
+    home: Home, session: Session, broker: Broker, bars: Mapping[str, Bars], row: Row
+) -> TradedSignal:
     evaluation = session.evaluate(signal_of(row, home.feature_names), bars)
     session.persist()
-    broker, order = broker_of(home), _order_in(home, bars, row)
+    order = _order_in(home, bars, row)
     with _alone_at_the_account(home):
         equity = broker.equity(bars)
         assessment = _assess(home, equity, bars, order, evaluation)

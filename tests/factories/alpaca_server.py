@@ -5,10 +5,10 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qs, urlparse
 
 ENDED = ("filled", "canceled", "expired", "rejected", "replaced")
@@ -178,7 +178,7 @@ def order_document(
 class Handler(BaseHTTPRequestHandler):
     """Answers requests to the account of its server."""
 
-    account: Account
+    account: Any
     protocol_version = "HTTP/1.1"
 
     def log_message(self, *args: object) -> None:
@@ -202,9 +202,12 @@ class Handler(BaseHTTPRequestHandler):
             self.drop()
             return
         if fault and fault[1] == "status":
-            self.answer(fault[2], {"code": fault[2] * 100, "message": "as told"})
+            self.fail(fault[2])
             return
         status, content = self.route(method, url.path, parse_qs(url.query), body)
+        if fault and fault[1] == "status_after":
+            self.fail(fault[2])
+            return
         if fault and fault[1] == "hang_after":
             time.sleep(fault[2])
         if fault and fault[1] in ("drop_after", "hang_after"):
@@ -215,6 +218,9 @@ class Handler(BaseHTTPRequestHandler):
     def fault(self, method: str) -> tuple[str, str, Any] | None:
         faults = self.account.faults
         return faults.pop(0) if faults and faults[0][0] in (method, "*") else None
+
+    def fail(self, status: int) -> None:
+        self.answer(status, {"code": status * 100, "message": "as told"})
 
     def drop(self) -> None:
         self.close_connection = True
@@ -275,14 +281,21 @@ def position(symbol: str, units: float, average_price: float) -> dict[str, Any]:
     }
 
 
+Served = TypeVar("Served")
+
+
 @contextmanager
-def running_account() -> Iterator[tuple[Account, str]]:
+def serving(account: Served, handler: type[Handler]) -> Iterator[tuple[Served, str]]:
     """Yield an account and the address of its server."""
-    account = Account()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (Handler,), {"account": account}))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (handler,), {"account": account}))
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     try:
         yield account, f"http://127.0.0.1:{server.server_port}"
     finally:
         server.shutdown()
         server.server_close()
+
+
+def running_account() -> AbstractContextManager[tuple[Account, str]]:
+    """Return an account and the address of its server, for a ``with``."""
+    return serving(Account(), Handler)

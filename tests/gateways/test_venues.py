@@ -590,5 +590,5 @@ def test_a_class_that_cannot_be_a_broker_is_one_clear_line(
 
 def test_an_unknown_broker_is_told_what_is_known() -> None:
     """A misspelt name is no plug-in."""
-    with pytest.raises(ValueError, match="use one of paper, alpaca, or MODULE:CLASS"):
+    with pytest.raises(ValueError, match="use one of paper, alpaca, ccxt, or MODULE:CLASS"):
         BrokerSettings.model_validate({"name": "papre"})

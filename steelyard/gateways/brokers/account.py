@@ -7,6 +7,7 @@ market by the run after the bar that asked for it: the time limit, a trailing st
 closed bars, and the system's own exit rule. The stop a trade began with stays in force until then.
 """
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -27,6 +28,8 @@ from steelyard.market.strategy import Entry, Exiting
 if TYPE_CHECKING:
     from steelyard.gateways.ledger import Ledger
 
+READINGS = 3
+"""Readings of an account that differs from the ledger: a fill or an exit may have come between."""
 UNIT_DIGITS = 12
 """Decimals of units that are compared; sums of fractions differ behind them."""
 
@@ -201,6 +204,8 @@ class AccountBroker(ABC, Generic[Trade]):
     """Where an operator sees the account, for messages."""
     stops_are_cancelled = False
     """Whether the stop must be cancelled before a position can be closed."""
+    settling_seconds = 0.0
+    """Pause before an account that differs from the ledger is read again."""
 
     def __init__(
         self, ledger: "Ledger", policy: BracketPolicy, rule: Exiting | None = None
@@ -283,13 +288,16 @@ class AccountBroker(ABC, Generic[Trade]):
             FixConfiguration: If the broker refuses the keys.
         """
         self._require_open()
-        expected = self._update_trades(self._working(), bars)
-        if not self._difference(expected):
-            return len(expected.changes)
-        repeated = self._update_trades(self._working(), bars)  # a fill may have come in between
-        if difference := self._difference(repeated) or next(iter(expected.excesses), None):
-            raise ReconcileAccount(f"{difference}; nothing is ordered until then")
-        return len(expected.changes) + len(repeated.changes)
+        changes, excesses, difference = 0, list[str](), None
+        for reading in range(READINGS):
+            if reading:
+                time.sleep(self.settling_seconds)
+            expected = self._update_trades(self._working(), bars)
+            changes, excesses = changes + len(expected.changes), excesses + expected.excesses
+            difference = self._difference(expected) or next(iter(excesses), None)
+            if not difference:
+                return changes
+        raise ReconcileAccount(f"{difference}; nothing is ordered until then")
 
     def protect(self) -> None:
         """Close the trades that the ledger holds as unprotected, before anything else is done.
@@ -325,6 +333,12 @@ class AccountBroker(ABC, Generic[Trade]):
     def _update_trade(
         self, row: dict[str, Any], trade: Trade | None, bars: Bars | None, expected: Expected
     ) -> None:
+        if trade is None and row["status"] == "open":
+            expected.refusals.append(
+                f"{self.name}: the account does not know the order of {row['signal_id']}, which "
+                "has entered by the ledger; name the account it was sent to in conf/broker.yaml"
+            )
+            return
         if trade is None:
             expected.changes.append(
                 {"signal_id": row["signal_id"], "status": "canceled", "veto": "not_sent"}

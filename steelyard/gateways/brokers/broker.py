@@ -22,7 +22,7 @@ from steelyard.values import FrozenModel
 if TYPE_CHECKING:
     from steelyard.gateways.ledger import Ledger
 
-BUILT_IN = ("paper", "alpaca")
+BUILT_IN = ("paper", "alpaca", "ccxt")
 PLUGINS = "steelyard.brokers"
 """Group of entry points under which other packages offer brokers."""
 WORKING = ("submitted", "open")
@@ -41,15 +41,16 @@ SCALED = (
 
 
 class BrokerSettings(FrozenModel):
-    """The broker and its account (``conf/broker.yaml``); Alpaca's keys come from the environment.
+    """The broker and its account (``conf/broker.yaml``); keys come from the environment.
 
     Attributes:
-        name: ``paper`` (embedded), ``alpaca``, ``MODULE:CLASS`` or the name of an entry point.
-        options: Options of a plug-in, by name; ``${NAME}`` is filled from the environment.
+        name: ``paper`` (embedded), ``alpaca``, ``ccxt``, ``MODULE:CLASS`` or the name of an entry
+            point.
+        options: Options of ccxt or a plug-in, by name; ``${NAME}`` is filled from the environment.
         start_equity: Equity of the embedded broker at its first trade, in its currency.
-        live: Whether Alpaca's live account is used, with real money.
-        address: Address instead of Alpaca's own, such as a proxy; None for Alpaca's.
-        timeout_seconds: Time limit of one request to Alpaca.
+        live: Whether the live account at Alpaca or of ccxt's exchange is used, with real money.
+        address: Address instead of the account's own, such as a proxy; None for its own.
+        timeout_seconds: Time limit of one request to the account.
     """
 
     name: str = "paper"

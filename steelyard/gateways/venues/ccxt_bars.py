@@ -5,7 +5,6 @@ the end of its day.
 """
 
 from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
 from functools import partial
 from typing import Any
 
@@ -14,6 +13,7 @@ from requests import RequestException
 
 from steelyard.errors import FixConfiguration
 from steelyard.gateways.calendars import CONTINUOUS
+from steelyard.gateways.exchanges import open_exchange
 from steelyard.gateways.sources import SourceSettings
 from steelyard.gateways.venues.requests import (
     UNREADABLE,
@@ -41,28 +41,13 @@ class CcxtBars:
     """
 
     def __init__(self, settings: SourceSettings) -> None:
-        try:
-            import ccxt
-        except ModuleNotFoundError as error:
-            raise FixConfiguration(
-                "conf/source.yaml names ccxt; install it: pip install 'steelyard[ccxt]'"
-            ) from error
-        self._ccxt = ccxt
-        options = dict(settings.options)
-        name = str(options.pop("exchange", ""))
-        if name not in ccxt.exchanges:
-            near = get_close_matches(name, ccxt.exchanges, 1)
-            raise FixConfiguration(
-                f"conf/source.yaml: options: exchange {name!r} is unknown to ccxt; use its name "
-                f"there, such as {near[0] if near else 'binance'}"
-            )
+        self._exchange = open_exchange(settings.options, "conf/source.yaml")
+        self._name = str(self._exchange.id)
         if settings.calendar not in CONTINUOUS:
             raise FixConfiguration(
                 f"conf/source.yaml: calendar {settings.calendar} would have the daily candles of "
-                f"{name} known before they have closed; set calendar: 24/7"
+                f"{self._name} known before they have closed; set calendar: 24/7"
             )
-        self._name = name
-        self._exchange = getattr(ccxt, name)(options)
         self._timeframe = self._timeframe_of(pd.Timedelta(settings.bar_size))
 
     def _timeframe_of(self, bar_size: pd.Timedelta) -> str:
@@ -110,7 +95,9 @@ class CcxtBars:
 
     def _page(self, symbol: str, first: pd.Timestamp) -> tuple[list[Any], int]:
         """Return the candles of one request, and the number that was asked for."""
-        errors, exchange = self._ccxt, self._exchange
+        import ccxt
+
+        exchange = self._exchange
         try:
             exchange.load_markets()
             count = int(exchange.feature_value(symbol, "fetchOHLCV", "limit") or USUAL_PAGE)
@@ -119,17 +106,17 @@ class CcxtBars:
             if not rows and not str(exchange.last_http_response).lstrip().startswith(("[", "{")):
                 raise Interrupted("the answer is no JSON")  # ccxt takes a page for no candles
             return rows, count
-        except errors.BadSymbol as error:
+        except ccxt.BadSymbol as error:
             raise FixConfiguration(
                 f"{self._name} does not know the symbol {symbol}; correct 'symbols' in "
                 "conf/source.yaml to its name in ccxt, such as BTC/USDT"
             ) from error
-        except (errors.BadRequest, errors.NotSupported, errors.AuthenticationError) as error:
+        except (ccxt.BadRequest, ccxt.NotSupported, ccxt.AuthenticationError) as error:
             raise FixConfiguration(
                 f"{self._name} refuses the request for {symbol} ({one_line(error)}); correct "
                 "'options' in conf/source.yaml"
             ) from error
-        except (errors.BaseError, RequestException, *UNREADABLE) as error:
+        except (ccxt.BaseError, RequestException, *UNREADABLE) as error:
             headers = exchange.last_response_headers or {}
             raise Interrupted(error, seconds_asked(headers.get("Retry-After"))) from error
 

@@ -28,12 +28,17 @@ class Interrupted(Exception):  # caught below, which words the consequence
         self.wait_seconds = wait_seconds
 
 
-def persistently(ask: Callable[[], Answer], venue: str) -> Answer:
+def persistently(
+    ask: Callable[[], Answer],
+    venue: str,
+    until_then: str = "what is in the lake is not asked again",
+) -> Answer:
     """Return the answer to a request, which is repeated after pauses if it is ``Interrupted``.
 
     Args:
         ask: Makes the request; safe to repeat.
         venue: Name of the venue, for the message.
+        until_then: What holds until it answers, for the message.
 
     Raises:
         RestoreService: If the last repetition is interrupted, too.
@@ -48,7 +53,7 @@ def persistently(ask: Callable[[], Answer], venue: str) -> Answer:
     except Interrupted as interruption:
         raise RestoreService(
             f"{venue} does not answer after {len(PAUSES) + 1} requests ({interruption}); run it "
-            "again later, what is in the lake is not asked again"
+            f"again later, {until_then}"
         ) from interruption
 
 

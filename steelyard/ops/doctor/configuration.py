@@ -17,7 +17,7 @@ from steelyard.errors import FixConfiguration
 from steelyard.gateways.brokers import load_broker
 from steelyard.gateways.plugins import load_strategy
 from steelyard.gateways.sources import NO_SOURCE
-from steelyard.home import open_source
+from steelyard.home import filled_options, open_source
 from steelyard.ops.up import OWN_STORES
 from steelyard.queries.schedules import AUTO, Plan, next_runs
 from steelyard.settings import LOOPBACK, Settings, former_keys, with_variables
@@ -97,6 +97,13 @@ def broker(settings: Settings) -> Iterator[Check]:
     """Report whether the broker is configured completely; it is not contacted."""
     if settings.broker.name == "paper":
         yield Check("broker", "ok", "paper, embedded")
+        return
+    if settings.broker.name == "ccxt":
+        from steelyard.gateways.brokers.ccxt_account import open_account
+
+        account = open_account(filled_options(settings.broker))
+        kind = "live account: real money" if settings.broker.live else "sandbox"
+        yield Check("broker", "ok", f"{account.id} through ccxt, {kind}, not contacted")
         return
     if settings.broker.name != "alpaca":
         load_broker(settings.broker.name)
