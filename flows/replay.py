@@ -31,6 +31,7 @@ def replay(
     evidence: str | None = None,
     home: str = ".",
     conf: str | None = None,
+    lineage: str | None = None,
 ) -> ReplayResult:
     """Collect ``bars``, replay every day from ``start`` to ``end``, and return the result.
 
@@ -44,9 +45,10 @@ def replay(
         evidence: Rule of evidence; None as configured.
         home: Folder of all state.
         conf: Folder of the settings; None for the default.
+        lineage: Name of the lineage that is replayed; None for the only one.
     """
     days = ReplayDays(resolve_as_of(start), resolve_as_of(end), retrain_days)
-    opened_home = open_replay_home(bars, strategy, trials, evidence, Path(home), conf)
+    opened_home = open_replay_home(bars, strategy, trials, evidence, Path(home), conf, lineage)
     with documented("replay", opened_home.quality):
         checked = validate_bars(opened_home, read_source(opened_home), days.end)
     claim_home(opened_home, days, bars, strategy, trials, evidence)
@@ -66,6 +68,7 @@ def replay_log(
     evidence: str | None = None,
     home: str = ".",
     conf: str | None = None,
+    lineage: str | None = None,
 ) -> ReplayResult:
     """Replay the signals of a log as if they had come live, and return the result.
 
@@ -78,9 +81,10 @@ def replay_log(
         evidence: Rule of evidence; None as configured.
         home: Folder of all state of the replay.
         conf: Folder of the settings; None for the default.
+        lineage: Name of the lineage that is replayed; None for the only one.
     """
-    recorded = open_home(log, conf)
-    opened_home = open_log_replay(recorded, trials, evidence, Path(home), conf)
+    recorded = open_home(log, conf, lineage)
+    opened_home = open_log_replay(recorded, trials, evidence, Path(home), conf, lineage)
     history = read_log_history(recorded)
     days = days_of_log(history, start, end, retrain_days)
     claim_home(opened_home, days, f"log of {recorded.folder}", None, trials, evidence)

@@ -4,19 +4,26 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 from steelyard.errors import FixConfiguration, RestoreService
+from steelyard.gateways.brake import Brake
 from steelyard.gateways.files import private_folder, write_whole
-from steelyard.home import Home, open_broker, open_ledger
+from steelyard.gateways.ledger import Ledger
+from steelyard.home import Home, open_brake, open_broker, open_ledger
 from steelyard.queries.incident import incident_facts, recorded_evidence
 from steelyard.tasks.events import emit_decision
 from steelyard.tasks.step import step
 from steelyard.tasks.weight import ensure_lineage
 from steelyard.views.markdown import incident_report
-from steelyard.views.records import Way
+from steelyard.views.records import LineageRollback, Way
 from steelyard.weight.decision import Decision, Entry
 from steelyard.weight.rollback import hold, resume, roll_back
 from steelyard.weight.state import CLOCK_TOLERANCE
+
+
+class NothingDecided(FixConfiguration):
+    """A lineage has no state yet, and so no weight."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +57,7 @@ def roll_back_weight(
         FixConfiguration: If there is no lineage to roll back.
     """
     entries: list[Entry] = []
-    brake = _attempt("brake", lambda: _pull(home, operator, reason))
+    brake = _attempt("brake", lambda: _pull(home.brake, operator, reason))
     ledger = _attempt(
         "ledger", lambda: _pull_in_ledger(home, operator, reason, accept_loss=accept_loss)
     )
@@ -66,6 +73,58 @@ def roll_back_weight(
     _release(home)
     emit_decision(home, entries[0])
     return RolledBack(entries[0], ways)
+
+
+def pull_brakes(
+    shared: Home, lineages: Sequence[str], operator: str, reason: str
+) -> tuple[Way, ...]:
+    """Pull the brake of all lineages at once, then that of each, on disk and in the ledger.
+
+    Nothing of a lineage's own settings is read, so that none can keep the others from being braked.
+
+    Args:
+        shared: What the lineages share.
+        lineages: Their names.
+        operator: Name of the operator.
+        reason: Why, in the operator's words.
+    """
+    ways = [_attempt("brake of all", lambda: _pull(shared.brake, operator, reason))]
+    for lineage in lineages:
+        services = shared.settings.services.of_several(lineage)
+        brake, ledger = open_brake(services), open_ledger(services)
+        ways += [
+            _attempt(f"brake of {lineage}", partial(_pull, brake, operator, reason)),
+            _attempt(f"ledger's of {lineage}", partial(_pull_of, ledger, operator, reason)),
+        ]
+    return tuple(ways)
+
+
+def attempt_rollback(lineage: str, roll_back: Callable[[], Entry]) -> LineageRollback:
+    """Roll one lineage of several back; whatever fails there, the next is tried.
+
+    Args:
+        lineage: Name of the lineage.
+        roll_back: Rolls it back and returns the entry.
+    """
+    try:
+        entry = roll_back()
+    except NothingDecided as error:
+        return LineageRollback(lineage, str(error), worked=True)
+    except Exception as error:  # noqa: BLE001  # no lineage may keep the others from being tried
+        words = " ".join(f"{error or type(error).__name__}".split())[:300]
+        return LineageRollback(lineage, f"{words}; its brake holds", worked=False)
+    return LineageRollback(lineage, f"decision {entry.sequence}, weight 0", worked=True)
+
+
+def release_brake_of_all(shared: Home, ways: Sequence[Way]) -> None:
+    """Release the brake of all if that of each lineage was pulled: a failed one keeps its own.
+
+    Args:
+        shared: What the lineages share.
+        ways: The brakes that were pulled.
+    """
+    if shared.settings.services.is_one_of_several and all(way.worked for way in ways):
+        shared.brake.release()
 
 
 def _attempt(name: str, act: Callable[[], str]) -> Way:
@@ -88,16 +147,20 @@ def _not_recorded(home: Home, ways: Sequence[Way]) -> str:
     return f"{'; '.join(map(str, ways))}; {effect}"
 
 
-def _pull(home: Home, operator: str, reason: str) -> str:
-    home.brake.pull(operator, reason)
+def _pull(brake: Brake, operator: str, reason: str) -> str:
+    brake.pull(operator, reason)
+    return "pulled"
+
+
+def _pull_of(ledger: Ledger, operator: str, reason: str) -> str:
+    ledger.pull_brake(ledger.lineage, operator, reason)
     return "pulled"
 
 
 def _pull_in_ledger(home: Home, operator: str, reason: str, *, accept_loss: bool) -> str:
     if accept_loss:
         open_ledger(home.settings.services).migrate()  # makes a new one if it is gone
-    home.ledger.pull_brake(home.settings.services.lineage, operator, reason)
-    return "pulled"
+    return _pull_of(home.ledger, operator, reason)
 
 
 def _record(entries: list[Entry], entry: Entry) -> str:
@@ -124,7 +187,7 @@ def _record_rollback(
         state = home.journal.last_sealed()
         if state is None:
             _release(home)
-            raise FixConfiguration(
+            raise NothingDecided(
                 f"{home.folder}: nothing was ever decided here, there is no weight to roll back"
             )
         ahead = state.as_of > datetime.now(UTC) + CLOCK_TOLERANCE  # a clock was

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from steelyard.cli.options import HERE, AsOf, Conf, Home, Json, Operator, Reason, Trials
+from steelyard.cli.options import HERE, AsOf, Conf, Home, Json, Lineage, Operator, Reason, Trials
 from steelyard.cli.running import run_flow, run_for_operator, show
 
 app = typer.Typer()
@@ -31,6 +31,7 @@ def train(
     home: Home = HERE,
     conf: Conf = None,
     as_of: AsOf = None,
+    lineage: Lineage = None,
     as_json: Json = False,
 ) -> None:
     """Train a challenger on the settled signals and compare it with the champion."""
@@ -47,18 +48,26 @@ def train(
         symbols=symbol or (),
         reason=reason,
     )
-    show(run_flow(flow, home, conf, as_of, request=request), as_json, terminal.print_version)
+    show(
+        run_flow(flow, home, conf, as_of, lineage=lineage, request=request),
+        as_json,
+        terminal.print_version,
+    )
 
 
 @app.command()
 def compare(
-    home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: Json = False
+    home: Home = HERE,
+    conf: Conf = None,
+    as_of: AsOf = None,
+    lineage: Lineage = None,
+    as_json: Json = False,
 ) -> None:
     """Compare the waiting challenger with the champion."""
     from steelyard.flows.train import compare as flow
     from steelyard.views import terminal
 
-    show(run_flow(flow, home, conf, as_of), as_json, terminal.print_version)
+    show(run_flow(flow, home, conf, as_of, lineage=lineage), as_json, terminal.print_version)
 
 
 @app.command()
@@ -71,20 +80,27 @@ def approve(
     home: Home = HERE,
     conf: Conf = None,
     as_of: AsOf = None,
+    lineage: Lineage = None,
     as_json: Json = False,
 ) -> None:
     """Let a version that is too good to be true be compared with the champion."""
     from steelyard.flows.train import approve as flow
     from steelyard.views import terminal
 
-    record = run_for_operator(flow, reason, by, home, conf, as_of, version=version)
+    record = run_for_operator(flow, reason, by, home, conf, as_of, lineage=lineage, version=version)
     show(record, as_json, terminal.print_version)
 
 
 @app.command()
-def drift(home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: Json = False) -> None:
+def drift(
+    home: Home = HERE,
+    conf: Conf = None,
+    as_of: AsOf = None,
+    lineage: Lineage = None,
+    as_json: Json = False,
+) -> None:
     """Compare recent data with the champion's training data; request a retraining on drift."""
     from steelyard.flows.drift import drift as flow
     from steelyard.views import terminal
 
-    show(run_flow(flow, home, conf, as_of), as_json, terminal.print_drift)
+    show(run_flow(flow, home, conf, as_of, lineage=lineage), as_json, terminal.print_drift)

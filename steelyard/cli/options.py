@@ -14,6 +14,10 @@ AsOf = Annotated[
     str | None,
     typer.Option("--as-of", help="Evaluate as of this time (ISO 8601, UTC); default: now."),
 ]
+Lineage = Annotated[
+    str | None,
+    typer.Option("--lineage", help="Name of the lineage; needed where the home holds several."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Bars = Annotated[
     str,

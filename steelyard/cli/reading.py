@@ -5,45 +5,69 @@ from typing import Annotated
 
 import typer
 
-from steelyard.cli.options import HERE, AsOf, Conf, Home, Json
-from steelyard.cli.running import show, time_of_reading
+from steelyard.cli.options import HERE, AsOf, Conf, Home, Json, Lineage
+from steelyard.cli.running import show, show_each, time_of_reading
 
 app = typer.Typer()
 
 
 @app.command()
-def status(home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: Json = False) -> None:
-    """Show weight, phase, versions, lease, limits, gate, next reviews and open alerts."""
-    from steelyard.home import open_home
+def status(
+    home: Home = HERE,
+    conf: Conf = None,
+    as_of: AsOf = None,
+    lineage: Lineage = None,
+    as_json: Json = False,
+) -> None:
+    """Show weight, phase, versions, lease, limits, gate, next reviews and open alerts.
+
+    Of a home with several lineages: a table of all, then each.
+    """
+    from steelyard.home import open_lineages
     from steelyard.queries.status import status as read
     from steelyard.views import terminal
 
-    opened = open_home(home, conf)
-    show(read(opened, time_of_reading(opened, as_of)), as_json, terminal.print_status)
+    opened = open_lineages(home, conf, lineage)
+    statuses = {one.lineage: read(one, time_of_reading(one, as_of)) for one in opened}
+    if len(statuses) > 1 and not as_json:
+        terminal.print_overview(statuses.values())
+    show_each(statuses, as_json, terminal.print_status)
 
 
 @app.command()
 def report(
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="File to write; default: lineage.html in the home."),
+        typer.Option(
+            "--out",
+            help="File to write; default: lineage.html in the home, lineage-NAME.html of several.",
+        ),
     ] = None,
     home: Home = HERE,
     conf: Conf = None,
     as_of: AsOf = None,
+    lineage: Lineage = None,
     as_json: Json = False,
 ) -> None:
-    """Write a one-page HTML report: weight, decisions, books, gate, limits, calibration, alerts."""
-    from steelyard.home import open_home
+    """Write a one-page HTML report: weight, decisions, books, gate, limits, calibration, alerts.
+
+    Of a home with several lineages: a page of each.
+    """
+    from steelyard.home import open_lineages
     from steelyard.tasks.pages import write_report
     from steelyard.views import terminal
 
-    opened = open_home(home, conf)
-    show(
-        write_report(opened, time_of_reading(opened, as_of), out or home / "lineage.html"),
-        as_json,
-        terminal.print_report,
-    )
+    opened = open_lineages(home, conf, lineage)
+    if out and len(opened) > 1:
+        raise typer.BadParameter("--out names one file; name one lineage, too: --lineage NAME")
+    written = {}
+    for one in opened:
+        name = f"lineage-{one.lineage}.html" if one.lineage else "lineage.html"
+        at = time_of_reading(one, as_of)
+        written[one.lineage] = write_report(one, at, out or home / name)
+    if len(written) > 1 and not as_json:
+        terminal.print_overview(page.document.status for page in written.values())
+    show_each(written, as_json, terminal.print_report)
 
 
 @app.command()
@@ -53,6 +77,7 @@ def why(
     ],
     home: Home = HERE,
     conf: Conf = None,
+    lineage: Lineage = None,
     as_json: Json = False,
 ) -> None:
     """Explain a signal: both confidences, weight, most important features, decision, outcome."""
@@ -60,7 +85,11 @@ def why(
     from steelyard.queries.why import explain_signal
     from steelyard.views import terminal
 
-    show(explain_signal(open_home(home, conf), signal_id), as_json, terminal.print_explanation)
+    show(
+        explain_signal(open_home(home, conf, lineage), signal_id),
+        as_json,
+        terminal.print_explanation,
+    )
 
 
 @app.command()
@@ -74,17 +103,19 @@ def verify(
     ] = False,
     home: Home = HERE,
     conf: Conf = None,
+    lineage: Lineage = None,
     as_json: Json = False,
 ) -> None:
-    """Check the decision chain, and state, tags and aliases against it.
+    """Check the decision chain of each lineage, and state, tags and aliases against it.
 
     Exit code 1 if anything is broken.
     """
-    from steelyard.home import open_home
+    from steelyard.home import open_lineages
     from steelyard.ops.verify import verified
     from steelyard.views import terminal
 
-    document = verified(open_home(home, conf), repair=repair, reseal=reseal)
-    show(document, as_json, terminal.print_verification)
-    if document.faults:
+    opened = open_lineages(home, conf, lineage)
+    documents = {one.lineage: verified(one, repair=repair, reseal=reseal) for one in opened}
+    show_each(documents, as_json, terminal.print_verification)
+    if any(document.faults for document in documents.values()):
         raise typer.Exit(1)

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,31 @@ def show(document: Any, as_json: bool, as_text: Callable[[Any], None]) -> None:
         else document and document.to_dict()
     )
     sys.stdout.write(json.dumps(values, indent=2, allow_nan=False) + "\n")
+
+
+def show_each(
+    documents: Mapping[str | None, Any], as_json: bool, as_text: Callable[[Any], None]
+) -> None:
+    """Print the results for the lineages of a home on stdout, each under its name.
+
+    Args:
+        documents: Name of the lineage → its result; a single result is printed as by ``show``.
+        as_json: Print them as one JSON document, instead of tables.
+        as_text: Prints one of them as tables.
+    """
+    if len(documents) == 1:
+        [document] = documents.values()
+        show(document, as_json, as_text)
+        return
+    if as_json:
+        named = [{"lineage": name} | part.to_dict() for name, part in documents.items()]
+        sys.stdout.write(json.dumps(named, indent=2, allow_nan=False) + "\n")
+        return
+    from steelyard.views import terminal
+
+    for name, document in documents.items():
+        terminal.print_heading(str(name))
+        as_text(document)
 
 
 def run_flow(flow: Any, home: Path, conf: Path | None, as_of: str | None, **parameters: Any) -> Any:
@@ -92,7 +117,7 @@ def run_with_progress(flow: Any, **parameters: Any) -> Any:
         What the flow returns.
     """
     from steelyard.flows.common import alert_on_failure
-    from steelyard.settings import load
+    from steelyard.settings import load_shared
     from steelyard.views import terminal
 
     with terminal.shown_progress():
@@ -100,7 +125,7 @@ def run_with_progress(flow: Any, **parameters: Any) -> Any:
             from steelyard.ops.login import logged_in
 
             conf = Path(parameters["conf"]) if parameters["conf"] else None
-            with logged_in(load(conf), Path(parameters["home"])):
+            with logged_in(load_shared(conf), Path(parameters["home"])):
                 return flow(**parameters)
         with alert_on_failure(flow, parameters):
             return flow.fn(**parameters)

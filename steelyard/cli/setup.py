@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from steelyard.cli.options import HERE, Bars, Conf, Home, Json
+from steelyard.cli.options import HERE, Bars, Conf, Home, Json, Lineage
 from steelyard.cli.running import show
 from steelyard.environment import prefect_server_configured, service_token
 from steelyard.errors import FixConfiguration
@@ -79,10 +79,10 @@ def doctor(home: Home = HERE, conf: Conf = None, as_json: Json = False) -> None:
 def up(home: Home = HERE, conf: Conf = None) -> None:
     """Run Prefect, MLflow, a worker and all schedules on this machine until Ctrl-C."""
     from steelyard.ops.up import keep_up, planned
-    from steelyard.settings import load
+    from steelyard.settings import load_shared
     from steelyard.views import terminal
 
-    keep_up(planned(load(conf), home, conf), terminal.print_addresses, terminal.print_notice)
+    keep_up(planned(load_shared(conf), home, conf), terminal.print_addresses, terminal.print_notice)
 
 
 @app.command()
@@ -116,6 +116,7 @@ def serve(
     ] = None,
     home: Home = HERE,
     conf: Conf = None,
+    lineage: Lineage = None,
 ) -> None:
     """Evaluate signals over HTTP until Ctrl-C; requires a token in STEELYARD_TOKEN."""
     from steelyard.desk.service import run, service
@@ -123,6 +124,6 @@ def serve(
     from steelyard.trading import open_desk
     from steelyard.views import terminal
 
-    policy, token = load(conf).desk, service_token()
-    application = service(open_desk(home, conf), token, policy)
+    policy, token = load(conf, lineage).desk, service_token()
+    application = service(open_desk(home, conf, lineage=lineage), token, policy)
     run(application, host, policy.port if port is None else port, terminal.print_address)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from steelyard.cli.options import HERE, AsOf, Conf, Home, Json
+from steelyard.cli.options import HERE, AsOf, Conf, Home, Json, Lineage
 from steelyard.cli.running import run_flow, show
 from steelyard.errors import FixConfiguration
 
@@ -14,13 +14,17 @@ app = typer.Typer()
 
 @app.command()
 def collect(
-    home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: Json = False
+    home: Home = HERE,
+    conf: Conf = None,
+    as_of: AsOf = None,
+    lineage: Lineage = None,
+    as_json: Json = False,
 ) -> None:
     """Load bars from the source, validate them and store them in the lake."""
     from steelyard.flows.collect import collect as flow
     from steelyard.views import terminal
 
-    show(run_flow(flow, home, conf, as_of), as_json, terminal.print_collection)
+    show(run_flow(flow, home, conf, as_of, lineage=lineage), as_json, terminal.print_collection)
 
 
 @app.command("import")
@@ -61,6 +65,7 @@ def import_trades(
     home: Home = HERE,
     conf: Conf = None,
     as_of: AsOf = None,
+    lineage: Lineage = None,
     as_json: Json = False,
 ) -> None:
     """Take in past trades with their outcomes, show what became of each, and train on them."""
@@ -78,7 +83,15 @@ def import_trades(
         features=tuple(features or ()),
     )
     result = run_flow(
-        flow, home, conf, as_of, file=str(file), form=form, options=options, learn=learn
+        flow,
+        home,
+        conf,
+        as_of,
+        lineage=lineage,
+        file=str(file),
+        form=form,
+        options=options,
+        learn=learn,
     )
     show(result, as_json, terminal.print_import)
 
@@ -91,27 +104,45 @@ def _our_column(text: str) -> tuple[str, str]:
 
 
 @app.command()
-def bar(home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: Json = False) -> None:
+def bar(
+    home: Home = HERE,
+    conf: Conf = None,
+    as_of: AsOf = None,
+    lineage: Lineage = None,
+    as_json: Json = False,
+) -> None:
     """Collect, trade and settle, once a bar is known: what the schedule runs per bar."""
     from steelyard.flows.bar import bar as flow
     from steelyard.views import terminal
 
-    show(run_flow(flow, home, conf, as_of), as_json, terminal.print_bar)
+    show(run_flow(flow, home, conf, as_of, lineage=lineage), as_json, terminal.print_bar)
 
 
 @app.command()
-def trade(home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: Json = False) -> None:
+def trade(
+    home: Home = HERE,
+    conf: Conf = None,
+    as_of: AsOf = None,
+    lineage: Lineage = None,
+    as_json: Json = False,
+) -> None:
     """Trade the newest bar's signals: evaluate, size, order; record fills of earlier orders."""
     from steelyard.flows.trade import trade as flow
     from steelyard.views import terminal
 
-    show(run_flow(flow, home, conf, as_of), as_json, terminal.print_trades)
+    show(run_flow(flow, home, conf, as_of, lineage=lineage), as_json, terminal.print_trades)
 
 
 @app.command()
-def settle(home: Home = HERE, conf: Conf = None, as_of: AsOf = None, as_json: Json = False) -> None:
+def settle(
+    home: Home = HERE,
+    conf: Conf = None,
+    as_of: AsOf = None,
+    lineage: Lineage = None,
+    as_json: Json = False,
+) -> None:
     """Record predictions for new signals and outcomes of signals whose exit has happened."""
     from steelyard.flows.settle import settle as flow
     from steelyard.views import terminal
 
-    show(run_flow(flow, home, conf, as_of), as_json, terminal.print_settlement)
+    show(run_flow(flow, home, conf, as_of, lineage=lineage), as_json, terminal.print_settlement)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from steelyard.cli.options import HERE, Conf, Home, Json, Trials
+from steelyard.cli.options import HERE, Conf, Home, Json, Lineage, Trials
 from steelyard.cli.running import folders, parse_time, run_with_progress, show
 from steelyard.errors import FixConfiguration
 
@@ -47,6 +47,7 @@ def replay(
     ] = None,
     home: Home = HERE,
     conf: Conf = None,
+    lineage: Lineage = None,
     as_json: Json = False,
 ) -> None:
     """Replay past bars, or the signals of a log, day by day, as the scheduled flows would run."""
@@ -54,6 +55,7 @@ def replay(
     from steelyard.views import terminal
 
     common = {"trials": trials, "retrain_days": retrain_days, "evidence": evidence}
+    common["lineage"] = lineage
     days = {
         "start": parse_time(start) if start else None,
         "end": parse_time(end) if end else None,

@@ -128,6 +128,7 @@ def open_replay_home(
     evidence: str | None,
     home: Path,
     conf: str | None,
+    lineage: str | None = None,
 ) -> Home:
     """Return a home under the settings in ``conf``, with the given values in their place.
 
@@ -138,11 +139,12 @@ def open_replay_home(
         evidence: Rule of evidence; None as configured.
         home: Folder of all state.
         conf: Folder of the settings; None for the default.
+        lineage: Name of the lineage that is replayed; None for the only one.
 
     Raises:
         FixConfiguration: If a value is out of bounds.
     """
-    settings = load(Path(conf) if conf else None)
+    settings = load(Path(conf) if conf else None, lineage)
     changes: dict[str, Any] = {"source": from_argument(bars, settings.source)}
     if strategy:
         changes["strategy"] = override(settings.strategy, "--strategy", system=strategy)
@@ -154,7 +156,12 @@ def open_replay_home(
 
 
 def open_log_replay(
-    recorded: Home, trials: int | None, evidence: str | None, home: Path, conf: str | None
+    recorded: Home,
+    trials: int | None,
+    evidence: str | None,
+    home: Path,
+    conf: str | None,
+    lineage: str | None = None,
 ) -> Home:
     """Return a home for the replay of another's log, with all its stores in its own folder.
 
@@ -164,12 +171,13 @@ def open_log_replay(
         evidence: Rule of evidence; None as configured.
         home: Folder of all state.
         conf: Folder of the settings; None for the default.
+        lineage: Name of the lineage that is replayed; None for the only one.
 
     Raises:
         FixConfiguration: If the existing system of ``recorded`` is no log, a value is out of
             bounds, or both homes are the same.
     """
-    settings = load(Path(conf) if conf else None)
+    settings = load(Path(conf) if conf else None, lineage)
     if not settings.strategy.is_log:
         raise FixConfiguration(
             f"conf/strategy.yaml names {settings.strategy.system}; replay --log replays the "
@@ -180,7 +188,9 @@ def open_log_replay(
     log = settings.strategy.log.model_copy(update={"features": recorded.own_names})
     changes: dict[str, Any] = {
         "strategy": settings.strategy.model_copy(update={"log": log}),
-        "services": ServiceSettings(lineage=settings.services.lineage),
+        "services": settings.services.model_copy(
+            update=ServiceSettings().model_dump(exclude={"lineage"})
+        ),
     }
     if trials:
         changes["learning"] = override(settings.learning, "--trials", trials=trials)

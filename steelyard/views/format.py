@@ -1,7 +1,7 @@
 """Words, figures and tables that terminal, HTML pages and Markdown have in common."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,7 +10,7 @@ from steelyard.evaluation.books import TARGETS, Books
 from steelyard.evaluation.influence import Pivotal
 from steelyard.monitoring.drift import ColumnDrift
 from steelyard.monitoring.drift_record import DriftRecord
-from steelyard.views.lineage import Improvement, LineageStatus
+from steelyard.views.lineage import Improvement, LineageStatus, Status
 from steelyard.views.records import DecisionRecord, VersionRecord
 from steelyard.weight.decision import Rule
 from steelyard.weight.policy import PHASES, Phase, WeightPolicy
@@ -204,6 +204,20 @@ class TableView:
     numeric: frozenset[int] = frozenset()
     prose: frozenset[int] = frozenset()
     emphasized: frozenset[int] = frozenset()
+
+
+def overview_view(statuses: Iterable[Status]) -> TableView:
+    """Return the lineages of a home, one per row."""
+    rows = []
+    for status in statuses:
+        current = status.current
+        facts = ("", "", "")
+        if current is not None:
+            champion = current.champion.version if current.champion else "none"
+            facts = (current.state.phase, f"{current.weight_in_force:.1%}", champion)
+        rows.append((status.lineage, *facts, f"{len(status.alerts)}", status.answer))
+    headings = ("lineage", "phase", "weight in force", "champion", "alerts", "answer")
+    return TableView("Lineages", headings, tuple(rows), frozenset({2, 4}), frozenset({5}))
 
 
 def books_view(books: Books) -> TableView:

@@ -196,6 +196,43 @@ class Rollback(SingleDecision):
 
 
 @dataclass(frozen=True, slots=True)
+class LineageRollback:
+    """What became of one lineage in a rollback of all.
+
+    Attributes:
+        lineage: Name of the lineage.
+        words: The decision, or why there is none.
+        worked: Whether no weight is left; without a decision the brake may still hold.
+    """
+
+    lineage: str
+    words: str
+    worked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RollbackOfAll:
+    """A rollback of every lineage of a home.
+
+    Attributes:
+        ways: The brakes, pulled before the first decision.
+        lineages: What became of each lineage.
+    """
+
+    ways: tuple[Way, ...]
+    lineages: tuple[LineageRollback, ...]
+
+    @property
+    def worked(self) -> bool:
+        """Whether no lineage has a weight left."""
+        return all(one.worked for one in self.lineages)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
 class PeriodDecisions:
     """Decisions on the last periods, and the state after them."""
 

@@ -36,6 +36,7 @@ from steelyard.views.format import (
     drift_words,
     facts_view,
     format_minute,
+    overview_view,
     rollout_view,
     rules_view,
 )
@@ -67,6 +68,7 @@ from steelyard.views.records import (
     DecisionRecord,
     PeriodDecisions,
     Rollback,
+    RollbackOfAll,
     SingleDecision,
     VersionRecord,
 )
@@ -462,6 +464,24 @@ def _print_checks(rows: Iterable[Check]) -> None:
         cells = map(in_terminal, (row.name, row.found, row.advice))
         table.add_row(standing, *map(Text, cells))
     out.print(table)
+
+
+def print_heading(words: str) -> None:
+    """Print a line across the screen with words in it."""
+    out.rule(Text(in_terminal(words)))
+
+
+def print_overview(statuses: Iterable[Status]) -> None:
+    """Print one line per lineage of a home."""
+    _print_table(overview_view(statuses))
+
+
+def print_rollbacks(rolled_back: RollbackOfAll) -> None:
+    """Print the brakes that were pulled, then what became of each lineage."""
+    for way in rolled_back.ways:
+        _line(f"  {way}")
+    for one in rolled_back.lineages:
+        _line((one.lineage, "bold"), f": {one.words if one.worked else f'FAILED, {one.words}'}")
 
 
 def print_status(status: Status) -> None:

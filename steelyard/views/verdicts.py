@@ -14,6 +14,7 @@ from steelyard.views.records import (
     DecisionRecord,
     PeriodDecisions,
     Rollback,
+    RollbackOfAll,
     SingleDecision,
     VersionRecord,
 )
@@ -111,6 +112,15 @@ def _of_one(single: SingleDecision, as_of: datetime) -> Verdict:
     ways = single.ways if isinstance(single, Rollback) else ()
     decisions = (single.decision,) if single.decision else ()
     return _of_decisions(decisions, single.state, as_of, tuple(map(str, ways)))
+
+
+@verdict.register
+def _of_all(rolled_back: RollbackOfAll, _: datetime) -> Verdict:
+    words = [
+        f"{one.lineage}: {one.words if one.worked else f'FAILED, {one.words}'}"
+        for one in rolled_back.lineages
+    ]
+    return Verdict("; ".join(words), "ROLLBACK", tuple(map(str, rolled_back.ways)))
 
 
 @verdict.register
