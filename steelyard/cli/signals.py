@@ -108,14 +108,13 @@ def bar(
     home: Home = HERE,
     conf: Conf = None,
     as_of: AsOf = None,
-    lineage: Lineage = None,
     as_json: Json = False,
 ) -> None:
     """Collect, trade and settle, once a bar is known: what the schedule runs per bar."""
     from steelyard.flows.bar import bar as flow
     from steelyard.views import terminal
 
-    show(run_flow(flow, home, conf, as_of, lineage=lineage), as_json, terminal.print_bar)
+    show(run_flow(flow, home, conf, as_of), as_json, terminal.print_bar)
 
 
 @app.command()
