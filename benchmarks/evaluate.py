@@ -27,6 +27,7 @@ from steelyard.gateways.pyfunc import save
 from steelyard.gateways.spool import Spool
 from steelyard.learning.boosters import GROWING_BOOSTERS, BoosterData
 from steelyard.learning.calibration import Calibration, Scale
+from steelyard.learning.families import FILES
 from steelyard.learning.model import Model
 from steelyard.learning.samples import WeightedRows
 from steelyard.market.bars import Bars
@@ -42,6 +43,7 @@ NAMES = (
 )
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 BARS, FIRST, TREES = 3000, 800, 300
+UNIVERSES = (136, 1000)
 ACCOUNT, RISK, SIZING = Account(100_000.0, {"Y": 0.5}), RiskPolicy(), SizingPolicy()
 _VOLATILITY = NAMES.index("regime_volatility")
 
@@ -50,7 +52,7 @@ def main() -> None:
     """Print medians and 99th percentiles, and the ratio of each other way."""
     go_offline()
     bars = {"X": random_walk()}
-    model = train_model(bars)
+    model = train_model(bars | {name: random_walk(name) for name in ("S0", "S1", "S2", "S3")})
     with tempfile.TemporaryDirectory() as folder:
         recorder = Recorder(
             Ledger(f"sqlite:///{folder}/ledger.db", "signal-confidence"),
@@ -68,6 +70,10 @@ def main() -> None:
             time_evaluations(session, bars, disturbed=True),
             quiet=False,
         )
+        for symbols in UNIVERSES:
+            first, second = time_universe(session, symbols)
+            report(f"first signal of a bar, {symbols:,} symbols", first, quiet=False)
+            report(f"second signal of a bar, {symbols:,} symbols", second, quiet=False)
         print(f"{'fallbacks':52} {dict(session.fallbacks) or 'none'}")
         for name, call in other_ways(model, Path(folder)).items():
             median = report(name, [time_call(call) for _ in range(300)], quiet=True)
@@ -75,17 +81,18 @@ def main() -> None:
         session.close()
 
 
-def random_walk() -> Bars:
+def random_walk(symbol: str = "X") -> Bars:
     """Return hourly bars of a random walk."""
     close = 100 * np.exp(np.cumsum(RNG.normal(0, 0.01, BARS)))
     open_ = np.concatenate([close[:1], close[:-1]])
     stamps = np.datetime64("2024-01-01", "ns") + np.arange(BARS) * np.timedelta64(1, "h")
     high, low = np.maximum(open_, close) * 1.001, np.minimum(open_, close) * 0.999
-    return Bars("X", pd.Timedelta("1h"), stamps, open_, high, low, close, RNG.uniform(1, 100, BARS))
+    traded = RNG.uniform(1, 100, BARS)
+    return Bars(symbol, pd.Timedelta("1h"), stamps, open_, high, low, close, traded)
 
 
 def train_model(bars: dict[str, Bars]) -> Model:
-    """Return a LightGBM model of 300 trees over the 44 features of the bars of ``X``."""
+    """Return a LightGBM model of 300 trees over the 44 features of ``X`` in its universe."""
     positions = np.arange(200, BARS)
     stamps = pd.to_datetime(bars["X"].timestamp[positions], utc=True)
     rows = features(
@@ -104,7 +111,7 @@ def train_model(bars: dict[str, Bars]) -> Model:
     )
     return Model.from_learner(
         "lightgbm",
-        booster.to_bytes(TREES),
+        (FILES["lightgbm"], booster.to_bytes(TREES)),
         NAMES,
         Calibration(slope=1, intercept=0),
         scale,
@@ -168,6 +175,31 @@ def time_evaluations(
         assess(proposal, ACCOUNT, RISK, SIZING)
         durations.append((time.perf_counter() - started) * 1e6)
     return durations[50:]
+
+
+def time_universe(session: Session, symbols: int) -> tuple[list[float], list[float]]:
+    """Return the microseconds of the first and the second signal of 120 bars, 10 ms apart.
+
+    Args:
+        session: Session; it is warmed here.
+        symbols: Symbols that get a bar each time.
+    """
+    names = [f"S{number}" for number in range(symbols)]
+    bars = {name: random_walk(name) for name in names}
+    session.warm({name: history[:FIRST] for name, history in bars.items()})
+    scores = dict.fromkeys(TrendStrategy.score_names, 50.0)
+    durations: tuple[list[float], list[float]] = ([], [])
+    for end in range(FIRST + 1, FIRST + 121):
+        past = {name: history[:end] for name, history in bars.items()}
+        stamp = pd.Timestamp(past["S0"].timestamp[-1], tz="UTC").to_pydatetime()
+        time.sleep(0.01)
+        for number, taken in enumerate(durations):
+            name = names[number]
+            signal = Signal(f"{symbols}:{name}:{end}", name, "buy", stamp, NOW, 71.0, scores)
+            started = time.perf_counter()
+            session.evaluate(signal, past)
+            taken.append((time.perf_counter() - started) * 1e6)
+    return durations
 
 
 def other_ways(model: Model, folder: Path) -> dict[str, Callable[[], object]]:

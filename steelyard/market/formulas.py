@@ -457,6 +457,7 @@ class Calendar(NamedTuple):
     weekday_cos: Values
 
 
+@register_jitable
 def calendar(minutes: Values) -> Calendar:
     """Return minute of the day and weekday on a circle.
 

@@ -6,8 +6,10 @@ test walks real bars and compares them all. A symbol that is not warmed up yet, 
 rewritten, is computed by the batch functions themselves.
 """
 
+from array import array
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from math import isfinite, isinf
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numba import njit
@@ -20,6 +22,7 @@ from steelyard.market.features import FEATURES, RANK_SOURCES, REGIME_SOURCES, at
 from steelyard.market.formulas import (
     Calendar,
     Candle,
+    Ints,
     Momentum,
     Trend,
     Volatility,
@@ -45,8 +48,10 @@ OWN_FEATURES = tuple(
 SIGNED = np.array([feature.signed for feature in FEATURES])
 WINDOW_BARS = 128
 """Bars kept at least; the longest window is the 100-bar mean of the volume."""
-CAPACITY = 4096
+CAPACITY = 512
 """Bars after which the last ``WINDOW_BARS`` move back to the start of the buffer."""
+MINUTE = 60_000_000_000
+"""Nanoseconds of a minute."""
 _TREND, _MOMENTUM, _VOLATILITY, _VOLUME, _CANDLE, _CALENDAR = (
     OWN_FEATURES.index(group._fields[0])
     for group in (Trend, Momentum, Volatility, Volume, Candle, Calendar)
@@ -76,89 +81,178 @@ class Indicators(NamedTuple):
     atr_100: float
 
 
-class SymbolStream:
-    """The features of one symbol at its newest bar, updated from bar to bar.
+NEWS_COLUMNS = 7 + len(Indicators._fields)
+"""Columns of ``take_in``'s bars."""
+
+
+class Panel(NamedTuple):
+    """State of every symbol, one row each, in the order in which they joined.
+
+    Attributes:
+        values: Features at the newest bar, order of ``OWN_FEATURES``, shape (s, 31).
+        columns: Last bars: open, high, low, close, volume (0 for none), shape (s, 5,
+            ``CAPACITY``), filled up to ``ends``.
+        ema26: EMA26 at the same bars, shape (s, ``CAPACITY``).
+        ends: Position after the newest bar, shape (s,).
+        stamps: Open time of the newest bar, nanoseconds since 1970 UTC, shape (s,).
+    """
+
+    values: Floats
+    columns: Floats
+    ema26: Floats
+    ends: Ints
+    stamps: Ints
+
+    @classmethod
+    def of_size(cls, symbols: int) -> "Panel":
+        """Return a panel for this many symbols."""
+        return cls(
+            np.full((symbols, len(OWN_FEATURES)), np.nan),
+            np.empty((symbols, 5, CAPACITY)),
+            np.empty((symbols, CAPACITY)),
+            np.zeros(symbols, dtype=np.int64),
+            np.zeros(symbols, dtype=np.int64),
+        )
+
+    def with_room(self) -> "Panel":
+        """Return a panel of twice the size with the same symbols."""
+        larger = Panel.of_size(2 * len(self.ends) + 1)
+        for new, old in zip(larger, self, strict=True):
+            new[: len(old)] = old
+        return larger
+
+
+class FeatureStream:
+    """The features of every symbol of a universe at the newest bar, and across it.
+
+    As in the batch, a symbol without a bar at that time does not count in ranks and regime. The new
+    bars of all symbols are taken in by one compiled pass.
 
     Args:
-        bars: History so far, oldest first; the longer, the closer the indicators are to those of
-            the whole history.
+        bars: History of each symbol so far, oldest first; the longer, the closer the indicators are
+            to those of the whole history. A symbol without bars joins with its first.
 
     Raises:
         FixData: If a price is not finite, here and in ``follow``.
     """
 
-    def __init__(self, bars: Bars) -> None:
-        self.symbol = bars.symbol
-        self.newest = np.datetime64("NaT", "ns")
-        self.values = np.full(len(OWN_FEATURES), np.nan)
-        self._restart(bars)
+    def __init__(self, bars: Mapping[str, Bars]) -> None:
+        self._rows: dict[str, int] = {}
+        self._handles: list[_Handles | None] = []
+        self._newest: list[tuple[int, float]] = []
+        self._panel = Panel.of_size(len(bars))
+        take_in(self._panel, np.empty((0, NEWS_COLUMNS)))  # compiled now: no bar waits for it
+        self.follow(bars)
 
-    def follow(self, bars: Bars) -> None:
-        """Add the bars that are new.
+    def follow(self, bars: Mapping[str, Bars]) -> None:
+        """Add the bars that are new, and symbols that are new.
 
-        ``bars`` is the whole history, or its last bars back to the newest one known. If that bar is
-        missing or has another close, the history was rewritten and is read anew.
+        A symbol's bars are its whole history, or its last bars back to the newest one known. If
+        that bar is missing or has another close, the history was rewritten and is read anew.
         """
-        if len(bars) == 0 or bars.timestamp[-1] == self.newest:
-            return
-        first_new = int(np.searchsorted(bars.timestamp, self.newest, side="right"))
-        if len(bars) - first_new > WINDOW_BARS or not self._continues(bars, first_new):
-            self._restart(bars)
-            return
-        _require_finite(bars[first_new:])
-        for position in range(first_new, len(bars)):
-            self._append(bars, position)
-        self._compute(bars)
+        news = array("d")
+        try:
+            for symbol, history in bars.items():
+                row = self._rows.get(symbol)
+                if row is not None:
+                    self._follow(row, history, news)
+                elif len(history):
+                    self._add(symbol, history)
+        finally:  # what the indicators have seen, the windows must see, too
+            if news:
+                take_in(self._panel, np.array(news).reshape(-1, NEWS_COLUMNS))
 
-    def _continues(self, bars: Bars, first_new: int) -> bool:
-        last = first_new - 1
-        return bool(
-            self._handles is not None
-            and 0 <= last < len(bars) - 1
-            and bars.timestamp[last] == self.newest
-            and bars.close[last] == self._columns[3, self._end - 1]
-        )
+    def newest(self, symbol: str) -> np.datetime64:
+        """Return the open time of the newest bar of ``symbol``, UTC."""
+        return np.datetime64(self._newest[self._rows[symbol]][0], "ns")
 
-    def _restart(self, bars: Bars) -> None:
+    def at(self, symbol: str, side: int) -> Floats:
+        """Return the features of a signal at the newest bar, order of ``FEATURES``, shape (38,).
+
+        Args:
+            symbol: A symbol of the universe.
+            side: +1 buys, −1 sells; signed features are seen from this side.
+
+        Raises:
+            KeyError: If the symbol has no bars.
+        """
+        asked = self._rows[symbol]
+        row = np.empty(len(FEATURES))
+        row[: len(OWN_FEATURES)] = self._panel.values[asked]
+        across(row[len(OWN_FEATURES) : -1], self._panel, asked, len(self._rows))
+        row[-1] = 1.0
+        if side < 0:
+            row[SIGNED] = -row[SIGNED]
+        return row
+
+    def _add(self, symbol: str, bars: Bars) -> None:
+        row = len(self._rows)
+        if row == len(self._panel.ends):
+            self._panel = self._panel.with_room()
+        handles, newest = self._restart(row, bars)
+        self._handles.append(handles)
+        self._newest.append(newest)
+        self._rows[symbol] = row
+
+    def _follow(self, row: int, bars: Bars, news: "array[float]") -> None:
+        stamps, (newest, close) = bars.timestamp, self._newest[row]
+        last = len(stamps) - 1
+        if last < 0 or _opened(bars, last) == newest:
+            return
+        first = last
+        if first == 0 or _opened(bars, first - 1) != newest:
+            first = int(np.searchsorted(stamps, np.datetime64(newest, "ns"), side="right"))
+        handles = self._handles[row]
+        if (
+            handles is None
+            or last - first >= WINDOW_BARS
+            or not 0 < first <= last
+            or _opened(bars, first - 1) != newest
+            or bars.close.item(first - 1) != close
+        ):
+            self._handles[row], self._newest[row] = self._restart(row, bars)
+            return
+        fresh = [_finite(bars, at) for at in range(first, last + 1)]
+        size = bars.bar_size.value
+        for at, prices in enumerate(fresh, first):
+            handles.update(*prices[1:4])
+            news.extend((row, (_opened(bars, at) + size) // MINUTE, *prices, *handles.indicators))
+        self._panel.stamps[row] = _opened(bars, last)
+        self._newest[row] = _opened(bars, last), bars.close.item(last)
+
+    def _restart(self, row: int, bars: Bars) -> tuple["_Handles | None", tuple[int, float]]:
+        """Read a history anew; return its handles, None before the warm-up, and its newest bar."""
         _require_finite(bars)
-        self.newest = bars.timestamp[-1]
-        self._handles: _Handles | None = None
+        panel, handles = self._panel, None
+        newest = _opened(bars, -1)
         if len(bars) <= WARMUP:
-            self.values = np.array([at_every_bar(bars)[name][-1] for name in OWN_FEATURES])
-            return
-        self._handles = _Handles(bars)
-        recent = bars[-WINDOW_BARS:]
-        self._columns = np.empty((5, CAPACITY))
-        self._ema26 = np.empty(CAPACITY)
-        self._end = len(recent)
-        traded = np.nan_to_num(recent.volume, nan=0.0)
-        columns = (recent.open, recent.high, recent.low, recent.close, traded)
-        for row, values in zip(self._columns, columns, strict=True):
-            row[: self._end] = values
-        self._ema26[: self._end] = self._handles.past_ema26[-WINDOW_BARS:]
-        self._compute(bars)
+            features = at_every_bar(bars)
+            panel.values[row] = [features[name][-1] for name in OWN_FEATURES]
+        else:
+            handles, recent = _Handles(bars), bars[-WINDOW_BARS:]
+            end = len(recent)
+            columns = (recent.open, recent.high, recent.low, recent.close, recent.volume)
+            panel.columns[row, :, :end] = np.nan_to_num(columns, nan=0.0)
+            panel.ema26[row, :end] = handles.past_ema26[-WINDOW_BARS:]
+            panel.ends[row] = end
+            minutes = (newest + bars.bar_size.value) // MINUTE
+            compute(panel, row, minutes, handles.indicators)
+        panel.stamps[row] = newest
+        return handles, (newest, bars.close.item(-1))
 
-    def _append(self, bars: Bars, position: int) -> None:
-        if self._end == CAPACITY:
-            self._columns[:, :WINDOW_BARS] = self._columns[:, -WINDOW_BARS:]
-            self._ema26[:WINDOW_BARS] = self._ema26[-WINDOW_BARS:]
-            self._end = WINDOW_BARS
-        high, low, close = bars.high[position], bars.low[position], bars.close[position]
-        traded = bars.volume[position]
-        traded = 0.0 if np.isnan(traded) else traded
-        self._columns[:, self._end] = (bars.open[position], high, low, close, traded)
-        assert self._handles is not None  # noqa: S101  # only warmed-up symbols append
-        self._handles.update(float(high), float(low), float(close))
-        self._ema26[self._end] = self._handles.indicators.ema26
-        self._end += 1
 
-    def _compute(self, bars: Bars) -> None:
-        self.newest = bars.timestamp[-1]
-        assert self._handles is not None  # noqa: S101  # for the type checker
-        windows(self.values, self._columns, self._ema26, self._end, self._handles.indicators)
-        closes_at = self.newest + bars.bar_size.to_timedelta64()
-        minutes = int(closes_at.astype("datetime64[m]").astype(np.int64))
-        self.values[_CALENDAR : _CALENDAR + len(Calendar._fields)] = calendar(minutes)
+def _opened(bars: Bars, at: int) -> int:
+    """Return the open time of a bar, nanoseconds since 1970 UTC."""
+    return cast(int, bars.timestamp.item(at))
+
+
+def _finite(bars: Bars, at: int) -> tuple[float, float, float, float, float]:
+    """Return open, high, low, close and volume of a bar; refuse them if one is not finite."""
+    opened, high, low = bars.open.item(at), bars.high.item(at), bars.low.item(at)
+    close, volume = bars.close.item(at), bars.volume.item(at)
+    if not isfinite(opened + high + low + close) or isinf(volume):
+        _require_finite(bars[at : at + 1])
+    return opened, high, low, close, volume
 
 
 def _require_finite(bars: Bars) -> None:
@@ -207,18 +301,62 @@ class _Handles:
             low: Low of the bar, finite.
             close: Close of the bar, finite.
         """
-        self.indicators = Indicators(
-            ema12=self._ema12.update(close),
-            ema26=self._ema26.update(close),
-            ema50=self._ema50.update(close),
-            plus=self._plus.update(high, low, close),
-            minus=self._minus.update(high, low, close),
-            adx=self._adx.update(high, low, close),
-            rsi=self._rsi.update(close),
-            histogram=self._macd.update(close)[2],
-            atr=self._atr.update(high, low, close),
-            atr_100=self._atr_100.update(high, low, close),
+        self.indicators = Indicators(  # in their order: names would cost a fifth of a bar
+            self._ema12.update(close),
+            self._ema26.update(close),
+            self._ema50.update(close),
+            self._plus.update(high, low, close),
+            self._minus.update(high, low, close),
+            self._adx.update(high, low, close),
+            self._rsi.update(close),
+            self._macd.update(close)[2],
+            self._atr.update(high, low, close),
+            self._atr_100.update(high, low, close),
         )
+
+
+@njit(cache=True, nogil=True)
+def take_in(panel: Panel, news: Floats) -> None:
+    """Append new bars and compute the features at each.
+
+    Args:
+        panel: State, updated.
+        news: One bar each, in order: row of its symbol, close time in minutes since 1970 UTC, open,
+            high, low, close, volume (NaN for none), ``Indicators``; shape (n, 17).
+    """
+    for new in news:
+        row = int(new[0])
+        end = panel.ends[row]
+        columns, ema26 = panel.columns[row], panel.ema26[row]
+        if end == CAPACITY:
+            columns[:, :WINDOW_BARS] = columns[:, CAPACITY - WINDOW_BARS :]
+            ema26[:WINDOW_BARS] = ema26[CAPACITY - WINDOW_BARS :]
+            end = WINDOW_BARS
+        for k in range(5):
+            columns[k, end] = new[2 + k]
+        if np.isnan(columns[4, end]):
+            columns[4, end] = 0.0
+        ema26[end] = new[8]
+        panel.ends[row] = end + 1
+        indicators = Indicators(
+            new[7], new[8], new[9], new[10], new[11], new[12], new[13], new[14], new[15], new[16]
+        )
+        compute(panel, row, int(new[1]), indicators)
+
+
+@njit(cache=True, nogil=True)
+def compute(panel: Panel, row: int, minutes: int, indicators: Indicators) -> None:
+    """Compute the features of one symbol at its newest bar.
+
+    Args:
+        panel: State; the symbol's values are updated.
+        row: Row of the symbol.
+        minutes: Close time of the bar, minutes since 1970 UTC.
+        indicators: Values at the bar.
+    """
+    out = panel.values[row]
+    windows(out, panel.columns[row], panel.ema26[row], panel.ends[row], indicators)
+    _put(out, _CALENDAR, calendar(minutes))
 
 
 @njit(cache=True, nogil=True)
@@ -388,67 +526,23 @@ def position_of_newest(
     return locate(close, lowest, highest)
 
 
-class FeatureStream:
-    """The features of every symbol of a universe at the newest bar, and across it.
-
-    As in the batch, a symbol without a bar at that time does not count in ranks and regime.
-    """
-
-    def __init__(self, bars: Mapping[str, Bars]) -> None:
-        self._symbols = {
-            symbol: SymbolStream(history) for symbol, history in bars.items() if len(history)
-        }
-
-    def follow(self, bars: Mapping[str, Bars]) -> None:
-        """Add the bars that are new (see ``SymbolStream.follow``), and symbols that are new."""
-        for symbol, history in bars.items():
-            followed = self._symbols.get(symbol)
-            if followed is not None:
-                followed.follow(history)
-            elif len(history):
-                self._symbols[symbol] = SymbolStream(history)
-
-    def newest(self, symbol: str) -> np.datetime64:
-        """Return the open time of the newest bar of ``symbol``, UTC."""
-        return self._symbols[symbol].newest
-
-    def at(self, symbol: str, side: int) -> Floats:
-        """Return the features of a signal at the newest bar, order of ``FEATURES``, shape (38,).
-
-        Args:
-            symbol: A symbol of the universe.
-            side: +1 buys, −1 sells; signed features are seen from this side.
-
-        Raises:
-            KeyError: If the symbol has no bars.
-        """
-        asked = self._symbols[symbol]
-        panel = [other.values for other in self._symbols.values() if other.newest == asked.newest]
-        row = np.empty(len(FEATURES))
-        row[: len(OWN_FEATURES)] = asked.values
-        across(row[len(OWN_FEATURES) : -1], asked.values, np.array(panel))
-        row[-1] = 1.0
-        if side < 0:
-            row[SIGNED] = -row[SIGNED]
-        return row
-
-
 @njit(cache=True, nogil=True)
-def across(out: Floats, own: Floats, panel: Floats) -> None:
+def across(out: Floats, panel: Panel, asked: int, symbols: int) -> None:
     """Fill in the features across symbols.
 
     Args:
         out: Result, order of ``FEATURES``, shape (6,).
-        own: Features of the symbol itself, order of ``OWN_FEATURES``, shape (31,).
-        panel: The same of every symbol with a bar at this time, itself included, shape (s, 31); NaN
-            does not count.
+        panel: State of the universe; NaN does not count.
+        asked: Row of the symbol.
+        symbols: Rows that are filled.
     """
+    stamps = panel.stamps[:symbols]
+    present = np.flatnonzero(stamps == stamps[asked])
     for rank, source in _RANKS:
-        out[rank] = rank_among(own[source], panel[:, source])
+        out[rank] = rank_among(panel.values[asked, source], panel.values[present, source])
     for mean, source in _MEANS:
-        out[mean] = known_mean(
-            np.sign(panel[:, source]) / 2 if mean == _BREADTH else panel[:, source]
-        )
+        values = panel.values[present, source]
+        out[mean] = known_mean(np.sign(values) / 2 if mean == _BREADTH else values)
 
 
 @register_jitable

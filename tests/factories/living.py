@@ -82,6 +82,8 @@ COMMANDS: dict[str, Callable[..., Any]] = {
 }
 """By name; each takes ``as_of``, ``home`` and ``conf``, as the command line passes them."""
 
+DOUBTS = {"fallback_reason", "digest", "head"}
+"""Columns that differ where a trade could not read the state."""
 WALL_CLOCK = {"latency_ms", "run_id", "decision_hash", "key_id"}
 """Columns of the ledger that differ between two lives: how long it took, ids, and keys."""
 OWN = {"decision_run_id", "decision_hash"}
@@ -137,12 +139,17 @@ class Deed:
         COMMANDS[self.name](as_of=self.as_of, home=str(self.home), conf=str(self.conf))
 
 
-def rows(stores: Home) -> dict[str, Any]:
-    """What a life has left, without clocks and ids: the same for two homes that lived the same."""
+def rows(stores: Home, *, doubted: bool = False) -> dict[str, Any]:
+    """What a life has left, without clocks and ids: the same for two homes that lived the same.
+
+    With ``doubted`` also without why the existing system decided alone: a trade that cannot read
+    the state says so in its row, which is part of a digest.
+    """
     entries, state = stores.journal.entries(), stores.journal.state()
+    own, unlike = (OWN | {"digest_head"}, WALL_CLOCK | DOUBTS) if doubted else (OWN, WALL_CLOCK)
     kept: dict[str, Any] = {
-        "decisions": [(entry.sequence, _timeless(entry.decision)) for entry in entries],
-        "state": state.model_dump(exclude=OWN) if state else None,
+        "decisions": [(entry.sequence, _timeless(entry.decision, own)) for entry in entries],
+        "state": state.model_dump(exclude=own) if state else None,
         "versions": [
             (version.number, version.stage, version.key, version.reasons, version.files_hash)
             for version in stores.registry.versions()
@@ -151,21 +158,23 @@ def rows(stores: Home) -> dict[str, Any]:
     }
     with stores.ledger._engine.connect() as connection:
         for table in Base.metadata.sorted_tables:
-            columns = [column for column in table.c if column.name not in WALL_CLOCK]
+            columns = [column for column in table.c if column.name not in unlike]
             statement = select(*columns).order_by(*table.primary_key)
             kept[table.name] = [tuple(row) for row in connection.execute(statement)]
     return kept
 
 
-def _timeless(decision: Decision) -> dict[str, Any]:
+def _timeless(decision: Decision, own: set[str]) -> dict[str, Any]:
     """A decision without the ids of its home, and without how long a model took to answer."""
-    document = decision.model_dump(exclude={"before": OWN, "after": OWN, "rules": True})
+    document = decision.model_dump(exclude={"before": own, "after": own, "rules": True})
     document["evidence"].pop("latency_p99_ms", None)
+    if own != OWN:
+        document["evidence"].pop("fallback_rate", None)
     return document | {"rules": [rule for rule in decision.rules if rule.name != "latency_p99"]}
 
 
-def assert_same_life(one: Home, other: Home) -> None:
+def assert_same_life(one: Home, other: Home, *, doubted: bool = False) -> None:
     """Require the same rows in every table, journal, registry and lake of two homes."""
-    first, second = rows(one), rows(other)
+    first, second = rows(one, doubted=doubted), rows(other, doubted=doubted)
     for name, expected in first.items():
         assert second[name] == expected, name

@@ -1,15 +1,17 @@
 """Features bar by bar are those of the batch, on real bars and on odd ones."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from steelyard.errors import FixData
 from steelyard.gateways.sources import SourceSettings, read
 from steelyard.market.bars import Bars, by_symbol
 from steelyard.market.features import FEATURES, features
-from steelyard.market.stream import OWN_FEATURES, FeatureStream, SymbolStream
+from steelyard.market.stream import FeatureStream
 
 DAY = pd.Timedelta("1D")
 NAMES = [feature.name for feature in FEATURES]
@@ -169,13 +171,32 @@ def test_a_rewritten_history_starts_anew() -> None:
 def test_thousands_of_bars_wear_nothing_out() -> None:
     """Longer than what is kept: the windows move with it."""
     bars = odd("plain", 9000)
-    streamed = SymbolStream(bars[:200])
+    streamed = FeatureStream({"X": bars[:200]})
     for end in range(201, len(bars) + 1):
-        streamed.follow(bars[max(0, end - 3) : end])
+        streamed.follow({"X": bars[max(0, end - 3) : end]})
 
     np.testing.assert_allclose(
-        streamed.values, batch({"X": bars}, "X", "buy")[: len(OWN_FEATURES)], rtol=0, atol=1e-9
+        streamed.at("X", 1), batch({"X": bars}, "X", "buy"), rtol=0, atol=1e-9
     )
+
+
+def test_a_bad_bar_leaves_every_other_symbol_as_it_should_be() -> None:
+    """It is refused; the symbols before it have taken in theirs, those after it still can."""
+    good, bad, later = odd("plain"), odd("plain"), odd("no range at all")
+    close = bad.close.copy()
+    close[200] = np.inf
+    bad = replace(bad, close=close)
+    streamed = FeatureStream({"A": good[:200], "B": bad[:200], "C": later[:200]})
+
+    with pytest.raises(FixData, match="is not a finite number"):
+        streamed.follow({"A": good[:201], "B": bad[:201], "C": later[:201]})
+    healed = {"A": good[:202], "B": good[:202], "C": later[:202]}
+    streamed.follow(healed)
+
+    for symbol in healed:
+        np.testing.assert_allclose(
+            streamed.at(symbol, 1), batch(healed, symbol, "buy"), rtol=0, atol=1e-9
+        )
 
 
 def test_following_changes_no_bar() -> None:

@@ -83,7 +83,8 @@ def test_a_life_with_every_harm_in_every_command_leaves_the_rows_of_one_without(
 ) -> None:
     """Harmed, verified, repeated, each command of each day: the same rows as in the twin's life.
 
-    At most, a run of MLflow that was begun stays unfinished until the command is repeated.
+    At most, a run of MLflow that was begun stays unfinished until the command is repeated, and a
+    trade that could not read the state was decided by the existing system alone.
     """
     chance = random.Random(SEED)  # noqa: S311  # moments, no secrets
     conf = living_conf(tmp_path)
@@ -100,7 +101,7 @@ def test_a_life_with_every_harm_in_every_command_leaves_the_rows_of_one_without(
         assert ended(start(hardship.processes, harmed)) == 0, harmed
         _require_whole(harmed)
 
-    assert_same_life(open_home(twin, conf), open_home(victim, conf))
+    assert_same_life(open_home(twin, conf), open_home(victim, conf), doubted=True)
 
 
 def _deeds(size: Size, home: Path, conf: Path) -> list[Deed]:
