@@ -62,7 +62,6 @@ from steelyard.views.reconciliation import (
     rows_view,
     skipped_view,
     totals_view,
-    verdict,
 )
 from steelyard.views.records import (
     DecisionRecord,
@@ -83,8 +82,11 @@ from steelyard.views.runs import (
     TradingRun,
 )
 from steelyard.views.simulation import PARTS, OperatingCharacteristics, by_course, part_view
+from steelyard.views.verdicts import verdict
 
 DRIFT_ROWS = 10
+_EVER = datetime.min.replace(tzinfo=UTC)
+"""Every decision that a flow returns is told, also one that was made before."""
 PROGRESS_SECONDS = 10.0
 """Time between two lines of progress that do not go to a terminal."""
 _STANDING_STYLES = {"ok": "green", "warning": "yellow", "wrong": "bold red"}
@@ -212,8 +214,18 @@ def print_address(address: str) -> None:
     _on_stderr(f"serving at {address}; Ctrl-C stops")
 
 
+def _print_verdict(result: Any) -> None:
+    """Print the verdict of a flow, on the last line of its output."""
+    _line((verdict(result, _EVER).words, "bold"))
+
+
 def print_collection(collection: Collection) -> None:
-    """Print the number of bars and signals collected, and every finding."""
+    """Print what became of bars and signals, every finding, and the verdict."""
+    _print_collection(collection)
+    _print_verdict(collection)
+
+
+def _print_collection(collection: Collection) -> None:
     if collection.log is not None:
         _print_log(collection.log)
     if not collection.docs:
@@ -242,54 +254,51 @@ def _print_log(log: LogCollection) -> None:
 
 
 def print_import(result: ImportResult) -> None:
-    """Print what became of a log, the totals of both sides, and what came of the training."""
+    """Print what became of a log, the totals of both sides, the training, and the verdict."""
     report = result.reconciliation
     for view in (rows_view(report), totals_view(report), skipped_view(report)):
         if view is not None:
             _print_table(view)
-    _line((verdict(report), "bold"))
     for note in report.notes:
         _line(f"  · {note}")
     if report.details:
         _line(f"every row left out and every fault: {report.details}")
     for line in result.outlook:
         _line(line)
+    _print_verdict(result)
 
 
 def print_version(version: VersionRecord) -> None:
-    """Print a version, its stage and the reasons."""
-    _line(f"version {version.version} ({version.family}): {version.stage}")
-    _line(version.verdict)
+    """Print why a version serves or does not, and the verdict."""
     for reason in version.reasons:
         _line(f"  · {reason}")
     if version.waits_for_operator:
         _line(f"waits for an operator: steelyard approve {version.version} --reason TEXT")
+    _print_verdict(version)
 
 
 def print_settlement(settlement: Settlement) -> None:
     """Print the number of new predictions and outcomes."""
-    _line(f"{settlement.predictions} new predictions, {settlement.outcomes} new outcomes")
+    _print_verdict(settlement)
 
 
 def print_trades(run: TradingRun) -> None:
-    """Print fills and orders, and the reason for every signal that was left."""
-    _line(
-        f"{run.filled} trades changed by fills, {len(run.signals) + run.stale} new signals"
-        + (f", {run.stale} of them stale: their entry has passed" if run.stale else "")
-    )
+    """Print what became of every signal and why, and the verdict."""
     for signal in run.signals:
         confidence = f"{signal.blended:.1f} at weight {signal.weight:.1%}"
         _line(f"  {signal.signal_id}: {confidence}: ", *_fate(signal), f": {signal.words}")
+    _print_verdict(run)
 
 
 def print_bar(run: BarRun) -> None:
-    """Print what was collected, and what each lineage traded and settled."""
-    print_collection(run.collected)
+    """Print what was collected, what each lineage traded and settled, and the verdict."""
+    _print_collection(run.collected)
     for name, traded in run.traded.items():
         if len(run.traded) > 1:
             _line((name, "bold"))
         print_trades(traded)
         print_settlement(run.settled[name])
+    _print_verdict(run)
 
 
 def _fate(signal: TradedSignal) -> list[Any]:
@@ -308,46 +317,42 @@ def print_report(written: WrittenPage[LineageReport]) -> None:
 
 
 def print_review(review: PerformanceReview) -> None:
-    """Print the answer and the file of the page."""
-    _line((review.report.status.answer, "bold"))
+    """Print the file of the page, and the verdict."""
     _line(review.file)
+    _print_verdict(review)
 
 
 def print_drift(judged: JudgedDrift | None) -> None:
-    """Print verdict, reasons and the features that drifted most; None if there is no champion."""
-    if judged is None:
-        _line("No champion yet; nothing to check for drift.")
-        return
-    check = judged.check
-    _line((check.verdict, "bold"), f": version {check.model_version}, {check.as_of:%Y-%m-%d}")
-    for reason in check.reasons:
-        _line(f"  {reason}")
-    if judged.training:
-        _line(judged.training)
-    _print_table(drift_view(check.columns, DRIFT_ROWS))
-    _line(judged.page)
+    """Print the features that drifted most, reasons and verdict; None if there is no champion."""
+    if judged is not None:
+        _print_table(drift_view(judged.check.columns, DRIFT_ROWS))
+        _line(judged.page)
+        for reason in (*judged.check.reasons, judged.training):
+            if reason:
+                _line(f"  {reason}")
+    _print_verdict(judged)
 
 
 def print_guard(guarded: SingleDecision) -> None:
-    """Print the decision of the guard, if any, and the end of the lease."""
-    print_operation(guarded)
+    """Print the end of the lease, the decision of the guard, if any, and the verdict."""
     _line(f"lease until {guarded.state.lease_until:%Y-%m-%dT%H:%M:%SZ}")
+    print_operation(guarded)
 
 
 def print_evaluation(evaluated: PeriodDecisions) -> None:
-    """Print the decisions on the last periods and the state after them."""
+    """Print the decisions on the last periods, and the verdict."""
     for decision in evaluated.decisions:
         print_decision(decision)
-    _print_weight(evaluated.state.phase, evaluated.state.weight)
+    _print_verdict(evaluated)
 
 
 def print_operation(operation: SingleDecision) -> None:
-    """Print the decision, if any, and the state after it."""
+    """Print the decision, if any, by which ways it took effect, and the verdict."""
     if operation.decision:
         print_decision(operation.decision)
     for way in operation.ways if isinstance(operation, Rollback) else ():
         _line(f"  {way}")
-    _print_weight(operation.state.phase, operation.state.weight)
+    _print_verdict(operation)
 
 
 def print_decision(decision: DecisionRecord) -> None:
@@ -363,10 +368,6 @@ def print_decision(decision: DecisionRecord) -> None:
         _line(f"  {reason}")
     for rule in decision.rules:
         _line((f"    {'●' if rule.fired else '○'} {rule.name}: {rule.reason}", "dim"))
-
-
-def _print_weight(phase: str, weight: float) -> None:
-    _line("phase ", (phase, "bold"), ", weight ", (f"{weight:.1%}", "bold"))
 
 
 def print_replay(replay: ReplayResult) -> None:
@@ -390,18 +391,19 @@ def print_replay(replay: ReplayResult) -> None:
     _print_table(books_view(replay.books))
     for sentence in replay.worth.sentences if replay.worth else ():
         _line(sentence)
-    _print_weight(replay.phase, replay.weight)
+    _line((f"phase {replay.phase}, weight {replay.weight:.1%}", "bold"))
 
 
 def print_demo(demo: DemoResult) -> None:
-    """Print each replay of the demo and the files of its pictures."""
+    """Print each replay of the demo, the files of its pictures, and the answers."""
     for title, replay in demo.replays.items():
         out.rule(Text(title, style="bold"))
         print_replay(replay.result)
-        _line(replay.answer)
     out.rule("pictures")
     for picture in demo.pictures:
         _line(picture)
+    for title, replay in demo.replays.items():
+        _line((f"{title}: {replay.answer}", "bold"))
 
 
 def print_characteristics(written: WrittenPage[OperatingCharacteristics]) -> None:
@@ -618,6 +620,8 @@ def print_fire_drills(run: FireDrills) -> None:
     for drill in run.drills:
         _print_drill(drill)
     _line(f"homes: {run.home}")
+    in_time = len(notices) - len(late)
+    _line((f"{in_time} of {len(notices)} noticed in time", "bold"))
 
 
 def _print_drill(drill: FireDrill) -> None:

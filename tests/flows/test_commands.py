@@ -1,6 +1,7 @@
 """The command line: each refusal is one clear line and exit code 1; nothing is half-written."""
 
 import json
+import re
 import sqlite3
 import subprocess
 import sys
@@ -207,7 +208,7 @@ def test_collect_speaks_to_people_and_machines(command: Command, home: Path) -> 
 
 
 def test_each_command_speaks_to_people(command: Command, home: Path, conf: Path) -> None:
-    """Every command from collect to weight prints sentences."""
+    """Every command from collect to weight prints sentences, the last line is its verdict."""
     (conf / "source.yaml").write_text("kind: simulated\nbar_size: auto\ncalendar: 24/7\n")
 
     def output_of(name: str, day: str, *more: object) -> str:
@@ -215,14 +216,17 @@ def test_each_command_speaks_to_people(command: Command, home: Path, conf: Path)
         assert code == 0, err
         return out
 
-    assert "bars added" in output_of("collect", "2020-10-01")
-    assert "0 new predictions, 0 new outcomes" in output_of("settle", "2020-10-01")
-    assert "version 1 (" in output_of("train", "2020-10-01", "--trials", 2)
-    assert "phase foundation, weight 0.0%" in output_of("guard", "2020-10-01")
-    assert "new predictions" in output_of("settle", "2020-10-31")
-    weighed = output_of("weight", "2020-10-31")
-    assert "weight for the period to 2020-10-12" in weighed
-    assert "foundation → shadow" in weighed or "missing: a champion" in weighed
+    def verdict_of(name: str, day: str, *more: object) -> str:
+        return output_of(name, day, *more).splitlines()[-1]
+
+    assert verdict_of("collect", "2020-10-01").endswith(" new bars")
+    assert verdict_of("settle", "2020-10-01") == "0 new predictions, 0 new outcomes"
+    assert verdict_of("train", "2020-10-01", "--trials", 2).startswith("version 1 (")
+    assert verdict_of("guard", "2020-10-01") == "nothing new; weight 0.0%, phase foundation"
+    assert "new predictions" in verdict_of("settle", "2020-10-31")
+    *details, verdict = output_of("weight", "2020-10-31").splitlines()
+    assert any("weight for the period to 2020-10-12" in line for line in details)
+    assert re.search(r"gates: (phase shadow entered|HOLD) at 0.0%", verdict)
 
 
 def test_another_replay_cannot_be_mixed_into_a_home(command: Command, home: Path) -> None:

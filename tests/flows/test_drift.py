@@ -169,7 +169,7 @@ def test_the_command_prints_verdict_and_features(pilot: Home, command: Command) 
     ]
     code, out, err = command("drift", *places)
     assert code == 0, err
-    assert "version 1, 2021-03-01" in out
+    assert out.splitlines()[-1].endswith(": version 1")
     assert "PSI" in out
     code, out, _ = command("drift", *places, "--json")
     assert json.loads(out)["model_version"] == "1"
@@ -180,4 +180,4 @@ def test_without_a_champion_nothing_is_judged(tmp_path: Path, command: Command) 
     code, out, err = command("drift", "--home", str(tmp_path))
 
     assert code == 0, err
-    assert "No champion yet" in out
+    assert out == "no champion yet; nothing to check\n"
