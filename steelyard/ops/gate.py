@@ -22,14 +22,16 @@ class Gate:
     Args:
         app: Application behind it.
         hosts: Names and addresses under which it is reached; ports do not matter.
-        login: ``user:password`` that requests must carry; empty if the application asks itself.
+        login: ``user:password`` that requests must carry, as ``Basic`` (browsers) or as it is,
+            as ``Bearer`` (Prometheus); empty if the application asks itself.
         health: Path that answers without login.
     """
 
     def __init__(self, app: App, hosts: Iterable[str], login: str = "", health: str = "") -> None:
         self._app = app
         self._hosts = frozenset(hosts)
-        self._expected = b"Basic " + base64.b64encode(login.encode()) if login else b""
+        basic = b"Basic " + base64.b64encode(login.encode())
+        self._expected = (basic, f"Bearer {login}".encode()) if login else ()
         self._health = health
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -62,7 +64,8 @@ class Gate:
     ) -> PlainTextResponse | None:
         if not self._expected or scope["path"] == self._health:
             return None
-        if hmac.compare_digest(headers.get(b"authorization", b""), self._expected):
+        given = headers.get(b"authorization", b"")
+        if any(hmac.compare_digest(given, expected) for expected in self._expected):
             return None
         ask = {"WWW-Authenticate": 'Basic realm="Steelyard", charset="UTF-8"'}
         return PlainTextResponse("the login is in .steelyard/login of the home", 401, ask)

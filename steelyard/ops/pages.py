@@ -4,6 +4,7 @@ Run as ``python -m steelyard.ops.pages prefect|mlflow|live HOST PORT HOME CONF``
 """
 
 import sys
+from functools import partial
 from pathlib import Path
 
 import uvicorn
@@ -31,9 +32,11 @@ def page(name: str, home: str, conf: str) -> App:
     login = read_login(Path(services.state))
     if name == "live":
         from steelyard.ops.live.application import application, live_pages
+        from steelyard.ops.live.flow_runs import flow_figures
 
         operator = login.partition(":")[0]
-        app = application(live_pages(open_lineages(home, conf)), operator)
+        read_runs = partial(flow_figures, f"{settings.up.prefect_page}/api", login)
+        app = application(live_pages(open_lineages(home, conf)), operator, read_runs)
         return Gate(app, hosts, login, "/health")
     from steelyard.gateways.registry.server import mlflow_server
 

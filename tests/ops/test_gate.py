@@ -60,6 +60,8 @@ def test_the_login_is_asked_for_where_the_page_has_none() -> None:
     assert refused.status_code == 401
     assert refused.headers["www-authenticate"].startswith("Basic ")
     assert client(LOGIN).get("/", headers=headers | KEY).text == "inside"
+    bearer = {"Authorization": f"Bearer {LOGIN}"}
+    assert client(LOGIN).get("/", headers=headers | bearer).text == "inside"
     assert client(LOGIN).get("/health", headers=headers).text == "well"
     assert client(LOGIN).get("/", headers=headers | {"Authorization": "Basic x"}).status_code == 401
 

@@ -157,6 +157,7 @@ def test_before_the_first_decision_the_page_says_what_to_do(
     assert '<a href="http://p">Prefect</a>' in answer.text
     assert client.get("/nobody/").status_code == 404
     assert "htmx" in client.get("/htmx.js").text
+    assert "steelyard_prefect_up 0.0" in client.get("/metrics").text
 
 
 FORMS = [

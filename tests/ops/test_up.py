@@ -248,6 +248,18 @@ def test_the_journal_is_read_from_the_tables_of_postgresql(up: Up, command: Comm
     assert one == other
 
 
+def test_a_scrape_knows_the_runs(up: Up) -> None:
+    """Prometheus logs in with the content of the login file; runs and stores are told."""
+    scraped = fetch(f"{up.page}/metrics", headers={"Authorization": f"Bearer {up.login}"})
+    lineage = 'lineage="signal-confidence"'
+    success = "steelyard_flow_last_success_timestamp_seconds"
+
+    assert "steelyard_prefect_up 1.0" in scraped
+    assert re.search(r'steelyard_flow_runs_total{state="completed"} [1-9]', scraped)
+    assert re.search(rf'{success}{{deployment="guard/daily",{lineage}}} 1\.', scraped)
+    assert f'steelyard_store_up{{{lineage},store="ledger"}} 1.0' in scraped
+
+
 def test_a_server_that_is_killed_comes_back(up: Up) -> None:
     """After kill -9 on both servers and the reaper new ones answer, and the worker goes on."""
     killed = {part: up.child(part) for part in ("pages prefect", "pages mlflow", "reaper")}

@@ -1,5 +1,6 @@
 """Counts of the ledger's rows: cheap to read, and different once a row came or changed."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -51,6 +52,20 @@ class LedgerTally:
     def settled(self) -> int:
         """Number of settled signals."""
         return sum(part.settled for part in self.signals)
+
+    @property
+    def pivotal(self) -> int:
+        """Number of signals on which the weight decided."""
+        return sum(part.pivotal for part in self.signals)
+
+    @property
+    def fallbacks(self) -> dict[str, int]:
+        """Reason → number of signals that the existing system decided alone for it."""
+        counts = Counter[str]()
+        for part in self.signals:
+            if part.fallback_reason is not None:
+                counts[part.fallback_reason] += part.recorded
+        return dict(counts)
 
 
 def tally(ledger: Ledger) -> LedgerTally:

@@ -6,11 +6,13 @@ from urllib.parse import parse_qsl
 
 from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.responses import HTMLResponse, PlainTextResponse, Response
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from steelyard.desk.state_watch import system_clock
 from steelyard.errors import SteelyardError
 from steelyard.home import Home
 from steelyard.ops.live.actions import Tickets, run
+from steelyard.ops.live.metrics import Metrics, RunsReader
 from steelyard.ops.live.page import LivePage
 from steelyard.queries.records import version_record
 from steelyard.queries.status import answer_now
@@ -48,19 +50,24 @@ def live_pages(homes: Iterable[Home]) -> dict[str, LivePage]:
     return pages
 
 
-def application(pages: Mapping[str, LivePage], operator: str) -> FastAPI:
+def application(
+    pages: Mapping[str, LivePage], operator: str, read_runs: RunsReader = lambda: None
+) -> FastAPI:
     """Return the application that serves the pages.
 
     Args:
         pages: Page of every lineage, by name.
         operator: Name of the operator, for the journal: the user of the login.
+        read_runs: Returns the figures of Prefect's server; None if it gives none.
     """
-    site = _Site(pages, operator)
+    homes = {lineage: page.home for lineage, page in pages.items()}
+    site = _Site(pages, operator, Metrics(homes, read_runs))
     app = FastAPI(title="Steelyard", docs_url=None, redoc_url=None, openapi_url=None)
     app.add_exception_handler(SteelyardError, _unavailable)
     app.add_exception_handler(Exception, _unexpected)
     app.add_api_route("/health", site.health)
     app.add_api_route(SCRIPT, site.script)
+    app.add_api_route("/metrics", site.metrics)
     app.add_api_route("/", site.index)
     app.add_api_route("/{lineage}/", site.report)
     app.add_api_route("/{lineage}/freshness", site.freshness)
@@ -77,8 +84,9 @@ async def fields(request: Request) -> Fields:
 class _Site:
     """What the paths answer; those that read the stores run in threads."""
 
-    def __init__(self, pages: Mapping[str, LivePage], operator: str) -> None:
+    def __init__(self, pages: Mapping[str, LivePage], operator: str, metrics: Metrics) -> None:
         self._pages = pages
+        self._metrics = metrics
         self._operator = operator
         self._tickets = Tickets()
 
@@ -87,6 +95,10 @@ class _Site:
 
     async def script(self) -> Response:
         return Response(live.script(), media_type="text/javascript", headers=HEADERS)
+
+    def metrics(self) -> Response:
+        """Return the metrics of all lineages in Prometheus' text format."""
+        return Response(self._metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
     def index(self, request: Request) -> Response:
         """Return the report of the only lineage, or an index of all."""
