@@ -1,5 +1,6 @@
 """Register the deployments of ``prefect.yaml`` with a Prefect server; twice changes nothing."""
 
+import re
 import shlex
 import sys
 import time
@@ -26,12 +27,12 @@ from prefect.client.schemas.sorting import FlowRunSort
 from prefect.deployments.runner import RunnerDeployment
 from prefect.exceptions import ObjectNotFound
 from prefect.runner.storage import LocalStorage
-from prefect.schedules import Cron
+from prefect.schedules import Schedule
 from prefect.states import Crashed
 
 from steelyard.home import Home
-from steelyard.queries.schedules import Plan, plans
-from steelyard.settings import declared_deployments, default_conf, schedule_of
+from steelyard.queries.schedules import HOURLY, Plan, plans
+from steelyard.settings import APART, declared_deployments, default_conf, schedule_of
 from steelyard.views.operations import Deployment
 
 ENGINE = f"{shlex.quote(sys.executable)} -P -m prefect.engine"
@@ -46,6 +47,9 @@ a command or an environment, and so do what the worker may do."""
 SCHEDULED_WITHIN_SECONDS = 30.0
 
 
+VARIABLE = "steelyard_"
+"""Begin of the names of the variables on the server."""
+_NAMED = re.compile(r"\{\{ prefect\.variables\.(\w+) \}\}")
 FORMER = (
     "collect/daily",
     "trade/per-bar",
@@ -67,32 +71,54 @@ def register(home: Home) -> list[Deployment]:
     Args:
         home: What the lineages of the home share.
     """
-    entries, planned = declared_deployments(), {plan.name: plan for plan in plans(home)}
-    parameters = {
-        "home": str(home.folder),
-        "conf": str((home.conf or default_conf()).resolve()),
-    }
+    planned = {plan.name: plan for plan in plans(home)}
+    values = _values(home, planned)
+    entries = [_filled(entry, values) for entry in declared_deployments()]
     with get_client(sync_client=True) as client:
         _make_pools(client, {entry["work_pool"]["name"] for entry in entries})
-        for name, value in parameters.items():
+        for name, value in values.items():
             _set_variable(client, name, value)
-        deployments = []
-        for entry in entries:
-            schedules = [_schedule(plan) for plan in [planned.get(schedule_of(entry))] if plan]
-            _set_variable(client, schedule_of(entry), schedules)
-            deployments.append(_deployment(entry, schedules, parameters))
         # ``apply`` returns a coroutine only inside a running loop.
+        deployments = [_deployment(entry) for entry in entries]
         ids = [cast(UUID, deployment.apply()) for deployment in deployments]
         _delete_former(client)
         return [
-            Deployment(
-                deployment.full_name,
-                _next_run(client, deployment_id) if plan else None,
-                plan.cron if plan else "",
-            )
+            Deployment(deployment.full_name, _next_run(client, deployment_id), plan.cron)
+            if plan
+            else Deployment(deployment.full_name, None, "")
             for entry, deployment, deployment_id in zip(entries, deployments, ids, strict=True)
             for plan in [planned.get(schedule_of(entry))]
         ]
+
+
+def _values(home: Home, planned: Mapping[str, Plan]) -> dict[str, Any]:
+    """Return the variables that ``prefect.yaml`` names, name → value.
+
+    Args:
+        home: What the lineages of the home share.
+        planned: Schedules of the home by name; all others are not active.
+    """
+    up = home.settings.up
+    idle = {"bar": HOURLY, **APART}
+    return {
+        f"{VARIABLE}home": str(home.folder),
+        f"{VARIABLE}conf": str((home.conf or default_conf()).resolve()),
+        f"{VARIABLE}zone": up.timezone,
+        f"{VARIABLE}bar_zone": planned["bar"].timezone if "bar" in planned else up.timezone,
+        **{f"{VARIABLE}{name}": cron for name, cron in idle.items()},
+        **{f"{VARIABLE}{name}": plan.cron for name, plan in planned.items()},
+        **{f"{VARIABLE}{name}_active": name in planned for name in idle},
+    }
+
+
+def _filled(declared: Any, values: Mapping[str, Any]) -> Any:
+    """Return what ``prefect.yaml`` declares, with the variables filled in."""
+    if isinstance(declared, Mapping):
+        return {key: _filled(value, values) for key, value in declared.items()}
+    if isinstance(declared, list):
+        return [_filled(value, values) for value in declared]
+    named = _NAMED.fullmatch(declared) if isinstance(declared, str) else None
+    return values[named[1]] if named else declared
 
 
 def close_abandoned() -> int:
@@ -120,32 +146,19 @@ def _make_pools(client: SyncPrefectClient, names: set[str]) -> None:
 
 
 def _set_variable(client: SyncPrefectClient, name: str, value: Any) -> None:
-    """Keep a value under ``steelyard_NAME`` on the server, where ``prefect.yaml`` names it."""
-    name = f"steelyard_{name}"
     if client.read_variable_by_name(name) is None:
         client.create_variable(VariableCreate(name=name, value=value))
     else:
         client.update_variable(VariableUpdate(name=name, value=value))
 
 
-def _schedule(plan: Plan) -> dict[str, str]:
-    """Return a schedule as ``prefect.yaml`` writes it."""
-    return {"cron": plan.cron, "timezone": plan.timezone, "slug": plan.name}
-
-
-def _deployment(
-    entry: Mapping[str, Any],
-    schedules: Sequence[Mapping[str, str]],
-    parameters: Mapping[str, str],
-) -> RunnerDeployment:
+def _deployment(entry: Mapping[str, Any]) -> RunnerDeployment:
     deployment = RunnerDeployment.from_entrypoint(
         entrypoint=entry["entrypoint"],
         name=entry["name"],
-        schedules=[
-            Cron(plan["cron"], timezone=plan["timezone"], slug=plan["slug"]) for plan in schedules
-        ],
+        schedules=[Schedule(**schedule) for schedule in entry["schedules"]],
         concurrency_limit=ConcurrencyLimitConfig(**entry["concurrency_limit"]),
-        parameters={**entry["parameters"], **parameters},
+        parameters=entry["parameters"],
         tags=entry["tags"],
         work_pool_name=entry["work_pool"]["name"],
     )

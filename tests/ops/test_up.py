@@ -5,6 +5,8 @@ import os
 import re
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from http import HTTPStatus
 from importlib import import_module
@@ -82,7 +84,7 @@ def test_the_pages_answer_and_every_deployment_is_scheduled(up: Up) -> None:
         assert deployment["global_concurrency_limit"]["limit"] == 1
         assert deployment["concurrency_options"]["collision_strategy"] == "ENQUEUE"
         times = [schedule["active"] for schedule in deployment["schedules"]]
-        assert times == ([] if name in BY_HAND else [True])
+        assert times == [name not in BY_HAND]
         when = "by hand" if name in BY_HAND else r"\d{4}-\d\d-\d\d \d\d:\d\d "
         assert re.search(rf"{name} +│ {when}", up.out())
     assert str(up.home / ".steelyard" / "login") in up.out().replace("\n", "")
@@ -195,6 +197,43 @@ def test_registering_again_changes_nothing(
     assert code == 0, err
     assert set(re.findall(r"\w+/[\w-]+", out)) == ALL
     assert {entry["id"] for entry in up.api("deployments/filter", {})} == before
+
+
+SAME = (
+    "id",
+    "parameters",
+    "tags",
+    "entrypoint",
+    "paused",
+    "global_concurrency_limit",
+    "concurrency_options",
+    "work_pool_name",
+)
+
+
+def test_prefect_deploys_the_same(up: Up) -> None:
+    """``prefect deploy --all`` reads home and times from the server and undoes nothing."""
+
+    def deployments() -> dict[str, Any]:
+        return {
+            entry["name"]: {name: entry[name] for name in SAME}
+            | {"schedules": [(plan["schedule"], plan["active"]) for plan in entry["schedules"]]}
+            for entry in up.api("deployments/filter", {})
+        }
+
+    before = deployments()
+    server = {"PREFECT_API_URL": f"{up.prefect}/api", "PREFECT_API_AUTH_STRING": up.login}
+    deployed = subprocess.run(
+        [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, **server, "PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert deployed.returncode == 0, deployed.stdout + deployed.stderr
+    assert deployments() == before
 
 
 def test_a_training_by_hand_shows_what_came_of_it(up: Up) -> None:
@@ -321,7 +360,9 @@ def test_a_declared_deployment_is_a_flow_that_takes_its_parameters(entry: dict[s
     assert isinstance(flow, Flow)
     assert set(entry["parameters"]) <= set(flow.validate_parameters(entry["parameters"]))
     assert entry["parameters"].items() >= places.items()
-    assert entry["schedules"] == f"{{{{ prefect.variables.steelyard_{entry['tags'][0]} }}}}"
+    [schedule] = entry["schedules"]
+    assert schedule["slug"] == schedule_of(entry)
+    assert schedule["cron"] == f"{{{{ prefect.variables.steelyard_{schedule_of(entry)} }}}}"
     assert entry["concurrency_limit"] == {"limit": 1, "collision_strategy": "ENQUEUE"}
     assert entry["work_pool"]["name"] == "steelyard"
 
