@@ -50,7 +50,7 @@ def train(
             settled_samples(opened_home, history, request.symbols) if request.symbols else samples
         )
     with progress("train"):
-        trained = trained_version(opened_home, history, chosen, at, request)
+        trained = trained_version(opened_home, history, chosen, at, request, in_full=True)
     compared = compare_with_champion(opened_home, samples, trained, at)
     return _publish_version(opened_home, compared, "train")
 

@@ -81,8 +81,9 @@ def _log_check(home: Home, measured: Drift, check: DriftRecord, inputs: DriftInp
         checks = [*checks_of_version(home, check.model_version), check]
         files |= {"drift.html": page.encode(), "drift.png": plots.drift_map(checks)}
     figures = RunFigures({"share": measured.share, **psi}, {}, tags)
-    run_name = f"drift {check.as_of:%Y-%m-%d}"
-    return home.registry.observations.record(check.key, run_name, figures, files)
+    name = f"drift {check.as_of:%Y-%m-%d} {check.verdict}"
+    description = f"Version {check.model_version}: {'; '.join(measured.reasons) or check.verdict}"
+    return home.registry.observations.record(check.key, name, description, figures, files)
 
 
 @step()

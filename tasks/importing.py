@@ -210,7 +210,7 @@ def train_once(home: Home, as_of: datetime) -> tuple[str, VersionRecord | None]:
     try:
         history = known_history(home, as_of)
         samples = settled_samples(home, history)
-        version = trained_version(home, history, samples, as_of)
+        version = trained_version(home, history, samples, as_of, in_full=True)
     except CollectMoreData as error:
         return f"no training: {error}", None
     record = version_record(compare_with_champion(home, samples, version, as_of))

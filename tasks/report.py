@@ -79,7 +79,8 @@ def review_performance(home: Home, as_of: datetime) -> PerformanceReview:
         write_page(file, content)
         figures = RunFigures(_metrics(lineage), {}, {"answer": lineage.status.answer})
         files = {"report.html": content.encode()}
-        run_id = observations.record(key, f"review {period:%Y-%m-%d}", figures, files)
+        name = f"review {period:%Y-%m-%d}"
+        run_id = observations.record(key, name, lineage.status.answer, figures, files)
     page = f"{home.settings.services.pages.rstrip('/')}{observations.page(run_id)}"
     return PerformanceReview(lineage, report.because(lineage.decisions), str(file), run_id, page)
 

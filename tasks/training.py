@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -19,7 +20,14 @@ from steelyard.evaluation.skill import MAX_BET_DAYS, Origin, head_start, measure
 from steelyard.gateways.ledger import OUTCOME
 from steelyard.gateways.outside import in_sheet
 from steelyard.gateways.plugins import load_class
-from steelyard.gateways.registry import Dataset, Registration, Trial, Version
+from steelyard.gateways.registry import (
+    Dataset,
+    MachineLoad,
+    Registration,
+    Trial,
+    Version,
+    watched_machine,
+)
 from steelyard.home import Home
 from steelyard.learning.admission import Admission, ProofRule, first_gate, too_good
 from steelyard.learning.canaries import Canary, run_canaries
@@ -98,6 +106,8 @@ def trained_version(
     samples: Samples,
     as_of: datetime,
     request: Retraining = AS_CONFIGURED,
+    *,
+    in_full: bool = False,
 ) -> Version:
     """Return the version these samples and settings give; train it if it is not registered yet.
 
@@ -107,6 +117,8 @@ def trained_version(
         samples: Settled signals to learn from.
         as_of: Time of the training (UTC).
         request: How this training differs from the configured one, and why.
+        in_full: Whether its run also gets MLflow's evaluation of the holdout, and the load of the
+            machine; a replay, with hundreds of trainings, leaves both out.
 
     Raises:
         CollectMoreData: If there are too few samples, or outcomes of one kind only.
@@ -123,13 +135,14 @@ def trained_version(
         return registered
     trial_log = TrialLog(policy.trials)
     threshold = home.settings.books.threshold
-    training = train(samples, policy, trial_log, threshold, load_class)
+    with watched_machine() if in_full else nullcontext() as load:
+        training = train(samples, policy, trial_log, threshold, load_class)
     params = policy.model_dump(mode="json") | {
         "reason": request.reason,
         "symbols": ", ".join(request.symbols),
     }
     data = training_data(home, samples, policy)
-    record = TrainingRecord(key, as_of, params, tuple(trial_log.trials), data)
+    record = TrainingRecord(key, as_of, params, tuple(trial_log.trials), data, load)
     return _register(home, history, samples, training, record)
 
 
@@ -166,6 +179,7 @@ class TrainingRecord:
         params: Settings, reason and symbols.
         trials: Every trial of the search, in order.
         data: Rows it learned from, and rows it was scored on.
+        load: Load of the machine meanwhile; None if the run is not recorded in full.
     """
 
     key: str
@@ -173,6 +187,7 @@ class TrainingRecord:
     params: Mapping[str, Any]
     trials: tuple[Trial, ...]
     data: tuple[Dataset, ...]
+    load: MachineLoad | None
 
 
 def _register(
@@ -202,12 +217,19 @@ def _register(
             refused=() if model else (training.refusal,),
             trials=record.trials,
             data=record.data,
+            holdout=_holdout(samples, training) if model and record.load else None,
+            load=record.load,
         )
     )
     _record_version(home, version)
     if version.stage == "refused":
         emit_refusal(home, version)
     return version
+
+
+def _holdout(samples: Samples, training: Training) -> pd.DataFrame:
+    """Return outcome and opinion of each holdout signal."""
+    return pd.DataFrame({"won": samples.won[training.holdout], "p_win": training.p_win})
 
 
 def _first_gate(home: Home, metrics: Mapping[str, float]) -> Admission:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from mlflow import tracking
 from prefect.utilities.callables import parameter_schema
 
 from factories.digests import lake_digest, ledger_digest
@@ -272,6 +273,13 @@ def test_a_training_by_hand_says_what_it_did_otherwise_and_why(home: Path, simul
     assert seen["training"]["settled_through"] < seen["holdout"]["decided_from"]
     assert seen["holdout"]["num_rows"] == run.data.metrics["holdout_signals"]
     assert sorted(trial.info.run_name for trial in trials) == ["trial 0", "trial 1"]
+    measured = run.data.metrics
+    assert measured["evaluate_log_loss"] == pytest.approx(measured["holdout_log_loss"])
+    assert measured["evaluate_example_count"] == measured["holdout_signals"]
+    assert measured["system/cpu_utilization_percentage"] >= 0
+    assert "evaluate_confusion_matrix.png" in files
+    assert run.data.tags["mlflow.note.content"].endswith("Reason: a look at four.")
+    assert not tracking.is_tracking_uri_set()
     with pytest.raises(FixConfiguration, match="no signals of NOBODY; collected are"):
         train.fn(Retraining(symbols=("NOBODY",)), at, str(home), simulated)
 

@@ -73,6 +73,20 @@ def describe_decision(decision: Decision) -> str:
     return f"**{decision.outcome}** ({decision.kind}{operator}), phase {phase}\n\n{reasons}"
 
 
+def describe_training(verdict: str, training: str, through: str, reason: str) -> str:
+    """Return the description of a training's run.
+
+    Args:
+        verdict: Its result in one sentence.
+        training: Its date and the family it chose.
+        through: Day of the last outcome it learned from; empty without a model.
+        reason: Why it was started, in the operator's words; empty if it was planned.
+    """
+    settled = f" on outcomes settled through {through}" if through else ""
+    why = f" Reason: {in_markdown(reason)}." if reason else ""
+    return f"**{in_markdown(verdict)}**\n\nTraining of {training}{settled}.{why}"
+
+
 def describe_version(tags: Mapping[str, str], training: str, decision: str = "") -> str:
     """Return the description of a version, from its tags.
 

@@ -13,9 +13,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
 from steelyard.errors import RestoreService
 from steelyard.gateways.registry import descriptions
 from steelyard.gateways.registry.datasets import Dataset, Trial, inputs, log_trials
+from steelyard.gateways.registry.evaluation import MachineLoad, evaluate_holdout
 from steelyard.gateways.registry.journal import Journal, Lock
 from steelyard.gateways.registry.tracking import (
     DECISIONS,
@@ -104,6 +107,9 @@ class Registration:
         refused: Why the version may not serve; empty for a challenger.
         trials: All trials of its search, in order.
         data: Rows it was trained and evaluated on.
+        holdout: Outcome and opinion of each holdout signal, columns ``won`` and ``p_win``, for
+            MLflow's own evaluation; None to leave that out.
+        load: Load of the machine during the training; None if it was not watched.
     """
 
     key: str
@@ -120,6 +126,8 @@ class Registration:
     refused: tuple[str, ...] = ()
     trials: tuple[Trial, ...] = ()
     data: tuple[Dataset, ...] = ()
+    holdout: pd.DataFrame | None = None
+    load: MachineLoad | None = None
 
 
 class Registry:
@@ -215,7 +223,12 @@ class Registry:
             "training_key": training.key,
             "data_hash": training.data_hash,
             "verdict": training.verdict,
-            NOTE: f"**{training.verdict}**",
+            NOTE: descriptions.describe_training(
+                training.verdict,
+                f"{training.as_of:%Y-%m-%d} ({training.family})",
+                training.trained_through[:10],
+                str(training.params.get("reason", "")),
+            ),
         }
         began = training.trials[0].began if training.trials else None
         name = f"train {training.as_of:%Y-%m-%d}"
@@ -229,6 +242,10 @@ class Registry:
                     save(Path(folder, MODEL), training.files, training.feature_names)
                     self._tracking.client.log_artifacts(run_id, folder)
             log_trials(self._tracking, run_id, training.trials)
+            if training.load is not None:
+                self._tracking.client.log_batch(run_id, training.load.metrics())
+            if training.holdout is not None:  # last: it finishes the run
+                evaluate_holdout(self._tracking.client.tracking_uri, run_id, training.holdout)
         return run_id
 
     def page(self, run_id: str) -> str:

@@ -20,6 +20,7 @@ from filelock import FileLock, Timeout
 
 from steelyard.errors import FixConfiguration, RestoreService, VerifyState
 from steelyard.gateways.files import private_file
+from steelyard.gateways.outside import in_markdown
 from steelyard.gateways.registry.bulk import finished_runs
 from steelyard.gateways.registry.descriptions import ABOUT, WHERE
 from steelyard.gateways.registry.places import (
@@ -476,12 +477,20 @@ class Observations:
             runs = self._tracking.client.search_runs(experiments, query, max_results=1)
             return str(runs[0].info.run_id) if runs else None
 
-    def record(self, key: str, name: str, figures: RunFigures, files: Mapping[str, bytes]) -> str:
+    def record(
+        self,
+        key: str,
+        name: str,
+        description: str,
+        figures: RunFigures,
+        files: Mapping[str, bytes],
+    ) -> str:
         """Record an observation once for each key, and return the id of its run.
 
         Args:
             key: Key under which it is recorded at most once.
             name: Name of the run.
+            description: What was observed, as plain text.
             figures: Metrics, parameters and tags.
             files: Name → content; a name may contain folders.
 
@@ -492,7 +501,7 @@ class Observations:
             recorded = self.find(key)
             if recorded is not None:
                 return recorded
-            tags = {"key": key, "lineage": self._tracking.lineage}
+            tags = {"key": key, "lineage": self._tracking.lineage, NOTE: in_markdown(description)}
             with self._tracking.run(OBSERVATIONS, name, tags) as run_id:
                 self._tracking.fill(run_id, figures, files)
             return run_id
