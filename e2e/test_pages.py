@@ -7,17 +7,20 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
-from factories.lived import END, Lived
+from factories.lived import BEGAN, END, Lived
 from steelyard.home import open_home
+from steelyard.queries.account import NEWEST
+from steelyard.queries.books import held_predictions
 
 Keep = Callable[[Page, str], None]
-DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+DESKTOP, PHONE = {"width": 1400, "height": 900}, {"width": 390, "height": 844}
 MODEL = "signal-confidence"
 PATIENCE_MS = 30_000
 
 
 @pytest.fixture(
-    params=[("light", DESKTOP), ("dark", DESKTOP), ("light", PHONE)], ids=["light", "dark", "phone"]
+    params=[("light", DESKTOP), ("dark", DESKTOP), ("light", PHONE), ("dark", PHONE)],
+    ids=["light", "dark", "phone-light", "phone-dark"],
 )
 def report(request: pytest.FixtureRequest, browser: Browser, lived: Lived) -> Iterator[Page]:
     """The report, opened from its file without network."""
@@ -58,6 +61,35 @@ def test_the_report_says_the_answer_first_and_draws_it(
     assert report.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     assert report.complaints == []  # type: ignore[attr-defined]
     picture(report, f"report-{request.node.callspec.id}")
+
+
+def test_the_figures_of_the_report_are_the_ledgers(report: Page, lived: Lived) -> None:
+    """Gains, trades and filters agree with the settled rows; a trade opens to its chart."""
+    home = open_home(lived.report.parent, lived.up.conf)
+    held = held_predictions(home, BEGAN, END)
+    traded = held[held["decision_taken"] | held["baseline_taken"]]
+    newest = traded.sort_values(["decided_at", "signal_id"], ascending=False).head(NEWEST)
+    blended, baseline = (100 * held[f"{book}_return"].sum() for book in ("blended", "baseline"))
+    trades = report.locator("#trade-list details")
+
+    gain = report.locator(".pair tbody tr").first
+    expect(gain).to_contain_text(f"{blended:+.2f}")
+    expect(gain).to_contain_text(f"{baseline:+.2f}")
+    expect(report.locator("section.card .big").first).to_contain_text(f"{blended - baseline:+.2f}")
+    assert trades.count() == len(newest)
+    expect(trades.first).to_contain_text(newest["symbol"].iloc[0])
+    expect(trades.first).to_contain_text(f"{newest['decided_at'].iloc[0]:%Y-%m-%d %H:%M}")
+
+    report.select_option("select[name=result]", "lost")
+    report.select_option("select[name=side]", "sell")
+    lost = newest[~newest["won"].astype(bool) & (newest["side"] == "sell")]
+    assert report.locator("#trade-list details:visible").count() == len(lost) > 0
+    expect(report.get_by_text(f"{len(lost)} shown")).to_be_visible()
+    opened = report.locator("#trade-list details:visible").first
+    opened.locator("summary").click()
+    expect(opened.locator("svg.candles")).to_be_visible()
+    expect(opened.get_by_text(f"steelyard why {lost['signal_id'].iloc[0]}")).to_be_visible()
+    assert report.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
 
 
 def test_everybody_can_read_the_report(report: Page) -> None:

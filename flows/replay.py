@@ -16,6 +16,7 @@ from steelyard.queries.replay import (
     replay_result,
 )
 from steelyard.tasks.bars import read_history, read_source, store_bars, validate_bars
+from steelyard.tasks.pages import write_replay_page
 from steelyard.tasks.replay import claim_home, live_through, read_log_history, share_bars
 from steelyard.views.replay import ReplayResult
 
@@ -33,7 +34,7 @@ def replay(
     conf: str | None = None,
     lineage: str | None = None,
 ) -> ReplayResult:
-    """Collect ``bars``, replay every day from ``start`` to ``end``, and return the result.
+    """Collect ``bars``, replay every day from ``start`` to ``end``, and write the report.
 
     Args:
         bars: Source of the bars: ``sample``, ``simulated:EDGE`` or a path.
@@ -55,7 +56,8 @@ def replay(
     store_bars(opened_home, checked)
     history = read_history(opened_home, days.end)
     seconds = live_through(opened_home, history, days)
-    return replay_result(opened_home, days, seconds)
+    page = write_replay_page(opened_home, days.end, f"replay of {bars}")
+    return replay_result(opened_home, days, seconds, page)
 
 
 @flow(name="replay-log", flow_run_name="replay-log {log}")
@@ -70,7 +72,7 @@ def replay_log(
     conf: str | None = None,
     lineage: str | None = None,
 ) -> ReplayResult:
-    """Replay the signals of a log as if they had come live, and return the result.
+    """Replay the signals of a log as if they had come live, and write the report.
 
     Args:
         log: Home whose ledger has the signals; nothing in it is changed.
@@ -90,4 +92,5 @@ def replay_log(
     claim_home(opened_home, days, f"log of {recorded.folder}", None, trials, evidence)
     share_bars(opened_home, recorded)
     seconds = live_through(opened_home, history, days)
-    return replay_result(opened_home, days, seconds)
+    page = write_replay_page(opened_home, days.end, f"replay of the log of {recorded.folder.name}")
+    return replay_result(opened_home, days, seconds, page)

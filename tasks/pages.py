@@ -18,6 +18,11 @@ from steelyard.views.report import lineage_page
 from steelyard.views.simulation import OperatingCharacteristics
 
 
+def report_file(home: Home) -> Path:
+    """Return the file of a lineage's report in its home."""
+    return home.folder / (f"lineage-{home.lineage}.html" if home.lineage else "lineage.html")
+
+
 @step()
 def write_report(
     home: Home, as_of: datetime, file: Path, title: str = ""
@@ -40,6 +45,18 @@ def write_report(
     document = lineage_report(home, as_of)
     _write_page(file, lineage_page(document, title))
     return WrittenPage(document, str(file))
+
+
+@step()
+def write_replay_page(home: Home, end: datetime, title: str) -> str:
+    """Write the report on a replay as of its last day, and return its file.
+
+    Args:
+        home: Home of the replay, opened under its settings.
+        end: Last day (UTC).
+        title: Heading of the page.
+    """
+    return write_report(home, end, report_file(home), title).file
 
 
 @step()

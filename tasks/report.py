@@ -1,4 +1,4 @@
-"""Steps that write reports: of a replay, and of the last whole period."""
+"""Steps that write the pictures of a replay, and the report of the last whole period."""
 
 import math
 from dataclasses import asdict
@@ -22,10 +22,10 @@ from steelyard.weight.ladder import period_end
 def draw_replay(
     title: str, replay: ReplayResult, folder: str, conf: str | None
 ) -> tuple[str, list[str]]:
-    """Write pictures and page of a replay into its home.
+    """Write the pictures of a replay into its home.
 
     Args:
-        title: Title of the page.
+        title: Title of the pictures.
         replay: Result of the replay.
         folder: Home of the replay.
         conf: Folder of the settings; None for the default.
@@ -38,12 +38,10 @@ def draw_replay(
     equity = equity_curves(settled, replay.start, replay.end)
     answer = report.course(replay.decisions, replay.trainings)
     bands = weight_bands(home.settings.weight)
-    page = report.lineage_page(lineage_report(home, replay.end), title)
     files = {
         "story.png": plots.story(f"{title}: {answer}", replay.history, equity, bands),
         "weight.png": plots.weight_path(replay.history, bands),
         "equity.png": plots.equity_curves(equity),
-        "report.html": page.encode(),
     }
     predicted = settled[settled["p_win"].notna()]
     if len(predicted):

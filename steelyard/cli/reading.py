@@ -54,7 +54,7 @@ def report(
     Of a home with several lineages: a page of each.
     """
     from steelyard.home import open_lineages
-    from steelyard.tasks.pages import write_report
+    from steelyard.tasks.pages import report_file, write_report
     from steelyard.views import terminal
 
     opened = open_lineages(home, conf, lineage)
@@ -62,9 +62,8 @@ def report(
         raise typer.BadParameter("--out names one file; name one lineage, too: --lineage NAME")
     written = {}
     for one in opened:
-        name = f"lineage-{one.lineage}.html" if one.lineage else "lineage.html"
         at = time_of_reading(one, as_of)
-        written[one.lineage] = write_report(one, at, out or home / name)
+        written[one.lineage] = write_report(one, at, out or report_file(one))
     if len(written) > 1 and not as_json:
         terminal.print_overview(page.document.status for page in written.values())
     show_each(written, as_json, terminal.print_report)

@@ -246,13 +246,14 @@ def last_replayed_day(home: Home) -> datetime | None:
     return last_guard(home) if (home.state_folder / REPLAY_NOTE).exists() else None
 
 
-def replay_result(home: Home, days: ReplayDays, seconds: float) -> ReplayResult:
+def replay_result(home: Home, days: ReplayDays, seconds: float, page: str = "") -> ReplayResult:
     """Return the result of a replay from the records of its home.
 
     Args:
         home: Home of the replay.
         days: Days of the replay.
         seconds: Duration of the replay.
+        page: File of its report; empty without one.
     """
     settled = held_predictions(home, days.start, days.end)
     predictions = home.ledger.predictions(days.start, days.end)
@@ -274,4 +275,5 @@ def replay_result(home: Home, days: ReplayDays, seconds: float) -> ReplayResult:
         phase=state.phase,
         weight=state.weight,
         seconds=seconds,
+        page=page,
     )

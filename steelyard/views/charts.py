@@ -46,17 +46,27 @@ def weight_chart(history: WeightHistory[DecisionRecord], bands: Sequence[WeightB
     )
 
 
-def equity_chart(equity: pd.DataFrame) -> Chart:
-    """Return the gain of the three accounts, shape (days, 3), as shares of the capital."""
-    return Chart("gain of the baseline, the model and the blended account", _book_lines(equity))
+def equity_chart(equity: pd.DataFrame, reach: tuple[float, float]) -> Chart:
+    """Return the gain of the three accounts as shares of the capital.
+
+    Args:
+        equity: Additive equity by day, shape (days, 3).
+        reach: Ends of the time axis, days since 1970.
+    """
+    label = "gain of the baseline, the model and the blended account"
+    return Chart(label, _book_lines(equity), reach=reach)
 
 
-def drawdown_chart(equity: pd.DataFrame) -> Chart:
-    """Return the drawdown of the three accounts, shape (days, 3), as shares of the capital."""
-    below = equity - equity.cummax().clip(lower=0)
-    return Chart(
-        "drawdown of the three accounts", _book_lines(below), y_format="{:.1%}".format, height=130
-    )
+def drawdown_chart(equity: pd.DataFrame, reach: tuple[float, float]) -> Chart:
+    """Return the drawdown of the three accounts as shares of the capital.
+
+    Args:
+        equity: Additive equity by day, shape (days, 3).
+        reach: Ends of the time axis, days since 1970.
+    """
+    lines = _book_lines(equity - equity.cummax().clip(lower=0))
+    label, percent = "drawdown of the three accounts", "{:.1%}".format
+    return Chart(label, lines, y_format=percent, reach=reach, height=130)
 
 
 def _book_lines(curves: pd.DataFrame) -> list[Line]:

@@ -30,6 +30,7 @@ class ReplayResult:
         phase: Phase at the end.
         weight: Weight at the end, as a share.
         seconds: Duration of the replay.
+        page: File of its report; empty without one.
     """
 
     start: datetime
@@ -46,6 +47,7 @@ class ReplayResult:
     phase: str
     weight: float
     seconds: float
+    page: str = ""
 
     @property
     def history(self) -> WeightHistory[DecisionRecord]:
@@ -68,6 +70,7 @@ class ReplayResult:
             "worth": self.worth.to_dict() if self.worth else None,
             "final": {"phase": self.phase, "weight": self.weight},
             "timing": {"lived_seconds": round(self.seconds, 2)},
+            "page": self.page,
         }
 
 

@@ -34,7 +34,7 @@ from steelyard.views.history import WeightHistory
 from steelyard.views.lineage import LineageReport, PostedAlert
 from steelyard.views.live import LiveBar
 from steelyard.views.records import DecisionRecord, VersionRecord
-from steelyard.views.svg import Chart
+from steelyard.views.svg import Chart, day_numbers
 from steelyard.views.trade_chart import price_words, trade_chart
 from steelyard.weight.decision import Rule
 from steelyard.weight.limits import NOT_CONFIRMED
@@ -255,12 +255,13 @@ def _glance(report: LineageReport) -> list[tuple[str, str, bool | None]]:
 
 
 def _account_charts(report: LineageReport) -> dict[str, Chart]:
-    equity = report.account.equity
+    equity, first = report.account.equity, float(day_numbers([report.start])[0])
+    reach = first, max(float(day_numbers([report.end])[0]), first + 1)
     whole = WeightHistory(report.start, report.end, report.decisions, ())
     return {
-        "equity": charts.equity_chart(equity),
-        "drawdown": charts.drawdown_chart(equity),
-        "weight": charts.weight_chart(whole, weight_bands(report.policy)),
+        "equity": charts.equity_chart(equity, reach),
+        "drawdown": charts.drawdown_chart(equity, reach),
+        "weight": replace(charts.weight_chart(whole, weight_bands(report.policy)), reach=reach),
     }
 
 

@@ -7,6 +7,7 @@ readable on both; the style sheet shows one of them.
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from html import escape
 from itertools import starmap
 
@@ -85,6 +86,7 @@ class Chart:
         y_format: Writes a value of the vertical axis.
         x_format: Writes a position, if these are no dates.
         span: Ends of the vertical axis; None for those of the lines.
+        reach: Ends of the horizontal axis; None for those of the lines.
         height: Height in units of the drawing.
     """
 
@@ -96,6 +98,7 @@ class Chart:
     y_format: Format = "{:.0%}".format
     x_format: Format = "{:.0%}".format
     span: tuple[float, float] | None = None
+    reach: tuple[float, float] | None = None
     height: int = 240
 
     def drawings(self) -> tuple[tuple[str, str], ...]:
@@ -106,7 +109,7 @@ class Chart:
         )
 
 
-def day_numbers(moments: Iterable[pd.Timestamp]) -> Floats:
+def day_numbers(moments: Iterable[datetime]) -> Floats:
     """Return times as days since 1970 (UTC), shape (n,)."""
     stamps = pd.DatetimeIndex(pd.to_datetime(list(moments), utc=True))
     return np.asarray((stamps - pd.Timestamp(0, tz="UTC")) / pd.Timedelta("1D"), dtype=np.float64)
@@ -194,7 +197,7 @@ class _Drawing:
 
     def __post_init__(self) -> None:
         x = np.concatenate([line.x for line in self.chart.lines])
-        self.x_span = _widened(float(x.min()), float(x.max()), 0.0)
+        self.x_span = self.chart.reach or _widened(float(x.min()), float(x.max()), 0.0)
         if self.chart.span:
             self.y_span = self.chart.span
         else:
@@ -218,7 +221,10 @@ class _Drawing:
             *map(self._mark, chart.marks),
         ]
         size = f'viewBox="0 0 {self.width} {chart.height}"'
-        return f'<svg {size} role="img" aria-label="{escape(chart.label)}">{"".join(parts)}</svg>'
+        role = "group" if any(mark.anchor for mark in chart.marks) else "img"
+        return (
+            f'<svg {size} role="{role}" aria-label="{escape(chart.label)}">{"".join(parts)}</svg>'
+        )
 
     def _stripe(self, number: int, stripe: Stripe) -> str:
         shade = 0.55 if number % 2 else 1.0

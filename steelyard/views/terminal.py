@@ -391,6 +391,8 @@ def print_replay(replay: ReplayResult) -> None:
     _print_table(books_view(replay.books))
     for sentence in replay.worth.sentences if replay.worth else ():
         _line(sentence)
+    if replay.page:
+        _line(f"report: {replay.page}")
     _line((f"phase {replay.phase}, weight {replay.weight:.1%}", "bold"))
 
 

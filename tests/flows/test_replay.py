@@ -121,7 +121,7 @@ def test_after_the_edge_dies_the_weight_comes_down_within_two_evaluations(
 def test_a_replay_is_drawn_and_summarised(
     dead: tuple[ReplayResult, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Five pictures, a page that begins with the answer, and the same answer at the terminal."""
+    """Four pictures, a page of the last lived day, and the answer at the terminal."""
     death, home = dead
     answer, files = draw_replay("A market", death, str(home), None)
     terminal.print_demo(DemoResult({"A market": DrawnReplay(death, answer)}, tuple(files)))
@@ -132,11 +132,13 @@ def test_a_replay_is_drawn_and_summarised(
         "weight.png",
         "equity.png",
         "reliability.png",
-        "report.html",
     }
-    page = (home / "report.html").read_text()
-    assert answer in page
-    assert "last lived day 2022-0" in page
+    page = Path(death.page).read_text()
+    assert death.page == str(home / "lineage.html")
+    assert f"report: {death.page}" in " ".join(printed.split())
+    assert f"The model decides {death.weight:.1%} of the confidence" in page
+    assert f"last lived day {death.end:%Y-%m-%d}" in page
+    assert "ran out" not in page
     assert answer in printed
     assert "CUT" in printed
     assert "The same signals, three books" in printed

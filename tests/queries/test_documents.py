@@ -128,7 +128,7 @@ HEALTH = [
 ]
 REPLAY = [
     *("start", "end", "signals", "signals_settled", "signals_with_opinion", "signals_per_month"),
-    *("trainings", "promotions", "decisions", "books", "worth", "final", "timing"),
+    *("trainings", "promotions", "decisions", "books", "worth", "final", "timing", "page"),
 ]
 SIGNAL = TradedSignal(
     signal_id="S:1:buy",
