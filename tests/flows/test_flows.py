@@ -88,7 +88,7 @@ def test_running_every_flow_twice_changes_nothing(home: Path, simulated: str) ->
     live_one_day(START + timedelta(days=6), str(home), simulated, retrain=True)
     assert content(home) == before
     stores = open_home(home, Path(simulated))
-    assert stores.ledger.trial_counts("signal-confidence", FAR_AHEAD) == {
+    assert stores.ledger.trial_counts(FAR_AHEAD) == {
         "search": 2 * TRIALS,
         "settings": 2,
     }
