@@ -23,7 +23,7 @@ DASHBOARD = Path(__file__).parents[2] / "examples" / "grafana" / "steelyard.json
 LINEAGE = "signal-confidence"
 RUNS = FlowFigures(
     {"COMPLETED": 7, "FAILED": 1, "CRASHED": 0},
-    (LastRun("guard/daily", "", LAST, 4.5, failed=False),),
+    (LastRun("guard/daily-guard", "", LAST, 4.5, failed=False),),
 )
 BARS = simulate(SimulatedMarket(symbols=2, end=datetime(2020, 1, 10, tzinfo=UTC)))
 UP = ("mlflow", "ledger", "files")
@@ -82,7 +82,7 @@ def test_the_figures_are_those_of_journal_ledger_lake_and_prefect(home: Home) ->
     bar = "steelyard_bar_timestamp_seconds"
     assert value(scraped, bar, lineage=LINEAGE, symbol="SIM01") == known_at
     success = "steelyard_flow_last_success_timestamp_seconds"
-    of = {"lineage": LINEAGE, "deployment": "guard/daily"}
+    of = {"lineage": LINEAGE, "deployment": "guard/daily-guard"}
     assert value(scraped, success, **of) == LAST.timestamp()
     assert value(scraped, "steelyard_flow_runs_total", state="completed") == 7
 

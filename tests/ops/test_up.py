@@ -295,7 +295,7 @@ def test_a_scrape_knows_the_runs(up: Up) -> None:
 
     assert "steelyard_prefect_up 1.0" in scraped
     assert re.search(r'steelyard_flow_runs_total{state="completed"} [1-9]', scraped)
-    assert re.search(rf'{success}{{deployment="guard/daily",{lineage}}} 1\.', scraped)
+    assert re.search(rf'{success}{{deployment="guard/daily-guard",{lineage}}} 1\.', scraped)
     assert f'steelyard_store_up{{{lineage},store="ledger"}} 1.0' in scraped
 
 

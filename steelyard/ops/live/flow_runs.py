@@ -17,7 +17,7 @@ class LastRun:
     """The last runs of a deployment.
 
     Attributes:
-        deployment: Flow and name, as Prefect writes them: ``guard/daily``.
+        deployment: Flow and name, as Prefect writes them: ``guard/daily-guard``.
         lineage: Lineage it acts on; empty for the only one, or for all.
         succeeded_at: End of the last run that completed (UTC); None before the first.
         seconds: Duration of the last run that ended.
