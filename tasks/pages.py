@@ -14,7 +14,7 @@ from steelyard.simulation.characteristics import Design
 from steelyard.tasks.step import step
 from steelyard.views.lineage import LineageReport
 from steelyard.views.pages import WrittenPage
-from steelyard.views.report import lineage_page
+from steelyard.views.report import lineage_page, lineages_page
 from steelyard.views.simulation import OperatingCharacteristics
 
 
@@ -57,6 +57,23 @@ def write_replay_page(home: Home, end: datetime, title: str) -> str:
         title: Heading of the page.
     """
     return write_report(home, end, report_file(home), title).file
+
+
+@step()
+def write_overview(written: Sequence[WrittenPage[LineageReport]], file: Path) -> str:
+    """Write the page over several lineages, which leads to the page of each; return its file.
+
+    Args:
+        written: The page of each lineage, in the same folder.
+        file: The page over them.
+
+    Raises:
+        FixConfiguration: If the file cannot be written.
+    """
+    statuses = [page.document.status for page in written]
+    names = {page.document.status.lineage: Path(page.file).name for page in written}
+    _write_page(file, lineages_page(statuses, names))
+    return str(file)
 
 
 @step()

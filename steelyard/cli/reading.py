@@ -54,7 +54,7 @@ def report(
     Of a home with several lineages: a page of each.
     """
     from steelyard.home import open_lineages
-    from steelyard.tasks.pages import report_file, write_report
+    from steelyard.tasks.pages import report_file, write_overview, write_report
     from steelyard.views import terminal
 
     opened = open_lineages(home, conf, lineage)
@@ -64,8 +64,11 @@ def report(
     for one in opened:
         at = time_of_reading(one, as_of)
         written[one.lineage] = write_report(one, at, out or report_file(one))
-    if len(written) > 1 and not as_json:
-        terminal.print_overview(page.document.status for page in written.values())
+    if len(written) > 1:
+        overview = write_overview([*written.values()], home / "lineages.html")
+        if not as_json:
+            statuses = [page.document.status for page in written.values()]
+            terminal.print_overview(statuses, overview)
     show_each(written, as_json, terminal.print_report)
 
 

@@ -27,11 +27,12 @@ from steelyard.views.format import (
     format_figure,
     format_number,
     format_share,
+    overview_view,
     rollout_view,
     weight_bands,
 )
 from steelyard.views.history import WeightHistory
-from steelyard.views.lineage import LineageReport, PostedAlert
+from steelyard.views.lineage import LineageReport, PostedAlert, Status
 from steelyard.views.live import LiveBar
 from steelyard.views.records import DecisionRecord, VersionRecord
 from steelyard.views.svg import Chart, day_numbers
@@ -149,6 +150,18 @@ def lineage_page(report: LineageReport, title: str = "", live: LiveBar | None = 
         live: Bar above a page that is served; None for a file.
     """
     return html.render_template("lineage", **page_content(report, title, live))
+
+
+def lineages_page(statuses: Sequence[Status], addresses: Mapping[str, str]) -> str:
+    """Return the page over several lineages: one row each, its name leads to its page.
+
+    Args:
+        statuses: Status of each.
+        addresses: Lineage → address of its page.
+    """
+    view = overview_view(statuses)
+    title = "Lineages of this home"
+    return html.render_template("lineages", live=None, title=title, view=view, addresses=addresses)
 
 
 def page_content(

@@ -475,9 +475,16 @@ def print_heading(words: str) -> None:
     out.rule(Text(in_terminal(words)))
 
 
-def print_overview(statuses: Iterable[Status]) -> None:
-    """Print one line per lineage of a home."""
+def print_overview(statuses: Iterable[Status], page: str = "") -> None:
+    """Print one line per lineage of a home.
+
+    Args:
+        statuses: Status of each.
+        page: File that shows the same and leads to the page of each; empty without one.
+    """
     _print_table(overview_view(statuses))
+    if page:
+        _line(page)
 
 
 def print_rollbacks(rolled_back: RollbackOfAll) -> None:

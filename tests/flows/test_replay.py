@@ -6,9 +6,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from steelyard.flows.replay import replay
+from steelyard.home import open_home
+from steelyard.market.brackets import net_return
+from steelyard.queries.account import NEWEST
+from steelyard.queries.report import lineage_report
 from steelyard.tasks.report import draw_replay
 from steelyard.views import terminal
 from steelyard.views.replay import DemoResult, DrawnReplay, ReplayResult
@@ -116,6 +121,28 @@ def test_after_the_edge_dies_the_weight_comes_down_within_two_evaluations(
     for decision in death.decisions:
         assert decision.weight_before == weight
         weight = decision.weight_after
+
+
+def test_the_prices_of_a_trade_give_the_return_in_the_ledger(
+    dead: tuple[ReplayResult, Path],
+) -> None:
+    """Entry and exit as drawn, after costs, are the settled return; the page stays under 2 MB."""
+    death, folder = dead
+    home = open_home(folder)
+    account = lineage_report(home, death.end).account
+    settled = home.ledger.settled_predictions(death.start, death.end).set_index("signal_id")
+    drawn = [trade for trade in account.trades if trade.prices]
+
+    assert len(drawn) == len(account.trades) == NEWEST < account.trade_count
+    for trade in drawn:
+        assert trade.prices
+        entry, left = np.array([trade.prices.entry]), np.array([trade.prices.exit])
+        side = np.array([1 if trade.side == "buy" else -1])
+        told = net_return(entry, left, side, home.settings.brackets)[0]
+        assert told == pytest.approx(settled.loc[trade.signal_id, "net_return"], abs=1e-12)
+        first, last = (trade.prices.bars.timestamp[at] for at in (0, -1))
+        assert first <= np.datetime64(trade.prices.entry_at.replace(tzinfo=None)) <= last
+    assert Path(death.page).stat().st_size < 2_000_000
 
 
 def test_a_replay_is_drawn_and_summarised(

@@ -3,19 +3,26 @@
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
+from factories.bars import small_market
 from factories.homes import LAST, pilot_home
 from steelyard.evaluation.influence import measure_pivotal
 from steelyard.gateways.alerts import Alert
 from steelyard.home import Home
+from steelyard.queries.account import NEWEST
 from steelyard.queries.report import lineage_report
+from steelyard.tasks.pages import write_overview, write_report
 from steelyard.tasks.rollback import roll_back_weight
-from steelyard.views.report import lineage_page
+from steelyard.views.account import TradePrices
+from steelyard.views.report import EXPLAINED, lineage_page
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -124,6 +131,46 @@ def test_a_review_is_written_once_per_period(pilot: Home, command: Command) -> N
     metrics = pilot.registry.observations._tracking.client.get_run(first["run_id"]).data.metrics
     assert metrics["weight"] == 0.15
     assert "blended_sharpe" in metrics
+
+
+def test_the_page_over_several_lineages_leads_to_each(pilot: Home, tmp_path: Path) -> None:
+    """One row a lineage: phase, weight and answer; its name is a link to its page."""
+    own = write_report(pilot, LAST, tmp_path / "lineage-own.html")
+    other = replace(own.document, status=replace(own.document.status, lineage="<other>"))
+    over = write_overview(
+        [own, replace(own, document=other, file=str(tmp_path / "lineage-other.html"))],
+        tmp_path / "lineages.html",
+    )
+    page = Outline(Path(over).read_text())
+
+    assert page.links == ["lineage-own.html", "lineage-other.html"]
+    assert "<other>" in page.text
+    assert page.text.count("The model decides 15.0% of the confidence") == 2
+
+
+def test_a_year_of_hourly_trades_stays_under_two_megabytes(pilot: Home) -> None:
+    """The most the page draws: every trade with the most candles, a year of days and decisions."""
+    report = lineage_report(pilot, LAST)
+    bars = small_market()["SIM00"][:400]
+    first, last = (pd.Timestamp(bars.timestamp[at], tz="UTC").to_pydatetime() for at in (0, -1))
+    middle = float(bars.close.mean())
+    prices = TradePrices(bars, first, middle, middle * 0.98, middle * 1.02, last, middle)
+    trade = replace(report.account.trades[0], prices=prices, changed=True)
+    days = pd.date_range(LAST, periods=366, freq="D")
+    rng = np.random.default_rng(0).normal(0, 0.01, (366, 3)).cumsum(axis=0)
+    account = replace(
+        report.account,
+        equity=pd.DataFrame(rng, index=days, columns=["baseline", "ml", "blended"]),
+        trades=(trade,) * NEWEST,
+        trade_count=8_760,
+    )
+    decisions = tuple(replace(report.decisions[-1], rules=report.current.gate) for _ in range(400))
+    page = lineage_page(replace(report, account=account, decisions=decisions))
+
+    assert len(page.encode()) < 2_000_000
+    assert f"The newest {NEWEST} of 8,760 settled signals" in " ".join(page.split())
+    assert page.count('class="candles"') == NEWEST
+    assert page.count("rules looked at") == EXPLAINED
 
 
 def test_without_a_lineage_there_is_nothing_to_report(
