@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from itertools import combinations
 from pathlib import Path
@@ -43,6 +43,8 @@ SHARED = "home"
 """Name of what belongs to all lineages, in alerts; no lineage may have it."""
 SHARED_SUBJECTS = ("broker", "quality", "services", "source")
 """Files that hold for all lineages: they share the bars, the stores and the account."""
+FOR_ALL = ("bar", "collect")
+"""Schedules of flows that act on all lineages in one run."""
 Filled = TypeVar("Filled", bound=BaseModel)
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 _LINEAGE = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
@@ -349,8 +351,9 @@ def _require_own(file: Path) -> None:
     """Refuse a file, or a key, that says for one lineage what holds for all."""
     named = list[str]()
     if file.stem == "up" and isinstance(values := _values(file), dict):
+        own = values.get("schedules") or {}
         named = [key for key in values if key != "schedules"]
-        named += ["schedules.collect"] if "collect" in (values.get("schedules") or {}) else []
+        named += [f"schedules.{key}" for key in ("bar", *APART) if key in own]
     if named or file.stem in SHARED_SUBJECTS:
         keys = f": {', '.join(named)}" if named else ""
         raise FixConfiguration(
@@ -425,10 +428,29 @@ def former_keys(conf: Path) -> list[str]:
     return lines
 
 
-def declared_deployments() -> list[dict[str, Any]]:
-    """Return the deployments as ``prefect.yaml`` declares them."""
+def declared_deployments(lineages: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """Return the deployments as ``prefect.yaml`` declares them.
+
+    Args:
+        lineages: Names of several lineages: what acts on one is there for each, under its name.
+    """
     declared = yaml.safe_load((PACKAGE / "prefect.yaml").read_text(encoding="utf-8"))
-    return list(declared["deployments"])
+    return [
+        _named(entry, name)
+        for entry in declared["deployments"]
+        for name in ((None,) if schedule_of(entry) in FOR_ALL else lineages or (None,))
+    ]
+
+
+def _named(entry: Mapping[str, Any], lineage: str | None) -> dict[str, Any]:
+    if lineage is None:
+        return dict(entry)
+    return {
+        **entry,
+        "name": f"{entry['name']}-{lineage}",
+        "parameters": {**entry["parameters"], "lineage": lineage},
+        "tags": [*entry["tags"], lineage],
+    }
 
 
 def schedule_of(entry: Mapping[str, Any]) -> str:

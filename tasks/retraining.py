@@ -14,7 +14,8 @@ from steelyard.weight.ladder import period_end
 from steelyard.weight.state import State
 
 TRAINING = "train/weekly"
-"""Deployment that trains; it is started if a Prefect server knows it."""
+"""Deployment that trains, of several lineages with the name of one; it is started if a Prefect
+server knows it."""
 
 
 @step()
@@ -65,17 +66,20 @@ def start_training(home: Home, reason: str, key: str) -> str:
     """
     if not prefect_server_configured():
         return "no Prefect server is configured; run steelyard train"
+    command = "steelyard train" + (f" --lineage {home.lineage}" if home.lineage else "")
+    deployment = f"{TRAINING}-{home.lineage}" if home.lineage else TRAINING
     parameters = {
         "home": str(home.folder),
         "conf": str(home.conf) if home.conf else None,
+        "lineage": home.lineage,
         "request": {"reason": reason[:500]},
     }
     try:
         run = run_deployment(
-            TRAINING, parameters=parameters, timeout=0, as_subflow=False, idempotency_key=key
+            deployment, parameters=parameters, timeout=0, as_subflow=False, idempotency_key=key
         )
     except ObjectNotFound:
-        return f"the Prefect server knows no deployment {TRAINING}; run steelyard train"
+        return f"the Prefect server knows no deployment {deployment}; run {command}"
     except (HTTPError, RuntimeError) as error:  # no training is worth a failed guard or rollback
-        return f"the Prefect server gave no answer ({error}); run steelyard train"
-    return f"training started: {getattr(run, 'name', TRAINING)}"
+        return f"the Prefect server gave no answer ({error}); run {command}"
+    return f"training started: {getattr(run, 'name', deployment)}"

@@ -67,6 +67,7 @@ def test_one_of_several_lineages_is_named(conf: Path) -> None:
         ("source", "kind: sample", "source.yaml holds for all lineages"),
         ("up", "mlflow_port: 5001", "up.yaml: mlflow_port holds for all lineages"),
         ("up", "schedules: {collect: 1 1 * * *}", "up.yaml: schedules.collect holds for all"),
+        ("up", "schedules: {bar: auto}", "up.yaml: schedules.bar holds for all"),
         ("risk", "max_position: 3", "trend/risk.yaml: unknown key max_position"),
         ("risks", "{}", "risks.yaml: no such subject"),
     ],

@@ -61,7 +61,9 @@ def check_strategy(
 
 
 @app.command()
-def doctor(home: Home = HERE, conf: Conf = None, as_json: Json = False) -> None:
+def doctor(
+    home: Home = HERE, conf: Conf = None, lineage: Lineage = None, as_json: Json = False
+) -> None:
     """Check settings, versions, databases, folders, schedules and Prefect; print what to fix.
 
     Exit code 1 if anything is broken.
@@ -69,7 +71,7 @@ def doctor(home: Home = HERE, conf: Conf = None, as_json: Json = False) -> None:
     from steelyard.ops.doctor import doctor as examine
     from steelyard.views import terminal
 
-    document = examine(home, conf, datetime.now(UTC))
+    document = examine(home, conf, datetime.now(UTC), lineage)
     show(document, as_json, terminal.print_doctor)
     if document.count("wrong"):
         raise typer.Exit(1)
@@ -88,7 +90,7 @@ def up(home: Home = HERE, conf: Conf = None) -> None:
 @app.command()
 def deploy(home: Home = HERE, conf: Conf = None, as_json: Json = False) -> None:
     """Register the schedules with the Prefect server at PREFECT_API_URL."""
-    from steelyard.home import open_shared
+    from steelyard.home import open_lineages
     from steelyard.views import terminal
 
     if not prefect_server_configured():
@@ -98,9 +100,9 @@ def deploy(home: Home = HERE, conf: Conf = None, as_json: Json = False) -> None:
     from steelyard.ops.deployments import register
     from steelyard.ops.login import logged_in
 
-    shared = open_shared(home, conf)
-    with logged_in(shared.settings, home):
-        schedules = register(shared)
+    opened = open_lineages(home, conf)
+    with logged_in(opened[0].settings, home):
+        schedules = register(opened)
     show(schedules, as_json, terminal.print_schedules)
 
 

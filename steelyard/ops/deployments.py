@@ -4,8 +4,7 @@ import re
 import shlex
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC
 from pathlib import Path
 from typing import Any, cast
@@ -25,13 +24,12 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.deployments.runner import RunnerDeployment
-from prefect.exceptions import ObjectNotFound
 from prefect.runner.storage import LocalStorage
 from prefect.schedules import Schedule
 from prefect.states import Crashed
 
 from steelyard.home import Home
-from steelyard.queries.schedules import HOURLY, Plan, plans
+from steelyard.queries.schedules import HOURLY, Plan, PlannedDeployment, planned_deployments
 from steelyard.settings import APART, declared_deployments, default_conf, schedule_of
 from steelyard.views.operations import Deployment
 
@@ -45,6 +43,8 @@ JOB: dict[str, Any] = {
 """The only job of the pool. It takes no variables: whoever may start a run could otherwise give it
 a command or an environment, and so do what the worker may do."""
 SCHEDULED_WITHIN_SECONDS = 30.0
+PAGE = 200
+"""Deployments that Prefect lists at once, at most."""
 
 
 VARIABLE = "steelyard_"
@@ -61,42 +61,47 @@ FORMER = (
 """Deployments of version 0.2, whose names were not unique by themselves."""
 
 
-def register(home: Home) -> list[Deployment]:
+def register(lineages: Sequence[Home]) -> list[Deployment]:
     """Register every deployment, and return name, cron and next run of each.
 
     Home, settings and times are kept as variables on the server, from which ``prefect deploy``
-    registers the same. Runs work in the current folder, so that relative paths in the settings
-    keep their meaning.
+    registers the same for a single lineage. Runs work in the current folder, so that relative paths
+    in the settings keep their meaning.
 
     Args:
-        home: What the lineages of the home share.
+        lineages: All lineages of the home.
     """
-    planned = {plan.name: plan for plan in plans(home)}
-    values = _values(home, planned)
-    entries = [_filled(entry, values) for entry in declared_deployments()]
+    planned = planned_deployments(lineages)
+    values = {home.lineage: _values(home, _plans_of(home, planned)) for home in lineages}
+    entries = [_filled(one.entry, values[one.home.lineage]) for one in planned]
+    common = values[lineages[0].lineage]
     with get_client(sync_client=True) as client:
         _make_pools(client, {entry["work_pool"]["name"] for entry in entries})
-        for name, value in values.items():
+        for name, value in common.items():
             _set_variable(client, name, value)
         # ``apply`` returns a coroutine only inside a running loop.
         deployments = [_deployment(entry) for entry in entries]
         ids = [cast(UUID, deployment.apply()) for deployment in deployments]
-        _delete_former(client)
+        _delete_former(client, {one.full_name for one in planned}, common[f"{VARIABLE}home"])
         return [
-            Deployment(deployment.full_name, _next_run(client, deployment_id), plan.cron)
-            if plan
+            Deployment(deployment.full_name, _next_run(client, deployment_id), one.plan.cron)
+            if one.plan
             else Deployment(deployment.full_name, None, "")
-            for entry, deployment, deployment_id in zip(entries, deployments, ids, strict=True)
-            for plan in [planned.get(schedule_of(entry))]
+            for one, deployment, deployment_id in zip(planned, deployments, ids, strict=True)
         ]
+
+
+def _plans_of(home: Home, planned: Sequence[PlannedDeployment]) -> dict[str, Plan]:
+    """Return the times of one lineage by name, and of the first also those of all."""
+    return {schedule_of(one.entry): one.plan for one in planned if one.home is home and one.plan}
 
 
 def _values(home: Home, planned: Mapping[str, Plan]) -> dict[str, Any]:
     """Return the variables that ``prefect.yaml`` names, name → value.
 
     Args:
-        home: What the lineages of the home share.
-        planned: Schedules of the home by name; all others are not active.
+        home: Lineage of the home.
+        planned: Its schedules by name; all others are not active.
     """
     up = home.settings.up
     idle = {"bar": HOURLY, **APART}
@@ -166,14 +171,28 @@ def _deployment(entry: Mapping[str, Any]) -> RunnerDeployment:
     return deployment
 
 
-def _delete_former(client: SyncPrefectClient) -> None:
-    """Delete the deployments that had another name in earlier versions; their runs stay."""
-    pools = {entry["work_pool"]["name"] for entry in declared_deployments()}
-    for name in FORMER:
-        with suppress(ObjectNotFound):
-            former = client.read_deployment_by_name(name)
-            if former.work_pool_name in pools:
-                client.delete_deployment(former.id)
+def _delete_former(client: SyncPrefectClient, registered: Collection[str], home: str) -> None:
+    """Delete what earlier versions called otherwise, and what acts on a lineage that is gone.
+
+    Their runs stay, and so do deployments that somebody else has made for these flows.
+
+    Args:
+        client: Prefect's client.
+        registered: Full names of the home's deployments.
+        home: Folder of the home.
+    """
+    entries = declared_deployments()
+    pools = [entry["work_pool"]["name"] for entry in entries]
+    names = {entry["name"] for entry in entries}
+    for former in client.read_deployments(
+        work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=pools)), limit=PAGE
+    ):
+        full_name = f"{(former.entrypoint or '').rpartition('.')[2]}/{former.name}"
+        lineage = former.parameters.get("lineage")
+        ours = former.name.removesuffix(f"-{lineage}") if lineage else former.name
+        gone = ours in names and former.parameters.get("home") == home
+        if full_name in FORMER or (gone and full_name not in registered):
+            client.delete_deployment(former.id)
 
 
 def _next_run(client: SyncPrefectClient, deployment: UUID) -> str | None:

@@ -5,7 +5,7 @@ than the lease. A flow that never left a trace, or that owes nothing, is never c
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -107,6 +107,46 @@ def plans(home: Home) -> tuple[Plan, ...]:
             continue
         planned.append(_plan_of_bars(home) if cron == AUTO else Plan(name, cron, up.timezone))
     return tuple(planned)
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedDeployment:
+    """A deployment of a home.
+
+    Attributes:
+        entry: What ``prefect.yaml`` declares.
+        home: Lineage it acts on; of one that acts on all the first.
+        plan: Its times; None: by hand.
+    """
+
+    entry: Mapping[str, Any]
+    home: Home
+    plan: Plan | None
+
+    @property
+    def full_name(self) -> str:
+        """Names of flow and deployment."""
+        return f"{self.entry['entrypoint'].rpartition('.')[2]}/{self.entry['name']}"
+
+    @property
+    def lineage(self) -> str | None:
+        """Lineage of several that it acts on; None if on all, or on the only one."""
+        return cast("str | None", self.entry["parameters"].get("lineage"))
+
+
+def planned_deployments(lineages: Sequence[Home]) -> list[PlannedDeployment]:
+    """Return the deployments of a home.
+
+    Args:
+        lineages: All lineages of the home.
+    """
+    by_name = {home.lineage: home for home in lineages}
+    times = {name: {plan.name: plan for plan in plans(home)} for name, home in by_name.items()}
+    planned = []
+    for entry in declared_deployments([name for name in by_name if name]):
+        name = entry["parameters"].get("lineage", lineages[0].lineage)
+        planned.append(PlannedDeployment(entry, by_name[name], times[name].get(schedule_of(entry))))
+    return planned
 
 
 def _plan_of_bars(home: Home) -> Plan:

@@ -3,8 +3,16 @@
 from datetime import UTC, datetime
 
 from steelyard.errors import CollectMoreData, FixConfiguration
-from steelyard.home import Home
+from steelyard.home import Home, open_ledger
+from steelyard.settings import lineage_names
 from steelyard.weight.state import CLOCK_TOLERANCE, State
+
+
+def forgotten_lineages(home: Home) -> list[str]:
+    """Return the lineages that the ledger knows and no settings name, sorted."""
+    known = lineage_names(home.conf) or (home.settings.services.lineage,)
+    begun = open_ledger(home.settings.services).lineages()
+    return [name for name in begun if name not in known]
 
 
 def current_state(home: Home, as_of: datetime) -> State:

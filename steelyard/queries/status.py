@@ -24,6 +24,7 @@ from steelyard.queries.history import count_settled, known_history
 from steelyard.queries.records import decision_records, version_record
 from steelyard.queries.replay import last_replayed_day
 from steelyard.queries.schedules import schedules
+from steelyard.queries.state import forgotten_lineages
 from steelyard.queries.trials import life_worth
 from steelyard.views.lineage import (
     Improvement,
@@ -99,6 +100,8 @@ def _warnings(home: Home, as_of: datetime) -> Iterator[str]:
     """Yield what keeps the model or every trade without effect."""
     if open_ledger(home.settings.services).revisions()[0] is None:
         return
+    if forgotten := forgotten_lineages(home):
+        yield f"the ledger also holds {', '.join(forgotten)}, which no settings name"
     trades = home.ledger.trades()
     trades = trades[(trades["submitted_at"] <= as_of).to_numpy(dtype=bool)]
     newest = trades[(trades["submitted_at"] == trades["submitted_at"].max()).to_numpy(dtype=bool)]

@@ -1,6 +1,7 @@
 """An older home gets more lineages: each goes on by itself, and an operator stops all at once."""
 
 import json
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from steelyard.errors import FixConfiguration
 from steelyard.flows.guard import guard
 from steelyard.flows.rollback import hold, rollback_all
 from steelyard.home import Home, open_home, open_shared
+from steelyard.ops.doctor import doctor
 from steelyard.weight.state import initial_state
 
 
@@ -74,6 +76,17 @@ def test_all_lineages_are_shown_then_each(home: Path) -> None:
     named = command(home, "status", "--json", "--lineage", LINEAGE, "--as-of", LAST.isoformat())
     assert json.loads(named)["state"]["weight"] == 0.15
     assert [one["faults"] for one in json.loads(command(home, "verify", "--json"))] == [[], []]
+
+
+def test_a_lineage_that_no_settings_name_is_told(home: Path) -> None:
+    """Status and doctor say that its rows are still there; the others are checked as usual."""
+    shutil.rmtree(home / "conf" / "lineages" / LINEAGE)
+    told = f"the ledger also holds {LINEAGE}, which no settings name"
+    assert told in command(home, "status", "--as-of", LAST.isoformat()).replace("\n", " ")
+    rows = {row.name: row for row in doctor(home, home / "conf", LAST).rows}
+    assert told in rows["reversion: lineages"].found
+    assert rows["reversion: ledger"].standing == "ok"
+    assert rows["reversion: strategy"].standing == "ok"
 
 
 def test_a_rollback_of_all_passes_over_a_broken_lineage(home: Path) -> None:

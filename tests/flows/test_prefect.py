@@ -1,5 +1,6 @@
 """With a Prefect server the same flows are recorded there with their steps."""
 
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -26,8 +27,11 @@ from steelyard.flows.prefect_pages import progress
 from steelyard.flows.review import review
 from steelyard.flows.rollback import rollback
 from steelyard.flows.settle import settle
-from steelyard.home import open_home
+from steelyard.flows.train import train
+from steelyard.home import open_home, open_lineages
 from steelyard.market.simulated import SimulatedMarket
+from steelyard.ops import deployments
+from steelyard.ops.deployments import register
 from steelyard.ops.doctor.server import server as checked
 from steelyard.progress import report_progress
 from steelyard.settings import load
@@ -76,7 +80,7 @@ def test_a_flow_run_is_recorded_with_its_steps(server: str, home: Path) -> None:
 
 def test_the_doctor_finds_a_server_with_nothing_registered(server: str, home: Path) -> None:
     """No pool and no deployments are both wrong, with the command that creates them."""
-    checks = {row.name: row for row in checked(load(), home, datetime.now(UTC))}
+    checks = {row.name: row for row in checked(load(), [open_home(home)], datetime.now(UTC))}
 
     assert (checks["Prefect"].standing, checks["Prefect"].found) == (
         "ok",
@@ -96,6 +100,43 @@ def test_the_doctor_finds_a_server_with_nothing_registered(server: str, home: Pa
     )
     assert "steelyard deploy" in checks["deployments"].advice
     assert (checks["late runs"].standing, checks["runs"].standing) == ("ok", "ok")
+
+
+def test_each_lineage_has_deployments_of_its_own(
+    server: str, home: Path, conf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bars are collected once; the rest runs by lineage, at its own times, and goes with it.
+
+    A deployment that somebody else has made for one of these flows stays.
+    """
+    monkeypatch.setattr(deployments, "SCHEDULED_WITHIN_SECONDS", 0.0)
+    for name in ("trend", "reversion"):
+        (conf / "lineages" / name).mkdir(parents=True)
+    (conf / "lineages" / "trend" / "up.yaml").write_text("schedules: {guard: 5 5 * * *}\n")
+
+    names = {one.name: one.cron for one in register(open_lineages(home, conf))}
+    assert {"bar/per-bar", "collect/collect-only"} < set(names)
+    assert {"train/weekly-trend", "train/weekly-reversion", "trade/trade-only-trend"} < set(names)
+    assert "train/weekly" not in names
+    assert len(names) == 2 + 2 * 8
+    assert names["guard/daily-guard-trend"] == "5 5 * * *"
+    assert names["guard/daily-guard-reversion"] == "15 22 * * *"
+    with get_client(sync_client=True) as client:
+        trend = client.read_deployment_by_name("train/weekly-trend")
+        own = train.to_deployment("mine", parameters={"home": str(home)})
+        own.work_pool_name = "steelyard"
+        own.apply()
+    assert trend.parameters["lineage"] == "trend"
+    assert trend.tags == ["train", "trend"]
+
+    shutil.rmtree(conf / "lineages" / "reversion")
+    register(open_lineages(home, conf))
+    with get_client(sync_client=True) as client:
+        left = {f"{one.entrypoint.split('.')[-1]}/{one.name}" for one in client.read_deployments()}
+        for one in client.read_deployments():
+            client.delete_deployment(one.id)
+    assert not [name for name in left if "reversion" in name]
+    assert len(left) == 2 + 8 + 1
 
 
 def test_an_import_leaves_its_reconciliation_on_its_page(

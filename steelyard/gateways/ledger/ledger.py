@@ -520,6 +520,16 @@ class Ledger(LogSignals):
             row = connection.execute(select(*columns).where(LineageMark.lineage == lineage)).first()
         return Mark(*row) if row else None
 
+    def lineages(self) -> list[str]:
+        """Return the names of all lineages that have begun, sorted; nothing is created."""
+        if self.is_missing:
+            return []
+        with self._reached(), self._engine.connect() as connection:
+            if not inspect(connection).has_table(LineageMark.__tablename__):
+                return []
+            names = select(LineageMark.lineage).order_by(LineageMark.lineage)
+            return list(connection.execute(names).scalars())
+
     def raise_mark(self, lineage: str, mark: Mark) -> None:
         """Remember a decision, unless a later one or another of its number was seen.
 

@@ -1,20 +1,23 @@
 """The doctor: checks all a home needs, reports faults and what to do, and changes nothing."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-from steelyard.home import home_under
+from steelyard.errors import FixConfiguration
+from steelyard.home import Home, home_under, open_home
 from steelyard.ops.doctor import configuration as conf_checks
 from steelyard.ops.doctor import home as home_checks
 from steelyard.ops.doctor import server as server_checks
 from steelyard.ops.doctor.rows import run_check
-from steelyard.settings import Settings, default_conf, load_readable
+from steelyard.settings import Settings, default_conf, lineage_names, load_readable
 from steelyard.views.operations import Check, Examination
 
 Checks = dict[str, Callable[[], Iterable[Check]]]
 NEEDS = {
+    "lineages": ("ledger",),
     "system": ("MLflow", "ledger", "lake"),
     "entries": ("lake",),
     "confidences": ("lake",),
@@ -28,20 +31,24 @@ NEEDS = {
 """Check → checks that must not be wrong for it to run."""
 
 
-def doctor(home: Path, conf: Path | None, as_of: datetime) -> Examination:
+def doctor(
+    home: Path, conf: Path | None, as_of: datetime, lineage: str | None = None
+) -> Examination:
     """Run every check and return the results.
 
     Args:
         home: Folder of the home.
         conf: Folder of settings; None for the default.
         as_of: Check as of this time (UTC).
+        lineage: Name of the lineage to check; None for all.
 
     Raises:
-        FixConfiguration: If the folder of settings does not exist.
+        FixConfiguration: If the folder of settings does not exist, or holds no such lineage.
     """
     folder = conf or default_conf()
     settings, wrong = load_readable(folder)
     rows = [*conf_checks.configuration(folder, wrong), *_rows(_installed(settings))]
+    opened: list[Home] = []
     if "services" in wrong:
         rows.append(
             Check(
@@ -61,9 +68,47 @@ def doctor(home: Path, conf: Path | None, as_of: datetime) -> Examination:
             )
         )
     else:
-        rows += _rows(_of_home(settings, home, folder, as_of))
-    rows += _rows({"Prefect": partial(server_checks.server, settings, home, as_of)})
+        opened = _opened(settings, wrong, home, folder, lineage, rows)
+        for one in opened:
+            rows += _of_lineage(one, as_of)
+    lineages = opened or [home_under(settings, home, folder)]
+    rows += _rows({"Prefect": partial(server_checks.server, settings, lineages, as_of)})
     return Examination(str(home.resolve()), as_of, tuple(rows))
+
+
+def _opened(
+    settings: Settings,
+    wrong: Mapping[str, str],
+    home: Path,
+    conf: Path,
+    lineage: str | None,
+    rows: list[Check],
+) -> list[Home]:
+    """Return the lineages that can be opened; the fault of every other becomes a row."""
+    names = (lineage,) if lineage else lineage_names(conf)
+    if not names or (wrong and not lineage_names(conf)):
+        return [home_under(settings, home, conf)]
+    opened = []
+    for name in names:
+        try:
+            opened.append(open_home(home, conf, name))
+        except FixConfiguration as error:
+            rows.append(Check(f"{name}: conf", "wrong", str(error), "correct the file"))
+    return opened
+
+
+def _of_lineage(home: Home, as_of: datetime) -> Iterator[Check]:
+    """Yield the checks of a lineage, of several with its name."""
+    checks = _of_home(home, as_of)
+    if home.lineage is None:
+        yield from _rows(checks)
+        return
+    own = {
+        "times": partial(conf_checks.times, home.settings),
+        "strategy": partial(conf_checks.strategy, home.settings),
+    }
+    for row in _rows(own | checks):
+        yield replace(row, name=f"{home.lineage}: {row.name}")
 
 
 def _rows(checks: Checks) -> Iterator[Check]:
@@ -98,11 +143,11 @@ def _installed(settings: Settings) -> Checks:
     }
 
 
-def _of_home(settings: Settings, folder: Path, conf: Path, as_of: datetime) -> Checks:
-    home = home_under(settings, folder, conf)
+def _of_home(home: Home, as_of: datetime) -> Checks:
     tag = home_checks.Tag(home)
     return {
         "ledger": partial(home_checks.ledger, home),
+        "lineages": partial(home_checks.lineages, home),
         "MLflow": partial(home_checks.lineage, home),
         "folders": partial(home_checks.folders, home),
         "permissions": partial(home_checks.permissions, home),

@@ -20,6 +20,7 @@ from steelyard.home import Home, open_ledger, require_ledger_file
 from steelyard.market.yes_or_no import recognise
 from steelyard.queries.history import known_history, signals_between
 from steelyard.queries.schedules import coming_bars, schedules
+from steelyard.queries.state import forgotten_lineages
 from steelyard.queries.systems import given_ids, latest_ownership
 from steelyard.queries.versions import doubted_version
 from steelyard.views.operations import Check
@@ -101,6 +102,19 @@ def ledger(home: Home) -> Iterator[Check]:
         )
     else:
         yield Check("ledger", "ok", f"tables of version {head}")
+
+
+def lineages(home: Home) -> Iterator[Check]:
+    """Report lineages that the ledger knows and no settings name; without any, nothing."""
+    forgotten = forgotten_lineages(home)
+    if forgotten:
+        yield Check(
+            "lineages",
+            "warning",
+            f"the ledger also holds {', '.join(forgotten)}, which no settings name; nothing runs "
+            "for it, and nothing of it is lost",
+            f"a folder conf/lineages/{forgotten[0]} goes on with it",
+        )
 
 
 def lineage(home: Home) -> Iterator[Check]:

@@ -1,17 +1,22 @@
 """Checks of Prefect: server, worker, every deployment, and whether their runs complete."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from steelyard.errors import RestoreService
-from steelyard.home import Home, home_under
+from steelyard.home import Home
 from steelyard.ops.supervisor import listens
 from steelyard.ops.up import POOL
-from steelyard.queries.schedules import Plan, Trace, plans, schedule_status
-from steelyard.settings import Settings, declared_deployments, schedule_of
+from steelyard.queries.schedules import (
+    Plan,
+    PlannedDeployment,
+    Trace,
+    planned_deployments,
+    schedule_status,
+)
+from steelyard.settings import Settings, schedule_of
 from steelyard.views.operations import Check
 
 if TYPE_CHECKING:
@@ -23,12 +28,12 @@ ANSWER_SECONDS = 5.0
 DEPLOY = "steelyard up registers it; with a server of your own: steelyard deploy"
 
 
-def server(settings: Settings, home: Path, as_of: datetime) -> Iterator[Check]:
+def server(settings: Settings, lineages: Sequence[Home], as_of: datetime) -> Iterator[Check]:
     """Check the server of PREFECT_API_URL, or else that of ``steelyard up``.
 
     Args:
-        settings: Settings of the home.
-        home: Folder of the home.
+        settings: Settings that the lineages share.
+        lineages: Lineages of the home.
         as_of: Check as of this time (UTC).
 
     Raises:
@@ -59,7 +64,7 @@ def server(settings: Settings, home: Path, as_of: datetime) -> Iterator[Check]:
     try:
         with (
             temporary_settings(patience),
-            logged_in(settings, home),
+            logged_in(settings, lineages[0].folder),
             get_client(sync_client=True) as client,
         ):
             if client.api_healthcheck() is not None:
@@ -68,7 +73,7 @@ def server(settings: Settings, home: Path, as_of: datetime) -> Iterator[Check]:
             yield Check("Prefect", "ok", f"a server answers at {api}")
             yield _closed(api)
             yield _worker(client)
-            yield from _deployments(client, home_under(settings, home), as_of)
+            yield from _deployments(client, lineages, as_of)
     except (HTTPError, PrefectException) as error:
         raise RestoreService(f"Prefect at {api}: {' '.join(str(error).split())[:200]}") from error
 
@@ -113,19 +118,19 @@ def _worker(client: "SyncPrefectClient") -> Check:
     return Check("worker", "wrong", f"none of {len(workers)} is online: runs wait", advice)
 
 
-def _deployments(client: "SyncPrefectClient", home: Home, as_of: datetime) -> Iterator[Check]:
+def _deployments(
+    client: "SyncPrefectClient", lineages: Sequence[Home], as_of: datetime
+) -> Iterator[Check]:
     """Compare the registered deployments with prefect.yaml, and check their runs."""
-    entries = {
-        f"{entry['entrypoint'].rpartition('.')[2]}/{entry['name']}": entry
-        for entry in declared_deployments()
-    }
-    registered, planned = _registered(client, entries), {plan.name: plan for plan in plans(home)}
+    declared = {one.full_name: one for one in planned_deployments(lineages)}
+    registered = _registered(client, declared)
+    planned = {_label(one): one.plan for one in declared.values() if one.plan}
     timed = {
-        schedule_of(entries[name]): deployment
+        _label(declared[name]): deployment
         for name, deployment in registered.items()
-        if schedule_of(entries[name]) in planned
+        if declared[name].plan
     }
-    missing = [name for name in entries if name not in registered]
+    missing = [name for name in declared if name not in registered]
     idle = [
         name
         for name, deployment in timed.items()
@@ -139,7 +144,7 @@ def _deployments(client: "SyncPrefectClient", home: Home, as_of: datetime) -> It
     elsewhere = [
         name
         for name, deployment in registered.items()
-        if deployment.parameters.get("home") != str(home.folder)
+        if deployment.parameters.get("home") != str(lineages[0].folder)
     ]
     if missing:
         yield Check("deployments", "wrong", f"not registered: {', '.join(missing)}", DEPLOY)
@@ -164,8 +169,13 @@ def _deployments(client: "SyncPrefectClient", home: Home, as_of: datetime) -> It
             f"all {len(registered)} are registered, {len(timed)} of them with times",
         )
     yield _late(client, registered.values())
-    lease = timedelta(days=home.settings.weight.lease_days)
-    yield _completions(client, {planned[name]: timed[name] for name in timed}, lease, as_of)
+    lease = timedelta(days=lineages[0].settings.weight.lease_days)
+    yield _completions(client, {name: (planned[name], timed[name]) for name in timed}, lease, as_of)
+
+
+def _label(deployment: PlannedDeployment) -> str:
+    """Return the name of its times, with that of the lineage it acts on, if of several."""
+    return " of ".join(filter(None, (schedule_of(deployment.entry), deployment.lineage)))
 
 
 def _cron(schedule: "DeploymentSchedule") -> str:
@@ -211,17 +221,17 @@ def _late(client: "SyncPrefectClient", deployments: "Iterable[DeploymentResponse
 
 def _completions(
     client: "SyncPrefectClient",
-    deployments: "Mapping[Plan, DeploymentResponse]",
+    deployments: "Mapping[str, tuple[Plan, DeploymentResponse]]",
     lease: timedelta,
     as_of: datetime,
 ) -> Check:
     """Report schedules that complete no run, by the rule of ``queries.schedules``."""
     late = []
-    for plan, deployment in deployments.items():
+    for name, (plan, deployment) in deployments.items():
         completed = _completed(client, deployment.id)
         trace = Trace(completed, completed or deployment.created)
         since = schedule_status(plan, trace, as_of, lease).dead_since
-        late += [f"{plan.name} since {since:%Y-%m-%d %H:%M}"] if since else []
+        late += [f"{name} since {since:%Y-%m-%d %H:%M}"] if since else []
     if late:
         return Check(
             "runs",
