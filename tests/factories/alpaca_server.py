@@ -180,6 +180,7 @@ class Handler(BaseHTTPRequestHandler):
 
     account: Any
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
 
     def log_message(self, *args: object) -> None:
         """Log nothing."""

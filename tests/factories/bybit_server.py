@@ -41,7 +41,9 @@ class Account:
         halted: Contracts that take no orders.
     """
 
-    steps: ClassVar[dict[str, str]] = {"BTCUSDT": "0.001", "ETHUSDT": "0.01"}
+    steps: ClassVar[dict[str, str]] = {"BTCUSDT": "0.001"} | dict.fromkeys(
+        ("ETHUSDT", "SOLUSDT", "XRPUSDT", "LTCUSDT"), "0.01"
+    )
 
     def __init__(self) -> None:
         self.orders: list[dict[str, Any]] = []

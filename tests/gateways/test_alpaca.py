@@ -573,6 +573,18 @@ def test_a_change_of_broker_waits_for_open_trades(
         paper.advance(history())
 
 
+def test_another_account_does_not_forget_open_trades(
+    account: tuple[Account, str], alpaca: AlpacaBroker, ledger: Ledger
+) -> None:
+    """Other keys, or ``live`` changed: the trade stays open and nothing is ordered."""
+    entered(account[0], alpaca)
+    told = pytest.raises(ReconcileAccount, match="the account does not know the order of AAPL")
+    with running_account() as (_, address), told:
+        opened(address, ledger).advance(history())
+
+    assert row(ledger)["status"] == "open"
+
+
 def test_paper_trades_without_bars_stop_trading(ledger: Ledger) -> None:
     """A symbol without bars can be neither filled nor sized."""
     paper = PaperBroker(ledger, BracketPolicy(), 1e5)
