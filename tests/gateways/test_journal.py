@@ -18,7 +18,7 @@ from steelyard.gateways.registry import Registry
 from steelyard.gateways.registry.journal import STATE
 from steelyard.gateways.witnesses import Testimony
 from steelyard.weight.case import Case
-from steelyard.weight.decision import Entry, first_break
+from steelyard.weight.decision import Entry, first_break, make_decision
 from steelyard.weight.ladder import evaluate
 from steelyard.weight.rollback import roll_back
 from steelyard.weight.state import initial_state
@@ -80,12 +80,23 @@ def test_the_run_of_a_decision_says_everything_without_opening_a_file(registry: 
 
 
 def test_the_state_is_readable_in_the_page(registry: Registry) -> None:
-    """Weight and phase are tags of their own."""
-    decide(registry, 0)
-    tags = registry._tracking.client.get_registered_model(LINEAGE).tags
+    """Weight, phase, last decision and next step are tags of their own."""
+    registry.journal.begin(initial_state(LINEAGE, EARLIER))
+    client = registry._tracking.client
+    assert client.get_registered_model(LINEAGE).tags["last_decision"] == "none yet"
+    entry = decide(registry, 0)
+    tags = client.get_registered_model(LINEAGE).tags
 
     assert tags["phase"] == "pilot"
     assert tags["ml_weight"] == "0.1500"
+    assert tags["last_decision"].endswith(f": {entry.decision.outcome}")
+    assert tags["next_step"] == "a first champion must pass the first gate"
+    at = NOW + timedelta(days=14)
+    waiting = make_decision(
+        "gates", entry.state, entry.state, POLICY, at, verdict="HOLD", reasons=("3 of 5 pivotal",)
+    )
+    registry.journal.append(waiting)
+    assert client.get_registered_model(LINEAGE).tags["next_step"] == "3 of 5 pivotal"
 
 
 def test_renewing_the_lease_changes_nothing_else(registry: Registry) -> None:

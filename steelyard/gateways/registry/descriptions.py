@@ -11,10 +11,11 @@ ABOUT = (
     "weight starts at 0 %, is earned on settled signals and lost faster than it was earned."
 )
 WHERE = (
-    "`ml_weight` is the weight last decided, `phase` the phase of the rollout; `steelyard.state` "
-    "is the whole state, sealed: an edit by hand is detected and not trusted. The alias "
-    "`champion` is the version that serves, `challenger` the next one to be compared with it. "
-    "Every change of the weight is a run in the experiment `steelyard/decisions`."
+    "`ml_weight` is the weight last decided, `phase` the phase of the rollout, `next_step` what a "
+    "rise still lacks; `steelyard.state` is the whole state, sealed: an edit by hand is detected "
+    "and not trusted. The alias `champion` is the version that serves, `challenger` the next one "
+    "to be compared with it. Every change of the weight is a run in the experiment "
+    "`steelyard/decisions`."
 )
 ANSWERS = (
     "Asked with a frame of its features (the columns of its signature; NaN for one that is "
@@ -33,6 +34,14 @@ HOLDOUT: Mapping[str, tuple[str, str]] = {
     "holdout_blended_return": ("return at the highest weight", "+.2%"),
 }
 """Metric → (label, format)."""
+
+FIRST_TAGS: Mapping[str, str] = {
+    "last_decision": "none yet",
+    "next_step": "a first champion must pass the first gate",
+}
+"""Tags of a registered model that tell a reader where it stands, before the first decision."""
+MAX_WORDS = 500
+"""Length of such a tag."""
 
 GAP = "\N{NO-BREAK SPACE}" * 3
 """Between two columns; MLflow's pages leave no space there."""
@@ -63,6 +72,33 @@ def describe_lineage(entry: Entry, page: str) -> str:
         WHERE,
     ]
     return "\n\n".join(paragraphs)
+
+
+def model_tags(decision: Decision) -> dict[str, str]:
+    """Return the tags of the registered model that tell the last decision and what is next.
+
+    Only a decision that says what is next changes that tag.
+    """
+    when = f"{decision.kind} of {decision.as_of:%Y-%m-%d}"
+    following = _next_step(decision)
+    return {
+        "last_decision": f"{when}: {decision.outcome}",
+        **({"next_step": following[:MAX_WORDS]} if following else {}),
+    }
+
+
+def _next_step(decision: Decision) -> str:
+    """Return what has to happen before the phase or the weight can rise; empty if it says not."""
+    before, after = decision.before, decision.after
+    if after.retrain_required:
+        return "a new champion must pass the first gate, then shadow begins again"
+    if after.held:
+        return "an operator holds the weight: steelyard resume"
+    if decision.kind == "gates" and decision.verdict == "HOLD":
+        return "; ".join(decision.reasons)
+    if after.phase != before.phase or before.held or before.retrain_required:
+        return f"the next gate review says what phase {after.phase} still lacks"
+    return ""
 
 
 def describe_decision(decision: Decision) -> str:

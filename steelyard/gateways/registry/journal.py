@@ -225,7 +225,7 @@ class Journal:
             if present is not None:
                 return present
             self.seal.create()
-            return self._noted(self._write_tags(state))
+            return self._noted(self._write_tags(state, descriptions.FIRST_TAGS))
 
     def _noted(self, state: State) -> State:
         if self._witnesses is not None:
@@ -424,7 +424,8 @@ class Journal:
         if entry.decision.kind == "promotion":
             self._install_champion(entry)
         self._describe(entry)
-        self._write_tags(_state_after(entry, self._stored_tag().state))
+        words = descriptions.model_tags(entry.decision)
+        self._write_tags(_state_after(entry, self._stored_tag().state), words)
 
     def _describe(self, entry: Entry) -> None:
         """Update the description on the model's page."""
@@ -595,9 +596,10 @@ class Journal:
             self._page = page if self._alone else None
         return page
 
-    def _write_tags(self, state: State) -> State:
-        page = self._model_page()
-        for name, value in {**_readable_tags(state), STATE: self.seal.sealed(state)}.items():
+    def _write_tags(self, state: State, words: Mapping[str, str] | None = None) -> State:
+        """Write a state as tags, and words for readers, which nothing depends on."""
+        page, tags = self._model_page(), _readable_tags(state) | dict(words or {})
+        for name, value in (tags | {STATE: self.seal.sealed(state)}).items():
             if page.tags.get(name) != value:
                 page.tags[name] = value
                 page.unwritten.add(name)
