@@ -40,7 +40,7 @@ WORDS: Mapping[str, str] = {
     "hit_rate": "share of the signals that were traded; "
     "the target is half of the existing system's own share",
     "trades_per_day": "trades per calendar day; no target, the share of signals has one",
-    "mean_hold_minutes": "minutes a settled trade was held, mean; no target: the bracket bounds it",
+    "mean_hold_minutes": "time a settled trade was held, mean; no target: the bracket bounds it",
     "mean_slippage_bps": "slippage of a settled trade, basis points, mean; "
     "the target is what the brackets assume",
 }

@@ -129,10 +129,10 @@ def format_minutes(minutes: float | None) -> str:
     """Return a length of time in the unit people use for it; None and NaN give a dash."""
     if minutes is None or math.isnan(minutes):
         return "–"
-    for unit, length in (("day", DAY_MINUTES), ("h", 60)):
+    for unit, length, least in (("days", DAY_MINUTES, 2), ("h", 60, 1)):
         count = minutes / length
-        if count >= (2 if unit == "day" else 1):
-            return f"{count:.0f} {unit}{'s' if unit == 'day' else ''}"
+        if count >= least:
+            return f"{count:.{0 if count >= 10 else 1}f}".removesuffix(".0") + f" {unit}"
     return f"{minutes:.0f} min"
 
 

@@ -57,6 +57,8 @@ GLANCE = {
     "latency_p99_ms": ("latency p99", "{} ms"),
 }
 """Figure of the health → its short name and how it is written."""
+FIRST = ("total return", "growth a year (CAGR)", "Sharpe", "Sortino", "Calmar", "max drawdown")
+"""Rows of the figures that a trader asks for first."""
 RATIOS = {
     "growth": ("growth a year (CAGR)", "{:+.1%}"),
     "sortino": ("Sortino", "{:.2f}"),
@@ -323,7 +325,11 @@ def _figures_view(report: LineageReport) -> TableView:
         for measure, (name, pattern) in RATIOS.items()
     )
     measured = books_view(report.books)
-    return replace(measured, title="The accounts in figures", rows=(*ratios, *measured.rows))
+    rows = {row[0]: row for row in (*measured.rows, *ratios)}
+    in_order = dict.fromkeys((*FIRST, *rows))
+    return replace(
+        measured, title="The accounts in figures", rows=tuple(rows[name] for name in in_order)
+    )
 
 
 def _written(value: float, pattern: str) -> str:
@@ -437,7 +443,8 @@ def _health_views(health: ModelHealth) -> list[TableView]:
     reliability = tuple(
         (
             f"{band.low:.0f}–{band.high:.0f}",
-            *map(format_number, (band.count, band.mean_p_win, band.win_rate)),
+            format_number(band.count),
+            *map(format_share, (band.mean_p_win, band.win_rate)),
         )
         for band in health.reliability
         if band.count

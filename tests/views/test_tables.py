@@ -10,7 +10,13 @@ from jinja2 import UndefinedError
 from rich.console import Console
 
 from steelyard.views import terminal
-from steelyard.views.format import TableView, rules_view
+from steelyard.views.format import (
+    TableView,
+    format_figure,
+    format_minutes,
+    format_number,
+    rules_view,
+)
 from steelyard.views.html import render_template
 from steelyard.views.markdown import markdown_table
 from steelyard.weight.decision import Rule
@@ -72,6 +78,29 @@ def test_rules_are_shown_with_figure_bound_and_result() -> None:
     assert rules_view("", [rule], "fires", "holds").rows == (
         ("accuracy", "–", "45.0%", "holds", "too few"),
     )
+
+
+@pytest.mark.parametrize(
+    ("written", "words"),
+    [
+        (format_minutes(12_960), "9 days"),
+        (format_minutes(3_600), "2.5 days"),
+        (format_minutes(2_160), "36 h"),
+        (format_minutes(90), "1.5 h"),
+        (format_minutes(45), "45 min"),
+        (format_minutes(None), "–"),
+        (format_number(10_342.4), "10,342"),
+        (format_number(0.00002), "0.00002"),
+        (format_number(2.3456), "2.346"),
+        (format_figure("accuracy", 0.5619), "56.2%"),
+        (format_figure("mean_return", 0.00066), "0.07%"),
+        (format_figure("champion", 1.0), "yes"),
+        (format_figure("days", 12.0), "12"),
+    ],
+)
+def test_figures_stand_in_the_units_people_read(written: str, words: str) -> None:
+    """Days and hours, thousands set apart, shares in percent, never an exponent."""
+    assert written == words
 
 
 def test_the_terminal_starts_without_libraries_for_pictures() -> None:
