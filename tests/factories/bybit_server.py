@@ -287,7 +287,12 @@ def instrument(symbol: str, step: str) -> dict[str, Any]:
         "deliveryTime": "0",
         "leverageFilter": {"minLeverage": "1", "maxLeverage": "100"},
         "priceFilter": {"minPrice": "0.1", "maxPrice": "1999999", "tickSize": "0.10"},
-        "lotSizeFilter": {"maxOrderQty": "1000000", "minOrderQty": step, "qtyStep": step},
+        "lotSizeFilter": {
+            "maxOrderQty": "1000000",
+            "minOrderQty": step,
+            "qtyStep": step,
+            "minNotionalValue": "5",
+        },
     }
 
 

@@ -229,6 +229,7 @@ def test_the_same_signal_again_is_the_same_order(
             {"quantity": 0.0009},
             r"0.0009 BTC/USDT:USDT are less than the smallest order of bybit: 0",
         ),
+        ({"quantity": 0.02}, "smallest order of bybit: 0.001 contracts, and 5 USDT"),
         (
             {"symbol": "BTC/USDT"},
             r"BTC/USDT is no perpetual contract of bybit that settles in USDT",
@@ -237,7 +238,7 @@ def test_the_same_signal_again_is_the_same_order(
         ({"quantity": 1e6}, "^ab not enough for new order$"),
         ({"price": 210.0}, "^StopLoss should be on the other side of base_price$"),
     ],
-    ids=["too small", "spot", "taken", "no margin", "stop passed"],
+    ids=["too small", "worth too little", "spot", "taken", "no margin", "stop passed"],
 )
 def test_a_refusal_is_told_in_one_line_and_noted(
     account: tuple[Account, str],

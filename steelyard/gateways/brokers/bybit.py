@@ -55,6 +55,10 @@ class Bybit:
                 "bybit: this is no unified trading account; upgrade it on the pages of bybit"
             )
 
+    def least_worth(self, market: Mapping[str, Any]) -> float:
+        """Return the worth of the smallest order in a contract, in USDT."""
+        return float(market["info"]["lotSizeFilter"].get("minNotionalValue") or 0.0)
+
     def equity(self) -> float:
         """Return the account's USDT with the open profit.
 

@@ -202,11 +202,14 @@ class CcxtBroker(AccountBroker["_Trade"]):
         except self._errors.InvalidOrder:
             amount = 0.0
         smallest = market["limits"]["amount"]["min"] or market["precision"]["amount"]
-        cost = market["limits"]["cost"]["min"] or 0.0
-        if amount < smallest or amount * market["contractSize"] * order.price < cost:
+        worth, least = (
+            amount * market["contractSize"] * order.price,
+            self._account.least_worth(market),
+        )
+        if amount < smallest or worth < least:
             raise Refused(
                 f"{order.quantity:.3g} {order.symbol} are less than the smallest order of "
-                f"{self._id}: {smallest:g} contracts" + (f" worth {cost:g} {SETTLE}" * bool(cost))
+                f"{self._id}: {smallest:g} contracts, and {least:g} {SETTLE}"
             )
         return amount
 
