@@ -47,11 +47,19 @@ ACTIONS = {
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What the operator asks for: a key of ``ACTIONS``, why, and which version to approve."""
+    """What the operator asks for.
+
+    Attributes:
+        name: Key of ``ACTIONS``.
+        reason: Why, in one line.
+        version: Number of the version to approve; empty for the other actions.
+        every: Whether it is for all lineages of the home.
+    """
 
     name: str
     reason: str
     version: str = ""
+    every: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,24 +67,31 @@ class LiveBar:
     """What stands above the report on the live page.
 
     Attributes:
-        lineage: Name of the lineage.
+        lineage: Name of the lineage; empty for the page of all.
         links: Link text → address of the other pages.
+        version: Hash of the report below; ``NO_REPORT`` without one.
         script: Path of htmx.
     """
 
     lineage: str
     links: Mapping[str, str]
+    version: str = NO_REPORT
     script: str = SCRIPT
+
+    @property
+    def allowed(self) -> tuple[str, ...]:
+        """Keys of ``ACTIONS`` that can be done here; to all lineages at once only a rollback."""
+        return tuple(ACTIONS) if self.lineage else ("rollback",)
 
     @property
     def actions(self) -> Mapping[str, str]:
         """Title → path of the forms of all actions."""
-        return {action.title: f"{self.base}/actions/{name}" for name, action in ACTIONS.items()}
+        return {ACTIONS[name].title: f"{self.base}/actions/{name}" for name in self.allowed}
 
     @property
     def base(self) -> str:
         """Path of the lineage's pages, without a slash at its end."""
-        return f"/{self.lineage}"
+        return f"/{self.lineage}" if self.lineage else ""
 
 
 @cache
@@ -125,15 +140,20 @@ def message_page(bar: LiveBar | None, title: str, message: str) -> str:
     return render_template("live_message", live=bar, title=title, message=message)
 
 
-def index_page(lineages: Sequence[LiveBar]) -> str:
-    """Return the page that leads to every lineage."""
-    return render_template("live_index", live=None, lineages=lineages, title="Steelyard")
+def index_page(bar: LiveBar, answers: Mapping[str, str]) -> str:
+    """Return the page that leads to every lineage.
+
+    Args:
+        bar: Bar of the page of all lineages.
+        answers: Lineage → what its model decides, in a sentence.
+    """
+    return render_template("live_index", live=bar, answers=answers, title="All lineages")
 
 
 def action_page(
     bar: LiveBar,
     name: str,
-    answer: str,
+    answers: Mapping[str, str],
     operator: str,
     token: str,
     versions: Sequence[VersionRecord] = (),
@@ -144,7 +164,7 @@ def action_page(
     Args:
         bar: Bar of the page.
         name: Key of ``ACTIONS``.
-        answer: What the model decides now, in a sentence.
+        answers: Lineage that it is about → what its model decides now, in a sentence.
         operator: Name that the journal will hold.
         token: Token of the form, good for one sending.
         versions: Versions to choose from; none but for an approval.
@@ -156,7 +176,7 @@ def action_page(
         title=ACTIONS[name].title,
         name=name,
         action=ACTIONS[name],
-        answer=answer,
+        answers=answers,
         operator=operator,
         token=token,
         versions=versions,

@@ -9,19 +9,22 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from httpx import Response
 from starlette.testclient import TestClient
 
 from factories.homes import LAST, pilot_home
 from factories.registry import copy_mlflow
 from steelyard.gateways.alerts import Alert
-from steelyard.home import Home, open_home
+from steelyard.home import Home, open_home, open_lineages
 from steelyard.ops.live import page as page_module
-from steelyard.ops.live.application import application
+from steelyard.ops.live.actions import arguments
+from steelyard.ops.live.application import application, live_pages
 from steelyard.ops.live.page import LOOK_SECONDS, RENDER_SECONDS, LivePage
 from steelyard.queries.report import lineage_report
 from steelyard.tasks.rollback import hold_weight
 from steelyard.views.lineage import LineageReport
-from steelyard.views.live import LiveBar, age_words
+from steelyard.views.live import Command, LiveBar, age_words
+from steelyard.weight.state import initial_state
 
 LINEAGE, TOKEN = "signal-confidence", "token of the form"
 
@@ -195,30 +198,6 @@ def token_of(form: str) -> str:
     return found[1]
 
 
-def test_an_action_is_the_command_with_the_operator_of_the_login(
-    watch: Watch, browser: TestClient, tmp_path: Path
-) -> None:
-    """A rollback is in the journal once, with name and reason; a failure is its one line."""
-
-    def send(name: str, reason: str) -> tuple[int, str, int]:
-        sent = {"token": token_of(browser.get(f"/{LINEAGE}/actions/{name}").text), "reason": reason}
-        first, again = (browser.post(f"/{LINEAGE}/actions/{name}", data=sent) for _ in range(2))
-        return first.status_code, first.text, again.status_code
-
-    status, text, again = send("rollback", "--help <i>fills</i>")
-    entry = watch.page.home.journal.entries(last=1)[0].decision
-    assert (status, again) == (200, 403), text
-    assert (entry.kind, entry.operator, entry.after.weight) == ("rollback", "anna", 0.0)
-    assert "--help <i>fills</i>" in entry.reasons[0]
-    assert "Roll back: done" in text
-    assert "The existing system decides alone" in browser.get("/").text
-
-    watch.page.home = replace(watch.page.home, conf=tmp_path / "nowhere")
-    status, text, _ = send("hold", "the settings are gone")
-    assert status == 409
-    assert "no such configuration folder" in text
-
-
 def test_a_fault_of_the_program_is_a_line_too(
     watch: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -231,14 +210,61 @@ def test_a_fault_of_the_program_is_a_line_too(
     assert "unexpected ZeroDivisionError; the traceback is in" in answer.text
 
 
-def test_several_lineages_have_an_index(watch: Watch) -> None:
-    """With one lineage / is its page; with two it leads to both."""
-    other = LivePage(watch.page.home, LiveBar("other", {}))
-    client = TestClient(application({LINEAGE: watch.page, "other": other}, "anna"))
+@pytest.fixture
+def two(tmp_path: Path, empty_mlflow: Path) -> list[Home]:
+    """A home with two lineages that have just begun."""
+    conf, names = tmp_path / "conf", ("one", "two")
+    for name in names:
+        (conf / "lineages" / name).mkdir(parents=True)
+        (conf / "lineages" / name / "weight.yaml").write_text("{}")
+    copy_mlflow(empty_mlflow, tmp_path / "home" / "mlruns")
+    homes = open_lineages(tmp_path / "home", conf)
+    for home, name in zip(homes, names, strict=True):
+        home.journal.begin(initial_state(name, LAST))
+    return homes
 
-    assert f'href="/{LINEAGE}/"' in client.get("/").text
-    assert 'href="/other/"' in client.get("/").text
-    assert watch.rendered == []
+
+def test_a_rollback_of_all_lineages_is_the_command_with_the_operator_of_the_login(
+    two: list[Home],
+) -> None:
+    """Each journal has it once, with name and reason; a form that is sent again does nothing."""
+    pages = live_pages(two)
+    client = TestClient(application(pages, "anna"))
+    index = client.get("/").text
+
+    def send(path: str, reason: str) -> list[Response]:
+        sent = {"token": token_of(client.get(path).text), "reason": reason}
+        return [client.post(path, data=sent) for _ in range(2)]
+
+    assert all(f'<a href="/{name}/">{name}</a>' in index for name in pages)
+    assert index.count("The existing system decides alone") == 2
+    assert client.get("/actions/hold").status_code == 404
+    done, again = send("/actions/rollback", "--help <i>fills</i>")
+    assert (done.status_code, again.status_code) == (200, 403), done.text
+    assert "Roll back: done" in done.text
+    for home in two:
+        [entry] = home.journal.entries()
+        assert (entry.decision.kind, entry.decision.operator) == ("rollback", "anna")
+        assert "--help <i>fills</i>" in entry.decision.reasons[0]
+    assert '<a href="/">All lineages</a>' in client.get("/two/").text
+
+    pages["two"].home = replace(two[1], conf=two[1].folder / "nowhere")
+    failed, _ = send("/two/actions/hold", "the settings are gone")
+    assert failed.status_code == 409
+    assert "no such configuration folder" in failed.text
+
+
+def test_an_action_names_its_lineage_where_there_are_several(two: list[Home]) -> None:
+    """A form of one lineage cannot act on another; an approval names the version."""
+    one = arguments(two[0], Command("approve", "seen", "3"), "anna")
+    every = arguments(two[0], Command("rollback", "a flood", every=True), "anna")
+    only = arguments(open_home(two[0].folder.parent), Command("hold", "-x"), "anna")
+
+    assert one[:2] == ["approve", "3"]
+    assert "--lineage=one" in one
+    assert "--all" in every
+    assert not [argument for argument in [*every, *only] if argument.startswith("--lineage")]
+    assert {"--reason=-x", "--by=anna"} <= set(only)
 
 
 @pytest.mark.parametrize(

@@ -52,14 +52,14 @@ def run(home: Home, command: Command, operator: str) -> Ended:
     """Run a command, which has its own lock, journal entry and alerts.
 
     Args:
-        home: Home of the lineage.
+        home: Home of the lineage; any of them if the command is for all.
         command: What the operator asks for.
         operator: Name of the operator, for the journal.
     """
-    arguments = (sys.executable, "-m", "steelyard", *_arguments(home, command, operator))
+    line = (sys.executable, "-m", "steelyard", *arguments(home, command, operator))
     try:
         ended = subprocess.run(
-            arguments,
+            line,
             capture_output=True,
             text=True,
             check=False,
@@ -73,7 +73,14 @@ def run(home: Home, command: Command, operator: str) -> Ended:
     return Ended(True, ended.stdout.strip())
 
 
-def _arguments(home: Home, command: Command, operator: str) -> list[str]:
+def arguments(home: Home, command: Command, operator: str) -> list[str]:
+    """Return the arguments of the command line; no text of the form can be taken for an option.
+
+    Args:
+        home: Home of the lineage; any of them if the command is for all.
+        command: What the operator asks for.
+        operator: Name of the operator, for the journal.
+    """
     return [
         command.name,
         *([command.version] if command.version else []),
@@ -81,7 +88,7 @@ def _arguments(home: Home, command: Command, operator: str) -> list[str]:
         f"--by={operator}",
         f"--home={home.folder}",
         *([f"--conf={home.conf}"] if home.conf else []),
-        *([f"--lineage={home.lineage}"] if home.lineage else []),
+        *(["--all"] if command.every else [f"--lineage={home.lineage}"] if home.lineage else []),
     ]
 
 

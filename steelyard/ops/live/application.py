@@ -1,6 +1,7 @@
 """The live page over HTTP: read only, behind the gate of ``steelyard up``."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Annotated
 from urllib.parse import parse_qsl
 
@@ -18,7 +19,7 @@ from steelyard.queries.records import version_record
 from steelyard.queries.status import answer_now
 from steelyard.queries.versions import may_be_approved
 from steelyard.views import live
-from steelyard.views.live import ACTIONS, NO_REPORT, SCRIPT, LiveBar
+from steelyard.views.live import NO_REPORT, SCRIPT, LiveBar
 
 LONGEST_REASON = 500
 """Length of a reason, characters."""
@@ -44,8 +45,9 @@ def live_pages(homes: Iterable[Home]) -> dict[str, LivePage]:
     """
     pages = {}
     for home in homes:
-        name = home.settings.services.lineage
-        links = {"Prefect": home.settings.up.prefect_page, "MLflow": home.settings.services.pages}
+        name, services = home.settings.services.lineage, home.settings.services
+        links = {"All lineages": "/"} if services.is_one_of_several else {}
+        links |= {"Prefect": home.settings.up.prefect_page, "MLflow": services.pages}
         pages[name] = LivePage(home, LiveBar(name, links))
     return pages
 
@@ -69,6 +71,8 @@ def application(
     app.add_api_route(SCRIPT, site.script)
     app.add_api_route("/metrics", site.metrics)
     app.add_api_route("/", site.index)
+    app.add_api_route("/actions/{name}", site.form)
+    app.add_api_route("/actions/{name}", site.act, methods=["POST"])
     app.add_api_route("/{lineage}/", site.report)
     app.add_api_route("/{lineage}/freshness", site.freshness)
     app.add_api_route("/{lineage}/actions/{name}", site.form)
@@ -79,6 +83,19 @@ def application(
 async def fields(request: Request) -> Fields:
     """Return the fields of the form that a request sends, the last of each name."""
     return dict(parse_qsl((await request.body()).decode("utf-8", "replace")))
+
+
+@dataclass(frozen=True, slots=True)
+class _Scope:
+    """What an action is about: the bar of its pages, and one lineage or all, at least one."""
+
+    bar: LiveBar
+    pages: tuple[LivePage, ...]
+
+    @property
+    def answers(self) -> dict[str, str]:
+        """Lineage → what its model decides."""
+        return {page.bar.lineage: _answer(page.home) for page in self.pages}
 
 
 class _Site:
@@ -104,7 +121,8 @@ class _Site:
         """Return the report of the only lineage, or an index of all."""
         if len(self._pages) == 1:
             return _report(next(iter(self._pages.values())), request)
-        return _html(live.index_page([page.bar for page in self._pages.values()]))
+        scope = self._scope("")
+        return _html(live.index_page(scope.bar, scope.answers))
 
     def report(self, lineage: str, request: Request) -> Response:
         """Return the report on a lineage."""
@@ -122,39 +140,52 @@ class _Site:
             answer.headers["HX-Trigger"] = "report-changed"
         return answer
 
-    def form(self, lineage: str, name: str) -> Response:
+    def form(self, name: str, lineage: str = "") -> Response:
         """Return the form of an action; nothing is done before it is sent."""
-        return self._form(self._page(lineage), name)
+        return self._form(self._scope(lineage), name)
 
-    def act(self, lineage: str, name: str, sent: Annotated[Fields, Depends(fields)]) -> Response:
+    def act(
+        self, name: str, sent: Annotated[Fields, Depends(fields)], lineage: str = ""
+    ) -> Response:
         """Do what a form asks for; one that was not handed out here does nothing."""
-        page = self._page(lineage)
-        if name not in ACTIONS or not self._tickets.redeem(sent.get("token", "")):
-            return self._form(page, name, 403, "Nothing was done: the form was old. Send this one.")
+        scope = self._scope(lineage)
+        if name not in scope.bar.allowed or not self._tickets.redeem(sent.get("token", "")):
+            complaint = "Nothing was done: the form was old. Send this one."
+            return self._form(scope, name, 403, complaint)
         reason, version = " ".join(sent.get("reason", "").split()), sent.get("version", "")
         if not reason or len(reason) > LONGEST_REASON:
-            return self._form(page, name, 422, f"Say why, in up to {LONGEST_REASON} characters.")
+            return self._form(scope, name, 422, f"Say why, in up to {LONGEST_REASON} characters.")
         if (name == "approve") != version.isdecimal():
-            return self._form(page, name, 422, "Choose a version.")
-        ended = run(page.home, live.Command(name, reason, version), self._operator)
-        page.look_again()
-        content = live.done_page(page.bar, name, ended.words, worked=ended.worked)
+            return self._form(scope, name, 422, "Choose a version.")
+        command = live.Command(name, reason, version, every=not lineage)
+        ended = run(scope.pages[0].home, command, self._operator)
+        for page in scope.pages:
+            page.look_again()
+        content = live.done_page(scope.bar, name, ended.words, worked=ended.worked)
         return _html(content, 200 if ended.worked else 409)
 
-    def _form(self, page: LivePage, name: str, status: int = 200, complaint: str = "") -> Response:
-        if name not in ACTIONS:
-            raise HTTPException(404, f"there is no action {name}; known are {', '.join(ACTIONS)}")
-        found = page.home.registry.versions() if name == "approve" else []
+    def _form(self, scope: _Scope, name: str, status: int = 200, complaint: str = "") -> Response:
+        if name not in scope.bar.allowed:
+            known = ", ".join(scope.bar.allowed)
+            raise HTTPException(404, f"there is no action {name}; known are {known}")
+        found = scope.pages[0].home.registry.versions() if name == "approve" else []
         content = live.action_page(
-            page.bar,
+            scope.bar,
             name,
-            _answer(page.home),
+            scope.answers,
             self._operator,
             self._tickets.issue(),
             [version_record(version) for version in found if may_be_approved(version)],
             complaint,
         )
         return _html(content, status)
+
+    def _scope(self, lineage: str) -> _Scope:
+        if lineage:
+            page = self._page(lineage)
+            return _Scope(page.bar, (page,))
+        pages = tuple(self._pages.values())
+        return _Scope(LiveBar("", pages[0].bar.links), pages)
 
     def _page(self, lineage: str) -> LivePage:
         if lineage not in self._pages:

@@ -28,7 +28,7 @@ class Rendering:
 
     Attributes:
         content: The page, HTML.
-        etag: Hash of its content.
+        etag: Hash of its time and of the records it shows.
         at: When it was rendered (UTC).
         mark: Mark of the records it shows.
         until: Reading of the monotonic clock from which it is rendered again, seconds.
@@ -104,7 +104,7 @@ class LivePage:
         if last is not None and last.mark == mark and self._ticks() < last.until:
             return last
         at = self._clock()
+        etag = hashlib.sha256(f"{mark}{at.isoformat()}".encode()).hexdigest()[:16]
         report = lineage_report(self.home, last_replayed_day(self.home) or at)
-        content = lineage_page(report, live=self.bar)
-        etag = hashlib.sha256(content.encode()).hexdigest()[:16]
+        content = lineage_page(report, live=replace(self.bar, version=etag))
         return Rendering(content, etag, at, mark, self._ticks() + RENDER_SECONDS)
