@@ -1,11 +1,8 @@
 """Bar: collect, trade and settle, once a bar is known and its source has it."""
 
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
-
-import pandas as pd
 
 from steelyard.errors import CollectMoreData, SteelyardError
 from steelyard.flows.collect import collect
@@ -13,6 +10,7 @@ from steelyard.flows.common import resolve_as_of
 from steelyard.flows.operation import MINUTE, operation
 from steelyard.flows.settle import settle
 from steelyard.flows.trade import trade
+from steelyard.flows.waiting import waiting
 from steelyard.home import Home, open_lineages, open_shared
 from steelyard.queries.rhythm import Rhythm, rhythm
 from steelyard.views.runs import BarRun, Collection
@@ -68,10 +66,11 @@ def _collect_due(as_of: datetime | None, home: str, conf: str | None) -> Collect
     shared, at = open_shared(home, conf), resolve_as_of(as_of)
     if as_of is not None:
         return collect.fn(as_of, home, conf)
-    _sleep_until(_ready_at(shared, at))
+    waiting.wait((_ready_at(shared, at) - datetime.now(UTC)) / timedelta(seconds=1))
     collected = collect.fn(None, home, conf)
     while (seconds := _patience(shared, at)) and _is_missing(shared, at):
-        time.sleep(seconds)
+        if waiting.wait(seconds):
+            break
         collected += collect.fn(None, home, conf)
     return collected
 
@@ -106,7 +105,3 @@ def _rhythm(home: Home) -> Rhythm | None:
         return rhythm(home) if home.has_source else None
     except CollectMoreData:
         return None
-
-
-def _sleep_until(at: datetime) -> None:
-    time.sleep(max((at - datetime.now(UTC)) / pd.Timedelta("1s"), 0.0))

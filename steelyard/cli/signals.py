@@ -118,6 +118,15 @@ def bar(
 
 
 @app.command()
+def run(home: Home = HERE, conf: Conf = None) -> None:
+    """Handle every bar in one long process until Ctrl-C, for bars of a few minutes."""
+    from steelyard.flows.run import run as handle
+    from steelyard.views import terminal
+
+    handle(str(home), str(conf) if conf else None, terminal.print_notice)
+
+
+@app.command()
 def trade(
     home: Home = HERE,
     conf: Conf = None,

@@ -43,7 +43,7 @@ class Plan:
         ports: Ports that must be free.
         servers: Started first, in parallel.
         deploy: Registers the deployments, prints them as JSON, and ends.
-        worker: Started last.
+        workers: Started last.
         pages: Addresses of the web pages, by name.
     """
 
@@ -51,7 +51,7 @@ class Plan:
     ports: tuple[Port, ...]
     servers: tuple[Service, ...]
     deploy: Service
-    worker: Service
+    workers: tuple[Service, ...]
     pages: dict[str, str]
 
 
@@ -85,13 +85,18 @@ def planned(settings: Settings, home: Path, conf: Path | None = None) -> Plan:
     health = f"{up.live_page}/health"
     servers.append(Service("live", _page("live", ports[-1], folders), environment, health))
     deploy = ("-m", "steelyard", "deploy", "--json", "--home", folders[0], "--conf", folders[1])
-    worker = ("-m", "steelyard.ops.worker")
+    commands: dict[str, tuple[str, ...]] = {"worker": ("-m", "steelyard.ops.worker")}
+    if up.run:
+        commands["run"] = ("-m", "steelyard", "run", "--home", folders[0], "--conf", folders[1])
     return Plan(
         state=state,
         ports=tuple(ports),
         servers=tuple(servers),
         deploy=Service("deploy", (sys.executable, *deploy), environment),
-        worker=Service("worker", (sys.executable, *worker), environment),
+        workers=tuple(
+            Service(name, (sys.executable, *command), environment)
+            for name, command in commands.items()
+        ),
         pages={"Steelyard": up.live_page, "Prefect": up.prefect_page, "MLflow": services.pages},
     )
 
@@ -125,7 +130,7 @@ def keep_up(plan: Plan, show: Callable[[Addresses], None], say: Callable[[str], 
         with Supervisor(plan.state / "logs", say) as supervisor:
             supervisor.start(*map(with_login, plan.servers))
             registered = json.loads(supervisor.run(with_login(plan.deploy)))
-            supervisor.start(with_login(plan.worker))
+            supervisor.start(*map(with_login, plan.workers))
             deployments = tuple(Deployment(**deployment) for deployment in registered)
             file, logs = str(login_file(plan.state)), str(plan.state / "logs")
             show(Addresses(plan.pages, file, deployments, logs))

@@ -7,6 +7,7 @@ from steelyard.errors import CollectMoreData
 from steelyard.evaluation.books import finite_or_none
 from steelyard.evaluation.influence import measure_pivotal
 from steelyard.gateways.alerts import StoredAlert
+from steelyard.gateways.heartbeat import Heartbeat
 from steelyard.gateways.ledger.tables import STALE
 from steelyard.home import Home, open_ledger
 from steelyard.market.overlap import SignalCount
@@ -63,6 +64,7 @@ def status(home: Home, as_of: datetime) -> Status:
         fault=fault,
         brake=brake_words(home, state),
         replay=_replay_words(home),
+        run=beat.words(as_of) if (beat := Heartbeat(home.shared_folder).last()) else None,
         warnings=tuple(_warnings(home, as_of)),
         alerts=tuple(posted_alert(stored) for stored in home.alerts.open()),
         answer=_answer(home, state, fault, as_of),
@@ -98,6 +100,9 @@ def _answer_without_state(fault: str | None) -> str:
 
 def _warnings(home: Home, as_of: datetime) -> Iterator[str]:
     """Yield what keeps the model or every trade without effect."""
+    beat = Heartbeat(home.shared_folder).last()
+    if home.settings.up.run and beat and beat.is_stale(as_of):
+        yield f"steelyard run does not trade: {beat.words(as_of)}"
     if open_ledger(home.settings.services).revisions()[0] is None:
         return
     if forgotten := forgotten_lineages(home):

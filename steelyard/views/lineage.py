@@ -173,6 +173,7 @@ class Status:
         fault: Why the state tag is not believed; None if it is.
         brake: Who pulled the brake and why; None if it is not pulled.
         replay: That the home holds a replay, and its last day; None if it does not.
+        run: Last sign of life of ``steelyard run``; None if it never ran here.
         warnings: What keeps the model or every trade without effect, one sentence each.
         alerts: Undelivered alerts.
         answer: The status in one sentence.
@@ -184,6 +185,7 @@ class Status:
     fault: str | None
     brake: str | None
     replay: str | None
+    run: str | None
     warnings: tuple[str, ...]
     alerts: tuple[PostedAlert, ...]
     answer: str
@@ -201,6 +203,7 @@ class Status:
             "as_of": self.as_of.isoformat(),
             "fault": self.fault,
             "brake": self.brake,
+            "run": self.run,
             "warnings": list(self.notices),
             "alerts": [_flat_record(alert) for alert in self.alerts],
             "state": None,

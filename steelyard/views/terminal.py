@@ -504,6 +504,8 @@ def print_status(status: Status) -> None:
         _line(("✗", "bold"), f" the brake is pulled by {status.brake}")
     for warning in status.notices:
         _line(("!", "bold"), f" {warning}")
+    if status.run:
+        _line(f"steelyard run: {status.run}")
     if status.current:
         _print_lineage(status.current)
     for alert in status.alerts:

@@ -132,6 +132,7 @@ def test_a_home_that_is_well_has_nothing_wrong_and_is_left_as_it_was(
         *(
             "lake",
             "entries",
+            "run",
             "confidences",
             "approval",
             "lease",

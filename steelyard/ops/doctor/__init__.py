@@ -155,6 +155,7 @@ def _of_home(home: Home, as_of: datetime) -> Checks:
         "lake": partial(home_checks.bars, home, as_of),
         "system": partial(home_checks.system, home, as_of),
         "entries": partial(home_checks.entries, home, as_of),
+        "run": partial(home_checks.run, home),
         "confidences": partial(home_checks.confidences, home, as_of),
         "approval": partial(home_checks.approval, home),
         "lease": partial(home_checks.lease, tag, as_of),

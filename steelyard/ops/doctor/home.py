@@ -13,6 +13,7 @@ import pandas as pd
 
 from steelyard.errors import CollectMoreData
 from steelyard.gateways.files import open_to_others
+from steelyard.gateways.heartbeat import Heartbeat
 from steelyard.gateways.registry.journal import ADVICE
 from steelyard.gateways.seal import StateReading
 from steelyard.gateways.spool import Spool
@@ -23,7 +24,7 @@ from steelyard.queries.schedules import coming_bars, schedules
 from steelyard.queries.state import forgotten_lineages
 from steelyard.queries.systems import given_ids, latest_ownership
 from steelyard.queries.versions import doubted_version
-from steelyard.views.operations import Check
+from steelyard.views.operations import Check, CheckStatus
 
 LOW_BYTES, EMPTY_BYTES = 1 << 30, 100 << 20
 """Free space below which a folder gets a warning; below which it is wrong."""
@@ -357,6 +358,21 @@ def entries(home: Home, as_of: datetime) -> Iterator[Check]:
             "conf/source.yaml: its daily bars are known when its session closes"
         ),
     )
+
+
+def run(home: Home) -> Iterator[Check]:
+    """Report the last sign of life of ``steelyard run`` where it handles the bars."""
+    beat, now = Heartbeat(home.shared_folder).last(), datetime.now(UTC)
+    if not home.settings.up.run:
+        yield Check("run", "ok", "the schedule bar handles the bars (run in conf/up.yaml)")
+    elif beat is None or beat.is_stale(now):
+        finding = beat.words(now) if beat else "it never ran here"
+        advice = "start it: steelyard up, or steelyard run; its log is in .steelyard/logs/run.log"
+        yield Check("run", "wrong", f"steelyard run: {finding}", advice)
+    else:
+        advice = "see the open alerts and .steelyard/logs/run.log" if beat.failures else ""
+        standing: CheckStatus = "warning" if beat.failures else "ok"
+        yield Check("run", standing, f"steelyard run: {beat.words(now)}", advice)
 
 
 def confidences(home: Home, as_of: datetime) -> Iterator[Check]:
