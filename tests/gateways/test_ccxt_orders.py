@@ -305,6 +305,22 @@ def test_exits_between_runs_are_found(
     assert row(ledger)["exit_price"] == pytest.approx(200.6)
 
 
+def test_an_entry_that_is_told_late_is_not_taken_for_unsent(
+    account: tuple[Account, str], broker: CcxtBroker, ledger: Ledger
+) -> None:
+    """Bybit accepted it and holds the position, but has lost its live list: told, then found."""
+    server, _ = account
+    broker.submit(ORDER)
+    server.restarted = server.history_is_late = True
+    with pytest.raises(ReconcileAccount, match="the ledger has as submitted; name the account"):
+        broker.advance(history())
+    assert row(ledger)["status"] == "submitted"
+
+    server.history_is_late = False
+    broker.advance(history())
+    assert row(ledger)["status"] == "open"
+
+
 def test_a_trade_of_weeks_is_read_page_by_page(
     account: tuple[Account, str], broker: CcxtBroker, ledger: Ledger
 ) -> None:

@@ -325,25 +325,34 @@ class AccountBroker(ABC, Generic[Trade]):
         expected = Expected(others=frozenset(trades["symbol"][is_other.to_numpy(dtype=bool)]))
         holdings = self._holdings() if len(working) else {}
         for row in cast(list[dict[str, Any]], working.to_dict("records")):
-            trade = self._trade(row, holdings.get(row["symbol"], Holding()), client_ids)
-            self._update_trade(row, trade, bars.get(row["symbol"]), expected)
+            holding = holdings.get(row["symbol"], Holding())
+            trade = self._trade(row, holding, client_ids)
+            if trade is None:
+                self._note_missing(row, holding, expected)
+            else:
+                self._update_trade(row, trade, bars.get(row["symbol"]), expected)
         self._ledger.fill_trades(expected.changes)
         return expected
 
-    def _update_trade(
-        self, row: dict[str, Any], trade: Trade | None, bars: Bars | None, expected: Expected
-    ) -> None:
-        if trade is None and row["status"] == "open":
+    def _note_missing(self, row: dict[str, Any], holding: Holding, expected: Expected) -> None:
+        """Note an order that the account does not know as never sent, unless it may have entered.
+
+        It may if the ledger says so, or if it was accepted and there is a position.
+        """
+        if row["status"] == "open" or (pd.notna(row["broker_order_id"]) and holding.units):
             expected.refusals.append(
                 f"{self.name}: the account does not know the order of {row['signal_id']}, which "
-                "has entered by the ledger; name the account it was sent to in conf/broker.yaml"
+                f"the ledger has as {row['status']}; name the account it was sent to in "
+                "conf/broker.yaml, or run it again later if its orders are told late"
             )
             return
-        if trade is None:
-            expected.changes.append(
-                {"signal_id": row["signal_id"], "status": "canceled", "veto": "not_sent"}
-            )
-            return
+        expected.changes.append(
+            {"signal_id": row["signal_id"], "status": "canceled", "veto": "not_sent"}
+        )
+
+    def _update_trade(
+        self, row: dict[str, Any], trade: Trade, bars: Bars | None, expected: Expected
+    ) -> None:
         change = trade.change()
         marked = not pd.isna(row["unprotected_since"])
         if trade.left_units > trade.entered_units:
