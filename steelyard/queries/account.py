@@ -136,7 +136,7 @@ def _settled_trade(row: Mapping[Any, Any], prices: TradePrices | None) -> Settle
         won=bool(row["won"]),
         account_return=row["account_return"],
         gained=row["gained"],
-        exit_reason=row["exit_reason"] or "",
+        exit_reason="" if pd.isna(row["exit_reason"]) else row["exit_reason"],
         hold_minutes=row["hold_minutes"],
         prices=prices,
     )

@@ -65,8 +65,7 @@ def drawdown_chart(equity: pd.DataFrame, reach: tuple[float, float]) -> Chart:
         reach: Ends of the time axis, days since 1970.
     """
     lines = _book_lines(equity - equity.cummax().clip(lower=0))
-    label, percent = "drawdown of the three accounts", "{:.1%}".format
-    return Chart(label, lines, y_format=percent, reach=reach, height=130)
+    return Chart("drawdown of the three accounts", lines, reach=reach, height=130)
 
 
 def _book_lines(curves: pd.DataFrame) -> list[Line]:

@@ -145,7 +145,7 @@ def format_figure(name: str, value: float | None, digits: int = 4) -> str:
         digits: Significant digits of figures that are neither shares nor times.
     """
     if name in SHARES:
-        return format_share(value) if not value or abs(value) >= 0.01 else f"{value:.2%}"
+        return f"{value:.2%}" if value and abs(value) < 0.01 else format_share(value)
     if name in YES_OR_NO and value is not None:
         return "yes" if value else "no"
     return format_minutes(value) if name == "mean_hold_minutes" else format_number(value, digits)

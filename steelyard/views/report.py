@@ -51,12 +51,12 @@ IDLE: Mapping[str, str] = {
 }
 """Why a breached limit takes no effect → the word for it."""
 GLANCE = {
-    "coverage": ("coverage", "{}"),
-    "fallback_rate": ("fallbacks", "{}"),
-    "ece": ("calibration error", "{}"),
-    "latency_p99_ms": ("latency p99", "{} ms"),
+    "coverage": ("coverage", ""),
+    "fallback_rate": ("fallbacks", ""),
+    "ece": ("calibration error", ""),
+    "latency_p99_ms": ("latency p99", " ms"),
 }
-"""Figure of the health → its short name and how it is written."""
+"""Figure of the health → its short name and unit; left out while it is unknown."""
 FIRST = ("total return", "growth a year (CAGR)", "Sharpe", "Sortino", "Calmar", "max drawdown")
 """Rows of the figures that a trader asks for first."""
 RATIOS = {
@@ -185,7 +185,7 @@ def page_content(
         "current": current,
         "books": report.books,
         "because": because(report.decisions),
-        "course": course(report.history.decisions, report.trainings),
+        "course": course(report.history.decisions, report.trainings) if report.trainings else "",
         "attention": attention(report),
         "money": _money(report),
         "account": account,
@@ -260,11 +260,12 @@ def _glance(report: LineageReport) -> list[tuple[str, str, bool | None]]:
     checked = (drift.verdict, drift.verdict == "fine") if drift else ("not checked", None)
     figures = {figure.name: figure for figure in report.health.figures}
     return [
-        ("champion", f"version {champion.version}" if champion else "none", bool(champion)),
+        ("champion", f"version {champion.version}" if champion else "none", None),
         ("drift", *checked),
         *(
-            (words, pattern.format(format_figure(name, figures[name].value, 2)), figures[name].ok)
-            for name, (words, pattern) in GLANCE.items()
+            (words, f"{format_figure(name, figures[name].value, 2)}{unit}", figures[name].ok)
+            for name, (words, unit) in GLANCE.items()
+            if not np.isnan(figures[name].value)
         ),
     ]
 

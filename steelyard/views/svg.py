@@ -20,7 +20,7 @@ Format = Callable[[float], str]
 WIDE, NARROW = 1080, 370
 LEFT, RIGHT, BELOW = 52, 10, 22
 """Room for the labels beside and below the drawing, in units of the drawing."""
-MOST_TICKS = 5
+MOST_TICKS, MOST_DIGITS = 5, 4
 NICE = (1.0, 2.0, 2.5, 5.0, 10.0)
 MONTHS = (1, 2, 3, 6, 12, 24, 60, 120, 240)
 DAYS = (1, 2, 7, 14)
@@ -83,7 +83,6 @@ class Chart:
         marks: Marks above them.
         stripes: Bands behind them.
         dates: Whether positions are days since 1970.
-        y_format: Writes a value of the vertical axis.
         x_format: Writes a position, if these are no dates.
         span: Ends of the vertical axis; None for those of the lines.
         reach: Ends of the horizontal axis; None for those of the lines.
@@ -95,7 +94,6 @@ class Chart:
     marks: Sequence[Mark] = ()
     stripes: Sequence[Stripe] = ()
     dates: bool = True
-    y_format: Format = "{:.0%}".format
     x_format: Format = "{:.0%}".format
     span: tuple[float, float] | None = None
     reach: tuple[float, float] | None = None
@@ -149,6 +147,18 @@ def nice_ticks(low: float, high: float, most: int = MOST_TICKS) -> list[float]:
     step = next(nice * power for nice in NICE if nice * power >= rough * (1 - 1e-9))
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return [number * step for number in range(first, last + 1)]
+
+
+def percent_words(shares: Sequence[float]) -> list[str]:
+    """Return shares in percent, all with the digits that the finest of them needs."""
+    percents = [100 * share for share in shares]
+    exact = (
+        digits
+        for digits in range(MOST_DIGITS)
+        if all(abs(round(percent, digits) - percent) < 1e-9 for percent in percents)
+    )
+    digits = next(exact, MOST_DIGITS)
+    return [f"{percent or 0.0:.{digits}f}%" for percent in percents]
 
 
 def date_ticks(low: float, high: float, most: int) -> list[tuple[float, str]]:
@@ -243,10 +253,10 @@ class _Drawing:
 
     def _axes(self) -> Iterable[str]:
         right, floor = self.width - RIGHT, self.chart.height - BELOW
-        for value in nice_ticks(*self.y_span):
+        values = nice_ticks(*self.y_span)
+        for value, words in zip(values, percent_words(values), strict=True):
             y = self._y_at(value)
             yield f'<path class="{"zero" if value == 0 else "grid"}" d="M{LEFT} {y:.1f}H{right}"/>'
-            words = escape(self.chart.y_format(value))
             yield f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{words}</text>'
         for value, words in self._x_ticks():
             x = self._x_at(value)
@@ -274,9 +284,11 @@ class _Drawing:
         drawn = (
             f'<path class="mark {mark.name}" d="{path}"><title>{escape(mark.words)}</title></path>'
         )
-        return (
-            f'<a href="#{escape(mark.anchor)}" tabindex="-1">{drawn}</a>' if mark.anchor else drawn
-        )
+        if not mark.anchor:
+            return drawn
+        # the table below says the same to those who do not point
+        quiet = 'tabindex="-1" aria-hidden="true"'
+        return f'<a href="#{escape(mark.anchor)}" {quiet}>{drawn}</a>'
 
 
 def _widened(low: float, high: float, margin: float) -> tuple[float, float]:

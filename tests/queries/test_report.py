@@ -14,15 +14,17 @@ import pytest
 
 from factories.bars import small_market
 from factories.homes import LAST, pilot_home
+from factories.registry import LINEAGE, copy_mlflow
 from steelyard.evaluation.influence import measure_pivotal
 from steelyard.gateways.alerts import Alert
-from steelyard.home import Home
+from steelyard.home import Home, open_home
 from steelyard.queries.account import NEWEST
 from steelyard.queries.report import lineage_report
 from steelyard.tasks.pages import write_overview, write_report
 from steelyard.tasks.rollback import roll_back_weight
 from steelyard.views.account import TradePrices
 from steelyard.views.report import EXPLAINED, lineage_page
+from steelyard.weight.state import initial_state
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -171,6 +173,21 @@ def test_a_year_of_hourly_trades_stays_under_two_megabytes(pilot: Home) -> None:
     assert f"The newest {NEWEST} of 8,760 settled signals" in " ".join(page.split())
     assert page.count('class="candles"') == NEWEST
     assert page.count("rules looked at") == EXPLAINED
+
+
+def test_the_first_morning_has_a_page_without_a_figure_that_is_none(
+    tmp_path: Path, empty_mlflow: Path
+) -> None:
+    """Nothing settled, decided or trained: the next phase and what it needs, and no NaN."""
+    copy_mlflow(empty_mlflow, tmp_path / "mlruns")
+    home = open_home(tmp_path)
+    home.journal.begin(initial_state(LINEAGE, LAST))
+    page = Outline(lineage_page(lineage_report(home, LAST + timedelta(hours=1))))
+
+    assert "missing: a champion" in page.text
+    assert "too few days for an interval" in page.text
+    assert "No settled trade yet." in page.text
+    assert not re.search(r"\bnan|\bNone[^.]", page.text.replace("None here", ""))
 
 
 def test_without_a_lineage_there_is_nothing_to_report(

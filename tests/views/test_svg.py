@@ -16,6 +16,7 @@ from steelyard.views.svg import (
     date_ticks,
     day_numbers,
     nice_ticks,
+    percent_words,
     thin,
 )
 
@@ -38,7 +39,7 @@ def test_a_chart_is_drawn_for_wide_and_narrow_screens() -> None:
         assert "gain &lt;b&gt;" in svg
         assert high < middle < low
         assert middle == pytest.approx((low + high) / 2, abs=0.1)
-        assert ">10%<" in svg
+        assert ">10.0%<" in svg
 
 
 def test_marks_and_bands_speak_and_lead_to_their_rows() -> None:
@@ -82,6 +83,19 @@ def test_thinning_keeps_ends_and_extremes() -> None:
 def test_ticks_are_round_and_few(low: float, high: float, ticks: list[float]) -> None:
     """Steps of 1, 2, 2.5 or 5 times a power of ten."""
     assert nice_ticks(low, high) == pytest.approx(ticks)
+
+
+@pytest.mark.parametrize(
+    ("shares", "words"),
+    [
+        ([-0.1, 0.0, 0.1], ["-10%", "0%", "10%"]),
+        ([0.0, 0.025, 0.05], ["0.0%", "2.5%", "5.0%"]),
+        ([-0.005, -0.0, 0.005], ["-0.5%", "0.0%", "0.5%"]),
+    ],
+)
+def test_no_two_ticks_read_alike(shares: list[float], words: list[str]) -> None:
+    """All have the digits the finest needs, and there is no minus zero."""
+    assert percent_words(shares) == words
 
 
 @pytest.mark.parametrize(
