@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from http import HTTPStatus
 from importlib import import_module
 from pathlib import Path
@@ -19,6 +20,7 @@ import pytest
 import yaml
 from prefect import Flow
 from prefect.client.schemas.objects import FlowRun
+from prefect.events.schemas.automations import AutomationCore
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from factories.running_up import Up, answers, fetch, free_ports, running_up, wait_until
@@ -199,6 +201,7 @@ def test_registering_again_changes_nothing(
     assert {entry["id"] for entry in up.api("deployments/filter", {})} == before
 
 
+EXAMPLES = Path(__file__).parents[2] / "examples"
 SAME = (
     "id",
     "parameters",
@@ -236,8 +239,20 @@ def test_prefect_deploys_the_same(up: Up) -> None:
     assert deployments() == before
 
 
+def automate(up: Up, example: Path, deployment: str) -> None:
+    """Create the automation of an example, as ``prefect automation create --from-file`` does."""
+    automation = AutomationCore.model_validate(yaml.safe_load(example.read_text()))
+    created = automation.model_dump(mode="json")
+    created["actions"][0]["deployment_id"] = up.api(f"deployments/name/{deployment}")["id"]
+    up.api("automations/", created)
+
+
 def test_a_training_by_hand_shows_what_came_of_it(up: Up) -> None:
-    """A training started over Prefect's API gives a version, artifacts and a report."""
+    """A training started over Prefect's API gives a version, artifacts and a report.
+
+    The run says so in its name, tags and state, and the verdict starts an automation.
+    """
+    automate(up, EXAMPLES / "automation" / "report-on-a-verdict.yaml", "review/monthly")
     up.completed("collect/collect-only")
     run = up.completed(
         "train/weekly", request={"trials": 3, "families": ["lightgbm"], "reason": "tried by hand"}
@@ -247,6 +262,11 @@ def test_a_training_by_hand_shows_what_came_of_it(up: Up) -> None:
     [version] = up.registered()
     [report] = (up.home / ".steelyard" / "reports").iterdir()
 
+    shown = up.api(f"flow_runs/{run}")
+    assert shown["name"] == f"train {datetime.now(UTC):%Y-%m-%d} (tried by hand)"
+    assert {"signal-confidence", "train"} < set(shown["tags"])
+    assert shown["state"]["message"].startswith("version 1 (lightgbm): ")
+    assert wait_until(lambda: started_by_an_automation(up), 30)
     assert "ersion 1" in up.artifacts(run)["train-summary"]
     assert up.artifacts(run)["train-progress"] == 100
     assert up.mlflow in up.artifacts(run)["train-summary"]
@@ -255,6 +275,12 @@ def test_a_training_by_hand_shows_what_came_of_it(up: Up) -> None:
     )
     assert "The existing system decides alone" in up.artifacts(review)["review-summary"]
     assert "The existing system decides alone" in report.read_text()
+
+
+def started_by_an_automation(up: Up) -> bool:
+    """Whether a review was started by an automation."""
+    reviews = up.api("flow_runs/filter", {"flows": {"name": {"any_": ["review"]}}})
+    return any((run["created_by"] or {}).get("type") == "AUTOMATION" for run in reviews)
 
 
 def test_a_worker_killed_in_a_training_registers_nothing_and_the_next_training_does(up: Up) -> None:
