@@ -16,6 +16,7 @@ from factories.registry import open_registry, promote
 from factories.samples import make_samples
 from steelyard import scoring
 from steelyard.errors import FixConfiguration, RestoreService
+from steelyard.gateways import pyfunc
 from steelyard.gateways.registry import Dataset, Registration, Registry, Trial
 from steelyard.learning.model import Model
 from steelyard.learning.policy import LearningPolicy
@@ -126,7 +127,10 @@ def test_nothing_stored_is_pickled_and_the_code_is_ours(registry: Registry, tmp_
 
 
 def test_mlflow_answers_as_the_trading_side_does(registry: Registry, tmp_path: Path) -> None:
-    """To the last bit, also where a feature is missing, and for the example beside the model."""
+    """To the last bit, also where a feature is missing, and for the example beside the model.
+
+    A version of a former release, which carries no code, is loaded by Steelyard's.
+    """
     import mlflow.pyfunc
     import pandas as pd
 
@@ -141,6 +145,8 @@ def test_mlflow_answers_as_the_trading_side_does(registry: Registry, tmp_path: P
 
     expected = np.array([scorer.score(row) for row in x])
     np.testing.assert_array_equal(served.predict(frame)[["p_win", "confidence_ml"]], expected)
+    former = pyfunc._load_pyfunc(str(file.parent / "data" / "stored"))
+    np.testing.assert_array_equal(former.predict(frame), served.predict(frame))
     example = served.input_example
     assert list(example.columns) == list(SAMPLES.feature_names)
     np.testing.assert_array_equal(example, SAMPLES.x[: len(example)])
