@@ -1,6 +1,7 @@
 """The report on a lineage, rendered once per change however many browsers look at it."""
 
 import hashlib
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -17,7 +18,9 @@ from steelyard.views.live import LiveBar
 from steelyard.views.report import lineage_page
 
 LOOK_SECONDS = 2.0
-"""Time for which the stores are not asked again, seconds."""
+"""Shortest time for which the stores are not asked again, seconds."""
+LOOK_PAUSE = 20
+"""Times the duration of the last look; a home of many years is looked at less often."""
 RENDER_SECONDS = 600.0
 """Age from which a page is rendered again even if nothing came: it names days and hours left."""
 
@@ -72,7 +75,7 @@ class LivePage:
         self._ticks = ticks
         self._rendering_lock = threading.Lock()
         self._shown = Shown()
-        self._looked_at = -LOOK_SECONDS
+        self._look_at = -math.inf
 
     def current(self) -> Shown:
         """Return the page of the newest records, or the last good one while a store is away.
@@ -88,19 +91,22 @@ class LivePage:
 
     def look_again(self) -> None:
         """Ask the stores at the next request: this process has just changed something."""
-        self._looked_at = -LOOK_SECONDS
+        self._look_at = -math.inf
 
     def _refresh(self) -> None:
-        if self._ticks() - self._looked_at < LOOK_SECONDS:
+        if self._ticks() < self._look_at:
             return
+        self._look_at = self._ticks() + LOOK_SECONDS
         try:
             self._shown = Shown(self._newest())
         except SteelyardError as error:
             self._shown = replace(self._shown, fault=str(error))
-        self._looked_at = self._ticks()
 
     def _newest(self) -> Rendering:
-        mark, last = newest_mark(self.home), self._shown.rendering
+        began, last = self._ticks(), self._shown.rendering
+        mark = newest_mark(self.home)
+        ended = self._ticks()
+        self._look_at = ended + max(LOOK_SECONDS, LOOK_PAUSE * (ended - began))
         if last is not None and last.mark == mark and self._ticks() < last.until:
             return last
         at = self._clock()
