@@ -140,7 +140,7 @@ class Deed:
 
 
 def rows(stores: Home, *, doubted: bool = False) -> dict[str, Any]:
-    """What a life has left, without clocks and ids: the same for two homes that lived the same.
+    """What a lineage's life has left, without clocks and ids: the same for two that lived the same.
 
     With ``doubted`` also without why the existing system decided alone: a trade that cannot read
     the state says so in its row, which is part of a digest.
@@ -154,12 +154,13 @@ def rows(stores: Home, *, doubted: bool = False) -> dict[str, Any]:
             (version.number, version.stage, version.key, version.reasons, version.files_hash)
             for version in stores.registry.versions()
         ],
-        "lake": lake_digest(stores.state_folder / "lake"),
+        "lake": lake_digest(stores.shared_folder / "lake"),
     }
     with stores.ledger._engine.connect() as connection:
         for table in Base.metadata.sorted_tables:
             columns = [column for column in table.c if column.name not in unlike]
-            statement = select(*columns).order_by(*table.primary_key)
+            own = select(*columns).where(table.c.lineage == stores.settings.services.lineage)
+            statement = own.order_by(*table.primary_key)
             kept[table.name] = [tuple(row) for row in connection.execute(statement)]
     return kept
 
