@@ -6,7 +6,7 @@ What it does is safe to repeat: after a crash or a pause the next round takes in
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from steelyard.flows.waiting import waiting
 from steelyard.gateways.files import private_folder
 from steelyard.gateways.heartbeat import Heartbeat
 from steelyard.home import Home, open_shared
+from steelyard.ops.deployments import close_abandoned_rounds
 from steelyard.ops.login import logged_in
 from steelyard.ops.supervisor import listens
 from steelyard.queries.rhythm import rhythm
@@ -51,6 +52,7 @@ def run(home: str, conf: str | None, say: Callable[[str], None]) -> None:
     shared, delay, failures = open_shared(home, conf), FIRST_DELAY_SECONDS, 0
     heartbeat = Heartbeat(shared.shared_folder)
     with _alone(shared), waiting.until_signalled(_beating(heartbeat)):
+        _close_abandoned(shared, home)
         while not waiting.stopped:
             began = datetime.now(UTC)
             heartbeat.beat(failures=failures)
@@ -66,6 +68,17 @@ def run(home: str, conf: str | None, say: Callable[[str], None]) -> None:
     say("stopped; the round under way was finished")
 
 
+def _close_abandoned(shared: Home, home: str) -> None:
+    """Close the rounds that a killed process left running, if a server answers."""
+    if _server_answers():
+        with suppress(HTTPError), logged_in(shared.settings, Path(home)):
+            close_abandoned_rounds(home)
+
+
+def _server_answers() -> bool:
+    return prefect_server_configured() and listens(PREFECT_API_URL.value() or "")
+
+
 def _handled(shared: Home, home: str, conf: str | None, say: Callable[[str], None]) -> bool:
     """Run one round and return whether it went well."""
     try:
@@ -78,7 +91,7 @@ def _handled(shared: Home, home: str, conf: str | None, say: Callable[[str], Non
 
 
 def _round(shared: Home, home: str, conf: str | None) -> BarRun:
-    if prefect_server_configured() and listens(PREFECT_API_URL.value() or ""):
+    if _server_answers():
         try:
             with logged_in(shared.settings, Path(home)):
                 return bar(home=home, conf=conf)

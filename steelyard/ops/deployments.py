@@ -15,6 +15,8 @@ from prefect.client.schemas.actions import VariableCreate, VariableUpdate, WorkP
 from prefect.client.schemas.filters import (
     DeploymentFilter,
     DeploymentFilterId,
+    FlowFilter,
+    FlowFilterName,
     FlowRunFilter,
     FlowRunFilterState,
     FlowRunFilterStateType,
@@ -141,6 +143,27 @@ def close_abandoned() -> int:
         for run in runs:
             client.set_flow_run_state(run.id, Crashed(message="its worker has ended"), force=True)
     return len(runs)
+
+
+def close_abandoned_rounds(home: str) -> int:
+    """Mark the rounds of a killed ``steelyard run`` as crashed and return their number.
+
+    Call this only while no other process handles the bars of the home.
+
+    Args:
+        home: Folder of the home, as the rounds name it.
+    """
+    with get_client(sync_client=True) as client:
+        runs = client.read_flow_runs(
+            flow_filter=FlowFilter(name=FlowFilterName(any_=["bar"])),
+            flow_run_filter=_in_state(StateType.RUNNING, StateType.PENDING),
+        )
+        rounds = [
+            run for run in runs if run.deployment_id is None and run.parameters.get("home") == home
+        ]
+        for run in rounds:
+            client.set_flow_run_state(run.id, Crashed(message="its process has ended"), force=True)
+    return len(rounds)
 
 
 def _make_pools(client: SyncPrefectClient, names: set[str]) -> None:

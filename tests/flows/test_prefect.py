@@ -15,11 +15,13 @@ from prefect.client.schemas.filters import FlowFilter, FlowFilterName
 from prefect.events import Event
 from prefect.events.filters import EventFilter, EventNameFilter
 from prefect.settings import PREFECT_API_URL
+from prefect.states import Running
 from prefect.testing.utilities import prefect_test_harness
 
 from factories.homes import LAST, pilot_home
 from factories.running_up import wait_until
 from factories.trade_logs import freqtrade_trades
+from steelyard.flows.bar import bar
 from steelyard.flows.collect import collect
 from steelyard.flows.guard import guard
 from steelyard.flows.importing import import_trades
@@ -31,7 +33,7 @@ from steelyard.flows.train import train
 from steelyard.home import open_home, open_lineages
 from steelyard.market.simulated import SimulatedMarket
 from steelyard.ops import deployments
-from steelyard.ops.deployments import register
+from steelyard.ops.deployments import close_abandoned_rounds, register
 from steelyard.ops.doctor.server import server as checked
 from steelyard.progress import report_progress
 from steelyard.settings import load
@@ -243,6 +245,20 @@ def test_a_failed_run_posts_an_alert(server: str, home: Path) -> None:
 
     assert alert.alert.title == "flow failed: settle"
     assert "no bars yet" in alert.alert.figure
+
+
+def test_rounds_of_a_killed_process_are_closed(server: str, home: Path) -> None:
+    """Those of its home that no deployment started, and no others."""
+    with get_client(sync_client=True) as client:
+        rounds = [
+            client.create_flow_run(bar, {"home": name}, state=Running())
+            for name in (str(home), "other")
+        ]
+        closed = close_abandoned_rounds(str(home))
+        states = [client.read_flow_run(run.id).state for run in rounds]
+
+    assert closed == 1
+    assert [state and state.type.value for state in states] == ["CRASHED", "RUNNING"]
 
 
 def test_data_that_stops_the_run_is_shown_on_its_page(server: str, home: Path) -> None:
