@@ -246,7 +246,6 @@ def _money(report: LineageReport) -> dict[str, float | None]:
     return {
         "blended": blended,
         "baseline": baseline,
-        "ml": report.books.ml.total_return,
         "difference": blended - baseline,
         "changed": measure_pivotal(report.account.held).changed,
         "low": low,

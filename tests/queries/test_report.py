@@ -23,7 +23,7 @@ from steelyard.queries.report import lineage_report
 from steelyard.tasks.pages import write_overview, write_report
 from steelyard.tasks.rollback import roll_back_weight
 from steelyard.views.account import TradePrices
-from steelyard.views.report import EXPLAINED, lineage_page
+from steelyard.views.report import EXPLAINED, lineage_page, page_content
 from steelyard.weight.state import initial_state
 
 Command = Callable[..., tuple[int, str, str]]
@@ -83,6 +83,18 @@ def test_the_page_answers_first_and_leads_to_every_decision(pilot: Home) -> None
     assert 'name="viewport"' in content
     assert "color-scheme: light dark" in content
     assert document.books.blended.trades > 0
+
+
+def test_the_interval_is_that_of_the_difference_in_large_type(pilot: Home) -> None:
+    """Both are of all days since the model's first opinion, before which there is no difference."""
+    document = lineage_report(pilot, LAST)
+    money, worth = page_content(document)["money"], document.current.worth
+    assert worth
+    mean = worth.sharpes.gains["blended"].mean
+    assert mean is not None
+
+    assert money["difference"] == pytest.approx(mean * worth.sharpes.books["blended"].days / 30)
+    assert money["low"] < money["difference"] < money["high"]
 
 
 def test_pivotal_signals_alerts_and_a_rollback_are_on_it(pilot: Home) -> None:
