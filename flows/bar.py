@@ -11,7 +11,7 @@ from steelyard.flows.operation import MINUTE, operation
 from steelyard.flows.settle import settle
 from steelyard.flows.trade import trade
 from steelyard.flows.waiting import waiting
-from steelyard.home import Home, open_lineages, open_shared
+from steelyard.home import Home, open_readable, open_shared
 from steelyard.queries.rhythm import Rhythm, rhythm
 from steelyard.views.runs import BarRun, Collection
 
@@ -34,7 +34,8 @@ def bar(as_of: datetime | None = None, home: str = ".", conf: str | None = None)
     """
     at, errors = resolve_as_of(as_of), list[SteelyardError]()
     collected = _attempt(errors, _collect_due, as_of, home, conf)
-    opened = open_lineages(home, conf)
+    opened, faults = open_readable(home, conf)
+    errors += faults
     names = {one.settings.services.lineage: one.lineage for one in opened}
     traded = {
         name: _attempt(errors, trade.fn, as_of, home, conf, lineage)

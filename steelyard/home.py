@@ -396,6 +396,33 @@ def open_lineages(
     return [open_home(folder, conf, name) for name in names]
 
 
+def open_readable(
+    folder: Path | str | None = None,
+    conf: Path | str | None = None,
+    lineage: str | None = None,
+) -> tuple[list[Home], list[FixConfiguration]]:
+    """Return the lineages whose settings can be read, and the error of every other.
+
+    Args:
+        folder: Folder of all state; None for the current one.
+        conf: Folder of the settings; None for ``./conf``, or the packaged one if there is none.
+        lineage: Name of a lineage; None for all.
+
+    Raises:
+        FixConfiguration: If none can be read.
+    """
+    settings_folder = Path(conf) if conf else None
+    opened, faults = list[Home](), list[FixConfiguration]()
+    for name in (lineage,) if lineage else lineage_names(settings_folder) or (None,):
+        try:
+            opened.append(open_home(folder, conf, name))
+        except FixConfiguration as error:
+            faults.append(error)
+    if not opened:
+        raise faults[0]
+    return opened, faults
+
+
 def home_under(
     settings: Settings, folder: Path | str | None = None, conf: Path | None = None
 ) -> Home:

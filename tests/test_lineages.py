@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from steelyard.errors import FixConfiguration
-from steelyard.home import open_home, open_lineages, open_shared
+from steelyard.home import open_home, open_lineages, open_readable, open_shared
 from steelyard.settings import SHARED, lineage_names, load, load_shared
 
 COMMON = {
@@ -99,6 +99,18 @@ def test_each_lineage_has_its_own_folder_over_common_stores(conf: Path, tmp_path
     assert first.state_folder == tmp_path / ".steelyard" / "lineages" / "reversion"
     assert second.state_folder == tmp_path / ".steelyard" / "lineages" / "trend"
     assert open_shared(tmp_path, conf).state_folder == tmp_path / ".steelyard"
+
+
+def test_settings_that_cannot_be_read_keep_no_other_lineage_from_its_work(
+    conf: Path, tmp_path: Path
+) -> None:
+    """Runs for all lineages go on with the others and tell the fault; alone it stops the run."""
+    write(conf / "lineages" / "trend", {"risk": "nonsense: 1\n"})
+    [opened], [fault] = open_readable(tmp_path, conf)
+    assert opened.lineage == "reversion"
+    assert "trend/risk.yaml: unknown key nonsense" in str(fault)
+    with pytest.raises(FixConfiguration, match="unknown key nonsense"):
+        open_readable(tmp_path, conf, "trend")
 
 
 def test_the_first_lineage_of_a_home_goes_on_where_it_was(conf: Path, tmp_path: Path) -> None:
