@@ -297,3 +297,28 @@ def trade_until_refused(
     for day in days:
         reached.append(day)
         trade.fn(day, str(home), conf)
+
+
+def test_two_lineages_trade_within_the_limits_of_one_account(home: Path, patient: str) -> None:
+    """With room for one position the second lineage is refused, in words of the account.
+
+    Both propose the same signals; their orders have ids of their own.
+    """
+    names, conf = ("first", "second"), Path(patient)
+    for name in names:
+        (conf / "lineages" / name).mkdir(parents=True)
+    (conf / "risk.yaml").write_text("max_positions: 1")
+    collect.fn(MONDAY + timedelta(days=150), str(home), patient)
+    for number in range(4):
+        for name in names:
+            trade.fn(MONDAY + timedelta(days=number, minutes=10), str(home), patient, name)
+
+    first, second = (open_home(home, conf, name).ledger for name in names)
+    trades = first.account_trades()
+    ordered = trades[(trades["status"] != "vetoed").to_numpy(dtype=bool)]
+    assert set(first.trades()["signal_id"]) == set(second.trades()["signal_id"])
+    assert set(ordered["lineage"]) == {"first"}
+    assert ordered["order_id"].tolist() == [f"first/{key}" for key in ordered["signal_id"]]
+    assert len(first.account_trades(("submitted", "open"))) <= 1
+    refused = second.trades().set_index("signal_id")["veto"]
+    assert set(refused[ordered["signal_id"]]) <= {"account_symbol_taken", "account_max_positions"}
