@@ -99,10 +99,12 @@ class Up:
 def running_up(folder: Path, home: Path, settings: Mapping[str, Any] | None = None) -> Iterator[Up]:
     """Run ``steelyard up`` on free ports while inside; ``settings`` by file name in ``conf/``."""
     ports = dict(zip(("prefect_port", "mlflow_port", "page_port"), free_ports(), strict=True))
-    files = {**(settings or {}), "up": ports}
+    own = dict(settings or {})
+    files = {**own, "up": {**own.get("up", {}), **ports}}
     conf = folder / "conf"
     conf.mkdir()
     for name, values in files.items():
+        (conf / name).parent.mkdir(parents=True, exist_ok=True)
         (conf / f"{name}.yaml").write_text(yaml.safe_dump(values))
     with (folder / "out").open("w") as out, (folder / "err").open("w") as err:
         process = subprocess.Popen(

@@ -3,6 +3,7 @@
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ import yaml
 
 SIZE = pd.Timedelta("5s")
 HISTORY = 300
-EAGER = '''"""A system that buys on every bar."""
+EAGER = '''"""Systems that buy on every bar, of all symbols or of one."""
 
 from steelyard.market.strategy import Candidate
 
@@ -21,6 +22,16 @@ class Eager:
 
     def propose(self, bars):
         return Candidate("buy", 80.0, {})
+
+
+class OnX(Eager):
+    def propose(self, bars):
+        return super().propose(bars) if bars.symbol == "X" else None
+
+
+class OnY(Eager):
+    def propose(self, bars):
+        return super().propose(bars) if bars.symbol == "Y" else None
 '''
 
 
@@ -42,23 +53,26 @@ def write_bars(file: Path) -> None:
     new.replace(file)
 
 
-def ticking_conf(conf: Path, folder: Path, **up: object) -> Path:
-    """Let the settings read ``folder/bars/bars.parquet``, and trade all that is eager."""
+def ticking_settings(folder: Path) -> dict[str, dict[str, Any]]:
+    """Make systems and first bars in ``folder``; return settings, by file, that trade them."""
     (folder / "bars").mkdir()
     (folder / "eager.py").write_text(EAGER)
+    write_bars(folder / "bars" / "bars.parquet")
     source = {"kind": "files", "path": str(folder / "bars" / "bars.parquet")}
-    files = {
+    return {
         "source": {**source, "bar_size": "5s", "calendar": "24/7", "delay": "200ms"},
         "strategy": {"system": "eager:Eager"},
         "desk": {"deadline_ms": 10_000},
         "brackets": {"time_limit_bars": 2},
         "risk": {"entry_delay": 1.0},
-        "up": {"run": True, **up},
+        "up": {"run": True},
     }
-    for name, values in files.items():
+
+
+def ticking_conf(conf: Path, folder: Path) -> None:
+    """Write these settings over those of ``conf``."""
+    for name, values in ticking_settings(folder).items():
         (conf / f"{name}.yaml").write_text(yaml.safe_dump(values))
-    write_bars(folder / "bars" / "bars.parquet")
-    return conf
 
 
 def tick(file: Path, until: float) -> None:
