@@ -119,7 +119,16 @@ def _keep_up(python: Path, work: Path) -> None:
             "PREFECT_API_URL": f"http://127.0.0.1:{prefect}/api",
             "PREFECT_API_AUTH_STRING": (work / "kept_up/.steelyard/login").read_text().strip(),
         }
-        run = [python, "-P", "-m", "prefect", "deployment", "run", "collect/daily", "--watch"]
+        run = [
+            python,
+            "-P",
+            "-m",
+            "prefect",
+            "deployment",
+            "run",
+            "collect/collect-only",
+            "--watch",
+        ]
         printed = _run(run, work, environment=environment, seconds=RUN_SECONDS)
         assert "finished successfully" in printed, printed
     finally:
