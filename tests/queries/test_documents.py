@@ -26,7 +26,7 @@ from steelyard.views.pages import WrittenPage
 from steelyard.views.records import PeriodDecisions, SingleDecision
 from steelyard.views.runs import Collection, LogCollection, Settlement, TradedSignal, TradingRun
 
-EMPTY = ["lineage", "as_of", "fault", "brake", "warnings", "alerts", "state", "answer"]
+EMPTY = ["lineage", "as_of", "fault", "brake", "run", "warnings", "alerts", "state", "answer"]
 STATUS = [
     *EMPTY,
     "weight_in_force",
