@@ -9,6 +9,7 @@ from steelyard.flows.common import resolve_as_of
 from steelyard.flows.prefect_pages import documented
 from steelyard.home import open_home
 from steelyard.queries.replay import (
+    LOG_OF,
     ReplayDays,
     days_of_log,
     open_log_replay,
@@ -89,7 +90,7 @@ def replay_log(
     opened_home = open_log_replay(recorded, trials, evidence, Path(home), conf, lineage)
     history = read_log_history(recorded)
     days = days_of_log(history, start, end, retrain_days)
-    claim_home(opened_home, days, f"log of {recorded.folder}", None, trials, evidence)
+    claim_home(opened_home, days, f"{LOG_OF}{recorded.folder}", None, trials, evidence)
     share_bars(opened_home, recorded)
     seconds = live_through(opened_home, history, days)
     page = write_replay_page(opened_home, days.end, f"replay of the log of {recorded.folder.name}")

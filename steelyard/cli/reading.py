@@ -24,10 +24,11 @@ def status(
     Of a home with several lineages: a table of all, then each.
     """
     from steelyard.home import open_lineages
+    from steelyard.queries.replay import as_replayed
     from steelyard.queries.status import status as read
     from steelyard.views import terminal
 
-    opened = open_lineages(home, conf, lineage)
+    opened = [as_replayed(one) for one in open_lineages(home, conf, lineage)]
     statuses = {one.lineage: read(one, time_of_reading(one, as_of)) for one in opened}
     if len(statuses) > 1 and not as_json:
         terminal.print_overview(statuses.values())
@@ -54,10 +55,11 @@ def report(
     Of a home with several lineages: a page of each.
     """
     from steelyard.home import open_lineages
+    from steelyard.queries.replay import as_replayed
     from steelyard.tasks.pages import report_file, write_overview, write_report
     from steelyard.views import terminal
 
-    opened = open_lineages(home, conf, lineage)
+    opened = [as_replayed(one) for one in open_lineages(home, conf, lineage)]
     if out and len(opened) > 1:
         raise typer.BadParameter("--out names one file; name one lineage, too: --lineage NAME")
     written = {}
@@ -84,11 +86,12 @@ def why(
 ) -> None:
     """Explain a signal: both confidences, weight, most important features, decision, outcome."""
     from steelyard.home import open_home
+    from steelyard.queries.replay import as_replayed
     from steelyard.queries.why import explain_signal
     from steelyard.views import terminal
 
     show(
-        explain_signal(open_home(home, conf, lineage), signal_id),
+        explain_signal(as_replayed(open_home(home, conf, lineage)), signal_id),
         as_json,
         terminal.print_explanation,
     )

@@ -1,5 +1,6 @@
 """What a replay looks at: its settings, its days, what was known on each, and what was recorded."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -25,6 +26,8 @@ from steelyard.views.replay import ReplayResult
 
 DAY = timedelta(days=1)
 REPLAY_NOTE = "replay.json"
+LOG_OF = "log of "
+"""What the bars of a replayed log are called in the note, before the folder of its home."""
 Stamps = NDArray[np.datetime64]
 
 
@@ -153,6 +156,26 @@ def open_replay_home(
     if evidence:
         changes["weight"] = override(settings.weight, "--evidence", evidence=evidence)
     return home_under(settings.model_copy(update=changes), home)
+
+
+def as_replayed(home: Home) -> Home:
+    """Return a home that holds a replay of bars under the settings it was replayed with.
+
+    Any other home is returned as it is: what it holds came from its own settings.
+
+    Args:
+        home: Opened home.
+
+    Raises:
+        FixConfiguration: If a setting of the replay is out of bounds by now.
+    """
+    note = home.state_folder / REPLAY_NOTE
+    asked = json.loads(note.read_text(encoding="utf-8")) if note.exists() else {}
+    if asked.get("bars", LOG_OF).startswith(LOG_OF):
+        return home
+    conf = str(home.conf) if home.conf else None
+    replayed = (asked["bars"], asked["strategy"], asked["trials"], asked.get("evidence"))
+    return open_replay_home(*replayed, home.folder, conf, home.lineage)
 
 
 def open_log_replay(
