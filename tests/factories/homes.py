@@ -1,5 +1,6 @@
 """A home in pilot: a champion in service, predictions with features and outcomes."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -27,21 +28,25 @@ SAMPLES = make_samples(500, signal=1.5)
 
 
 @cache
-def model() -> Model:
-    """A small model with some skill."""
-    trained = train(SAMPLES, LearningPolicy(trials=2, rounds=20)).model
+def model(names: tuple[str, ...] = NAMES) -> Model:
+    """A small model with some skill; of more features than the samples have, these again."""
+    x = SAMPLES.x[:, np.arange(len(names)) % len(NAMES)]
+    samples = replace(SAMPLES, x=x, feature_names=names)
+    trained = train(samples, LearningPolicy(trials=2, rounds=20)).model
     assert trained is not None
     return trained
 
 
-def registration(key: str, as_of: datetime, **changes: object) -> Registration:
+def registration(
+    key: str, as_of: datetime, feature_names: tuple[str, ...] = NAMES, **changes: object
+) -> Registration:
     """A training of that model, ready to be registered."""
     registered: dict[str, object] = {
         "key": key,
         "as_of": as_of,
         "family": model().family,
         "trained_through": "2020-04-10T00:00:00",
-        "files": model().to_files(),
+        "files": model(feature_names).to_files(),
         "params": {"rounds": 20},
         "metrics": {"holdout_accuracy": 0.6, "holdout_no_information_rate": 0.52},
         "artifacts": {
@@ -49,7 +54,7 @@ def registration(key: str, as_of: datetime, **changes: object) -> Registration:
             "importance.json": b'{"gain": {"f0": 0.7, "f1": 0.3}, "shap": {"f0": 0.6, "f1": 0.4}}',
         },
         "verdict": "holdout accuracy 60.0% passes 55.0%",
-        "feature_names": NAMES,
+        "feature_names": feature_names,
         "data_hash": "d",
     }
     return Registration(**(registered | changes))  # type: ignore[arg-type]

@@ -87,7 +87,7 @@ def test_a_version_too_good_to_be_true_waits_for_an_operator(
     assert unknown[2].strip() == "steelyard: there is no version 9; waiting for an approval: 2"
     assert "version 1 is refused (superseded by" in superseded[2]
     assert approved[0] == 0
-    assert approved[1].startswith("version 2 (")
+    assert approved[1].splitlines()[-1].startswith("version 2 (logistic): champion;")
     assert (given.kind, given.operator, given.version) == ("approve", "anna", "2")
     assert given.reasons == ("version 2 approved by anna: three stops wide", doubt)
     assert given.reasons[0] in promotion.reasons

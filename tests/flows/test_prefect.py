@@ -251,7 +251,7 @@ def test_rounds_of_a_killed_process_are_closed(server: str, home: Path) -> None:
     """Those of its home that no deployment started, and no others."""
     with get_client(sync_client=True) as client:
         rounds = [
-            client.create_flow_run(bar, {"home": name}, state=Running())
+            client.create_flow_run(bar, parameters={"home": name}, state=Running())
             for name in (str(home), "other")
         ]
         closed = close_abandoned_rounds(str(home))

@@ -40,10 +40,10 @@ def test_a_search_counts_its_trials_and_its_settings_once(pilot: Home) -> None:
     """The same key counts once; the reason for a training is not a setting."""
     for reason in ("drift", "by hand"):
         count_search(pilot, "key", LAST, {"folds": 5, "reason": reason}, 30)
-    assert pilot.ledger.trial_counts("signal-confidence", LAST) == {"search": 30, "settings": 1}
+    assert pilot.ledger.trial_counts(LAST) == {"search": 30, "settings": 1}
     count_search(pilot, "other", LAST, {"folds": 4, "reason": ""}, 10)
 
-    assert pilot.ledger.trial_counts("signal-confidence", LAST) == {"search": 40, "settings": 2}
+    assert pilot.ledger.trial_counts(LAST) == {"search": 40, "settings": 2}
 
 
 def test_luck_is_stated_wherever_the_lineage_is_shown(pilot: Home, command: Command) -> None:
