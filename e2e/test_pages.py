@@ -137,13 +137,13 @@ def test_the_page_of_a_run_says_what_was_decided_and_why(
 ) -> None:
     """Prefect's page of an evaluation shows verdict, rules, bounds and a link to MLflow."""
     run = lived.up.completed("weight/daily-weight", as_of=END.isoformat())
-    verdict = re.search(r"\*\*(\w+)\*\* \(weight\)", lived.up.artifacts(run)["weight-summary"])
+    verdict = re.search(r"\*\*(.+)\*\* \(weight\)", lived.up.artifacts(run)["weight-summary"])
     assert verdict
 
     log_in(page, lived)
     page.goto(f"{lived.up.prefect}/runs/flow-run/{run}")
     page.get_by_role("listitem").filter(has_text="Artifacts").click()
-    expect(page.get_by_text(f"{verdict[1]} (weight): weight").first).to_be_visible()
+    expect(page.get_by_text(f"{verdict[1]} (weight), phase").first).to_be_visible()
     page.get_by_role("link", name="weight-summary").click()
     expect(page.get_by_text("step up:").first).to_be_visible()
     expect(page.get_by_role("cell", name="raise_accuracy")).to_be_visible()
