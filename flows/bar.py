@@ -32,7 +32,7 @@ def bar(as_of: datetime | None = None, home: str = ".", conf: str | None = None)
         home: Folder of all state.
         conf: Folder of the settings; None for the default.
     """
-    at, errors = resolve_as_of(as_of), list[SteelyardError]()
+    at, errors = resolve_as_of(as_of), list[Exception]()
     collected = _attempt(errors, _collect_due, as_of, home, conf)
     opened, faults = open_readable(home, conf)
     errors += faults
@@ -45,16 +45,18 @@ def bar(as_of: datetime | None = None, home: str = ".", conf: str | None = None)
         name: _attempt(errors, settle.fn, as_of, home, conf, lineage)
         for name, lineage in names.items()
     }
-    if errors:
+    if errors and isinstance(errors[0], SteelyardError):
         raise type(errors[0])("; ".join(dict.fromkeys(map(str, errors))))
+    if errors:
+        raise errors[0]
     return BarRun(at, collected, traded, settled)
 
 
-def _attempt(errors: list[SteelyardError], act: Callable[..., Any], *parameters: Any) -> Any:
+def _attempt(errors: list[Exception], act: Callable[..., Any], *parameters: Any) -> Any:
     """Return what a part returns; None if it fails, and its error is kept for later."""
     try:
         return act(*parameters)
-    except SteelyardError as error:
+    except Exception as error:  # noqa: BLE001  # raised when every part had its turn
         errors.append(error)
         return None
 

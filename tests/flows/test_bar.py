@@ -9,7 +9,10 @@ import yaml
 
 from steelyard.errors import SteelyardError
 from steelyard.flows.bar import bar
+from steelyard.flows.collect import collect
 from steelyard.flows.guard import guard
+from steelyard.flows.settle import settle
+from steelyard.flows.trade import trade
 from steelyard.gateways.sources import SourceSettings, read
 from steelyard.home import Home, open_home
 from steelyard.queries.schedules import planned_runs, plans
@@ -80,3 +83,17 @@ def test_a_first_run_without_bars_names_the_source(home: Path, conf: Path) -> No
 
     with pytest.raises(SteelyardError, match=r"^nowhere\.csv: no such file"):
         bar.fn(FIRST, str(home), str(conf))
+
+
+def test_an_unexpected_fault_of_the_source_keeps_no_trade_waiting(
+    home: Path, conf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A source of one's own may raise anything; positions are protected all the same."""
+    acted: list[str] = []
+    monkeypatch.setattr(collect, "fn", lambda *_: 1 / 0)
+    for flow in (trade, settle):
+        monkeypatch.setattr(flow, "fn", lambda *_, name=flow.name: acted.append(name))
+
+    with pytest.raises(ZeroDivisionError):
+        bar.fn(FIRST, str(home), str(conf))
+    assert acted == ["trade", "settle"]
