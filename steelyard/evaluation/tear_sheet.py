@@ -18,7 +18,7 @@ from steelyard.evaluation.books import BOOKS, Bools, Floats, finite_or_none
 from steelyard.evaluation.figures import DAYS_A_YEAR, NEGLIGIBLE
 from steelyard.market.bars import Bars
 
-YEAR, SECOND = timedelta(days=DAYS_A_YEAR), timedelta(seconds=1)
+YEAR, MONTH, SECOND = timedelta(days=DAYS_A_YEAR), timedelta(days=30), timedelta(seconds=1)
 NUMPY_SECOND = np.timedelta64(1, "s")
 
 
@@ -97,7 +97,7 @@ def tear_sheets(
             ``positions.take_positions``.
         equity: Additive equity by day, shape (days, 3), from ``books.equity_curves``.
         start: Beginning of the period (UTC), exclusive.
-        end: End of the period (UTC), inclusive, after ``start``.
+        end: End of the period (UTC), inclusive, not before ``start``.
     """
     return {book: _tear_sheet(held, equity[book], book, start, end) for book in BOOKS}
 
@@ -122,12 +122,15 @@ def annual_growth(gain: float, span: timedelta) -> float:
 
     Args:
         gain: Total return, fraction of the capital.
-        span: Time in which it was earned, above 0.
+        span: Time in which it was earned.
 
     Returns:
-        A fraction a year; NaN if the whole capital is lost.
+        A fraction a year; NaN if the whole capital is lost, and for less than ``MONTH``, of which
+        no year follows.
     """
-    return float((1 + gain) ** (YEAR / span) - 1) if gain > -1 else math.nan
+    if gain <= -1 or span < MONTH:
+        return math.nan
+    return float((1 + gain) ** (YEAR / span) - 1)
 
 
 def sortino(daily: Floats) -> float:
@@ -153,8 +156,10 @@ def sortino(daily: Floats) -> float:
 
 
 def _exposure(held: pd.DataFrame, taken: Bools, start: datetime, end: datetime) -> float:
-    """Return the share of (start, end] in which a position of the book was open."""
+    """Return the share of (start, end] in which a position of the book was open; NaN if empty."""
     length = (end - start) / SECOND
+    if not length:
+        return math.nan
     since = np.datetime64(start.replace(tzinfo=None), "ns")
     opened, closed = (
         ((held[name].to_numpy(dtype="datetime64[ns]")[taken] - since) / NUMPY_SECOND).clip(

@@ -342,7 +342,7 @@ def _trading(
     return {
         "pivotal_rate": _Measured(metrics.mean(rows["pivotal"].to_numpy(dtype=np.float64))),
         "hit_rate": _Measured(share(trades, signals), hit_chance, wanted),
-        "trades_per_day": _Measured(trades / days),
+        "trades_per_day": _Measured(trades / days if days else NAN),
         "mean_hold_minutes": _Measured(metrics.mean(_without_nan(_floats(closed, "hold_minutes")))),
         "mean_slippage_bps": _Measured(metrics.mean(slippage), slippage_chance, assumed),
     }

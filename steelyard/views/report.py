@@ -136,7 +136,7 @@ def course(decisions: Sequence[DecisionRecord], trainings: Sequence[VersionRecor
         )
     if any(training.accepted for training in trainings):
         phase = decisions[-1].phase if decisions else "foundation"
-        return f"A model served in shadow, but never earned weight; phase {phase}."
+        return f"A model served, but never earned weight; phase {phase}."
     best = max(trainings, key=lambda training: training.holdout_accuracy or 0.0, default=None)
     if best is None:
         return "No model could be trained."

@@ -32,6 +32,8 @@ NEW_YEAR = datetime(2026, 1, 1, tzinfo=UTC)
         pytest.param(0.10, YEAR / 2, 0.21, id="half a year twice"),
         pytest.param(-0.19, 2 * YEAR, -0.10, id="a loss"),
         pytest.param(-1.0, YEAR, math.nan, id="nothing left"),
+        pytest.param(0.05, timedelta(minutes=10), math.nan, id="ten minutes make no year"),
+        pytest.param(0.0, timedelta(0), math.nan, id="no time yet"),
     ],
 )
 def test_growth_is_the_rate_that_compounds_to_the_gain(
@@ -56,18 +58,18 @@ def test_sortino_divides_by_the_losing_days_alone(daily: list[float], ratio: flo
 
 
 def test_a_tear_sheet_has_growth_over_drawdown_and_the_time_in_the_market() -> None:
-    """Ten daily trades of half a day each; two of them at once count once."""
+    """Ten trades of half a day each in 40 days; two of them at once count once."""
     net = np.where(np.arange(10) == 4, -0.02, 0.01)
     signals = held(10, net_return=net)
     doubled = pd.concat([signals, signals.assign(symbol="T")]).sort_values("settled_at")
-    end = EARLIER + timedelta(days=10)
+    end = EARLIER + timedelta(days=40)
     sheets = [
         tear_sheets(rows, equity_curves(rows, EARLIER, end), EARLIER, end)["blended"]
         for rows in (signals, doubled)
     ]
 
-    assert sheets[0].exposure == sheets[1].exposure == pytest.approx(0.5)
-    growth = annual_growth(9 * 0.0025 - 0.005, timedelta(days=10))
+    assert sheets[0].exposure == sheets[1].exposure == pytest.approx(0.125)
+    growth = annual_growth(9 * 0.0025 - 0.005, timedelta(days=40))
     assert sheets[0].growth == pytest.approx(growth)
     assert sheets[0].calmar == pytest.approx(growth / 0.005)
 
@@ -75,7 +77,7 @@ def test_a_tear_sheet_has_growth_over_drawdown_and_the_time_in_the_market() -> N
 def test_an_account_that_never_traded_has_no_calmar_and_was_never_in_the_market() -> None:
     """Nothing is made up where there is nothing to measure."""
     signals = held(3, confidence_ml=10.0)
-    end = EARLIER + timedelta(days=3)
+    end = EARLIER + timedelta(days=30)
     sheet = tear_sheets(signals, equity_curves(signals, EARLIER, end), EARLIER, end)["ml"]
 
     assert (sheet.growth, sheet.exposure, sheet.sortino) == (0.0, 0.0, 0.0)

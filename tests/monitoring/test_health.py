@@ -235,6 +235,7 @@ def test_only_predictions_decided_in_the_time_count() -> None:
 
     assert result.predictions == 3
     assert figure(result, "trades_per_day").value == 1.0
+    assert np.isnan(figure(health(settled(10), 0, day(2), day(2)), "trades_per_day").value)
 
 
 @pytest.mark.parametrize(

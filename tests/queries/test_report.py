@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from factories.bars import small_market
-from factories.homes import LAST, pilot_home
+from factories.homes import LAST, pilot_home, promote, registration
 from factories.registry import LINEAGE, copy_mlflow
 from steelyard.evaluation.influence import measure_pivotal
 from steelyard.gateways.alerts import Alert
@@ -210,3 +210,16 @@ def test_without_a_lineage_there_is_nothing_to_report(
 
     assert code == 1
     assert "nothing was decided here yet" in err
+
+
+def test_a_lineage_that_began_this_moment_has_a_page(home: Path, empty_mlflow: Path) -> None:
+    """No time has passed, so no figure per day is known."""
+    copy_mlflow(empty_mlflow, home / "mlruns")
+    opened = open_home(home)
+    opened.journal.begin(initial_state(LINEAGE, LAST))
+    opened.registry.register(registration("a", LAST))
+    promote(opened, "1", LAST)
+
+    written = write_report(opened, LAST, home / "lineage.html")
+
+    assert "The existing system decides alone" in Path(written.file).read_text()

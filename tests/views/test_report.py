@@ -113,7 +113,7 @@ EQUITY = pd.DataFrame(
         pytest.param(
             replay(UP, DOWN), "reached 15% and lost it: on 2020-06-01", id="rise and fall"
         ),
-        pytest.param(replay(), "served in shadow, but never earned weight", id="shadow"),
+        pytest.param(replay(), "A model served, but never earned weight", id="shadow"),
         pytest.param(
             replay(accepted=False),
             "2020-01-01: holdout accuracy 53.9% misses 55.0% by 1.1 points.",
