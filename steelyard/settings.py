@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import reduce
 from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar, cast
@@ -39,6 +40,8 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104  # compared, not bound
 LINEAGES = "lineages"
 """Folder of the settings, and of the state, in which each of several lineages has its own."""
+PROFILES = "profiles"
+"""Folder of the settings in which each profile has files that lie over those of the folder."""
 SHARED = "home"
 """Name of what belongs to all lineages, in alerts; no lineage may have it."""
 SHARED_SUBJECTS = ("broker", "quality", "services", "source")
@@ -59,13 +62,14 @@ class ServiceSettings(FrozenModel):
     lineage: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")] = "signal-confidence"
     ledger: str = "sqlite:///{home}/.steelyard/ledger.db"
     mlflow: str = "sqlite:///{home}/mlruns/mlflow.db"
+    prefect: str = ""
     artifacts: str = "{home}/mlruns/artifacts"
     state: str = "{home}/.steelyard"
     pages: str = ""
     refresh_seconds: Annotated[float, Field(gt=0, le=3600)] = 5.0
     _only: str | None = PrivateAttr(default=None)  # of several: the name services.yaml gives
 
-    @field_validator("ledger", "mlflow", "artifacts", "state", "pages")
+    @field_validator("ledger", "mlflow", "prefect", "artifacts", "state", "pages")
     @classmethod
     def _require_variables(cls, text: str) -> str:
         missing = _unset_variable(text)
@@ -73,9 +77,17 @@ class ServiceSettings(FrozenModel):
             raise ValueError(f"environment variable {missing} is not set")
         return text
 
+    @field_validator("prefect")
+    @classmethod
+    def _require_server(cls, address: str) -> str:
+        if address and not address.startswith("postgresql+asyncpg://"):
+            raise ValueError("must be postgresql+asyncpg://… or empty, for SQLite in the state")
+        return address
+
     def at(self, home: Path) -> Self:
         """Return the settings with ``{home}`` and every ``${NAME}`` filled in."""
-        return _filled(self, ("ledger", "mlflow", "artifacts", "state", "pages"), home)
+        fields = ("ledger", "mlflow", "prefect", "artifacts", "state", "pages")
+        return _filled(self, fields, home)
 
     def of_several(self, lineage: str) -> Self:
         """Return the settings of one lineage of several, or of what they share (``SHARED``)."""
@@ -262,7 +274,8 @@ def load(conf: Path | None = None, lineage: str | None = None) -> Settings:
     """Return the settings of one lineage.
 
     Args:
-        conf: Folder of the settings; None for ``./conf``, or the packaged one if there is none.
+        conf: Folder of the settings, or a profile's in its ``profiles``, whose files lie over
+            them key by key; None for ``./conf``, or the packaged one if there is none.
         lineage: Name of the lineage; None for the only one.
 
     Raises:
@@ -306,7 +319,7 @@ def lineage_names(conf: Path | None = None) -> tuple[str, ...]:
     Raises:
         FixConfiguration: If a folder has a name that no lineage can have.
     """
-    folder = (conf or default_conf()) / LINEAGES
+    folder = _layers(conf or default_conf())[0] / LINEAGES
     names = sorted(path.name for path in folder.glob("*") if path.is_dir())
     for name in names:
         if not _LINEAGE.fullmatch(name) or name == SHARED:
@@ -318,30 +331,56 @@ def lineage_names(conf: Path | None = None) -> tuple[str, ...]:
 
 
 def _load_common(folder: Path) -> Settings:
+    subjects = _by_subject(folder)
+    _require_known(subjects)
     return _with_pages(
-        Settings.model_validate({file.stem: _subject(file) for file in _files(folder)})
+        Settings.model_validate({name: _subject(files) for name, files in subjects.items()})
     )
 
 
-def _files(folder: Path) -> list[Path]:
-    """Return the files of settings in a folder; an unknown subject is refused."""
-    if not folder.is_dir():
-        raise FixConfiguration(f"{folder}: no such configuration folder; pass --conf DIR")
-    files = sorted(folder.glob("*.y*ml"))
-    for file in files:
-        if file.stem not in Settings.model_fields:
-            raise FixConfiguration(_unknown_subject(file))
-    return files
+def setting_files(conf: Path) -> list[Path]:
+    """Return the files of a folder of settings, those that a profile lies over among them.
+
+    Args:
+        conf: Folder of the settings, or of a profile.
+
+    Raises:
+        FixConfiguration: If the folder does not exist.
+    """
+    return [file for files in _by_subject(conf).values() for file in files]
+
+
+def _layers(folder: Path) -> tuple[Path, ...]:
+    """Return the folder that a profile lies over and the profile; any other folder alone."""
+    whole = folder.resolve()
+    return (whole.parents[1], folder) if whole.parent.name == PROFILES else (folder,)
+
+
+def _by_subject(folder: Path) -> dict[str, list[Path]]:
+    """Return the files of every subject, a profile's last; subjects may be unknown."""
+    subjects: dict[str, list[Path]] = {}
+    for layer in _layers(folder):
+        if not layer.is_dir():
+            raise FixConfiguration(f"{layer}: no such configuration folder; pass --conf DIR")
+        for file in sorted(layer.glob("*.y*ml")):
+            subjects.setdefault(file.stem, []).append(file)
+    return subjects
+
+
+def _require_known(subjects: Mapping[str, Sequence[Path]]) -> None:
+    for name, files in subjects.items():
+        if name not in Settings.model_fields:
+            raise FixConfiguration(_unknown_subject(files[0]))
 
 
 def _of_lineage(common: Settings, folder: Path, name: str) -> Settings:
     """Return the common settings with those of a lineage over them, key by key."""
     own: dict[str, Any] = {"services": common.services.of_several(name)}
-    for file in _files(folder / LINEAGES / name):
-        _require_own(file)
-        shared = [path for path in folder.glob("*.y*ml") if path.stem == file.stem]
-        values = _merged(_values(shared[0]) if shared else {}, _values(file))
-        own[file.stem] = _validated(file, values)
+    shared, subjects = _by_subject(folder), _by_subject(_layers(folder)[0] / LINEAGES / name)
+    _require_known(subjects)
+    for subject, files in subjects.items():
+        _require_own(files[0])
+        own[subject] = _subject([*shared.get(subject, ()), *files])
     settings = common.model_copy(update=own)
     settings._account = common.risk
     return settings
@@ -362,7 +401,7 @@ def _require_own(file: Path) -> None:
 
 
 def _merged(common: Any, own: Any) -> Any:
-    """Return values from YAML with those of a lineage over them, key by key."""
+    """Return values from YAML with those of another file over them, key by key."""
     if not (isinstance(common, dict) and isinstance(own, dict)):
         return own
     return common | {key: _merged(common.get(key), value) for key, value in own.items()}
@@ -391,18 +430,15 @@ def load_readable(conf: Path | None = None) -> tuple[Settings, dict[str, str]]:
     Raises:
         FixConfiguration: If the folder does not exist.
     """
-    folder = conf or default_conf()
-    if not folder.is_dir():
-        raise FixConfiguration(f"{folder}: no such configuration folder; pass --conf DIR")
     readable, faults = dict[str, BaseModel](), dict[str, str]()
-    for file in sorted(folder.glob("*.y*ml")):
-        if file.stem not in Settings.model_fields:
-            faults[file.stem] = _unknown_subject(file)
+    for subject, files in _by_subject(conf or default_conf()).items():
+        if subject not in Settings.model_fields:
+            faults[subject] = _unknown_subject(files[0])
             continue
         try:
-            readable[file.stem] = _subject(file)
+            readable[subject] = _subject(files)
         except FixConfiguration as error:
-            faults[file.stem] = str(error)
+            faults[subject] = str(error)
     return _with_pages(Settings.model_validate(readable)), faults
 
 
@@ -413,7 +449,7 @@ def _unknown_subject(file: Path) -> str:
 def former_keys(conf: Path) -> list[str]:
     """Return one line per key in the folder ``conf`` that still has its former name."""
     lines = []
-    for file in sorted(conf.glob("*.y*ml")):
+    for file in setting_files(conf):
         field = Settings.model_fields.get(file.stem)
         with suppress(yaml.YAMLError):
             values = yaml.safe_load(file.read_text(encoding="utf-8"))
@@ -507,8 +543,9 @@ def override(value: BaseModel, where: str, **changes: Any) -> Any:
         raise FixConfiguration(f"{where}: {first_complaint(error)}") from error
 
 
-def _subject(file: Path) -> BaseModel:
-    return _validated(file, _values(file))
+def _subject(files: Sequence[Path]) -> BaseModel:
+    """Return the settings of a subject, each file's values over those of the file before it."""
+    return _validated(files[-1], reduce(_merged, map(_values, files)))
 
 
 def _values(file: Path) -> Any:

@@ -7,7 +7,14 @@ import pytest
 
 from steelyard.errors import FixConfiguration
 from steelyard.home import open_home, open_lineages, open_readable, open_shared
-from steelyard.settings import SHARED, lineage_names, load, load_shared
+from steelyard.settings import (
+    SHARED,
+    lineage_names,
+    load,
+    load_readable,
+    load_shared,
+    setting_files,
+)
 
 COMMON = {
     "risk": "max_positions: 20\nmax_exposure: 4.0\n",
@@ -46,6 +53,23 @@ def test_settings_of_a_lineage_lie_over_the_common_ones_key_by_key(conf: Path) -
     assert (reversion.up.schedules.weight, trend.up.schedules.weight) == ("5 6 * * *", "3 4 * * *")
     assert reversion.up.schedules.guard == "1 2 * * *"
     assert load_shared(conf).services.lineage == SHARED
+
+
+def test_a_profile_lies_over_the_settings_it_is_in(conf: Path) -> None:
+    """Key by key, under those of a lineage; files of both are read, and faults of both named."""
+    profile = conf / "profiles" / "quiet"
+    write(profile, {"risk": "max_positions: 5\ncalm_scale: 0.5\n", "desk": "deadline_ms: 77\n"})
+    reversion, trend = load(profile, "reversion"), load(profile, "trend")
+    assert lineage_names(profile) == ("reversion", "trend")
+    assert (trend.risk.max_positions, trend.risk.max_exposure, trend.risk.calm_scale) == (5, 4, 0.5)
+    assert (reversion.risk.max_positions, reversion.account.max_positions) == (2, 5)
+    assert (trend.desk.deadline_ms, load(conf, "trend").risk.max_positions) == (77, 20)
+    assert [file.stem for file in setting_files(profile)] == ["risk", "risk", "up", "desk"]
+
+    write(profile, {"up": "prefect_port: 0\n", "rsik": ""})
+    with pytest.raises(FixConfiguration, match=r"rsik.yaml: no such subject"):
+        load_shared(profile)
+    assert set(load_readable(profile)[1]) == {"up", "rsik"}
 
 
 def test_one_of_several_lineages_is_named(conf: Path) -> None:

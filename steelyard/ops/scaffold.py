@@ -24,7 +24,8 @@ def init_home(folder: Path) -> Scaffold:
         FixConfiguration: If one of the files is there already, or cannot be written.
     """
     system, module = _system_of(FIRST_SYSTEM)
-    files = {f"conf/{file.name}": _text(file) for file in sorted((PACKAGE / "conf").glob("*.yaml"))}
+    delivered = sorted((PACKAGE / "conf").rglob("*.yaml"))
+    files = {str(file.relative_to(PACKAGE)): _text(file) for file in delivered}
     head = files["conf/strategy.yaml"].splitlines()[0]
     files["conf/strategy.yaml"] = f"{head}\nsystem: {system}\n"
     files |= {f"{FIRST_SYSTEM}.py": module, ".env.example": _text(_TEXTS / "env.txt")}

@@ -74,7 +74,10 @@ def planned(settings: Settings, home: Path, conf: Path | None = None) -> Plan:
     folders = (str(home.resolve()), str(folder))
     ports = [Port(up.host, up.prefect_port, f"prefect_port in {folder / 'up.yaml'}")]
     health = f"{up.prefect_page}/api/health"
-    servers = [Service("prefect", _page("prefect", ports[0], folders), environment, health)]
+    database = {"PREFECT_API_DATABASE_CONNECTION_URL": services.prefect} if services.prefect else {}
+    servers = [
+        Service("prefect", _page("prefect", ports[0], folders), environment | database, health)
+    ]
     if services.mlflow.startswith(OWN_STORES):
         ports.append(Port(up.host, up.mlflow_port, f"mlflow_port in {folder / 'up.yaml'}"))
         # Job execution would start eight more processes that nothing here uses.

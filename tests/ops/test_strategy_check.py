@@ -211,6 +211,7 @@ def test_from_an_empty_folder_to_a_checked_system(
     assert (code, err) == (0, "")
     assert {"my_system.py", ".env.example"} <= {file.name for file in tmp_path.iterdir()}
     assert load(tmp_path / "conf").strategy.system == "my_system:MySystem"
+    assert (tmp_path / "conf/profiles/postgres/services.yaml").exists()
     assert "check-strategy my_system:MySystem --bars sample" in out
 
     code, out, err = command("check-strategy", "my_system:MySystem", "--bars", "sample")

@@ -31,6 +31,7 @@ from steelyard.ops.deployments import ENGINE
 from steelyard.ops.up import planned
 from steelyard.ops.worker import EngineOnly, Worker
 from steelyard.settings import (
+    PACKAGE,
     Schedules,
     Settings,
     UpSettings,
@@ -418,6 +419,33 @@ def test_the_server_of_somebody_else_is_not_started(
     assert [port.number for port in theirs.ports] == [4200, 8788]
     assert [service.name for service in ours.servers] == ["prefect", "mlflow", "live"]
     assert all("planted" not in " ".join(service.command) for service in ours.servers)
+
+
+def test_prefects_database_of_the_postgres_profile_is_told_to_its_server_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ledger, MLflow and Prefect lie on one server; an address of SQLite is refused in one line."""
+    profile, variable = PACKAGE / "conf/profiles/postgres", "PREFECT_API_DATABASE_CONNECTION_URL"
+    monkeypatch.delenv(variable, raising=False)
+    monkeypatch.delenv("STEELYARD_POSTGRES", raising=False)
+    with pytest.raises(FixConfiguration, match="environment variable STEELYARD_POSTGRES is not"):
+        load(profile)
+
+    monkeypatch.setenv("STEELYARD_POSTGRES", "u:planted@h:5432")
+    services = load(profile).services
+    at = services.at(tmp_path)
+    plan = planned(load(profile), tmp_path)
+    told = [service for service in plan.servers + plan.workers if variable in service.environment]
+    assert {at.ledger, at.mlflow} == {
+        f"postgresql+psycopg://u:planted@h:5432/{name}" for name in ("steelyard", "mlflow")
+    }
+    assert [service.name for service in told] == ["prefect"]
+    assert told[0].environment[variable] == "postgresql+asyncpg://u:planted@h:5432/prefect"
+    assert "planted" not in str(services)
+
+    (tmp_path / "services.yaml").write_text("prefect: sqlite:///prefect.db")
+    with pytest.raises(FixConfiguration, match=r"prefect: .*must be postgresql\+asyncpg"):
+        load(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from steelyard.gateways.sources import NO_SOURCE
 from steelyard.home import filled_options, open_source
 from steelyard.ops.up import OWN_STORES
 from steelyard.queries.schedules import AUTO, Plan, next_runs
-from steelyard.settings import LOOPBACK, Settings, former_keys, with_variables
+from steelyard.settings import LOOPBACK, Settings, former_keys, setting_files, with_variables
 from steelyard.views.operations import Check
 
 DISTRIBUTION = "steelyard"
@@ -50,9 +50,7 @@ def configuration(folder: Path, wrong: dict[str, str]) -> Iterator[Check]:
             "rename them; the former name is read for this version only",
         )
     if not wrong:
-        yield Check(
-            "conf", "ok", f"{len(list(folder.glob('*.y*ml')))} files in {folder} can be read"
-        )
+        yield Check("conf", "ok", f"{len(setting_files(folder))} files in {folder} can be read")
 
 
 def pages(settings: Settings) -> Iterator[Check]:

@@ -18,7 +18,7 @@ from steelyard.learning.policy import Retraining
 from steelyard.market.bars import Bars, by_symbol
 from steelyard.market.history import history
 from steelyard.market.simulated import SimulatedMarket, simulate
-from steelyard.settings import Settings, default_conf, load
+from steelyard.settings import Settings, load
 from steelyard.views.records import VersionRecord
 from steelyard.weight.decision import make_decision
 from steelyard.weight.transitions import promote
@@ -214,10 +214,8 @@ def _settings(drill_home: DrillHome, conf: Path | None) -> None:
     source = f"kind: files\npath: {json.dumps(str(drill_home.feed))}\nbar_size: 4h\ncalendar: 24/7"
     for name, text in {**DRILL_SETTINGS, "source": source}.items():
         (drill_home.conf / f"{name}.yaml").write_text(text, encoding="utf-8")
-    for name in USER_SUBJECTS:
-        file = (conf or default_conf()) / f"{name}.yaml"
-        if file.exists():
-            shutil.copy(file, drill_home.conf)
+    for name, values in _user_settings(conf).items():
+        (drill_home.conf / f"{name}.yaml").write_text(json.dumps(values), encoding="utf-8")
 
 
 def _raise_weight(drill_home: DrillHome, trained: VersionRecord) -> None:
