@@ -269,7 +269,7 @@ def _switch(
 
 
 def _last_switch(home: Home, kind: str) -> Entry:
-    switches = [entry for entry in home.journal.entries() if entry.decision.kind == kind]
-    if not switches:
+    switch = home.journal.latest(kind)
+    if switch is None:
         raise FixConfiguration("nobody holds the weight; there is nothing to resume")
-    return switches[-1]
+    return switch

@@ -21,7 +21,6 @@ from steelyard.queries.history import signals_between
 from steelyard.queries.rhythm import DAY, rhythm
 from steelyard.settings import declared_deployments, schedule_of
 from steelyard.views.lineage import ScheduleStatus
-from steelyard.weight.decision import Entry
 from steelyard.weight.ladder import period_end
 from steelyard.weight.state import State
 
@@ -53,29 +52,25 @@ class Trace:
 
 @dataclass(frozen=True, slots=True)
 class ScheduleRecords:
-    """Records the traces are read from: home, state, whole journal, and the time of the status."""
+    """Records the traces are read from: home, state, and the time of the status."""
 
     home: Home
     state: State
-    entries: Sequence[Entry]
     as_of: datetime
 
 
-def schedules(
-    home: Home, state: State, entries: Sequence[Entry], as_of: datetime
-) -> tuple[ScheduleStatus, ...]:
+def schedules(home: Home, state: State, as_of: datetime) -> tuple[ScheduleStatus, ...]:
     """Return the status of each schedule of the home, in the order of ``conf/up.yaml``.
 
     Args:
         home: Opened home.
         state: State in force.
-        entries: The whole journal, oldest first.
         as_of: Evaluate as of this time (UTC).
 
     Raises:
         FixConfiguration: If one of the times is not cron.
     """
-    records = ScheduleRecords(home, state, entries, as_of)
+    records = ScheduleRecords(home, state, as_of)
     lease = timedelta(days=home.settings.weight.lease_days)
     return tuple(
         schedule_status(plan, TRACES[plan.name](records), as_of, lease) for plan in plans(home)
@@ -367,11 +362,8 @@ def _weight(records: ScheduleRecords) -> Trace:
     """Return the last evaluation or review; a run is due from the end of the next period."""
     policy = records.home.settings.weight
     days = {"weight": policy.evaluation_days, "gates": policy.review_days}
-    last = {
-        entry.decision.kind: entry.decision
-        for entry in records.entries
-        if entry.decision.kind in days
-    }
+    latest = {kind: records.home.journal.latest(kind) for kind in days}
+    last = {kind: entry.decision for kind, entry in latest.items() if entry is not None}
     if not last:
         return Trace()
     ended = {

@@ -36,11 +36,11 @@ from steelyard.views.lineage import (
     UpcomingReview,
 )
 from steelyard.weight.case import Case
-from steelyard.weight.decision import Entry, Rule
+from steelyard.weight.decision import Rule
 from steelyard.weight.gates import criteria
 from steelyard.weight.ladder import period_end
 from steelyard.weight.limits import measure_limits
-from steelyard.weight.policy import Phase
+from steelyard.weight.policy import PHASES, Phase
 from steelyard.weight.rollout import checklist, expected_improvement, milestones
 from steelyard.weight.sequential import proof
 from steelyard.weight.state import State
@@ -152,7 +152,7 @@ def _is_too_long(home: Home, state: State, as_of: datetime) -> bool:
 
 
 def _lineage_status(home: Home, state: State, as_of: datetime) -> LineageStatus:
-    policy, entries = home.settings.weight, home.journal.entries()
+    policy = home.settings.weight
     evidence = monthly_evidence(home, as_of, state)
     case = Case(state, evidence, policy, as_of, as_of)
     champion = home.registry.version(state.champion) if state.champion else None
@@ -166,9 +166,9 @@ def _lineage_status(home: Home, state: State, as_of: datetime) -> LineageStatus:
         challenger=version_record(waiting[0]) if waiting else None,
         queued=tuple(version.number for version in waiting[1:]),
         shadow_window=shadow_window(home, state, as_of),
-        decisions=decision_records(home, reversed(entries[-LAST_DECISIONS:])),
+        decisions=decision_records(home, reversed(home.journal.entries(last=LAST_DECISIONS))),
         reviews=_upcoming_reviews(home, as_of),
-        schedules=schedules(home, state, entries, as_of),
+        schedules=schedules(home, state, as_of),
         limits=measure_limits(case).rules,
         false_alarms=false_alarms(evidence, policy),
         proof=proof(case),
@@ -182,7 +182,7 @@ def _lineage_status(home: Home, state: State, as_of: datetime) -> LineageStatus:
         ),
         worth=life_worth(home, held_predictions(home, state.began, as_of), as_of),
         drift=last_drift(home),
-        rollout=checklist(state, _entered(entries), policy, as_of),
+        rollout=checklist(state, _entered(home), policy, as_of),
         milestones=milestones(state, evidence, policy, as_of),
     )
 
@@ -246,11 +246,10 @@ def _settled_signals(home: Home, state: State, as_of: datetime) -> SignalCount:
         return SignalCount(0, 0.0)
 
 
-def _entered(entries: list[Entry]) -> dict[Phase, datetime]:
-    entered: dict[Phase, datetime] = {}
-    for entry in entries:
-        entered.setdefault(entry.decision.after.phase, entry.decision.after.phase_since)
-    return entered
+def _entered(home: Home) -> dict[Phase, datetime]:
+    """Return when each phase was entered first."""
+    first = {phase: home.journal.entry_into(phase) for phase in PHASES}
+    return {phase: entry.decision.after.phase_since for phase, entry in first.items() if entry}
 
 
 def posted_alert(stored: StoredAlert) -> PostedAlert:

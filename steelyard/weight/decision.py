@@ -105,6 +105,12 @@ class Decision(FrozenModel):
         return decision_key(self.lineage, self.kind, version or self.period_end.isoformat())
 
     @property
+    def policy_hash(self) -> str:
+        """SHA-256 of the policy it was made under, in hexadecimal digits."""
+        text = json.dumps(self.policy, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
     def outcome(self) -> str:
         """What it did, in a few words such as ``RAISE 25.0% → 30.0%``."""
         done = verdict_words(self.kind, self.verdict, self.after.phase)

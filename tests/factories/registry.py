@@ -39,7 +39,7 @@ def copy_mlflow(source: Path, folder: Path) -> Path:
         copy,
     ):
         original.backup(copy)
-        for name in ("training", "decisions", "observations"):
+        for name in ("training", "decisions", "observations", "policies"):
             location = (f"{folder}/artifacts/{name}", f"steelyard/{name}")
             copy.execute("UPDATE experiments SET artifact_location = ? WHERE name = ?", location)
     return folder

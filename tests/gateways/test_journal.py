@@ -6,6 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,8 @@ from steelyard.errors import RestoreService, VerifyState
 from steelyard.gateways.ledger import Ledger
 from steelyard.gateways.ledger.tables import Mark
 from steelyard.gateways.registry import Registry
-from steelyard.gateways.registry.journal import STATE
+from steelyard.gateways.registry.journal import PATH_NAMES, STATE
+from steelyard.gateways.registry.tracking import POLICIES
 from steelyard.gateways.witnesses import Testimony
 from steelyard.weight.case import Case
 from steelyard.weight.decision import Entry, first_break, make_decision
@@ -58,7 +60,7 @@ def test_a_decision_is_recorded_once_and_the_journal_replays_to_the_state(
 
 
 def test_the_run_of_a_decision_says_everything_without_opening_a_file(registry: Registry) -> None:
-    """Params: policy; metrics: evidence; tags: verdict, reasons, hashes; files: pictures."""
+    """Metrics: evidence; tags: verdict, reasons, policy, hashes; files: pictures."""
     first_entry = decide(registry, 0)
     at = NOW + timedelta(days=30)
     decision = evaluate(Case(first_entry.state, evidence(), POLICY, at, at))
@@ -67,7 +69,7 @@ def test_the_run_of_a_decision_says_everything_without_opening_a_file(registry: 
     run = client.get_run(str(entry.run_id))
 
     assert run.info.status == "FINISHED"
-    assert run.data.params["limits.breaker_accuracy"] == "0.45"
+    assert run.data.params == {}
     assert run.data.metrics["accuracy"] == 0.58
     assert (run.data.metrics["weight_before"], run.data.metrics["weight_after"]) == (0.15, 0.20)
     assert run.data.tags["previous_run_id"] == first_entry.run_id
@@ -77,6 +79,46 @@ def test_the_run_of_a_decision_says_everything_without_opening_a_file(registry: 
         "decision.json",
         "decision.png",
     }
+
+
+def test_a_policy_is_recorded_once_and_each_decision_names_it(registry: Registry) -> None:
+    """Two decisions under one policy, in two processes, and one under another: two runs."""
+    first = decide(registry, 0)
+    second = decide(reopened(registry), 1)
+    strict = POLICY.model_copy(update={"ceiling": 0.6})
+    at = NOW + timedelta(days=60)
+    third = registry.journal.append(
+        make_decision("hold", second.state, second.state, strict, at, verdict="HOLD", reasons=("",))
+    )
+    client = registry._tracking.client
+    tags = [client.get_run(str(entry.run_id)).data.tags for entry in (first, second, third)]
+    policies = client.search_runs([registry._tracking.experiment_id(POLICIES)])
+    recorded = {run.data.tags["policy_hash"]: run for run in policies}
+
+    assert len(policies) == 2
+    assert {run.data.params["ceiling"] for run in policies} == {str(POLICY.ceiling), "0.6"}
+    assert recorded[first.decision.policy_hash].data.params["limits.breaker_accuracy"] == "0.45"
+    for entry, named in zip((first, second, third), tags, strict=True):
+        page = f"runs/{recorded[named['policy_hash']].info.run_id})"
+        assert named["policy_hash"] == entry.decision.policy_hash
+        assert page in named["mlflow.note.content"]
+
+
+def test_decisions_that_have_their_policy_as_parameters_are_read_as_they_are(
+    registry: Registry,
+) -> None:
+    """Two decisions as earlier releases recorded them: verified, read, and continued."""
+    entries = [decide(registry, month) for month in range(2)]
+    client = registry._tracking.client
+    for entry in entries:
+        client.delete_tag(str(entry.run_id), "policy_hash")
+        client.log_param(str(entry.run_id), "limits.breaker_accuracy", 0.45)
+    journal = reopened(registry).journal
+
+    assert journal.faults() == []
+    assert journal.entries() == entries
+    assert len(journal.weight_path(decide(registry, 2))) == 3
+    assert registry.journal.faults() == []
 
 
 def test_the_state_is_readable_in_the_page(registry: Registry) -> None:
@@ -429,31 +471,78 @@ def test_a_run_made_by_hand_does_not_stand_for_a_decision(registry: Registry) ->
     assert registry.journal.decided("weight", at) == registry.journal.append(decision)
 
 
+def requests(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """The requests to MLflow from now on, each with the number of runs it returned."""
+    calls: list[tuple[str, int]] = []
+    client = registry._tracking.client
+    for name in dir(client):
+        method = getattr(client, name)
+        if name.startswith("_") or not callable(method):
+            continue
+
+        def counted(*args: Any, name: str = name, method: Any = method, **kw: Any) -> Any:
+            answer = method(*args, **kw)
+            calls.append((name, len(answer) if isinstance(answer, list) else 1))
+            return answer
+
+        monkeypatch.setattr(client, name, counted)
+    return calls
+
+
+def test_a_decision_costs_the_same_however_long_the_journal(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process decides, renews the lease, and looks up decisions: same requests, same rows.
+
+    They are asked after two decisions and after eight.
+    """
+    costs = []
+    for months in (range(2), range(3, 8)):
+        for month in months:
+            decide(registry, month)
+        other = reopened(registry)
+        calls = requests(other, monkeypatch)
+        entry = decide(other, months.stop)
+        other.journal.renew_lease(entry.state.lease_until)
+        assert other.journal.latest("weight") == other.journal.decided(
+            "weight", entry.decision.period_end
+        )
+        assert other.journal.latest("hold") is None
+        assert other.journal.entry_into("pilot") == registry.journal.entries()[0]
+        assert other.journal.entries(last=2)[-1] == entry
+        costs.append(calls)
+
+    assert costs[0] == costs[1]
+
+
 def test_verifying_reads_all_decisions_at_once(
     registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """MLflow is asked as often about six decisions as about three, and for no file."""
-    calls: list[str] = []
-    client = registry._tracking.client
-    for name in ("search_runs", "get_run", "download_artifacts", "list_artifacts"):
-        method = getattr(client, name)
-
-        def counted(
-            *args: object, name: str = name, method: object = method, **kw: object
-        ) -> object:
-            calls.append(name)
-            return method(*args, **kw)
-
-        monkeypatch.setattr(client, name, counted)
+    calls = requests(registry, monkeypatch)
     counts = []
     for months in (range(3), range(3, 6)):
         for month in months:
             decide(registry, month)
         calls.clear()
         assert registry.journal.examine() == ([], months.stop)
-        counts.append(sorted(calls))
+        counts.append(calls.copy())
 
-    assert counts[0] == counts[1] == ["search_runs"] * len(counts[0])
+    assert counts[0] == counts[1]
+    assert {name for name, _ in counts[0]} == {"search_runs", "get_registered_model"}
+
+
+def test_the_path_of_the_weight_is_read_without_figures_it_does_not_draw(
+    registry: Registry,
+) -> None:
+    """The runs that are read have the tags and metrics of a point alone."""
+    entry = [decide(registry, month) for month in range(3)][-1]
+    run, *_ = registry._tracking.all_decision_runs(PATH_NAMES)
+
+    assert run.data.tags.keys() | run.data.metrics.keys() == set(PATH_NAMES)
+    points = reopened(registry).journal.weight_path(entry)
+    assert [point.sequence for point in points] == [1, 2, 3]
+    assert points[-1].weight_after == entry.decision.after.weight
 
 
 def test_runs_read_at_once_are_those_that_the_client_returns(registry: Registry) -> None:

@@ -37,7 +37,7 @@ def rows(stores: Home, at: datetime) -> dict[str, tuple[str | None, str | None]]
     """Last run of each schedule, and since when it is dead."""
     state = stores.journal.state()
     assert state is not None
-    statuses = schedules(stores, state, stores.journal.entries(), at)
+    statuses = schedules(stores, state, at)
     return {
         row["name"]: (row["last_seen"], row["dead_since"])
         for row in (schedule.to_dict() for schedule in statuses)

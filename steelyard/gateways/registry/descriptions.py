@@ -43,6 +43,9 @@ FIRST_TAGS: Mapping[str, str] = {
 MAX_WORDS = 500
 """Length of such a tag."""
 
+POLICY_LETTERS = 12
+"""Letters of a policy's hash by which people know it."""
+
 GAP = "\N{NO-BREAK SPACE}" * 3
 """Between two columns; MLflow's pages leave no space there."""
 
@@ -101,12 +104,19 @@ def _next_step(decision: Decision) -> str:
     return ""
 
 
-def describe_decision(decision: Decision) -> str:
-    """Return the description of a decision's run: what it did, and why."""
+def describe_decision(decision: Decision, policy: str) -> str:
+    """Return the description of a decision's run: what it did, why, and under which policy.
+
+    Args:
+        decision: The decision.
+        policy: Address of the policy's run relative to MLflow's root page.
+    """
     operator = f", requested by {in_markdown(decision.operator)}" if decision.operator else ""
     reasons = "\n".join(f"- {in_markdown(reason)}" for reason in decision.reasons)
     phase = decision.after.phase
-    return f"**{decision.outcome}** ({decision.kind}{operator}), phase {phase}\n\n{reasons}"
+    link = f"[policy {decision.policy_hash[:POLICY_LETTERS]}]({policy})"
+    summary = f"**{decision.outcome}** ({decision.kind}{operator}), phase {phase}, under {link}"
+    return f"{summary}\n\n{reasons}"
 
 
 def describe_training(verdict: str, training: str, through: str, reason: str) -> str:

@@ -21,8 +21,9 @@ from steelyard.gateways.registry.datasets import Dataset, inputs
 from steelyard.gateways.registry.tracking import (
     DECISIONS,
     MAX_CHARACTERS,
-    MAX_RUNS,
     NOTE,
+    POLICIES,
+    KeyedRuns,
     RunFigures,
     Tracking,
     flat,
@@ -31,6 +32,7 @@ from steelyard.gateways.registry.tracking import (
 from steelyard.gateways.seal import Seal, StateReading
 from steelyard.gateways.witnesses import Testimony, Witnesses
 from steelyard.weight.decision import Decision, Entry, decision_key, first_break, follows, link
+from steelyard.weight.policy import Phase
 from steelyard.weight.state import State
 
 if TYPE_CHECKING:
@@ -40,6 +42,11 @@ STATE = "steelyard.state"
 ENTRY = "decision.json"
 PATH_TAGS = ("as_of", "kind", "verdict", "phase")
 """Tags of a decision's run that a point of the weight's path repeats."""
+PATH_NAMES = (*PATH_TAGS, "sequence", "weight_after")
+"""Tags and metrics of a decision's run that the weight's path is read from."""
+
+POLICY_HASH = "policy_hash"
+"""Tag of a decision's run; those of releases without it have the policy as parameters."""
 
 SEARCH_DEPTH = 20
 """Latest decisions searched for one that is unchanged since it was recorded."""
@@ -122,6 +129,8 @@ class Journal:
         self._own_last: Entry | None = None  # made here while alone, so it is the last decision
         self._agreed: int | None = None  # last decision on which tag, journal, witnesses agreed
         self._weight_path: list[WeightPoint] = []
+        self._policies = KeyedRuns(tracking, POLICIES)
+        self._policy_runs: dict[str, str] = {}  # hash of a policy → its run
 
     @contextmanager
     def deciding(self, *, even_without_lock: bool = False) -> Iterator[None]:
@@ -379,29 +388,42 @@ class Journal:
                     _path_points([self._tracking.client.get_run(str(entry.run_id))])
                 )
             elif last_sequence < entry.sequence:
-                self._weight_path = _path_points(reversed(self._tracking.decision_runs()))
+                runs = self._tracking.all_decision_runs(PATH_NAMES)
+                self._weight_path = _path_points(reversed(runs))
             return [point for point in self._weight_path if point.sequence <= entry.sequence]
 
     def _record_run(
         self, entry: Entry, files: Mapping[str, bytes], data: Sequence[Dataset]
     ) -> Entry:
         decision = entry.decision
+        policy = self._tracking.page(POLICIES, self._policy_run(decision))
         name = f"{decision.kind} {decision.period_end:%Y-%m-%d} {decision.outcome}"
         tags = {
             "lineage": decision.lineage,
             "key": decision.key,
-            NOTE: descriptions.describe_decision(decision),
+            NOTE: descriptions.describe_decision(decision, policy),
         }
         with self._tracking.run(DECISIONS, name, tags) as run_id:
             if data:
                 self._tracking.client.log_inputs(run_id, inputs(data))
             entry = entry.model_copy(update={"run_id": run_id})
-            figures = RunFigures(
-                _entry_metrics(entry), flat(decision.policy), self._entry_tags(entry)
-            )
+            figures = RunFigures(_entry_metrics(entry), tags=self._entry_tags(entry))
             content = json.dumps(entry.model_dump(mode="json"), indent=1).encode()
             self._tracking.fill(run_id, figures, {**files, ENTRY: content})
         return entry
+
+    def _policy_run(self, decision: Decision) -> str:
+        """Return the run of the policy a decision was made under; the first one records it."""
+        digest = decision.policy_hash
+        if digest not in self._policy_runs:
+            self._policy_runs[digest] = self._policies.record(
+                f"{decision.lineage}/{digest}",
+                f"policy {digest[: descriptions.POLICY_LETTERS]}",
+                f"Settings under which the weight was decided since {decision.as_of:%Y-%m-%d}.",
+                RunFigures(params=flat(decision.policy), tags={POLICY_HASH: digest}),
+                {},
+            )
+        return self._policy_runs[digest]
 
     def _entry_tags(self, entry: Entry) -> dict[str, str]:
         decision = entry.decision
@@ -413,6 +435,7 @@ class Journal:
             "operator": decision.operator or "",
             "phase": decision.after.phase,
             "as_of": decision.as_of.isoformat(),
+            POLICY_HASH: decision.policy_hash,
             "previous_run_id": entry.previous_run_id or "",
             "previous_hash": entry.previous_hash,
             "hash": entry.hash,
@@ -461,8 +484,19 @@ class Journal:
         A decision whose file is gone is left out; ``faults`` names it.
         """
         with self._tracking.reached():
-            runs = self._tracking.decision_runs(limit=last or MAX_RUNS)
+            tracking = self._tracking
+            runs = tracking.decision_runs(limit=last) if last else tracking.all_decision_runs()
             return [entry for entry in self._entries_or_none(runs[::-1]) if entry]
+
+    def latest(self, kind: str) -> Entry | None:
+        """Return the latest decision of a kind, such as weight or hold; None without one."""
+        with self._tracking.reached():
+            return self._first_trusted(f" and tags.kind = '{kind}'")
+
+    def entry_into(self, phase: Phase) -> Entry | None:
+        """Return the first decision that left a phase, None if none did."""
+        with self._tracking.reached():
+            return self._first_trusted(f" and tags.phase = '{phase}'", oldest_first=True)
 
     def page(self, run_id: str) -> str:
         """Return the path of a decision's run on MLflow's pages."""
@@ -566,7 +600,10 @@ class Journal:
 
     def _run_faults(self, run: "Run", entry: Entry) -> Iterator[str]:
         tags = run.data.tags
-        for name, value in self._entry_tags(entry).items():
+        expected = self._entry_tags(entry)
+        if POLICY_HASH not in tags:
+            del expected[POLICY_HASH]
+        for name, value in expected.items():
             if tags.get(name) != value[:MAX_CHARACTERS]:
                 is_seal = name == "seal"
                 fault = "is not sealed with this key" if is_seal else f"its tag {name} was changed"
@@ -616,8 +653,7 @@ class Journal:
 
     def _recorded_entry(self, key: str) -> Entry | None:
         """Return the decision recorded under ``key``, None if there is no trusted one."""
-        runs = self._tracking.decision_runs(f" and tags.key = '{key}'", limit=SEARCH_DEPTH)
-        return next((entry for run in runs if (entry := self._trusted_entry(run))), None)
+        return self._first_trusted(f" and tags.key = '{key}'")
 
     def _next_sequence(self) -> int:
         """Return an unused number, so that a removed decision leaves a gap."""
@@ -631,8 +667,12 @@ class Journal:
 
     def _last_entry(self) -> Entry | None:
         """Return the last decision whose content and seal are unchanged."""
+        return self._first_trusted()
+
+    def _first_trusted(self, condition: str = "", *, oldest_first: bool = False) -> Entry | None:
+        """Return the latest decision of a search, or the oldest, that is as it was recorded."""
         for depth in (1, SEARCH_DEPTH):
-            runs = self._tracking.decision_runs(limit=depth)
+            runs = self._tracking.decision_runs(condition, limit=depth, oldest_first=oldest_first)
             trusted = next((entry for run in runs if (entry := self._trusted_entry(run))), None)
             if trusted or len(runs) < depth:
                 return trusted

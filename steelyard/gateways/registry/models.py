@@ -24,8 +24,9 @@ from steelyard.gateways.registry.tracking import (
     DECISIONS,
     MAX_CHARACTERS,
     NOTE,
+    OBSERVATIONS,
     TRAINING,
-    Observations,
+    KeyedRuns,
     RunFigures,
     Tracking,
     is_absent,
@@ -153,7 +154,7 @@ class Registry:
     ) -> None:
         self._tracking = Tracking(address, artifacts, lineage, witnesses)
         self.journal = Journal(self._tracking, lock, seal, self._install_champion, witnesses)
-        self.observations = Observations(self._tracking)
+        self.observations = KeyedRuns(self._tracking, OBSERVATIONS)
 
     def present(self) -> bool:
         """Whether the lineage exists; nothing is created."""

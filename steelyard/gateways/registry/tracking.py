@@ -37,10 +37,11 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-TRAINING, DECISIONS, OBSERVATIONS = (
+TRAINING, DECISIONS, OBSERVATIONS, POLICIES = (
     "steelyard/training",
     "steelyard/decisions",
     "steelyard/observations",
+    "steelyard/policies",
 )
 NOTE = "mlflow.note.content"
 """Tag that MLflow's pages show as the description of a run or an experiment."""
@@ -49,6 +50,8 @@ EXPERIMENTS = {
     DECISIONS: "The journal: one run for every change of the weight, every refusal to change it, "
     "and every promotion.",
     OBSERVATIONS: "Checks that decide nothing: drift, monthly reviews.",
+    POLICIES: "Every policy that decided, its settings as parameters; a decision names its own by "
+    "the tag `policy_hash`.",
 }
 MAX_CHARACTERS = 5000
 """Length of a tag or a description that all of MLflow's databases store."""
@@ -314,7 +317,12 @@ class Tracking:
             return list(readers.map(lambda run: self.read(run.info.run_id, name), runs))
 
     def decision_runs(
-        self, condition: str = "", status: str = "FINISHED", limit: int = MAX_RUNS
+        self,
+        condition: str = "",
+        status: str = "FINISHED",
+        limit: int = MAX_RUNS,
+        *,
+        oldest_first: bool = False,
     ) -> list["Run"]:
         """Return the lineage's decision runs, latest decision first.
 
@@ -322,21 +330,29 @@ class Tracking:
             condition: Further terms of MLflow's search, beginning with `` and ``.
             status: Status of the runs, such as FINISHED or RUNNING.
             limit: Maximum number of runs.
+            oldest_first: Whether the order is turned round.
         """
         query = f"attributes.status = '{status}' and tags.lineage = '{self.lineage}'{condition}"
-        experiments, order = [self.experiment_id(DECISIONS)], ["metrics.sequence DESC"]
+        order = f"metrics.sequence {'ASC' if oldest_first else 'DESC'}"
         with without_collector():
             return list(
-                self.client.search_runs(experiments, query, max_results=limit, order_by=order)
+                self.client.search_runs(
+                    [self.experiment_id(DECISIONS)], query, max_results=limit, order_by=[order]
+                )
             )
 
-    def all_decision_runs(self) -> list["Run"]:
-        """Return all finished decision runs of the lineage, latest first, without parameters."""
+    def all_decision_runs(self, names: Sequence[str] = ()) -> list["Run"]:
+        """Return all finished decision runs of the lineage, latest first, without parameters.
+
+        Args:
+            names: Tags and metrics that are needed; a server returns all of them anyway. Empty for
+                all.
+        """
         if self._address.startswith("http"):
             return self.decision_runs()
         experiment_id = self.experiment_id(DECISIONS)
         with without_collector():
-            return finished_runs(self._address, experiment_id, self.lineage)
+            return finished_runs(self._address, experiment_id, self.lineage, names)
 
     def run_ids(self, experiment: str, status: str, condition: str = "") -> list[str]:
         """Return the ids of the lineage's runs in an experiment, latest first.
@@ -459,11 +475,17 @@ def _milliseconds(time_utc: datetime | None) -> int | None:
     return int(time_utc.timestamp() * 1000) if time_utc else None
 
 
-class Observations:
-    """Runs in the experiment ``steelyard/observations``, at most one for each key."""
+class KeyedRuns:
+    """Runs in an experiment, at most one for each key.
 
-    def __init__(self, tracking: Tracking) -> None:
+    Args:
+        tracking: MLflow runs of the lineage.
+        experiment: Name of the experiment.
+    """
+
+    def __init__(self, tracking: Tracking, experiment: str) -> None:
         self._tracking = tracking
+        self._experiment = experiment
 
     def find(self, key: str) -> str | None:
         """Return the id of the finished run of a key, None if there is none.
@@ -472,7 +494,7 @@ class Observations:
             RestoreService: If MLflow cannot be reached.
         """
         with self._tracking.reached():
-            experiments = [self._tracking.experiment_id(OBSERVATIONS)]
+            experiments = [self._tracking.experiment_id(self._experiment)]
             query = f"attributes.status = 'FINISHED' and tags.key = '{key}'"
             runs = self._tracking.client.search_runs(experiments, query, max_results=1)
             return str(runs[0].info.run_id) if runs else None
@@ -485,12 +507,12 @@ class Observations:
         figures: RunFigures,
         files: Mapping[str, bytes],
     ) -> str:
-        """Record an observation once for each key, and return the id of its run.
+        """Record a run once for each key, and return its id.
 
         Args:
             key: Key under which it is recorded at most once.
             name: Name of the run.
-            description: What was observed, as plain text.
+            description: What it says, as plain text.
             figures: Metrics, parameters and tags.
             files: Name → content; a name may contain folders.
 
@@ -502,10 +524,10 @@ class Observations:
             if recorded is not None:
                 return recorded
             tags = {"key": key, "lineage": self._tracking.lineage, NOTE: in_markdown(description)}
-            with self._tracking.run(OBSERVATIONS, name, tags) as run_id:
+            with self._tracking.run(self._experiment, name, tags) as run_id:
                 self._tracking.fill(run_id, figures, files)
             return run_id
 
     def page(self, run_id: str) -> str:
-        """Return the path of an observation's run on MLflow's pages."""
-        return f"/{self._tracking.page(OBSERVATIONS, run_id)}"
+        """Return the path of a run on MLflow's pages."""
+        return f"/{self._tracking.page(self._experiment, run_id)}"

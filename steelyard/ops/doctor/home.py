@@ -463,7 +463,7 @@ def dead_schedules(tag: Tag, as_of: datetime) -> Iterator[Check]:
     if state is None:
         yield Check("schedules", "ok", "not checked before ledger and lineage exist")
         return
-    rows = schedules(home, state, home.journal.entries(), as_of)
+    rows = schedules(home, state, as_of)
     dead = [
         f"{schedule.name} since {schedule.dead_since:%Y-%m-%d %H:%M}"
         for schedule in rows
