@@ -69,7 +69,12 @@ class Bars:
     @property
     def closes_at(self) -> Stamps:
         """Close time of each bar, when it is known, UTC, shape (n,)."""
-        return self.timestamp + (self.known_after or self.bar_size).to_timedelta64()
+        return self.timestamp + self.delay
+
+    @property
+    def delay(self) -> np.timedelta64:
+        """Time from a bar's open until it is known."""
+        return (self.known_after or self.bar_size).to_timedelta64()
 
 
 def by_symbol(

@@ -4,7 +4,7 @@ One kernel labels history, settles signals that were not traded, and fills the p
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from steelyard.errors import FixData
-from steelyard.market.bars import Bars, Floats, naive
+from steelyard.market.bars import Bars, Floats, Stamps, naive
 from steelyard.market.exits import ExitPlan, with_own_exits
 from steelyard.market.indicators import atr
-from steelyard.market.strategy import Exiting
+from steelyard.market.strategy import LEVELS, Exiting
 from steelyard.values import FrozenModel
 
 REASONS = np.array([None, "stop", "target", "time", "trail", "exit"], dtype=object)
@@ -39,6 +39,9 @@ OUTCOMES = (
     "hold_minutes",
     "slippage_bps",
 )
+
+
+_ASKED = ("timestamp", "side", "decided_at")
 
 
 class BracketPolicy(FrozenModel):
@@ -160,21 +163,56 @@ def outcomes(
         FixData: If a signal's symbol or decision bar is not among ``bars``, or its ATR is not known
             there.
     """
-    missing = set(signals["symbol"]) - set(bars)
-    if missing:
-        raise FixData(f"{min(missing)}: signals without bars; collect its bars first")
-    if signals.empty:
-        return _outcomes_of_symbol(_no_bars(), signals, policy, rule)
-    parts = [
-        _outcomes_of_symbol(bars[str(symbol)], rows, policy, rule)
-        for symbol, rows in signals.groupby("symbol", sort=False)
-    ]
-    return pd.concat(parts).loc[signals.index]
+    needed = signals[[name for name in (*_ASKED, *LEVELS) if name in signals]]
+    settled = _Settled.blank(len(signals))
+    for symbol, rows in rows_by_symbol(signals, bars).items():
+        settled.take(rows, _settled(bars[symbol], needed.iloc[rows], policy, rule))
+    ended = settled.reason > 0
+    won = pd.array(settled.net_return > 0, dtype="boolean")
+    won[~ended] = pd.NA
+    columns = (
+        pd.DatetimeIndex(settled.entry_at, tz="UTC"),
+        settled.entry_price,
+        settled.stop_price,
+        settled.target_price,
+        settled.stop_distance,
+        pd.DatetimeIndex(settled.exit_at, tz="UTC"),
+        pd.DatetimeIndex(settled.settled_at, tz="UTC"),
+        settled.exit_price,
+        REASONS[settled.reason],
+        settled.net_return,
+        won,
+        (settled.settled_at - settled.entry_at) / np.timedelta64(1, "m"),
+        np.where(ended, 2 * policy.slippage_bps, np.nan),
+    )
+    return pd.DataFrame(dict(zip(OUTCOMES, columns, strict=True)), index=signals.index)
 
 
-def _no_bars() -> Bars:
-    stamps, empty = np.empty(0, dtype="datetime64[ns]"), np.empty(0)
-    return Bars("", pd.Timedelta("1D"), stamps, empty, empty, empty, empty, empty)
+class _Settled(NamedTuple):
+    """Outcomes as arrays of shape (m,), named as in ``OUTCOMES``; ``reason`` is a number."""
+
+    entry_at: Stamps
+    entry_price: Floats
+    stop_price: Floats
+    target_price: Floats
+    stop_distance: Floats
+    exit_at: Stamps
+    settled_at: Stamps
+    exit_price: Floats
+    reason: NDArray[np.int64]
+    net_return: Floats
+
+    @classmethod
+    def blank(cls, count: int) -> "_Settled":
+        """Return ``count`` outcomes to be written to."""
+        stamps, floats, ints = (np.dtype(name) for name in ("datetime64[ns]", "f8", "i8"))
+        dtypes = (stamps, *[floats] * 4, stamps, stamps, floats, ints, floats)
+        return cls(*(np.empty(count, dtype) for dtype in dtypes))
+
+    def take(self, rows: NDArray[np.int64], others: "_Settled") -> None:
+        """Write other outcomes, shape (k,), to some rows, shape (k,)."""
+        for mine, theirs in zip(self, others, strict=True):
+            mine[rows] = theirs
 
 
 def plan_exits(
@@ -235,9 +273,10 @@ def follow(
     return with_own_exits(bars, first, sides, exits, rule)
 
 
-def _outcomes_of_symbol(
+def _settled(
     bars: Bars, signals: pd.DataFrame, policy: BracketPolicy, rule: Exiting | None
-) -> pd.DataFrame:
+) -> _Settled:
+    """Return the outcomes of the signals of one symbol."""
     decided, sides = decision_bars(bars, signals), side_signs(signals)
     plan = plan_exits(bars, signals, policy, rule)
     first = entry_bars(bars, signals, decided)
@@ -245,28 +284,19 @@ def _outcomes_of_symbol(
     entered, ended = first < len(bars), exit_bar >= 0
     entry = _pick(bars.open, first, entered)
     stops, targets = plan.prices(entry, sides)
-    entry_at = _pick(bars.timestamp, first, entered)
     exit_at = _pick(bars.timestamp, exit_bar, ended)
-    settled_at = _pick(bars.closes_at, exit_bar, ended)
-    net = net_return(entry, exit_price, sides, policy)
-    won = pd.array(net > 0, dtype="boolean")
-    won[~ended] = pd.NA
-    columns = (
-        pd.to_datetime(entry_at, utc=True),
-        entry,
-        stops,
-        targets,
-        plan.stop_offsets / entry,
-        pd.to_datetime(exit_at, utc=True),
-        pd.to_datetime(settled_at, utc=True),
-        exit_price,
-        REASONS[reason],
-        net,
-        won,
-        (settled_at - entry_at) / np.timedelta64(1, "m"),
-        np.where(ended, 2 * policy.slippage_bps, np.nan),
+    return _Settled(
+        entry_at=_pick(bars.timestamp, first, entered),
+        entry_price=entry,
+        stop_price=stops,
+        target_price=targets,
+        stop_distance=plan.stop_offsets / entry,
+        exit_at=exit_at,
+        settled_at=_pick(bars.closes_at, exit_bar, ended),
+        exit_price=exit_price,
+        reason=reason,
+        net_return=net_return(entry, exit_price, sides, policy),
     )
-    return pd.DataFrame(dict(zip(OUTCOMES, columns, strict=True)), index=signals.index)
 
 
 def net_return(
@@ -316,7 +346,19 @@ def decision_bars(bars: Bars, signals: pd.DataFrame) -> NDArray[np.int64]:
     Raises:
         FixData: If a signal was decided on a bar that does not exist.
     """
-    stamps = naive(signals["timestamp"])
+    return positions_of(bars, naive(signals["timestamp"]))
+
+
+def positions_of(bars: Bars, stamps: Stamps) -> NDArray[np.int64]:
+    """Return the position of the decision bar that opened at each stamp, shape (m,).
+
+    Args:
+        bars: Bars of one symbol.
+        stamps: Opens of decision bars, UTC ``datetime64[ns]``, shape (m,).
+
+    Raises:
+        FixData: If there is no such bar.
+    """
     positions = np.searchsorted(bars.timestamp, stamps)
     if not len(stamps):
         return np.empty(0, dtype=np.int64)
@@ -327,6 +369,25 @@ def decision_bars(bars: Bars, signals: pd.DataFrame) -> NDArray[np.int64]:
             "which does not exist; collect the bars again, or drop the signal"
         )
     return positions.astype(np.int64)
+
+
+def rows_by_symbol(signals: pd.DataFrame, bars: Mapping[str, Bars]) -> dict[str, NDArray[np.int64]]:
+    """Return the rows of each symbol's signals, symbols in order of their first one.
+
+    Args:
+        signals: One row per signal; column ``symbol``.
+        bars: Bars by symbol.
+
+    Raises:
+        FixData: If a signal's symbol is not among ``bars``.
+    """
+    numbers, symbols = pd.factorize(signals["symbol"])
+    missing = set(symbols) - set(bars)
+    if missing:
+        raise FixData(f"{min(missing)}: signals without bars; collect its bars first")
+    ordered = np.argsort(numbers, kind="stable")
+    begins = np.searchsorted(numbers[ordered], np.arange(len(symbols)))
+    return dict(zip(map(str, symbols), np.split(ordered, begins)[1:], strict=True))
 
 
 def entry_bars(bars: Bars, signals: pd.DataFrame, decided: NDArray[np.int64]) -> NDArray[np.int64]:

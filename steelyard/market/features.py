@@ -20,15 +20,20 @@ from numba import njit
 from numpy.typing import NDArray
 
 from steelyard.market import formulas, indicators
-from steelyard.market.bars import Bars, Floats, Stamps
-from steelyard.market.brackets import decision_bars, side_signs
+from steelyard.market.bars import Bars, Floats, naive
+from steelyard.market.brackets import positions_of, rows_by_symbol, side_signs
+from steelyard.market.cross_section import (
+    CROSSED,
+    RANK_SOURCES,
+    REGIME_SOURCES,
+    Crossing,
+    across_symbols,
+)
 from steelyard.market.formulas import (
-    Ints,
     array_kernel,
     candle_shape,
     divide,
     range_position,
-    rank_among,
     window_deviation,
 )
 from steelyard.market.strategy import Strategy, own_names
@@ -124,18 +129,8 @@ REFRESH_BARS = 256
 """Bars after which a rolling sum is recomputed, counted from the first bar.
 
 Rounding errors do not build up, and a prefix of the bars gives the same values to the last bit."""
-RANK_SOURCES = {
-    "rank_change20": "change20",
-    "rank_volatility": "atr_ratio",
-    "rank_volume": "volume_trend",
-}
-"""Rank features and the feature that each ranks."""
-REGIME_SOURCES = {
-    "regime_trend": "efficiency20",
-    "regime_volatility": "atr_ratio",
-    "regime_breadth": "over_ema50",
-}
-"""Regime features and the feature whose mean (the breadth: mean sign, halved) each is."""
+_COLUMNS = {feature.name: column for column, feature in enumerate(FEATURES)}
+_SIGNED = [column for column, feature in enumerate(FEATURES) if feature.signed]
 SCORE = "score_"
 """Prefix of the columns with the sub-scores of the existing system."""
 OWN = "own_"
@@ -183,20 +178,53 @@ def features(bars: Mapping[str, Bars], signals: pd.DataFrame) -> pd.DataFrame:
             ``side``.
 
     Raises:
-        FixData: If a signal was decided on a bar that does not exist.
+        FixData: If a signal was decided on a bar that does not exist, or its symbol has none.
     """
-    own = {symbol: at_every_bar(bars[symbol]) for symbol in bars}
-    table = pd.DataFrame(index=signals.index, columns=[f.name for f in FEATURES], dtype=np.float64)
-    for symbol, rows in signals.groupby("symbol", sort=False):
-        decided = decision_bars(bars[str(symbol)], rows)
-        for name, values in own[str(symbol)].items():
-            table.loc[rows.index, name] = values[decided]
-    for name, values in _across_symbols(bars, own, signals).items():
-        table[name] = values
-    table["direction"] = 1.0
-    signed = [feature.name for feature in FEATURES if feature.signed]
-    table[signed] = table[signed].mul(side_signs(signals), axis=0)
-    return table
+    return feature_table(signals, *features_of_some(bars, signals))
+
+
+def features_of_some(bars: Mapping[str, Bars], signals: pd.DataFrame) -> tuple[Floats, Crossing]:
+    """Return what each symbol's own bars give: its signals' features, and what is compared.
+
+    Args:
+        bars: Bars of some symbols of a universe.
+        signals: Their signals, as ``features`` takes them.
+
+    Returns:
+        ``FEATURES`` as seen by a buyer, shape (m, k), NaN where they look across symbols; and what
+        the cross-section takes of these symbols.
+
+    Raises:
+        FixData: If a signal was decided on a bar that does not exist, or its symbol has none.
+    """
+    stamps, rows = naive(signals["timestamp"]), rows_by_symbol(signals, bars)
+    values = np.full((len(signals), len(FEATURES)), np.nan, order="F")
+    crossed = {}
+    for symbol, history in bars.items():
+        own = at_every_bar(history)
+        crossed[symbol] = history.timestamp, np.column_stack([own[name] for name in CROSSED])
+        if symbol in rows:
+            decided = positions_of(history, stamps[rows[symbol]])
+            for name, column in own.items():
+                values[rows[symbol], _COLUMNS[name]] = column[decided]
+    return values, Crossing.of_symbols(crossed)
+
+
+def feature_table(signals: pd.DataFrame, own: Floats, crossing: Crossing) -> pd.DataFrame:
+    """Return the features of each signal by its side, see ``features``.
+
+    Args:
+        signals: One row per signal, as ``features`` takes them.
+        own: Result of ``features_of_some`` for these signals, shape (m, k); it is written to.
+        crossing: Every symbol of the universe.
+    """
+    symbols = pd.Index(crossing.symbols).get_indexer(pd.Index(signals["symbol"]))
+    across = across_symbols(crossing, symbols, naive(signals["timestamp"]))
+    for number, name in enumerate((*RANK_SOURCES, *REGIME_SOURCES)):
+        own[:, _COLUMNS[name]] = across[:, number]
+    own[:, _COLUMNS["direction"]] = 1.0
+    own[:, _SIGNED] *= side_signs(signals)[:, None]
+    return pd.DataFrame(own, index=signals.index, columns=list(_COLUMNS))
 
 
 def at_every_bar(bars: Bars) -> dict[str, Floats]:
@@ -300,56 +328,6 @@ def _lagged(values: Floats, bars: int) -> Floats:
     lagged[:bars] = np.nan
     lagged[bars:] = values[: max(len(values) - bars, 0)]
     return lagged
-
-
-def _across_symbols(
-    bars: Mapping[str, Bars], own: Mapping[str, Mapping[str, Floats]], signals: pd.DataFrame
-) -> dict[str, Floats]:
-    """Return ranks and regime of each signal among the symbols that have a bar at its stamp."""
-    stamps = signals["timestamp"].dt.tz_localize(None).to_numpy(dtype="datetime64[ns]")
-    moments = np.unique(stamps)
-    rows = np.searchsorted(moments, stamps)
-    symbols = sorted(bars)
-    numbers = {symbol: number for number, symbol in enumerate(symbols)}
-    columns = np.asarray(signals["symbol"].map(numbers).to_numpy(), dtype=np.int64)
-    panels: dict[str, Floats] = {}
-    for name in {*RANK_SOURCES.values(), *REGIME_SOURCES.values()}:
-        panels[name] = _panel(moments, [(bars[s].timestamp, own[s][name]) for s in symbols])
-    above = panels["over_ema50"]
-    panels["over_ema50"] = np.where(np.isnan(above), np.nan, np.sign(above) / 2)
-    ranks = {name: ranks_in(panels[src], rows, columns) for name, src in RANK_SOURCES.items()}
-    means = {name: _row_means(panels[source])[rows] for name, source in REGIME_SOURCES.items()}
-    return {**ranks, **means}
-
-
-def _panel(moments: Stamps, columns: list[tuple[Stamps, Floats]]) -> Floats:
-    """Return values by moment (rows) and symbol (columns), NaN where a symbol has no bar."""
-    panel = np.full((len(moments), len(columns)), np.nan)
-    for number, (stamps, values) in enumerate(columns):
-        positions = np.minimum(np.searchsorted(stamps, moments), len(stamps) - 1)
-        matching = stamps[positions] == moments
-        panel[matching, number] = values[positions[matching]]
-    return panel
-
-
-@njit(cache=True, nogil=True)
-def ranks_in(panel: Floats, rows: Ints, columns: Ints) -> Floats:
-    """Return the rank of each signal's symbol among all symbols, −0.5 to 0.5, shape (m,).
-
-    Args:
-        panel: Values by moment and symbol, shape (t, s); NaN does not count.
-        rows: Row of each signal in ``panel``, shape (m,).
-        columns: Column of each signal in ``panel``, shape (m,).
-    """
-    ranks = np.empty(len(rows))
-    for k in range(len(rows)):
-        ranks[k] = rank_among(panel[rows[k], columns[k]], panel[rows[k]])
-    return ranks
-
-
-def _row_means(panel: Floats) -> Floats:
-    known = np.isfinite(panel)
-    return np.asarray(np.where(known, panel, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1))
 
 
 @njit(cache=True, nogil=True)

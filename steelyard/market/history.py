@@ -1,20 +1,42 @@
 """The history: every signal with its outcome and features, as known at a given time."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from steelyard.market.bars import Bars
+from steelyard.market.bars import Bars, Floats, naive
 from steelyard.market.brackets import OUTCOMES, BracketPolicy, outcomes
+from steelyard.market.cross_section import Crossing
 from steelyard.market.exits import exit_rule
-from steelyard.market.features import features
+from steelyard.market.features import feature_table, features_of_some
 from steelyard.market.own_features import own_features
-from steelyard.market.strategy import Strategy, signals
+from steelyard.market.strategy import Strategy, checked_bars, signals_of_some
+from steelyard.market.yes_or_no import require_whole_scale
 
 _ENTRY = ("entry_at", "entry_price", "stop_price", "target_price", "stop_distance")
 _EXIT = tuple(name for name in OUTCOMES if name not in _ENTRY)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """What some symbols contribute to the history, from the bars of each symbol alone.
+
+    Attributes:
+        signals: Their signals, one row each.
+        own: The system's own features of each signal.
+        outcomes: The outcome of each signal.
+        features: ``FEATURES`` as seen by a buyer, shape (m, k), NaN where they look across symbols.
+        crossing: What the cross-section takes of these symbols.
+    """
+
+    signals: pd.DataFrame
+    own: pd.DataFrame
+    outcomes: pd.DataFrame
+    features: Floats
+    crossing: Crossing
 
 
 def history(bars: Mapping[str, Bars], strategy: Strategy, bracket: BracketPolicy) -> pd.DataFrame:
@@ -29,16 +51,56 @@ def history(bars: Mapping[str, Bars], strategy: Strategy, bracket: BracketPolicy
         FixConfiguration: If the system breaks its contract (see ``signals``).
         FixData: If a signal has no ATR, and so no bracket.
     """
-    proposed = signals(bars, strategy)
-    return pd.concat(
-        [
-            proposed,
-            own_features(bars, proposed, strategy),
-            outcomes(bars, proposed, bracket, exit_rule(strategy)),
-            features(bars, proposed),
-        ],
-        axis=1,
+    part = part_of(bars, strategy, bracket, checked_bars(len(bars)))
+    require_whole_scale(part.signals["confidence_existing"], type(strategy).__name__)
+    return assemble([part])
+
+
+def part_of(
+    bars: Mapping[str, Bars], strategy: Strategy, bracket: BracketPolicy, checked: int
+) -> Part:
+    """Return the part of some symbols of a universe; it does not depend on the others.
+
+    Args:
+        bars: Bars of these symbols.
+        strategy: The existing system.
+        bracket: Exit rule and costs of every signal.
+        checked: Result of ``checked_bars`` for the whole universe.
+
+    Raises:
+        FixConfiguration: If the system breaks its contract.
+        FixData: If a signal has no ATR, and so no bracket.
+    """
+    proposed = signals_of_some(bars, strategy, checked)
+    return Part(
+        proposed,
+        own_features(bars, proposed, strategy, checked),
+        outcomes(bars, proposed, bracket, exit_rule(strategy)),
+        *features_of_some(bars, proposed),
     )
+
+
+def assemble(parts: Sequence[Part]) -> pd.DataFrame:
+    """Return the history of the symbols of all parts, see ``history``.
+
+    Args:
+        parts: One or more, no two of which share a symbol.
+    """
+    signals, own, settled = (
+        pd.concat(tables, ignore_index=True)
+        for tables in zip(*((part.signals, part.own, part.outcomes) for part in parts), strict=True)
+    )
+    features = np.concatenate([part.features for part in parts])
+    if len(parts) > 1:
+        order = np.lexsort((signals["symbol"].to_numpy(str), naive(signals["decided_at"])))
+        signals, own, settled = (
+            table.take(order).reset_index(drop=True) for table in (signals, own, settled)
+        )
+        features = features[order]
+    crossing = Crossing.joined(part.crossing for part in parts)
+    table = feature_table(signals, features, crossing)
+    whole: pd.DataFrame = pd.concat([signals, own, settled, table], axis=1)
+    return whole
 
 
 def with_real_outcomes(history: pd.DataFrame, real: pd.DataFrame) -> pd.DataFrame:

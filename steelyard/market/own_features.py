@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 
 from steelyard.errors import FixConfiguration
-from steelyard.market.bars import Bars, Floats
-from steelyard.market.brackets import decision_bars
+from steelyard.market.bars import Bars, Floats, naive
+from steelyard.market.brackets import positions_of, rows_by_symbol
 from steelyard.market.features import LARGEST, OWN, may_be_missing
 from steelyard.market.formulas import Ints
 from steelyard.market.strategy import (
@@ -16,6 +16,7 @@ from steelyard.market.strategy import (
     ScanningFeatures,
     Strategy,
     own_names,
+    sample,
 )
 
 TOLERANCE = 1e-9
@@ -23,7 +24,10 @@ TOLERANCE = 1e-9
 
 
 def own_features(
-    bars: Mapping[str, Bars], signals: pd.DataFrame, strategy: Strategy
+    bars: Mapping[str, Bars],
+    signals: pd.DataFrame,
+    strategy: Strategy,
+    checked: int = CHECKED_BARS,
 ) -> pd.DataFrame:
     """Return the system's own features of each signal, columns ``own_NAME``, index of ``signals``.
 
@@ -33,6 +37,8 @@ def own_features(
         bars: Bars of every symbol that has a signal.
         signals: One row per signal; columns ``symbol`` and ``timestamp`` (decision bar, UTC).
         strategy: The existing system; without features of its own there are no columns.
+        checked: Decision bars of each symbol at which ``scan_features`` is compared with
+            ``features``.
 
     Raises:
         FixConfiguration: If a feature is missing, unnamed, infinite or no number, or if
@@ -40,16 +46,16 @@ def own_features(
         FixData: If a signal was decided on a bar that does not exist.
     """
     columns = [f"{OWN}{name}" for name in own_names(strategy)]
-    table = pd.DataFrame(index=signals.index, columns=columns, dtype=np.float64)
-    if not isinstance(strategy, Featuring):
-        return table
-    for symbol, rows in signals.groupby("symbol", sort=False):
-        history = bars[str(symbol)]
-        table.loc[rows.index] = _at_bars(history, decision_bars(history, rows), strategy)
-    return table
+    values = np.full((len(signals), len(columns)), np.nan)
+    if isinstance(strategy, Featuring):
+        stamps = naive(signals["timestamp"])
+        for symbol, rows in rows_by_symbol(signals, bars).items():
+            decided = positions_of(bars[symbol], stamps[rows])
+            values[rows] = _at_bars(bars[symbol], decided, strategy, checked)
+    return pd.DataFrame(values, index=signals.index, columns=columns)
 
 
-def _at_bars(bars: Bars, decided: Ints, strategy: Featuring) -> Floats:
+def _at_bars(bars: Bars, decided: Ints, strategy: Featuring, checked: int) -> Floats:
     """Return the features at each decision bar, shape (m, k)."""
     if not isinstance(strategy, ScanningFeatures):
         return np.array([_at(bars, bar, strategy) for bar in decided])
@@ -63,7 +69,7 @@ def _at_bars(bars: Bars, decided: Ints, strategy: Featuring) -> Floats:
         )
     scanned = np.column_stack(columns)[decided]
     _require_numbers(bars, decided, strategy, scanned)
-    for row in np.unique(np.linspace(0, len(decided) - 1, CHECKED_BARS).astype(np.int64)):
+    for row in sample(bars.symbol, 0, len(decided), checked):
         _require_same(bars, decided[row], strategy, scanned[row])
     return scanned
 

@@ -1,9 +1,10 @@
 """The existing system: two built-in ones, and the contract of any other (SPEC §2)."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, field, fields
 from typing import Literal, Protocol, cast, runtime_checkable
+from zlib import crc32
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ from pydantic import field_validator
 
 from steelyard.errors import FixConfiguration
 from steelyard.market import indicators
-from steelyard.market.bars import Bars, Floats
+from steelyard.market.bars import Bars, Floats, Stamps
 from steelyard.market.formulas import ratio
 from steelyard.market.logged import LogSettings
 from steelyard.market.yes_or_no import require_whole_scale
@@ -22,7 +23,9 @@ Side = Literal["buy", "sell"]
 WARMUP = 120
 """Bars before the first signal is accepted: by then every feature has its full window."""
 CHECKED_BARS = 12
-"""Decision bars of each symbol at which ``scan`` is compared with ``propose``."""
+"""Bars of a symbol, and decision bars, at which ``scan`` is compared with ``propose``."""
+MIN_CHECKED_BARS, CHECKED_BARS_OF_ALL = 2, 240
+"""The same in a universe of many symbols: at least for each, and about for all together."""
 
 
 BUILT_IN = {
@@ -300,6 +303,25 @@ def _logistic(values: Floats, middle: float, width: float) -> Floats:
     return np.asarray(100 / (1 + np.exp(-(values - middle) / width)))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Decided:
+    """The signals of one symbol, arrays of shape (m,), oldest first.
+
+    Attributes:
+        symbol: Name of the symbol.
+        timestamp: Open of each decision bar, UTC.
+        decided_at: Its close, UTC.
+        sides: +1 buys, −1 sells.
+        numbers: Confidence, sub-scores and exit levels by column.
+    """
+
+    symbol: str
+    timestamp: Stamps
+    decided_at: Stamps
+    sides: NDArray[np.int64]
+    numbers: Mapping[str, Floats]
+
+
 def signals(bars: Mapping[str, Bars], strategy: Strategy) -> pd.DataFrame:
     """Return every signal of the system, ordered by decision time, symbol and side.
 
@@ -316,15 +338,35 @@ def signals(bars: Mapping[str, Bars], strategy: Strategy) -> pd.DataFrame:
         FixConfiguration: If the system's ``scan`` differs from its ``propose``, a candidate is not
             valid, or all confidences lie within 0 to 1.
     """
-    frames = [_symbol_signals(history, strategy) for history in bars.values()]
-    if not frames:
-        return _frame(None, np.empty(0, dtype=np.int64), _empty_scan(strategy))
-    proposed = pd.concat(frames, ignore_index=True)
+    proposed = signals_of_some(bars, strategy, checked_bars(len(bars)))
     require_whole_scale(proposed["confidence_existing"], type(strategy).__name__)
-    return proposed.sort_values(["decided_at", "symbol", "side"], ignore_index=True, kind="stable")
+    return proposed
 
 
-def _symbol_signals(bars: Bars, strategy: Strategy) -> pd.DataFrame:
+def checked_bars(symbols: int) -> int:
+    """Return at how many decision bars of each symbol a scan is compared with single answers.
+
+    Args:
+        symbols: Number of symbols of the universe.
+    """
+    return max(MIN_CHECKED_BARS, min(CHECKED_BARS, CHECKED_BARS_OF_ALL // max(symbols, 1)))
+
+
+def signals_of_some(bars: Mapping[str, Bars], strategy: Strategy, checked: int) -> pd.DataFrame:
+    """Return what ``signals`` returns, of some symbols of a universe; each is asked alone.
+
+    Args:
+        bars: Bars of these symbols.
+        strategy: The existing system.
+        checked: Result of ``checked_bars`` for the whole universe.
+
+    Raises:
+        FixConfiguration: As ``signals``, but for the scale, which takes all symbols to tell.
+    """
+    return _frame([_decided(history, strategy, checked) for history in bars.values()], strategy)
+
+
+def _decided(bars: Bars, strategy: Strategy, checked: int) -> _Decided:
     scan = strategy.scan(bars) if isinstance(strategy, Scanning) else _walk(bars, strategy)
     first = max(strategy.warmup, WARMUP)
     decided = np.flatnonzero(scan.side != 0)
@@ -339,8 +381,11 @@ def _symbol_signals(bars: Bars, strategy: Strategy) -> pd.DataFrame:
         )
     levels = _levels(bars, strategy, scan, decided)
     if isinstance(strategy, Scanning):
-        _check_scan(bars, strategy, scan, decided, first)
-    return _frame(bars, decided, scan).assign(**levels)
+        _check_scan(bars, strategy, scan, decided, checked)
+    scores = {f"score_{name}": values[decided] for name, values in scan.scores.items()}
+    opened = bars.timestamp[decided]
+    numbers = {"confidence_existing": confidence, **scores, **levels}
+    return _Decided(bars.symbol, opened, opened + bars.delay, scan.side[decided], numbers)
 
 
 def _walk(bars: Bars, strategy: Strategy) -> Scan:
@@ -416,16 +461,29 @@ def _levels(
     return dict(zip(LEVELS, (stop, target, limit, trail), strict=True))
 
 
+def sample(symbol: str, first: int, end: int, count: int) -> NDArray[np.int64]:
+    """Return positions to check, rising, the last one among them; the same ones every time.
+
+    Args:
+        symbol: Symbol that is checked: each has positions of its own.
+        first: First position.
+        end: Position after the last one; nothing is returned if it is ``first`` or less.
+        count: Number of positions, at most.
+    """
+    if end <= first:
+        return np.empty(0, dtype=np.int64)
+    rng = np.random.default_rng(crc32(symbol.encode()))
+    drawn = rng.choice(end - first, min(count - 1, end - first), replace=False)
+    return np.unique(np.append(first + drawn, end - 1)).astype(np.int64)
+
+
 def _check_scan(
-    bars: Bars, strategy: Strategy, scan: Scan, decided: NDArray[np.int64], first: int
+    bars: Bars, strategy: Strategy, scan: Scan, decided: NDArray[np.int64], checked: int
 ) -> None:
     """Compare a scan with ``propose`` at some bars, with and without a candidate."""
-    if len(bars) <= first:
-        return
-    spread = np.linspace(first, len(bars) - 1, CHECKED_BARS).astype(np.int64)
-    if len(decided):
-        decided = decided[np.linspace(0, len(decided) - 1, CHECKED_BARS).astype(np.int64)]
-    for bar in np.unique(np.concatenate([spread, decided])):
+    spread = sample(bars.symbol, max(strategy.warmup, WARMUP), len(bars), checked)
+    candidates = decided[sample(bars.symbol, 0, len(decided), checked)]
+    for bar in np.unique(np.concatenate([spread, candidates])):
         candidate, scanned = strategy.propose(bars[: bar + 1]), candidate_at(scan, int(bar))
         if not _agree(candidate, scanned):
             raise FixConfiguration(
@@ -454,31 +512,42 @@ def _words(candidate: Candidate | None) -> str:
     return f"{candidate.side} with confidence {candidate.confidence}{named}"
 
 
-def _frame(bars: Bars | None, decided: NDArray[np.int64], scan: Scan) -> pd.DataFrame:
-    none = np.empty(0, dtype="datetime64[ns]")
-    timestamp, decided_at = (
-        pd.Series(pd.to_datetime(stamps, utc=True)).astype("datetime64[ns, UTC]")
-        for stamps in (
-            bars.timestamp[decided] if bars else none,
-            bars.closes_at[decided] if bars else none,
-        )
-    )
-    symbol = bars.symbol if bars else ""
-    sides = np.where(scan.side[decided] > 0, "buy", "sell")
-    ids = [
-        f"{symbol}:{stamp}:{side}"
-        for stamp, side in zip(timestamp.dt.strftime("%Y-%m-%dT%H:%M:%SZ"), sides, strict=True)
-    ]
-    frame = pd.DataFrame(
+def _frame(parts: Sequence[_Decided], strategy: Strategy) -> pd.DataFrame:
+    """Return the signals of some symbols as one table, see ``signals``."""
+    if not parts:
+        none, ints = np.empty(0, dtype="datetime64[ns]"), np.empty(0, dtype=np.int64)
+        names = ("confidence_existing", *(f"score_{name}" for name in strategy.score_names))
+        parts = [_Decided("", none, none, ints, dict.fromkeys(names, np.empty(0)))]
+    counts = [len(part.sides) for part in parts]
+    stamps = np.concatenate([part.timestamp for part in parts])
+    ends = np.concatenate([part.decided_at for part in parts])
+    signs = np.concatenate([part.sides for part in parts])
+    symbols, places = np.unique([part.symbol for part in parts], return_inverse=True)
+    alphabetical = np.repeat(places, counts)
+    order = np.lexsort((signs < 0, alphabetical, ends))
+    named = symbols.astype(object)[alphabetical[order]]
+    sides = np.where(signs > 0, "buy", "sell")[order]
+    opened = np.datetime_as_string(stamps[order], unit="s")
+    ids = [f"{name}:{at}Z:{side}" for name, at, side in zip(named, opened, sides, strict=True)]
+    return pd.DataFrame(
         {
             "signal_id": pd.Series(ids, dtype="str"),
-            "symbol": pd.Series([symbol] * len(decided), dtype="str"),
-            "timestamp": timestamp,
-            "decided_at": decided_at,
+            "symbol": pd.Series(named, dtype="str"),
+            "timestamp": pd.DatetimeIndex(stamps[order], tz="UTC"),
+            "decided_at": pd.DatetimeIndex(ends[order], tz="UTC"),
             "side": pd.Series(sides, dtype="str"),
-            "confidence_existing": scan.confidence[decided],
+            **{name: column[order] for name, column in _numbers(parts).items()},
         }
     )
-    for name, values in scan.scores.items():
-        frame[f"score_{name}"] = values[decided]
-    return frame
+
+
+def _numbers(parts: Sequence[_Decided]) -> dict[str, Floats]:
+    """Return each column of numbers of all signals, NaN at symbols that have none of it."""
+    missing = [np.full(len(part.sides), np.nan) for part in parts]
+    columns = dict.fromkeys(name for part in parts for name in part.numbers)
+    return {
+        column: np.concatenate(
+            [part.numbers.get(column, none) for part, none in zip(parts, missing, strict=True)]
+        )
+        for column in columns
+    }

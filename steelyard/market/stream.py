@@ -18,7 +18,8 @@ from talib import stream
 
 from steelyard.errors import FixData
 from steelyard.market.bars import Bars, Floats
-from steelyard.market.features import FEATURES, RANK_SOURCES, REGIME_SOURCES, at_every_bar
+from steelyard.market.cross_section import RANK_SOURCES, REGIME_SOURCES
+from steelyard.market.features import FEATURES, at_every_bar
 from steelyard.market.formulas import (
     Calendar,
     Candle,
