@@ -12,7 +12,6 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 from httpx import HTTPError
-from prefect.settings import PREFECT_API_URL
 
 from steelyard.environment import prefect_server_configured
 from steelyard.errors import CollectMoreData, RestoreService
@@ -24,8 +23,8 @@ from steelyard.gateways.heartbeat import Heartbeat
 from steelyard.home import Home, open_shared
 from steelyard.ops.deployments import close_abandoned_rounds
 from steelyard.ops.login import logged_in
-from steelyard.ops.supervisor import listens
 from steelyard.queries.rhythm import rhythm
+from steelyard.tasks.recording import server_answers
 from steelyard.views.runs import BarRun
 from steelyard.views.verdicts import verdict
 
@@ -70,13 +69,9 @@ def run(home: str, conf: str | None, say: Callable[[str], None]) -> None:
 
 def _close_abandoned(shared: Home, home: str) -> None:
     """Close the rounds that a killed process left running, if a server answers."""
-    if _server_answers():
+    if prefect_server_configured() and server_answers():
         with suppress(HTTPError), logged_in(shared.settings, Path(home)):
             close_abandoned_rounds(home)
-
-
-def _server_answers() -> bool:
-    return prefect_server_configured() and listens(PREFECT_API_URL.value() or "")
 
 
 def _handled(shared: Home, home: str, conf: str | None, say: Callable[[str], None]) -> bool:
@@ -91,7 +86,7 @@ def _handled(shared: Home, home: str, conf: str | None, say: Callable[[str], Non
 
 
 def _round(shared: Home, home: str, conf: str | None) -> BarRun:
-    if _server_answers():
+    if prefect_server_configured() and server_answers():
         try:
             with logged_in(shared.settings, Path(home)):
                 return bar(home=home, conf=conf)

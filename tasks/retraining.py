@@ -8,6 +8,7 @@ from prefect.exceptions import ObjectNotFound
 
 from steelyard.environment import prefect_server_configured
 from steelyard.home import Home
+from steelyard.tasks.recording import server_answers
 from steelyard.tasks.step import step
 from steelyard.weight.gates import pilot_failed
 from steelyard.weight.ladder import period_end
@@ -67,6 +68,8 @@ def start_training(home: Home, reason: str, key: str) -> str:
     if not prefect_server_configured():
         return "no Prefect server is configured; run steelyard train"
     command = "steelyard train" + (f" --lineage {home.lineage}" if home.lineage else "")
+    if not server_answers():
+        return f"no Prefect server answers; run {command}"
     deployment = f"{TRAINING}-{home.lineage}" if home.lineage else TRAINING
     parameters = {
         "home": str(home.folder),

@@ -7,8 +7,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import typer
+
 from steelyard.environment import prefect_server_configured
-from steelyard.errors import FixConfiguration
+from steelyard.errors import FixConfiguration, RestoreService
 
 
 def show(document: Any, as_json: bool, as_text: Callable[[Any], None]) -> None:
@@ -107,7 +109,9 @@ def run_for_operator(
 
 
 def run_with_progress(flow: Any, **parameters: Any) -> Any:
-    """Run a flow with progress on stderr; a Prefect server records it if one is configured.
+    """Run a flow with progress on stderr, recorded if a Prefect server is configured and answers.
+
+    Without it the flow runs all the same: no operator waits for a server to take a weight away.
 
     Args:
         flow: The flow.
@@ -115,20 +119,39 @@ def run_with_progress(flow: Any, **parameters: Any) -> Any:
 
     Returns:
         What the flow returns.
+
+    Raises:
+        RestoreService: If the server goes away while it records the run.
     """
     from steelyard.flows.common import alert_on_failure
-    from steelyard.settings import load_shared
+    from steelyard.tasks.recording import server_answers
     from steelyard.views import terminal
 
     with terminal.shown_progress():
         if prefect_server_configured():
-            from steelyard.ops.login import logged_in
-
-            conf = Path(parameters["conf"]) if parameters["conf"] else None
-            with logged_in(load_shared(conf), Path(parameters["home"])):
-                return flow(**parameters)
+            if server_answers():
+                return _run_recorded(flow, parameters)
+            typer.echo("no Prefect server answers; this run is not recorded there", err=True)
         with alert_on_failure(flow, parameters):
             return flow.fn(**parameters)
+
+
+def _run_recorded(flow: Any, parameters: dict[str, Any]) -> Any:
+    from httpx import HTTPError  # raised by Prefect's client
+
+    from steelyard.ops.login import logged_in
+    from steelyard.settings import load_shared
+
+    conf = Path(parameters["conf"]) if parameters["conf"] else None
+    try:
+        with logged_in(load_shared(conf), Path(parameters["home"])):
+            return flow(**parameters)
+    except HTTPError as error:
+        reason = " ".join(str(error).split())[:120]
+        raise RestoreService(
+            f"Prefect's server failed while it recorded the run ({reason}); run the same command "
+            "again"
+        ) from error
 
 
 def folders(home: Path, conf: Path | None) -> dict[str, Any]:

@@ -139,6 +139,7 @@ def test_a_server_that_does_not_answer_fails_no_guard(
         raise ConnectError("connection refused")
 
     monkeypatch.setattr(retraining, "prefect_server_configured", lambda: True)
+    monkeypatch.setattr(retraining, "server_answers", lambda: True)
     monkeypatch.setattr(retraining, "run_deployment", refuse)
     roll_back_weight(pilot, "spread tripled", "anna", DAY)
 

@@ -1,11 +1,15 @@
 """A rollback tries every way to take the weight away, and says which worked."""
 
 import shutil
+import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from factories.homes import LAST, pilot_home
 from factories.registry import LINEAGE
@@ -60,6 +64,41 @@ def test_without_mlflow_the_brakes_hold(pilot: Home, command: Command, conf: Pat
     code, out, err = roll_back(command, pilot, conf)
     assert (code, "journal: decision 3" in out) == (0, True), err
     assert (pilot.brake.pulled, pilot.ledger.brake("signal-confidence")) == (False, None)
+
+
+class Unready(BaseHTTPRequestHandler):
+    """A Prefect server that has lost its database."""
+
+    def do_GET(self) -> None:  # the name http.server calls
+        self.send_error(HTTPStatus.SERVICE_UNAVAILABLE)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize("server_listens", [False, True], ids=["gone", "without database"])
+def test_a_prefect_server_that_takes_no_run_holds_nothing_up(
+    server_listens: bool,
+    pilot: Home,
+    command: Command,
+    conf: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The weight is 0, and one line says that Prefect has no record of it."""
+    with HTTPServer(("127.0.0.1", 0), Unready) as server:
+        address = f"http://127.0.0.1:{server.server_port}/api"
+        if server_listens:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+        else:
+            server.server_close()
+        monkeypatch.setenv("PREFECT_API_URL", address)
+        with temporary_settings({PREFECT_API_URL: address}):
+            code, out, err = roll_back(command, pilot, conf)
+        if server_listens:
+            server.shutdown()
+
+    assert (code, err) == (0, "no Prefect server answers; this run is not recorded there\n")
+    assert "journal: decision 3" in out
 
 
 def test_with_an_unwritable_disk_the_journal_holds(

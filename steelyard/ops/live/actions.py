@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from steelyard.environment import child_environment
 from steelyard.home import Home
-from steelyard.ops.supervisor import listens
 from steelyard.views.live import Command
 
 LONGEST_SECONDS = 300.0
@@ -63,7 +62,7 @@ def run(home: Home, command: Command, operator: str) -> Ended:
             capture_output=True,
             text=True,
             check=False,
-            env=_environment(home),
+            env=child_environment(COLUMNS="100"),
             timeout=LONGEST_SECONDS,
         )
     except subprocess.TimeoutExpired:
@@ -90,11 +89,3 @@ def arguments(home: Home, command: Command, operator: str) -> list[str]:
         *([f"--conf={home.conf}"] if home.conf else []),
         *(["--all"] if command.every else [f"--lineage={home.lineage}"] if home.lineage else []),
     ]
-
-
-def _environment(home: Home) -> dict[str, str]:
-    """Return the environment of a command; a Prefect server that is away must not hold it up."""
-    environment = child_environment(COLUMNS="100")
-    if not listens(environment.get("PREFECT_API_URL", "")):
-        environment.pop("PREFECT_API_URL", None)
-    return environment
