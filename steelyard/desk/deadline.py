@@ -20,7 +20,7 @@ class DeadlineWorker(Generic[Result]):
     """
 
     def __init__(self) -> None:
-        self._jobs: queue.SimpleQueue[tuple[int, Callable[[], Result]] | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._results: queue.SimpleQueue[tuple[int, Result | None, Exception | None]] = (
             queue.SimpleQueue()
         )
@@ -42,8 +42,8 @@ class DeadlineWorker(Generic[Result]):
             self._completed = self._results.get()[0]
         if self._completed < self._submitted:
             raise DeadlineExceeded
-        self._submitted += 1
-        self._jobs.put((self._submitted, job))
+        self._submitted = number = self._submitted + 1
+        self._jobs.put(lambda: self._answer(number, job))
         try:
             self._completed, result, error = self._results.get(timeout=seconds)
         except queue.Empty:
@@ -51,6 +51,10 @@ class DeadlineWorker(Generic[Result]):
         if result is None:
             raise error or DeadlineExceeded
         return result
+
+    def submit(self, job: Callable[[], None]) -> None:
+        """Run ``job`` after those before it; nobody waits for it, and ``trouble`` has its error."""
+        self._jobs.put(job)
 
     @property
     def trouble(self) -> str | None:
@@ -63,9 +67,10 @@ class DeadlineWorker(Generic[Result]):
         self._jobs.put(None)
 
     def _work(self) -> None:
-        if (submitted := self._jobs.get()) is None:
-            return
-        number, job = submitted
+        if (job := self._jobs.get()) is not None:
+            job()
+
+    def _answer(self, number: int, job: Callable[[], Result]) -> None:
         try:
             self._results.put((number, job(), None))
         except Exception as error:  # noqa: BLE001  # raised in the thread that waits

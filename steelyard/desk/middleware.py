@@ -1,13 +1,11 @@
 """Checks token, rate and size of a request before the service reads it."""
 
 import hmac
+import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import suppress
 from typing import Any
 
-from limits import RateLimitItemPerSecond
-from limits.storage import MemoryStorage
-from limits.strategies import FixedWindowRateLimiter
 from starlette.responses import JSONResponse
 
 Message = MutableMapping[str, Any]
@@ -32,9 +30,8 @@ class AccessMiddleware:
     def __init__(self, app: App, token: str, requests_per_second: int, max_bytes: int) -> None:
         self._app = app
         self._expected = f"Bearer {token}".encode()
-        self._limiter = FixedWindowRateLimiter(MemoryStorage())
-        self._rate = RateLimitItemPerSecond(requests_per_second)
-        self._wrong_rate = RateLimitItemPerSecond(WRONG_TOKENS_PER_SECOND)
+        self._open, self._right = _Rate(requests_per_second), _Rate(requests_per_second)
+        self._wrong = _Rate(WRONG_TOKENS_PER_SECOND)
         self._max_bytes = max_bytes
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -50,16 +47,16 @@ class AccessMiddleware:
 
     def _refusal(self, scope: Message, headers: dict[bytes, bytes]) -> JSONResponse | None:
         if scope["path"] in OPEN:
-            return None if self._limiter.hit(self._rate, "open") else _busy()
+            return None if self._open.allows() else _busy()
         if not hmac.compare_digest(headers.get(b"authorization", b""), self._expected):
-            if not self._limiter.hit(self._wrong_rate, "wrong"):
+            if not self._wrong.allows():
                 return _busy()
             detail = (
                 "token missing or wrong; send the header Authorization: Bearer with the value of "
                 "STEELYARD_TOKEN"
             )
             return JSONResponse({"detail": detail}, 401, {"WWW-Authenticate": "Bearer"})
-        if not self._limiter.hit(self._rate, "right"):
+        if not self._right.allows():
             return _busy()
         declared_bytes = int(headers.get(b"content-length", b"0") or 0)
         return self._too_large() if declared_bytes > self._max_bytes else None
@@ -88,6 +85,22 @@ class AccessMiddleware:
             await self._app(scope, counted_receive, send_unless_large)
         if received_bytes > self._max_bytes:
             await self._too_large()(scope, receive, send)
+
+
+class _Rate:
+    """Counts the requests of each second, up to a limit."""
+
+    def __init__(self, per_second: int) -> None:
+        self._per_second = per_second
+        self._second = self._count = 0
+
+    def allows(self) -> bool:
+        """Return whether one more request is within the limit, and count it."""
+        second = int(time.monotonic())
+        if second != self._second:
+            self._second, self._count = second, 0
+        self._count += 1
+        return self._count <= self._per_second
 
 
 class _TooLarge(Exception):  # ends the reading; the middleware answers

@@ -1,10 +1,11 @@
 """HTTP service of the trading side, for trading systems that are not written in Python."""
 
+import gc
 import math
 import socket
 import sys
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
@@ -29,6 +30,7 @@ from steelyard.desk.policy import DeskPolicy
 from steelyard.desk.session import OTHER_SYSTEM, Session
 from steelyard.desk.signals import LoggedSignal, Outcome, Signal
 from steelyard.errors import FixConfiguration, RestoreService
+from steelyard.market.bars import Bars
 from steelyard.market.features import LARGEST
 from steelyard.market.logged import own_name
 from steelyard.market.yes_or_no import PLAIN_YES
@@ -258,8 +260,7 @@ class Desk:
         answer = self._answers.get(signal.signal_id)
         if answer is not None:
             return _require_same(answer, proposal.confidence)
-        note = self._buffer.extend([_bar(bar) for bar in proposal.bars])
-        answer = self._evaluate(signal, note)
+        answer = self._evaluate(signal, *self._extend(proposal.bars))
         if answer.fallback_reason == OTHER_SYSTEM:
             return answer.model_copy(update={"note": NOT_PROPOSED})
         return self._store_answer(answer)
@@ -277,12 +278,17 @@ class Desk:
         answer = self._answers.get(logged.signal_id)
         if answer is not None:
             return _require_same(answer, logged.confidence)
-        note = self._buffer.extend([_bar(bar) for bar in proposal.bars])
+        note, news = self._extend(proposal.bars)
         if 0 < logged.confidence <= 1:
             note = f"confidence {logged.confidence:g}: the scale is 0 to 100; log.confidence_factor"
         self.session.take_in(logged)
         signal = self._log.on_bar(logged, self._buffer.bars)
-        return self._store_answer(self._evaluate(signal, note))
+        return self._store_answer(self._evaluate(signal, note, news))
+
+    def _extend(self, sent: Sequence[BarIn]) -> tuple[str | None, dict[str, Bars]]:
+        """Return what is wrong with the first invalid bar, or None, and the extended histories."""
+        note, bars = self._buffer.extend([_bar(bar) for bar in sent]), self._buffer.bars
+        return note, {bar.symbol: bars[bar.symbol] for bar in sent if bar.symbol in bars}
 
     @staticmethod
     def _logged(proposal: LoggedSignalIn, log: LogTerms) -> LoggedSignal:
@@ -306,8 +312,10 @@ class Desk:
             levels={str(name): price for name, price in proposal.levels.items()} or None,
         )
 
-    def _evaluate(self, signal: Signal, note: str | None) -> EvaluationOut:
-        evaluation = self.session.evaluate(signal, self._buffer.bars)
+    def _evaluate(
+        self, signal: Signal, note: str | None, news: Mapping[str, Bars]
+    ) -> EvaluationOut:
+        evaluation = self.session.evaluate(signal, news=news)
         self._latency.labels("trade" if evaluation.decision else "leave").observe(
             evaluation.latency_ms / 1e3
         )
@@ -533,6 +541,8 @@ def run(app: FastAPI, host: str, port: int, announce: Callable[[str], None]) -> 
         server_header=False,
     )
     sys.setswitchinterval(SWITCH_SECONDS)
+    gc.collect()
+    gc.freeze()  # or every few thousand requests one waits while half a million objects are walked
     with suppress(KeyboardInterrupt):  # uvicorn raises it again after closing everything
         uvicorn.Server(settings).run(sockets=[listener])
 

@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
@@ -36,6 +36,7 @@ SAME_CONFIDENCE = 0.01
 """Difference of two confidences, 0 to 100, that other digits of the same bars explain."""
 Proposes = Callable[[Signal, Bars], bool]
 _NO_FEATURES = np.empty(0)
+EPOCH, MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +139,7 @@ class Session:
         self._ab_key = ab_key
         self._deadline = policy.deadline_ms / 1e3
         self._features: FeatureStream | None = None
+        self._bars: dict[str, Bars] = {}
         self._worker = DeadlineWorker[_Opinion]()
         self._recorder = recorder
         self.fallbacks: Counter[str] = Counter()
@@ -156,24 +158,41 @@ class Session:
             FixData: If a bar contains an invalid price.
         """
         if self._has_bars:
-            self._features = FeatureStream(bars)
+            self._bars, self._features = dict(bars), FeatureStream(bars)
             for symbol in list(bars)[:1]:
                 self._features.at(symbol, -1)
         assign_arm("", "pilot", self._ab_key)
 
-    def evaluate(self, signal: Signal, bars: Mapping[str, Bars]) -> Evaluation:
+    def on_bars(self, bars: Mapping[str, Bars]) -> None:
+        """Take in bars as they close, in the background, so that no signal waits for them.
+
+        Args:
+            bars: Histories up to the newest bar, of the symbols that have a new one.
+        """
+        if self._has_bars:
+            arrived = dict(bars)
+            self._worker.submit(lambda: self._take_in(arrived))
+
+    def evaluate(
+        self,
+        signal: Signal,
+        bars: Mapping[str, Bars] | None = None,
+        news: Mapping[str, Bars] | None = None,
+    ) -> Evaluation:
         """Return the decision about ``signal``; no failure of the ML side raises or delays it.
 
         Args:
             signal: A signal of its symbol's newest bar; on any other bar the existing system
                 decides alone (``other_bar``).
             bars: Bars of the universe up to the decision bar, by symbol: the histories of the last
-                call, extended by the bars that have closed since.
+                call, extended by the bars that have closed since. None for those of ``warm`` and
+                ``on_bars``.
+            news: Bars that came with the signal, as for ``on_bars``.
         """
         started = time.perf_counter()
         state, weight, out_of_force = self._watch.terms()
         bundle = self._champion.bundle
-        opinion = self._opinion(signal, bars, bundle)
+        opinion = self._opinion(lambda: self._form_opinion(signal, bars, news, bundle))
         reason = opinion.reason or out_of_force
         if reason is not None:
             weight = 0.0
@@ -255,26 +274,28 @@ class Session:
             )
         self._recorder.settle(outcome)
 
-    def _opinion(self, signal: Signal, bars: Mapping[str, Bars], bundle: Bundle | None) -> _Opinion:
+    def _opinion(self, form: Callable[[], _Opinion]) -> _Opinion:
         try:
-            return self._worker.run(
-                lambda: self._form_opinion(signal, bars, bundle), self._deadline
-            )
+            return self._worker.run(form, self._deadline)
         except DeadlineExceeded:
             return _Opinion("deadline")
         except Exception:  # noqa: BLE001  # the trade goes on, whatever the ML side does
-            self._features = None
             return _Opinion("exception")
 
     def _form_opinion(
-        self, signal: Signal, bars: Mapping[str, Bars], bundle: Bundle | None
+        self,
+        signal: Signal,
+        bars: Mapping[str, Bars] | None,
+        news: Mapping[str, Bars] | None,
+        bundle: Bundle | None,
     ) -> _Opinion:
         if self._has_bars:
+            if news:
+                self._take_in(news)
             stream = self._follow(bars)
-            bar_open = np.datetime64(signal.timestamp.astimezone(UTC).replace(tzinfo=None), "ns")
-            if stream.newest(signal.symbol) != bar_open:
+            if stream.newest(signal.symbol) != (signal.timestamp - EPOCH) // MICROSECOND * 1000:
                 return _Opinion("other_bar")
-            if self._proposes is not None and not self._proposes(signal, bars[signal.symbol]):
+            if self._proposes is not None and not self._proposes(signal, self._bars[signal.symbol]):
                 return _Opinion(OTHER_SYSTEM)
             market = stream.at(signal.symbol, 1 if signal.side == "buy" else -1)
         else:
@@ -296,11 +317,23 @@ class Session:
             return _Opinion("odd_opinion", row)
         return _Opinion(None, row, p_win, confidence_ml)
 
-    def _follow(self, bars: Mapping[str, Bars]) -> FeatureStream:
-        if self._features is None:
-            self._features = FeatureStream(bars)
-        else:
-            self._features.follow(bars)
+    def _take_in(self, bars: Mapping[str, Bars]) -> None:
+        """Take in new bars; if one is refused, the next evaluation reads all histories anew."""
+        self._bars.update(bars)
+        if self._features is not None:
+            stream, self._features = self._features, None
+            stream.follow(bars)
+            self._features = stream
+
+    def _follow(self, universe: Mapping[str, Bars] | None) -> FeatureStream:
+        """Return the features of a universe, or of the bars taken in so far, at its newest bars."""
+        if self._features is not None:
+            if universe is not None:
+                self._take_in(universe)
+            return self._features
+        if universe is not None:
+            self._bars = dict(universe)
+        self._features = FeatureStream(self._bars)
         return self._features
 
     def _known_own_names(self, bundle: Bundle | None) -> tuple[str, ...]:

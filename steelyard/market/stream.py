@@ -58,11 +58,13 @@ _TREND, _MOMENTUM, _VOLATILITY, _VOLUME, _CANDLE, _CALENDAR = (
     for group in (Trend, Momentum, Volatility, Volume, Candle, Calendar)
 )
 _ACROSS = tuple(feature.name for feature in FEATURES)[len(OWN_FEATURES) : -1]
+_COMPARED = tuple(dict.fromkeys((*RANK_SOURCES.values(), *REGIME_SOURCES.values())))
+_SOURCES = np.array([OWN_FEATURES.index(name) for name in _COMPARED])
 _RANKS = np.array(
-    [(_ACROSS.index(rank), OWN_FEATURES.index(source)) for rank, source in RANK_SOURCES.items()]
+    [(_ACROSS.index(rank), _COMPARED.index(source)) for rank, source in RANK_SOURCES.items()]
 )
 _MEANS = np.array(
-    [(_ACROSS.index(mean), OWN_FEATURES.index(source)) for mean, source in REGIME_SOURCES.items()]
+    [(_ACROSS.index(mean), _COMPARED.index(source)) for mean, source in REGIME_SOURCES.items()]
 )
 _BREADTH = _ACROSS.index("regime_breadth")
 
@@ -91,6 +93,8 @@ class Panel(NamedTuple):
 
     Attributes:
         values: Features at the newest bar, order of ``OWN_FEATURES``, shape (s, 31).
+        compared: The five of them that are compared across symbols, side by side: a thousand
+            symbols fit into the processor's cache. Shape (s, 5).
         columns: Last bars: open, high, low, close, volume (0 for none), shape (s, 5,
             ``CAPACITY``), filled up to ``ends``.
         ema26: EMA26 at the same bars, shape (s, ``CAPACITY``).
@@ -99,6 +103,7 @@ class Panel(NamedTuple):
     """
 
     values: Floats
+    compared: Floats
     columns: Floats
     ema26: Floats
     ends: Ints
@@ -109,6 +114,7 @@ class Panel(NamedTuple):
         """Return a panel for this many symbols."""
         return cls(
             np.full((symbols, len(OWN_FEATURES)), np.nan),
+            np.full((symbols, len(_COMPARED)), np.nan),
             np.empty((symbols, 5, CAPACITY)),
             np.empty((symbols, CAPACITY)),
             np.zeros(symbols, dtype=np.int64),
@@ -140,6 +146,7 @@ class FeatureStream:
     def __init__(self, bars: Mapping[str, Bars]) -> None:
         self._rows: dict[str, int] = {}
         self._handles: list[_Handles | None] = []
+        self._histories: list[Bars] = []
         self._newest: list[tuple[int, float]] = []
         self._panel = Panel.of_size(len(bars))
         take_in(self._panel, np.empty((0, NEWS_COLUMNS)))  # compiled now: no bar waits for it
@@ -155,17 +162,19 @@ class FeatureStream:
         try:
             for symbol, history in bars.items():
                 row = self._rows.get(symbol)
-                if row is not None:
+                if row is None:
+                    if len(history):
+                        self._add(symbol, history)
+                elif self._histories[row] is not history:
                     self._follow(row, history, news)
-                elif len(history):
-                    self._add(symbol, history)
+                    self._histories[row] = history
         finally:  # what the indicators have seen, the windows must see, too
             if news:
                 take_in(self._panel, np.array(news).reshape(-1, NEWS_COLUMNS))
 
-    def newest(self, symbol: str) -> np.datetime64:
-        """Return the open time of the newest bar of ``symbol``, UTC."""
-        return np.datetime64(self._newest[self._rows[symbol]][0], "ns")
+    def newest(self, symbol: str) -> int:
+        """Return the open time of the newest bar of ``symbol``, nanoseconds since 1970 UTC."""
+        return self._newest[self._rows[symbol]][0]
 
     def at(self, symbol: str, side: int) -> Floats:
         """Return the features of a signal at the newest bar, order of ``FEATURES``, shape (38,).
@@ -192,23 +201,23 @@ class FeatureStream:
             self._panel = self._panel.with_room()
         handles, newest = self._restart(row, bars)
         self._handles.append(handles)
+        self._histories.append(bars)
         self._newest.append(newest)
         self._rows[symbol] = row
 
     def _follow(self, row: int, bars: Bars, news: "array[float]") -> None:
-        stamps, (newest, close) = bars.timestamp, self._newest[row]
-        last = len(stamps) - 1
-        if last < 0 or _opened(bars, last) == newest:
+        last, (newest, close) = len(bars) - 1, self._newest[row]
+        if last < 0 or (opened := _opened(bars, last)) == newest:
             return
         first = last
         if first == 0 or _opened(bars, first - 1) != newest:
-            first = int(np.searchsorted(stamps, np.datetime64(newest, "ns"), side="right"))
+            first = int(np.searchsorted(bars.timestamp, np.datetime64(newest, "ns"), side="right"))
         handles = self._handles[row]
         if (
             handles is None
             or last - first >= WINDOW_BARS
             or not 0 < first <= last
-            or _opened(bars, first - 1) != newest
+            or (first != last and _opened(bars, first - 1) != newest)
             or bars.close.item(first - 1) != close
         ):
             self._handles[row], self._newest[row] = self._restart(row, bars)
@@ -216,10 +225,10 @@ class FeatureStream:
         fresh = [_finite(bars, at) for at in range(first, last + 1)]
         size = bars.bar_size.value
         for at, prices in enumerate(fresh, first):
-            handles.update(*prices[1:4])
-            news.extend((row, (_opened(bars, at) + size) // MINUTE, *prices, *handles.indicators))
-        self._panel.stamps[row] = _opened(bars, last)
-        self._newest[row] = _opened(bars, last), bars.close.item(last)
+            indicators = handles.update(prices[1], prices[2], prices[3])
+            news.extend((row, (_opened(bars, at) + size) // MINUTE, *prices, *indicators))
+        self._panel.stamps[row] = opened
+        self._newest[row] = opened, prices[3]
 
     def _restart(self, row: int, bars: Bars) -> tuple["_Handles | None", tuple[int, float]]:
         """Read a history anew; return its handles, None before the warm-up, and its newest bar."""
@@ -229,6 +238,7 @@ class FeatureStream:
         if len(bars) <= WARMUP:
             features = at_every_bar(bars)
             panel.values[row] = [features[name][-1] for name in OWN_FEATURES]
+            panel.compared[row] = panel.values[row, _SOURCES]
         else:
             handles, recent = _Handles(bars), bars[-WINDOW_BARS:]
             end = len(recent)
@@ -237,7 +247,7 @@ class FeatureStream:
             panel.ema26[row, :end] = handles.past_ema26[-WINDOW_BARS:]
             panel.ends[row] = end
             minutes = (newest + bars.bar_size.value) // MINUTE
-            compute(panel, row, minutes, handles.indicators)
+            compute(panel, row, minutes, handles.first)
         panel.stamps[row] = newest
         return handles, (newest, bars.close.item(-1))
 
@@ -267,7 +277,7 @@ def _require_finite(bars: Bars) -> None:
 
 
 class _Handles:
-    """TA-Lib's stream handles of one symbol, and ``indicators``, their newest values."""
+    """TA-Lib's stream handles of one symbol."""
 
     def __init__(self, bars: Bars) -> None:
         high, low, close = bars.high, bars.low, bars.close
@@ -281,7 +291,7 @@ class _Handles:
         self._macd = stream.MACD(close, fastperiod=12, slowperiod=26, signalperiod=9)
         self._atr = stream.ATR(high, low, close, timeperiod=14)
         self._atr_100 = stream.ATR(high, low, close, timeperiod=100)
-        self.indicators = Indicators(
+        self.first = Indicators(
             ema12=self._ema12.value,
             ema26=self._ema26.value,
             ema50=self._ema50.value,
@@ -294,15 +304,15 @@ class _Handles:
             atr_100=self._atr_100.value,
         )
 
-    def update(self, high: float, low: float, close: float) -> None:
-        """Update every indicator by one closed bar.
+    def update(self, high: float, low: float, close: float) -> Indicators:
+        """Return the indicators after one more closed bar.
 
         Args:
             high: High of the bar, finite.
             low: Low of the bar, finite.
             close: Close of the bar, finite.
         """
-        self.indicators = Indicators(  # in their order: names would cost a fifth of a bar
+        return Indicators(  # in their order: names would cost a fifth of a bar
             self._ema12.update(close),
             self._ema26.update(close),
             self._ema50.update(close),
@@ -358,6 +368,8 @@ def compute(panel: Panel, row: int, minutes: int, indicators: Indicators) -> Non
     out = panel.values[row]
     windows(out, panel.columns[row], panel.ema26[row], panel.ends[row], indicators)
     _put(out, _CALENDAR, calendar(minutes))
+    for k in range(len(_SOURCES)):
+        panel.compared[row, k] = out[_SOURCES[k]]
 
 
 @njit(cache=True, nogil=True)
@@ -538,11 +550,11 @@ def across(out: Floats, panel: Panel, asked: int, symbols: int) -> None:
         symbols: Rows that are filled.
     """
     stamps = panel.stamps[:symbols]
-    present = np.flatnonzero(stamps == stamps[asked])
+    present = panel.compared[np.flatnonzero(stamps == stamps[asked])]
     for rank, source in _RANKS:
-        out[rank] = rank_among(panel.values[asked, source], panel.values[present, source])
+        out[rank] = rank_among(panel.compared[asked, source], present[:, source])
     for mean, source in _MEANS:
-        values = panel.values[present, source]
+        values = present[:, source]
         out[mean] = known_mean(np.sign(values) / 2 if mean == _BREADTH else values)
 
 

@@ -45,6 +45,7 @@ STRATEGY = TrendStrategy()
 NAMES = feature_names(STRATEGY)
 BEFORE_THE_SIDE = tuple(name for name in NAMES if name != "direction")
 """Features of the models trained before the side became one."""
+SCORES = dict.fromkeys(STRATEGY.score_names, 50.0)
 THRESHOLD, KEY = 70.0, "steelyard-pilot"
 MANY = 10_000
 
@@ -259,12 +260,11 @@ def evaluate_many(
     session: Session, bars: Mapping[str, Bars], decided_at: datetime = NOW, times: int = MANY
 ) -> list[Evaluation]:
     """Evaluate many signals at the same bar, with confidences over the whole scale."""
-    scores = dict.fromkeys(STRATEGY.score_names, 50.0)
     stamp = pd.Timestamp(bars["SIM00"].timestamp[-1], tz="UTC").to_pydatetime()
     confidences = np.random.default_rng(0).uniform(0, 100, times)
     return [
         session.evaluate(
-            Signal(f"S:{n}:buy", "SIM00", "buy", stamp, decided_at, float(confidence), scores), bars
+            Signal(f"S:{n}:buy", "SIM00", "buy", stamp, decided_at, float(confidence), SCORES), bars
         )
         for n, confidence in enumerate(confidences)
     ]
@@ -428,8 +428,7 @@ def test_bars_of_another_moment_are_not_looked_at(tmp_path: Path, ahead: int) ->
     session = open_test_session(tmp_path, state())
     session.warm(bars)
     stamp = pd.Timestamp(market()[0]["SIM00"].timestamp[399 - ahead], tz="UTC").to_pydatetime()
-    scores = dict.fromkeys(STRATEGY.score_names, 50.0)
-    evaluation = session.evaluate(Signal("S:1:buy", "SIM00", "buy", stamp, NOW, 71.0, scores), bars)
+    evaluation = session.evaluate(Signal("S:1:buy", "SIM00", "buy", stamp, NOW, 71.0, SCORES), bars)
 
     assert (evaluation.fallback_reason, evaluation.blended) == ("other_bar", 71.0)
     assert decided_alone([evaluation])
@@ -538,3 +537,59 @@ def test_own_features_reach_model_and_ledger_as_they_are(tmp_path: Path) -> None
     np.testing.assert_allclose([e.p_win for e in given], p_win, atol=1e-6)
     stored = frozen["own_funding"].reindex(asked["signal_id"])
     np.testing.assert_array_equal(stored.to_numpy(), asked["own_funding"])
+
+
+def test_bars_taken_in_as_they_close_change_no_bit_of_a_decision(tmp_path: Path) -> None:
+    """Bar by bar, late, restated, missing, of a new symbol, or in a session begun in the middle.
+
+    Every opinion is that of a session that gets the whole universe with each signal.
+    """
+    arrivals, whole = (open_test_session(tmp_path / name, state()) for name in ("a", "b"))
+    bars = dict(market()[0])
+    first, symbols = 400, list(bars)
+    young = {name: bars[name][:first] for name in symbols}
+    young[symbols[1]] = bars[symbols[1]][:300]
+    del young[symbols[2]]  # joins later
+    for session in (arrivals, whole):
+        session.warm(young)
+    so_far, opinions = dict(young), []
+    for end in range(first + 1, first + 30):
+        news = {name: bars[name][:end] for name in symbols if name != symbols[1]}
+        if end % 7 == 0:
+            del news[symbols[-1]]  # comes with the next bar
+        if end == first + 10:
+            news[symbols[1]] = bars[symbols[1]][:end]  # a hundred bars late
+        if end == first + 15:
+            restated = bars[symbols[3]][:end]
+            news[symbols[3]] = replace(restated, close=restated.close * 0.999)
+        so_far |= news
+        for name in news:
+            arrivals.on_bars({name: news[name]})
+        if end == first + 20:
+            for session in (arrivals, whole):
+                session.warm(so_far)
+        stamp = pd.Timestamp(so_far[symbols[0]].timestamp[-1], tz="UTC").to_pydatetime()
+        asked = Signal(f"{end}", symbols[0], "buy", stamp, NOW, 71.0, SCORES)
+        opinions += [arrivals.evaluate(asked), whole.evaluate(asked, so_far)]
+
+    assert {opinion.fallback_reason for opinion in opinions} == {None}
+    for one, other in zip(opinions[::2], opinions[1::2], strict=True):
+        assert (one.p_win, one.blended) == (other.p_win, other.blended)
+        np.testing.assert_array_equal(one.features, other.features)
+
+
+def test_a_bar_refused_as_it_arrives_is_told_and_read_anew_once_it_is_corrected(
+    tmp_path: Path,
+) -> None:
+    """The existing system decides meanwhile, and the trouble names symbol and bar."""
+    bars = dict(market()[0])
+    session = open_test_session(tmp_path, state())
+    session.warm({symbol: history[:400] for symbol, history in bars.items()})
+    good = {symbol: history[:401] for symbol, history in bars.items()}
+    session.on_bars(good | {"SIM01": _changed(good["SIM01"], {"close": np.nan})})
+    stamp = pd.Timestamp(good["SIM00"].timestamp[-1], tz="UTC").to_pydatetime()
+    asked = Signal("S:1:buy", "SIM00", "buy", stamp, NOW, 71.0, SCORES)
+
+    assert session.evaluate(asked).fallback_reason == "exception"
+    session.on_bars({"SIM01": good["SIM01"]})
+    assert session.evaluate(asked).fallback_reason is None
