@@ -122,6 +122,8 @@ def test_older_rows_get_the_name_their_lineage_had(ledger_url: str) -> None:
 
     Ledger(ledger_url, "trend", "old").migrate()
 
+    assert seen(old) == before
+    assert Digests(old).extend() == head, "it also makes the blocks that were no table of before"
     assert ledger_digest(old) == digest
     assert seen(old) == before
     assert not Digests(old).faults(*head)

@@ -7,20 +7,32 @@ in MLflow. The latency is left out: it is a measurement that no replay repeats.
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from steelyard.gateways.ledger.ledger import Ledger
-from steelyard.gateways.ledger.tables import SETTLED, LedgerDigest, Prediction, id_chunks
+from steelyard.gateways.ledger.packed import block_of, is_same_block, unpacked_numbers
+from steelyard.gateways.ledger.tables import (
+    ROWS_AT_ONCE,
+    SETTLED,
+    LedgerDigest,
+    PackedPredictions,
+    Prediction,
+    id_chunks,
+)
 
 COLUMNS = tuple(name for name in (*SETTLED, "reported") if name != "latency_ms")
 GENESIS = "0" * 64
-ROWS_AT_ONCE = 5_000
-"""Predictions in memory at once while the digests are checked."""
+STORED = (*COLUMNS, "latency_ms")
+"""Columns read of every row: those a digest covers, and last what only a block keeps."""
+_STORED_COLUMNS = [getattr(Prediction, name) for name in STORED]
+
+_log = logging.getLogger(__name__)
 
 
 class Digests:
@@ -36,6 +48,7 @@ class Digests:
         self._ledger = ledger
         self._is_own = Prediction.lineage == ledger.lineage
         self._own_links = LedgerDigest.lineage == ledger.lineage
+        self._own_blocks = PackedPredictions.lineage == ledger.lineage
 
     def extend(self) -> tuple[int, str]:
         """Take the digest of what is newly settled; return number and head of the chain.
@@ -50,27 +63,46 @@ class Digests:
             Prediction.digest_number.is_(None),
             Prediction.settled_at.is_not(None),
         )
-        columns = [getattr(Prediction, name) for name in COLUMNS]
+        self._pack()
         with self._ledger.transaction() as connection:
             number, head = connection.execute(newest.limit(1)).first() or (0, GENESIS)
-            rows = connection.execute(select(*columns).where(*unseen)).all()
+            rows = connection.execute(select(*_STORED_COLUMNS).where(*unseen)).all()
             if number and not rows:
                 return number, head
-            (count, digest), number = digest_of(rows), number + 1
+            (count, digest), number = digest_of(row[:-1] for row in rows), number + 1
             head = _next_head(head, number, count, digest)
             values = {"number": number, "rows": count, "digest": digest, "head": head}
             values["lineage"] = self._ledger.lineage
-            connection.execute(LedgerDigest.__table__.insert(), values)  # type: ignore[attr-defined]
+            connection.execute(insert(LedgerDigest).values(values))
             for ids in id_chunks([row.signal_id for row in rows]):
                 covered = update(Prediction).where(self._is_own, Prediction.signal_id.in_(ids))
                 connection.execute(covered.values(digest_number=number))
+            self._keep_block(connection, number, block_of(rows, STORED))
         return number, head
+
+    def _pack(self) -> None:
+        """Make the missing blocks: those of digests that an earlier version took, or lost ones."""
+        with self._ledger.transaction() as connection:
+            missing = unpacked_numbers(connection, self._ledger.lineage)
+        for number in missing:  # one at a time, so that no writer waits for long
+            with self._ledger.transaction() as connection:
+                covered = self._is_own, Prediction.digest_number == number
+                rows = connection.execute(select(*_STORED_COLUMNS).where(*covered)).all()
+                self._keep_block(connection, number, block_of(rows, STORED))
+
+    def _keep_block(self, connection: Connection, number: int, block: dict[str, Any]) -> None:
+        """Store a block in place of the one of this number, if there is one."""
+        of_number = self._own_blocks, PackedPredictions.number == number
+        connection.execute(delete(PackedPredictions).where(*of_number))
+        own = {"lineage": self._ledger.lineage, "number": number}
+        connection.execute(insert(PackedPredictions).values(own | block))
 
     def reset(self) -> None:
         """Forget all digests: the next one covers everything that is settled then."""
         with self._ledger.transaction() as connection:
             connection.execute(update(Prediction).where(self._is_own).values(digest_number=None))
             connection.execute(delete(LedgerDigest).where(self._own_links))
+            connection.execute(delete(PackedPredictions).where(self._own_blocks))
 
     def faults(self, number: int, head: str | None, last: int | None = None) -> list[str]:
         """Return what does not fit the chain that the sealed state names, one line each.
@@ -85,25 +117,41 @@ class Digests:
         anchor = 0 if last is None else max(0, number - last)
         own_links = select(*LedgerDigest.__table__.columns).where(self._own_links)
         chain = own_links.order_by(LedgerDigest.number)
-        columns = (Prediction.digest_number, *(getattr(Prediction, name) for name in COLUMNS))
-        covered = select(*columns).where(self._is_own).order_by(Prediction.digest_number)
+        covered = select(Prediction.digest_number, *_STORED_COLUMNS).where(self._is_own)
         with self._ledger.transaction() as connection:
             links = connection.execute(chain.where(LedgerDigest.number >= anchor)).all()
             broken = _chain_fault(links, anchor, number, head)
             if broken:
                 return [broken]
-            rows = connection.execute(
-                covered.where(Prediction.digest_number > anchor),
+            stored = connection.execute(
+                covered.where(Prediction.digest_number > anchor).order_by(Prediction.digest_number),
                 execution_options={"yield_per": ROWS_AT_ONCE},
             )
-            groups = groupby(rows, key=lambda row: row.digest_number)
-            found = {covering: digest_of(row[1:] for row in group) for covering, group in groups}
+            groups = groupby(stored, key=lambda row: row.digest_number)
+            found, taken = {}, {link.number: (link.rows, link.digest) for link in links}
+            for covering, group in groups:
+                rows = [row[1:] for row in group]
+                found[covering] = digest_of(row[:-1] for row in rows)
+                if found[covering] == taken.get(covering):
+                    self._mend_block(connection, covering, rows)
         nothing = digest_of(())
         return [
             fault
             for link in links
             if link.number > anchor and (fault := _fault(link, *found.get(link.number, nothing)))
         ]
+
+    def _mend_block(
+        self, connection: Connection, number: int, rows: Sequence[Sequence[Any]]
+    ) -> None:
+        """Make the block of a digest anew if it is not a copy of the rows, and say so."""
+        block, of_number = block_of(rows, STORED), PackedPredictions.number == number
+        columns = [getattr(PackedPredictions, name) for name in block]
+        stored = connection.execute(select(*columns).where(self._own_blocks, of_number)).first()
+        if stored is None or is_same_block(block, dict(stored._mapping)):
+            return
+        self._keep_block(connection, number, block)
+        _log.warning("block %d of the ledger was not a copy of its rows and was made anew", number)
 
 
 def _fault(link: Any, count: int, digest: str) -> str | None:
@@ -130,12 +178,11 @@ def _fault(link: Any, count: int, digest: str) -> str | None:
 
 def digest_of(rows: Iterable[Any]) -> tuple[int, str]:
     """Return number and SHA-256 of rows with the columns ``COLUMNS``, whatever their order."""
-    texts = sorted(json.dumps(list(row), default=_iso) for row in rows)
+    texts = sorted(_ENCODER.encode(list(row)) for row in rows)
     return len(texts), hashlib.sha256("\n".join(texts).encode()).hexdigest()
 
 
-def _iso(value: datetime) -> str:
-    return value.isoformat()
+_ENCODER = json.JSONEncoder(default=datetime.isoformat)
 
 
 def _next_head(head: str, number: int, rows: int, digest: str) -> str:

@@ -7,7 +7,7 @@ stays as it is, an outcome is written once.
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, fields
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,7 +40,9 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from steelyard.errors import FixConfiguration, FixData, RestoreService
 from steelyard.gateways.files import private_file, private_folder
+from steelyard.gateways.ledger import packed
 from steelyard.gateways.ledger.log_signals import LogSignals
+from steelyard.gateways.ledger.packed import Window
 from steelyard.gateways.ledger.tables import (
     COLUMN_DTYPES,
     OPINIONS,
@@ -276,8 +278,9 @@ class Ledger(LogSignals):
         """Return the predictions without an outcome: columns signal_id, symbol, decided_at."""
         columns = (Prediction.signal_id, Prediction.symbol, Prediction.decided_at)
         unsettled = self._is_own(Prediction), Prediction.settled_at.is_(None)
-        statement = select(*columns).where(*unsettled).order_by(Prediction.decided_at)
-        return self._read_frame(statement, ("signal_id", "symbol", "decided_at"))
+        names = ("signal_id", "symbol", "decided_at")
+        rows = self._read_frame(select(*columns).where(*unsettled), names)
+        return rows.sort_values(["decided_at", "signal_id"], ignore_index=True)
 
     def real_outcomes(self, until: datetime) -> pd.DataFrame:
         """Return the outcomes that a trading process reported or a broker's fills gave.
@@ -290,21 +293,27 @@ class Ledger(LogSignals):
         """
         filled = select(Trade.signal_id).where(self._is_own(Trade), Trade.status == "closed")
         is_real = Prediction.reported.is_(True) | Prediction.signal_id.in_(filled)
-        settled_at = Prediction.settled_at
-        return self._predictions(("signal_id", *OUTCOME), settled_at, settled_at <= until, is_real)
+        names = ("signal_id", *OUTCOME)
+        settled = (self._is_own(Prediction), Prediction.settled_at <= until, is_real)
+        statement = select(*(getattr(Prediction, name) for name in names)).where(*settled)
+        ordered = statement.order_by(Prediction.settled_at, Prediction.signal_id)
+        return self._read_frame(ordered, names)
 
-    def settled_predictions(self, since: datetime, until: datetime) -> pd.DataFrame:
+    def settled_predictions(
+        self, since: datetime, until: datetime, names: Sequence[str] = SETTLED
+    ) -> pd.DataFrame:
         """Return the predictions settled in (since, until], ordered by ``settled_at``.
 
         Args:
             since: Start, exclusive, UTC.
             until: End, inclusive, UTC.
+            names: Columns, of ``SETTLED``.
 
         Returns:
-            Columns ``SETTLED``; a missing opinion is NaN. Dtypes do not depend on the rows.
+            Columns ``names``; a missing opinion is NaN. Dtypes do not depend on the rows.
         """
-        settled_at = Prediction.settled_at
-        return self._predictions(SETTLED, settled_at, settled_at > since, settled_at <= until)
+        window = Window(settled_after=since, settled_until=until)
+        return self._predictions(names, "settled_at", window)
 
     def opinions(self, since: datetime, until: datetime) -> pd.DataFrame:
         """Return the settled predictions with an opinion of the model, ordered by ``settled_at``.
@@ -318,31 +327,30 @@ class Ledger(LogSignals):
         Returns:
             Columns ``OPINIONS``.
         """
-        conditions = (
-            Prediction.decided_at >= since,
-            Prediction.settled_at <= until,
-            Prediction.p_win.is_not(None),
+        window = Window(
+            decided_after=since - timedelta(microseconds=1), settled_until=until, with_opinion=True
         )
-        return self._predictions(OPINIONS, Prediction.settled_at, *conditions)
+        return self._predictions(OPINIONS, "settled_at", window)
 
-    def predictions(self, since: datetime, until: datetime) -> pd.DataFrame:
+    def predictions(
+        self, since: datetime, until: datetime, names: Sequence[str] = SETTLED
+    ) -> pd.DataFrame:
         """Return the predictions decided in (since, until], ordered by ``decided_at``.
 
         Args:
             since: Start, exclusive, UTC.
             until: End, inclusive, UTC.
+            names: Columns, of ``SETTLED``.
 
         Returns:
-            Columns ``SETTLED``; the outcome of an unsettled one is NaN, NaT or NA.
+            Columns ``names``; the outcome of an unsettled one is NaN, NaT or NA.
         """
-        decided_at = Prediction.decided_at
-        return self._predictions(SETTLED, decided_at, decided_at > since, decided_at <= until)
+        window = Window(decided_after=since, decided_until=until)
+        return self._predictions(names, "decided_at", window)
 
-    def _predictions(self, names: Sequence[str], order: Any, *conditions: Any) -> pd.DataFrame:
-        columns = [getattr(Prediction, name) for name in names]
-        own = select(*columns).where(self._is_own(Prediction), *conditions)
-        statement = own.order_by(order, Prediction.signal_id)
-        return self._read_frame(statement, names)
+    def _predictions(self, names: Sequence[str], order: str, window: Window) -> pd.DataFrame:
+        with self.snapshot() as connection:
+            return packed.read(connection, self.lineage, names, order, window)
 
     def signal(self, signal_id: str) -> dict[str, Any] | None:
         """Return a predicted signal: ``SETTLED``, ``features`` and ``feature_set_hash``.
@@ -629,6 +637,16 @@ class Ledger(LogSignals):
             ) from error
         except (SQLAlchemyError, ModuleNotFoundError, OSError) as error:
             raise RestoreService(f"ledger {self._address}: {_line(error)}") from error
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """Yield a connection whose reads all see the same moment."""
+        with self._reading() as connection:
+            if self._on_server:
+                connection.execution_options(isolation_level="REPEATABLE READ")
+            else:
+                connection.exec_driver_sql("BEGIN")  # the driver begins none before SELECT
+            yield connection
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:

@@ -11,6 +11,7 @@ from sqlalchemy import (
     BigInteger,
     DateTime,
     Index,
+    LargeBinary,
     MetaData,
 )
 from sqlalchemy.exc import DontWrapMixin
@@ -20,6 +21,8 @@ from sqlalchemy.types import TypeDecorator
 from steelyard.errors import FixData
 
 IDS_PER_QUERY = 500
+ROWS_AT_ONCE = 5_000
+"""Predictions in memory at once while rows become columns or digests."""
 STALE = "stale"
 """Veto of a signal whose entry had passed when it was to be traded."""
 OUTCOME = (
@@ -397,6 +400,25 @@ class LedgerDigest(Base):
     rows: Mapped[int]
     digest: Mapped[str]
     head: Mapped[str]
+
+
+class PackedPredictions(Base):
+    """The predictions of one digest by column (``packed``): a copy, to be read at once.
+
+    ``tally`` counts the rows that were decided alike: decision, reason of the fallback, number,
+    pivotal number. The times are the first and the last; NULL without rows.
+    """
+
+    __tablename__ = "ml_packed"
+    lineage: Mapped[str] = mapped_column(primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    rows: Mapped[int]
+    decided_from: Mapped[datetime | None] = mapped_column(UtcTime)
+    decided_until: Mapped[datetime | None] = mapped_column(UtcTime)
+    settled_from: Mapped[datetime | None] = mapped_column(UtcTime)
+    settled_until: Mapped[datetime | None] = mapped_column(UtcTime)
+    tally: Mapped[list[list[Any]]] = mapped_column(JSON)
+    content: Mapped[bytes] = mapped_column(LargeBinary)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,14 +1,20 @@
 """Counts of the ledger's rows: cheap to read, and different once a row came or changed."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import func, select
+from sqlalchemy import Connection, func, select
 
 from steelyard.gateways.ledger.ledger import Ledger
-from steelyard.gateways.ledger.tables import Prediction, RegisteredModel, Trade
+from steelyard.gateways.ledger.packed import unpacked_parts
+from steelyard.gateways.ledger.tables import (
+    PackedPredictions,
+    Prediction,
+    RegisteredModel,
+    Trade,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,23 +80,48 @@ def tally(ledger: Ledger) -> LedgerTally:
     Raises:
         RestoreService: If the database cannot be reached or is locked.
     """
-    lineage, of = ledger.lineage, (Prediction.decision, Prediction.fallback_reason)
-    settled, pivotal = Prediction.settled_at.is_not(None), Prediction.pivotal
-    counts = (func.count(), func.count().filter(settled), func.count().filter(pivotal))
-    own = Prediction.lineage == lineage
-    alike = select(*of, *counts).where(own).group_by(*of).order_by(*of)
-    newest = select(func.max(Prediction.decided_at), func.max(Prediction.settled_at)).where(own)
+    lineage = ledger.lineage
+    newest = [
+        select(func.max(stamp)).where(Prediction.lineage == lineage)  # each is one step in an index
+        for stamp in (Prediction.decided_at, Prediction.settled_at)
+    ]
     orders = select(Trade.status, func.count()).where(Trade.lineage == lineage)
     orders = orders.group_by(Trade.status).order_by(Trade.status)
     stages = select(RegisteredModel.version, RegisteredModel.stage)
     stages = stages.where(RegisteredModel.lineage == lineage).order_by(RegisteredModel.version)
-    with ledger.transaction() as connection:
-        signals = tuple(SignalTally(*row) for row in connection.execute(alike))
-        newest_decided, newest_settled = connection.execute(newest).one()
+    with ledger.snapshot() as connection:
+        newest_decided, newest_settled = (connection.execute(one).scalar() for one in newest)
         return LedgerTally(
-            signals,
+            _signals(connection, lineage),
             newest_decided,
             newest_settled,
             dict(connection.execute(orders).tuples().all()),
             dict(connection.execute(stages).tuples().all()),
         )
+
+
+def _signals(connection: Connection, lineage: str) -> tuple[SignalTally, ...]:
+    """Add the tallies of the blocks to counts of the rows without one."""
+    of = Prediction.decision, Prediction.fallback_reason
+    settled, pivotal = Prediction.settled_at.is_not(None), Prediction.pivotal
+    counts = func.count(), func.count().filter(settled), func.count().filter(pivotal)
+    alike_rows = select(*of, *counts).group_by(*of)
+    blocks = select(PackedPredictions.tally).where(PackedPredictions.lineage == lineage)
+    sums: dict[tuple[bool, str | None], list[int]] = {}
+    for alike in connection.execute(blocks).scalars():
+        for decision, reason, count, changed in alike:
+            _add(sums, (decision, reason), (count, count, changed))
+    for part in unpacked_parts(connection, lineage):
+        for decision, reason, *figures in connection.execute(alike_rows.where(part)):
+            _add(sums, (decision, reason), figures)
+    ordered = sorted(sums.items(), key=lambda item: (item[0][0], item[0][1] or ""))
+    return tuple(SignalTally(*key, *figures) for key, figures in ordered)
+
+
+def _add(
+    sums: dict[tuple[bool, str | None], list[int]],
+    key: tuple[bool, str | None],
+    figures: Sequence[int],
+) -> None:
+    before = sums.get(key, [0] * len(figures))
+    sums[key] = [one + other for one, other in zip(before, figures, strict=True)]

@@ -1,0 +1,329 @@
+"""Settled predictions packed by column, one block per digest: what whole lives are read from.
+
+A settled prediction never changes, and a row read from a table costs thirty times its column in a
+block. A block is a copy (docs/decisions/0040): the rows stay the record, and rows without a block
+are read as they are.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import reduce
+from itertools import islice
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from sqlalchemy import Connection, select
+
+from steelyard.gateways.ledger.tables import (
+    COLUMN_DTYPES,
+    FLOAT_COLUMNS,
+    ROWS_AT_ONCE,
+    SETTLED,
+    TIME_COLUMNS,
+    LedgerDigest,
+    PackedPredictions,
+    Prediction,
+    UtcTime,
+)
+
+if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement
+
+PACKED = (*SETTLED, "reported")
+"""Columns of a block."""
+TRUTHS = ("decision", "pivotal", "won", "reported")
+BLOCKS_AT_ONCE = 50
+"""Blocks in memory at once while their columns are read."""
+MOMENT = pa.timestamp("us", "UTC")
+BOUNDS = tuple(
+    getattr(PackedPredictions, name)
+    for name in ("number", "rows", "decided_from", "decided_until", "settled_from", "settled_until")
+)
+"""Columns that tell what a block holds."""
+UNREADABLE = (pa.ArrowException, OSError, LookupError, TypeError)
+"""What reading a damaged block raises."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Which predictions are read. Times after are exclusive, until inclusive; None for no bound.
+
+    Attributes:
+        settled_after: Leaves out what is not settled, as ``settled_until`` does.
+        with_opinion: Leave out what the model gave no opinion of.
+    """
+
+    decided_after: datetime | None = None
+    decided_until: datetime | None = None
+    settled_after: datetime | None = None
+    settled_until: datetime | None = None
+    with_opinion: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse a time without a zone.
+
+        Raises:
+            NaiveMoment: If there is one.
+        """
+        for bound in (
+            self.decided_after,
+            self.decided_until,
+            self.settled_after,
+            self.settled_until,
+        ):
+            UtcTime().process_bind_param(bound, None)
+
+    def conditions(self) -> list[Any]:
+        """Return the window as conditions on rows of ``ml_predictions``."""
+        bounds = [
+            (Prediction.decided_at.__gt__, self.decided_after),
+            (Prediction.decided_at.__le__, self.decided_until),
+            (Prediction.settled_at.__gt__, self.settled_after),
+            (Prediction.settled_at.__le__, self.settled_until),
+        ]
+        conditions = [holds(bound) for holds, bound in bounds if bound is not None]
+        return [*conditions, Prediction.p_win.is_not(None)] if self.with_opinion else conditions
+
+    def meets(self, block: Any) -> bool:
+        """Return whether some rows of a block, told by its ``BOUNDS``, may lie inside."""
+        return block.rows > 0 and (
+            (self.decided_after is None or block.decided_until > self.decided_after)
+            and (self.decided_until is None or block.decided_from <= self.decided_until)
+            and (self.settled_after is None or block.settled_until > self.settled_after)
+            and (self.settled_until is None or block.settled_from <= self.settled_until)
+        )
+
+    def rows_of(self, table: pa.Table) -> pa.Table:
+        """Return the rows of a table that lie inside."""
+        bounds = [
+            (pc.greater, "decided_at", self.decided_after),
+            (pc.less_equal, "decided_at", self.decided_until),
+            (pc.greater, "settled_at", self.settled_after),
+            (pc.less_equal, "settled_at", self.settled_until),
+        ]
+        inside = [
+            holds(table[name], pa.scalar(pd.Timestamp(bound).floor("us"), MOMENT))
+            for holds, name, bound in bounds
+            if bound is not None
+        ]
+        if self.with_opinion:
+            inside.append(pc.is_valid(table["p_win"]))
+        masks = [mask for mask in inside if not pc.all(mask, skip_nulls=False).as_py()]
+        return table.filter(reduce(pc.and_, masks)) if masks else table
+
+
+def table_of(rows: Sequence[Sequence[Any]], names: Sequence[str]) -> pa.Table:
+    """Return rows of ``ml_predictions`` by column.
+
+    Args:
+        rows: Values of each row, in the order of ``names``.
+        names: Columns, of ``PACKED``.
+    """
+    columns = zip(*rows, strict=True) if rows else ((),) * len(names)
+    arrays = [_array(name, list(values)) for name, values in zip(names, columns, strict=True)]
+    return pa.table(arrays, names=list(names))
+
+
+def _array(name: str, values: list[Any]) -> pa.Array:
+    if name in TIME_COLUMNS:
+        return pa.array(values, MOMENT)
+    if name in FLOAT_COLUMNS:
+        return pa.array(values, pa.float64())
+    if name in TRUTHS:
+        return pa.array(values, pa.bool_())
+    texts = pa.array(values, pa.string())
+    return texts if name == "signal_id" else texts.dictionary_encode()
+
+
+def block_of(rows: Sequence[Sequence[Any]], names: Sequence[str]) -> dict[str, Any]:
+    """Return the columns of ``ml_packed`` for settled rows, but for lineage and number.
+
+    Args:
+        rows: Values of each row, in the order of ``names``.
+        names: All of ``PACKED``.
+    """
+    key = itemgetter(names.index("settled_at"), names.index("signal_id"))
+    table = table_of(sorted(rows, key=key), names).select(PACKED)
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as stream:
+        stream.write_table(table)
+    decided, settled = (pc.min_max(table[name]).as_py() for name in ("decided_at", "settled_at"))
+    return {
+        "rows": len(rows),
+        "decided_from": decided["min"],
+        "decided_until": decided["max"],
+        "settled_from": settled["min"],
+        "settled_until": settled["max"],
+        "tally": _tally(table),
+        "content": sink.getvalue().to_pybytes(),
+    }
+
+
+def _tally(table: pa.Table) -> list[list[Any]]:
+    """Return decision, reason of the fallback, number and pivotal number of rows decided alike."""
+    alike = zip(*(table[name].to_pylist() for name in ("decision", "fallback_reason")), strict=True)
+    keys = list(alike)
+    pivotal = Counter(
+        key for key, changed in zip(keys, table["pivotal"].to_pylist(), strict=True) if changed
+    )
+    return [[*key, count, pivotal[key]] for key, count in Counter(keys).items()]
+
+
+def is_same_block(block: Mapping[str, Any], stored: Mapping[str, Any]) -> bool:
+    """Return whether a stored block holds what it should.
+
+    Args:
+        block: What it should hold, from ``block_of``.
+        stored: The same columns as they are stored.
+    """
+    if any(stored[name] != block[name] for name in block if name != "content"):
+        return False
+    try:
+        return bool(unpack(stored["content"]).equals(unpack(block["content"])))
+    except UNREADABLE:
+        return False
+
+
+def unpacked_numbers(connection: Connection, lineage: str) -> list[int]:
+    """Return the numbers of a lineage's digests that have no block, in order.
+
+    Args:
+        connection: Connection to the ledger.
+        lineage: Name of the lineage.
+    """
+    packed = select(PackedPredictions.number).where(PackedPredictions.lineage == lineage)
+    own = LedgerDigest.lineage == lineage, LedgerDigest.number.not_in(packed)
+    return list(
+        connection.execute(
+            select(LedgerDigest.number).where(*own).order_by(LedgerDigest.number)
+        ).scalars()
+    )
+
+
+def unpacked_parts(
+    connection: Connection, lineage: str, damaged: Sequence[int] = ()
+) -> "list[ColumnElement[bool]]":
+    """Return conditions for predictions of a lineage that are in no block that can be read.
+
+    Each is answered by the index of digests, which databases do not see if they are one condition.
+
+    Args:
+        connection: Connection to the ledger.
+        lineage: Name of the lineage.
+        damaged: Numbers of blocks that cannot be read.
+    """
+    own, number = Prediction.lineage == lineage, Prediction.digest_number
+    unpacked = [*unpacked_numbers(connection, lineage), *damaged]
+    covered = [own & number.in_(unpacked)] if unpacked else []
+    return [own & number.is_(None), *covered]
+
+
+def unpack(content: bytes, names: Sequence[str] = PACKED) -> pa.Table:
+    """Return columns of a block.
+
+    Args:
+        content: ``ml_packed.content``.
+        names: Columns, of ``PACKED``.
+
+    Raises:
+        ArrowException: If it is damaged; also others of ``UNREADABLE``.
+    """
+    included = sorted(PACKED.index(name) for name in names)
+    options = pa.ipc.IpcReadOptions(included_fields=included)
+    return pa.ipc.open_stream(content, options=options).read_all().select(list(names))
+
+
+def read(
+    connection: Connection, lineage: str, names: Sequence[str], order: str, window: Window
+) -> pd.DataFrame:
+    """Return columns of a lineage's predictions: from its blocks, and from rows without one.
+
+    Args:
+        connection: Connection whose reads all see the same moment.
+        lineage: Name of the lineage.
+        names: Columns, of ``PACKED``.
+        order: Time the rows are ordered by; rows of the same time by ``signal_id``.
+        window: Which predictions.
+    """
+    needed = tuple(dict.fromkeys((*names, "signal_id", "decided_at", "settled_at", "p_win")))
+    own = PackedPredictions.lineage == lineage
+    blocks = connection.execute(select(*BOUNDS).where(own)).all()
+    wanted = {block.number for block in blocks if window.meets(block)}
+    tables, damaged = [table_of((), needed)], list[int]()
+    contents = _contents(connection, own, wanted)
+    while part := tuple(islice(contents, BLOCKS_AT_ONCE)):
+        tables.append(_joined([_unpacked(*block, needed, damaged) for block in part]))
+    bounds = [] if blocks else window.conditions()  # few rows have no block: no index of times
+    for rest in unpacked_parts(connection, lineage, damaged):
+        tables += _rows(connection, needed, rest, *bounds)
+    table = window.rows_of(_joined(tables))
+    del tables  # a life is large
+    return _frame(table, names, order)
+
+
+def _joined(tables: list[pa.Table]) -> pa.Table:
+    """Return tables of the same columns one below the other, copied out of their blocks."""
+    return pa.concat_tables(tables).unify_dictionaries().combine_chunks()
+
+
+def _unpacked(number: int, content: bytes, names: Sequence[str], damaged: list[int]) -> pa.Table:
+    """Return columns of a block; of a damaged one no rows, and its number goes to ``damaged``."""
+    try:
+        return unpack(content, names)
+    except UNREADABLE:  # the rows are there, and the next verify makes it anew
+        damaged.append(number)
+        return table_of((), names)
+
+
+def _contents(connection: Connection, own: Any, wanted: set[int]) -> Iterator[tuple[int, bytes]]:
+    """Yield number and content of the wanted blocks, a few in memory at once."""
+    if not wanted:
+        return
+    packed = PackedPredictions
+    inside = own, packed.number.between(min(wanted), max(wanted))
+    stored = select(packed.number, packed.content).where(*inside).order_by(packed.number)
+    for number, content in connection.execute(
+        stored, execution_options={"yield_per": BLOCKS_AT_ONCE}
+    ):
+        if number in wanted:
+            yield number, content
+
+
+def _rows(connection: Connection, names: Sequence[str], *conditions: Any) -> Iterator[pa.Table]:
+    """Yield columns of rows of ``ml_predictions``, a part at a time."""
+    yield table_of((), names)
+    columns = [getattr(Prediction, name) for name in names]
+    stored = select(*columns).where(*conditions)
+    at_once = {"yield_per": ROWS_AT_ONCE}
+    for rows in connection.execute(stored, execution_options=at_once).partitions():
+        yield table_of(rows, names)
+
+
+def _frame(table: pa.Table, names: Sequence[str], order: str) -> pd.DataFrame:
+    """Return columns of a table as a frame, ordered by a time and ``signal_id``."""
+    keys = [(order, "ascending"), ("signal_id", "ascending")]
+    positions = pc.sort_indices(table.select([order, "signal_id"]), sort_keys=keys)
+    return pd.DataFrame(
+        {name: _values(table[name].take(positions), name) for name in names}, copy=False
+    )
+
+
+def _values(column: pa.ChunkedArray, name: str) -> Any:
+    if name in TIME_COLUMNS:
+        stamps = column.to_numpy().astype("datetime64[ns]")
+        return pd.DatetimeIndex(stamps).tz_localize("UTC")
+    kind = COLUMN_DTYPES.get(name, "object")
+    if kind == "boolean":
+        known = column.is_valid().to_numpy()
+        return pd.arrays.BooleanArray(column.fill_null(False).to_numpy(), ~known)
+    if pa.types.is_dictionary(column.type):
+        whole = column.combine_chunks()
+        texts = np.array([*whole.dictionary.to_pylist(), None], dtype=object)
+        return pd.Series(texts[whole.indices.fill_null(len(texts) - 1).to_numpy()], dtype=kind)
+    return pd.Series(column.to_numpy(), dtype=kind, copy=False)
