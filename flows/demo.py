@@ -1,5 +1,6 @@
 """Demo: the real sample, and a simulated market whose edge dies, replayed and drawn."""
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,8 @@ from typing import Any
 from prefect import flow
 
 from steelyard.flows.replay import replay
-from steelyard.progress import processes, progress_named
+from steelyard.gateways.cluster import local_processes
+from steelyard.progress import progress_named
 from steelyard.tasks.report import draw_replay
 from steelyard.views.replay import DemoResult, DrawnReplay
 
@@ -49,20 +51,19 @@ def demo(home: str = "demo", conf: str | None = None) -> DemoResult:
         home: Folder in which each replay gets a folder of its own.
         conf: Folder of the settings; None for the default.
     """
-    with processes(len(REPLAYS)) as pool:
-        running = [
-            pool.submit(_live, title, f"{home}/{folder}", conf, arguments)
-            for title, (folder, arguments) in REPLAYS.items()
-        ]
-        ended = [life.result() for life in running]
+    lives = [
+        (title, f"{home}/{folder}", conf, arguments)
+        for title, (folder, arguments) in REPLAYS.items()
+    ]
+    with local_processes(min(len(lives), os.cpu_count() or 1)) as apply:
+        ended = list(apply(_live, lives))
     replays = {title: drawn for title, (drawn, _) in zip(REPLAYS, ended, strict=True)}
     return DemoResult(replays, tuple(file for _, files in ended for file in files))
 
 
-def _live(
-    title: str, home: str, conf: str | None, arguments: dict[str, Any]
-) -> tuple[DrawnReplay, list[str]]:
+def _live(life: tuple[str, str, str | None, dict[str, Any]]) -> tuple[DrawnReplay, list[str]]:
     """Return a replay with its answer, and the files of its pictures."""
+    title, home, conf, arguments = life
     with progress_named(Path(home).name):
         result = replay.fn(home=home, conf=conf, **arguments)
     answer, files = draw_replay(title, result, home, conf)

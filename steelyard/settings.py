@@ -26,6 +26,7 @@ from steelyard.desk.risk import RiskPolicy
 from steelyard.errors import FixConfiguration
 from steelyard.evaluation.books import SizingPolicy
 from steelyard.gateways.brokers import BrokerSettings
+from steelyard.gateways.cluster import ScaleSettings
 from steelyard.gateways.quality import QualityPolicy
 from steelyard.gateways.sources import SourceSettings
 from steelyard.learning.policy import LearningPolicy
@@ -44,8 +45,8 @@ PROFILES = "profiles"
 """Folder of the settings in which each profile has files that lie over those of the folder."""
 SHARED = "home"
 """Name of what belongs to all lineages, in alerts; no lineage may have it."""
-SHARED_SUBJECTS = ("broker", "quality", "services", "source")
-"""Files that hold for all lineages: they share the bars, the stores and the account."""
+SHARED_SUBJECTS = ("broker", "quality", "scale", "services", "source")
+"""Files that hold for all lineages: they share bars, stores, account and machines."""
 FOR_ALL = ("bar", "collect")
 """Schedules of flows that act on all lineages in one run."""
 Filled = TypeVar("Filled", bound=BaseModel)
@@ -232,6 +233,7 @@ class Settings(FrozenModel):
     risk: RiskPolicy = RiskPolicy()
     broker: BrokerSettings = BrokerSettings()
     services: ServiceSettings = ServiceSettings()
+    scale: ScaleSettings = ScaleSettings()
     up: UpSettings = UpSettings()
     _account: RiskPolicy | None = PrivateAttr(default=None)  # of several: that of the common file
 

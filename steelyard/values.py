@@ -1,9 +1,22 @@
-"""Base of every settings model: immutable; an unknown key is an error."""
+"""What every part may use: the base of settings models, and the form of an ordered map."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, model_validator
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class OrderedMap(Protocol):
+    """Does the same with every item, here or elsewhere; results come in the order of the items."""
+
+    def __call__(
+        self, function: Callable[[Item], Result], items: Iterable[Item], /
+    ) -> Iterator[Result]:
+        """Yield the results of ``function``, which other processes know by its name."""
+        ...
 
 
 class FrozenModel(BaseModel):

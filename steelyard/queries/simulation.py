@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from steelyard.gateways.cluster import open_workers
 from steelyard.progress import report_progress
 from steelyard.settings import Settings
 from steelyard.simulation.characteristics import SCENARIOS, Cell, Design, one_by_one, simulate
@@ -32,12 +33,18 @@ def operating_characteristics(
     cells: list[Cell] = []
     courses = len(designs) + (len(one_by_one(settings.weight, designs[0])) if ingredients else 0)
     accuracy = settings.learning.gate_accuracy
-    for cell in simulate(
-        settings.weight, settings.books, designs, first_accuracy=accuracy, ingredients=ingredients
-    ):
-        cells.append(cell)
-        pace = f"{cell.world} at {cell.signals} a month"
-        report_progress("drill", len(cells), courses * len(SCENARIOS), pace)
+    with open_workers(settings.scale) as apply:
+        for cell in simulate(
+            settings.weight,
+            settings.books,
+            designs,
+            first_accuracy=accuracy,
+            ingredients=ingredients,
+            apply=apply,
+        ):
+            cells.append(cell)
+            pace = f"{cell.world} at {cell.signals} a month"
+            report_progress("drill", len(cells), courses * len(SCENARIOS), pace)
     simulated = OperatingCharacteristics(
         answer=_answer(settings, cells),
         evidence=settings.weight.evidence,

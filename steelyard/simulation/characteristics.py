@@ -22,6 +22,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -40,6 +41,7 @@ from steelyard.simulation.lives import (
     Signals,
     live_all,
 )
+from steelyard.values import OrderedMap
 from steelyard.weight.policy import WeightPolicy
 
 SIGNALS = (50, 30, 100, 300)
@@ -468,6 +470,7 @@ def simulate(
     *,
     first_accuracy: float = 0.55,
     ingredients: bool = False,
+    apply: OrderedMap | None = None,
 ) -> Iterator[Cell]:
     """Yield what both modes of ``policy`` do for each design and scenario.
 
@@ -480,26 +483,24 @@ def simulate(
         scenarios: True skills of the model.
         first_accuracy: Accuracy a first champion's holdout must exceed.
         ingredients: Add courses of the first design that each lack one ingredient.
+        apply: Ordered map of the workers; None for threads of this process.
     """
     courses = [(policy, design) for design in designs]
     if ingredients:
         courses += one_by_one(*courses[0])
-    tasks = [(*course, scenario) for course in courses for scenario in scenarios]
-
-    def simulate_task(task: tuple[WeightPolicy, Design, Scenario]) -> Cell:
-        return _simulate_cell(*task, sizing, first_accuracy)
-
+    cells = [(*course, scenario) for course in courses for scenario in scenarios]
+    simulate_cell = partial(_simulate_cell, sizing=sizing, first_accuracy=first_accuracy)
+    if apply is not None:
+        yield from apply(simulate_cell, cells)
+        return
     with ThreadPoolExecutor() as pool:
-        yield from pool.map(simulate_task, tasks)
+        yield from pool.map(simulate_cell, cells)
 
 
 def _simulate_cell(
-    policy: WeightPolicy,
-    design: Design,
-    scenario: Scenario,
-    sizing: SizingPolicy,
-    first_accuracy: float,
+    cell: tuple[WeightPolicy, Design, Scenario], sizing: SizingPolicy, first_accuracy: float
 ) -> Cell:
+    policy, design, scenario = cell
     bounds = [
         compile_bounds(
             policy.model_copy(update={"evidence": mode}), sizing.threshold, first_accuracy
