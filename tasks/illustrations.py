@@ -1,9 +1,13 @@
 """Steps that draw decisions; they run last, so that a picture that fails stops nothing else."""
 
+import io
 from datetime import datetime
 from itertools import takewhile
 
+import pandas as pd
+
 from steelyard.evaluation.books import equity_curves
+from steelyard.gateways.registry import Version
 from steelyard.home import Home
 from steelyard.queries.books import held_predictions
 from steelyard.queries.records import decision_record
@@ -14,6 +18,8 @@ from steelyard.views.history import WeightHistory
 from steelyard.weight.decision import Entry
 
 WEIGHT_PICTURE = "weight.png"
+HOLDOUT_FILE = "holdout.csv"
+"""Opinions and outcomes of a training's holdout, from which its pictures are drawn."""
 LATEST = 5
 """Earlier decisions that may have no pictures: operators and trading processes draw none."""
 
@@ -34,16 +40,32 @@ def illustrate(home: Home, new: int = 1) -> None:
 
 @step()
 def illustrate_life(home: Home) -> None:
-    """Draw the decisions of a replay that changed something, and the latest; once, at its end.
+    """Draw what changed something in a replay, and the latest; once, at its end.
+
+    Of the decisions those that changed something, of the trainings those that served.
 
     Args:
         home: Home of the replay.
     """
-    entries = home.journal.entries()
+    entries, versions = home.journal.entries(), home.registry.versions()
     shown = [entry for entry in entries[:-LATEST] if decision_record(entry).changed]
     for entry in shown + entries[-LATEST:]:
         if not _is_drawn(home, entry):
             home.journal.attach(entry, _pictures(home, entry))
+    served = [version for version in versions[:-LATEST] if version.serving_since]
+    for version in served + versions[-LATEST:]:
+        _draw_training(home, version)
+
+
+def _draw_training(home: Home, version: Version) -> None:
+    """Draw a training from its files; one without a model has none."""
+    holdout = home.registry.read(version, HOLDOUT_FILE)
+    if holdout is None:
+        return
+    rows = pd.read_csv(io.StringIO(holdout), parse_dates=["decided_at", "settled_at"])
+    shares = home.registry.importance(version).get("gain", {})
+    pictures = plots.training(rows, shares, home.settings.books.threshold)
+    home.registry.attach(version, pictures)
 
 
 def _is_drawn(home: Home, entry: Entry) -> bool:

@@ -106,20 +106,28 @@ def live_through(home: Home, history: pd.DataFrame, days: ReplayDays) -> float:
     started, timeline = time.perf_counter(), Timeline.of(history)
     refused: CollectMoreData | None = None
     left = days.days_from(first_day(home, days))
-    while stretch := tuple(islice(left, STRETCH_DAYS)):
-        with home.journal.alone():
-            for day in stretch:
-                state = ensure_lineage(home, day)
-                _settle_day(home, timeline, state, day)
-                if days.retrains_on(day):
-                    refused = _retrain(home, timeline, day)
-                _decide(home, timeline, day)
-                caption = f"{day:%Y-%m-%d} {state.phase} {state.weight:.0%}"
-                report_progress("replay", *days.progress(day), caption)
+    with home.quality.parts_of(history, history[list(home.feature_names)]):
+        while stretch := tuple(islice(left, STRETCH_DAYS)):
+            with home.journal.alone():
+                for day in stretch:
+                    refused = _live_day(home, timeline, days, day) or refused
     illustrate_life(home)
     if refused is not None and not home.registry.versions():
         raise refused
     return time.perf_counter() - started
+
+
+def _live_day(
+    home: Home, timeline: Timeline, days: ReplayDays, day: datetime
+) -> CollectMoreData | None:
+    """Settle, train if it is time, and decide; return why there is too little to train on."""
+    state = ensure_lineage(home, day)
+    _settle_day(home, timeline, state, day)
+    refused = _retrain(home, timeline, day) if days.retrains_on(day) else None
+    _decide(home, timeline, day)
+    caption = f"{day:%Y-%m-%d} {state.phase} {state.weight:.0%}"
+    report_progress("replay", *days.progress(day), caption)
+    return refused
 
 
 def _settle_day(home: Home, timeline: Timeline, state: State, day: datetime) -> None:

@@ -47,6 +47,7 @@ from steelyard.queries.trials import trials_so_far
 from steelyard.queries.versions import is_doubt
 from steelyard.settings import override
 from steelyard.tasks.events import emit_decision, emit_refusal
+from steelyard.tasks.illustrations import HOLDOUT_FILE
 from steelyard.tasks.step import step
 from steelyard.tasks.trials import count_search
 from steelyard.tasks.weight import ensure_lineage
@@ -58,6 +59,18 @@ from steelyard.weight.transitions import install_champion
 AS_CONFIGURED = Retraining()
 SYMBOLS_NAMED = 20
 """Symbols an error message lists at most."""
+HOLDOUT_COLUMNS = (
+    "signal_id",
+    "decided_at",
+    "settled_at",
+    "confidence_existing",
+    "confidence_ml",
+    "p_win",
+    "won",
+    "baseline_return",
+    "ml_return",
+    "blended_return",
+)
 
 
 @step()
@@ -210,7 +223,7 @@ def _register(
             files=model.to_files() if model else {},
             params={**training.params, **record.params},
             metrics=metrics,
-            artifacts=_artifacts(home, samples, training, backtest),
+            artifacts=_artifacts(home, training, backtest, drawn=record.load is not None),
             verdict="; ".join((verdict, *_warnings(home, history))),
             feature_names=samples.feature_names,
             data_hash=samples.data_hash,
@@ -264,6 +277,11 @@ class Backtest:
     worth: BookSharpes
     skill: float
 
+    @property
+    def table(self) -> pd.DataFrame:
+        """What the pictures show, one row per holdout signal."""
+        return self.settled[list(HOLDOUT_COLUMNS)]
+
     def metrics(self) -> dict[str, float]:
         """Return the metrics of the training's run; unknown ones are left out."""
         names = ("baseline", "ml", "blended")
@@ -311,24 +329,25 @@ def _backtest(
 
 
 def _artifacts(
-    home: Home, samples: Samples, training: Training, backtest: Backtest | None
+    home: Home, training: Training, backtest: Backtest | None, *, drawn: bool
 ) -> dict[str, bytes]:
-    """Return the files of a training's run: trials, data checks, and the backtest in pictures."""
+    """Return the files of a training's run: trials, data checks, the backtest and its pictures.
+
+    Without pictures, ``tasks.illustrations`` can draw them later from the other files.
+    """
     checks = {f"data_docs/{suite.file.name}": suite.html for suite in home.quality.held.values()}
     files = {"trials.csv": in_sheet(training.trials), **checks}
     if backtest is None:
         return files
     report = {**backtest.books.as_dict(), "worth": backtest.worth.to_dict()}
     importance = {"gain": training.importance, "shap": training.shap}
-    won, threshold = samples.won[training.holdout], home.settings.books.threshold
-    return files | {
+    files |= {
         "backtest.json": json.dumps(report, indent=1).encode(),
         "importance.json": json.dumps(importance, indent=1).encode(),
-        "importance.png": plots.importance(training.importance),
-        "reliability.png": plots.reliability(training.p_win, won),
-        "equity.png": plots.equity_curves(backtest.equity),
-        "confidence.png": plots.confidence(backtest.settled, threshold),
+        HOLDOUT_FILE: in_sheet(backtest.table),
     }
+    threshold = home.settings.books.threshold
+    return files | (plots.training(backtest.table, training.importance, threshold) if drawn else {})
 
 
 @step(one_at_a_time=True)

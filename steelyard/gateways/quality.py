@@ -8,7 +8,8 @@ opens without a network. Checking the same frame twice changes nothing.
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from functools import cached_property
@@ -37,6 +38,10 @@ STUCK_BARS = 6
 WITH_ROWS = {"result_format": "COMPLETE", "unexpected_index_column_names": ["row"]}
 BRIEF = {"result_format": "BOOLEAN_ONLY"}
 """Great Expectations says whether a rule holds, at a third of the cost of which rows break it."""
+
+
+ABOUT_ROWS = ("expect_column_values_", "expect_column_pair_values_", "expect_compound_columns_")
+"""How the names of expectations begin that every row, or pair of rows, holds or breaks."""
 
 
 class QualityPolicy(FrozenModel):
@@ -132,6 +137,7 @@ class Quality:
         self._out = out
         self._policy = policy
         self.held: dict[str, CheckedSuite] = {}
+        self._kept_by_all: dict[str, list[RuleResult]] = {}
 
     def check_bars(self, raw: RawBars, as_of: pd.Timestamp, now: pd.Timestamp) -> Checked:
         """Return the bars known at ``as_of``, separated into good and quarantined.
@@ -196,17 +202,35 @@ class Quality:
         Raises:
             FixData: If a rule is broken.
         """
-        values = features.to_numpy(dtype=np.float64)
-        allowed = np.isfinite(values) | (np.isnan(values) & may_be_missing(features.columns))
-        checked = features.assign(features_not_finite=(~allowed).sum(axis=1))
         findings = (*idle_features(features), *missing_shares(features))
-        return self._require("features", checked, findings)
+        return self._require("features", _with_faults(features), findings)
+
+    @contextmanager
+    def parts_of(self, signals: pd.DataFrame, features: pd.DataFrame) -> Iterator[None]:
+        """Check rows once, instead of every part of them that is checked in this context.
+
+        A rule about single rows that all of them keep is kept by any part of them. Parts are
+        checked one by one where a rule is broken, or where a suite has a rule about the whole
+        table.
+
+        Args:
+            signals: All signals, one per row.
+            features: Their features, one column each.
+        """
+        for suite, rows in (("signals", signals), ("features", _with_faults(features))):
+            if all(map(_keeps_in_parts, self._suite(suite)["expectations"])):
+                results = self._check(suite, _numbered(rows), BRIEF)
+                if all(result.passed for result in results):
+                    self._kept_by_all[suite] = results
+        try:
+            yield
+        finally:
+            self._kept_by_all.clear()
 
     def _require(self, suite: str, frame: pd.DataFrame, findings: tuple[str, ...] = ()) -> Path:
-        indexed = frame.reset_index(drop=True).assign(row=np.arange(len(frame)))
-        results = self._check(suite, indexed, BRIEF)
+        results = self._kept_by_all.get(suite) or self._check(suite, _numbered(frame), BRIEF)
         if not all(result.passed for result in results):
-            results = self._check(suite, indexed)
+            results = self._check(suite, _numbered(frame))
         docs = self._publish(suite, suite, results, findings)
         for result in results:
             if not result.passed:
@@ -404,6 +428,25 @@ def _first_rules(frame: pd.DataFrame, results: list[RuleResult]) -> np.ndarray:
         rows = rows[rules[rows] == ""]
         rules[rows] = result.rule
     return rules
+
+
+def _with_faults(features: pd.DataFrame) -> pd.DataFrame:
+    """Return features with the number of values in each row that may not be as they are."""
+    values = features.to_numpy(dtype=np.float64)
+    allowed = np.isfinite(values) | (np.isnan(values) & may_be_missing(features.columns))
+    return features.assign(features_not_finite=(~allowed).sum(axis=1))
+
+
+def _numbered(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.reset_index(drop=True).assign(row=np.arange(len(frame)))
+
+
+def _keeps_in_parts(expectation: Mapping[str, Any]) -> bool:
+    """Return whether any rows of a table hold an expectation that the whole table holds."""
+    kind, arguments = expectation["type"], expectation["kwargs"]
+    if kind == "expect_table_row_count_to_be_between":
+        return int(arguments.get("min_value", 0)) <= 1
+    return kind.startswith(ABOUT_ROWS) and "mostly" not in arguments
 
 
 def _off_grid(raw: RawBars, off: pd.DataFrame) -> str:

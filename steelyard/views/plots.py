@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
-from steelyard.evaluation import metrics
+from steelyard.evaluation import books, metrics
 from steelyard.monitoring.drift_record import DriftRecord
 from steelyard.views.format import (
     COLORS,
@@ -195,6 +195,29 @@ def importance(shares: Mapping[str, float], most: int = 20) -> bytes:
         axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         axes.set_xlabel("share of the gain")
         return _png(figure)
+
+
+def training(
+    holdout: pd.DataFrame, shares: Mapping[str, float], threshold: float
+) -> dict[str, bytes]:
+    """Return the pictures of a training by name.
+
+    Args:
+        holdout: One row per holdout signal, with ``decided_at``, ``settled_at``,
+            ``confidence_existing``, ``confidence_ml``, ``p_win``, ``won`` and the return of each
+            book.
+        shares: Feature → share of the gain.
+        threshold: Confidence above which a signal is traded.
+    """
+    start, end = holdout["decided_at"].min(), holdout["settled_at"].max()
+    return {
+        "importance.png": importance(shares),
+        "reliability.png": reliability(
+            holdout["p_win"].to_numpy(dtype=np.float64), holdout["won"].to_numpy(dtype=bool)
+        ),
+        "equity.png": equity_curves(books.equity_curves(holdout, start, end)),
+        "confidence.png": confidence(holdout, threshold),
+    }
 
 
 def drift_map(checks: Sequence[DriftRecord], most: int = 20) -> bytes:

@@ -14,6 +14,7 @@ from steelyard.home import open_home
 from steelyard.market.brackets import net_return
 from steelyard.queries.account import NEWEST
 from steelyard.queries.report import lineage_report
+from steelyard.tasks.illustrations import LATEST
 from steelyard.tasks.report import draw_replay
 from steelyard.views import terminal
 from steelyard.views.replay import DemoResult, DrawnReplay, ReplayResult
@@ -153,6 +154,14 @@ def test_a_replay_is_drawn_and_summarised(
     answer, files = draw_replay("A market", death, str(home), None)
     terminal.print_demo(DemoResult({"A market": DrawnReplay(death, answer)}, tuple(files)))
     printed = capsys.readouterr().out
+
+    registry = open_home(home).registry
+    client, versions = registry._tracking.client, registry.versions()
+    for version in versions:
+        shown = version.serving_since is not None or version in versions[-LATEST:]
+        artifacts = {file.path for file in client.list_artifacts(version.run_id)}
+        assert {"holdout.csv", "data_docs"} <= artifacts
+        assert shown == ("equity.png" in artifacts)
 
     assert {Path(file).name for file in files} == {
         "story.png",

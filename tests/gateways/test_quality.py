@@ -377,6 +377,43 @@ def test_features_of_the_users_own_may_be_missing_but_not_infinite(quality: Qual
         quality.check_features(table.assign(own_funding=np.where(table.index == 7, np.inf, 1.0)))
 
 
+def test_parts_of_checked_rows_are_not_checked_again(
+    quality: Quality, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page of a part is the one its own check would have written."""
+    table = SIGNALS[list(feature_names(TrendStrategy()))]
+    alone = [quality.check_signals(SIGNALS[:9]).read_bytes()]
+    alone += [quality.check_features(table[:9]).read_bytes()]
+
+    with quality.parts_of(SIGNALS, table):
+        monkeypatch.setattr(quality, "_validate", pytest.fail)
+        parts = [quality.check_signals(SIGNALS[:9]).read_bytes()]
+        parts += [quality.check_features(table[:9]).read_bytes()]
+    assert parts == alone
+
+
+def test_parts_are_checked_where_the_whole_proves_nothing(tmp_path: Path, suites: Path) -> None:
+    """A broken row stops only the parts it is in; a mean may be broken in any part."""
+    table = SIGNALS[list(feature_names(TrendStrategy()))].reset_index(drop=True)
+    broken = SIGNALS.reset_index(drop=True)
+    broken.loc[len(broken) - 1, "side"] = "hold"
+    mean = {"column": "rsi", "min_value": table["rsi"].min(), "max_value": table["rsi"].mean()}
+    rule = {"type": "expect_column_mean_to_be_between", "kwargs": mean, "meta": {"rule": "mean"}}
+    suite = json.loads((suites / "features.json").read_text())
+    suite["expectations"].append(rule)
+    (tmp_path / "features.json").write_text(json.dumps(suite))
+    (tmp_path / "signals.json").write_bytes((suites / "signals.json").read_bytes())
+    quality = Quality(tmp_path, tmp_path, QualityPolicy())
+
+    with quality.parts_of(broken, table):
+        quality.check_signals(broken[:-1])
+        with pytest.raises(FixData, match="be in set"):
+            quality.check_signals(broken)
+        quality.check_features(table)
+        with pytest.raises(FixData, match="mean"):
+            quality.check_features(table[table["rsi"] > table["rsi"].mean()])
+
+
 def test_a_suite_with_an_unknown_expectation_is_refused(tmp_path: Path) -> None:
     """Great Expectations drops it with a log line; a contract nobody holds is worse than none."""
     suite = {

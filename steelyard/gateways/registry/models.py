@@ -356,13 +356,32 @@ class Registry:
             )
         return files
 
+    def read(self, version: Version, name: str) -> str | None:
+        """Return the text of a file of a version's training; None if it has no such file.
+
+        Args:
+            version: Registered version.
+            name: Name of the file.
+        """
+        with self._tracking.reached():
+            return self._tracking.read(version.run_id, name)
+
+    def attach(self, version: Version, files: Mapping[str, bytes]) -> None:
+        """Add files to the run of a version's training.
+
+        Args:
+            version: Registered version.
+            files: Name → content.
+        """
+        with self._tracking.reached():
+            self._tracking.attach(version.run_id, files)
+
     def importance(self, version: Version) -> dict[str, dict[str, float]]:
         """Return a version's feature importance, ``gain`` and ``shap`` each by feature.
 
         Empty if its training stored none.
         """
-        with self._tracking.reached():
-            text = self._tracking.read(version.run_id, "importance.json") or "{}"
+        text = self.read(version, "importance.json") or "{}"
         importance: dict[str, dict[str, float]] = json.loads(text)
         return importance if "shap" in importance else {}
 
