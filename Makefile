@@ -56,7 +56,7 @@ cover: install
 
 bench: install
 	$(PIP) '.[dev,bench]'
-	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+	$(BIN)/python benchmarks
 
 clean:
 	rm -rf .venv $(DEMO) build .mypy_cache .pytest_cache .ruff_cache .coverage
