@@ -33,7 +33,7 @@ from steelyard.learning.admission import Admission, ProofRule, first_gate, too_g
 from steelyard.learning.canaries import Canary, run_canaries
 from steelyard.learning.comparison import ModelComparison, common_rows, compare_models
 from steelyard.learning.folds import split_holdout
-from steelyard.learning.policy import LearningPolicy, Retraining
+from steelyard.learning.policy import RECORDING, LearningPolicy, Retraining
 from steelyard.learning.samples import Index, Samples
 from steelyard.learning.search import TrialRow
 from steelyard.learning.training import Training, train, training_key
@@ -150,7 +150,7 @@ def trained_version(
     threshold = home.settings.books.threshold
     with watched_machine() if in_full else nullcontext() as load:
         training = train(samples, policy, trial_log, threshold, load_class)
-    params = policy.model_dump(mode="json") | {
+    params = policy.model_dump(mode="json", exclude=set(RECORDING)) | {
         "reason": request.reason,
         "symbols": ", ".join(request.symbols),
     }
@@ -223,12 +223,13 @@ def _register(
             files=model.to_files() if model else {},
             params={**training.params, **record.params},
             metrics=metrics,
-            artifacts=_artifacts(home, training, backtest, drawn=record.load is not None),
+            artifacts=_artifacts(home, training, record, backtest),
             verdict="; ".join((verdict, *_warnings(home, history))),
             feature_names=samples.feature_names,
             data_hash=samples.data_hash,
             refused=() if model else (training.refusal,),
             trials=record.trials,
+            every_trial=home.settings.learning.log_trials == "all",
             data=record.data,
             holdout=_holdout(samples, training) if model and record.load else None,
             load=record.load,
@@ -329,14 +330,16 @@ def _backtest(
 
 
 def _artifacts(
-    home: Home, training: Training, backtest: Backtest | None, *, drawn: bool
+    home: Home, training: Training, record: TrainingRecord, backtest: Backtest | None
 ) -> dict[str, bytes]:
     """Return the files of a training's run: trials, data checks, the backtest and its pictures.
 
     Without pictures, ``tasks.illustrations`` can draw them later from the other files.
     """
+    seconds = {trial.row.number: trial.seconds for trial in record.trials}
+    trials = training.trials.assign(seconds=training.trials["number"].map(seconds))
     checks = {f"data_docs/{suite.file.name}": suite.html for suite in home.quality.held.values()}
-    files = {"trials.csv": in_sheet(training.trials), **checks}
+    files = {"trials.csv": in_sheet(trials), **checks}
     if backtest is None:
         return files
     report = {**backtest.books.as_dict(), "worth": backtest.worth.to_dict()}
@@ -346,8 +349,10 @@ def _artifacts(
         "importance.json": json.dumps(importance, indent=1).encode(),
         HOLDOUT_FILE: in_sheet(backtest.table),
     }
+    if record.load is None:
+        return files
     threshold = home.settings.books.threshold
-    return files | (plots.training(backtest.table, training.importance, threshold) if drawn else {})
+    return files | plots.training(backtest.table, training.importance, threshold)
 
 
 @step(one_at_a_time=True)

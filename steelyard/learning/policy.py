@@ -6,6 +6,8 @@ from pydantic import Field, model_validator
 
 from steelyard.values import FrozenModel
 
+RECORDING = frozenset({"log_trials"})
+"""Settings of a training that change what is recorded of it, not what it learns."""
 BoosterFamily = Literal["lightgbm", "xgboost"]
 Family = Annotated[str, Field(pattern=r"^(logistic|lightgbm|xgboost|[A-Za-z_][\w.]*:\w+)$")]
 """A family that is built in, or ``MODULE:CLASS`` of one's own."""
@@ -28,6 +30,7 @@ class LearningPolicy(FrozenModel):
     stop_share: Annotated[float, Field(gt=0, lt=0.5)] = 0.20
     families: Annotated[tuple[Family, ...], Field(min_length=1)] = FAMILIES
     trials: Annotated[int, Field(ge=1, le=10_000)] = 30
+    log_trials: Literal["best", "all"] = "best"
     rounds: Annotated[int, Field(ge=10, le=5_000)] = 400
     patience: Annotated[int, Field(ge=1)] = 50
     seed: Annotated[int, Field(ge=0)] = 7

@@ -15,7 +15,7 @@ from steelyard.learning.folds import Fold, ScoredRows, split_holdout, walk_forwa
 from steelyard.learning.logistic import LogisticModel
 from steelyard.learning.model import Model
 from steelyard.learning.own_family import ClassLoader, installed_class, is_own
-from steelyard.learning.policy import Family, LearningPolicy
+from steelyard.learning.policy import RECORDING, Family, LearningPolicy
 from steelyard.learning.samples import Bools, Floats, Index, Samples
 from steelyard.learning.search import STRENGTH, SearchResult, TrialRow, search
 from steelyard.market.yes_or_no import TRADE_ABOVE
@@ -62,7 +62,8 @@ def training_key(data_hash: str, policy: LearningPolicy) -> str:
         data_hash: ``Samples.data_hash``.
         policy: Settings of the training.
     """
-    return hashlib.sha256(f"{data_hash}\n{policy.model_dump_json()}".encode()).hexdigest()
+    settings = policy.model_dump_json(exclude=set(RECORDING))
+    return hashlib.sha256(f"{data_hash}\n{settings}".encode()).hexdigest()
 
 
 def train(

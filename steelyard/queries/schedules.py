@@ -16,6 +16,7 @@ import pandas as pd
 from steelyard.desk.risk import entry_ends
 from steelyard.errors import CollectMoreData, FixConfiguration
 from steelyard.gateways.calendars import QUIET, next_open, zone_of
+from steelyard.gateways.registry import Version
 from steelyard.home import Home
 from steelyard.queries.history import signals_between
 from steelyard.queries.rhythm import DAY, rhythm
@@ -52,10 +53,11 @@ class Trace:
 
 @dataclass(frozen=True, slots=True)
 class ScheduleRecords:
-    """Records the traces are read from: home, state, and the time of the status."""
+    """Records the traces are read from: home, state, trainings, and the time of the status."""
 
     home: Home
     state: State
+    versions: Sequence[Version]
     as_of: datetime
 
 
@@ -70,7 +72,7 @@ def schedules(home: Home, state: State, as_of: datetime) -> tuple[ScheduleStatus
     Raises:
         FixConfiguration: If one of the times is not cron.
     """
-    records = ScheduleRecords(home, state, as_of)
+    records = ScheduleRecords(home, state, home.registry.versions(), as_of)
     lease = timedelta(days=home.settings.weight.lease_days)
     return tuple(
         schedule_status(plan, TRACES[plan.name](records), as_of, lease) for plan in plans(home)
@@ -399,8 +401,9 @@ def deep_search_trials() -> int:
 
 def _training(records: ScheduleRecords, trials: int) -> Trace:
     """Return the last training with at least ``trials`` trials."""
-    versions = records.home.registry.versions()
-    trained = [version.as_of for version in versions if version.metrics.get("trials", 0) >= trials]
+    trained = [
+        version.as_of for version in records.versions if version.metrics.get("trials", 0) >= trials
+    ]
     seen = max(trained, default=None)
     return Trace(seen, seen)
 

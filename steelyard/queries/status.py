@@ -156,7 +156,7 @@ def _lineage_status(home: Home, state: State, as_of: datetime) -> LineageStatus:
     evidence = monthly_evidence(home, as_of, state)
     case = Case(state, evidence, policy, as_of, as_of)
     champion = home.registry.version(state.champion) if state.champion else None
-    waiting = [version for version in home.registry.versions() if version.stage == "challenger"]
+    waiting = home.registry.versions(stage="challenger")
     influential = held_predictions(home, state.evidence_since, as_of)
     return LineageStatus(
         state=state,

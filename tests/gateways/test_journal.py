@@ -529,7 +529,7 @@ def test_verifying_reads_all_decisions_at_once(
         counts.append(calls.copy())
 
     assert counts[0] == counts[1]
-    assert {name for name, _ in counts[0]} == {"search_runs", "get_registered_model"}
+    assert {name for name, _ in counts[0]} == {"search_runs", "get_run", "get_registered_model"}
 
 
 def test_the_path_of_the_weight_is_read_without_figures_it_does_not_draw(

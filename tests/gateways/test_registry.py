@@ -7,6 +7,7 @@ import time
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -224,7 +225,70 @@ def test_an_alias_moved_by_hand_is_found_and_put_back(registry: Registry) -> Non
     assert registry.version("2").stage == "refused"
 
 
-def test_every_trial_is_a_run_below_its_training(registry: Registry) -> None:
+def test_the_best_five_trials_are_runs_below_their_training(registry: Registry) -> None:
+    """In the order they were tried; a pruned trial is none of them."""
+    values = [0.69, 0.68, np.nan, 0.70, 0.66, 0.67, 0.71, 0.65]
+    trials = tuple(
+        Trial(
+            TrialRow(number, "xgboost", "pruned" if np.isnan(value) else "complete", value, 40, {}),
+            NOW + timedelta(seconds=number),
+            NOW + timedelta(seconds=number + 1),
+        )
+        for number, value in enumerate(values)
+    )
+    version = registry.register(registration(trials=trials))
+    client = registry._tracking.client
+    runs = client.search_runs(
+        [client.get_run(version.run_id).info.experiment_id],
+        f"tags.mlflow.parentRunId = '{version.run_id}'",
+        order_by=["attributes.start_time"],
+    )
+
+    assert [run.data.metrics["oof_log_loss"] for run in runs] == [0.69, 0.68, 0.66, 0.67, 0.65]
+    assert client.get_run(version.run_id).info.start_time == int(NOW.timestamp() * 1000)
+
+
+def test_versions_are_looked_up_by_tag(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLflow returns the versions that are asked for, not all of them."""
+    for key in "abc":
+        registry.register(registration(key))
+    registry.refuse("1", ("worse",))
+    returned: list[int] = []
+    search = registry._tracking.client.search_model_versions
+
+    def counted(*args: Any, **options: Any) -> Any:
+        versions = search(*args, **options)
+        returned.append(len(versions))
+        return versions
+
+    monkeypatch.setattr(registry._tracking.client, "search_model_versions", counted)
+    found = registry.find("b")
+
+    assert found is not None
+    assert found.number == "2"
+    assert registry.find("d") is None
+    assert [version.number for version in registry.waiting()] == ["2", "3"]
+    assert [version.number for version in registry.versions(stage="refused")] == ["1"]
+    assert returned == [1, 0, 2, 1]
+
+
+def test_a_version_is_read_once_while_the_home_is_alone(registry: Registry) -> None:
+    """Until it is changed; a home that is not alone reads it every time."""
+    registry.register(registration("a"))
+    promote(registry, "1")
+    client = registry._tracking.client
+    with registry.journal.alone():
+        assert registry.version("1").stage == "champion"
+        client.set_model_version_tag("signal-confidence", "1", "verdict", "edited")
+        assert registry.version("1").verdict == "passes"
+        registry.let_wait("1", ("too good",))
+        assert registry.version("1").reasons == ("too good",)
+        assert registry.version("1").verdict == "edited"
+    client.set_model_version_tag("signal-confidence", "1", "verdict", "edited again")
+    assert registry.version("1").verdict == "edited again"
+
+
+def test_every_trial_is_a_run_below_its_training_if_asked_for(registry: Registry) -> None:
     """Parameters, log-loss unless pruned, state, family, duration; a repeat adds no runs."""
     rows = [
         TrialRow(0, "xgboost", "complete", 0.68, 40, {"eta": 0.1}),
@@ -234,8 +298,8 @@ def test_every_trial_is_a_run_below_its_training(registry: Registry) -> None:
     trials = tuple(
         Trial(row, began, ended) for row, began, ended in zip(rows, ends, ends[1:], strict=False)
     )
-    version = registry.register(registration(trials=trials))
-    registry.register(registration(trials=trials))
+    version = registry.register(registration(trials=trials, every_trial=True))
+    registry.register(registration(trials=trials, every_trial=True))
     client = registry._tracking.client
     wanted = f"tags.mlflow.parentRunId = '{version.run_id}'"
     experiment = client.get_run(version.run_id).info.experiment_id

@@ -20,7 +20,8 @@ from factories.registry import open_registry, promote
 from steelyard.desk.state_watch import StateWatch
 from steelyard.errors import RestoreService
 from steelyard.gateways.brake import Brake
-from steelyard.gateways.registry import Registry
+from steelyard.gateways.registry import Registry, served
+from steelyard.gateways.registry.served import file_reader
 from steelyard.weight.case import Case
 from steelyard.weight.decision import make_decision
 from steelyard.weight.ladder import evaluate
@@ -107,6 +108,32 @@ def test_deciding_through_a_server_is_the_same(registry: Registry) -> None:
     assert registry.journal.state() == entry.state
     assert registry.journal.faults() + registry.misplaced() == []
     assert [e.sequence for e in registry.journal.entries()] == [1, 2, 3]
+
+
+def test_runs_and_files_read_at_once_are_those_that_the_client_returns(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In pages, too; a file that is not there is None."""
+    monkeypatch.setattr(served, "PAGE", 2)
+    tracking = registry._tracking
+    read, wanted = tracking.all_decision_runs(), tracking.decision_runs()
+    client, experiment = tracking.client, tracking.client.create_experiment("files")
+    runs = [client.create_run(experiment) for _ in range(3)]
+    for number, run in enumerate(runs[:2]):
+        client.log_text(run.info.run_id, f"größer als {number}", "folder/a file.txt")
+
+    assert runs[0].info.artifact_uri.startswith("mlflow-artifacts:/")
+    assert tracking.texts(runs, "folder/a file.txt") == ["größer als 0", "größer als 1", None]
+    assert [file_reader(tracking._address, "folder/a file.txt")(run) for run in runs] == [
+        "größer als 0",
+        "größer als 1",
+        None,
+    ]
+    assert [(run.info.run_id, run.info.artifact_uri) for run in read] == [
+        (run.info.run_id, run.info.artifact_uri) for run in wanted
+    ]
+    assert [run.data.tags for run in read] == [run.data.tags for run in wanted]
+    assert [run.data.metrics for run in read] == [run.data.metrics for run in wanted]
 
 
 def test_when_the_server_stops_trading_goes_on_with_the_last_state(

@@ -51,6 +51,10 @@ def test_same_data_and_seed_give_the_same_model(skilled: Samples) -> None:
     assert training_key(skilled.data_hash, QUICK) != training_key(
         skilled.take(np.arange(899)).data_hash, QUICK
     )
+    recorded_in_full = QUICK.model_copy(update={"log_trials": "all"})
+    assert training_key(skilled.data_hash, QUICK) == training_key(
+        skilled.data_hash, recorded_in_full
+    )
 
 
 @pytest.mark.parametrize("family", ["logistic", "lightgbm", "xgboost"])

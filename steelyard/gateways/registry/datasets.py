@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from steelyard.learning.search import TrialRow
 
 PARENT = "mlflow.parentRunId"
+BEST_TRIALS = 5
+"""Trials of a search that get a run of their own unless all do."""
 DIGEST_CHARACTERS = 36
 """Characters of a digest that MLflow stores."""
 
@@ -74,9 +76,21 @@ class Trial:
     began: datetime
     ended: datetime
 
+    @property
+    def seconds(self) -> float:
+        """Duration."""
+        return (self.ended - self.began).total_seconds()
+
+
+def best_trials(trials: Iterable[Trial]) -> list[Trial]:
+    """Return the trials with the lowest log-loss, in the order they were tried."""
+    complete = [trial for trial in trials if trial.row.state == "complete"]
+    best = sorted(complete, key=lambda trial: trial.row.value)[:BEST_TRIALS]
+    return sorted(best, key=lambda trial: trial.row.number)
+
 
 def log_trials(tracking: Tracking, parent: str, trials: Iterable[Trial]) -> None:
-    """Log each trial as a finished child run: parameters, out-of-fold log-loss, rounds, duration.
+    """Log trials as finished child runs: parameters, out-of-fold log-loss, rounds, duration.
 
     Args:
         tracking: MLflow runs of the lineage.
@@ -84,8 +98,7 @@ def log_trials(tracking: Tracking, parent: str, trials: Iterable[Trial]) -> None
         trials: Trials of the search; a pruned one has a NaN log-loss, which is left out.
     """
     for trial in trials:
-        row = trial.row
-        seconds = (trial.ended - trial.began).total_seconds()
+        row, seconds = trial.row, trial.seconds
         tags = {
             PARENT: parent,
             "lineage": tracking.lineage,

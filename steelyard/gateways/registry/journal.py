@@ -88,12 +88,14 @@ class ModelPage:
 
     Attributes:
         tags: Tags of the registered model, the state among them.
+        reading: What the state tag says; None before it was read.
         description: Its description; None before the first decision.
         unwritten: Names of the tags that MLflow has yet to get.
     """
 
     tags: dict[str, str]
     description: str | None
+    reading: StateReading | None = None
     unwritten: set[str] = field(default_factory=set)
 
 
@@ -126,6 +128,7 @@ class Journal:
         self._completed = False  # whether tag and ledger's mark were brought up to the journal
         self._alone = False
         self._page: ModelPage | None = None  # kept while alone
+        self.remembered: dict[str, Any] | None = None  # versions read while alone, by number
         self._own_last: Entry | None = None  # made here while alone, so it is the last decision
         self._agreed: int | None = None  # last decision on which tag, journal, witnesses agreed
         self._weight_path: list[WeightPoint] = []
@@ -160,20 +163,24 @@ class Journal:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Lock the lineage of a home that no other process uses; its tags are written at the end.
+        """Lock the lineage of a home that no other process uses; its page is written at the end.
 
         For a replay, which renews the lease every day. If the process dies inside, the state
         follows from the journal, with the lease of its last decision. A home in operation is never
         alone: a rollback may come at any moment.
         """
         with self.deciding():
-            self._alone = True
+            self._alone, self.remembered = True, {}
             try:
                 yield
             finally:
-                page, self._page, self._own_last, self._alone = self._page, None, None, False
-                if page is not None:
-                    with self._tracking.reached():
+                page, last_entry = self._page, self._own_last
+                self._page, self._own_last, self._alone = None, None, False
+                self.remembered = None
+                with self._tracking.reached():
+                    if last_entry is not None:
+                        self._describe(last_entry)
+                    if page is not None:
                         self._write(page)
 
     def _acquire(self, locks: ExitStack, even_without_lock: bool) -> None:
@@ -213,7 +220,8 @@ class Journal:
         journal, never ahead of it, nor behind a witness. A ledger that does not know a lineage
         whose state counts its digests is asked again: the lineage may have begun in between.
         """
-        seen, state_tag, last_entry = self._seen(), self._stored_tag(), self._last_entry()
+        seen, state_tag = self._seen(), self._stored_tag()
+        last_entry = self._last_entry(seen, state_tag.state)
         if seen.ledger is None and state_tag.state is not None and state_tag.state.digests:
             seen = self._seen()
         return seen, state_tag, last_entry
@@ -309,7 +317,7 @@ class Journal:
             return state
 
     def _last_state(self) -> State | None:
-        last_entry = self._last_entry()
+        last_entry = self._first_trusted()
         return last_entry.state if last_entry else None
 
     def read_tag(self) -> StateReading:
@@ -359,7 +367,7 @@ class Journal:
         last_entry = self._complete_last()
         for run in self._tracking.decision_runs(status="RUNNING"):
             self._tracking.client.set_terminated(run.info.run_id, status="KILLED")
-        return last_entry, self._next_sequence()
+        return last_entry, self._next_sequence(last_entry)
 
     def attach(self, entry: Entry, files: Mapping[str, bytes]) -> None:
         """Add files to the run of a recorded decision.
@@ -446,7 +454,8 @@ class Journal:
         """Apply a recorded decision; safe to repeat, the state is written last."""
         if entry.decision.kind == "promotion":
             self._install_champion(entry)
-        self._describe(entry)
+        if not self._alone:
+            self._describe(entry)
         words = descriptions.model_tags(entry.decision)
         self._write_tags(_state_after(entry, self._stored_tag().state), words)
 
@@ -529,7 +538,7 @@ class Journal:
     def repair(self) -> None:
         """Overwrite the state tag with the state after the last sealed decision."""
         with self._tracking.reached(), self.deciding():
-            last_entry = self._last_entry()
+            last_entry = self._first_trusted()
             if last_entry is not None:
                 self._take_effect(last_entry)
 
@@ -563,9 +572,10 @@ class Journal:
     def lost(self) -> tuple[int, ...]:
         """Return the numbers of the decisions that are missing, up to the highest ever seen."""
         with self._tracking.reached():
-            runs = self._tracking.all_decision_runs()
+            runs = self._tracking.all_decision_runs(("sequence", "hash", "seal"))
             present = {int(run.data.tags["sequence"]) for run in runs if self._is_sealed(run)}
-            return tuple(sorted(set(range(1, self._next_sequence())) - present))
+            highest = max(self._highest_seen(), *map(_sequence, runs), 0)
+            return tuple(sorted(set(range(1, highest + 1)) - present))
 
     def faults(self) -> list[str]:
         """Return the faults of chain, runs and state, the first broken or missing link first."""
@@ -621,8 +631,11 @@ class Journal:
                 yield f"the tag {name} says {tags.get(name)}, the journal {value}"
 
     def _stored_tag(self) -> StateReading:
-        text = self._model_page().tags.get(STATE)
-        return self.seal.unsealed(text) if text else StateReading()
+        page = self._model_page()
+        if page.reading is None:
+            text = page.tags.get(STATE)
+            page.reading = self.seal.unsealed(text) if text else StateReading()
+        return page.reading
 
     def _model_page(self) -> ModelPage:
         """Return the lineage's page in the registry, read once while alone."""
@@ -640,6 +653,7 @@ class Journal:
             if page.tags.get(name) != value:
                 page.tags[name] = value
                 page.unwritten.add(name)
+        page.reading = None
         if not self._alone:
             self._write(page)
         return state
@@ -655,19 +669,40 @@ class Journal:
         """Return the decision recorded under ``key``, None if there is no trusted one."""
         return self._first_trusted(f" and tags.key = '{key}'")
 
-    def _next_sequence(self) -> int:
-        """Return an unused number, so that a removed decision leaves a gap."""
+    def _highest_seen(self) -> int:
+        """Return the highest number that a witness or the state tag knows; 0 without one."""
         state = self._stored_tag().state
-        runs = self._tracking.decision_runs(limit=1)
-        return 1 + max(
-            self._seen().highest,
-            state.sequence if state else 0,
-            *(_sequence(run) for run in runs),
-        )
+        return max(self._seen().highest, state.sequence if state else 0)
 
-    def _last_entry(self) -> Entry | None:
-        """Return the last decision whose content and seal are unchanged."""
-        return self._first_trusted()
+    def _next_sequence(self, last_entry: Entry | None) -> int:
+        """Return an unused number, so that a removed decision leaves a gap."""
+        number = 1 + max(self._highest_seen(), last_entry.sequence if last_entry else 0)
+        while self._tracking.decision_runs(f" and tags.sequence = '{number}'", limit=1):
+            number += 1
+        return number
+
+    def _last_entry(self, seen: Testimony, state: State | None) -> Entry | None:
+        """Return the last decision whose content and seal are unchanged.
+
+        It is the one that the state names, unless another follows it or a witness has seen a later
+        one; only then all of them are searched.
+        """
+        named = self._named_entry(state)
+        if named is None or named.sequence < seen.highest or self._is_followed(named):
+            return self._first_trusted()
+        return named
+
+    def _named_entry(self, state: State | None) -> Entry | None:
+        """Return the decision that a state names, None if it is not there as it was recorded."""
+        if state is None or state.decision_run_id is None:
+            return None
+        run = self._tracking.decision_run(state.decision_run_id)
+        entry = self._trusted_entry(run) if run is not None else None
+        return entry if entry is not None and entry.hash == state.decision_hash else None
+
+    def _is_followed(self, entry: Entry) -> bool:
+        condition = f" and tags.previous_hash = '{entry.hash}'"
+        return bool(self._tracking.decision_runs(condition, limit=1))
 
     def _first_trusted(self, condition: str = "", *, oldest_first: bool = False) -> Entry | None:
         """Return the latest decision of a search, or the oldest, that is as it was recorded."""

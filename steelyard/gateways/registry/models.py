@@ -17,7 +17,7 @@ import pandas as pd
 
 from steelyard.errors import RestoreService
 from steelyard.gateways.registry import descriptions
-from steelyard.gateways.registry.datasets import Dataset, Trial, inputs, log_trials
+from steelyard.gateways.registry.datasets import Dataset, Trial, best_trials, inputs, log_trials
 from steelyard.gateways.registry.evaluation import MachineLoad, evaluate_holdout
 from steelyard.gateways.registry.journal import Journal, Lock
 from steelyard.gateways.registry.tracking import (
@@ -107,6 +107,7 @@ class Registration:
         data_hash: SHA-256 of the training rows.
         refused: Why the version may not serve; empty for a challenger.
         trials: All trials of its search, in order.
+        every_trial: Whether each of them gets a run of its own; otherwise only the best do.
         data: Rows it was trained and evaluated on.
         holdout: Outcome and opinion of each holdout signal, columns ``won`` and ``p_win``, for
             MLflow's own evaluation; None to leave that out.
@@ -126,6 +127,7 @@ class Registration:
     data_hash: str
     refused: tuple[str, ...] = ()
     trials: tuple[Trial, ...] = ()
+    every_trial: bool = False
     data: tuple[Dataset, ...] = ()
     holdout: pd.DataFrame | None = None
     load: MachineLoad | None = None
@@ -242,7 +244,8 @@ class Registry:
                 with tempfile.TemporaryDirectory() as folder:
                     save(Path(folder, MODEL), training.files, training.feature_names)
                     self._tracking.client.log_artifacts(run_id, folder)
-            log_trials(self._tracking, run_id, training.trials)
+            chosen = training.trials if training.every_trial else best_trials(training.trials)
+            log_trials(self._tracking, run_id, chosen)
             if training.load is not None:
                 self._tracking.client.log_batch(run_id, training.load.metrics())
             if training.holdout is not None:  # last: it finishes the run
@@ -256,12 +259,17 @@ class Registry:
 
     def find(self, key: str) -> Version | None:
         """Return the version of a training key, None if it was never trained."""
-        return next((version for version in self.versions() if version.key == key), None)
+        return next(iter(self.versions(training_key=key)), None)
 
-    def versions(self) -> list[Version]:
-        """Return all versions, oldest first."""
+    def versions(self, **tags: str) -> list[Version]:
+        """Return the versions with these tags, oldest first.
+
+        Args:
+            **tags: Value by name of a tag; without any, all versions are returned.
+        """
         with self._tracking.reached():
-            query = f"name='{self._tracking.lineage}'"
+            terms = (f" and tags.{name} = '{value}'" for name, value in tags.items())
+            query = f"name = '{self._tracking.lineage}'{''.join(terms)}"
             registered = self._tracking.client.search_model_versions(
                 query, max_results=MAX_VERSIONS
             )
@@ -274,6 +282,15 @@ class Registry:
         Raises:
             RestoreService: If it does not exist (any more).
         """
+        remembered = self.journal.remembered
+        if remembered is None:
+            return self._read_version(version_number)
+        if version_number not in remembered:
+            remembered[version_number] = self._read_version(version_number)
+        version: Version = remembered[version_number]
+        return version
+
+    def _read_version(self, version_number: str) -> Version:
         from mlflow.exceptions import MlflowException
 
         with self._tracking.reached():
@@ -334,7 +351,7 @@ class Registry:
             VerifyState: If the state tag does not follow from the journal.
         """
         self.journal.state()
-        return [version for version in self.versions() if version.stage == "challenger"]
+        return self.versions(stage="challenger")
 
     def load(self, version_number: str) -> dict[str, bytes]:
         """Return the stored files of a version, name → content.
@@ -459,8 +476,8 @@ class Registry:
 
     def _align_challenger(self) -> None:
         """Point the alias challenger at the oldest version that waits."""
-        waiting = [version.number for version in self.versions() if version.stage == "challenger"]
-        self._point_alias("challenger", waiting[0] if waiting else None)
+        waiting = self.versions(stage="challenger")
+        self._point_alias("challenger", waiting[0].number if waiting else None)
 
     def _point_alias(self, alias: str, version_number: str | None) -> None:
         client, lineage = self._tracking.client, self._tracking.lineage
@@ -480,6 +497,7 @@ class Registry:
         self._set_tags(version_number, tags)
 
     def _set_tags(self, version_number: str, tags: Mapping[str, str]) -> None:
+        (self.journal.remembered or {}).pop(version_number, None)
         for name, value in tags.items():
             self._tracking.client.set_model_version_tag(
                 self._tracking.lineage, version_number, name, value

@@ -5,7 +5,7 @@ import math
 import sqlite3
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -31,6 +31,7 @@ from steelyard.gateways.registry.places import (
     foreign_place,
     take_over,
 )
+from steelyard.gateways.registry.served import file_reader, served_runs
 from steelyard.gateways.witnesses import Witnesses
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ TRAINING, DECISIONS, OBSERVATIONS, POLICIES = (
 NOTE = "mlflow.note.content"
 """Tag that MLflow's pages show as the description of a run or an experiment."""
 EXPERIMENTS = {
-    TRAINING: "Every training: figures, pictures, and each trial of its search as a child run.",
+    TRAINING: "Every training: figures, pictures, and the best trials of its search as child runs.",
     DECISIONS: "The journal: one run for every change of the weight, every refusal to change it, "
     "and every promotion.",
     OBSERVATIONS: "Checks that decide nothing: drift, monthly reviews.",
@@ -164,14 +165,17 @@ class Tracking:
     def _create_missing(self, client: "MlflowClient") -> None:
         for name, description in EXPERIMENTS.items():
             if client.get_experiment_by_name(name) is None:
-                on_server = self._address.startswith("http")
                 part = name.rpartition("/")[2]
-                folder = None if on_server else artifact_location(self._artifacts, part)
+                folder = None if self._on_server else artifact_location(self._artifacts, part)
                 tags = {NOTE: description}
                 _create_once(client.create_experiment, name, artifact_location=folder, tags=tags)
         if not client.search_registered_models(f"name='{self.lineage}'"):
             description = f"{ABOUT}\n\n{WHERE}"
             _create_once(client.create_registered_model, self.lineage, description=description)
+
+    @property
+    def _on_server(self) -> bool:
+        return self._address.startswith("http")
 
     def _database_file(self) -> Path | None:
         """Return the database file of a SQLite address, None for a server."""
@@ -314,7 +318,14 @@ class Tracking:
         if None not in folders:
             return [_text(Path(str(folder), name)) for folder in folders]
         with ThreadPoolExecutor(READERS) as readers:
-            return list(readers.map(lambda run: self.read(run.info.run_id, name), runs))
+            return list(readers.map(self._reader(name), runs))
+
+    def _reader(self, name: str) -> Callable[["Run"], str | None]:
+        """Return a function that reads the text of a run's file, None if there is none."""
+        if not self._on_server:
+            return lambda run: self.read(run.info.run_id, name)
+        served = file_reader(self._address, name)
+        return lambda run: served(run) or self.read(run.info.run_id, name)
 
     def decision_runs(
         self,
@@ -341,6 +352,20 @@ class Tracking:
                 )
             )
 
+    def decision_run(self, run_id: str) -> "Run | None":
+        """Return a decision's run by its id; None if ``decision_runs`` would not find it."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            run = self.client.get_run(run_id)
+        except MlflowException as error:
+            if not is_absent(error):
+                raise
+            return None
+        info, lineage = run.info, run.data.tags.get("lineage")
+        is_there = (info.status, info.lifecycle_stage) == ("FINISHED", "active")
+        return run if is_there and lineage == self.lineage else None
+
     def all_decision_runs(self, names: Sequence[str] = ()) -> list["Run"]:
         """Return all finished decision runs of the lineage, latest first, without parameters.
 
@@ -348,10 +373,10 @@ class Tracking:
             names: Tags and metrics that are needed; a server returns all of them anyway. Empty for
                 all.
         """
-        if self._address.startswith("http"):
-            return self.decision_runs()
         experiment_id = self.experiment_id(DECISIONS)
         with without_collector():
+            if self._on_server:
+                return served_runs(self._address, experiment_id, self.lineage)
             return finished_runs(self._address, experiment_id, self.lineage, names)
 
     def run_ids(self, experiment: str, status: str, condition: str = "") -> list[str]:
