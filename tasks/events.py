@@ -8,8 +8,6 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-from prefect.events import emit_event
-
 from steelyard.gateways.alerts import Alert
 from steelyard.gateways.registry import Version
 from steelyard.home import Home
@@ -91,6 +89,8 @@ def emit(home: Home, name: str, **payload: Any) -> None:
     """
     if not _sending.get():
         return
+    from prefect.events import emit_event  # commands that read import this module, too
+
     lineage = home.settings.services.lineage
     resource = {
         "prefect.resource.id": f"steelyard.lineage.{lineage}",

@@ -26,7 +26,7 @@ go_offline()
 def empty_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A migrated MLflow database, made once because migrating takes seconds."""
     folder = tmp_path_factory.mktemp("mlflow")
-    open_registry(folder).journal.state()
+    open_registry(folder).journal.recover()
     return folder
 
 

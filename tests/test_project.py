@@ -102,3 +102,27 @@ def test_importing_the_trading_side_is_light(module: str, more: tuple[str, ...])
     )
 
     assert imported.stdout.strip() == "[]"
+
+
+def test_commands_that_read_load_what_they_need(tmp_path: Path) -> None:
+    """Status of a new home imports no MLflow and makes nothing; no reader imports Prefect."""
+    home = tmp_path / "home"
+    heavy = {*HEAVY, *LEARNERS, "mlflow", "scipy.stats"}
+    code = f"""if True:
+        import sys
+        from steelyard.cli import main
+        sys.argv = ["steelyard", "status", "--home", {str(home)!r}]
+        try:
+            main()
+        except SystemExit as stopped:
+            assert not stopped.code, stopped.code
+        import steelyard.ops.verify, steelyard.queries.why, steelyard.tasks.pages
+        print(sorted({heavy} & sys.modules.keys()))
+    """
+    read = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PROJECT
+    )
+
+    assert read.stdout.splitlines()[-1] == "[]"
+    assert "the existing system decides alone" in read.stdout
+    assert not home.exists()

@@ -3,7 +3,7 @@
 import math
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtr
 
 from steelyard.evaluation.evidence import Evidence
 from steelyard.evaluation.figures import streak_by_chance
@@ -68,7 +68,7 @@ def low_accuracy_alarm(
         return 0.0
     most_right = math.ceil(bound * signals - 1e-9) - 1
     variance = signals * accuracy * (1 - accuracy) * (1 + autocorrelation) / (1 - autocorrelation)
-    return float(norm.cdf((most_right + 0.5 - signals * accuracy) / math.sqrt(variance)))
+    return float(ndtr((most_right + 0.5 - signals * accuracy) / math.sqrt(variance)))
 
 
 def false_alarms(evidence: Evidence, policy: WeightPolicy) -> dict[str, str]:

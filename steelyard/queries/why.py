@@ -3,13 +3,12 @@
 import math
 from collections.abc import Mapping
 from dataclasses import fields, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from steelyard.errors import FixConfiguration, RestoreService
 from steelyard.home import Home
-from steelyard.learning.model import Model
 from steelyard.market.features import SCORE
 from steelyard.views.explanation import (
     BlendedDecision,
@@ -21,6 +20,9 @@ from steelyard.views.explanation import (
     Reproduction,
     SettledOutcome,
 )
+
+if TYPE_CHECKING:
+    from steelyard.learning.model import Model
 
 TOP = 8
 """Contributions shown."""
@@ -126,7 +128,9 @@ def _model_opinion(home: Home, row: Mapping[str, Any]) -> ModelOpinion:
     return _reproduced(opinion, model, row["features"])
 
 
-def _reproduced(opinion: ModelOpinion, model: Model, recorded: Mapping[str, float]) -> ModelOpinion:
+def _reproduced(
+    opinion: ModelOpinion, model: "Model", recorded: Mapping[str, float]
+) -> ModelOpinion:
     """Return the opinion with the stored model's prediction from the recorded features."""
     features = np.array([[recorded[name] for name in model.feature_names]], dtype=np.float64)
     p_win = float(model.predict(features)[0][0])

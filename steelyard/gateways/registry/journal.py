@@ -259,6 +259,8 @@ class Journal:
             VerifyState: If the state tag does not follow from the journal, or a witness has seen a
                 later decision.
         """
+        if not self._tracking.has_begun():
+            return None
         with self._tracking.reached():
             state_tag = self._effective_tag() if self._agreed is None else self._agreed_tag()
             if state_tag.fault:
@@ -290,6 +292,8 @@ class Journal:
         """
         if self._tracking.is_gone():
             return None, "is gone with MLflow's database"
+        if not self._tracking.has_begun():
+            return None, None
         with self._tracking.reached():
             state_tag = self._effective_tag()
             if state_tag.fault is None:

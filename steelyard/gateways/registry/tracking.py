@@ -135,12 +135,24 @@ class Tracking:
         is_missing = not file.exists() or file.stat().st_size == 0
         return is_missing and self._witnesses.testify().highest > 0
 
+    def has_begun(self) -> bool:
+        """Whether there may be something to read; nothing is created, and MLflow not imported.
+
+        Raises:
+            VerifyState: If the database is gone although it held the lineage.
+        """
+        self.require_database()
+        file = self._database_file()
+        return file is None or file.exists()
+
     def present(self) -> bool:
         """Whether the lineage exists; nothing is created, not even the database."""
+        file = self._database_file()
+        if file is not None and not file.exists():
+            return False
         from mlflow import MlflowClient
 
         with self.reached():
-            file = self._database_file()
             if file is not None and not _has_tables(file):
                 return False
             address = client_address(self._address)
