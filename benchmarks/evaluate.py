@@ -16,7 +16,7 @@ from steelyard.desk.policy import DeskPolicy
 from steelyard.desk.recorder import Recorder
 from steelyard.desk.risk import Account, Proposal, RiskPolicy, assess
 from steelyard.desk.served_model import ServedModel
-from steelyard.desk.session import Session
+from steelyard.desk.session import Proposes, Session
 from steelyard.desk.signals import Signal
 from steelyard.desk.state_watch import StateWatch
 from steelyard.environment import go_offline
@@ -43,7 +43,7 @@ NAMES = (
 )
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 BARS, FIRST, TREES = 3000, 800, 300
-UNIVERSES = (136, 1000)
+UNIVERSES = (1, 136, 1000)
 ACCOUNT, RISK, SIZING = Account(100_000.0, {"Y": 0.5}), RiskPolicy(), SizingPolicy()
 _VOLATILITY = NAMES.index("regime_volatility")
 
@@ -71,9 +71,12 @@ def main() -> None:
             quiet=False,
         )
         for symbols in UNIVERSES:
-            first, second = time_universe(session, symbols)
-            report(f"first signal of a bar, {symbols:,} symbols", first, quiet=False)
-            report(f"second signal of a bar, {symbols:,} symbols", second, quiet=False)
+            names = f"{symbols:,} symbols" if symbols > 1 else "1 symbol"
+            first, _ = time_universe(session, symbols, arrived=False)
+            report(f"first signal of a bar, bars with it, {names}", first, quiet=False)
+            first, second = time_universe(session, symbols, arrived=True)
+            report(f"first signal of a bar, bars came before, {names}", first, quiet=False)
+            report(f"every further one, {names}", second, quiet=False)
         print(f"{'fallbacks':52} {dict(session.fallbacks) or 'none'}")
         for name, call in other_ways(model, Path(folder)).items():
             median = report(name, [time_call(call) for _ in range(300)], quiet=True)
@@ -81,13 +84,13 @@ def main() -> None:
         session.close()
 
 
-def random_walk(symbol: str = "X") -> Bars:
+def random_walk(symbol: str = "X", count: int = BARS) -> Bars:
     """Return hourly bars of a random walk."""
-    close = 100 * np.exp(np.cumsum(RNG.normal(0, 0.01, BARS)))
+    close = 100 * np.exp(np.cumsum(RNG.normal(0, 0.01, count)))
     open_ = np.concatenate([close[:1], close[:-1]])
-    stamps = np.datetime64("2024-01-01", "ns") + np.arange(BARS) * np.timedelta64(1, "h")
+    stamps = np.datetime64("2024-01-01", "ns") + np.arange(count) * np.timedelta64(1, "h")
     high, low = np.maximum(open_, close) * 1.001, np.minimum(open_, close) * 0.999
-    traded = RNG.uniform(1, 100, BARS)
+    traded = RNG.uniform(1, 100, count)
     return Bars(symbol, pd.Timedelta("1h"), stamps, open_, high, low, close, traded)
 
 
@@ -120,13 +123,16 @@ def train_model(bars: dict[str, Bars]) -> Model:
     )
 
 
-def open_session(model: Model, folder: Path, recorder: Recorder) -> Session:
+def open_session(
+    model: Model, folder: Path, recorder: Recorder, proposes: Proposes | None = None
+) -> Session:
     """Return a session in expansion at a weight of 25 %.
 
     Args:
         model: Champion.
         folder: Home of brake and bundle.
         recorder: Started recorder.
+        proposes: Whether the existing system proposes a signal; None to believe it.
     """
     state = State(
         lineage="x", weight=0.25, phase="expansion", base=0.2, bonus=0.05, began=NOW, as_of=NOW,
@@ -137,7 +143,14 @@ def open_session(model: Model, folder: Path, recorder: Recorder) -> Session:
     champion = ServedModel(lambda _: model.to_files(), folder / "bundle")
     champion.follow(state)
     return Session(
-        watch, champion, TrendStrategy.score_names, 70.0, "steelyard-pilot", DeskPolicy(), recorder
+        watch,
+        champion,
+        TrendStrategy.score_names,
+        70.0,
+        "steelyard-pilot",
+        DeskPolicy(),
+        recorder,
+        proposes=proposes,
     )
 
 
@@ -177,12 +190,15 @@ def time_evaluations(
     return durations[50:]
 
 
-def time_universe(session: Session, symbols: int) -> tuple[list[float], list[float]]:
-    """Return the microseconds of the first and the second signal of 120 bars, 10 ms apart.
+def time_universe(
+    session: Session, symbols: int, *, arrived: bool
+) -> tuple[list[float], list[float]]:
+    """Return the microseconds of the first and the second signal of each of 120 bars.
 
     Args:
         session: Session; it is warmed here.
         symbols: Symbols that get a bar each time.
+        arrived: Bars are taken in as they close, and their signals come 50 ms later.
     """
     names = [f"S{number}" for number in range(symbols)]
     bars = {name: random_walk(name) for name in names}
@@ -193,11 +209,14 @@ def time_universe(session: Session, symbols: int) -> tuple[list[float], list[flo
         past = {name: history[:end] for name, history in bars.items()}
         stamp = pd.Timestamp(past["S0"].timestamp[-1], tz="UTC").to_pydatetime()
         time.sleep(0.01)
+        if arrived:
+            session.on_bars(past)
+            time.sleep(0.05)
         for number, taken in enumerate(durations):
-            name = names[number]
-            signal = Signal(f"{symbols}:{name}:{end}", name, "buy", stamp, NOW, 71.0, scores)
+            key, name = f"{symbols}:{number}:{end}:{arrived}", names[number % symbols]
+            signal = Signal(key, name, "buy", stamp, NOW, 71.0, scores)
             started = time.perf_counter()
-            session.evaluate(signal, past)
+            session.evaluate(signal, None if arrived else past)
             taken.append((time.perf_counter() - started) * 1e6)
     return durations
 

@@ -30,8 +30,9 @@ RETRY_SECONDS = 5.0
 STOP_SECONDS = 60.0
 QUIET_SECONDS, LONGEST_SECONDS = 0.25, 5.0
 """The ledger is written after ``QUIET_SECONDS`` without an evaluation, after ``LONGEST_SECONDS`` at
-the latest: pandas and SQL would take the processor from the trade being decided."""
-BATCH = 500
+the latest: SQL would take the processor from the trade being decided."""
+BATCH, BUSY_BATCH = 500, 50
+"""Records written at once; the smaller number, once per poll, while trades are being decided."""
 MAX_QUEUED = 1_000_000
 """Evaluations kept in memory while the disk is not writable; beyond it the oldest are lost."""
 
@@ -154,14 +155,18 @@ class Recorder:
             self._write_spool()
             self._wait -= POLL_SECONDS
             if self._wait <= 0 and (urgent or self._is_due(time.monotonic())):
-                self._write_ledger()
-                self._stored_at, self._waiting_for = time.monotonic(), None
+                if self._write_ledger(urgent=urgent):
+                    self._stored_at = time.monotonic()
+                self._waiting_for = None
                 self._report_outcomes()
         except RestoreService as error:
             self._waiting_for, self._wait = str(error), RETRY_SECONDS
 
     def _is_due(self, now: float) -> bool:
-        return now - self._recorded_at > QUIET_SECONDS or now - self._stored_at > LONGEST_SECONDS
+        return self._is_quiet(now) or now - self._stored_at > LONGEST_SECONDS
+
+    def _is_quiet(self, now: float) -> bool:
+        return now - self._recorded_at > QUIET_SECONDS
 
     def _report_outcomes(self) -> None:
         if not self._settled:
@@ -194,11 +199,20 @@ class Recorder:
                 self._writer.report(f"{len(self._queue)} records are only in memory: {error}")
                 raise
 
-    def _write_ledger(self) -> None:
+    def _write_ledger(self, *, urgent: bool) -> bool:
+        """Move the spool to the ledger, one small batch if trades are being decided.
+
+        Args:
+            urgent: An outcome waits, so all of it is moved at once.
+
+        Returns:
+            Whether the spool is empty.
+        """
         while True:
-            lines, position = self._spool.waiting(BATCH)
+            busy = not (urgent or self._is_quiet(time.monotonic()))
+            lines, position = self._spool.waiting(BUSY_BATCH if busy else BATCH)
             if not lines:
-                return
+                return True
             records = list(self._decode(lines))
             try:
                 self._store(records)
@@ -206,6 +220,8 @@ class Recorder:
                 for record in records:
                     self._store_or_set_aside(record)
             self._spool.drained(position)
+            if busy:
+                return len(lines) < BUSY_BATCH
 
     def _store_or_set_aside(self, record: Spooled) -> None:
         """Store one record; one that the ledger refuses must not keep the others waiting."""
@@ -260,23 +276,18 @@ class Recorder:
     def _store_evaluations(self, evaluations: list[SpooledEvaluation]) -> None:
         if not evaluations:
             return
-        frame = pd.DataFrame([msgspec.structs.asdict(evaluation) for evaluation in evaluations])
-        for name in ("p_win", "confidence_ml"):
-            frame[name] = frame[name].astype("float64")
-        # Only complete features are frozen, as in the batch.
-        complete = frame[
-            [self._freezes_features and self._is_complete(row.features) for row in evaluations]
+        rows = [msgspec.structs.asdict(evaluation) for evaluation in evaluations]
+        frozen = [
+            row
+            | {
+                "features": dict(zip(self._feature_names, row["features"], strict=True)),
+                "feature_set_hash": self._feature_hash,
+            }
+            for row in rows
+            # Only complete features are frozen, as in the batch.
+            if self._freezes_features and self._is_complete(row["features"])
         ]
-        if len(complete):
-            values = np.array(complete["features"].tolist(), dtype=np.float64)
-            features = pd.DataFrame(values, columns=list(self._feature_names))
-            signals = complete.drop(columns=["features", "confidence_existing"])
-            self._ledger.record_features(
-                pd.concat([signals.reset_index(drop=True), features], axis=1),
-                self._feature_names,
-                self._feature_hash,
-            )
-        self._ledger.record_predictions(frame)
+        self._ledger.record_evaluations(rows, frozen)
 
     def _is_complete(self, features: list[float | None]) -> bool:
         return len(features) == len(self._feature_names) and not any(

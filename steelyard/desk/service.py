@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 import numpy as np
-import pandas as pd
 import uvicorn
 from fastapi import FastAPI, HTTPException, Request, Response, Security
 from fastapi.exceptions import RequestValidationError
@@ -24,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from steelyard.desk.bar_buffer import Bar, BarBuffer
 from steelyard.desk.connections import ACCEPTED_AT_ONCE, BoundedProtocol
+from steelyard.desk.fast_route import FastRoute
 from steelyard.desk.logged import LogTerms
 from steelyard.desk.middleware import AccessMiddleware
 from steelyard.desk.policy import DeskPolicy
@@ -127,6 +127,18 @@ class LoggedSignalIn(_Strict):
     own: Annotated[dict[str, OwnNumber | None], Field(max_length=100)] = {}
     levels: dict[Literal["stop", "target", "bars", "trail"], Price] = {}
     bars: Annotated[list[BarIn], Field(max_length=MAX_BARS)] = []
+
+
+class BarsIn(_Strict):
+    """Bars that have closed; known ones are ignored."""
+
+    bars: Annotated[list[BarIn], Field(max_length=MAX_BARS)]
+
+
+class BarsTaken(BaseModel):
+    """The bars were taken in; ``note`` says what is wrong with the first that was not."""
+
+    note: str | None
 
 
 class EvaluationOut(BaseModel):
@@ -284,6 +296,12 @@ class Desk:
         self.session.take_in(logged)
         signal = self._log.on_bar(logged, self._buffer.bars)
         return self._store_answer(self._evaluate(signal, note, news))
+
+    def on_bars(self, news: BarsIn) -> BarsTaken:
+        """Take in bars as they close; their features are ready before a signal asks."""
+        note, extended = self._extend(news.bars)
+        self.session.on_bars(extended)
+        return BarsTaken(note=note)
 
     def _extend(self, sent: Sequence[BarIn]) -> tuple[str | None, dict[str, Bars]]:
         """Return what is wrong with the first invalid bar, or None, and the extended histories."""
@@ -460,12 +478,18 @@ def service(desk: Desk, token: str, policy: DeskPolicy) -> FastAPI:
         max_bytes=policy.max_request_bytes,
     )
     app.add_exception_handler(RequestValidationError, _invalid)
+    app.router.route_class = FastRoute
     guarded: Any = {"dependencies": [Security(HTTPBearer(auto_error=False))]}
     _add_routes(app, desk, guarded)
     return app
 
 
 def _add_routes(app: FastAPI, desk: Desk, guarded: dict[str, Any]) -> None:
+    @app.post("/bars", responses=_problems(400, 401, 413, 422, 429), **guarded)
+    async def bars(news: BarsIn) -> BarsTaken:
+        """Take in bars as they close, so that no signal waits for the features of the universe."""
+        return desk.on_bars(news)
+
     @app.post("/evaluate", responses=_problems(400, 401, 409, 413, 422, 429), **guarded)
     async def evaluate(proposal: SignalIn) -> EvaluationOut:
         """Decide about a signal; a repeated request gets the same answer."""
@@ -573,10 +597,9 @@ def _bar(bar: BarIn) -> Bar:
 
 
 def _answer(row: dict[str, Any], note: str | None) -> EvaluationOut:
-    fields: dict[str, Any] = {
-        name: None if pd.isna(row[name]) else row[name] for name in _ANSWER_FIELDS
-    }
-    return EvaluationOut(**fields, note=note)
+    values = ((name, row[name]) for name in _ANSWER_FIELDS)
+    fields: dict[str, Any] = {name: value if value == value else None for name, value in values}
+    return EvaluationOut(**fields, note=note)  # NaN does not equal itself
 
 
 def _require_same(answer: EvaluationOut, confidence: float) -> EvaluationOut:

@@ -15,8 +15,8 @@ import pytest
 
 from factories.evidence import EARLIER
 from factories.registry import LINEAGE
-from steelyard.desk.recorder import Recorder
-from steelyard.desk.signals import Evaluation
+from steelyard.desk.recorder import BUSY_BATCH, Recorder
+from steelyard.desk.signals import Evaluation, Outcome
 from steelyard.gateways.ledger import Ledger
 from steelyard.gateways.spool import Spool
 from steelyard.market.features import feature_names
@@ -48,6 +48,19 @@ def evaluation(number: int, *, predicted: bool = True) -> Evaluation:
         latency_ms=0.07,
         fallback_reason=None if predicted else "exception",
         features=np.arange(len(NAMES), dtype=float) if predicted else np.empty(0),
+    )
+
+
+def outcome(signal_id: str) -> Outcome:
+    return Outcome(
+        signal_id=signal_id,
+        settled_at=EARLIER + timedelta(days=1),
+        net_return=0.01,
+        won=True,
+        exit_reason="target",
+        hold_minutes=60.0,
+        slippage_bps=0.0,
+        stop_distance=0.02,
     )
 
 
@@ -110,6 +123,25 @@ def test_while_the_database_is_down_it_waits_on_disk_and_drains_by_itself(tmp_pa
 
     assert recorded(tmp_path) == [f"S:{number:06d}:buy" for number in range(1201)]
     assert up.trouble is None
+
+
+def test_while_trades_are_decided_the_ledger_gets_a_small_batch_at_a_time(tmp_path: Path) -> None:
+    """A burst would hold the processor for a tenth of a second; an outcome brings all of it in."""
+    ledger, spool = Ledger(f"sqlite:///{tmp_path}/ledger.db", LINEAGE), Spool(tmp_path / "spool")
+    recorder = Recorder(ledger, spool, SCORES)
+    stored = []
+    for first in (0, 200, 201):
+        for number in range(first, max(first + 1, 200)):
+            recorder.record(evaluation(number))
+        recorder.flush()
+        stored.append(len(recorded(tmp_path)))
+    recorder.settle(outcome("S:000003:buy"))
+    recorder.flush()
+    spool.close()
+
+    assert stored == [BUSY_BATCH, 2 * BUSY_BATCH, 3 * BUSY_BATCH]
+    assert recorded(tmp_path) == [f"S:{number:06d}:buy" for number in range(202)]
+    assert ledger.signal("S:000003:buy")["won"]  # type: ignore[index]
 
 
 def test_lines_that_were_stored_before_the_crash_are_not_stored_twice(tmp_path: Path) -> None:

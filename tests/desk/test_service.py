@@ -151,10 +151,16 @@ def in_process(home: Home, row: dict[str, Any]) -> Any:
 def test_the_same_decision_as_in_process_and_the_same_again(
     served: Served, tmp_path: Path, empty_mlflow: Path
 ) -> None:
-    """HTTP bar by bar equals a session over the whole history; a repeat gets the same answer."""
+    """HTTP bar by bar equals a session over the whole history; a repeat gets the same answer.
+
+    Whether the bars come with the signal or before it.
+    """
     since, twin = pd.Timestamp(BEGAN), trained_pilot_home(tmp_path, empty_mlflow)
-    for row in rows():
-        answer = served.post("/evaluate", request_for(row, since)).json()
+    for number, row in enumerate(rows()):
+        asked = request_for(row, since)
+        if number % 2:
+            assert served.post("/bars", {"bars": asked.pop("bars")}).json() == {"note": None}
+        answer = served.post("/evaluate", asked).json()
         since = row["decided_at"]
         assert answer["fallback_reason"] is None, answer
         assert answer["signal_id"] == row["signal_id"]
@@ -280,6 +286,7 @@ def test_nothing_gets_in_without_the_token(served: Served) -> None:
     """No token, a wrong one and a longer one are refused; only /health needs none."""
     for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": f"Bearer {TOKEN}x"}):
         for method, path in (
+            ("POST", "/bars"),
             ("POST", "/evaluate"),
             ("POST", "/outcome"),
             ("GET", "/state"),

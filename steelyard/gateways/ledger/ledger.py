@@ -4,7 +4,7 @@ SQLite (write-ahead log) by default, PostgreSQL by URL. Every write is safe to r
 stays as it is, an outcome is written once.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, fields
 from datetime import datetime, timedelta
@@ -45,8 +45,10 @@ from steelyard.gateways.ledger.log_signals import LogSignals
 from steelyard.gateways.ledger.packed import Window
 from steelyard.gateways.ledger.tables import (
     COLUMN_DTYPES,
+    FROZEN,
     OPINIONS,
     OUTCOME,
+    PREDICTED,
     SETTLED,
     TIME_COLUMNS,
     Base,
@@ -214,8 +216,7 @@ class Ledger(LogSignals):
         Returns:
             Number of new rows; a signal that has features keeps them.
         """
-        columns = ["signal_id", "symbol", "timestamp", "decided_at", "side", "confidence_existing"]
-        rows = plain_rows(signals[columns])
+        rows = plain_rows(signals[list(FROZEN[:-2])])
         for row, values in zip(rows, plain_rows(signals[list(names)]), strict=True):
             row |= {"features": values, "feature_set_hash": feature_set_hash}
         return self._insert(TradeFeature, rows)
@@ -227,8 +228,19 @@ class Ledger(LogSignals):
             predictions: One row per signal, columns ``SETTLED`` without ``OUTCOME``; NaN becomes
                 NULL.
         """
-        columns = [name for name in SETTLED if name not in OUTCOME]
-        return self._insert(Prediction, plain_rows(predictions[columns]))
+        return self._insert(Prediction, plain_rows(predictions[list(PREDICTED)]))
+
+    def record_evaluations(
+        self, predictions: Sequence[Mapping[str, Any]], frozen: Sequence[Mapping[str, Any]]
+    ) -> None:
+        """Record what a trading process decided, each signal once; no frame is built beside it.
+
+        Args:
+            predictions: Rows with ``PREDICTED`` and more, plain values; None for NULL.
+            frozen: Rows with ``FROZEN`` and more; ``features`` maps a name to a number or None.
+        """
+        self._insert(TradeFeature, [{name: row[name] for name in FROZEN} for row in frozen])
+        self._insert(Prediction, [{name: row[name] for name in PREDICTED} for row in predictions])
 
     def record_outcomes(self, settled: pd.DataFrame, *, reported: bool = False) -> int:
         """Record the outcome of each predicted signal that has none; return the number written.

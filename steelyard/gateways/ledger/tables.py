@@ -52,6 +52,19 @@ SETTLED = (
     "fallback_reason",
     *OUTCOME,
 )
+PREDICTED = tuple(name for name in SETTLED if name not in OUTCOME)
+"""Columns of a prediction before its outcome."""
+FROZEN = (
+    "signal_id",
+    "symbol",
+    "timestamp",
+    "decided_at",
+    "side",
+    "confidence_existing",
+    "features",
+    "feature_set_hash",
+)
+"""Columns of a signal and its features at the decision."""
 OPINIONS = (
     "symbol",
     "side",
