@@ -43,7 +43,7 @@ class FastRoute(APIRoute):
             except (msgspec.MsgspecError, UnicodeDecodeError):
                 return await slow(request)
             answer: BaseModel = await endpoint(body)
-            return Response(answer.model_dump_json(), media_type=JSON)
+            return Response(answer.model_dump_json(), self.status_code or 200, media_type=JSON)
 
         return handle
 

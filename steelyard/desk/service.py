@@ -554,6 +554,9 @@ def run(app: FastAPI, host: str, port: int, announce: Callable[[str], None]) -> 
         raise FixConfiguration(
             f"{host}:{port} cannot be bound ({error.strerror}); pass another --port"
         ) from error
+    sys.setswitchinterval(SWITCH_SECONDS)
+    gc.collect()
+    gc.freeze()  # or every few thousand requests one waits while half a million objects are walked
     announce(f"http://{host}:{listener.getsockname()[1]}")
     settings = uvicorn.Config(
         app,
@@ -564,9 +567,6 @@ def run(app: FastAPI, host: str, port: int, announce: Callable[[str], None]) -> 
         access_log=False,
         server_header=False,
     )
-    sys.setswitchinterval(SWITCH_SECONDS)
-    gc.collect()
-    gc.freeze()  # or every few thousand requests one waits while half a million objects are walked
     with suppress(KeyboardInterrupt):  # uvicorn raises it again after closing everything
         uvicorn.Server(settings).run(sockets=[listener])
 
