@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from steelyard.errors import FixConfiguration
+from steelyard.market.bars import before, first_bars, naive
 
 CONTINUOUS = ("", "24/7", "auto")
 YEAR = pd.Timedelta("366D")
@@ -39,11 +40,13 @@ def holes(bars: pd.DataFrame, bar_size: pd.Timedelta, calendar: str, timezone: s
 
 
 def _pauses(bars: pd.DataFrame, bar_size: pd.Timedelta, longest: pd.Timedelta) -> Iterator[str]:
-    pause = bars.groupby("symbol")["timestamp"].diff()
-    for row in np.flatnonzero((pause > longest).to_numpy()):
-        missing = int(pause.iloc[row] / bar_size) - 1
+    stamps = naive(bars["timestamp"])
+    pauses = stamps - before(stamps, first_bars(bars))
+    for row in np.flatnonzero(pauses > longest.to_timedelta64()):
+        pause = pd.Timedelta(pauses[row])
+        missing = int(pause / bar_size) - 1
         symbol, until = bars["symbol"].iloc[row], bars["timestamp"].iloc[row]
-        yield f"{symbol}: hole of {pause.iloc[row] - bar_size} before {until} ({missing} bars)"
+        yield f"{symbol}: hole of {pause - bar_size} before {until} ({missing} bars)"
 
 
 def _missing_sessions(bars: pd.DataFrame, code: str, timezone: str) -> Iterator[str]:

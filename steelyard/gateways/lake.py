@@ -1,4 +1,9 @@
-"""The lake: validated bars, one Parquet file per symbol.
+"""The lake: validated bars as Parquet files, a folder per symbol.
+
+A symbol begins with ``bars.parquet``. Once its last file holds ``PART_BARS`` bars, later ones go to
+a new one, named by its first bar, so that an append never writes a long history again. Of two files
+with the same bars the earlier one counts: a history that is read again is written whole to
+``bars.parquet``, and the others go afterwards.
 
 Appending is safe to repeat, and a stored bar is never overwritten, but for one case: if the source
 has put a symbol's history on another price scale (a dividend, a split), the symbol is read again
@@ -9,6 +14,7 @@ import json
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote, unquote
 
@@ -17,13 +23,19 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
+from numpy.typing import NDArray
 
 from steelyard.errors import CollectMoreData, FixData, RestoreService
 from steelyard.gateways.files import private_folder, write_whole
-from steelyard.market.bars import COLUMNS, PRICES, Bars, by_symbol
+from steelyard.market.bars import COLUMNS, PRICES, Bars, are_in_order, by_symbol, naive
 from steelyard.market.scale import DIVIDEND_RATIO, SPLIT_RATIO, differs
 
 LOCK_SECONDS = 60
+Bools = NDArray[np.bool_]
+PART, STAMP = "part-", "%Y%m%dT%H%M%S%fZ"
+"""How the name of a further file of a symbol begins, and how it goes on: its first stamp."""
+PART_BARS = 10_000
+"""Bars of a file from which on new ones go to another: about a year of hourly bars."""
 OVERLAP_BARS = 5
 """Bars present in both the lake and the new rows that tell a change of scale."""
 SAME_RATIO = 0.01
@@ -34,6 +46,14 @@ STEP = 2e-3
 """Log by which the ratio of neighbouring bars may change by the rounding of prices."""
 ROUNDING = 1e-6
 """Share of a close from which it counts as changed."""
+SCHEMA = pa.schema(
+    [
+        ("symbol", pa.string()),
+        ("timestamp", pa.timestamp("ns", "UTC")),
+        *((name, pa.float64()) for name in (*PRICES, "volume")),
+    ]
+)
+"""Columns of a file of the lake, in the order of ``COLUMNS``."""
 UNREADABLE = (pa.ArrowException, OSError, ValueError, LookupError, TypeError)
 """What reading a damaged file raises."""
 
@@ -137,7 +157,10 @@ class Lake:
                 f"{self._folder} holds bars of {self.bar_size}, these are of {bar_size}; "
                 "pass another --home"
             )
-        by_symbol = {str(symbol): rows for symbol, rows in frame.groupby("symbol", sort=True)}
+        by_symbol = {
+            str(symbol): rows.sort_values("timestamp", ignore_index=True)
+            for symbol, rows in frame[list(COLUMNS)].groupby("symbol", sort=True)
+        }
         for symbol in by_symbol:
             self._separate(symbol)
         scales = {symbol: self._scale(symbol, rows) for symbol, rows in by_symbol.items()}
@@ -152,11 +175,11 @@ class Lake:
         if not self._description.exists() or self.known_after != known_after:
             write_whole(self._description, description)
         if strange:
-            files = ", ".join(str(self._file(symbol)) for symbol in strange)
+            folders = ", ".join(str(self._file(symbol).parent) for symbol in strange)
             raise FixData(
                 f"{', '.join(strange)}: the stored bars and these differ by no one factor, are "
-                f"they of another instrument? correct the source, or move {files} away and collect "
-                "again"
+                f"they of another instrument? correct the source, or move {folders} away and "
+                "collect again"
             )
         added, already_there, conflicting = (sum(column) for column in zip(*counts, strict=True))
         return Appended(added, already_there, conflicting, tuple(findings))
@@ -166,9 +189,12 @@ class Lake:
 
         A source that adjusts its history for a dividend or a split multiplies all closes before it.
         """
-        shared = rows.merge(self._stored(symbol, rows), on="timestamp", suffixes=("", "_stored"))
-        shared = shared.sort_values("timestamp")
-        ratios = (shared["close"] / shared["close_stored"]).to_numpy(dtype=np.float64)
+        stored = self._stored(symbol, rows, rows["timestamp"].min())
+        if stored.empty:
+            return _Scale(1.0, is_restated=False, is_strange=False)
+        places, is_stored = _places(stored, rows)
+        stored_closes = stored["close"].to_numpy(dtype=np.float64)[places]
+        ratios = (rows["close"].to_numpy(dtype=np.float64) / stored_closes)[is_stored]
         newest = float(np.median(ratios[-OVERLAP_BARS:])) if len(ratios) else math.nan
         changed = np.abs(ratios - 1) > ROUNDING
         before = ratios[: int(changed.nonzero()[0][-1]) + 1] if changed.any() else ratios[:0]
@@ -198,6 +224,7 @@ class Lake:
             older["volume"] /= scale.factor
         read_again = rows[rows["timestamp"].isin(stored["timestamp"])][list(COLUMNS)]
         self._write(file, pd.concat([older, read_again]).sort_values("timestamp"))
+        self._drop_outdated(symbol)
         return (
             f"{symbol}: the source has put its history on another scale (prices × "
             f"{scale.factor:.4g}), a dividend or split since? {len(read_again)} bars were read "
@@ -206,22 +233,43 @@ class Lake:
         )
 
     def _append_symbol(self, symbol: str, rows: pd.DataFrame) -> tuple[int, int, int]:
-        rows = rows[list(COLUMNS)].sort_values("timestamp", ignore_index=True)
-        stored = self._stored(symbol, rows)
-        merged = rows.merge(
-            stored, on=["symbol", "timestamp"], how="left", suffixes=("", "_stored"), indicator=True
-        )
-        is_stored = (merged["_merge"] == "both").to_numpy()
-        values = [name for name in COLUMNS if name not in ("symbol", "timestamp")]
-        new_values = merged[values]
-        old_values = merged[[f"{name}_stored" for name in values]].set_axis(values, axis=1)
-        both_missing = new_values.isna() & old_values.isna()
-        is_equal = ((new_values == old_values) | both_missing).all(axis=1).to_numpy()
+        self._drop_outdated(symbol)
+        stored = self._stored(symbol, rows, rows["timestamp"].min())
+        if stored.empty:
+            self._add(symbol, rows)
+            return len(rows), 0, 0
+        places, is_stored = _places(stored, rows)
+        is_equal = np.ones(len(rows), dtype=bool)
+        for name in (*PRICES, "volume"):
+            given, kept = (table[name].to_numpy(dtype=np.float64) for table in (rows, stored))
+            kept = kept[places]
+            is_equal &= (given == kept) | (np.isnan(given) & np.isnan(kept))
         new = rows[~is_stored]
         if len(new):
-            bars = pd.concat([stored, new]).sort_values("timestamp", ignore_index=True)
-            self._write(self._file(symbol), bars)
+            self._add(symbol, new)
         return len(new), int((is_stored & is_equal).sum()), int((is_stored & ~is_equal).sum())
+
+    def _add(self, symbol: str, new: pd.DataFrame) -> None:
+        """Write new bars to the files they belong to, the latest ones to a new file if it is time.
+
+        Args:
+            symbol: Symbol of the bars.
+            new: Bars that are not stored, by stamp.
+        """
+        files = self._files(symbol) or [self._file(symbol)]
+        begins = [_begin(file) for file in files[1:]]
+        places = np.searchsorted(pd.DatetimeIndex(begins, tz="UTC"), new["timestamp"], side="right")
+        for number in np.unique(places):
+            rows, file = new[places == number], files[number]
+            stored = self._read_file(file) if file.exists() else rows.iloc[:0]
+            later = (rows["timestamp"] > stored["timestamp"].max()).to_numpy()
+            if file == files[-1] and len(stored) >= PART_BARS and later.any():
+                first = rows["timestamp"][later].iloc[0]
+                self._write(file.with_name(f"{PART}{first:{STAMP}}.parquet"), rows[later])
+                rows = rows[~later]
+            if len(rows):
+                bars = pd.concat([stored, rows]).sort_values("timestamp", ignore_index=True)
+                self._write(file, bars)
 
     def read(
         self, until: pd.Timestamp | None = None, symbols: Iterable[str] | None = None
@@ -237,22 +285,24 @@ class Lake:
             RestoreService: If a file cannot be read.
         """
         known_after = self.known_after
-        files = sorted(self._folder.glob("symbol=*/bars.parquet"))
+        folders = self._folders()
         if symbols is not None:
             symbols = set(symbols)
-            requested = {self._file(symbol) for symbol in symbols}
-            requested |= {self._shared_file(symbol) for symbol in symbols}
-            files = [file for file in files if file in requested]
-        if not files:
+            requested = {self._file(symbol).parent for symbol in symbols}
+            requested |= {self._shared_file(symbol).parent for symbol in symbols}
+            folders = [folder for folder in folders if folder in requested]
+        if not folders:
             raise CollectMoreData(
                 f"{self._folder}: no bars of these symbols; run steelyard collect"
             )
-        frame = pd.concat([self._read_file(file) for file in files], ignore_index=True)
-        if symbols is not None:
-            frame = frame[frame["symbol"].isin(symbols)]
-        if until is not None:
-            frame = frame[(frame["timestamp"] + known_after <= until).to_numpy()]
-        return frame.sort_values(["symbol", "timestamp"], ignore_index=True)
+        frame = _frame([_table(file) for folder in folders for file in _counting(folder)])
+        if symbols is not None and not (wanted := frame["symbol"].isin(symbols)).all():
+            frame = frame[wanted]
+        if until is not None and not (known := frame["timestamp"] <= until - known_after).all():
+            frame = frame[known]
+        if not are_in_order(frame):
+            frame = frame.sort_values(["symbol", "timestamp"])
+        return frame.reset_index(drop=True)
 
     def opens(
         self, count: int, symbols: Iterable[str], until: pd.Timestamp
@@ -280,9 +330,9 @@ class Lake:
         Raises:
             RestoreService: If a file cannot be read.
         """
-        files = sorted(self._folder.glob("symbol=*/bars.parquet"))
         stamps = {
-            unquote(file.parent.name.removeprefix("symbol=")): _newest(file) for file in files
+            unquote(folder.name.removeprefix("symbol=")): _newest(_counting(folder)[-1])
+            for folder in self._folders()
         }
         return {symbol: stamp for symbol, stamp in stamps.items() if stamp is not None}
 
@@ -298,12 +348,38 @@ class Lake:
         """
         return by_symbol(self.read(until), self.bar_size, self.known_after)
 
-    def _stored(self, symbol: str, template: pd.DataFrame) -> pd.DataFrame:
-        """Return the stored bars of a symbol, or an empty frame typed like ``template``."""
-        file = self._file(symbol)
-        if file.exists():
-            return self._read_file(file)
+    def _stored(
+        self, symbol: str, template: pd.DataFrame, since: pd.Timestamp | None = None
+    ) -> pd.DataFrame:
+        """Return the stored bars of a symbol, or an empty frame typed like ``template``.
+
+        Args:
+            symbol: Symbol to read.
+            template: Any bars.
+            since: Files whose bars are all older are left out; None to read all.
+        """
+        files = self._files(symbol)
+        begins = [_begin(file) for file in files[1:]]
+        first = 0 if since is None else sum(begin <= since for begin in begins)
+        if files:
+            return _frame([_table(file) for file in files[first:]])
         return template.loc[template.index[:0], list(COLUMNS)]
+
+    def _files(self, symbol: str) -> list[Path]:
+        """Return the files of a symbol that count, in order of their bars."""
+        file = self._file(symbol)
+        return _counting(file.parent) if file.exists() else []
+
+    def _drop_outdated(self, symbol: str) -> None:
+        """Delete files whose bars ``bars.parquet`` has, as a history read again leaves them."""
+        files = self._files(symbol)
+        for file in self._file(symbol).parent.glob(f"{PART}*.parquet"):
+            if file not in files:
+                file.unlink()
+
+    def _folders(self) -> list[Path]:
+        """Return the folders that hold a symbol, in order of their names."""
+        return sorted(file.parent for file in self._folder.glob("symbol=*/bars.parquet"))
 
     def _file(self, symbol: str) -> Path:
         """Return the file of one symbol; the encoding of its name is reversible."""
@@ -335,17 +411,59 @@ class Lake:
     @staticmethod
     def _write(file: Path, bars: pd.DataFrame) -> None:
         buffer = pa.BufferOutputStream()
-        bars.to_parquet(buffer, index=False)
+        table = pa.Table.from_pandas(bars, preserve_index=False, nthreads=1)
+        pq.write_table(table, buffer, use_dictionary=["symbol"])  # prices hardly ever repeat
         private_folder(file.parent)
         write_whole(file, bytes(buffer.getvalue()))
 
     @staticmethod
     def _read_file(file: Path) -> pd.DataFrame:
-        try:
-            frame = pd.read_parquet(file, partitioning=None)[list(COLUMNS)]
-            return frame.assign(timestamp=frame["timestamp"].astype("datetime64[ns, UTC]"))
-        except UNREADABLE as error:
-            raise _unreadable(file, error) from error
+        return _frame([_table(file)])
+
+
+def _table(file: Path) -> pa.Table:
+    try:
+        with pq.ParquetFile(file) as opened:
+            table = opened.read(columns=list(COLUMNS), use_threads=False).select(list(COLUMNS))
+        if table.schema.field("timestamp").type.tz is None:
+            raise ValueError("stamps without a zone")
+        return table.cast(SCHEMA)
+    except (*UNREADABLE, AttributeError) as error:  # a stamp of another type has no zone
+        raise _unreadable(file, error) from error
+
+
+def _frame(tables: list[pa.Table]) -> pd.DataFrame:
+    """Return the bars of some files, one below the other, in order of their first symbols."""
+    tables = sorted(tables, key=lambda table: str(table["symbol"][0]) if len(table) else "")
+    frame: pd.DataFrame = pa.concat_tables(tables).to_pandas(ignore_metadata=True)
+    return frame
+
+
+def _places(stored: pd.DataFrame, rows: pd.DataFrame) -> tuple[NDArray[np.int64], Bools]:
+    """Return where in the stored bars each of some rows of their symbol is, and whether it is.
+
+    Args:
+        stored: Bars by stamp, one at least.
+        rows: Rows by stamp, shape (m,).
+    """
+    stamps, asked = naive(stored["timestamp"]), naive(rows["timestamp"])
+    places = np.minimum(np.searchsorted(stamps, asked), len(stamps) - 1)
+    return places, stamps[places] == asked
+
+
+def _begin(part: Path) -> pd.Timestamp:
+    """Return the stamp of a part's first bar, from its name."""
+    text = part.stem.removeprefix(PART)
+    return pd.Timestamp(datetime.strptime(text, STAMP).replace(tzinfo=UTC))
+
+
+def _counting(folder: Path) -> list[Path]:
+    """Return the files of a symbol's folder that count, in order of their bars."""
+    files = [folder / "bars.parquet", *sorted(folder.glob(f"{PART}*.parquet"))]
+    if len(files) > 1:
+        newest = _newest(files[0])
+        files[1:] = [file for file in files[1:] if newest is None or _begin(file) > newest]
+    return files
 
 
 def _newest(file: Path) -> pd.Timestamp | None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -90,26 +91,68 @@ def by_symbol(
     Raises:
         FixData: If the stamps of a symbol do not strictly rise.
     """
-    return {
-        str(symbol): _bars(str(symbol), rows, bar_size, known_after)
-        for symbol, rows in frame.groupby("symbol", sort=True)
-    }
+    numbers, symbols = pd.factorize(frame["symbol"])
+    if (np.diff(numbers) < 0).any():  # the bars of a symbol stand apart
+        order = np.argsort(numbers, kind="stable")
+        frame, numbers = frame.iloc[order], numbers[order]
+    stamps = naive(frame["timestamp"])
+    columns = [
+        np.ascontiguousarray(frame[name].to_numpy(dtype=np.float64)) for name in (*PRICES, "volume")
+    ]
+    edges = np.searchsorted(numbers, np.arange(len(symbols) + 1))
+    found = {}
+    for name, first, end in sorted(zip(map(str, symbols), edges, edges[1:], strict=False)):
+        _require_rising(name, stamps[first:end])
+        opens, highs, lows, closes, volumes = (column[first:end] for column in columns)
+        opened = stamps[first:end]
+        found[name] = Bars(name, bar_size, opened, opens, highs, lows, closes, volumes, known_after)
+    return found
 
 
-def _bars(
-    symbol: str, rows: pd.DataFrame, bar_size: pd.Timedelta, known_after: pd.Timedelta | None
-) -> Bars:
-    stamps = naive(rows["timestamp"])
+def _require_rising(symbol: str, stamps: Stamps) -> None:
     falling = np.flatnonzero(np.diff(stamps) <= np.timedelta64(0))
     if falling.size:
         raise FixData(
             f"{symbol}: bar {stamps[falling[0] + 1]} does not come after {stamps[falling[0]]}; "
             "sort the bars and drop duplicates"
         )
-    opens, highs, lows, closes, volumes = (
-        np.ascontiguousarray(rows[name].to_numpy(dtype=np.float64)) for name in (*PRICES, "volume")
-    )
-    return Bars(symbol, bar_size, stamps, opens, highs, lows, closes, volumes, known_after)
+
+
+def are_rising(frame: pd.DataFrame) -> bool:
+    """Return whether each symbol's rows stand together, stamps rise and none is missing."""
+    return _rising(frame, pd.factorize(frame["symbol"])[0])
+
+
+def are_in_order(frame: pd.DataFrame) -> bool:
+    """Return whether rows are rising, see ``are_rising``, and their symbols alphabetical."""
+    numbers, symbols = pd.factorize(frame["symbol"])
+    return pd.Index(symbols).is_monotonic_increasing and _rising(frame, numbers)
+
+
+def _rising(frame: pd.DataFrame, numbers: NDArray[np.int64]) -> bool:
+    if (numbers < 0).any() or frame["timestamp"].isna().any():
+        return False
+    steps = np.diff(numbers)  # numbered as first seen, so those of symbols together never fall
+    rising = np.diff(naive(frame["timestamp"])) > np.timedelta64(0)
+    return bool(((steps > 0) | ((steps == 0) & rising)).all())
+
+
+def first_bars(frame: pd.DataFrame) -> NDArray[np.int64]:
+    """Return the position of each symbol's first bar, shape (s,), in bars sorted by symbol."""
+    numbers = pd.factorize(frame["symbol"])[0]
+    return np.flatnonzero(np.diff(numbers, prepend=-1)).astype(np.int64)
+
+
+def before(values: NDArray[Any], first: NDArray[np.int64]) -> NDArray[Any]:
+    """Return the value at the bar before of the same symbol; NaN or NaT at its first.
+
+    Args:
+        values: Floats or stamps of bars sorted by symbol and stamp, shape (n,).
+        first: Position of each symbol's first bar, shape (s,).
+    """
+    earlier = np.roll(values, 1)
+    earlier[first] = np.datetime64("NaT") if values.dtype.kind == "M" else np.nan
+    return earlier
 
 
 def naive(stamps: pd.Series) -> Stamps:
@@ -124,11 +167,21 @@ def bar_sizes(frame: pd.DataFrame) -> dict[str, pd.Timedelta]:
         frame: Bars in any order, with the columns ``symbol`` and ``timestamp``; rows without a
             stamp are ignored.
     """
-    ordered = frame[["symbol", "timestamp"]].sort_values(["symbol", "timestamp"])
-    spacing = ordered.groupby("symbol")["timestamp"].diff()
-    known = (spacing > pd.Timedelta(0)).to_numpy()
-    by_name = spacing[known].groupby(ordered["symbol"][known])
-    return {str(symbol): pd.Timedelta(gaps.mode().iloc[0]) for symbol, gaps in by_name}
+    known = frame if are_rising(frame) else frame.dropna(subset=["symbol", "timestamp"])
+    numbers, symbols = pd.factorize(known["symbol"])
+    stamps = naive(known["timestamp"]).astype(np.int64)
+    if known is not frame:
+        order = np.lexsort((stamps, numbers))
+        numbers, stamps = numbers[order], stamps[order]
+    spacing = np.diff(stamps)
+    kept = (np.diff(numbers) == 0) & (spacing > 0)
+    codes, sizes = pd.factorize(spacing[kept], sort=True)
+    pairs, counts = np.unique(numbers[1:][kept] * len(sizes) + codes, return_counts=True)
+    owners, codes = np.divmod(pairs, max(len(sizes), 1))
+    commonest = np.lexsort((codes, -counts, owners))  # of equal counts the smallest distance
+    owners, first = np.unique(owners[commonest], return_index=True)
+    found = zip(symbols[owners], sizes[codes[commonest[first]]], strict=True)
+    return {str(symbol): pd.Timedelta(int(size)) for symbol, size in sorted(found)}
 
 
 def until(bars: Mapping[str, Bars], as_of: pd.Timestamp) -> dict[str, Bars]:

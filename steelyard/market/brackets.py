@@ -41,9 +41,6 @@ OUTCOMES = (
 )
 
 
-_ASKED = ("timestamp", "side", "decided_at")
-
-
 class BracketPolicy(FrozenModel):
     """Distances of stop and target, time limit and costs of every trade."""
 
@@ -163,10 +160,16 @@ def outcomes(
         FixData: If a signal's symbol or decision bar is not among ``bars``, or its ATR is not known
             there.
     """
-    needed = signals[[name for name in (*_ASKED, *LEVELS) if name in signals]]
+    stamps, sides = naive(signals["timestamp"]), side_signs(signals)
+    decided_at = naive(signals["decided_at"]) if "decided_at" in signals else None
+    levels = signals[[name for name in LEVELS if name in signals]]
     settled = _Settled.blank(len(signals))
     for symbol, rows in rows_by_symbol(signals, bars).items():
-        settled.take(rows, _settled(bars[symbol], needed.iloc[rows], policy, rule))
+        history = bars[symbol]
+        decided = positions_of(history, stamps[rows])
+        first = first_entries(history, decided, None if decided_at is None else decided_at[rows])
+        plan = plan_exits(history, decided, sides[rows], levels.iloc[rows], policy, rule)
+        settled.take(rows, _settled(history, plan, first, sides[rows], policy, rule))
     ended = settled.reason > 0
     won = pd.array(settled.net_return > 0, dtype="boolean")
     won[~ended] = pd.NA
@@ -216,25 +219,31 @@ class _Settled(NamedTuple):
 
 
 def plan_exits(
-    bars: Bars, signals: pd.DataFrame, policy: BracketPolicy, rule: Exiting | None
+    bars: Bars,
+    decided: NDArray[np.int64],
+    sides: NDArray[np.int64],
+    levels: pd.DataFrame,
+    policy: BracketPolicy,
+    rule: Exiting | None,
 ) -> ExitPlan:
     """Return how signals of one symbol are to end, as known at their decisions.
 
     Args:
         bars: Bars of the symbol.
-        signals: One row per signal, as ``outcomes`` takes them.
+        decided: Position of each signal's decision bar, shape (m,).
+        sides: +1 buys, −1 sells, shape (m,).
+        levels: One row per signal; columns ``LEVELS``, any of which may be missing.
         policy: Distances and time limit of signals without levels of their own.
         rule: The system's own exit rule; with one, the policy's target is not used.
 
     Raises:
-        FixData: If a signal's decision bar is not among ``bars``, or its ATR is not known there.
+        FixData: If the ATR is not known at a decision bar.
     """
-    decided = decision_bars(bars, signals)
     ranges = _ranges(bars, decided, policy)
     return ExitPlan.at_decision(
-        signals,
+        levels,
         bars.close[decided],
-        side_signs(signals),
+        sides,
         policy.stop_atr * ranges,
         (np.nan if rule else policy.target_atr) * ranges,
         policy.time_limit_bars,
@@ -274,12 +283,14 @@ def follow(
 
 
 def _settled(
-    bars: Bars, signals: pd.DataFrame, policy: BracketPolicy, rule: Exiting | None
+    bars: Bars,
+    plan: ExitPlan,
+    first: NDArray[np.int64],
+    sides: NDArray[np.int64],
+    policy: BracketPolicy,
+    rule: Exiting | None,
 ) -> _Settled:
     """Return the outcomes of the signals of one symbol."""
-    decided, sides = decision_bars(bars, signals), side_signs(signals)
-    plan = plan_exits(bars, signals, policy, rule)
-    first = entry_bars(bars, signals, decided)
     exit_bar, exit_price, reason = follow(bars, plan, first, sides, rule)
     entered, ended = first < len(bars), exit_bar >= 0
     entry = _pick(bars.open, first, entered)
@@ -401,9 +412,23 @@ def entry_bars(bars: Bars, signals: pd.DataFrame, decided: NDArray[np.int64]) ->
         signals: Signals of this symbol; without ``decided_at`` all are decided at a close.
         decided: Position of each signal's decision bar, shape (m,).
     """
-    if "decided_at" not in signals or not len(decided):
+    decided_at = naive(signals["decided_at"]) if "decided_at" in signals else None
+    return first_entries(bars, decided, decided_at)
+
+
+def first_entries(
+    bars: Bars, decided: NDArray[np.int64], decided_at: Stamps | None
+) -> NDArray[np.int64]:
+    """Return what ``entry_bars`` returns.
+
+    Args:
+        bars: Bars of one symbol.
+        decided: Position of each signal's decision bar, shape (m,).
+        decided_at: Time of each decision, UTC ``datetime64[ns]``, shape (m,); None if all are
+            decided at a close.
+    """
+    if decided_at is None or not len(decided):
         return decided + 1
-    decided_at = naive(signals["decided_at"])
     tolerance = (ENTRY_TOLERANCE * bars.bar_size).to_timedelta64()
     still_to_open = np.searchsorted(bars.timestamp, decided_at - tolerance)
     at_close = decided_at <= bars.closes_at[decided]

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from steelyard.market.bars import PRICES
+from steelyard.market.bars import PRICES, before, first_bars, naive
 from steelyard.values import FrozenModel
 
 Kind = Literal["split", "crash", "undecided", "reused"]
@@ -73,7 +73,7 @@ def explain(
         decisions: Explanations by the user; at most one for a symbol and date.
         zone: Zone of the dates in ``decisions``, and of those in messages.
     """
-    dates = frame["timestamp"].dt.tz_convert(zone).dt.date
+    dates = frame["timestamp"].dt.tz_convert(zone).dt.tz_localize(None).dt.normalize()
     if "adj_close" in frame:
         return _adjusted(frame, dates, list(decisions))
     return _decided(frame, dates, list(decisions))
@@ -114,11 +114,14 @@ def _adjusted(
 def _decided(
     frame: pd.DataFrame, dates: pd.Series, decisions: list[JumpDecision]
 ) -> tuple[pd.DataFrame, list[Jump]]:
-    gap, hole = _gaps(frame), frame.groupby("symbol")["timestamp"].diff()
-    size, large = np.maximum(gap.to_numpy(), 1 / gap.to_numpy()), _beyond(gap, MIN_GAP)
-    simple = (np.abs(size[:, None] / SIMPLE_RATIOS - 1) < TOLERANCE).any(axis=1) & large
+    gap = _gaps(frame)
+    large = _beyond(gap, MIN_GAP)
+    moves = gap.to_numpy()[large]
+    sizes = np.maximum(moves, 1 / moves)
+    simple = np.zeros(len(frame), dtype=bool)
+    simple[large] = (np.abs(sizes[:, None] / SIMPLE_RATIOS - 1) < TOLERANCE).any(axis=1)
     doubtful = simple | _beyond(gap, IMPLAUSIBLE_GAP)
-    reused = _beyond(gap, REUSE_GAP) & (hole > REUSE_HOLE).to_numpy()
+    reused = _beyond(gap, REUSE_GAP) & _after_a_hole(frame)
     adjusted, explained = frame.copy(), np.zeros(len(frame), dtype=bool)
     jumps: list[Jump] = []
     for decision in decisions:
@@ -136,18 +139,29 @@ def _decided(
 
 def _rescale(adjusted: pd.DataFrame, dates: pd.Series, decision: JumpDecision) -> None:
     """Bring the bars before a decided split to the price scale after it, in place."""
-    earlier = ((adjusted["symbol"] == decision.symbol) & (dates < decision.date)).to_numpy()
+    earlier = ((adjusted["symbol"] == decision.symbol) & (dates < _day(decision))).to_numpy()
     adjusted.loc[earlier, list(PRICES)] /= decision.ratio
     adjusted.loc[earlier, "volume"] *= decision.ratio
 
 
+def _day(decision: JumpDecision) -> pd.Timestamp:
+    return pd.Timestamp(decision.date)
+
+
 def _rows_of(frame: pd.DataFrame, dates: pd.Series, decision: JumpDecision) -> np.ndarray:
-    return np.asarray((frame["symbol"] == decision.symbol) & (dates == decision.date))
+    return np.asarray((frame["symbol"] == decision.symbol) & (dates == _day(decision)))
 
 
 def _gaps(frame: pd.DataFrame) -> pd.Series:
     """Return each open over the previous close of the symbol, NaN at its first bar."""
-    return frame["open"] / frame.groupby("symbol")["close"].shift()
+    closes = before(frame["close"].to_numpy(dtype=np.float64), first_bars(frame))
+    gaps: pd.Series[float] = frame["open"] / closes
+    return gaps
+
+
+def _after_a_hole(frame: pd.DataFrame) -> np.ndarray:
+    stamps = naive(frame["timestamp"])
+    return np.asarray(stamps - before(stamps, first_bars(frame)) > REUSE_HOLE.to_timedelta64())
 
 
 def _beyond(ratios: pd.Series, bound: float) -> np.ndarray:
@@ -159,5 +173,5 @@ def _beyond(ratios: pd.Series, bound: float) -> np.ndarray:
 def _jumps(
     frame: pd.DataFrame, dates: pd.Series, gap: pd.Series, chosen: np.ndarray, kind: Kind
 ) -> list[Jump]:
-    rows = zip(frame["symbol"][chosen], dates[chosen], gap[chosen], strict=True)
+    rows = zip(frame["symbol"][chosen], dates[chosen].dt.date, gap[chosen], strict=True)
     return [Jump(str(symbol), day, float(ratio), kind) for symbol, day, ratio in rows]

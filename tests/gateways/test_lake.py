@@ -217,3 +217,70 @@ def test_a_file_that_was_shared_is_separated(lake: Lake, collected: str) -> None
         ("A/B", "A_B", "X"), len(renamed("X"))
     )
     assert set(pd.read_parquet(shared, partitioning=None)["symbol"]) == {"A_B"}
+
+
+ONE = renamed("X")
+
+
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file is full at twenty bars."""
+    monkeypatch.setattr("steelyard.gateways.lake.PART_BARS", 20)
+
+
+def files_of(lake: Lake) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in lake._folder.glob("symbol=X/*.parquet")}
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_an_append_leaves_the_history_unwritten(lake: Lake) -> None:
+    """A lake of version 0.2, one long file, is read on; later bars go to files of their own."""
+    first, rest = ONE.iloc[:50], ONE.iloc[50:]
+    lake.append(first, FOUR_HOURS)
+    history = files_of(lake)["bars.parquet"]
+    for number in range(len(rest)):
+        assert lake.append(rest.iloc[[number]], FOUR_HOURS) == Appended(1, 0, 0)
+
+    files = files_of(lake)
+    assert len(files) == 1 + -(-len(rest) // 20)
+    assert files["bars.parquet"] == history
+    pd.testing.assert_frame_equal(lake.read(), ONE, check_dtype=False)
+    assert lake.newest() == {"X": ONE["timestamp"].max()}
+    assert lake.append(ONE, FOUR_HOURS) == Appended(0, len(ONE), 0)
+    assert files_of(lake) == files
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_a_late_bar_goes_to_the_file_of_its_time(lake: Lake) -> None:
+    """Holes in any file are filled, and no other file is written."""
+    late = ONE.iloc[[0, 10, 40]]
+    for begin in range(0, len(ONE), 15):
+        batch = ONE.iloc[begin : begin + 15]
+        lake.append(batch[~batch.index.isin(late.index)], FOUR_HOURS)
+    before = files_of(lake)
+
+    assert lake.append(late, FOUR_HOURS) == Appended(len(late), 0, 0)
+    pd.testing.assert_frame_equal(lake.read(), ONE, check_dtype=False)
+    after = files_of(lake)
+    assert after.keys() == before.keys()
+    assert 0 < sum(after[name] != before[name] for name in before) < len(before)
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_a_history_read_again_replaces_all_its_files(lake: Lake) -> None:
+    """Files that a crash left beside it do not count, and go with the next append."""
+    for begin in range(0, 80, 20):
+        lake.append(ONE.iloc[begin : begin + 20], FOUR_HOURS)
+    old = files_of(lake)
+    parts = [name for name in old if name.startswith("part-")]
+    restated = scaled(ONE.iloc[:80], 0.25)
+    lake.append(restated, FOUR_HOURS)
+    assert not [name for name in files_of(lake) if name.startswith("part-")]
+    for name in parts:
+        (lake._folder / "symbol=X" / name).write_bytes(old[name])
+
+    pd.testing.assert_frame_equal(lake.read(), restated, check_dtype=False)
+    assert lake.newest() == {"X": restated["timestamp"].max()}
+    lake.append(scaled(ONE, 0.25), FOUR_HOURS)
+    pd.testing.assert_frame_equal(lake.read(), scaled(ONE, 0.25), check_dtype=False)
+    assert not set(parts) & files_of(lake).keys()

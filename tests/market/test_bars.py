@@ -51,3 +51,27 @@ def test_each_symbol_has_its_usual_distance() -> None:
 
     assert bar_sizes(frame(stamps)) == {"X": pd.Timedelta("1D")}
     assert bar_sizes(frame(["2026-01-01"])) == {}
+
+
+@pytest.mark.parametrize("ordered", [True, False], ids=["in order", "mixed"])
+def test_usual_distances_are_those_of_counting(ordered: bool) -> None:
+    """Of equal counts the smallest; rows without symbol or stamp are ignored, repeats are none."""
+    rng = np.random.default_rng(3)
+    steps = rng.integers(0 if not ordered else 1, 4, (40, 9))
+    stamps = pd.Timestamp("2026-01-01", tz="UTC") + pd.to_timedelta(
+        np.cumsum(steps, axis=1).ravel(), "h"
+    )
+    names = np.repeat([f"S{number % 20 if not ordered else number:02d}" for number in range(40)], 9)
+    bars = pd.DataFrame({"symbol": names, "timestamp": stamps.as_unit("ns")})
+    if not ordered:
+        bars.loc[rng.integers(0, 360, 9), "symbol"] = None
+        bars.loc[rng.integers(0, 360, 9), "timestamp"] = pd.NaT
+        bars = bars.sample(frac=1, random_state=1)
+
+    expected = {}
+    for symbol, times in bars.dropna().groupby("symbol")["timestamp"]:
+        gaps = times.sort_values().diff().dropna()
+        expected[symbol] = gaps[gaps > pd.Timedelta(0)].mode().iloc[0]
+    sizes = bar_sizes(bars)
+    assert sizes == expected
+    assert list(sizes) == sorted(sizes)

@@ -132,8 +132,8 @@ def _bar_size(frame: pd.DataFrame, files: Sequence[FileBars], configured: str) -
     size = pd.Timedelta(configured) if size is None else size
     says = "most are" if configured == "auto" else "bar_size in conf/source.yaml says"
     for file in files:
-        rows = file.frame[file.frame["symbol"].isin(sizes)]
-        for symbol, distance in bar_sizes(rows).items():
+        rows = file.frame[file.frame["symbol"].isin(sizes)] if len(files) > 1 else frame
+        for symbol, distance in (bar_sizes(rows) if len(files) > 1 else sizes).items():
             if distance != size and _other_size(frame, rows, symbol, size, distance):
                 raise FixData(
                     f"{file.name}: the bars of {symbol} are {_duration(distance)} apart, {says} "
