@@ -107,6 +107,7 @@ def _keep_up(python: Path, work: Path) -> None:
     shutil.copytree(
         next((python.parents[1] / "lib").glob("python*/site-packages")) / "steelyard" / "conf", conf
     )
+    assert (conf / "profiles" / "postgres" / "services.yaml").exists()
     prefect, mlflow, page = _free_ports()
     ports = f"prefect_port: {prefect}\nmlflow_port: {mlflow}\npage_port: {page}\n"
     (conf / "up.yaml").write_text(ports)

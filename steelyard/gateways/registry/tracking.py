@@ -210,17 +210,39 @@ class Tracking:
 
     @contextmanager
     def reached(self) -> Iterator[None]:
-        """Turn failures of MLflow and of the connection to it into ``RestoreService``."""
+        """Turn failures of MLflow and of the connection to it into ``RestoreService``.
+
+        Raises:
+            FixConfiguration: If the files lie on S3 and its client is not installed.
+        """
         from alembic.util import CommandError
         from mlflow.exceptions import MlflowException
         from sqlalchemy.exc import SQLAlchemyError
 
-        raw = (MlflowException, SQLAlchemyError, CommandError, OSError, Timeout, sqlite3.Error)
+        raw: tuple[type[Exception], ...] = (
+            *(MlflowException, SQLAlchemyError, CommandError, OSError, Timeout, sqlite3.Error),
+            *(ModuleNotFoundError, JSONDecodeError, UnicodeDecodeError),
+            *self._store_errors(),
+        )
         try:
             yield
-        except (*raw, ModuleNotFoundError, JSONDecodeError, UnicodeDecodeError) as error:
+        except raw as error:
             reason = " ".join(str(error).split())[:200]
             raise RestoreService(f"MLflow at {self.masked} cannot be used: {reason}") from error
+
+    def _store_errors(self) -> tuple[type[Exception], ...]:
+        """Return what the client of an object store raises, which MLflow passes on as it is."""
+        if not self._artifacts.startswith("s3://"):
+            return ()
+        try:
+            from boto3.exceptions import Boto3Error
+            from botocore.exceptions import BotoCoreError, ClientError
+        except ModuleNotFoundError as error:
+            raise FixConfiguration(
+                "conf/services.yaml: artifacts lie on S3; install its client: "
+                "pip install 'steelyard[s3]'"
+            ) from error
+        return Boto3Error, BotoCoreError, ClientError
 
     @property
     def masked(self) -> str:
