@@ -29,8 +29,8 @@ from steelyard.market.history import history
 from steelyard.market.strategy import TrendStrategy
 from steelyard.settings import PACKAGE
 
-MORE_SYMBOLS = ((60, 2000), (240, 2000))
-MORE_BARS = ((60, 2000), (60, 8000))
+MORE_SYMBOLS = ((100, 4000), (400, 4000))
+MORE_BARS = ((100, 4000), (100, 16_000))
 """Symbols and bars of each."""
 STAGES = ("read", "check", "store", "load", "history", "samples")
 START, LATER = (pd.Timestamp(day, tz="UTC") for day in ("2020-01-01", "2026-01-01"))
@@ -43,6 +43,7 @@ def walks(symbols: int, bars: int) -> pd.DataFrame:
     opens = np.roll(close, 1, axis=1)
     opens[:, 0] = 100
     wick = 1 + rng.random((2, symbols, bars)) * 0.003
+    stamps = START.to_datetime64() + np.arange(bars) * np.timedelta64(1, "h")
     columns = {
         "open": opens,
         "high": np.maximum(opens, close) * wick[0],
@@ -53,10 +54,10 @@ def walks(symbols: int, bars: int) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "symbol": np.repeat([f"S{number:04d}" for number in range(symbols)], bars),
-            "timestamp": np.tile(pd.date_range(START, periods=bars, freq="1h"), symbols),
+            "timestamp": pd.DatetimeIndex(np.tile(stamps, symbols), tz="UTC"),
             **{name: values.ravel() for name, values in columns.items()},
         }
-    ).assign(timestamp=lambda frame: frame["timestamp"].dt.tz_localize("UTC"))
+    )
 
 
 def processor() -> float:
