@@ -193,14 +193,12 @@ class _Setup:
             won: Outcomes to fit, shape (n,).
             split: Fit and scored rows.
         """
-        fit_data, test_data = (
-            BoosterData.from_rows(WeightedRows(x[rows], won[rows], np.ones(len(rows))))
-            for rows in split
-        )
+        fit, scored = split
+        fit_data = BoosterData.from_rows(WeightedRows(x[fit], won[fit], np.ones(len(fit))))
         booster = GROWING_BOOSTERS[self.family](PARAMS[self.family], fit_data, self.seed)
         for _ in range(ROUNDS):
             booster.grow()
-        order = rankdata(booster.predict(test_data))
+        order = rankdata(booster.predict(x[scored]))
         return np.asarray((2 * order - len(order) - 1) / len(order))
 
     def points(self, x: Floats) -> Floats:

@@ -38,7 +38,7 @@ class Fold:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ScoredRows:
-    """The test rows of all folds, on which models are calibrated and compared.
+    """Rows of all folds on which models are calibrated and compared: test rows, or stopping rows.
 
     Attributes:
         index: Positions among the samples, shape (n,).
@@ -61,8 +61,19 @@ class ScoredRows:
             folds: Walk-forward folds.
             weight: Weight of each sample, shape (n,).
         """
-        index = np.concatenate([fold.test for fold in folds])
-        fold = np.repeat(np.arange(len(folds)), [len(fold.test) for fold in folds])
+        return cls.from_parts(samples, [fold.test for fold in folds], weight)
+
+    @classmethod
+    def from_parts(cls, samples: Samples, parts: list[Index], weight: Floats) -> "ScoredRows":
+        """Return one part of every fold, in their order.
+
+        Args:
+            samples: All samples.
+            parts: Positions of each fold's rows.
+            weight: Weight of each sample, shape (n,).
+        """
+        index = np.concatenate(parts)
+        fold = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
         return cls(index, fold, samples.won[index], weight[index])
 
 

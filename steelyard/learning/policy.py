@@ -31,6 +31,7 @@ class LearningPolicy(FrozenModel):
     families: Annotated[tuple[Family, ...], Field(min_length=1)] = FAMILIES
     trials: Annotated[int, Field(ge=1, le=10_000)] = 30
     log_trials: Literal["best", "all"] = "best"
+    batch: Annotated[int, Field(ge=1, le=1_000)] = 6
     rounds: Annotated[int, Field(ge=10, le=5_000)] = 400
     patience: Annotated[int, Field(ge=1)] = 50
     seed: Annotated[int, Field(ge=0)] = 7

@@ -1,12 +1,14 @@
-"""Hyperparameter search: Optuna over all families, pruned by rounds, scored out of fold.
+"""Hyperparameter search: Optuna over all families, in batches, scored out of fold.
 
 The first trials are the same in every search: a strong linear model, and very small, heavily
 regularised trees of each booster. At the edges that real bars show they are hard to beat.
 
-All folds of a trial grow together from rung to rung; the mean stopping loss at a rung decides
-whether the trial goes on (successive halving: Jamieson and Talwalkar, AISTATS 2016). The score of a
-trial is its calibrated log-loss on the test folds, which neither stopping nor pruning uses. Two
-threads share the folds; each booster runs on one, so results repeat.
+Optuna is asked for a batch of trials at once and told their scores in the order of their numbers,
+so that results depend on the width of the batches, not on how many workers share one, nor on which
+is quicker. The first batch is the trials every search begins with; later trials are pruned
+against what earlier batches reached (``learning.trial``). The score is the calibrated log-loss on
+the test folds, which neither stopping nor pruning uses. Optuna is told that of a pruned trial, too,
+as far as it came: a search whose trials are nearly all pruned learns from all of them.
 
 The best score of many trials is lucky. The simplest model (linear, then small trees, then any; of
 each kind first the trial that every search begins with) serves that is within one standard error of
@@ -14,41 +16,40 @@ the best (Breiman, Friedman, Olshen and Stone, Classification and Regression Tre
 3.4.3).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
-from typing import cast
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import optuna
 import pandas as pd
 
-from steelyard.learning.boosters import (
-    GROWING_BOOSTERS,
-    BoosterData,
-    GrowingBooster,
-    Params,
-    silence_lightgbm,
-)
-from steelyard.learning.calibration import calibrated_losses
-from steelyard.learning.folds import Fold, ScoredRows
-from steelyard.learning.logistic import LogisticModel
+from steelyard.learning.boosters import Params, silence_lightgbm
+from steelyard.learning.folds import Fold
 from steelyard.learning.own_family import (
     ClassLoader,
     NamedTrial,
-    fit_own,
     installed_class,
     is_own,
     load_family,
-    probabilities,
 )
 from steelyard.learning.own_family import first_params as own_first_params
-from steelyard.learning.policy import BoosterFamily, Family, LearningPolicy
+from steelyard.learning.policy import Family, LearningPolicy
 from steelyard.learning.samples import Floats, Samples
+from steelyard.learning.trial import (
+    Marks,
+    SearchData,
+    Suggestion,
+    TrialOutcome,
+    run_trial,
+    shortfall,
+)
+from steelyard.values import OrderedMap
 
-FIRST_RUNG = 25
 THREADS = 2
-"""Folds grown at the same time; the result does not depend on it."""
+"""Trials evaluated at the same time; the result does not depend on it."""
 STRENGTHS = (2e-4, 2e-2)
 """Bounds of the ``C`` of logistic regressions; the first trial has ``STRENGTH``."""
 STRENGTH = 2e-3
@@ -128,32 +129,6 @@ class SearchResult:
         return pd.DataFrame(rows)
 
 
-@dataclass(slots=True)
-class _FoldRun:
-    """One fold of one trial during its growth."""
-
-    booster: GrowingBooster
-    test: BoosterData
-    patience: int
-    rounds: int = 0
-    best_round: int = 1
-    best_loss: float = field(default=float("inf"))
-
-    def grow_to(self, rounds: int) -> float:
-        """Grow to ``rounds``, or until the stopping loss stalls; return the best loss, nats."""
-        while self.rounds < rounds and self.rounds - self.best_round < self.patience:
-            self.booster.grow()
-            self.rounds += 1
-            loss = self.booster.stop_loss()
-            if loss < self.best_loss:
-                self.best_loss, self.best_round = loss, self.rounds
-        return self.best_loss
-
-    def predict_test(self) -> Floats:
-        """Return the raw probabilities of the test rows at the best round."""
-        return self.booster.predict(self.test, self.best_round)
-
-
 def search(
     samples: Samples,
     weight: Floats,
@@ -161,6 +136,7 @@ def search(
     policy: LearningPolicy,
     on_trial: Callable[[TrialRow], None] | None = None,
     load: ClassLoader = installed_class,
+    workers: OrderedMap | None = None,
 ) -> SearchResult:
     """Return the choice among ``policy.trials`` trials; same data and seed, same result.
 
@@ -168,25 +144,56 @@ def search(
         samples: All samples; only the rows of the folds are used.
         weight: Weight of each sample in fits and scores, shape (n,).
         folds: Walk-forward folds.
-        policy: Budget, families, seed and stopping.
+        policy: Budget, width of the batches, families, seed and stopping.
         on_trial: Called after each trial, for logging.
         load: Returns the class of a family of the user's own.
+        workers: Map over the trials of a batch; None for threads of this process.
 
     Raises:
         FixConfiguration: If a family of the user's own cannot be loaded or fitted.
     """
-    study_search = _Search(samples, weight, folds, policy, on_trial, load)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     sampler = optuna.samplers.TPESampler(
-        seed=policy.seed, n_startup_trials=max(5, policy.trials // 4)
+        seed=policy.seed, n_startup_trials=max(5, policy.trials // 4), constant_liar=True
     )
-    pruner = optuna.pruners.SuccessiveHalvingPruner(min_resource=FIRST_RUNG, reduction_factor=3)
-    study = optuna.create_study(sampler=sampler, pruner=pruner)
+    study = optuna.create_study(sampler=sampler)
     for family in policy.families:
         study.enqueue_trial({"family": family, **first_params(family, load)})
-    with ThreadPoolExecutor(THREADS, initializer=silence_lightgbm) as pool:
-        study.optimize(lambda trial: study_search.run_trial(trial, pool), n_trials=policy.trials)
-    return study_search.result
+    log = _Log(SearchData(samples, weight, folds, policy, load), on_trial)
+    with threads() if workers is None else nullcontext(workers) as evaluate:
+        for width in batch_widths(policy):
+            asked = [study.ask() for _ in range(width)]
+            suggestions = [
+                Suggestion(trial.number, *suggest_params(trial, policy.families, load))
+                for trial in asked
+            ]
+            outcomes = evaluate(partial(run_trial, log.data, log.marks), suggestions)
+            for suggestion, outcome in log.take_in(suggestions, outcomes):
+                study.tell(suggestion.number, log.mean_loss(outcome))
+    return log.result
+
+
+@contextmanager
+def threads(count: int = THREADS) -> Iterator[OrderedMap]:
+    """Yield a map over threads of this process; learners let go of the interpreter.
+
+    Args:
+        count: Number of threads.
+    """
+    with ThreadPoolExecutor(count, initializer=silence_lightgbm) as pool:
+        yield pool.map
+
+
+def batch_widths(policy: LearningPolicy) -> Iterator[int]:
+    """Yield the number of trials of each batch; the first are those every search begins with.
+
+    Args:
+        policy: Budget, families and width of the batches.
+    """
+    left, width = policy.trials, len(policy.families)
+    while left > 0:
+        yield min(width, left)
+        left, width = left - width, policy.batch
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -224,113 +231,67 @@ def choose_trial(trials: Sequence[ScoredTrial], weight: Floats) -> SearchResult:
     for complexity in range(best.result.complexity + 1):
         kind = [trial for trial in usable if trial.result.complexity == complexity]
         for trial in (*kind[:1], *sorted(kind, key=mean_loss)[:1]):
-            mean = mean_loss(trial) - mean_loss(best)
-            deviations = trial.losses - best.losses - mean
-            error = np.sqrt(np.sum((weight * deviations) ** 2)) / weight.sum()
+            mean, error = shortfall(trial.losses, best.losses, weight)
             if mean <= error:
                 return trial.result
     return best.result
 
 
-class _Search:
-    """State shared by the trials of one study: data of the folds, log, and complete trials."""
+class _Log:
+    """What a search has learned: the log, the complete trials, and the marks for the next batch."""
 
-    def __init__(
-        self,
-        samples: Samples,
-        weight: Floats,
-        folds: list[Fold],
-        policy: LearningPolicy,
-        on_trial: Callable[[TrialRow], None] | None,
-        load: ClassLoader,
-    ) -> None:
-        self._policy = policy
-        self._load = load
+    def __init__(self, data: SearchData, on_trial: Callable[[TrialRow], None] | None) -> None:
+        self.data = data
+        self.marks: Marks = {}
         self._on_trial = on_trial
-        self._samples, self._weight, self._folds = samples, weight, folds
-        self._fold_data = [_fold_data(samples, weight, fold) for fold in folds]
-        self._scored = ScoredRows.from_folds(samples, folds, weight)
         self._rows: list[TrialRow] = []
         self._complete: list[ScoredTrial] = []
 
-    def run_trial(self, trial: optuna.Trial, pool: ThreadPoolExecutor) -> float:
-        """Return the calibrated out-of-fold log-loss of one trial, nats.
+    def take_in(
+        self, suggestions: Sequence[Suggestion], outcomes: Iterable[TrialOutcome]
+    ) -> Iterator[tuple[Suggestion, TrialOutcome]]:
+        """Yield a batch by number, each trial after it is logged; then set the marks.
 
         Args:
-            trial: Source of the parameters.
-            pool: Threads that grow the folds.
-
-        Raises:
-            optuna.TrialPruned: If the trial is stopped at a rung.
+            suggestions: Trials of the batch.
+            outcomes: Their outcomes, in the same order.
         """
-        family, params = suggest_params(trial, self._policy.families, self._load)
-        if is_own(family):
-            out_of_fold = np.concatenate(
-                [self._fit_own(fold, family, params) for fold in self._folds]
-            )
-            result = SearchResult(family, params, 0, out_of_fold, ())
-        elif family == "logistic":
-            out_of_fold = np.concatenate([self._regress(fold, params["C"]) for fold in self._folds])
-            result = SearchResult(family, params, 0, out_of_fold, ())
+        best = self.marks
+        for suggestion, outcome in zip(suggestions, outcomes, strict=True):
+            self._log(suggestion, outcome)
+            if outcome.passed and outcome.pruned_at is None and self._leads(outcome.passed, best):
+                best = outcome.passed
+            yield suggestion, outcome
+        self.marks = best
+
+    def _leads(self, passed: Marks, best: Marks) -> bool:
+        """Return whether a complete trial has less loss on the stopping rows than the best yet."""
+        if not best:
+            return True
+        last, weight = self.data.policy.rounds, self.data.stopping.weight
+        return shortfall(passed[last], best[last], weight)[0] < 0
+
+    def mean_loss(self, outcome: TrialOutcome) -> float:
+        """Return the calibrated out-of-fold log-loss, nats, of a trial as far as it came."""
+        return float(np.average(outcome.losses, weights=self.data.scored.weight))
+
+    def _log(self, suggestion: Suggestion, outcome: TrialOutcome) -> None:
+        number, family, params = suggestion.number, suggestion.family, suggestion.params
+        if outcome.pruned_at is None:
+            result = SearchResult(family, params, outcome.rounds, outcome.out_of_fold, ())
+            self._complete.append(ScoredTrial(result, outcome.slope, outcome.losses))
+            value = self.mean_loss(outcome)
+            row = TrialRow(number, family, "complete", value, outcome.rounds, params)
         else:
-            result = self._grow(trial, cast(BoosterFamily, family), params, pool)
-        slope, losses = calibrated_losses(result.out_of_fold, self._scored)
-        value = float(np.average(losses, weights=self._scored.weight))
-        self._complete.append(ScoredTrial(result, slope, losses))
-        self._log(TrialRow(trial.number, family, "complete", value, result.rounds, params))
-        return value
-
-    def _regress(self, fold: Fold, strength: float) -> Floats:
-        """Return a regression's probabilities of a fold's test rows."""
-        model = LogisticModel.fit(self._samples.rows(fold.train, self._weight), strength)
-        return model.predict(self._samples.x[fold.test])
-
-    def _fit_own(self, fold: Fold, family: Family, params: Params) -> Floats:
-        """Return the probabilities of a fold's test rows by a family of the user's own."""
-        rows = self._samples.rows(fold.train, self._weight)
-        return probabilities(fit_own(family, params, rows, self._load), self._samples.x[fold.test])
-
-    def _grow(
-        self, trial: optuna.Trial, family: BoosterFamily, params: Params, pool: ThreadPoolExecutor
-    ) -> SearchResult:
-        """Grow a booster on every fold; only the trials every search begins with are not pruned."""
-        runs = [
-            _FoldRun(
-                GROWING_BOOSTERS[family](params, fit, self._policy.seed, stop),
-                test,
-                self._policy.patience,
-            )
-            for fit, stop, test in self._fold_data
-        ]
-        for rung in rungs(self._policy.rounds):
-            losses = list(pool.map(lambda run, rounds=rung: run.grow_to(rounds), runs))
-            trial.report(float(np.mean(losses)), rung)
-            if trial.number >= len(self._policy.families) and trial.should_prune():
-                self._log(TrialRow(trial.number, family, "pruned", float("nan"), rung, params))
-                raise optuna.TrialPruned
-        rounds = int(np.median([run.best_round for run in runs]))
-        out_of_fold = np.concatenate(list(pool.map(_FoldRun.predict_test, runs)))
-        return SearchResult(family, params, rounds, out_of_fold, ())
-
-    def _log(self, row: TrialRow) -> None:
+            row = TrialRow(number, family, "pruned", float("nan"), outcome.pruned_at, params)
         self._rows.append(row)
         if self._on_trial is not None:
             self._on_trial(row)
 
     @property
     def result(self) -> SearchResult:
-        chosen = choose_trial(self._complete, self._scored.weight)
+        chosen = choose_trial(self._complete, self.data.scored.weight)
         return replace(chosen, trials=tuple(self._rows))
-
-
-def rungs(rounds: int) -> list[int]:
-    """Return the rounds at which a trial may be pruned: 25, 75, 225, … and the last."""
-    steps = []
-    rung = FIRST_RUNG
-    while rung < rounds:
-        steps.append(rung)
-        rung *= 3
-    return [*steps, rounds]
 
 
 def first_params(family: Family, load: ClassLoader) -> Params:
@@ -387,11 +348,3 @@ def suggest_params(
         "colsample_bytree": column_share,
         "lambda": penalty,
     }
-
-
-def _fold_data(
-    samples: Samples, weight: Floats, fold: Fold
-) -> tuple[BoosterData, BoosterData, BoosterData]:
-    fit = BoosterData.from_rows(samples.rows(fold.fit, weight))
-    stop = BoosterData.from_rows(samples.rows(fold.stop, weight), bins_of=fit)
-    return fit, stop, BoosterData.from_rows(samples.rows(fold.test, weight))

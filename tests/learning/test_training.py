@@ -149,7 +149,7 @@ def test_only_the_first_rounds_of_a_booster_are_stored(family: Family, skilled: 
         booster.grow()
 
     np.testing.assert_array_equal(
-        READERS[family](booster.to_bytes(10)).predict(skilled.x), booster.predict(table, 10)
+        READERS[family](booster.to_bytes(10)).predict(skilled.x), booster.predict(skilled.x, 10)
     )
 
 
