@@ -251,6 +251,16 @@ def _utc_stamps(stamps: pd.Series) -> NDArray[np.datetime64]:
     return stamps.to_numpy(dtype="datetime64[ns]")
 
 
+def rows_where(frame: pd.DataFrame, inside: Bools) -> pd.DataFrame:
+    """Return the rows inside; the frame itself if all are, because a life is large.
+
+    Args:
+        frame: One row each.
+        inside: Which rows, shape (n,).
+    """
+    return frame if inside.all() else frame[inside]
+
+
 def finite_or_none(value: float) -> float | None:
     """Return ``value``, or None (JSON null) if it is NaN or infinite."""
     return value if math.isfinite(value) else None

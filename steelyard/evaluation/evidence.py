@@ -15,6 +15,7 @@ from steelyard.evaluation.books import (
     Floats,
     finite_or_none,
     measure_books,
+    rows_where,
 )
 from steelyard.evaluation.figures import called_right, first_needed, share, window_short
 from steelyard.evaluation.skill import Skill
@@ -152,7 +153,7 @@ def gather_evidence(
         window: Length of the window.
     """
     in_time = (held["settled_at"] <= end) & (held["decided_at"] >= since)
-    usable = held[in_time.to_numpy(dtype=bool)]
+    usable = rows_where(held, in_time.to_numpy(dtype=bool))
     predicted = usable.loc[_predicted(usable), ["symbol", "decided_at", "settled_at"]]
     uniqueness = signal_uniqueness(predicted)
     start = max(_window_start(predicted["settled_at"], uniqueness, end, window), since)

@@ -22,6 +22,17 @@ Ints = NDArray[np.int64]
 
 LEAD = timedelta(days=30)
 """Time read before a period, so that the positions open at its begin are known."""
+COLUMNS = (
+    "symbol",
+    "side",
+    "decided_at",
+    "settled_at",
+    *BOOKS.values(),
+    "decision",
+    "net_return",
+    "stop_distance",
+)
+"""Columns of a prediction that the position rules read."""
 ROOM, SYMBOL_TAKEN, POSITIONS_FULL, EXPOSURE_FULL = range(4)
 
 

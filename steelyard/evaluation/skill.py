@@ -70,7 +70,7 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from steelyard.evaluation import metrics
-from steelyard.evaluation.books import Bools, Floats
+from steelyard.evaluation.books import Bools, Floats, rows_where
 from steelyard.evaluation.figures import called_right, neighbour_correlation, shared
 from steelyard.values import FrozenModel
 
@@ -525,7 +525,7 @@ def measure_skill(held: pd.DataFrame, end: datetime, origin: Origin, policy: Bet
         policy: Rules of the games.
     """
     in_time = (held["settled_at"] <= end) & (held["decided_at"] >= origin.since)
-    rows = held[(in_time & held["p_win"].notna()).to_numpy(dtype=bool)]
+    rows = rows_where(held, (in_time & held["p_win"].notna()).to_numpy(dtype=bool))
     p_win, won = rows["p_win"].to_numpy(dtype=np.float64), rows["won"].to_numpy(dtype=bool)
     ml_taken = rows["ml_taken"].to_numpy(dtype=bool)
     classes = rows["baseline_wanted"].to_numpy(dtype=np.int64)

@@ -15,6 +15,19 @@ from steelyard.weight.gates import GateInputs, window_left
 from steelyard.weight.rules import is_pivotal
 from steelyard.weight.state import State
 
+COLUMNS = (
+    "p_win",
+    "won",
+    "arm",
+    "pivotal",
+    "model_version",
+    "latency_ms",
+    "fallback_reason",
+    "hold_minutes",
+    "slippage_bps",
+)
+"""Columns of a prediction that evidence needs beside those of the position rules."""
+
 
 def gate_inputs(
     home: Home, state: State, settled_signals: SignalCount, end: datetime
@@ -59,7 +72,9 @@ def monthly_evidence(home: Home, end: datetime, state: State) -> Evidence:
     return replace(evidence, lifetime=life_evidence(home, end, state))
 
 
-def phase_evidence(home: Home, end: datetime, state: State) -> Evidence:
+def phase_evidence(
+    home: Home, end: datetime, state: State, lifetime: Skill | None = None
+) -> Evidence:
     """Return the evidence of the current phase.
 
     The rolling window is extended back until it has the settled predictions the gate needs, at most
@@ -69,6 +84,7 @@ def phase_evidence(home: Home, end: datetime, state: State) -> Evidence:
         home: Opened home.
         end: End of the window (UTC).
         state: State in force.
+        lifetime: Evidence of the life until ``end`` if it is known; None: it is measured.
     """
     policy = home.settings.weight
     needed = policy.gates.shadow_settled if state.phase == "shadow" else policy.min_settled
@@ -76,7 +92,7 @@ def phase_evidence(home: Home, end: datetime, state: State) -> Evidence:
     window = WindowPolicy(policy.window_days, needed)
     days = max((end - since).days + 1, policy.window_days)
     evidence = _evidence(home, end, since, window, days)
-    return replace(evidence, lifetime=life_evidence(home, end, state))
+    return replace(evidence, lifetime=lifetime or life_evidence(home, end, state))
 
 
 def life_evidence(home: Home, end: datetime, state: State) -> Skill:
@@ -96,9 +112,8 @@ def life_evidence(home: Home, end: datetime, state: State) -> Skill:
 def _evidence(
     home: Home, end: datetime, since: datetime, window: WindowPolicy, days: int
 ) -> Evidence:
-    return gather_evidence(
-        held_predictions(home, end - timedelta(days=days), end), end, since, window
-    )
+    held = held_predictions(home, end - timedelta(days=days), end, COLUMNS)
+    return gather_evidence(held, end, since, window)
 
 
 def shadow_window(home: Home, state: State, as_of: datetime) -> tuple[str, ...]:
@@ -116,7 +131,8 @@ def shadow_window(home: Home, state: State, as_of: datetime) -> tuple[str, ...]:
         return ()
     champion = home.registry.version(state.champion)
     since = champion.serving_since or champion.as_of
-    settled = home.ledger.settled_predictions(since, as_of)
+    columns = ("symbol", "decided_at", "settled_at", "model_version")
+    settled = home.ledger.settled_predictions(since, as_of, columns)
     own = settled[(settled["model_version"] == champion.number).to_numpy(dtype=bool)]
     count = SignalCount.of(signal_uniqueness(own))
     return window_left(state, since, count, home.settings.weight, as_of)

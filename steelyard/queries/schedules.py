@@ -341,13 +341,14 @@ def _collect(records: ScheduleRecords) -> Trace:
 
 def _trade(records: ScheduleRecords) -> Trace:
     """Return the last order or veto; the next run is due from the first signal after it."""
-    seen = _latest(records.home.ledger.trades()["submitted_at"])
+    seen = _latest(records.home.ledger.newest_trades(records.as_of)["submitted_at"])
     return Trace(seen, None if seen is None else _first_signal(records, seen))
 
 
 def _settle(records: ScheduleRecords) -> Trace:
     """Return the last prediction or outcome; a run is due from the first signal without either."""
-    known = records.home.ledger.predictions(_since(records), records.as_of)
+    columns = ("signal_id", "decided_at", "settled_at")
+    known = records.home.ledger.predictions(_since(records), records.as_of, columns)
     seen = _latest(pd.concat([known["decided_at"], known["settled_at"]]))
     return Trace(
         seen, None if seen is None else _first_signal(records, _since(records), known["signal_id"])

@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 from steelyard.errors import CollectMoreData
 from steelyard.evaluation.books import finite_or_none
-from steelyard.evaluation.influence import measure_pivotal
+from steelyard.evaluation.influence import Pivotal, measure_pivotal
+from steelyard.evaluation.skill import Skill
 from steelyard.gateways.alerts import StoredAlert
 from steelyard.gateways.heartbeat import Heartbeat
 from steelyard.gateways.ledger.tables import STALE
@@ -107,16 +108,14 @@ def _warnings(home: Home, as_of: datetime) -> Iterator[str]:
         return
     if forgotten := forgotten_lineages(home):
         yield f"the ledger also holds {', '.join(forgotten)}, which no settings name"
-    trades = home.ledger.trades()
-    trades = trades[(trades["submitted_at"] <= as_of).to_numpy(dtype=bool)]
-    newest = trades[(trades["submitted_at"] == trades["submitted_at"].max()).to_numpy(dtype=bool)]
+    newest = home.ledger.newest_trades(as_of)
     if len(newest) and (newest["veto"] == STALE).all():
         yield (
             f"the latest signals ({newest['submitted_at'].iloc[0]:%Y-%m-%d %H:%M} UTC) were not "
             "traded: the entry of each had passed; see steelyard doctor, row entries"
         )
-    recorded = home.ledger.predictions(as_of - CONFIDENCES_OF, as_of)["confidence_existing"]
-    if yes_or_no := recognise(recorded, home.settings.books.threshold):
+    recorded = home.ledger.predictions(as_of - CONFIDENCES_OF, as_of, ("confidence_existing",))
+    if yes_or_no := recognise(recorded["confidence_existing"], home.settings.books.threshold):
         yield yes_or_no.words
 
 
@@ -157,7 +156,6 @@ def _lineage_status(home: Home, state: State, as_of: datetime) -> LineageStatus:
     case = Case(state, evidence, policy, as_of, as_of)
     champion = home.registry.version(state.champion) if state.champion else None
     waiting = home.registry.versions(stage="challenger")
-    influential = held_predictions(home, state.evidence_since, as_of)
     return LineageStatus(
         state=state,
         weight_in_force=weight_in_force(home, state, as_of),
@@ -173,14 +171,14 @@ def _lineage_status(home: Home, state: State, as_of: datetime) -> LineageStatus:
         false_alarms=false_alarms(evidence, policy),
         proof=proof(case),
         proof_binds=policy.evidence_binds,
-        influence=measure_pivotal(influential),
-        gate=_gate(home, state, as_of),
+        influence=_influence(home, state, as_of),
+        gate=_gate(home, state, evidence.lifetime, as_of),
         evidence=evidence,
         improvement=Improvement(
             finite_or_none(evidence.books.improvement_blended),
             expected_improvement(state.phase, policy.rollout),
         ),
-        worth=life_worth(home, held_predictions(home, state.began, as_of), as_of),
+        worth=life_worth(home, held_predictions(home, state.began, as_of, ("p_win",)), as_of),
         drift=last_drift(home),
         rollout=checklist(state, _entered(home), policy, as_of),
         milestones=milestones(state, evidence, policy, as_of),
@@ -229,9 +227,14 @@ def _upcoming_reviews(home: Home, as_of: datetime) -> tuple[UpcomingReview, ...]
     )
 
 
-def _gate(home: Home, state: State, as_of: datetime) -> tuple[Rule, ...]:
+def _influence(home: Home, state: State, as_of: datetime) -> Pivotal:
+    columns = ("weight", "arm", "pivotal")
+    return measure_pivotal(held_predictions(home, state.evidence_since, as_of, columns))
+
+
+def _gate(home: Home, state: State, lifetime: Skill | None, as_of: datetime) -> tuple[Rule, ...]:
     inputs = gate_inputs(home, state, _settled_signals(home, state, as_of), as_of)
-    evidence = phase_evidence(home, as_of, state)
+    evidence = phase_evidence(home, as_of, state, lifetime)
     case = Case(state, evidence, home.settings.weight, as_of, as_of)
     return criteria(case, inputs, proof(case))
 

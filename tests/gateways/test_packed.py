@@ -11,13 +11,19 @@ from sqlalchemy import event, text
 from factories.evidence import EARLIER
 from factories.registry import LINEAGE
 from factories.settled import settled
-from steelyard.gateways.ledger import Ledger
+from steelyard.gateways.ledger import Ledger, digests
 from steelyard.gateways.ledger.digests import Digests
 from steelyard.gateways.ledger.tables import OPINIONS, SETTLED
 from steelyard.gateways.ledger.tally import tally
 
 SIGNALS = 120
 END = EARLIER + timedelta(days=SIGNALS)
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks of two or three digests each."""
+    monkeypatch.setattr(digests, "BLOCK_ROWS", 30)
 
 
 @pytest.fixture
@@ -96,7 +102,7 @@ def test_blocks_and_rows_are_read_alike(ledger: Ledger, seed: int) -> None:
     live(ledger, frame)
     packed = seen(ledger)
 
-    change(ledger, "DELETE FROM ml_packed WHERE number IN (2, 5)")
+    change(ledger, "DELETE FROM ml_packed WHERE first IN (1, 8)")
     assert_same(seen(ledger), packed)
     assert_same(without_blocks(ledger), packed)
 
@@ -126,10 +132,10 @@ def test_dtypes_do_not_depend_on_the_rows(ledger: Ledger) -> None:
 @pytest.mark.parametrize(
     "harm",
     [
-        "UPDATE ml_packed SET content = 'nonsense' WHERE number = 3",
-        "UPDATE ml_packed SET tally = '[[true, null, 9, 9]]' WHERE number = 3",
-        "UPDATE ml_packed SET content = (SELECT content FROM ml_packed WHERE number = 4) "
-        "WHERE number = 3",
+        "UPDATE ml_packed SET content = 'nonsense' WHERE number = 5",
+        "UPDATE ml_packed SET tally = '[[true, null, 9, 9]]' WHERE number = 5",
+        "UPDATE ml_packed SET content = (SELECT content FROM ml_packed WHERE number = 7) "
+        "WHERE number = 5",
     ],
     ids=["damaged", "another tally", "another block"],
 )
@@ -144,7 +150,7 @@ def test_a_block_that_is_no_copy_is_made_anew(
     with caplog.at_level(logging.WARNING, "steelyard"):
         assert not Digests(ledger).faults(*covered)
     assert [record.getMessage() for record in caplog.records] == [
-        "block 3 of the ledger was not a copy of its rows and was made anew"
+        "block 5 of the ledger was not a copy of its rows and was made anew"
     ]
     assert_same(seen(ledger), before)
 
@@ -153,7 +159,7 @@ def test_a_damaged_block_is_read_from_its_rows(ledger: Ledger) -> None:
     """Nothing is missing until it is made anew."""
     live(ledger, lived())
     before = seen(ledger)
-    change(ledger, "UPDATE ml_packed SET content = 'nonsense' WHERE number = 3")
+    change(ledger, "UPDATE ml_packed SET content = 'nonsense' WHERE number = 5")
     assert_same(seen(ledger), before)
 
 

@@ -319,10 +319,10 @@ class AccountBroker(ABC, Generic[Trade]):
 
     def _update_trades(self, working: pd.DataFrame, bars: Mapping[str, Bars]) -> Expected:
         """Write the state of the working trades and return what the account must look like."""
-        trades = self._ledger.account_trades(broker=self.name)
-        client_ids = frozenset(trades["order_id"])
-        is_other = (trades["lineage"] != self._ledger.lineage) & trades["status"].isin(WORKING)
-        expected = Expected(others=frozenset(trades["symbol"][is_other.to_numpy(dtype=bool)]))
+        trades = self._ledger.account_trades(WORKING, self.name)
+        is_other = (trades["lineage"] != self._ledger.lineage).to_numpy(dtype=bool)
+        expected = Expected(others=frozenset(trades["symbol"][is_other]))
+        client_ids = self._ledger.order_ids(self.name) if len(working) else frozenset[str]()
         holdings = self._holdings() if len(working) else {}
         for row in cast(list[dict[str, Any]], working.to_dict("records")):
             holding = holdings.get(row["symbol"], Holding())

@@ -11,12 +11,23 @@ import logging
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
+import pyarrow as pa
 from sqlalchemy import Connection, delete, insert, select, update
 
 from steelyard.gateways.ledger.ledger import Ledger
-from steelyard.gateways.ledger.packed import block_of, is_same_block, unpacked_numbers
+from steelyard.gateways.ledger.packed import (
+    BLOCK_ROWS,
+    PACKED,
+    UNREADABLE,
+    block_of,
+    is_same_block,
+    table_of,
+    unpack,
+    unpacked_numbers,
+)
 from steelyard.gateways.ledger.tables import (
     ROWS_AT_ONCE,
     SETTLED,
@@ -77,7 +88,7 @@ class Digests:
             for ids in id_chunks([row.signal_id for row in rows]):
                 covered = update(Prediction).where(self._is_own, Prediction.signal_id.in_(ids))
                 connection.execute(covered.values(digest_number=number))
-            self._keep_block(connection, number, block_of(rows, STORED))
+            self._add_to_block(connection, number, table_of(rows, STORED).select(PACKED))
         return number, head
 
     def _pack(self) -> None:
@@ -88,14 +99,26 @@ class Digests:
             with self._ledger.transaction() as connection:
                 covered = self._is_own, Prediction.digest_number == number
                 rows = connection.execute(select(*_STORED_COLUMNS).where(*covered)).all()
-                self._keep_block(connection, number, block_of(rows, STORED))
+                self._add_to_block(connection, number, table_of(rows, STORED).select(PACKED))
 
-    def _keep_block(self, connection: Connection, number: int, block: dict[str, Any]) -> None:
-        """Store a block in place of the one of this number, if there is one."""
-        of_number = self._own_blocks, PackedPredictions.number == number
-        connection.execute(delete(PackedPredictions).where(*of_number))
-        own = {"lineage": self._ledger.lineage, "number": number}
-        connection.execute(insert(PackedPredictions).values(own | block))
+    def _add_to_block(self, connection: Connection, number: int, table: pa.Table) -> None:
+        """Put a digest into the block before it, or into a new one if that is full."""
+        packed = PackedPredictions
+        before = (
+            self._own_blocks,
+            packed.number == number - 1,
+            packed.rows + len(table) <= BLOCK_ROWS,
+        )
+        last = connection.execute(select(packed.first, packed.content).where(*before)).first()
+        try:
+            table = pa.concat_tables([unpack(last.content), table]) if last else table
+            first = last.first if last else number
+        except UNREADABLE:  # the check of the digests makes it anew
+            first = number
+        if first < number:
+            connection.execute(delete(packed).where(*before))
+        own = {"lineage": self._ledger.lineage, "number": number, "first": first}
+        connection.execute(insert(packed).values(own | block_of(table)))
 
     def reset(self) -> None:
         """Forget all digests: the next one covers everything that is settled then."""
@@ -119,6 +142,8 @@ class Digests:
         chain = own_links.order_by(LedgerDigest.number)
         covered = select(Prediction.digest_number, *_STORED_COLUMNS).where(self._is_own)
         with self._ledger.transaction() as connection:
+            blocks = self._blocks(connection, anchor)
+            anchor = min([anchor, *(block.first - 1 for block in blocks)])
             links = connection.execute(chain.where(LedgerDigest.number >= anchor)).all()
             broken = _chain_fault(links, anchor, number, head)
             if broken:
@@ -127,30 +152,39 @@ class Digests:
                 covered.where(Prediction.digest_number > anchor).order_by(Prediction.digest_number),
                 execution_options={"yield_per": ROWS_AT_ONCE},
             )
-            groups = groupby(stored, key=lambda row: row.digest_number)
-            found, taken = {}, {link.number: (link.rows, link.digest) for link in links}
-            for covering, group in groups:
-                rows = [row[1:] for row in group]
-                found[covering] = digest_of(row[:-1] for row in rows)
-                if found[covering] == taken.get(covering):
-                    self._mend_block(connection, covering, rows)
-        nothing = digest_of(())
+            spans = {block.number: range(block.first, block.number + 1) for block in blocks}
+            block_of_digest = {digest: number for number in spans for digest in spans[number]}
+            taken = {link.number: (link.rows, link.digest) for link in links}
+            found = dict.fromkeys(taken, digest_of(()))
+            for block, group in groupby(stored, lambda row: block_of_digest.get(row[0])):
+                rows = list(group)
+                for covering, part in groupby(rows, itemgetter(0)):
+                    found[covering] = digest_of(row[1:-1] for row in part)
+                if block and all(found.get(each) == taken.get(each) for each in spans[block]):
+                    self._mend_block(connection, block, [row[1:] for row in rows])
         return [
             fault
             for link in links
-            if link.number > anchor and (fault := _fault(link, *found.get(link.number, nothing)))
+            if link.number > anchor and (fault := _fault(link, *found[link.number]))
         ]
+
+    def _blocks(self, connection: Connection, anchor: int) -> Sequence[Any]:
+        """Return first and last digest of the blocks that reach beyond a digest."""
+        spans = select(PackedPredictions.first, PackedPredictions.number)
+        beyond = self._own_blocks, PackedPredictions.number > anchor
+        return connection.execute(spans.where(*beyond)).all()
 
     def _mend_block(
         self, connection: Connection, number: int, rows: Sequence[Sequence[Any]]
     ) -> None:
-        """Make the block of a digest anew if it is not a copy of the rows, and say so."""
-        block, of_number = block_of(rows, STORED), PackedPredictions.number == number
+        """Make a block anew if it is not a copy of its rows, and say so."""
+        block = block_of(table_of(rows, STORED).select(PACKED))
+        of_number = self._own_blocks, PackedPredictions.number == number
         columns = [getattr(PackedPredictions, name) for name in block]
-        stored = connection.execute(select(*columns).where(self._own_blocks, of_number)).first()
-        if stored is None or is_same_block(block, dict(stored._mapping)):
+        stored = connection.execute(select(*columns).where(*of_number)).mappings().one()
+        if is_same_block(block, dict(stored)):
             return
-        self._keep_block(connection, number, block)
+        connection.execute(update(PackedPredictions).where(*of_number).values(block))
         _log.warning("block %d of the ledger was not a copy of its rows and was made anew", number)
 
 

@@ -426,6 +426,16 @@ class Ledger(LogSignals):
         """
         return self._trades(status, broker, self._is_own(Trade))
 
+    def newest_trades(self, until: datetime) -> pd.DataFrame:
+        """Return the lineage's trades that were submitted last: one run's, at the same time.
+
+        Args:
+            until: Latest submission, inclusive, UTC.
+        """
+        own = self._is_own(Trade), Trade.submitted_at <= until
+        newest = select(func.max(Trade.submitted_at)).where(*own).scalar_subquery()
+        return self._trades((), None, self._is_own(Trade), Trade.submitted_at == newest)
+
     def account_trades(self, status: Sequence[str] = (), broker: str | None = None) -> pd.DataFrame:
         """Return the trades of all lineages, which share the account, in the same way.
 
@@ -434,6 +444,12 @@ class Ledger(LogSignals):
             broker: Broker to include; None for all.
         """
         return self._trades(status, broker)
+
+    def order_ids(self, broker: str) -> frozenset[str]:
+        """Return our ids of all orders that a broker was ever sent, of all lineages."""
+        ids = select(Trade.order_id).where(Trade.broker == broker)
+        with self._reading() as connection:
+            return frozenset(order_id for order_id in connection.execute(ids).scalars() if order_id)
 
     def _trades(self, status: Sequence[str], broker: str | None, *conditions: Any) -> pd.DataFrame:
         columns = Trade.__table__.columns

@@ -1,4 +1,4 @@
-"""Settled predictions packed by column, one block per digest: what whole lives are read from.
+"""Settled predictions packed by column, in blocks: what whole lives are read from.
 
 A settled prediction never changes, and a row read from a table costs thirty times its column in a
 block. A block is a copy (docs/decisions/0040): the rows stay the record, and rows without a block
@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import reduce
 from itertools import islice
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-from sqlalchemy import Connection, select
+from numpy.typing import NDArray
+from sqlalchemy import Connection, func, select
 
 from steelyard.gateways.ledger.tables import (
     COLUMN_DTYPES,
@@ -38,12 +38,24 @@ if TYPE_CHECKING:
 PACKED = (*SETTLED, "reported")
 """Columns of a block."""
 TRUTHS = ("decision", "pivotal", "won", "reported")
-BLOCKS_AT_ONCE = 50
+BLOCK_ROWS = 4_000
+"""Rows from which a block takes no further digest."""
+BLOCKS_AT_ONCE = 20
 """Blocks in memory at once while their columns are read."""
+MANY = 100_000
+"""Rows from which memory is given back."""
 MOMENT = pa.timestamp("us", "UTC")
 BOUNDS = tuple(
     getattr(PackedPredictions, name)
-    for name in ("number", "rows", "decided_from", "decided_until", "settled_from", "settled_until")
+    for name in (
+        "number",
+        "first",
+        "rows",
+        "decided_from",
+        "decided_until",
+        "settled_from",
+        "settled_until",
+    )
 )
 """Columns that tell what a block holds."""
 UNREADABLE = (pa.ArrowException, OSError, LookupError, TypeError)
@@ -141,21 +153,21 @@ def _array(name: str, values: list[Any]) -> pa.Array:
     return texts if name == "signal_id" else texts.dictionary_encode()
 
 
-def block_of(rows: Sequence[Sequence[Any]], names: Sequence[str]) -> dict[str, Any]:
-    """Return the columns of ``ml_packed`` for settled rows, but for lineage and number.
+def block_of(table: pa.Table) -> dict[str, Any]:
+    """Return the columns of ``ml_packed`` for settled rows, but for lineage and digests.
 
     Args:
-        rows: Values of each row, in the order of ``names``.
-        names: All of ``PACKED``.
+        table: Columns ``PACKED``, in any order of rows.
     """
-    key = itemgetter(names.index("settled_at"), names.index("signal_id"))
-    table = table_of(sorted(rows, key=key), names).select(PACKED)
+    table = table.unify_dictionaries()
+    positions = _in_order(table["settled_at"].to_numpy(), table["signal_id"].combine_chunks())
+    table = table.take(positions).combine_chunks()
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as stream:
         stream.write_table(table)
     decided, settled = (pc.min_max(table[name]).as_py() for name in ("decided_at", "settled_at"))
     return {
-        "rows": len(rows),
+        "rows": len(table),
         "decided_from": decided["min"],
         "decided_until": decided["max"],
         "settled_from": settled["min"],
@@ -172,7 +184,7 @@ def _tally(table: pa.Table) -> list[list[Any]]:
     pivotal = Counter(
         key for key, changed in zip(keys, table["pivotal"].to_pylist(), strict=True) if changed
     )
-    return [[*key, count, pivotal[key]] for key, count in Counter(keys).items()]
+    return sorted(([*key, count, pivotal[key]] for key, count in Counter(keys).items()), key=str)
 
 
 def is_same_block(block: Mapping[str, Any], stored: Mapping[str, Any]) -> bool:
@@ -185,25 +197,34 @@ def is_same_block(block: Mapping[str, Any], stored: Mapping[str, Any]) -> bool:
     if any(stored[name] != block[name] for name in block if name != "content"):
         return False
     try:
-        return bool(unpack(stored["content"]).equals(unpack(block["content"])))
+        return bool(_plain(stored["content"]).equals(_plain(block["content"])))
     except UNREADABLE:
         return False
 
 
+def _plain(content: bytes) -> pa.Table:
+    """Return a block whose texts are no longer coded, by numbers that depend on its making."""
+    table = unpack(content)
+    kinds = [getattr(field.type, "value_type", field.type) for field in table.schema]
+    return table.cast(pa.schema(zip(table.column_names, kinds, strict=True)))
+
+
 def unpacked_numbers(connection: Connection, lineage: str) -> list[int]:
-    """Return the numbers of a lineage's digests that have no block, in order.
+    """Return the numbers of a lineage's digests that are in no block, in order.
 
     Args:
         connection: Connection to the ledger.
         lineage: Name of the lineage.
     """
-    packed = select(PackedPredictions.number).where(PackedPredictions.lineage == lineage)
-    own = LedgerDigest.lineage == lineage, LedgerDigest.number.not_in(packed)
-    return list(
-        connection.execute(
-            select(LedgerDigest.number).where(*own).order_by(LedgerDigest.number)
-        ).scalars()
-    )
+    spans = select(PackedPredictions.first, PackedPredictions.number)
+    blocks = connection.execute(spans.where(PackedPredictions.lineage == lineage)).all()
+    packed = {number for first, last in blocks for number in range(first, last + 1)}
+    own = LedgerDigest.lineage == lineage
+    taken = connection.execute(select(func.count()).where(own)).scalar()
+    if taken == len(packed):
+        return []
+    numbers = select(LedgerDigest.number).where(own).order_by(LedgerDigest.number)
+    return [number for number in connection.execute(numbers).scalars() if number not in packed]
 
 
 def unpacked_parts(
@@ -216,7 +237,7 @@ def unpacked_parts(
     Args:
         connection: Connection to the ledger.
         lineage: Name of the lineage.
-        damaged: Numbers of blocks that cannot be read.
+        damaged: Digests whose block cannot be read.
     """
     own, number = Prediction.lineage == lineage, Prediction.digest_number
     unpacked = [*unpacked_numbers(connection, lineage), *damaged]
@@ -255,16 +276,20 @@ def read(
     own = PackedPredictions.lineage == lineage
     blocks = connection.execute(select(*BOUNDS).where(own)).all()
     wanted = {block.number for block in blocks if window.meets(block)}
+    spans = {block.number: range(block.first, block.number + 1) for block in blocks}
     tables, damaged = [table_of((), needed)], list[int]()
     contents = _contents(connection, own, wanted)
     while part := tuple(islice(contents, BLOCKS_AT_ONCE)):
-        tables.append(_joined([_unpacked(*block, needed, damaged) for block in part]))
+        unpacked = [_unpacked(spans[number], content, needed, damaged) for number, content in part]
+        tables.append(_joined(unpacked))
     bounds = [] if blocks else window.conditions()  # few rows have no block: no index of times
     for rest in unpacked_parts(connection, lineage, damaged):
         tables += _rows(connection, needed, rest, *bounds)
-    table = window.rows_of(_joined(tables))
-    del tables  # a life is large
-    return _frame(table, names, order)
+    table = window.rows_of(pa.concat_tables(tables).unify_dictionaries())
+    columns = dict(zip(table.column_names, table.columns, strict=True))
+    tables.clear()  # a life is large, and so is each copy of it
+    del table
+    return _frame(columns, names, order)
 
 
 def _joined(tables: list[pa.Table]) -> pa.Table:
@@ -272,12 +297,12 @@ def _joined(tables: list[pa.Table]) -> pa.Table:
     return pa.concat_tables(tables).unify_dictionaries().combine_chunks()
 
 
-def _unpacked(number: int, content: bytes, names: Sequence[str], damaged: list[int]) -> pa.Table:
-    """Return columns of a block; of a damaged one no rows, and its number goes to ``damaged``."""
+def _unpacked(digests: range, content: bytes, names: Sequence[str], damaged: list[int]) -> pa.Table:
+    """Return columns of a block; of a damaged one no rows, and its digests go to ``damaged``."""
     try:
         return unpack(content, names)
     except UNREADABLE:  # the rows are there, and the next verify makes it anew
-        damaged.append(number)
+        damaged += digests
         return table_of((), names)
 
 
@@ -297,7 +322,6 @@ def _contents(connection: Connection, own: Any, wanted: set[int]) -> Iterator[tu
 
 def _rows(connection: Connection, names: Sequence[str], *conditions: Any) -> Iterator[pa.Table]:
     """Yield columns of rows of ``ml_predictions``, a part at a time."""
-    yield table_of((), names)
     columns = [getattr(Prediction, name) for name in names]
     stored = select(*columns).where(*conditions)
     at_once = {"yield_per": ROWS_AT_ONCE}
@@ -305,25 +329,51 @@ def _rows(connection: Connection, names: Sequence[str], *conditions: Any) -> Ite
         yield table_of(rows, names)
 
 
-def _frame(table: pa.Table, names: Sequence[str], order: str) -> pd.DataFrame:
-    """Return columns of a table as a frame, ordered by a time and ``signal_id``."""
-    keys = [(order, "ascending"), ("signal_id", "ascending")]
-    positions = pc.sort_indices(table.select([order, "signal_id"]), sort_keys=keys)
-    return pd.DataFrame(
-        {name: _values(table[name].take(positions), name) for name in names}, copy=False
-    )
+def _frame(columns: dict[str, pa.ChunkedArray], names: Sequence[str], order: str) -> pd.DataFrame:
+    """Return columns as a frame, ordered by a time and ``signal_id``; each is dropped once read."""
+    positions = _in_order(columns[order].to_numpy(), columns["signal_id"].combine_chunks())
+    for name in columns.keys() - set(names):
+        del columns[name]
+    values = {
+        name: _values(columns.pop(name).combine_chunks().take(positions), name) for name in names
+    }
+    if len(positions) > MANY:
+        pa.default_memory_pool().release_unused()  # it would keep what a whole life took
+    return pd.DataFrame(values, copy=False)
 
 
-def _values(column: pa.ChunkedArray, name: str) -> Any:
+def _in_order(stamps: NDArray[np.datetime64], ids: pa.Array) -> pa.Array:
+    """Return the positions of rows by time; by id, which is slow, only where blocks meet.
+
+    Args:
+        stamps: Time of each row, shape (n,).
+        ids: Id of each row, shape (n,); those of a block are in order.
+    """
+    positions = np.argsort(stamps, kind="stable")
+    ordered, sorted_ids = stamps[positions], ids.take(pa.array(positions))
+    is_tie = ordered[1:] == ordered[:-1]
+    swapped = is_tie & pc.greater(sorted_ids[:-1], sorted_ids[1:]).to_numpy(zero_copy_only=False)
+    if swapped.any():
+        mixed = np.isin(ordered, ordered[1:][swapped])
+        rows = pa.table(
+            [pa.array(ordered[mixed]), sorted_ids.filter(pa.array(mixed))], ["at", "id"]
+        )
+        again = pc.sort_indices(rows, sort_keys=[("at", "ascending"), ("id", "ascending")])
+        positions[mixed] = positions[mixed][again.to_numpy()]
+    return pa.array(positions)
+
+
+def _values(column: pa.Array, name: str) -> Any:
     if name in TIME_COLUMNS:
-        stamps = column.to_numpy().astype("datetime64[ns]")
+        stamps = column.to_numpy(zero_copy_only=False).astype("datetime64[ns]")
         return pd.DatetimeIndex(stamps).tz_localize("UTC")
     kind = COLUMN_DTYPES.get(name, "object")
     if kind == "boolean":
-        known = column.is_valid().to_numpy()
-        return pd.arrays.BooleanArray(column.fill_null(False).to_numpy(), ~known)
+        known = column.is_valid().to_numpy(zero_copy_only=False)
+        values = column.fill_null(False).to_numpy(zero_copy_only=False)
+        return pd.arrays.BooleanArray(values, ~known)
     if pa.types.is_dictionary(column.type):
-        whole = column.combine_chunks()
-        texts = np.array([*whole.dictionary.to_pylist(), None], dtype=object)
-        return pd.Series(texts[whole.indices.fill_null(len(texts) - 1).to_numpy()], dtype=kind)
-    return pd.Series(column.to_numpy(), dtype=kind, copy=False)
+        texts = np.array([*column.dictionary.to_pylist(), None], dtype=object)
+        codes = column.indices.fill_null(len(texts) - 1).to_numpy()
+        return pd.Series(texts[codes], dtype=kind)
+    return pd.Series(column.to_numpy(zero_copy_only=False), dtype=kind, copy=False)

@@ -312,7 +312,11 @@ class Trade(Base):
     unprotected_since: Mapped[datetime | None] = mapped_column(UtcTime)
     order_id: Mapped[str | None]
 
-    __table_args__ = (Index(None, "lineage", "sequence"),)
+    __table_args__ = (
+        Index(None, "lineage", "sequence"),
+        Index(None, "lineage", "submitted_at"),
+        Index(None, "lineage", "status"),
+    )
 
 
 class LogSignal(Base):
@@ -416,7 +420,7 @@ class LedgerDigest(Base):
 
 
 class PackedPredictions(Base):
-    """The predictions of one digest by column (``packed``): a copy, to be read at once.
+    """The predictions of digests ``first`` to ``number`` by column (``packed``): a copy.
 
     ``tally`` counts the rows that were decided alike: decision, reason of the fallback, number,
     pivotal number. The times are the first and the last; NULL without rows.
@@ -425,6 +429,7 @@ class PackedPredictions(Base):
     __tablename__ = "ml_packed"
     lineage: Mapped[str] = mapped_column(primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    first: Mapped[int]
     rows: Mapped[int]
     decided_from: Mapped[datetime | None] = mapped_column(UtcTime)
     decided_until: Mapped[datetime | None] = mapped_column(UtcTime)

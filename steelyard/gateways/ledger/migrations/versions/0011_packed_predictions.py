@@ -1,4 +1,4 @@
-"""Settled predictions packed by column, one block per digest; the next guard fills the table."""
+"""Settled predictions packed by column, in blocks; the next guard makes them."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -16,6 +16,7 @@ def upgrade() -> None:
         "ml_packed",
         sa.Column("lineage", sa.String, nullable=False),
         sa.Column("number", sa.Integer, nullable=False),
+        sa.Column("first", sa.Integer, nullable=False),
         sa.Column("rows", sa.Integer, nullable=False),
         *(sa.Column(name, sa.DateTime(timezone=True), nullable=True) for name in moments),
         sa.Column("tally", sa.JSON, nullable=False),
