@@ -5,6 +5,7 @@ import json
 import sqlite3
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from io import StringIO
 from pathlib import Path
 
 import pandas as pd
@@ -273,6 +274,9 @@ def test_a_training_by_hand_says_what_it_did_otherwise_and_why(home: Path, simul
     assert seen["training"]["settled_through"] < seen["holdout"]["decided_from"]
     assert seen["holdout"]["num_rows"] == run.data.metrics["holdout_signals"]
     assert sorted(trial.info.run_name for trial in trials) == ["trial 0", "trial 1"]
+    table = pd.read_csv(StringIO(str(stores.registry._tracking.read(version.run_id, "trials.csv"))))
+    assert list(table["number"]) == [0, 1]
+    assert (table["seconds"] > 0).all()
     measured = run.data.metrics
     assert measured["evaluate_log_loss"] == pytest.approx(measured["holdout_log_loss"])
     assert measured["evaluate_example_count"] == measured["holdout_signals"]

@@ -72,6 +72,7 @@ class WeightPoint:
         verdict: What was decided.
         phase: Phase it left.
         weight_after: Weight it left, as a share.
+        run_id: MLflow run of the decision.
     """
 
     sequence: int
@@ -80,6 +81,7 @@ class WeightPoint:
     verdict: str
     phase: str
     weight_after: float
+    run_id: str
 
 
 @dataclass(slots=True)
@@ -394,15 +396,17 @@ class Journal:
         The runs are read once; later calls only add the decision made here.
         """
         with self._tracking.reached():
-            last_sequence = self._weight_path[-1].sequence if self._weight_path else 0
-            if last_sequence == entry.sequence - 1:
-                self._weight_path.extend(
-                    _path_points([self._tracking.client.get_run(str(entry.run_id))])
-                )
-            elif last_sequence < entry.sequence:
-                runs = self._tracking.all_decision_runs(PATH_NAMES)
-                self._weight_path = _path_points(reversed(runs))
-            return [point for point in self._weight_path if point.sequence <= entry.sequence]
+            return self._path_to(entry)
+
+    def _path_to(self, entry: Entry) -> "list[WeightPoint]":
+        last_sequence = self._weight_path[-1].sequence if self._weight_path else 0
+        if last_sequence == entry.sequence - 1:
+            run = self._tracking.client.get_run(str(entry.run_id))
+            self._weight_path.extend(_path_points([run]))
+        elif last_sequence < entry.sequence:
+            runs = self._tracking.all_decision_runs(PATH_NAMES)
+            self._weight_path = _path_points(reversed(runs))
+        return [point for point in self._weight_path if point.sequence <= entry.sequence]
 
     def _record_run(
         self, entry: Entry, files: Mapping[str, bytes], data: Sequence[Dataset]
@@ -497,19 +501,43 @@ class Journal:
         A decision whose file is gone is left out; ``faults`` names it.
         """
         with self._tracking.reached():
+            if last and (linked := self._linked_entries(last)):
+                return linked
             tracking = self._tracking
             runs = tracking.decision_runs(limit=last) if last else tracking.all_decision_runs()
             return [entry for entry in self._entries_or_none(runs[::-1]) if entry]
 
+    def _linked_entries(self, count: int) -> list[Entry]:
+        """Return the last decisions by the links between them; empty if one is not there."""
+        entry = self._undoubted_entry(self._seen(), self._stored_tag().state)
+        entries: list[Entry] = []
+        while entry is not None:
+            entries.append(entry)
+            if len(entries) == count or entry.previous_run_id is None:
+                return entries[::-1]
+            run = self._tracking.decision_run(entry.previous_run_id)
+            entry = self._entry_or_none(run) if run is not None else None
+        return []
+
     def latest(self, kind: str) -> Entry | None:
         """Return the latest decision of a kind, such as weight or hold; None without one."""
         with self._tracking.reached():
-            return self._first_trusted(f" and tags.kind = '{kind}'")
+            points = [point for point in self._whole_path() if point.kind == kind]
+            return self._first_of(reversed(points))
 
     def entry_into(self, phase: Phase) -> Entry | None:
-        """Return the first decision that left a phase, None if none did."""
+        """Return the first decision after which a phase was in force, None if none was."""
         with self._tracking.reached():
-            return self._first_trusted(f" and tags.phase = '{phase}'", oldest_first=True)
+            return self._first_of(point for point in self._whole_path() if point.phase == phase)
+
+    def _whole_path(self) -> "list[WeightPoint]":
+        last_entry = self._read()[2]
+        return self._path_to(last_entry) if last_entry is not None else []
+
+    def _first_of(self, points: Iterable[WeightPoint]) -> Entry | None:
+        """Return the first of these decisions that is as it was recorded."""
+        runs = (self._tracking.decision_run(point.run_id) for point in points)
+        return next((entry for run in runs if run and (entry := self._trusted_entry(run))), None)
 
     def page(self, run_id: str) -> str:
         """Return the path of a decision's run on MLflow's pages."""
@@ -691,9 +719,13 @@ class Journal:
         It is the one that the state names, unless another follows it or a witness has seen a later
         one; only then all of them are searched.
         """
+        return self._undoubted_entry(seen, state) or self._first_trusted()
+
+    def _undoubted_entry(self, seen: Testimony, state: State | None) -> Entry | None:
+        """Return the decision that a state names; None if it may not be the last one."""
         named = self._named_entry(state)
         if named is None or named.sequence < seen.highest or self._is_followed(named):
-            return self._first_trusted()
+            return None
         return named
 
     def _named_entry(self, state: State | None) -> Entry | None:
@@ -708,10 +740,10 @@ class Journal:
         condition = f" and tags.previous_hash = '{entry.hash}'"
         return bool(self._tracking.decision_runs(condition, limit=1))
 
-    def _first_trusted(self, condition: str = "", *, oldest_first: bool = False) -> Entry | None:
-        """Return the latest decision of a search, or the oldest, that is as it was recorded."""
+    def _first_trusted(self, condition: str = "") -> Entry | None:
+        """Return the latest decision of a search that is as it was recorded."""
         for depth in (1, SEARCH_DEPTH):
-            runs = self._tracking.decision_runs(condition, limit=depth, oldest_first=oldest_first)
+            runs = self._tracking.decision_runs(condition, limit=depth)
             trusted = next((entry for run in runs if (entry := self._trusted_entry(run))), None)
             if trusted or len(runs) < depth:
                 return trusted
@@ -811,6 +843,7 @@ def _path_points(runs: Iterable["Run"]) -> list[WeightPoint]:
             verdict=run.data.tags["verdict"],
             phase=run.data.tags["phase"],
             weight_after=run.data.metrics["weight_after"],
+            run_id=str(run.info.run_id),
         )
         for run in runs
         if run.data.tags.keys() >= set(PATH_TAGS)

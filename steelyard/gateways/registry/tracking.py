@@ -366,8 +366,6 @@ class Tracking:
         condition: str = "",
         status: str = "FINISHED",
         limit: int = MAX_RUNS,
-        *,
-        oldest_first: bool = False,
     ) -> list["Run"]:
         """Return the lineage's decision runs, latest decision first.
 
@@ -375,10 +373,9 @@ class Tracking:
             condition: Further terms of MLflow's search, beginning with `` and ``.
             status: Status of the runs, such as FINISHED or RUNNING.
             limit: Maximum number of runs.
-            oldest_first: Whether the order is turned round.
         """
         query = f"attributes.status = '{status}' and tags.lineage = '{self.lineage}'{condition}"
-        order = f"metrics.sequence {'ASC' if oldest_first else 'DESC'}"
+        order = "metrics.sequence DESC"
         with without_collector():
             return list(
                 self.client.search_runs(
