@@ -161,6 +161,7 @@ class Recorder:
                 self._report_outcomes()
         except RestoreService as error:
             self._waiting_for, self._wait = str(error), RETRY_SECONDS
+            self._urgent |= urgent
 
     def _is_due(self, now: float) -> bool:
         return self._is_quiet(now) or now - self._stored_at > LONGEST_SECONDS

@@ -5,6 +5,7 @@ that misses the deadline is computed to its end in its own thread and then disca
 """
 
 import math
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -140,6 +141,8 @@ class Session:
         self._deadline = policy.deadline_ms / 1e3
         self._features: FeatureStream | None = None
         self._bars: dict[str, Bars] = {}
+        self._arrived: dict[str, Bars] = {}
+        self._arrival = threading.Lock()
         self._worker = DeadlineWorker[_Opinion]()
         self._recorder = recorder
         self.fallbacks: Counter[str] = Counter()
@@ -169,9 +172,8 @@ class Session:
         Args:
             bars: Histories up to the newest bar, of the symbols that have a new one.
         """
-        if self._has_bars:
-            arrived = dict(bars)
-            self._worker.submit(lambda: self._take_in(arrived))
+        self._keep(bars)
+        self._worker.submit(self._take_in_arrived)
 
     def evaluate(
         self,
@@ -192,7 +194,9 @@ class Session:
         started = time.perf_counter()
         state, weight, out_of_force = self._watch.terms()
         bundle = self._champion.bundle
-        opinion = self._opinion(lambda: self._form_opinion(signal, bars, news, bundle))
+        if news:  # apart from the evaluation: one that is late at once looks at no bars
+            self._keep(news)
+        opinion = self._opinion(lambda: self._form_opinion(signal, bars, bundle))
         reason = opinion.reason or out_of_force
         if reason is not None:
             weight = 0.0
@@ -283,15 +287,10 @@ class Session:
             return _Opinion("exception")
 
     def _form_opinion(
-        self,
-        signal: Signal,
-        bars: Mapping[str, Bars] | None,
-        news: Mapping[str, Bars] | None,
-        bundle: Bundle | None,
+        self, signal: Signal, bars: Mapping[str, Bars] | None, bundle: Bundle | None
     ) -> _Opinion:
         if self._has_bars:
-            if news:
-                self._take_in(news)
+            self._take_in_arrived()
             stream = self._follow(bars)
             if stream.newest(signal.symbol) != (signal.timestamp - EPOCH) // MICROSECOND * 1000:
                 return _Opinion("other_bar")
@@ -316,6 +315,16 @@ class Session:
         if not (math.isfinite(p_win) and 0.0 <= confidence_ml <= 100.0):
             return _Opinion("odd_opinion", row)
         return _Opinion(None, row, p_win, confidence_ml)
+
+    def _keep(self, bars: Mapping[str, Bars]) -> None:
+        with self._arrival:
+            self._arrived.update(bars)
+
+    def _take_in_arrived(self) -> None:
+        with self._arrival:
+            arrived, self._arrived = self._arrived, {}
+        if arrived:
+            self._take_in(arrived)
 
     def _take_in(self, bars: Mapping[str, Bars]) -> None:
         """Take in new bars; if one is refused, the next evaluation reads all histories anew."""

@@ -593,3 +593,35 @@ def test_a_bar_refused_as_it_arrives_is_told_and_read_anew_once_it_is_corrected(
     assert session.evaluate(asked).fallback_reason == "exception"
     session.on_bars({"SIM01": good["SIM01"]})
     assert session.evaluate(asked).fallback_reason is None
+
+
+def test_bars_that_come_while_the_model_hangs_are_taken_in_afterwards(tmp_path: Path) -> None:
+    """Nobody waits for them, and none is lost: later features compare the whole universe."""
+    bars = dict(market()[0])
+    hanging, whole = (
+        open_test_session(tmp_path / name, state(), DeskPolicy(deadline_ms=500)) for name in "ab"
+    )
+    for session in (hanging, whole):
+        session.warm({symbol: history[:400] for symbol, history in bars.items()})
+    stuck, healthy = threading.Event(), hanging._champion.bundle
+
+    class Stuck(Raising):
+        def score(self, row: object) -> tuple[float, float]:
+            stuck.wait(30)
+            return 0.99, 99.0
+
+    with_scorer(hanging, Stuck())
+    reasons = []
+    for end in (401, 402):
+        so_far = {symbol: history[:end] for symbol, history in bars.items()}
+        stamp = pd.Timestamp(so_far["SIM00"].timestamp[-1], tz="UTC").to_pydatetime()
+        asked = Signal(f"S:{end}:buy", "SIM00", "buy", stamp, NOW, 71.0, SCORES)
+        reasons.append(hanging.evaluate(asked, news=so_far).fallback_reason)
+    hanging._champion.bundle = healthy
+    stuck.set()
+    time.sleep(0.5)
+    late, expected = hanging.evaluate(asked), whole.evaluate(asked, so_far)
+
+    assert reasons == ["deadline", "deadline"]
+    assert (late.fallback_reason, expected.fallback_reason) == (None, None)
+    np.testing.assert_allclose(late.features, expected.features, rtol=0, atol=1e-9)
