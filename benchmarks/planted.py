@@ -25,7 +25,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from steelyard.evaluation.positions import take_positions
-from steelyard.evaluation.skill import measure_skill
+from steelyard.evaluation.skill import Origin, measure_skill
 from steelyard.learning.admission import ProofRule, first_gate
 from steelyard.learning.folds import split_holdout
 from steelyard.learning.policy import LearningPolicy
@@ -205,7 +205,7 @@ def holdout_skill(predictions: pd.DataFrame) -> float:
     held = take_positions(settled, conf.books, conf.risk, ("baseline", "ml"))
     begin, end = held["decided_at"].min(), held["settled_at"].max()
     bets = conf.weight.sequential.bets
-    return measure_skill(held, end.to_pydatetime(), begin.to_pydatetime(), bets).skill
+    return measure_skill(held, end.to_pydatetime(), Origin(begin.to_pydatetime()), bets).skill
 
 
 def print_row(count: int, auc: float, found: list[Found]) -> None:
