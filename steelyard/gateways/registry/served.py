@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 RUNS = "/api/2.0/mlflow/runs/search"
 FILES = "/api/2.0/mlflow-artifacts/artifacts"
-PAGE = 1_000
-"""Runs in one answer."""
+PAGE = 250
+"""Runs in one answer, few enough for a busy server to answer before MLflow's client gives up."""
 
 
 def served_runs(address: str, experiment_id: str, lineage: str) -> list["Run"]:
