@@ -25,7 +25,7 @@ from steelyard.weight.decision import make_decision
 from steelyard.weight.state import State, initial_state
 
 SIZES = (10_000, 100_000, 1_000_000)
-DAYS = 1_460
+DAYS = 730
 BEGAN = datetime(2022, 1, 1, tzinfo=UTC)
 END = BEGAN + timedelta(days=DAYS)
 SYMBOLS = [f"S{number:03d}" for number in range(136)]

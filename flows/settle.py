@@ -9,6 +9,7 @@ from steelyard.tasks.alerts import announce
 from steelyard.tasks.answers import write_answers
 from steelyard.tasks.bars import read_history
 from steelyard.tasks.predictions import (
+    note_coverage,
     record_opinions,
     record_outcomes,
     require_one_system,
@@ -40,6 +41,7 @@ def settle(
     require_one_system(opened_home, history, state, at)
     predictions = record_opinions(opened_home, history, state)
     outcomes = record_outcomes(opened_home, history)
+    note_coverage(opened_home, history, at)
     write_answers(opened_home, at)
     announce(opened_home, [watch_streak(opened_home, at)])
     replace_model(opened_home, at)

@@ -10,9 +10,12 @@ import pandas as pd
 from steelyard.desk.blend import BlendTerms, blend_predictions
 from steelyard.desk.streak_breaker import StreakBreaker
 from steelyard.errors import FixConfiguration
+from steelyard.gateways.coverage import CoverageFile
 from steelyard.gateways.registry import Version
 from steelyard.home import Home
+from steelyard.market.exits import longest_trade
 from steelyard.market.features import feature_set_hash
+from steelyard.queries.history import coverage_now
 from steelyard.queries.systems import given_ids, latest_ownership
 from steelyard.tasks.events import emit_decision
 from steelyard.tasks.step import step
@@ -56,6 +59,19 @@ def record_opinions(home: Home, history: pd.DataFrame, state: State) -> int:
             if len(group):
                 predictions.append(_predict(home, group, version, state, float(weight)))
     return home.ledger.record_predictions(pd.concat(predictions, ignore_index=True))
+
+
+@step()
+def note_coverage(home: Home, history: pd.DataFrame, as_of: datetime) -> None:
+    """Note that every signal known at ``as_of`` is recorded, for the guard.
+
+    Args:
+        home: Opened home.
+        history: One row per signal, as known at the time of the run.
+        as_of: Time of the run (UTC).
+    """
+    longest = longest_trade(history, home.settings.brackets.time_limit_bars)
+    CoverageFile(home.state_folder).write(coverage_now(home, as_of, longest))
 
 
 @step()

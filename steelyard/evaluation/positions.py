@@ -125,7 +125,7 @@ def take_positions(
             f"{book}_taken": taken,
             f"{book}_return": np.where(taken, net_return * held, 0.0),
         }
-    return pd.concat([settled, pd.DataFrame(columns, index=settled.index)], axis=1)
+    return settled.assign(**columns)
 
 
 def _wanted(settled: pd.DataFrame, book: str, threshold: float) -> Bools:

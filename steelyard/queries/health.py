@@ -17,7 +17,7 @@ from steelyard.monitoring.health import (
     health,
     silences,
 )
-from steelyard.queries.history import signals_between
+from steelyard.queries.history import recent_signals
 from steelyard.queries.versions import serving_version
 from steelyard.weight.state import State
 
@@ -51,10 +51,10 @@ def proposed_lately(home: Home, as_of: datetime) -> pd.DataFrame | None:
         as_of: End of the window (UTC).
 
     Returns:
-        One row per signal, as ``market.strategy.signals`` returns it; None without bars.
+        One row per signal, as ``recent_signals`` returns it; None without bars.
     """
     longest = timedelta(days=home.settings.weight.window_max_days)
-    return signals_between(home, as_of - longest, as_of)
+    return recent_signals(home, as_of - longest, as_of)
 
 
 def health_between(

@@ -6,6 +6,7 @@ from datetime import datetime
 import pandas as pd
 
 from steelyard.errors import CollectMoreData
+from steelyard.gateways.coverage import Coverage, CoverageFile
 from steelyard.home import Home
 from steelyard.market.bars import Bars
 from steelyard.market.history import history, with_real_outcomes
@@ -98,3 +99,53 @@ def signals_between(home: Home, since: datetime, until: datetime) -> pd.DataFram
         return None
     decided = (proposed["decided_at"] > since).to_numpy(dtype=bool)
     return proposed[decided].reset_index(drop=True)
+
+
+def coverage_now(home: Home, through: datetime, longest_bars: int) -> Coverage:
+    """Return what a settlement now would have seen; no bar is read.
+
+    Args:
+        home: Opened home.
+        through: Time of the settlement (UTC).
+        longest_bars: Bars that the longest signal may last.
+    """
+    newest = home.lake.newest() if home.has_source else {}
+    return Coverage(
+        through=through,
+        newest={symbol: opened.isoformat() for symbol, opened in newest.items()},
+        logged=home.ledger.log_signal_count() if home.settings.strategy.is_log else 0,
+        system=home.settings.strategy.model_dump_json(),
+        longest_bars=longest_bars,
+    )
+
+
+def recent_signals(home: Home, since: datetime, until: datetime) -> pd.DataFrame | None:
+    """Return the existing system's signals decided in (since, until], of the lineage's life.
+
+    If nothing came since the last settlement they are the ledger's: no bar is read then, and the
+    existing system is not asked.
+
+    Args:
+        home: Opened home.
+        since: Start of the interval (UTC), excluded; not before the lineage began.
+        until: End of the interval (UTC).
+
+    Returns:
+        One row per signal, columns ``signal_id``, ``decided_at`` and ``LEVELS`` as far as there are
+        any; None if bars are to come.
+    """
+    covered = CoverageFile(home.state_folder).read()
+    if covered is None or not _is_all_there_is(home, covered, until):
+        return signals_between(home, since, until)
+    recorded = home.ledger.predictions(since, until, ("signal_id", "decided_at"))
+    return recorded.assign(level_bars=float(covered.longest_bars))
+
+
+def _is_all_there_is(home: Home, covered: Coverage, until: datetime) -> bool:
+    """Return whether a settlement saw all that is known at a time."""
+    if coverage_now(home, covered.through, covered.longest_bars) != covered:
+        return False
+    if until <= covered.through or not covered.newest:
+        return True
+    newest = max(pd.Timestamp(opened) for opened in covered.newest.values())
+    return bool(newest + home.lake.known_after <= covered.through)

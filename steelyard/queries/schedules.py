@@ -18,7 +18,7 @@ from steelyard.errors import CollectMoreData, FixConfiguration
 from steelyard.gateways.calendars import QUIET, next_open, zone_of
 from steelyard.gateways.registry import Version
 from steelyard.home import Home
-from steelyard.queries.history import signals_between
+from steelyard.queries.history import recent_signals
 from steelyard.queries.rhythm import DAY, rhythm
 from steelyard.settings import declared_deployments, schedule_of
 from steelyard.views.lineage import ScheduleStatus
@@ -325,8 +325,11 @@ def _collect(records: ScheduleRecords) -> Trace:
     A simulated source owes nothing, exchanges close for days.
     """
     lake, source = records.home.lake, records.home.settings.source.resolved()
+    as_of = pd.Timestamp(records.as_of)
     try:
-        last = lake.read(until=pd.Timestamp(records.as_of))["timestamp"].max() + lake.known_after
+        last = max(lake.newest().values(), default=pd.NaT) + lake.known_after
+        if last > as_of:  # the status is of a time in the past
+            last = lake.read(until=as_of)["timestamp"].max() + lake.known_after
     except CollectMoreData:
         return Trace()
     if pd.isna(last):
@@ -443,7 +446,7 @@ def _since(records: ScheduleRecords) -> datetime:
 
 def _first_signal(records: ScheduleRecords, since: datetime, known: Any = ()) -> datetime | None:
     """Return the decision time of the first signal after ``since`` not among ``known``, or None."""
-    signals = signals_between(records.home, since, records.as_of)
+    signals = recent_signals(records.home, since, records.as_of)
     if signals is None:
         return None
     unknown = ~signals["signal_id"].isin(list(known)).to_numpy(dtype=bool)

@@ -13,8 +13,10 @@ from factories.registry import copy_mlflow
 from factories.settled import settled
 from steelyard.flows.guard import guard
 from steelyard.flows.settle import settle as settle_flow
+from steelyard.gateways.lake import Lake
 from steelyard.home import Home, open_home
 from steelyard.monitoring.health import Importance
+from steelyard.queries.history import recent_signals, signals_between
 from steelyard.queries.report import lineage_report
 from steelyard.views.report import lineage_page
 
@@ -62,6 +64,37 @@ def test_an_end_of_signals_posts_an_alert(pilot: Home) -> None:
 
     run(pilot, guard, DAY + timedelta(days=21))
     assert "there are no signals any more" in told(pilot)
+
+
+def test_the_guard_of_a_settled_home_reads_no_bars(
+    pilot: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What settle recorded is what there is; only bars that came later are asked for signals."""
+    reads, read = list[object](), Lake.bars
+    monkeypatch.setattr(
+        Lake, "bars", lambda *args, **known: reads.append(known) or read(*args, **known)
+    )
+    run(pilot, settle_flow, DAY)
+    asked = signals_between(pilot, BEGAN, DAY)
+    told_by_ledger = recent_signals(pilot, BEGAN, DAY)
+    assert asked is not None
+    assert told_by_ledger is not None
+    pd.testing.assert_series_equal(
+        told_by_ledger["signal_id"].sort_values(ignore_index=True),
+        asked["signal_id"].sort_values(ignore_index=True),
+        check_dtype=False,
+    )
+    reads.clear()
+    run(pilot, guard, DAY + timedelta(days=1))
+    assert (reads, told(pilot)) == ([], [])
+
+    bars = bars_frame()
+    later = (bars["timestamp"] + BAR <= pd.Timestamp(DAY + timedelta(days=3))).to_numpy()
+    pilot.lake.append(bars[later], BAR)
+    reads.clear()
+    run(pilot, guard, DAY + timedelta(days=5))
+    assert reads
+    assert told(pilot) == ["signals get no prediction"]
 
 
 def test_figures_that_surely_miss_their_target_alert_once_a_period(

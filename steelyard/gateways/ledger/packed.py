@@ -331,9 +331,11 @@ def _rows(connection: Connection, names: Sequence[str], *conditions: Any) -> Ite
 
 def _frame(columns: dict[str, pa.ChunkedArray], names: Sequence[str], order: str) -> pd.DataFrame:
     """Return columns as a frame, ordered by a time and ``signal_id``; each is dropped once read."""
-    positions = _in_order(columns[order].to_numpy(), columns["signal_id"].combine_chunks())
+    stamps, ids = columns[order].to_numpy(), columns["signal_id"].combine_chunks()
     for name in columns.keys() - set(names):
         del columns[name]
+    positions = _in_order(stamps, ids)
+    del ids
     values = {
         name: _values(columns.pop(name).combine_chunks().take(positions), name) for name in names
     }
