@@ -7,7 +7,7 @@ DEMO := demo
 PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
-.PHONY: install demo test soak e2e wheel freqtrade check cover lint bench clean
+.PHONY: install demo test soak e2e postgres wheel freqtrade check cover lint bench clean
 
 install: $(INSTALLED)
 
@@ -37,6 +37,11 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# A week of flows with every database on PostgreSQL and MLflow's files on S3. Needs a server's programs: apt-get install postgresql.
+postgres: install
+	$(PIP) '.[dev,store]'
+	$(BIN)/python -m pytest tests/postgres -m postgres
 
 # The wheel, installed into a fresh environment and used in a folder with packages named tasks and flows.
 wheel: install

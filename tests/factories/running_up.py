@@ -26,6 +26,7 @@ class Up:
     """A running ``steelyard up``, and the addresses of its servers."""
 
     process: subprocess.Popen[bytes]
+    folder: Path
     home: Path
     conf: Path
     prefect: str
@@ -38,10 +39,10 @@ class Up:
         return (self.home / ".steelyard" / "login").read_text().strip()
 
     def out(self) -> str:
-        return (self.conf.parent / "out").read_text()
+        return (self.folder / "out").read_text()
 
     def err(self) -> str:
-        return (self.conf.parent / "err").read_text()
+        return (self.folder / "err").read_text()
 
     def child(self, text: str) -> int:
         """Process id of the child whose command line contains ``text``; 0 without one."""
@@ -96,7 +97,9 @@ class Up:
 
 
 @contextmanager
-def running_up(folder: Path, home: Path, settings: Mapping[str, Any] | None = None) -> Iterator[Up]:
+def running_up(
+    folder: Path, home: Path, settings: Mapping[str, Any] | None = None, profile: str = ""
+) -> Iterator[Up]:
     """Run ``steelyard up`` on free ports while inside; ``settings`` by file name in ``conf/``."""
     ports = dict(zip(("prefect_port", "mlflow_port", "page_port"), free_ports(), strict=True))
     own = dict(settings or {})
@@ -106,6 +109,7 @@ def running_up(folder: Path, home: Path, settings: Mapping[str, Any] | None = No
     for name, values in files.items():
         (conf / name).parent.mkdir(parents=True, exist_ok=True)
         (conf / f"{name}.yaml").write_text(yaml.safe_dump(values))
+    conf /= profile
     with (folder / "out").open("w") as out, (folder / "err").open("w") as err:
         process = subprocess.Popen(
             [sys.executable, "-m", "steelyard", "up", "--home", home, "--conf", conf],
@@ -113,7 +117,9 @@ def running_up(folder: Path, home: Path, settings: Mapping[str, Any] | None = No
             stdout=out,
             stderr=err,
         )
-    running = Up(process, home, conf, *(f"http://127.0.0.1:{port}" for port in ports.values()))
+    running = Up(
+        process, folder, home, conf, *(f"http://127.0.0.1:{port}" for port in ports.values())
+    )
     wait_until(lambda: "Ctrl-C" in running.out() or process.poll() is not None)
     yield running
     process.terminate()
