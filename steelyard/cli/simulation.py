@@ -1,7 +1,7 @@
 """Commands about lives that are replayed, simulated or set on fire."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -45,6 +45,14 @@ def replay(
             "--evidence", help="Evidence rule, ladder or sequential; default: conf/weight.yaml."
         ),
     ] = None,
+    grid: Annotated[
+        Path | None,
+        typer.Option(
+            "--grid",
+            help="YAML of settings and their values: one replay for each combination, "
+            "in a home of its own below --home.",
+        ),
+    ] = None,
     home: Home = HERE,
     conf: Conf = None,
     lineage: Lineage = None,
@@ -52,27 +60,30 @@ def replay(
 ) -> None:
     """Replay past bars, or the signals of a log, day by day, as the scheduled flows would run."""
     from steelyard.flows import replay as flows
+    from steelyard.flows.grid import replay_grid
     from steelyard.views import terminal
 
-    common = {"trials": trials, "retrain_days": retrain_days, "evidence": evidence}
-    common["lineage"] = lineage
-    days = {
-        "start": parse_time(start) if start else None,
-        "end": parse_time(end) if end else None,
-    }
     if (bars is None) == (log is None) or (log is not None and strategy):
         raise typer.BadParameter("pass either --bars (and --strategy), or --log")
-    if log is not None:
-        document = run_with_progress(
-            flows.replay_log, log=str(log), **days, **common, **folders(home, conf)
-        )
-    elif not (start and end):
+    if bars and not (start and end):
         raise typer.BadParameter("a replay of bars needs its days; pass --start and --end")
-    else:
-        document = run_with_progress(
-            flows.replay, bars=bars, strategy=strategy, **days, **common, **folders(home, conf)
-        )
-    show(document, as_json, terminal.print_replay)
+    replayed: dict[str, Any] = {
+        "start": parse_time(start) if start else None,
+        "end": parse_time(end) if end else None,
+        "trials": trials,
+        "retrain_days": retrain_days,
+        "evidence": evidence,
+    }
+    replayed |= {"log": str(log)} if log else {"bars": bars, "strategy": strategy}
+    where = {"lineage": lineage, **folders(home, conf)}
+    if grid is None:
+        flow = flows.replay_log if log else flows.replay
+        show(run_with_progress(flow, **replayed, **where), as_json, terminal.print_replay)
+        return
+    document = run_with_progress(replay_grid, grid=str(grid), replayed=replayed, **where)
+    show(document, as_json, terminal.print_grid)
+    if not document.complete:
+        raise typer.Exit(1)
 
 
 @app.command()

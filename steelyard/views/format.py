@@ -12,6 +12,7 @@ from steelyard.monitoring.drift import ColumnDrift
 from steelyard.monitoring.drift_record import DriftRecord
 from steelyard.views.lineage import Improvement, LineageStatus, Status
 from steelyard.views.records import DecisionRecord, VersionRecord
+from steelyard.views.replay import GridResult, ReplayResult
 from steelyard.weight.decision import Rule
 from steelyard.weight.policy import PHASES, Phase, WeightPolicy
 from steelyard.weight.rollout import RolloutItem
@@ -218,6 +219,40 @@ def overview_view(statuses: Iterable[Status]) -> TableView:
         rows.append((status.lineage, *facts, f"{len(status.alerts)}", status.answer))
     headings = ("lineage", "phase", "weight in force", "champion", "alerts", "answer")
     return TableView("Lineages", headings, tuple(rows), frozenset({2, 4}), frozenset({5}))
+
+
+def grid_view(grid: GridResult) -> TableView:
+    """Return the replays of a grid, one per row: its settings, then what came of them."""
+    keys = tuple(grid.replays[0].point.settings)
+    names = [key.rpartition(".")[2] for key in keys]
+    rows = tuple(
+        (*(str(replay.point.settings[key]) for key in keys), *_grid_figures(replay.result))
+        for replay in grid.replays
+    )
+    headings = (
+        *(names if len(set(names)) == len(names) else keys),
+        *("settled", "baseline", "blended", "Sharpe", "drawdown", "by luck", "weight"),
+    )
+    numeric = frozenset(range(len(keys), len(headings)))
+    refused = frozenset(row for row, replay in enumerate(grid.replays) if replay.refused)
+    title = "Grid: return of the baseline; return, Sharpe and drawdown of the blended book"
+    return TableView(title, headings, rows, numeric, emphasized=refused)
+
+
+def _grid_figures(replay: ReplayResult | None) -> tuple[str, ...]:
+    """Return the cells of a replay: returns of two books, worth of the blended one, weight."""
+    if replay is None:
+        return (*6 * ("–",), "refused")
+    books, worth = replay.books, replay.worth
+    return (
+        f"{replay.signals_settled}",
+        format_measure("total_return", books.baseline.total_return),
+        format_measure("total_return", books.blended.total_return),
+        format_ratio(books.blended.sharpe),
+        format_measure("max_drawdown", books.blended.max_drawdown),
+        format_share(worth.sharpes.books["blended"].luck if worth else None),
+        f"{replay.phase} {format_share(replay.weight)}",
+    )
 
 
 def books_view(books: Books) -> TableView:

@@ -1,8 +1,9 @@
-"""The result of a replay and of the demo, as values: what the commands return and print."""
+"""Results of a replay, a grid and the demo, as values: what the commands return and print."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from steelyard.evaluation.books import Books
@@ -72,6 +73,67 @@ class ReplayResult:
             "timing": {"lived_seconds": round(self.seconds, 2)},
             "page": self.page,
         }
+
+
+@dataclass(frozen=True, slots=True)
+class GridPoint:
+    """One combination of settings of a grid.
+
+    Attributes:
+        settings: ``SUBJECT.KEY`` or ``lineage`` → value.
+        home: Folder of its replay.
+        lineage: Name of the lineage that is replayed; None for the only one.
+    """
+
+    settings: Mapping[str, Any]
+    home: Path
+    lineage: str | None
+
+    @property
+    def conf(self) -> Path:
+        """Folder of all its settings."""
+        return self.home / "conf"
+
+
+@dataclass(frozen=True, slots=True)
+class GridReplay:
+    """The replay with one combination of settings of a grid.
+
+    Attributes:
+        point: The settings, and where the replay is.
+        result: Its result; None if it was refused.
+        refused: Why it was refused; empty if it was not.
+    """
+
+    point: GridPoint
+    result: ReplayResult | None
+    refused: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {
+            "settings": dict(self.point.settings),
+            "home": str(self.point.home),
+            "conf": str(self.point.conf),
+            "refused": self.refused,
+            "replay": self.result.to_dict() if self.result else None,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class GridResult:
+    """All replays of a grid, in the order of its combinations."""
+
+    replays: tuple[GridReplay, ...]
+
+    @property
+    def complete(self) -> bool:
+        """Whether none was refused."""
+        return not any(replay.refused for replay in self.replays)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {"replays": [replay.to_dict() for replay in self.replays]}
 
 
 @dataclass(frozen=True, slots=True)

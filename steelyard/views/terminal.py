@@ -36,6 +36,7 @@ from steelyard.views.format import (
     drift_words,
     facts_view,
     format_minute,
+    grid_view,
     overview_view,
     rollout_view,
     rules_view,
@@ -71,7 +72,7 @@ from steelyard.views.records import (
     SingleDecision,
     VersionRecord,
 )
-from steelyard.views.replay import DemoResult, ReplayResult
+from steelyard.views.replay import DemoResult, GridResult, ReplayResult
 from steelyard.views.runs import (
     ANSWERED,
     BarRun,
@@ -394,6 +395,15 @@ def print_replay(replay: ReplayResult) -> None:
     if replay.page:
         _line(f"report: {replay.page}")
     _line((f"phase {replay.phase}, weight {replay.weight:.1%}", "bold"))
+
+
+def print_grid(grid: GridResult) -> None:
+    """Print the replays of a grid, one per row, and why any was refused."""
+    _print_table(grid_view(grid))
+    for replay in grid.replays:
+        if replay.refused:
+            _line((f"{replay.point.home.name}: ", "bold"), replay.refused)
+    _line(f"each replay is in a home of its own under {grid.replays[0].point.home.parent}")
 
 
 def print_demo(demo: DemoResult) -> None:
