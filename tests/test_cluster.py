@@ -2,12 +2,15 @@
 
 import socket
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from distributed import LocalCluster
 
+from factories.bars import FOUR_HOURS
 from factories.counting import (
     count,
     die,
@@ -20,11 +23,18 @@ from steelyard.errors import CollectMoreData, FixConfiguration, RestoreService
 from steelyard.evaluation.books import SizingPolicy
 from steelyard.gateways import cluster
 from steelyard.gateways.cluster import ScaleSettings, installed, open_workers
+from steelyard.home import home_under
+from steelyard.market.simulated import SimulatedMarket
+from steelyard.market.simulated import simulate as simulated_bars
 from steelyard.progress import progress_to
+from steelyard.queries import history
+from steelyard.queries.history import known_history
+from steelyard.settings import Settings
 from steelyard.simulation.characteristics import SCENARIOS, Design, simulate
 from steelyard.values import OrderedMap
 from steelyard.weight.policy import WeightPolicy
 
+MARKET = SimulatedMarket(symbols=5, end=datetime(2020, 3, 1, tzinfo=UTC))
 PLACES = ("processes", "dask")
 
 
@@ -109,6 +119,26 @@ def test_simulated_lives_are_the_same_everywhere(apply: OrderedMap) -> None:
     alone = list(simulated())
 
     assert list(simulated(apply=apply)) == alone
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_history_in_parts_is_the_history(
+    place: str, dask: LocalCluster, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Workers read the lake themselves; every column is the same to the last bit, in order."""
+    alone = home_under(Settings(), home)
+    alone.lake.append(simulated_bars(MARKET), FOUR_HOURS)
+    address = dask.scheduler_address
+    scale = ScaleSettings(processes=2) if place == "processes" else ScaleSettings(dask=address)
+    parted = home_under(Settings(scale=scale), home)
+    monkeypatch.setattr(history, "LEAST_SYMBOLS", 2)
+    as_of = datetime(2030, 1, 1, tzinfo=UTC)
+
+    whole = known_history(alone, as_of)
+    assert len(whole) > 20
+    pd.testing.assert_frame_equal(known_history(parted, as_of), whole, check_exact=True)
+    before_all = MARKET.start - timedelta(days=1)
+    assert known_history(parted, before_all).empty == known_history(alone, before_all).empty
 
 
 def test_a_worker_with_other_libraries_is_refused(maps: dict[str, OrderedMap]) -> None:

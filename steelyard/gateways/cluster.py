@@ -51,6 +51,11 @@ class ScaleSettings(FrozenModel):
     processes: Annotated[int, Field(ge=1, le=1024)] = 1
     dask: Annotated[str, Field(pattern=r"^(tcp|tls)://[^\s/]+:\d+$")] | None = None
 
+    @property
+    def is_alone(self) -> bool:
+        """Whether this process does all work itself."""
+        return self.processes == 1 and self.dask is None
+
     @model_validator(mode="after")
     def _require_one_place(self) -> Self:
         if self.dask and self.processes > 1:
@@ -69,7 +74,7 @@ def open_workers(settings: ScaleSettings) -> Iterator[OrderedMap | None]:
         FixConfiguration: If Dask is not installed.
         RestoreService: If the cluster does not answer or has no worker.
     """
-    if _at_work.get() or (settings.processes == 1 and settings.dask is None):
+    if _at_work.get() or settings.is_alone:
         yield None
     elif settings.dask is not None:
         with dask_cluster(settings.dask) as apply:

@@ -336,17 +336,20 @@ class Lake:
         }
         return {symbol: stamp for symbol, stamp in stamps.items() if stamp is not None}
 
-    def bars(self, until: pd.Timestamp | None = None) -> dict[str, Bars]:
+    def bars(
+        self, until: pd.Timestamp | None = None, symbols: Iterable[str] | None = None
+    ) -> dict[str, Bars]:
         """Return the stored bars by symbol.
 
         Args:
             until: Time by which a bar must be known, UTC; None for all bars.
+            symbols: Symbols to read; None for all.
 
         Raises:
             CollectMoreData: If there are no bars.
             RestoreService: If a file cannot be read.
         """
-        return by_symbol(self.read(until), self.bar_size, self.known_after)
+        return by_symbol(self.read(until, symbols), self.bar_size, self.known_after)
 
     def _stored(
         self, symbol: str, template: pd.DataFrame, since: pd.Timestamp | None = None

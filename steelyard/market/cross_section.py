@@ -72,7 +72,7 @@ class Crossing:
         return cls.of_symbols({symbol: own for part in parts for symbol, own in part._items()})
 
     def _items(self) -> Iterable[tuple[str, tuple[Stamps, Floats]]]:
-        begins = [0, *self.ends[:-1]]
+        begins = [0, *self.ends][: len(self.symbols)]
         for symbol, begin, end in zip(self.symbols, begins, self.ends, strict=True):
             yield symbol, (self.stamps[begin:end], self.values[begin:end])
 

@@ -51,9 +51,22 @@ def history(bars: Mapping[str, Bars], strategy: Strategy, bracket: BracketPolicy
         FixConfiguration: If the system breaks its contract (see ``signals``).
         FixData: If a signal has no ATR, and so no bracket.
     """
-    part = part_of(bars, strategy, bracket, checked_bars(len(bars)))
-    require_whole_scale(part.signals["confidence_existing"], type(strategy).__name__)
-    return assemble([part])
+    return whole_history([part_of(bars, strategy, bracket, checked_bars(len(bars)))], strategy)
+
+
+def whole_history(parts: Sequence[Part], strategy: Strategy) -> pd.DataFrame:
+    """Return the history of the symbols of all parts, if their confidences have one scale.
+
+    Args:
+        parts: One or more, no two of which share a symbol.
+        strategy: The existing system.
+
+    Raises:
+        FixConfiguration: If the confidences have another scale than 0 to 100.
+    """
+    confidences = pd.concat([part.signals["confidence_existing"] for part in parts])
+    require_whole_scale(confidences, type(strategy).__name__)
+    return assemble(parts)
 
 
 def part_of(

@@ -1,18 +1,31 @@
 """Signals of the existing system with features and outcomes, as known at a time."""
 
-from collections.abc import Mapping
+import hashlib
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 import pandas as pd
 
-from steelyard.errors import CollectMoreData
+from steelyard.errors import CollectMoreData, FixConfiguration
+from steelyard.gateways.cluster import open_workers
 from steelyard.gateways.coverage import Coverage, CoverageFile
+from steelyard.gateways.lake import Lake
+from steelyard.gateways.plugins import load_strategy
 from steelyard.home import Home
 from steelyard.market.bars import Bars
-from steelyard.market.history import history, with_real_outcomes
+from steelyard.market.brackets import BracketPolicy
+from steelyard.market.history import Part, history, part_of, whole_history, with_real_outcomes
 from steelyard.market.logged_history import logged_history
 from steelyard.market.overlap import SignalCount, signal_uniqueness
-from steelyard.market.strategy import signals
+from steelyard.market.strategy import Strategy, StrategySettings, checked_bars, signals
+
+LEAST_SYMBOLS = 32
+"""Symbols from which workers compute the history: of fewer it is there before they have begun."""
+PARTS = 16
+"""Parts of a history, each some symbols; the result does not depend on their number."""
 
 
 def known_history(home: Home, as_of: datetime) -> pd.DataFrame:
@@ -29,15 +42,77 @@ def known_history(home: Home, as_of: datetime) -> pd.DataFrame:
     Raises:
         CollectMoreData: If there are no bars yet, in a home that has any.
     """
-    bars, settings = known_bars(home, as_of), home.settings
+    settings = home.settings
     if settings.strategy.is_log:
+        bars = known_bars(home, as_of)
         log, logged = settings.strategy.log, home.ledger.log_signals(as_of)
         known = logged_history(
             logged, bars, home.own_names, settings.brackets, log.stop_distance, as_of
         )
     else:
-        known = history(bars or {}, home.strategy, settings.brackets)
+        known = _computed_history(home, pd.Timestamp(as_of))
     return with_real_outcomes(known, home.ledger.real_outcomes(as_of))
+
+
+@dataclass(frozen=True, slots=True)
+class PartWork:
+    """What a worker needs to know to compute a part of a history by itself.
+
+    Attributes:
+        lake: Folder of the lake, which the worker reads.
+        until: Time by which a bar must be known, UTC.
+        strategy: Settings of the existing system, which the worker loads.
+        code: Digest of the module of its class; a worker with another one must not answer.
+        bracket: Exit rule and costs of every signal.
+        checked: Result of ``checked_bars`` for the whole universe.
+    """
+
+    lake: Path
+    until: pd.Timestamp
+    strategy: StrategySettings
+    code: str
+    bracket: BracketPolicy
+    checked: int
+
+    def part(self, symbols: Sequence[str]) -> Part | None:
+        """Return the part of some symbols; None if none of them has a bar yet.
+
+        Raises:
+            FixConfiguration: If the module of the system is not the one of whoever asks.
+        """
+        strategy = load_strategy(self.strategy)
+        if _code_of(strategy) != self.code:
+            raise FixConfiguration(
+                f"{inspect.getfile(type(strategy))} of a worker differs from the one here; "
+                "give all workers the same, and start them again"
+            )
+        bars = Lake(self.lake).bars(self.until, symbols)
+        return part_of(bars, strategy, self.bracket, self.checked) if bars else None
+
+
+def _code_of(strategy: Strategy) -> str:
+    return hashlib.sha256(Path(inspect.getfile(type(strategy))).read_bytes()).hexdigest()
+
+
+def _computed_history(home: Home, until: pd.Timestamp) -> pd.DataFrame:
+    """Return the history of a system that looks at bars; of a large universe by the workers."""
+    strategy, bracket, scale = home.strategy, home.settings.brackets, home.settings.scale
+    symbols = () if scale.is_alone else sorted(home.lake.newest())
+    if len(symbols) < LEAST_SYMBOLS:
+        return history(home.lake.bars(until), strategy, bracket)
+    work = PartWork(
+        home.shared_folder / "lake",
+        until,
+        home.settings.strategy,
+        _code_of(strategy),
+        bracket,
+        checked_bars(len(symbols)),
+    )
+    count = min(PARTS, len(symbols))
+    with open_workers(scale) as apply:
+        computed = (apply or map)(work.part, [symbols[first::count] for first in range(count)])
+        parts = [part for part in computed if part is not None]
+    return whole_history(parts, strategy) if parts else history({}, strategy, bracket)
 
 
 def known_bars(home: Home, as_of: datetime) -> dict[str, Bars] | None:
