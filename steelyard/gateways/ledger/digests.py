@@ -8,7 +8,7 @@ in MLflow. The latency is left out: it is a measurement that no replay repeats.
 import hashlib
 import json
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import groupby
 from operator import itemgetter
@@ -43,6 +43,14 @@ STORED = (*COLUMNS, "latency_ms")
 """Columns read of every row: those a digest covers, and last what only a block keeps."""
 _STORED_COLUMNS = [getattr(Prediction, name) for name in STORED]
 
+_BLOCK = [
+    column
+    for column in PackedPredictions.__table__.columns
+    if column.name not in ("lineage", "number", "first")
+]
+"""Columns that follow from the rows of a block."""
+_Mark = tuple[dict[str, Any], bytes]
+
 _log = logging.getLogger(__name__)
 
 
@@ -60,6 +68,9 @@ class Digests:
         self._is_own = Prediction.lineage == ledger.lineage
         self._own_links = LedgerDigest.lineage == ledger.lineage
         self._own_blocks = PackedPredictions.lineage == ledger.lineage
+        self._copies: dict[int, _Mark] = {}
+        """Blocks that were held against their rows, or made of them, here: a check of the last
+        digests need not read those of a block that is still the same."""
 
     def extend(self) -> tuple[int, str]:
         """Take the digest of what is newly settled; return number and head of the chain.
@@ -109,16 +120,21 @@ class Digests:
             packed.number == number - 1,
             packed.rows + len(table) <= BLOCK_ROWS,
         )
-        last = connection.execute(select(packed.first, packed.content).where(*before)).first()
+        columns = (packed.first, *_BLOCK)
+        stored = connection.execute(select(*columns).where(*before)).mappings().first()
+        last = dict(stored) if stored else None
         try:
-            table = pa.concat_tables([unpack(last.content), table]) if last else table
-            first = last.first if last else number
+            table = pa.concat_tables([unpack(last["content"]), table]) if last else table
+            first = last["first"] if last else number
         except UNREADABLE:  # the check of the digests makes it anew
             first = number
         if first < number:
             connection.execute(delete(packed).where(*before))
-        own = {"lineage": self._ledger.lineage, "number": number, "first": first}
-        connection.execute(insert(packed).values(own | block_of(table)))
+        own, block = {"lineage": self._ledger.lineage, "number": number}, block_of(table)
+        connection.execute(insert(packed).values(own | {"first": first} | block))
+        former = self._copies.pop(number - 1, None) if first < number else None
+        if first == number or (last and former == _mark(last)):
+            self._copies[number] = _mark(block)
 
     def reset(self) -> None:
         """Forget all digests: the next one covers everything that is settled then."""
@@ -143,6 +159,8 @@ class Digests:
         covered = select(Prediction.digest_number, *_STORED_COLUMNS).where(self._is_own)
         with self._ledger.transaction() as connection:
             blocks = self._blocks(connection, anchor)
+            if last is not None:
+                blocks = [block for block in blocks if not self._is_known(connection, block.number)]
             anchor = min([anchor, *(block.first - 1 for block in blocks)])
             links = connection.execute(chain.where(LedgerDigest.number >= anchor)).all()
             broken = _chain_fault(links, anchor, number, head)
@@ -174,18 +192,33 @@ class Digests:
         beyond = self._own_blocks, PackedPredictions.number > anchor
         return connection.execute(spans.where(*beyond)).all()
 
+    def _is_known(self, connection: Connection, number: int) -> bool:
+        """Return whether a block is the one that was found to be a copy of its rows."""
+        known = self._copies.get(number)
+        return known is not None and known == _mark(self._stored(connection, number))
+
+    def _stored(self, connection: Connection, number: int) -> dict[str, Any]:
+        of_number = self._own_blocks, PackedPredictions.number == number
+        return dict(connection.execute(select(*_BLOCK).where(*of_number)).mappings().one())
+
     def _mend_block(
         self, connection: Connection, number: int, rows: Sequence[Sequence[Any]]
     ) -> None:
         """Make a block anew if it is not a copy of its rows, and say so."""
         block = block_of(table_of(rows, STORED).select(PACKED))
-        of_number = self._own_blocks, PackedPredictions.number == number
-        columns = [getattr(PackedPredictions, name) for name in block]
-        stored = connection.execute(select(*columns).where(*of_number)).mappings().one()
-        if is_same_block(block, dict(stored)):
+        stored = self._stored(connection, number)
+        if is_same_block(block, stored):
+            self._copies[number] = _mark(stored)
             return
+        of_number = self._own_blocks, PackedPredictions.number == number
         connection.execute(update(PackedPredictions).where(*of_number).values(block))
         _log.warning("block %d of the ledger was not a copy of its rows and was made anew", number)
+
+
+def _mark(block: Mapping[str, Any]) -> _Mark:
+    """Return what tells a block from any other."""
+    short = {column.name: block[column.name] for column in _BLOCK if column.name != "content"}
+    return short, hashlib.sha256(block["content"]).digest()
 
 
 def _fault(link: Any, count: int, digest: str) -> str | None:
