@@ -17,6 +17,7 @@ from steelyard.evaluation.books import Books, equity_curves, finite_or_none, mea
 from steelyard.evaluation.positions import take_positions
 from steelyard.evaluation.sharpe import BookSharpes, deflated_sharpe
 from steelyard.evaluation.skill import MAX_BET_DAYS, Origin, head_start, measure_skill
+from steelyard.gateways.cluster import ScaleSettings, open_workers
 from steelyard.gateways.ledger import OUTCOME
 from steelyard.gateways.outside import in_sheet
 from steelyard.gateways.plugins import load_class
@@ -57,6 +58,8 @@ from steelyard.weight.state import State
 from steelyard.weight.transitions import install_champion
 
 AS_CONFIGURED = Retraining()
+LEAST_SHARED = 20_000
+"""Signals from which workers share a search: of fewer it is over before they have begun."""
 SYMBOLS_NAMED = 20
 """Symbols an error message lists at most."""
 HOLDOUT_COLUMNS = (
@@ -148,8 +151,10 @@ def trained_version(
         return registered
     trial_log = TrialLog(policy.trials)
     threshold = home.settings.books.threshold
-    with watched_machine() if in_full else nullcontext() as load:
-        training = train(samples, policy, trial_log, threshold, load_class)
+    large = len(samples) >= LEAST_SHARED
+    scale = home.settings.scale if large else ScaleSettings()
+    with watched_machine() if in_full else nullcontext() as load, open_workers(scale) as workers:
+        training = train(samples, policy, trial_log, threshold, load_class, workers)
     params = policy.model_dump(mode="json", exclude=set(RECORDING)) | {
         "reason": request.reason,
         "symbols": ", ".join(request.symbols),

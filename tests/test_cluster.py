@@ -19,11 +19,15 @@ from factories.counting import (
     square_after_a_death,
     square_inside,
 )
+from factories.samples import make_samples
 from steelyard.errors import CollectMoreData, FixConfiguration, RestoreService
 from steelyard.evaluation.books import SizingPolicy
 from steelyard.gateways import cluster
 from steelyard.gateways.cluster import ScaleSettings, installed, open_workers
 from steelyard.home import home_under
+from steelyard.learning.folds import split_holdout, walk_forward
+from steelyard.learning.policy import LearningPolicy
+from steelyard.learning.search import search
 from steelyard.market.simulated import SimulatedMarket
 from steelyard.market.simulated import simulate as simulated_bars
 from steelyard.progress import progress_to
@@ -119,6 +123,21 @@ def test_simulated_lives_are_the_same_everywhere(apply: OrderedMap) -> None:
     alone = list(simulated())
 
     assert list(simulated(apply=apply)) == alone
+
+
+def test_a_search_is_the_same_everywhere(apply: OrderedMap) -> None:
+    """Every trial, its value and the choice, to the last bit."""
+    samples = make_samples(600, signal=1.0)
+    policy = LearningPolicy(trials=5, rounds=20, batch=2)
+    folds = walk_forward(samples, split_holdout(samples, policy)[0], policy)
+    alone, shared = (
+        search(samples, samples.uniqueness, folds, policy, workers=workers)
+        for workers in (None, apply)
+    )
+
+    assert repr(shared.trials) == repr(alone.trials)
+    assert repr((shared.family, shared.params)) == repr((alone.family, alone.params))
+    assert shared.out_of_fold.tobytes() == alone.out_of_fold.tobytes()
 
 
 @pytest.mark.parametrize("place", PLACES)

@@ -19,6 +19,7 @@ from steelyard.learning.policy import RECORDING, Family, LearningPolicy
 from steelyard.learning.samples import Bools, Floats, Index, Samples
 from steelyard.learning.search import STRENGTH, SearchResult, TrialRow, search
 from steelyard.market.yes_or_no import TRADE_ABOVE
+from steelyard.values import OrderedMap
 
 Metrics = dict[str, float]
 
@@ -72,6 +73,7 @@ def train(
     on_trial: Callable[[TrialRow], None] | None = None,
     threshold: float = TRADE_ABOVE,
     load: ClassLoader = installed_class,
+    workers: OrderedMap | None = None,
 ) -> Training:
     """Search, fit, calibrate and score a model.
 
@@ -84,6 +86,7 @@ def train(
         on_trial: Called after each trial of the search, for logging.
         threshold: Confidence above which the existing system trades.
         load: Returns the class of a family of the user's own.
+        workers: Map over the trials of a batch; None for threads of this process.
 
     Raises:
         CollectMoreData: If there are too few samples, or outcomes of one kind only.
@@ -93,7 +96,7 @@ def train(
     folds = walk_forward(samples, development, policy)
     _require_both_outcomes(samples, folds)
     weight = sample_weights(samples, policy)
-    best = search(samples, weight, folds, policy, on_trial, load)
+    best = search(samples, weight, folds, policy, on_trial, load, workers)
     scored = ScoredRows.from_folds(samples, folds, weight)
     metrics = _yardstick_metrics(samples, weight, folds, development, holdout)
     metrics["trials"] = float(len(best.trials))

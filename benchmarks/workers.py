@@ -1,0 +1,71 @@
+"""One process, one worker and two: simulated lives, and the history of a universe in parts.
+
+Workers are processes of this machine (``processes`` in conf/scale.yaml). What they do is the same
+to the last bit; a ratio under the number of processors is the cost of sending work and results.
+"""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from steelyard.evaluation.books import SizingPolicy
+from steelyard.gateways.cluster import ScaleSettings, local_processes
+from steelyard.home import Home, home_under
+from steelyard.market.simulated import SimulatedMarket
+from steelyard.market.simulated import simulate as simulated_bars
+from steelyard.queries.history import known_history
+from steelyard.settings import Settings
+from steelyard.simulation.characteristics import Design, simulate
+from steelyard.values import OrderedMap
+from steelyard.weight.policy import WeightPolicy
+
+SYMBOLS = 64
+END = datetime(2022, 1, 1, tzinfo=UTC)
+
+
+def lives(apply: OrderedMap | None) -> Any:
+    """Return what the policy does to 200 lives of every scenario."""
+    design = Design(lives=200, months=24)
+    return list(simulate(WeightPolicy(), SizingPolicy(), [design], apply=apply))
+
+
+def timed(work: Callable[[], Any]) -> float:
+    """Return the seconds some work takes."""
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def history_of(home: Path, processes: int) -> Any:
+    """Return the history of a home that one or more processes compute, their start included."""
+    opened: Home = home_under(Settings(scale=ScaleSettings(processes=processes)), home)
+    return known_history(opened, END)
+
+
+def main() -> None:
+    """Print seconds of one process (threads, one part), of one worker and of two."""
+    lives(None)  # compiled and warm
+    seconds = {"lives": [timed(partial(lives, None))], "history": []}
+    for count in (1, 2):
+        with local_processes(count) as apply:
+            list(apply(abs, range(count)))
+            lives(apply)
+            seconds["lives"].append(timed(partial(lives, apply)))
+    with TemporaryDirectory() as folder:
+        bars = simulated_bars(SimulatedMarket(symbols=SYMBOLS, end=END))
+        home_under(Settings(), folder).lake.append(bars, bars["timestamp"].diff().mode()[0])
+        history_of(Path(folder), 1)
+        seconds["history"] += [timed(partial(history_of, Path(folder), n)) for n in (1, 2)]
+    print(f"{'':8} {'one process':>12} {'one worker':>12} {'two workers':>12} {'ratio':>6}")
+    print(f"{'lives':8}" + "".join(f" {taken:10.2f} s" for taken in seconds["lives"]), end=" ")
+    print(f"{seconds['lives'][1] / seconds['lives'][2]:6.2f}")
+    alone, shared = seconds["history"]
+    print(f"{'history':8} {alone:10.2f} s {'':12} {shared:10.2f} s {alone / shared:6.2f}")
+
+
+if __name__ == "__main__":
+    main()
