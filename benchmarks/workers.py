@@ -23,7 +23,7 @@ from steelyard.simulation.characteristics import Design, simulate
 from steelyard.values import OrderedMap
 from steelyard.weight.policy import WeightPolicy
 
-SYMBOLS = 64
+SYMBOLS = 320
 END = datetime(2022, 1, 1, tzinfo=UTC)
 
 

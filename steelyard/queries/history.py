@@ -22,7 +22,7 @@ from steelyard.market.logged_history import logged_history
 from steelyard.market.overlap import SignalCount, signal_uniqueness
 from steelyard.market.strategy import Strategy, StrategySettings, checked_bars, signals
 
-LEAST_SYMBOLS = 32
+LEAST_SYMBOLS = 300
 """Symbols from which workers compute the history: of fewer it is there before they have begun."""
 PARTS = 16
 """Parts of a history, each some symbols; the result does not depend on their number."""

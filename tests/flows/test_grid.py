@@ -37,7 +37,7 @@ def decided(document: dict[str, Any]) -> list[Any]:
 
 def predicted(home: Path) -> list[Any]:
     """What a replay predicted, without times of the clock."""
-    statement = "SELECT signal_id, p_win, confidence_ml, confidence_blended FROM ml_predictions"
+    statement = "SELECT signal_id, p_win, confidence_ml, blended, arm FROM ml_predictions"
     with sqlite3.connect(home / ".steelyard" / "ledger.db") as ledger:
         return sorted(ledger.execute(statement).fetchall(), key=str)
 
