@@ -40,6 +40,8 @@ from steelyard.weight.policy import WeightPolicy
 
 MARKET = SimulatedMarket(symbols=5, end=datetime(2020, 3, 1, tzinfo=UTC))
 PLACES = ("processes", "dask")
+LARGE = (pytest.param("processes", marks=pytest.mark.soak), "dask")
+"""For work that takes seconds to import."""
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +117,7 @@ def test_workers_report_where_they_were_asked(place: str, dask: LocalCluster) ->
     assert len(reports) == 6
 
 
+@pytest.mark.parametrize("apply", LARGE, indirect=True)
 def test_simulated_lives_are_the_same_everywhere(apply: OrderedMap) -> None:
     """Every figure of both modes, to the last bit, in the same order."""
     simulated = partial(
@@ -125,6 +128,7 @@ def test_simulated_lives_are_the_same_everywhere(apply: OrderedMap) -> None:
     assert list(simulated(apply=apply)) == alone
 
 
+@pytest.mark.parametrize("apply", LARGE, indirect=True)
 def test_a_search_is_the_same_everywhere(apply: OrderedMap) -> None:
     """Every trial, its value and the choice, to the last bit."""
     samples = make_samples(600, signal=1.0)
@@ -140,7 +144,7 @@ def test_a_search_is_the_same_everywhere(apply: OrderedMap) -> None:
     assert shared.out_of_fold.tobytes() == alone.out_of_fold.tobytes()
 
 
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("place", LARGE)
 def test_a_history_in_parts_is_the_history(
     place: str, dask: LocalCluster, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
