@@ -30,9 +30,15 @@ def replay_grid(
 
 
 def decided(document: dict[str, Any]) -> list[Any]:
-    """What a replay decided, without what only its own stores know."""
-    names = ("as_of", "kind", "phase", "weight_before", "weight_after", "verdict", "rules")
-    return [[entry[name] for name in names] for entry in document["decisions"]]
+    """What a replay decided, without its own latency and what only its own stores know."""
+    names = ("as_of", "kind", "phase", "weight_before", "weight_after", "verdict")
+    return [
+        (
+            [entry[name] for name in names],
+            [rule for rule in entry["rules"] if rule["name"] != "latency_p99"],
+        )
+        for entry in document["decisions"]
+    ]
 
 
 def predicted(home: Path) -> list[Any]:
