@@ -24,12 +24,12 @@ from steelyard.values import OrderedMap
 from steelyard.weight.policy import WeightPolicy
 
 SYMBOLS = 320
-END = datetime(2022, 1, 1, tzinfo=UTC)
+END = datetime(2020, 9, 1, tzinfo=UTC)
 
 
 def lives(apply: OrderedMap | None) -> Any:
-    """Return what the policy does to 200 lives of every scenario."""
-    design = Design(lives=200, months=24)
+    """Return what the policy does to 100 lives of every scenario."""
+    design = Design(lives=100, months=24)
     return list(simulate(WeightPolicy(), SizingPolicy(), [design], apply=apply))
 
 
