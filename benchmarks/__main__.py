@@ -83,7 +83,11 @@ def main() -> None:
         file.name for file in HERE.glob("[!_]*.py") if file.name not in STATISTICS
     )
     runs = [run(script) for script in scripts]
-    growths = {one.script: table for one in runs for table in growths_in(one.output)}
+    growths = {
+        f"{one.script.removesuffix('.py')} by {table.unit}": table
+        for one in runs
+        for table in growths_in(one.output)
+    }
     if named:
         return
     draw(growths, DOCS / PICTURE)
@@ -135,7 +139,7 @@ def draw(growths: dict[str, Growth], file: Path) -> None:
     """Draw figures over sizes, one panel a benchmark, with a line of exponent 1 behind them.
 
     Args:
-        growths: Name of the script → its last table.
+        growths: Title of a panel → its table.
         file: Written.
     """
     columns = min(len(growths), 3)
@@ -143,13 +147,13 @@ def draw(growths: dict[str, Growth], file: Path) -> None:
     panels = figure.subplots(-(-len(growths) // 3), columns, squeeze=False).flatten()
     for axes in panels[len(growths) :]:
         axes.set_visible(False)
-    for axes, (script, growth) in zip(panels, growths.items(), strict=False):
+    for axes, (title, growth) in zip(panels, growths.items(), strict=False):
         for name, values in growth.rows.items():
             axes.loglog(growth.sizes, values, "o-", lw=1.4, ms=3.5, label=name)
         lowest = min(values[0] for values in growth.rows.values())
         straight = [lowest * size / growth.sizes[0] for size in growth.sizes]
         axes.loglog(growth.sizes, straight, ":", color="#8a9099", label="exponent 1")
-        axes.set(title=script.removesuffix(".py"), xlabel=growth.unit)
+        axes.set(title=title, xlabel=growth.unit)
         axes.legend(frameon=False, fontsize=8)
     figure.set_dpi(110)
     with file.open("wb") as opened:
