@@ -1,6 +1,7 @@
-"""Run every benchmark of speed and write ``docs/performance.md`` with machine, load and command.
+"""Run benchmarks of speed, all or the named ones, and write what they found.
 
-Benchmarks print tables; one whose last column is ``exponent`` is drawn, too: its figures over the
+It stands in ``docs/performance.md`` with machine, load and command; sections of benchmarks that
+were not run stay. A table whose last column is ``exponent`` is drawn, too: its figures over the
 sizes in its header, both on a logarithmic scale.
 """
 
@@ -21,15 +22,18 @@ from matplotlib.figure import Figure
 HERE = Path(__file__).parent
 DOCS = HERE.parent / "docs"
 PICTURE = "pictures/scaling.png"
+COLUMNS = 3
+"""Panels side by side."""
 STATISTICS = ("edge.py", "evidence.py", "planted.py")
 """What a command finds out, not how long it takes; docs/results.md tells."""
-HEADER = """# Performance
+PAGE = DOCS / "performance.md"
+HEADER = f"""# Performance
 
-Written by `make bench` on {machine}, {day}. Figures are of this machine and hour; what holds
-elsewhere are the ratios to a peer measured in the same run, and the exponents: 1.0 means that twice
-the data take twice the time, 0.0 that it makes no difference.
+Written by `make bench`. Figures are of the machine and the hour beside them; what holds elsewhere
+are the ratios to a peer measured in the same run, and the exponents: 1.0 means that twice the data
+take twice the time, 0.0 that it makes no difference.
 
-![Cost over size on logarithmic scales, one panel a benchmark]({picture})
+![Cost over size on logarithmic scales, one panel a table]({PICTURE})
 """
 
 
@@ -38,67 +42,47 @@ class Growth:
     """A table of figures over sizes.
 
     Attributes:
+        benchmark: What printed it.
         unit: What the sizes count.
         sizes: Sizes, rising.
         rows: Name of a figure → its values, as many as sizes.
     """
 
+    benchmark: str
     unit: str
     sizes: Sequence[float]
     rows: dict[str, list[float]]
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
-    """A benchmark that was run.
-
-    Attributes:
-        script: Name of its file.
-        title: First sentence of its docstring.
-        load: Average load of the minute before it began.
-        seconds: Time it took.
-        output: What it printed.
-    """
-
-    script: str
-    title: str
-    load: float
-    seconds: float
-    output: str
-
-    def section(self) -> str:
-        """Return what it found as Markdown."""
-        told = f"{self.seconds:.0f} s, load before it {self.load:.1f}"
-        return (
-            f"## {self.script.removesuffix('.py')}\n\n{self.title}\n\n"
-            f"`python benchmarks/{self.script}`, {told}\n\n"
-            f"```text\n{self.output.rstrip()}\n```\n"
-        )
-
-
 def main() -> None:
     """Run the benchmarks named on the command line, or all; a failed one ends it."""
-    named = [f"{name.removesuffix('.py')}.py" for name in sys.argv[1:]]
-    scripts = named or sorted(
+    scripts = [f"{name.removesuffix('.py')}.py" for name in sys.argv[1:]] or sorted(
         file.name for file in HERE.glob("[!_]*.py") if file.name not in STATISTICS
     )
-    runs = [run(script) for script in scripts]
-    growths = {
-        f"{one.script.removesuffix('.py')} by {table.unit}": table
-        for one in runs
-        for table in growths_in(one.output)
+    for script in scripts:
+        section = run(script)
+        sections = sections_of(PAGE) | {script.removesuffix(".py"): section}
+        draw([table for name in sorted(sections) for table in growths_in(name, sections[name])])
+        page = "\n".join([HEADER, *(sections[name] for name in sorted(sections))])
+        PAGE.write_text(page, encoding="utf-8")
+
+
+def sections_of(page: Path) -> dict[str, str]:
+    """Return the sections of a page by their title; none if it does not exist.
+
+    Args:
+        page: File in Markdown.
+    """
+    text = page.read_text(encoding="utf-8") if page.exists() else ""
+    parts = re.split(r"^## (.+)$", text, flags=re.MULTILINE)[1:]
+    return {
+        title: f"## {title}\n\n{body.strip()}\n"
+        for title, body in zip(parts[::2], parts[1::2], strict=True)
     }
-    if named:
-        return
-    draw(growths, DOCS / PICTURE)
-    day = f"{datetime.now(UTC):%-d %B %Y}"
-    page = HEADER.format(machine=machine(), day=day, picture=PICTURE)
-    sections = "\n".join(one.section() for one in runs)
-    (DOCS / "performance.md").write_text(f"{page}\n{sections}", encoding="utf-8")
 
 
-def run(script: str) -> Run:
-    """Run a benchmark and show what it prints.
+def run(script: str) -> str:
+    """Run a benchmark, show what it prints, and return it as a section of the page.
 
     Args:
         script: Name of its file.
@@ -113,14 +97,20 @@ def run(script: str) -> Run:
     print(done.stdout, flush=True)
     if done.returncode:
         sys.exit(f"{script} ended with {done.returncode}; its error is above")
-    return Run(script, title, load, time.perf_counter() - started, done.stdout)
+    seconds, day = time.perf_counter() - started, f"{datetime.now(UTC):%-d %B %Y}"
+    told = f"{day}, {machine()}; {seconds:.0f} s, load before it {load:.1f}"
+    return (
+        f"## {script.removesuffix('.py')}\n\n{title}\n\n`python benchmarks/{script}`, {told}\n\n"
+        f"```text\n{done.stdout.rstrip()}\n```\n"
+    )
 
 
-def growths_in(output: str) -> list[Growth]:
+def growths_in(benchmark: str, output: str) -> list[Growth]:
     """Return the tables of a benchmark whose last column is ``exponent``.
 
     Args:
-        output: What it printed; names end at two spaces or at their first number.
+        benchmark: Its name.
+        output: What it printed; names end at their first number.
     """
     tables = list[Growth]()
     for line in output.splitlines():
@@ -129,34 +119,33 @@ def growths_in(output: str) -> list[Growth]:
             continue
         numbers = [float(number.replace(",", "")) for number in words[2].split()]
         if words[3] == "exponent":
-            tables.append(Growth(words[1], numbers, {}))
+            tables.append(Growth(benchmark, words[1], numbers, {}))
         elif tables and len(numbers) == len(tables[-1].sizes):
             tables[-1].rows[words[1]] = numbers
     return tables
 
 
-def draw(growths: dict[str, Growth], file: Path) -> None:
-    """Draw figures over sizes, one panel a benchmark, with a line of exponent 1 behind them.
+def draw(growths: Sequence[Growth]) -> None:
+    """Draw figures over sizes, one panel a table, with a line of exponent 1 among them.
 
     Args:
-        growths: Title of a panel → its table.
-        file: Written.
+        growths: The tables.
     """
-    columns = min(len(growths), 3)
-    figure = Figure(figsize=(4.6 * columns, 3.6 * -(-len(growths) // 3)), layout="constrained")
-    panels = figure.subplots(-(-len(growths) // 3), columns, squeeze=False).flatten()
+    rows = -(-len(growths) // COLUMNS)
+    figure = Figure(figsize=(4.6 * COLUMNS, 3.6 * max(rows, 1)), layout="constrained")
+    panels = figure.subplots(max(rows, 1), COLUMNS, squeeze=False).flatten()
     for axes in panels[len(growths) :]:
         axes.set_visible(False)
-    for axes, (title, growth) in zip(panels, growths.items(), strict=False):
+    for axes, growth in zip(panels, growths, strict=False):
         for name, values in growth.rows.items():
             axes.loglog(growth.sizes, values, "o-", lw=1.4, ms=3.5, label=name)
         lowest = min(values[0] for values in growth.rows.values())
         straight = [lowest * size / growth.sizes[0] for size in growth.sizes]
         axes.loglog(growth.sizes, straight, ":", color="#8a9099", label="exponent 1")
-        axes.set(title=title, xlabel=growth.unit)
+        axes.set(title=f"{growth.benchmark} by {growth.unit}", xlabel=growth.unit)
         axes.legend(frameon=False, fontsize=8)
     figure.set_dpi(110)
-    with file.open("wb") as opened:
+    with (DOCS / PICTURE).open("wb") as opened:
         FigureCanvasAgg(figure).print_png(opened, metadata={"Software": None})
 
 
