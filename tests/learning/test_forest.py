@@ -77,7 +77,8 @@ def test_a_missing_feature_goes_where_the_booster_sends_it() -> None:
     lightgbm, xgboost = (READERS[name](grow_booster(name, 120, gappy)) for name in BOOSTERS)
 
     assert lightgbm.forest().predict(rows).tobytes() == lightgbm.predict(rows).tobytes()
-    assert np.abs(xgboost.forest().predict(rows) - xgboost.predict(rows)).max() < 2e-7
+    # XGBoost adds its trees up in single precision, whose last place is 6e-8 here
+    assert np.abs(xgboost.forest().predict(rows) - xgboost.predict(rows)).max() < 3e-7
     assert 0 < xgboost.forest().missing_left.sum() < (xgboost.forest().feature >= 0).sum()
 
 
