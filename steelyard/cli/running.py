@@ -1,6 +1,7 @@
 """Runs a flow for a command and prints its result."""
 
 import json
+import logging
 import sys
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -143,6 +144,7 @@ def _run_recorded(flow: Any, parameters: dict[str, Any]) -> Any:
     from steelyard.settings import load_shared
 
     conf = Path(parameters["conf"]) if parameters["conf"] else None
+    logging.raiseExceptions = False  # log lines that a dying server does not take are no news
     try:
         with logged_in(load_shared(conf), Path(parameters["home"])):
             return flow(**parameters)
