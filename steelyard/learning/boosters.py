@@ -3,6 +3,7 @@
 import json
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import lightgbm as lgb
@@ -19,43 +20,58 @@ XGBOOST_BINS = 64
 """Bins of a feature: a quarter of the usual number; rounds are a quarter quicker, at no loss."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class BoosterData:
-    """Rows in the formats of both native libraries, built once and used by every trial.
+    """Rows in the formats of both native libraries, each built at its first use.
 
-    Trials that grow at the same time share them: both formats are binned when they are built and
-    only read afterwards.
+    Trials that grow at the same time share them; ``build`` before that: both formats are binned
+    when they are built and only read afterwards.
 
     Attributes:
-        x: Features, shape (n, k).
+        x: Features, with NaN for a missing value, shape (n, k).
+        labels: Outcomes, 1 if won, shape (n,).
         weight: Weight of each row, shape (n,).
-        lightgbm: The same rows, binned by LightGBM.
-        xgboost: The same rows for XGBoost, binned unless they are stopping rows.
+        bins_of: Rows whose bins are used: stopping rows must be binned as the fitted ones.
     """
 
     x: Floats
+    labels: Floats
     weight: Floats
-    lightgbm: lgb.Dataset
-    xgboost: xgb.DMatrix
+    bins_of: "BoosterData | None" = None
 
     @classmethod
     def from_rows(cls, rows: WeightedRows, bins_of: "BoosterData | None" = None) -> "BoosterData":
-        """Build the native formats of rows.
+        """Return rows in the formats of both libraries.
 
         Args:
-            rows: Features, with NaN for a missing value, outcomes and weights.
-            bins_of: Rows whose bins are used: stopping rows must be binned as the fitted ones.
+            rows: Features, outcomes and weights.
+            bins_of: Rows whose bins are used.
         """
-        x, labels, weight = rows.x, rows.won.astype(np.float64), rows.weight
+        return cls(rows.x, rows.won.astype(np.float64), rows.weight, bins_of)
+
+    @cached_property
+    def lightgbm(self) -> lgb.Dataset:
+        """The rows, binned by LightGBM."""
         # features are not filtered beforehand, so that trials may differ in min_data_in_leaf
         settings = {"feature_pre_filter": False, "verbose": -1, "num_threads": 1}
-        reference = bins_of.lightgbm if bins_of else None
-        binned = lgb.Dataset(x, labels, reference=reference, weight=weight, params=settings)
-        if bins_of:
-            matrix = xgb.DMatrix(x, labels, weight=weight, nthread=1)
-        else:
-            matrix = xgb.QuantileDMatrix(x, labels, weight=weight, nthread=1, max_bin=XGBOOST_BINS)
-        return cls(x, weight, binned.construct(), matrix)
+        reference = self.bins_of.lightgbm if self.bins_of else None
+        binned = lgb.Dataset(
+            self.x, self.labels, reference=reference, weight=self.weight, params=settings
+        )
+        return binned.construct()
+
+    @cached_property
+    def xgboost(self) -> xgb.DMatrix:
+        """The rows for XGBoost, binned unless they are stopping rows."""
+        described = {"label": self.labels, "weight": self.weight, "nthread": 1}
+        if self.bins_of:
+            return xgb.DMatrix(self.x, **described)
+        return xgb.QuantileDMatrix(self.x, **described, max_bin=XGBOOST_BINS)
+
+    def build(self) -> "BoosterData":
+        """Build both formats, and return the same rows."""
+        _ = self.lightgbm, self.xgboost
+        return self
 
 
 class GrowingBooster(ABC):

@@ -104,7 +104,7 @@ class SearchData:
         for fold in self.folds:
             fit = BoosterData.from_rows(self.samples.rows(fold.fit, self.weight))
             stop = BoosterData.from_rows(self.samples.rows(fold.stop, self.weight), bins_of=fit)
-            built.append((fit, stop))
+            built.append((fit.build(), stop.build()))
         return built
 
     def __getstate__(self) -> dict[str, Any]:
