@@ -132,7 +132,7 @@ def draw(growths: Sequence[Growth]) -> None:
         growths: The tables.
     """
     rows = -(-len(growths) // COLUMNS)
-    figure = Figure(figsize=(4.6 * COLUMNS, 3.6 * max(rows, 1)), layout="constrained")
+    figure = Figure(figsize=(5.2 * COLUMNS, 3.6 * max(rows, 1)), layout="constrained")
     panels = figure.subplots(max(rows, 1), COLUMNS, squeeze=False).flatten()
     for axes in panels[len(growths) :]:
         axes.set_visible(False)
@@ -143,7 +143,7 @@ def draw(growths: Sequence[Growth]) -> None:
         straight = [lowest * size / growth.sizes[0] for size in growth.sizes]
         axes.loglog(growth.sizes, straight, ":", color="#8a9099", label="exponent 1")
         axes.set(title=f"{growth.benchmark} by {growth.unit}", xlabel=growth.unit)
-        axes.legend(frameon=False, fontsize=8)
+        axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     figure.set_dpi(110)
     with (DOCS / PICTURE).open("wb") as opened:
         FigureCanvasAgg(figure).print_png(opened, metadata={"Software": None})
