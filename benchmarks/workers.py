@@ -12,6 +12,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pandas as pd
+
 from steelyard.evaluation.books import SizingPolicy
 from steelyard.gateways.cluster import ScaleSettings, local_processes
 from steelyard.home import Home, home_under
@@ -23,7 +25,8 @@ from steelyard.simulation.characteristics import Design, simulate
 from steelyard.values import OrderedMap
 from steelyard.weight.policy import WeightPolicy
 
-SYMBOLS = 320
+MARKETS, SYMBOLS = 4, 80
+"""Simulated markets, and symbols of each."""
 END = datetime(2020, 9, 1, tzinfo=UTC)
 
 
@@ -31,6 +34,14 @@ def lives(apply: OrderedMap | None) -> Any:
     """Return what the policy does to 100 lives of every scenario."""
     design = Design(lives=100, months=24)
     return list(simulate(WeightPolicy(), SizingPolicy(), [design], apply=apply))
+
+
+def universe() -> pd.DataFrame:
+    """Return the bars of all markets, their symbols told apart by the number of the market."""
+    markets = [SimulatedMarket(symbols=SYMBOLS, end=END, seed=seed) for seed in range(MARKETS)]
+    frames = [simulated_bars(market) for market in markets]
+    named = [frame.assign(symbol=f"M{at}" + frame["symbol"]) for at, frame in enumerate(frames)]
+    return pd.concat(named, ignore_index=True)
 
 
 def timed(work: Callable[[], Any]) -> float:
@@ -56,7 +67,7 @@ def main() -> None:
             lives(apply)
             seconds["lives"].append(timed(partial(lives, apply)))
     with TemporaryDirectory() as folder:
-        bars = simulated_bars(SimulatedMarket(symbols=SYMBOLS, end=END))
+        bars = universe()
         home_under(Settings(), folder).lake.append(bars, bars["timestamp"].diff().mode()[0])
         history_of(Path(folder), 1)
         seconds["history"] += [timed(partial(history_of, Path(folder), n)) for n in (1, 2)]
