@@ -96,7 +96,8 @@ def _write_conf(point: GridPoint, conf: Path) -> None:
         try:
             load(new, point.lineage)
         except FixConfiguration as error:
-            raise FixConfiguration(f"{point.home.name}: {error}") from error
+            fault = str(error).replace(str(new), "conf")
+            raise FixConfiguration(f"{point.home.name}: {fault}") from error
         if not point.conf.exists():
             new.rename(point.conf)
         elif dict(_texts(point.conf)) != dict(_texts(new)):

@@ -98,7 +98,7 @@ def test_a_grid_on_two_processes_decides_what_one_replay_alone_would(
     [
         ("weight.evidence: ladder", "weight.evidence needs a list of values"),
         ("evidence: [ladder]", "evidence is no setting; write SUBJECT.KEY"),
-        ("weight.nothing: [1]", "weight.nothing=1: .*unknown key nothing"),
+        ("weight.nothing: [1]", "weight.nothing=1: conf/weight.yaml: unknown key nothing"),
         ("brackets.stop_atr: [-1]", "brackets.stop_atr=-1: .*greater than 0"),
         ("lineage: [other]", "lineage=other: this home holds no lineage other"),
         ("[1, 2]", "name settings, such as brackets.stop_atr"),
