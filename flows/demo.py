@@ -1,4 +1,4 @@
-"""Demo: the real sample, and a simulated market whose edge dies, replayed and drawn."""
+"""Demo: a simulated market whose edge dies, and the real sample, replayed; or a live market."""
 
 import os
 from datetime import UTC, datetime
@@ -7,9 +7,15 @@ from typing import Any
 
 from prefect import flow
 
+from steelyard.flows.collect import collect
 from steelyard.flows.replay import replay
 from steelyard.gateways.cluster import local_processes
+from steelyard.home import open_home
+from steelyard.ops.live_demo import past_days
 from steelyard.progress import progress_named
+from steelyard.queries.replay import first_day
+from steelyard.tasks.bars import read_history
+from steelyard.tasks.replay import live_through
 from steelyard.tasks.report import draw_replay
 from steelyard.views.replay import DemoResult, DrawnReplay
 
@@ -21,6 +27,10 @@ DYING: dict[str, Any] = {
     "trials": 10,
 }
 REPLAYS: dict[str, tuple[str, dict[str, Any]]] = {
+    "A simulated market whose edge appears in July 2020 and dies in January 2022": (
+        "simulated",
+        DYING,
+    ),
     "Seven US stocks, daily": (
         "sample",
         {
@@ -31,34 +41,49 @@ REPLAYS: dict[str, tuple[str, dict[str, Any]]] = {
             "trials": 10,
         },
     ),
-    "A simulated market whose edge appears in July 2020 and dies in January 2022": (
-        "simulated",
-        DYING,
-    ),
     "The same market, by the ladder's plain rules": (
         "ladder",
         {**DYING, "evidence": "ladder"},
     ),
 }
-"""Title → folder under the home, and arguments of the replay."""
+"""Title → folder under the home, and arguments of the replay; the most telling one first."""
 
 
 @flow(name="demo")
-def demo(home: str = "demo", conf: str | None = None) -> DemoResult:
-    """Run every replay in a home and a process of its own, and draw what happened.
+def demo(
+    home: str = "demo", conf: str | None = None, titles: list[str] | None = None
+) -> DemoResult:
+    """Run replays, each in a home and a process of its own, and draw what happened.
 
     Args:
         home: Folder in which each replay gets a folder of its own.
         conf: Folder of the settings; None for the default.
+        titles: Titles of the replays to run; None for all.
     """
     lives = [
         (title, f"{home}/{folder}", conf, arguments)
         for title, (folder, arguments) in REPLAYS.items()
+        if titles is None or title in titles
     ]
     with local_processes(min(len(lives), os.cpu_count() or 1)) as apply:
         ended = list(apply(_live, lives))
-    replays = {title: drawn for title, (drawn, _) in zip(REPLAYS, ended, strict=True)}
+    replays = {life[0]: drawn for life, (drawn, _) in zip(lives, ended, strict=True)}
     return DemoResult(replays, tuple(file for _, files in ended for file in files))
+
+
+@flow(name="demo-live")
+def earn_weight(home: str, conf: str) -> None:
+    """Live through the past of a market that goes live, unless that was done before.
+
+    Args:
+        home: Folder of the market.
+        conf: Folder of its settings, which ``open_market`` wrote.
+    """
+    opened_home = open_home(home, conf)
+    days = past_days(opened_home.settings.source)
+    if first_day(opened_home, days) <= days.end:
+        collect.fn(None, home, conf)
+        live_through(opened_home, read_history(opened_home, days.end), days)
 
 
 def _live(life: tuple[str, str, str | None, dict[str, Any]]) -> tuple[DrawnReplay, list[str]]:

@@ -1,5 +1,6 @@
 """Commands about lives that are replayed, simulated or set on fire."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -87,12 +88,53 @@ def replay(
 
 
 @app.command()
-def demo(home: Home = Path("demo"), conf: Conf = None, as_json: Json = False) -> None:
-    """Replay the sample and a simulated dying edge under both evidence rules; write plots."""
+def demo(
+    home: Home = Path("demo"),
+    conf: Conf = None,
+    live: Annotated[
+        bool,
+        typer.Option(
+            "--live", help="Follow a simulated market in real time, with the pages of steelyard up."
+        ),
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Replay a simulated dying edge, then the sample and the ladder's rules; write pages, plots."""
+    if live and (conf or as_json):
+        raise typer.BadParameter("--live takes --home only; its settings are in HOME/live/conf")
+    if live:
+        _follow_market(home / "live")
+    else:
+        _replay_markets(home, conf, as_json)
+
+
+def _replay_markets(home: Path, conf: Path | None, as_json: bool) -> None:
+    """Replay the most telling market alone, so that its page stands early, then the others."""
+    from steelyard.flows.demo import REPLAYS
     from steelyard.flows.demo import demo as flow
     from steelyard.views import terminal
 
-    show(run_with_progress(flow, **folders(home, conf)), as_json, terminal.print_demo)
+    telling, *others = REPLAYS
+    first = run_with_progress(flow, titles=[telling], **folders(home, conf))
+    if not as_json:
+        terminal.print_demo(first)
+        terminal.print_where_to_look(first)
+    rest = run_with_progress(flow, titles=others, **folders(home, conf))
+    show(first + rest if as_json else rest, as_json, terminal.print_demo)
+
+
+def _follow_market(home: Path) -> None:
+    """Let a model earn its weight in the past of a simulated market, and follow it until Ctrl-C."""
+    from steelyard.flows.demo import earn_weight
+    from steelyard.ops.live_demo import open_market
+    from steelyard.ops.up import keep_up, planned
+    from steelyard.settings import load_shared
+    from steelyard.views import terminal
+
+    conf = open_market(home, datetime.now(UTC))
+    run_with_progress(earn_weight, **folders(home, conf))
+    plan = planned(load_shared(conf), home, conf)
+    keep_up(plan, terminal.print_live_demo, terminal.print_notice)
 
 
 @app.command()

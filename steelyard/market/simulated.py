@@ -46,11 +46,18 @@ class SimulatedMarket(FrozenModel):
     seed: Annotated[int, Field(ge=0)] = 7
 
 
-def simulate(market: SimulatedMarket) -> pd.DataFrame:
-    """Return the bars of a market, columns ``COLUMNS``, symbols SIM00, SIM01 and so on."""
-    stamps = pd.date_range(
-        market.start, market.end, freq=f"{market.bar_hours}h", inclusive="left", unit="ns"
-    )
+def simulate(market: SimulatedMarket, stamps: pd.DatetimeIndex | None = None) -> pd.DataFrame:
+    """Return the bars of a market, columns ``COLUMNS``, symbols SIM00, SIM01 and so on.
+
+    Args:
+        market: Its parameters.
+        stamps: Opens of the bars (UTC), ascending; None: one every ``bar_hours`` from ``start`` to
+            ``end``, which are not read otherwise.
+    """
+    if stamps is None:
+        stamps = pd.date_range(
+            market.start, market.end, freq=f"{market.bar_hours}h", inclusive="left", unit="ns"
+        )
     alive = _alive(market, stamps)
     seeds = np.random.SeedSequence(market.seed).spawn(market.symbols)
     frames = [

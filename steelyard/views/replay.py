@@ -156,6 +156,10 @@ class DemoResult:
     replays: Mapping[str, DrawnReplay]
     pictures: tuple[str, ...]
 
+    def __add__(self, later: "DemoResult") -> "DemoResult":
+        """Return the results of both, the later ones behind."""
+        return DemoResult({**self.replays, **later.replays}, self.pictures + later.pictures)
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
         return {

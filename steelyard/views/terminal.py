@@ -190,6 +190,18 @@ def print_addresses(addresses: Addresses) -> None:
     _line("Ctrl-C stops everything")
 
 
+def print_live_demo(addresses: Addresses) -> None:
+    """Print what is to be seen in a market that is made up as it goes, and all addresses."""
+    _line(
+        "This market is simulated, with an edge that a model can learn; its bars come every few "
+        "seconds. The weight was earned in 150 simulated days before. On the live page signals "
+        "are decided with every bar, and outcomes follow within minutes; the weight moves when "
+        "the deployment daily-weight or daily-guard runs, in Prefect also by hand. Commands such "
+        "as status and why take the options --home and --conf of the folder that has the logs."
+    )
+    print_addresses(addresses)
+
+
 def print_schedules(deployments: Sequence[Deployment]) -> None:
     """Print the deployments with cron and next run."""
     rows = tuple(
@@ -416,6 +428,12 @@ def print_demo(demo: DemoResult) -> None:
         _line(picture)
     for title, replay in demo.replays.items():
         _line((f"{title}: {replay.answer}", "bold"))
+
+
+def print_where_to_look(demo: DemoResult) -> None:
+    """Print the page of the first replay, to be read while the others run."""
+    page = next(iter(demo.replays.values())).result.page
+    _line((f"open {page} now; the other replays follow", "bold"))
 
 
 def print_characteristics(written: WrittenPage[OperatingCharacteristics]) -> None:

@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -98,9 +98,17 @@ class Up:
 
 @contextmanager
 def running_up(
-    folder: Path, home: Path, settings: Mapping[str, Any] | None = None, profile: str = ""
+    folder: Path,
+    home: Path,
+    settings: Mapping[str, Any] | None = None,
+    profile: str = "",
+    command: Sequence[object] = (),
+    seconds: float = 90,
 ) -> Iterator[Up]:
-    """Run ``steelyard up`` on free ports while inside; ``settings`` by file name in ``conf/``."""
+    """Run ``steelyard up`` on free ports while inside; ``settings`` by file name in ``conf/``.
+
+    ``command`` runs in its place, and has to be up after ``seconds``.
+    """
     ports = dict(zip(("prefect_port", "mlflow_port", "page_port"), free_ports(), strict=True))
     own = dict(settings or {})
     files = {**own, "up": {**own.get("up", {}), **ports}}
@@ -110,9 +118,10 @@ def running_up(
         (conf / name).parent.mkdir(parents=True, exist_ok=True)
         (conf / f"{name}.yaml").write_text(yaml.safe_dump(values))
     conf /= profile
+    command = command or ("up", "--home", home, "--conf", conf)
     with (folder / "out").open("w") as out, (folder / "err").open("w") as err:
         process = subprocess.Popen(
-            [sys.executable, "-m", "steelyard", "up", "--home", home, "--conf", conf],
+            [sys.executable, "-m", "steelyard", *map(str, command)],
             env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
             stdout=out,
             stderr=err,
@@ -120,7 +129,7 @@ def running_up(
     running = Up(
         process, folder, home, conf, *(f"http://127.0.0.1:{port}" for port in ports.values())
     )
-    wait_until(lambda: "Ctrl-C" in running.out() or process.poll() is not None)
+    wait_until(lambda: "Ctrl-C" in running.out() or process.poll() is not None, seconds)
     yield running
     process.terminate()
     process.wait(60)

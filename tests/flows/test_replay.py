@@ -152,7 +152,9 @@ def test_a_replay_is_drawn_and_summarised(
     """Four pictures, a page of the last lived day, and the answer at the terminal."""
     death, home = dead
     answer, files = draw_replay("A market", death, str(home), None)
-    terminal.print_demo(DemoResult({"A market": DrawnReplay(death, answer)}, tuple(files)))
+    demo = DemoResult({"A market": DrawnReplay(death, answer)}, tuple(files))
+    terminal.print_demo(demo)
+    terminal.print_where_to_look(demo)
     printed = capsys.readouterr().out
 
     registry = open_home(home).registry
