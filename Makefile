@@ -7,7 +7,7 @@ DEMO := demo
 PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
-.PHONY: install demo test soak e2e postgres wheel freqtrade check cover lint bench clean
+.PHONY: install demo test soak docs e2e postgres wheel freqtrade check cover lint bench clean
 
 install: $(INSTALLED)
 
@@ -27,8 +27,13 @@ test: install
 soak: install
 	$(shell command -v timeout && echo --foreground --signal=INT --kill-after=1m 30m) $(PYTEST) -m soak
 
+# Guide and reference as one site, build/site/index.html; it refuses a page in no menu and a link that leads nowhere.
+docs: install
+	$(PIP) '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -P -m mkdocs build --quiet --strict
+
 # What a person sees, in a real browser: set PICTURES to a folder to keep screenshots.
-e2e: install
+e2e: docs
 	$(PIP) '.[dev,e2e]'
 	$(BIN)/python -m pytest e2e $(if $(PICTURES),--pictures $(PICTURES))
 
