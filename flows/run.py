@@ -13,13 +13,14 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from httpx import HTTPError
 
-from steelyard.environment import prefect_server_configured
+from steelyard.environment import prefect_server_configured, service_manager_socket
 from steelyard.errors import CollectMoreData, RestoreService
 from steelyard.flows.bar import bar
 from steelyard.flows.common import alert_on_failure
 from steelyard.flows.waiting import waiting
 from steelyard.gateways.files import private_folder
 from steelyard.gateways.heartbeat import Heartbeat
+from steelyard.gateways.service_manager import ServiceManager
 from steelyard.home import Home, open_shared
 from steelyard.ops.deployments import close_abandoned_rounds
 from steelyard.ops.login import logged_in
@@ -49,8 +50,9 @@ def run(home: str, conf: str | None, say: Callable[[str], None]) -> None:
         RestoreService: If the same home is run already.
     """
     shared, delay, failures = open_shared(home, conf), FIRST_DELAY_SECONDS, 0
-    heartbeat = Heartbeat(shared.shared_folder)
-    with _alone(shared), waiting.until_signalled(_beating(heartbeat)):
+    manager = ServiceManager(service_manager_socket())
+    heartbeat = Heartbeat(shared.shared_folder, manager.alive)
+    with _alone(shared), manager, waiting.until_signalled(_beating(heartbeat)):
         _close_abandoned(shared, home)
         while not waiting.stopped:
             began = datetime.now(UTC)

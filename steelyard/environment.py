@@ -86,6 +86,14 @@ def operator_name() -> str:
     return getpass.getuser()
 
 
+def service_manager_socket() -> str:
+    """Return where systemd listens for signs of life; empty if it did not start this process.
+
+    The variable is taken out of the environment: children are not the process that systemd watches.
+    """
+    return os.environ.pop("NOTIFY_SOCKET", "")
+
+
 def child_environment(**changes: str) -> dict[str, str]:
     """Return the environment of a child process; it imports nothing from the current folder."""
     return {**os.environ, "PYTHONSAFEPATH": "1", **changes}

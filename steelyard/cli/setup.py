@@ -8,7 +8,7 @@ import typer
 
 from steelyard.cli.options import HERE, Bars, Conf, Home, Json, Lineage
 from steelyard.cli.running import show
-from steelyard.environment import prefect_server_configured, service_token
+from steelyard.environment import prefect_server_configured, service_manager_socket, service_token
 from steelyard.errors import FixConfiguration
 
 app = typer.Typer()
@@ -122,10 +122,13 @@ def serve(
 ) -> None:
     """Evaluate signals over HTTP until Ctrl-C; requires a token in STEELYARD_TOKEN."""
     from steelyard.desk.service import run, service
+    from steelyard.gateways.service_manager import ServiceManager
     from steelyard.settings import load
     from steelyard.trading import open_desk
     from steelyard.views import terminal
 
+    manager = ServiceManager(service_manager_socket())
     policy, token = load(conf, lineage).desk, service_token()
     application = service(open_desk(home, conf, lineage=lineage), token, policy)
-    run(application, host, policy.port if port is None else port, terminal.print_address)
+    listening = policy.port if port is None else port
+    run(application, host, listening, terminal.print_address, manager)

@@ -30,6 +30,7 @@ from steelyard.desk.policy import DeskPolicy
 from steelyard.desk.session import OTHER_SYSTEM, Session
 from steelyard.desk.signals import LoggedSignal, Outcome, Signal
 from steelyard.errors import FixConfiguration, RestoreService
+from steelyard.gateways.service_manager import ServiceManager
 from steelyard.market.bars import Bars
 from steelyard.market.features import LARGEST
 from steelyard.market.logged import own_name
@@ -534,7 +535,13 @@ def _add_routes(app: FastAPI, desk: Desk, guarded: dict[str, Any]) -> None:
         return Response(generate_latest(desk.metrics), media_type=CONTENT_TYPE_LATEST)
 
 
-def run(app: FastAPI, host: str, port: int, announce: Callable[[str], None]) -> None:
+def run(
+    app: FastAPI,
+    host: str,
+    port: int,
+    announce: Callable[[str], None],
+    manager: ServiceManager,
+) -> None:
     """Serve until Ctrl-C.
 
     Args:
@@ -542,6 +549,7 @@ def run(app: FastAPI, host: str, port: int, announce: Callable[[str], None]) -> 
         host: Bind address, IPv4 or IPv6.
         port: Port; 0 for any free one.
         announce: Called with the URL once the port is bound.
+        manager: Gets a sign of life from the loop that answers requests.
 
     Raises:
         FixConfiguration: If the port cannot be bound.
@@ -558,6 +566,10 @@ def run(app: FastAPI, host: str, port: int, announce: Callable[[str], None]) -> 
     gc.collect()
     gc.freeze()  # or every few thousand requests one waits while half a million objects are walked
     announce(f"http://{host}:{listener.getsockname()[1]}")
+
+    async def alive() -> None:
+        manager.alive()
+
     settings = uvicorn.Config(
         app,
         http=BoundedProtocol,
@@ -566,8 +578,10 @@ def run(app: FastAPI, host: str, port: int, announce: Callable[[str], None]) -> 
         log_level="warning",
         access_log=False,
         server_header=False,
+        callback_notify=alive,
+        timeout_notify=1,
     )
-    with suppress(KeyboardInterrupt):  # uvicorn raises it again after closing everything
+    with manager, suppress(KeyboardInterrupt):  # uvicorn raises it again after closing everything
         uvicorn.Server(settings).run(sockets=[listener])
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -45,10 +46,12 @@ class Heartbeat:
 
     Args:
         folder: State folder that the lineages of a home share.
+        alive: Called with each sign; tells the service manager, too.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, alive: Callable[[], None] = lambda: None) -> None:
         self._file = folder / "run.json"
+        self._alive = alive
 
     def beat(self, next_bar: datetime | None = None, failures: int = 0) -> None:
         """Give a sign of life.
@@ -65,6 +68,7 @@ class Heartbeat:
             "process": os.getpid(),
         }
         write_whole(self._file, json.dumps(content))
+        self._alive()
 
     def last(self) -> Beat | None:
         """Return the last sign; None if there never was one, or its file cannot be read."""

@@ -161,8 +161,11 @@ class Supervisor:
         self._supervised.remove(supervised)
         return output
 
-    def watch(self) -> None:
+    def watch(self, alive: Callable[[], None] = lambda: None) -> None:
         """Restart services that stop or no longer answer, and the reaper, until a signal comes.
+
+        Args:
+            alive: Called several times a second while this process looks after them.
 
         Raises:
             KeyboardInterrupt: If a signal came.
@@ -172,6 +175,7 @@ class Supervisor:
             self._reaper.tend(self._say)
             for service in self._supervised:
                 service.tend(self._say)
+            alive()
 
     def _supervise(self, service: Service, output: int | None = None) -> "_SupervisedService":
         log = rotated(self._logs / f"{service.name}.log")

@@ -9,10 +9,11 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from steelyard.environment import child_environment, login_environment
+from steelyard.environment import child_environment, login_environment, service_manager_socket
 from steelyard.errors import RestoreService
 from steelyard.gateways.files import private_folder
 from steelyard.gateways.login import login_file, make_login
+from steelyard.gateways.service_manager import ServiceManager
 from steelyard.ops.supervisor import Port, Service, Supervisor, check
 from steelyard.settings import Settings, default_conf
 from steelyard.views.operations import Addresses, Deployment
@@ -123,6 +124,7 @@ def keep_up(plan: Plan, show: Callable[[Addresses], None], say: Callable[[str], 
         RestoreService: If ``up`` runs already for this home, or a process does not start; those
             started are stopped again.
     """
+    manager = ServiceManager(service_manager_socket())
     with _alone(plan.state), suppress(KeyboardInterrupt):
         check(plan.ports)
         login = login_environment(make_login(plan.state))
@@ -137,7 +139,8 @@ def keep_up(plan: Plan, show: Callable[[Addresses], None], say: Callable[[str], 
             deployments = tuple(Deployment(**deployment) for deployment in registered)
             file, logs = str(login_file(plan.state)), str(plan.state / "logs")
             show(Addresses(plan.pages, file, deployments, logs))
-            supervisor.watch()
+            with manager:
+                supervisor.watch(manager.alive)
 
 
 @contextmanager

@@ -20,6 +20,7 @@ import pandas as pd
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
+from factories.notified import listening
 from factories.pilot import (
     BAR,
     BEGAN,
@@ -31,6 +32,7 @@ from factories.pilot import (
     signal_of,
     trained_pilot_home,
 )
+from factories.running_up import wait_until
 from factories.sizes import Size, sized
 from steelyard.desk.service import SignalId, Symbol
 from steelyard.home import Home
@@ -86,10 +88,15 @@ def open_service_home(folder: Path, empty: Path) -> Home:
 
 @pytest.fixture(scope="module")
 def served(home: Home) -> Iterator[Served]:
-    running = started(home)
-    yield running
-    running.process.send_signal(signal.SIGINT)
-    assert running.process.wait(30) == 0
+    """A service that tells systemd that it is up, that it works, and that it stops."""
+    socket = str(home.folder / "notify")
+    with listening(socket) as heard:
+        running = started(home, NOTIFY_SOCKET=socket)
+        yield running
+        assert wait_until(lambda: heard[:2] == ["READY=1", "WATCHDOG=1"])
+        running.process.send_signal(signal.SIGINT)
+        assert running.process.wait(30) == 0
+    assert heard[-1] == "STOPPING=1"
 
 
 def rows() -> list[dict[str, Any]]:

@@ -8,14 +8,17 @@ import threading
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
+from factories.notified import listening
 from factories.running_up import wait_until
 from factories.ticking import tick, ticking_conf
 from steelyard.errors import RestoreService
 from steelyard.flows import run as loop
 from steelyard.flows.waiting import waiting
+from steelyard.gateways import service_manager
 from steelyard.gateways.heartbeat import Beat, Heartbeat
 from steelyard.home import open_home
 
@@ -26,17 +29,29 @@ ORDERED = re.compile(r"[1-9]\d* ordered")
 def test_bars_that_arrive_every_few_seconds_are_traded(
     home: Path, conf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A failed round is alerted and survived, a second process refused, SIGTERM ends the loop."""
+    """A failed round is alerted and survived, a second process refused, SIGTERM ends the loop.
+
+    While a source hangs, systemd gets no sign of life, after which it would start the loop again.
+    """
+    monkeypatch.setenv("NOTIFY_SOCKET", "@steelyard-" + uuid4().hex)
+    monkeypatch.setattr(loop, "BEAT_SECONDS", 0.1)
+    monkeypatch.setattr(service_manager, "BEAT_SECONDS", 0.1)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(waiting, "stopped", False)
     monkeypatch.setattr(sys, "path", [*sys.path])
     ticking_conf(conf, tmp_path)
     bars = tmp_path / "bars" / "bars.parquet"
     bars.unlink()
-    said, refused = list[str](), list[str]()
+    os.mkfifo(bars)  # whoever reads waits until somebody writes
+    said, refused, silent = list[str](), list[str](), list[bool]()
 
     def operate() -> None:
         try:
+            wait_until(lambda: heard)
+            time.sleep(1.0)
+            silent.append(heard == ["READY=1"])
+            with bars.open("wb"):
+                bars.unlink()
             wait_until(lambda: any("round failed" in line for line in said), LONGEST_SECONDS)
             with pytest.raises(RestoreService) as error:
                 loop.run(str(home), str(conf), said.append)
@@ -49,14 +64,17 @@ def test_bars_that_arrive_every_few_seconds_are_traded(
             os.kill(os.getpid(), signal.SIGTERM)
 
     operator = threading.Thread(target=operate)
-    operator.start()
-    loop.run(str(home), str(conf), said.append)
-    operator.join()
+    with listening(os.environ["NOTIFY_SOCKET"]) as heard:
+        operator.start()
+        loop.run(str(home), str(conf), said.append)
+        operator.join()
     opened = open_home(home, conf)
     trades = opened.ledger.trades()
 
     assert "round failed: " in said[0]
-    assert "no such file" in said[0]
+    assert silent == [True]
+    assert set(heard[1:-1]) == {"WATCHDOG=1"}
+    assert heard[-1] == "STOPPING=1"
     assert "flow failed: bar" in {stored.alert.title for stored in opened.alerts.open()}
     assert "run handles" in refused[0]
     assert (trades["status"] != "vetoed").any()

@@ -23,6 +23,7 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.events.schemas.automations import AutomationCore
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from factories.notified import listening
 from factories.running_up import Up, answers, fetch, free_ports, running_up, wait_until
 from steelyard.errors import FixConfiguration
 from steelyard.home import open_home
@@ -55,12 +56,21 @@ Command = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture(scope="module")
 def up(tmp_path_factory: pytest.TempPathFactory, postgres: Callable[[], str]) -> Iterator[Up]:
-    """Ledger and MLflow on PostgreSQL; the browser tests run on SQLite."""
+    """Ledger and MLflow on PostgreSQL; the browser tests run on SQLite.
+
+    Systemd hears that it is up, that it works, and that it stops.
+    """
     folder = tmp_path_factory.mktemp("up")
-    with running_up(
-        folder, folder / "home", {"services": {"ledger": postgres(), "mlflow": postgres()}}
-    ) as running:
-        yield running
+    socket = str(folder / "notify")
+    services = {"services": {"ledger": postgres(), "mlflow": postgres()}}
+    with listening(socket) as heard, pytest.MonkeyPatch.context() as environment:
+        environment.setenv("NOTIFY_SOCKET", socket)
+        with running_up(folder, folder / "home", services) as running:
+            environment.undo()
+            yield running
+        assert heard[0] == "READY=1"
+        assert set(heard[1:-1]) == {"WATCHDOG=1"}
+        assert heard[-1] == "STOPPING=1"
 
 
 def test_the_pages_answer_and_every_deployment_is_scheduled(up: Up) -> None:
