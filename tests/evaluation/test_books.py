@@ -127,7 +127,7 @@ def settle_signals(signals: list[tuple[float, float]]) -> pd.DataFrame:
 
 
 @given(SIGNALS, st.randoms(use_true_random=False))
-@hypothesis_settings(max_examples=40, deadline=None)
+@hypothesis_settings(max_examples=40)
 def test_the_order_of_the_rows_changes_no_sum_or_share(
     signals: list[tuple[float, float]], chance: Random
 ) -> None:
@@ -143,7 +143,7 @@ def test_the_order_of_the_rows_changes_no_sum_or_share(
 
 
 @given(SIGNALS)
-@hypothesis_settings(max_examples=40, deadline=None)
+@hypothesis_settings(max_examples=40)
 def test_signals_a_book_does_not_trade_do_not_change_its_results(
     signals: list[tuple[float, float]],
 ) -> None:

@@ -125,7 +125,7 @@ SIGNALS = st.lists(
 
 
 @given(SIGNALS, st.integers(1, 3), st.floats(0.2, 1.2))
-@hypothesis_settings(max_examples=60, deadline=None)
+@hypothesis_settings(max_examples=60)
 def test_a_book_holds_what_the_desk_would_have_held(
     signals: list[tuple[str, int, int, bool]], max_positions: int, max_exposure: float
 ) -> None:

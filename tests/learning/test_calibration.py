@@ -129,7 +129,7 @@ def test_matched_scale_trades_equally_often() -> None:
         )
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     p_win=st.lists(st.floats(0, 1), min_size=2, max_size=20),
     kind=st.sampled_from(["matched", "probability"]),

@@ -14,7 +14,7 @@ POLICY = LearningPolicy()
 EMBARGO = np.timedelta64(24, "h")
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(count=st.integers(250, 1500), hold_hours=st.integers(1, 400), seed=st.integers(0, 99))
 def test_every_part_ends_an_embargo_before_the_next_begins(
     count: int, hold_hours: int, seed: int

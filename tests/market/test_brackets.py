@@ -117,7 +117,7 @@ def reference(
     return (decided + limit, "time") if len(rows) == limit else (-1, None)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(seed=st.integers(0, 10_000), side=st.sampled_from([1, -1]), limit=st.integers(1, 12))
 def test_the_kernel_agrees_with_the_rule_in_plain_words(seed: int, side: int, limit: int) -> None:
     """On random bars, every decision bar ends on the same bar for the same reason."""

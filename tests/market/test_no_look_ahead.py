@@ -39,7 +39,7 @@ SCORES = {
 @pytest.mark.parametrize(
     "value", [*INDICATORS.values(), *SCORES.values()], ids=[*INDICATORS, *SCORES]
 )
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(cut=cuts)
 def test_an_indicator_or_score_ignores_the_future(
     value: Callable[[Bars], Floats], cut: int
@@ -51,7 +51,7 @@ def test_an_indicator_or_score_ignores_the_future(
     np.testing.assert_array_equal(value(with_other_future(BARS, cut))[:cut], before)
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(cut=cuts)
 def test_a_feature_of_a_symbol_ignores_the_future(cut: int) -> None:
     """The same for every feature a symbol has on its own."""
@@ -63,7 +63,7 @@ def test_a_feature_of_a_symbol_ignores_the_future(cut: int) -> None:
         np.testing.assert_array_equal(shaken[name][:cut], values[:cut], err_msg=name)
 
 
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 @given(days=st.integers(30, 175), seed=st.integers(0, 5))
 def test_the_history_as_known_is_the_history_of_the_bars_known(days: int, seed: int) -> None:
     """Signals, outcomes and features of the bars closed by a moment are those of all bars.

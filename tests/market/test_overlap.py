@@ -40,7 +40,7 @@ def test_a_moment_belongs_in_equal_parts_to_the_signals_open_at_it(
     assert measured(*lives) == pytest.approx(expected)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(lives=LIVES)
 def test_hour_by_hour_it_is_the_average_uniqueness_of_the_book(
     lives: list[tuple[int, int, int]],

@@ -229,7 +229,7 @@ months = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(
     life=st.lists(months, min_size=1, max_size=12),
     phase=st.sampled_from(["pilot", "expansion", "optimization"]),

@@ -133,7 +133,7 @@ class Life:
             )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(stretches=stretches, phase=st.sampled_from(PHASES))
 def test_no_life_breaks_a_law(
     stretches: list[tuple[dict[str, float], int, str]], phase: str
