@@ -10,9 +10,7 @@ from steelyard.errors import FixConfiguration, VerifyState
 from steelyard.gateways.alerts import Alerts
 from steelyard.gateways.brake import Brake
 from steelyard.gateways.brokers import Broker, BrokerSettings, PaperBroker, load_broker
-from steelyard.gateways.lake import Lake
 from steelyard.gateways.ledger import Ledger
-from steelyard.gateways.ledger.digests import Digests
 from steelyard.gateways.plugins import load_class, load_strategy
 from steelyard.gateways.quality import Quality
 from steelyard.gateways.registry import Journal, Registry, Version
@@ -38,6 +36,8 @@ from steelyard.settings import (
 )
 
 if TYPE_CHECKING:
+    from steelyard.gateways.lake import Lake
+    from steelyard.gateways.ledger.digests import Digests
     from steelyard.learning.model import Model
 
 
@@ -201,8 +201,10 @@ class Home:
     conf: Path | None = None
 
     @cached_property
-    def lake(self) -> Lake:
+    def lake(self) -> "Lake":
         """Store of validated bars, of all lineages."""
+        from steelyard.gateways.lake import Lake
+
         return Lake(self.shared_folder / "lake")
 
     @cached_property
@@ -218,8 +220,10 @@ class Home:
         return ledger
 
     @cached_property
-    def digests(self) -> Digests:
+    def digests(self) -> "Digests":
         """Digests of the ledger's settled predictions."""
+        from steelyard.gateways.ledger.digests import Digests
+
         return Digests(self.ledger)
 
     @cached_property

@@ -5,7 +5,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pandas as pd
 
@@ -14,14 +14,12 @@ from steelyard.desk.bar_buffer import BarBuffer
 from steelyard.desk.logged import LogTerms
 from steelyard.desk.recorder import Recorder
 from steelyard.desk.served_model import ServedModel
-from steelyard.desk.service import Desk
 from steelyard.desk.session import Session, proposes
 from steelyard.desk.state_watch import Clock, StateListener, StateWatch, system_clock
 from steelyard.desk.streak_breaker import StreakBreaker
 from steelyard.errors import RestoreService
 from steelyard.gateways.calendars import known_times, next_open
 from steelyard.gateways.files import set_aside
-from steelyard.gateways.lake import Lake
 from steelyard.gateways.ledger import Ledger
 from steelyard.gateways.plugins import load_class, load_strategy
 from steelyard.gateways.registry import Registry
@@ -40,6 +38,10 @@ from steelyard.market.strategy import Strategy, own_names
 from steelyard.settings import ServiceSettings, Settings, load
 from steelyard.views.alerts import distrust, lapse, of_decision, trading_trouble
 from steelyard.weight.state import State
+
+if TYPE_CHECKING:
+    from steelyard.desk.service import Desk
+    from steelyard.gateways.lake import Lake
 
 NO_BARS = pd.Timedelta("1h")
 """Size of the bars that a home without bars never gets."""
@@ -254,7 +256,7 @@ def _streak_check(
     return enforce
 
 
-def open_desk(home: Path, conf: Path | None = None, *, lineage: str | None = None) -> Desk:
+def open_desk(home: Path, conf: Path | None = None, *, lineage: str | None = None) -> "Desk":
     """Return the session of a lineage for the HTTP service, with its bars and recent answers.
 
     Args:
@@ -265,6 +267,9 @@ def open_desk(home: Path, conf: Path | None = None, *, lineage: str | None = Non
     Raises:
         CollectMoreData: If nothing was collected yet.
     """
+    from steelyard.desk.service import Desk
+    from steelyard.gateways.lake import Lake
+
     settings = load(conf, lineage)
     services = settings.services.at(home)
     lake, ledger = Lake(Path(services.state) / "lake"), open_ledger(services)
@@ -282,7 +287,7 @@ def open_desk(home: Path, conf: Path | None = None, *, lineage: str | None = Non
     return desk
 
 
-def _log_terms(settings: Settings, lake: Lake) -> LogTerms:
+def _log_terms(settings: Settings, lake: "Lake") -> LogTerms:
     """Return how signals of a program are taken in, on the bars of the lake if there are any."""
     log, source = settings.strategy.log, settings.source.resolved()
     if not settings.has_source:

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.special import bdtr
 
 from steelyard.evaluation import metrics
+from steelyard.evaluation.chances import chance_of_at_most
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,4 +73,4 @@ def split_probability(fewer: int, assigned: int) -> float:
         fewer: Signals in the smaller arm.
         assigned: Signals in both arms; NaN is returned without any.
     """
-    return min(1.0, 2 * float(bdtr(fewer, assigned, 0.5))) if assigned else math.nan
+    return min(1.0, 2 * chance_of_at_most(fewer, assigned, 0.5)) if assigned else math.nan

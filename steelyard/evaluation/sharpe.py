@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.special import ndtr, ndtri
 
 from steelyard.evaluation.books import finite_or_none
+from steelyard.evaluation.chances import normal_bound, normal_share
 from steelyard.evaluation.figures import DAYS_A_YEAR, MONTH_DAYS, varies
 from steelyard.evaluation.metrics import NAN
 
@@ -83,7 +83,7 @@ def probabilistic_sharpe(moments: Moments, benchmark: float = 0.0) -> float:
         benchmark: Ratio per day.
     """
     distance = (moments.sharpe - benchmark) * math.sqrt(max(moments.days - 1, 0))
-    return float(ndtr(distance / moments.spread))
+    return normal_share(distance / moments.spread)
 
 
 def expected_maximum(trials: int, variance: float) -> float:
@@ -95,7 +95,7 @@ def expected_maximum(trials: int, variance: float) -> float:
     """
     if trials < 2:
         return 0.0
-    lower, upper = ndtri(1 - 1 / trials), ndtri(1 - 1 / (trials * math.e))
+    lower, upper = normal_bound(1 - 1 / trials), normal_bound(1 - 1 / (trials * math.e))
     best = (1 - np.euler_gamma) * lower + np.euler_gamma * upper
     return float(math.sqrt(variance) * best)
 
@@ -131,7 +131,7 @@ def minimum_track_record(moments: Moments, benchmark: float = 0.0, trials: int =
     """
     if moments.sharpe <= benchmark:
         return float("inf")
-    needed = moments.spread * ndtri(CONFIDENCE) + expected_maximum(trials, 1.0)
+    needed = moments.spread * normal_bound(CONFIDENCE) + expected_maximum(trials, 1.0)
     return float(1 + (needed / (moments.sharpe - benchmark)) ** 2)
 
 

@@ -12,15 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow as pa
 from sqlalchemy import MetaData, Table, create_engine, make_url, select
 from sqlalchemy.exc import ArgumentError, NoSuchTableError, SQLAlchemyError
 
 from steelyard.errors import FixConfiguration, FixData, RestoreService
+from steelyard.gateways.arrow import ARROW_ERRORS
 from steelyard.market.logged import LogSettings
 
 SUFFIXES = (".csv", ".jsonl", ".ndjson", ".parquet")
 SEPARATORS = (",", ";", "\t")
+DAMAGED: tuple[type[Exception], ...] = (*ARROW_ERRORS, ValueError)
+"""What reading a damaged Parquet file raises."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +146,7 @@ def _read_json_lines(file: Path, log: RawLog) -> None:
 def _read_parquet(file: Path, log: RawLog) -> None:
     try:
         frame = pd.read_parquet(file, partitioning=None)
-    except (pa.ArrowException, ValueError) as error:
+    except DAMAGED as error:
         log.findings.append(f"{file.name}: cannot be read yet ({_line(error)}); it waits")
         return
     log.rows += _rows(file.name, frame.to_dict("records"))

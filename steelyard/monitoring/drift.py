@@ -16,10 +16,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy.special import chdtri, ndtri
 
 from steelyard.evaluation import metrics
 from steelyard.evaluation.books import Bools, Floats, finite_or_none
+from steelyard.evaluation.chances import normal_bound
 from steelyard.values import FrozenModel
 
 if TYPE_CHECKING:
@@ -295,6 +295,8 @@ def psi_noise(bands: int, reference_rows: int, current_rows: int, alpha: float) 
         current_rows: Rows m of the other sample, at least 1.
         alpha: Probability in (0, 1).
     """
+    from scipy.special import chdtri  # needed for a drift check only
+
     return float(chdtri(bands - 1, alpha) * (1 / reference_rows + 1 / current_rows))
 
 
@@ -519,7 +521,7 @@ class _Estimate:
         return math.isfinite(self.centre + self.error + self.now)
 
     def bound(self, alpha: float) -> float:
-        margin = -float(ndtri(alpha)) * self.error
+        margin = -normal_bound(alpha) * self.error
         return self.centre - margin if self.name == "accuracy" else self.centre + margin
 
 

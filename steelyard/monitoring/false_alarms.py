@@ -3,8 +3,8 @@
 import math
 
 import numpy as np
-from scipy.special import ndtr
 
+from steelyard.evaluation.chances import normal_share
 from steelyard.evaluation.evidence import Evidence
 from steelyard.evaluation.figures import streak_by_chance
 from steelyard.weight.policy import WeightPolicy
@@ -68,7 +68,7 @@ def low_accuracy_alarm(
         return 0.0
     most_right = math.ceil(bound * signals - 1e-9) - 1
     variance = signals * accuracy * (1 - accuracy) * (1 + autocorrelation) / (1 - autocorrelation)
-    return float(ndtr((most_right + 0.5 - signals * accuracy) / math.sqrt(variance)))
+    return normal_share((most_right + 0.5 - signals * accuracy) / math.sqrt(variance))
 
 
 def false_alarms(evidence: Evidence, policy: WeightPolicy) -> dict[str, str]:

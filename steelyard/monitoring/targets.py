@@ -4,10 +4,10 @@ import math
 from collections.abc import Mapping
 
 import numpy as np
-from scipy.special import bdtr, bdtrc
 
 from steelyard.evaluation import books
 from steelyard.evaluation.books import Floats
+from steelyard.evaluation.chances import chance_of_at_most
 from steelyard.evaluation.figures import called_right
 
 NAN = float("nan")
@@ -68,7 +68,7 @@ def chance_of_many(hits: int, trials: int, share: float) -> float:
     """
     if trials < MIN_SIGNALS or math.isnan(share):
         return NAN
-    return float(bdtrc(hits - 1, trials, share)) if hits else 1.0
+    return chance_of_at_most(trials - hits, trials, 1 - share)
 
 
 def chance_of_few(hits: int, trials: int, share: float) -> float:
@@ -81,7 +81,7 @@ def chance_of_few(hits: int, trials: int, share: float) -> float:
     """
     if trials < MIN_SIGNALS or math.isnan(share):
         return NAN
-    return float(bdtr(hits, trials, share))
+    return chance_of_at_most(hits, trials, share)
 
 
 def chance_of_mean(values: Floats, bound: float) -> float:

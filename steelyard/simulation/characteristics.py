@@ -27,9 +27,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr, ndtri
 
 from steelyard.evaluation.books import Floats, SizingPolicy
+from steelyard.evaluation.chances import normal_shares
 from steelyard.evaluation.figures import MONTH_DAYS
 from steelyard.simulation.bounds import Bounds, compile_bounds
 from steelyard.simulation.lives import (
@@ -313,12 +313,12 @@ def simulate_signals(
         scenario.claim_retention if scenario.later_retention is None else scenario.later_retention,
         scenario.claim_retention,
     )
-    right = luck < ndtri(0.5 + claim_retention * np.abs(p_win - 0.5))
+    right = normal_shares(luck) < 0.5 + claim_retention * np.abs(p_win - 0.5)
     won = right == (p_win > 0.5)
     returns = np.where(won, risk, -risk) * rng.uniform(0.8, 1.2, len(day))
     existing, treated = rng.uniform(0, 100, len(day)), rng.random(len(day)) < 0.5
     return SimulatedSignals(
-        Signals(starts[0], day, p_win, existing, 100 * ndtr(score), won, returns, treated),
+        Signals(starts[0], day, p_win, existing, 100 * normal_shares(score), won, returns, treated),
         first,
         starts,
     )

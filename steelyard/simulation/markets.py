@@ -13,10 +13,9 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
-from scipy.signal import lfilter
-from scipy.special import ndtri
 
 from steelyard.evaluation.books import Bools, Floats
+from steelyard.evaluation.chances import normal_shares
 from steelyard.evaluation.figures import MONTH_DAYS
 from steelyard.evaluation.skill import (
     BetPolicy,
@@ -149,14 +148,22 @@ def _simulate_life(
         edge = edge + SWING * np.sin(2 * np.pi * phase)
     elif market.swing == "square":
         edge = edge + SWING * np.where(phase % 1 < 0.5, 1, -1)
-    return day, p_win, classes, luck < ndtri(base_rate + edge)
+    return day, p_win, classes, normal_shares(luck) < base_rate + edge
 
 
 def _autoregression(rng: np.random.Generator, count: int, persistence: float) -> Floats:
     """Return standard normal values whose neighbours correlate by ``persistence``."""
     noise = rng.standard_normal(count)
     noise[1:] *= math.sqrt(1 - persistence**2)
-    return np.asarray(lfilter([1.0], [1.0, -persistence], noise))
+    _accumulate(noise, persistence)
+    return noise
+
+
+@njit(cache=True, nogil=True)
+def _accumulate(values: Floats, persistence: float) -> None:
+    """Add to each value, in place, ``persistence`` times the sum before it."""
+    for position in range(1, len(values)):
+        values[position] += persistence * values[position - 1]
 
 
 @njit(cache=True, nogil=True)

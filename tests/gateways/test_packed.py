@@ -97,8 +97,13 @@ def without_blocks(ledger: Ledger) -> list[object]:
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_blocks_and_rows_are_read_alike(ledger: Ledger, seed: int) -> None:
-    """Values, order and dtypes are those of the rows; so they are while some blocks are missing."""
+def test_blocks_and_rows_are_read_alike(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """Values, order and dtypes are those of the rows; so they are while some blocks are missing.
+
+    Without pyarrow only the rows are read.
+    """
     frame = lived(seed)
     live(ledger, frame)
     packed = seen(ledger)
@@ -113,6 +118,8 @@ def test_blocks_and_rows_are_read_alike(ledger: Ledger, seed: int) -> None:
     expected = expected.sort_values(["settled_at", "signal_id"], ignore_index=True)
     pd.testing.assert_frame_equal(whole, expected[whole.columns], check_dtype=False)
     Digests(ledger).extend()
+    assert_same(seen(ledger), packed)
+    monkeypatch.setattr("steelyard.gateways.ledger.ledger.HAS_ARROW", False)
     assert_same(seen(ledger), packed)
 
 

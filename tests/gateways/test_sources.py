@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from pandas.testing import assert_frame_equal
 from pydantic import ValidationError
 
 from steelyard.errors import FixConfiguration, FixData
-from steelyard.gateways.sources import SourceSettings, from_argument, paths, read
+from steelyard.gateways.sources import SourceSettings, from_argument, paths, read, tables
 from steelyard.market.bars import COLUMNS
 
 HEADER = "date,open,high,low,close,volume\n"
@@ -196,6 +197,35 @@ def test_a_symbol_is_kept_as_it_is_written(tmp_path: Path, heading: str) -> None
 
     assert raw.frame["symbol"].tolist()[:4] == ["000001", "TRUE", "NA", "IBM"]
     assert raw.frame["symbol"].isna().tolist() == [False] * 4 + [True]
+
+
+@pytest.mark.parametrize(
+    ("content", "changes"),
+    [
+        pytest.param(HEADER + ROWS, {}, id="plain"),
+        pytest.param(
+            f"symbol,{HEADER}000001,2026-01-01,1,2,.5,1.5,10\nNA,2026-01-01,1,2,.5,1.5,NA\n\n",
+            {"bar_size": "1D"},
+            id="symbols and gaps",
+        ),
+        pytest.param(
+            (HEADER + ROWS).replace(".", "·").replace(",", ";").replace("·", ","),
+            {"separator": ";", "decimal": ","},
+            id="decimal commas",
+        ),
+    ],
+)
+def test_without_pyarrow_a_csv_is_read_alike(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, changes: dict[str, object]
+) -> None:
+    """A light installation has pandas alone; a short row is an error there, too."""
+    file = write(tmp_path, content)
+    expected = read(files(file, **changes))
+
+    monkeypatch.setattr(tables, "HAS_ARROW", False)
+    assert_frame_equal(read(files(file, **changes)).frame, expected.frame)
+    with pytest.raises(FixData, match=r"Row #2: Expected 6 columns, got 3"):
+        read(files(write(tmp_path, HEADER + "2026-01-03,1,2\n")))
 
 
 def test_a_file_that_is_no_utf8_is_one_clear_line(tmp_path: Path) -> None:

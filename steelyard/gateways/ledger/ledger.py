@@ -39,10 +39,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from steelyard.errors import FixConfiguration, FixData, RestoreService
+from steelyard.gateways.arrow import HAS_ARROW
 from steelyard.gateways.files import private_file, private_folder
-from steelyard.gateways.ledger import packed
 from steelyard.gateways.ledger.log_signals import LogSignals
-from steelyard.gateways.ledger.packed import Window
 from steelyard.gateways.ledger.tables import (
     COLUMN_DTYPES,
     FROZEN,
@@ -64,6 +63,7 @@ from steelyard.gateways.ledger.tables import (
     id_chunks,
     plain_rows,
 )
+from steelyard.gateways.ledger.window import Window
 from steelyard.monitoring.drift_record import DriftRecord
 
 if TYPE_CHECKING:
@@ -361,6 +361,14 @@ class Ledger(LogSignals):
         return self._predictions(names, "decided_at", window)
 
     def _predictions(self, names: Sequence[str], order: str, window: Window) -> pd.DataFrame:
+        if not HAS_ARROW:  # the rows, of which the blocks are copies
+            needed = tuple(dict.fromkeys((*names, order, "signal_id")))
+            columns = [getattr(Prediction, name) for name in needed]
+            rows = select(*columns).where(self._is_own(Prediction), *window.conditions())
+            frame = self._read_frame(rows, needed)
+            return frame.sort_values([order, "signal_id"], ignore_index=True)[list(names)]
+        from steelyard.gateways.ledger import packed
+
         with self.snapshot() as connection:
             return packed.read(connection, self.lineage, names, order, window)
 

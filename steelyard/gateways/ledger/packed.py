@@ -7,8 +7,6 @@ are read as they are.
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from functools import reduce
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -29,8 +27,8 @@ from steelyard.gateways.ledger.tables import (
     LedgerDigest,
     PackedPredictions,
     Prediction,
-    UtcTime,
 )
+from steelyard.gateways.ledger.window import Window
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
@@ -60,74 +58,6 @@ BOUNDS = tuple(
 """Columns that tell what a block holds."""
 UNREADABLE = (pa.ArrowException, OSError, LookupError, TypeError)
 """What reading a damaged block raises."""
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """Which predictions are read. Times after are exclusive, until inclusive; None for no bound.
-
-    Attributes:
-        settled_after: Leaves out what is not settled, as ``settled_until`` does.
-        with_opinion: Leave out what the model gave no opinion of.
-    """
-
-    decided_after: datetime | None = None
-    decided_until: datetime | None = None
-    settled_after: datetime | None = None
-    settled_until: datetime | None = None
-    with_opinion: bool = False
-
-    def __post_init__(self) -> None:
-        """Refuse a time without a zone.
-
-        Raises:
-            NaiveMoment: If there is one.
-        """
-        for bound in (
-            self.decided_after,
-            self.decided_until,
-            self.settled_after,
-            self.settled_until,
-        ):
-            UtcTime().process_bind_param(bound, None)
-
-    def conditions(self) -> list[Any]:
-        """Return the window as conditions on rows of ``ml_predictions``."""
-        bounds = [
-            (Prediction.decided_at.__gt__, self.decided_after),
-            (Prediction.decided_at.__le__, self.decided_until),
-            (Prediction.settled_at.__gt__, self.settled_after),
-            (Prediction.settled_at.__le__, self.settled_until),
-        ]
-        conditions = [holds(bound) for holds, bound in bounds if bound is not None]
-        return [*conditions, Prediction.p_win.is_not(None)] if self.with_opinion else conditions
-
-    def meets(self, block: Any) -> bool:
-        """Return whether some rows of a block, told by its ``BOUNDS``, may lie inside."""
-        return block.rows > 0 and (
-            (self.decided_after is None or block.decided_until > self.decided_after)
-            and (self.decided_until is None or block.decided_from <= self.decided_until)
-            and (self.settled_after is None or block.settled_until > self.settled_after)
-            and (self.settled_until is None or block.settled_from <= self.settled_until)
-        )
-
-    def rows_of(self, table: pa.Table) -> pa.Table:
-        """Return the rows of a table that lie inside."""
-        bounds = [
-            (pc.greater, "decided_at", self.decided_after),
-            (pc.less_equal, "decided_at", self.decided_until),
-            (pc.greater, "settled_at", self.settled_after),
-            (pc.less_equal, "settled_at", self.settled_until),
-        ]
-        inside = [
-            holds(table[name], pa.scalar(pd.Timestamp(bound).floor("us"), MOMENT))
-            for holds, name, bound in bounds
-            if bound is not None
-        ]
-        if self.with_opinion:
-            inside.append(pc.is_valid(table["p_win"]))
-        masks = [mask for mask in inside if not pc.all(mask, skip_nulls=False).as_py()]
-        return table.filter(reduce(pc.and_, masks)) if masks else table
 
 
 def table_of(rows: Sequence[Sequence[Any]], names: Sequence[str]) -> pa.Table:
@@ -285,11 +215,30 @@ def read(
     bounds = [] if blocks else window.conditions()  # few rows have no block: no index of times
     for rest in unpacked_parts(connection, lineage, damaged):
         tables += _rows(connection, needed, rest, *bounds)
-    table = window.rows_of(pa.concat_tables(tables).unify_dictionaries())
+    table = _rows_inside(window, pa.concat_tables(tables).unify_dictionaries())
     columns = dict(zip(table.column_names, table.columns, strict=True))
     tables.clear()  # a life is large, and so is each copy of it
     del table
     return _frame(columns, names, order)
+
+
+def _rows_inside(window: Window, table: pa.Table) -> pa.Table:
+    """Return the rows of a table that lie inside a window."""
+    bounds = [
+        (pc.greater, "decided_at", window.decided_after),
+        (pc.less_equal, "decided_at", window.decided_until),
+        (pc.greater, "settled_at", window.settled_after),
+        (pc.less_equal, "settled_at", window.settled_until),
+    ]
+    inside = [
+        holds(table[name], pa.scalar(pd.Timestamp(bound).floor("us"), MOMENT))
+        for holds, name, bound in bounds
+        if bound is not None
+    ]
+    if window.with_opinion:
+        inside.append(pc.is_valid(table["p_win"]))
+    masks = [mask for mask in inside if not pc.all(mask, skip_nulls=False).as_py()]
+    return table.filter(reduce(pc.and_, masks)) if masks else table
 
 
 def _joined(tables: list[pa.Table]) -> pa.Table:

@@ -11,9 +11,8 @@ from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import IO, cast
 
-import pyarrow as pa
-
 from steelyard.errors import FixData
+from steelyard.gateways.arrow import ARROW_ERRORS
 from steelyard.gateways.sources.settings import SourceSettings
 
 MAIN_KINDS = (".csv", ".csv.gz", ".parquet")
@@ -27,7 +26,14 @@ LARGEST, MOST_SHRUNK = 2 * 2**30, 100
 """Bytes when unpacked, and times the packed size: what exceeds both is taken for a bomb."""
 MOST_MEMBERS = 10_000
 _CHUNK = 16 * 2**20
-UNREADABLE = (pa.ArrowException, OSError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError)
+UNREADABLE: tuple[type[Exception], ...] = (
+    *ARROW_ERRORS,
+    OSError,
+    EOFError,
+    zlib.error,
+    zipfile.BadZipFile,
+    RuntimeError,
+)
 """What libraries raise for files that are damaged, encrypted or of another kind."""
 
 
@@ -82,7 +88,9 @@ class BarFile:
         if self.kind.endswith(".gz"):
             return cast(IO[bytes], stack.enter_context(gzip.open(stream)))
         if self.kind.endswith(".zst"):
-            return cast(IO[bytes], stack.enter_context(pa.CompressedInputStream(stream, "zstd")))
+            from pyarrow import CompressedInputStream
+
+            return cast(IO[bytes], stack.enter_context(CompressedInputStream(stream, "zstd")))
         return stream
 
 

@@ -5,22 +5,27 @@ import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.csv as pa_csv
-import pyarrow.feather as pa_feather
-import pyarrow.parquet as pa_parquet
 
 from steelyard.errors import FixData
+from steelyard.gateways.arrow import HAS_ARROW
 from steelyard.gateways.sources.columns import find_columns
 from steelyard.gateways.sources.paths import UNREADABLE, BarFile
 from steelyard.gateways.sources.settings import SourceSettings
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 SIGNS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 DOWNLOAD_LEVELS = (["price", "ticker"], ["ticker", "price"])
 """First cells of the two header rows of a download of several symbols."""
+DAMAGED: tuple[type[Exception], ...] = (*UNREADABLE, csv.Error, ValueError)
+"""What reading a damaged table raises."""
+MISSING = ("", "#N/A", "N/A", "NA", "NULL", "NaN", "n/a", "nan", "null", "-nan", "-NaN")
+"""Cells without a number."""
 
 
 def read_table(file: BarFile, settings: SourceSettings) -> pd.DataFrame:
@@ -37,7 +42,7 @@ def read_table(file: BarFile, settings: SourceSettings) -> pd.DataFrame:
         raise FixData(f"{file}: the file is empty (0 bytes); download it again")
     try:
         table = _read(file, settings)
-    except (*UNREADABLE, csv.Error, ValueError) as error:
+    except DAMAGED as error:
         reason = " ".join(str(error).split())[:200]
         raise FixData(f"{file}: cannot be read ({reason}); repair or download it again") from error
     return table if isinstance(table.index, pd.RangeIndex) else table.reset_index()
@@ -45,17 +50,21 @@ def read_table(file: BarFile, settings: SourceSettings) -> pd.DataFrame:
 
 def _read(file: BarFile, settings: SourceSettings) -> pd.DataFrame:
     if file.kind == ".parquet":
-        source = pa.BufferReader(file.content()) if file.member else file.path
-        return _of_arrow(pa_parquet.read_table(source))
+        from pyarrow import parquet
+
+        source = io.BytesIO(file.content()) if file.member else file.path
+        return _of_arrow(parquet.read_table(source))
     content = file.content()
     if file.kind == ".feather":
-        return _of_arrow(pa_feather.read_table(pa.BufferReader(content)))
+        from pyarrow import feather
+
+        return _of_arrow(feather.read_table(io.BytesIO(content)))
     if file.kind.startswith(".json"):
         return _of_json(json.loads(content), settings, file)
     return _of_text(_lines(in_utf8(content), settings), settings, file)
 
 
-def _of_arrow(table: pa.Table) -> pd.DataFrame:
+def _of_arrow(table: "pa.Table") -> pd.DataFrame:
     """Return the columns; an index that pandas stored is one of them."""
     return cast(pd.DataFrame, table.to_pandas(ignore_metadata=True))
 
@@ -88,19 +97,72 @@ def _of_text(content: bytes, settings: SourceSettings, file: BarFile) -> pd.Data
     header = list(settings.names) or (
         first if settings.header else [f"f{number}" for number in range(len(first))]
     )
-    read = pa_csv.ReadOptions(
-        column_names=header if settings.names else None,
+    layout = _Layout(header, int(repeated), _texts(header, settings, file), settings)
+    return _by_arrow(content, layout) if HAS_ARROW else _by_pandas(content, layout)
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """How a text is read.
+
+    Attributes:
+        header: Names of its columns.
+        repeated: Lines that repeat names the settings give.
+        texts: Columns that are read as they are written.
+        settings: Layout of the file, resolved.
+    """
+
+    header: Sequence[str]
+    repeated: int
+    texts: Sequence[str]
+    settings: SourceSettings
+
+
+def _by_arrow(content: bytes, layout: _Layout) -> pd.DataFrame:
+    import pyarrow as pa
+    from pyarrow import csv as arrow_csv
+
+    settings = layout.settings
+    read = arrow_csv.ReadOptions(
+        column_names=list(layout.header) if settings.names else None,
         autogenerate_column_names=not (settings.header or settings.names),
-        skip_rows=int(repeated),
+        skip_rows=layout.repeated,
         use_threads=False,
     )
-    parse = pa_csv.ParseOptions(delimiter=settings.separator)
-    convert = pa_csv.ConvertOptions(
-        column_types=dict.fromkeys(_texts(header, settings, file), pa.string()),
-        decimal_point=settings.decimal,
+    parse = arrow_csv.ParseOptions(delimiter=settings.separator)
+    convert = arrow_csv.ConvertOptions(
+        column_types=dict.fromkeys(layout.texts, pa.string()), decimal_point=settings.decimal
     )
-    table = pa_csv.read_csv(pa.BufferReader(content), read, parse, convert)
+    table = arrow_csv.read_csv(pa.BufferReader(content), read, parse, convert)
     return cast(pd.DataFrame, table.to_pandas())
+
+
+def _by_pandas(content: bytes, layout: _Layout) -> pd.DataFrame:
+    """Read a text as ``_by_arrow`` does, several times slower.
+
+    pandas alone fills short rows up with NaN.
+    """
+    settings, width = layout.settings, len(layout.header)
+    rows = csv.reader(io.StringIO(content.decode()), delimiter=settings.separator)
+    for number, row in enumerate(rows, start=1):
+        if row and len(row) != width:
+            raise ValueError(f"Row #{number}: Expected {width} columns, got {len(row)}")
+    places = [str(place) for place in range(width)]  # a header may name two columns alike
+    as_written = {place for place in places if layout.header[int(place)] in layout.texts}
+    table = pd.read_csv(
+        io.BytesIO(content),
+        sep=settings.separator,
+        header=None,
+        names=places,
+        skiprows=int(layout.repeated or (settings.header and not settings.names)),
+        index_col=False,
+        dtype=dict.fromkeys(as_written, "str"),
+        keep_default_na=False,
+        na_values={place: MISSING for place in places if place not in as_written},
+        decimal=settings.decimal,
+        low_memory=False,
+    )
+    return table.set_axis(list(layout.header), axis="columns")
 
 
 def first_lines(content: bytes) -> list[str]:

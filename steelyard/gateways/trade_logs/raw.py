@@ -13,14 +13,22 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow as pa
 
 from steelyard.errors import FixConfiguration, FixData
+from steelyard.gateways.arrow import ARROW_ERRORS
 
 SEPARATORS = (",", ";", "\t")
 SNIFFED_ROWS = 50
 """Rows of a text from which its separator is told."""
 SQLITE = b"SQLite format 3\0"
+DAMAGED: tuple[type[Exception], ...] = (
+    *ARROW_ERRORS,
+    ValueError,
+    KeyError,
+    zipfile.BadZipFile,
+    sqlite3.Error,
+)
+"""What reading a damaged file raises."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +135,7 @@ def read_raw(path: Path) -> RawLog:
         if zipfile.is_zipfile(path) and path.suffix.lower() == ".zip":
             name, content = _from_zip(path)
         raw = _read_content(name, content, path)
-    except (ValueError, KeyError, pa.ArrowException, zipfile.BadZipFile, sqlite3.Error) as error:
+    except DAMAGED as error:
         reason = " ".join(str(error).split())[:160]
         raise FixData(f"{path}: cannot be read ({reason}); export it again") from error
     if not raw.rows and (raw.frame is None or raw.frame.empty):
