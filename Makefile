@@ -7,7 +7,7 @@ DEMO := demo
 PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
-.PHONY: install demo test soak docs e2e postgres wheel freqtrade matrix check cover lint bench clean
+.PHONY: install demo test soak docs pictures e2e postgres wheel freqtrade matrix check cover lint bench clean
 
 install: $(INSTALLED)
 
@@ -31,6 +31,10 @@ soak: install
 docs: install
 	$(PIP) '.[docs]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -P -m mkdocs build --quiet --strict
+
+# The pictures of the documentation that follow from the code.
+pictures: install
+	$(BIN)/python docs/_site/architecture.py
 
 # What a person sees, in a real browser: set PICTURES to a folder to keep screenshots.
 e2e: docs

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import runpy
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -96,3 +97,19 @@ def test_links_lead_somewhere(page: Path) -> None:
     links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text())
 
     assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(PROJECT)))
+def test_files_that_are_named_are_there(page: Path) -> None:
+    """A file of the project that a page names, such as ``conf/weight.yaml``, exists."""
+    folders = "steelyard|tasks|flows|tests|e2e|docs|conf|expectations|examples|benchmarks"
+    named = re.findall(rf"`((?:{folders})/[\w./-]+\.\w+)`", page.read_text())
+
+    assert [file for file in named if not (PROJECT / file).exists()] == []
+
+
+def test_the_picture_of_the_architecture_is_drawn_from_the_imports() -> None:
+    """``make pictures`` would draw the same."""
+    drawn = runpy.run_path(str(PROJECT / "docs" / "_site" / "architecture.py"))
+
+    assert drawn["PICTURE"].read_text(encoding="utf-8") == drawn["draw"](), "make pictures"
