@@ -7,7 +7,7 @@ DEMO := demo
 PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
-.PHONY: install demo test soak docs pictures e2e postgres wheel freqtrade matrix check cover lint bench clean
+.PHONY: install demo test soak docs pictures e2e postgres wheel freqtrade examples matrix check cover lint bench clean
 
 install: $(INSTALLED)
 
@@ -59,6 +59,11 @@ wheel: install
 # The adapter of examples/freqtrade in a backtest, in an environment of freqtrade's own: its pins and ours do not fit together.
 freqtrade: install
 	$(BIN)/python -P .ci/check_freqtrade.py
+
+# The notebook and every command of examples/README.md: a minute.
+examples: install
+	$(PIP) '.[dev,examples]'
+	$(BIN)/python -P .ci/check_examples.py
 
 # Every Python from 3.11 on that is on this machine, each in a new environment: core, a session, a replay. Two minutes or so for each.
 matrix: install
