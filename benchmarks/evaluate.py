@@ -10,7 +10,10 @@ from pathlib import Path
 
 import lightgbm as lgb
 import numpy as np
+import onnxruntime
 import pandas as pd
+from skl2onnx import to_onnx
+from sklearn.ensemble import GradientBoostingClassifier
 
 from steelyard.desk.policy import DeskPolicy
 from steelyard.desk.recorder import Recorder
@@ -237,11 +240,30 @@ def other_ways(model: Model, folder: Path) -> dict[str, Callable[[], object]]:
     wrapper = lgb.LGBMClassifier(n_estimators=TREES, num_leaves=15, verbose=-1, n_jobs=1)
     wrapper.fit(RNG.normal(size=(2000, len(NAMES))), RNG.integers(0, 2, 2000))
     booster = lgb.Booster(model_str=model.learner_bytes.decode())
+    onnx = onnx_session(TREES)
+    single = row.astype(np.float32)
     return {
         "the model alone: LightGBM Booster.predict": lambda: booster.predict(row, num_threads=1),
         "the model alone: scikit-learn wrapper predict_proba": lambda: wrapper.predict_proba(row),
+        "as many trees in ONNX: onnxruntime, one thread": lambda: onnx.run(None, {"X": single}),
         "the model alone: MLflow pyfunc predict": lambda: served.predict(frame),
     }
+
+
+def onnx_session(trees: int) -> onnxruntime.InferenceSession:
+    """Return a session of scikit-learn's boosted trees of the same size.
+
+    skl2onnx does not convert LightGBM's own.
+
+    Args:
+        trees: Number of trees.
+    """
+    x, won = RNG.normal(size=(2000, len(NAMES))), RNG.integers(0, 2, 2000)
+    fitted = GradientBoostingClassifier(n_estimators=trees, max_leaf_nodes=15).fit(x, won)
+    converted = to_onnx(fitted, x[:1].astype(np.float32), options={"zipmap": False})
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(converted.SerializeToString(), options)
 
 
 def time_call(call: Callable[[], object]) -> float:

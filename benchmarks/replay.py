@@ -1,7 +1,8 @@
 """CPU time and memory of a replay as it ages: 8 symbols of 4 h bars, simulated.
 
 Trainings learn from all that has settled, so their own time grows with the history; the days
-between them are told apart from it.
+between them are told apart from it. Days are counted from the first training on: before it there
+is no model to watch, and a day costs a third.
 """
 
 import argparse
@@ -48,7 +49,7 @@ class Meter:
 def main() -> None:
     """Print the figures by days lived, and the exponent of their growth."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--years", type=int, default=2)
+    parser.add_argument("--years", type=int, default=4)
     parser.add_argument("--retrain-days", type=int, default=91)
     parser.add_argument("--trials", type=int, default=3)
     asked = parser.parse_args()
@@ -78,16 +79,16 @@ def tell(meter: Meter) -> None:
     Args:
         meter: Meter of a replay that has ended.
     """
-    days = len(meter.seconds)
-    told = [days // part for part in PARTS]
-    begin = meter.seconds[0]
-    search = [meter.training[day - 1] for day in told]
-    lived = [meter.seconds[day - 1] - begin for day in told]
+    first = next(day for day, spent in enumerate(meter.training) if spent)
+    seconds, training = meter.seconds[first:], meter.training[first:]
+    told = [(len(seconds) - 1) // part for part in PARTS]
+    search = [training[day] - training[0] for day in told]
+    lived = [seconds[day] - seconds[0] for day in told]
     rows = {
         "all, s": lived,
         "search, s": search,
         "days, s": [every - part for every, part in zip(lived, search, strict=True)],
-        "memory, MB": [meter.megabytes[day - 1] for day in told],
+        "memory, MB": [meter.megabytes[first + day] for day in told],
     }
     print(f"{'days lived':12}" + "".join(f"{day:>10,}" for day in told) + "    exponent")
     for name, figures in rows.items():
