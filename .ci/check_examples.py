@@ -16,6 +16,8 @@ from pathlib import Path
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 SECTION = re.compile(r"^## (.+?)\n+```sh\n(.*?)```\n+```text\n(.*?)```", re.MULTILINE | re.DOTALL)
+QUICK = "trials: 2\n"
+"""A short search, where a section does not ask for one of its own."""
 NOTEBOOK = (
     "The notebook",
     "jupyter-execute --timeout=120 --output=executed.ipynb tour.ipynb",
@@ -40,6 +42,9 @@ def _check(section: tuple[str, str, str]) -> str:
     with tempfile.TemporaryDirectory(prefix="steelyard-example-") as name:
         for file in filter(Path.is_file, EXAMPLES.iterdir()):
             shutil.copy(file, name)
+        conf = Path(name) / "conf"
+        conf.mkdir()
+        (conf / "learning.yaml").write_text(QUICK, encoding="utf-8")
         path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
         ended = subprocess.run(
             ["sh", "-euc", commands],

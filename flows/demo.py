@@ -37,7 +37,7 @@ REPLAYS: dict[str, tuple[str, dict[str, Any]]] = {
             "bars": "sample",
             "start": datetime(2004, 1, 1, tzinfo=UTC),
             "end": datetime(2013, 3, 1, tzinfo=UTC),
-            "retrain_days": 91,
+            "retrain_days": 182,
             "trials": 10,
         },
     ),

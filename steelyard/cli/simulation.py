@@ -1,6 +1,7 @@
 """Commands about lives that are replayed, simulated or set on fire."""
 
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -134,7 +135,7 @@ def _follow_market(home: Path) -> None:
     conf = open_market(home, datetime.now(UTC))
     run_with_progress(earn_weight, **folders(home, conf))
     plan = planned(load_shared(conf), home, conf)
-    keep_up(plan, terminal.print_live_demo, terminal.print_notice)
+    keep_up(plan, partial(terminal.print_live_demo, home=home), terminal.print_notice)
 
 
 @app.command()

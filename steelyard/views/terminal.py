@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
@@ -190,15 +191,20 @@ def print_addresses(addresses: Addresses) -> None:
     _line("Ctrl-C stops everything")
 
 
-def print_live_demo(addresses: Addresses) -> None:
-    """Print what is to be seen in a market that is made up as it goes, and all addresses."""
+def print_live_demo(addresses: Addresses, home: Path) -> None:
+    """Print what is to be seen in a market that is made up as it goes, and all addresses.
+
+    Args:
+        addresses: Addresses of all services.
+        home: Home of the market.
+    """
     _line(
         "This market is simulated, with an edge that a model can learn; its bars come every few "
-        "seconds. The weight was earned in 150 simulated days before. On the live page signals "
-        "are decided with every bar, and outcomes follow within minutes; the weight moves when "
-        "the deployment daily-weight or daily-guard runs, in Prefect also by hand. Commands such "
-        "as status and why take the options --home and --conf of the folder that has the logs."
+        "seconds. The model earned its weight in five simulated months before today. On the live "
+        "page signals are decided with every bar, and outcomes follow within minutes. The next "
+        "step up is a month away; limits are looked at by daily-guard, in Prefect also by hand."
     )
+    _line(f"in another terminal: steelyard status --home {home} --conf {home / 'conf'}")
     print_addresses(addresses)
 
 
