@@ -17,6 +17,11 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(PIP) '.[dev]'
 	touch $@
 
+# What a check needs beyond that, once: an extra of pyproject.toml.
+.venv/with-%: $(INSTALLED)
+	$(PIP) '.[dev,$*]'
+	touch $@
+
 demo: install
 	$(BIN)/steelyard demo --home $(DEMO)
 
@@ -28,8 +33,7 @@ soak: install
 	$(shell command -v timeout && echo --foreground --signal=INT --kill-after=1m 30m) $(PYTEST) -m soak
 
 # Guide and reference as one site, build/site/index.html; it refuses a page in no menu and a link that leads nowhere.
-docs: install
-	$(PIP) '.[docs]'
+docs: .venv/with-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -P -m mkdocs build --quiet --strict
 
 # The pictures of the documentation that follow from the code.
@@ -37,8 +41,7 @@ pictures: install
 	$(BIN)/python docs/_site/architecture.py
 
 # What a person sees, in a real browser: set PICTURES to a folder to keep screenshots.
-e2e: docs
-	$(PIP) '.[dev,e2e]'
+e2e: docs .venv/with-e2e
 	$(BIN)/python -m pytest e2e $(if $(PICTURES),--pictures $(PICTURES))
 
 lint: install
@@ -48,8 +51,7 @@ lint: install
 	$(BIN)/lint-imports
 
 # A week of flows with every database on PostgreSQL and MLflow's files on S3. Needs a server's programs: apt-get install postgresql.
-postgres: install
-	$(PIP) '.[dev,store]'
+postgres: .venv/with-store
 	$(BIN)/python -m pytest tests/postgres -m postgres
 
 # The wheel, installed into a fresh environment and used in a folder with packages named tasks and flows.
@@ -61,8 +63,7 @@ freqtrade: install
 	$(BIN)/python -P .ci/check_freqtrade.py
 
 # The notebook and every command of examples/README.md: a minute.
-examples: install
-	$(PIP) '.[dev,examples]'
+examples: .venv/with-examples
 	$(BIN)/python -P .ci/check_examples.py
 
 # Every Python from 3.11 on that is on this machine, each in a new environment: core, a session, a replay. Two minutes or so for each.
@@ -77,8 +78,7 @@ check: lint
 cover: install
 	$(PYTEST) --cov --cov-report=term:skip-covered
 
-bench: install
-	$(PIP) '.[dev,bench]'
+bench: .venv/with-bench
 	$(BIN)/python benchmarks
 
 clean:
