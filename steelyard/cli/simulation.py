@@ -9,6 +9,7 @@ import typer
 
 from steelyard.cli.options import HERE, Conf, Home, Json, Lineage, Trials
 from steelyard.cli.running import folders, parse_time, run_with_progress, show
+from steelyard.environment import isolated_environment
 from steelyard.errors import FixConfiguration
 
 app = typer.Typer()
@@ -133,9 +134,11 @@ def _follow_market(home: Path) -> None:
     from steelyard.views import terminal
 
     conf = open_market(home, datetime.now(UTC))
-    run_with_progress(earn_weight, **folders(home, conf))
-    plan = planned(load_shared(conf), home, conf)
-    keep_up(plan, partial(terminal.print_live_demo, home=home), terminal.print_notice)
+    typer.echo("at its first start the model earns its weight first, a minute or two", err=True)
+    with isolated_environment():  # no alert and no run of it belongs among those of a real market
+        run_with_progress(earn_weight, **folders(home, conf))
+        plan = planned(load_shared(conf), home, conf)
+        keep_up(plan, partial(terminal.print_live_demo, home=home), terminal.print_notice)
 
 
 @app.command()

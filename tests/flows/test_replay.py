@@ -174,6 +174,7 @@ def test_a_replay_is_drawn_and_summarised(
     page = Path(death.page).read_text()
     assert death.page == str(home / "lineage.html")
     assert f"report: {death.page}" in " ".join(printed.split())
+    assert f"open {death.page} now; the other replays follow" in " ".join(printed.split())
     assert f"The model decides {death.weight:.1%} of the confidence" in page
     assert f"last lived day {death.end:%Y-%m-%d}" in page
     assert "ran out" not in page
