@@ -71,7 +71,7 @@ def _install(wheel: Path, folder: Path) -> Path:
     venv.create(folder, with_pip=True)
     python = folder / "bin" / "python"
     pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    _run([*pip, "--constraint", CONSTRAINTS, wheel], folder)
+    _run([*pip, "--constraint", CONSTRAINTS, f"{wheel}[all]"], folder)
     return python
 
 

@@ -10,6 +10,7 @@ from steelyard.queries.health import health_alerts, proposed_lately, silence_ale
 from steelyard.queries.records import decision_records
 from steelyard.queries.state import current_state
 from steelyard.tasks.alerts import announce, announce_health, announce_silences, notice_lapse
+from steelyard.tasks.handover import hand_over
 from steelyard.tasks.illustrations import illustrate
 from steelyard.tasks.retraining import replace_model
 from steelyard.tasks.weight import guard_weight
@@ -34,6 +35,7 @@ def guard(
     opened_home, at = open_home(home, conf, lineage), resolve_as_of(as_of)
     notice_lapse(opened_home, opened_home.journal.state(), at)
     entry = guard_weight(opened_home, at)
+    hand_over(opened_home)
     proposed = proposed_lately(opened_home, at)
     announce_silences(opened_home, silence_alerts(opened_home, at, proposed), at)
     announce_health(opened_home, health_alerts(opened_home, at, proposed), at)

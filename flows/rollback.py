@@ -13,6 +13,7 @@ from steelyard.queries.records import decision_records
 from steelyard.queries.state import current_state
 from steelyard.settings import lineage_names
 from steelyard.tasks.alerts import announce
+from steelyard.tasks.handover import hand_over
 from steelyard.tasks.retraining import replace_model
 from steelyard.tasks.rollback import (
     attempt_rollback,
@@ -146,6 +147,7 @@ def resume(
 
 
 def _publish_entry(opened_home: Home, entry: Entry, at: datetime) -> SingleDecision:
+    hand_over(opened_home)
     decisions = decision_records(opened_home, [entry])
     state = current_state(opened_home, max(at, entry.decision.as_of))
     publish_decisions(entry.decision.kind, decisions, state)

@@ -14,6 +14,7 @@ from steelyard.queries.versions import waiting_challenger
 from steelyard.tasks.alerts import announce_waiting
 from steelyard.tasks.approval import approve_version
 from steelyard.tasks.bars import read_history
+from steelyard.tasks.handover import hand_over
 from steelyard.tasks.illustrations import illustrate
 from steelyard.tasks.training import (
     AS_CONFIGURED,
@@ -108,6 +109,7 @@ def approve(
 
 
 def _publish_version(opened_home: Home, version: Version, flow_name: str) -> VersionRecord:
+    hand_over(opened_home)
     announce_waiting(opened_home)
     record, pages = version_record(version), opened_home.training_urls(version)
     publish(flow_name, markdown.training_summary(record, pages), next(iter(pages.values())))

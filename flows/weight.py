@@ -11,6 +11,7 @@ from steelyard.queries.records import decision_records
 from steelyard.queries.state import current_state
 from steelyard.tasks.alerts import announce
 from steelyard.tasks.bars import read_history
+from steelyard.tasks.handover import hand_over
 from steelyard.tasks.illustrations import illustrate
 from steelyard.tasks.retraining import replace_model
 from steelyard.tasks.weight import evaluate_weight, review_gates
@@ -35,6 +36,7 @@ def weight(
     opened_home, at = open_home(home, conf, lineage), resolve_as_of(as_of)
     settled_signals = count_settled(read_history(opened_home, at))
     entries = [evaluate_weight(opened_home, at), review_gates(opened_home, at, settled_signals)]
+    hand_over(opened_home)
     announce(opened_home, entries)
     replace_model(opened_home, at)
     decisions = decision_records(opened_home, entries)

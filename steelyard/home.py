@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from steelyard.environment import alert_channels, alpaca_keys, seal_key
-from steelyard.errors import FixConfiguration, VerifyState
+from steelyard.errors import FixConfiguration, VerifyState, needing
 from steelyard.gateways.alerts import Alerts
 from steelyard.gateways.brake import Brake
 from steelyard.gateways.brokers import Broker, BrokerSettings, PaperBroker, load_broker
@@ -137,17 +137,14 @@ def open_broker(
     if settings.name == "paper":
         return PaperBroker(ledger, policy, settings.start_equity, rule)
     if settings.name == "ccxt":
-        from steelyard.gateways.brokers.ccxt_account import CcxtBroker
+        with needing("conf/broker.yaml: name: ccxt", "ccxt"):
+            from steelyard.gateways.brokers.ccxt_account import CcxtBroker
 
         return CcxtBroker(ledger, policy, filled_options(settings), rule)
     if settings.name != "alpaca":
         return _open_plugin(settings, policy, ledger, rule)
-    try:
+    with needing("conf/broker.yaml: name: alpaca", "alpaca"):
         from steelyard.gateways.brokers.alpaca import AlpacaBroker
-    except ModuleNotFoundError as error:
-        raise FixConfiguration(
-            "conf/broker.yaml names alpaca; install it: pip install 'steelyard[alpaca]'"
-        ) from error
     return AlpacaBroker(ledger, policy, settings, alpaca_keys(), rule)
 
 

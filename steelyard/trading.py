@@ -4,6 +4,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache, partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -25,6 +26,8 @@ from steelyard.gateways.plugins import load_class, load_strategy
 from steelyard.gateways.registry import Registry
 from steelyard.gateways.spool import Spool
 from steelyard.home import (
+    Home,
+    home_under,
     open_alerts,
     open_brake,
     open_ledger,
@@ -43,6 +46,8 @@ if TYPE_CHECKING:
     from steelyard.desk.service import Desk
     from steelyard.gateways.lake import Lake
 
+HAS_MLFLOW = find_spec("mlflow") is not None
+"""Whether this process can read MLflow; the light installation cannot."""
 NO_BARS = pd.Timedelta("1h")
 """Size of the bars that a home without bars never gets."""
 QUIET_DAYS = 14
@@ -97,7 +102,7 @@ def _watch(
         state_file.store(state)
 
     return StateWatch(
-        registry.journal.verified,
+        registry.journal.verified if HAS_MLFLOW else partial(_state_on_disk, services),
         open_brake(services),
         services.refresh_seconds,
         (store, *listeners),
@@ -118,6 +123,36 @@ def stored_state(services: ServiceSettings) -> State | None:
     """
     state = open_state_file(services).read()
     return None if open_witnesses(services).testify().fault(state) else state
+
+
+def _state_on_disk(services: ServiceSettings) -> tuple[State | None, str | None]:
+    """Return the state that a process with MLflow has put on disk, and what is wrong with it.
+
+    For the seconds in which the ledger knows of a later decision there is none.
+    """
+    reading = open_state_file(services).reading()
+    lags = open_witnesses(services).testify().fault(reading.state)
+    return None if lags else reading.state, reading.fault
+
+
+def hand_over(home: Home) -> None:
+    """Leave model and state on disk, for trading processes without MLflow; the state comes last.
+
+    Raises:
+        RestoreService: If MLflow cannot be reached.
+        OSError: If the disk cannot be written.
+    """
+    state, services = home.journal.state(), home.settings.services
+    if state is None:
+        return
+    if state.champion is not None:
+        _served_model(services, home.registry).keep(state.champion)
+    open_state_file(services).store(state)
+
+
+def _served_model(services: ServiceSettings, registry: Registry) -> ServedModel:
+    load_files, folder = registry.load if HAS_MLFLOW else None, services.own_state / "bundle"
+    return ServedModel(load_files, folder, registry.journal.seal.of, load_class)
 
 
 def _whole_state(services: ServiceSettings, alarm: Alarm) -> State | None:
@@ -157,8 +192,9 @@ def open_session(
 ) -> Session:
     """Return a running session of a lineage; call ``Session.warm`` before the first trade.
 
-    Without MLflow it starts with the last good model and the last state on disk, as long as the
-    lease of that state runs.
+    While MLflow does not answer it goes on with the last good model and the last state on disk, as
+    long as the lease of that state runs; where MLflow is not installed it follows both as the
+    flows of the home leave them there.
 
     Args:
         home: Folder of all state.
@@ -175,10 +211,8 @@ def open_session(
     """
     settings: Settings = load(conf, lineage)
     services = settings.services.at(home)
-    registry, state_folder = open_registry(services), services.own_state
-    champion = ServedModel(
-        registry.load, state_folder / "bundle", registry.journal.seal.of, load_class
-    )
+    registry = open_registry(services)
+    champion = _served_model(services, registry)
     with suppress(RestoreService):  # without the seal key the model on disk cannot be believed
         champion.restore()
     ledger, system = open_ledger(services), settings.strategy
@@ -187,7 +221,7 @@ def open_session(
     lease_days, followers = settings.weight.lease_days, (lambda state, _: champion.follow(state),)
     watch = _watch(services, registry, followers, clock, lease_days, alarm)
     enforce = _streak_check(settings, services, registry, watch, clock)
-    spool = Spool(state_folder / "spool")
+    spool = Spool(services.own_state / "spool")
     own = own_names(strategy)
     recorder = Recorder(
         ledger,
@@ -246,6 +280,8 @@ def _streak_check(
     def enforce() -> None:
         at = clock()
         breaker.check(watch.state, at)
+        if not HAS_MLFLOW:  # the brake stays pulled until a flow of the home has written it down
+            return
         entry = breaker.enforce(at)
         watch.refresh()
         if entry is not None:
@@ -268,13 +304,13 @@ def open_desk(home: Path, conf: Path | None = None, *, lineage: str | None = Non
         CollectMoreData: If nothing was collected yet.
     """
     from steelyard.desk.service import Desk
-    from steelyard.gateways.lake import Lake
 
     settings = load(conf, lineage)
     services = settings.services.at(home)
-    lake, ledger = Lake(Path(services.state) / "lake"), open_ledger(services)
+    lake = home_under(settings, home).lake if settings.has_source else None
+    ledger = open_ledger(services)
     buffer, log = BarBuffer({}, NO_BARS), None
-    if settings.has_source:
+    if lake is not None:
         buffer = BarBuffer(lake.bars(), lake.bar_size, lake.known_after)
     if settings.strategy.is_log:
         log = _log_terms(settings, lake)
@@ -287,10 +323,10 @@ def open_desk(home: Path, conf: Path | None = None, *, lineage: str | None = Non
     return desk
 
 
-def _log_terms(settings: Settings, lake: "Lake") -> LogTerms:
+def _log_terms(settings: Settings, lake: "Lake | None") -> LogTerms:
     """Return how signals of a program are taken in, on the bars of the lake if there are any."""
     log, source = settings.strategy.log, settings.source.resolved()
-    if not settings.has_source:
+    if lake is None:
         return LogTerms(log, None, lambda closed: closed)
 
     bar_size, known_after = lake.bar_size, lake.known_after

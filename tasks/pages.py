@@ -7,7 +7,6 @@ from pathlib import Path
 from steelyard.errors import FixConfiguration
 from steelyard.gateways.files import private_folder, write_whole
 from steelyard.home import Home
-from steelyard.queries.report import lineage_report
 from steelyard.queries.simulation import operating_characteristics
 from steelyard.settings import Settings
 from steelyard.simulation.characteristics import Design
@@ -42,6 +41,8 @@ def write_report(
         CollectMoreData: If nothing was decided here yet.
         FixConfiguration: If the file cannot be written.
     """
+    from steelyard.queries.report import lineage_report  # reads bars; a simulation has none
+
     document = lineage_report(home, as_of)
     _write_page(file, lineage_page(document, title))
     return WrittenPage(document, str(file))

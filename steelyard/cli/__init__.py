@@ -8,13 +8,14 @@ import sys
 import tempfile
 import traceback
 from importlib.metadata import version as package_version
+from importlib.util import find_spec
 from typing import Annotated
 
 import typer
 
 from steelyard.cli import learning, reading, setup, signals, simulation, weight
 from steelyard.environment import go_offline
-from steelyard.errors import SteelyardError
+from steelyard.errors import SteelyardError, needing
 from steelyard.gateways.files import keep_private
 from steelyard.gateways.outside import in_terminal
 
@@ -22,7 +23,18 @@ COLLECTIONS = (100_000, 20, 20)
 """Thresholds of Python's search for reference cycles: at its own (700, 10, 10) the search
 takes a fifth of a command's time, because imports leave so many objects that stay."""
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+LIGHT = ("check-strategy", "init", "new-strategy", "simulate")
+"""Commands that need no extra."""
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    epilog=None
+    if find_spec("prefect")
+    else f"In this light installation {', '.join(LIGHT)} work, and the trading side in your own "
+    r"process. pip install 'steelyard\[all]' brings what the other commands need.",
+)
 for subject in (setup, signals, learning, weight, reading, simulation):
     app.add_typer(subject.app)
 
@@ -51,7 +63,8 @@ def main() -> None:
     keep_private()
     gc.set_threshold(*COLLECTIONS)
     try:
-        app()
+        with needing(f"steelyard {' '.join(sys.argv[1:2])}".rstrip()):
+            app()
     except SteelyardError as error:
         sys.exit(in_terminal(f"steelyard: {error}"))
     except KeyboardInterrupt:

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,7 +56,8 @@ class ServedModel:
     """Serves the champion of the current state.
 
     Args:
-        load_files: Returns the stored files of a version (``Registry.load``).
+        load_files: Returns the stored files of a version (``Registry.load``); None without MLflow:
+            only the bundle on disk is served, which another process puts there (``keep``).
         folder: Folder of the last good bundle, for a start without MLflow.
         seal: Seals the digest of the files on disk (``Journal.seal``); by default it is unsealed.
         load_class: Returns the class of a family of the user's own.
@@ -67,7 +69,7 @@ class ServedModel:
 
     def __init__(
         self,
-        load_files: FileLoader,
+        load_files: FileLoader | None,
         folder: Path,
         seal: Sealer = str,
         load_class: ClassLoader = installed_class,
@@ -112,9 +114,36 @@ class ServedModel:
         if state.champion is None:
             self.bundle = None
         elif self.bundle is None or self.bundle.version != state.champion:
+            if self._load_files is None:
+                self._follow_disk(state.champion)
+                return
             files = self._load_files(state.champion)
             self.bundle = Bundle.from_files(state.champion, files, self._load_class)
             self._store(state.champion, files)
+
+    def _follow_disk(self, version: str) -> None:
+        try:
+            bundle = self._stored()
+        except (OSError, ValueError, LookupError) as error:
+            raise RestoreService(f"{self._folder} holds no model ({error})") from error
+        if bundle.version != version:
+            raise RestoreService(
+                f"{self._folder} holds version {bundle.version}, the state names {version}"
+            )
+        self.bundle = bundle
+
+    def keep(self, version: str) -> None:
+        """Put a version on disk, unless it is there, for processes that cannot load it.
+
+        Raises:
+            SteelyardError: If it cannot be loaded.
+            OSError: If it cannot be written.
+        """
+        with suppress(FileNotFoundError):
+            if (self._folder / "current").read_text(encoding="utf-8").partition(" ")[0] == version:
+                return
+        if self._load_files is not None:
+            self._store(version, self._load_files(version))
 
     def _store(self, version: str, files: Mapping[str, bytes]) -> None:
         """Write the bundle beside the previous one, then point to it."""

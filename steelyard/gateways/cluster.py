@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
-from steelyard.errors import FixConfiguration, RestoreService
+from steelyard.errors import FixConfiguration, RestoreService, needing
 from steelyard.progress import progress_to, report_progress, set_sink
 from steelyard.values import FrozenModel, Item, OrderedMap, Result
 
@@ -196,12 +196,8 @@ def dask_cluster(address: str) -> Iterator[OrderedMap]:
         FixConfiguration: If Dask is not installed.
         RestoreService: If the scheduler does not answer or has no worker.
     """
-    try:
+    with needing("conf/scale.yaml: dask"):
         from distributed import Client
-    except ModuleNotFoundError as error:
-        raise FixConfiguration(
-            "conf/scale.yaml names a Dask cluster; install Dask: pip install 'steelyard[scale]'"
-        ) from error
     try:
         client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
     except (OSError, ValueError) as error:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any
 
-from steelyard.errors import FixConfiguration
+from steelyard.errors import FixConfiguration, needing
 
 
 def open_exchange(options: Mapping[str, Any], file: str) -> Any:
@@ -17,12 +17,8 @@ def open_exchange(options: Mapping[str, Any], file: str) -> Any:
     Raises:
         FixConfiguration: If ccxt is missing, or does not know the exchange.
     """
-    try:
+    with needing(f"{file}: ccxt"):
         import ccxt
-    except ModuleNotFoundError as error:
-        raise FixConfiguration(
-            f"{file} names ccxt; install it: pip install 'steelyard[ccxt]'"
-        ) from error
     others = dict(options)
     name = str(others.pop("exchange", ""))
     if name not in ccxt.exchanges:

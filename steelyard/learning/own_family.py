@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from steelyard.errors import FixConfiguration, FixData
+from steelyard.errors import FixConfiguration, FixData, SteelyardError, needing
 from steelyard.learning.samples import Floats, WeightedRows
 from steelyard.scoring.onnx import Answer, onnx_answer
 
@@ -217,15 +217,10 @@ def _stored_forms(family: str, model: Any, features: int) -> Iterator[tuple[str,
 
 def _converted(family: str, model: Any, features: int, number: str) -> bytes:
     """Return an estimator as ONNX, converted as the first class above it that skl2onnx knows."""
-    try:
+    with needing(f"family {family}, which has no to_files and is stored as ONNX,"):
         from skl2onnx import to_onnx
         from skl2onnx.common import data_types
         from skl2onnx.common.exceptions import MissingShapeCalculator
-    except ImportError as error:
-        raise FixConfiguration(
-            f"family {family} is stored as ONNX; install it: pip install 'steelyard[onnx]', or "
-            "give the class to_files and from_files"
-        ) from error
     inputs = [("x", getattr(data_types, number)([None, features]))]
     reason = "skl2onnx knows no way to store it"
     for kind in type(model).__mro__[:-1]:
@@ -246,10 +241,9 @@ def _converted(family: str, model: Any, features: int, number: str) -> bytes:
 
 def _onnx_reader(content: bytes) -> Answer:
     try:
-        return onnx_answer(content)
-    except ImportError as error:
-        raise FixConfiguration(
-            "the model is stored as ONNX; install what reads it: pip install 'steelyard[onnx]'"
-        ) from error
+        with needing("a model stored as ONNX"):
+            return onnx_answer(content)
+    except SteelyardError:
+        raise
     except Exception as error:
         raise FixData(f"{ONNX_FILE} cannot be read ({error}); retrain") from error

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -19,6 +20,8 @@ from steelyard.settings import Settings, default_conf
 from steelyard.views.operations import Addresses, Deployment
 
 POOL = "steelyard"
+NEEDED = ("prefect", "mlflow", "uvicorn")
+"""Modules of the processes it starts, which would only say so in their logs."""
 OWN_STORES = ("sqlite", "postgresql")
 _PREFECT = {
     # The slot of a killed run is freed after five minutes; leases in memory end with the server.
@@ -124,6 +127,9 @@ def keep_up(plan: Plan, show: Callable[[Addresses], None], say: Callable[[str], 
         RestoreService: If ``up`` runs already for this home, or a process does not start; those
             started are stopped again.
     """
+    for module in NEEDED:
+        if find_spec(module) is None:
+            raise ModuleNotFoundError(name=module)
     manager = ServiceManager(service_manager_socket())
     with _alone(plan.state), suppress(KeyboardInterrupt):
         check(plan.ports)

@@ -1,5 +1,6 @@
 """A trading process on a real home writes what the scheduled flows write."""
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,9 +9,12 @@ import pandas as pd
 import pytest
 
 from factories.pilot import BAR, BEGAN, END, conf_folder, market, signal_of, trained_pilot_home
-from steelyard.home import Home
+from steelyard import trading
+from steelyard.gateways.ledger.tables import Mark
+from steelyard.home import Home, open_state_file
 from steelyard.market.bars import Bars
 from steelyard.market.history import as_known
+from steelyard.tasks.handover import hand_over
 from steelyard.tasks.predictions import record_opinions
 from steelyard.trading import open_session
 
@@ -90,3 +94,34 @@ def test_a_process_starts_without_mlflow(tmp_path: Path, empty_mlflow: Path) -> 
         evaluation.confidence_existing,
         "no_state",
     )
+
+
+def test_a_light_process_follows_what_the_flows_leave_on_disk(
+    tmp_path: Path, empty_mlflow: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Model and weight by the hand-over; a newer decision without one means weight 0."""
+    bars, signals = market()
+    home = trained_pilot_home(tmp_path, empty_mlflow)
+    hand_over(home)
+    row = signals[(signals["decided_at"] > pd.Timestamp(BEGAN)).to_numpy()].iloc[0]
+    monkeypatch.setattr(trading, "HAS_MLFLOW", False)
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    session = open_session(home.folder, conf_folder(home.folder), lambda: END)
+    session.warm(bars_until(bars, row["decided_at"] - BAR))
+
+    evaluation = session.evaluate(signal_of(row), bars_until(bars, row["decided_at"]))
+    assert (evaluation.fallback_reason, evaluation.weight, evaluation.model_version) == (
+        None,
+        0.15,
+        "1",
+    )
+    assert session.status(END).troubles == ()
+
+    state = open_state_file(home.settings.services).read()
+    assert state is not None
+    home.ledger.raise_mark(state.lineage, Mark(state.sequence + 1, "later", home.seal.key_id))
+    session.close()
+    session = open_session(home.folder, conf_folder(home.folder), lambda: END)
+    evaluation = session.evaluate(signal_of(row), bars_until(bars, row["decided_at"]))
+    session.close()
+    assert (evaluation.fallback_reason, evaluation.weight) == ("no_state", 0.0)

@@ -38,7 +38,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
-from steelyard.errors import FixConfiguration, FixData, RestoreService
+from steelyard.errors import FixConfiguration, FixData, RestoreService, lacking
 from steelyard.gateways.arrow import HAS_ARROW
 from steelyard.gateways.files import private_file, private_folder
 from steelyard.gateways.ledger.log_signals import LogSignals
@@ -671,7 +671,10 @@ class Ledger(LogSignals):
                 f"ledger {self._address} has tables of another version of Steelyard "
                 f"({_line(error)}); install that version"
             ) from error
-        except (SQLAlchemyError, ModuleNotFoundError, OSError) as error:
+        except ModuleNotFoundError as error:  # the driver of the database
+            user = f"ledger {self._address}"
+            raise RestoreService(lacking(user, str(error.name), "postgres")) from error
+        except (SQLAlchemyError, OSError) as error:
             raise RestoreService(f"ledger {self._address}: {_line(error)}") from error
 
     @contextmanager

@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlparse
 
 from filelock import FileLock, Timeout
 
-from steelyard.errors import FixConfiguration, RestoreService, VerifyState
+from steelyard.errors import FixConfiguration, RestoreService, VerifyState, needing
 from steelyard.gateways.files import private_file
 from steelyard.gateways.outside import in_markdown
 from steelyard.gateways.registry.bulk import finished_runs
@@ -234,14 +234,9 @@ class Tracking:
         """Return what the client of an object store raises, which MLflow passes on as it is."""
         if not self._artifacts.startswith("s3://"):
             return ()
-        try:
+        with needing("conf/services.yaml: artifacts: s3://…"):
             from boto3.exceptions import Boto3Error
             from botocore.exceptions import BotoCoreError, ClientError
-        except ModuleNotFoundError as error:
-            raise FixConfiguration(
-                "conf/services.yaml: artifacts lie on S3; install its client: "
-                "pip install 'steelyard[s3]'"
-            ) from error
         return Boto3Error, BotoCoreError, ClientError
 
     @property

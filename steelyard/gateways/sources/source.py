@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from steelyard.errors import FixConfiguration, FixData
+from steelyard.errors import EXTRAS, FixConfiguration, FixData, InstallExtra, lacking
 from steelyard.gateways.sources.bars import FileBars, read_bars
 from steelyard.gateways.sources.paths import BarFile, files_of
 from steelyard.gateways.sources.settings import SourceSettings
@@ -213,9 +213,7 @@ def package_file(package: str, path: str) -> Path:
     for folder in (spec.submodule_search_locations if spec else None) or ():
         if (file := Path(folder) / path).is_file():
             return file
-    raise FixConfiguration(
-        f"the built-in sample needs {path} of the package {package}; run make install"
-    )
+    raise InstallExtra(lacking("the built-in sample", package, EXTRAS[package]))
 
 
 def _require_no_parts(files: Sequence[FileBars]) -> None:

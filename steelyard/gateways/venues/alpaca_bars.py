@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 from requests import RequestException
 
-from steelyard.errors import FixConfiguration
+from steelyard.errors import FixConfiguration, needing
 from steelyard.gateways.calendars import CONTINUOUS
 from steelyard.gateways.sources import SourceSettings
 from steelyard.gateways.venues.requests import (
@@ -49,14 +49,10 @@ class AlpacaBars:
     """
 
     def __init__(self, settings: SourceSettings, key: str, secret: str) -> None:
-        try:
+        with needing("conf/source.yaml: kind: alpaca"):
             from alpaca.data.historical import StockHistoricalDataClient
 
             from steelyard.gateways.brokers.alpaca import TimeoutAdapter
-        except ModuleNotFoundError as error:
-            raise FixConfiguration(
-                "conf/source.yaml names alpaca; install it: pip install 'steelyard[alpaca]'"
-            ) from error
         unknown = sorted(set(settings.options) - set(OPTIONS))
         if unknown:
             raise FixConfiguration(

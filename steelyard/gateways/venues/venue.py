@@ -6,9 +6,9 @@ from typing import Protocol, cast
 
 import pandas as pd
 
-from steelyard.errors import FixConfiguration, FixData, RestoreService
+from steelyard.errors import FixConfiguration, FixData, RestoreService, needing
 from steelyard.gateways.calendars import CONTINUOUS, QUIET, known_after
-from steelyard.gateways.plugins import load_plugin
+from steelyard.gateways.plugins import load_class, load_plugin
 from steelyard.gateways.sources import RawBars, SourceSettings
 from steelyard.gateways.sources.settings import PLUGINS, VENUES
 from steelyard.gateways.sources.source import FEW_GAPS, gaps
@@ -67,9 +67,14 @@ def open_venue(settings: SourceSettings, keys: tuple[str, ...] = ()) -> BarSourc
     Raises:
         FixConfiguration: If its class or its library cannot be loaded, or it refuses the options.
     """
-    name = VENUES.get(settings.kind, settings.kind)
+    kind = settings.kind
+    if kind in VENUES:
+        with needing(f"{FILE}: kind: {kind}", kind):
+            made = load_class(VENUES[kind])
+    else:
+        made = load_plugin(PLUGINS, kind, FILE)
     try:
-        source = load_plugin(PLUGINS, name, FILE)(settings, *keys)
+        source = made(settings, *keys)
     except TypeError as error:
         raise FixConfiguration(
             f"{FILE} names {settings.kind}: {error}; its class must take the settings alone"

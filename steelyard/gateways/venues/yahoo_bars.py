@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from steelyard.errors import FixConfiguration
+from steelyard.errors import FixConfiguration, needing
 from steelyard.gateways.sources import SourceSettings
 from steelyard.gateways.venues.requests import UNREADABLE, Interrupted, one_line, persistently
 
@@ -42,12 +42,8 @@ class YahooBars:
     """
 
     def __init__(self, settings: SourceSettings) -> None:
-        try:
+        with needing("conf/source.yaml: kind: yfinance"):
             import yfinance
-        except ModuleNotFoundError as error:
-            raise FixConfiguration(
-                "conf/source.yaml names yfinance; install it: pip install 'steelyard[yfinance]'"
-            ) from error
         if settings.options:
             raise FixConfiguration(
                 f"conf/source.yaml: options: yfinance has no {next(iter(settings.options))}; "

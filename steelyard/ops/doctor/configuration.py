@@ -3,8 +3,8 @@
 import platform
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, metadata, requires, version
-from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from steelyard.environment import alert_channels, alpaca_keys, service_token, service_token_set
-from steelyard.errors import FixConfiguration
+from steelyard.errors import FixConfiguration, needing
 from steelyard.gateways.brokers import load_broker
 from steelyard.gateways.plugins import load_strategy
 from steelyard.gateways.sources import NO_SOURCE
@@ -109,10 +109,8 @@ def broker(settings: Settings) -> Iterator[Check]:
         yield Check("broker", "ok", f"{settings.broker.name}, a plug-in, not contacted")
         return
     alpaca_keys()
-    if find_spec("alpaca") is None:
-        raise FixConfiguration(
-            "conf/broker.yaml names alpaca; install it: pip install 'steelyard[alpaca]'"
-        )
+    with needing("conf/broker.yaml: name: alpaca"):
+        import_module("alpaca")
     yield Check(
         "broker",
         "ok",
@@ -201,13 +199,24 @@ def versions() -> Iterator[Check]:
     needed = [
         requirement
         for requirement in requirements
-        if requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+        if requirement.marker is None
+        or requirement.marker.evaluate({"extra": ""})
+        or _is_used(requirement)
     ]
     missed = [finding for requirement in needed if (finding := missing(requirement))]
     for finding in missed:
         yield Check("library", "wrong", finding, "pip install -c constraints.txt steelyard")
     if not missed:
         yield Check("libraries", "ok", f"{len(needed)} as required")
+
+
+def _is_used(requirement: Requirement) -> bool:
+    """Return whether a library that only an extra asks for is installed."""
+    extras = metadata(DISTRIBUTION).get_all("Provides-Extra") or ()
+    marker = requirement.marker
+    if marker is None or not any(marker.evaluate({"extra": extra}) for extra in extras):
+        return False
+    return requirement.name != DISTRIBUTION and not missing(Requirement(requirement.name))
 
 
 def _python() -> Iterator[Check]:
