@@ -39,6 +39,7 @@ docs: .venv/with-docs
 # The pictures of the documentation that follow from the code.
 pictures: install
 	$(BIN)/python docs/_site/architecture.py
+	$(BIN)/python docs/_site/concepts.py
 
 # What a person sees, in a real browser: set PICTURES to a folder to keep screenshots.
 e2e: docs .venv/with-e2e

@@ -108,8 +108,26 @@ def test_files_that_are_named_are_there(page: Path) -> None:
     assert [file for file in named if not (PROJECT / file).exists()] == []
 
 
-def test_the_picture_of_the_architecture_is_drawn_from_the_imports() -> None:
-    """``make pictures`` would draw the same."""
-    drawn = runpy.run_path(str(PROJECT / "docs" / "_site" / "architecture.py"))
+def test_the_pictures_are_drawn_by_the_rules_and_the_imports() -> None:
+    """``make pictures`` would draw the same; simulated lives are left out, which take seconds."""
+    site = PROJECT / "docs" / "_site"
+    architecture, concepts = (
+        runpy.run_path(str(site / name)) for name in ("architecture.py", "concepts.py")
+    )
+    drawn = {architecture["PICTURE"]: architecture["draw"]()} | {
+        concepts["PICTURES"] / name: draw() for name, draw in concepts["AT_ONCE"].items()
+    }
 
-    assert drawn["PICTURE"].read_text(encoding="utf-8") == drawn["draw"](), "make pictures"
+    stale = [file.name for file, now in drawn.items() if file.read_text(encoding="utf-8") != now]
+    assert stale == [], "make pictures"
+
+
+def test_every_page_is_in_the_menu_of_the_site() -> None:
+    """Decisions are listed on their own page."""
+    menu = (PROJECT / "mkdocs.yml").read_text()
+    pages = [
+        page.relative_to(PROJECT / "docs").as_posix() for page in (PROJECT / "docs").rglob("*.md")
+    ]
+
+    missing = [page for page in pages if f" {page}\n" not in menu]
+    assert [page for page in missing if not page.startswith("decisions/0")] == []
