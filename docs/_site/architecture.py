@@ -16,8 +16,8 @@ PACKAGE = "steelyard"
 BOX_WIDTH, BOX_HEIGHT = 116, 30
 ROW, COLUMN = 64, 132
 """Distances between the middles of boxes."""
-MIDDLE, TOP = 230, 34
-LANE, FIRST_LANE = 14, 450
+MIDDLE, TOP, WIDTH = 200, 34, 490
+LANE, FIRST_LANE = 13, 408
 """Imports that pass by a layer run to the right of the boxes, each in a lane of its own."""
 STYLE = """
 text { font: 14px system-ui, sans-serif; fill: #1b2430; text-anchor: middle; }
@@ -43,13 +43,14 @@ def draw() -> str:
     places = dict(_places(layers))
     height = TOP + ROW * len(layers)
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 620 {height}" role="img">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" '
+        f'viewBox="0 0 {WIDTH} {height}" role="img">',
         "<title>Packages of Steelyard in their layers, and who imports whom</title>",
         f"<style>{STYLE}</style>",
         '<defs><marker id="tip" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="7" '
         'markerHeight="7" orient="auto"><path d="M0 0 8 4 0 8z" style="fill:#52606d;'
         'stroke:none;marker-end:none"/></marker></defs>',
-        f'<rect class="paper" width="620" height="{height}"/>',
+        f'<rect class="paper" width="{WIDTH}" height="{height}"/>',
         *_arrows(without_detours(imports()), places),
         *(_box(name, places[name], core) for name in places),
         '<text class="note" x="6" y="18">green: the pure core; orange: all that talks to the '
