@@ -127,8 +127,9 @@ def draw_phases() -> str:
     asked = {
         "foundation": (f"{gates.foundation_settled} settled signals, a champion",),
         "shadow": (
-            f"{gates.shadow_days} days, {gates.shadow_settled} settled predictions, accuracy over",
-            f"{gates.shadow_accuracy:.0%} and the larger class, evidence {proof.leave_shadow:g}",
+            f"{gates.shadow_days} days, {gates.shadow_settled} settled predictions, accuracy",
+            f"over {gates.shadow_accuracy:.0%} and the larger class, "
+            f"evidence {proof.leave_shadow:g}",
         ),
         "pilot": (
             f"{gates.pilot_days} days, {gates.pilot_pivotal} changed decisions, a blend not",
