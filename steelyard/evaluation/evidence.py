@@ -57,7 +57,10 @@ class VersionFigures:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Measures of model and system over one window.
+    """Measures of model and system over one window; ``steelyard.judge`` makes it from a table.
+
+    >>> [name for name in Evidence.__dataclass_fields__ if name.startswith("losing")]
+    ['losing_streak', 'losing_days']
 
     Attributes:
         start: Begin of the window (UTC): only outcomes settled after it count.

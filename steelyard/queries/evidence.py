@@ -67,8 +67,7 @@ def monthly_evidence(home: Home, end: datetime, state: State) -> Evidence:
         state: State in force; nothing before ``evidence_since`` counts.
     """
     policy = home.settings.weight
-    window = WindowPolicy(policy.window_days, policy.min_settled, policy.window_max_days)
-    evidence = _evidence(home, end, state.evidence_since, window, policy.window_max_days)
+    evidence = _evidence(home, end, state.evidence_since, policy.window, policy.window_max_days)
     return replace(evidence, lifetime=life_evidence(home, end, state))
 
 

@@ -105,6 +105,11 @@ class Decision(FrozenModel):
         return decision_key(self.lineage, self.kind, version or self.period_end.isoformat())
 
     @property
+    def weight(self) -> float:
+        """Weight it leaves, in [0, 0.70]."""
+        return self.after.weight
+
+    @property
     def policy_hash(self) -> str:
         """SHA-256 of the policy it was made under, in hexadecimal digits."""
         text = json.dumps(self.policy, sort_keys=True, separators=(",", ":"))

@@ -4,6 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from steelyard.evaluation.evidence import WindowPolicy
 from steelyard.evaluation.skill import BetPolicy
 from steelyard.values import FrozenModel
 from steelyard.weight.rules import phase_of_weight
@@ -150,7 +151,11 @@ class RolloutPolicy(FrozenModel):
 
 
 class WeightPolicy(FrozenModel):
-    """How far the weight may move, and how fast."""
+    """How far the weight may move, and how fast: the keys of ``conf/weight.yaml``.
+
+    >>> WeightPolicy(ceiling=0.4).steps.size
+    0.05
+    """
 
     renamed_keys = {"smallest": "min_weight"}  # noqa: RUF012  # a ClassVar of the base
 
@@ -195,6 +200,11 @@ class WeightPolicy(FrozenModel):
             return Band(floor=0.0, ceiling=0.0)
         band: Band = getattr(self.bands, phase)
         return Band(floor=min(band.floor, self.ceiling), ceiling=min(band.ceiling, self.ceiling))
+
+    @property
+    def window(self) -> WindowPolicy:
+        """The window whose figures the monthly evaluation judges."""
+        return WindowPolicy(self.window_days, self.min_settled, self.window_max_days)
 
     def phase_holding(self, weight: float, highest: Phase) -> Phase:
         """Return the phase that holds ``weight``: shadow at 0, else at least pilot.

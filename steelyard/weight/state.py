@@ -7,7 +7,7 @@ from pydantic import AwareDatetime, Field, model_validator
 
 from steelyard.evaluation.skill import Origin
 from steelyard.values import FrozenModel
-from steelyard.weight.policy import Phase
+from steelyard.weight.policy import PHASES, Phase, WeightPolicy
 
 CLOCK_TOLERANCE = timedelta(minutes=1)
 """Difference between two clocks that is no fault."""
@@ -15,6 +15,10 @@ CLOCK_TOLERANCE = timedelta(minutes=1)
 
 class State(FrozenModel):
     """Weight and phase of a lineage, and what limits their next change.
+
+    >>> from datetime import UTC, datetime
+    >>> State.holding(0.45, datetime(2026, 1, 1, tzinfo=UTC)).phase
+    'optimization'
 
     Attributes:
         lineage: Lineage it belongs to.
@@ -79,6 +83,33 @@ class State(FrozenModel):
         if isinstance(document, dict) and "evidence_since" in document:
             return {"skill_since": document["evidence_since"], **document}
         return document
+
+    @classmethod
+    def holding(cls, weight: float, since: datetime, policy: WeightPolicy | None = None) -> "State":
+        """Return a state to begin with: a weight, and the phase that holds it.
+
+        >>> from datetime import UTC, datetime
+        >>> state = State.holding(0.15, datetime(2026, 1, 1, tzinfo=UTC))
+        >>> state.phase, state.base, state.weight
+        ('pilot', 0.1, 0.15)
+
+        Args:
+            weight: Weight in force, 0 to the ceiling of the policy.
+            since: When its evidence begins, with a zone.
+            policy: Bounds of the weight; None for the default.
+
+        Raises:
+            ValueError: If the weight lies outside the policy's bounds, or ``since`` has no zone.
+        """
+        policy = policy or WeightPolicy()
+        if not 0 <= weight <= policy.ceiling:
+            raise ValueError(f"weight {weight} must lie in [0, {policy.ceiling:.2f}]")
+        if since.tzinfo is None:
+            raise ValueError(f"since {since} has no zone; give one, such as datetime.UTC")
+        phase = policy.phase_holding(weight, PHASES[-1])
+        base = policy.band(phase).floor
+        weighted = {"weight": weight, "phase": phase, "base": base, "bonus": weight - base}
+        return initial_state("signal-confidence", since).model_copy(update=weighted)
 
     @property
     def judged_since(self) -> datetime:

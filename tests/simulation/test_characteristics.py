@@ -1,8 +1,11 @@
 """The operating characteristics of the default policy, and how lives are simulated."""
 
+import doctest
+
 import numpy as np
 import pytest
 
+from steelyard import api
 from steelyard.evaluation.books import SizingPolicy
 from steelyard.simulation.bounds import compile_bounds
 from steelyard.simulation.characteristics import (
@@ -166,3 +169,11 @@ def test_a_coin_breaks_the_streak_of_chance_in_no_more_than_its_share_of_years(
     assert ((paths.breakers & BY_STREAK) > 0).any(axis=1).mean() <= 0.05 * (
         1 + 2 * dependence
     ) + 0.03
+
+
+def test_the_public_simulation_runs_its_example() -> None:
+    """Here, where the lives are compiled already."""
+    [example] = doctest.DocTestFinder(recurse=False).find(
+        api.simulate, "simulate", globs=dict(vars(api))
+    )
+    assert doctest.DocTestRunner().run(example).failed == 0
