@@ -7,7 +7,7 @@ DEMO := demo
 PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
-.PHONY: install demo test soak docs pictures e2e postgres wheel freqtrade examples matrix check cover lint bench clean
+.PHONY: install demo test soak docs pictures e2e postgres wheel freqtrade examples matrix newest newcomer check cover lint bench clean
 
 install: $(INSTALLED)
 
@@ -50,6 +50,7 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/hadolint Dockerfile
 
 # A week of flows with every database on PostgreSQL and MLflow's files on S3. Needs a server's programs: apt-get install postgresql.
 postgres: .venv/with-store
@@ -69,7 +70,15 @@ examples: .venv/with-examples
 
 # Every Python from 3.11 on that is on this machine, each in a new environment: core, a session, a replay. Two minutes or so for each.
 matrix: install
+	$(BIN)/python .ci/matrix.py dev constraints.txt
+
+# The same with the newest releases that pyproject.toml allows.
+newest: install
 	$(BIN)/python .ci/matrix.py dev
+
+# docs/start.md as a newcomer follows it: each command, from the installation on, in an empty account. Needs the last commit, git and bash.
+newcomer:
+	$(PYTHON) tests/newcomer
 
 # What to run before a commit: linters, types, import contracts, and the tests of the pure core and of the documents.
 check: lint

@@ -1,11 +1,11 @@
 """Tries Steelyard on every Python from 3.11 on that this machine has.
 
-Each gets a new environment in ``build/matrix`` from ``constraints.txt``, runs the tests of the core
-and of a trading session, and a replay; a table at the end says how each did, and which were not
-there. A Python is found on PATH, in pyenv's folder, or downloaded by uv where it can be.
+Each gets a new environment in ``build/matrix``, runs the tests of the core and of a trading
+session, and a replay; a table at the end says how each did, and which were not there. A Python is
+found on PATH, in pyenv's folder, or downloaded by uv where it can be.
 
-Usage: ``python .ci/matrix.py EXTRAS`` in the root of a checkout; EXTRAS are those of ``make
-install``.
+Usage: ``python .ci/matrix.py EXTRAS [CONSTRAINTS]`` in the root of a checkout. EXTRAS are those of
+``make install``; without CONSTRAINTS the newest releases are tried.
 """
 
 import json
@@ -29,23 +29,30 @@ class Failed(Exception):
 
 def main() -> None:
     """Try each version; exit code 1 if one failed or none was found."""
-    [extras] = sys.argv[1:]
-    results = {version: _tried(version, extras) for version in VERSIONS}
+    extras, *constraints = sys.argv[1:]
+    packages = [f"--constraint={file}" for file in constraints] + ["--editable", f".[{extras}]"]
+    results = {version: _tried(version, packages) for version in VERSIONS}
     for version, (result, _) in results.items():
         print(f"{version:6}{result}")
     outcomes = {passed for _, passed in results.values()}
     sys.exit(0 if outcomes <= {True, None} and True in outcomes else 1)
 
 
-def _tried(version: str, extras: str) -> tuple[str, bool | None]:
-    """Return what came of a version, and whether it passed; None if it is not there."""
+def _tried(version: str, packages: Sequence[str]) -> tuple[str, bool | None]:
+    """Return what came of a version, and whether it passed; None if it is not there.
+
+    Args:
+        version: Version of Python, such as 3.13.
+        packages: What pip is to install.
+    """
     folder = ROOT / "build" / "matrix" / version
     print(f"Python {version} …", file=sys.stderr, flush=True)
     if _run([*UV, "venv", "--quiet", "--clear", "--python", _interpreter(version), folder]):
         return "not found", None
     python, began = folder / "bin" / "python", time.monotonic()
     try:
-        _install(python, extras)
+        if _run([*UV, "pip", "install", "--quiet", "--python", python, *packages]):
+            raise Failed("the packages cannot be installed together")
         installed = time.monotonic()
         passed = _test(python)
         tested = time.monotonic()
@@ -62,12 +69,6 @@ def _interpreter(version: str) -> str:
     """Return pyenv's interpreter of a version; the version itself, for uv to find, if none."""
     root = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
     return next(map(str, root.glob(f"versions/{version}.*/bin/python")), version)
-
-
-def _install(python: Path, extras: str) -> None:
-    packages = ["--constraint", "constraints.txt", "--editable", f".[{extras}]"]
-    if _run([*UV, "pip", "install", "--quiet", "--python", python, *packages]):
-        raise Failed("the pinned packages cannot be installed")
 
 
 def _test(python: Path) -> str:

@@ -99,6 +99,11 @@ def child_environment(**changes: str) -> dict[str, str]:
     return {**os.environ, "PYTHONSAFEPATH": "1", **changes}
 
 
+def given_login() -> str:
+    """Return the login of the pages that the environment gives; empty if it gives none."""
+    return os.environ.get("PREFECT_API_AUTH_STRING", "")
+
+
 def login_environment(login: str) -> dict[str, str]:
     """Return the variables by which Prefect's server asks for a login and its clients give it."""
     return {"PREFECT_SERVER_API_AUTH_STRING": login, "PREFECT_API_AUTH_STRING": login}

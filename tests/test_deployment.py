@@ -5,12 +5,15 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
 PROJECT = Path(__file__).parents[1]
+DOCKERFILE = (PROJECT / "Dockerfile").read_text()
 UNITS = sorted((PROJECT / "deploy" / "systemd").glob("*.service"))
 INSTALLED = "/opt/steelyard/bin/steelyard"
 Command = Callable[..., tuple[int, str, str]]
@@ -42,3 +45,29 @@ def test_systemd_understands_every_line(tmp_path: Path) -> None:
     )
 
     assert (verified.returncode, verified.stderr) == (0, "")
+
+
+def test_the_workflow_of_github_is_the_script_of_ci() -> None:
+    """One script says what is checked; beside it a job only gets the source."""
+    workflow = yaml.safe_load((PROJECT / ".github" / "workflows" / "ci.yml").read_text())
+    [job] = workflow["jobs"].values()
+    steps = [step.get("run", step.get("uses", "").partition("@")[0]) for step in job["steps"]]
+
+    assert steps == ["actions/checkout", ".ci/run"]
+
+
+def test_the_images_are_built_from_what_there_is() -> None:
+    """Stages that compose.yaml names, extras and files are there."""
+    stages = set(re.findall(r"^FROM \S+ AS (\S+)$", DOCKERFILE, re.MULTILINE))
+    extras = set(",".join(re.findall(r"\.\[([\w,]+)\]", DOCKERFILE)).split(","))
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+    services = yaml.safe_load((PROJECT / "compose.yaml").read_text())["services"]
+    copied = re.findall(r"^!(\S+)$", (PROJECT / ".dockerignore").read_text(), re.MULTILINE)
+
+    built = {service["build"]["target"] for service in services.values() if "build" in service}
+    assert built <= stages
+    assert extras <= set(project["optional-dependencies"])
+    assert {project["readme"], "steelyard", "pyproject.toml", "constraints.txt"} <= set(copied)
+    links = [link for link in (PROJECT / "steelyard").iterdir() if link.is_symlink()]
+    assert {link.resolve().name for link in links} <= set(copied)
+    assert all((PROJECT / name).exists() for name in copied)

@@ -10,6 +10,8 @@ from pathlib import Path
 import uvicorn
 
 from steelyard.desk.middleware import App
+from steelyard.environment import given_login
+from steelyard.errors import FixConfiguration
 from steelyard.gateways.login import read_login
 from steelyard.home import open_lineages, open_shared
 from steelyard.ops.gate import Gate
@@ -22,14 +24,22 @@ def page(name: str, home: str, conf: str) -> App:
         name: prefect, mlflow or live.
         home: Folder of the home.
         conf: Folder of the settings.
+
+    Raises:
+        FixConfiguration: If there is no login that a page could ask for.
     """
     settings = open_shared(home, conf).settings
     hosts, services = settings.page_hosts, settings.services
+    login = given_login() or read_login(Path(services.state))
+    if not login:
+        raise FixConfiguration(
+            f"no login for the page of {name}: set PREFECT_API_AUTH_STRING=user:password, or let "
+            "steelyard up make one"
+        )
     if name == "prefect":  # asks for the login itself, in its page and in its API
         from prefect.server.api.server import create_app
 
         return Gate(create_app(final=True), hosts)
-    login = read_login(Path(services.state))
     if name == "live":
         from steelyard.ops.live.application import application, live_pages
         from steelyard.ops.live.flow_runs import flow_figures
