@@ -12,7 +12,8 @@ from steelyard.gateways.venues.simulated_bars import MARKET, PAST_DAYS, Simulate
 from steelyard.queries.replay import ReplayDays
 from steelyard.settings import load
 
-BAR_SECONDS = 5
+BAR_SECONDS = 10
+"""A round takes a second or two; where six processes share slow processors, five times that."""
 LIVED_DAYS, RETRAIN_DAYS = 150, 30
 """Days in which the weight is earned before the market goes live, and days between trainings."""
 

@@ -129,10 +129,12 @@ def running_up(
     running = Up(
         process, folder, home, conf, *(f"http://127.0.0.1:{port}" for port in ports.values())
     )
-    wait_until(lambda: "Ctrl-C" in running.out() or process.poll() is not None, seconds)
-    yield running
-    process.terminate()
-    process.wait(60)
+    try:
+        wait_until(lambda: "Ctrl-C" in running.out() or process.poll() is not None, seconds)
+        yield running
+    finally:
+        process.terminate()
+        process.wait(60)
 
 
 def free_ports() -> list[int]:

@@ -18,7 +18,7 @@ from steelyard.home import open_home
 from steelyard.ops import reaper
 
 pytestmark = pytest.mark.soak
-FIRST_PAGE_SECONDS, ALL_SECONDS, LIVE_SECONDS = 120.0, 300.0, 240.0
+FIRST_PAGE_SECONDS, ALL_SECONDS, LIVE_SECONDS = 120.0, 300.0, 400.0
 
 
 @contextmanager

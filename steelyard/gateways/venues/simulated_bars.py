@@ -1,6 +1,6 @@
 """A simulated market that goes on in real time, for ``steelyard demo --live``.
 
-Before it goes live it trades for half a minute a day, so that it has a past of many days; from then
+Before it goes live it trades for a minute a day, so that it has a past of many days; from then
 on a bar ends every few seconds. A model can see its edge in the candles (``market/simulated.py``).
 """
 
