@@ -17,7 +17,7 @@ PAGE = PROJECT / "docs" / "start.md"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE = re.compile(r"`((?:\w+/)*[\w.]+\.(?:html|py|yaml|example))`")
 TIME = re.compile(r"\b[\d.]+ (s|min)\b")
-KEPT = re.compile(r"LANG|PATH|(PIP|UV|SSL)_\w+|\w+_(proxy|PROXY)|REQUESTS_CA_BUNDLE")
+KEPT = re.compile(r"LANG|(PIP|UV|SSL)_\w+|\w+_(proxy|PROXY)|REQUESTS_CA_BUNDLE")
 """Variables that an empty account has, too: who it is, and how pip reaches its index."""
 MARK = "=== newcomer:"
 
@@ -48,11 +48,13 @@ def _followed(blocks: list[tuple[str, str]], checkout: Path) -> tuple[list[str],
         lines += [content if kind in ("bash", "sh") else "", lines[0]]
     home = checkout.with_name("account")
     home.mkdir()
+    python = Path(sys.executable).resolve().parent  # not a launcher that looks into another account
+    kept = {name: os.environ[name] for name in os.environ if KEPT.fullmatch(name)}
+    path = f"{python}{os.pathsep}{os.environ['PATH']}"
     shell = subprocess.Popen(
         ["bash", "-euc", "\n".join(lines)],
         cwd=checkout,
-        env={name: os.environ[name] for name in os.environ if KEPT.fullmatch(name)}
-        | {"HOME": str(home)},
+        env=kept | {"HOME": str(home), "PATH": path},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
