@@ -3,18 +3,16 @@
 The flows read the ledger of a home, these functions a table of one's own; the rules behind both are
 the same functions. A table has one row for each settled signal, in order of time:
 
-======================  ============================================================================
-``time``                Time of the decision, with a zone.
-``won``                 Whether it ended with a net gain.
-``return``              What it earned, or would have, after costs: a fraction of the account.
-``p_win``               The model's probability of a net gain, 0 to 1; NaN without an opinion.
-``confidence``          Confidence of the existing system, 0 to 100.
-``settled``             Time the outcome was known (optional; by default a second later).
-``symbol``              Market (optional). While a signal of a symbol is open, the next one of it
-                        is not traded, and both count as less than two; by default all are of one.
-``confidence_ml``       ``p_win`` on the existing system's scale, 0 to 100 (optional; by default the
-                        confidence at the same quantile of the table, SPEC §4).
-======================  ============================================================================
+- ``time``: time of the decision, with a zone.
+- ``won``: whether it ended with a net gain.
+- ``return``: what it earned, or would have, after costs: a fraction of the account.
+- ``p_win``: the model's probability of a net gain, 0 to 1; NaN without an opinion.
+- ``confidence``: confidence of the existing system, 0 to 100.
+- ``settled``: time the outcome was known (optional; by default a second later).
+- ``symbol``: market (optional). While a signal of a symbol is open, the next one of it is not
+  traded, and both count as less than two; by default all are of one.
+- ``confidence_ml``: ``p_win`` on the existing system's scale, 0 to 100 (optional; by default the
+  confidence at the same quantile of the table, SPEC §4).
 """
 
 import math
@@ -62,10 +60,11 @@ def blend(weight: float, existing: ArrayLike, ml: ArrayLike) -> float | Floats:
 
     At weight 0, and wherever ``ml`` is NaN, the result is ``existing`` bit for bit.
 
-    >>> blend(0.2, 60.0, 90.0)
-    66.0
-    >>> blend(0.2, [60.0, 75.0], [90.0, float("nan")])
-    array([66., 75.])
+    Examples:
+        >>> blend(0.2, 60.0, 90.0)
+        66.0
+        >>> blend(0.2, [60.0, 75.0], [90.0, float("nan")])
+        array([66., 75.])
 
     Args:
         weight: Share of the model, 0 to 0.70.
@@ -101,17 +100,18 @@ def judge(
 ) -> Evidence:
     """Return the evidence of the month that ends with the table, and of the life before it.
 
-    >>> import numpy as np, pandas as pd
-    >>> random = np.random.default_rng(1)
-    >>> p_win = random.uniform(0.3, 0.7, 200)
-    >>> won = random.random(200) < p_win
-    >>> table = pd.DataFrame({
-    ...     "time": pd.date_range("2026-01-01", periods=200, freq="8h", tz="UTC"),
-    ...     "won": won, "return": np.where(won, 0.005, -0.005), "p_win": p_win,
-    ...     "confidence": random.uniform(40, 100, 200)})
-    >>> evidence = judge(table, State.holding(0.20, table["time"].iloc[0]))
-    >>> evidence.settled, round(evidence.accuracy, 2), evidence.books.baseline.trades
-    (90, 0.6, 47)
+    Examples:
+        >>> import numpy as np, pandas as pd
+        >>> random = np.random.default_rng(1)
+        >>> p_win = random.uniform(0.3, 0.7, 200)
+        >>> won = random.random(200) < p_win
+        >>> table = pd.DataFrame({
+        ...     "time": pd.date_range("2026-01-01", periods=200, freq="8h", tz="UTC"),
+        ...     "won": won, "return": np.where(won, 0.005, -0.005), "p_win": p_win,
+        ...     "confidence": random.uniform(40, 100, 200)})
+        >>> evidence = judge(table, State.holding(0.20, table["time"].iloc[0]))
+        >>> evidence.settled, round(evidence.accuracy, 2), evidence.books.baseline.trades
+        (90, 0.6, 47)
 
     Args:
         signals: Settled signals, one row each, with the columns named above.
@@ -141,14 +141,15 @@ def skill(signals: pd.DataFrame, policy: WeightPolicy | None = None) -> Skill:
     however often one looks. ``decay_evidence`` says in months how unlikely the recent outcomes are
     if the model keeps its claims.
 
-    >>> import numpy as np, pandas as pd
-    >>> p_win, won = np.tile([0.4, 0.6], 150), np.tile([False, True], 150)
-    >>> table = pd.DataFrame({
-    ...     "time": pd.date_range("2026-01-01", periods=300, freq="8h", tz="UTC"),
-    ...     "won": won, "return": np.where(won, 0.005, -0.005), "p_win": p_win,
-    ...     "confidence": 75.0})
-    >>> skill(table).skill > 20
-    True
+    Examples:
+        >>> import numpy as np, pandas as pd
+        >>> p_win, won = np.tile([0.4, 0.6], 150), np.tile([False, True], 150)
+        >>> table = pd.DataFrame({
+        ...     "time": pd.date_range("2026-01-01", periods=300, freq="8h", tz="UTC"),
+        ...     "won": won, "return": np.where(won, 0.005, -0.005), "p_win": p_win,
+        ...     "confidence": 75.0})
+        >>> skill(table).skill > 20
+        True
 
     Args:
         signals: Settled signals, one row each, with the columns named above.
@@ -165,16 +166,17 @@ def skill(signals: pd.DataFrame, policy: WeightPolicy | None = None) -> Skill:
 def decide(state: State, evidence: Evidence, policy: WeightPolicy | None = None) -> Decision:
     """Return the decision of the monthly evaluation: limits before rewards (SPEC §6).
 
-    >>> import numpy as np, pandas as pd
-    >>> p_win, won = np.tile([0.4, 0.6], 150), np.tile([False, True], 150)
-    >>> table = pd.DataFrame({
-    ...     "time": pd.date_range("2026-01-01", periods=300, freq="8h", tz="UTC"),
-    ...     "won": won, "return": np.where(won, 0.005, -0.005), "p_win": p_win,
-    ...     "confidence": np.tile([75.0, 70.0, 60.0], 100)})
-    >>> state = State.holding(0.20, table["time"].iloc[0])
-    >>> decision = decide(state, judge(table, state))
-    >>> decision.verdict, decision.weight
-    ('RAISE', 0.25)
+    Examples:
+        >>> import numpy as np, pandas as pd
+        >>> p_win, won = np.tile([0.4, 0.6], 150), np.tile([False, True], 150)
+        >>> table = pd.DataFrame({
+        ...     "time": pd.date_range("2026-01-01", periods=300, freq="8h", tz="UTC"),
+        ...     "won": won, "return": np.where(won, 0.005, -0.005), "p_win": p_win,
+        ...     "confidence": np.tile([75.0, 70.0, 60.0], 100)})
+        >>> state = State.holding(0.20, table["time"].iloc[0])
+        >>> decision = decide(state, judge(table, state))
+        >>> decision.verdict, decision.weight
+        ('RAISE', 0.25)
 
     Args:
         state: Weight in force, and what limits its next change.
@@ -204,11 +206,12 @@ def simulate(
 
     The first call of an installation compiles for a minute or two.
 
-    >>> cells = simulate(lives=20, months=6)
-    >>> [cell.world for cell in cells][:2]
-    ['no skill', '52 %']
-    >>> cells[0].modes["sequential"].reached["20%"]
-    0.0
+    Examples:
+        >>> cells = simulate(lives=20, months=6)
+        >>> [cell.world for cell in cells][:2]
+        ['no skill', '52 %']
+        >>> cells[0].modes["sequential"].reached["20%"]
+        0.0
 
     Args:
         policy: Bounds of the weight; None for the default. Both modes of evidence are simulated.

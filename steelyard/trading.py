@@ -192,12 +192,13 @@ def open_session(
 ) -> Session:
     """Return a running session of a lineage; call ``Session.warm`` before the first trade.
 
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     session = open_session(Path(folder))
-    ...     session.status(system_clock()).weight  # a new home has no model yet
-    ...     session.close()
-    0.0
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     session = open_session(Path(folder))
+        ...     session.status(system_clock()).weight  # a new home has no model yet
+        ...     session.close()
+        0.0
 
     While MLflow does not answer it goes on with the last good model and the last state on disk, as
     long as the lease of that state runs; where MLflow is not installed it follows both as the

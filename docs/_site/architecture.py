@@ -115,7 +115,7 @@ def _box(name: str, place: tuple[int, int], core: set[str]) -> str:
 
 def _arrows(arrows: Imports, places: Mapping[str, tuple[int, int]]) -> Iterator[str]:
     """Yield a line for each import; those that pass by a layer in lanes."""
-    lane = 0
+    ends: list[int] = []  # of the last line in each lane
     for name, (x, y) in places.items():
         for imported in sorted(arrows[name], key=list(places).index):
             to_x, to_y = places[imported]
@@ -124,10 +124,11 @@ def _arrows(arrows: Imports, places: Mapping[str, tuple[int, int]]) -> Iterator[
                 middle = (begin + end) // 2
                 yield f'<path d="M{x} {begin}C{x} {middle} {to_x} {middle} {to_x} {end}"/>'
                 continue
+            lane = next((lane for lane, last in enumerate(ends) if last < begin), len(ends))
+            ends[lane:] = [end, *ends[lane + 1 :]]
             beside, aside = FIRST_LANE + LANE * lane, 14 + 5 * lane
             out, back = begin + 4 + 2 * lane, end - 9 - lane
             yield f'<path d="M{x + aside} {begin}V{out}H{beside}V{back}H{to_x + aside}V{end}"/>'
-            lane += 1
 
 
 if __name__ == "__main__":

@@ -59,8 +59,9 @@ class VersionFigures:
 class Evidence:
     """Measures of model and system over one window; ``steelyard.judge`` makes it from a table.
 
-    >>> [name for name in Evidence.__dataclass_fields__ if name.startswith("losing")]
-    ['losing_streak', 'losing_days']
+    Examples:
+        >>> [name for name in Evidence.__dataclass_fields__ if name.startswith("losing")]
+        ['losing_streak', 'losing_days']
 
     Attributes:
         start: Begin of the window (UTC): only outcomes settled after it count.

@@ -153,8 +153,9 @@ class RolloutPolicy(FrozenModel):
 class WeightPolicy(FrozenModel):
     """How far the weight may move, and how fast: the keys of ``conf/weight.yaml``.
 
-    >>> WeightPolicy(ceiling=0.4).steps.size
-    0.05
+    Examples:
+        >>> WeightPolicy(ceiling=0.4).steps.size
+        0.05
     """
 
     renamed_keys = {"smallest": "min_weight"}  # noqa: RUF012  # a ClassVar of the base

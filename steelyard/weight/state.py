@@ -16,9 +16,10 @@ CLOCK_TOLERANCE = timedelta(minutes=1)
 class State(FrozenModel):
     """Weight and phase of a lineage, and what limits their next change.
 
-    >>> from datetime import UTC, datetime
-    >>> State.holding(0.45, datetime(2026, 1, 1, tzinfo=UTC)).phase
-    'optimization'
+    Examples:
+        >>> from datetime import UTC, datetime
+        >>> State.holding(0.45, datetime(2026, 1, 1, tzinfo=UTC)).phase
+        'optimization'
 
     Attributes:
         lineage: Lineage it belongs to.
@@ -88,10 +89,11 @@ class State(FrozenModel):
     def holding(cls, weight: float, since: datetime, policy: WeightPolicy | None = None) -> "State":
         """Return a state to begin with: a weight, and the phase that holds it.
 
-        >>> from datetime import UTC, datetime
-        >>> state = State.holding(0.15, datetime(2026, 1, 1, tzinfo=UTC))
-        >>> state.phase, state.base, state.weight
-        ('pilot', 0.1, 0.15)
+        Examples:
+            >>> from datetime import UTC, datetime
+            >>> state = State.holding(0.15, datetime(2026, 1, 1, tzinfo=UTC))
+            >>> state.phase, state.base, state.weight
+            ('pilot', 0.1, 0.15)
 
         Args:
             weight: Weight in force, 0 to the ceiling of the policy.
