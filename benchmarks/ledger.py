@@ -1,4 +1,7 @@
-"""CPU time of status, guard and the page's mark over growing ledgers, beside plain sums in SQL."""
+"""CPU time of status, guard, weight, report and the page's mark over growing ledgers.
+
+Beside them plain sums in SQL, which know no positions.
+"""
 
 import resource
 import subprocess
@@ -20,7 +23,8 @@ from steelyard.queries.evidence import monthly_evidence
 from steelyard.queries.figures import ledger_figures
 from steelyard.queries.state import current_state
 from steelyard.queries.status import status
-from steelyard.tasks.weight import guard_weight
+from steelyard.tasks.pages import write_report
+from steelyard.tasks.weight import evaluate_weight, guard_weight
 from steelyard.weight.decision import make_decision
 from steelyard.weight.state import State, initial_state
 
@@ -44,10 +48,11 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             fill(open_home(folder), size)
             answer = subprocess.run(
-                [sys.executable, __file__, folder], check=True, capture_output=True, text=True
+                [sys.executable, __file__, folder], check=True, stdout=subprocess.PIPE, text=True
             )
         rows[size] = [float(word) for word in answer.stdout.split()]
-    names = ("read life", "guard", "status", "page's mark", "SQL sums", "memory, MB")
+    names = ("read life", "guard", "status", "memory, MB", "weight", "report", "report, MB")
+    names += ("page's mark", "SQL sums")
     print(f"{'settled':14}" + "".join(f"{size:>12,}" for size in SIZES) + "    exponent")
     for name, *figures in zip(names, *rows.values(), strict=True):
         growth = log(max(figures[-1], 1e-4) / max(figures[-2], 1e-4)) / log(SIZES[-1] / SIZES[-2])
@@ -62,16 +67,24 @@ def measure(home: Home) -> None:
     """
     state = current_state(home, END)
     at = END + timedelta(hours=1)
-    parts: list[Callable[[], object]] = [
-        lambda: monthly_evidence(home, at, state),
-        lambda: guard_weight(home, at),
-        lambda: status(home, at + timedelta(hours=1)),
-        lambda: ledger_figures(home, state),
-        lambda: plain_sums(home),
-    ]
     monthly_evidence(home, BEGAN + timedelta(days=60), state)  # what is compiled is compiled
-    print(*(cpu_seconds(part) for part in parts))
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    parts: list[Callable[[], float]] = [
+        lambda: cpu_seconds(lambda: monthly_evidence(home, at, state)),
+        lambda: cpu_seconds(lambda: guard_weight(home, at)),
+        lambda: cpu_seconds(lambda: status(home, at + timedelta(hours=1))),
+        largest_memory,
+        lambda: cpu_seconds(lambda: evaluate_weight(home, at + timedelta(hours=2))),
+        lambda: cpu_seconds(lambda: write_report(home, at + timedelta(hours=3), home.folder / "report.html")),
+        largest_memory,
+        lambda: cpu_seconds(lambda: ledger_figures(home, state)),
+        lambda: cpu_seconds(lambda: plain_sums(home)),
+    ]
+    print(*(part() for part in parts))
+
+
+def largest_memory() -> float:
+    """Return the largest memory of the process so far, MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def cpu_seconds(work: Callable[[], object]) -> float:
