@@ -66,7 +66,7 @@ def measure(home: Home) -> None:
         home: Home with settled predictions.
     """
     state = current_state(home, END)
-    at = END + timedelta(hours=1)
+    at, page = END + timedelta(hours=1), home.folder / "report.html"
     monthly_evidence(home, BEGAN + timedelta(days=60), state)  # what is compiled is compiled
     parts: list[Callable[[], float]] = [
         lambda: cpu_seconds(lambda: monthly_evidence(home, at, state)),
@@ -74,7 +74,7 @@ def measure(home: Home) -> None:
         lambda: cpu_seconds(lambda: status(home, at + timedelta(hours=1))),
         largest_memory,
         lambda: cpu_seconds(lambda: evaluate_weight(home, at + timedelta(hours=2))),
-        lambda: cpu_seconds(lambda: write_report(home, at + timedelta(hours=3), home.folder / "report.html")),
+        lambda: cpu_seconds(lambda: write_report(home, at + timedelta(hours=3), page)),
         largest_memory,
         lambda: cpu_seconds(lambda: ledger_figures(home, state)),
         lambda: cpu_seconds(lambda: plain_sums(home)),

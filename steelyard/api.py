@@ -12,10 +12,11 @@ the same functions. A table has one row for each settled signal, in order of tim
 - ``symbol``: market (optional). While a signal of a symbol is open, the next one of it is not
   traded, and both count as less than two; by default all are of one.
 - ``confidence_ml``: ``p_win`` on the existing system's scale, 0 to 100 (optional; by default the
-  confidence at the same quantile of the table, SPEC §4).
+  confidence at the same quantile of the rows so far, SPEC §4).
 """
 
 import math
+from bisect import bisect_left, bisect_right, insort
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, overload
@@ -30,7 +31,6 @@ from steelyard.evaluation.books import SizingPolicy
 from steelyard.evaluation.evidence import Evidence, gather_evidence
 from steelyard.evaluation.positions import PositionLimits, take_positions
 from steelyard.evaluation.skill import Origin, Skill, measure_skill
-from steelyard.learning.calibration import fit_scale
 from steelyard.market.overlap import SHORTEST_LIFE
 from steelyard.market.yes_or_no import TRADE_ABOVE
 from steelyard.simulation import characteristics
@@ -295,12 +295,23 @@ def _checked(signals: pd.DataFrame) -> pd.DataFrame:
 
 
 def _matched(p_win: Floats, confidence: Floats) -> Floats:
-    """Return the confidence at the same quantile, shape (n,); NaN without an opinion."""
-    known = np.isfinite(p_win)
-    if not known.any():
-        return np.full(len(p_win), np.nan)
-    scale = fit_scale("matched", p_win[known], confidence[known])
-    return np.where(known, scale.apply(p_win), np.nan)
+    """Return the confidence at the quantile each opinion has so far, shape (n,); NaN without one.
+
+    Later rows are not looked at: their opinions were not known when the signal was decided.
+
+    Args:
+        p_win: Opinions in order of time, shape (n,).
+        confidence: Confidence of the existing system in the same signals, shape (n,).
+    """
+    matched = np.full(len(p_win), np.nan)
+    opinions, confidences = list[float](), list[float]()
+    for row in np.flatnonzero(np.isfinite(p_win)):
+        insort(opinions, p_win[row])
+        insort(confidences, confidence[row])
+        equal = bisect_left(opinions, p_win[row]) + bisect_right(opinions, p_win[row]) - 1
+        lower, upper = confidences[equal // 2], confidences[(equal + 1) // 2]
+        matched[row] = (lower + upper) / 2
+    return matched
 
 
 def _times(signals: pd.DataFrame, name: str) -> pd.Series:

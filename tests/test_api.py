@@ -176,3 +176,14 @@ def test_a_state_needs_a_weight_and_a_zone() -> None:
         State.holding(0.2, datetime(2026, 1, 1))
     with pytest.raises(ValueError, match="lives=1"):
         simulate(lives=1)
+
+
+def test_what_comes_later_changes_no_earlier_evidence() -> None:
+    """Not even the scale on which opinions are compared with the existing system's."""
+    random = np.random.default_rng(3)
+    full = table(p_win=random.uniform(0.3, 0.7, 300), confidence=random.uniform(40, 100, 300))
+    full.loc[200:, "p_win"] = 0.9
+    full.loc[200:, "confidence"] = 95.0
+    end = full["time"][199].to_pydatetime() + pd.Timedelta("1min")
+
+    assert judge(full, end=end).figures() == judge(full[:200], end=end).figures()
