@@ -12,6 +12,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from steelyard.errors import FixConfiguration
+from steelyard.ops.pages import page
+
 PROJECT = Path(__file__).parents[1]
 DOCKERFILE = (PROJECT / "Dockerfile").read_text()
 UNITS = sorted((PROJECT / "deploy" / "systemd").glob("*.service"))
@@ -71,3 +74,13 @@ def test_the_images_are_built_from_what_there_is() -> None:
     links = [link for link in (PROJECT / "steelyard").iterdir() if link.is_symlink()]
     assert {link.resolve().name for link in links} <= set(copied)
     assert all((PROJECT / name).exists() for name in copied)
+
+
+@pytest.mark.parametrize("name", ["prefect", "mlflow", "live"])
+def test_no_page_starts_without_a_login(
+    name: str, home: Path, conf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page started by itself would otherwise be open to every user of the machine."""
+    monkeypatch.delenv("PREFECT_API_AUTH_STRING", raising=False)
+    with pytest.raises(FixConfiguration, match=f"no login for the page of {name}"):
+        page(name, str(home), str(conf))
