@@ -1,7 +1,9 @@
-"""Builds sdist and wheel, installs the wheel into a fresh environment.
+"""Builds sdist and wheel, installs the wheel into a fresh environment: first alone, then with all.
 
-Uses it in a folder that is not ours, and serves the model that was trained there from a third
-environment, which has what the model asks for and no Steelyard.
+Alone it is the light installation, whose packages and size are held, and which trades, simulates
+and checks a strategy. Then all of it is used in a folder that is not ours, and the model that was
+trained there is served from a third environment, which has what the model asks for and no
+Steelyard.
 
 The folder holds packages named ``tasks`` and ``flows`` that end the process when they are imported:
 a user's own project often has folders of these names. Run from the root of a checkout; needs the
@@ -9,6 +11,7 @@ network of pip.
 """
 
 import json
+import math
 import os
 import shutil
 import signal
@@ -18,6 +21,7 @@ import sys
 import tempfile
 import time
 import venv
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import distributions
 from pathlib import Path
 from urllib.request import Request, urlopen
@@ -42,6 +46,39 @@ class Own:
 """
 REPLAY = ("--start", "2020-06-01", "--end", "2020-07-15", "--trials", "2")
 START_SECONDS, RUN_SECONDS = 180, 240
+FEWEST_PACKAGES, LARGEST_SIZE = 30, 350 * 2**20
+"""Bounds of the light installation: packages, and bytes in site-packages as ``du`` counts them."""
+INSTALLERS = ("pip", "setuptools", "_distutils_hack", "pkg_resources", "distutils-precedence")
+SESSION = """
+import time
+
+began = time.process_time()
+from steelyard import open_session
+
+imported = time.process_time() - began
+from datetime import timedelta
+from pathlib import Path
+
+import pandas as pd
+
+from steelyard.desk.signals import Signal
+from steelyard.market.bars import by_symbol
+
+frame = pd.read_csv("bars/S.csv", parse_dates=["timestamp"]).assign(symbol="S")
+bars = by_symbol(frame, pd.Timedelta("1h"))
+opened = frame["timestamp"].iloc[-1].to_pydatetime()
+session = open_session(Path("light"))
+session.warm(bars)
+decisions = []
+for confidence in (65.0, 75.0):
+    name = f"S:{confidence}:buy"
+    signal = Signal(name, "S", "buy", opened, opened + timedelta(hours=1), confidence, {})
+    evaluation = session.evaluate(signal, bars)
+    decisions.append((evaluation.decision, evaluation.blended, evaluation.fallback_reason))
+session.close()
+assert decisions == [(False, 65.0, "no_model"), (True, 75.0, "no_model")], decisions
+print(f"import steelyard and its trading side: {imported:.2f} s of a processor")
+"""
 
 
 def main() -> None:
@@ -49,12 +86,19 @@ def main() -> None:
     os.environ.pop("PYTHONPATH", None)  # only the wheel counts
     with tempfile.TemporaryDirectory(prefix="steelyard-wheel-") as name:
         folder = Path(name)
-        python = _install(_build(folder / "dist"), folder / "venv")
+        wheel = _build(folder / "dist")
+        python = _install(wheel, folder / "venv")
         work = _foreign_folder(folder / "work")
+        said = _use_light(python, work)
+        _install(wheel, folder / "venv", "[all]")
         _use(python.with_name("steelyard"), work)
         _keep_up(python, work)
         _serve(work / "market/mlruns", python, folder / "served")
-    print("the wheel is complete: version, replay, doctor, status, deploy, up, mlflow models serve")
+    print(said)
+    print(
+        "the wheel is complete: light session, simulate, check-strategy; version, replay, doctor, "
+        "status, deploy, up, mlflow models serve"
+    )
 
 
 def _build(folder: Path) -> Path:
@@ -67,12 +111,77 @@ def _build(folder: Path) -> Path:
     return wheel
 
 
-def _install(wheel: Path, folder: Path) -> Path:
-    venv.create(folder, with_pip=True)
+def _install(wheel: Path, folder: Path, extras: str = "") -> Path:
+    """Return the Python of an environment with the wheel, made if it is not there.
+
+    Args:
+        wheel: The wheel.
+        folder: Folder of the environment.
+        extras: In brackets; empty for the light installation.
+    """
     python = folder / "bin" / "python"
+    if not python.exists():
+        venv.create(folder, with_pip=True)
     pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    _run([*pip, "--constraint", CONSTRAINTS, f"{wheel}[all]"], folder)
+    _run([*pip, "--constraint", CONSTRAINTS, f"{wheel}{extras}"], folder)
     return python
+
+
+def _use_light(python: Path, work: Path) -> str:
+    """Hold packages and size of the light installation, and use it; return what was measured."""
+    [site] = python.parents[1].glob("lib/python*/site-packages")
+    own = [entry for entry in site.iterdir() if not entry.name.startswith(INSTALLERS)]
+    packages = [entry.name for entry in own if entry.suffix == ".dist-info"]
+    files = [file for entry in own for file in (entry, *entry.rglob("*")) if file.is_file()]
+    size = sum(file.stat().st_size for file in files if "__pycache__" not in file.parts)
+    assert len(packages) < FEWEST_PACKAGES, sorted(packages)
+    assert size < LARGEST_SIZE, f"{size / 2**20:.0f} MB"
+    _share_kernels(site / "steelyard")
+
+    _write_bars(work / "bars" / "S.csv")
+    said = _run([python, "-P", "-c", SESSION], work)
+    steelyard = python.with_name("steelyard")
+    checked = ["check-strategy", "own.system:Own", "--bars", "bars", "--json"]
+    assert json.loads(_run([steelyard, *checked], work))["rows"][0]["standing"] == "ok"
+    lives = ["simulate", "--lives", "10", "--months", "6", "--signals", "10", "--home", "light"]
+    assert json.loads(_run([steelyard, *lives, "--json"], work))["cells"]
+    refused = subprocess.run([steelyard, "train"], cwd=work, capture_output=True, text=True)
+    assert refused.returncode == 1, refused.stderr
+    assert refused.stderr == (
+        "steelyard: steelyard train needs prefect, which is not installed; run: "
+        "pip install 'steelyard[pipeline]'\n"
+    )
+    return f"light: {len(packages)} packages, {size / 2**20:.0f} MB; {said.strip()}"
+
+
+def _share_kernels(package: Path) -> None:
+    """Give an installed package what the checkout has compiled of the same files: it takes minutes.
+
+    Numba knows a file by its size and time.
+    """
+    for compiled in (ROOT / "steelyard").rglob("*.nb[ci]"):
+        subject = compiled.parents[1].relative_to(ROOT / "steelyard")
+        module = compiled.parents[1] / f"{compiled.name.partition('.')[0]}.py"
+        installed = package / subject / module.name
+        if installed.read_bytes() != module.read_bytes():
+            continue
+        shutil.copystat(module, installed)
+        (installed.parent / "__pycache__").mkdir(exist_ok=True)
+        shutil.copy2(compiled, installed.parent / "__pycache__" / compiled.name)
+
+
+def _write_bars(file: Path) -> None:
+    """Write made-up hourly bars, whose price swings."""
+    file.parent.mkdir()
+    price, rows = 100.0, ["timestamp,open,high,low,close,volume"]
+    begin = datetime(2024, 1, 1, tzinfo=UTC)
+    for hour in range(1500):
+        close = 100 + 8 * math.sin(hour / 40) + 2 * math.sin(hour / 3)
+        high, low = max(price, close) * 1.002, min(price, close) * 0.998
+        stamp = (begin + timedelta(hours=hour)).isoformat()
+        rows.append(f"{stamp},{price:.4f},{high:.4f},{low:.4f},{close:.4f},1000")
+        price = close
+    file.write_text("\n".join(rows) + "\n")
 
 
 def _foreign_folder(folder: Path) -> Path:

@@ -14,11 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from alembic.util import CommandError
 from filelock import FileLock, Timeout
 from sqlalchemy import (
     URL,
@@ -130,18 +125,31 @@ class Ledger(LogSignals):
 
         Safe to repeat, and safe if several processes do it at once.
         """
+        from alembic import command  # a fifth of what a trading process loads
+        from alembic.config import Config
+        from alembic.util import CommandError
+
         settings = Config()
         settings.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-        with self._reached(), self._migrating() as connection:
-            settings.attributes["connection"] = connection
-            settings.attributes["first_lineage"] = self._first_lineage
-            command.upgrade(settings, "head")
+        try:
+            with self._reached(), self._migrating() as connection:
+                settings.attributes["connection"] = connection
+                settings.attributes["first_lineage"] = self._first_lineage
+                command.upgrade(settings, "head")
+        except CommandError as error:
+            raise RestoreService(
+                f"ledger {self._address} has tables of another version of Steelyard "
+                f"({_line(error)}); install that version"
+            ) from error
 
     def revisions(self) -> tuple[str | None, str]:
         """Return the version of the tables (None: no tables) and the current version.
 
         Nothing is created.
         """
+        from alembic.runtime.migration import MigrationContext
+        from alembic.script import ScriptDirectory
+
         head = str(ScriptDirectory(str(MIGRATIONS)).get_current_head())
         if self.is_missing:
             return None, head
@@ -665,11 +673,6 @@ class Ledger(LogSignals):
         except DBAPIError as error:
             raise RestoreService(
                 f"ledger {self._address} cannot be used: {_line(error.orig)}; nothing was changed"
-            ) from error
-        except CommandError as error:
-            raise RestoreService(
-                f"ledger {self._address} has tables of another version of Steelyard "
-                f"({_line(error)}); install that version"
             ) from error
         except ModuleNotFoundError as error:  # the driver of the database
             user = f"ledger {self._address}"
