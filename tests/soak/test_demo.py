@@ -46,6 +46,7 @@ def test_the_first_page_stands_before_the_other_replays_begin(tmp_path: Path) ->
         first = time.monotonic() - began
         pages = [page.parent.name for page in home.glob("*/lineage.html")]
         rest = process.stdout.read()
+        process.wait(60)
     total = time.monotonic() - began
 
     assert process.returncode == 0
@@ -85,6 +86,7 @@ def test_a_live_market_is_traded_with_a_weight_that_was_earned(tmp_path: Path) -
         assert wait_until(settled, LIVE_SECONDS)
         assert wait_until(lambda: (opened.ledger.trades()["status"] != "vetoed").any(), 60)
         assert answers(f"{up.mlflow}/", up.login)
+        assert wait_until(lambda: answers(f"{up.page}/signal-confidence/", up.login), LIVE_SECONDS)
         page = fetch(f"{up.page}/signal-confidence/", login=up.login)
         assert f"The model decides {state.weight:.1%}" in page
         assert json.loads(fetch(f"{up.prefect}/api/health", login=up.login))
