@@ -19,7 +19,9 @@ RUN python -m venv /opt/steelyard
 COPY . .
 
 FROM source AS build-light
-RUN pip install --no-cache-dir --constraint constraints.txt '.[calendars,postgres,serve]'
+# pyarrow: bars are read from the lake. Its version is that of constraints.txt.
+# hadolint ignore=DL3013
+RUN pip install --no-cache-dir --constraint constraints.txt '.[calendars,postgres,serve]' pyarrow
 
 FROM source AS build-pipeline
 RUN pip install --no-cache-dir --constraint constraints.txt '.[all]'
