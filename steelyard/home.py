@@ -199,10 +199,16 @@ class Home:
 
     @cached_property
     def lake(self) -> "Lake":
-        """Store of validated bars, of all lineages."""
-        from steelyard.gateways.lake import Lake
+        """Store of validated bars, of all lineages: in the state folder, or at an address.
 
-        return Lake(self.shared_folder / "lake")
+        Raises:
+            FixConfiguration: If the address is none of an object store.
+        """
+        from steelyard.gateways.lake import Lake
+        from steelyard.gateways.lake_store import BucketStore
+
+        address, state = self.settings.services.lake, self.shared_folder
+        return Lake(BucketStore.at(address, state) if address else state / "lake")
 
     @cached_property
     def ledger(self) -> Ledger:

@@ -66,11 +66,12 @@ class ServiceSettings(FrozenModel):
     prefect: str = ""
     artifacts: str = "{home}/mlruns/artifacts"
     state: str = "{home}/.steelyard"
+    lake: str = ""
     pages: str = ""
     refresh_seconds: Annotated[float, Field(gt=0, le=3600)] = 5.0
     _only: str | None = PrivateAttr(default=None)  # of several: the name services.yaml gives
 
-    @field_validator("ledger", "mlflow", "prefect", "artifacts", "state", "pages")
+    @field_validator("ledger", "mlflow", "prefect", "artifacts", "state", "lake", "pages")
     @classmethod
     def _require_variables(cls, text: str) -> str:
         missing = _unset_variable(text)
@@ -87,7 +88,7 @@ class ServiceSettings(FrozenModel):
 
     def at(self, home: Path) -> Self:
         """Return the settings with ``{home}`` and every ``${NAME}`` filled in."""
-        fields = ("ledger", "mlflow", "prefect", "artifacts", "state", "pages")
+        fields = ("ledger", "mlflow", "prefect", "artifacts", "state", "lake", "pages")
         return _filled(self, fields, home)
 
     def of_several(self, lineage: str) -> Self:

@@ -84,7 +84,7 @@ def share_bars(home: Home, recorded: Home) -> None:
         recorded: Home with the bars; there may be none.
     """
     lake = home.shared_folder / "lake"
-    if recorded.has_source and not lake.exists():
+    if recorded.has_source and not home.settings.services.lake and not lake.exists():
         lake.symlink_to(recorded.shared_folder / "lake", target_is_directory=True)
 
 

@@ -620,7 +620,7 @@ def describe_rows(home: Home, samples: Samples, rows: Index, context: str) -> Da
         name="settled signals",
         context=context,
         digest=part.data_hash,
-        source=f"{home.shared_folder / 'lake'}",
+        source=str(home.lake.place),
         columns=samples.feature_names,
         profile={
             "num_rows": len(part),

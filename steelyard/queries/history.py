@@ -59,7 +59,7 @@ class PartWork:
     """What a worker needs to know to compute a part of a history by itself.
 
     Attributes:
-        lake: Folder of the lake, which the worker reads.
+        lake: The lake, which the worker reads.
         until: Time by which a bar must be known, UTC.
         strategy: Settings of the existing system, which the worker loads.
         code: Digest of the module of its class; a worker with another one must not answer.
@@ -67,7 +67,7 @@ class PartWork:
         checked: Result of ``checked_bars`` for the whole universe.
     """
 
-    lake: Path
+    lake: Lake
     until: pd.Timestamp
     strategy: StrategySettings
     code: str
@@ -86,7 +86,7 @@ class PartWork:
                 f"{inspect.getfile(type(strategy))} of a worker differs from the one here; "
                 "give all workers the same, and start them again"
             )
-        bars = Lake(self.lake).bars(self.until, symbols)
+        bars = self.lake.bars(self.until, symbols)
         return part_of(bars, strategy, self.bracket, self.checked) if bars else None
 
 
@@ -101,7 +101,7 @@ def _computed_history(home: Home, until: pd.Timestamp) -> pd.DataFrame:
     if len(symbols) < LEAST_SYMBOLS:
         return history(home.lake.bars(until), strategy, bracket)
     work = PartWork(
-        home.shared_folder / "lake",
+        home.lake,
         until,
         home.settings.strategy,
         _code_of(strategy),

@@ -148,7 +148,10 @@ def open_replay_home(
         FixConfiguration: If a value is out of bounds.
     """
     settings = load(Path(conf) if conf else None, lineage)
-    changes: dict[str, Any] = {"source": from_argument(bars, settings.source)}
+    changes: dict[str, Any] = {
+        "source": from_argument(bars, settings.source),
+        "services": settings.services.model_copy(update={"lake": ""}),
+    }
     if strategy:
         changes["strategy"] = override(settings.strategy, "--strategy", system=strategy)
     if trials:
@@ -212,7 +215,9 @@ def open_log_replay(
     changes: dict[str, Any] = {
         "strategy": settings.strategy.model_copy(update={"log": log}),
         "services": settings.services.model_copy(
-            update=ServiceSettings().model_dump(exclude={"lineage"})
+            update=ServiceSettings(lake=recorded.settings.services.lake).model_dump(
+                exclude={"lineage"}
+            )
         ),
     }
     if trials:

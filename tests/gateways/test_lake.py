@@ -25,9 +25,9 @@ def lake(tmp_path: Path) -> Lake:
 def test_collecting_twice_adds_nothing_and_later_bars_append(lake: Lake) -> None:
     """The files stay as they are, byte for byte; then the rest is added."""
     assert lake.append(EARLY, FOUR_HOURS) == Appended(len(EARLY), 0, 0)
-    digest_before = lake_digest(lake._folder)
+    digest_before = lake_digest(Path(lake.place))
     assert lake.append(EARLY, FOUR_HOURS) == Appended(0, len(EARLY), 0)
-    assert lake_digest(lake._folder) == digest_before
+    assert lake_digest(Path(lake.place)) == digest_before
     assert lake.append(BARS, FOUR_HOURS) == Appended(len(BARS) - len(EARLY), len(EARLY), 0)
     pd.testing.assert_frame_equal(lake.read(), BARS, check_dtype=False)
 
@@ -35,11 +35,11 @@ def test_collecting_twice_adds_nothing_and_later_bars_append(lake: Lake) -> None
 def test_a_stored_bar_is_never_overwritten(lake: Lake) -> None:
     """A bar with another close is counted as conflicting and left out."""
     lake.append(EARLY, FOUR_HOURS)
-    digest_before = lake_digest(lake._folder)
+    digest_before = lake_digest(Path(lake.place))
     changed = EARLY.assign(close=EARLY["close"].where(EARLY.index != 3, 1.0))
 
     assert lake.append(changed, FOUR_HOURS) == Appended(0, len(EARLY) - 1, 1)
-    assert lake_digest(lake._folder) == digest_before
+    assert lake_digest(Path(lake.place)) == digest_before
 
 
 def test_bars_without_volume_are_recognised(lake: Lake) -> None:
@@ -103,13 +103,13 @@ def test_a_broken_description_is_one_clear_line(lake: Lake, tmp_path: Path, cont
     """The error names the file; nothing is appended to bars of unknown size."""
     lake.append(EARLY, FOUR_HOURS)
     (tmp_path / "lake" / "lake.json").write_text(content)
-    digest_before = lake_digest(lake._folder)
+    digest_before = lake_digest(Path(lake.place))
 
     with pytest.raises(RestoreService, match=r"lake\.json: cannot be read"):
         lake.read()
     with pytest.raises(RestoreService, match=r"lake\.json: cannot be read"):
         lake.append(BARS, FOUR_HOURS)
-    assert lake_digest(lake._folder) == digest_before
+    assert lake_digest(Path(lake.place)) == digest_before
 
 
 def test_a_lake_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ def test_a_history_on_a_new_scale_is_read_again(lake: Lake, factor: float) -> No
     pd.testing.assert_frame_equal(lake.read(), restated, check_dtype=False)
     assert len(counts.findings) == 2
     assert "SIM00: the source has put its history on another scale" in counts.findings[0]
-    kept = pd.read_parquet(next(lake._folder.glob("symbol=SIM00/bars-before-*.parquet")))
+    kept = pd.read_parquet(next(Path(lake.place).glob("symbol=SIM00/bars-before-*.parquet")))
     assert len(kept) == len(EARLY[EARLY["symbol"] == "SIM00"])
     assert lake.append(restated, FOUR_HOURS) == Appended(0, len(BARS), 0)
 
@@ -196,7 +196,7 @@ def test_two_symbols_never_share_a_file(lake: Lake) -> None:
     bars = renamed("A/B", "A_B", "A%2FB", "BTC/USDT:USDT", "ES 12-23", "..")
     lake.append(bars, FOUR_HOURS)
 
-    assert len(list(lake._folder.glob("symbol=*/bars.parquet"))) == 6
+    assert len(list(Path(lake.place).glob("symbol=*/bars.parquet"))) == 6
     assert set(lake.read()["symbol"]) == set(bars["symbol"])
     assert set(lake.read(symbols=["A/B"])["symbol"]) == {"A/B"}
 
@@ -205,7 +205,7 @@ def test_two_symbols_never_share_a_file(lake: Lake) -> None:
 def test_a_file_that_was_shared_is_separated(lake: Lake, collected: str) -> None:
     """As version 0.1 left it; nothing is lost, and nothing is there twice."""
     lake.append(renamed("X"), FOUR_HOURS)
-    shared = lake._folder / "symbol=A_B" / "bars.parquet"
+    shared = Path(lake.place) / "symbol=A_B" / "bars.parquet"
     shared.parent.mkdir()
     renamed("A/B", "A_B").to_parquet(shared, index=False)
     assert set(lake.read(symbols=["A/B"])["symbol"]) == {"A/B"}
@@ -229,7 +229,7 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def files_of(lake: Lake) -> dict[str, bytes]:
-    return {file.name: file.read_bytes() for file in lake._folder.glob("symbol=X/*.parquet")}
+    return {file.name: file.read_bytes() for file in Path(lake.place).glob("symbol=X/*.parquet")}
 
 
 @pytest.mark.usefixtures("small_parts")
@@ -277,7 +277,7 @@ def test_a_history_read_again_replaces_all_its_files(lake: Lake) -> None:
     lake.append(restated, FOUR_HOURS)
     assert not [name for name in files_of(lake) if name.startswith("part-")]
     for name in parts:
-        (lake._folder / "symbol=X" / name).write_bytes(old[name])
+        (Path(lake.place) / "symbol=X" / name).write_bytes(old[name])
 
     pd.testing.assert_frame_equal(lake.read(), restated, check_dtype=False)
     assert lake.newest() == {"X": restated["timestamp"].max()}

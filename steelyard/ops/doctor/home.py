@@ -34,15 +34,19 @@ SHOWN = 3
 
 def folders(home: Home) -> Iterator[Check]:
     """Report of every folder whether it is writable, and its free space."""
-    own, shared = home.state_folder, home.shared_folder
-    parts = {"lake": shared / "lake", "spool": own / "spool", "bundle": own / "bundle"}
-    for name, path in {"home": home.folder, **parts}.items():
-        yield _folder(name, path)
-    artifacts = home.settings.services.artifacts
-    if "://" in artifacts:
-        yield Check("folder: artifacts", "ok", f"{artifacts} is not on this machine; not checked")
-    else:
-        yield _folder("artifacts", Path(artifacts))
+    own = home.state_folder
+    parts = {
+        "home": str(home.folder),
+        "lake": str(home.lake.place),
+        "spool": str(own / "spool"),
+        "bundle": str(own / "bundle"),
+        "artifacts": home.settings.services.artifacts,
+    }
+    for name, place in parts.items():
+        if "://" in place:
+            yield Check(f"folder: {name}", "ok", f"{place} is not on this machine; not checked")
+        else:
+            yield _folder(name, Path(place))
 
 
 def permissions(home: Home) -> Iterator[Check]:
