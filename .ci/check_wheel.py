@@ -123,6 +123,7 @@ def _install(wheel: Path, folder: Path, extras: str = "") -> Path:
     if not python.exists():
         venv.create(folder, with_pip=True)
     pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    pip += ["--no-compile"]  # most modules are never imported
     _run([*pip, "--constraint", CONSTRAINTS, f"{wheel}{extras}"], folder)
     return python
 
