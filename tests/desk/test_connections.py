@@ -18,6 +18,7 @@ import asyncio, resource
 resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
 from fastapi import FastAPI
 from steelyard.desk import connections, service
+from steelyard.gateways.service_manager import ServiceManager
 
 connections.REQUEST_SECONDS = 2.0
 app = FastAPI()
@@ -31,7 +32,8 @@ async def slow() -> str:
 async def back(body: dict[str, str]) -> dict[str, str]:
     return body
 
-service.run(app, "127.0.0.1", 0, lambda address: print(address, flush=True))
+announce = lambda address: print(address, flush=True)
+service.run(app, "127.0.0.1", 0, announce, ServiceManager(""))
 """
 HALF = (
     b"",

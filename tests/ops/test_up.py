@@ -326,7 +326,12 @@ def test_the_journal_is_read_from_the_tables_of_postgresql(up: Up, command: Comm
 
 def test_a_scrape_knows_the_runs(up: Up) -> None:
     """Prometheus logs in with the content of the login file; runs and stores are told."""
-    scraped = fetch(f"{up.page}/metrics", headers={"Authorization": f"Bearer {up.login}"})
+
+    def scrape() -> str:
+        return fetch(f"{up.page}/metrics", headers={"Authorization": f"Bearer {up.login}"})
+
+    wait_until(lambda: "steelyard_prefect_up 1.0" in scrape())  # a busy server answers late
+    scraped = scrape()
     lineage = 'lineage="signal-confidence"'
     success = "steelyard_flow_last_success_timestamp_seconds"
 
