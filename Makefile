@@ -20,7 +20,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 # What a check needs beyond that, once: an extra of pyproject.toml.
 .venv/with-%: $(INSTALLED)
-	$(PIP) '.[dev,$*]'
+	$(PIP) '.[$*]'
 	touch $@
 
 demo: install
