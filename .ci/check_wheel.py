@@ -140,6 +140,7 @@ def _use_light(python: Path, work: Path) -> str:
     _share_kernels(site / "steelyard")
 
     _write_bars(work / "bars" / "S.csv")
+    _run([python, "-P", "-c", "from steelyard import open_session"], work)  # compiles the modules
     said = _run([python, "-P", "-c", SESSION], work)
     steelyard = python.with_name("steelyard")
     checked = ["check-strategy", "own.system:Own", "--bars", "bars", "--json"]
