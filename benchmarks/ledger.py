@@ -51,8 +51,8 @@ def main() -> None:
                 [sys.executable, __file__, folder], check=True, stdout=subprocess.PIPE, text=True
             )
         rows[size] = [float(word) for word in answer.stdout.split()]
-    names = ("read life", "guard", "status", "memory, MB", "weight", "report", "report, MB")
-    names += ("page's mark", "SQL sums")
+    names = ["read life", "guard", "status", "memory, MB", "weight", "report", "report, MB"]
+    names += ["page's mark", "SQL sums"]
     print(f"{'settled':14}" + "".join(f"{size:>12,}" for size in SIZES) + "    exponent")
     for name, *figures in zip(names, *rows.values(), strict=True):
         growth = log(max(figures[-1], 1e-4) / max(figures[-2], 1e-4)) / log(SIZES[-1] / SIZES[-2])

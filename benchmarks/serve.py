@@ -38,6 +38,7 @@ from steelyard.desk.service import Desk, run, service
 from steelyard.desk.signals import Signal
 from steelyard.environment import go_offline
 from steelyard.gateways.ledger import Ledger
+from steelyard.gateways.service_manager import ServiceManager
 from steelyard.gateways.spool import Spool
 from steelyard.market.bars import Bars
 from steelyard.market.strategy import TrendStrategy
@@ -192,7 +193,7 @@ def steelyard(sender: Any) -> None:
         model, started_recorder = train_model({"X": history}), recorder.start()
         session = open_session(model, Path(folder), started_recorder, asks_the_system)
         desk = Desk(session, BarBuffer({"X": history[:FIRST]}, pd.Timedelta("1h")), ledger.signal)
-        run(service(desk, TOKEN, DeskPolicy()), "127.0.0.1", 0, sender.send)
+        run(service(desk, TOKEN, DeskPolicy()), "127.0.0.1", 0, sender.send, ServiceManager(""))
 
 
 def asks_the_system(_: Signal, bars: Bars) -> bool:
@@ -207,7 +208,7 @@ def bare_route(sender: Any) -> None:
         return Response(msgspec.json.encode(msgspec.json.decode(await request.body())))
 
     app = Starlette(routes=[Route("/evaluate", evaluate, methods=["POST"])])
-    run(app, "127.0.0.1", 0, sender.send)  # type: ignore[arg-type]
+    run(app, "127.0.0.1", 0, sender.send, ServiceManager(""))  # type: ignore[arg-type]
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ from steelyard.home import Home
 from steelyard.queries.books import held_predictions
 from steelyard.queries.records import decision_record
 from steelyard.tasks.step import step
-from steelyard.views import plots
 from steelyard.views.format import recorded_bands
 from steelyard.views.history import WeightHistory
 from steelyard.weight.decision import Entry
@@ -59,6 +58,8 @@ def illustrate_life(home: Home) -> None:
 
 def _draw_training(home: Home, version: Version) -> None:
     """Draw a training from its files; one without a model has none."""
+    from steelyard.views import plots  # imports matplotlib, which most runs need for nothing
+
     holdout = home.registry.read(version, HOLDOUT_FILE)
     if holdout is None:
         return
@@ -74,6 +75,8 @@ def _is_drawn(home: Home, entry: Entry) -> bool:
 
 def _pictures(home: Home, entry: Entry) -> dict[str, bytes]:
     """Return the weight's path up to the decision, and its books if it rests on settled signals."""
+    from steelyard.views import plots  # imports matplotlib, which most runs need for nothing
+
     bands, evidence = recorded_bands(entry.decision.policy), entry.decision.evidence
     points = home.journal.weight_path(entry)
     weights = WeightHistory.of(entry.state.began, entry.decision.as_of, points)

@@ -23,7 +23,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 def shared(rule: Function) -> Function:
     """Return ``rule`` unchanged, registered so that compiled code can inline it."""
-    register_jitable(rule)
+    register_jitable(no_cpython_wrapper=True, no_cfunc_wrapper=True)(rule)
     return rule
 
 

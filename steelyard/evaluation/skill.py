@@ -318,7 +318,7 @@ def head_start(skill: float, training: int) -> float:
     return 0.5 + 0.5 * (skill if skill > 0 else 0.0) / (training * (training + 1))
 
 
-@njit(cache=True, nogil=True)
+@shared
 def copy_games(source: Games, target: Games) -> None:
     """Copy the state of the games.
 
@@ -380,7 +380,7 @@ def play_bet(
         centre[4] += 1
 
 
-@njit(cache=True, nogil=True)
+@shared
 def _dependence(games: Games) -> float:
     """Return the variance of the bets so far over that of independent signals, at least 1."""
     count = games.scores[0] + PRIOR_BETS
@@ -388,7 +388,7 @@ def _dependence(games: Games) -> float:
     return float(max((games.scores[2] + PRIOR_BETS) / count - mean * mean, 1.0))
 
 
-@njit(cache=True, nogil=True)
+@shared
 def _lasting_dependence(games: Games) -> float:
     """Return D: the largest mean square of the bets so far, single or in rows, at least 1."""
     largest = (games.scores[2] + PRIOR_BETS) / (games.scores[0] + PRIOR_BETS)
@@ -413,7 +413,7 @@ def luck_outlasts_bets(games: Games) -> bool:
     return False
 
 
-@njit(cache=True, nogil=True)
+@shared
 def _sum_claims(claims: Floats, classes: NDArray[np.int64], won: Bools) -> Floats:
     """Return claims times outcomes, claims and claims squared, summed per class, shape (2, 3).
 
@@ -427,7 +427,7 @@ def _sum_claims(claims: Floats, classes: NDArray[np.int64], won: Bools) -> Float
     return sums
 
 
-@njit(cache=True, nogil=True)
+@shared
 def _gain(sums: Floats, rejected: int, traded: int) -> float:
     """Return Σ claim · (outcome − base rate) at a pair of ``BASE_RATES``."""
     return float(
@@ -438,7 +438,7 @@ def _gain(sums: Floats, rejected: int, traded: int) -> float:
     )
 
 
-@njit(cache=True, nogil=True)
+@shared
 def _bet_on_skill(
     games: Games,
     policy: Bets,
@@ -467,7 +467,7 @@ def _bet_on_skill(
     _count_score(games, even / math.sqrt(1e-12 + (sums[0, 2] + sums[1, 2]) / 4))
 
 
-@njit(cache=True, nogil=True)
+@shared
 def _bet_on_decay(
     games: Games,
     policy: Bets,
@@ -485,7 +485,7 @@ def _bet_on_decay(
             games.decay[rejected, traded] = started * max(1 + stake * lost, 0.0)
 
 
-@njit(cache=True, nogil=True)
+@shared
 def _count_score(games: Games, score: float) -> None:
     games.scores[0] += 1
     games.scores[1] += score

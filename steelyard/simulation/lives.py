@@ -28,6 +28,7 @@ from steelyard.evaluation.figures import (
     larger_share,
     neighbour_correlation,
     share,
+    shared,
     streak_by_chance,
     trades_a_year,
     window_short,
@@ -216,7 +217,7 @@ class BookFigures(NamedTuple):
     max_drawdown: float
 
 
-@njit(cache=True, nogil=True)
+@shared
 def _find_window(
     signals: Signals, day: int, since: int, days: int, needed: int, max_days: int
 ) -> Window:
@@ -237,13 +238,13 @@ def _find_window(
     return Window(first, last, begins, settled, share(right, settled))
 
 
-@njit(cache=True, nogil=True)
+@shared
 def _find_month(life: LifeState, signals: Signals, day: int, bounds: Bounds) -> Window:
     since, days, max_days = life.marks[EVIDENCE_SINCE], bounds.window_days, bounds.window_max_days
     return _find_window(signals, day, since, days, bounds.min_settled, max_days)
 
 
-@njit(cache=True, nogil=True)
+@shared
 def _judge_book(
     signals: Signals, confidence: Floats, window: Window, day: int, daily: Floats, threshold: float
 ) -> BookFigures:
@@ -261,7 +262,7 @@ def _judge_book(
     return BookFigures(total, share(total, trades), share(wins, trades), sharpe, drawdown)
 
 
-@njit(cache=True, nogil=True)
+@shared
 def _sharpe(daily: Floats, days: int, total: float) -> float:
     """Return ``metrics.sharpe`` of the first ``days`` entries, which sum to ``total``."""
     if days < 2:
@@ -272,7 +273,7 @@ def _sharpe(daily: Floats, days: int, total: float) -> float:
     return annual_sharpe(mean, math.sqrt(squares / (days - 1)))
 
 
-@njit(cache=True, nogil=True)
+@shared
 def _disable(life: LifeState, day: int, bounds: Bounds, by_streak: bool) -> None:
     """Take the weight to 0; a streak keeps the evidence of skill (SPEC §6)."""
     life.weight[0] = 0.0
@@ -283,14 +284,14 @@ def _disable(life: LifeState, day: int, bounds: Bounds, by_streak: bool) -> None
         _reset_skill(life, day, bounds, 1.0)
 
 
-@njit(cache=True, nogil=True)
+@shared
 def _judge_from(life: LifeState, day: int) -> None:
     """Begin phase and figures on ``day``."""
     life.marks[PHASE_SINCE], life.marks[EVIDENCE_SINCE] = day, day
     life.marks[STREAK], life.marks[LOSING_DAYS] = 0, 0
 
 
-@njit(cache=True, nogil=True)
+@shared
 def _reset_skill(life: LifeState, day: int, bounds: Bounds, capital: float) -> None:
     """Begin the evidence of skill on ``day`` with the capital a holdout gives it."""
     life.marks[SKILL_SINCE] = day
@@ -298,14 +299,14 @@ def _reset_skill(life: LifeState, day: int, bounds: Bounds, capital: float) -> N
     reset_games(life.games, bounds.initial_share, capital)
 
 
-@njit(cache=True, nogil=True)
+@shared
 def _set_weight(life: LifeState, weight: float, day: int, bounds: Bounds) -> None:
     highest = life.marks[PHASE]
     bounded = bounded_weight(weight, bounds.ceilings[highest], bounds.min_weight)
     _enter_phase(life, phase_of_weight(bounded, highest, bounds.floors), bounded, day)
 
 
-@njit(cache=True, nogil=True)
+@shared
 def _enter_phase(life: LifeState, phase: int, weight: float, day: int) -> None:
     life.weight[0] = recorded_weight(weight)
     if phase != life.marks[PHASE]:
@@ -313,7 +314,7 @@ def _enter_phase(life: LifeState, phase: int, weight: float, day: int) -> None:
     life.marks[PHASE] = phase
 
 
-@njit(cache=True, nogil=True)
+@shared
 def _fire_breakers(life: LifeState, window: Window, decay: float, bounds: Bounds) -> int:
     """Return the flags of the breakers that fire; streaks are checked as signals settle."""
     if life.marks[RETRAIN]:
@@ -328,7 +329,7 @@ def _fire_breakers(life: LifeState, window: Window, decay: float, bounds: Bounds
     return fired
 
 
-@njit(cache=True, nogil=True)
+@shared
 def _measure_cuts(
     ml: BookFigures,
     baseline: BookFigures,
@@ -346,7 +347,7 @@ def _measure_cuts(
     breached[DECAY] = decay_fires(bounds.sequential, decay, bounds.cut)
 
 
-@njit(cache=True, nogil=True)
+@shared
 def _breaches(
     ml: BookFigures, baseline: BookFigures, window: Window, bounds: Bounds
 ) -> tuple[bool, bool, bool]:
@@ -360,7 +361,7 @@ def _breaches(
     )
 
 
-@njit(cache=True, nogil=True)
+@shared
 def _warned(ml: BookFigures, baseline: BookFigures, window: Window, bounds: Bounds) -> bool:
     """Return whether a limit is breached that holds the weight though nothing confirms it."""
     if not bounds.sequential:
@@ -369,12 +370,12 @@ def _warned(ml: BookFigures, baseline: BookFigures, window: Window, bounds: Boun
     return accuracy or drawdown or sharpe
 
 
-@njit(cache=True, nogil=True)
+@shared
 def _confirmed(decay: float, unknown: bool, bounds: Bounds) -> bool:
     return breach_confirmed(bounds.sequential, decay, bounds.confirm, unknown)
 
 
-@njit(cache=True, nogil=True)
+@shared
 def _apply_cuts(life: LifeState, breached: Bools, day: int, bounds: Bounds) -> bool:
     """Apply the breached cuts that are not latched, settle the latches; return if a cut fired."""
     weight, fired = life.weight[0], False
@@ -397,7 +398,7 @@ def _apply_cuts(life: LifeState, breached: Bools, day: int, bounds: Bounds) -> b
     return fired
 
 
-@njit(cache=True, nogil=True)
+@shared
 def _enforce_limits(
     life: LifeState, signals: Signals, day: int, bounds: Bounds, breached: Bools
 ) -> int:
@@ -416,7 +417,7 @@ def _enforce_limits(
     return CUT_FIRED if _apply_cuts(life, breached, day, bounds) else NOTHING
 
 
-@njit(cache=True, nogil=True)
+@shared
 def _judge_books(
     signals: Signals, window: Window, day: int, daily: Floats, threshold: float
 ) -> tuple[BookFigures, BookFigures]:
@@ -424,7 +425,7 @@ def _judge_books(
     return ml, _judge_book(signals, signals.existing, window, day, daily, threshold)
 
 
-@njit(cache=True, nogil=True)
+@shared
 def _evaluate(life: LifeState, signals: Signals, day: int, bounds: Bounds) -> None:
     """Take the monthly step."""
     window = _find_month(life, signals, day, bounds)
@@ -449,7 +450,7 @@ def _evaluate(life: LifeState, signals: Signals, day: int, bounds: Bounds) -> No
         _set_weight(life, life.weight[0] - step_down(life.weight[0], bounds.step), day, bounds)
 
 
-@njit(cache=True, nogil=True)
+@shared
 def _step_earned(
     life: LifeState, ml: BookFigures, baseline: BookFigures, window: Window, bounds: Bounds
 ) -> bool:
@@ -465,25 +466,25 @@ def _step_earned(
     return earned and _may_rise(life, bounds.rise, bounds)
 
 
-@njit(cache=True, nogil=True)
+@shared
 def _is_healthy(ml: BookFigures, baseline: BookFigures, window: Window, bounds: Bounds) -> bool:
     lowest = shortfall_bound(baseline.sharpe, bounds.step_shortfall)
     return month_healthy(window.accuracy, bounds.lower_accuracy, ml.sharpe, lowest)
 
 
-@njit(cache=True, nogil=True)
+@shared
 def _may_rise(life: LifeState, needed: float, bounds: Bounds) -> bool:
     """Return whether the evidence reaches ``needed`` and the ml book has not lost over its life."""
     return _is_proven(life, needed, bounds) and at_least(life.sums[ML_RETURN], 0.0)
 
 
-@njit(cache=True, nogil=True)
+@shared
 def _is_proven(life: LifeState, needed: float, bounds: Bounds) -> bool:
     skill, decay = skill_value(life.games), decay_value(life.games)
     return skill_proven(skill, decay, needed, bounds.confirm)
 
 
-@njit(cache=True, nogil=True)
+@shared
 def _review_gate(
     life: LifeState, signals: Signals, blended: Floats, day: int, bounds: Bounds, breached: Bools
 ) -> None:
@@ -511,7 +512,7 @@ def _review_gate(
         )
 
 
-@njit(cache=True, nogil=True)
+@shared
 def _within_limits(
     life: LifeState,
     ml: BookFigures,
@@ -529,13 +530,13 @@ def _within_limits(
     return not (breached.any() or _warned(ml, baseline, window, bounds))
 
 
-@njit(cache=True, nogil=True)
+@shared
 def _judged_since(life: LifeState) -> int:
     """Return the day from which a gate counts: begin of phase or figures, or the last cut."""
     return int(max(life.marks[EVIDENCE_SINCE], life.marks[PHASE_SINCE], life.marks[CUT_SINCE]))
 
 
-@njit(cache=True, nogil=True)
+@shared
 def _enough_pivotal(
     life: LifeState, signals: Signals, blended: Floats, window: Window, day: int, bounds: Bounds
 ) -> bool:
@@ -554,7 +555,7 @@ def _enough_pivotal(
     return bool(pivotal >= bounds.pilot_pivotal)
 
 
-@njit(cache=True, nogil=True)
+@shared
 def _leaves_shadow(
     life: LifeState, signals: Signals, window: Window, day: int, bounds: Bounds
 ) -> bool:
@@ -569,7 +570,7 @@ def _leaves_shadow(
     return bool(waited and window.settled >= bounds.shadow_settled and accurate and informed)
 
 
-@njit(cache=True, nogil=True)
+@shared
 def _may_be_promoted(life: LifeState, window: Window, day: int, days: int, bounds: Bounds) -> bool:
     """Return whether a phase with a weight lasted long enough, is at its floor and proven."""
     if day - _judged_since(life) < days or window.settled < bounds.min_settled:
@@ -579,7 +580,7 @@ def _may_be_promoted(life: LifeState, window: Window, day: int, days: int, bound
     return not bounds.sequential or _may_rise(life, bounds.rise, bounds)
 
 
-@njit(cache=True, nogil=True)
+@shared
 def _leaves_pilot(
     life: LifeState,
     signals: Signals,
@@ -599,7 +600,7 @@ def _leaves_pilot(
     return bool(keeps_up and _arms_allow(signals, blended, window, bounds))
 
 
-@njit(cache=True, nogil=True)
+@shared
 def _arms_allow(signals: Signals, blended: Floats, window: Window, bounds: Bounds) -> bool:
     sums, gains = np.zeros((2, 2)), np.zeros(window.last - window.first)
     for i in range(window.first, window.last):
@@ -627,7 +628,7 @@ def _arms_allow(signals: Signals, blended: Floats, window: Window, bounds: Bound
     return treatment_not_worse(means[1] - means[0], bound)
 
 
-@njit(cache=True, nogil=True)
+@shared
 def _leaves_expansion(
     life: LifeState,
     blended_book: BookFigures,
@@ -645,7 +646,7 @@ def _leaves_expansion(
     return at_top and improved and at_most(blended_book.max_drawdown, bounds.expansion_drawdown)
 
 
-@njit(cache=True, nogil=True)
+@shared
 def _settle_day(
     life: LifeState, signals: Signals, blended: Floats, day: int, bounds: Bounds
 ) -> bool:
@@ -659,7 +660,7 @@ def _settle_day(
     return bool(broken and not life.marks[RETRAIN])
 
 
-@njit(cache=True, nogil=True)
+@shared
 def _play_bet(
     life: LifeState, signals: Signals, first: int, last: int, day: int, bounds: Bounds
 ) -> None:
@@ -675,7 +676,7 @@ def _play_bet(
         play_bet(life.games, bounds.bets, signals.p_win[rows], classes, signals.won[rows])
 
 
-@njit(cache=True, nogil=True)
+@shared
 def _count_settled(
     life: LifeState, signals: Signals, first: int, last: int, day: int, bounds: Bounds
 ) -> bool:
@@ -700,7 +701,7 @@ def _count_settled(
     return broken or (bounds.sequential and too_many_days)
 
 
-@njit(cache=True, nogil=True)
+@shared
 def _count_trade(life: LifeState, won: bool) -> None:
     life.marks[STREAK] = 0 if won else life.marks[STREAK] + 1
     if life.sums[TRADES]:
@@ -712,14 +713,14 @@ def _count_trade(life: LifeState, won: bool) -> None:
     life.sums[LAST_WON] = won
 
 
-@njit(cache=True, nogil=True)
+@shared
 def _streak_too_long(life: LifeState, day: int, bounds: Bounds) -> bool:
     if not over(life.marks[STREAK], bounds.breaker_streak):
         return False
     return not bounds.sequential or over(life.marks[STREAK], _streak_by_chance(life, day, bounds))
 
 
-@njit(cache=True, nogil=True)
+@shared
 def _streak_by_chance(life: LifeState, day: int, bounds: Bounds) -> float:
     trades, won = life.sums[TRADES], life.sums[TRADES_WON]
     correlation = math.nan
@@ -731,7 +732,7 @@ def _streak_by_chance(life: LifeState, day: int, bounds: Bounds) -> float:
     return streak_by_chance(pace, bounds.cut_accuracy, correlation, bounds.streak_years)
 
 
-@njit(cache=True, nogil=True)
+@shared
 def _empty_games() -> Games:
     return Games(
         skill=np.zeros((len(BASE_RATES), len(BASE_RATES), len(STAKES))),
@@ -744,7 +745,7 @@ def _empty_games() -> Games:
     )
 
 
-@njit(cache=True, nogil=True)
+@shared
 def _begin_life(bounds: Bounds, days: int, day: int, capital: float) -> LifeState:
     """Return a life in shadow on ``day``, its evidence with the capital a holdout gives it."""
     life = LifeState(
@@ -762,7 +763,7 @@ def _begin_life(bounds: Bounds, days: int, day: int, capital: float) -> LifeStat
     return life
 
 
-@njit(cache=True, nogil=True)
+@shared
 def _train_first(signals: Signals, beginning: Beginning, days: int, bounds: Bounds) -> Begun:
     """Return when the first champion is admitted, and the capital its holdout gives the evidence.
 
@@ -779,7 +780,7 @@ def _train_first(signals: Signals, beginning: Beginning, days: int, bounds: Boun
     return Begun(days + 1, 1.0)
 
 
-@njit(cache=True, nogil=True)
+@shared
 def _judge_holdout(signals: Signals, first: int, last: int, bounds: Bounds) -> tuple[bool, float]:
     """Return whether the first gate lets a version in, and the evidence of its holdout."""
     games, right, won, loss = _empty_games(), 0, 0, 0.0
