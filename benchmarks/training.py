@@ -1,8 +1,7 @@
 """Trainings of 30 trials beside a naive trial loop, and beside FLAML with the same time.
 
-``--signals 100000`` takes a minute to make its signals. FLAML (``pip install flaml``) is left out
-if it is not installed; both learn from the same development rows and are scored on the same
-holdout.
+Both learn from the same development rows and are scored on the same holdout. ``--signals N`` takes
+one size instead of two; the naive loop is left out above 5,000 signals.
 """
 
 import argparse
@@ -11,6 +10,7 @@ import time
 import lightgbm as lgb
 import numpy as np
 import pandas as pd
+from flaml import AutoML
 from numpy.typing import NDArray
 from sklearn.metrics import log_loss
 from sklearn.model_selection import TimeSeriesSplit
@@ -27,6 +27,7 @@ from steelyard.market.simulated import SimulatedMarket, simulate
 from steelyard.market.strategy import TrendStrategy
 
 TRIALS = 30
+SIZES = (5_000, 100_000)
 MARKET_SIGNALS, MARKET_SYMBOLS = 600, 100
 """Signals of one simulated symbol, at least, and the most symbols of one simulated market."""
 
@@ -56,17 +57,13 @@ def run_naive_trials(samples: Samples) -> None:
             model.predict_proba(samples.x[test])
 
 
-def run_flaml(samples: Samples, seconds: float) -> NDArray[np.float64] | None:
-    """Return FLAML's probabilities of the holdout, shape (h,); None if it is not installed.
+def run_flaml(samples: Samples, seconds: float) -> NDArray[np.float64]:
+    """Return FLAML's probabilities of the holdout, shape (h,).
 
     Args:
         samples: Settled signals.
         seconds: Time it has.
     """
-    try:
-        from flaml import AutoML
-    except ImportError:
-        return None
     development, holdout = split_holdout(samples, LearningPolicy())
     automl = AutoML()
     automl.fit(
@@ -79,25 +76,32 @@ def run_flaml(samples: Samples, seconds: float) -> NDArray[np.float64] | None:
 def main() -> None:
     """Print the seconds of all, and the log-loss of trainings on the holdout."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--signals", type=int, default=5_000)
-    count = parser.parse_args().signals
+    parser.add_argument("--signals", type=int, nargs="+", default=SIZES)
+    for count in parser.parse_args().signals:
+        compare(count)
+
+
+def compare(count: int) -> None:
+    """Print what each made of a number of signals.
+
+    Args:
+        count: Settled signals.
+    """
     samples = make_samples(count)
     started, began = time.perf_counter(), time.process_time()
     training = train(samples, LearningPolicy(trials=TRIALS))
     seconds, cpu = time.perf_counter() - started, time.process_time() - began
-    won, size = samples.won[training.holdout], f"{count} signals  {TRIALS} trials"
+    won, size = samples.won[training.holdout], f"{count:7,} signals"
     loss = log_loss(won, training.p_win) if training.model else np.nan
     print(f"steelyard train  {size}  {seconds:6.1f} s  {cpu:6.1f} s CPU  log-loss {loss:.5f}")
     print(f"  {training.comparison or training.refusal}")
-    flaml = run_flaml(samples, seconds)
-    if flaml is not None:
-        print(
-            f"FLAML            {size[:14]}  {seconds:6.1f} s  log-loss {log_loss(won, flaml):.5f}"
-        )
-    started = time.perf_counter()
-    run_naive_trials(samples)
-    naive = time.perf_counter() - started
-    print(f"naive trial loop {size}  {naive:6.1f} s  ratio {naive / seconds:.1f}")
+    flaml = log_loss(won, run_flaml(samples, seconds))
+    print(f"FLAML            {size}  {seconds:6.1f} s                log-loss {flaml:.5f}")
+    if count <= min(SIZES):
+        started = time.perf_counter()
+        run_naive_trials(samples)
+        naive = time.perf_counter() - started
+        print(f"naive trial loop {size}  {naive:6.1f} s  ratio {naive / seconds:.1f}")
 
 
 if __name__ == "__main__":

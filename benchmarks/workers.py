@@ -27,12 +27,12 @@ from steelyard.weight.policy import WeightPolicy
 
 MARKETS, SYMBOLS = 4, 80
 """Simulated markets, and symbols of each."""
-END = datetime(2020, 9, 1, tzinfo=UTC)
+END = datetime(2024, 1, 1, tzinfo=UTC)
 
 
 def lives(apply: OrderedMap | None) -> Any:
-    """Return what the policy does to 100 lives of every scenario."""
-    design = Design(lives=100, months=24)
+    """Return what the policy does to 500 lives of every scenario."""
+    design = Design(lives=500, months=24)
     return list(simulate(WeightPolicy(), SizingPolicy(), [design], apply=apply))
 
 

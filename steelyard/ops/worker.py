@@ -4,13 +4,12 @@ Run as ``python -m steelyard.ops.worker``.
 """
 
 import asyncio
-import os
+import signal
 import warnings
 from contextlib import suppress
 from typing import Any
 
 from prefect.client.schemas.objects import FlowRun
-from prefect.utilities.processutils import setup_signal_handlers_worker
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorker
 from rich.console import Console
 
@@ -57,11 +56,29 @@ with warnings.catch_warnings(action="ignore"):  # it takes the place of Prefect'
 def main() -> None:
     """Close abandoned runs, which frees their concurrency slots, and work until a signal comes."""
     close_abandoned()
-    say = Console(stderr=True).print
-    setup_signal_handlers_worker(os.getpid(), "the worker", say)
     worker = Worker(POOL, name=POOL, limit=RUNS_AT_ONCE, create_pool_if_not_found=False)
-    with suppress(KeyboardInterrupt, asyncio.CancelledError):
-        asyncio.run(worker.start(printer=say))
+    asyncio.run(_work(worker))
+
+
+async def _work(worker: Worker) -> None:
+    """Work until SIGTERM or SIGINT.
+
+    Prefect's own handlers raise KeyboardInterrupt wherever the loop is, which now and then is
+    swallowed there; the worker then goes on.
+    """
+    work = asyncio.create_task(worker.start(printer=_say))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, _cancel, work, number.name)
+    with suppress(asyncio.CancelledError):
+        await work
+
+
+def _cancel(work: "asyncio.Task[None]", name: str) -> None:
+    _say(f"Received {name}: the worker stops")
+    work.cancel()
+
+
+_say = Console(stderr=True).print
 
 
 if __name__ == "__main__":

@@ -122,7 +122,11 @@ def running_up(
     with (folder / "out").open("w") as out, (folder / "err").open("w") as err:
         process = subprocess.Popen(
             [sys.executable, "-m", "steelyard", *map(str, command)],
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+            env={
+                **os.environ,
+                "PYTHONPATH": str(Path(__file__).parents[2]),
+                "PREFECT_WORKER_QUERY_SECONDS": "1",  # 10 unless told
+            },
             stdout=out,
             stderr=err,
         )

@@ -62,10 +62,10 @@ def test_without_an_edge_the_weight_never_leaves_0(command: Command, home: Path)
 
 @pytest.fixture(scope="module")
 def dead(tmp_path_factory: pytest.TempPathFactory) -> tuple[ReplayResult, Path]:
-    """A replay of nine months around the end of an edge, with its home; run once for all tests."""
+    """A replay of seven months around the end of an edge, with its home; run once for all tests."""
     home = tmp_path_factory.mktemp("dead")
     start, end = (
-        datetime.fromisoformat(f"{day}T00:00:00+00:00") for day in ("2021-06-01", "2022-03-15")
+        datetime.fromisoformat(f"{day}T00:00:00+00:00") for day in ("2021-08-01", "2022-03-05")
     )
     return replay.fn("simulated:dying", start, end, trials=6, retrain_days=60, home=str(home)), home
 

@@ -261,7 +261,7 @@ def automate(up: Up, example: Path, deployment: str) -> None:
 def test_a_training_by_hand_shows_what_came_of_it(up: Up) -> None:
     """A training started over Prefect's API gives a version, artifacts and a report.
 
-    The run says so in its name, tags and state, and the verdict starts an automation.
+    The run says so in its name, tags and state, and the verdict starts the review as an automation.
     """
     automate(up, EXAMPLES / "automation" / "report-on-a-verdict.yaml", "review/monthly")
     up.completed("collect/collect-only")
@@ -269,7 +269,9 @@ def test_a_training_by_hand_shows_what_came_of_it(up: Up) -> None:
         "train/weekly", request={"trials": 3, "families": ["lightgbm"], "reason": "tried by hand"}
     )
     up.completed("guard/daily-guard")
-    review = up.completed("review/monthly")
+    assert wait_until(lambda: started_by_an_automation(up), 30)
+    [review] = started_by_an_automation(up)
+    assert up.ended(review) == "COMPLETED"
     [version] = up.registered()
     [report] = (up.home / ".steelyard" / "reports").iterdir()
 
@@ -277,7 +279,6 @@ def test_a_training_by_hand_shows_what_came_of_it(up: Up) -> None:
     assert shown["name"] == f"train {datetime.now(UTC):%Y-%m-%d} (tried by hand)"
     assert {"signal-confidence", "train"} < set(shown["tags"])
     assert shown["state"]["message"].startswith("version 1 (lightgbm): ")
-    assert wait_until(lambda: started_by_an_automation(up), 30)
     assert "ersion 1" in up.artifacts(run)["train-summary"]
     assert up.artifacts(run)["train-progress"] == 100
     assert up.mlflow in up.artifacts(run)["train-summary"]
@@ -288,10 +289,11 @@ def test_a_training_by_hand_shows_what_came_of_it(up: Up) -> None:
     assert "The existing system decides alone" in report.read_text()
 
 
-def started_by_an_automation(up: Up) -> bool:
-    """Whether a review was started by an automation."""
+def started_by_an_automation(up: Up) -> list[str]:
+    """Ids of the reviews that an automation started."""
     reviews = up.api("flow_runs/filter", {"flows": {"name": {"any_": ["review"]}}})
-    return any((run["created_by"] or {}).get("type") == "AUTOMATION" for run in reviews)
+    automated = [run for run in reviews if (run["created_by"] or {}).get("type") == "AUTOMATION"]
+    return [run["id"] for run in automated]
 
 
 def test_a_worker_killed_in_a_training_registers_nothing_and_the_next_training_does(up: Up) -> None:

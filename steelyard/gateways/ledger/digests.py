@@ -80,15 +80,13 @@ class Digests:
         """
         links = select(LedgerDigest.number, LedgerDigest.head).where(self._own_links)
         newest = links.order_by(LedgerDigest.number.desc())
-        unseen = (
-            self._is_own,
-            Prediction.digest_number.is_(None),
-            Prediction.settled_at.is_not(None),
-        )
+        unseen = self._is_own, Prediction.digest_number.is_(None)
         self._pack()
         with self._ledger.transaction() as connection:
             number, head = connection.execute(newest.limit(1)).first() or (0, GENESIS)
-            rows = connection.execute(select(*_STORED_COLUMNS).where(*unseen)).all()
+            stored = connection.execute(select(*_STORED_COLUMNS).where(*unseen))
+            # asked with the rest, SQLite takes the index of times and walks the whole life
+            rows = [row for row in stored if row.settled_at is not None]
             if number and not rows:
                 return number, head
             (count, digest), number = digest_of(row[:-1] for row in rows), number + 1
