@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Callable
 from contextlib import closing
 from datetime import timedelta
+from math import log
 from pathlib import Path
 
 from state import NOW, POLICY, decide, opened, serve  # the benchmark beside this one
@@ -34,14 +35,15 @@ FIGURES = 50
 def main() -> None:
     """Print seconds of CPU; those of the server's process are not among them."""
     go_offline()
-    print(f"{'':34}{'verified':>10}{'× client':>10}{'1 decision':>12}{'weight path':>13}")
+    rows: dict[str, list[float]] = {}
     for length in LENGTHS:
         with tempfile.TemporaryDirectory() as folder:
             home = Path(folder)
             registry = opened(home, f"sqlite:///{home}/mlflow.db")
             decide(registry, 1)
             lengthen(registry, home, length)
-            report(f"{length:,} decisions, SQLite", registry)
+            for name, figure in measured(registry).items():
+                rows.setdefault(f"SQLite: {name}", []).append(figure)
             with closing(sqlite3.connect(home / "mlflow.db")) as connection, connection:
                 connection.execute(
                     "UPDATE runs SET artifact_uri = replace(artifact_uri, ?, 'mlflow-artifacts:')",
@@ -49,26 +51,32 @@ def main() -> None:
                 )
             process, address = serve(home)
             try:
-                report(f"{length:,} decisions, server", opened(home, address))
+                for name, figure in measured(opened(home, address)).items():
+                    rows.setdefault(f"server: {name}", []).append(figure)
             finally:
                 process.terminate()
                 process.wait(30)
+    print(f"{'decisions':28}" + "".join(f"{length:>10,}" for length in LENGTHS) + "    exponent")
+    for name, figures in sorted(rows.items()):
+        growth = log(figures[-1] / figures[0]) / log(LENGTHS[-1] / LENGTHS[0])
+        print(f"{name:28}" + "".join(f"{figure:10.3f}" for figure in figures) + f"{growth:12.2f}")
 
 
-def report(label: str, registry: Registry) -> None:
-    """Print a line of the table.
+def measured(registry: Registry) -> dict[str, float]:
+    """Return the seconds of each part.
 
     Args:
-        label: What is measured.
         registry: Registry of the lineage.
     """
     journal = registry.journal
     decide(registry, 1)  # imports, connections, and what a process looks up once
     last = journal.entries(last=1)[0]
-    decided, path = seconds(lambda: decide(registry, 1)), seconds(lambda: journal.weight_path(last))
-    verified = seconds(journal.examine)
-    client = seconds(lambda: read_by_client(journal._tracking))
-    print(f"{label:34}{verified:9.2f}s{verified / client:10.2f}{decided:11.3f}s{path:12.3f}s")
+    return {
+        "one decision": seconds(lambda: decide(registry, 1)),
+        "path of the weight": seconds(lambda: journal.weight_path(last)),
+        "verified": seconds(journal.examine),
+        "read by the client": seconds(lambda: read_by_client(journal._tracking)),
+    }
 
 
 def read_by_client(tracking: Tracking) -> None:

@@ -9,6 +9,8 @@ What ``__all__`` lists is public and loaded at its first use; everything else ma
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from steelyard.garbage import without_collector
+
 if TYPE_CHECKING:
     from steelyard.api import Policy, blend, decide, judge, simulate, skill
     from steelyard.evaluation.evidence import Evidence
@@ -32,7 +34,8 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'steelyard' has no attribute {name!r}")
     home = "trading" if name == "open_session" else "api"
-    return getattr(import_module(f"steelyard.{home}"), name)
+    with without_collector():
+        return getattr(import_module(f"steelyard.{home}"), name)
 
 
 def __dir__() -> list[str]:

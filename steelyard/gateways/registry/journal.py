@@ -16,6 +16,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from steelyard.errors import RestoreService, VerifyState
+from steelyard.garbage import without_collector
 from steelyard.gateways.registry import descriptions
 from steelyard.gateways.registry.datasets import Dataset, inputs
 from steelyard.gateways.registry.tracking import (
@@ -27,7 +28,6 @@ from steelyard.gateways.registry.tracking import (
     RunFigures,
     Tracking,
     flat,
-    without_collector,
 )
 from steelyard.gateways.seal import Seal, StateReading
 from steelyard.gateways.witnesses import Testimony, Witnesses
