@@ -22,7 +22,10 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def shared(rule: Function) -> Function:
-    """Return ``rule`` unchanged, registered so that compiled code can inline it."""
+    """Return ``rule`` unchanged, registered so that compiled code can inline it.
+
+    Without entry points for Python, which calls the rule itself and would wait for them.
+    """
     register_jitable(no_cpython_wrapper=True, no_cfunc_wrapper=True)(rule)
     return rule
 
