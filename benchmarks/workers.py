@@ -1,13 +1,14 @@
 """One process, one worker and two: simulated lives, and the history of a universe in parts.
 
 Workers are processes of this machine (``processes`` in conf/scale.yaml). What they do is the same
-to the last bit; a ratio under the number of processors is the cost of sending work and results.
+to the last bit; what an exponent of -1 lacks is the cost of sending work and results.
 """
 
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
+from math import log
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -27,6 +28,7 @@ from steelyard.weight.policy import WeightPolicy
 
 MARKETS, SYMBOLS = 4, 80
 """Simulated markets, and symbols of each."""
+WORKERS = (1, 2)
 END = datetime(2024, 1, 1, tzinfo=UTC)
 
 
@@ -58,24 +60,24 @@ def history_of(home: Path, processes: int) -> Any:
 
 
 def main() -> None:
-    """Print seconds of one process (threads, one part), of one worker and of two."""
+    """Print seconds of one process (threads, one part), and of one worker and two."""
     lives(None)  # compiled and warm
-    seconds = {"lives": [timed(partial(lives, None))], "history": []}
-    for count in (1, 2):
+    alone, shared = timed(partial(lives, None)), []
+    for count in WORKERS:
         with local_processes(count) as apply:
             list(apply(abs, range(count)))
             lives(apply)
-            seconds["lives"].append(timed(partial(lives, apply)))
+            shared.append(timed(partial(lives, apply)))
     with TemporaryDirectory() as folder:
         bars = universe()
         home_under(Settings(), folder).lake.append(bars, bars["timestamp"].diff().mode()[0])
         history_of(Path(folder), 1)
-        seconds["history"] += [timed(partial(history_of, Path(folder), n)) for n in (1, 2)]
-    print(f"{'':8} {'one process':>12} {'one worker':>12} {'two workers':>12} {'ratio':>6}")
-    print(f"{'lives':8}" + "".join(f" {taken:10.2f} s" for taken in seconds["lives"]), end=" ")
-    print(f"{seconds['lives'][1] / seconds['lives'][2]:6.2f}")
-    alone, shared = seconds["history"]
-    print(f"{'history':8} {alone:10.2f} s {'':12} {shared:10.2f} s {alone / shared:6.2f}")
+        one, two = (timed(partial(history_of, Path(folder), count)) for count in WORKERS)
+    print(f"{'workers':14}" + "".join(f"{count:>8}" for count in WORKERS) + "    exponent")
+    growth = log(shared[-1] / shared[0]) / log(WORKERS[-1] / WORKERS[0])
+    print(f"{'lives, s':14}" + "".join(f"{taken:8.2f}" for taken in shared) + f"{growth:12.2f}")
+    print(f"lives by the threads of one process: {alone:.2f} s")
+    print(f"history by one process: {one:.2f} s; by two workers, their start included: {two:.2f} s")
 
 
 if __name__ == "__main__":

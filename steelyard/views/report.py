@@ -121,9 +121,12 @@ def course(decisions: Sequence[DecisionRecord], trainings: Sequence[VersionRecor
         trainings: All versions, in order.
     """
     weight = decisions[-1].weight_after if decisions else 0.0
-    if weight > 0:
-        return f"The model decides {weight:.0%} of the confidence, in phase {decisions[-1].phase}."
     highest = max((decision.weight_after for decision in decisions), default=0.0)
+    if weight > 0:
+        phase, before = decisions[-1].phase, ""
+        if highest > weight:
+            before = f"; it had {highest:.0%} before"
+        return f"The model decides {weight:.0%} of the confidence, in phase {phase}{before}."
     if highest > 0:
         last = next(
             decision

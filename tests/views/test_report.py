@@ -95,6 +95,7 @@ def replay(*decisions: DecisionRecord, accepted: bool = True) -> ReplayResult:
 BANDS = weight_bands(WeightPolicy())
 STAY = decision("2020-02-01", "HOLD", 0.0, 0.0, "shadow")
 UP = decision("2020-03-01", "RAISE", 0.0, 0.15, "pilot")
+CUT = decision("2020-05-01", "CUT", 0.15, 0.02, "pilot")
 DOWN = decision("2020-06-01", "DISABLE", 0.15, 0.0, "shadow")
 DAYS = pd.date_range("2020-01-02", periods=50, freq="D")
 EQUITY = pd.DataFrame(
@@ -109,6 +110,11 @@ EQUITY = pd.DataFrame(
             replay(UP),
             "The model decides 15% of the confidence, in phase pilot.",
             id="in charge of some",
+        ),
+        pytest.param(
+            replay(UP, CUT),
+            "The model decides 2% of the confidence, in phase pilot; it had 15% before.",
+            id="in charge of less",
         ),
         pytest.param(
             replay(UP, DOWN), "reached 15% and lost it: on 2020-06-01", id="rise and fall"
