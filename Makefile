@@ -5,7 +5,8 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 DEMO := demo
 PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
-# Compiled at its first import: most modules of these packages are never imported.
+# Compiled at its first import: most modules of these packages are never imported. So the compiled modules must be kept.
+unexport PYTHONDONTWRITEBYTECODE
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt --editable
 
 .PHONY: install demo test soak docs pictures e2e postgres wheel freqtrade examples matrix newest newcomer check cover lint bench clean
