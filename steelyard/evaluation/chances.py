@@ -4,20 +4,20 @@ import math
 from statistics import NormalDist
 
 import numpy as np
-from numba import njit
-from numba.extending import register_jitable
 from numpy.typing import NDArray
+
+from steelyard.compiled import compiled, shared
 
 Floats = NDArray[np.float64]
 
 
-@register_jitable
+@shared
 def normal_share(bound: float) -> float:
     """Return the share of a standard normal distribution under ``bound``; NaN for NaN."""
     return 0.5 * math.erfc(-bound / math.sqrt(2.0))
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def normal_shares(bounds: Floats) -> Floats:
     """Return ``normal_share`` of each bound, shape (n,)."""
     shares = np.empty_like(bounds)

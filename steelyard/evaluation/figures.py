@@ -1,15 +1,12 @@
 """Scalar figures of the evaluation, each written once for Python and compiled code.
 
 Python callers run them as plain Python; the kernels of ``steelyard.simulation.lives`` inline them.
-Numba does not see that one of them changed when it loads a cached kernel of another module: after a
-change here, delete ``steelyard/simulation/__pycache__``.
 """
 
 import math
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
-from numba.extending import register_jitable
+from steelyard.compiled import shared
 
 DAYS_A_YEAR = 365
 MONTH_DAYS = 30
@@ -17,17 +14,6 @@ IMPROVEMENT_FLOOR = 0.01
 """Smallest size of a baseline that an improvement is relative to, share of the account a month."""
 NEGLIGIBLE = 1e-12
 """Deviation relative to the mean below which only rounding is left."""
-
-Function = TypeVar("Function", bound=Callable[..., Any])
-
-
-def shared(rule: Function) -> Function:
-    """Return ``rule`` unchanged, registered so that compiled code can inline it.
-
-    Without entry points for Python, which calls the rule itself and would wait for them.
-    """
-    register_jitable(no_cpython_wrapper=True, no_cfunc_wrapper=True)(rule)
-    return rule
 
 
 @shared

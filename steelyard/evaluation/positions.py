@@ -10,12 +10,11 @@ from typing import Annotated
 
 import numpy as np
 import pandas as pd
-from numba import njit
 from numpy.typing import NDArray
 from pydantic import Field
 
+from steelyard.compiled import compiled, shared
 from steelyard.evaluation.books import BOOKS, Bools, Floats, SizingPolicy
-from steelyard.evaluation.figures import shared
 from steelyard.values import FrozenModel
 
 Ints = NDArray[np.int64]
@@ -135,7 +134,7 @@ def _wanted(settled: pd.DataFrame, book: str, threshold: float) -> Bools:
     return np.asarray(settled[BOOKS[book]].to_numpy(dtype=np.float64) > threshold)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _held_sizes(
     decided_at: Ints,
     settled_at: Ints,

@@ -65,13 +65,13 @@ from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
-from numba import njit
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
+from steelyard.compiled import compiled, shared
 from steelyard.evaluation import metrics
 from steelyard.evaluation.books import Bools, Floats, rows_where
-from steelyard.evaluation.figures import called_right, neighbour_correlation, shared
+from steelyard.evaluation.figures import called_right, neighbour_correlation
 from steelyard.values import FrozenModel
 
 BASE_RATES = np.array([0.40, 0.45, 0.50, 0.55, 0.60])
@@ -281,7 +281,7 @@ def compile_bets(policy: BetPolicy, hold_days: int = 1) -> Bets:
     )
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def reset_games(games: Games, initial_share: float, capital: float) -> None:
     """Reset the games to their state before the first bet.
 
@@ -335,7 +335,7 @@ def copy_games(source: Games, target: Games) -> None:
     target.rows[:] = source.rows
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def skill_value(games: Games) -> float:
     """Return the e-value of the skill game: at the base rates that leave it least."""
     lowest = math.inf
@@ -345,13 +345,13 @@ def skill_value(games: Games) -> float:
     return float(lowest + games.reserve[0])
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def decay_value(games: Games) -> float:
     """Return the decay game at the base rates that leave it least, months."""
     return float(games.decay.min())
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def play_bet(
     games: Games, policy: Bets, p_win: Floats, classes: NDArray[np.int64], won: Bools
 ) -> None:
@@ -398,7 +398,7 @@ def _lasting_dependence(games: Games) -> float:
     return float(max(largest, 1.0))
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def luck_outlasts_bets(games: Games) -> bool:
     """Return whether rows of bets vary more than single bets explain."""
     bets = max(games.scores[0], 1.0)
@@ -498,7 +498,7 @@ def _count_score(games: Games, score: float) -> None:
             games.rows[row, 0] = 0.0
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _play_all(
     games: Games,
     policy: Bets,

@@ -5,8 +5,8 @@ on a busy machine; this one gives the same numbers to the last bit wherever it r
 """
 
 import numpy as np
-from numba import njit
 
+from steelyard.compiled import compiled
 from steelyard.learning.samples import Bools, Floats
 
 ITERATIONS, PRECISION = 50, 1e-10
@@ -39,7 +39,7 @@ def fit_coefficients(columns: Floats, won: Bools, weight: Floats, penalty: Float
     return point
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def measure_fit(
     columns: Floats, won: Bools, weight: Floats, penalty: Floats, point: Floats
 ) -> tuple[float, Floats, Floats]:

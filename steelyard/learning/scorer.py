@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from steelyard.compiled import compiled
 from steelyard.errors import FixData
 from steelyard.learning.calibration import Calibration, Scale
 from steelyard.learning.forest import (
@@ -213,7 +213,7 @@ def read_description(files: Mapping[str, bytes]) -> dict[str, Any]:
     return description
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def within_bounds(row: Floats, low: Floats, high: Floats, optional: Bools) -> bool:
     """Return whether every value lies within its bounds; NaN does if it is optional.
 

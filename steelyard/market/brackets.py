@@ -8,11 +8,10 @@ from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from numba import njit
-from numba.extending import register_jitable
 from numpy.typing import NDArray
 from pydantic import Field
 
+from steelyard.compiled import compiled, shared
 from steelyard.errors import FixData
 from steelyard.market.bars import Bars, Floats, Stamps, naive
 from steelyard.market.exits import ExitPlan, with_own_exits
@@ -52,7 +51,7 @@ class BracketPolicy(FrozenModel):
     slippage_bps: Annotated[float, Field(ge=0, le=500)] = 2.0
 
 
-@register_jitable
+@shared
 def exit_within(
     opened: float, against: float, favour: float, stop: float, target: float, side: int
 ) -> tuple[float, int]:
@@ -77,7 +76,7 @@ def exit_within(
     return np.nan, 0
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def settle(
     opens: Floats,
     highs: Floats,

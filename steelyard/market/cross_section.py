@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
+from steelyard.compiled import compiled
 from steelyard.market.bars import Floats, Stamps
 from steelyard.market.formulas import Ints, rank_among
 
@@ -122,7 +122,7 @@ def _laid_out(crossing: Crossing, positions: Ints, moments: Stamps) -> Floats:
     return panels
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def lay_out(
     panels: Floats, moments: Ints, stamps: Ints, values: Floats, positions: Ints, ends: Ints
 ) -> None:
@@ -147,7 +147,7 @@ def lay_out(
         positions[symbol] = position
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def ranks_in(panel: Floats, offsets: Ints, columns: Ints) -> Floats:
     """Return the rank of each signal's symbol among all symbols, −0.5 to 0.5, shape (m,).
 

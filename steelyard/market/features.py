@@ -16,9 +16,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import talib
-from numba import njit
 from numpy.typing import NDArray
 
+from steelyard.compiled import compiled
 from steelyard.market import formulas, indicators
 from steelyard.market.bars import Bars, Floats, naive
 from steelyard.market.brackets import positions_of, rows_by_symbol, side_signs
@@ -330,7 +330,7 @@ def _lagged(values: Floats, bars: int) -> Floats:
     return lagged
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def candle_shapes(
     opens: Floats, highs: Floats, lows: Floats, closes: Floats
 ) -> tuple[Floats, Floats, Floats]:

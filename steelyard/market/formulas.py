@@ -14,10 +14,10 @@ from functools import wraps
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
-from numba.extending import overload, register_jitable
+from numba.extending import overload
 from numpy.typing import NDArray
 
+from steelyard.compiled import compiled, shared
 from steelyard.market.bars import Floats
 
 Ints = NDArray[np.int64]
@@ -41,15 +41,15 @@ def array_kernel(
     Args:
         kernel: Writes into ``out``, shape (n,), NaN where it writes nothing; ``first`` has shape
             (n,).
-        rule: The same for one element, a ``register_jitable`` function of numbers; compiled callers
+        rule: The same for one element, a ``shared`` function of numbers; compiled callers
             of ``f`` get this.
     """
-    compiled = njit(cache=True, nogil=True)(kernel)
+    fill = compiled(kernel)
 
     @wraps(kernel)
     def run(first: NDArray[Any], *others: Any) -> Floats:
         out = np.full(len(first), np.nan)
-        compiled(out, first, *others)
+        fill(out, first, *others)
         return out
 
     if rule is not None:
@@ -62,7 +62,7 @@ def applies(rule: Callable[..., float]) -> Callable[[Callable[..., None]], Calla
     return lambda kernel: array_kernel(kernel, rule)
 
 
-@register_jitable
+@shared
 def divide(numerator: float, denominator: float, neutral: float) -> float:
     """Return the quotient of two numbers.
 
@@ -88,7 +88,7 @@ def ratio(out: Floats, numerator: Floats, denominator: Floats, neutral: float) -
         out[i] = divide(numerator[i], denominator[i], neutral)
 
 
-@register_jitable
+@shared
 def divide_change(current: float, earlier: float, scale: float) -> float:
     """Return the change in units of ``scale``.
 
@@ -116,7 +116,7 @@ def scaled_change(out: Floats, current: Floats, earlier: Floats, scale: Floats) 
         out[i] = divide_change(current[i], earlier[i], scale[i])
 
 
-@register_jitable
+@shared
 def bounded_log(numerator: float, denominator: float) -> float:
     """Return the logarithm of the quotient, bounded to ±5: a bar without trades stays finite.
 
@@ -144,7 +144,7 @@ def log_ratio(out: Floats, numerator: Floats, denominator: Floats) -> None:
         out[i] = bounded_log(numerator[i], denominator[i])
 
 
-@register_jitable
+@shared
 def locate(price: float, lowest: float, highest: float) -> float:
     """Return the position of a price in a range: −0.5 bottom, 0.5 top, 0 if it is empty.
 
@@ -171,7 +171,7 @@ def range_position(out: Floats, price: Floats, lowest: Floats, highest: Floats) 
         out[i] = locate(price[i], lowest[i], highest[i])
 
 
-@register_jitable
+@shared
 def window_deviation(total: float, squares: float, period: int) -> float:
     """Return the standard deviation of a window (its own, not that of a sample).
 
@@ -185,7 +185,7 @@ def window_deviation(total: float, squares: float, period: int) -> float:
     return np.sqrt(variance) if variance > 1e-10 * squares / period else 0.0
 
 
-@register_jitable
+@shared
 def candle_shape(
     opened: float, high: float, low: float, close: float
 ) -> tuple[float, float, float]:
@@ -208,7 +208,7 @@ def candle_shape(
     return body, position, wicks
 
 
-@register_jitable
+@shared
 def rank_among(value: float, values: Floats) -> float:
     """Return the share of others below minus above, halved: −0.5 lowest, 0.5 highest, 0 if alone.
 
@@ -224,7 +224,7 @@ def rank_among(value: float, values: Floats) -> float:
     return (below - above) / (2 * (known - 1)) if known > 1 else 0.0
 
 
-@register_jitable
+@shared
 def direction(plus: Values, minus: Values) -> Values:
     """Return +DI minus −DI over their sum, −1 to 1; 0 if both are 0.
 
@@ -246,7 +246,7 @@ class Trend(NamedTuple):
     efficiency20: Values
 
 
-@register_jitable
+@shared
 def trend(
     close: Values,
     close_20: Values,
@@ -299,7 +299,7 @@ class Momentum(NamedTuple):
     range_place50: Values
 
 
-@register_jitable
+@shared
 def momentum(
     close: Values,
     close_1: Values,
@@ -348,7 +348,7 @@ class Volatility(NamedTuple):
     autocorrelation: Values
 
 
-@register_jitable
+@shared
 def volatility(
     atr: Values,
     atr_100: Values,
@@ -388,7 +388,7 @@ class Volume(NamedTuple):
     volume_pressure: Values
 
 
-@register_jitable
+@shared
 def volume(
     traded: Values, mean_20: Values, mean_100: Values, signed_20: Values, total_20: Values
 ) -> Volume:
@@ -418,7 +418,7 @@ class Candle(NamedTuple):
     gap: Values
 
 
-@register_jitable
+@shared
 def candle(
     body: Values,
     position: Values,
@@ -457,7 +457,7 @@ class Calendar(NamedTuple):
     weekday_cos: Values
 
 
-@register_jitable
+@shared
 def calendar(minutes: Values) -> Calendar:
     """Return minute of the day and weekday on a circle.
 

@@ -20,10 +20,10 @@ from typing import Annotated, Literal
 
 import numpy as np
 import pandas as pd
-from numba import njit
 from numpy.typing import NDArray
 from pydantic import AwareDatetime, Field
 
+from steelyard.compiled import compiled
 from steelyard.market.bars import COLUMNS, Floats
 from steelyard.values import FrozenModel
 
@@ -106,7 +106,7 @@ def _simulate_symbol(
     )
 
 
-@njit(cache=True)
+@compiled
 def _walk(
     shocks: NDArray[np.float64], drift: NDArray[np.float64], volatility: float
 ) -> tuple[Floats, Floats]:

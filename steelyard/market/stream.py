@@ -12,10 +12,9 @@ from math import isfinite, isinf
 from typing import Any, NamedTuple, cast
 
 import numpy as np
-from numba import njit
-from numba.extending import register_jitable
 from talib import stream
 
+from steelyard.compiled import compiled, shared
 from steelyard.errors import FixData
 from steelyard.market.bars import Bars, Floats
 from steelyard.market.cross_section import RANK_SOURCES, REGIME_SOURCES
@@ -326,7 +325,7 @@ class _Handles:
         )
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def take_in(panel: Panel, news: Floats) -> None:
     """Append new bars and compute the features at each.
 
@@ -355,7 +354,7 @@ def take_in(panel: Panel, news: Floats) -> None:
         compute(panel, row, int(new[1]), indicators)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def compute(panel: Panel, row: int, minutes: int, indicators: Indicators) -> None:
     """Compute the features of one symbol at its newest bar.
 
@@ -372,7 +371,7 @@ def compute(panel: Panel, row: int, minutes: int, indicators: Indicators) -> Non
         panel.compared[row, k] = out[_SOURCES[k]]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def windows(out: Floats, columns: Floats, ema26: Floats, end: int, indicators: Indicators) -> None:
     """Fill in the features of one symbol at its newest bar, except the calendar.
 
@@ -479,14 +478,14 @@ def windows(out: Floats, columns: Floats, ema26: Floats, end: int, indicators: I
     )
 
 
-@register_jitable
+@shared
 def _put(out: Floats, first: int, group: Any) -> None:
     """Write the features of a group into ``out`` from position ``first`` on."""
     for k in range(len(group)):
         out[first + k] = group[k]
 
 
-@register_jitable
+@shared
 def newest_deviation(closes: Floats, newest: int, period: int) -> float:
     """Return the standard deviation of the newest changes of the close.
 
@@ -503,7 +502,7 @@ def newest_deviation(closes: Floats, newest: int, period: int) -> float:
     return window_deviation(total, squares, period)
 
 
-@register_jitable
+@shared
 def newest_autocorrelation(closes: Floats, newest: int, period: int) -> float:
     """Return the sum of lag-1 products of the newest changes over that of squares; 0 if none moved.
 
@@ -520,7 +519,7 @@ def newest_autocorrelation(closes: Floats, newest: int, period: int) -> float:
     return divide(products, squares, 0.0)
 
 
-@register_jitable
+@shared
 def position_of_newest(
     highs: Floats, lows: Floats, close: float, newest: int, period: int
 ) -> float:
@@ -539,7 +538,7 @@ def position_of_newest(
     return locate(close, lowest, highest)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def across(out: Floats, panel: Panel, asked: int, symbols: int) -> None:
     """Fill in the features across symbols.
 
@@ -558,7 +557,7 @@ def across(out: Floats, panel: Panel, asked: int, symbols: int) -> None:
         out[mean] = known_mean(np.sign(values) / 2 if mean == _BREADTH else values)
 
 
-@register_jitable
+@shared
 def known_mean(values: Floats) -> float:
     """Return the mean of the finite values of an array of shape (s,); 0 if there is none."""
     total, known = 0.0, 0

@@ -14,9 +14,9 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from steelyard.compiled import compiled, shared
 from steelyard.evaluation.books import Bools, Floats
 from steelyard.evaluation.figures import (
     annual_sharpe,
@@ -28,7 +28,6 @@ from steelyard.evaluation.figures import (
     larger_share,
     neighbour_correlation,
     share,
-    shared,
     streak_by_chance,
     trades_a_year,
     window_short,
@@ -806,7 +805,7 @@ def _judge_holdout(signals: Signals, first: int, last: int, bounds: Bounds) -> t
     return accurate or proven, skill
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def live(
     signals: Signals,
     days: int,
@@ -855,7 +854,7 @@ def live(
         weights[day], phases[day] = life.weight[0], life.marks[PHASE]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def live_all(
     signals: Signals,
     first: Ints,

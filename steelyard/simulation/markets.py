@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from steelyard.compiled import compiled
 from steelyard.evaluation.books import Bools, Floats
 from steelyard.evaluation.chances import normal_shares
 from steelyard.evaluation.figures import MONTH_DAYS
@@ -159,14 +159,14 @@ def _autoregression(rng: np.random.Generator, count: int, persistence: float) ->
     return noise
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _accumulate(values: Floats, persistence: float) -> None:
     """Add to each value, in place, ``persistence`` times the sum before it."""
     for position in range(1, len(values)):
         values[position] += persistence * values[position - 1]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _play_life(
     games: Games,
     rules: Bets,

@@ -2,14 +2,13 @@
 
 Python callers run them as plain Python; the kernels of ``steelyard.simulation.lives`` inline them.
 Comparisons are written so that NaN falls on the safe side: it breaches every limit, meets no
-criterion and becomes weight 0. Numba does not see that a rule changed when it loads a cached kernel
-of another module: after a change here, delete ``steelyard/simulation/__pycache__``.
+criterion and becomes weight 0.
 """
 
 import math
 from typing import Any
 
-from steelyard.evaluation.figures import shared
+from steelyard.compiled import shared
 
 SHADOW, PILOT, EXPANSION, OPTIMIZATION = 1, 2, 3, 4
 """Positions in ``policy.PHASES``."""
