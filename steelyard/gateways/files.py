@@ -3,7 +3,11 @@
 A reader sees the old content or the new one, never a part.
 """
 
+import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BufferedWriter
 from pathlib import Path
 
 from steelyard.errors import RestoreService
@@ -17,8 +21,8 @@ OTHERS = 0o077
 def write_whole(file: Path, content: str | bytes) -> None:
     """Replace a file's content in one step, on disk (fsync) before the old content is gone.
 
-    The content is written to ``<name>.new`` in the same folder first. Two writers of one file need
-    a lock of their own. Only the owner can read the file.
+    The content is written to ``<name>.new`` in the same folder first, by one writer after the
+    other. Only the owner can read the file.
 
     Args:
         file: The file, present or not; its folder must exist.
@@ -28,15 +32,35 @@ def write_whole(file: Path, content: str | bytes) -> None:
         OSError: If it cannot be written; ``file`` is as it was.
     """
     unfinished = file.with_name(f"{file.name}.new")
-    try:
-        with open(unfinished, "wb", opener=private) as stream:
+    with _locked(unfinished) as stream:
+        try:
+            stream.truncate()
             stream.write(content.encode() if isinstance(content, str) else content)
             stream.flush()
             os.fsync(stream.fileno())
-        os.replace(unfinished, file)
-    except OSError:
-        unfinished.unlink(missing_ok=True)
-        raise
+            os.replace(unfinished, file)
+        except OSError:
+            unfinished.unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def _locked(file: Path) -> Iterator[BufferedWriter]:
+    """Open a file for writing that no other writer has open; whoever waits gets one of its own."""
+    while True:
+        stream = os.fdopen(private(str(file), os.O_WRONLY | os.O_CREAT), "wb")
+        with stream:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+            if _is_at(file, stream):
+                yield stream
+                return
+
+
+def _is_at(file: Path, stream: BufferedWriter) -> bool:
+    try:
+        return os.path.samestat(file.stat(), os.fstat(stream.fileno()))
+    except FileNotFoundError:
+        return False
 
 
 def write_page(file: Path, content: str | bytes) -> None:

@@ -3,6 +3,7 @@
 import os
 import sqlite3
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -56,6 +57,24 @@ def test_a_remainder_of_a_process_that_died_is_in_nobodys_way(tmp_path: Path) ->
     (tmp_path / "state.json.new").write_text("half of something much longer")
     write_whole(tmp_path / "state.json", "whole")
     assert (tmp_path / "state.json").read_text() == "whole"
+
+
+def test_writers_of_one_file_take_turns(tmp_path: Path) -> None:
+    """Whoever reads while eight write finds the content of one of them."""
+    file, contents = tmp_path / "state.json", [str(number) * 100_000 for number in range(8)]
+    write_whole(file, contents[0])
+
+    def write_and_read(content: str) -> set[str]:
+        read = set()
+        for _ in range(10):
+            write_whole(file, content)
+            read.add(file.read_text())
+        return read
+
+    with ThreadPoolExecutor(len(contents)) as pool:
+        read = set().union(*pool.map(write_and_read, contents))
+    assert read <= set(contents)
+    assert list(tmp_path.iterdir()) == [file]
 
 
 @pytest.fixture
