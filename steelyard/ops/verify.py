@@ -1,7 +1,7 @@
 """Compare MLflow with journal and witnesses, and the ledger with its digests and the bars."""
 
 from steelyard.errors import RestoreService, SteelyardError, VerifyState
-from steelyard.home import Home
+from steelyard.home import Home, open_ledger, require_ledger_file
 from steelyard.ops.outcomes import Recomputed, recompute_outcomes
 from steelyard.views.operations import Verification
 
@@ -15,11 +15,12 @@ def verified(home: Home, *, repair: bool = False, reseal: bool = False) -> Verif
             be repaired.
         reseal: First seal an intact chain with the present key; a home without a key gets one.
     """
-    home.journal.recover()
+    if home.journal.has_begun():
+        home.journal.recover()
     faults, decisions = _faults(home)
     outcomes = _outcomes(home)
     repaired: list[str] = []
-    if repair or reseal:
+    if (repair and home.journal.has_begun()) or reseal:
         if reseal:
             _reseal(home, faults)
         home.journal.repair()
@@ -48,7 +49,9 @@ def _reseal(home: Home, faults: list[str]) -> None:
 
 
 def _faults(home: Home) -> tuple[list[str], int]:
-    """Return what is wrong, and the number of decisions."""
+    """Return what is wrong, and the number of decisions; nothing is created."""
+    if not home.journal.has_begun():
+        return [], 0
     faults, decisions = home.journal.examine()
     return [*faults, *home.registry.misplaced(), *_damaged(home), *_ledger(home)], decisions
 
@@ -76,8 +79,10 @@ def _ledger(home: Home) -> list[str]:
 
 
 def _outcomes(home: Home) -> Recomputed:
+    services = home.settings.services
     try:
-        return recompute_outcomes(home)
+        require_ledger_file(services)
+        return Recomputed() if open_ledger(services).is_missing else recompute_outcomes(home)
     except SteelyardError as error:
         return Recomputed((f"the outcomes in the ledger cannot be recomputed: {error}",))
 

@@ -458,7 +458,9 @@ def print_verification(verification: Verification) -> None:
     """Print every fault of the journal, the first broken link first, or that there is none."""
     for fault in verification.repaired:
         _line(f"repaired: {fault}")
-    if not verification.faults:
+    if not verification.faults and not verification.decisions:
+        _line("nothing was decided here yet; there is no chain to check")
+    elif not verification.faults:
         _line(
             f"{verification.decisions} decisions, the chain is whole, "
             "state, tags and aliases follow from it"

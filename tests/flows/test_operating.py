@@ -418,6 +418,17 @@ def test_hold_and_resume_are_recorded_once(pilot: Home, command: Command) -> Non
 # verify
 
 
+def test_verify_makes_nothing_where_nothing_was_decided(home: Path, command: Command) -> None:
+    """A mistyped home is no whole chain, and no new home."""
+    for options in ((), ("--repair",)):
+        code, out, _ = command("verify", *options, "--home", home)
+        assert (code, out.splitlines()[0]) == (
+            0,
+            "nothing was decided here yet; there is no chain to check",
+        )
+    assert not home.exists() or list(home.iterdir()) == []
+
+
 def test_a_model_changed_in_the_registry_is_refused(pilot: Home, command: Command) -> None:
     """Verify names version and run of an edited calibration; only loading it is refused."""
     run_id = pilot.registry.version("1").run_id

@@ -251,6 +251,14 @@ class Journal:
             self._witnesses.note(state)
         return state
 
+    def has_begun(self) -> bool:
+        """Whether there may be a decision to read; nothing is created.
+
+        Raises:
+            VerifyState: If the database is gone although it held the lineage.
+        """
+        return self._tracking.has_begun()
+
     def state(self) -> State | None:
         """Return the lineage's state, None if it has none yet; nothing is written.
 
@@ -261,7 +269,7 @@ class Journal:
             VerifyState: If the state tag does not follow from the journal, or a witness has seen a
                 later decision.
         """
-        if not self._tracking.has_begun():
+        if not self.has_begun():
             return None
         with self._tracking.reached():
             state_tag = self._effective_tag() if self._agreed is None else self._agreed_tag()
@@ -294,7 +302,7 @@ class Journal:
         """
         if self._tracking.is_gone():
             return None, "is gone with MLflow's database"
-        if not self._tracking.has_begun():
+        if not self.has_begun():
             return None, None
         with self._tracking.reached():
             state_tag = self._effective_tag()
