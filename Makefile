@@ -5,6 +5,7 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 DEMO := demo
 PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+limited = $(shell command -v timeout && echo --foreground --signal=INT --kill-after=1m $(1))
 # Compiled at its first import: most modules of these packages are never imported. So the compiled modules must be kept.
 unexport PYTHONDONTWRITEBYTECODE
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt --editable
@@ -30,9 +31,10 @@ demo: install
 test: install
 	$(PYTEST)
 
-# What hurts on purpose, in full: kills, crowds, locks, full disks. Stopped after half an hour at the latest.
+# What hurts on purpose, in full: kills, crowds, locks, full disks; then the demo against its times. Stopped after half an hour.
 soak: install
-	$(shell command -v timeout && echo --foreground --signal=INT --kill-after=1m 30m) $(PYTEST) -m soak
+	$(call limited,20m) $(PYTEST) -m soak --ignore tests/soak/test_demo.py
+	$(call limited,10m) $(BIN)/python -m pytest -m soak tests/soak/test_demo.py
 
 # Guide and reference as one site, build/site/index.html; it refuses a page in no menu and a link that leads nowhere.
 docs: .venv/with-docs

@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 import yaml
-from sqlalchemy import select
+from sqlalchemy import Row, select
 
 from factories.bars import small_history, small_market
 from factories.digests import lake_digest
@@ -26,6 +26,7 @@ from steelyard.flows.trade import trade
 from steelyard.flows.train import train
 from steelyard.flows.weight import weight
 from steelyard.gateways.ledger import Base
+from steelyard.gateways.ledger.packed import PACKED, unpack
 from steelyard.home import Home
 from steelyard.weight.decision import Decision
 
@@ -82,7 +83,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
 }
 """By name; each takes ``as_of``, ``home`` and ``conf``, as the command line passes them."""
 
-DOUBTS = {"fallback_reason", "digest", "head"}
+DOUBTS = {"fallback_reason", "tally", "digest", "head"}
 """Columns that differ where a trade could not read the state."""
 WALL_CLOCK = {"latency_ms", "run_id", "decision_hash", "key_id"}
 """Columns of the ledger that differ between two lives: how long it took, ids, and keys."""
@@ -161,8 +162,17 @@ def rows(stores: Home, *, doubted: bool = False) -> dict[str, Any]:
             columns = [column for column in table.c if column.name not in unlike]
             own = select(*columns).where(table.c.lineage == stores.settings.services.lineage)
             statement = own.order_by(*table.primary_key)
-            kept[table.name] = [tuple(row) for row in connection.execute(statement)]
+            kept[table.name] = [_read(row, unlike) for row in connection.execute(statement)]
     return kept
+
+
+def _read(row: Row[Any], unlike: set[str]) -> tuple[Any, ...]:
+    """Values of a row; what a block of predictions holds in place of its bytes."""
+    names = [name for name in PACKED if name not in unlike]
+    return tuple(
+        repr(unpack(value, names).to_pylist()) if name == "content" else value
+        for name, value in row._mapping.items()
+    )
 
 
 def _timeless(decision: Decision, own: set[str]) -> dict[str, Any]:
