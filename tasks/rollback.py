@@ -12,9 +12,9 @@ from steelyard.gateways.files import private_folder, write_whole
 from steelyard.gateways.ledger import Ledger
 from steelyard.home import Home, open_brake, open_broker, open_ledger
 from steelyard.queries.incident import incident_facts, recorded_evidence
+from steelyard.queries.state import require_not_before
 from steelyard.tasks.events import emit_decision
 from steelyard.tasks.step import step
-from steelyard.tasks.weight import ensure_lineage
 from steelyard.views.markdown import incident_report
 from steelyard.views.records import LineageRollback, Way
 from steelyard.weight.decision import Decision, Entry
@@ -231,7 +231,7 @@ def hold_weight(home: Home, reason: str, operator: str, as_of: datetime) -> Entr
         as_of: Time of the hold (UTC).
 
     Raises:
-        FixConfiguration: If ``as_of`` lies before the last decision.
+        FixConfiguration: If nothing was decided yet, or ``as_of`` lies before the last decision.
     """
     return _switch(home, reason, operator, as_of, hold, held=True)
 
@@ -261,10 +261,17 @@ def _switch(
     *,
     held: bool,
 ) -> Entry:
+    kind = "hold" if held else "resume"
     with home.journal.deciding():
-        state = ensure_lineage(home, as_of)
+        state = home.journal.state()
+        if state is None:
+            raise NothingDecided(
+                f"{home.folder}: nothing was ever decided here, there is no weight to {kind}; if "
+                "this is the home, run steelyard guard first"
+            )
+        require_not_before(state, as_of)
         if state.held == held:
-            return _last_switch(home, "hold" if held else "resume")
+            return _last_switch(home, kind)
         return home.journal.append(decide(state, reason, operator, home.settings.weight, as_of))
 
 

@@ -32,7 +32,7 @@ def verified(home: Home, *, repair: bool = False, reseal: bool = False) -> Verif
         decisions,
         (*faults, *outcomes.faults),
         tuple(repaired),
-        (*outcomes.notes, *_key_note(home)),
+        (*outcomes.notes, *(_key_note(home) if decisions else ())),
     )
 
 

@@ -415,6 +415,16 @@ def test_hold_and_resume_are_recorded_once(pilot: Home, command: Command) -> Non
     assert [entry.decision.kind for entry in pilot.journal.entries()[-2:]] == ["hold", "resume"]
 
 
+@pytest.mark.parametrize("act", ["hold", "resume"])
+def test_a_mistyped_home_is_not_held(act: str, home: Path, command: Command) -> None:
+    """Whoever believes that the weight is held must not be wrong."""
+    code, out, err = command(act, "--reason", "earnings", "--home", home)
+
+    assert (code, out) == (1, "")
+    assert f"nothing was ever decided here, there is no weight to {act}" in err
+    assert open_home(home).journal.state() is None
+
+
 # verify
 
 
@@ -422,7 +432,7 @@ def test_verify_makes_nothing_where_nothing_was_decided(home: Path, command: Com
     """A mistyped home is no whole chain, and no new home."""
     for options in ((), ("--repair",)):
         code, out, _ = command("verify", *options, "--home", home)
-        assert (code, out.splitlines()[0]) == (
+        assert (code, out.strip()) == (
             0,
             "nothing was decided here yet; there is no chain to check",
         )
